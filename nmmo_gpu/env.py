@@ -1,0 +1,223 @@
+"""The tensor-native environment: reset once, step for ever."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu import config as configs
+from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.device import resolve_device
+from nmmo_gpu.errors import ActionError, UsageError
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.genesis import empty_world, realm_maps
+from nmmo_gpu.world.layout import STYLES, ObservationLayout
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.state import World
+
+ACTION_HEADS = ("move", "style", "target")
+"""Columns of an action: 0-4 stay, east, south, west, north; 0-2 melee, range, mage; 0 nobody, k the k-th
+row of the entity table (counted from 1)."""
+
+Observation = dict[str, Tensor]
+Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
+
+
+class Env:
+    """R realms of A slots, stepped together on one device.
+
+    No step ends an episode for everybody. An agent's death is its ``terminated``; the slot's next
+    inhabitant is somebody else, with another id. ``truncated`` is always False.
+    """
+
+    def __init__(self, config: EnvConfig, world: World | None = None) -> None:
+        """Makes the terrain; nobody lives there before ``reset``.
+
+        Args:
+            config: the batch of realms.
+            world: a world to go on with (from a checkpoint), already begun, instead of a new one.
+        """
+        self.config = config
+        self.device = resolve_device(config.device)
+        self.rules = resolve(config.backend, self.device)
+        self.layout = ObservationLayout(config.world)
+        self.begun = world is not None
+        if world is None:
+            world = empty_world(config.world, realm_maps(config).to(self.device), config.seed)
+        self.world = world
+
+        shape = (config.realms, config.world.slots)
+        self.action_sizes = (len(MOVES), len(STYLES), config.world.nearest + 1)
+        """Number of choices of each head, in the order of ``ACTION_HEADS``."""
+        self._limit = torch.tensor(self.action_sizes, device=self.device)
+        self._check = config.check_actions
+        if self._check is None:
+            self._check = self.device.type == "cpu"
+        # Two buffers in turn: what a step returned stays as it was during the next step.
+        self._buffers = [self.layout.allocate(*shape, device=self.device) for _ in range(2)]
+        self._seen = torch.full((*shape, config.world.nearest), -1, dtype=torch.int32, device=self.device)
+        self.records = self._buffers[0]
+        """[R, A, bytes] uint8: the newest observation as ``ObservationLayout`` records."""
+        self._reward = torch.zeros(shape, device=self.device)
+        self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
+        if self.begun:
+            self._observe(None)
+
+    def reset(self, out: Tensor | None = None) -> Observation:
+        """Begins the world: the first agents are born, and observe. Once; the world goes on for ever.
+
+        Args:
+            out: [R, A, bytes] uint8, contiguous, to write the observation into; by default one of two
+                buffers of the environment's own, used in turn.
+
+        Returns:
+            ``name -> [R, A, ...]`` views into the buffer, as ``ObservationLayout`` lists them.
+
+        Raises UsageError the second time.
+        """
+        if self.begun:
+            raise UsageError(
+                "reset() was called a second time: a persistent world begins once and never ends, and "
+                "step() lets new agents in as others die; for another world make another environment."
+            )
+        self.begun = True
+        nothing = torch.zeros(self.world.alive.shape, dtype=torch.int64, device=self.device)
+        tick.step(self.world, self.rules, nothing, nothing, nothing - 1)
+        return self._observe(out)
+
+    def step(self, actions: Tensor, out: Tensor | None = None) -> Step:
+        """One tick.
+
+        Args:
+            actions: [R, A, 3] of any integer dtype, on the environment's device: move, style and target
+                as ``ACTION_HEADS`` says. What empty slots are told is ignored, but must be in range.
+            out: as for ``reset``.
+
+        Returns:
+            obs: ``name -> [R, A, ...]``; valid until the step after the next (or as long as ``out`` is).
+            reward: [R, A] float32; 0 for empty slots. Overwritten by the next step, as are the following.
+            terminated: [R, A] bool, the agent that acted in this slot has died.
+            truncated: [R, A] bool, always False.
+            info: views of the world, ``[R, A]``: ``cause`` (uint8, why the slot's agent died in this tick,
+                0 if it did not), and of the slot's agent, dead or alive, ``entity`` (int64 id),
+                ``lifetime`` (int32 ticks) and ``explored`` (int32 tiles).
+
+        Raises ActionError, before anything has changed, for actions that do not fit.
+        """
+        if not self.begun:
+            raise UsageError("step() was called before reset(); call env.reset() once, first.")
+        self._check_actions(actions)
+        world = self.world
+        acting = world.alive.clone()
+        move, style, target = self.decode(actions)
+        tick.step(world, self.rules, move, style, target)
+        died = (world.cause != 0) & acting
+        if self.config.reward == "alive":
+            self._reward.copy_(acting & ~died)
+        else:
+            torch.neg(died.float(), out=self._reward)
+        info = {
+            "cause": world.cause,
+            "entity": world.entity,
+            "lifetime": world.age,
+            "explored": world.explored,
+        }
+        return self._observe(out), self._reward, died, self._truncated, info
+
+    def decode(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(move, style, target slot or -1), each [R, A] int64, from actions as ``step`` takes them."""
+        move, style, row = actions.to(torch.int64).unbind(-1)
+        slot = self._seen.gather(-1, (row - 1).clamp_(min=0)[..., None]).squeeze(-1)
+        return move, style, torch.where(row > 0, slot.long(), -1)
+
+    def _observe(self, out: Tensor | None) -> Observation:
+        if out is None:
+            self._buffers.reverse()
+            out = self._buffers[0]
+        expected = self._buffers[0]
+        if (
+            out.shape != expected.shape
+            or out.dtype != torch.uint8
+            or out.device != expected.device
+            or not out.is_contiguous()
+        ):
+            raise ActionError(
+                f"out is {_describe(out)}; give a contiguous {_describe(expected)}, as "
+                "env.layout.allocate(realms, slots, device=env.device) makes."
+            )
+        self.rules.observe(self.world, out, self._seen)
+        self.records = out
+        return self.layout.views(out)
+
+    def _check_actions(self, actions: Tensor) -> None:
+        expected = (*self.world.alive.shape, len(ACTION_HEADS))
+        if not isinstance(actions, Tensor):
+            raise ActionError(f"actions is a {type(actions).__name__}; give a torch.Tensor {expected}.")
+        if tuple(actions.shape) != expected:
+            raise ActionError(
+                f"actions has shape {tuple(actions.shape)}; give {expected}: realms, slots, "
+                f"({', '.join(ACTION_HEADS)})."
+            )
+        if actions.dtype.is_floating_point or actions.dtype.is_complex or actions.dtype == torch.bool:
+            raise ActionError(f"actions has dtype {actions.dtype}; give integers, such as torch.int64.")
+        if actions.device != self._limit.device:
+            raise ActionError(
+                f"actions is on {actions.device}, the world on {self._limit.device}; "
+                f"make it there, or move it with actions.to(env.device)."
+            )
+        if self._check:
+            wrong = (actions < 0) | (actions >= self._limit)
+            if wrong.any():
+                realm, slot, head = wrong.nonzero()[0].tolist()
+                raise ActionError(
+                    f"actions[{realm}, {slot}, {head}] ({ACTION_HEADS[head]}) = "
+                    f"{int(actions[realm, slot, head])} is out of range; choose a value from 0 to "
+                    f"{self.action_sizes[head] - 1}."
+                )
+
+
+def make(preset: str = "chaos", **settings: Any) -> Env:
+    """An environment from a preset's name and any fields of EnvConfig and WorldConfig.
+
+    ``nmmo_gpu.make("chaos", realms=64, seed=0, device="auto", height=256, width=256, births=-1)``.
+    Raises ConfigError for an unknown preset or field, or for values that cannot work."""
+    of_batch = {field.name for field in dataclasses.fields(EnvConfig)} - {"world"}
+    rules = {name: value for name, value in settings.items() if name not in of_batch}
+    batch = {name: value for name, value in settings.items() if name in of_batch}
+    if "maps" in batch:
+        batch["maps"] = tuple(map(str, batch["maps"]))
+    return Env(EnvConfig(world=configs.preset(preset, **rules), **batch))
+
+
+def random_actions(env: Env) -> Tensor:
+    """[R, A, 3] int64: uniformly random moves, styles and targets, as v1's random agents chose them.
+
+    The target is one of those in reach, or the agent itself, which is nobody. Drawn from the world's own
+    counter-based stream, on its device."""
+    from nmmo_gpu.world.random import Stream, below, draw
+
+    world = env.world
+    views = env.layout.views(env.records)
+    realms, slots = world.alive.shape
+    realm = torch.arange(realms, device=env.device)[:, None]
+    slot = torch.arange(slots, device=env.device)[None, :]
+    words = draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
+    style = below(words[1], len(STYLES))
+    reachable = views["target_mask"].gather(
+        2, style[..., None, None].expand(-1, -1, 1, views["target_mask"].shape[-1])
+    ).squeeze(2)
+    # Rows are sorted by distance, so those in reach come first, behind "nobody".
+    target = below(words[2], reachable.sum(-1))
+    return torch.stack((below(words[0], len(MOVES)), style, target), -1)
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}".replace("torch.", "")
+
+
+__all__ = ["ACTION_HEADS", "Env", "EnvConfig", "Material", "WorldConfig", "make", "random_actions"]

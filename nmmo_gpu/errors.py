@@ -1,0 +1,25 @@
+"""The errors that nmmo-gpu raises on purpose: each names the field, the value and the remedy."""
+
+
+class NmmoError(Exception):
+    """Base of every error raised on purpose; the command line prints it without a traceback."""
+
+
+class ConfigError(NmmoError, ValueError):
+    """A setting, or a combination of settings, that cannot work."""
+
+
+class MapError(NmmoError, ValueError):
+    """A map file or a map that cannot be used."""
+
+
+class ActionError(NmmoError, ValueError):
+    """Actions of the wrong shape, dtype or device, or out of range."""
+
+
+class CheckpointError(NmmoError, RuntimeError):
+    """A checkpoint that is truncated, foreign, or does not fit what it is loaded into."""
+
+
+class UsageError(NmmoError, RuntimeError):
+    """An API called in an order that cannot work."""

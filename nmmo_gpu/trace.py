@@ -1,0 +1,104 @@
+"""Driving the tick with recordings of Neural MMO v1, to show that the rules are the same."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.device import resolve_device
+from nmmo_gpu.errors import NmmoError
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.state import World
+
+STATE = ("row", "col", "food", "water", "health", "freeze", "immune", "age")
+"""Arrays [T + 1, N] of a recording that are compared for agents alive."""
+ACTIONS = ("move", "style", "target")
+"""Arrays [T, N] that drive it."""
+
+Recording = dict[str, np.ndarray]
+
+
+class TraceError(NmmoError, ValueError):
+    """A file that is no recording of v1."""
+
+
+def load_trace(path: str | Path) -> Recording:
+    """The arrays of a recording (.npz), checked for presence and shape; TraceError if they are not right."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise TraceError(f"{path}: not a readable .npz file ({error}); give a recording of v1.") from error
+    wanted = (*ACTIONS, "alive", *STATE, "depleted", "material", "preset")
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise TraceError(f"{path}: lacks the arrays {', '.join(missing)}; give a recording of v1.")
+    if arrays["move"].ndim != 2 or arrays["material"].ndim != 2 or arrays["depleted"].shape[1:] != (3,):
+        raise TraceError(f"{path}: move, material or depleted has the wrong number of dimensions.")
+    ticks, agents = arrays["move"].shape
+    for names, shape in ((ACTIONS, (ticks, agents)), (("alive", *STATE), (ticks + 1, agents))):
+        for name in names:
+            if arrays[name].shape != shape:
+                raise TraceError(f"{path}: {name} has shape {arrays[name].shape}, where {shape} is due.")
+    return arrays
+
+
+def world_of(recording: Recording, device: torch.device) -> World:
+    """A world of one realm in the recording's first state; births and regrowth are off."""
+    agents = recording["move"].shape[1]
+    height, width = recording["material"].shape
+    config = preset(
+        str(recording["preset"]),
+        height=height, width=width, slots=agents, populations=1, births=0, regrowth=0.0,
+    )  # fmt: skip
+    maps = torch.from_numpy(recording["material"].astype(np.uint8))[None].to(device)
+    world = empty_world(config, maps, seed=0)
+    for name in ("alive", "row", "col", "food", "water", "health", "freeze", "age"):
+        field = getattr(world, name)
+        field.copy_(torch.from_numpy(recording[name][0].astype(np.int64))[None])
+    slot = torch.arange(agents, device=device)
+    world.entity.copy_(slot[None])
+    living = world.alive.view(-1)
+    tile = world.tile()[living]
+    world.occupant.view(-1)[tile] = (slot[living] + 1).int()
+    world.presence.view(-1)[tile] = 1
+    return world
+
+
+def first_difference(recording: Recording, backend: str = "auto", device: str = "cpu") -> str | None:
+    """Plays the recording through the real tick; says where it first differs, or None if it agrees."""
+    where = resolve_device(device)
+    rules = resolve(backend, where)
+    world = world_of(recording, where)
+    eaten: dict[int, set[tuple[int, int]]] = {}
+    for time, row, col in recording["depleted"].tolist():
+        eaten.setdefault(time, set()).add((row, col))
+
+    for time in range(recording["move"].shape[0]):
+        before = world.material.clone()
+        move, style, target = (
+            torch.from_numpy(recording[name][time].astype(np.int64))[None].to(where) for name in ACTIONS
+        )
+        tick.step(world, rules, move, style.clamp(min=0), target)
+
+        alive = world.alive[0].cpu().numpy()
+        expected = recording["alive"][time + 1].astype(bool)
+        for agent in np.nonzero(alive != expected)[0]:
+            return f"tick {time}, agent {agent}: alive is {alive[agent]}, v1 has {expected[agent]}"
+        for name in STATE:
+            field = world.immune() if name == "immune" else getattr(world, name)
+            ours, theirs = field[0].cpu().numpy().astype(int), recording[name][time + 1].astype(int)
+            for agent in np.nonzero((ours != theirs) & expected)[0]:
+                return f"tick {time}, agent {agent}: {name} is {ours[agent]}, v1 has {theirs[agent]}"
+        changed = (world.material != before)[0].nonzero().tolist()
+        ours_eaten = {(row, col) for row, col in changed if world.material[0, row, col] == Material.SCRUB}
+        if ours_eaten != eaten.get(time, set()) or len(changed) != len(ours_eaten):
+            return f"tick {time}: eaten tiles are {sorted(ours_eaten)}, v1 has {sorted(eaten.get(time, set()))}"
+    return None

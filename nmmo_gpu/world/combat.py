@@ -1,0 +1,57 @@
+"""Combat: every attack, on the positions at the start of the tick."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.world.state import Cause, World
+
+MAGE = 2
+"""Index of the style that freezes."""
+
+
+def chebyshev(row_a: Tensor, col_a: Tensor, row_b: Tensor, col_b: Tensor) -> Tensor:
+    """The larger of the row and column distance, tiles."""
+    return torch.maximum((row_a - row_b).abs(), (col_a - col_b).abs())
+
+
+def combat(world: World, style: Tensor, target: Tensor) -> None:
+    """Resolves all attacks at once.
+
+    An attack on nobody, on oneself, on the dead, or beyond the style's reach does nothing. The damage comes
+    off the target's health, unless it is immune; off its food and water in any case, and onto the
+    attacker's. Gains and losses are summed, and only then clamped, so the order does not matter.
+
+    Args:
+        style: [R, A] int64; 0 melee, 1 range, 2 mage.
+        target: [R, A] int64, slot in the same realm; -1 for nobody.
+    """
+    cfg = world.config
+    world.damage.zero_()
+    if not any(cfg.damage):
+        return
+
+    # Only the few who attack somebody are looked at: [k].
+    attacker = ((target >= 0) & world.alive).view(-1).nonzero().squeeze(1)
+    style = style.reshape(-1)[attacker]
+    victim = attacker - attacker % cfg.slots + target.reshape(-1)[attacker]
+    row, col = world.row.view(-1), world.col.view(-1)
+    distance = chebyshev(row[attacker], col[attacker], row[victim], col[victim])
+    damage = torch.tensor(cfg.damage, dtype=torch.int16, device=world.device)[style]
+    reach = torch.tensor(cfg.reach, device=world.device)[style]
+    hits = (distance <= reach) & (victim != attacker) & world.alive.view(-1)[victim] & (damage > 0)
+    hit = hits.nonzero().squeeze(1)
+    attacker, victim, style, damage = attacker[hit], victim[hit], style[hit], damage[hit]
+
+    lost = torch.zeros_like(world.health).view(-1).index_add_(0, victim, damage).view_as(world.health)
+    gained = torch.zeros_like(lost)
+    gained.view(-1)[attacker] = damage  # one attack per attacker
+    drained = gained - lost
+    world.food.add_(drained).clamp_(0, cfg.max_food)
+    world.water.add_(drained).clamp_(0, cfg.max_water)
+    lost.masked_fill_(world.immune(), 0)
+    world.damage.copy_(lost)
+    world.health.sub_(lost).clamp_(min=0)
+    world.chilled.view(-1)[victim[style == MAGE]] = True
+    world.cause[world.alive & (world.health == 0)] = Cause.COMBAT

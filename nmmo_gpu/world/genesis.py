@@ -1,0 +1,64 @@
+"""How a world begins: terrain, and nobody on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.state import World, field_shape, tensor_fields
+from nmmo_gpu.world.terrain import generate, shore, validate_map
+from nmmo_gpu.world.tiled import load_tmx
+
+
+def empty_world(config: WorldConfig, maps: Tensor, seed: int) -> World:
+    """A world at tick 0 in which nobody lives yet.
+
+    Args:
+        maps: [R, H, W] uint8, Material: the map of each realm; decides device and number of realms.
+        seed: 64-bit key of the world's random numbers.
+    """
+    sizes = World.sizes(config, maps.shape[0])
+    tensors = {}
+    for field in tensor_fields(scratch=True):
+        shape, dtype, fill = field_shape(field, sizes), field.metadata["dtype"], field.metadata["fill"]
+        tensors[field.name] = torch.full(shape, fill, dtype=dtype, device=maps.device)
+    world = World(config=config, **tensors)
+    world.seed.fill_(seed)
+    world.base.copy_(maps)
+    world.material.copy_(maps)
+    world.shore.copy_(shore(maps))
+    return world
+
+
+def realm_maps(config: EnvConfig) -> Tensor:
+    """[realms, H, W] uint8 on the CPU: the files of ``config.maps`` in turn, or terrain from the seed.
+
+    Raises MapError for a file that cannot be used, ConfigError where it does not fit the world's size."""
+    rules = config.world
+    if config.maps:
+        files = load_maps(config.maps, rules)
+        return files[torch.arange(config.realms) % len(files)]
+    count = 1 if config.shared_map else config.realms
+    made = generate(config.seed, count, rules.height, rules.width, rules.border)
+    return made.expand(config.realms, -1, -1)
+
+
+def load_maps(paths: Sequence[str | Path], rules: WorldConfig) -> Tensor:
+    """[n, H, W] uint8 from Tiled files, checked against the rules (size, border, ring)."""
+    loaded = []
+    for path in paths:
+        material = load_tmx(path)
+        if tuple(material.shape) != (rules.height, rules.width):
+            raise ConfigError(
+                f"maps: {path} is {material.shape[0]} x {material.shape[1]} tiles, and height x width = "
+                f"{rules.height} x {rules.width}; set height = {material.shape[0]} and "
+                f"width = {material.shape[1]}, or choose other maps."
+            )
+        validate_map(material, rules.border, rules.vision, str(path))
+        loaded.append(material)
+    return torch.stack(loaded)

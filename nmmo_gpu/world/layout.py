@@ -1,0 +1,103 @@
+"""Where everything lies in an agent's observation: one record of bytes per agent.
+
+The record keeps what one agent sees in one place, so that a learner can pick a minibatch of agents by
+copying whole rows. ``ObservationLayout.views`` gives the named fields without copying."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.movement import MOVES
+
+RECORD_ALIGNMENT = 16
+"""Records are padded to a multiple of this many bytes, for aligned wide loads."""
+
+EMPTY, FRIEND, STRANGER = 0, 1, 2
+"""Kinds of occupant: nobody; an agent of one's own population (oneself included); any other agent."""
+
+SELF_FEATURES = (
+    "age", "health", "food", "water", "row", "col", "freeze", "damage", "immune", "population",
+)  # fmt: skip
+"""Columns of ``self``: ticks; units; units; units; tiles; tiles; ticks; units lost last tick; 0 or 1; index."""
+
+ENTITY_FEATURES = ("row_offset", "col_offset", "age", "health", "food", "water", "freeze", "damage")
+"""Columns of ``entities``: tiles south; tiles east; ticks (at most 127); units ...; units lost last tick."""
+
+STYLES = ("melee", "range", "mage")
+"""Attack styles, in the order of their index."""
+
+
+@dataclass(frozen=True)
+class ObservationField:
+    """One named part of the record."""
+
+    shape: tuple[int, ...]
+    """Shape per agent."""
+    dtype: torch.dtype
+    """How its bytes are read."""
+    offset: int
+    """First byte within the record."""
+    about: str
+    """What it holds, for the reference page."""
+
+    @property
+    def bytes(self) -> int:
+        """Length in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class ObservationLayout:
+    """The record for a given config: ``fields`` by name, and ``bytes`` in all, padding included."""
+
+    def __init__(self, config: WorldConfig) -> None:
+        window = (config.window, config.window)
+        rows = config.nearest
+        self.fields: dict[str, ObservationField] = {}
+        self.bytes = 0
+        self._add("self", (len(SELF_FEATURES),), torch.int16, "own state: " + ", ".join(SELF_FEATURES))
+        self._add("material", window, torch.uint8, "material of every tile in the window")
+        self._add(
+            "occupant", window, torch.uint8,
+            "who stands on it: 0 nobody, 1 own population, 2 another population",
+        )  # fmt: skip
+        self._add(
+            "entities", (rows, len(ENTITY_FEATURES)), torch.int8,
+            "the nearest others, by Chebyshev distance, ties row by row: " + ", ".join(ENTITY_FEATURES),
+        )  # fmt: skip
+        self._add(
+            "entity_kind", (rows,), torch.uint8,
+            "0 no such row, 1 own population, 2 another population",
+        )  # fmt: skip
+        self._add("move_mask", (len(MOVES),), torch.bool, "moves that are possible; staying always is")
+        self._add(
+            "style_mask", (len(STYLES),), torch.bool,
+            "styles with somebody in reach; melee always, so that there is a choice",
+        )  # fmt: skip
+        self._add(
+            "target_mask", (len(STYLES), rows + 1), torch.bool,
+            "per style: nobody (always possible), then the rows of entities that are in reach",
+        )  # fmt: skip
+        self._add("alive", (), torch.bool, "somebody lives in the slot; if not, the whole record is zero")
+        self.bytes = -(-self.bytes // RECORD_ALIGNMENT) * RECORD_ALIGNMENT
+
+    def _add(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, about: str) -> None:
+        assert self.bytes % dtype.itemsize == 0, f"{name} would not be aligned"
+        self.fields[name] = ObservationField(shape, dtype, self.bytes, about)
+        self.bytes += self.fields[name].bytes
+
+    def allocate(self, *leading: int, device: torch.device | str) -> Tensor:
+        """[*leading, bytes] uint8, zeros: a buffer of records."""
+        return torch.zeros(*leading, self.bytes, dtype=torch.uint8, device=device)
+
+    def views(self, records: Tensor) -> dict[str, Tensor]:
+        """The named fields of [..., bytes] uint8 records: ``name -> [..., *shape] dtype``, without copies."""
+        named = {}
+        for name, field in self.fields.items():
+            part = records[..., field.offset : field.offset + field.bytes].view(field.dtype)
+            named[name] = part.unflatten(-1, field.shape) if field.shape else part.squeeze(-1)
+        return named

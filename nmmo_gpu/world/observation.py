@@ -1,0 +1,175 @@
+"""Observation: what every living agent sees at the end of the tick."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.world.content import walkable_table
+from nmmo_gpu.world.layout import EMPTY, FRIEND, STRANGER, ObservationLayout
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.state import World
+
+WORD_BITS = 32
+"""Bits used of each int64 word of a set of cells; the sign bit stays out of the way."""
+
+
+@cache
+def ring_order(vision: int) -> tuple[tuple[int, int], ...]:
+    """(row, column) offsets of the window's cells by Chebyshev distance, ties row by row; the centre first."""
+    side = range(-vision, vision + 1)
+    return tuple(sorted(((r, c) for r in side for c in side), key=lambda rc: (max(map(abs, rc)), rc)))
+
+
+@cache
+def _tables(vision: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(rank of each window cell in ring order [window^2], offset by rank [window^2, 2]), int64."""
+    order = torch.tensor(ring_order(vision), device=device)
+    window = 2 * vision + 1
+    rank = torch.empty(window * window, dtype=torch.int64, device=device)
+    rank[(order[:, 0] + vision) * window + order[:, 1] + vision] = torch.arange(len(order), device=device)
+    return rank, order
+
+
+def observe(world: World, records: Tensor, seen: Tensor) -> None:
+    """Writes every agent's record, and who its entity rows are. The dead get zeros, and nobody.
+
+    Args:
+        records: [R, A, bytes] uint8, contiguous; laid out by ``ObservationLayout``. Written whole.
+        seen: [R, A, nearest] int32: slot of each row of ``entities``; -1 for none. Written whole.
+    """
+    living = world.alive.view(-1).nonzero().squeeze(1)
+    rows, slots = records.view(-1, records.shape[-1]), seen.view(-1, seen.shape[-1])
+    if living.numel() == rows.shape[0]:
+        _observe(world, living, rows, slots)
+        return
+    compact, who = rows.new_zeros(living.numel(), rows.shape[1]), slots.new_empty(living.numel(), slots.shape[1])
+    _observe(world, living, compact, who)
+    rows.zero_()
+    slots.fill_(-1)
+    rows[living] = compact
+    slots[living] = who
+
+
+def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None:
+    """Observes for the agents ([n] int64, index into [R * A]) into records [n, bytes], seen [n, nearest]."""
+    cfg = world.config
+    layout = ObservationLayout(cfg)
+    end = max(field.offset + field.bytes for field in layout.fields.values())
+    records[:, end:] = 0
+    out = layout.views(records)
+    tile = world.tile()[agent]
+    population = (agent % cfg.slots) // cfg.population_size
+
+    corner = tile - cfg.vision * (cfg.width + 1)
+    out["material"].copy_(_windows(world.material, cfg.window, corner))
+    presence = _windows(world.presence, cfg.window, corner)
+    mine = (population + 1).to(torch.uint8)[:, None, None]
+    # Nobody is 0; friend 1; stranger 2: the sum of two comparisons.
+    kind = (presence != 0).to(torch.uint8) + ((presence != 0) & (presence != mine)).to(torch.uint8)
+    out["occupant"].copy_(kind)
+    out["alive"].fill_(True)
+
+    _observe_self(world, agent, out["self"])
+    distance = _observe_entities(world, agent, tile, presence, out["entities"], out["entity_kind"], seen)
+    _observe_masks(world, agent, tile, distance, out)
+
+
+def _windows(plane: Tensor, window: int, corner: Tensor) -> Tensor:
+    """[n, window, window]: the squares of a [R, H, W] plane with the given upper left corners ([n] int64).
+
+    A view of all squares there are, of which indexing copies the wanted: about twice as fast as computing
+    the index of every cell."""
+    width = plane.shape[-1]
+    squares = plane.numel() - (window - 1) * (width + 1)
+    return plane.as_strided((squares, window, window), (1, width, 1))[corner]
+
+
+def _observe_self(world: World, agent: Tensor, out: Tensor) -> None:
+    cfg = world.config
+    columns = (
+        world.age.clamp(max=torch.iinfo(torch.int16).max),
+        world.health, world.food, world.water, world.row, world.col, world.freeze, world.damage,
+        world.immune(),
+    )  # fmt: skip
+    for i, column in enumerate(columns):
+        out[:, i] = column.view(-1)[agent]
+    out[:, len(columns)] = (agent % cfg.slots) // cfg.population_size
+
+
+def _observe_entities(
+    world: World, agent: Tensor, tile: Tensor, presence: Tensor, entities: Tensor, kind: Tensor, seen: Tensor
+) -> Tensor:
+    """Fills the entity table; returns [n, nearest] int64 Chebyshev distances (of rows that exist)."""
+    cfg = world.config
+    n, cells = agent.numel(), cfg.window * cfg.window
+    rank_of_cell, offset_of_rank = _tables(cfg.vision, world.device)
+
+    # Who is near, as a set of ring ranks per agent: a few words of bits. Most cells are empty, so look at
+    # eight at a time, and into those only where something is.
+    padded = presence.new_zeros(n, -(-cells // 8) * 8)
+    padded[:, :cells] = presence.view(n, cells)
+    padded[:, cells // 2] = 0  # oneself
+    octet = padded.view(torch.int64).nonzero()
+    byte = padded.view(n, -1, 8)[octet[:, 0], octet[:, 1]].nonzero()
+    viewer = octet[byte[:, 0], 0]
+    rank = rank_of_cell[octet[byte[:, 0], 1] * 8 + byte[:, 1]]
+    words = -(-cells // WORD_BITS)
+    near = torch.zeros(n * words, dtype=torch.int64, device=agent.device)
+    near.index_add_(0, viewer * words + rank // WORD_BITS, 1 << (rank % WORD_BITS))  # all bits differ
+    near = near.view(n, words)
+
+    # Take the lowest bit, `nearest` times.
+    ranks = torch.zeros(n, cfg.nearest, dtype=torch.int64, device=agent.device)
+    line = torch.arange(n, device=agent.device)
+    for k in range(cfg.nearest):
+        word = (near != 0).to(torch.uint8).argmax(1)
+        bits = near[line, word]
+        lowest = bits & -bits
+        # A power of two below 2^32 is exact in float64, and frexp tells its exponent.
+        place = torch.frexp(lowest.double())[1] - 1
+        ranks[:, k] = torch.where(bits != 0, word * WORD_BITS + place, 0)  # rank 0, oneself, means none
+        near[line, word] = bits ^ lowest
+
+    exists = ranks > 0
+    offset = offset_of_rank[ranks]
+    at = tile[:, None] + offset[..., 0] * cfg.width + offset[..., 1]
+    slot = world.occupant.view(-1)[at] - 1
+    seen.copy_(torch.where(exists, slot, -1))
+    realm_start = (agent - agent % cfg.slots)[:, None]
+    card = _cards(world)[realm_start + slot]
+    entities.copy_(card.view(torch.int8).view(n, cfg.nearest, 8))
+    entities[..., 0] = offset[..., 0]
+    entities[..., 1] = offset[..., 1]
+    entities.mul_(exists[..., None])
+    own = ((agent % cfg.slots) // cfg.population_size)[:, None]
+    friend = slot // cfg.population_size == own
+    kind.copy_(torch.where(exists, torch.where(friend, FRIEND, STRANGER), EMPTY))
+    return offset.abs().amax(-1).masked_fill_(~exists, cfg.vision + 1)
+
+
+def _cards(world: World) -> Tensor:
+    """[R * A] int64: what others see of an agent, eight int8 packed so that one look-up fetches all.
+
+    The first two bytes stay empty for the offsets, which depend on who looks."""
+    empty = torch.zeros_like(world.health)
+    columns = (empty, empty, world.age, world.health, world.food, world.water, world.freeze, world.damage)
+    card = torch.stack([column.clamp(max=127).to(torch.int8) for column in columns], -1)
+    return card.view(-1, 8).view(torch.int64).squeeze(1)
+
+
+def _observe_masks(world: World, agent: Tensor, tile: Tensor, distance: Tensor, out: dict[str, Tensor]) -> None:
+    cfg = world.config
+    steps = torch.tensor([dr * cfg.width + dc for dr, dc in MOVES[1:]], device=agent.device)
+    goal = tile[:, None] + steps
+    free = walkable_table(world.device)[world.material.view(-1)[goal].long()]
+    free &= world.occupant.view(-1)[goal] == 0
+    out["move_mask"][:, 0] = True
+    out["move_mask"][:, 1:] = free & (world.freeze.view(-1)[agent] == 0)[:, None]
+    for style, (reach, damage) in enumerate(zip(cfg.reach, cfg.damage, strict=True)):
+        within = distance <= (reach if damage else -1)
+        out["target_mask"][:, style, 0] = True
+        out["target_mask"][:, style, 1:] = within
+        out["style_mask"][:, style] = within.any(1) | (style == 0)

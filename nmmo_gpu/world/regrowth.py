@@ -1,0 +1,39 @@
+"""Regrowth: eaten tiles return when their time has come."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.world.random import Stream, draw
+from nmmo_gpu.world.regrowth_table import NEVER, waiting_ticks
+from nmmo_gpu.world.state import World
+
+TICK_MASK = 0x7FFFFFFF
+"""``regrow_at`` holds the low 31 bits of a tick: waits are short, so equality is enough for ever."""
+
+
+def regrowth(world: World) -> None:
+    """Gives every tile whose tick of return is now its base material back."""
+    now = (world.tick & TICK_MASK).int()
+    back = (world.regrow_at.view(-1) == now).nonzero().squeeze(1)
+    world.material.view(-1)[back] = world.base.reshape(-1)[back]
+    world.regrow_at.view(-1)[back] = NEVER
+
+
+def schedule(world: World, tile: Tensor) -> None:
+    """Draws when the tiles just eaten will return.
+
+    "Each tick with chance p" and "after a geometric waiting time, drawn once" are the same law; the second
+    needs one draw per meal instead of one per eaten tile and tick.
+
+    Args:
+        tile: [k] int64, all different; index into a flattened [R, H, W] plane.
+    """
+    cfg = world.config
+    if cfg.regrowth == 0.0 or not tile.numel():
+        return
+    area = cfg.height * cfg.width
+    word = draw(world.seed, world.tick, Stream.REGROW, tile // area, tile % area)[0]
+    due = (world.tick + waiting_ticks(word, cfg.regrowth)) & TICK_MASK
+    world.regrow_at.view(-1)[tile] = due.to(torch.int32)

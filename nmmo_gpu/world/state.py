@@ -1,0 +1,163 @@
+"""The whole world state, as a structure of tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.regrowth_table import NEVER
+
+VISITED_SIDE = 64
+"""Side of the torus of tiles on which each agent's footprints are kept, one bit per tile."""
+
+
+class Cause(IntEnum):
+    """Why an agent died; the value is stored in ``World.cause``."""
+
+    NONE = 0
+    LAVA = 1
+    HUNGER = 2
+    THIRST = 3
+    COMBAT = 4
+
+
+def _tensor(shape: str, dtype: torch.dtype, fill: int = 0, scratch: bool = False) -> Any:
+    """Declares a field: its shape in the words of ``World.sizes``, its dtype, its value in an empty world.
+
+    A scratch field is a phase's workspace: it holds ``fill`` between ticks and is not part of the state."""
+    return dataclasses.field(metadata={"shape": shape, "dtype": dtype, "fill": fill, "scratch": scratch})
+
+
+@dataclass
+class World:
+    """R realms of A slots on H x W tiles. Every tensor is contiguous, on one device, and is written in place.
+
+    A slot's fields are meaningful while ``alive``; after a death they keep what the dead agent had until
+    somebody is born into the slot."""
+
+    config: WorldConfig
+    """The rules."""
+
+    seed: Tensor = _tensor("1", torch.int64)
+    """[1] int64: key of all random numbers."""
+    tick: Tensor = _tensor("1", torch.int64)
+    """[1] int64: ticks completed."""
+
+    base: Tensor = _tensor("R H W", torch.uint8)
+    """[R, H, W] uint8, Material: what the tile was made of; never changes."""
+    material: Tensor = _tensor("R H W", torch.uint8)
+    """[R, H, W] uint8, Material: what the tile shows now."""
+    shore: Tensor = _tensor("R H W", torch.bool)
+    """[R, H, W] bool: base material of one of the four neighbours is water; never changes."""
+    regrow_at: Tensor = _tensor("R H W", torch.int32, fill=NEVER)
+    """[R, H, W] int32, tick (low 31 bits): when the eaten tile returns; -1 if not eaten."""
+    occupant: Tensor = _tensor("R H W", torch.int32)
+    """[R, H, W] int32: slot + 1 of who stands there; 0 if nobody does."""
+    presence: Tensor = _tensor("R H W", torch.uint8)
+    """[R, H, W] uint8: population + 1 of who stands there; 0 if nobody does. One byte of ``occupant``'s
+    story, so that looking around reads a quarter of the memory."""
+
+    alive: Tensor = _tensor("R A", torch.bool)
+    """[R, A] bool: somebody lives in the slot."""
+    entity: Tensor = _tensor("R A", torch.int64, fill=-1)
+    """[R, A] int64: id within the realm, never reused; -1 in a slot never used."""
+    row: Tensor = _tensor("R A", torch.int32)
+    """[R, A] int32, tiles from the top."""
+    col: Tensor = _tensor("R A", torch.int32)
+    """[R, A] int32, tiles from the left."""
+    health: Tensor = _tensor("R A", torch.int16)
+    """[R, A] int16, 0 to max_health."""
+    food: Tensor = _tensor("R A", torch.int16)
+    """[R, A] int16, 0 to max_food."""
+    water: Tensor = _tensor("R A", torch.int16)
+    """[R, A] int16, 0 to max_water."""
+    freeze: Tensor = _tensor("R A", torch.int16)
+    """[R, A] int16, ticks for which the agent cannot move."""
+    age: Tensor = _tensor("R A", torch.int32)
+    """[R, A] int32, upkeeps survived, the one in the tick of birth included. At death this is the
+    lifetime: the number of times the agent acted."""
+    damage: Tensor = _tensor("R A", torch.int16)
+    """[R, A] int16: damage taken in the last tick."""
+    chilled: Tensor = _tensor("R A", torch.bool)
+    """[R, A] bool: hit by a mage this tick; false between ticks. Kept apart from ``freeze`` because a
+    freeze of this tick does not stop this tick's move."""
+    explored: Tensor = _tensor("R A", torch.int32)
+    """[R, A] int32: different tiles stood on (see ``visited``)."""
+    visited: Tensor = _tensor(f"R A {VISITED_SIDE}", torch.int64)
+    """[R, A, 64] int64: footprints, bit ``col % 64`` of word ``row % 64``. Exact while an agent's
+    wanderings span at most 64 x 64 tiles, as on every 80x80 map; an undercount beyond."""
+    cause: Tensor = _tensor("R A", torch.uint8)
+    """[R, A] uint8, Cause: why the slot's agent died in the last tick; 0 if it did not."""
+
+    next_entity: Tensor = _tensor("R", torch.int64)
+    """[R] int64: id of the next one born; equally the number of births so far."""
+    acted: Tensor = _tensor("R", torch.int64)
+    """[R] int64: agent-steps lived so far."""
+    deaths: Tensor = _tensor("R 5", torch.int64)
+    """[R, 5] int64: deaths so far, by Cause."""
+
+    claims: Tensor = _tensor("R H W", torch.uint8, scratch=True)
+    """[R, H, W] uint8, scratch of movement: one bit per direction from which the tile is claimed."""
+
+    @property
+    def realms(self) -> int:
+        """R: realms in the batch."""
+        return self.alive.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the world lives."""
+        return self.alive.device
+
+    @staticmethod
+    def sizes(config: WorldConfig, realms: int) -> dict[str, int]:
+        """What the letters in the fields' shapes stand for."""
+        return {"R": realms, "H": config.height, "W": config.width, "A": config.slots}
+
+    def tensors(self, scratch: bool = False) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of every field of the state, in declaration order."""
+        for field in tensor_fields(scratch):
+            yield field.name, getattr(self, field.name)
+
+    def tile(self) -> Tensor:
+        """[R * A] int64: index of each slot's tile in a flattened [R, H, W] plane."""
+        cfg = self.config
+        within = self.row * cfg.width + self.col
+        start = torch.arange(self.realms, device=self.device) * (cfg.height * cfg.width)
+        return (within + start[:, None]).view(-1)
+
+    def immune(self) -> Tensor:
+        """[R, A] bool: too young to take damage."""
+        return self.age < self.config.immune_ticks
+
+    def clone(self) -> World:
+        """A copy that shares no memory with this world."""
+        copies = {name: tensor.clone() for name, tensor in self.tensors(scratch=True)}
+        return World(config=self.config, **copies)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of every bit of the state: equal for equal worlds on any device."""
+        sha = hashlib.sha256()
+        for name, tensor in self.tensors():
+            sha.update(name.encode())
+            sha.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return sha.hexdigest()
+
+
+def tensor_fields(scratch: bool = False) -> list[dataclasses.Field[Any]]:
+    """The dataclass fields of World that are tensors, scratch fields only if asked for."""
+    fields = [field for field in dataclasses.fields(World) if "dtype" in field.metadata]
+    return fields if scratch else [field for field in fields if not field.metadata["scratch"]]
+
+
+def field_shape(field: dataclasses.Field[Any], sizes: dict[str, int]) -> tuple[int, ...]:
+    """The field's shape for given sizes of R, H, W and A."""
+    return tuple(sizes[word] if word in sizes else int(word) for word in field.metadata["shape"].split())

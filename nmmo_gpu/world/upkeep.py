@@ -1,0 +1,68 @@
+"""Upkeep: what each tick costs and gives everybody who lives, the newly born included."""
+
+from __future__ import annotations
+
+import torch
+
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.regrowth import schedule
+from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
+
+
+def upkeep(world: World) -> None:
+    """The seven steps of RULES.md's upkeep, in their order, for agents with health above 0."""
+    cfg = world.config
+    tile = world.tile()
+    ground = world.material.view(-1)[tile].view_as(world.alive)
+    well = world.alive & (world.health > 0)
+
+    # 1. Freeze runs down; what the mages did this tick is counted from here on.
+    frozen = torch.where(world.chilled, cfg.freeze_ticks, world.freeze)
+    world.freeze.copy_(torch.where(well, (frozen - 1).clamp_(min=0), world.freeze))
+    world.chilled.zero_()
+
+    # 2. Lava kills, and nothing below applies.
+    burnt = well & (ground == Material.LAVA)
+    world.cause[burnt] = Cause.LAVA
+    well &= ~burnt
+
+    # 3. Forage. One agent to a tile, so no tile is eaten twice.
+    eats = well & (ground == Material.FOREST)
+    food = torch.where(eats, (world.food + cfg.forage).clamp_(max=cfg.max_food), world.food)
+    eaten = tile[eats.view(-1)]
+    world.material.view(-1)[eaten] = int(Material.SCRUB)
+    schedule(world, eaten)
+
+    # 4. Drink.
+    drinks = well & world.shore.reshape(-1)[tile].view_as(well)
+    water = torch.where(drinks, (world.water + cfg.forage).clamp_(max=cfg.max_water), world.water)
+
+    # 5. Heal.
+    heals = (food > cfg.heal_above) & (water > cfg.heal_above)
+    health = torch.where(heals, (world.health + 1).clamp_(max=cfg.max_health), world.health)
+
+    # 6. Hunger and thirst.
+    water = (water - 1).clamp_(min=0)
+    food = (food - 1).clamp_(min=0)
+    health = (health - (food == 0).short() - (water == 0).short()).clamp_(min=0)
+
+    world.food.copy_(torch.where(well, food, world.food))
+    world.water.copy_(torch.where(well, water, world.water))
+    world.health.copy_(torch.where(well, health, world.health))
+    starved = well & (health == 0)
+    world.cause[starved & (water == 0)] = Cause.THIRST
+    world.cause[starved & (food == 0)] = Cause.HUNGER  # who lacks both is counted as hungry
+
+    # 7. Age. An upkeep that kills is not survived, so age stays the number of times the agent acted.
+    world.age += well & ~starved
+
+
+def explore(world: World) -> None:
+    """Marks the tile under every living agent, and counts it if it is new to the agent."""
+    word = world.visited.view(-1, VISITED_SIDE)
+    line = (world.row.view(-1, 1) % VISITED_SIDE).long()
+    before = word.gather(1, line)
+    column = (world.col.view(-1, 1) % VISITED_SIDE).long()
+    bit = world.alive.view(-1, 1).long() << column
+    world.explored += ((before & bit) != bit).view_as(world.explored)
+    word.scatter_(1, line, before | bit)
