@@ -52,19 +52,16 @@ class ObservationField:
 
 
 class ObservationLayout:
-    """The record for a given config: ``fields`` by name, and ``bytes`` in all, padding included."""
+    """The record for a given config: ``fields`` by name, ``head`` bytes before the windows, ``bytes`` in all,
+    padding included."""
 
     def __init__(self, config: WorldConfig) -> None:
         window = (config.window, config.window)
         rows = config.nearest
         self.fields: dict[str, ObservationField] = {}
         self.bytes = 0
+        # The windows come last: a learner that reads them in place copies only the head of a record.
         self._add("self", (len(SELF_FEATURES),), torch.int16, "own state: " + ", ".join(SELF_FEATURES))
-        self._add("material", window, torch.uint8, "material of every tile in the window")
-        self._add(
-            "occupant", window, torch.uint8,
-            "who stands on it: 0 nobody, 1 own population, 2 another population",
-        )  # fmt: skip
         self._add(
             "entities", (rows, len(ENTITY_FEATURES)), torch.int8,
             "the nearest others, by Chebyshev distance, ties row by row: " + ", ".join(ENTITY_FEATURES),
@@ -83,6 +80,12 @@ class ObservationLayout:
             "per style: nobody (always possible), then the rows of entities that are in reach",
         )  # fmt: skip
         self._add("alive", (), torch.bool, "somebody lives in the slot; if not, the whole record is zero")
+        self.head = self.bytes
+        self._add("material", window, torch.uint8, "material of every tile in the window")
+        self._add(
+            "occupant", window, torch.uint8,
+            "who stands on it: 0 nobody, 1 own population, 2 another population",
+        )  # fmt: skip
         self.bytes = -(-self.bytes // RECORD_ALIGNMENT) * RECORD_ALIGNMENT
 
     def _add(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, about: str) -> None:
@@ -95,9 +98,16 @@ class ObservationLayout:
         return torch.zeros(*leading, self.bytes, dtype=torch.uint8, device=device)
 
     def views(self, records: Tensor) -> dict[str, Tensor]:
-        """The named fields of [..., bytes] uint8 records: ``name -> [..., *shape] dtype``, without copies."""
+        """The named fields of uint8 records: ``name -> [..., *shape] dtype``, without copies.
+
+        Args:
+            records: [..., bytes], or only the first bytes of each record, such as [..., head]: then the
+                fields beyond are left out.
+        """
         named = {}
         for name, field in self.fields.items():
+            if field.offset + field.bytes > records.shape[-1]:
+                continue
             part = records[..., field.offset : field.offset + field.bytes].view(field.dtype)
             named[name] = part.unflatten(-1, field.shape) if field.shape else part.squeeze(-1)
         return named

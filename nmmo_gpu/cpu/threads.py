@@ -1,0 +1,37 @@
+"""Running compiled loops on all of torch's threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import torch
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="nmmo-cpu")
+
+
+def parallel(function: Callable[..., None], tasks: list[tuple[Any, ...]]) -> None:
+    """Calls ``function(*task)`` for each task, on as many threads as torch uses.
+
+    The function must release the GIL (numba's ``nogil``), and no task may write what another reads or
+    writes; then neither the number of threads nor their order shows in the result."""
+    workers = min(torch.get_num_threads(), len(tasks))
+    if workers < 2:
+        for task in tasks:
+            function(*task)
+        return
+    futures = [_pool(workers).submit(function, *task) for task in tasks]
+    for future in futures:
+        future.result()
+
+
+def slices(total: int, parts: int) -> list[tuple[int, int]]:
+    """[0, total) cut into at most ``parts`` ranges of nearly equal length, none of them empty."""
+    parts = max(1, min(parts, total))
+    edges = [total * part // parts for part in range(parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))

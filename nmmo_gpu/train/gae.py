@@ -1,0 +1,33 @@
+"""Generalised advantage estimation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def advantages(
+    reward: Tensor, value: Tensor, died: Tensor, last_value: Tensor, gamma: float, gae_lambda: float
+) -> Tensor:
+    """Advantages of a rollout; nothing flows from one inhabitant of a slot to the next.
+
+    Schulman et al. 2016, arXiv 1506.02438, equation 16. ``truncated`` never happens here, so a death is
+    the only cut. What stands at the ticks of empty slots is meaningless.
+
+    Args:
+        reward, value: [T, N] float32. died: [T, N] bool, the agent's step ended in its death.
+        last_value: [N] float32, value of what is seen after the last step.
+
+    Returns:
+        [T, N] float32; added to ``value`` they are the returns.
+    """
+    out = torch.empty_like(value)
+    running = torch.zeros_like(last_value)
+    following = last_value
+    for t in range(reward.shape[0] - 1, -1, -1):
+        lives = (~died[t]).float()
+        delta = reward[t] + gamma * lives * following - value[t]
+        running = delta + gamma * gae_lambda * lives * running
+        out[t] = running
+        following = value[t]
+    return out

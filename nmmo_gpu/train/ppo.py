@@ -1,0 +1,188 @@
+"""The PPO loss and its update, for all populations at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.train.config import PPOConfig
+from nmmo_gpu.train.gae import advantages
+from nmmo_gpu.train.policy import Output, Policy
+from nmmo_gpu.train.rollout import Rollout, by_population
+from nmmo_gpu.train.sampling import evaluate
+
+STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+"""What ``loss`` measures on the way, in this order."""
+
+
+def loss(
+    output: Output, choices: Tensor, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor,
+    config: PPOConfig,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The clipped surrogate of PPO (Schulman et al. 2017, arXiv 1707.06347, equations 7 and 9).
+
+    Args:
+        output: the network on the batch, [P, B, ...]. choices: [P, B, 3] int64.
+        old_log, advantage, returns: [P, B] float32. real: [P, B] bool, false for filling.
+
+    Returns:
+        loss: [] float32, the sum over populations of each one's mean, so that none sees the others.
+        statistics: [P, 5] float32, as ``STATISTICS`` names them, without gradient.
+    """
+    log_probability, entropy = evaluate(output, choices)
+    change = torch.where(real, log_probability - old_log, 0.0)
+    ratio = change.exp()
+    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - config.clip, 1 + config.clip) * advantage)
+    weight = real / real.sum(1, keepdim=True).clamp(min=1)
+
+    def mean(values: Tensor) -> Tensor:
+        return (values * weight).sum(1)
+
+    policy_loss = -mean(surrogate)
+    value_loss = mean((output.value - returns).square())
+    bonus = mean(entropy)
+    total = policy_loss + config.value_weight * value_loss - config.entropy_weight * bonus
+    with torch.no_grad():
+        kl = mean(ratio - 1 - change)  # Schulman's k3 estimator: unbiased, and never negative
+        clipped = mean(((ratio - 1).abs() > config.clip).float())
+        statistics = torch.stack((policy_loss, value_loss, bonus, kl, clipped), 1)
+    return total.sum(), statistics
+
+
+def update(
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    config: PPOConfig,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Learns from one rollout.
+
+    Returns:
+        per population ([P] float32): ``STATISTICS``, means over the minibatches, ``explained_variance``
+        of the values, and ``grad_norm`` before clipping.
+    """
+    horizon = rollout.alive.shape[0]
+    advantage = advantages(
+        rollout.reward, rollout.value[:horizon], rollout.died, rollout.value[horizon],
+        config.gamma, config.gae_lambda,
+    )  # fmt: skip
+    returns = advantage + rollout.value[:horizon]
+    rules = policy.rules
+    batches: SampleBatches | SequenceBatches
+    if policy.config.recurrent:
+        batches = SequenceBatches(rollout, rules.populations, rules.slots)
+    else:
+        batches = SampleBatches(rollout, rules.populations, rules.slots)
+    index, real = batches.index, batches.real
+    explained = explained_variance(
+        rollout.value[:horizon].view(-1)[index], returns.view(-1)[index], real
+    )
+    advantage = _normalised(advantage.view(-1), index, real)
+    returns, old_log = returns.view(-1), rollout.log_probability.view(-1)
+    choices = rollout.choices.view(-1, rollout.choices.shape[-1])
+
+    totals = torch.zeros(rules.populations, len(STATISTICS) + 1, device=advantage.device)
+    steps = 0
+    for _ in range(config.epochs):
+        order = torch.randperm(batches.columns, generator=generator).to(index.device)
+        for columns in order.chunk(config.minibatches):
+            output, rows, valid = batches.forward(policy, columns)
+            total, statistics = loss(
+                output, choices[rows].long(), old_log[rows], advantage[rows], returns[rows], valid, config
+            )
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            norm = clip_per_population(policy, config.max_grad_norm)
+            optimizer.step()
+            totals += torch.cat((statistics, norm[:, None]), 1)
+            steps += 1
+    means = (totals / steps).unbind(1)
+    result = dict(zip((*STATISTICS, "grad_norm"), means, strict=True))
+    result["explained_variance"] = explained
+    return result
+
+
+class SampleBatches:
+    """Minibatches of single steps, for policies without memory."""
+
+    def __init__(self, rollout: Rollout, populations: int, slots: int) -> None:
+        self.records = rollout.records.view(-1, rollout.records.shape[-1])
+        self.index, self.real = by_population(rollout.alive, populations, slots)
+        self.columns = self.index.shape[1]
+
+    def forward(self, policy: Policy, columns: Tensor) -> tuple[Output, Tensor, Tensor]:
+        """The network's output on the chosen columns, their rows in the rollout, and which are real."""
+        rows = self.index[:, columns]
+        return policy(self.records, rows), rows, self.real[:, columns]
+
+
+class SequenceBatches:
+    """Minibatches of whole slots over the horizon, for recurrent policies.
+
+    Memory starts as it was in the rollout, and is wiped where the slot's agent changes."""
+
+    def __init__(self, rollout: Rollout, populations: int, slots: int) -> None:
+        assert rollout.state is not None, "a recurrent policy's rollout holds its memory"
+        horizon, agents = rollout.alive.shape
+        self.rollout, self.horizon = rollout, horizon
+        self.records = rollout.records.view(-1, rollout.records.shape[-1])
+        everybody = torch.ones_like(rollout.alive[:1])
+        self.slots, _ = by_population(everybody, populations, slots)
+        self.columns = self.slots.shape[1]
+        start = torch.arange(horizon, device=self.slots.device) * agents
+        self.all_rows = self.slots[:, None, :] + start[:, None]  # [P, T, columns]
+        self.index = self.all_rows.flatten(1)
+        self.real = rollout.alive.view(-1)[self.index]
+
+    def forward(self, policy: Policy, columns: Tensor) -> tuple[Output, Tensor, Tensor]:
+        """As ``SampleBatches.forward``; the rows are time-major, [P, T * columns]."""
+        assert self.rollout.state is not None
+        rows = self.all_rows[:, :, columns]
+        flat = rows.flatten(1)
+        views = policy.layout.views(self.records[:, : policy.layout.head][flat])
+        trunk, entities = policy.encode(self.records, flat, views)
+        trunk = trunk.view(*rows.shape, -1)
+        alive = self.rollout.alive.view(-1)[rows]
+        goes_on = (alive & ~self.rollout.died.view(-1)[rows])[..., None]
+        memory = self.rollout.state[self.slots[:, columns]]
+        hidden = []
+        for t in range(self.horizon):
+            memory = policy.remember(trunk[:, t], memory)
+            hidden.append(memory)
+            memory = memory * goes_on[:, t]
+        state = torch.stack(hidden, 1).flatten(1, 2)
+        return policy.decide(views, state, entities, None), flat, alive.flatten(1)
+
+
+def clip_per_population(policy: Policy, limit: float) -> Tensor:
+    """Scales each population's gradient down to the limit; returns the norms before, [P]."""
+    grads = [p.grad for p in policy.parameters() if p.grad is not None]
+    norm = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
+    scale = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for g in grads:
+        g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
+    return norm
+
+
+def explained_variance(value: Tensor, returns: Tensor, real: Tensor) -> Tensor:
+    """1 - Var(returns - value) / Var(returns) over [P, B], per population; 0 where returns do not vary."""
+    error, total = _variance(returns - value, real), _variance(returns, real)
+    return torch.where(total > 0, 1 - error / total.clamp(min=1e-12), 0.0)
+
+
+def _variance(values: Tensor, real: Tensor) -> Tensor:
+    weight = real / real.sum(1, keepdim=True).clamp(min=1)
+    mean = (values * weight).sum(1, keepdim=True)
+    return ((values - mean).square() * weight).sum(1)
+
+
+def _normalised(advantage: Tensor, index: Tensor, real: Tensor) -> Tensor:
+    """[rows]: zero mean and unit deviation within each population's real rows."""
+    picked = advantage[index]
+    weight = real / real.sum(1, keepdim=True).clamp(min=1)
+    mean = (picked * weight).sum(1, keepdim=True)
+    scaled = (picked - mean) / (_variance(picked, real)[:, None].sqrt() + 1e-8)
+    out = torch.zeros_like(advantage)
+    out[index[real]] = scaled[real]
+    return out

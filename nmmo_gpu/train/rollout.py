@@ -1,0 +1,77 @@
+"""What the learner learns from: T ticks of every slot, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.env import ACTION_HEADS
+from nmmo_gpu.world.layout import ObservationLayout
+
+
+@dataclass
+class Rollout:
+    """T ticks x N = realms * slots. Allocated once, and written over in each iteration."""
+
+    records: Tensor
+    """[T + 1, R, A, bytes] uint8: what was seen before each step, and after the last."""
+    alive: Tensor
+    """[T, N] bool: somebody lived in the slot, and acted."""
+    choices: Tensor
+    """[T, N, 3] int8: what each head chose."""
+    log_probability: Tensor
+    """[T, N] float32, of the joint choice."""
+    value: Tensor
+    """[T + 1, N] float32: the policy's estimates."""
+    reward: Tensor
+    """[T, N] float32, times 1 - gamma."""
+    died: Tensor
+    """[T, N] bool."""
+    state: Tensor | None
+    """[N, hidden] memory before the first step; None without recurrence."""
+
+    @staticmethod
+    def allocate(
+        layout: ObservationLayout, horizon: int, realms: int, slots: int, device: torch.device
+    ) -> Rollout:
+        """An empty rollout."""
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(*shape, dtype=dtype, device=device)
+
+        agents = realms * slots
+        return Rollout(
+            records=layout.allocate(horizon + 1, realms, slots, device=device),
+            alive=zeros(horizon, agents, dtype=torch.bool),
+            choices=zeros(horizon, agents, len(ACTION_HEADS), dtype=torch.int8),
+            log_probability=zeros(horizon, agents),
+            value=zeros(horizon + 1, agents),
+            reward=zeros(horizon, agents),
+            died=zeros(horizon, agents, dtype=torch.bool),
+            state=None,
+        )
+
+
+def by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tensor, Tensor]:
+    """The living, as rows of equal length, one per population.
+
+    Args:
+        alive: [T, R * slots] bool.
+
+    Returns:
+        index: [P, B] int64 into the flattened [T * R * slots]; B is the largest population's number of
+            living (at least 1). Shorter rows are filled up with the population's first slot.
+        real: [P, B] bool: false for the filling.
+    """
+    size = slots // populations
+    grouped = alive.view(-1, populations, size).transpose(0, 1).reshape(populations, -1)
+    count = grouped.sum(1)
+    width = max(1, int(count.max()))
+    population, place = grouped.nonzero(as_tuple=True)
+    column = torch.arange(len(population), device=alive.device) - (count.cumsum(0) - count)[population]
+    index = (torch.arange(populations, device=alive.device) * size)[:, None].repeat(1, width)
+    index[population, column] = place // size * slots + population * size + place % size
+    real = torch.arange(width, device=alive.device) < count[:, None]
+    return index, real

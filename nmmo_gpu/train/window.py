@@ -1,0 +1,59 @@
+"""The policy's first layer: a sum of one embedding per window cell, straight from observation records."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import ObservationLayout
+
+CODES = len(Material) + 2
+"""Rows of the table per cell: one per material, then friend and stranger. An empty cell adds nothing."""
+
+
+@cache
+def has_numba() -> bool:
+    """Whether the CPU path's fast twin can be used."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
+    """Sums, for each record, the table's rows of what stands in each cell of its window.
+
+    The same as a linear layer on one-hot codes, without making them: a few hundred additions of a row in
+    place of a matrix product with a thousand columns that are nearly all zero.
+
+    Args:
+        records: [rows, bytes] uint8.
+        index: [P, B] int64: the rows that each population looks at.
+        table: [P, cells, CODES, hidden] float32.
+
+    Returns:
+        [P, B, hidden] float32; differentiable in the table.
+    """
+    if records.device.type == "cpu" and has_numba():
+        from nmmo_gpu.cpu.window import WindowEmbedding
+
+        fields = layout.fields
+        return WindowEmbedding.apply(
+            records, index, table, fields["material"].offset, fields["occupant"].offset
+        )
+    populations, cells, codes, hidden = table.shape
+    views = layout.views(records[index.reshape(-1)])
+    start = (torch.arange(cells, device=records.device) * codes).int()
+    rows = index.shape[1]
+    first = (torch.arange(populations, device=records.device) * (cells * codes)).int()
+    first = first.repeat_interleave(rows)[:, None]
+    material = views["material"].flatten(1).int() + start + first
+    # The empty cells of the occupants' window point at one row, which counts for nothing.
+    flat = torch.cat((table.reshape(-1, hidden), table.new_zeros(1, hidden)))
+    occupant = views["occupant"].flatten(1).int()
+    nothing = populations * cells * codes
+    occupant = torch.where(occupant > 0, occupant - 1 + len(Material) + start + first, nothing)
+    bags = torch.cat((material, occupant), 1)
+    summed = torch.nn.functional.embedding_bag(bags, flat, mode="sum", padding_idx=nothing)
+    return summed.view(populations, rows, hidden)

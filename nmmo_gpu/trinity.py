@@ -1,0 +1,151 @@
+"""Trinity: the three classes that a researcher overrides, named as in Neural MMO v1.
+
+Sword (the agents) holds the policies and decides. God (a server) owns realms and collects what happens in
+them. Pantheon (the cluster) learns, and keeps what has been learned. The stock trainer is made of these
+three; to change one, subclass it and hand it to ``nmmo_gpu.train.run.train``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.env import Env
+from nmmo_gpu.train import ppo
+from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.metrics import Tally
+from nmmo_gpu.train.policy import Policy
+from nmmo_gpu.train.rollout import Rollout, by_population
+from nmmo_gpu.train.sampling import sample
+from nmmo_gpu.world.random import Stream, draw, unit
+from nmmo_gpu.world.state import World
+
+
+class Decision(NamedTuple):
+    """What a Sword decides for all slots of a server."""
+
+    actions: Tensor
+    """[R, A, 3] int64, for ``Env.step``."""
+    choices: Tensor
+    """[R * A, 3] int8: what the policy's heads chose (under auto-targeting the third differs from the action)."""
+    log_probability: Tensor
+    """[R * A] float32; 0 for empty slots."""
+    value: Tensor
+    """[R * A] float32; 0 for empty slots."""
+    memory: Tensor | None
+    """[R * A, hidden] after the step; None without recurrence."""
+
+
+class Sword:
+    """The agents: the policies of all populations, and how they choose."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config = config
+        generator = torch.Generator().manual_seed(config.env.seed)
+        self.policy = Policy(config.env.world, config.policy, generator).to(device)
+
+    @torch.no_grad()
+    def decide(self, records: Tensor, world: World, memory: Tensor | None) -> Decision:
+        """Chooses for every living agent.
+
+        The draws depend on (seed, tick, realm, slot) alone, so an agent's choice does not depend on how
+        many others choose beside it.
+
+        Args:
+            records: [R, A, bytes] uint8. world: for who is alive, seed and tick.
+            memory: [R * A, hidden] of a recurrent policy.
+        """
+        policy = self.policy
+        realms, slots = world.alive.shape
+        rows = records.view(realms * slots, -1)
+        index, real = by_population(world.alive.view(1, -1), policy.rules.populations, slots)
+        output = policy(rows, index, None if memory is None else memory[index])
+        words = draw(world.seed, world.tick, Stream.POLICY, index // slots, index % slots)
+        choices, log_probability = sample(output, torch.stack([unit(word) for word in words[:3]]))
+
+        who, choices = index[real], choices[real]
+        actions = torch.zeros(realms * slots, 3, dtype=torch.int64, device=rows.device)
+        actions[who] = choices
+        if policy.config.targeting == "auto":
+            views = policy.layout.views(rows[:, : policy.layout.head][who])
+            actions[who, 2] = choices[:, 2] * policy.auto_target(views, choices[:, 1])
+        everyone = torch.zeros(3, realms * slots, device=rows.device)
+        everyone[0, who] = log_probability[real]
+        everyone[1, who] = output.value[real]
+        told = torch.zeros(realms * slots, 3, dtype=torch.int8, device=rows.device)
+        told[who] = choices.to(torch.int8)
+        if memory is not None and output.state is not None:
+            memory = torch.zeros_like(memory).index_put_((who,), output.state[real])
+        return Decision(actions.view(realms, slots, 3), told, everyone[0], everyone[1], memory)
+
+
+class God:
+    """A server: its realms, and the rollouts collected in them."""
+
+    def __init__(self, config: TrainConfig, sword: Sword, world: World | None = None) -> None:
+        """Begins the realms, or goes on with those of a checkpoint."""
+        self.config, self.sword = config, sword
+        self.env = Env(config.env, world)
+        if world is None:
+            self.env.reset()
+        rules = config.env.world
+        self.rollout = Rollout.allocate(
+            self.env.layout, config.ppo.horizon, config.env.realms, rules.slots, self.env.device
+        )
+        self.rollout.records[-1].copy_(self.env.records)
+        self.memory = sword.policy.initial_state(config.env.realms * rules.slots, self.env.device)
+        self.tally = Tally(self.env.device)
+        self.visits = torch.zeros(rules.height, rules.width, dtype=torch.int64, device=self.env.device)
+        """[H, W] int64: how often somebody stood there, sampled once per rollout, over all realms."""
+
+    @torch.no_grad()
+    def collect(self) -> Rollout:
+        """Plays ``horizon`` ticks. The rollout is written over by the next call."""
+        rollout, env, world = self.rollout, self.env, self.env.world
+        scale = 1.0 - self.config.ppo.gamma
+        rollout.records[0].copy_(rollout.records[-1])
+        rollout.state = None if self.memory is None else self.memory.clone()
+        for t in range(rollout.alive.shape[0]):
+            decision = self.sword.decide(rollout.records[t], world, self.memory)
+            rollout.alive[t] = world.alive.view(-1)
+            rollout.choices[t] = decision.choices
+            rollout.log_probability[t] = decision.log_probability
+            rollout.value[t] = decision.value
+            _, reward, died, _, _ = env.step(decision.actions, out=rollout.records[t + 1])
+            rollout.reward[t] = reward.view(-1) * scale
+            rollout.died[t] = died.view(-1)
+            if decision.memory is not None:
+                self.memory = decision.memory * (~died).view(-1, 1)
+            self.tally.add(world, rollout.alive[t].view_as(died), decision.actions[..., 2] > 0)
+        rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.memory).value
+        self.visits += (world.presence > 0).sum(0)
+        return rollout
+
+
+class Pantheon:
+    """The cluster: learns from what its servers collect."""
+
+    def __init__(self, config: TrainConfig, sword: Sword) -> None:
+        self.config, self.sword = config, sword
+        fused = all(p.device.type in ("cpu", "cuda") for p in sword.policy.parameters())
+        self.optimizer = torch.optim.Adam(
+            sword.policy.parameters(), lr=config.ppo.learning_rate, eps=1e-5, fused=fused
+        )
+        self.generator = torch.Generator().manual_seed(config.env.seed)
+
+    def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
+        """One update.
+
+        Args:
+            progress: how much of the run is done, 0 to 1; sets the learning rate.
+
+        Returns: statistics per population, [P] float32 each.
+        """
+        ppo_config = self.config.ppo
+        for group in self.optimizer.param_groups:
+            group["lr"] = ppo_config.learning_rate + progress * (
+                ppo_config.final_learning_rate - ppo_config.learning_rate
+            )
+        return ppo.update(self.sword.policy, self.optimizer, rollout, ppo_config, self.generator)

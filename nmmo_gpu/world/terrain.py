@@ -1,0 +1,347 @@
+"""Terrain: random maps from ridged simplex noise, and what every map must satisfy.
+
+The noise is Perlin's simplex noise (K. Perlin, *Noise Hardware*, 2001) as explained by S. Gustavson
+(*Simplex noise demystified*, 2005), with two choices that bring it to v1's maps (measured on four of them
+and on the table of fractions over v1's 200 maps):
+
+- **The kernel reaches exactly to the neighbouring lattice points** (r^2 = 2/3, the squared edge, where
+  Gustavson has 1/2), so four corners count instead of three. Its noise stays within +-0.88.
+- **Feature size.** v1's "base scale of size/5" is one noise unit per 5 tiles, on a lattice whose edge is
+  sqrt(2) units: lattice points 7.07 tiles apart, on a map of any size.
+
+Gradients are picked by an integer hash of (seed, map, octave, lattice point), so nothing ever repeats.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from nmmo_gpu.errors import ConfigError, MapError
+from nmmo_gpu.world.content import MATERIALS, Material, walkable_table
+
+MIN_SIZE, MAX_SIZE = 32, 8192
+"""Smallest and largest height and width of a map, in tiles."""
+
+OCTAVES = 8
+WATER_BELOW, GRASS_BELOW, FOREST_BELOW = 0.3, 0.57, 0.715
+ORE_CHANCE = 0.15
+
+_SKEW = (math.sqrt(3.0) - 1.0) / 2.0
+_UNSKEW = (3.0 - math.sqrt(3.0)) / 6.0
+_EDGE = math.sqrt(2.0 / 3.0)  # distance of neighbouring lattice points, in noise coordinates
+_TILES_PER_UNIT = 5.0 * math.sqrt(2.0) / _EDGE
+_AMPLITUDE = 16.07  # puts the noise's peaks at 0.88, as calibrated to v1's share of water
+
+_BLOCK = 80  # the side of the area whose maximum v1 divided by
+_BLOCKS_A_SIDE = 8  # at most 64 blocks are looked at: their mean is then known to within 0.3 %
+
+_PLACES = 1 << 16  # a map's corner lies on one of this many rows and columns of its noise
+
+_CHUNK = 1 << 16  # tiles at once: temporaries stay within the processor's cache
+_WORD = (1 << 64) - 1
+# Odd 63-bit constants, so that they fit int64: lattice steps, and the mixer's multipliers (torch wraps).
+_STEP_I, _STEP_J = 0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F
+_MIX_1, _MIX_2 = 0x3F58476D1CE4E5B9, 0x14D049BB133111EB
+_ANGLE = torch.arange(32, dtype=torch.float64) * (2.0 * math.pi / 32)
+_GRADIENT_X, _GRADIENT_Y = _ANGLE.cos().float(), _ANGLE.sin().float()
+
+
+def generate(
+    seed: int,
+    count: int,
+    height: int,
+    width: int,
+    border: int = 9,
+    first: int = 0,
+    ore: bool = False,
+    ore_chance: float = ORE_CHANCE,
+) -> torch.Tensor:
+    """Make ``count`` random maps: ``[count, height, width] uint8`` materials, on the CPU.
+
+    ``border`` tiles of lava, a ring of grass one tile wide, and terrain inside it. Map ``i`` is a pure
+    function of (``seed``, ``first + i``, size, border, ore): it does not depend on how many are made
+    together. With ``ore`` a stone tile with a walkable 4-neighbour is an ore rock with chance
+    ``ore_chance``. Memory beyond the result is a few MB (with ``ore``, about one map's worth more).
+
+    Raises ConfigError: a size outside 32..8192, a border that leaves no terrain, a negative count or index.
+    """
+    for name, value in (("height", height), ("width", width)):
+        if not MIN_SIZE <= value <= MAX_SIZE:
+            raise ConfigError(f"{name} is {value}; a map's {name} must be {MIN_SIZE} to {MAX_SIZE} tiles")
+    _check_border(height, width, border)
+    for name, value in (("count", count), ("first", first)):
+        if value < 0:
+            raise ConfigError(f"{name} is {value}; it must be 0 or more")
+    if not 0.0 <= ore_chance <= 1.0:
+        raise ConfigError(f"ore_chance is {ore_chance}; a chance must be between 0 and 1")
+
+    maps = torch.full((count, height, width), int(Material.LAVA), dtype=torch.uint8)
+    for i in range(count):
+        _fill(maps[i], seed, first + i, border)
+        if ore:
+            _place_ore(maps[i], _key(seed, first + i, OCTAVES + 1), ore_chance)
+    return maps
+
+
+def ring_tiles(height: int, width: int, border: int) -> torch.Tensor:
+    """``[n] int64``: flat indices (row * width + column) of the grass ring, each tile once.
+
+    Clockwise from its top-left corner. Raises ConfigError when the border leaves no room for the ring.
+    """
+    _check_border(height, width, border)
+    top, left, bottom, right = border, border, height - 1 - border, width - 1 - border
+    rows, columns = torch.arange(top, bottom + 1), torch.arange(left, right + 1)
+    return torch.cat(
+        (
+            top * width + columns,
+            rows[1:] * width + right,
+            bottom * width + columns[:-1].flip(0),
+            rows[1:-1].flip(0) * width + left,
+        )
+    )
+
+
+def shore(base: torch.Tensor) -> torch.Tensor:
+    """Whether one of the 4 neighbours is water: ``[..., H, W]`` materials to ``[..., H, W] bool``.
+
+    Outside the map there is no water.
+    """
+    return _beside(base == int(Material.WATER))
+
+
+def pad(material: torch.Tensor, border: int, with_ring: bool = True) -> torch.Tensor:
+    """Put lava ``border`` tiles wide around ``[H, W] uint8``, after a grass ring one tile wide if asked."""
+    grown = material
+    if with_ring:
+        grown = torch.nn.functional.pad(grown, (1, 1, 1, 1), value=int(Material.GRASS))
+    return torch.nn.functional.pad(grown, (border,) * 4, value=int(Material.LAVA))
+
+
+def validate_map(material: torch.Tensor, border: int, vision: int, source: str) -> None:
+    """Raise MapError unless ``material`` (``[H, W] uint8``) can be played on.
+
+    ``border`` is where the grass ring lies (tiles from the edge), ``vision`` how far an agent sees (tiles),
+    ``source`` what the message calls the map: its file, say.
+    """
+    if material.dim() != 2 or material.dtype != torch.uint8:
+        raise MapError(
+            f"{source}: a map is a 2-D uint8 tensor [height, width], not {list(material.shape)} "
+            f"{str(material.dtype).removeprefix('torch.')}; convert it with .to(torch.uint8)"
+        )
+    height, width = material.shape
+    if not (MIN_SIZE <= height <= MAX_SIZE and MIN_SIZE <= width <= MAX_SIZE):
+        raise MapError(
+            f"{source}: the map is {height} x {width} (height x width); both must be "
+            f"{MIN_SIZE} to {MAX_SIZE}: crop it, or surround it with terrain.pad()"
+        )
+    where = _first(material >= len(Material))
+    if where is not None:
+        raise MapError(
+            f"{source}: row {where[0]}, column {where[1]} holds {int(material[where])}, which is no "
+            f"material; use 0 to {len(Material) - 1} ({', '.join(kind.name for kind in MATERIALS.values())})"
+        )
+
+    live = walkable_table(material.device)
+    live[int(Material.LAVA)] = False  # walkable, but nobody on it lives to look around
+    outside = live[material.long()]
+    outside[vision : max(vision, height - vision), vision : max(vision, width - vision)] = False
+    where = _first(outside)
+    if where is not None:
+        row, column = where
+        near = min(row, column, height - 1 - row, width - 1 - column)
+        raise MapError(
+            f"{source}: row {row}, column {column} is {_name(material[where])}, {near} tiles from the edge, "
+            f"and an agent there would see {vision} tiles far, beyond the map; put lava, water or stone "
+            f"there, or surround the map with terrain.pad(map, {vision})"
+        )
+
+    try:
+        ring = ring_tiles(height, width, border).to(material.device)
+    except ConfigError as error:
+        raise MapError(f"{source}: {error}") from None
+    wrong = (material.reshape(-1)[ring] != int(Material.GRASS)).nonzero()
+    if len(wrong):
+        row, column = divmod(int(ring[wrong[0, 0]]), width)
+        raise MapError(
+            f"{source}: row {row}, column {column} is {_name(material[row, column])}, but agents are born "
+            f"on the ring {border} tiles from the edge, which must be grass all round ({len(wrong)} tiles "
+            f"are not); make it grass, set the border to where the map has its ring, or add a ring with "
+            f"terrain.pad(map, {border})"
+        )
+
+
+# ------------------------------------------------------------------------------------------------- terrain
+
+
+def _fill(out: torch.Tensor, seed: int, index: int, border: int) -> None:
+    """Draw ring and terrain of map ``index`` into ``out`` (``[H, W] uint8``, lava so far)."""
+    height, width = out.shape
+    out[border : height - border, border : width - border] = int(Material.GRASS)
+    noise = _Noise(seed, index)
+    lowest = noise.divisor(height, width) * torch.tensor([WATER_BELOW, GRASS_BELOW, FOREST_BELOW])
+    kinds = torch.tensor([Material.WATER, Material.GRASS, Material.FOREST, Material.STONE], dtype=torch.uint8)
+    inner = out[border + 1 : height - border - 1, border + 1 : width - border - 1]
+    columns = torch.arange(border + 1, width - border - 1)
+    step = max(1, _CHUNK // len(columns))
+    for start in range(0, inner.shape[0], step):
+        rows = torch.arange(start, min(start + step, inner.shape[0])) + border + 1
+        value = noise.ridged(rows, columns)
+        inner[start : start + step] = kinds[torch.bucketize(value, lowest, right=True, out_int32=True)]
+
+
+class _Noise:
+    """The noise field of one map: a function of the tile's row and column, whatever the map's size."""
+
+    def __init__(self, seed: int, index: int) -> None:
+        self.keys = [_key(seed, index, octave) for octave in range(OCTAVES)]
+        # Where in the noise the map lies. Whole tiles from the origin, as in v1: lattice points, where every
+        # octave peaks at once, are then met by tiles as closely as in v1, and the maxima are as large. (The
+        # lattice repeats after (5, -5) tiles: a fraction of a tile would stay the same all over the map.)
+        shift = _key(seed, index, OCTAVES) & _WORD
+        self.shift = 1024 + (shift >> 32) % _PLACES, 1024 + (shift & 0xFFFFFFFF) % _PLACES
+
+    def ridged(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Sum of the ridged octaves, not divided: ``[n], [m] int64`` tiles to ``[n, m] float32``."""
+        row = (rows + self.shift[0]).double() / _TILES_PER_UNIT
+        column = (columns + self.shift[1]).double() / _TILES_PER_UNIT
+        total = None
+        for octave, key in enumerate(self.keys):
+            n = _simplex(row * 2.0**octave, column * 2.0**octave, key)
+            # 2 (0.5 - |0.5 - (n + 1) / 2|) is 1 - |n|
+            value = n.abs_().neg_().add_(1.0).mul_(0.5**octave)
+            total = value if total is None else total + value * total
+        return total
+
+    def divisor(self, height: int, width: int) -> float:
+        """What the sum is divided by, so that the thresholds mean the same on a map of any size.
+
+        v1 divides by the map's own maximum. Taken over a larger area the maximum is larger, which would
+        turn stone into forest and grass into water, and the other way round on a smaller map; so it is
+        always that of 80x80 tiles: of the map itself at 80x80, of the 80x80 tiles of noise that a smaller
+        map is the corner of, and the mean over up to 8x8 such areas, evenly spread, of a larger one.
+        """
+        maxima = [
+            self.ridged(torch.arange(_BLOCK) + top, torch.arange(_BLOCK) + left).amax()
+            for top in _starts(height)
+            for left in _starts(width)
+        ]
+        return float(torch.stack(maxima).double().mean())
+
+
+def _starts(size: int) -> list[int]:
+    """First rows (or columns) of the blocks whose maxima are averaged, evenly spread over ``size`` tiles."""
+    blocks = min(max(1, size // _BLOCK), _BLOCKS_A_SIDE)
+    return [k * max(0, size - _BLOCK) // max(1, blocks - 1) for k in range(blocks)]
+
+
+def _simplex(row: torch.Tensor, column: torch.Tensor, key: int) -> torch.Tensor:
+    """2-D simplex noise on a grid: ``[n], [m] float64`` coordinates to ``[n, m] float32`` within +-0.88.
+
+    Positions are float64, because at the last octave a large map is a million lattice cells wide; what is
+    left within a cell is float32.
+    """
+    skew = (row[:, None] + column) * _SKEW
+    v, u = row[:, None] + skew, column + skew
+    i, j = v.floor(), u.floor()
+    cell = i.long().mul_(_STEP_I).add_(j.long().mul_(_STEP_J))
+    v, u = (v - i).float(), (u - j).float()
+    unskew = (u + v) * _UNSKEW
+    y, x = v - unskew, u - unskew
+
+    # The triangle: (0, 0), (1, 1), and (i, j) = (0, 1) where u > v, else (1, 0). The fourth corner is the
+    # mirror image of the triangle's farthest corner (that of the least barycentric weight) in the opposite
+    # side, that is the sum of all three less twice that corner; the kernel reaches no other.
+    right = u > v
+    mid_j = right.float()
+    mid_i = 1.0 - mid_j
+    near, far = torch.minimum(u, v), 1.0 - torch.maximum(u, v)  # weights of (1, 1) and of (0, 0)
+    middle = (u - v).abs()  # weight of the third
+    drop_both = ((near < far) & (near < middle)).float()
+    drop_mid = ((middle <= near) & (middle <= far)).float()
+    last_i = 1.0 + mid_i - 2.0 * (drop_both + drop_mid * mid_i)
+    last_j = 1.0 + mid_j - 2.0 * (drop_both + drop_mid * mid_j)
+
+    total = _corner(x, y, cell ^ key)
+    both = 1.0 - 2.0 * _UNSKEW
+    total += _corner(x - both, y - both, (cell + (_STEP_I + _STEP_J)) ^ key)
+    mid_cell = torch.where(right, cell + _STEP_J, cell + _STEP_I)
+    total += _corner(x - mid_j + _UNSKEW, y - mid_i + _UNSKEW, mid_cell.bitwise_xor_(key))
+    last = (last_i + last_j) * _UNSKEW
+    last_cell = last_i.long().mul_(_STEP_I).add_(last_j.long().mul_(_STEP_J)).add_(cell)
+    total += _corner(x - last_j + last, y - last_i + last, last_cell.bitwise_xor_(key))
+    return total.mul_(_AMPLITUDE)
+
+
+def _corner(x: torch.Tensor, y: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    """What one lattice point adds: gradient . (x, y) * (r^2 - d^2)^4; ``code`` (int64) is overwritten."""
+    direction = _mix(code).bitwise_right_shift_(59).bitwise_and_(31).view(-1)
+    weight = (_EDGE**2 - x * x - y * y).clamp_(min=0.0)
+    weight *= weight
+    weight *= weight
+    slope = _GRADIENT_X.index_select(0, direction).view_as(x).mul_(x)
+    slope += _GRADIENT_Y.index_select(0, direction).view_as(x).mul_(y)
+    return weight.mul_(slope)
+
+
+def _mix(code: torch.Tensor) -> torch.Tensor:
+    """Spread the bits of int64 codes, in place; the top bits are the best ones."""
+    code.mul_(_MIX_1)
+    code ^= code >> 32
+    return code.mul_(_MIX_2)
+
+
+def _key(*parts: int) -> int:
+    """One int64 from several integers (any Python integers), every bit depending on all of them."""
+    word = 0
+    for part in parts:
+        word = ((word ^ (part & _WORD)) + 0x9E3779B97F4A7C15) & _WORD
+        for shift in (30, 27, 31):
+            word ^= word >> shift
+            word = (word * 0xBF58476D1CE4E5B9) & _WORD
+        word ^= word >> 32
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _place_ore(material: torch.Tensor, key: int, chance: float) -> None:
+    """Turn stone beside something walkable into ore rock, each with ``chance``; ``[H, W]``, in place."""
+    width = material.shape[1]
+    walkable = walkable_table().index_select(0, material.reshape(-1).int()).view_as(material)
+    tile = (_beside(walkable) & (material == int(Material.STONE))).view(-1).nonzero()[:, 0]
+    row, column = tile // width, tile % width  # not the flat index: the draw is the tile's, not the map's
+    draw = _mix((row * _STEP_I + column * _STEP_J) ^ key)
+    draw = ((draw >> 32) & 0xFFFFFFFF).double() / 2.0**32
+    material.view(-1)[tile[draw < chance]] = int(Material.ORE_ROCK)
+
+
+# ------------------------------------------------------------------------------------------------- helpers
+
+
+def _beside(mask: torch.Tensor) -> torch.Tensor:
+    """Whether one of the 4 neighbours is set: ``[..., H, W] bool`` to the same."""
+    out = torch.zeros_like(mask)
+    out[..., 1:, :] |= mask[..., :-1, :]
+    out[..., :-1, :] |= mask[..., 1:, :]
+    out[..., :, 1:] |= mask[..., :, :-1]
+    out[..., :, :-1] |= mask[..., :, 1:]
+    return out
+
+
+def _check_border(height: int, width: int, border: int) -> None:
+    if border < 0 or min(height, width) - 2 * border < 3:
+        raise ConfigError(
+            f"border is {border} on a map of {height} x {width} tiles; it must be 0 to "
+            f"{(min(height, width) - 3) // 2}, to leave room for the ring of grass and terrain inside it"
+        )
+
+
+def _first(mask: torch.Tensor) -> tuple[int, int] | None:
+    """Row and column of the first set tile of ``[H, W] bool``, or None."""
+    if not bool(mask.any()):
+        return None
+    return divmod(int(mask.reshape(-1).to(torch.uint8).argmax()), mask.shape[1])
+
+
+def _name(value: torch.Tensor) -> str:
+    return MATERIALS[Material(int(value))].name

@@ -1,0 +1,412 @@
+"""Maps in the file format of the Tiled editor (TMX): import and export.
+
+The format: https://doc.mapeditor.org/en/stable/reference/tmx-map-format/. A tile's gid is its tileset's
+``firstgid`` plus the material's index. v1's maps say ``firstgid="0"`` but count from 1, so 0 is read as 1.
+Files come from strangers: nothing is allocated, decompressed or expanded beyond what the declared, checked
+size needs.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import re
+import struct
+import zlib
+from array import array
+from pathlib import Path
+from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
+
+import torch
+
+from nmmo_gpu.errors import ConfigError, MapError
+from nmmo_gpu.world.content import MATERIALS, Material
+
+MAX_SIZE = 8192
+MAX_BYTES = 1 << 30
+"""Largest file that is read: 8192 x 8192 tiles of CSV with every gid at its longest."""
+
+LAYER, TILESET, PICTURE = "terrain", "nmmo", "nmmo_tiles.png"
+ENCODINGS = ("csv", "base64-zlib")
+
+_WORD = 0xFFFFFFFF
+_GID = 0x0FFFFFFF  # the top four bits say how the tile is turned
+_PIECE = 1 << 20  # characters of CSV converted at once
+
+
+def load_tmx(path: str | os.PathLike[str]) -> torch.Tensor:
+    """Read a map: ``[H, W] uint8`` materials.
+
+    CSV, base64 (bare, zlib, gzip, and zstd where Python can unpack it) and ``<tile>`` elements are read;
+    turned tiles count as unturned. The only tile layer is the map; of several, the one named "terrain". Of
+    several tilesets, the one named "nmmo" numbers the materials, or else the first.
+
+    Raises MapError, naming the file, what was found and what to do, for anything else.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise MapError(
+                f"{path}: {size} bytes is more than a map of {MAX_SIZE} x {MAX_SIZE} tiles needs "
+                f"({MAX_BYTES}); save a smaller map, or save it as base64 with zlib"
+            )
+        document = _Document(path)
+        with path.open("rb") as file:
+            document.parser.ParseFile(file)
+    except OSError as error:
+        raise MapError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except expat.ExpatError as error:
+        raise MapError(
+            f"{path}: not well-formed XML, or truncated ({error}); save the map again in Tiled, as .tmx"
+        ) from None
+    except (LookupError, UnicodeError) as error:
+        raise MapError(f"{path}: its text encoding cannot be read ({error}); save it as UTF-8") from None
+    return document.material()
+
+
+def save_tmx(
+    path: str | os.PathLike[str], material: torch.Tensor, encoding: str = "csv", picture: bool = True
+) -> None:
+    """Write ``[H, W] uint8`` materials as a map that Tiled opens; ``load_tmx`` gives the same map back.
+
+    ``encoding`` is "csv" or "base64-zlib". ``picture`` also writes the tileset's image, nmmo_tiles.png,
+    beside it, unless it is there already. Files appear whole or not at all.
+
+    Raises ConfigError for an unknown encoding; MapError for what is no map, or a path that cannot be written.
+    """
+    path = Path(path)
+    if encoding not in ENCODINGS:
+        raise ConfigError(f"encoding is {encoding!r}; choose one of {', '.join(ENCODINGS)}")
+    if material.dim() != 2 or material.dtype != torch.uint8:
+        raise MapError(
+            f"{path}: a map is a 2-D uint8 tensor [height, width], not {list(material.shape)} "
+            f"{str(material.dtype).removeprefix('torch.')}; convert it with .to(torch.uint8)"
+        )
+    height, width = material.shape
+    _check_size(path, height, width)
+    material = material.detach().cpu()
+    if int(material.max()) >= len(Material):
+        index = int((material >= len(Material)).view(-1).to(torch.uint8).argmax())
+        raise MapError(
+            f"{path}: row {index // width}, column {index % width} holds {int(material.reshape(-1)[index])}, "
+            f"which is no material; use 0 to {len(Material) - 1}"
+        )
+
+    if encoding == "csv":
+        # Every gid is one digit, so a row is the same bytes with every second one filled in.
+        text = torch.full((height, 2 * width + 1), ord(","), dtype=torch.uint8)
+        text[:, 0 : 2 * width : 2] = material + (ord("0") + 1)
+        text[:, 2 * width] = ord("\n")
+        text[-1, 2 * width - 1] = ord("\n")  # no comma after the last one
+        data, attributes = text.numpy().tobytes()[:-1], 'encoding="csv"'
+    else:
+        packed = zlib.compress((material.to(torch.int32) + 1).numpy().astype("<i4", copy=False).tobytes(), 6)
+        data, attributes = base64.b64encode(packed) + b"\n", 'encoding="base64" compression="zlib"'
+    tiles = len(MATERIALS)
+    head = f"""<?xml version="1.0" encoding="UTF-8"?>
+<map version="1.10" orientation="orthogonal" renderorder="right-down" width="{width}" height="{height}" \
+tilewidth="16" tileheight="16" infinite="0" nextlayerid="2" nextobjectid="1">
+ <tileset firstgid="1" name={quoteattr(TILESET)} tilewidth="16" tileheight="16" \
+tilecount="{tiles}" columns="{tiles}">
+  <image source={quoteattr(PICTURE)} width="{16 * tiles}" height="16"/>
+ </tileset>
+ <layer id="1" name={quoteattr(LAYER)} width="{width}" height="{height}">
+  <data {attributes}>
+"""
+    try:
+        if picture and not (path.parent / PICTURE).exists():
+            save_picture(path.parent / PICTURE)
+        _write(path, head.encode() + data + b"</data>\n </layer>\n</map>\n")
+    except OSError as error:
+        raise MapError(f"{path}: cannot be written ({error.strerror}); check the folder") from None
+
+
+def save_picture(path: str | os.PathLike[str], side: int = 16) -> None:
+    """Write the tileset's image, a PNG with one square of ``side`` pixels per material, in their order."""
+    # One row of RGB pixels, preceded by its filter type (0, none); all rows are alike.
+    row = b"\0" + b"".join(bytes(kind.colour) * side for kind in MATERIALS.values())
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", side * len(MATERIALS), side, 8, 2, 0, 0, 0)  # 8 bits, RGB
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * side)) + chunk(b"IEND", b"")
+    _write(Path(path), b"\x89PNG\r\n\x1a\n" + body)
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+class _Layer:
+    """One tile layer as it stands in the file."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.encoding: str | None = None
+        self.compression = ""
+        self.text: list[str] = []
+        self.characters = 0
+        self.gids = array("I")  # of <tile> elements
+
+
+class _Document:
+    """What is kept of the file while expat runs through it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size: tuple[int, int] | None = None
+        self.tilesets: list[tuple[str, int]] = []
+        self.layers: list[_Layer] = []
+        self.open: list[str] = []  # the elements we are in
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._data
+
+    def _fail(self, text: str) -> MapError:
+        return MapError(f"{self.path}: {text}")
+
+    def _number(self, element: str, attributes: dict[str, str], name: str, most: int = _GID) -> int:
+        value = attributes.get(name, "")
+        if not re.fullmatch(r"\d{1,10}", value, re.ASCII) or int(value) > most:
+            raise self._fail(
+                f"<{element}> has {name}={value!r}, which is no whole number from 0 to {most}; "
+                "save the map again in Tiled"
+            )
+        return int(value)
+
+    def _doctype(self, *_: object) -> None:
+        raise self._fail("has a DOCTYPE, which Tiled never writes and which can hide harm; delete that line")
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        inside = self.open[-1] if self.open else ""
+        self.open.append(tag)
+        if len(self.open) > 64:
+            raise self._fail("its elements are nested more than 64 deep; save the map again in Tiled")
+        if not inside:
+            self._start_map(tag, attributes)
+        elif tag == "tileset" and inside == "map":
+            self.tilesets.append((attributes.get("name", ""), self._number(tag, attributes, "firstgid")))
+        elif tag == "layer":
+            size = self._number(tag, attributes, "height"), self._number(tag, attributes, "width")
+            if size != self.size:
+                raise self._fail(
+                    f"layer {attributes.get('name', '')!r} is {size[0]} x {size[1]} (height x width) on a "
+                    f"map of {self.size[0]} x {self.size[1]}; resize the map in Tiled, and save it again"
+                )
+            self.layers.append(_Layer(attributes.get("name", "")))
+        elif tag == "data" and inside == "layer":
+            self.layers[-1].encoding = attributes.get("encoding", "")
+            self.layers[-1].compression = attributes.get("compression", "")
+        elif tag == "tile" and inside == "data":
+            gids = self.layers[-1].gids
+            if len(gids) >= self.size[0] * self.size[1]:
+                raise self._surplus()
+            # Tiled leaves the gid out where there is no tile.
+            gids.append(self._number(tag, {"gid": "0"} | attributes, "gid", _WORD))
+        elif tag == "chunk":
+            raise self._infinite()
+
+    def _start_map(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag != "map":
+            raise self._fail(f"starts with <{tag}>, not <map>; give a Tiled map, saved as .tmx")
+        if attributes.get("infinite", "0") != "0":
+            raise self._infinite()
+        orientation = attributes.get("orientation", "orthogonal")
+        if orientation != "orthogonal":
+            raise self._fail(f"the map is {orientation}; choose Orthogonal in Tiled's map properties")
+        self.size = self._number(tag, attributes, "height"), self._number(tag, attributes, "width")
+        _check_size(self.path, *self.size)
+
+    def _end(self, _: str) -> None:
+        self.open.pop()
+
+    def _data(self, text: str) -> None:
+        if self.open[-2:] != ["layer", "data"]:
+            return
+        layer = self.layers[-1]
+        layer.characters += len(text)
+        # A gid takes at most 10 digits, a comma and some white space.
+        if layer.characters > 16 * self.size[0] * self.size[1] + 4096:
+            raise self._surplus()
+        layer.text.append(text)
+
+    def _surplus(self) -> MapError:
+        return self._fail(
+            f"layer {self.layers[-1].name!r} has more data than its {self.size[0]} x {self.size[1]} tiles "
+            "(height x width) take; save the map again in Tiled"
+        )
+
+    def _infinite(self) -> MapError:
+        return self._fail("the map is infinite; untick Infinite in Tiled's map properties, and save it again")
+
+    def material(self) -> torch.Tensor:
+        """``[H, W] uint8``: the chosen layer's materials."""
+        layer = self._layer()
+        encoding, compression = layer.encoding, layer.compression
+        if encoding is None:
+            raise self._fail(f"layer {layer.name!r} has no <data>; save the map again in Tiled")
+        if encoding == "csv":
+            gids = self._csv(layer)
+        elif encoding == "base64":
+            gids = self._base64(layer)
+        elif encoding == "":
+            gids = _words(layer.gids)
+        else:
+            raise self._fail(
+                f"layer {layer.name!r} is encoded as {encoding!r} (compression {compression!r}); "
+                "choose CSV in Tiled's map properties, and save it again"
+            )
+        height, width = self.size
+        if len(gids) != height * width:
+            raise self._fail(
+                f"layer {layer.name!r} has {len(gids)} tiles where {height} x {width} (height x width) "
+                f"are {height * width}; the file may be truncated: save the map again in Tiled"
+            )
+
+        firsts = [f for name, f in self.tilesets if name == TILESET] + [f for _, f in self.tilesets] + [1]
+        first = max(1, firsts[0])
+        index = (gids & _GID).sub_(first)
+        wrong = (index < 0) | (index >= len(Material))
+        if bool(wrong.any()):
+            where = int(wrong.to(torch.uint8).argmax())
+            gid = int(index[where]) + first
+            raise self._fail(
+                f"row {where // width}, column {where % width} has gid {gid}{' (no tile)' if gid == 0 else ''}"
+                f"; use gids {first} to {first + len(Material) - 1}, "
+                f"which are {', '.join(kind.name for kind in MATERIALS.values())}"
+            )
+        return index.to(torch.uint8).view(height, width)
+
+    def _layer(self) -> _Layer:
+        if not self.layers:
+            raise self._fail("has no tile layer; add one in Tiled, and fill it")
+        if len(self.layers) == 1:
+            return self.layers[0]
+        named = [layer for layer in self.layers if layer.name == LAYER]
+        if len(named) != 1:
+            names = ", ".join(repr(layer.name) for layer in self.layers[:8])
+            raise self._fail(f"has {len(self.layers)} tile layers ({names}); name the one to use {LAYER!r}")
+        return named[0]
+
+    def _csv(self, layer: _Layer) -> torch.Tensor:
+        """``[n] int32`` gids, their turning bits still set."""
+        text = "".join(layer.text).strip()
+        gids = array("I")
+        start = 0 if text else -1
+        while start >= 0:
+            end = text.find(",", start + _PIECE)
+            piece = text[start:end] if end >= 0 else text[start:]
+            start = end + 1 if end >= 0 else -1
+            try:
+                # int() alone would also take 1_0, -1 and the digits of other scripts.
+                if not re.fullmatch(r"[\d\s,]*", piece, re.ASCII):
+                    raise ValueError
+                gids.extend(array("I", map(int, piece.split(","))))
+            except (ValueError, OverflowError):
+                raise self._bad_csv(layer, piece.split(","), len(gids)) from None
+        return _words(gids)
+
+    def _bad_csv(self, layer: _Layer, values: list[str], before: int) -> MapError:
+        """The error for the first of ``values`` that is no gid; ``before`` good ones precede them all."""
+        gid = re.compile(r"\s*\d{1,10}\s*", re.ASCII)
+        bad = next(k for k, text in enumerate(values) if not gid.fullmatch(text) or int(text) > _WORD)
+        row, column = divmod(before + bad, self.size[1])
+        return self._fail(
+            f"layer {layer.name!r}, row {row}, column {column} has {values[bad].strip()[:40]!r}, which is no "
+            "gid; separate whole numbers by single commas, or save the map again in Tiled"
+        )
+
+    def _base64(self, layer: _Layer) -> torch.Tensor:
+        """``[n] int32`` gids, their turning bits still set."""
+        try:
+            packed = base64.b64decode("".join("".join(layer.text).split()), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise self._fail(
+                f"layer {layer.name!r} is not base64 ({error}); save the map again in Tiled"
+            ) from None
+        raw = self._unpack(packed, layer, 4 * self.size[0] * self.size[1])
+        if len(raw) % 4:
+            raise self._fail(
+                f"layer {layer.name!r} has {len(raw)} bytes, not 4 per tile; save the map again in Tiled"
+            )
+        return _words(bytearray(raw))
+
+    def _unpack(self, packed: bytes, layer: _Layer, expected: int) -> bytes:
+        """Decompress, but never to more than one byte beyond ``expected``."""
+        kind = layer.compression
+        try:
+            if kind == "":
+                raw = packed
+            elif kind in ("zlib", "gzip"):
+                stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | (32 if kind == "zlib" else 16))
+                raw = stream.decompress(packed, expected + 1)
+                if len(raw) <= expected and not stream.eof:
+                    raise ValueError("it ends too early")
+            elif kind == "zstd":
+                raw = _unzstd(packed, expected + 1)
+            else:
+                raise self._fail(
+                    f"layer {layer.name!r} is compressed with {kind!r}; save the map again with zlib "
+                    "(Tile Layer Format in Tiled's map properties)"
+                )
+        except ImportError:
+            raise self._fail(
+                f"layer {layer.name!r} is compressed with zstd, which this Python cannot unpack; save the "
+                "map again with zlib (Tile Layer Format in Tiled's map properties), or pip install zstandard"
+            ) from None
+        except MapError:
+            raise
+        except Exception as error:  # each decompressor has an error class of its own
+            raise self._fail(
+                f"layer {layer.name!r} cannot be decompressed ({kind}: {error}); save the map again in Tiled"
+            ) from None
+        if len(raw) > expected:
+            raise self._surplus()
+        return raw
+
+
+def _unzstd(packed: bytes, limit: int) -> bytes:
+    """At most ``limit`` bytes of what a zstd frame holds; ImportError where nothing can unpack it."""
+    try:
+        from compression import zstd  # Python 3.14
+    except ImportError:
+        import zstandard
+
+        return zstandard.ZstdDecompressor().stream_reader(packed).read(limit)
+    return zstd.ZstdDecompressor().decompress(packed, limit)
+
+
+# ------------------------------------------------------------------------------------------------- helpers
+
+
+def _words(buffer: array[int] | bytearray) -> torch.Tensor:
+    """``[n] int32`` over the same memory; frombuffer does not take an empty one."""
+    return torch.frombuffer(buffer, dtype=torch.int32) if len(buffer) else torch.empty(0, dtype=torch.int32)
+
+
+def _check_size(path: Path, height: int, width: int) -> None:
+    if not (1 <= height <= MAX_SIZE and 1 <= width <= MAX_SIZE):
+        raise MapError(
+            f"{path}: the map is {height} x {width} (height x width); both must be 1 to {MAX_SIZE}: crop it"
+        )
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that is either there whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
