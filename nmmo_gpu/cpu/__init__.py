@@ -1,1 +1,24 @@
-PHASES: dict = {}
+"""The phases of a tick as compiled loops (numba), for CPUs; same names and same bits as the rules in torch.
+
+Work is cut by realm: a task owns its realms' tiles and slots, so no two tasks write the same place, and the
+number of threads does not show in the result."""
+
+from nmmo_gpu.cpu.burial import burial
+from nmmo_gpu.cpu.combat import combat
+from nmmo_gpu.cpu.movement import movement
+from nmmo_gpu.cpu.observation import observe
+from nmmo_gpu.cpu.regrowth import regrowth
+from nmmo_gpu.cpu.spawning import spawning
+from nmmo_gpu.cpu.upkeep import explore, upkeep
+
+PHASES = {
+    "combat": combat,
+    "movement": movement,
+    "spawning": spawning,
+    "regrowth": regrowth,
+    "upkeep": upkeep,
+    "explore": explore,
+    "burial": burial,
+    "observe": observe,
+}
+"""Phase functions by the name of their field in ``nmmo_gpu.world.rules.Rules``."""

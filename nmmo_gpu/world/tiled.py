@@ -88,7 +88,7 @@ def save_tmx(
         )
     height, width = material.shape
     _check_size(path, height, width)
-    material = material.detach().cpu()
+    material = material.detach().cpu().contiguous()
     if int(material.max()) >= len(Material):
         index = int((material >= len(Material)).view(-1).to(torch.uint8).argmax())
         raise MapError(
@@ -278,8 +278,8 @@ class _Document:
             where = int(wrong.to(torch.uint8).argmax())
             gid = int(index[where]) + first
             raise self._fail(
-                f"row {where // width}, column {where % width} has gid {gid}{' (no tile)' if gid == 0 else ''}"
-                f"; use gids {first} to {first + len(Material) - 1}, "
+                f"row {where // width}, column {where % width} has gid {gid}{' (no tile)' * (gid == 0)}; "
+                f"use gids {first} to {first + len(Material) - 1}, "
                 f"which are {', '.join(kind.name for kind in MATERIALS.values())}"
             )
         return index.to(torch.uint8).view(height, width)

@@ -1,0 +1,73 @@
+"""Combat as compiled loops; twin of ``nmmo_gpu.world.combat``."""
+
+# mypy: disable-error-code="no-untyped-def"
+
+import numba
+import numpy as np
+from torch import Tensor
+
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world.combat import MAGE
+from nmmo_gpu.world.state import Cause, World
+
+COMBAT = int(Cause.COMBAT)
+
+
+@numba.njit(nogil=True, cache=True)
+def _combat(
+    style, target, alive, row, col, age, health, food, water, damage, chilled, cause,
+    reach, harm, immune_ticks, max_food, max_water, low, high,
+):  # fmt: skip
+    slots = alive.shape[1]
+    lost = np.zeros(slots, np.int32)
+    gained = np.zeros(slots, np.int32)
+    for r in range(low, high):
+        lost[:] = 0
+        gained[:] = 0
+        damage[r, :] = 0
+        fought = False
+        for a in range(slots):
+            v = target[r, a]
+            if v < 0 or v == a or not alive[r, a] or not alive[r, v]:
+                continue
+            s = style[r, a]
+            distance = max(abs(row[r, a] - row[r, v]), abs(col[r, a] - col[r, v]))
+            if distance > reach[s] or harm[s] == 0:
+                continue
+            fought = True
+            lost[v] += harm[s]
+            gained[a] = harm[s]
+            if s == MAGE:
+                chilled[r, v] = True
+        if not fought:
+            continue
+        for a in range(slots):
+            if lost[a] == 0 and gained[a] == 0:
+                continue
+            change = gained[a] - lost[a]
+            food[r, a] = min(max(food[r, a] + change, 0), max_food)
+            water[r, a] = min(max(water[r, a] + change, 0), max_water)
+            if age[r, a] >= immune_ticks:
+                damage[r, a] = lost[a]
+                health[r, a] = max(health[r, a] - lost[a], 0)
+                if health[r, a] == 0:
+                    cause[r, a] = COMBAT
+
+
+def combat(world: World, style: Tensor, target: Tensor) -> None:
+    """See ``nmmo_gpu.world.combat.combat``."""
+    cfg = world.config
+    if not any(cfg.damage):
+        world.damage.zero_()
+        return
+    arrays = [
+        t.numpy()
+        for t in (
+            style, target, world.alive, world.row, world.col, world.age, world.health, world.food,
+            world.water, world.damage, world.chilled, world.cause,
+        )
+    ]  # fmt: skip
+    constants = (
+        np.array(cfg.reach), np.array(cfg.damage), cfg.immune_ticks, cfg.max_food, cfg.max_water,
+    )  # fmt: skip
+    parallel(_combat, [(*arrays, *constants, *piece) for piece in realm_slices(world.realms)])

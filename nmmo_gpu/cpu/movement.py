@@ -1,0 +1,78 @@
+"""Movement as compiled loops; twin of ``nmmo_gpu.world.movement``."""
+
+# mypy: disable-error-code="no-untyped-def"
+
+import numba
+import numpy as np
+from torch import Tensor
+
+from nmmo_gpu.cpu.random import below, draw
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world import movement as rule
+from nmmo_gpu.world.content import walkable_table
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.state import World
+
+MOVES = np.array(rule.MOVES, np.int64)
+CLAIMANTS = np.array(rule.CLAIMANTS, np.int64)
+NTH = np.array(rule.NTH, np.uint8)
+WALKABLE = walkable_table().numpy()
+STREAM = int(Stream.MOVE)
+
+
+@numba.njit(nogil=True, cache=True)
+def _movement(
+    seed, tick, move, alive, freeze, health, row, col, material, occupant, presence, claims, low, high
+):
+    slots = alive.shape[1]
+    goal = np.empty(slots, np.int64)
+    mover = np.empty(slots, np.int64)
+    width = material.shape[2]
+    for r in range(low, high):
+        ground = material[r].reshape(-1)
+        stands = occupant[r].reshape(-1)
+        shows = presence[r].reshape(-1)
+        claim = claims[r].reshape(-1)
+        count = 0
+        for a in range(slots):
+            m = move[r, a]
+            if m == 0 or not alive[r, a] or freeze[r, a] > 0 or health[r, a] <= 0:
+                continue
+            to = (row[r, a] + MOVES[m, 0]) * width + col[r, a] + MOVES[m, 1]
+            if not WALKABLE[ground[to]] or stands[to] != 0:
+                continue
+            mover[count] = a
+            goal[count] = to
+            claim[to] |= np.uint8(1 << (m - 1))
+            count += 1
+        # Whether a tile was empty is asked of everybody before anybody moves.
+        for i in range(count):
+            a, to = mover[i], goal[i]
+            m = move[r, a]
+            mask = claim[to]
+            if mask != 1 << (m - 1):
+                word, _ = draw(seed, tick, STREAM, r, to)
+                if NTH[mask, below(word, CLAIMANTS[mask])] != 1 << (m - 1):
+                    continue
+            here = row[r, a] * width + col[r, a]
+            stands[to] = stands[here]
+            stands[here] = 0
+            shows[to] = shows[here]
+            shows[here] = 0
+            row[r, a] += MOVES[m, 0]
+            col[r, a] += MOVES[m, 1]
+        for i in range(count):
+            claim[goal[i]] = 0
+
+
+def movement(world: World, move: Tensor) -> None:
+    """See ``nmmo_gpu.world.movement.movement``."""
+    arrays = [
+        t.numpy()
+        for t in (
+            move, world.alive, world.freeze, world.health, world.row, world.col, world.material,
+            world.occupant, world.presence, world.claims,
+        )
+    ]  # fmt: skip
+    when = (int(world.seed), int(world.tick))
+    parallel(_movement, [(*when, *arrays, *piece) for piece in realm_slices(world.realms)])

@@ -1,0 +1,38 @@
+"""Regrowth as compiled loops; twin of ``nmmo_gpu.world.regrowth``."""
+
+# mypy: disable-error-code="no-untyped-def"
+
+import numba
+
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world.regrowth import TICK_MASK
+from nmmo_gpu.world.regrowth_table import NEVER
+from nmmo_gpu.world.state import World
+
+BLOCK = 128
+"""Tiles looked at before asking whether any of them is due: a loop without branches runs in vectors."""
+
+
+@numba.njit(nogil=True, cache=True)
+def _regrowth(now, base, material, regrow_at, low, high):
+    for start in range(low, high, BLOCK):
+        end = min(start + BLOCK, high)
+        due = 0
+        for i in range(start, end):
+            due += regrow_at[i] == now
+        if due:
+            for i in range(start, end):
+                if regrow_at[i] == now:
+                    material[i] = base[i]
+                    regrow_at[i] = NEVER
+
+
+def regrowth(world: World) -> None:
+    """See ``nmmo_gpu.world.regrowth.regrowth``."""
+    if world.config.regrowth == 0.0:
+        return
+    area = world.config.height * world.config.width
+    now = int(world.tick) & TICK_MASK
+    planes = [t.view(-1).numpy() for t in (world.base, world.material, world.regrow_at)]
+    tasks = [(now, *planes, low * area, high * area) for low, high in realm_slices(world.realms)]
+    parallel(_regrowth, tasks)

@@ -1,0 +1,101 @@
+"""Upkeep and footprints as compiled loops; twin of ``nmmo_gpu.world.upkeep``."""
+
+# mypy: disable-error-code="no-untyped-def"
+
+import numba
+import numpy as np
+import torch
+
+from nmmo_gpu.cpu.random import draw
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.regrowth import TICK_MASK
+from nmmo_gpu.world.regrowth_table import threshold_tensor
+from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
+
+LAVA, SCRUB, FOREST = int(Material.LAVA), int(Material.SCRUB), int(Material.FOREST)
+BY_LAVA, BY_HUNGER, BY_THIRST = int(Cause.LAVA), int(Cause.HUNGER), int(Cause.THIRST)
+STREAM = int(Stream.REGROW)
+LAST = VISITED_SIDE - 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _upkeep(
+    seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, material, shore,
+    regrow_at, thresholds, freeze_ticks, forage, heal_above, body, low, high,
+):  # fmt: skip
+    for r in range(low, high):
+        for a in range(alive.shape[1]):
+            chill = chilled[r, a]
+            chilled[r, a] = False
+            if not alive[r, a] or health[r, a] <= 0:
+                continue
+            frozen = freeze_ticks if chill else freeze[r, a]
+            freeze[r, a] = max(frozen - 1, 0)
+            y, x = row[r, a], col[r, a]
+            ground = material[r, y, x]
+            if ground == LAVA:
+                cause[r, a] = BY_LAVA
+                continue
+            f, w, h = food[r, a], water[r, a], health[r, a]
+            if ground == FOREST:
+                f = min(f + forage, body[1])
+                material[r, y, x] = SCRUB
+                if len(thresholds):
+                    word, _ = draw(seed, tick, STREAM, r, y * material.shape[2] + x)
+                    wait = np.searchsorted(thresholds, np.int64(word), side="right") + 1
+                    regrow_at[r, y, x] = (tick + wait) & TICK_MASK
+            if shore[r, y, x]:
+                w = min(w + forage, body[2])
+            if f > heal_above and w > heal_above:
+                h = min(h + 1, body[0])
+            w = max(w - 1, 0)
+            f = max(f - 1, 0)
+            h = max(h - (f == 0) - (w == 0), 0)
+            food[r, a] = f
+            water[r, a] = w
+            health[r, a] = h
+            if h == 0:
+                cause[r, a] = BY_HUNGER if f == 0 else BY_THIRST
+            else:
+                age[r, a] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _explore(alive, row, col, explored, visited, low, high):
+    for r in range(low, high):
+        for a in range(alive.shape[1]):
+            if alive[r, a]:
+                bit = np.int64(1) << (col[r, a] & LAST)
+                word = visited[r, a, row[r, a] & LAST]
+                if not word & bit:
+                    visited[r, a, row[r, a] & LAST] = word | bit
+                    explored[r, a] += 1
+
+
+def upkeep(world: World) -> None:
+    """See ``nmmo_gpu.world.upkeep.upkeep``."""
+    cfg = world.config
+    arrays = [
+        t.numpy()
+        for t in (
+            world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
+            world.age, world.chilled, world.cause, world.material, world.shore, world.regrow_at,
+        )
+    ]  # fmt: skip
+    constants = (
+        threshold_tensor(cfg.regrowth, torch.device("cpu")).numpy(),
+        cfg.freeze_ticks, cfg.forage, cfg.heal_above,
+        np.array((cfg.max_health, cfg.max_food, cfg.max_water)),
+    )  # fmt: skip
+    when = (int(world.seed), int(world.tick))
+    parallel(_upkeep, [(*when, *arrays, *constants, *piece) for piece in realm_slices(world.realms)])
+
+
+def explore(world: World) -> None:
+    """See ``nmmo_gpu.world.upkeep.explore``."""
+    arrays = [
+        t.numpy() for t in (world.alive, world.row, world.col, world.explored, world.visited)
+    ]
+    parallel(_explore, [(*arrays, *piece) for piece in realm_slices(world.realms)])
