@@ -100,6 +100,14 @@ class God:
         self.visits = torch.zeros(rules.height, rules.width, dtype=torch.int64, device=self.env.device)
         """[H, W] int64: how often somebody stood there, sampled once per rollout, over all realms."""
 
+    def state(self) -> dict[str, Tensor]:
+        """The tensors, besides the world's, that a checkpoint keeps; they are restored in place."""
+        state = {f"tally.{name}": tensor for name, tensor in self.tally.state().items()}
+        state["visits"] = self.visits
+        if self.memory is not None:
+            state["memory"] = self.memory
+        return state
+
     @torch.no_grad()
     def collect(self) -> Rollout:
         """Plays ``horizon`` ticks. The rollout is written over by the next call."""
@@ -116,8 +124,8 @@ class God:
             _, reward, died, _, _ = env.step(decision.actions, out=rollout.records[t + 1])
             rollout.reward[t] = reward.view(-1) * scale
             rollout.died[t] = died.view(-1)
-            if decision.memory is not None:
-                self.memory = decision.memory * (~died).view(-1, 1)
+            if self.memory is not None and decision.memory is not None:
+                self.memory.copy_(decision.memory * (~died).view(-1, 1))
             self.tally.add(world, rollout.alive[t].view_as(died), decision.actions[..., 2] > 0)
         rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.memory).value
         self.visits += (world.presence > 0).sum(0)

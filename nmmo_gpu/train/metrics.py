@@ -46,9 +46,13 @@ class Tally:
         self.lifetimes.index_add_(0, lifetime.clamp(max=LIFETIME_BINS - 1), one)
         self.causes.index_add_(0, world.cause[died].long(), one)
 
+    def state(self) -> dict[str, Tensor]:
+        """The counts by name, for checkpoints."""
+        return {"lifetimes": self.lifetimes, "sums": self.sums, "causes": self.causes}
+
     def reset(self) -> None:
         """Starts again from nothing."""
-        for tensor in (self.lifetimes, self.sums, self.causes):
+        for tensor in self.state().values():
             tensor.zero_()
 
     def summary(self, realms: int) -> dict[str, float]:

@@ -1,0 +1,169 @@
+"""The command line: nmmo-gpu train | eval | bench."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from nmmo_gpu.config import PRESETS
+from nmmo_gpu.errors import NmmoError
+
+USAGE = """\
+usage: nmmo-gpu COMMAND ... [--help]
+
+  nmmo-gpu train PRESET [options]    train policies; watch them with: tensorboard --logdir runs
+  nmmo-gpu train --resume RUN        go on with a run
+  nmmo-gpu eval RUN [options]        play a checkpoint without learning, beside a random policy
+  nmmo-gpu bench PRESET [options]    measure environment, + policy and + training
+
+PRESET is one of: {presets}
+"""
+
+Options = TypeVar("Options")
+
+
+def main() -> None:
+    """Entry point; expected errors are printed without a traceback and end with status 2."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command line; returns the exit status."""
+    commands = {"train": _train, "eval": _eval, "bench": _bench}
+    usage = USAGE.format(presets=", ".join(PRESETS))
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage)
+        return 0 if arguments else 2
+    command = commands.get(arguments[0])
+    if command is None:
+        print(f"nmmo-gpu: {arguments[0]!r} is no command.\n\n{usage}", file=sys.stderr)
+        return 2
+    try:
+        command(arguments[1:])
+    except NmmoError as error:
+        print(f"nmmo-gpu: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+@dataclass(frozen=True)
+class ResumeConfig:
+    """Going on with a run: its own settings hold, but for these."""
+
+    resume: str
+    """Folder of the run."""
+    minutes: float | None = None
+    """New limit in minutes of training, the time before included; the run's own limit if not given."""
+    iterations: int | None = None
+    """New limit in iterations, those before included; the run's own limit if not given."""
+    checkpoint_minutes: float | None = None
+    """Time between checkpoints, minutes."""
+    log_every: int | None = None
+    """Iterations between two points of the curves."""
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How to evaluate a run: as v1 ran (one birth a tick), and with the slots kept full."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Folder of the run, or a checkpoint file."""
+    realms: int = 16
+    """Realms to play at a time."""
+    seed: int | None = None
+    """Seed of maps and dice; by default one that differs from the run's, so that the maps are new."""
+    maps: tuple[str, ...] = ()
+    """Tiled .tmx files to play on instead of generated terrain."""
+    max_ticks: int = 20_000
+    """Give up after so many ticks, even if ten mean lifetimes have not passed."""
+    full: bool = True
+    """Also play with the slots kept full."""
+    device: str = "auto"
+    """Where to play."""
+
+
+def _train(arguments: list[str]) -> None:
+    from nmmo_gpu.train.presets import train_preset
+    from nmmo_gpu.train.run import resume, train
+
+    if "--resume" in arguments or any(a.startswith("--resume=") for a in arguments):
+        options = _parse(ResumeConfig, arguments, "nmmo-gpu train")
+        limits = {name: value for name, value in vars(options).items() if value is not None}
+        config, stored = resume(limits.pop("resume"), **limits)
+        train(config, stored)
+        return
+    name, rest = _preset(arguments, "train")
+    train(_parse(type(default := train_preset(name)), rest, f"nmmo-gpu train {name}", default))
+
+
+def _eval(arguments: list[str]) -> None:
+    from nmmo_gpu.train import checkpoint, evaluate
+
+    options = _parse(EvalConfig, arguments, "nmmo-gpu eval")
+    stored = checkpoint.load(Path(options.run), torch.device("cpu"))
+    changes: dict[str, Any] = {"realms": options.realms, "device": options.device}
+    if options.seed is not None:
+        changes["seed"] = options.seed
+    if options.maps:
+        changes["maps"] = options.maps
+    world = evaluate.as_v1_ran(stored.config.env, **changes)
+    settings = {"as v1 ran: one birth a tick": world}
+    if options.full:
+        settings["slots kept full"] = evaluate.slots_kept_full(world)
+    console = Console(soft_wrap=True)
+    for title, env in settings.items():
+        table = Table(title=title)
+        for column in ("", "mean lifetime", "median", "90 %", "alive", "lava", "hunger", "thirst", "combat"):
+            table.add_column(column, justify="right" if column else "left")
+        for name, actor in (("trained", evaluate.policy_actor(stored)), ("random", None)):
+            played = evaluate.evaluate(env, actor, options.max_ticks)
+            table.add_row(*evaluate.table_row(f"{name} ({played.ticks} ticks)", played))
+        console.print(table)
+    console.print("mean lifetime: agent-steps lived / deaths. Maps and dice are not those of the training.")
+
+
+def _bench(arguments: list[str]) -> None:
+    from nmmo_gpu.bench import COLUMNS, BenchConfig, bench
+    from nmmo_gpu.train.presets import train_preset
+
+    name, rest = _preset(arguments, "bench")
+    preset = train_preset(name)
+    full = dataclasses.replace(preset.env, world=dataclasses.replace(preset.env.world, births=-1))
+    default = BenchConfig(train=dataclasses.replace(preset, env=full))
+    config = _parse(BenchConfig, rest, f"nmmo-gpu bench {name}", default)
+    print(f"{'realms x slots':>15}" + "".join(f"{column:>15}" for column in COLUMNS), "agent-steps/s")
+
+    def report(row: dict[str, Any]) -> None:
+        rates = "".join(f"{row[column]:15,.0f}" for column in COLUMNS)
+        print(f"{row['realms']:>9} x {row['slots']:<3}" + rates, flush=True)
+
+    bench(config, report)
+
+
+def _preset(arguments: list[str], command: str) -> tuple[str, list[str]]:
+    if arguments and arguments[0] in PRESETS:
+        return arguments[0], arguments[1:]
+    if arguments and arguments[0] in ("-h", "--help"):
+        return "chaos", arguments
+    found = f"not {arguments[0]!r}" if arguments else "which is missing"
+    raise NmmoError(f"{command} needs a preset, {found}; choose one of {', '.join(PRESETS)}.")
+
+
+def _parse(kind: type[Options], arguments: list[str], program: str, default: Options | None = None) -> Options:
+    """Reads options by tyro; the fields of nested configs need no prefix."""
+    flat = tyro.conf.OmitArgPrefixes[kind]  # type: ignore[valid-type]
+    if default is None:
+        return tyro.cli(flat, args=arguments, prog=program)
+    return tyro.cli(flat, args=arguments, prog=program, default=default)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Playing without learning: how long agents live, and what they die of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.env import Env, random_actions
+from nmmo_gpu.train.checkpoint import Checkpoint
+from nmmo_gpu.train.metrics import Tally
+from nmmo_gpu.train.run import load_policy
+from nmmo_gpu.trinity import Sword
+
+Actor = Callable[[Env], Tensor]
+"""Chooses [R, A, 3] actions from the environment's newest observation."""
+
+LIFETIMES = 10
+"""A measurement lasts at least this many mean lifetimes."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured."""
+
+    ticks: int
+    """Length of the measured stretch, ticks."""
+    summary: dict[str, float]
+    """As ``Tally.summary``."""
+
+    @property
+    def lifetime(self) -> float:
+        """Agent-steps lived / deaths; infinite if nobody died."""
+        return self.summary.get("lifetime/mean", float("inf"))
+
+
+def evaluate(
+    config: EnvConfig, actor: Callable[[Env], Actor] | None = None, max_ticks: int = 20_000, warmup: int = 200
+) -> Evaluation:
+    """Plays a fresh world with an actor, random actions by default.
+
+    First ``warmup`` ticks, and as long again as mean lifetimes call for, are played and not counted: a
+    world that has just begun holds only the young. Then at least 10 mean lifetimes are measured, or until
+    ``max_ticks`` in all.
+    """
+    env = Env(config)
+    env.reset()
+    act = actor(env) if actor else random_actions
+    tally = Tally(env.device)
+
+    def play(ticks: int) -> None:
+        for _ in range(ticks):
+            acted = env.world.alive.clone()
+            actions = act(env)
+            env.step(actions)
+            tally.add(env.world, acted, actions[..., 2] > 0)
+
+    play(warmup)
+    played = warmup
+    while True:
+        lifetime = tally.summary(config.realms).get("lifetime/mean", float("inf"))
+        if played >= min(2 * lifetime, max_ticks / 2):
+            break
+        play(warmup)
+        played += warmup
+    tally.reset()
+    measured = 0
+    while True:
+        play(warmup)
+        played, measured = played + warmup, measured + warmup
+        summary = tally.summary(config.realms)
+        if measured >= LIFETIMES * summary.get("lifetime/mean", float("inf")) or played >= max_ticks:
+            return Evaluation(measured, summary)
+
+
+def policy_actor(stored: Checkpoint) -> Callable[[Env], Actor]:
+    """An actor with a checkpoint's policies."""
+
+    def bind(env: Env) -> Actor:
+        sword = Sword(dataclasses.replace(stored.config, env=env.config), env.device)
+        load_policy(sword, stored)
+        memory = sword.policy.initial_state(env.world.alive.numel(), env.device)
+
+        def act(env: Env) -> Tensor:
+            nonlocal memory
+            if memory is not None:
+                # Whoever was born since has no memory, and the dead have no use for theirs.
+                memory = memory * (env.world.age > 1).view(-1, 1)
+            decision = sword.decide(env.records, env.world, memory)
+            memory = decision.memory
+            return decision.actions
+
+        return act
+
+    return bind
+
+
+def as_v1_ran(config: EnvConfig, **changes: object) -> EnvConfig:
+    """The world that a policy was trained in, with v1's single birth a tick, on other maps and dice."""
+    rules = dataclasses.replace(config.world, births=1)
+    fresh = {"seed": config.seed + HELD_OUT_SEED, "realms": 16, "world": rules, "check_actions": False}
+    return dataclasses.replace(config, **(fresh | changes))
+
+
+HELD_OUT_SEED = 1_000_003
+"""Added to a run's seed for evaluation, so that generated maps are ones it was not trained on."""
+
+
+def slots_kept_full(config: EnvConfig) -> EnvConfig:
+    """The same with every free slot refilled at once."""
+    return dataclasses.replace(config, world=dataclasses.replace(config.world, births=-1))
+
+
+def table_row(name: str, evaluation: Evaluation) -> list[str]:
+    """Cells for a table: name, mean, median, 90th percentile, alive, then shares of the causes of death."""
+    summary = evaluation.summary
+    if "lifetime/mean" not in summary:
+        return [name, f"> {evaluation.ticks}", *["-"] * 7]
+    causes = [f"{100 * summary[f'deaths/{cause}']:.1f} %" for cause in ("lava", "hunger", "thirst", "combat")]
+    return [
+        name,
+        f"{evaluation.lifetime:.1f}",
+        f"{summary['lifetime/median']:.0f}",
+        f"{summary['lifetime/90th percentile']:.0f}",
+        f"{summary['population/alive per realm']:.1f}",
+        *causes,
+    ]

@@ -1,0 +1,60 @@
+"""What a person sees while training: a live panel on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+LINE_SECONDS = 10.0
+"""Between two lines where there is no terminal."""
+
+
+class Progress:
+    """A context manager; call ``show`` after every iteration."""
+
+    def __init__(self, title: str, console: Console | None = None) -> None:
+        self.title = title
+        self.console = console or Console(soft_wrap=True)
+        self.live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
+        self._next_line = 0.0
+
+    def __enter__(self) -> Progress:
+        if self.live:
+            self.live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.__exit__(kind, error, trace)
+
+    def show(self, values: dict[str, str], last: bool = False) -> None:
+        """Shows named values; where there is no terminal, only every few seconds, and the last time."""
+        if self.live:
+            table = Table(title=self.title, show_header=False)
+            for name, value in values.items():
+                table.add_row(name, value)
+            self.live.update(table)
+        elif last or time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            self.console.print("  ".join(f"{name} {value}" for name, value in values.items()))
+
+
+def duration(seconds: float) -> str:
+    """1:02:03 or 2:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def quantity(number: float) -> str:
+    """12.3 k, 4.5 M, 6.7 G."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.1f} {name}"
+    return f"{number:.0f}"

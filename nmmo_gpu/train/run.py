@@ -1,0 +1,237 @@
+"""The training loop, from the first iteration to the last checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.device import resolve_device
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.serialise import to_plain
+from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.checkpoint import Checkpoint
+from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.progress import Progress, duration, quantity
+from nmmo_gpu.train.tensorboard import Dashboard
+from nmmo_gpu.trinity import God, Pantheon, Sword
+
+
+@dataclass
+class Trinity:
+    """Which classes make up a run; put a subclass in to change what one of them does."""
+
+    pantheon: type[Pantheon] = Pantheon
+    god: type[God] = God
+    sword: type[Sword] = Sword
+
+
+class Run:
+    """One training run: the three of Trinity, counters and a folder."""
+
+    def __init__(self, config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None):
+        """Begins a run, or goes on with a stored one.
+
+        Args:
+            config: the settings; of a stored run its own, but for the limits.
+            stored: from ``checkpoint.load``.
+            trinity: classes to use in place of the stock ones.
+        """
+        trinity = trinity or Trinity()
+        self.config = config
+        self.device = resolve_device(config.env.device)
+        self.sword = trinity.sword(config, self.device)
+        world = None if stored is None else checkpoints.load_world(stored, self.device)
+        self.god = trinity.god(config, self.sword, world)
+        self.pantheon = trinity.pantheon(config, self.sword)
+        self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
+        if stored is not None:
+            self._restore(stored)
+
+    def iterate(self) -> dict[str, Tensor]:
+        """One rollout and one update; returns the learner's statistics, [P] each."""
+        start = time.perf_counter()
+        rollout = self.god.collect()
+        collected = time.perf_counter()
+        statistics = self.pantheon.learn(rollout, self.progress())
+        end = time.perf_counter()
+        self.agent_steps += int(rollout.alive.sum())
+        self.iteration += 1
+        self.seconds += end - start
+        self.collect_share = (collected - start) / (end - start)
+        return statistics
+
+    def progress(self) -> float:
+        """Share of the run that is done, 0 to 1; 0 for a run without limit."""
+        shares = [0.0]
+        if self.config.minutes is not None:
+            shares.append(self.seconds / 60 / self.config.minutes)
+        if self.config.iterations is not None:
+            shares.append(self.iteration / self.config.iterations)
+        return min(1.0, max(shares))
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that is needed to go on."""
+        tensors = {f"world.{name}": t for name, t in self.god.env.world.tensors()}
+        tensors.update({f"policy.{name}": t for name, t in self.sword.policy.state_dict().items()})
+        for name, parameter in self.sword.policy.named_parameters():
+            for key, value in self.pantheon.optimizer.state[parameter].items():
+                tensors[f"optimizer.{name}.{key}"] = value
+        tensors["generator"] = self.pantheon.generator.get_state()
+        tensors.update({f"god.{name}": t for name, t in self.god.state().items()})
+        counters = {
+            "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
+        }  # fmt: skip
+        return Checkpoint(self.config, tensors, counters)
+
+    def save(self) -> None:
+        """Writes the checkpoint into the run's folder."""
+        checkpoints.save(Path(self.config.run) / checkpoints.FILE, self.checkpoint())
+
+    def _restore(self, stored: Checkpoint) -> None:
+        load_policy(self.sword, stored)
+        optimizer = stored.part("optimizer")
+        for name, parameter in self.sword.policy.named_parameters():
+            state = {}
+            for key, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape)):
+                checkpoints.expect(optimizer, f"{name}.{key}", tuple(shape), torch.float32)
+                state[key] = optimizer[f"{name}.{key}"].to(self.device)
+            self.pantheon.optimizer.state[parameter] = state
+        self.pantheon.generator.set_state(stored.tensors["generator"].cpu())
+        own = stored.part("god")
+        for name, into in self.god.state().items():
+            checkpoints.expect(own, name, tuple(into.shape), into.dtype)
+            into.copy_(own[name])
+        counters = stored.counters
+        self.iteration, self.agent_steps = int(counters["iteration"]), int(counters["agent_steps"])
+        self.seconds = float(counters["seconds"])
+
+
+def load_policy(sword: Sword, stored: Checkpoint) -> None:
+    """Puts a checkpoint's weights into a Sword; CheckpointError if they do not fit its network."""
+    weights = stored.part("policy")
+    for name, parameter in sword.policy.state_dict().items():
+        checkpoints.expect(weights, name, tuple(parameter.shape), parameter.dtype)
+        parameter.copy_(weights[name])
+
+
+class StopRequest:
+    """Turns Ctrl-C and SIGTERM into a flag, so that the iteration in hand is finished and saved.
+
+    A second Ctrl-C is the ordinary one again."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.wanted = True
+        signal.signal(number, self._before[number])
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None) -> Run:
+    """Trains until a limit or a signal, with progress, curves and checkpoints; returns the run.
+
+    Raises ConfigError if the folder already holds a run, or cannot be written."""
+    folder = prepare_folder(config, resuming=stored is not None)
+    run = Run(config, stored, trinity)
+    board = Dashboard(folder, config, run.agent_steps if stored else None)
+    title = f"nmmo-gpu {folder}"
+    saved = time.monotonic()
+    with StopRequest() as stop, Progress(title) as progress:
+        while run.progress() < 1.0 and not stop.wanted:
+            before = run.agent_steps
+            seconds = run.seconds
+            statistics = run.iterate()
+            rate = (run.agent_steps - before) / (run.seconds - seconds)
+            last = run.progress() >= 1.0 or stop.wanted
+            if run.iteration % config.log_every == 0 or last:
+                _report(run, board, progress, statistics, rate, last)
+            if last or time.monotonic() - saved >= config.checkpoint_minutes * 60:
+                run.save()
+                saved = time.monotonic()
+    board.close()
+    if stop.wanted:
+        progress.console.print(f"stopped; saved in {folder}; go on with: nmmo-gpu train --resume {folder}")
+    return run
+
+
+def prepare_folder(config: TrainConfig, resuming: bool) -> Path:
+    """The run's folder, made and proved writable; holds ``config.json`` afterwards."""
+    folder = Path(config.run)
+    if not resuming and (folder / checkpoints.FILE).exists():
+        raise ConfigError(
+            f"run = {config.run!r} already holds a run; go on with it by --resume {config.run}, choose "
+            "another --run, or remove the folder."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
+    except OSError as error:
+        raise ConfigError(
+            f"run = {config.run!r} cannot be written ({error.strerror}); choose a folder that you may write."
+        ) from error
+    return folder
+
+
+def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
+    """(config, checkpoint) to go on with a run's folder; ``limits`` replace fields of its TrainConfig."""
+    stored = checkpoints.load(Path(path), torch.device("cpu"))
+    config = dataclasses.replace(stored.config, run=path, **limits)
+    run_limits = (config.minutes, config.iterations)
+    done = (stored.counters["seconds"] / 60, stored.counters["iteration"])
+    for name, limit, reached in zip(("minutes", "iterations"), run_limits, done, strict=True):
+        if limit is not None and reached >= limit:
+            raise ConfigError(
+                f"{name} = {limit} has been reached by the run in {path} ({reached:.4g} so far); give a "
+                f"larger --{name} to go on."
+            )
+    return config, stored
+
+
+def _report(
+    run: Run, board: Dashboard, progress: Progress, statistics: dict[str, Tensor], rate: float, last: bool
+) -> None:
+    god = run.god
+    world = god.tally.summary(run.config.env.realms)
+    god.tally.reset()
+    learner = {f"learning/{name}": float(value.mean()) for name, value in statistics.items()}
+    rates = {
+        "rate/agent-steps per second": rate,
+        "rate/share of time in rollouts": run.collect_share,
+        "rate/learning rate": run.pantheon.optimizer.param_groups[0]["lr"],
+    }
+    board.curves(world | learner | rates, run.agent_steps)
+    board.visits(god.visits, run.agent_steps)
+    done = run.progress()
+    shown = {
+        "iteration": str(run.iteration),
+        "agent-steps": quantity(run.agent_steps),
+        "rate": quantity(rate) + "/s",
+        "lifetime": f"{world['lifetime/mean']:.1f}" if "lifetime/mean" in world else "-",
+        "alive": f"{world['population/alive per realm']:.0f}",
+        "entropy": f"{learner['learning/entropy']:.2f}",
+        "kl": f"{learner['learning/kl']:.4f}",
+        "value loss": f"{learner['learning/value_loss']:.4f}",
+        "time": duration(run.seconds),
+    }
+    if done > 0:
+        shown["left"] = duration(run.seconds * (1 - done) / done)
+    progress.show(shown, last)

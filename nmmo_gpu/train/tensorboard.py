@@ -1,0 +1,41 @@
+"""Curves, a heat map and the config for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from nmmo_gpu.serialise import to_plain
+from nmmo_gpu.train.config import TrainConfig
+
+
+class Dashboard:
+    """Writes to ``<run>/tensorboard``; the step of every point is the number of agent-steps so far."""
+
+    def __init__(self, run: Path, config: TrainConfig, resumed_at: int | None) -> None:
+        """Args: resumed_at: agent-steps at which a resumed run goes on; what lies beyond is dropped."""
+        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at)
+        if resumed_at is None:
+            text = json.dumps(to_plain(config), indent=2)
+            self.writer.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
+
+    def curves(self, values: dict[str, float], step: int) -> None:
+        """One point for each curve."""
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def visits(self, visits: Tensor, step: int) -> None:
+        """The heat map: [H, W] counts, brighter where agents stand more often (logarithmic)."""
+        heat = visits.double().log1p()
+        heat = (heat / heat.max().clamp(min=1e-9)).float()
+        # Black, red, yellow, white.
+        image = torch.stack([(heat * 3 - part).clamp(0, 1) for part in range(3)])
+        self.writer.add_image("visits", image.cpu(), step)
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        self.writer.close()
