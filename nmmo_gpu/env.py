@@ -13,10 +13,10 @@ from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ActionError, UsageError
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.genesis import empty_world, realm_maps
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.random import Stream, below
 from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
 
@@ -199,14 +199,12 @@ def random_actions(env: Env) -> Tensor:
 
     The target is one of those in reach, or the agent itself, which is nobody. Drawn from the world's own
     counter-based stream, on its device."""
-    from nmmo_gpu.world.random import Stream, below, draw
-
     world = env.world
     views = env.layout.views(env.records)
     realms, slots = world.alive.shape
     realm = torch.arange(realms, device=env.device)[:, None]
     slot = torch.arange(slots, device=env.device)[None, :]
-    words = draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
+    words = env.rules.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
     style = below(words[1], len(STYLES))
     reachable = views["target_mask"].gather(
         2, style[..., None, None].expand(-1, -1, 1, views["target_mask"].shape[-1])
@@ -220,4 +218,4 @@ def _describe(tensor: Tensor) -> str:
     return f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}".replace("torch.", "")
 
 
-__all__ = ["ACTION_HEADS", "Env", "EnvConfig", "Material", "WorldConfig", "make", "random_actions"]
+__all__ = ["ACTION_HEADS", "Env", "EnvConfig", "WorldConfig", "make", "random_actions"]

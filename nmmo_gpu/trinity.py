@@ -19,7 +19,8 @@ from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.rollout import Rollout, by_population
 from nmmo_gpu.train.sampling import sample
-from nmmo_gpu.world.random import Stream, draw, unit
+from nmmo_gpu.world.random import Stream, unit
+from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
 
 
@@ -43,6 +44,7 @@ class Sword:
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config = config
+        self.draw = resolve(config.env.backend, device).draw
         generator = torch.Generator().manual_seed(config.env.seed)
         self.policy = Policy(config.env.world, config.policy, generator).to(device)
 
@@ -62,8 +64,8 @@ class Sword:
         rows = records.view(realms * slots, -1)
         index, real = by_population(world.alive.view(1, -1), policy.rules.populations, slots)
         output = policy(rows, index, None if memory is None else memory[index])
-        words = draw(world.seed, world.tick, Stream.POLICY, index // slots, index % slots)
-        choices, log_probability = sample(output, torch.stack([unit(word) for word in words[:3]]))
+        words = self.draw(world.seed, world.tick, Stream.POLICY, index // slots, index % slots)
+        choices, log_probability = sample(output, unit(torch.stack(words[:3])))
 
         who, choices = index[real], choices[real]
         actions = torch.zeros(realms * slots, 3, dtype=torch.int64, device=rows.device)

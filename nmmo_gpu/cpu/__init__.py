@@ -7,6 +7,7 @@ from nmmo_gpu.cpu.burial import burial
 from nmmo_gpu.cpu.combat import combat
 from nmmo_gpu.cpu.movement import movement
 from nmmo_gpu.cpu.observation import observe
+from nmmo_gpu.cpu.random import draw_many
 from nmmo_gpu.cpu.regrowth import regrowth
 from nmmo_gpu.cpu.spawning import spawning
 from nmmo_gpu.cpu.upkeep import explore, upkeep
@@ -20,5 +21,6 @@ PHASES = {
     "explore": explore,
     "burial": burial,
     "observe": observe,
+    "draw": draw_many,
 }
-"""Phase functions by the name of their field in ``nmmo_gpu.world.rules.Rules``."""
+"""Functions by the name of their field in ``nmmo_gpu.world.rules.Rules``."""

@@ -51,7 +51,7 @@ def _movement(
             m = move[r, a]
             mask = claim[to]
             if mask != 1 << (m - 1):
-                word, _ = draw(seed, tick, STREAM, r, to)
+                word = draw(seed, tick, STREAM, r, to)[0]
                 if NTH[mask, below(word, CLAIMANTS[mask])] != 1 << (m - 1):
                     continue
             here = row[r, a] * width + col[r, a]

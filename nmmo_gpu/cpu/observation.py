@@ -13,10 +13,11 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.cpu.threads import parallel, slices
+from nmmo_gpu.cpu.words import ONES, load, nonzero_bytes, store, trailing_zeros
+from nmmo_gpu.world import observation as rule
 from nmmo_gpu.world.content import walkable_table
 from nmmo_gpu.world.layout import FRIEND, STRANGER, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.state import World
 
 WALKABLE = walkable_table().numpy()
@@ -30,11 +31,12 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     used = max(f.offset + f.bytes for f in ObservationLayout(config).fields.values())
     vision, window, nearest = config.vision, config.window, config.nearest
+    words = -(-window // 8)
     slots, size = config.slots, config.population_size
     height, width = config.height, config.width
     immune_ticks = config.immune_ticks
     reach = tuple(r if d else 0 for r, d in zip(config.reach, config.damage, strict=True))
-    order = np.array(ring_order(vision), np.int64)
+    order = np.array(rule.ring_order(vision), np.int64)
     rank_of_cell = np.empty(window * window, np.int64)
     rank_of_cell[(order[:, 0] + vision) * window + order[:, 1] + vision] = np.arange(len(order))
     distance_of_rank = np.abs(order).max(1)
@@ -45,7 +47,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     @numba.njit(nogil=True, cache=True)
     def loop(
         alive, row, col, health, food, water, freeze, age, damage, material, occupant, presence,
-        records, shorts, seen, low, high,
+        cards, records, shorts, seen, low, high,
     ):  # fmt: skip
         best = np.empty(nearest, np.int64)
         for i in range(low, high):
@@ -56,7 +58,6 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                 continue
             realm, slot = i // slots, i % slots
             population = slot // size
-            mine = population + 1
             y, x = row[i], col[i]
             plane = realm * height * width
             tile = plane + y * width + x
@@ -78,51 +79,44 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
             # Windows, and on the way the nearest others: ranks in ring order, sorted by insertion.
             found = 0
             corner = tile - vision * (width + 1)
+            mine = np.uint64(population + 1) * ONES
             for r in range(window):
-                source = corner + r * width
-                here = material_at + r * window
-                for c in range(window):
-                    record[here + c] = material[source + c]
-                here = occupant_at + r * window
-                anybody = np.uint8(0)
-                for c in range(window):
-                    who = presence[source + c]
-                    anybody |= who
-                    record[here + c] = (who != 0) + ((who != 0) & (who != mine))
-                if anybody:
-                    for c in range(window):
-                        if record[here + c]:
-                            rank = rank_of_cell[r * window + c]
-                            if rank == 0 or (found == nearest and rank > best[nearest - 1]):
-                                continue
-                            if found < nearest:
-                                found += 1
-                            k = found - 1
-                            while k > 0 and best[k - 1] > rank:
-                                best[k] = best[k - 1]
-                                k -= 1
-                            best[k] = rank
+                for w in range(words):
+                    first = min(8 * w, window - 8)
+                    cell = r * window + first
+                    source = corner + r * width + first
+                    store(record, material_at + cell, load(material, source))
+                    who = load(presence, source)
+                    somebody = nonzero_bytes(who)
+                    store(record, occupant_at + cell, somebody + (somebody & nonzero_bytes(who ^ mine)))
+                    # The last word of a row begins within the one before it; look at each cell once.
+                    somebody >>= np.uint64(8 * (8 * w - first))
+                    cell += 8 * w - first
+                    while somebody:
+                        rank = rank_of_cell[cell + (trailing_zeros(somebody) >> 3)]
+                        somebody &= somebody - np.uint64(1)
+                        if rank == 0 or (found == nearest and rank > best[nearest - 1]):
+                            continue
+                        if found < nearest:
+                            found += 1
+                        k = found - 1
+                        while k > 0 and best[k - 1] > rank:
+                            best[k] = best[k - 1]
+                            k -= 1
+                        best[k] = rank
 
             for k in range(nearest):
                 here = entities_at + 8 * k
                 if k >= found:
-                    record[here : here + 8] = 0
+                    store(record, here, np.uint64(0))
                     record[kind_at + k] = 0
                     seen[i, k] = -1
                     continue
                 dy, dx = order[best[k], 0], order[best[k], 1]
-                other_slot = occupant[tile + dy * width + dx] - 1
-                other = realm * slots + other_slot
-                seen[i, k] = other_slot
-                record[here] = dy & 0xFF
-                record[here + 1] = dx & 0xFF
-                record[here + 2] = min(age[other], LARGEST_BYTE)
-                record[here + 3] = min(health[other], LARGEST_BYTE)
-                record[here + 4] = min(food[other], LARGEST_BYTE)
-                record[here + 5] = min(water[other], LARGEST_BYTE)
-                record[here + 6] = min(freeze[other], LARGEST_BYTE)
-                record[here + 7] = min(damage[other], LARGEST_BYTE)
-                record[kind_at + k] = FRIEND if other_slot // size == population else STRANGER
+                other = occupant[tile + dy * width + dx] - 1
+                seen[i, k] = other
+                store(record, here, cards[realm * slots + other] | np.uint64(dy & 0xFF | (dx & 0xFF) << 8))
+                record[kind_at + k] = FRIEND if other // size == population else STRANGER
 
             record[move_at] = 1
             for m in range(1, 5):
@@ -142,8 +136,24 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     return loop
 
 
+@numba.njit(nogil=True, cache=True, inline="always")
+def _byte(value, place):
+    return np.uint64(min(value, LARGEST_BYTE)) << np.uint64(8 * place)
+
+
+@numba.njit(nogil=True, cache=True)
+def _write_cards(age, health, food, water, freeze, damage, cards, low, high):
+    """What others see of each slot, as one word; its two lowest bytes stay empty for the offsets."""
+    for i in range(low, high):
+        body = _byte(age[i], 2) | _byte(health[i], 3) | _byte(food[i], 4) | _byte(water[i], 5)
+        cards[i] = body | _byte(freeze[i], 6) | _byte(damage[i], 7)
+
+
 def observe(world: World, records: Tensor, seen: Tensor) -> None:
     """See ``nmmo_gpu.world.observation.observe``."""
+    if world.config.window < 8:  # the loops look at eight tiles of a row at a time
+        rule.observe(world, records, seen)
+        return
     loop = _compiled(world.config)
     arrays = [
         t.view(-1).numpy()
@@ -153,5 +163,9 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
         )
     ]  # fmt: skip
     rows = records.view(-1, records.shape[-1]).numpy()
-    out = (rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy())
-    parallel(loop, [(*arrays, *out, *piece) for piece in slices(len(rows), 8)])
+    pieces = slices(len(rows), 8)
+    cards = np.empty(len(rows), np.uint64)
+    looks = (world.age, world.health, world.food, world.water, world.freeze, world.damage)
+    parallel(_write_cards, [(*(t.view(-1).numpy() for t in looks), cards, *piece) for piece in pieces])
+    out = (cards, rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy())
+    parallel(loop, [(*arrays, *out, *piece) for piece in pieces])

@@ -4,7 +4,10 @@
 
 import numba
 import numpy as np
+import torch
+from torch import Tensor
 
+from nmmo_gpu.cpu.threads import parallel, slices
 from nmmo_gpu.world import random as rule
 
 MASK = np.uint64(rule.MASK32)
@@ -17,7 +20,7 @@ ROUNDS = rule.ROUNDS
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def draw(seed, tick, stream, realm, index):
-    """Two 32-bit words (uint64) for (seed, tick, stream, realm, index), all integers."""
+    """Four 32-bit words (uint64) for (seed, tick, stream, realm, index), all integers."""
     key0 = np.uint64(seed) & MASK
     key1 = (np.uint64(seed) >> HALF) & MASK
     c0 = np.uint64(tick) & MASK
@@ -33,10 +36,30 @@ def draw(seed, tick, stream, realm, index):
         c3 = p0 & MASK
         key0 = (key0 + W0) & MASK
         key1 = (key1 + W1) & MASK
-    return c0, c1
+    return c0, c1, c2, c3
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def below(word, bound):
     """A fair integer in [0, bound) from a 32-bit word."""
     return np.int64((word * np.uint64(bound)) >> HALF)
+
+
+@numba.njit(nogil=True, cache=True)
+def _draw_many(seed, tick, stream, realm, index, out, low, high):
+    for i in range(low, high):
+        words = draw(seed, tick, stream, realm[i], index[i])
+        for w in range(4):
+            out[w, i] = words[w]
+
+
+def draw_many(
+    seed: Tensor, tick: Tensor, stream: rule.Stream, realm: Tensor, index: Tensor
+) -> tuple[Tensor, ...]:
+    """Twin of ``nmmo_gpu.world.random.draw``."""
+    realm, index = torch.broadcast_tensors(realm, index)
+    out = torch.empty(4, *realm.shape, dtype=torch.int64)
+    arrays = (realm.reshape(-1).numpy(), index.reshape(-1).numpy(), out.view(4, -1).numpy())
+    head = (int(seed), int(tick), int(stream))
+    parallel(_draw_many, [(*head, *arrays, *piece) for piece in slices(realm.numel(), 8)])
+    return out.unbind(0)

@@ -37,7 +37,7 @@ def _spawning(
             continue
         first = 0
         if births != ALL_FREE_SLOTS:
-            word, _ = draw(seed, tick, SLOT_STREAM, r, 0)
+            word = draw(seed, tick, SLOT_STREAM, r, 0)[0]
             first = below(word, free)
         count = 0
         rank = 0
@@ -47,7 +47,7 @@ def _spawning(
             place = rank - first if rank >= first else rank - first + free
             rank += 1
             if births == ALL_FREE_SLOTS or place < births:
-                where, order = draw(seed, tick, TILE_STREAM, r, a)
+                where, order, _, _ = draw(seed, tick, TILE_STREAM, r, a)
                 spot = below(where, len(ring))
                 if occupant[r].reshape(-1)[ring[spot]] == 0:
                     tried[count] = a

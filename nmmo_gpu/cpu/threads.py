@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -34,7 +35,7 @@ def slices(total: int, parts: int) -> list[tuple[int, int]]:
     """[0, total) cut into at most ``parts`` ranges of nearly equal length, none of them empty."""
     parts = max(1, min(parts, total))
     edges = [total * part // parts for part in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def realm_slices(realms: int) -> list[tuple[int, int]]:

@@ -43,7 +43,7 @@ def _upkeep(
                 f = min(f + forage, body[1])
                 material[r, y, x] = SCRUB
                 if len(thresholds):
-                    word, _ = draw(seed, tick, STREAM, r, y * material.shape[2] + x)
+                    word = draw(seed, tick, STREAM, r, y * material.shape[2] + x)[0]
                     wait = np.searchsorted(thresholds, np.int64(word), side="right") + 1
                     regrow_at[r, y, x] = (tick + wait) & TICK_MASK
             if shore[r, y, x]:

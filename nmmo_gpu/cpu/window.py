@@ -1,4 +1,10 @@
-"""The window embedding as compiled loops; twin of ``nmmo_gpu.train.window``'s torch path."""
+"""Lists of what stands in each window, and the window embedding by way of them.
+
+A sum of embeddings is a bag look-up, and torch has a very fast one for CPUs (FBGEMM). What is left to do here
+is to write down which rows of the table each record names, straight from the records; and for the gradient
+the reverse, which records name each row of the table, so that it too is a bag look-up, without collisions."""
+
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -12,87 +18,104 @@ from torch import Tensor
 from nmmo_gpu.cpu.threads import parallel, slices
 from nmmo_gpu.world.content import Material
 
+GRASS = int(Material.GRASS)
 FIRST_OCCUPANT = len(Material) - 1
 """Added to an occupant's kind (1 or 2) gives its row of the table."""
-SPLITS = 8
-"""Pieces into which a batch is cut, whatever the number of threads, so that sums always add up alike."""
+PIECES = 8
 
 
-@numba.njit(nogil=True, fastmath=True, cache=True)
-def _sum_rows(records, index, table, material_at, occupant_at, out, low, high):  # type: ignore[no-untyped-def]
-    cells, hidden = table.shape[0], table.shape[2]
-    total = np.empty(hidden, np.float32)
+@numba.njit(nogil=True, cache=True)
+def _count(records, index, material_at, occupant_at, cells, counts, low, high):
     for i in range(low, high):
         row = records[index[i]]
-        total[:] = 0.0
+        material = row[material_at : material_at + cells]
+        occupant = row[occupant_at : occupant_at + cells]
+        named = 0
         for cell in range(cells):
-            line = table[cell, row[material_at + cell]]
-            for h in range(hidden):
-                total[h] += line[h]
-            kind = row[occupant_at + cell]
-            if kind:
-                line = table[cell, FIRST_OCCUPANT + kind]
-                for h in range(hidden):
-                    total[h] += line[h]
-        out[i, :] = total
+            named += (material[cell] != GRASS) + (occupant[cell] != 0)
+        counts[i] = named
 
 
-@numba.njit(nogil=True, fastmath=True, cache=True)
-def _scatter_rows(records, index, grad, material_at, occupant_at, out, low, high):  # type: ignore[no-untyped-def]
-    cells, hidden = out.shape[0], out.shape[2]
-    out[:] = 0.0
+@numba.njit(nogil=True, cache=True)
+def _list(records, index, material_at, occupant_at, cells, codes, rows, offsets, bags, low, high):
     for i in range(low, high):
         row = records[index[i]]
-        line = grad[i]
+        material = row[material_at : material_at + cells]
+        occupant = row[occupant_at : occupant_at + cells]
+        first = np.int32((i // rows) * cells * codes)
+        at = offsets[i]
+        end = offsets[i + 1]
         for cell in range(cells):
-            total = out[cell, row[material_at + cell]]
-            for h in range(hidden):
-                total[h] += line[h]
-            kind = row[occupant_at + cell]
-            if kind:
-                total = out[cell, FIRST_OCCUPANT + kind]
-                for h in range(hidden):
-                    total[h] += line[h]
+            # Written in any case, and kept only if it counts: no branch to be guessed wrong.
+            if at < end:
+                bags[at] = first + cell * codes + material[cell]
+            at += material[cell] != GRASS
+            if occupant[cell]:
+                bags[at] = first + cell * codes + FIRST_OCCUPANT + occupant[cell]
+                at += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _reverse(offsets, bags, starts, members, per_population, rows, low, high):
+    """Populations low to high: where each table row's list starts, and the records in it, in order."""
+    for p in range(low, high):
+        first = offsets[p * rows]
+        last = offsets[(p + 1) * rows]
+        base = p * per_population
+        fill = np.zeros(per_population + 1, np.int64)
+        for k in range(first, last):
+            fill[bags[k] - base + 1] += 1
+        fill[0] = first
+        for e in range(per_population):
+            fill[e + 1] += fill[e]
+            starts[base + e] = fill[e]
+        for i in range(p * rows, (p + 1) * rows):
+            for k in range(offsets[i], offsets[i + 1]):
+                e = bags[k] - base
+                members[fill[e]] = i
+                fill[e] += 1
 
 
 class WindowEmbedding(torch.autograd.Function):
-    """See ``nmmo_gpu.train.window.window_embedding``; reads the records in place, without copying a batch."""
+    """See ``nmmo_gpu.train.window.window_embedding``."""
 
     @staticmethod
     def forward(
         ctx: Any, records: Tensor, index: Tensor, table: Tensor, material_at: int, occupant_at: int
     ) -> Tensor:
-        table = table.detach().contiguous()
-        out = torch.empty(*index.shape, table.shape[-1], dtype=torch.float32)
-        ctx.save_for_backward(records, index)
-        ctx.places = material_at, occupant_at
-        ctx.table_shape = table.shape
-        tasks = [
-            (
-                records.numpy(), index[p].numpy(), table[p].numpy(), material_at, occupant_at,
-                out[p].numpy(), low, high,
-            )
-            for p in range(table.shape[0])
-            for low, high in slices(index.shape[1], SPLITS)
-        ]  # fmt: skip
-        parallel(_sum_rows, tasks)
-        return out
+        populations, cells, codes, hidden = table.shape
+        rows = index.shape[1]
+        data, which = records.numpy(), index.reshape(-1).numpy()
+        pieces = slices(len(which), PIECES)
+        offsets = np.zeros(len(which) + 1, np.int32)
+        parallel(_count, [(data, which, material_at, occupant_at, cells, offsets[1:], *p) for p in pieces])
+        np.cumsum(offsets, out=offsets)
+        bags = np.empty(offsets[-1], np.int32)
+        parallel(
+            _list,
+            [(data, which, material_at, occupant_at, cells, codes, rows, offsets, bags, *p) for p in pieces],
+        )
+        flat = table.detach().reshape(-1, hidden)
+        out = _look_up(flat, bags, offsets)
+        ctx.lists = offsets, bags
+        ctx.sizes = populations, rows, cells * codes
+        return out.view(populations, rows, hidden)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        records, index = ctx.saved_tensors
-        grad = grads[0].contiguous()
-        populations = ctx.table_shape[0]
-        # A piece has its own table to add into; several populations need fewer pieces each.
-        pieces = slices(index.shape[1], max(1, SPLITS // populations))
-        parts = torch.empty(populations, len(pieces), *ctx.table_shape[1:])
-        tasks = [
-            (
-                records.numpy(), index[p].numpy(), grad[p].numpy(), *ctx.places,
-                parts[p, piece].numpy(), low, high,
-            )
-            for p in range(populations)
-            for piece, (low, high) in enumerate(pieces)
-        ]  # fmt: skip
-        parallel(_scatter_rows, tasks)
-        return None, None, parts.sum(1), None, None
+        offsets, bags = ctx.lists
+        populations, rows, per_population = ctx.sizes
+        grad = grads[0].reshape(populations * rows, -1)
+        starts = np.empty(populations * per_population + 1, np.int32)
+        starts[-1] = len(bags)
+        members = np.empty(len(bags), np.int32)
+        fixed = (offsets, bags, starts, members, per_population, rows)
+        parallel(_reverse, [(*fixed, p, p + 1) for p in range(populations)])
+        table = _look_up(grad, members, starts)
+        return None, None, table.view(populations, -1, len(Material) + 2, grad.shape[1]), None, None
+
+
+def _look_up(table: Tensor, bags: np.ndarray, offsets: np.ndarray) -> Tensor:
+    """[n, width]: for each bag, the sum of the table's rows that it lists."""
+    members, starts = torch.from_numpy(bags), torch.from_numpy(offsets[:-1])
+    return torch.embedding_bag(table, members, starts, False, 0, False, None, False)[0]

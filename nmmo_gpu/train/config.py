@@ -16,8 +16,6 @@ class PolicyConfig:
 
     hidden: int = 64
     """Width of the trunk."""
-    entity_hidden: int = 32
-    """Width of the encoding of each row of the entity table."""
     targeting: Literal["auto", "learned"] = "auto"
     """"auto": the policy decides whether to attack, and the nearest agent of another population in reach
     is the target. "learned": it chooses the target among the rows of the entity table."""
@@ -25,9 +23,8 @@ class PolicyConfig:
     """Give every agent a memory: a GRU between trunk and heads, reset at death."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "entity_hidden"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} is no width; choose 1 or more.")
+        if self.hidden < 1:
+            raise ConfigError(f"hidden = {self.hidden} is no width; choose 1 or more.")
         if self.targeting not in ("auto", "learned"):
             raise ConfigError(f'targeting = {self.targeting!r} is unknown; choose "auto" or "learned".')
 

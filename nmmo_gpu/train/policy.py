@@ -40,10 +40,10 @@ class Output(NamedTuple):
 
 
 class Policy(nn.Module):
-    """Window, entity table and own state, encoded and summed; a trunk; heads for moves, attacks and value.
+    """Window, entity table and own state, each through a linear layer, summed; a trunk; linear heads.
 
-    After v1's network: an embedding per tile, a linear layer per part of the observation, a pooling over
-    entities, and linear heads.
+    After v1's network, with one difference: v1 encoded every entity alike and took the maximum, while here
+    the table's rows, which are sorted by distance, have weights of their own.
     """
 
     def __init__(self, rules: WorldConfig, config: PolicyConfig, generator: torch.Generator) -> None:
@@ -52,7 +52,7 @@ class Policy(nn.Module):
         self.rules, self.config = rules, config
         self.layout = ObservationLayout(rules)
         self.targets = AUTO_TARGETS if config.targeting == "auto" else rules.nearest + 1
-        populations, hidden, narrow = rules.populations, config.hidden, config.entity_hidden
+        populations, hidden = rules.populations, config.hidden
         cells = rules.window**2
 
         def weight(*shape: int, fan_in: int, gain: float = 1.0) -> nn.Parameter:
@@ -64,9 +64,8 @@ class Policy(nn.Module):
 
         self.window = weight(cells, CODES, hidden, fan_in=cells)
         self.self_weight = weight(len(SELF_FEATURES), hidden, fan_in=len(SELF_FEATURES))
-        self.entity_weight = weight(len(ENTITY_FEATURES) + 2, narrow, fan_in=len(ENTITY_FEATURES) + 2)
-        self.entity_bias = bias(narrow)
-        self.pool_weight = weight(narrow, hidden, fan_in=narrow)
+        described = len(ENTITY_FEATURES) + 2
+        self.entity_weight = weight(rules.nearest * described, hidden, fan_in=rules.nearest * described)
         self.input_bias = bias(hidden)
         self.trunk_weight = weight(hidden, hidden, fan_in=hidden, gain=math.sqrt(2))
         self.trunk_bias = bias(hidden)
@@ -82,7 +81,7 @@ class Policy(nn.Module):
         self.value_weight = weight(hidden, 1, fan_in=hidden)
         self.value_bias = bias(1)
         if config.targeting == "learned":
-            self.query_weight = weight(hidden, narrow, fan_in=hidden, gain=0.01)
+            self.query_weight = weight(hidden, described, fan_in=hidden, gain=0.01)
         self.register_buffer("self_scale", _self_scale(rules), persistent=False)
         self.register_buffer("entity_scale", _entity_scale(rules), persistent=False)
 
@@ -94,32 +93,33 @@ class Policy(nn.Module):
             index: [P, B] int64: the rows that each population looks at.
             state: [P, B, hidden] memory, for a recurrent policy.
         """
-        views = self.layout.views(records[:, : self.layout.head][index])
+        views = self.heads(records, index)
         hidden, entities = self.encode(records, index, views)
         if self.config.recurrent:
             assert state is not None, "a recurrent policy needs its memory"
             hidden = state = self.remember(hidden, state)
         return self.decide(views, hidden, entities, state)
 
+    def heads(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """The fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
+        picked = records[:, : self.layout.head].index_select(0, index.reshape(-1))
+        return self.layout.views(picked.view(*index.shape, -1))
+
     def encode(self, records: Tensor, index: Tensor, views: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(trunk [P, B, hidden], entity rows [P, B, nearest, narrow]): everything before memory and heads.
+        """(trunk [P, B, hidden], entity rows [P, B, nearest, features]): all before memory and heads.
 
         ``views`` are the fields of the records' heads, [P, B, ...]."""
-        populations, rows = index.shape
-        nearest = self.rules.nearest
         seen = window_embedding(records, index, self.window, self.layout)
         own = views["self"].float() * self.self_scale[0] - self.self_scale[1]
         own = torch.bmm(own.clamp(max=1.0), self.self_weight)  # age grows without bound
 
+        # Rows that do not exist are zero, and stay so; the two kinds' columns act as their bias.
         kind = views["entity_kind"]
-        scaled = views["entities"].float() * self.entity_scale[0] - self.entity_scale[1]
-        kinds = torch.stack((kind == FRIEND, kind == STRANGER), -1).float()
-        features = torch.cat((scaled, kinds), -1).view(populations, rows * nearest, -1)
-        entities = torch.relu(torch.baddbmm(self.entity_bias, features, self.entity_weight))
-        entities = entities.view(populations, rows, nearest, -1)
-        pooled = torch.bmm((entities * (kind > 0)[..., None]).sum(2), self.pool_weight)
+        kinds = torch.stack((kind == FRIEND, kind == STRANGER), -1)
+        entities = torch.cat((views["entities"] * self.entity_scale, kinds), -1)
+        others = torch.bmm(entities.flatten(2), self.entity_weight)
 
-        trunk = torch.relu(seen + own + pooled + self.input_bias)
+        trunk = torch.relu(seen + own + others + self.input_bias)
         return torch.relu(torch.baddbmm(self.trunk_bias, trunk, self.trunk_weight)), entities
 
     def remember(self, trunk: Tensor, state: Tensor) -> Tensor:
@@ -188,14 +188,12 @@ def _self_scale(rules: WorldConfig) -> Tensor:
 
 
 def _entity_scale(rules: WorldConfig) -> Tensor:
-    """The same for the entity table; offsets are centred already."""
+    """[features]: factor that brings the entity table to about -1 ... 1."""
     largest = {
         "age": 127, "health": rules.max_health, "food": rules.max_food, "water": rules.max_water,
         "freeze": rules.freeze_ticks, "damage": rules.max_health,
     }  # fmt: skip
-    scale = _centred([largest.get(name, rules.vision) for name in ENTITY_FEATURES])
-    scale[1, :2] = 0.0
-    return scale
+    return torch.tensor([1.0 / largest.get(name, rules.vision) for name in ENTITY_FEATURES])
 
 
 def _centred(largest: list[int]) -> Tensor:

@@ -87,7 +87,8 @@ def update(
     for _ in range(config.epochs):
         order = torch.randperm(batches.columns, generator=generator).to(index.device)
         for columns in order.chunk(config.minibatches):
-            output, rows, valid = batches.forward(policy, columns)
+            # Which samples share a minibatch is random; within it, memory is best read in order.
+            output, rows, valid = batches.forward(policy, columns.sort().values)
             total, statistics = loss(
                 output, choices[rows].long(), old_log[rows], advantage[rows], returns[rows], valid, config
             )
@@ -140,7 +141,7 @@ class SequenceBatches:
         assert self.rollout.state is not None
         rows = self.all_rows[:, :, columns]
         flat = rows.flatten(1)
-        views = policy.layout.views(self.records[:, : policy.layout.head][flat])
+        views = policy.heads(self.records, flat)
         trunk, entities = policy.encode(self.records, flat, views)
         trunk = trunk.view(*rows.shape, -1)
         alive = self.rollout.alive.view(-1)[rows]

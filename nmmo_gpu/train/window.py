@@ -12,7 +12,11 @@ from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
 
 CODES = len(Material) + 2
-"""Rows of the table per cell: one per material, then friend and stranger. An empty cell adds nothing."""
+"""Rows of the table per cell: one per material, then friend and stranger. An empty cell adds nothing, and
+neither does grass: a cell has always one material, so what grass would add can stand in the bias."""
+
+FIRST_OCCUPANT = len(Material) - 1
+"""Added to an occupant's kind (1 or 2) gives its row of the table."""
 
 
 @cache
@@ -43,17 +47,16 @@ def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: Obse
             records, index, table, fields["material"].offset, fields["occupant"].offset
         )
     populations, cells, codes, hidden = table.shape
-    views = layout.views(records[index.reshape(-1)])
-    start = (torch.arange(cells, device=records.device) * codes).int()
     rows = index.shape[1]
-    first = (torch.arange(populations, device=records.device) * (cells * codes)).int()
-    first = first.repeat_interleave(rows)[:, None]
-    material = views["material"].flatten(1).int() + start + first
-    # The empty cells of the occupants' window point at one row, which counts for nothing.
-    flat = torch.cat((table.reshape(-1, hidden), table.new_zeros(1, hidden)))
-    occupant = views["occupant"].flatten(1).int()
-    nothing = populations * cells * codes
-    occupant = torch.where(occupant > 0, occupant - 1 + len(Material) + start + first, nothing)
-    bags = torch.cat((material, occupant), 1)
-    summed = torch.nn.functional.embedding_bag(bags, flat, mode="sum", padding_idx=nothing)
+    views = layout.views(records[index.reshape(-1)])
+    material = views["material"].flatten(1).long()
+    occupant = views["occupant"].flatten(1).long()
+    named = torch.cat((material, occupant + FIRST_OCCUPANT), 1)
+    counts = torch.cat((material != Material.GRASS, occupant != 0), 1)
+    record, place = counts.nonzero(as_tuple=True)
+    first = (record // rows) * (cells * codes) + (place % cells) * codes
+    starts = counts.sum(1).cumsum(0) - counts.sum(1)
+    summed = torch.nn.functional.embedding_bag(
+        first + named[record, place], table.reshape(-1, hidden), starts, mode="sum"
+    )
     return summed.view(populations, rows, hidden)

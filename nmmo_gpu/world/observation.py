@@ -12,8 +12,11 @@ from nmmo_gpu.world.layout import EMPTY, FRIEND, STRANGER, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import World
 
-WORD_BITS = 32
+WORD_BITS = 62
 """Bits used of each int64 word of a set of cells; the sign bit stays out of the way."""
+
+ONES, LOW_BITS = 0x0101010101010101, 0x7F7F7F7F7F7F7F7F
+"""A word with 1 in each of its eight bytes, and one with all bits but the highest of each."""
 
 
 @cache
@@ -65,15 +68,18 @@ def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None
 
     corner = tile - cfg.vision * (cfg.width + 1)
     out["material"].copy_(_windows(world.material, cfg.window, corner))
-    presence = _windows(world.presence, cfg.window, corner)
-    mine = (population + 1).to(torch.uint8)[:, None, None]
-    # Nobody is 0; friend 1; stranger 2: the sum of two comparisons.
-    kind = (presence != 0).to(torch.uint8) + ((presence != 0) & (presence != mine)).to(torch.uint8)
-    out["occupant"].copy_(kind)
+    cells = cfg.window * cfg.window
+    presence = tile.new_zeros(len(agent), -(-cells // 8)).view(torch.uint8)
+    presence[:, :cells] = _windows(world.presence, cfg.window, corner).view(len(agent), cells)
+    # Eight cells at a time: nobody is 0, a friend 1, a stranger 2, which is the sum of two comparisons.
+    octets = presence.view(torch.int64)
+    somebody = _nonzero_bytes(octets)
+    kind = somebody + (somebody & _nonzero_bytes(octets ^ ((population + 1) * ONES)[:, None]))
+    out["occupant"].copy_(kind.view(torch.uint8)[:, :cells].view(-1, cfg.window, cfg.window))
     out["alive"].fill_(True)
 
     _observe_self(world, agent, out["self"])
-    distance = _observe_entities(world, agent, tile, presence, out["entities"], out["entity_kind"], seen)
+    distance = _observe_entities(world, agent, tile, somebody, out["entities"], out["entity_kind"], seen)
     _observe_masks(world, agent, tile, distance, out)
 
 
@@ -85,6 +91,13 @@ def _windows(plane: Tensor, window: int, corner: Tensor) -> Tensor:
     width = plane.shape[-1]
     squares = plane.numel() - (window - 1) * (width + 1)
     return plane.as_strided((squares, window, window), (1, width, 1))[corner]
+
+
+def _nonzero_bytes(words: Tensor) -> Tensor:
+    """1 in each byte that is not zero in the int64 words, 0 in the others.
+
+    Adding all low bits carries into a byte's highest bit if any low one is set, and no further."""
+    return ((((words & LOW_BITS) + LOW_BITS) | words) >> 7) & ONES
 
 
 def _observe_self(world: World, agent: Tensor, out: Tensor) -> None:
@@ -100,22 +113,23 @@ def _observe_self(world: World, agent: Tensor, out: Tensor) -> None:
 
 
 def _observe_entities(
-    world: World, agent: Tensor, tile: Tensor, presence: Tensor, entities: Tensor, kind: Tensor, seen: Tensor
+    world: World, agent: Tensor, tile: Tensor, somebody: Tensor, entities: Tensor, kind: Tensor, seen: Tensor
 ) -> Tensor:
-    """Fills the entity table; returns [n, nearest] int64 Chebyshev distances (of rows that exist)."""
+    """Fills the entity table; returns [n, nearest] int64 Chebyshev distances (of rows that exist).
+
+    ``somebody``: [n, words] int64, a byte for each cell of the window, 1 where somebody stands."""
     cfg = world.config
     n, cells = agent.numel(), cfg.window * cfg.window
     rank_of_cell, offset_of_rank = _tables(cfg.vision, world.device)
 
-    # Who is near, as a set of ring ranks per agent: a few words of bits. Most cells are empty, so look at
-    # eight at a time, and into those only where something is.
-    padded = presence.new_zeros(n, -(-cells // 8) * 8)
-    padded[:, :cells] = presence.view(n, cells)
-    padded[:, cells // 2] = 0  # oneself
-    octet = padded.view(torch.int64).nonzero()
-    byte = padded.view(n, -1, 8)[octet[:, 0], octet[:, 1]].nonzero()
+    # Who is near, as a set of ring ranks per agent: a few words of bits. Most cells are empty, so look into
+    # a word only where something is.
+    octet = somebody.nonzero()
+    byte = somebody[octet[:, 0], octet[:, 1]].view(torch.uint8).view(-1, 8).nonzero()
     viewer = octet[byte[:, 0], 0]
     rank = rank_of_cell[octet[byte[:, 0], 1] * 8 + byte[:, 1]]
+    # Oneself, in the centre, is no other: rank 0 is left out.
+    viewer, rank = viewer[rank > 0], rank[rank > 0]
     words = -(-cells // WORD_BITS)
     near = torch.zeros(n * words, dtype=torch.int64, device=agent.device)
     near.index_add_(0, viewer * words + rank // WORD_BITS, 1 << (rank % WORD_BITS))  # all bits differ
@@ -128,7 +142,7 @@ def _observe_entities(
         word = (near != 0).to(torch.uint8).argmax(1)
         bits = near[line, word]
         lowest = bits & -bits
-        # A power of two below 2^32 is exact in float64, and frexp tells its exponent.
+        # A power of two is exact in float64, and frexp tells its exponent.
         place = torch.frexp(lowest.double())[1] - 1
         ranks[:, k] = torch.where(bits != 0, word * WORD_BITS + place, 0)  # rank 0, oneself, means none
         near[line, word] = bits ^ lowest

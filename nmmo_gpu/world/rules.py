@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.burial import burial
 from nmmo_gpu.world.combat import combat
 from nmmo_gpu.world.movement import movement
 from nmmo_gpu.world.observation import observe
+from nmmo_gpu.world.random import draw
 from nmmo_gpu.world.regrowth import regrowth
 from nmmo_gpu.world.spawning import spawning
 from nmmo_gpu.world.upkeep import explore, upkeep
@@ -24,7 +26,7 @@ Phase = Callable[..., None]
 
 @dataclass(frozen=True)
 class Rules:
-    """One function per phase; the defaults are the rules themselves, on any device."""
+    """One function per phase, and random draws; the defaults are the rules themselves, on any device."""
 
     name: str = "torch"
     combat: Phase = combat
@@ -35,6 +37,7 @@ class Rules:
     explore: Phase = explore
     burial: Phase = burial
     observe: Phase = observe
+    draw: Callable[..., tuple[Tensor, ...]] = draw
 
 
 def resolve(backend: str, device: torch.device) -> Rules:
