@@ -1,7 +1,14 @@
 """nmmo-gpu: the GPU-resident Neural MMO."""
 
-from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset
-from nmmo_gpu.env import Env, make, random_actions
+import os
+
+# Idle OpenMP threads sleep instead of spinning. A tick is many short parallel loops; on a machine that has
+# other things to do as well, spinning between them was measured to cost a factor of ten, and on an idle one
+# sleeping costs next to nothing. Read once, when torch is loaded; a value set by the user is kept.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset  # noqa: E402
+from nmmo_gpu.env import Env, make, random_actions  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = ["PRESETS", "Env", "EnvConfig", "WorldConfig", "make", "preset", "random_actions"]

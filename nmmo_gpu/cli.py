@@ -157,12 +157,14 @@ def _preset(arguments: list[str], command: str) -> tuple[str, list[str]]:
     raise NmmoError(f"{command} needs a preset, {found}; choose one of {', '.join(PRESETS)}.")
 
 
-def _parse(kind: type[Options], arguments: list[str], program: str, default: Options | None = None) -> Options:
+def _parse(
+    kind: type[Options], arguments: list[str], program: str, default: Options | None = None
+) -> Options:
     """Reads options by tyro; the fields of nested configs need no prefix."""
-    flat = tyro.conf.OmitArgPrefixes[kind]  # type: ignore[valid-type]
-    if default is None:
-        return tyro.cli(flat, args=arguments, prog=program)
-    return tyro.cli(flat, args=arguments, prog=program, default=default)
+    more: dict[str, Any] = {} if default is None else {"default": default}
+    settings = (tyro.conf.OmitArgPrefixes,)
+    options: Options = tyro.cli(kind, args=arguments, prog=program, config=settings, **more)
+    return options
 
 
 if __name__ == "__main__":

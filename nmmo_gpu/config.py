@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from nmmo_gpu.errors import ConfigError
 
 MIN_SIDE = 32
 MAX_SIDE = 8192
 ALL_FREE_SLOTS = -1
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -187,13 +189,14 @@ def preset(name: str, **overrides: Any) -> WorldConfig:
     return replace(PRESETS[name], **overrides)
 
 
-def replace(config: Any, **overrides: Any) -> Any:
+def replace(config: Config, **overrides: Any) -> Config:
     """``dataclasses.replace`` that names an unknown field, and the known ones, in a ConfigError."""
-    known = [field.name for field in dataclasses.fields(config)]
+    known = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
     for name in overrides:
         if name not in known:
             raise ConfigError(
                 f"{name} = {overrides[name]!r}: {type(config).__name__} has no such field; "
                 f"it has {', '.join(known)}."
             )
-    return dataclasses.replace(config, **overrides)
+    replaced: Config = dataclasses.replace(config, **overrides)  # type: ignore[type-var]
+    return replaced

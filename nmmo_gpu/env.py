@@ -206,9 +206,11 @@ def random_actions(env: Env) -> Tensor:
     slot = torch.arange(slots, device=env.device)[None, :]
     words = env.rules.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
     style = below(words[1], len(STYLES))
-    reachable = views["target_mask"].gather(
-        2, style[..., None, None].expand(-1, -1, 1, views["target_mask"].shape[-1])
-    ).squeeze(2)
+    reachable = (
+        views["target_mask"]
+        .gather(2, style[..., None, None].expand(-1, -1, 1, views["target_mask"].shape[-1]))
+        .squeeze(2)
+    )
     # Rows are sorted by distance, so those in reach come first, behind "nobody".
     target = below(words[2], reachable.sum(-1))
     return torch.stack((below(words[0], len(MOVES)), style, target), -1)

@@ -19,7 +19,7 @@ def to_plain(config: Any) -> Any:
 
 def from_plain(kind: Any, plain: Any, where: str = "config") -> Any:
     """The dataclass again. Unknown fields raise ConfigError; missing ones take their default."""
-    if not dataclasses.is_dataclass(kind):
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         return tuple(plain) if isinstance(plain, list) else plain
     if not isinstance(plain, dict):
         raise ConfigError(f"{where} is {plain!r}, where the fields of {kind} are due.")

@@ -100,5 +100,7 @@ def first_difference(recording: Recording, backend: str = "auto", device: str = 
         changed = (world.material != before)[0].nonzero().tolist()
         ours_eaten = {(row, col) for row, col in changed if world.material[0, row, col] == Material.SCRUB}
         if ours_eaten != eaten.get(time, set()) or len(changed) != len(ours_eaten):
-            return f"tick {time}: eaten tiles are {sorted(ours_eaten)}, v1 has {sorted(eaten.get(time, set()))}"
+            return (
+                f"tick {time}: eaten tiles are {sorted(ours_eaten)}, v1 has {sorted(eaten.get(time, set()))}"
+            )
     return None

@@ -1,7 +1,5 @@
 """Burial as compiled loops; twin of ``nmmo_gpu.world.burial``."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 import numba
 
 from nmmo_gpu.cpu.threads import parallel, realm_slices

@@ -1,7 +1,5 @@
 """Combat as compiled loops; twin of ``nmmo_gpu.world.combat``."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 import numba
 import numpy as np
 from torch import Tensor

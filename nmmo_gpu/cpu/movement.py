@@ -1,7 +1,5 @@
 """Movement as compiled loops; twin of ``nmmo_gpu.world.movement``."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 import numba
 import numpy as np
 from torch import Tensor
@@ -22,7 +20,21 @@ STREAM = int(Stream.MOVE)
 
 @numba.njit(nogil=True, cache=True)
 def _movement(
-    seed, tick, move, alive, freeze, health, row, col, material, occupant, presence, claims, low, high
+    seed,
+    tick,
+    move,
+    alive,
+    freeze,
+    health,
+    heading,
+    row,
+    col,
+    material,
+    occupant,
+    presence,
+    claims,
+    low,
+    high,
 ):
     slots = alive.shape[1]
     goal = np.empty(slots, np.int64)
@@ -59,6 +71,7 @@ def _movement(
             stands[here] = 0
             shows[to] = shows[here]
             shows[here] = 0
+            heading[r, a] = m
             row[r, a] += MOVES[m, 0]
             col[r, a] += MOVES[m, 1]
         for i in range(count):
@@ -70,7 +83,7 @@ def movement(world: World, move: Tensor) -> None:
     arrays = [
         t.numpy()
         for t in (
-            move, world.alive, world.freeze, world.health, world.row, world.col, world.material,
+            move, world.alive, world.freeze, world.health, world.heading, world.row, world.col, world.material,
             world.occupant, world.presence, world.claims,
         )
     ]  # fmt: skip

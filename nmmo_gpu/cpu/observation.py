@@ -1,7 +1,5 @@
 """Observation as one compiled loop; twin of ``nmmo_gpu.world.observation``."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -46,7 +44,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
 
     @numba.njit(nogil=True, cache=True)
     def loop(
-        alive, row, col, health, food, water, freeze, age, damage, material, occupant, presence,
+        alive, row, col, health, food, water, freeze, heading, age, damage, material, occupant, presence,
         cards, records, shorts, seen, low, high,
     ):  # fmt: skip
         best = np.empty(nearest, np.int64)
@@ -73,6 +71,8 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
             short[self_at + 7] = damage[i]
             short[self_at + 8] = age[i] < immune_ticks
             short[self_at + 9] = population
+            short[self_at + 10] = STEPS[heading[i], 0]
+            short[self_at + 11] = STEPS[heading[i], 1]
             record[alive_at] = 1
             record[used:] = 0
 
@@ -159,7 +159,7 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
         t.view(-1).numpy()
         for t in (
             world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
-            world.age, world.damage, world.material, world.occupant, world.presence,
+            world.heading, world.age, world.damage, world.material, world.occupant, world.presence,
         )
     ]  # fmt: skip
     rows = records.view(-1, records.shape[-1]).numpy()

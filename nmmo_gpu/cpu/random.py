@@ -1,7 +1,5 @@
 """Philox 4x32-10 for compiled loops; twin of ``nmmo_gpu.world.random``."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 import numba
 import numpy as np
 import torch

@@ -1,7 +1,5 @@
 """Spawning as compiled loops; twin of ``nmmo_gpu.world.spawning``."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 from functools import cache
 
 import numba
@@ -19,7 +17,7 @@ SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
 
 @numba.njit(nogil=True, cache=True)
 def _spawning(
-    seed, tick, births, alive, entity, row, col, health, food, water, freeze, age, damage, explored,
+    seed, tick, births, alive, entity, row, col, health, food, water, freeze, heading, age, damage, explored,
     visited, occupant, presence, next_entity, ring, body, population_size, low, high,
 ):  # fmt: skip
     slots = alive.shape[1]
@@ -71,6 +69,7 @@ def _spawning(
             food[r, a] = body[1]
             water[r, a] = body[2]
             freeze[r, a] = 0
+            heading[r, a] = 0
             age[r, a] = 0
             damage[r, a] = 0
             explored[r, a] = 0
@@ -95,7 +94,7 @@ def spawning(world: World) -> None:
         t.numpy()
         for t in (
             world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
-            world.freeze, world.age, world.damage, world.explored, world.visited, world.occupant,
+            world.freeze, world.heading, world.age, world.damage, world.explored, world.visited, world.occupant,
             world.presence, world.next_entity,
         )
     ]  # fmt: skip

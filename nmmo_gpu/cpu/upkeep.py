@@ -1,7 +1,5 @@
 """Upkeep and footprints as compiled loops; twin of ``nmmo_gpu.world.upkeep``."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 import numba
 import numpy as np
 import torch
@@ -95,7 +93,5 @@ def upkeep(world: World) -> None:
 
 def explore(world: World) -> None:
     """See ``nmmo_gpu.world.upkeep.explore``."""
-    arrays = [
-        t.numpy() for t in (world.alive, world.row, world.col, world.explored, world.visited)
-    ]
+    arrays = [t.numpy() for t in (world.alive, world.row, world.col, world.explored, world.visited)]
     parallel(_explore, [(*arrays, *piece) for piece in realm_slices(world.realms)])

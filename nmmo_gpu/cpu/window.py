@@ -4,8 +4,6 @@ A sum of embeddings is a bag look-up, and torch has a very fast one for CPUs (FB
 is to write down which rows of the table each record names, straight from the records; and for the gradient
 the reverse, which records name each row of the table, so that it too is a bag look-up, without collisions."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,7 +1,5 @@
 """Eight bytes at a time: unaligned loads and stores, and arithmetic on the bytes within a word."""
 
-# mypy: disable-error-code="no-untyped-def"
-
 import numba
 import numpy as np
 from llvmlite import ir

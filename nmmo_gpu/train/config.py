@@ -95,7 +95,9 @@ class TrainConfig:
         if self.iterations is not None and self.iterations < 1:
             raise ConfigError(f"iterations = {self.iterations} is too small; choose 1 or more, or none.")
         if self.checkpoint_minutes < 0:
-            raise ConfigError(f"checkpoint_minutes = {self.checkpoint_minutes} is negative; choose 0 or more.")
+            raise ConfigError(
+                f"checkpoint_minutes = {self.checkpoint_minutes} is negative; choose 0 or more."
+            )
         if self.log_every < 1:
             raise ConfigError(f"log_every = {self.log_every} is too small; choose 1 or more.")
         if not self.run:

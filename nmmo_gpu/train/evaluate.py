@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -98,10 +99,15 @@ def policy_actor(stored: Checkpoint) -> Callable[[Env], Actor]:
     return bind
 
 
-def as_v1_ran(config: EnvConfig, **changes: object) -> EnvConfig:
+def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
     """The world that a policy was trained in, with v1's single birth a tick, on other maps and dice."""
     rules = dataclasses.replace(config.world, births=1)
-    fresh = {"seed": config.seed + HELD_OUT_SEED, "realms": 16, "world": rules, "check_actions": False}
+    fresh: dict[str, Any] = {
+        "seed": config.seed + HELD_OUT_SEED,
+        "realms": 16,
+        "world": rules,
+        "check_actions": False,
+    }
     return dataclasses.replace(config, **(fresh | changes))
 
 

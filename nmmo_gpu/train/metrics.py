@@ -19,7 +19,18 @@ class Tally:
         self.sums = torch.zeros(len(self.NAMES), dtype=torch.int64, device=device)
         self.causes = torch.zeros(len(Cause), dtype=torch.int64, device=device)
 
-    NAMES = ("ticks", "acted", "lifetime", "explored", "food", "water", "health", "attacks", "damage", "alive")
+    NAMES = (
+        "ticks",
+        "acted",
+        "lifetime",
+        "explored",
+        "food",
+        "water",
+        "health",
+        "attacks",
+        "damage",
+        "alive",
+    )
 
     def add(self, world: World, acted: Tensor, attacks: Tensor) -> None:
         """Counts the tick just done.

@@ -82,6 +82,8 @@ class Policy(nn.Module):
         self.value_bias = bias(1)
         if config.targeting == "learned":
             self.query_weight = weight(hidden, described, fan_in=hidden, gain=0.01)
+        self.self_scale: Tensor
+        self.entity_scale: Tensor
         self.register_buffer("self_scale", _self_scale(rules), persistent=False)
         self.register_buffer("entity_scale", _entity_scale(rules), persistent=False)
 
@@ -135,8 +137,8 @@ class Policy(nn.Module):
     ) -> Output:
         """The heads, on [P, B, hidden]; ``views`` as for ``encode``."""
         logits = torch.baddbmm(self.head_bias, hidden, self.head_weight)
-        sizes = (len(MOVES), len(STYLES), logits.shape[-1] - len(MOVES) - len(STYLES))
-        move, style, target = logits.split(sizes, -1)
+        sizes = [len(MOVES), len(STYLES), logits.shape[-1] - len(MOVES) - len(STYLES)]
+        move, style, target = torch.split(logits, sizes, -1)
         style_mask, target_mask = views["style_mask"], views["target_mask"]
         if self.config.targeting == "learned":
             query = torch.bmm(hidden, self.query_weight)
@@ -182,7 +184,7 @@ def _self_scale(rules: WorldConfig) -> Tensor:
     largest = {
         "age": 200, "health": rules.max_health, "food": rules.max_food, "water": rules.max_water,
         "row": rules.height, "col": rules.width, "freeze": rules.freeze_ticks, "damage": rules.max_health,
-        "immune": 1, "population": rules.populations,
+        "immune": 1, "population": rules.populations, "heading_row": 1, "heading_col": 1,
     }  # fmt: skip
     return _centred([largest[name] for name in SELF_FEATURES])
 

@@ -75,9 +75,7 @@ def update(
     else:
         batches = SampleBatches(rollout, rules.populations, rules.slots)
     index, real = batches.index, batches.real
-    explained = explained_variance(
-        rollout.value[:horizon].view(-1)[index], returns.view(-1)[index], real
-    )
+    explained = explained_variance(rollout.value[:horizon].view(-1)[index], returns.view(-1)[index], real)
     advantage = _normalised(advantage.view(-1), index, real)
     returns, old_log = returns.view(-1), rollout.log_probability.view(-1)
     choices = rollout.choices.view(-1, rollout.choices.shape[-1])

@@ -43,9 +43,10 @@ def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: Obse
         from nmmo_gpu.cpu.window import WindowEmbedding
 
         fields = layout.fields
-        return WindowEmbedding.apply(
+        out: Tensor = WindowEmbedding.apply(  # type: ignore[no-untyped-call]
             records, index, table, fields["material"].offset, fields["occupant"].offset
         )
+        return out
     populations, cells, codes, hidden = table.shape
     rows = index.shape[1]
     views = layout.views(records[index.reshape(-1)])

@@ -22,8 +22,11 @@ EMPTY, FRIEND, STRANGER = 0, 1, 2
 
 SELF_FEATURES = (
     "age", "health", "food", "water", "row", "col", "freeze", "damage", "immune", "population",
+    "heading_row", "heading_col",
 )  # fmt: skip
-"""Columns of ``self``: ticks; units; units; units; tiles; tiles; ticks; units lost last tick; 0 or 1; index."""
+"""Columns of ``self``: ticks; units; units; units; tiles; tiles; ticks; units lost last tick; 0 or 1; index;
+tiles moved south and east by the last move that succeeded (-1, 0 or 1), which lets an agent without memory
+keep a direction."""
 
 ENTITY_FEATURES = ("row_offset", "col_offset", "age", "health", "food", "water", "freeze", "damage")
 """Columns of ``entities``: tiles south; tiles east; ticks (at most 127); units ...; units lost last tick."""
@@ -109,5 +112,5 @@ class ObservationLayout:
             if field.offset + field.bytes > records.shape[-1]:
                 continue
             part = records[..., field.offset : field.offset + field.bytes].view(field.dtype)
-            named[name] = part.unflatten(-1, field.shape) if field.shape else part.squeeze(-1)
+            named[name] = torch.unflatten(part, -1, field.shape) if field.shape else part.squeeze(-1)
         return named

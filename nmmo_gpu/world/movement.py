@@ -78,5 +78,6 @@ def movement(world: World, move: Tensor) -> None:
     presence[goal] = presence[origin]
     presence[origin] = 0
     shift = offsets[direction[winner]]
+    world.heading.view(-1)[mover] = direction[winner].to(torch.uint8)
     row[mover] += shift[:, 0]
     col[mover] += shift[:, 1]

@@ -48,7 +48,10 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     if living.numel() == rows.shape[0]:
         _observe(world, living, rows, slots)
         return
-    compact, who = rows.new_zeros(living.numel(), rows.shape[1]), slots.new_empty(living.numel(), slots.shape[1])
+    compact, who = (
+        rows.new_zeros(living.numel(), rows.shape[1]),
+        slots.new_empty(living.numel(), slots.shape[1]),
+    )
     _observe(world, living, compact, who)
     rows.zero_()
     slots.fill_(-1)
@@ -100,6 +103,11 @@ def _nonzero_bytes(words: Tensor) -> Tensor:
     return ((((words & LOW_BITS) + LOW_BITS) | words) >> 7) & ONES
 
 
+@cache
+def _offsets(device: torch.device) -> Tensor:
+    return torch.tensor(MOVES, dtype=torch.int16, device=device)
+
+
 def _observe_self(world: World, agent: Tensor, out: Tensor) -> None:
     cfg = world.config
     columns = (
@@ -110,6 +118,7 @@ def _observe_self(world: World, agent: Tensor, out: Tensor) -> None:
     for i, column in enumerate(columns):
         out[:, i] = column.view(-1)[agent]
     out[:, len(columns)] = (agent % cfg.slots) // cfg.population_size
+    out[:, len(columns) + 1 :] = _offsets(world.device)[world.heading.view(-1)[agent].long()]
 
 
 def _observe_entities(
@@ -174,7 +183,9 @@ def _cards(world: World) -> Tensor:
     return card.view(-1, 8).view(torch.int64).squeeze(1)
 
 
-def _observe_masks(world: World, agent: Tensor, tile: Tensor, distance: Tensor, out: dict[str, Tensor]) -> None:
+def _observe_masks(
+    world: World, agent: Tensor, tile: Tensor, distance: Tensor, out: dict[str, Tensor]
+) -> None:
     cfg = world.config
     steps = torch.tensor([dr * cfg.width + dc for dr, dc in MOVES[1:]], device=agent.device)
     goal = tile[:, None] + steps

@@ -66,7 +66,7 @@ def spawning(world: World) -> None:
     world.health.view(-1)[slot] = cfg.max_health
     world.food.view(-1)[slot] = cfg.max_food
     world.water.view(-1)[slot] = cfg.max_water
-    for plane in (world.freeze, world.age, world.damage, world.explored):
+    for plane in (world.freeze, world.heading, world.age, world.damage, world.explored):
         plane.view(-1)[slot] = 0
     world.visited.view(-1, world.visited.shape[-1])[slot] = 0
     number = slot % cfg.slots
@@ -80,6 +80,6 @@ def _winners(tile: Tensor, key: Tensor) -> Tensor:
     Keys end in the slot number, so no two are equal."""
     if tile.numel() < 2:
         return torch.arange(tile.numel(), device=tile.device)
-    _, group = tile.unique(return_inverse=True)
+    group = torch.unique(tile, return_inverse=True)[1]
     best = torch.full_like(key, torch.iinfo(key.dtype).max).scatter_reduce_(0, group, key, "amin")
     return (best[group] == key).nonzero().squeeze(1)

@@ -81,6 +81,8 @@ class World:
     """[R, A] int16, 0 to max_water."""
     freeze: Tensor = _tensor("R A", torch.int16)
     """[R, A] int16, ticks for which the agent cannot move."""
+    heading: Tensor = _tensor("R A", torch.uint8)
+    """[R, A] uint8: the last move that succeeded, 1 to 4 as in ``MOVES``; 0 before the first."""
     age: Tensor = _tensor("R A", torch.int32)
     """[R, A] int32, upkeeps survived, the one in the tick of birth included. At death this is the
     lifetime: the number of times the agent acted."""

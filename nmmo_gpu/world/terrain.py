@@ -207,12 +207,12 @@ class _Noise:
         """Sum of the ridged octaves, not divided: ``[n], [m] int64`` tiles to ``[n, m] float32``."""
         row = (rows + self.shift[0]).double() / _TILES_PER_UNIT
         column = (columns + self.shift[1]).double() / _TILES_PER_UNIT
-        total = None
+        total = torch.zeros(1)
         for octave, key in enumerate(self.keys):
             n = _simplex(row * 2.0**octave, column * 2.0**octave, key)
             # 2 (0.5 - |0.5 - (n + 1) / 2|) is 1 - |n|
             value = n.abs_().neg_().add_(1.0).mul_(0.5**octave)
-            total = value if total is None else total + value * total
+            total = value if octave == 0 else total + value * total
         return total
 
     def divisor(self, height: int, width: int) -> float:

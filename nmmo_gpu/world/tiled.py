@@ -158,7 +158,7 @@ class _Document:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.size: tuple[int, int] | None = None
+        self.size = (0, 0)  # height, width; none until <map> has been read
         self.tilesets: list[tuple[str, int]] = []
         self.layers: list[_Layer] = []
         self.open: list[str] = []  # the elements we are in
@@ -379,8 +379,8 @@ def _unzstd(packed: bytes, limit: int) -> bytes:
     except ImportError:
         import zstandard
 
-        return zstandard.ZstdDecompressor().stream_reader(packed).read(limit)
-    return zstd.ZstdDecompressor().decompress(packed, limit)
+        return bytes(zstandard.ZstdDecompressor().stream_reader(packed).read(limit))
+    return bytes(zstd.ZstdDecompressor().decompress(packed, limit))
 
 
 # ------------------------------------------------------------------------------------------------- helpers

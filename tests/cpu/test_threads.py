@@ -1,0 +1,85 @@
+"""Threads: every task once, errors come through, and the number of threads does not show."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from helpers import ODD, random_orders, random_world
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.rules import resolve
+
+threads = pytest.importorskip("nmmo_gpu.cpu.threads")
+
+
+@pytest.fixture(params=[1, 2, 5])
+def workers(request):
+    """torch's number of threads, put back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 3, 7, 8, 9, 100])
+@pytest.mark.parametrize("parts", [1, 2, 3, 8, 1000])
+def test_slices_cover_everything_once_in_nearly_equal_pieces(total, parts):
+    pieces = threads.slices(total, parts)
+    assert [i for low, high in pieces for i in range(low, high)] == list(range(total))
+    assert len(pieces) <= parts
+    if total:
+        sizes = [high - low for low, high in pieces]
+        assert len(pieces) == min(parts, total) and max(sizes) - min(sizes) <= 1
+
+
+def test_realm_slices_cover_the_realms(workers):
+    for realms in (1, 3, 64):
+        pieces = threads.realm_slices(realms)
+        assert [i for low, high in pieces for i in range(low, high)] == list(range(realms))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 17])
+def test_every_task_runs_exactly_once(workers, count):
+    done, lock = [], threading.Lock()
+
+    def work(number, word):
+        with lock:
+            done.append((number, word))
+
+    threads.parallel(work, [(k, "x") for k in range(count)])
+    assert sorted(done) == [(k, "x") for k in range(count)]
+
+
+def test_an_error_in_a_task_comes_through(workers):
+    def work(number):
+        if number == 3:
+            raise KeyError("three")
+
+    with pytest.raises(KeyError, match="three"):
+        threads.parallel(work, [(k,) for k in range(6)])
+
+
+@pytest.mark.parametrize("realms", [1, 5])
+def test_the_number_of_threads_does_not_show_in_the_world(workers, realms):
+    """The same digest and the same records after each tick as by torch alone."""
+    config = preset("chaos", **ODD, slots=14, populations=7, births=3, regrowth=0.2)
+    ours = random_world(config, realms, 9, fill=1.0)
+    theirs = ours.clone()
+    compiled, plain = resolve("numba", torch.device("cpu")), resolve("torch", torch.device("cpu"))
+    random = torch.Generator().manual_seed(7)
+    layout = ObservationLayout(config)
+    for _ in range(15):
+        step = random_orders(ours, random)
+        seen = []
+        for world, rules in ((ours, compiled), (theirs, plain)):
+            tick.step(world, rules, *step)
+            records = layout.allocate(realms, 14, device="cpu")
+            rows = torch.empty(realms, 14, config.nearest, dtype=torch.int32)
+            rules.observe(world, records, rows)
+            seen.append((world.digest(), records, rows))
+        assert seen[0][0] == seen[1][0]
+        assert torch.equal(seen[0][1], seen[1][1]) and torch.equal(seen[0][2], seen[1][2])

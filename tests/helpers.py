@@ -1,0 +1,296 @@
+"""Small worlds drawn in ASCII, random worlds, and what must hold in every world.
+
+Terrain is drawn with the characters of ``TERRAIN``; a digit or capital letter is an agent, by slot (0-9, then
+A-Z), on grass unless ``under`` says otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.world.content import Material, walkable_table
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.regrowth import TICK_MASK
+from nmmo_gpu.world.regrowth_table import NEVER
+from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.terrain import ring_tiles
+
+DATA = Path(__file__).parent / "data"
+TERRAIN = {
+    "^": Material.LAVA, "~": Material.WATER, ".": Material.GRASS, ",": Material.SCRUB,
+    "f": Material.FOREST, "#": Material.STONE, "%": Material.ORE_ROCK,
+}  # fmt: skip
+SIGN = {int(material): sign for sign, material in TERRAIN.items()}
+SLOT_NAMES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+DIRECTIONS = {"stay": 0, "east": 1, "south": 2, "west": 3, "north": 4}
+STYLE = {"melee": 0, "range": 1, "mage": 2}
+ODD = {"height": 33, "width": 47, "border": 7, "vision": 7}
+"""An oblong map of odd sides; its windows just fit."""
+GARBAGE = 0xAB
+
+
+def corner(config: WorldConfig) -> int:
+    """Row and column of a picture's upper left tile: just inside the ring."""
+    return config.border + 1
+
+
+def rows_of(picture: str) -> list[str]:
+    """The picture's lines, without indentation."""
+    return [line.strip() for line in picture.strip().splitlines()]
+
+
+def blank_maps(config: WorldConfig, realms: int, fill: str = ".") -> Tensor:
+    """[R, H, W] uint8: lava, the ring of grass, and one material inside."""
+    maps = torch.full((realms, config.height, config.width), int(Material.LAVA), dtype=torch.uint8)
+    at = corner(config)
+    maps[:, at:-at, at:-at] = int(TERRAIN[fill])
+    maps.view(realms, -1)[:, ring_tiles(config.height, config.width, config.border)] = int(Material.GRASS)
+    return maps
+
+
+def draw_world(
+    picture: str,
+    rules: str = "chaos",
+    *,
+    realms: int = 1,
+    seed: int = 1,
+    age: int = 20,
+    fill: str = "#",
+    under: dict[str, str] | None = None,
+    **overrides: object,
+) -> World:
+    """A world with the picture just inside the ring, the same in every realm; births and regrowth are off
+    unless asked for. Agents are as newborn, but ``age`` ticks old (20: no longer immune)."""
+    rows = rows_of(picture)
+    agents = {}
+    for y, line in enumerate(rows):
+        for x, sign in enumerate(line):
+            if sign in SLOT_NAMES:
+                agents[SLOT_NAMES.index(sign)] = (y, x)
+    settings: dict[str, object] = {
+        **ODD, "slots": max(agents, default=0) + 1, "populations": 1, "births": 0, "regrowth": 0.0,
+        **overrides,
+    }  # fmt: skip
+    config = preset(rules, **settings)
+    maps = blank_maps(config, realms, fill)
+    at = corner(config)
+    for y, line in enumerate(rows):
+        for x, sign in enumerate(line):
+            ground = (under or {}).get(sign, ".") if sign in SLOT_NAMES else sign
+            maps[:, at + y, at + x] = int(TERRAIN[ground])
+    world = empty_world(config, maps, seed)
+    for realm in range(realms):
+        for slot, (y, x) in sorted(agents.items()):
+            place(world, realm, slot, at + y, at + x, age)
+    return world
+
+
+def place(world: World, realm: int, slot: int, row: int, col: int, age: int = 20) -> None:
+    """Puts a healthy agent on a tile of the map, everything consistent."""
+    cfg = world.config
+    assert not world.alive[realm, slot] and not world.occupant[realm, row, col]
+    world.alive[realm, slot] = True
+    world.row[realm, slot], world.col[realm, slot] = row, col
+    world.health[realm, slot], world.age[realm, slot] = cfg.max_health, age
+    world.food[realm, slot], world.water[realm, slot] = cfg.max_food, cfg.max_water
+    world.entity[realm, slot] = world.next_entity[realm]
+    world.next_entity[realm] += 1
+    world.occupant[realm, row, col] = slot + 1
+    world.presence[realm, row, col] = slot // cfg.population_size + 1
+
+
+def show(world: World, picture: str, realm: int = 0) -> list[str]:
+    """The tiles that the picture covers, drawn as in a picture: agents over what the tiles show now."""
+    rows, at = rows_of(picture), corner(world.config)
+    drawn = []
+    for y, line in enumerate(rows):
+        text = ""
+        for x in range(len(line)):
+            who = int(world.occupant[realm, at + y, at + x])
+            text += SLOT_NAMES[who - 1] if who else SIGN[int(world.material[realm, at + y, at + x])]
+        drawn.append(text)
+    return drawn
+
+
+def where(world: World, slot: int, realm: int = 0) -> tuple[int, int]:
+    """(row, column) of an agent within the picture."""
+    at = corner(world.config)
+    return int(world.row[realm, slot]) - at, int(world.col[realm, slot]) - at
+
+
+def orders(
+    world: World,
+    move: dict[int, str] | None = None,
+    attack: dict[int, tuple[str, int]] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(move, style, target), the same in every realm, for the slots named; the others stay and let be."""
+    moves, styles = torch.zeros(world.alive.shape, dtype=torch.int64), torch.zeros_like(world.entity)
+    targets = torch.full_like(moves, -1)
+    for slot, name in (move or {}).items():
+        moves[:, slot] = DIRECTIONS[name]
+    for slot, (style, target) in (attack or {}).items():
+        styles[:, slot], targets[:, slot] = STYLE[style], target
+    return moves, styles, targets
+
+
+def random_orders(world: World, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """(move, style, target) for every slot, the dead included: hostile, at targets in reach and out of it,
+    dead and alive, and at oneself."""
+    shape = world.alive.shape
+    move = torch.randint(5, shape, generator=random)
+    style = torch.randint(3, shape, generator=random)
+    slots = shape[1]
+    anybody = torch.randint(-1, slots, shape, generator=random)
+    # The nearest other, so that most attacks arrive.
+    distance = torch.maximum(
+        (world.row[:, :, None] - world.row[:, None]).abs(), (world.col[:, :, None] - world.col[:, None]).abs()
+    )
+    distance = distance.masked_fill(~world.alive[:, None], 9999) + torch.eye(slots, dtype=torch.int32) * 99999
+    nearest = distance.argmin(-1)
+    target = torch.where(torch.rand(shape, generator=random) < 0.7, nearest, anybody)
+    return move, style, target
+
+
+def random_maps(
+    config: WorldConfig, realms: int, random: torch.Generator, odds: str = "~.ff,,...#%^"
+) -> Tensor:
+    """[R, H, W] uint8: lava, the ring, and inside it each tile one of ``odds``, equally likely."""
+    maps = blank_maps(config, realms)
+    kinds = torch.tensor([int(TERRAIN[sign]) for sign in odds], dtype=torch.uint8)
+    at = corner(config)
+    inside = maps[:, at:-at, at:-at]
+    inside.copy_(kinds[torch.randint(len(kinds), inside.shape, generator=random)])
+    return maps
+
+
+def random_world(
+    config: WorldConfig,
+    realms: int,
+    seed: int,
+    *,
+    fill: float = 0.7,
+    full: bool = False,
+    wounded: bool = False,
+    odds: str = "~.ff,,...#%^",
+) -> World:
+    """A world in the middle of its history: agents of any age and state, tiles eaten and about to return.
+
+    Args:
+        fill: share of slots that are taken.
+        full: put agents on every tile of the ring first, as far as there are slots.
+        odds: what the tiles inside the ring are made of.
+        wounded: as left behind by combat: some are dead (health 0, cause combat), some chilled.
+    """
+    random = torch.Generator().manual_seed(seed)
+    world = empty_world(config, random_maps(config, realms, random, odds), seed * 0x9E3779B9 - 5)
+    now = int(torch.randint(1, 2000, (1,), generator=random)) + (seed % 3 << 31)
+    world.tick.fill_(now)
+
+    def integers(low: int, high: int, shape: tuple[int, ...] = tuple(world.alive.shape)) -> Tensor:
+        return torch.randint(low, high + 1, shape, generator=random)
+
+    eaten = (world.base == Material.FOREST) & (torch.rand(world.base.shape, generator=random) < 0.4)
+    world.material[eaten] = int(Material.SCRUB)
+    if config.regrowth > 0.0:
+        due = (now + integers(0, 9, tuple(world.base.shape))) & TICK_MASK
+        world.regrow_at.copy_(torch.where(eaten, due, NEVER))
+
+    inside = torch.zeros(config.height, config.width, dtype=torch.bool)
+    inside[config.border : -config.border, config.border : -config.border] = True
+    ring = set(ring_tiles(config.height, config.width, config.border).tolist())
+    for realm in range(realms):
+        ground = world.material[realm]
+        stand = inside & walkable_table()[ground.long()] & (ground != Material.LAVA)
+        free = stand.view(-1).nonzero().squeeze(1)
+        free = free[torch.randperm(len(free), generator=random)].tolist()
+        if full:
+            free.sort(key=lambda tile: tile not in ring)
+        taken = torch.randperm(config.slots, generator=random)[: max(1, round(fill * config.slots))].tolist()
+        for slot, tile in zip(taken, free, strict=False):
+            place(world, realm, slot, *divmod(tile, config.width))
+    # Once killed or not, every slot holds something: what a dead one holds must not matter.
+    world.health.copy_(integers(1, config.max_health))
+    world.food.copy_(integers(0, config.max_food))
+    world.water.copy_(integers(0, config.max_water))
+    world.freeze.copy_(integers(0, config.freeze_ticks - 1) * (integers(0, 2) == 0))
+    world.age.copy_((config.immune_ticks + integers(-3, 3)).clamp(min=1))
+    world.explored.copy_(integers(1, 40))
+    world.visited.copy_(torch.randint(-(1 << 63), (1 << 63) - 1, world.visited.shape, generator=random))
+    world.damage.copy_(integers(0, 20))
+    world.acted.copy_(integers(0, 1000, (realms,)))
+    world.deaths.copy_(integers(0, 1000, (realms, len(Cause))))
+    if wounded:
+        killed = world.alive & (integers(0, 5) == 0)
+        world.health[killed] = 0
+        world.cause[killed] = int(Cause.COMBAT)
+        world.chilled.copy_(world.alive & (integers(0, 3) == 0))
+    return world
+
+
+def assert_same(ours: World, theirs: World, said: str = "") -> None:
+    """Every field equal, workspaces included; names the first field that is not."""
+    for (name, a), (_, b) in zip(ours.tensors(scratch=True), theirs.tensors(scratch=True), strict=True):
+        if not torch.equal(a, b):
+            place = (a != b).nonzero()[0].tolist()
+            raise AssertionError(f"{said}: {name}{place} is {a[tuple(place)]}, and {b[tuple(place)]}")
+
+
+def check_invariants(world: World, from_birth: bool = True) -> None:
+    """What holds between ticks in every world; with ``from_birth`` also what holds since nobody lived."""
+    cfg = world.config
+    realm, slot = world.alive.nonzero().unbind(1)
+    occupant, presence = torch.zeros_like(world.occupant), torch.zeros_like(world.presence)
+    row, col = world.row[realm, slot].long(), world.col[realm, slot].long()
+    tiles = (realm * cfg.height + row) * cfg.width + col
+    assert tiles.unique().numel() == tiles.numel(), "two agents on one tile"
+    occupant[realm, row, col] = (slot + 1).int()
+    presence[realm, row, col] = (slot // cfg.population_size + 1).to(torch.uint8)
+    assert torch.equal(world.occupant, occupant)
+    assert torch.equal(world.presence, presence)
+
+    ground = world.material[realm, row, col]
+    assert walkable_table()[ground.long()].all() and (ground != Material.LAVA).all()
+    margin = torch.stack((row, col, cfg.height - 1 - row, cfg.width - 1 - col))
+    assert not margin.numel() or int(margin.min()) >= cfg.vision, "somebody sees past the map"
+
+    alive = world.alive
+    for name, low, high in (
+        ("health", 1, cfg.max_health), ("food", 0, cfg.max_food), ("water", 0, cfg.max_water),
+        ("freeze", 0, max(0, cfg.freeze_ticks - 1)), ("age", 1, 1 << 30), ("explored", 1, 1 << 30),
+        ("entity", 0, 1 << 40),
+    ):  # fmt: skip
+        values = getattr(world, name)[alive]
+        assert ((values >= low) & (values <= high)).all(), name
+    assert not (world.cause[alive] != 0).any() and (world.cause <= max(Cause)).all()
+    assert not world.chilled.any() and not world.claims.any()
+    for ids, following in zip(world.entity, world.next_entity, strict=True):
+        known = ids[ids >= 0]
+        assert known.unique().numel() == known.numel() and (known < following).all()
+
+    waiting = world.regrow_at != NEVER
+    assert (world.material[waiting] == Material.SCRUB).all()
+    assert (world.base[waiting] == Material.FOREST).all()
+    assert (((world.regrow_at[waiting] - world.tick) & TICK_MASK) < 1 << 20).all(), "overdue"
+    if cfg.regrowth > 0.0:
+        assert torch.equal(world.material == world.base, ~waiting)
+    if from_birth:
+        assert torch.equal(world.deaths.sum(1) + alive.sum(1), world.next_entity)
+        assert (world.deaths[:, Cause.NONE] == 0).all()
+        words = world.visited[alive].tolist()
+        footprints = torch.tensor([sum((word % (1 << 64)).bit_count() for word in line) for line in words])
+        assert torch.equal(footprints, world.explored[alive].long())
+
+
+def chi_square(counts: Tensor, expected: Tensor | None = None) -> tuple[float, float]:
+    """(statistic, its bound at a chance of about 1e-4) for counts that should be as expected, or alike."""
+    counts = counts.double().view(-1)
+    if expected is None:
+        expected = torch.full_like(counts, float(counts.mean()))
+    assert float(expected.min()) >= 5.0, "too few for a chi-square test"
+    freedom = counts.numel() - 1
+    # Wilson and Hilferty's approximation of the chi-square quantile.
+    bound = freedom * (1 - 2 / (9 * freedom) + 3.72 * (2 / (9 * freedom)) ** 0.5) ** 3
+    return float(((counts - expected) ** 2 / expected).sum()), bound

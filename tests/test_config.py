@@ -1,0 +1,170 @@
+"""Settings: what cannot work is refused with the field, the value and a remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset, replace
+from nmmo_gpu.errors import ConfigError, NmmoError
+
+IMPOSSIBLE = [
+    ({"height": 31}, "height = 31", "32 to 8192"),
+    ({"height": 8193}, "height = 8193", "32 to 8192"),
+    ({"width": 0}, "width = 0", "32 to 8192"),
+    ({"width": -80}, "width = -80", "32 to 8192"),
+    ({"height": 80.0}, "height = 80.0", "choose an integer"),
+    ({"width": "80"}, "width = '80'", "choose an integer"),
+    ({"height": True}, "height = True", "choose an integer"),
+    ({"height": None}, "height = None", "choose an integer"),
+    ({"border": 0}, "border = 0", "1 to 8192"),
+    ({"border": -1}, "border = -1", "1 to 8192"),
+    ({"slots": 0, "populations": 1}, "slots = 0", "1 to 16777216"),
+    ({"slots": (1 << 24) + 8}, "slots = 16777224", "1 to 16777216"),
+    ({"slots": 100}, "slots = 100", "choose a multiple of 8, or another number of populations"),
+    ({"slots": 7, "populations": 2}, "slots = 7", "choose a multiple of 2"),
+    ({"slots": 4, "populations": 8}, "slots = 4", "choose a multiple of 8"),
+    ({"populations": 0}, "populations = 0", "1 to 250"),
+    ({"populations": 251, "slots": 251}, "populations = 251", "1 to 250"),
+    ({"vision": 0}, "vision = 0", "1 to 15"),
+    ({"vision": 16, "border": 16}, "vision = 16", "1 to 15"),
+    ({"vision": 10}, "vision = 10", "at most 9, or a border of at least 10"),
+    ({"nearest": 0}, "nearest = 0", "1 to 224"),
+    ({"nearest": 225}, "nearest = 225", "1 to 224"),
+    ({"births": -2}, "births = -2", "-1 to 128"),
+    ({"births": 129}, "births = 129", "-1 to 128"),
+    ({"births": 1.5}, "births = 1.5", "choose an integer"),
+    ({"reach": (1, 2)}, "reach = (1, 2)", "give three"),
+    ({"reach": (1, 2, 3, 4)}, "reach = (1, 2, 3, 4)", "give three"),
+    ({"reach": (1, 2, 8)}, "reach = (1, 2, 8)", "from 0 to 7, or a larger vision"),
+    ({"reach": (-1, 2, 3)}, "reach = (-1, 2, 3)", "from 0 to 7"),
+    ({"damage": ()}, "damage = ()", "give three"),
+    ({"damage": (10, 2, -1)}, "damage = (10, 2, -1)", "from 0 to 127"),
+    ({"damage": (128, 2, 1)}, "damage = (128, 2, 1)", "from 0 to 127"),
+    ({"freeze_ticks": 0}, "freeze_ticks = 0", "1 to 127"),
+    ({"freeze_ticks": 128}, "freeze_ticks = 128", "1 to 127"),
+    ({"immune_ticks": -1}, "immune_ticks = -1", "0 to 32768"),
+    ({"max_health": 0}, "max_health = 0", "1 to 127"),
+    ({"max_health": 128}, "max_health = 128", "1 to 127"),
+    ({"max_food": 0}, "max_food = 0", "1 to 127"),
+    ({"max_water": 500}, "max_water = 500", "1 to 127"),
+    ({"forage": -1}, "forage = -1", "0 to 127"),
+    ({"heal_above": -1}, "heal_above = -1", "0 to 127"),
+    ({"regrowth": -0.1}, "regrowth = -0.1", "from 0 to 1"),
+    ({"regrowth": 1.1}, "regrowth = 1.1", "from 0 to 1"),
+    ({"regrowth": float("nan")}, "regrowth = nan", "from 0 to 1"),
+    ({"border": 40}, "height = 80", "choose at least 83, or a border of at most 38"),
+    ({"width": 50, "border": 24}, "width = 50", "choose at least 51, or a border of at most 23"),
+]
+WRONG_TYPES = [
+    {"regrowth": "0.1"}, {"regrowth": None}, {"regrowth": True}, {"reach": 3}, {"damage": None},
+    {"reach": (1.5, 2, 3)}, {"damage": (10.5, 2, 1)}, {"damage": ("10", 2, 1)}, {"reach": (True, 2, 3)},
+    {"reach": [1, 2, 3]}, {"damage": [10, 2, 1]},
+]  # fmt: skip
+IMPOSSIBLE_BATCH = [
+    ({"realms": 0}, "realms = 0", "1 to 4194304"),
+    ({"realms": 2.0}, "realms = 2.0", "choose an integer"),
+    ({"realms": (1 << 22) + 1}, "realms = 4194305", "1 to 4194304"),
+    ({"seed": 1 << 63}, f"seed = {1 << 63}", "choose a value from"),
+    ({"seed": -(1 << 63) - 1}, f"seed = {-(1 << 63) - 1}", "choose a value from"),
+    ({"seed": None}, "seed = None", "choose an integer"),
+    ({"reward": "gold"}, "reward = 'gold'", 'choose "alive" or "death"'),
+    ({"backend": "jax"}, "backend = 'jax'", 'choose "auto", "torch"'),
+]
+
+
+@pytest.mark.parametrize(("settings", "named", "remedy"), IMPOSSIBLE, ids=lambda value: str(value)[:30])
+def test_an_impossible_world_is_refused_with_field_value_and_remedy(settings, named, remedy):
+    for build in (WorldConfig, lambda **s: preset("chaos", **s), lambda **s: replace(WorldConfig(), **s)):
+        with pytest.raises(ConfigError) as caught:
+            build(**settings)
+        assert str(caught.value).startswith(f"{named} ") and remedy in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", WRONG_TYPES, ids=str)
+def test_a_value_of_the_wrong_type_is_refused_by_name_or_works(settings):
+    """Never another exception, and nothing that fails only later: a config can be hashed, for one."""
+    try:
+        config = WorldConfig(**settings)
+    except ConfigError as error:
+        assert str(error).startswith(f"{next(iter(settings))} = ")
+    else:
+        assert isinstance(hash(config), int)
+        assert config.regrowth is not True, "the regrowth table cannot be made for True"
+        for number in (*config.reach, *config.damage):
+            assert type(number) is int
+
+
+@pytest.mark.parametrize(("settings", "named", "remedy"), IMPOSSIBLE_BATCH, ids=lambda value: str(value)[:30])
+def test_an_impossible_batch_is_refused_with_field_value_and_remedy(settings, named, remedy):
+    with pytest.raises(ConfigError) as caught:
+        EnvConfig(**settings)
+    assert str(caught.value).startswith(f"{named} ") and remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"height": 32, "width": 8192}, {"height": 32, "width": 32, "border": 14},
+        {"height": 33, "width": 47, "border": 15, "vision": 15}, {"slots": 1, "populations": 1, "births": 1},
+        {"slots": 250, "populations": 250}, {"births": -1}, {"births": 0}, {"births": 128},
+        {"nearest": 224}, {"nearest": 1}, {"vision": 1, "reach": (0, 1, 1), "nearest": 8}, {"regrowth": 0.0},
+        {"regrowth": 1.0}, {"regrowth": 1}, {"damage": (127, 0, 0)}, {"immune_ticks": 0}, {"forage": 0},
+        {"border": 38}, {"max_health": 127, "max_food": 1, "max_water": 127, "heal_above": 127},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_just_possible_is_taken(settings):
+    config = WorldConfig(**settings)
+    for name, value in settings.items():
+        assert getattr(config, name) == value
+
+
+def test_law_and_chaos_are_those_of_the_rules():
+    """Reach and damage per style; everything else is alike."""
+    law, chaos = PRESETS["law"], PRESETS["chaos"]
+    assert (law.reach, law.damage) == ((1, 4, 4), (0, 0, 0))
+    assert (chaos.reach, chaos.damage) == ((1, 2, 3), (10, 2, 1))
+    assert dataclasses.replace(law, reach=chaos.reach, damage=chaos.damage) == chaos == WorldConfig()
+    assert (law.height, law.width, law.border, law.vision, law.window) == (80, 80, 9, 7, 15)
+    assert (law.slots, law.populations, law.population_size, law.births) == (128, 8, 16, 1)
+    assert (law.max_health, law.max_food, law.max_water) == (10, 32, 32)
+    assert (law.freeze_ticks, law.immune_ticks, law.forage, law.heal_above) == (3, 15, 5, 16)
+    assert law.regrowth == 0.025
+
+
+def test_a_preset_is_taken_with_some_fields_replaced():
+    config = preset("law", slots=24, populations=3)
+    assert (config.slots, config.populations, config.population_size) == (24, 3, 8)
+    assert config.damage == (0, 0, 0) and preset("law") == PRESETS["law"]
+
+
+def test_unknown_presets_and_fields_are_named_with_those_that_exist():
+    with pytest.raises(ConfigError, match="preset = 'peace' is unknown; choose one of law, chaos"):
+        preset("peace")
+    with pytest.raises(ConfigError, match="agents = 3: WorldConfig has no such field; it has height, .*heal"):
+        preset("law", agents=3)
+    with pytest.raises(ConfigError, match="realm = 3: EnvConfig has no such field"):
+        replace(EnvConfig(), realm=3)
+
+
+def test_configs_cannot_be_changed_and_their_errors_are_both_ours_and_value_errors():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        WorldConfig().height = 90  # type: ignore[misc]
+    assert issubclass(ConfigError, NmmoError) and issubclass(ConfigError, ValueError)
+
+
+def test_every_field_says_what_it_means():
+    """A docstring follows each field, for the reference page."""
+    import ast
+    import inspect
+
+    from nmmo_gpu import config
+
+    tree = ast.parse(inspect.getsource(config))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name in ("WorldConfig", "EnvConfig"):
+            for field, after in zip(node.body, node.body[1:], strict=False):
+                if isinstance(field, ast.AnnAssign):
+                    assert isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant), field.target

@@ -1,0 +1,441 @@
+"""The environment: reset once, step for ever; buffers, rewards, and actions that do not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from helpers import DATA, GARBAGE, ODD, blank_maps, check_invariants, draw_world, orders
+
+import nmmo_gpu
+from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.device import resolve_device
+from nmmo_gpu.env import ACTION_HEADS, Env, make, random_actions
+from nmmo_gpu.errors import ActionError, ConfigError, MapError, NmmoError, UsageError
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.state import Cause
+from nmmo_gpu.world.terrain import generate
+from nmmo_gpu.world.tiled import load_tmx
+
+V1 = [str(DATA / "v1_maps" / f"map{k}.tmx") for k in range(4)]
+SMALL = {**ODD, "slots": 14, "populations": 7, "realms": 3, "device": "cpu", "seed": 4}
+
+
+@pytest.fixture
+def small(rules):
+    """A maker of small environments on one of the backends."""
+    return lambda name="chaos", **settings: make(name, **{**SMALL, "backend": rules.name, **settings})
+
+
+def stay(env):
+    return torch.zeros(*env.world.alive.shape, 3, dtype=torch.int64)
+
+
+def of(world, backend="torch", **settings):
+    """An environment that goes on with a world drawn by hand."""
+    config = EnvConfig(world=world.config, realms=world.realms, device="cpu", backend=backend, **settings)
+    return Env(config, world)
+
+
+# -------------------------------------------------------------------------------------------- begin, once
+
+
+def test_reset_begins_once_and_step_not_before(small):
+    env = small()
+    with pytest.raises(UsageError, match=r"step\(\) was called before reset\(\); call env\.reset\(\) once"):
+        env.step(stay(env))
+    assert int(env.world.tick) == 0
+    env.reset()
+    digest = env.world.digest()
+    with pytest.raises(UsageError, match="a second time.*make another environment"):
+        env.reset()
+    assert env.world.digest() == digest
+    env.step(stay(env))
+    with pytest.raises(UsageError):
+        env.reset()
+
+
+def test_before_reset_there_is_terrain_and_nobody(small):
+    env = small()
+    assert not env.world.alive.any() and int(env.world.tick) == 0
+    assert torch.equal(env.world.base, generate(4, 3, 33, 47, 7))
+
+
+def test_reset_lets_the_first_be_born_and_shows_them(small):
+    for births, least, most in ((1, 1, 1), (3, 2, 3), (-1, 9, 14)):
+        env = small(births=births)
+        obs = env.reset()
+        living = env.world.alive.sum(1)
+        assert (living >= least).all() and (living <= most).all()
+        assert torch.equal(obs["alive"], env.world.alive) and int(env.world.tick) == 1
+        assert set(obs) == set(env.layout.fields)
+        assert not env.world.acted.any(), "nobody has acted yet"
+
+
+def test_a_world_already_begun_goes_on(rules):
+    world = draw_world("0.1", slots=2, populations=2)
+    env = of(world, rules.name)
+    assert env.begun and env.records.any(), "it is observed at once"
+    with pytest.raises(UsageError):
+        env.reset()
+    env.step(stay(env))
+    assert int(world.tick) == 1 and env.world is world
+
+
+# ------------------------------------------------------------------------------------------- observations
+
+
+def test_an_observation_stays_as_it_was_over_the_next_step(small):
+    env = small(births=-1)
+    previous = env.reset()
+    assert env.records.data_ptr() == previous["self"].data_ptr()
+    for _ in range(5):
+        copies = {name: view.clone() for name, view in previous.items()}
+        obs, *_ = env.step(random_actions(env))
+        assert all(torch.equal(previous[name], copies[name]) for name in copies)
+        assert obs["self"].data_ptr() != previous["self"].data_ptr()
+        assert not torch.equal(obs["self"], previous["self"])
+        previous = obs
+
+
+def test_out_is_written_whole_and_only_it(small):
+    """Prefilled with garbage it ends up as the environment's own buffer would have."""
+    ours, theirs = small(births=-1), small(births=-1)
+    expected = theirs.reset()
+    out = ours.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
+    obs = ours.reset(out=out)
+    assert ours.records is out and torch.equal(out, theirs.records)
+    assert all(view.untyped_storage().data_ptr() == out.untyped_storage().data_ptr() for view in obs.values())
+    assert all(torch.equal(obs[name], expected[name]) for name in obs)
+    for step in range(4):
+        actions = random_actions(ours)
+        assert torch.equal(actions, random_actions(theirs))
+        fresh = ours.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
+        kept = out.clone()
+        ours.step(actions, out=fresh if step % 2 else None)
+        theirs.step(actions)
+        assert torch.equal(ours.records, theirs.records) and torch.equal(out, kept)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda out: out[:2], lambda out: out.to(torch.int8), lambda out: out[..., :-1],
+        lambda out: out.transpose(0, 1).contiguous().transpose(0, 1), lambda out: out.flatten(),
+    ],
+)  # fmt: skip
+def test_an_out_that_does_not_fit_is_refused_before_anything_changes(small, spoil):
+    env = small()
+    out = spoil(env.layout.allocate(3, 14, device="cpu"))
+    before = env.world.digest()
+    with pytest.raises(ActionError, match="out is .*give a contiguous uint8"):
+        env.reset(out=out)
+    assert env.world.digest() == before and not env.begun
+    env.reset()
+    before = env.world.digest()
+    with pytest.raises(ActionError, match="out is .*give a contiguous uint8"):
+        env.step(stay(env), out=out)
+    assert env.world.digest() == before
+
+
+# ------------------------------------------------------------------------------------------------ actions
+
+
+def test_a_target_is_a_row_of_the_table_and_0_is_nobody(rules):
+    """0 sees 2 nearest, then 1: row 1 is 2."""
+    world = draw_world("0.2.1", slots=3, populations=3, reach=(7, 7, 7))
+    actions = torch.zeros(1, 3, 3, dtype=torch.int64)
+    for row, victim in ((1, 2), (2, 1)):
+        after = of(world.clone(), rules.name)
+        actions[0, 0] = torch.tensor([0, 1, row])
+        after.step(actions)
+        assert after.world.damage[0].nonzero().flatten().tolist() == [victim]
+    for row in (0, 3, 8):
+        after = of(world.clone(), rules.name)
+        actions[0, 0] = torch.tensor([0, 1, row])
+        after.step(actions)
+        assert not after.world.damage.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
+def test_every_integer_dtype_is_taken(small, dtype):
+    digests = set()
+    for kind in (torch.int64, dtype):
+        env = small(births=-1)
+        env.reset()
+        for _ in range(3):
+            env.step(random_actions(env).to(kind))
+        digests.add(env.world.digest())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda a: a[:2], r"actions has shape \(2, 14, 3\); give \(3, 14, 3\): realms, slots, \(move, style"),
+        (lambda a: a[..., :2], r"actions has shape \(3, 14, 2\)"),
+        (lambda a: a[0, 0], r"actions has shape \(3,\)"),
+        (lambda a: a.float(), r"actions has dtype torch\.float32; give integers"),
+        (lambda a: a.bool(), r"actions has dtype torch\.bool; give integers"),
+        (lambda a: a.to(torch.complex64), r"actions has dtype torch\.complex64; give integers"),
+        (lambda a: a.numpy(), r"actions is a ndarray; give a torch\.Tensor"),
+        (lambda a: a.tolist(), r"actions is a list; give a torch\.Tensor"),
+        (lambda a: None, r"actions is a NoneType; give a torch\.Tensor"),
+        (lambda a: a.to("meta"), r"actions is on meta, the world on cpu; make it there"),
+    ],
+)
+def test_actions_that_do_not_fit_are_refused_and_change_nothing(small, spoil, said):
+    env = small(births=-1)
+    env.reset()
+    digest, records = env.world.digest(), env.records.clone()
+    with pytest.raises(ActionError, match=said):
+        env.step(spoil(stay(env)))
+    assert env.world.digest() == digest and torch.equal(env.records, records)
+
+
+@pytest.mark.parametrize(("head", "most"), [(0, 4), (1, 2), (2, 8)])
+@pytest.mark.parametrize("beyond", [-1, 1, 1 << 40, -(1 << 62)])
+def test_actions_out_of_range_are_refused_by_place_name_and_value(small, head, most, beyond):
+    """What empty slots are told is looked at too."""
+    env = small()
+    env.reset()
+    digest = env.world.digest()
+    value = beyond if beyond < 0 else most + beyond
+    actions = stay(env)
+    actions[2, 13, head] = value
+    name = ACTION_HEADS[head]
+    with pytest.raises(ActionError) as caught:
+        env.step(actions)
+    said = f"actions[2, 13, {head}] ({name}) = {value} is out of range; choose a value from 0 to {most}."
+    assert str(caught.value) == said
+    assert env.world.digest() == digest
+    actions[2, 13, head] = most
+    env.step(actions)
+
+
+def test_without_checks_the_values_are_not_looked_at_but_the_shape_is(small):
+    """Good actions give the same world; an empty slot may be told anything but a row that is not there."""
+    checked, unchecked = small(births=-1), small(births=-1, check_actions=False)
+    for env in (checked, unchecked):
+        env.reset()
+    for _ in range(4):
+        actions = random_actions(checked)
+        checked.step(actions)
+        unchecked.step(actions)
+        assert checked.world.digest() == unchecked.world.digest()
+    with pytest.raises(ActionError, match="shape"):
+        unchecked.step(actions[:1])
+    realm, slot = (~unchecked.world.alive).nonzero()[0].tolist()
+    nonsense = stay(unchecked)
+    nonsense[realm, slot, :2] = 99
+    checked.step(stay(checked))
+    unchecked.step(nonsense)
+    assert checked.world.digest() == unchecked.world.digest()
+
+
+def test_random_actions_are_in_range_and_uniform_over_what_is_in_reach(rules):
+    """As v1's: any move, any style, and as target one of those in reach of it, or nobody."""
+    world = draw_world("0.1\n...\n..2", slots=4, populations=4, realms=400)
+    env = of(world, rules.name)
+    actions = random_actions(env)
+    assert actions.dtype == torch.int64 and actions.shape == (400, 4, 3)
+    move, style, target = actions[:, 0].unbind(-1)
+    assert set(move.tolist()) == set(range(5)) and set(style.tolist()) == {0, 1, 2}
+    for kind, count in ((0, 1), (1, 3), (2, 3)):  # reach of 1, 2 and 3; both stand 2 off
+        assert set(target[style == kind].tolist()) == set(range(count))
+    assert (actions[:, 3, 2] == 0).all(), "an empty slot has nobody in reach"
+    assert torch.equal(actions, random_actions(env))
+    env.step(actions)
+    assert not torch.equal(actions, random_actions(env))
+
+
+# ------------------------------------------------------------------------------------- reward and the end
+
+
+def death_row(backend, **settings):
+    """0 will walk into lava, 1 stays on grass, 2's slot is empty."""
+    return of(draw_world("0^#1", slots=3, populations=3), backend, **settings)
+
+
+@pytest.mark.parametrize(("reward", "paid"), [("alive", [0.0, 1.0, 0.0]), ("death", [-1.0, 0.0, 0.0])])
+def test_rewards_of_both_kinds(rules, reward, paid):
+    env = death_row(rules.name, reward=reward)
+    actions = stay(env)
+    actions[0, 0, 0] = 1
+    _, got, terminated, truncated, info = env.step(actions)
+    assert got.dtype == torch.float32 and got.tolist() == [paid]
+    assert terminated.tolist() == [[True, False, False]]
+    assert truncated.dtype == torch.bool and not truncated.any()
+    assert info["cause"].tolist() == [[Cause.LAVA, 0, 0]]
+    _, got, terminated, truncated, info = env.step(stay(env))
+    assert got.tolist() == [[0.0, 1.0 if reward == "alive" else 0.0, 0.0]]
+    assert not terminated.any() and not truncated.any() and not info["cause"].any()
+
+
+def test_info_is_of_the_slots_agent_dead_or_alive(rules):
+    env = death_row(rules.name)
+    actions = stay(env)
+    actions[0, 0, 0] = 1
+    for _ in range(2):
+        obs, *_, info = env.step(actions)
+        assert info["entity"].tolist() == [[0, 1, -1]]
+        assert info["lifetime"][0, 0] == 20 and info["explored"][0, 0] == 1
+        assert obs["alive"].tolist() == [[False, True, False]]
+    assert set(info) == {"cause", "entity", "lifetime", "explored"}
+    assert info["lifetime"].dtype == torch.int32 and info["entity"].dtype == torch.int64
+
+
+def test_over_a_long_run_terminated_is_exactly_who_acted_and_died(small):
+    """And every reward is 1 for who acted and lives, 0 for all others; truncated never."""
+    env = small(births=3)
+    env.reset()
+    lives = {}
+    deaths = acted = 0
+    for _ in range(150):
+        acting, entity = env.world.alive.clone(), env.world.entity.clone()
+        obs, reward, terminated, truncated, info = env.step(random_actions(env))
+        assert torch.equal(terminated, acting & (info["cause"] != 0)) and not truncated.any()
+        assert torch.equal(reward, (acting & ~terminated).float())
+        assert not (terminated & obs["alive"]).any()
+        assert torch.equal(info["entity"][acting], entity[acting])
+        deaths += int(terminated.sum())
+        acted += int(acting.sum())
+        for realm, slot in acting.nonzero().tolist():
+            key = realm, int(entity[realm, slot])
+            lives[key] = lives.get(key, 0) + 1
+            if terminated[realm, slot]:
+                assert int(info["lifetime"][realm, slot]) == lives.pop(key)
+        check_invariants(env.world)
+    assert deaths == int(env.world.deaths.sum()) > 100
+    assert int(env.world.acted.sum()) == acted
+
+
+def test_step_does_what_tick_does(rules):
+    world = draw_world("0.1.2\n..f..", slots=5, populations=5, births=1)
+    twin = world.clone()
+    env = of(world, rules.name)
+    actions = torch.zeros(1, 5, 3, dtype=torch.int64)
+    actions[0, :, 0] = torch.tensor([1, 2, 3, 0, 0])
+    actions[0, 2] = torch.tensor([3, 2, 1])
+    env.step(actions)
+    tick.step(twin, resolve(rules.name, torch.device("cpu")), *orders(
+        twin, move={0: "east", 1: "south", 2: "west"}, attack={2: ("mage", 1)}
+    ))  # fmt: skip
+    assert twin.digest() == world.digest()
+
+
+# ------------------------------------------------------------------------------------------------- making
+
+
+def test_make_sorts_settings_to_batch_and_rules():
+    env = make("law", **{**SMALL, "births": -1, "reward": "death"})
+    assert env.config.realms == 3 and env.config.world.births == -1 and env.config.world.damage == (0, 0, 0)
+    assert env.action_sizes == (5, 3, 9)
+    assert nmmo_gpu.make is make
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("peace", {}, "preset = 'peace' is unknown; choose one of law, chaos"),
+        ("law", {"agents": 5}, "agents = 5: WorldConfig has no such field; it has height"),
+        ("law", {"world": None}, "world = None: WorldConfig has no such field"),
+        ("law", {"realms": 0}, "realms = 0 is out of range; choose"),
+        ("law", {"slots": 5, "populations": 2}, "slots = 5 cannot be shared equally"),
+        ("law", {"device": "nonsense"}, "device = 'nonsense' is not a device; choose"),
+        ("law", {"device": "meta"}, "device = 'meta' is not supported; choose"),
+        ("law", {"backend": "jax"}, "backend = 'jax' is unknown; choose"),
+        ("law", {"maps": V1, "height": 64, "width": 72}, r"map0\.tmx is 80 x 80 .*64 x 72; set height = 80"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_by_name(name, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        make(name, **{"device": "cpu", **settings})
+
+
+@pytest.mark.parametrize("device", [None, 3, "", "cpu:x"])
+def test_a_device_of_the_wrong_kind_is_a_config_error(device):
+    with pytest.raises(ConfigError, match="device = "):
+        resolve_device(device)
+
+
+def test_devices_by_name():
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_cuda_without_cuda_says_so_and_what_to_choose(device):
+    with pytest.raises(ConfigError, match=f"device = '{device}', but torch .* sees no CUDA device.*choose"):
+        make("law", device=device)
+
+
+def test_v1_maps_are_dealt_out_and_played_on(rules):
+    env = make("law", realms=5, maps=V1[:2], device="cpu", backend=rules.name)
+    for realm in range(5):
+        assert torch.equal(env.world.base[realm], load_tmx(V1[realm % 2]))
+    env.reset()
+    for _ in range(3):
+        env.step(random_actions(env))
+    check_invariants(env.world)
+
+
+def test_a_map_that_is_not_there_is_a_map_error(tmp_path):
+    with pytest.raises(MapError, match=r"none\.tmx"):
+        make("law", maps=[tmp_path / "none.tmx"], device="cpu")
+
+
+def test_one_path_instead_of_several_is_refused_or_taken_whole():
+    """maps="map0.tmx" must not be read as a list of one-letter files."""
+    try:
+        env = make("law", realms=2, maps=V1[0], device="cpu", backend="torch")
+    except NmmoError as error:
+        assert "maps" in str(error)
+    else:
+        assert torch.equal(env.world.base[1], load_tmx(V1[0]))
+
+
+def test_a_shared_map_is_shared_but_not_what_happens_on_it():
+    env = make("chaos", **{**SMALL, "shared_map": True, "births": -1, "backend": "torch"})
+    base = env.world.base
+    assert torch.equal(base[0], base[1]) and torch.equal(base[0], base[2])
+    env.reset()
+    assert not torch.equal(env.world.row[0], env.world.row[1])
+    env.world.material[0, 15, 15] = int(Material.LAVA)
+    assert torch.equal(env.world.material[1], base[1])
+
+
+def test_seed_and_actions_replay_an_environment(small):
+    """Even from one backend to the other."""
+    digests = []
+    for settings in ({}, {}, {"backend": "torch"}, {"seed": 5}):
+        env = small(births=3, **settings)
+        env.reset()
+        for _ in range(25):
+            env.step(random_actions(env))
+        digests.append((env.world.digest(), bytes(env.records.numpy().tobytes())))
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+
+
+def test_everybody_may_die_out(rules):
+    """With births off the last death leaves an empty world, which goes on ticking."""
+    config = preset("law", **ODD, slots=7, populations=7, births=0)
+    world = empty_world(config, blank_maps(config, 2), 1)
+    env = of(world, rules.name)
+    obs, reward, terminated, *_ = env.step(stay(env))
+    assert not obs["alive"].any() and not reward.any() and not terminated.any()
+    assert not env.records.any() and int(world.tick) == 1
+    assert not random_actions(env)[..., 2].any()
+
+
+def test_configs_of_environments_are_kept():
+    config = EnvConfig(world=preset("law", **ODD, slots=14, populations=7), realms=2, device="cpu")
+    env = Env(config)
+    assert env.config is config and env.world.config is config.world
+    assert env.rules.name in ("torch", "numba") and env.device == torch.device("cpu")
+    assert dataclasses.replace(config, realms=3).realms == 3

@@ -1,0 +1,63 @@
+"""The observation record: every field where it should be, none over another."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import ODD
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.world.layout import RECORD_ALIGNMENT, ObservationLayout
+
+CONFIGS = [
+    {},
+    {"vision": 1, "nearest": 1, "reach": (1, 1, 1)},
+    {"nearest": 3},
+    {"border": 15, "height": 64, "width": 64, "vision": 15, "nearest": 40},
+]
+
+
+@pytest.fixture(params=CONFIGS, ids=str)
+def layout(request):
+    return ObservationLayout(preset("chaos", **{**ODD, "slots": 7, "populations": 7, **request.param}))
+
+
+def test_fields_are_aligned_do_not_overlap_and_fill_the_record_but_for_its_padding(layout):
+    end = 0
+    for field in layout.fields.values():
+        assert field.offset == end and field.offset % field.dtype.itemsize == 0
+        end += field.bytes
+    assert end <= layout.bytes < end + RECORD_ALIGNMENT and layout.bytes % RECORD_ALIGNMENT == 0
+
+
+def test_views_have_the_promised_shapes_and_share_the_records_memory(layout):
+    records = layout.allocate(3, 7, device="cpu")
+    assert records.shape == (3, 7, layout.bytes) and records.dtype == torch.uint8 and not records.any()
+    views = layout.views(records)
+    assert set(views) == set(layout.fields)
+    for name, field in layout.fields.items():
+        assert views[name].shape == (3, 7, *field.shape) and views[name].dtype == field.dtype
+        records.zero_()
+        views[name].fill_(1)
+        first, last = field.offset, field.offset + field.bytes
+        assert records[..., first:last].any() and not records[..., :first].any()
+        assert not records[..., last:].any()
+
+
+def test_the_head_is_everything_but_the_windows(layout):
+    records = layout.allocate(5, device="cpu")
+    head = layout.views(records[:, : layout.head])
+    assert set(layout.fields) - set(head) == {"material", "occupant"}
+    assert all(head[name].data_ptr() == view.data_ptr() for name, view in layout.views(records).items()
+               if name in head)  # fmt: skip
+
+
+def test_the_default_record_is_as_small_as_its_fields():
+    """15 x 15 windows of one byte per tile, twice, and a head of under 150 bytes."""
+    layout = ObservationLayout(preset("chaos"))
+    assert layout.head < 150
+    assert 450 + layout.head <= layout.bytes < 450 + layout.head + RECORD_ALIGNMENT
+    assert {name: field.shape for name, field in layout.fields.items()} == {
+        "self": (10,), "entities": (8, 8), "entity_kind": (8,), "move_mask": (5,), "style_mask": (3,),
+        "target_mask": (3, 9), "alive": (), "material": (15, 15), "occupant": (15, 15),
+    }  # fmt: skip

@@ -1,0 +1,259 @@
+"""Spawning: where, when and into which slots agents are born."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, orders, place
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.state import Cause
+from nmmo_gpu.world.terrain import ring_tiles
+
+RING = ring_tiles(ODD["height"], ODD["width"], ODD["border"])
+
+
+def world_of(realms=1, seed=1, slots=7, populations=1, births=1, rules="chaos", **overrides):
+    """Grass inside the ring, and nobody there."""
+    settings = {**ODD, "slots": slots, "populations": populations, "births": births, **overrides}
+    config = preset(rules, **settings)
+    return empty_world(config, blank_maps(config, realms), seed)
+
+
+def born(rules, world, ticks, prepare=None):
+    """[n, 4] (tick, realm, slot, tile) of all births over so many ticks, each from the same world."""
+    rows = []
+    for time in range(ticks):
+        after = world.clone()
+        after.tick.fill_(time)
+        if prepare:
+            prepare(after)
+        before = after.alive.clone()
+        rules.spawning(after)
+        realm, slot = (after.alive & ~before).nonzero().unbind(1)
+        tile = after.row[realm, slot].long() * after.config.width + after.col[realm, slot]
+        rows.append(torch.stack((torch.full_like(realm, time), realm, slot, tile), 1))
+    return torch.cat(rows)
+
+
+def ring_place(tile):
+    """Index on the ring of each tile; fails for a tile that is not on it."""
+    place_of = torch.full((ODD["height"] * ODD["width"],), -1)
+    place_of[RING] = torch.arange(len(RING))
+    found = place_of[tile]
+    assert (found >= 0).all(), "born off the ring"
+    return found
+
+
+def test_one_is_born_a_tick_anywhere_on_the_ring_into_any_slot(rules):
+    """All free: exactly one birth per realm and tick; every slot and every ring tile has the same chance."""
+    rows = born(rules, world_of(realms=150), 30)
+    assert len(rows) == 150 * 30 and len(rows[:, :2].unique(dim=0)) == len(rows)
+    for counts in (
+        torch.bincount(rows[:, 2], minlength=7),
+        torch.bincount(ring_place(rows[:, 3]), minlength=len(RING)),
+    ):
+        statistic, limit = chi_square(counts)
+        assert statistic < limit
+
+
+def test_slot_and_tile_are_independent(rules):
+    """A population is not born on a side of its own."""
+    rows = born(rules, world_of(realms=150), 30)
+    side = ring_place(rows[:, 3]) * 4 // len(RING)
+    counts = torch.bincount(rows[:, 2] * 4 + side, minlength=28).view(7, 4)
+    expected = counts.sum(1, keepdim=True) * counts.sum(0, keepdim=True) / counts.sum()
+    statistic, limit = chi_square(counts, expected.double().view(-1))
+    assert statistic < limit
+
+
+@pytest.mark.parametrize("births", [1, 3])
+@pytest.mark.parametrize("free", [(0, 6, 12), (5,), (1, 2, 3, 4, 10, 11, 12, 13), tuple(range(14))])
+def test_every_free_slot_has_the_same_chance_whichever_are_taken(rules, births, free):
+    """14 slots in 7 populations; the taken ones are never born into, the others equally often."""
+
+    def occupy(world):
+        for realm in range(world.realms):
+            for slot in set(range(14)) - set(free):
+                place(world, realm, slot, 15, 15 + slot)
+
+    world = world_of(realms=60, slots=14, populations=7, births=births)
+    occupy(world)
+    rows = born(rules, world, 12)
+    assert set(rows[:, 2].tolist()) == set(free)
+    per_tick = torch.bincount(rows[:, 0] * 60 + rows[:, 1], minlength=720)
+    assert int(per_tick.max()) == min(births, len(free))
+    # Two of the same tick may draw the same tile, one in 100.
+    assert int(per_tick.sum()) > 0.95 * 720 * min(births, len(free))
+    if len(free) > 1:
+        counts = torch.bincount(rows[:, 2], minlength=14)[list(free)]
+        statistic, limit = chi_square(counts)
+        assert statistic < limit
+
+
+def test_nobody_is_born_on_a_taken_tile_and_no_other_tile_is_tried(rules):
+    """Half of the ring is taken: half of the births fail, and none happens there."""
+    world = world_of(realms=40, slots=57)
+    for realm in range(40):
+        for slot in range(50):
+            place(world, realm, slot, *divmod(int(RING[2 * slot]), ODD["width"]))
+    rows = born(rules, world, 25)
+    assert (ring_place(rows[:, 3]) % 2 == 1).all()
+    assert abs(len(rows) / 1000 - 0.5) < 4.5 * 0.5 / 1000**0.5
+
+
+def test_a_full_ring_lets_nobody_in(rules):
+    for births in (1, 3, -1):
+        world = world_of(slots=110, births=births)
+        for slot in range(100):
+            place(world, 0, slot, *divmod(int(RING[slot]), ODD["width"]))
+        before = world.clone()
+        for time in range(5):
+            world.tick.fill_(time)
+            before.tick.fill_(time)
+            rules.spawning(world)
+            assert_same(world, before)
+
+
+def test_where_four_draw_each_tile_the_low_slots_have_no_advantage(rules):
+    """400 slots and 100 tiles: every tile goes to one of those who drew it, to all slots equally often."""
+    rows = born(rules, world_of(realms=10, slots=400, births=-1), 20)
+    assert len(rows[:, [0, 1, 3]].unique(dim=0)) == len(rows), "two agents on one tile"
+    per_realm = torch.bincount(rows[:, 0] * 10 + rows[:, 1])
+    # A tile is drawn by nobody with chance (1 - 1/100)^400, that is 0.018.
+    assert int(per_realm.max()) <= 100 and abs(float(per_realm.double().mean()) - 98.2) < 0.5
+    statistic, limit = chi_square(torch.bincount(rows[:, 2], minlength=400))
+    assert statistic < limit
+
+
+def test_of_several_who_draw_the_last_free_tile_one_is_born_and_all_slots_alike(rules):
+    """Ten slots are free, and one tile: each slot finds it with chance 1/100."""
+    world = world_of(realms=100, slots=109, births=-1)
+    for realm in range(100):
+        for slot in range(99):
+            place(world, realm, slot, *divmod(int(RING[slot]), ODD["width"]))
+    rows = born(rules, world, 100)
+    assert (rows[:, 3] == RING[99]).all()
+    assert len(rows[:, :2].unique(dim=0)) == len(rows), "two agents on one tile"
+    # Each of the ten draws it with chance 1/100.
+    chance = 1 - 0.99**10
+    assert abs(len(rows) / 10_000 - chance) < 4.5 * (chance * (1 - chance) / 10_000) ** 0.5
+    statistic, limit = chi_square(torch.bincount(rows[:, 2] - 99, minlength=10))
+    assert statistic < limit
+
+
+def test_minus_one_refills_every_free_slot_at_once(rules):
+    """All but those who drew a tile that was drawn twice; a few ticks later everybody lives."""
+    world = world_of(realms=20, slots=14, populations=7, births=-1)
+    rules.spawning(world)
+    # 14 out of 100 tiles: 0.9 collisions on average.
+    assert world.alive.sum() > 0.88 * 280 and (world.alive.sum(1) >= 9).all()
+    for time in range(1, 9):
+        world.tick.fill_(time)
+        rules.spawning(world)
+    assert world.alive.all()
+    assert (world.next_entity == 14).all()
+    assert (world.occupant.flatten(1) > 0).sum(1).tolist() == [14] * 20
+
+
+@pytest.mark.parametrize("slots", [1, 2, 7])
+def test_births_may_be_as_many_as_slots(rules, slots):
+    world = world_of(realms=3, slots=slots, births=slots)
+    for time in range(6):
+        world.tick.fill_(time)
+        rules.spawning(world)
+    assert world.alive.all()
+
+
+def test_births_0_changes_nothing(rules):
+    world = world_of(realms=3, births=0)
+    before = world.clone()
+    rules.spawning(world)
+    assert_same(world, before)
+
+
+def test_a_full_realm_is_left_alone_beside_one_that_is_not(rules):
+    world = world_of(realms=2, slots=3, births=3)
+    for slot in range(3):
+        place(world, 0, slot, 12, 12 + slot)
+    rules.spawning(world)
+    assert world.entity[0].tolist() == [0, 1, 2] and world.next_entity[0] == 3
+    assert world.next_entity[1] >= 2
+
+
+def test_a_newborn_has_nothing_of_who_was_there_before(rules):
+    """Health 10, food 32, water 32, age 0, nothing explored; its id is new, and its planes are set."""
+    world = world_of(realms=3, slots=14, populations=7, births=-1)
+    for name in ("health", "food", "water", "freeze", "age", "damage", "explored", "visited", "row", "col"):
+        getattr(world, name).fill_(GARBAGE)
+    world.entity.fill_(1)
+    world.next_entity.fill_(1000)
+    rules.spawning(world)
+    realm, slot = world.alive.nonzero().unbind(1)
+    assert len(realm) > 30
+    for name, value in (
+        ("health", 10), ("food", 32), ("water", 32), ("freeze", 0), ("age", 0), ("damage", 0),
+        ("explored", 0), ("visited", 0), ("cause", 0), ("chilled", 0),
+    ):  # fmt: skip
+        assert (getattr(world, name)[realm, slot] == value).all(), name
+    assert world.immune()[realm, slot].all()
+    ring_place(world.row[realm, slot].long() * ODD["width"] + world.col[realm, slot])
+    at = realm, world.row[realm, slot].long(), world.col[realm, slot].long()
+    assert torch.equal(world.occupant[at], (slot + 1).int())
+    assert torch.equal(world.presence[at], (slot // 2 + 1).to(torch.uint8))
+    for k in range(3):
+        mine = world.entity[k][world.alive[k]]
+        assert mine.tolist() == list(range(1000, 1000 + len(mine))), "ids in slot order"
+        assert world.next_entity[k] == 1000 + len(mine)
+    untouched = ~world.alive
+    assert (world.entity[untouched] == 1).all() and (world.health[untouched] == GARBAGE).all()
+
+
+def test_the_newborn_have_their_first_upkeep_in_the_tick_of_their_birth(rules):
+    world = world_of(slots=1)
+    tick.step(world, rules, *orders(world))
+    assert world.alive[0, 0] and world.age[0, 0] == 1 and world.food[0, 0] == 31
+    assert world.acted[0] == 0
+
+
+def test_the_slot_of_who_died_this_tick_is_free_from_the_next_on(rules):
+    world = world_of(slots=1)
+    place(world, 0, 0, 15, 15)
+    world.material[0, 15, 15] = 0  # it stands on lava
+    tick.step(world, rules, *orders(world))
+    assert not world.alive[0, 0] and world.cause[0, 0] == Cause.LAVA and world.next_entity[0] == 1
+    tick.step(world, rules, *orders(world))
+    assert world.alive[0, 0] and world.entity[0, 0] == 1 and world.cause[0, 0] == 0
+
+
+def test_ids_rise_without_a_gap_and_are_never_used_twice(rules):
+    """Hundreds of births and deaths: everybody walks off into the lava."""
+    world = world_of(realms=3, slots=7, births=3)
+    random = torch.Generator().manual_seed(1)
+    seen: list[list[int]] = [[], [], []]
+    last = world.entity.clone()
+    for _ in range(250):
+        move = torch.randint(1, 5, world.alive.shape, generator=random)
+        tick.step(world, rules, move, *orders(world)[1:])
+        for realm in range(3):
+            fresh = sorted(world.entity[realm][world.entity[realm] != last[realm]].tolist())
+            assert not seen[realm] or not fresh or fresh[0] > seen[realm][-1]
+            seen[realm] += fresh
+        last = world.entity.clone()
+    for realm in range(3):
+        assert len(seen[realm]) > 100
+        assert seen[realm] == list(range(int(world.next_entity[realm])))
+
+
+def test_realms_and_seeds_are_born_apart(rules):
+    """Realm 0's first tiles differ from realm 1's, and from those of another seed."""
+    there = born(rules, world_of(realms=2, seed=1), 30)
+    other = born(rules, world_of(realms=2, seed=2), 30)
+    first, second = there[there[:, 1] == 0], there[there[:, 1] == 1]
+    assert not torch.equal(first[:, 2:], second[:, 2:])
+    assert not torch.equal(there, other)
+    assert torch.equal(there, born(rules, world_of(realms=2, seed=1), 30))
+    alone = born(rules, world_of(realms=1, seed=1), 30)
+    assert torch.equal(first, alone)

@@ -1,0 +1,268 @@
+"""The tick as a whole: what holds in every world, whoever runs it, and what it may depend on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import (
+    ODD,
+    assert_same,
+    check_invariants,
+    draw_world,
+    orders,
+    random_maps,
+    random_orders,
+    random_world,
+    show,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.state import Cause, World
+
+CPU = torch.device("cpu")
+TORCH = resolve("torch", CPU)
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def fresh(name="chaos", realms=3, seed=3, births=1, slots=14, populations=7, **overrides):
+    """Nobody on random terrain, with much food so that agents live for a while."""
+    settings = {**ODD, "slots": slots, "populations": populations, "births": births, **overrides}
+    config = preset(name, **settings)
+    return empty_world(config, random_maps(config, realms, generator(seed), "~.ff,,...#%....fff^"), seed)
+
+
+def play(world, rules, ticks, seed=0):
+    """So many ticks of random and hostile actions; the digest after each."""
+    random = generator(seed)
+    digests = []
+    for _ in range(ticks):
+        tick.step(world, rules, *random_orders(world, random))
+        digests.append(world.digest())
+    return digests
+
+
+# ------------------------------------------------------------------------------------------------- order
+
+
+def test_the_phases_run_in_the_order_of_the_rules():
+    """And the clock, the count of actions and the causes of death are kept around them."""
+    world = fresh(realms=2)
+    world.cause.fill_(3)
+    world.alive[1, :5] = True
+    called = []
+
+    class Spy:
+        def __getattr__(self, name):
+            def phase(world, *rest):
+                called.append(name)
+                assert int(world.tick) == 0 and not world.cause.any()
+                assert world.acted.tolist() == [0, 5]
+
+            return phase
+
+    tick.step(world, Spy(), *orders(world))
+    assert called == ["combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial"]
+    assert int(world.tick) == 1
+
+
+def test_a_tick_in_which_everything_happens(rules):
+    """0 is struck down beside its food, 1 walks into the lava, 2 eats, 3 thirsts, and all at once."""
+    picture = """
+        f0.1^
+        4....
+        2f.3.
+    """
+    world = draw_world(picture, under={"2": ".", "4": "."}, slots=6)
+    world.food.fill_(20)
+    world.water[0] = torch.tensor([20, 20, 20, 1, 20, 20])
+    world.health[0, 3] = 1
+    step = orders(world, move={0: "west", 1: "east", 2: "east"}, attack={4: ("melee", 0)})
+    tick.step(world, rules, *step)
+    assert show(world, picture) == ["f...^", "4....", ".2..."]
+    assert world.cause[0].tolist() == [Cause.COMBAT, Cause.LAVA, 0, Cause.THIRST, 0, 0]
+    assert world.alive[0].tolist() == [False, False, True, False, True, False]
+    assert world.food[0].tolist()[2:5] == [24, 19, 29]
+    assert world.deaths[0].tolist() == [0, 1, 0, 1, 1]
+    assert world.acted[0] == 5 and int(world.tick) == 1
+    assert world.explored[0].tolist() == [1, 1, 1, 1, 1, 0]
+
+
+# --------------------------------------------------------------------------------------------- invariants
+
+
+@settings(max_examples=20)
+@given(
+    seed=st.integers(-(1 << 63), (1 << 63) - 1),
+    name=st.sampled_from(["law", "chaos"]),
+    births=st.sampled_from([0, 1, 3, -1]),
+    realms=st.sampled_from([1, 3]),
+    start=st.sampled_from([0, (1 << 31) - 20, (1 << 32) - 20]),
+    crowd=st.sampled_from([(7, 1), (7, 7), (120, 8)]),
+)
+def test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play(
+    seed, name, births, realms, start, crowd
+):
+    """One agent to a tile, planes true to positions, levels in range, ids unique, workspaces clean, nobody
+    alive on lava; and the same digest every tick."""
+    numba = pytest.importorskip("numba") and resolve("numba", CPU)
+    slots, populations = crowd
+    world = fresh(
+        name, realms, seed % 1000, births=births if births else 1, slots=slots, populations=populations,
+        regrowth=0.2, immune_ticks=3,
+    )  # fmt: skip
+    world.seed.fill_(seed)
+    world.tick.fill_(start)
+    if births == 0:  # grown for a while, then left alone
+        play(world, TORCH, 8)
+        world.config = preset(
+            name, **ODD, slots=slots, populations=populations, births=0, regrowth=0.2, immune_ticks=3
+        )
+    twin = world.clone()
+    random = generator(seed % (1 << 31))
+    base = world.base.clone()
+    for _ in range(40):
+        step = random_orders(world, random)
+        given_orders = [part.clone() for part in step]
+        tick.step(world, TORCH, *step)
+        tick.step(twin, numba, *step)
+        assert world.digest() == twin.digest() or assert_same(world, twin)
+        check_invariants(world)
+        assert not twin.claims.any()
+        assert all(torch.equal(a, b) for a, b in zip(step, given_orders, strict=True)), "orders were changed"
+    assert torch.equal(world.base, base)
+
+
+@pytest.mark.parametrize("name", ["law", "chaos"])
+def test_invariants_hold_over_a_long_run_in_which_all_ways_to_die_occur(rules, name):
+    world = fresh(name, births=3, slots=28, immune_ticks=3)
+    random = generator(1)
+    for _ in range(250):
+        before = world.clone()
+        tick.step(world, rules, *random_orders(world, random))
+        check_invariants(world)
+        assert torch.equal(world.acted, before.acted + before.alive.sum(1))
+        assert (world.deaths >= before.deaths).all() and (world.next_entity >= before.next_entity).all()
+        stayed = before.alive & (world.entity == before.entity)
+        far = (world.row - before.row).abs() + (world.col - before.col).abs()
+        assert (far[stayed] <= 1).all()
+        born = world.entity != before.entity
+        assert not (born & before.alive).any(), "a slot changed hands while somebody lived in it"
+    causes = [Cause.LAVA, Cause.HUNGER, Cause.THIRST] + [Cause.COMBAT] * (name == "chaos")
+    assert world.deaths.sum(0).nonzero().flatten().tolist() == causes
+
+
+# ------------------------------------------------------------------------------------------------- replay
+
+
+def test_seed_and_actions_replay_the_world_bit_for_bit(rules):
+    first, second = fresh(births=-1), fresh(births=-1)
+    assert play(first, rules, 60) == play(second, rules, 60)
+
+
+def test_another_seed_or_other_actions_make_another_world(rules):
+    base = play(fresh(births=-1), rules, 12)
+    other = fresh(births=-1)
+    other.seed.add_(1)
+    assert play(other, rules, 12)[-1] != base[-1]
+    assert play(fresh(births=-1), rules, 12, seed=1)[-1] != base[-1]
+
+
+def test_a_world_goes_on_from_a_copy_as_it_would_have(rules):
+    world = fresh(births=-1)
+    play(world, rules, 30)
+    assert play(world.clone(), rules, 30, seed=5) == play(world, rules, 30, seed=5)
+
+
+@pytest.mark.parametrize("name", ["law", "chaos"])
+def test_a_realms_history_does_not_depend_on_its_neighbours(rules, name):
+    """Realm 1 of 3 is realm 1 of 5: same maps and orders for the first three."""
+    config = preset(name, **ODD, slots=14, populations=7, births=3)
+    maps = random_maps(config, 5, generator(8), "~.ff,,...#%....fff^")
+    few, many = empty_world(config, maps[:3].clone(), 6), empty_world(config, maps, 6)
+    random = generator(2)
+    for _ in range(60):
+        step = random_orders(many, random)
+        tick.step(many, rules, *step)
+        tick.step(few, rules, *(part[:3].contiguous() for part in step))
+        for field, tensor in few.tensors(scratch=True):
+            if field not in ("seed", "tick"):
+                assert torch.equal(tensor, getattr(many, field)[:3]), field
+    assert int(few.next_entity.min()) > 20
+
+
+def test_equal_realms_part_ways_only_by_their_number(rules):
+    """Three realms with one map: each has draws of its own."""
+    config = preset("chaos", **ODD, slots=14, populations=7, births=3)
+    maps = random_maps(config, 1, generator(8)).expand(3, -1, -1)
+    world = empty_world(config, maps, 6)
+    play(world, rules, 5)
+    histories = {tuple(world.row[realm].tolist() + world.col[realm].tolist()) for realm in range(3)}
+    assert len(histories) == 3
+
+
+# -------------------------------------------------------------------------------------------- permutation
+
+
+def shuffled(world: World, order: torch.Tensor) -> World:
+    """The same world with slot ``order[r, a]`` of realm r moved to slot a."""
+    after = world.clone()
+    realms, slots = order.shape
+    for name, tensor in world.tensors():
+        if tensor.shape[:2] == order.shape:
+            index = order.view(realms, slots, *[1] * (tensor.dim() - 2)).expand_as(tensor)
+            getattr(after, name).copy_(tensor.gather(1, index))
+    to = torch.zeros(realms, slots + 1, dtype=torch.int32)
+    to[:, 1:] = order.argsort(1) + 1
+    after.occupant.copy_(to.gather(1, world.occupant.flatten(1).long()).view_as(world.occupant))
+    return after
+
+
+@pytest.mark.parametrize("name", ["law", "chaos"])
+@pytest.mark.parametrize(("slots", "populations"), [(7, 1), (60, 4)])
+def test_no_result_depends_on_a_slots_place_in_the_tensors(rules, name, slots, populations):
+    """Slots change places within their population, everybody acts as before: everything happens as before."""
+    config = preset(name, **ODD, slots=slots, populations=populations, births=0, immune_ticks=3)
+    world = random_world(config, 3, 12, fill=1.0, odds="~.fff,,..#%")
+    world.health.fill_(10)
+    random = generator(4)
+    size = config.population_size
+    order = torch.cat(
+        [
+            torch.stack([torch.randperm(size, generator=random) + start for _ in range(3)])
+            for start in range(0, slots, size)
+        ],
+        1,
+    )
+    place_of = order.argsort(1)
+    other = shuffled(world, order)
+    assert_same(shuffled(other, place_of), world, "the test's own shuffling")
+    start = world.clone()
+    for time in range(40):
+        move, style, target = random_orders(world, random)
+        known = torch.cat((place_of, torch.full((3, 1), -1)), 1)  # target -1 stays -1
+        tick.step(world, rules, move, style, target)
+        tick.step(
+            other, rules, move.gather(1, order), style.gather(1, order),
+            known.gather(1, target % (slots + 1)).gather(1, order),
+        )  # fmt: skip
+        assert_same(shuffled(other, place_of), world, f"tick {time}")
+    assert world.alive.any() and (world.tile() != start.tile()).sum() > 0.5 * world.alive.numel()
+    assert (world.deaths > start.deaths).any()
+
+
+def test_resolve_gives_all_phases_of_one_backend(rules):
+    """None is left over from the other; "auto" takes numba on a CPU where it is installed, else torch."""
+    assert rules.name in ("torch", "numba")
+    phases = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial", "observe", "draw")
+    package = "nmmo_gpu.cpu" if rules.name == "numba" else "nmmo_gpu.world"
+    assert all(getattr(rules, phase).__module__.startswith(package) for phase in phases)
+    pytest.importorskip("numba")
+    assert resolve("auto", CPU).name == "numba" and resolve("auto", torch.device("meta")).name == "torch"
