@@ -39,13 +39,17 @@ class Evaluation:
 
 
 def evaluate(
-    config: EnvConfig, actor: Callable[[Env], Actor] | None = None, max_ticks: int = 20_000, warmup: int = 200
+    config: EnvConfig,
+    actor: Callable[[Env], Actor] | None = None,
+    max_ticks: int = 20_000,
+    warmup: int = 200,
+    shortest: int = 0,
 ) -> Evaluation:
     """Plays a fresh world with an actor, random actions by default.
 
     First ``warmup`` ticks, and as long again as mean lifetimes call for, are played and not counted: a
-    world that has just begun holds only the young. Then at least 10 mean lifetimes are measured, or until
-    ``max_ticks`` in all.
+    world that has just begun holds only the young. Then at least 10 mean lifetimes and ``shortest`` ticks
+    are measured, or until ``max_ticks`` in all.
     """
     env = Env(config)
     env.reset()
@@ -73,7 +77,8 @@ def evaluate(
         play(warmup)
         played, measured = played + warmup, measured + warmup
         summary = tally.summary(config.realms)
-        if measured >= LIFETIMES * summary.get("lifetime/mean", float("inf")) or played >= max_ticks:
+        enough = max(shortest, LIFETIMES * summary.get("lifetime/mean", float("inf")))
+        if measured >= enough or played >= max_ticks:
             return Evaluation(measured, summary)
 
 

@@ -1,0 +1,56 @@
+"""A picture of a realm from above: terrain, and agents in their population's colour."""
+
+from __future__ import annotations
+
+import colorsys
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.content import MATERIALS, Material
+from nmmo_gpu.world.state import World
+
+
+def population_colours(populations: int) -> list[tuple[int, int, int]]:
+    """RGB per population: hues spread evenly, light and dark in turn so that neighbours differ."""
+    colours = []
+    for population in range(populations):
+        red, green, blue = colorsys.hsv_to_rgb(population / populations, 0.85, (1.0, 0.8)[population % 2])
+        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return colours
+
+
+def draw_realm(world: World, realm: int = 0, scale: int = 10) -> Image.Image:
+    """The realm as an image of ``scale`` pixels per tile, eaten forest and all.
+
+    Raises ConfigError for a realm that is not there."""
+    if not 0 <= realm < world.realms:
+        raise ConfigError(f"realm = {realm} is not there; choose a value from 0 to {world.realms - 1}.")
+    palette = torch.tensor([MATERIALS[m].colour for m in Material], dtype=torch.uint8)
+    material = world.material[realm].cpu()
+    pixels = palette[material.long()]
+    pixels = _textured(pixels, material).repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+    image = Image.fromarray(pixels.numpy())
+    brush = ImageDraw.Draw(image)
+    colours = population_colours(world.config.populations)
+    for slot in world.alive[realm].nonzero().squeeze(1).tolist():
+        top, left = int(world.row[realm, slot]) * scale, int(world.col[realm, slot]) * scale
+        box = (left + 1, top + 1, left + scale - 2, top + scale - 2)
+        brush.ellipse(box, fill=colours[slot // world.config.population_size], outline=(20, 20, 20))
+    return image
+
+
+def save_picture(world: World, path: str | Path, realm: int = 0, scale: int = 10) -> None:
+    """Writes ``draw_realm`` to a file; its ending decides the format."""
+    draw_realm(world, realm, scale).save(path)
+
+
+def _textured(pixels: Tensor, material: Tensor) -> Tensor:
+    """Every tile a little lighter or darker than its material, so that large areas are not flat."""
+    height, width = material.shape
+    row, col = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    shade = ((row * 7919 + col * 104729) * 2654435761 >> 16) % 17 - 8
+    return (pixels.int() + shade[..., None]).clamp(0, 255).to(torch.uint8)
