@@ -216,6 +216,7 @@ def random_world(
     world.food.copy_(integers(0, config.max_food))
     world.water.copy_(integers(0, config.max_water))
     world.freeze.copy_(integers(0, config.freeze_ticks - 1) * (integers(0, 2) == 0))
+    world.heading.copy_(integers(0, 4))
     world.age.copy_((config.immune_ticks + integers(-3, 3)).clamp(min=1))
     world.explored.copy_(integers(1, 40))
     world.visited.copy_(torch.randint(-(1 << 63), (1 << 63) - 1, world.visited.shape, generator=random))
@@ -259,8 +260,8 @@ def check_invariants(world: World, from_birth: bool = True) -> None:
     alive = world.alive
     for name, low, high in (
         ("health", 1, cfg.max_health), ("food", 0, cfg.max_food), ("water", 0, cfg.max_water),
-        ("freeze", 0, max(0, cfg.freeze_ticks - 1)), ("age", 1, 1 << 30), ("explored", 1, 1 << 30),
-        ("entity", 0, 1 << 40),
+        ("freeze", 0, max(0, cfg.freeze_ticks - 1)), ("heading", 0, 4), ("age", 1, 1 << 30),
+        ("explored", 1, 1 << 30), ("entity", 0, 1 << 40),
     ):  # fmt: skip
         values = getattr(world, name)[alive]
         assert ((values >= low) & (values <= high)).all(), name

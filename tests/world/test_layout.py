@@ -58,6 +58,6 @@ def test_the_default_record_is_as_small_as_its_fields():
     assert layout.head < 150
     assert 450 + layout.head <= layout.bytes < 450 + layout.head + RECORD_ALIGNMENT
     assert {name: field.shape for name, field in layout.fields.items()} == {
-        "self": (10,), "entities": (8, 8), "entity_kind": (8,), "move_mask": (5,), "style_mask": (3,),
+        "self": (12,), "entities": (8, 8), "entity_kind": (8,), "move_mask": (5,), "style_mask": (3,),
         "target_mask": (3, 9), "alive": (), "material": (15, 15), "occupant": (15, 15),
     }  # fmt: skip

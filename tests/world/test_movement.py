@@ -200,6 +200,17 @@ def test_seeds_draw_different_winners(rules):
     assert 0.2 < agree < 0.3
 
 
+def test_heading_is_that_of_moves_that_succeed(rules):
+    """Who is blocked, frozen, or loses the tile keeps the heading it had; so does who stays."""
+    picture = "0.#1\n2.~3\n4.5."
+    world = draw_world(picture)
+    world.heading.fill_(3)
+    world.freeze[0, 2] = 1
+    move(rules, world, a0="east", a1="west", a2="east", a3="north", a4="east", a5="west")
+    assert world.heading[0, :4].tolist() == [1, 3, 3, 3]
+    assert sorted(world.heading[0, 4:].tolist()) == ([1, 3] if world.occupant[0, 10, 9] == 5 else [3, 3])
+
+
 def test_several_contests_in_one_realm_are_settled_apart(rules):
     """Two contested tiles side by side: each has one winner, and all four outcomes come about."""
     picture = "0.1\n2.3"

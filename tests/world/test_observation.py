@@ -52,7 +52,8 @@ def reference(world, realm, slot):
     bodies = ("age", "health", "food", "water", "freeze", "damage")
     fields = {
         "self": [stat(name, slot, 32767) for name in SELF_FEATURES[:8]]
-        + [int(world.age[realm, slot] < cfg.immune_ticks), population],
+        + [int(world.age[realm, slot] < cfg.immune_ticks), population]
+        + [*MOVES[int(world.heading[realm, slot])]],
         "entities": [[dr, dc] + [stat(name, o, 127) for name in bodies] for _, dr, dc, o in others]
         + [[0] * 8] * missing,
         "entity_kind": [kind(o) for *_, o in others] + [0] * missing,
@@ -76,6 +77,7 @@ def reference(world, realm, slot):
 def test_the_feature_names_are_in_the_order_that_the_reference_uses():
     assert SELF_FEATURES == (
         "age", "health", "food", "water", "row", "col", "freeze", "damage", "immune", "population",
+        "heading_row", "heading_col",
     )  # fmt: skip
     assert ENTITY_FEATURES == (
         "row_offset", "col_offset", "age", "health", "food", "water", "freeze", "damage",
@@ -158,6 +160,17 @@ def test_who_is_out_of_the_window_is_not_seen(rules):
     views, seen, _ = look(rules, world)
     assert [who[:2].tolist() for who in seen[0]] == [[1, -1], [0, -1], [-1, -1]]
     assert views["entities"][0, 0, 0, :2].tolist() == [0, 7]
+
+
+def test_heading_is_where_the_last_move_that_succeeded_went(rules):
+    """Waiting and bumping into things do not change it; the newly placed have none."""
+    world = draw_world("....\n.0#.\n....", slots=12)
+    seen = []
+    for direction in ("stay", "west", "stay", "north", "north", "east", "south", "south"):
+        rules.movement(world, orders(world, move={0: direction})[0])
+        seen.append(look(rules, world)[0]["self"][0, 0, -2:].tolist())
+    # From the second row to the ring, then back east, and south where there is room.
+    assert seen == [[0, 0], [0, -1], [0, -1], [-1, 0], [-1, 0], [0, 1], [1, 0], [1, 0]]
 
 
 def test_large_numbers_are_cut_off_where_bytes_end(rules):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -100,8 +101,8 @@ def test_tiles_ticks_realms_and_seeds_wait_differently(rules):
 def test_thresholds_are_the_cumulative_distribution_and_rise(chance):
     """Exactly: entry n - 1 over 2^32 is 1 - (1-p)^n, rounded down."""
     table = thresholds(chance)
-    assert all(a < b for a, b in zip(table, table[1:], strict=False))
-    assert 0 < table[0] and table[-1] <= 1 << 32
+    assert all(a < b for a, b in itertools.pairwise(table))
+    assert table[0] > 0 and table[-1] <= 1 << 32
     for n, entry in enumerate(table, 1):
         exact = -math.expm1(n * math.log1p(-chance)) * 2**32
         assert exact - 1.5 < entry < exact + 0.5

@@ -186,7 +186,9 @@ def test_a_full_realm_is_left_alone_beside_one_that_is_not(rules):
 def test_a_newborn_has_nothing_of_who_was_there_before(rules):
     """Health 10, food 32, water 32, age 0, nothing explored; its id is new, and its planes are set."""
     world = world_of(realms=3, slots=14, populations=7, births=-1)
-    for name in ("health", "food", "water", "freeze", "age", "damage", "explored", "visited", "row", "col"):
+    for name in ("health", "food", "water", "freeze", "heading", "age", "damage", "explored", "visited",
+        "row", "col",
+    ):  # fmt: skip
         getattr(world, name).fill_(GARBAGE)
     world.entity.fill_(1)
     world.next_entity.fill_(1000)
@@ -194,7 +196,7 @@ def test_a_newborn_has_nothing_of_who_was_there_before(rules):
     realm, slot = world.alive.nonzero().unbind(1)
     assert len(realm) > 30
     for name, value in (
-        ("health", 10), ("food", 32), ("water", 32), ("freeze", 0), ("age", 0), ("damage", 0),
+        ("health", 10), ("food", 32), ("water", 32), ("freeze", 0), ("heading", 0), ("age", 0), ("damage", 0),
         ("explored", 0), ("visited", 0), ("cause", 0), ("chilled", 0),
     ):  # fmt: skip
         assert (getattr(world, name)[realm, slot] == value).all(), name

@@ -1,0 +1,49 @@
+"""Sorting the living of a rollout by population."""
+
+from __future__ import annotations
+
+import hypothesis
+import hypothesis.strategies as st
+import torch
+
+from nmmo_gpu.train.rollout import by_population
+
+
+@hypothesis.given(
+    ticks=st.integers(1, 5), realms=st.integers(1, 4), populations=st.integers(1, 4), size=st.integers(1, 4),
+    share=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), seed=st.integers(0, 10_000),
+)  # fmt: skip
+@hypothesis.settings(max_examples=150)
+def test_every_living_row_stands_once_in_its_population(ticks, realms, populations, size, share, seed):
+    """As real, in the order of ticks and slots; no dead one does; the filling is the first slot's rows."""
+    slots = populations * size
+    random = torch.Generator().manual_seed(seed)
+    alive = torch.rand(ticks, realms * slots, generator=random) < share
+    index, real = by_population(alive, populations, slots)
+
+    expected = [[] for _ in range(populations)]
+    for t in range(ticks):
+        for realm in range(realms):
+            for slot in range(slots):
+                if alive[t, realm * slots + slot]:
+                    expected[slot // size].append((t * realms + realm) * slots + slot)
+    assert index.shape == real.shape == (populations, max(1, *map(len, expected)))
+    for p in range(populations):
+        assert index[p][real[p]].tolist() == expected[p]
+        assert real[p].tolist() == [column < len(expected[p]) for column in range(index.shape[1])]
+        assert index[p][~real[p]].tolist() == [p * size] * int((~real[p]).sum())
+
+
+def test_an_example():
+    """Two ticks, two realms of two populations of two slots."""
+    alive = torch.tensor([[1, 0, 0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0, 1, 1]]).bool()
+    index, real = by_population(alive, 2, 4)
+    assert index.tolist() == [[0, 5, 8], [3, 14, 15]]
+    assert real.all()
+
+
+def test_nobody_alive():
+    """One column of filling, so that shapes stay usable."""
+    index, real = by_population(torch.zeros(3, 10, dtype=torch.bool), 5, 5)
+    assert index.tolist() == [[0], [1], [2], [3], [4]]
+    assert not real.any()

@@ -1,0 +1,208 @@
+"""The window embedding: values and gradient against sums written out, by both of its paths."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import GARBAGE
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.train import window
+from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT, has_numba, window_embedding
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import ObservationLayout
+
+
+@pytest.fixture(params=["numba", "torch"])
+def path(request, monkeypatch):
+    """The embedding by its compiled path, and by its plain one."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    monkeypatch.setattr(window, "has_numba", lambda: request.param == "numba")
+    return request.param
+
+
+def random_records(layout, rows, random):
+    """Records with any material and occupant in their windows, and garbage elsewhere."""
+    records = layout.allocate(rows, device="cpu").fill_(GARBAGE)
+    views = layout.views(records)
+    for name, kinds in (("material", len(Material)), ("occupant", 3)):
+        drawn = torch.randint(kinds, views[name].shape, generator=random)
+        # Half of the cells as in most windows: grass, and nobody.
+        usual = torch.rand(views[name].shape, generator=random) < 0.5
+        views[name].copy_(drawn.masked_fill(usual, int(Material.GRASS) if name == "material" else 0))
+    return records
+
+
+def whole_numbers(*shape, random):
+    """Small whole numbers, whose sums are exact in float32 in any order."""
+    return torch.randint(-50, 51, shape, generator=random).float()
+
+
+def written_out(records, index, table, layout):
+    """The embedding, cell by cell."""
+    views = layout.views(records)
+    out = torch.zeros(*index.shape, table.shape[-1])
+    for p, rows in enumerate(index.tolist()):
+        for b, row in enumerate(rows):
+            material = views["material"][row].flatten().tolist()
+            occupant = views["occupant"][row].flatten().tolist()
+            for cell, (ground, who) in enumerate(zip(material, occupant, strict=True)):
+                if ground != Material.GRASS:
+                    out[p, b] += table[p, cell, ground]
+                if who:
+                    out[p, b] += table[p, cell, FIRST_OCCUPANT + who]
+    return out
+
+
+SIZES = {
+    "one population": (1, 7, 5, 3),
+    "three populations": (3, 5, 11, 5),
+    "one row each": (3, 1, 4, 8),
+    "more rows than records": (2, 13, 3, 16),
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("vision", [1, 4])
+def test_values_and_gradient_are_the_sums_written_out(sizes, vision, path):
+    """Bit for bit, on whole numbers; rows of the index come several times, the last among them."""
+    populations, batch, rows, hidden = sizes
+    random = torch.Generator().manual_seed(populations * 100 + batch)
+    layout = ObservationLayout(WorldConfig(vision=vision, reach=(1, 1, 1)))
+    records = random_records(layout, rows, random)
+    index = torch.randint(rows, (populations, batch), generator=random)
+    index[:, -1] = rows - 1
+    table = whole_numbers(populations, (2 * vision + 1) ** 2, CODES, hidden, random=random)
+    table.requires_grad_()
+
+    out = window_embedding(records, index, table, layout)
+
+    assert (type(out.grad_fn).__name__ == "WindowEmbeddingBackward") == (path == "numba")
+    assert out.shape == (populations, batch, hidden) and out.dtype == torch.float32
+    assert torch.equal(out, written_out(records, index, table.detach(), layout))
+
+    upstream = whole_numbers(*out.shape, random=random)
+    out.backward(upstream)
+    by_autograd = table.detach().clone().requires_grad_()
+    written_out(records, index, by_autograd, layout).backward(upstream)
+    assert torch.equal(table.grad, by_autograd.grad)
+    assert table.grad.abs().sum() > 0
+
+
+def test_gradient_by_finite_differences(path):
+    """The embedding is linear: moving one entry by a whole step changes the loss by its gradient, exactly."""
+    random = torch.Generator().manual_seed(5)
+    layout = ObservationLayout(WorldConfig(vision=1, reach=(1, 1, 1)))
+    records = random_records(layout, 6, random)
+    index = torch.tensor([[0, 3, 3], [5, 1, 0]])
+    table = whole_numbers(2, 9, CODES, 2, random=random).requires_grad_()
+    upstream = whole_numbers(2, 3, 2, random=random)
+
+    def loss(entries):
+        return (window_embedding(records, index, entries, layout) * upstream).sum()
+
+    loss(table).backward()
+    at = torch.randint(table.numel(), (60,), generator=random).tolist()
+    differences = []
+    for entry in at:
+        moved = table.detach().clone()
+        moved.view(-1)[entry] += 1.0
+        differences.append(loss(moved) - loss(table.detach()))
+    found = torch.stack(differences)
+    assert torch.equal(found, table.grad.view(-1)[at])
+    assert found.count_nonzero() > 3
+
+
+def test_gradient_of_a_plain_sum(path):
+    """The upstream gradient of ``sum`` is one number seen through strides of zero; it counts all the same:
+    every entry's gradient is how often its row is named."""
+    random = torch.Generator().manual_seed(6)
+    layout = ObservationLayout(WorldConfig(vision=2, reach=(1, 1, 1)))
+    records = random_records(layout, 5, random)
+    index = torch.tensor([[0, 0, 4, 2, 1], [1, 3, 3, 3, 0]])
+    table = torch.zeros(2, 25, CODES, 3, requires_grad=True)
+    window_embedding(records, index, table, layout).sum().backward()
+    counts = torch.zeros(2, 25, CODES)
+    for p in range(2):
+        for row in index[p].tolist():
+            views = layout.views(records[row])
+            for cell in range(25):
+                ground, who = int(views["material"].view(-1)[cell]), int(views["occupant"].view(-1)[cell])
+                counts[p, cell, ground] += ground != Material.GRASS
+                if who:
+                    counts[p, cell, FIRST_OCCUPANT + who] += 1
+    assert torch.equal(table.grad, counts[..., None].expand(-1, -1, -1, 3))
+
+
+def test_grass_and_nobody_add_nothing(path):
+    """A batch that names no row of the table at all: zeros, and a gradient of zeros."""
+    layout = ObservationLayout(WorldConfig(vision=2, reach=(1, 1, 1)))
+    records = layout.allocate(3, device="cpu")
+    layout.views(records)["material"].fill_(int(Material.GRASS))
+    table = torch.full((2, 25, CODES, 4), 7.0, requires_grad=True)
+    out = window_embedding(records, torch.tensor([[0, 1, 2], [2, 2, 0]]), table, layout)
+    assert torch.equal(out, torch.zeros(2, 3, 4))
+    out.sum().backward()
+    assert torch.equal(table.grad, torch.zeros_like(table))
+
+
+def test_empty_slots_records_are_lava_to_the_embedding(path):
+    """The record of an empty slot, all zeros, reads as material 0 in every cell; it must not break."""
+    layout = ObservationLayout(WorldConfig(vision=1, reach=(1, 1, 1)))
+    table = whole_numbers(1, 9, CODES, 3, random=torch.Generator().manual_seed(1))
+    out = window_embedding(layout.allocate(2, device="cpu"), torch.tensor([[1]]), table, layout)
+    assert torch.equal(out[0, 0], table[0, :, int(Material.LAVA)].sum(0))
+
+
+def test_both_paths_agree_at_full_size(monkeypatch):
+    """With real numbers, at the stock vision and an odd batch: to rounding, values and gradient."""
+    pytest.importorskip("numba")
+    random = torch.Generator().manual_seed(9)
+    layout = ObservationLayout(WorldConfig())
+    records = random_records(layout, 300, random)
+    index = torch.randint(300, (3, 257), generator=random)
+    first = torch.randn(3, WorldConfig().window ** 2, CODES, 33, generator=random)
+    upstream = torch.randn(3, 257, 33, generator=random)
+    found = []
+    for numba in (True, False):
+        monkeypatch.setattr(window, "has_numba", lambda numba=numba: numba)
+        table = first.clone().requires_grad_()
+        out = window_embedding(records, index, table, layout)
+        out.backward(upstream)
+        found.append((out.detach(), table.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_threads_do_not_show(path):
+    """The same bits, values and gradient, by one thread and by three."""
+    random = torch.Generator().manual_seed(10)
+    layout = ObservationLayout(WorldConfig(vision=3, reach=(1, 1, 1)))
+    records = random_records(layout, 90, random)
+    index = torch.randint(90, (2, 101), generator=random)
+    first = torch.randn(2, 49, CODES, 16, generator=random)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            table = first.clone().requires_grad_()
+            out = window_embedding(records, index, table, layout)
+            out.square().sum().backward()
+            found.append((out.detach(), table.grad))
+    finally:
+        torch.set_num_threads(before)
+    if path == "numba":
+        assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+    else:
+        torch.testing.assert_close(found[0], found[1])
+
+
+def test_the_compiled_path_is_chosen_where_numba_is():
+    """``has_numba`` says what importing numba says."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        assert not has_numba()
+    else:
+        assert has_numba()
