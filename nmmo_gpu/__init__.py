@@ -7,8 +7,8 @@ import os
 # sleeping costs next to nothing. Read once, when torch is loaded; a value set by the user is kept.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset  # noqa: E402
-from nmmo_gpu.env import Env, make, random_actions  # noqa: E402
+from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset
+from nmmo_gpu.env import Env, make, random_actions
 
 __version__ = "0.1.0"
 __all__ = ["PRESETS", "Env", "EnvConfig", "WorldConfig", "make", "preset", "random_actions"]

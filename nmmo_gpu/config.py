@@ -11,6 +11,8 @@ from nmmo_gpu.errors import ConfigError
 MIN_SIDE = 32
 MAX_SIDE = 8192
 ALL_FREE_SLOTS = -1
+SLOWEST_REGROWTH = 1e-4
+"""Below this the table of waiting times would have more than some 100,000 entries."""
 
 Config = TypeVar("Config")
 
@@ -71,8 +73,14 @@ class WorldConfig:
             check.between(name, 1, 127)
         check.between("forage", 0, 127)
         check.between("heal_above", 0, 127)
-        if not 0.0 <= self.regrowth <= 1.0:
-            check.fail("regrowth", "is a chance per tick", "choose a value from 0 to 1")
+        if isinstance(self.regrowth, bool) or not isinstance(self.regrowth, (int, float)):
+            check.fail("regrowth", "is not a number", "choose a chance per tick from 0 to 1")
+        if not (self.regrowth == 0.0 or SLOWEST_REGROWTH <= self.regrowth <= 1.0):
+            check.fail(
+                "regrowth",
+                "is no chance per tick that can be drawn",
+                f"choose 0 (never), or a value from {SLOWEST_REGROWTH} to 1",
+            )
         if self.slots % self.populations:
             check.fail(
                 "slots",
@@ -95,8 +103,9 @@ class WorldConfig:
                 f"{(getattr(self, side) - 3) // 2}",
             )
         for name in ("reach", "damage"):
-            if len(getattr(self, name)) != 3:
-                check.fail(name, "has one entry per style", "give three: melee, range, mage")
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or len(value) != 3 or not all(type(v) is int for v in value):
+                check.fail(name, "is no tuple of integers, one per style", "give (melee, range, mage)")
         for reach in self.reach:
             if not 0 <= reach <= self.vision:
                 check.fail(

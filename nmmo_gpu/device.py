@@ -9,6 +9,8 @@ from nmmo_gpu.errors import ConfigError
 
 def resolve_device(name: str) -> torch.device:
     """The device for "auto", "cpu", "cuda", "cuda:1" ...; ConfigError if it is unknown or not there."""
+    if not isinstance(name, str):
+        raise ConfigError(f'device = {name!r} is no name; choose "auto", "cpu", "cuda" or "cuda:<index>".')
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

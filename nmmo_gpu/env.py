@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ class Env:
         self._reward = torch.zeros(shape, device=self.device)
         self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
         if self.begun:
-            self._observe(None)
+            self._observe(self.records)
 
     def reset(self, out: Tensor | None = None) -> Observation:
         """Begins the world: the first agents are born, and observe. Once; the world goes on for ever.
@@ -85,6 +86,7 @@ class Env:
                 "reset() was called a second time: a persistent world begins once and never ends, and "
                 "step() lets new agents in as others die; for another world make another environment."
             )
+        out = self._buffer(out)
         self.begun = True
         nothing = torch.zeros(self.world.alive.shape, dtype=torch.int64, device=self.device)
         tick.step(self.world, self.rules, nothing, nothing, nothing - 1)
@@ -112,6 +114,7 @@ class Env:
         if not self.begun:
             raise UsageError("step() was called before reset(); call env.reset() once, first.")
         self._check_actions(actions)
+        out = self._buffer(out)
         world = self.world
         acting = world.alive.clone()
         move, style, target = self.decode(actions)
@@ -120,7 +123,7 @@ class Env:
         if self.config.reward == "alive":
             self._reward.copy_(acting & ~died)
         else:
-            torch.neg(died.float(), out=self._reward)
+            self._reward.zero_().masked_fill_(died, -1.0)
         info = {
             "cause": world.cause,
             "entity": world.entity,
@@ -135,11 +138,19 @@ class Env:
         slot = self._seen.gather(-1, (row - 1).clamp_(min=0)[..., None]).squeeze(-1)
         return move, style, torch.where(row > 0, slot.long(), -1)
 
-    def _observe(self, out: Tensor | None) -> Observation:
+    def _observe(self, out: Tensor) -> Observation:
+        self.rules.observe(self.world, out, self._seen)
+        self.records = out
+        return self.layout.views(out)
+
+    def _buffer(self, out: Tensor | None) -> Tensor:
+        """Where the next observation goes; ActionError if it cannot."""
         if out is None:
             self._buffers.reverse()
-            out = self._buffers[0]
+            return self._buffers[0]
         expected = self._buffers[0]
+        if not isinstance(out, Tensor):
+            raise ActionError(f"out is a {type(out).__name__}; give a {_describe(expected)}.")
         if (
             out.shape != expected.shape
             or out.dtype != torch.uint8
@@ -150,9 +161,7 @@ class Env:
                 f"out is {_describe(out)}; give a contiguous {_describe(expected)}, as "
                 "env.layout.allocate(realms, slots, device=env.device) makes."
             )
-        self.rules.observe(self.world, out, self._seen)
-        self.records = out
-        return self.layout.views(out)
+        return out
 
     def _check_actions(self, actions: Tensor) -> None:
         expected = (*self.world.alive.shape, len(ACTION_HEADS))
@@ -190,7 +199,8 @@ def make(preset: str = "chaos", **settings: Any) -> Env:
     rules = {name: value for name, value in settings.items() if name not in of_batch}
     batch = {name: value for name, value in settings.items() if name in of_batch}
     if "maps" in batch:
-        batch["maps"] = tuple(map(str, batch["maps"]))
+        maps = batch["maps"]
+        batch["maps"] = (str(maps),) if isinstance(maps, (str, Path)) else tuple(map(str, maps))
     return Env(EnvConfig(world=configs.preset(preset, **rules), **batch))
 
 

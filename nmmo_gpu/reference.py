@@ -23,8 +23,8 @@ def observation_page() -> str:
         "",
         "*Written by `scripts/write_reference.py` from the code; sizes are those of preset `chaos`.*",
         "",
-        f"`env.reset()` and `env.step()` return a dict of tensors `[realms, slots, ...]`: views into one buffer "
-        f"of {layout.bytes} bytes per agent (`env.records`). The record of an empty slot is all zeros.",
+        f"`env.reset()` and `env.step()` return a dict of tensors `[realms, slots, ...]`: views into one "
+        f"buffer of {layout.bytes} bytes per agent (`env.records`). The record of an empty slot is all zeros.",
         "",
         "| name | shape | dtype | first byte | what it holds |",
         "|---|---|---|---|---|",
@@ -37,8 +37,8 @@ def observation_page() -> str:
         "",
         f"Columns of `self`: {_numbered(SELF_FEATURES)}.",
         "",
-        f"Columns of `entities`: {_numbered(ENTITY_FEATURES)}. Offsets are in tiles, south and east positive; "
-        "an age above 127 shows as 127.",
+        f"Columns of `entities`: {_numbered(ENTITY_FEATURES)}. Offsets are in tiles, south and east "
+        "positive; an age above 127 shows as 127.",
         "",
         "Materials: " + _numbered(kind.name for kind in MATERIALS.values()) + ".",
         "",

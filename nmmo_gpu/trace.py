@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,18 @@ STATE = ("row", "col", "food", "water", "health", "freeze", "immune", "age")
 ACTIONS = ("move", "style", "target")
 """Arrays [T, N] that drive it."""
 
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile raise on damaged files."""
+
 Recording = dict[str, np.ndarray]
 
 
@@ -32,9 +45,12 @@ class TraceError(NmmoError, ValueError):
 def load_trace(path: str | Path) -> Recording:
     """The arrays of a recording (.npz), checked for presence and shape; TraceError if they are not right."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise TraceError(f"{path}: not a readable .npz file ({error}); give a recording of v1.") from error
     wanted = (*ACTIONS, "alive", *STATE, "depleted", "material", "preset")
     missing = [name for name in wanted if name not in arrays]

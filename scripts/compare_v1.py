@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Random agents on v1's maps, beside what was measured of v1 itself; and terrain beside v1's 200 maps.
 
-    python scripts/compare_v1.py tests/data/v1_maps/map{0,1,2}.tmx
+python scripts/compare_v1.py tests/data/v1_maps/map{0,1,2}.tmx
 """
 
 import argparse

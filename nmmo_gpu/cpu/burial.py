@@ -1,12 +1,11 @@
 """Burial as compiled loops; twin of ``nmmo_gpu.world.burial``."""
 
-import numba
-
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.state import World
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _burial(alive, cause, row, col, occupant, presence, deaths, low, high):
     for r in range(low, high):
         for a in range(alive.shape[1]):

@@ -1,17 +1,17 @@
 """Combat as compiled loops; twin of ``nmmo_gpu.world.combat``."""
 
-import numba
 import numpy as np
 from torch import Tensor
 
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
-from nmmo_gpu.world.combat import MAGE
+from nmmo_gpu.world.combat import LARGEST_DAMAGE, MAGE
 from nmmo_gpu.world.state import Cause, World
 
 COMBAT = int(Cause.COMBAT)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _combat(
     style, target, alive, row, col, age, health, food, water, damage, chilled, cause,
     reach, harm, immune_ticks, max_food, max_water, low, high,
@@ -46,7 +46,7 @@ def _combat(
             food[r, a] = min(max(food[r, a] + change, 0), max_food)
             water[r, a] = min(max(water[r, a] + change, 0), max_water)
             if age[r, a] >= immune_ticks:
-                damage[r, a] = lost[a]
+                damage[r, a] = min(lost[a], LARGEST_DAMAGE)
                 health[r, a] = max(health[r, a] - lost[a], 0)
                 if health[r, a] == 0:
                     cause[r, a] = COMBAT

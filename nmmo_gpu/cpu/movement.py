@@ -1,9 +1,9 @@
 """Movement as compiled loops; twin of ``nmmo_gpu.world.movement``."""
 
-import numba
 import numpy as np
 from torch import Tensor
 
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import movement as rule
@@ -18,7 +18,7 @@ WALKABLE = walkable_table().numpy()
 STREAM = int(Stream.MOVE)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _movement(
     seed,
     tick,
@@ -83,8 +83,8 @@ def movement(world: World, move: Tensor) -> None:
     arrays = [
         t.numpy()
         for t in (
-            move, world.alive, world.freeze, world.health, world.heading, world.row, world.col, world.material,
-            world.occupant, world.presence, world.claims,
+            move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
+            world.material, world.occupant, world.presence, world.claims,
         )
     ]  # fmt: skip
     when = (int(world.seed), int(world.tick))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-import numba
 import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
 from nmmo_gpu.cpu.words import ONES, load, nonzero_bytes, store, trailing_zeros
 from nmmo_gpu.world import observation as rule
@@ -42,7 +42,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     move_at, style_at, target_at = at["move_mask"], at["style_mask"], at["target_mask"]
     alive_at, material_at, occupant_at = at["alive"], at["material"], at["occupant"]
 
-    @numba.njit(nogil=True, cache=True)
+    @compiled
     def loop(
         alive, row, col, health, food, water, freeze, heading, age, damage, material, occupant, presence,
         cards, records, shorts, seen, low, high,
@@ -133,15 +133,16 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                     anybody_near |= near
                 record[style_at + s] = anybody_near
 
-    return loop
+    made: Callable[..., None] = loop
+    return made
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _byte(value, place):
     return np.uint64(min(value, LARGEST_BYTE)) << np.uint64(8 * place)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _write_cards(age, health, food, water, freeze, damage, cards, low, high):
     """What others see of each slot, as one word; its two lowest bytes stay empty for the offsets."""
     for i in range(low, high):

@@ -1,10 +1,10 @@
 """Philox 4x32-10 for compiled loops; twin of ``nmmo_gpu.world.random``."""
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
 from nmmo_gpu.world import random as rule
 
@@ -16,7 +16,7 @@ EIGHT = np.uint64(8)
 ROUNDS = rule.ROUNDS
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def draw(seed, tick, stream, realm, index):
     """Four 32-bit words (uint64) for (seed, tick, stream, realm, index), all integers."""
     key0 = np.uint64(seed) & MASK
@@ -37,13 +37,13 @@ def draw(seed, tick, stream, realm, index):
     return c0, c1, c2, c3
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def below(word, bound):
     """A fair integer in [0, bound) from a 32-bit word."""
     return np.int64((word * np.uint64(bound)) >> HALF)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _draw_many(seed, tick, stream, realm, index, out, low, high):
     for i in range(low, high):
         words = draw(seed, tick, stream, realm[i], index[i])

@@ -1,7 +1,6 @@
 """Regrowth as compiled loops; twin of ``nmmo_gpu.world.regrowth``."""
 
-import numba
-
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
@@ -11,7 +10,7 @@ BLOCK = 128
 """Tiles looked at before asking whether any of them is due: a loop without branches runs in vectors."""
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _regrowth(now, base, material, regrow_at, low, high):
     for start in range(low, high, BLOCK):
         end = min(start + BLOCK, high)
@@ -27,8 +26,6 @@ def _regrowth(now, base, material, regrow_at, low, high):
 
 def regrowth(world: World) -> None:
     """See ``nmmo_gpu.world.regrowth.regrowth``."""
-    if world.config.regrowth == 0.0:
-        return
     area = world.config.height * world.config.width
     now = int(world.tick) & TICK_MASK
     planes = [t.view(-1).numpy() for t in (world.base, world.material, world.regrow_at)]

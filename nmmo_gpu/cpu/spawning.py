@@ -2,10 +2,10 @@
 
 from functools import cache
 
-import numba
 import numpy as np
 
 from nmmo_gpu.config import ALL_FREE_SLOTS
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.random import Stream
@@ -15,7 +15,7 @@ from nmmo_gpu.world.terrain import ring_tiles
 SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _spawning(
     seed, tick, births, alive, entity, row, col, health, food, water, freeze, heading, age, damage, explored,
     visited, occupant, presence, next_entity, ring, body, population_size, low, high,
@@ -94,8 +94,8 @@ def spawning(world: World) -> None:
         t.numpy()
         for t in (
             world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
-            world.freeze, world.heading, world.age, world.damage, world.explored, world.visited, world.occupant,
-            world.presence, world.next_entity,
+            world.freeze, world.heading, world.age, world.damage, world.explored, world.visited,
+            world.occupant, world.presence, world.next_entity,
         )
     ]  # fmt: skip
     constants = (

@@ -1,9 +1,9 @@
 """Upkeep and footprints as compiled loops; twin of ``nmmo_gpu.world.upkeep``."""
 
-import numba
 import numpy as np
 import torch
 
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.content import Material
@@ -18,7 +18,7 @@ STREAM = int(Stream.REGROW)
 LAST = VISITED_SIDE - 1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _upkeep(
     seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, material, shore,
     regrow_at, thresholds, freeze_ticks, forage, heal_above, body, low, high,
@@ -60,7 +60,7 @@ def _upkeep(
                 age[r, a] += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _explore(alive, row, col, explored, visited, low, high):
     for r in range(low, high):
         for a in range(alive.shape[1]):

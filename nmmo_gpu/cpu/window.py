@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
 from nmmo_gpu.world.content import Material
 
@@ -22,7 +22,7 @@ FIRST_OCCUPANT = len(Material) - 1
 PIECES = 8
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _count(records, index, material_at, occupant_at, cells, counts, low, high):
     for i in range(low, high):
         row = records[index[i]]
@@ -34,7 +34,7 @@ def _count(records, index, material_at, occupant_at, cells, counts, low, high):
         counts[i] = named
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _list(records, index, material_at, occupant_at, cells, codes, rows, offsets, bags, low, high):
     for i in range(low, high):
         row = records[index[i]]
@@ -53,7 +53,7 @@ def _list(records, index, material_at, occupant_at, cells, codes, rows, offsets,
                 at += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _reverse(offsets, bags, starts, members, per_population, rows, low, high):
     """Populations low to high: where each table row's list starts, and the records in it, in order."""
     for p in range(low, high):

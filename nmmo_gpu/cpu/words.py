@@ -1,11 +1,12 @@
 """Eight bytes at a time: unaligned loads and stores, and arithmetic on the bytes within a word."""
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from nmmo_gpu.cpu.compile import compiled
 
 ONES = np.uint64(0x0101010101010101)
 LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -51,7 +52,7 @@ def trailing_zeros(typing_context, word):
     return types.int64(types.uint64), generate
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def nonzero_bytes(word):
     """A word with 1 in each byte that is not zero in ``word``, and 0 in the others."""
     return ((((word & LOW_BITS) + LOW_BITS) | word) >> SEVEN) & ONES

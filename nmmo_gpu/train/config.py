@@ -14,8 +14,8 @@ from nmmo_gpu.errors import ConfigError
 class PolicyConfig:
     """The network; every population has one of its own. The defaults suit a laptop."""
 
-    hidden: int = 64
-    """Width of the trunk."""
+    hidden: int = 128
+    """Width of the trunk; a multiple of 4, as every feature looks in four directions."""
     targeting: Literal["auto", "learned"] = "auto"
     """"auto": the policy decides whether to attack, and the nearest agent of another population in reach
     is the target. "learned": it chooses the target among the rows of the entity table."""
@@ -23,8 +23,8 @@ class PolicyConfig:
     """Give every agent a memory: a GRU between trunk and heads, reset at death."""
 
     def __post_init__(self) -> None:
-        if self.hidden < 1:
-            raise ConfigError(f"hidden = {self.hidden} is no width; choose 1 or more.")
+        if self.hidden < 4 or self.hidden % 4:
+            raise ConfigError(f"hidden = {self.hidden} is no multiple of 4; choose 64, 128, 256 ...")
         if self.targeting not in ("auto", "learned"):
             raise ConfigError(f'targeting = {self.targeting!r} is unknown; choose "auto" or "learned".')
 

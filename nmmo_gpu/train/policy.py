@@ -9,10 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.window import CODES, window_embedding
 from nmmo_gpu.world.layout import ENTITY_FEATURES, FRIEND, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+
+DESCRIBED = (*ENTITY_FEATURES, "friend", "stranger")
+"""What the network is told of each row of the entity table."""
 
 AUTO_TARGETS = 2
 """Choices of the target head under auto-targeting: leave it, or attack."""
@@ -39,11 +43,29 @@ class Output(NamedTuple):
     """[P, B, hidden] memory to hand in at the agents' next step; None without recurrence."""
 
 
+class Weights(NamedTuple):
+    """The network's matrices, [P, in, out] and [P, 1, out], as they are multiplied."""
+
+    window: Tensor
+    own: Tensor
+    entities: Tensor
+    input_bias: Tensor
+    trunk: Tensor
+    trunk_bias: Tensor
+    gru_input: Tensor | None
+    gru_memory: Tensor | None
+    gru_bias: Tensor | None
+    heads: Tensor
+    heads_bias: Tensor
+    query: Tensor | None
+
+
 class Policy(nn.Module):
     """Window, entity table and own state, each through a linear layer, summed; a trunk; linear heads.
 
-    After v1's network, with one difference: v1 encoded every entity alike and took the maximum, while here
-    the table's rows, which are sorted by distance, have weights of their own.
+    After v1's network, with two differences. v1 encoded every entity alike and took the maximum; here the
+    table's rows, which are sorted by distance, have weights of their own. And the four directions are
+    treated alike (``nmmo_gpu.train.symmetry``): turn the world, and the choice turns with it.
     """
 
     def __init__(self, rules: WorldConfig, config: PolicyConfig, generator: torch.Generator) -> None:
@@ -52,7 +74,7 @@ class Policy(nn.Module):
         self.rules, self.config = rules, config
         self.layout = ObservationLayout(rules)
         self.targets = AUTO_TARGETS if config.targeting == "auto" else rules.nearest + 1
-        populations, hidden = rules.populations, config.hidden
+        populations, hidden, width = rules.populations, config.hidden, config.hidden // symmetry.TURNS
         cells = rules.window**2
 
         def weight(*shape: int, fan_in: int, gain: float = 1.0) -> nn.Parameter:
@@ -62,30 +84,88 @@ class Policy(nn.Module):
         def bias(width: int) -> nn.Parameter:
             return nn.Parameter(torch.zeros(populations, 1, width))
 
-        self.window = weight(cells, CODES, hidden, fan_in=cells)
-        self.self_weight = weight(len(SELF_FEATURES), hidden, fan_in=len(SELF_FEATURES))
-        described = len(ENTITY_FEATURES) + 2
-        self.entity_weight = weight(rules.nearest * described, hidden, fan_in=rules.nearest * described)
-        self.input_bias = bias(hidden)
-        self.trunk_weight = weight(hidden, hidden, fan_in=hidden, gain=math.sqrt(2))
-        self.trunk_bias = bias(hidden)
+        self.window = weight(cells, CODES, width, fan_in=cells)
+        self.own = weight(len(SELF_FEATURES), width, fan_in=len(SELF_FEATURES))
+        described = rules.nearest * len(DESCRIBED)
+        self.entities = weight(described, width, fan_in=described)
+        self.input_bias = bias(width)
+        self.trunk = weight(symmetry.TURNS, width, width, fan_in=hidden, gain=math.sqrt(2))
+        self.trunk_bias = bias(width)
         if config.recurrent:
-            # Reset, update and candidate of a GRU (Cho et al. 2014), side by side.
-            self.gru_input = weight(hidden, 3 * hidden, fan_in=hidden)
-            self.gru_memory = weight(hidden, 3 * hidden, fan_in=hidden)
-            self.gru_input_bias, self.gru_memory_bias = bias(3 * hidden), bias(3 * hidden)
-        fixed = len(MOVES) + len(STYLES) + (AUTO_TARGETS if config.targeting == "auto" else 1)
+            # Reset, update and candidate of a GRU (Cho et al. 2014).
+            self.gru_input = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
+            self.gru_memory = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
+            self.gru_bias = bias(3 * width)
         # Nearly uniform at first, so that every action is tried.
-        self.head_weight = weight(hidden, fixed, fan_in=hidden, gain=0.01)
-        self.head_bias = bias(fixed)
-        self.value_weight = weight(hidden, 1, fan_in=hidden)
-        self.value_bias = bias(1)
+        self.go = weight(symmetry.TURNS, width, 1, fan_in=hidden, gain=0.01)
+        steady = 1 + len(STYLES) + (AUTO_TARGETS if config.targeting == "auto" else 1)
+        self.steady = weight(width, steady, fan_in=hidden, gain=0.01)
+        self.value = weight(width, 1, fan_in=hidden)
+        self.go_bias, self.steady_bias, self.value_bias = bias(1), bias(steady), bias(1)
         if config.targeting == "learned":
-            self.query_weight = weight(hidden, described, fan_in=hidden, gain=0.01)
+            self.query = weight(width, len(DESCRIBED), fan_in=hidden, gain=0.01)
+
         self.self_scale: Tensor
         self.entity_scale: Tensor
-        self.register_buffer("self_scale", _self_scale(rules), persistent=False)
-        self.register_buffer("entity_scale", _entity_scale(rules), persistent=False)
+        self._cells: Tensor
+        self._self_turns: Tensor
+        self._row_turns: Tensor
+        constants = {
+            "self_scale": _self_scale(rules),
+            "entity_scale": _entity_scale(rules),
+            "_cells": symmetry.turned_cells(rules.window),
+            "_self_turns": symmetry.turned_features(
+                SELF_FEATURES, (("row", "col"), ("heading_row", "heading_col"))
+            ),
+            "_row_turns": symmetry.turned_features(DESCRIBED, (("row_offset", "col_offset"),)),
+        }
+        for name, tensor in constants.items():
+            self.register_buffer(name, tensor, persistent=False)
+        self._made: tuple[list[int], Weights] | None = None
+
+    def weights(self) -> Weights:
+        """The matrices, made from the free weights; where no gradient is wanted, made once and kept.
+
+        They are made again after a pass with gradients (an optimizer's step follows it, and fused ones do
+        not count up a tensor's version), and when a free weight was written to."""
+        if torch.is_grad_enabled():
+            self._made = None
+            return self._make_weights()
+        versions = [parameter._version for parameter in self.parameters()]
+        if self._made is None or self._made[0] != versions:
+            self._made = versions, self._make_weights()
+        return self._made[1]
+
+    def _make_weights(self) -> Weights:
+        recurrent, learned = self.config.recurrent, self.config.targeting == "learned"
+        rows = self.entities.unflatten(1, (self.rules.nearest, len(DESCRIBED)))  # type: ignore[no-untyped-call]
+        lifted_rows = [symmetry.lift(row, self._row_turns) for row in rows.unbind(1)]
+        stay, others = self.steady[..., :1], self.steady[..., 1:]
+        heads = (symmetry.pool(stay), symmetry.mix(self.go), symmetry.pool(others), symmetry.pool(self.value))
+        heads_bias = (
+            self.steady_bias[..., :1], symmetry.repeat(self.go_bias), self.steady_bias[..., 1:],
+            self.value_bias,
+        )  # fmt: skip
+
+        def gates(free: Tensor) -> Tensor:
+            return torch.cat([symmetry.mix(gate) for gate in free.unbind(1)], -1)
+
+        return Weights(
+            window=symmetry.lift_cells(self.window, self._cells),
+            own=symmetry.lift(self.own, self._self_turns),
+            entities=torch.cat(lifted_rows, 1),
+            input_bias=symmetry.repeat(self.input_bias),
+            trunk=symmetry.mix(self.trunk),
+            trunk_bias=symmetry.repeat(self.trunk_bias),
+            gru_input=gates(self.gru_input) if recurrent else None,
+            gru_memory=gates(self.gru_memory) if recurrent else None,
+            gru_bias=torch.cat([symmetry.repeat(g) for g in self.gru_bias.chunk(3, -1)], -1)
+            if recurrent
+            else None,
+            heads=torch.cat(heads, -1),
+            heads_bias=torch.cat(heads_bias, -1),
+            query=symmetry.lower(self.query, self._row_turns) if learned else None,
+        )
 
     def forward(self, records: Tensor, index: Tensor, state: Tensor | None = None) -> Output:
         """Looks at ``records[index]``.
@@ -95,66 +175,73 @@ class Policy(nn.Module):
             index: [P, B] int64: the rows that each population looks at.
             state: [P, B, hidden] memory, for a recurrent policy.
         """
-        views = self.heads(records, index)
-        hidden, entities = self.encode(records, index, views)
+        views, weights = self.heads(records, index), self.weights()
+        hidden, entities = self.encode(records, index, views, weights)
         if self.config.recurrent:
             assert state is not None, "a recurrent policy needs its memory"
-            hidden = state = self.remember(hidden, state)
-        return self.decide(views, hidden, entities, state)
+            hidden = state = self.remember(hidden, state, weights)
+        return self.decide(views, hidden, entities, state, weights)
 
     def heads(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
         """The fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
         picked = records[:, : self.layout.head].index_select(0, index.reshape(-1))
         return self.layout.views(picked.view(*index.shape, -1))
 
-    def encode(self, records: Tensor, index: Tensor, views: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
+    ) -> tuple[Tensor, Tensor]:
         """(trunk [P, B, hidden], entity rows [P, B, nearest, features]): all before memory and heads.
 
         ``views`` are the fields of the records' heads, [P, B, ...]."""
-        seen = window_embedding(records, index, self.window, self.layout)
-        own = views["self"].float() * self.self_scale[0] - self.self_scale[1]
-        own = torch.bmm(own.clamp(max=1.0), self.self_weight)  # age grows without bound
+        seen = window_embedding(records, index, weights.window, self.layout)
+        own = (views["self"] - self.self_scale[1]) * self.self_scale[0]
+        own = torch.bmm(own.clamp(max=1.0), weights.own)  # age grows without bound
 
         # Rows that do not exist are zero, and stay so; the two kinds' columns act as their bias.
         kind = views["entity_kind"]
         kinds = torch.stack((kind == FRIEND, kind == STRANGER), -1)
         entities = torch.cat((views["entities"] * self.entity_scale, kinds), -1)
-        others = torch.bmm(entities.flatten(2), self.entity_weight)
+        others = torch.bmm(entities.flatten(2), weights.entities)
 
-        trunk = torch.relu(seen + own + others + self.input_bias)
-        return torch.relu(torch.baddbmm(self.trunk_bias, trunk, self.trunk_weight)), entities
+        trunk = torch.relu(seen + own + others + weights.input_bias)
+        return torch.relu(torch.baddbmm(weights.trunk_bias, trunk, weights.trunk)), entities
 
-    def remember(self, trunk: Tensor, state: Tensor) -> Tensor:
+    def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """One GRU step: [P, B, hidden] new memory, which is also what the heads see."""
-        reset_x, update_x, new_x = torch.baddbmm(self.gru_input_bias, trunk, self.gru_input).chunk(3, -1)
-        reset_h, update_h, new_h = torch.baddbmm(self.gru_memory_bias, state, self.gru_memory).chunk(3, -1)
+        told = torch.baddbmm(_given(weights.gru_bias), trunk, _given(weights.gru_input))
+        reset_x, update_x, new_x = told.chunk(3, -1)
+        reset_h, update_h, new_h = torch.bmm(state, _given(weights.gru_memory)).chunk(3, -1)
         update = torch.sigmoid(update_x + update_h)
         candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
         return candidate + update * (state - candidate)
 
     def decide(
-        self, views: dict[str, Tensor], hidden: Tensor, entities: Tensor, state: Tensor | None
+        self,
+        views: dict[str, Tensor],
+        hidden: Tensor,
+        entities: Tensor,
+        state: Tensor | None,
+        weights: Weights,
     ) -> Output:
         """The heads, on [P, B, hidden]; ``views`` as for ``encode``."""
-        logits = torch.baddbmm(self.head_bias, hidden, self.head_weight)
-        sizes = [len(MOVES), len(STYLES), logits.shape[-1] - len(MOVES) - len(STYLES)]
-        move, style, target = torch.split(logits, sizes, -1)
+        out = torch.baddbmm(weights.heads_bias, hidden, weights.heads)
+        sizes = [len(MOVES), len(STYLES), out.shape[-1] - len(MOVES) - len(STYLES) - 1, 1]
+        move, style, target, value = torch.split(out, sizes, -1)
         style_mask, target_mask = views["style_mask"], views["target_mask"]
         if self.config.targeting == "learned":
-            query = torch.bmm(hidden, self.query_weight)
+            query = torch.bmm(hidden, _given(weights.query))
             target = torch.cat((target, (entities * query[:, :, None]).sum(-1)), -1)
         else:
             strangers = (views["entity_kind"] == STRANGER)[..., None, :]
             possible = (target_mask[..., 1:] & strangers).any(-1)
             target_mask = torch.stack((torch.ones_like(possible), possible), -1)
             style_mask = torch.cat((style_mask[..., :1], possible[..., 1:]), -1)
-        value = torch.baddbmm(self.value_bias, hidden, self.value_weight).squeeze(-1)
         return Output(
             move.masked_fill(~views["move_mask"], MASKED),
             style.masked_fill(~style_mask, MASKED),
             target,
             target_mask,
-            value,
+            value.squeeze(-1),
             state,
         )
 
@@ -180,13 +267,19 @@ def of_style(mask: Tensor, style: Tensor) -> Tensor:
 
 
 def _self_scale(rules: WorldConfig) -> Tensor:
-    """[2, features]: factor and offset that bring own features to about -0.5 ... 0.5."""
+    """[2, features]: factor, and centre to take off before, that bring own features to about -0.5 ... 0.5.
+
+    Vectors are centred on nothing (headings) or on the middle of the map, so that they can be turned."""
     largest = {
         "age": 200, "health": rules.max_health, "food": rules.max_food, "water": rules.max_water,
-        "row": rules.height, "col": rules.width, "freeze": rules.freeze_ticks, "damage": rules.max_health,
-        "immune": 1, "population": rules.populations, "heading_row": 1, "heading_col": 1,
+        "row": rules.height - 1, "col": rules.width - 1, "freeze": rules.freeze_ticks,
+        "damage": rules.max_health, "immune": 1, "population": rules.populations,
     }  # fmt: skip
-    return _centred([largest[name] for name in SELF_FEATURES])
+    side = max(rules.height, rules.width)
+    size = largest | {"row": side, "col": side, "heading_row": 1, "heading_col": 1}
+    factor = [1.0 / size[name] for name in SELF_FEATURES]
+    centre = [largest.get(name, 0) / 2 for name in SELF_FEATURES]
+    return torch.tensor([factor, centre])
 
 
 def _entity_scale(rules: WorldConfig) -> Tensor:
@@ -198,5 +291,6 @@ def _entity_scale(rules: WorldConfig) -> Tensor:
     return torch.tensor([1.0 / largest.get(name, rules.vision) for name in ENTITY_FEATURES])
 
 
-def _centred(largest: list[int]) -> Tensor:
-    return torch.tensor([[1.0 / value for value in largest], [0.5] * len(largest)])
+def _given(weight: Tensor | None) -> Tensor:
+    assert weight is not None, "made for this kind of policy"
+    return weight

@@ -139,19 +139,19 @@ class SequenceBatches:
         assert self.rollout.state is not None
         rows = self.all_rows[:, :, columns]
         flat = rows.flatten(1)
-        views = policy.heads(self.records, flat)
-        trunk, entities = policy.encode(self.records, flat, views)
+        views, weights = policy.heads(self.records, flat), policy.weights()
+        trunk, entities = policy.encode(self.records, flat, views, weights)
         trunk = trunk.view(*rows.shape, -1)
         alive = self.rollout.alive.view(-1)[rows]
         goes_on = (alive & ~self.rollout.died.view(-1)[rows])[..., None]
         memory = self.rollout.state[self.slots[:, columns]]
         hidden = []
         for t in range(self.horizon):
-            memory = policy.remember(trunk[:, t], memory)
+            memory = policy.remember(trunk[:, t], memory, weights)
             hidden.append(memory)
             memory = memory * goes_on[:, t]
         state = torch.stack(hidden, 1).flatten(1, 2)
-        return policy.decide(views, state, entities, None), flat, alive.flatten(1)
+        return policy.decide(views, state, entities, None, weights), flat, alive.flatten(1)
 
 
 def clip_per_population(policy: Policy, limit: float) -> Tensor:

@@ -10,6 +10,9 @@ from nmmo_gpu.world.state import Cause, World
 MAGE = 2
 """Index of the style that freezes."""
 
+LARGEST_DAMAGE = 32767
+"""What ``World.damage`` can hold; more is shown as this."""
+
 
 def chebyshev(row_a: Tensor, col_a: Tensor, row_b: Tensor, col_b: Tensor) -> Tensor:
     """The larger of the row and column distance, tiles."""
@@ -38,20 +41,21 @@ def combat(world: World, style: Tensor, target: Tensor) -> None:
     victim = attacker - attacker % cfg.slots + target.reshape(-1)[attacker]
     row, col = world.row.view(-1), world.col.view(-1)
     distance = chebyshev(row[attacker], col[attacker], row[victim], col[victim])
-    damage = torch.tensor(cfg.damage, dtype=torch.int16, device=world.device)[style]
+    damage = torch.tensor(cfg.damage, dtype=torch.int32, device=world.device)[style]
     reach = torch.tensor(cfg.reach, device=world.device)[style]
     hits = (distance <= reach) & (victim != attacker) & world.alive.view(-1)[victim] & (damage > 0)
     hit = hits.nonzero().squeeze(1)
     attacker, victim, style, damage = attacker[hit], victim[hit], style[hit], damage[hit]
 
-    lost = torch.zeros_like(world.health).view(-1).index_add_(0, victim, damage).view_as(world.health)
+    # A crowd can do more damage than 16 bits hold.
+    lost = torch.zeros_like(world.row).view(-1).index_add_(0, victim, damage).view_as(world.row)
     gained = torch.zeros_like(lost)
     gained.view(-1)[attacker] = damage  # one attack per attacker
     drained = gained - lost
-    world.food.add_(drained).clamp_(0, cfg.max_food)
-    world.water.add_(drained).clamp_(0, cfg.max_water)
+    world.food.copy_((world.food + drained).clamp_(0, cfg.max_food))
+    world.water.copy_((world.water + drained).clamp_(0, cfg.max_water))
     lost.masked_fill_(world.immune(), 0)
-    world.damage.copy_(lost)
-    world.health.sub_(lost).clamp_(min=0)
+    world.damage.copy_(lost.clamp(max=LARGEST_DAMAGE))
+    world.health.copy_((world.health - lost).clamp_(min=0))
     world.chilled.view(-1)[victim[style == MAGE]] = True
     world.cause[world.alive & (world.health == 0)] = Cause.COMBAT

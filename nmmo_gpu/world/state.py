@@ -36,7 +36,7 @@ def _tensor(shape: str, dtype: torch.dtype, fill: int = 0, scratch: bool = False
     return dataclasses.field(metadata={"shape": shape, "dtype": dtype, "fill": fill, "scratch": scratch})
 
 
-@dataclass
+@dataclass(repr=False)
 class World:
     """R realms of A slots on H x W tiles. Every tensor is contiguous, on one device, and is written in place.
 

@@ -190,9 +190,7 @@ def test_the_killed_attack_all_the_same_but_do_not_move(rules):
 def test_combat_looks_at_positions_before_anybody_moves(rules):
     """Stepping out of reach comes too late, stepping into reach too early."""
     world = draw_world("01#.2.3", slots=4)
-    step = orders(
-        world, move={1: "south", 2: "east"}, attack={0: ("melee", 1), 2: ("melee", 3)}
-    )
+    step = orders(world, move={1: "south", 2: "east"}, attack={0: ("melee", 1), 2: ("melee", 3)})
     tick.step(world, rules, *step)
     assert world.cause[0].tolist() == [0, Cause.COMBAT, 0, 0]
     assert world.damage[0, 3] == 0

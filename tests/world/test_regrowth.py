@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers import ODD, assert_same, blank_maps, chi_square, draw_world, orders, place, show
 
-from nmmo_gpu.config import preset
+from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.genesis import empty_world
@@ -124,10 +125,11 @@ def test_chances_0_and_1():
     assert waiting_ticks(ends, 1.0).tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("chance", [1e-10, 1e-12, 1e-300])
-def test_a_tiny_chance_does_not_return_soon(chance):
-    """Ten billion ticks on average: half of the words must not mean a wait of two ticks."""
-    assert int(waiting_ticks(torch.tensor([1 << 31]), chance)) > 1_000_000
+@pytest.mark.parametrize("chance", [1e-5, 1e-10, 1e-300])
+def test_a_chance_too_small_to_be_drawn_is_refused(chance):
+    """Its table of waiting times would not fit, and a table cut short would return tiles at once."""
+    with pytest.raises(ConfigError, match="regrowth"):
+        WorldConfig(regrowth=chance)
 
 
 def test_regrowth_0_never_returns(rules):

@@ -191,7 +191,7 @@ BOMB = (
         (document(layer("1, " * 5000)), "more data than its 3 x 4 tiles"),
         (document(layer('<tile gid="1"/>' * 13, attributes="")), "more data than its 3 x 4 tiles"),
         (document(layer('<tile gid="1"/>' * 11, attributes="")), "11 tiles where"),
-        (document(layer('<tile/>' * 12, attributes="")), r"row 0, column 0 has gid 0 \(no tile\)"),
+        (document(layer("<tile/>" * 12, attributes="")), r"row 0, column 0 has gid 0 \(no tile\)"),
         (document(layer('<tile gid="4294967296"/>' * 12, attributes="")), "gid='4294967296'"),
         (document(layer(csv(GIDS).replace("7", "seven"))), "row 1, column 2 has 'seven'"),
         (document(layer(csv(GIDS).replace("7", "1_0"))), "row 1, column 2 has '1_0'"),

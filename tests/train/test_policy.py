@@ -1,0 +1,367 @@
+"""The policy network: what it computes, what it may not mix, and what it may not choose."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from train.small import KINDS, lively_env, small
+
+from nmmo_gpu.train.policy import MASKED, Policy, of_style
+from nmmo_gpu.train.sampling import head_distributions
+from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import FRIEND, STRANGER, STYLES
+
+POPULATIONS, BATCH, HIDDEN = 3, 7, 9
+
+
+@pytest.fixture(scope="module")
+def env():
+    """Three populations in a crowd."""
+    return lively_env()
+
+
+@pytest.fixture(scope="module")
+def records(env):
+    """[rows, bytes]: what the living in it see; rows are a multiple of the populations."""
+    seen = env.records[env.world.alive]
+    return seen[: len(seen) // POPULATIONS * POPULATIONS]
+
+
+def new_policy(recurrent=False, targeting="auto", seed=1, **settings):
+    """A policy for the crowd, with loud heads."""
+    crowd = {"slots": 60, "populations": POPULATIONS, "nearest": 7, "hidden": HIDDEN, **settings}
+    config = small(recurrent=recurrent, targeting=targeting, **crowd)
+    policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        policy.head_weight.mul_(100)
+        if targeting == "learned":
+            policy.query_weight.mul_(100)
+    return policy
+
+
+def batch(rows, seed=2):
+    """An index [P, B] with repeated rows, and a memory to go with it."""
+    random = torch.Generator().manual_seed(seed)
+    index = torch.randint(rows, (POPULATIONS, BATCH), generator=random)
+    index[:, -1] = index[:, 0]
+    return index, torch.randn(POPULATIONS, BATCH, HIDDEN, generator=random).tanh()
+
+
+def look(policy, records, index, state):
+    """The output, without gradient; the memory goes only to those who have one."""
+    with torch.no_grad():
+        return policy(records, index, state if policy.config.recurrent else None)
+
+
+def parts(output):
+    """(name, tensor) of an output's tensors."""
+    return [(name, part) for name, part in output._asdict().items() if part is not None]
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_shapes(records, recurrent, targeting):
+    """Heads, masks, value and memory have the documented shapes and are finite, for an odd batch."""
+    policy = new_policy(recurrent, targeting)
+    output = look(policy, records, *batch(len(records)))
+    targets = 2 if targeting == "auto" else 8
+    shapes = {
+        "move": (5,), "style": (3,), "target": (targets,), "target_mask": (3, targets), "value": (),
+        "state": (HIDDEN,),
+    }  # fmt: skip
+    for name, part in parts(output):
+        assert part.shape == (POPULATIONS, BATCH, *shapes[name]), name
+        assert part.isfinite().all(), name
+    assert (output.state is not None) == recurrent
+    assert output.target_mask.dtype == torch.bool
+    memory = policy.initial_state(11, torch.device("cpu"))
+    assert torch.equal(memory, torch.zeros(11, HIDDEN)) if recurrent else memory is None
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_populations_do_not_share_weights(records, recurrent, targeting):
+    """All weights of the middle population change: its outputs do, and not a bit of the others'."""
+    policy = new_policy(recurrent, targeting)
+    index, state = batch(len(records))
+    before = look(policy, records, index, state)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            assert parameter.shape[0] == POPULATIONS
+            parameter[1] += 0.3
+    after = look(policy, records, index, state)
+    for name, part in parts(after):
+        was = getattr(before, name)
+        assert torch.equal(part[[0, 2]], was[[0, 2]]), name
+        if name != "target_mask":
+            assert not torch.equal(part[1], was[1]), name
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_populations_do_not_share_agents(records, recurrent, targeting):
+    """The middle population looks through other eyes: the others say what they said, bit for bit."""
+    policy = new_policy(recurrent, targeting)
+    index, state = batch(len(records))
+    before = look(policy, records, index, state)
+    others, other_state = batch(len(records), seed=3)
+    index[1], state[1] = others[1], other_state[1]
+    after = look(policy, records, index, state)
+    for name, part in parts(after):
+        assert torch.equal(part[[0, 2]], getattr(before, name)[[0, 2]]), name
+    assert not torch.equal(after.value[1], before.value[1])
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_gradients_stay_in_their_population(records, recurrent, targeting):
+    """What the first population says has no gradient in the others' weights, and has in all of its own."""
+    policy = new_policy(recurrent, targeting)
+    index, state = batch(len(records))
+    output = policy(records, index, state if recurrent else None)
+    spoken = torch.cat([part[0].flatten() for part in output[:3]])
+    # Sums of logits alone would not see every weight.
+    (spoken.clamp(min=-100).square().sum() + output.value[0].square().sum()).backward()
+    for name, parameter in policy.named_parameters():
+        assert not parameter.grad[1:].any(), name
+        assert parameter.grad[0].any(), name
+
+
+def by_hand(policy, views, p, state):
+    """(move, style, target, value) of one agent of population p by plain vectors, in float64, unmasked."""
+
+    def weight(name):
+        return getattr(policy, name)[p].detach().double()
+
+    material, occupant = views["material"].flatten().tolist(), views["occupant"].flatten().tolist()
+    seen = torch.zeros(HIDDEN, dtype=torch.float64)
+    for cell, (ground, who) in enumerate(zip(material, occupant, strict=True)):
+        code = torch.zeros(CODES, dtype=torch.float64)
+        if ground != Material.GRASS:
+            code[ground] = 1
+        if who:
+            code[FIRST_OCCUPANT + who] = 1
+        seen += code @ weight("window")[cell]
+    own = (views["self"].double() * policy.self_scale[0].double() - policy.self_scale[1]).clamp(max=1.0)
+    rows = []
+    for kind, entity in zip(views["entity_kind"].tolist(), views["entities"].double(), strict=True):
+        rows.append([*(entity * policy.entity_scale.double()).tolist(), kind == FRIEND, kind == STRANGER])
+    entities = torch.tensor(rows, dtype=torch.float64)
+    trunk = seen + own @ weight("self_weight") + entities.flatten() @ weight("entity_weight")
+    trunk = (trunk + weight("input_bias")[0]).clamp(min=0)
+    hidden = (trunk @ weight("trunk_weight") + weight("trunk_bias")[0]).clamp(min=0)
+    if policy.config.recurrent:
+        cell = torch.nn.GRUCell(HIDDEN, HIDDEN, dtype=torch.float64)
+        with torch.no_grad():
+            cell.weight_ih.copy_(weight("gru_input").T)
+            cell.weight_hh.copy_(weight("gru_memory").T)
+            cell.bias_ih.copy_(weight("gru_input_bias")[0])
+            cell.bias_hh.copy_(weight("gru_memory_bias")[0])
+            hidden = cell(hidden[None], state.double()[None])[0]
+    heads = hidden @ weight("head_weight") + weight("head_bias")[0]
+    target = heads[8:]
+    if policy.config.targeting == "learned":
+        target = torch.cat((target, entities @ (hidden @ weight("query_weight"))))
+    value = hidden @ weight("value_weight")[:, 0] + weight("value_bias")[0, 0]
+    return heads[:5], heads[5:8], target, value, hidden
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_against_the_network_written_out(env, records, recurrent, targeting):
+    """One agent at a time, with one-hot codes, plain products and torch's GRU cell: the same numbers."""
+    policy = new_policy(recurrent, targeting)
+    random = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if name.endswith("bias"):
+                parameter.copy_(torch.randn(parameter.shape, generator=random))
+    index, state = batch(len(records))
+    output = look(policy, records, index, state)
+    views = env.layout.views(records)
+    for p in range(POPULATIONS):
+        for b in range(BATCH):
+            agent = {name: view[index[p, b]] for name, view in views.items()}
+            move, style, target, value, hidden = by_hand(policy, agent, p, state[p, b])
+            pairs = [
+                (output.move[p, b], move.masked_fill(~agent["move_mask"], MASKED)),
+                (output.target[p, b], target),
+                (output.value[p, b], value),
+            ]
+            allowed = output.style[p, b] != MASKED
+            pairs.append((output.style[p, b][allowed], style[allowed]))
+            if recurrent:
+                pairs.append((output.state[p, b], hidden))
+            for found, expected in pairs:
+                torch.testing.assert_close(found.double(), expected.double(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("targeting", ["auto", "learned"])
+def test_impossible_moves_have_no_chance(env, records, targeting):
+    """Probability exactly 0, however much the heads want them; possible ones keep some chance."""
+    policy = new_policy(targeting=targeting)
+    index = torch.arange(len(records)).view(POPULATIONS, -1)
+    possible = env.layout.views(records)["move_mask"][index]
+    for wish in (0.0, 60.0):
+        with torch.no_grad():
+            policy.head_bias[..., 1:5] = wish
+        chance = look(policy, records, index, None).move.softmax(-1)
+        assert not chance[~possible].any()
+        if wish == 0.0:
+            assert (chance[possible] > 0).all()
+        torch.testing.assert_close(chance.sum(-1), torch.ones(index.shape))
+    assert (~possible).sum() > 20, "too few impossible moves to learn from"
+
+
+def strangers_in_reach(views, row, style):
+    """Rows of one agent's table (counted from 1) that hold strangers within the style's reach."""
+    mask, kind = views["target_mask"][row, style, 1:], views["entity_kind"][row]
+    return [k + 1 for k in range(len(kind)) if mask[k] and kind[k] == STRANGER]
+
+
+def test_auto_targeting_allows_what_it_can_carry_out(env, records):
+    """Range and mage, and attacking at all, only where a stranger is in reach; melee and peace always."""
+    policy = new_policy()
+    index = torch.arange(len(records)).view(POPULATIONS, -1)
+    output = look(policy, records, index, None)
+    views = env.layout.views(records)
+    both = set()
+    for p, b in [(p, b) for p in range(POPULATIONS) for b in range(index.shape[1])]:
+        row = int(index[p, b])
+        for style in range(len(STYLES)):
+            there = bool(strangers_in_reach(views, row, style))
+            assert (output.style[p, b, style] > MASKED) == (style == 0 or there)
+            assert output.target_mask[p, b, style].tolist() == [True, there]
+            both.add((style, there))
+    assert len(both) == 6
+
+
+def test_auto_target_is_the_nearest_stranger_in_reach(env, records):
+    """By the positions in the world: of the strangers within the style's reach, one at the least distance;
+    0 if there is none."""
+    policy, world = new_policy(), env.world
+    reach = world.config.reach
+    found = {False: 0, True: 0}
+    views = env.layout.views(env.records)
+    for style in range(len(STYLES)):
+        chosen = policy.auto_target(views, torch.full(world.alive.shape, style))
+        assert chosen.shape == world.alive.shape
+        for realm, slot in world.alive.nonzero().tolist():
+            row, col = int(world.row[realm, slot]), int(world.col[realm, slot])
+            others = [
+                max(abs(int(world.row[realm, other]) - row), abs(int(world.col[realm, other]) - col))
+                for other in world.alive[realm].nonzero().view(-1).tolist()
+                if other // 20 != slot // 20
+            ]
+            near = min((d for d in others if d <= reach[style]), default=None)
+            target = int(chosen[realm, slot])
+            # Friends can crowd a stranger out of the table; then it cannot be chosen.
+            if near is not None and target == 0:
+                assert (views["entity_kind"][realm, slot] == FRIEND).sum() == 7
+                continue
+            found[near is not None] += 1
+            if near is None:
+                assert target == 0
+            else:
+                offset = views["entities"][realm, slot, target - 1, :2].abs().max()
+                assert views["entity_kind"][realm, slot, target - 1] == STRANGER and offset == near
+    assert min(found.values()) > 20
+
+
+def test_auto_target_on_any_table(env):
+    """The first row that is a stranger and in reach of the style given, for tables made up at random."""
+    policy = new_policy()
+    random = torch.Generator().manual_seed(4)
+    records = env.layout.allocate(5, 41, device="cpu")
+    views = env.layout.views(records)
+    views["entity_kind"].copy_(torch.randint(3, views["entity_kind"].shape, generator=random))
+    views["target_mask"].copy_(torch.rand(views["target_mask"].shape, generator=random) < 0.3)
+    style = torch.randint(3, (5, 41), generator=random)
+    chosen = policy.auto_target(views, style)
+    flat = {name: view.flatten(0, 1) for name, view in views.items()}
+    expected = [(strangers_in_reach(flat, row, int(style.view(-1)[row])) or [0])[0] for row in range(5 * 41)]
+    assert chosen.view(-1).tolist() == expected
+    assert {0, 1, 2} <= set(expected)
+
+
+def test_learned_targeting_chooses_among_those_in_reach(env, records):
+    """The mask is the observation's; under each style the rows out of reach have no chance at all, nobody
+    always has one, and a row's logit is its own."""
+    policy = new_policy(targeting="learned")
+    index = torch.arange(len(records)).view(POPULATIONS, -1)
+    output = look(policy, records, index, None)
+    views = env.layout.views(records)
+    assert torch.equal(output.target_mask, views["target_mask"][index])
+    shown = set()
+    for style in range(len(STYLES)):
+        chosen_style = torch.full(index.shape, style)
+        chance = head_distributions(output, chosen_style)[2].exp()
+        mask = of_style(output.target_mask, chosen_style)
+        assert not chance[~mask].any()
+        assert (chance[mask] > 0).all() and mask[..., 0].all()
+        shown |= set(mask.sum(-1).view(-1).tolist())
+    assert len(shown) > 3, "too little variety of targets in reach"
+    # A row of the table moves only its own logit among the rows with kinds unchanged.
+    swapped = records.clone()
+    entities = env.layout.views(swapped)["entities"]
+    entities[:, [0, 1]] = entities[:, [1, 0]]
+    kinds = env.layout.views(swapped)["entity_kind"]
+    kinds[:, [0, 1]] = kinds[:, [1, 0]]
+    with torch.no_grad():
+        policy.entity_weight.zero_()
+    before, after = (look(policy, seen, index, None).target for seen in (records, swapped))
+    torch.testing.assert_close(after[..., [2, 1]], before[..., [1, 2]])
+    torch.testing.assert_close(after[..., 3:], before[..., 3:])
+    assert not torch.equal(before[..., 1], before[..., 2])
+
+
+def test_of_style_picks_the_chosen_row():
+    """[..., styles, n] and [...] give [..., n], for any leading shape."""
+    random = torch.Generator().manual_seed(1)
+    mask = torch.rand(2, 5, 3, 4, generator=random) < 0.5
+    style = torch.randint(3, (2, 5), generator=random)
+    expected = [[mask[i, j, style[i, j]].tolist() for j in range(5)] for i in range(2)]
+    assert of_style(mask, style).tolist() == expected
+
+
+@pytest.mark.parametrize("targeting", ["auto", "learned"])
+def test_memories_do_not_mix(records, targeting):
+    """One agent remembers something else: what it says changes, and no bit of what anybody else says."""
+    policy = new_policy(True, targeting)
+    index, state = batch(len(records))
+    before = look(policy, records, index, state)
+    state[1, 4] = -state[1, 4]
+    after = look(policy, records, index, state)
+    others = torch.ones(POPULATIONS, BATCH, dtype=torch.bool)
+    others[1, 4] = False
+    for name, part in parts(after):
+        assert torch.equal(part[others], getattr(before, name)[others]), name
+    for name in ("value", "state", "style"):
+        assert not torch.equal(getattr(after, name)[1, 4], getattr(before, name)[1, 4]), name
+
+
+def test_a_recurrent_policy_asks_for_its_memory(records):
+    """Forgetting to hand it in is caught."""
+    index, _ = batch(len(records))
+    with pytest.raises(AssertionError, match="memory"):
+        new_policy(recurrent=True)(records, index)
+
+
+def test_old_age_is_nothing_new(env, records):
+    """Age grows without bound; from some age on it no longer changes what the network says."""
+    policy = new_policy()
+    seen = [records.clone(), records.clone()]
+    for copy, age in zip(seen, (2000, 32000), strict=True):
+        env.layout.views(copy)["self"][:, 0] = age
+    index, _ = batch(len(records))
+    one, other = (look(policy, copy, index, None) for copy in seen)
+    assert torch.equal(one.value, other.value) and torch.equal(one.move, other.move)
+
+
+def test_weights_come_from_the_generator():
+    """Equal seeds, equal weights; another seed, others; populations differ from each other."""
+    one, same, other = (
+        new_policy(True, "learned"),
+        new_policy(True, "learned"),
+        new_policy(True, "learned", 9),
+    )
+    for (name, a), b, c in zip(one.named_parameters(), same.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b), name
+        if not name.endswith("bias"):
+            assert not torch.equal(a, c) and not torch.equal(a[0], a[1]), name

@@ -1,0 +1,425 @@
+"""The PPO loss against loops written out, its update, and the replay of what agents did and remembered."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from train.small import CPU, KINDS, MEMORIES, lively_env, shout, small
+
+from nmmo_gpu.train.config import PPOConfig
+from nmmo_gpu.train.policy import MASKED, Output, Policy, of_style
+from nmmo_gpu.train.ppo import (
+    STATISTICS,
+    SampleBatches,
+    SequenceBatches,
+    clip_per_population,
+    explained_variance,
+    loss,
+    update,
+)
+from nmmo_gpu.train.rollout import Rollout, by_population
+from nmmo_gpu.train.sampling import evaluate, sample
+from nmmo_gpu.trinity import God, Pantheon, Sword
+
+POPULATIONS, BATCH, TARGETS = 3, 11, 4
+CONFIG = PPOConfig(clip=0.3, value_weight=0.7, entropy_weight=0.02)
+
+
+def batch(seed=1, spread=0.4):
+    """(output whose heads and value are leaves, the other arguments of ``loss``, by name)."""
+    random = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(POPULATIONS, BATCH, *shape, generator=random)
+
+    move, style = normal(5), normal(3)
+    move[..., 3] = MASKED
+    style[:, ::2, 1] = MASKED
+    mask = torch.rand(POPULATIONS, BATCH, 3, TARGETS, generator=random) < 0.6
+    mask[..., 0] = True
+    output = Output(move, style, normal(TARGETS), mask, normal(), None)
+    choices, log = sample(output, torch.rand(3, POPULATIONS, BATCH, generator=random))
+    real = torch.rand(POPULATIONS, BATCH, generator=random) < 0.7
+    real[:, 0] = True
+    rest = {
+        "choices": choices,
+        "old_log": log + spread * normal(),
+        "advantage": normal(),
+        "returns": normal(),
+        "real": real,
+    }
+    return leaves(output), rest
+
+
+def leaves(output):
+    """The same output with fresh gradients."""
+    values = {name: getattr(output, name).detach().clone() for name in ("move", "style", "target", "value")}
+    return output._replace(**{name: value.requires_grad_() for name, value in values.items()})
+
+
+def gradients(output):
+    """The gradients of the four leaves."""
+    return [output.move.grad, output.style.grad, output.target.grad, output.value.grad]
+
+
+def learned(output, rest, config=CONFIG):
+    """(loss, statistics, gradients) of a batch."""
+    output = leaves(output)
+    total, statistics = loss(output, **rest, config=config)
+    total.backward()
+    return total.detach(), statistics, gradients(output)
+
+
+def written_out(output, choices, old_log, advantage, returns, real, config):
+    """(loss, statistics) sample by sample, in Python's own numbers."""
+    total, rows = 0.0, []
+    for p in range(POPULATIONS):
+        sums, count = [0.0] * 5, 0
+        for b in range(BATCH):
+            if not real[p, b]:
+                continue
+            count += 1
+            move, style, target = choices[p, b].tolist()
+            log, entropy = 0.0, 0.0
+            reachable = output.target[p, b].masked_fill(~output.target_mask[p, b, style], -torch.inf)
+            for logits, choice in (
+                (output.move[p, b], move),
+                (output.style[p, b], style),
+                (reachable, target),
+            ):
+                wishes = [math.exp(x) if x > MASKED / 2 else 0.0 for x in logits.tolist()]
+                chances = [wish / sum(wishes) for wish in wishes]
+                log += math.log(chances[choice])
+                entropy -= sum(chance * math.log(chance) for chance in chances if chance > 0)
+            ratio = math.exp(log - float(old_log[p, b]))
+            worth = float(advantage[p, b])
+            held = min(max(ratio, 1 - config.clip), 1 + config.clip)
+            sums[0] -= min(ratio * worth, held * worth)
+            sums[1] += (float(output.value[p, b].detach()) - float(returns[p, b])) ** 2
+            sums[2] += entropy
+            sums[3] += ratio - 1 - math.log(ratio)
+            sums[4] += abs(ratio - 1) > config.clip
+        means = [value / max(1, count) for value in sums]
+        rows.append(means)
+        total += means[0] + config.value_weight * means[1] - config.entropy_weight * means[2]
+    return total, rows
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_loss_and_statistics_against_a_loop(seed):
+    """Every sample on its own, with clipped and unclipped ones among them."""
+    output, rest = batch(seed)
+    if seed == 3:
+        rest["real"][1] = False  # a population of which nobody lives
+    total, statistics, _ = learned(output, rest)
+    expected, rows = written_out(output, **rest, config=CONFIG)
+    torch.testing.assert_close(float(total), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(statistics, torch.tensor(rows), rtol=1e-4, atol=1e-5)
+    assert statistics.shape == (POPULATIONS, len(STATISTICS)) and not statistics.requires_grad
+    assert 0 < statistics[0, 4] < 1, "both clipped and unclipped"
+    assert (statistics[:, 3] >= 0).all()
+
+
+def test_loss_gradient_by_finite_differences():
+    """Moving a logit or a value a little changes the loss written out as the gradient says."""
+    output, rest = batch(7)
+    _, _, found = learned(output, rest)
+    step, checked = 1e-4, 0
+    random = torch.Generator().manual_seed(1)
+    for name, gradient in zip(("move", "style", "target", "value"), found, strict=True):
+        head = getattr(output, name).detach()
+        for entry in torch.randint(head.numel(), (12,), generator=random).tolist():
+            if float(head.view(-1)[entry]) == MASKED:
+                assert gradient.view(-1)[entry] == 0
+                continue
+            ends = []
+            for sign in (1, -1):
+                moved = head.double()
+                moved.view(-1)[entry] += sign * step
+                ends.append(written_out(output._replace(**{name: moved}), **rest, config=CONFIG)[0])
+            slope = (ends[0] - ends[1]) / (2 * step)
+            torch.testing.assert_close(float(gradient.view(-1)[entry]), slope, rtol=1e-2, atol=1e-4)
+            checked += abs(slope) > 1e-4
+    assert checked > 15
+
+
+def test_filling_contributes_nothing():
+    """Garbage of any size in the filling: the same loss, statistics and gradients, bit for bit."""
+    output, rest = batch(2)
+    total, statistics, found = learned(output, rest)
+    filling = ~rest["real"]
+    with torch.no_grad():
+        for name, garbage in (("move", -800.0), ("style", 900.0), ("target", 1e4), ("value", -1e6)):
+            getattr(output, name)[filling] = garbage
+        # A choice that is impossible in the filling, as its rows may be anybody's.
+        output.move[filling] = torch.tensor([MASKED, 0, 0, 0, 0])
+        output.target_mask[filling] = False
+    for name, garbage in (("choices", 0), ("old_log", 1e6), ("advantage", -1e6), ("returns", 1e6)):
+        rest[name][filling] = garbage
+    again, same_statistics, same = learned(output, rest)
+    assert filling.any() and torch.equal(total, again) and torch.equal(statistics, same_statistics)
+    for one, other in zip(found, same, strict=True):
+        assert torch.equal(one, other)
+        assert not one[filling].any() and one[~filling].any()
+
+
+def test_populations_do_not_see_each_other():
+    """The first population's samples change, and its size: the others' statistics and gradients do not."""
+    output, rest = batch(4)
+    _, statistics, found = learned(output, rest)
+    others, other_rest = batch(5)
+    with torch.no_grad():
+        for name in ("move", "style", "target", "value", "target_mask"):
+            getattr(output, name)[0] = getattr(others, name)[0]
+    for name, values in other_rest.items():
+        rest[name][0] = values[0]
+    _, after, moved = learned(output, rest)
+    assert torch.equal(statistics[1:], after[1:]) and not torch.equal(statistics[0], after[0])
+    for one, other in zip(found, moved, strict=True):
+        assert torch.equal(one[1:], other[1:]) and not torch.equal(one[0], other[0])
+
+
+@pytest.mark.parametrize(("change", "worth", "held"), [
+    (0.5, 1.0, True), (0.5, -1.0, False), (-0.5, -1.0, True), (-0.5, 1.0, False), (0.1, 1.0, False),
+    (-0.1, -1.0, False),
+])  # fmt: skip
+def test_clipping_stops_what_has_gone_far_enough(change, worth, held):
+    """Beyond the clip, and on the side that the advantage wanted, the gradient ends; else it goes on."""
+    output, rest = batch(6, spread=0.0)
+    log, _ = evaluate(output, rest["choices"])
+    rest["old_log"] = log.detach() - change
+    rest["advantage"] = torch.full_like(log, worth).detach()
+    config = PPOConfig(clip=0.3, entropy_weight=0.0, value_weight=1e-9)
+    _, statistics, (move, _, _, _) = learned(output, rest, config)
+    assert bool((move == 0).all()) == held
+    far = abs(math.exp(change) - 1) > 0.3
+    torch.testing.assert_close(statistics[:, 4], torch.full((POPULATIONS,), float(far)))
+
+
+def test_explained_variance():
+    """1 for perfect values, 0 for constant ones, below 0 for worse, 0 where nothing varies; filling ignored."""
+    returns = torch.tensor([[1.0, 2.0, 3.0, 99.0]] * 5)
+    value = torch.tensor([
+        [1.0, 2.0, 3.0, -7.0], [5.0, 5.0, 5.0, 0.0], [3.0, 2.0, 1.0, 0.0], [2.0, 4.0, 6.0, 0.0],
+        [8.0, 9.0, 10.0, 1.0],
+    ])  # fmt: skip
+    real = torch.tensor([[True, True, True, False]] * 5)
+    found = explained_variance(value, returns, real)
+    # Var(returns) = 2/3; errors of the third: -2, 0, 2, Var 8/3; of the fourth: -1, -2, -3, Var 2/3; the
+    # fifth is off by a constant.
+    torch.testing.assert_close(found, torch.tensor([1.0, 0.0, -3.0, 0.0, 1.0]))
+    level = torch.full((2, 4), 5.0)
+    assert explained_variance(value[:2], level, real[:2]).tolist() == [0.0, 0.0]
+    assert explained_variance(value[:1], returns[:1], torch.zeros(1, 4, dtype=torch.bool)).tolist() == [0.0]
+
+
+def test_each_population_is_clipped_by_its_own_norm():
+    """Norms over all of a population's weights; a small gradient stays as it is to the bit, however large
+    the others' are."""
+    config = small(slots=15, populations=POPULATIONS, targeting="learned", recurrent=True)
+    policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(1))
+    random = torch.Generator().manual_seed(2)
+    sizes = torch.tensor([1e-4, 0.5, 30.0])
+    for parameter in policy.parameters():
+        noise = torch.randn(parameter.shape, generator=random)
+        parameter.grad = noise * sizes.view(-1, *[1] * (parameter.dim() - 1))
+    policy.value_bias.grad = None
+    before = {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
+    norms = [math.sqrt(sum(float(g[p].double().square().sum()) for g in before.values())) for p in range(3)]
+    found = clip_per_population(policy, 0.9)
+    torch.testing.assert_close(found, torch.tensor(norms), rtol=1e-4, atol=0)
+    assert norms[0] < 0.9 < norms[1]
+    for p in range(POPULATIONS):
+        factor = min(1.0, 0.9 / norms[p])
+        for name, gradient in before.items():
+            now = policy.get_parameter(name).grad[p]
+            if p == 0:
+                assert torch.equal(now, gradient[p]), name
+            torch.testing.assert_close(now, gradient[p] * factor, rtol=1e-4, atol=1e-9)
+
+
+# Replaying what was done.
+
+
+def played(recurrent, targeting, **settings):
+    """(god, rollout) after three rollouts with deaths and births in them, by a policy with loud heads."""
+    config = small(
+        recurrent=recurrent, targeting=targeting, slots=18, populations=3, births=-1, horizon=9, **settings
+    )
+    sword = Sword(config, CPU)
+    god = God(config, sword)
+    shout(god)
+    for _ in range(3):
+        rollout = god.collect()
+    alive, died = rollout.alive, rollout.died
+    assert (alive[2:] & died[:-2]).sum() > 3, "newborns where others have just died"
+    assert (~alive).any()
+    return god, rollout
+
+
+def replay(policy, rollout, columns=None):
+    """(log-probabilities, values, rows, valid) of the rollout's choices, by the batches of ``update``."""
+    kind = SequenceBatches if policy.config.recurrent else SampleBatches
+    batches = kind(rollout, policy.rules.populations, policy.rules.slots)
+    columns = torch.arange(batches.columns) if columns is None else columns(batches.columns)
+    with torch.no_grad():
+        output, rows, valid = batches.forward(policy, columns)
+        log, _ = evaluate(output, rollout.choices.view(-1, 3)[rows].long())
+    return log, output.value, rows, valid
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
+    """Log-probabilities and values come out as in play, memory and its resets at death included; every
+    living row exactly once, in its population."""
+    god, rollout = played(recurrent, targeting)
+    log, value, rows, valid = replay(god.sword.policy, rollout)
+    recorded = rollout.log_probability.view(-1)[rows]
+    torch.testing.assert_close(log[valid], recorded[valid], rtol=0, atol=1e-5)
+    torch.testing.assert_close(value[valid], rollout.value[:-1].view(-1)[rows][valid], rtol=0, atol=1e-5)
+    assert rows[valid].sort().values.tolist() == rollout.alive.view(-1).nonzero().view(-1).tolist()
+    for p in range(3):
+        assert set((rows[p][valid[p]] % 18 // 6).tolist()) == {p}
+    assert float(recorded[valid].std()) > 0.1
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_minibatches_find_the_same(memory):
+    """Some columns alone, in odd order, say what all say together."""
+    god, rollout = played(MEMORIES[memory], "auto")
+    log, _, rows, valid = replay(
+        god.sword.policy,
+        rollout,
+        lambda n: torch.randperm(n, generator=torch.Generator().manual_seed(1))[: n // 3],
+    )
+    assert 0 < valid.sum() < rollout.alive.sum()
+    recorded = rollout.log_probability.view(-1)[rows]
+    torch.testing.assert_close(log[valid], recorded[valid], rtol=0, atol=1e-5)
+
+
+def test_the_replay_would_show_a_memory_kept_or_lost():
+    """Without the resets at death, or without the memory from before, the recurrent replay comes out
+    otherwise: the test above can fail."""
+    god, rollout = played(True, "auto")
+    kept = dataclasses.replace(
+        rollout, died=torch.zeros_like(rollout.died), alive=torch.ones_like(rollout.alive)
+    )
+    lost = dataclasses.replace(rollout, state=torch.zeros_like(rollout.state))
+    for wrong in (kept, lost):
+        log, _, rows, _ = replay(god.sword.policy, wrong)
+        valid = rollout.alive.view(-1)[rows]
+        recorded = rollout.log_probability.view(-1)[rows]
+        assert (log[valid] - recorded[valid]).abs().max() > 1e-2
+
+
+# Learning.
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_update_learns_and_reports(recurrent, targeting):
+    """Finite statistics of every population, by name; all weights move; the rollout is left as it was."""
+    god, rollout = played(recurrent, targeting, epochs=2, minibatches=3)
+    policy = god.sword.policy
+    before = [p.detach().clone() for p in policy.parameters()]
+    copy = {k: v.clone() for k, v in vars(rollout).items() if v is not None}
+    found = Pantheon(god.config, god.sword).learn(rollout, 0.0)
+    assert set(found) == {*STATISTICS, "grad_norm", "explained_variance"}
+    for name, values in found.items():
+        assert values.shape == (3,) and values.isfinite().all() and not values.requires_grad, name
+    assert (found["grad_norm"] > 0).all() and (found["entropy"] > 0).all()
+    assert (found["clip_fraction"] <= 1).all() and (found["explained_variance"] <= 1).all()
+    for old, (name, new) in zip(before, policy.named_parameters(), strict=True):
+        assert new.isfinite().all() and not torch.equal(old, new), name
+    for name, values in copy.items():
+        assert torch.equal(values, getattr(rollout, name)), name
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_the_first_minibatch_has_ratio_one(memory):
+    """Nothing has changed yet: kl and clip fraction are 0 up to rounding, when there is but one minibatch."""
+    god, rollout = played(MEMORIES[memory], "learned", minibatches=1)
+    found = Pantheon(god.config, god.sword).learn(rollout, 0.0)
+    assert (found["kl"].abs() < 1e-6).all() and not found["clip_fraction"].any()
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_population_of_which_nobody_lives(memory):
+    """It learns nothing and spoils nothing."""
+    god, rollout = played(MEMORIES[memory], "auto")
+    rollout.alive.view(-1, 3, 6)[:, 1] = False
+    policy = god.sword.policy
+    before = {name: p.detach().clone() for name, p in policy.named_parameters()}
+    found = Pantheon(god.config, god.sword).learn(rollout, 0.0)
+    assert all(values.isfinite().all() for values in found.values())
+    assert found["grad_norm"][1] == 0 and found["grad_norm"][0] > 0
+    for name, parameter in policy.named_parameters():
+        assert parameter.isfinite().all()
+        assert torch.equal(parameter[1], before[name][1]) and not torch.equal(parameter[0], before[name][0])
+
+
+def test_the_same_generator_gives_the_same_update():
+    """Minibatches are the only chance in an update, and come from the generator handed in."""
+    found = []
+    for seed in (1, 1, 2):
+        god, rollout = played(False, "auto")
+        policy = god.sword.policy
+        optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
+        update(policy, optimizer, rollout, god.config.ppo, torch.Generator().manual_seed(seed))
+        found.append(torch.cat([p.detach().view(-1) for p in policy.parameters()]))
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_a_bandit_is_learned(recurrent, targeting):
+    """One-step lives in which population p earns 1 by move p + 1 and nothing by others: in a few updates
+    each population prefers its own good move, wherever that is possible."""
+    env = lively_env()
+    config = small(
+        slots=60, populations=3, nearest=7, recurrent=recurrent, targeting=targeting, hidden=16,
+        gamma=0.5, entropy_weight=0.0, minibatches=2,
+    )  # fmt: skip
+    policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(1))
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
+    random = torch.Generator().manual_seed(2)
+    alive = env.world.alive.view(1, -1)
+    agents, ticks = alive.shape[1], 4
+    rows = env.records.view(agents, -1)
+    index, real = by_population(alive, 3, 60)
+    good = torch.arange(1, 4)[:, None].expand_as(index)
+    possible = real & env.layout.views(rows)["move_mask"][index].gather(-1, good[..., None]).squeeze(-1)
+    memory = None if policy.initial_state(1, CPU) is None else torch.zeros(*index.shape, 16)
+
+    rollout = Rollout.allocate(env.layout, ticks, 2, 60, CPU)
+    rollout.records.copy_(env.records.expand_as(rollout.records))
+    rollout.alive.copy_(alive.expand(ticks, -1))
+    rollout.died.copy_(rollout.alive)
+    rollout.state = policy.initial_state(agents, CPU)
+
+    def liking():
+        with torch.no_grad():
+            chance = policy(rows, index, memory).move.softmax(-1).gather(-1, good[..., None]).squeeze(-1)
+        return torch.stack([chance[p][possible[p]].mean() for p in range(3)])
+
+    at_first = liking()
+    for _ in range(20):
+        for t in range(ticks):
+            with torch.no_grad():
+                output = policy(rows, index, memory)
+                choices, log = sample(output, torch.rand(3, *index.shape, generator=random))
+            rollout.choices[t, index[real]] = choices[real].to(torch.int8)
+            rollout.log_probability[t, index[real]] = log[real]
+            rollout.value[t, index[real]] = output.value[real]
+            rollout.reward[t, index[real]] = (choices[..., 0] == good)[real].float()
+        update(policy, optimizer, rollout, config.ppo, random)
+    assert (at_first < 0.4).all()
+    assert (liking() > 0.6).all()
+
+
+def test_masks_of_the_batch_are_varied():
+    """The batch of these tests has impossible targets under the chosen style, and possible ones."""
+    output, rest = batch()
+    mask = of_style(output.target_mask, rest["choices"][..., 1])
+    assert mask.any() and not mask.all()
