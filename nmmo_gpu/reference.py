@@ -23,8 +23,8 @@ def observation_page() -> str:
         "",
         "*Written by `scripts/write_reference.py` from the code; sizes are those of preset `chaos`.*",
         "",
-        f"`env.reset()` and `env.step()` return a dict of tensors `[realms, slots, ...]`: views into one "
-        f"buffer of {layout.bytes} bytes per agent (`env.records`). The record of an empty slot is all zeros.",
+        "`env.reset()` and `env.step()` return a dict of tensors `[realms, slots, ...]`: views into one "
+        f"buffer of {layout.bytes} bytes per agent (`env.records`). An empty slot's record is all zeros.",
         "",
         "| name | shape | dtype | first byte | what it holds |",
         "|---|---|---|---|---|",

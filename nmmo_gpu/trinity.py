@@ -30,7 +30,8 @@ class Decision(NamedTuple):
     actions: Tensor
     """[R, A, 3] int64, for ``Env.step``."""
     choices: Tensor
-    """[R * A, 3] int8: what the policy's heads chose (under auto-targeting the third differs from the action)."""
+    """[R * A, 3] int8: what the policy's heads chose (under auto-targeting the third differs from
+    the action's)."""
     log_probability: Tensor
     """[R * A] float32; 0 for empty slots."""
     value: Tensor

@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Draws a realm after so many ticks of play: python scripts/draw_picture.py docs/images/chaos.png --run RUN"""
+"""Draws a realm after so many ticks of play.
+
+    python scripts/draw_picture.py docs/images/chaos.png --run RUN
+"""
 
 import argparse
 import sys
@@ -16,7 +19,7 @@ from nmmo_gpu.train.evaluate import as_v1_ran, policy_actor
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", help="picture to write (.png)")
     parser.add_argument("--run", help="folder of a run whose policies play; random actions without one")
     parser.add_argument("--ticks", type=int, default=400, help="ticks to play first")

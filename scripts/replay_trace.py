@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Drives the real tick with recordings of Neural MMO v1, and prints the first difference per file, or "agrees".
+"""Drives the real tick with recordings of Neural MMO v1; prints per file the first difference, or "agrees".
 
     python scripts/replay_trace.py tests/data/v1_traces/*.npz
 

@@ -21,7 +21,7 @@ ONES, LOW_BITS = 0x0101010101010101, 0x7F7F7F7F7F7F7F7F
 
 @cache
 def ring_order(vision: int) -> tuple[tuple[int, int], ...]:
-    """(row, column) offsets of the window's cells by Chebyshev distance, ties row by row; the centre first."""
+    """(row, column) offsets of the window's cells by Chebyshev distance, ties row by row."""
     side = range(-vision, vision + 1)
     return tuple(sorted(((r, c) for r in side for c in side), key=lambda rc: (max(map(abs, rc)), rc)))
 

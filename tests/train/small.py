@@ -14,8 +14,8 @@ from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.run import Run
-from nmmo_gpu.trinity import God
 
 CPU = torch.device("cpu")
 MEMORIES = {"plain": False, "recurrent": True}
@@ -52,10 +52,12 @@ def lively_env(ticks: int = 25, **settings: Any) -> Env:
     return env
 
 
-def shout(god: God, gain: float = 100.0) -> None:
+def shout(policy: Policy, gain: float = 100.0) -> None:
     """Makes a fresh policy's heads loud: nearly uniform ones would hide what memory and input do."""
     with torch.no_grad():
-        god.sword.policy.head_weight.mul_(gain)
+        for name, parameter in policy.named_parameters():
+            if name in ("go", "steady", "query"):
+                parameter.mul_(gain)
 
 
 def state_of(run: Run) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from train.small import KINDS, lively_env, small
+from train.small import KINDS, lively_env, shout, small
 
 from nmmo_gpu.train.policy import MASKED, Policy, of_style
 from nmmo_gpu.train.sampling import head_distributions
@@ -12,7 +12,7 @@ from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import FRIEND, STRANGER, STYLES
 
-POPULATIONS, BATCH, HIDDEN = 3, 7, 9
+POPULATIONS, BATCH, HIDDEN = 3, 7, 12
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,7 @@ def new_policy(recurrent=False, targeting="auto", seed=1, **settings):
     crowd = {"slots": 60, "populations": POPULATIONS, "nearest": 7, "hidden": HIDDEN, **settings}
     config = small(recurrent=recurrent, targeting=targeting, **crowd)
     policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        policy.head_weight.mul_(100)
-        if targeting == "learned":
-            policy.query_weight.mul_(100)
+    shout(policy)
     return policy
 
 
@@ -125,10 +122,12 @@ def test_gradients_stay_in_their_population(records, recurrent, targeting):
 
 
 def by_hand(policy, views, p, state):
-    """(move, style, target, value) of one agent of population p by plain vectors, in float64, unmasked."""
+    """(move, style, target, value, memory) of one agent of population p by plain vectors, in float64,
+    unmasked."""
 
     def weight(name):
-        return getattr(policy, name)[p].detach().double()
+        with torch.no_grad():
+            return getattr(policy.weights(), name)[p].double()
 
     material, occupant = views["material"].flatten().tolist(), views["occupant"].flatten().tolist()
     seen = torch.zeros(HIDDEN, dtype=torch.float64)
@@ -139,28 +138,28 @@ def by_hand(policy, views, p, state):
         if who:
             code[FIRST_OCCUPANT + who] = 1
         seen += code @ weight("window")[cell]
-    own = (views["self"].double() * policy.self_scale[0].double() - policy.self_scale[1]).clamp(max=1.0)
+    factor, centre = policy.self_scale.double()
+    own = ((views["self"].double() - centre) * factor).clamp(max=1.0)
     rows = []
     for kind, entity in zip(views["entity_kind"].tolist(), views["entities"].double(), strict=True):
         rows.append([*(entity * policy.entity_scale.double()).tolist(), kind == FRIEND, kind == STRANGER])
     entities = torch.tensor(rows, dtype=torch.float64)
-    trunk = seen + own @ weight("self_weight") + entities.flatten() @ weight("entity_weight")
+    trunk = seen + own @ weight("own") + entities.flatten() @ weight("entities")
     trunk = (trunk + weight("input_bias")[0]).clamp(min=0)
-    hidden = (trunk @ weight("trunk_weight") + weight("trunk_bias")[0]).clamp(min=0)
+    hidden = (trunk @ weight("trunk") + weight("trunk_bias")[0]).clamp(min=0)
     if policy.config.recurrent:
         cell = torch.nn.GRUCell(HIDDEN, HIDDEN, dtype=torch.float64)
         with torch.no_grad():
             cell.weight_ih.copy_(weight("gru_input").T)
             cell.weight_hh.copy_(weight("gru_memory").T)
-            cell.bias_ih.copy_(weight("gru_input_bias")[0])
-            cell.bias_hh.copy_(weight("gru_memory_bias")[0])
+            cell.bias_ih.copy_(weight("gru_bias")[0])
+            cell.bias_hh.zero_()
             hidden = cell(hidden[None], state.double()[None])[0]
-    heads = hidden @ weight("head_weight") + weight("head_bias")[0]
-    target = heads[8:]
+    heads = hidden @ weight("heads") + weight("heads_bias")[0]
+    move, style, target, value = heads[:5], heads[5:8], heads[8:-1], heads[-1]
     if policy.config.targeting == "learned":
-        target = torch.cat((target, entities @ (hidden @ weight("query_weight"))))
-    value = hidden @ weight("value_weight")[:, 0] + weight("value_bias")[0, 0]
-    return heads[:5], heads[5:8], target, value, hidden
+        target = torch.cat((target, entities @ (hidden @ weight("query"))))
+    return move, style, target, value, hidden
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
@@ -200,7 +199,7 @@ def test_impossible_moves_have_no_chance(env, records, targeting):
     possible = env.layout.views(records)["move_mask"][index]
     for wish in (0.0, 60.0):
         with torch.no_grad():
-            policy.head_bias[..., 1:5] = wish
+            policy.go_bias.fill_(wish)
         chance = look(policy, records, index, None).move.softmax(-1)
         assert not chance[~possible].any()
         if wish == 0.0:
@@ -304,7 +303,7 @@ def test_learned_targeting_chooses_among_those_in_reach(env, records):
     kinds = env.layout.views(swapped)["entity_kind"]
     kinds[:, [0, 1]] = kinds[:, [1, 0]]
     with torch.no_grad():
-        policy.entity_weight.zero_()
+        policy.entities.zero_()
     before, after = (look(policy, seen, index, None).target for seen in (records, swapped))
     torch.testing.assert_close(after[..., [2, 1]], before[..., [1, 2]])
     torch.testing.assert_close(after[..., 3:], before[..., 3:])

@@ -251,7 +251,7 @@ def played(recurrent, targeting, **settings):
     )
     sword = Sword(config, CPU)
     god = God(config, sword)
-    shout(god)
+    shout(god.sword.policy)
     for _ in range(3):
         rollout = god.collect()
     alive, died = rollout.alive, rollout.died
@@ -284,6 +284,24 @@ def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
     for p in range(3):
         assert set((rows[p][valid[p]] % 18 // 6).tolist()) == {p}
     assert float(recorded[valid].std()) > 0.1
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_after_an_update_agents_act_by_the_new_weights(recurrent, targeting):
+    """The next rollout's log-probabilities are those of the weights just learned, and of no older ones:
+    whatever the policy keeps between calls must notice the optimizer's step."""
+    god, rollout = played(recurrent, targeting, learning_rate=0.02)
+    pantheon = Pantheon(god.config, god.sword)
+    for _ in range(2):
+        pantheon.learn(rollout, 0.0)
+        rollout = god.collect()
+        # With gradients on, nothing that was kept is used.
+        kind = SequenceBatches if recurrent else SampleBatches
+        batches = kind(rollout, 3, 18)
+        output, rows, valid = batches.forward(god.sword.policy, torch.arange(batches.columns))
+        log, _ = evaluate(output, rollout.choices.view(-1, 3)[rows].long())
+        recorded = rollout.log_probability.view(-1)[rows]
+        torch.testing.assert_close(log.detach()[valid], recorded[valid], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
