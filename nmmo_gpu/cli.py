@@ -115,19 +115,20 @@ def _eval(arguments: list[str]) -> None:
     if options.maps:
         changes["maps"] = options.maps
     world = evaluate.as_v1_ran(stored.config.env, **changes)
-    settings = {"as v1 ran: one birth a tick": world}
+    settings = {"lifetimes as v1 ran: one birth a tick": world}
     if options.full:
-        settings["slots kept full"] = evaluate.slots_kept_full(world)
+        settings["lifetimes with the slots kept full"] = evaluate.slots_kept_full(world)
     console = Console(soft_wrap=True)
     for title, env in settings.items():
-        table = Table(title=title)
-        for column in ("", "mean lifetime", "median", "90 %", "alive", "lava", "hunger", "thirst", "combat"):
-            table.add_column(column, justify="right" if column else "left")
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+        for column in ("", "mean", "median", "90 %", "alive", "lava", "hunger", "thirst", "combat"):
+            table.add_column(column, justify="right" if column else "left", no_wrap=True)
         for name, actor in (("trained", evaluate.policy_actor(stored)), ("random", None)):
             played = evaluate.evaluate(env, actor, options.max_ticks)
-            table.add_row(*evaluate.table_row(f"{name} ({played.ticks} ticks)", played))
+            table.add_row(*evaluate.table_row(f"{name}, {played.ticks} ticks", played))
         console.print(table)
-    console.print("mean lifetime: agent-steps lived / deaths. Maps and dice are not those of the training.")
+        console.print()
+    console.print("mean: lifetime, agent-steps lived / deaths. Maps and dice are not those of the training.")
 
 
 def _bench(arguments: list[str]) -> None:

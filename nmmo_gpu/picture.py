@@ -35,10 +35,11 @@ def draw_realm(world: World, realm: int = 0, scale: int = 10) -> Image.Image:
     pixels = _textured(pixels, material).repeat_interleave(scale, 0).repeat_interleave(scale, 1)
     image = Image.fromarray(pixels.numpy())
     brush = ImageDraw.Draw(image)
+    gap = int(scale >= 4)
     colours = population_colours(world.config.populations)
     for slot in world.alive[realm].nonzero().squeeze(1).tolist():
         top, left = int(world.row[realm, slot]) * scale, int(world.col[realm, slot]) * scale
-        box = (left + 1, top + 1, left + scale - 2, top + scale - 2)
+        box = (left + gap, top + gap, left + scale - 1 - gap, top + scale - 1 - gap)
         brush.ellipse(box, fill=colours[slot // world.config.population_size], outline=(20, 20, 20))
     return image
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Draws a realm after so many ticks of play.
 
-    python scripts/draw_picture.py docs/images/chaos.png --run RUN
+python scripts/draw_picture.py docs/images/chaos.png --run RUN
 """
 
 import argparse

@@ -35,13 +35,13 @@ class PPOConfig:
 
     horizon: int = 32
     """Ticks per rollout."""
-    epochs: int = 1
+    epochs: int = 2
     """Passes over each rollout."""
-    minibatches: int = 8
+    minibatches: int = 16
     """Minibatches per pass."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Adam's step size at the start."""
-    final_learning_rate: float = 1e-4
+    final_learning_rate: float = 3e-4
     """Adam's step size when the limit of steps or minutes is reached; in between it follows a line."""
     gamma: float = 0.99
     """Discount per tick. Values are learned in units of 1 / (1 - gamma), so that they stay near 1."""
@@ -49,11 +49,11 @@ class PPOConfig:
     """Lambda of generalised advantage estimation."""
     clip: float = 0.2
     """How far the ratio of new to old probability may leave 1."""
-    value_weight: float = 0.5
-    """Weight of the value loss."""
+    value_weight: float = 10.0
+    """Weight of the value loss. Large, because values are learned in units of 1 / (1 - gamma)."""
     entropy_weight: float = 0.01
     """Weight of the entropy bonus."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = 5.0
     """Each population's gradient is scaled down to this norm."""
 
     def __post_init__(self) -> None:

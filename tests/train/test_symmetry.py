@@ -1,135 +1,116 @@
-"""The four directions are alike: turn the world by a quarter, and the choice turns with it."""
-
-from __future__ import annotations
+"""The network treats the four directions alike: turn what an agent sees, and its choice turns with it."""
 
 import pytest
 import torch
-from train.small import CPU, KINDS, lively_env, reloaded, shout, small
 
-from nmmo_gpu.train.policy import MASKED, Policy
-from nmmo_gpu.train.run import Run, load_policy
-from nmmo_gpu.trinity import Sword
-from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES
-from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.env import make, random_actions
+from nmmo_gpu.train import symmetry
+from nmmo_gpu.train.config import PolicyConfig
+from nmmo_gpu.train.policy import Policy
+from nmmo_gpu.world.layout import SELF_FEATURES
 
-CLOCKWISE = [MOVES.index((col, -row)) for row, col in MOVES]
-"""What each move becomes when the world is turned clockwise: east becomes south."""
+TURNED_MOVES = [0, 2, 3, 4, 1]
+"""What each move (stay, east, south, west, north) becomes when the world is turned by a quarter, clockwise."""
 
 
-def turned(layout, records, side):
-    """The same records in a world of side x side tiles that has been turned clockwise by a quarter."""
+@pytest.fixture(scope="module")
+def env():
+    """A lived-in world whose population is as old as random agents get."""
+    env = make("chaos", realms=1, births=-1, seed=1, populations=4)
+    env.reset()
+    for _ in range(30):
+        env.step(random_actions(env))
+    return env
+
+
+def turned(env, records):
+    """The records as they would be if the world were turned clockwise: east becomes south."""
     out = records.clone()
-    was, now = layout.views(records), layout.views(out)
-    for name in ("material", "occupant"):
-        now[name].copy_(torch.rot90(was[name], -1, (-2, -1)))
-    row, col = SELF_FEATURES.index("row"), SELF_FEATURES.index("col")
-    now["self"][..., row], now["self"][..., col] = was["self"][..., col], side - 1 - was["self"][..., row]
-    row, col = SELF_FEATURES.index("heading_row"), SELF_FEATURES.index("heading_col")
-    now["self"][..., row], now["self"][..., col] = was["self"][..., col], -was["self"][..., row]
-    row, col = ENTITY_FEATURES.index("row_offset"), ENTITY_FEATURES.index("col_offset")
-    now["entities"][..., row] = was["entities"][..., col]
-    now["entities"][..., col] = -was["entities"][..., row]
-    for move, becomes in enumerate(CLOCKWISE):
-        now["move_mask"][..., becomes] = was["move_mask"][..., move]
+    before, after = env.layout.views(records), env.layout.views(out)
+    for plane in ("material", "occupant"):
+        after[plane].copy_(torch.rot90(before[plane], -1, (1, 2)))
+    for part, row in (("entities", 0), ("self", SELF_FEATURES.index("heading_row"))):
+        after[part][..., row] = before[part][..., row + 1]
+        after[part][..., row + 1] = -before[part][..., row]
+    row, last = SELF_FEATURES.index("row"), env.config.world.height - 1
+    after["self"][:, row] = before["self"][:, row + 1]
+    after["self"][:, row + 1] = last - before["self"][:, row]
+    after["move_mask"][:, TURNED_MOVES] = before["move_mask"]
     return out
 
 
-def crowd_policy(recurrent, targeting, seed=1):
-    """A policy for ``lively_env``, with loud heads and biases that are not zero."""
-    config = small(
-        slots=60, populations=3, nearest=7, hidden=12, recurrent=recurrent, targeting=targeting, seed=seed
-    )
-    policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(seed))
-    shout(policy)
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in policy.named_parameters():
-            if name.endswith("bias"):
-                parameter.copy_(torch.randn(parameter.shape, generator=random))
-    return policy
+@pytest.mark.parametrize("targeting", ["auto", "learned"])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_turning_the_world_turns_the_move_and_nothing_else(env, targeting, recurrent):
+    hidden = 24
+    config = PolicyConfig(hidden=hidden, targeting=targeting, recurrent=recurrent)
+    generator = torch.Generator().manual_seed(0)
+    policy = Policy(env.config.world, config, generator)
+    for parameter in policy.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
+    records = env.records.view(-1, env.layout.bytes)[env.world.alive.view(-1)]
+    agents = len(records)
+    index = torch.arange(agents).expand(4, agents)
+    state = torch.randn(4, agents, hidden, generator=generator) if recurrent else None
+
+    def turn_memory(memory):
+        copies = memory.unflatten(-1, (symmetry.TURNS, -1))
+        return copies.roll(1, 2).flatten(2)
+
+    plain = policy(records, index, state)
+    other = policy(turned(env, records), index, None if state is None else turn_memory(state))
+    expected = torch.empty_like(plain.move)
+    expected[..., TURNED_MOVES] = plain.move
+    torch.testing.assert_close(other.move, expected, rtol=1e-4, atol=1e-4)
+    for name in ("style", "target", "value"):
+        torch.testing.assert_close(getattr(other, name), getattr(plain, name), rtol=1e-4, atol=1e-4)
+    assert torch.equal(other.target_mask, plain.target_mask)
+    if recurrent:
+        torch.testing.assert_close(other.state, turn_memory(plain.state), rtol=1e-4, atol=1e-4)
+    # The check could not fail if all directions looked the same.
+    assert (plain.move[..., 1:].std(-1) > 0.01).float().mean() > 0.5
+    assert not torch.allclose(other.move, plain.move)
 
 
-def rolled(memory, turns):
-    """A memory of which the four copies of each feature have been renumbered."""
-    return memory.unflatten(-1, (4, -1)).roll(turns, -2).flatten(-2)
+def test_cells_turn_as_the_window_does():
+    """Copy 1 of a table, asked about a window, says what copy 0 says about the window turned back."""
+    window = torch.arange(25).view(5, 5)
+    cells = symmetry.turned_cells(5)
+    weights = torch.randn(25, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for g in range(symmetry.TURNS):
+        # Turning the window back by g quarters brings direction g to the east.
+        back = torch.rot90(window, g).reshape(-1).double()
+        assert torch.allclose((weights[cells[g]] * window.reshape(-1)).sum(), (weights * back).sum())
+    assert sorted(cells[3].tolist()) == list(range(25)) and not torch.equal(cells[1], cells[0])
 
 
-@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_the_choice_turns_with_the_world(recurrent, targeting):
-    """Moves change places as directions do; styles, targets and value stay; memories change copies. All four
-    turns, for everybody in a crowd."""
-    env = lively_env()
-    policy = crowd_policy(recurrent, targeting)
-    seen = env.records[env.world.alive]
-    seen = seen[: len(seen) // 3 * 3]
-    index = torch.arange(len(seen)).view(3, -1)
-    random = torch.Generator().manual_seed(2)
-    memory = torch.randn(*index.shape, 12, generator=random).tanh() if recurrent else None
-    with torch.no_grad():
-        first = policy(seen, index, memory)
-    directions = first.move[first.move[..., 1:].min(-1).values > MASKED][:, 1:]
-    assert directions.std(-1).max() > 0.05, "directions must differ in what is seen"
+def test_vectors_turn_and_scalars_stay():
+    turns = symmetry.turned_features(("a", "row", "col"), (("row", "col"),))
+    south = torch.tensor([7.0, 1.0, 0.0])
+    # Seen by the copy that looks south, south is east: no rows, one column.
+    assert (turns[1] @ south).tolist() == [7.0, 0.0, 1.0]
+    assert torch.equal(turns[0], torch.eye(3))
+    assert torch.allclose(turns[1] @ turns[1] @ turns[1] @ turns[1], torch.eye(3))
+    assert torch.equal(turns[3], turns[1].T)
 
-    expected = first.move
-    for turn in range(1, 5):
-        seen = turned(env.layout, seen, 40)
-        # Which way the copies are counted is the network's own affair: either way will do, if it is one.
+
+def test_weights_are_made_anew_when_the_free_ones_change(env):
+    """With a fused optimizer too, which does not count up its tensors' versions."""
+    policy = Policy(env.config.world, PolicyConfig(hidden=8), torch.Generator().manual_seed(0))
+    index = torch.arange(6).expand(4, 6)
+    records = env.records.view(-1, env.layout.bytes)
+
+    def value():
         with torch.no_grad():
-            ways = [policy(seen, index, rolled(memory, way * turn)) for way in (1, -1)] if recurrent else [
-                policy(seen, index)
-            ]  # fmt: skip
-        expected = torch.empty_like(expected).index_copy_(-1, torch.tensor(CLOCKWISE), expected)
-        fits = []
-        for way, found in zip((1, -1), ways, strict=False):
-            pairs = [
-                (found.move, expected), (found.style, first.style), (found.target, first.target),
-                (found.value, first.value),
-            ]  # fmt: skip
-            if targeting == "learned":
-                assert torch.equal(found.target_mask, first.target_mask)
-            if recurrent:
-                pairs.append((found.state, rolled(first.state, way * turn)))
-            fits.append(all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs))
-        assert any(fits), f"turned {turn} times"
+            return policy(records, index).value
 
-
-def test_four_turns_are_none():
-    """The test's own turn: four quarters give the records back, one does not."""
-    env = lively_env(ticks=5)
-    seen = env.records[env.world.alive]
-    one = turned(env.layout, seen, 40)
-    assert not torch.equal(one, seen)
-    for _ in range(3):
-        one = turned(env.layout, one, 40)
-    assert torch.equal(one, seen)
-    assert CLOCKWISE == [0, 2, 3, 4, 1], "stay; east, south, west, north, east"
-
-
-@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_the_matrices_are_those_of_the_weights(recurrent, targeting, tmp_path):
-    """With and without gradient the same matrices, after every way in which weights change: made anew by
-    an update, loaded from a checkpoint, written in place."""
-
-    def assert_fresh(policy):
-        with torch.enable_grad():
-            fresh = policy.weights()
-        with torch.no_grad():
-            used = policy.weights()
-        for name, one, other in zip(fresh._fields, fresh, used, strict=True):
-            assert (one is None) == (other is None)
-            assert one is None or torch.equal(one, other), name
-
-    config = small(recurrent=recurrent, targeting=targeting)
-    run = Run(config)
-    assert_fresh(run.sword.policy)
-    for _ in range(2):
-        run.iterate()
-        assert_fresh(run.sword.policy)
-    stored = reloaded(run, tmp_path / "checkpoint.safetensors")
-    other = Sword(small(seed=9, recurrent=recurrent, targeting=targeting), CPU)
-    assert_fresh(other.policy)
-    load_policy(other, stored)
-    assert_fresh(other.policy)
+    first = value()
+    assert torch.equal(value(), first)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=0.1, fused=True)
+    policy(records, index).value.sum().backward()
+    optimizer.step()
+    second = value()
+    assert not torch.equal(second, first)
     with torch.no_grad():
-        run.sword.policy.trunk.mul_(1.5)
-    assert_fresh(run.sword.policy)
+        policy.value_bias.add_(1.0)
+    torch.testing.assert_close(value(), second + 1.0)

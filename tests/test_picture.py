@@ -1,0 +1,50 @@
+"""The picture shows what the world holds."""
+
+import pytest
+import torch
+from PIL import Image
+
+from nmmo_gpu.env import make
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.picture import draw_realm, population_colours, save_picture
+from nmmo_gpu.world.content import MATERIALS, Material
+
+
+@pytest.fixture(scope="module")
+def world():
+    env = make("chaos", realms=2, births=-1, seed=5, height=33, width=47)
+    env.reset()
+    return env.world
+
+
+def test_tiles_have_their_materials_colour(world):
+    """Within the texture's shade; looked at in the corner of the tile, which no agent covers."""
+    picture = draw_realm(world, 1, scale=6)
+    assert picture.size == (47 * 6, 33 * 6)
+    for material in (Material.LAVA, Material.GRASS, Material.FOREST, Material.STONE, Material.WATER):
+        row, col = (world.material[1] == material).nonzero()[0].tolist()
+        seen = picture.getpixel((col * 6, row * 6))
+        assert max(abs(a - b) for a, b in zip(seen, MATERIALS[material].colour, strict=True)) <= 8
+
+
+def test_agents_have_their_populations_colour(world):
+    picture = draw_realm(world, 0, scale=10)
+    colours = population_colours(world.config.populations)
+    assert len(set(colours)) == world.config.populations
+    slots = world.alive[0].nonzero().squeeze(1)
+    assert len(slots) > 20
+    for slot in slots.tolist():
+        at = (int(world.col[0, slot]) * 10 + 5, int(world.row[0, slot]) * 10 + 5)
+        assert picture.getpixel(at) == colours[slot // world.config.population_size]
+
+
+def test_it_is_written_to_a_file(world, tmp_path):
+    save_picture(world, tmp_path / "realm.png", scale=2)
+    with Image.open(tmp_path / "realm.png") as image:
+        assert image.size == (94, 66)
+
+
+def test_a_realm_that_is_not_there_is_refused(world):
+    with pytest.raises(ConfigError, match="realm = 2"):
+        draw_realm(world, 2)
+    assert torch.equal(world.tick, torch.tensor([1]))

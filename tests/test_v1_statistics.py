@@ -1,0 +1,27 @@
+"""Random agents live as long as v1's, and die of the same causes (the table in scripts/compare_v1.py)."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_spec = importlib.util.spec_from_file_location("compare_v1", ROOT / "scripts" / "compare_v1.py")
+compare_v1 = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(compare_v1)
+
+MAP = str(ROOT / "tests" / "data" / "v1_maps" / "map1.tmx")
+
+
+@pytest.mark.parametrize(("rules", "full"), list(compare_v1.V1))
+def test_lifetimes_and_causes_match_v1(rules, full):
+    """On map1: mean within 0.6 ticks, median equal where v1's is known, shares within 3 points."""
+    v1 = compare_v1.V1[rules, full]
+    ours = compare_v1.play(rules, MAP, full, deaths=20_000).summary
+    assert ours["agent_steps"] / ours["lifetime/mean"] > 20_000
+    assert abs(ours["lifetime/mean"] - v1.means[1]) < 0.6
+    if v1.median is not None:
+        assert ours["lifetime/median"] == v1.median
+    assert abs(100 * ours["deaths/lava"] - v1.lava) < 3
+    assert abs(100 * (ours["deaths/hunger"] + ours["deaths/thirst"]) - v1.starved) < 3
+    assert abs(100 * ours["deaths/combat"] - v1.combat) < 3
