@@ -20,9 +20,10 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.trinity import Sword
+from nmmo_gpu.world.rules import resolve
 
 COLUMNS = ("environment", "+ policy", "+ training")
 """Each adds to the one before it. All are agent-steps of living agents per second."""
@@ -32,10 +33,14 @@ COLUMNS = ("environment", "+ policy", "+ training")
 class BenchConfig:
     """What to measure."""
 
-    train: TrainConfig
-    """The world, the network and the learner. Slots are refilled at once, so that they are full."""
-    realms: tuple[int, ...] = (32, 64, 128, 256)
-    """Batch sizes to try."""
+    env: EnvConfig
+    """The world; its number of realms is replaced by each of ``batches``."""
+    policy: PolicyConfig
+    """The network."""
+    ppo: PPOConfig
+    """The learner."""
+    batches: tuple[int, ...] = (32, 64, 128, 256)
+    """Numbers of realms to try."""
     repeats: int = 5
     """Timed runs, of which the median counts."""
     seconds: float = 1.0
@@ -49,9 +54,9 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
     if config.json is not None:
         _check_writable(Path(config.json))
     rows = []
-    for realms in config.realms:
-        env = dataclasses.replace(config.train.env, realms=realms)
-        train = dataclasses.replace(config.train, env=env)
+    for realms in config.batches:
+        env = dataclasses.replace(config.env, realms=realms)
+        train = TrainConfig(env=env, policy=config.policy, ppo=config.ppo)
         row = {
             "realms": realms,
             "slots": env.world.slots,
@@ -63,11 +68,11 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
         report(row)
     result = {
         "what": "agent-steps of living agents per second",
-        "rules": dataclasses.asdict(config.train.env.world),
-        "policy": dataclasses.asdict(config.train.policy),
-        "ppo": dataclasses.asdict(config.train.ppo),
-        "backend": Env(dataclasses.replace(config.train.env, realms=1)).rules.name,
-        "machine": machine(config.train.env.device),
+        "rules": dataclasses.asdict(config.env.world),
+        "policy": dataclasses.asdict(config.policy),
+        "ppo": dataclasses.asdict(config.ppo),
+        "backend": resolve(config.env.backend, resolve_device(config.env.device)).name,
+        "machine": machine(config.env.device),
         "results": rows,
     }
     if config.json is not None:

@@ -137,8 +137,9 @@ def _bench(arguments: list[str]) -> None:
 
     name, rest = _preset(arguments, "bench")
     preset = train_preset(name)
+    # Slots are refilled at once, so that worlds of agents that do not learn are full as well.
     full = dataclasses.replace(preset.env, world=dataclasses.replace(preset.env.world, births=-1))
-    default = BenchConfig(train=dataclasses.replace(preset, env=full))
+    default = BenchConfig(env=full, policy=preset.policy, ppo=preset.ppo)
     config = _parse(BenchConfig, rest, f"nmmo-gpu bench {name}", default)
     print(f"{'realms x slots':>15}" + "".join(f"{column:>15}" for column in COLUMNS), "agent-steps/s")
 

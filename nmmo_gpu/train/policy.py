@@ -107,13 +107,11 @@ class Policy(nn.Module):
 
         self.self_scale: Tensor
         self.entity_scale: Tensor
-        self._cells: Tensor
         self._self_turns: Tensor
         self._row_turns: Tensor
         constants = {
             "self_scale": _self_scale(rules),
             "entity_scale": _entity_scale(rules),
-            "_cells": symmetry.turned_cells(rules.window),
             "_self_turns": symmetry.turned_features(
                 SELF_FEATURES, (("row", "col"), ("heading_row", "heading_col"))
             ),
@@ -151,7 +149,7 @@ class Policy(nn.Module):
             return torch.cat([symmetry.mix(gate) for gate in free.unbind(1)], -1)
 
         return Weights(
-            window=symmetry.lift_cells(self.window, self._cells),
+            window=symmetry.lift_cells(self.window),
             own=symmetry.lift(self.own, self._self_turns),
             entities=torch.cat(lifted_rows, 1),
             input_bias=symmetry.repeat(self.input_bias),

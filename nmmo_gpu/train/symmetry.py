@@ -12,18 +12,13 @@ weights. Activations are ``[..., 4 * width]``, copy by copy.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 TURNS = 4
 """Quarter turns in a full one; also the number of copies of each feature."""
-
-
-def turned_cells(window: int) -> Tensor:
-    """[4, window^2] int64: for copy g and each cell of the window, the cell that it is when g looks east."""
-    cells = torch.arange(window * window).view(window, window)
-    # rot90 with k = 1 turns counterclockwise, which brings south (g = 1) to where east was.
-    return torch.stack([_inverse(torch.rot90(cells, g).reshape(-1)) for g in range(TURNS)])
 
 
 def turned_features(names: tuple[str, ...], vectors: tuple[tuple[str, str], ...]) -> Tensor:
@@ -42,9 +37,12 @@ def turned_features(names: tuple[str, ...], vectors: tuple[tuple[str, str], ...]
     return matrices
 
 
-def lift_cells(free: Tensor, cells: Tensor) -> Tensor:
-    """[P, cells, codes, 4 * width] window table from [P, cells, codes, width]."""
-    return torch.cat([free.index_select(1, cells[g]) for g in range(TURNS)], -1)
+def lift_cells(free: Tensor) -> Tensor:
+    """[P, cells, codes, 4 * width] window table from [P, cells, codes, width]; the cells form a square."""
+    side = math.isqrt(free.shape[1])
+    square = free.view(free.shape[0], side, side, *free.shape[2:])
+    # What stands in direction g is to copy g what stands in the east is to copy 0.
+    return torch.cat([torch.rot90(square, -g, (1, 2)) for g in range(TURNS)], -1).flatten(1, 2)
 
 
 def lift(free: Tensor, turns: Tensor) -> Tensor:
@@ -73,9 +71,3 @@ def lower(free: Tensor, turns: Tensor) -> Tensor:
 def repeat(free: Tensor) -> Tensor:
     """[P, 1, 4 * width] biases from [P, 1, width]."""
     return free.repeat(1, 1, TURNS)
-
-
-def _inverse(permutation: Tensor) -> Tensor:
-    out = torch.empty_like(permutation)
-    out[permutation] = torch.arange(len(permutation))
-    return out

@@ -1,0 +1,309 @@
+"""Checkpoints: all or nothing on the disk, nothing executed, and an error in words for whatever else is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from train.small import CPU, assert_equal_states, small, state_of
+
+from nmmo_gpu.errors import CheckpointError
+from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.run import Run
+
+
+@pytest.fixture(scope="module")
+def run():
+    """A recurrent run after one iteration, so that a checkpoint has every kind of tensor."""
+    made = Run(small(recurrent=True, targeting="learned", minutes=2.5, seed=-5))
+    made.iterate()
+    return made
+
+
+@pytest.fixture
+def path(run, tmp_path):
+    """Its checkpoint in a file."""
+    checkpoints.save(tmp_path / checkpoints.FILE, run.checkpoint())
+    return tmp_path / checkpoints.FILE
+
+
+def rewrite(path, change):
+    """Writes the file again after ``change(tensors, metadata)``."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(tensors, metadata)
+    safetensors.torch.save_file(tensors, path, metadata)
+
+
+def test_round_trip(run, path):
+    """Config, counters and every tensor come back as they were, from the file and from its folder."""
+    for where in (path, path.parent):
+        stored = checkpoints.load(where, CPU)
+        assert stored.config == run.config
+        assert stored.counters == {
+            "iteration": 1, "agent_steps": run.agent_steps, "seconds": run.seconds,
+        }  # fmt: skip
+        written = run.checkpoint().tensors
+        assert stored.tensors.keys() == written.keys()
+        for name, tensor in written.items():
+            assert stored.tensors[name].dtype == tensor.dtype, name
+            assert torch.equal(stored.tensors[name], tensor), name
+    prefixes = {name.split(".")[0] for name in written}
+    assert prefixes == {"world", "policy", "optimizer", "god", "generator"}
+    assert stored.part("god").keys() == {"tally.lifetimes", "tally.sums", "tally.causes", "visits", "memory"}
+    assert os.listdir(path.parent) == [checkpoints.FILE], "no temporary file stays"
+
+
+def test_a_stored_run_is_the_run(run, path):
+    """A Run made from the file holds the same bits, and the world its digest."""
+    other = Run(small(recurrent=True, targeting="learned", minutes=2.5, seed=-5), checkpoints.load(path, CPU))
+    assert_equal_states(state_of(other), state_of(run))
+    assert other.god.env.world.digest() == run.god.env.world.digest()
+    assert torch.equal(other.god.env.records, run.god.env.records)
+    assert other.seconds == run.seconds
+
+
+def full_disk(*args, **kwargs):
+    """Fails as a full disk does."""
+    raise OSError(28, "No space left on device")
+
+
+def half_written(tensors, file, metadata=None):
+    """Writes some bytes, and then the disk is full."""
+    with open(file, "wb") as out:
+        out.write(b"half of a checkpoint")
+    full_disk()
+
+
+@pytest.mark.parametrize(("where", "name", "fault"), [
+    (checkpoints.os, "replace", full_disk),
+    (checkpoints.os, "fsync", full_disk),
+    (checkpoints.safetensors.torch, "save_file", half_written),
+])  # fmt: skip
+def test_a_failed_save_leaves_the_former_checkpoint(run, path, monkeypatch, where, name, fault):
+    """Whichever step fails: CheckpointError in words, and the old file is as it was; and once there is room
+    again, the next save succeeds."""
+    before = path.read_bytes()
+    newer = run.checkpoint()
+    newer.counters["iteration"] = 99
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, fault)
+        with pytest.raises(CheckpointError, match=r"No space left.*former checkpoint"):
+            checkpoints.save(path, newer)
+    assert path.read_bytes() == before
+    assert checkpoints.load(path, CPU).counters["iteration"] == 1
+    checkpoints.save(path, newer)
+    assert checkpoints.load(path, CPU).counters["iteration"] == 99
+
+
+def test_death_in_the_middle_of_a_save(run, path, monkeypatch):
+    """Not even an exception that nobody handles, at the last moment, touches the old file."""
+    before = path.read_bytes()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(path, run.checkpoint())
+    assert path.read_bytes() == before
+    assert checkpoints.load(path.parent, CPU).counters["iteration"] == 1
+
+
+def test_save_flushes_before_it_replaces(run, tmp_path, monkeypatch):
+    """The new file is on the disk before it takes the old one's place, and the folder after."""
+    done = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(checkpoints.os, "fsync", lambda fd: (done.append("flush"), fsync(fd)))
+    monkeypatch.setattr(checkpoints.os, "replace", lambda a, b: (done.append("replace"), replace(a, b)))
+    checkpoints.save(tmp_path / checkpoints.FILE, run.checkpoint())
+    assert done == ["flush", "replace", "flush"]
+
+
+def test_a_folder_that_is_not_there(run, tmp_path):
+    """Saving where there is no folder is an error in words."""
+    with pytest.raises(CheckpointError, match="could not be written"):
+        checkpoints.save(tmp_path / "nowhere" / checkpoints.FILE, run.checkpoint())
+
+
+def test_a_missing_file(tmp_path):
+    """Neither a path that is not there nor an empty folder holds a checkpoint."""
+    for where in (tmp_path, tmp_path / "nope", tmp_path / "nope" / checkpoints.FILE):
+        with pytest.raises(CheckpointError, match="no checkpoint"):
+            checkpoints.load(where, CPU)
+
+
+def test_truncated_at_any_length(path):
+    """Every short file is refused: around the header's borders, and at many lengths between."""
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    borders = [0, 1, 7, 8, 9, header - 1, header, header + 1, len(whole) // 2, len(whole) - 1]
+    for length in borders + random.Random(1).sample(range(len(whole)), 60):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=str(path)):
+            checkpoints.load(path, CPU)
+    path.write_bytes(whole)
+    assert checkpoints.load(path, CPU).counters["iteration"] == 1
+
+
+def test_a_damaged_header_is_refused_or_harmless(path):
+    """A byte of the header is changed, many times: CheckpointError, or a checkpoint with other values; never
+    another exception."""
+    whole = bytearray(path.read_bytes())
+    header = 8 + int.from_bytes(whole[:8], "little")
+    dice, refused = random.Random(2), 0
+    for _ in range(300):
+        at = dice.randrange(header)
+        damaged = bytearray(whole)
+        damaged[at] = dice.choice(b'{}[]":,0123456789 aZ\xff\x00')
+        path.write_bytes(damaged)
+        try:
+            checkpoints.load(path, CPU)
+        except CheckpointError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 100
+
+
+def test_random_bytes(path):
+    """Noise of several lengths is no checkpoint."""
+    dice = random.Random(3)
+    for length in (1, 8, 100, 5000):
+        path.write_bytes(dice.randbytes(length))
+        with pytest.raises(CheckpointError, match="no checkpoint"):
+            checkpoints.load(path, CPU)
+
+
+class Trap:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("how", ["torch", "old torch", "pickle"])
+def test_a_pickle_is_never_opened(tmp_path, how):
+    """A file that runs code when it is unpickled is refused, and nothing has run. That it would have is
+    shown by unpickling it."""
+    path, trapped = tmp_path / checkpoints.FILE, tmp_path / "trapped"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Trap(str(trapped))))
+    else:
+        torch.save(Trap(str(trapped)), path, _use_new_zipfile_serialization=how == "torch")
+    with pytest.raises(CheckpointError):
+        checkpoints.load(path, CPU)
+    assert not trapped.exists()
+    if how == "pickle":
+        pickle.loads(path.read_bytes()).close()
+    else:
+        torch.load(path, weights_only=False).close()
+    assert trapped.exists()
+
+
+def test_anothers_safetensors_file(path):
+    """With no metadata, and with somebody else's."""
+    for metadata in (None, {"format": "pt"}):
+        safetensors.torch.save_file({"weight": torch.zeros(3)}, path, metadata)
+        with pytest.raises(CheckpointError, match="a safetensors file, but no nmmo-gpu checkpoint"):
+            checkpoints.load(path, CPU)
+
+
+@pytest.mark.parametrize("version", ["0", "2", "next", ""])
+def test_another_version(path, version):
+    """The error names both versions and the way out."""
+    rewrite(path, lambda tensors, metadata: metadata.update(version=version))
+    with pytest.raises(CheckpointError, match=f"version {version} of the format.*version {checkpoints.VERSION}"):
+        checkpoints.load(path, CPU)
+
+
+def spoil_config(**values):
+    """A change of some fields of the stored config (dotted by double underscores)."""
+
+    def change(tensors, metadata):
+        config = json.loads(metadata["config"])
+        for name, value in values.items():
+            *path, last = name.split("__")
+            part = config
+            for step in path:
+                part = part[step]
+            part[last] = value
+        metadata["config"] = json.dumps(config)
+
+    return change
+
+
+@pytest.mark.parametrize("change", [
+    spoil_config(colour="red"),
+    spoil_config(env__world__gravity=9.81),
+    spoil_config(env__world__slots=-1),
+    spoil_config(env__world="flat"),
+    spoil_config(policy__hidden="wide"),
+    spoil_config(ppo__gamma=None),
+    lambda tensors, metadata: metadata.update(config="{"),
+    lambda tensors, metadata: metadata.update(config="null"),
+    lambda tensors, metadata: metadata.update(counters="nonsense"),
+    lambda tensors, metadata: metadata.pop("config"),
+    lambda tensors, metadata: metadata.pop("counters"),
+], ids=[
+    "unknown field", "unknown rule", "impossible value", "no rules", "wrong type", "none", "broken json",
+    "null", "broken counters", "no config", "no counters",
+])  # fmt: skip
+def test_a_config_that_cannot_be(path, change):
+    """Unknown fields, impossible values and missing parts are found when the file is read."""
+    rewrite(path, change)
+    with pytest.raises(CheckpointError, match=str(path)):
+        checkpoints.load(path, CPU)
+
+
+@pytest.mark.parametrize("counters", [
+    "[]", "3", "{}", '{"iteration": 1, "agent_steps": 5}',
+    '{"iteration": "one", "agent_steps": 5, "seconds": 1}',
+])  # fmt: skip
+def test_counters_that_cannot_be(path, run, counters):
+    """What is no set of counters is refused, at the latest when a run is made of it."""
+    rewrite(path, lambda tensors, metadata: metadata.update(counters=counters))
+    with pytest.raises(CheckpointError):
+        Run(run.config, checkpoints.load(path, CPU))
+
+
+TENSORS = (
+    "world.health", "world.visited", "world.tick", "policy.window", "policy.value_bias",
+    "optimizer.window.exp_avg", "optimizer.window.step", "god.visits", "god.memory", "god.tally.sums",
+    "generator",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TENSORS)
+@pytest.mark.parametrize("fault", ["missing", "shape", "dtype"])
+def test_a_tensor_that_does_not_fit(path, run, name, fault):
+    """Missing, of another shape or another dtype: CheckpointError that names it, when a run is made of it."""
+
+    def change(tensors, metadata):
+        if fault == "missing":
+            del tensors[name]
+        elif fault == "shape":
+            tensors[name] = torch.cat((tensors[name].reshape(-1), tensors[name].reshape(-1)))
+        else:
+            tensors[name] = tensors[name].to(torch.complex64)
+
+    rewrite(path, change)
+    stored = checkpoints.load(path, CPU)
+    with pytest.raises(CheckpointError, match=name.split(".", 1)[-1].replace(".", r"\.")):
+        Run(run.config, stored)
+
+
+def test_a_checkpoint_of_another_network(path):
+    """Weights that do not fit the network wanted are refused, not squeezed in."""
+    stored = checkpoints.load(path, CPU)
+    with pytest.raises(CheckpointError, match="where"):
+        Run(small(recurrent=True, targeting="learned", hidden=16), stored)
