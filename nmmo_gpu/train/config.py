@@ -14,7 +14,7 @@ from nmmo_gpu.errors import ConfigError
 class PolicyConfig:
     """The network; every population has one of its own. The defaults suit a laptop."""
 
-    hidden: int = 128
+    hidden: int = 64
     """Width of the trunk; a multiple of 4, as every feature looks in four directions."""
     targeting: Literal["auto", "learned"] = "auto"
     """"auto": the policy decides whether to attack, and the nearest agent of another population in reach

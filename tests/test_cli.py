@@ -1,0 +1,183 @@
+"""The command line, in this process: what it does, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from train.small import CPU
+
+from nmmo_gpu import cli
+from nmmo_gpu.config import PRESETS
+from nmmo_gpu.errors import MapError
+from nmmo_gpu.train import checkpoint as checkpoints
+
+TINY = (
+    "--height 40 --width 40 --slots 16 --populations 2 --realms 2 --hidden 8 --horizon 4 --minibatches 2 "
+    "--device cpu"
+).split()  # fmt: skip
+
+
+def said(capsys, arguments, status):
+    """(output, errors) of a command line that must end with this status, without line breaks or boxes."""
+    try:
+        found = cli.run([str(argument) for argument in arguments])
+    except SystemExit as end:
+        found = end.code
+    out, err = capsys.readouterr()
+    assert found == status, out + err
+    assert "Traceback" not in out + err
+    return " ".join(out.replace("│", " ").split()), " ".join(err.replace("│", " ").split())
+
+
+def test_nothing_asked(capsys):
+    """Usage, with commands and presets, and status 2; asked for help, status 0."""
+    for arguments, status in (([], 2), (["--help"], 0), (["-h"], 0)):
+        out, _ = said(capsys, arguments, status)
+        assert all(word in out for word in ("train", "eval", "bench", "--resume", *PRESETS))
+
+
+@pytest.mark.parametrize("name", ["fly", "Train", "--train", ""])
+def test_an_unknown_command(capsys, name):
+    """Named, with the usage behind it."""
+    out, err = said(capsys, [name, "chaos"], 2)
+    assert f"{name!r} is no command" in err and "usage: nmmo-gpu" in err and not out
+
+
+@pytest.mark.parametrize("command", ["train", "bench"])
+@pytest.mark.parametrize(("rest", "found"), [([], "missing"), (["anarchy"], "'anarchy'"), (["--slots", "8"], "--slots")])
+def test_a_preset_is_needed(capsys, command, rest, found):
+    """What stands in its place is named, and so are the presets."""
+    _, err = said(capsys, [command, *rest], 2)
+    assert err.startswith("nmmo-gpu:") and found in err and "law, chaos" in err
+
+
+@pytest.mark.parametrize(("options", "named"), [
+    ("--slots 7", "slots = 7"),
+    ("--slots seven", "--slots"),
+    ("--hidden 0", "hidden = 0"),
+    ("--gamma 1", "gamma = 1.0"),
+    ("--iterations 0", "iterations = 0"),
+    ("--reach 1 2 30", "reach = (1, 2, 30)"),
+    ("--targeting best", "--targeting"),
+    ("--realms 0", "realms = 0"),
+    ("--vision 99", "vision = 99"),
+    ("--run=", "run = ''"),
+    ("--gravity 3", "--gravity"),
+])  # fmt: skip
+def test_impossible_options(capsys, tmp_path, monkeypatch, options, named):
+    """Status 2, the field by name with its value; nothing is made on the disk."""
+    monkeypatch.chdir(tmp_path)
+    out, err = said(capsys, ["train", "chaos", *options.split()], 2)
+    assert named in out + err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_is_not_there(capsys, tmp_path, monkeypatch):
+    """CUDA without CUDA, and a device nobody knows: the remedy is named."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name, remedy in (("cuda", '"cpu"'), ("abacus", '"auto"')):
+        _, err = said(capsys, ["train", "chaos", "--run", tmp_path / name, "--device", name], 2)
+        assert f"device = '{name}'" in err and remedy in err
+
+
+def test_folders_without_a_run(capsys, tmp_path):
+    """Resuming or evaluating what is not there, or is something else."""
+    (tmp_path / "text").write_text("not a checkpoint")
+    for arguments in (["train", "--resume"], ["eval"]):
+        _, err = said(capsys, [*arguments, tmp_path / "nope"], 2)
+        assert str(tmp_path / "nope") in err and "no checkpoint" in err
+        _, err = said(capsys, [*arguments, tmp_path / "text"], 2)
+        assert str(tmp_path / "text") in err and "no checkpoint" in err
+
+
+def test_help_of_each_command(capsys):
+    """Status 0, with the options that belong to it; nested settings need no prefix."""
+    out, _ = said(capsys, ["train", "chaos", "--help"], 0)
+    for option in ("--slots", "--realms", "--hidden", "--horizon", "--run", "--minutes", "--no-recurrent"):
+        assert option in out, option
+    out, _ = said(capsys, ["train", "--help"], 0)
+    assert "--slots" in out
+    out, _ = said(capsys, ["eval", "--help"], 0)
+    assert "--max-ticks" in out
+    out, _ = said(capsys, ["train", "--resume", "x", "--help"], 0)
+    assert "--checkpoint-minutes" in out and "--slots" not in out
+
+
+def test_train_resume_evaluate(capsys, tmp_path):
+    """From the first iteration to the table, on a tiny world."""
+    run = tmp_path / "run"
+    train = ["train", "chaos", *TINY, "--run", run, "--recurrent", "--targeting", "learned", "--seed", 5]
+    out, _ = said(capsys, [*train, "--iterations", 2, "--reach", 1, 2, 4], 0)
+    assert "iteration 2" in out
+    stored = checkpoints.load(run, CPU)
+    assert stored.counters["iteration"] == 2
+    assert stored.config.policy.recurrent and stored.config.policy.targeting == "learned"
+    assert stored.config.env.world.reach == (1, 2, 4) and stored.config.env.seed == 5
+    assert json.loads((run / "config.json").read_text())["env"]["world"]["slots"] == 16
+
+    _, err = said(capsys, train, 2)
+    assert "already holds a run" in err and "--resume" in err
+    _, err = said(capsys, ["train", "--resume", run], 2)
+    assert "iterations = 2 has been reached" in err
+    for form in (["--resume", run], [f"--resume={run}"]):
+        done = checkpoints.load(run, CPU).counters["iteration"]
+        out, _ = said(capsys, ["train", *form, "--iterations", int(done) + 2], 0)
+        assert f"iteration {done + 2}" in out
+    stored = checkpoints.load(run, CPU)
+    assert stored.counters["iteration"] == 6 and stored.config.env.seed == 5
+
+    options = ["--realms", 3, "--max-ticks", 400, "--device", "cpu"]
+    out, _ = said(capsys, ["eval", run, *options], 0)
+    for words in ("slots kept full", "trained", "random", "lava", "combat", "agent-steps lived / deaths"):
+        assert words in out, words
+    file = run / checkpoints.FILE
+    again, _ = said(capsys, ["eval", file, *options], 0)
+    assert again == out, "evaluation is part of the seed"
+    less, _ = said(capsys, ["eval", run, *options, "--no-full", "--seed", 3], 0)
+    assert "slots kept full" not in less and "trained" in less
+
+
+def test_errors_on_the_way_are_told_without_a_traceback(capsys, monkeypatch):
+    """Whatever a command raises on purpose; anything else is a bug, and goes on."""
+    def lost(arguments):
+        raise MapError("map.tmx is lost; find it.")
+
+    def broken(arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_eval", lost)
+    assert said(capsys, ["eval"], 2)[1] == "nmmo-gpu: map.tmx is lost; find it."
+    monkeypatch.setattr(cli, "_eval", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["eval"])
+
+
+def test_as_a_program():
+    """``python -m nmmo_gpu`` exits with the status."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nmmo_gpu", "fly"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2 and "'fly' is no command" in done.stderr and not done.stdout
+
+
+def test_bench(capsys, tmp_path):
+    """A line per batch size, and the results as JSON."""
+    file = tmp_path / "bench.json"
+    quick = ["--batches", 2, 3, "--repeats", 1, "--seconds", 0.01]
+    out, _ = said(capsys, ["bench", "law", *TINY, *quick, "--json", file], 0)
+    assert "2 x 16" in out and "3 x 16" in out and "agent-steps/s" in out
+    found = json.loads(Path(file).read_text())
+    assert [row["realms"] for row in found["results"]] == [2, 3]
+    assert found["rules"]["births"] == -1 and found["rules"]["damage"] == [0, 0, 0]
+
+
+def test_bench_says_at_once_that_it_cannot_write(capsys, tmp_path):
+    """Before anything is measured."""
+    (tmp_path / "file").write_text("mine")
+    _, err = said(capsys, ["bench", "chaos", *TINY, "--json", tmp_path / "file" / "out.json"], 2)
+    assert "json = " in err and "cannot be written" in err

@@ -1,0 +1,51 @@
+"""Settings of training: what is refused, and that the error names field and value."""
+
+from __future__ import annotations
+
+import pytest
+from train.small import small
+
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.presets import train_preset
+
+IMPOSSIBLE = [
+    ("hidden", 0), ("targeting", "best"), ("horizon", 0), ("epochs", -1), ("minibatches", 0),
+    ("gamma", 1.0), ("gamma", -0.1), ("gamma", float("nan")), ("gae_lambda", 1.5), ("gae_lambda", -1e-9),
+    ("learning_rate", 0.0), ("learning_rate", float("nan")), ("final_learning_rate", -1.0), ("clip", 0.0),
+    ("max_grad_norm", 0.0), ("minutes", 0.0), ("minutes", -1.0), ("minutes", float("nan")),
+    ("iterations", 0), ("checkpoint_minutes", -0.5), ("log_every", 0), ("run", ""),
+]  # fmt: skip
+POSSIBLE = [
+    ("gamma", 0.0), ("gae_lambda", 0.0), ("gae_lambda", 1.0), ("minutes", 1e-9), ("iterations", 1),
+    ("checkpoint_minutes", 0.0), ("log_every", 1), ("horizon", 1), ("minibatches", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
+def test_impossible_values(name, value):
+    """ConfigError, with the field's name, its value and what to choose instead."""
+    with pytest.raises(ConfigError, match=rf"^{name} = .*(choose|give)"):
+        small(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), POSSIBLE)
+def test_values_at_the_edge(name, value):
+    """The extremes that make sense are allowed."""
+    config = small(**{name: value})
+    assert name in {**vars(config), **vars(config.policy), **vars(config.ppo)}
+
+
+@pytest.mark.parametrize("name", ["law", "chaos"])
+def test_presets(name):
+    """Their rules, a folder of their own, and no limit."""
+    config = train_preset(name)
+    assert isinstance(config, TrainConfig) and config.run == f"runs/{name}"
+    assert (config.env.world.damage == (0, 0, 0)) == (name == "law")
+    assert config.minutes is None and config.iterations is None
+
+
+def test_an_unknown_preset():
+    """The known ones are listed."""
+    with pytest.raises(ConfigError, match=r"preset = 'anarchy' is unknown; choose one of law, chaos"):
+        train_preset("anarchy")
