@@ -10,6 +10,7 @@ from nmmo_gpu.cpu.observation import observe
 from nmmo_gpu.cpu.random import draw_many
 from nmmo_gpu.cpu.regrowth import regrowth
 from nmmo_gpu.cpu.spawning import spawning
+from nmmo_gpu.cpu.tick import phases
 from nmmo_gpu.cpu.upkeep import explore, upkeep
 
 PHASES = {
@@ -22,5 +23,6 @@ PHASES = {
     "burial": burial,
     "observe": observe,
     "draw": draw_many,
+    "fused": phases,
 }
 """Functions by the name of their field in ``nmmo_gpu.world.rules.Rules``."""

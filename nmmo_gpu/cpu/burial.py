@@ -1,5 +1,7 @@
 """Burial as compiled loops; twin of ``nmmo_gpu.world.burial``."""
 
+from typing import Any
+
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.state import World
@@ -16,12 +18,15 @@ def _burial(alive, cause, row, col, occupant, presence, deaths, low, high):
                 deaths[r, cause[r, a]] += 1
 
 
+def arguments(world: World) -> tuple[Any, ...]:
+    """What ``_burial`` works on, but for the range of realms."""
+    tensors = (
+        world.alive, world.cause, world.row, world.col, world.occupant, world.presence, world.deaths,
+    )  # fmt: skip
+    return tuple(t.numpy() for t in tensors)
+
+
 def burial(world: World) -> None:
     """See ``nmmo_gpu.world.burial.burial``."""
-    arrays = [
-        t.numpy()
-        for t in (
-            world.alive, world.cause, world.row, world.col, world.occupant, world.presence, world.deaths,
-        )
-    ]  # fmt: skip
-    parallel(_burial, [(*arrays, *piece) for piece in realm_slices(world.realms)])
+    fixed = arguments(world)
+    parallel(_burial, [(*fixed, *piece) for piece in realm_slices(world.realms)])

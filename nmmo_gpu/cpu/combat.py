@@ -1,5 +1,7 @@
 """Combat as compiled loops; twin of ``nmmo_gpu.world.combat``."""
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
@@ -52,20 +54,20 @@ def _combat(
                     cause[r, a] = COMBAT
 
 
-def combat(world: World, style: Tensor, target: Tensor) -> None:
-    """See ``nmmo_gpu.world.combat.combat``."""
+def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
+    """What ``_combat`` works on, but for the range of realms."""
     cfg = world.config
-    if not any(cfg.damage):
-        world.damage.zero_()
-        return
-    arrays = [
-        t.numpy()
-        for t in (
-            style, target, world.alive, world.row, world.col, world.age, world.health, world.food,
-            world.water, world.damage, world.chilled, world.cause,
-        )
-    ]  # fmt: skip
+    tensors = (
+        style, target, world.alive, world.row, world.col, world.age, world.health, world.food,
+        world.water, world.damage, world.chilled, world.cause,
+    )  # fmt: skip
     constants = (
         np.array(cfg.reach), np.array(cfg.damage), cfg.immune_ticks, cfg.max_food, cfg.max_water,
     )  # fmt: skip
-    parallel(_combat, [(*arrays, *constants, *piece) for piece in realm_slices(world.realms)])
+    return (*(t.numpy() for t in tensors), *constants)
+
+
+def combat(world: World, style: Tensor, target: Tensor) -> None:
+    """See ``nmmo_gpu.world.combat.combat``."""
+    fixed = arguments(world, style, target)
+    parallel(_combat, [(*fixed, *piece) for piece in realm_slices(world.realms)])

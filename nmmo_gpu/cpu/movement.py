@@ -1,5 +1,7 @@
 """Movement as compiled loops; twin of ``nmmo_gpu.world.movement``."""
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
@@ -78,14 +80,16 @@ def _movement(
             claim[goal[i]] = 0
 
 
+def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
+    """What ``_movement`` works on, but for the range of realms."""
+    tensors = (
+        move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
+        world.material, world.occupant, world.presence, world.claims,
+    )  # fmt: skip
+    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors))
+
+
 def movement(world: World, move: Tensor) -> None:
     """See ``nmmo_gpu.world.movement.movement``."""
-    arrays = [
-        t.numpy()
-        for t in (
-            move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
-            world.material, world.occupant, world.presence, world.claims,
-        )
-    ]  # fmt: skip
-    when = (int(world.seed), int(world.tick))
-    parallel(_movement, [(*when, *arrays, *piece) for piece in realm_slices(world.realms)])
+    fixed = arguments(world, move)
+    parallel(_movement, [(*fixed, *piece) for piece in realm_slices(world.realms)])

@@ -1,5 +1,7 @@
 """Regrowth as compiled loops; twin of ``nmmo_gpu.world.regrowth``."""
 
+from typing import Any
+
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.regrowth import TICK_MASK
@@ -11,9 +13,9 @@ BLOCK = 128
 
 
 @compiled
-def _regrowth(now, base, material, regrow_at, low, high):
-    for start in range(low, high, BLOCK):
-        end = min(start + BLOCK, high)
+def _regrowth(now, area, base, material, regrow_at, low, high):
+    for start in range(low * area, high * area, BLOCK):
+        end = min(start + BLOCK, high * area)
         due = 0
         for i in range(start, end):
             due += regrow_at[i] == now
@@ -24,10 +26,14 @@ def _regrowth(now, base, material, regrow_at, low, high):
                     regrow_at[i] = NEVER
 
 
+def arguments(world: World) -> tuple[Any, ...]:
+    """What ``_regrowth`` works on, but for the range of realms."""
+    planes = (world.base, world.material, world.regrow_at)
+    now = int(world.tick) & TICK_MASK
+    return (now, world.config.height * world.config.width, *(t.view(-1).numpy() for t in planes))
+
+
 def regrowth(world: World) -> None:
     """See ``nmmo_gpu.world.regrowth.regrowth``."""
-    area = world.config.height * world.config.width
-    now = int(world.tick) & TICK_MASK
-    planes = [t.view(-1).numpy() for t in (world.base, world.material, world.regrow_at)]
-    tasks = [(now, *planes, low * area, high * area) for low, high in realm_slices(world.realms)]
-    parallel(_regrowth, tasks)
+    fixed = arguments(world)
+    parallel(_regrowth, [(*fixed, *piece) for piece in realm_slices(world.realms)])

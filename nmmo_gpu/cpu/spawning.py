@@ -1,6 +1,7 @@
 """Spawning as compiled loops; twin of ``nmmo_gpu.world.spawning``."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ def _spawning(
     seed, tick, births, alive, entity, row, col, health, food, water, freeze, heading, age, damage, explored,
     visited, occupant, presence, next_entity, ring, body, population_size, low, high,
 ):  # fmt: skip
+    if births == 0:
+        return
     slots = alive.shape[1]
     width = occupant.shape[2]
     tried = np.empty(slots, np.int64)
@@ -85,23 +88,23 @@ def _ring(height: int, width: int, border: int) -> np.ndarray:
     return ring_tiles(height, width, border).numpy()
 
 
-def spawning(world: World) -> None:
-    """See ``nmmo_gpu.world.spawning.spawning``."""
+def arguments(world: World) -> tuple[Any, ...]:
+    """What ``_spawning`` works on, but for the range of realms."""
     cfg = world.config
-    if cfg.births == 0:
-        return
-    arrays = [
-        t.numpy()
-        for t in (
-            world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
-            world.freeze, world.heading, world.age, world.damage, world.explored, world.visited,
-            world.occupant, world.presence, world.next_entity,
-        )
-    ]  # fmt: skip
+    tensors = (
+        world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
+        world.freeze, world.heading, world.age, world.damage, world.explored, world.visited,
+        world.occupant, world.presence, world.next_entity,
+    )  # fmt: skip
     constants = (
         _ring(cfg.height, cfg.width, cfg.border),
         np.array((cfg.max_health, cfg.max_food, cfg.max_water)),
         cfg.population_size,
     )
-    when = (int(world.seed), int(world.tick), cfg.births)
-    parallel(_spawning, [(*when, *arrays, *constants, *piece) for piece in realm_slices(world.realms)])
+    return (int(world.seed), int(world.tick), cfg.births, *(t.numpy() for t in tensors), *constants)
+
+
+def spawning(world: World) -> None:
+    """See ``nmmo_gpu.world.spawning.spawning``."""
+    fixed = arguments(world)
+    parallel(_spawning, [(*fixed, *piece) for piece in realm_slices(world.realms)])

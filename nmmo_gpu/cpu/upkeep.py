@@ -1,5 +1,7 @@
 """Upkeep and footprints as compiled loops; twin of ``nmmo_gpu.world.upkeep``."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -72,26 +74,33 @@ def _explore(alive, row, col, explored, visited, low, high):
                     explored[r, a] += 1
 
 
-def upkeep(world: World) -> None:
-    """See ``nmmo_gpu.world.upkeep.upkeep``."""
+def arguments(world: World) -> tuple[Any, ...]:
+    """What ``_upkeep`` works on, but for the range of realms."""
     cfg = world.config
-    arrays = [
-        t.numpy()
-        for t in (
-            world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
-            world.age, world.chilled, world.cause, world.material, world.shore, world.regrow_at,
-        )
-    ]  # fmt: skip
+    tensors = (
+        world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
+        world.age, world.chilled, world.cause, world.material, world.shore, world.regrow_at,
+    )  # fmt: skip
     constants = (
         threshold_tensor(cfg.regrowth, torch.device("cpu")).numpy(),
         cfg.freeze_ticks, cfg.forage, cfg.heal_above,
         np.array((cfg.max_health, cfg.max_food, cfg.max_water)),
     )  # fmt: skip
-    when = (int(world.seed), int(world.tick))
-    parallel(_upkeep, [(*when, *arrays, *constants, *piece) for piece in realm_slices(world.realms)])
+    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
+
+
+def explore_arguments(world: World) -> tuple[Any, ...]:
+    """What ``_explore`` works on, but for the range of realms."""
+    return tuple(t.numpy() for t in (world.alive, world.row, world.col, world.explored, world.visited))
+
+
+def upkeep(world: World) -> None:
+    """See ``nmmo_gpu.world.upkeep.upkeep``."""
+    fixed = arguments(world)
+    parallel(_upkeep, [(*fixed, *piece) for piece in realm_slices(world.realms)])
 
 
 def explore(world: World) -> None:
     """See ``nmmo_gpu.world.upkeep.explore``."""
-    arrays = [t.numpy() for t in (world.alive, world.row, world.col, world.explored, world.visited)]
-    parallel(_explore, [(*arrays, *piece) for piece in realm_slices(world.realms)])
+    fixed = explore_arguments(world)
+    parallel(_explore, [(*fixed, *piece) for piece in realm_slices(world.realms)])

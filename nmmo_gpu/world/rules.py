@@ -38,6 +38,9 @@ class Rules:
     burial: Phase = burial
     observe: Phase = observe
     draw: Callable[..., tuple[Tensor, ...]] = draw
+    fused: Phase | None = None
+    """All phases but ``observe`` in one call, ``fused(world, move, style, target)``, for who can do better
+    than one after the other."""
 
 
 def resolve(backend: str, device: torch.device) -> Rules:

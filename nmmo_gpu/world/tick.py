@@ -19,11 +19,14 @@ def step(world: World, rules: Rules, move: Tensor, style: Tensor, target: Tensor
     """
     world.acted += world.alive.sum(1)
     world.cause.zero_()
-    rules.combat(world, style, target)
-    rules.movement(world, move)
-    rules.spawning(world)
-    rules.regrowth(world)
-    rules.upkeep(world)
-    rules.explore(world)
-    rules.burial(world)
+    if rules.fused is not None:
+        rules.fused(world, move, style, target)  # the same list, realm by realm
+    else:
+        rules.combat(world, style, target)
+        rules.movement(world, move)
+        rules.spawning(world)
+        rules.regrowth(world)
+        rules.upkeep(world)
+        rules.explore(world)
+        rules.burial(world)
     world.tick += 1

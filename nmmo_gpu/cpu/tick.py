@@ -1,0 +1,48 @@
+"""All phases of a tick but observation, realm by realm, in one go.
+
+Realms do not touch each other, so a realm's phases can follow one another while its tiles are in the
+processor's cache, and the threads meet once a tick instead of once a phase."""
+
+from torch import Tensor
+
+from nmmo_gpu.cpu.burial import _burial
+from nmmo_gpu.cpu.burial import arguments as burial_arguments
+from nmmo_gpu.cpu.combat import _combat
+from nmmo_gpu.cpu.combat import arguments as combat_arguments
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.movement import _movement
+from nmmo_gpu.cpu.movement import arguments as movement_arguments
+from nmmo_gpu.cpu.regrowth import _regrowth
+from nmmo_gpu.cpu.regrowth import arguments as regrowth_arguments
+from nmmo_gpu.cpu.spawning import _spawning
+from nmmo_gpu.cpu.spawning import arguments as spawning_arguments
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.cpu.upkeep import _explore, _upkeep, explore_arguments
+from nmmo_gpu.cpu.upkeep import arguments as upkeep_arguments
+from nmmo_gpu.world.state import World
+
+
+@compiled
+def _phases(fight, go, spawn, regrow, keep, discover, bury, low, high):
+    for r in range(low, high):
+        _combat(*fight, r, r + 1)
+        _movement(*go, r, r + 1)
+        _spawning(*spawn, r, r + 1)
+        _regrowth(*regrow, r, r + 1)
+        _upkeep(*keep, r, r + 1)
+        _explore(*discover, r, r + 1)
+        _burial(*bury, r, r + 1)
+
+
+def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
+    """The phases of ``nmmo_gpu.world.tick.step``, in its order."""
+    fixed = (
+        combat_arguments(world, style, target),
+        movement_arguments(world, move),
+        spawning_arguments(world),
+        regrowth_arguments(world),
+        upkeep_arguments(world),
+        explore_arguments(world),
+        burial_arguments(world),
+    )
+    parallel(_phases, [(*fixed, *piece) for piece in realm_slices(world.realms)])
