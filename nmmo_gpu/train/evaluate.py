@@ -104,20 +104,23 @@ def policy_actor(stored: Checkpoint) -> Callable[[Env], Actor]:
     return bind
 
 
+HELD_OUT_SEED = 1_000_003
+"""Added to a run's seed for evaluation, so that generated maps are ones it was not trained on."""
+
+
 def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
-    """The world that a policy was trained in, with v1's single birth a tick, on other maps and dice."""
-    rules = dataclasses.replace(config.world, births=1)
+    """The world that a policy was trained in, with v1's single birth a tick, on other maps and dice.
+
+    ``changes`` replace further fields, such as ``maps`` for files in place of generated terrain."""
     fresh: dict[str, Any] = {
         "seed": config.seed + HELD_OUT_SEED,
+        "maps": (),
+        "shared_map": False,
         "realms": 16,
-        "world": rules,
+        "world": dataclasses.replace(config.world, births=1),
         "check_actions": False,
     }
     return dataclasses.replace(config, **(fresh | changes))
-
-
-HELD_OUT_SEED = 1_000_003
-"""Added to a run's seed for evaluation, so that generated maps are ones it was not trained on."""
 
 
 def slots_kept_full(config: EnvConfig) -> EnvConfig:

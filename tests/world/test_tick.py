@@ -60,6 +60,8 @@ def test_the_phases_run_in_the_order_of_the_rules():
     called = []
 
     class Spy:
+        fused = None
+
         def __getattr__(self, name):
             def phase(world, *rest):
                 called.append(name)
