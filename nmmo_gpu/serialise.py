@@ -31,19 +31,6 @@ def from_plain(kind: Any, plain: Any, where: str = "config") -> Any:
                    for name, value in plain.items()})  # fmt: skip
 
 
-def differences(one: Any, other: Any, where: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted field, its value in one, in the other) wherever two configs of one kind differ."""
-    if dataclasses.is_dataclass(one):
-        return [
-            found
-            for f in dataclasses.fields(one)
-            for found in differences(
-                getattr(one, f.name), getattr(other, f.name), f"{where}.{f.name}".lstrip(".")
-            )
-        ]
-    return [] if one == other else [(where, one, other)]
-
-
 def _plain_type(hint: Any) -> Any:
     """The dataclass in a hint, if it is one; optional and union types hold plain values here."""
     return object if isinstance(hint, types.UnionType) else hint

@@ -2,11 +2,17 @@
 
 Sword (the agents) holds the policies and decides. God (a server) owns realms and collects what happens in
 them. Pantheon (the cluster) learns, and keeps what has been learned. The stock trainer is made of these
-three; to change one, subclass it and hand it to ``nmmo_gpu.train.run.train``.
+three; to change one, subclass it and hand it to ``nmmo_gpu.train.run.train``:
+
+    class Bolder(Sword):
+        def decide(self, records, world, memory): ...
+
+    train(config, trinity=Trinity(sword=Bolder))
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -160,3 +166,12 @@ class Pantheon:
                 ppo_config.final_learning_rate - ppo_config.learning_rate
             )
         return ppo.update(self.sword.policy, self.optimizer, rollout, ppo_config, self.generator)
+
+
+@dataclass
+class Trinity:
+    """Which classes make up a run."""
+
+    pantheon: type[Pantheon] = Pantheon
+    god: type[God] = God
+    sword: type[Sword] = Sword

@@ -49,7 +49,9 @@ def test_an_unknown_command(capsys, name):
 
 
 @pytest.mark.parametrize("command", ["train", "bench"])
-@pytest.mark.parametrize(("rest", "found"), [([], "missing"), (["anarchy"], "'anarchy'"), (["--slots", "8"], "--slots")])
+@pytest.mark.parametrize(
+    ("rest", "found"), [([], "missing"), (["anarchy"], "'anarchy'"), (["--slots", "8"], "--slots")]
+)
 def test_a_preset_is_needed(capsys, command, rest, found):
     """What stands in its place is named, and so are the presets."""
     _, err = said(capsys, [command, *rest], 2)
@@ -144,6 +146,7 @@ def test_train_resume_evaluate(capsys, tmp_path):
 
 def test_errors_on_the_way_are_told_without_a_traceback(capsys, monkeypatch):
     """Whatever a command raises on purpose; anything else is a bug, and goes on."""
+
     def lost(arguments):
         raise MapError("map.tmx is lost; find it.")
 

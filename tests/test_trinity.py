@@ -66,7 +66,12 @@ def test_decisions_fit_the_world(recurrent, targeting):
         views = env.layout.views(env.records)
         assert decision.actions.shape == (3, 32, 3) and decision.actions.dtype == torch.int64
         assert decision.choices.shape == (96, 3) and decision.choices.dtype == torch.int8
-        for part in (decision.actions.view(96, -1), decision.choices, decision.value, decision.log_probability):
+        for part in (
+            decision.actions.view(96, -1),
+            decision.choices,
+            decision.value,
+            decision.log_probability,
+        ):
             assert not part[dead.view(-1)].any() and part[alive.view(-1)].any()
         move, style, target = decision.actions.unbind(-1)
         assert views["move_mask"].gather(-1, move[..., None]).squeeze(-1)[alive].all()
@@ -170,7 +175,9 @@ def test_visits_count_where_agents_stand():
     assert god.visits.shape == (40, 40) and not god.visits[:9].any()
 
 
-@pytest.mark.xfail(strict=True, reason="choices are kept as int8, and a table of more than 127 rows is allowed")
+@pytest.mark.xfail(
+    strict=True, reason="choices are kept as int8, and a table of more than 127 rows is allowed"
+)
 def test_a_rollout_can_hold_every_choice():
     """Every target that the heads can choose fits the rollout's dtype, or the config is refused."""
     try:

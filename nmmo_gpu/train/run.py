@@ -6,7 +6,6 @@ import dataclasses
 import json
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -22,16 +21,7 @@ from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.progress import Progress, duration, quantity
 from nmmo_gpu.train.tensorboard import Dashboard
-from nmmo_gpu.trinity import God, Pantheon, Sword
-
-
-@dataclass
-class Trinity:
-    """Which classes make up a run; put a subclass in to change what one of them does."""
-
-    pantheon: type[Pantheon] = Pantheon
-    god: type[God] = God
-    sword: type[Sword] = Sword
+from nmmo_gpu.trinity import Sword, Trinity
 
 
 class Run:

@@ -223,7 +223,9 @@ def test_anothers_safetensors_file(path):
 def test_another_version(path, version):
     """The error names both versions and the way out."""
     rewrite(path, lambda tensors, metadata: metadata.update(version=version))
-    with pytest.raises(CheckpointError, match=f"version {version} of the format.*version {checkpoints.VERSION}"):
+    with pytest.raises(
+        CheckpointError, match=f"version {version} of the format.*version {checkpoints.VERSION}"
+    ):
         checkpoints.load(path, CPU)
 
 

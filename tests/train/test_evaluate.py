@@ -89,7 +89,9 @@ def test_the_same_again():
     assert one == same != other
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: f"{'recurrent' if kind[0] else 'plain'}-{kind[1]}")
+@pytest.fixture(
+    scope="module", params=KINDS, ids=lambda kind: f"{'recurrent' if kind[0] else 'plain'}-{kind[1]}"
+)
 def stored(request, tmp_path_factory):
     """A checkpoint of every kind of policy, with loud heads."""
     recurrent, targeting = request.param

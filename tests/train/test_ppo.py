@@ -400,7 +400,8 @@ def test_a_bandit_is_learned(recurrent, targeting):
     env = lively_env(realms=4)
     config = small(
         slots=60, populations=3, nearest=7, recurrent=recurrent, targeting=targeting, hidden=32,
-        gamma=0.5, entropy_weight=0.0, minibatches=2,
+        epochs=1, minibatches=2, gamma=0.5, gae_lambda=0.95, clip=0.2, value_weight=0.5, entropy_weight=0.0,
+        max_grad_norm=1.0,
     )  # fmt: skip
     policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(1))
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
@@ -443,7 +444,8 @@ def test_a_bandit_is_learned(recurrent, targeting):
             paid = good.gather(-1, choices[..., :1]).squeeze(-1)
             rollout.reward[t, index[real]] = paid[real].float()
         update(policy, optimizer, rollout, config.ppo, random)
-    assert (liking() > 0.85).all() and (at_first < 0.8).all()
+    assert (at_first < torch.tensor([0.7, 0.8, 0.4])).all()
+    assert (liking() > torch.tensor([0.9, 0.9, 0.6])).all()
 
 
 def test_masks_of_the_batch_are_varied():

@@ -161,7 +161,9 @@ def test_resume_with_a_limit_that_is_reached(tmp_path):
     folder = tmp_path / "run"
     run = train(small(folder, iterations=2))
     for limits in ({}, {"iterations": 1}, {"iterations": 2}):
-        with pytest.raises(ConfigError, match=r"iterations = \d has been reached.*\(2 so far\).*--iterations"):
+        with pytest.raises(
+            ConfigError, match=r"iterations = \d has been reached.*\(2 so far\).*--iterations"
+        ):
             resume(str(folder), **limits)
     with pytest.raises(ConfigError, match=r"minutes = .* has been reached"):
         resume(str(folder), iterations=9, minutes=run.seconds / 60 / 2)
@@ -287,8 +289,11 @@ def signalled(tmp_path_factory):
     for name in numbers:
         folder = tmp_path_factory.mktemp(name) / "run"
         command = [sys.executable, "-m", "nmmo_gpu", "train", "chaos", *FLAGS, "--run", str(folder)]
-        started[name] = folder, subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        started[name] = (
+            folder,
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ),
         )
     found = {}
     for name, (folder, process) in started.items():
