@@ -16,10 +16,10 @@ from nmmo_gpu.config import PRESETS
 from nmmo_gpu.errors import MapError
 from nmmo_gpu.train import checkpoint as checkpoints
 
-TINY = (
-    "--height 40 --width 40 --slots 16 --populations 2 --realms 2 --hidden 8 --horizon 4 --minibatches 2 "
-    "--device cpu"
-).split()  # fmt: skip
+TINY = [
+    "--height", "40", "--width", "40", "--slots", "16", "--populations", "2", "--realms", "2",
+    "--hidden", "8", "--horizon", "4", "--minibatches", "2", "--device", "cpu",
+]  # fmt: skip
 
 
 def said(capsys, arguments, status):

@@ -53,7 +53,7 @@ def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
     The entropy of the target head is the one under the style chosen."""
     heads = head_distributions(output, choices[..., 1])
     joint = sum(_at(head, choices[..., i]) for i, head in enumerate(heads))
-    entropy = sum(-(head.exp() * head.clamp(min=MASKED)).sum(-1) for head in heads)
+    entropy = sum(-(head.exp() * head).sum(-1) for head in heads)
     assert isinstance(joint, Tensor) and isinstance(entropy, Tensor)
     return joint, entropy
 

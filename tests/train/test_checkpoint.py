@@ -1,4 +1,4 @@
-"""Checkpoints: all or nothing on the disk, nothing executed, and an error in words for whatever else is read."""
+"""Checkpoints: all or nothing on the disk, nothing executed, an error in words for whatever else is read."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def test_clipping_stops_what_has_gone_far_enough(change, worth, held):
 
 
 def test_explained_variance():
-    """1 for perfect values, 0 for constant ones, below 0 for worse, 0 where nothing varies; filling ignored."""
+    """1 for perfect values, 0 for constant ones, below 0 for worse, 0 where nothing varies; no filling."""
     returns = torch.tensor([[1.0, 2.0, 3.0, 99.0]] * 5)
     value = torch.tensor([
         [1.0, 2.0, 3.0, -7.0], [5.0, 5.0, 5.0, 0.0], [3.0, 2.0, 1.0, 0.0], [2.0, 4.0, 6.0, 0.0],

@@ -273,10 +273,11 @@ def test_an_exception_leaves_the_last_checkpoint(tmp_path):
     assert train(*resume(str(tmp_path / "run"))).iteration == 4
 
 
-FLAGS = (
-    "--height 40 --width 40 --slots 16 --populations 2 --realms 2 --hidden 8 --horizon 8 --minibatches 2 "
-    "--device cpu --log-every 1 --checkpoint-minutes 0"
-).split()  # fmt: skip
+FLAGS = [
+    "--height", "40", "--width", "40", "--slots", "16", "--populations", "2", "--realms", "2",
+    "--hidden", "8", "--horizon", "8", "--minibatches", "2", "--device", "cpu",
+    "--log-every", "1", "--checkpoint-minutes", "0",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def draws(populations, batch, seed):
 
 @hypothesis.given(
     logits=st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40), data=st.data(),
-    uniform=st.one_of(st.sampled_from([0.0, LARGEST, 0.5]), st.integers(0, (1 << 24) - 1).map(lambda k: k / (1 << 24))),
+    uniform=st.sampled_from([0.0, LARGEST, 0.5]) | st.integers(0, (1 << 24) - 1).map(lambda k: k / (1 << 24)),
 )  # fmt: skip
 @hypothesis.settings(max_examples=300)
 def test_a_masked_choice_is_never_made(logits, data, uniform):

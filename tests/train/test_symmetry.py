@@ -10,7 +10,7 @@ from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.world.layout import SELF_FEATURES
 
 TURNED_MOVES = [0, 2, 3, 4, 1]
-"""What each move (stay, east, south, west, north) becomes when the world is turned by a quarter, clockwise."""
+"""What each move (stay, east, south, west, north) becomes when the world is turned clockwise by a quarter."""
 
 
 @pytest.fixture(scope="module")
