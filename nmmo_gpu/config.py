@@ -79,7 +79,7 @@ class WorldConfig:
             check.fail(
                 "regrowth",
                 "is no chance per tick that can be drawn",
-                f"choose 0 (never), or a value from {SLOWEST_REGROWTH} to 1",
+                f"choose a value from 0 to 1 that is 0 (never) or at least {SLOWEST_REGROWTH}",
             )
         if self.slots % self.populations:
             check.fail(
@@ -105,7 +105,7 @@ class WorldConfig:
         for name in ("reach", "damage"):
             value = getattr(self, name)
             if not isinstance(value, tuple) or len(value) != 3 or not all(type(v) is int for v in value):
-                check.fail(name, "is no tuple of integers, one per style", "give (melee, range, mage)")
+                check.fail(name, "is no tuple of integers, one per style", "give three: (melee, range, mage)")
         for reach in self.reach:
             if not 0 <= reach <= self.vision:
                 check.fail(

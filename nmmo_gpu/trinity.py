@@ -36,7 +36,7 @@ class Decision(NamedTuple):
     actions: Tensor
     """[R, A, 3] int64, for ``Env.step``."""
     choices: Tensor
-    """[R * A, 3] int8: what the policy's heads chose (under auto-targeting the third differs from
+    """[R * A, 3] int16: what the policy's heads chose (under auto-targeting the third differs from
     the action's)."""
     log_probability: Tensor
     """[R * A] float32; 0 for empty slots."""
@@ -83,8 +83,8 @@ class Sword:
         everyone = torch.zeros(3, realms * slots, device=rows.device)
         everyone[0, who] = log_probability[real]
         everyone[1, who] = output.value[real]
-        told = torch.zeros(realms * slots, 3, dtype=torch.int8, device=rows.device)
-        told[who] = choices.to(torch.int8)
+        told = torch.zeros(realms * slots, 3, dtype=torch.int16, device=rows.device)
+        told[who] = choices.to(torch.int16)
         if memory is not None and output.state is not None:
             memory = torch.zeros_like(memory).index_put_((who,), output.state[real])
         return Decision(actions.view(realms, slots, 3), told, everyone[0], everyone[1], memory)

@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
 # Installs nmmo-gpu and what its tests need into .venv, and runs all tests. Options are handed to pytest.
 source "$(dirname "$0")/install.sh" cpu,test
-export OMP_NUM_THREADS=1 # pytest-xdist starts a process per core
 python -m pytest --numprocesses auto "$@"

@@ -8,6 +8,9 @@ import torch
 
 from nmmo_gpu.world.rules import Rules, resolve
 
+# One thread: tests are spread over processes, and their worlds are too small to share.
+torch.set_num_threads(1)
+
 hypothesis.settings.register_profile("nmmo", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("nmmo")
 

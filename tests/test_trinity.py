@@ -11,7 +11,9 @@ from train.small import CPU, KINDS, MEMORIES, shout, small
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.run import Run, Trinity, train
+from nmmo_gpu.train.sampling import sample
 from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.world.random import Stream, draw, unit
 
 
 def server(**settings):
@@ -65,7 +67,7 @@ def test_decisions_fit_the_world(recurrent, targeting):
         dead, alive = ~world.alive, world.alive
         views = env.layout.views(env.records)
         assert decision.actions.shape == (3, 32, 3) and decision.actions.dtype == torch.int64
-        assert decision.choices.shape == (96, 3) and decision.choices.dtype == torch.int8
+        assert decision.choices.shape == (96, 3) and decision.choices.dtype == torch.int16
         for part in (
             decision.actions.view(96, -1),
             decision.choices,
@@ -92,6 +94,32 @@ def test_decisions_fit_the_world(recurrent, targeting):
         else:
             assert decision.memory is None
     assert attacks > 10
+
+
+@pytest.mark.parametrize("targeting", ["auto", "learned"])
+def test_draws_are_those_of_realm_and_slot(targeting):
+    """What each agent chooses is what the counter-based draws of its own (seed, tick, realm, slot) choose."""
+    god = server(targeting=targeting, realms=3, births=-1)
+    god.collect()
+    world, policy = god.env.world, god.sword.policy
+    choices = god.sword.decide(god.env.records, world, None).choices.view(3, 16, 3)
+    everybody = torch.arange(48).view(3, 2, 8).transpose(0, 1).reshape(2, 24)
+    with torch.no_grad():
+        output = policy(god.env.records.view(48, -1), everybody)
+    realm, slot = everybody // 16, everybody % 16
+    words = draw(world.seed, world.tick, Stream.POLICY, realm, slot)
+    expected, _ = sample(output, torch.stack([unit(word) for word in words[:3]]))
+    alive = world.alive[realm, slot]
+    assert torch.equal(expected[alive], choices[realm, slot][alive].long()) and alive.sum() > 10
+
+
+def test_the_dead_take_no_memory_with_them():
+    """Whatever memory is handed in, only the living come out with one."""
+    god = server(recurrent=True)
+    god.collect()
+    alive = god.env.world.alive.view(-1)
+    memory = god.sword.decide(god.env.records, god.env.world, torch.ones_like(god.memory)).memory
+    assert not alive.all() and not memory[~alive].any() and memory[alive].any(-1).all()
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -175,9 +203,6 @@ def test_visits_count_where_agents_stand():
     assert god.visits.shape == (40, 40) and not god.visits[:9].any()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="choices are kept as int8, and a table of more than 127 rows is allowed"
-)
 def test_a_rollout_can_hold_every_choice():
     """Every target that the heads can choose fits the rollout's dtype, or the config is refused."""
     try:

@@ -21,6 +21,8 @@ from nmmo_gpu.world.state import World, field_shape, tensor_fields
 FORMAT = "nmmo-gpu checkpoint"
 VERSION = "1"
 FILE = "checkpoint.safetensors"
+COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
+"""How far a run has come; ``seconds`` of training."""
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     """By name: ``world.*``, ``policy.*``, ``optimizer.*``, ``god.*`` and ``generator``."""
     counters: dict[str, float]
-    """``iteration``, ``agent_steps``, ``seconds`` of training so far."""
+    """By the names of ``COUNTERS``."""
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose name starts with ``prefix.``, without it."""
@@ -88,7 +90,8 @@ def load(path: Path, device: torch.device) -> Checkpoint:
                     f"version {VERSION}; load it with the nmmo-gpu that wrote it."
                 )
             config = from_plain(TrainConfig, json.loads(metadata["config"]))
-            counters = json.loads(metadata["counters"])
+            stored = json.loads(metadata["counters"])
+            counters = {name: kind(stored[name]) for name, kind in COUNTERS.items()}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except CheckpointError:
         raise

@@ -94,10 +94,8 @@ class TrainConfig:
             raise ConfigError(f"minutes = {self.minutes} leaves no time; choose a value above 0, or none.")
         if self.iterations is not None and self.iterations < 1:
             raise ConfigError(f"iterations = {self.iterations} is too small; choose 1 or more, or none.")
-        if self.checkpoint_minutes < 0:
-            raise ConfigError(
-                f"checkpoint_minutes = {self.checkpoint_minutes} is negative; choose 0 or more."
-            )
+        if not self.checkpoint_minutes >= 0:
+            raise ConfigError(f"checkpoint_minutes = {self.checkpoint_minutes} is no time; choose 0 or more.")
         if self.log_every < 1:
             raise ConfigError(f"log_every = {self.log_every} is too small; choose 1 or more.")
         if not self.run:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
+from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.run import load_policy
@@ -51,6 +52,9 @@ def evaluate(
     world that has just begun holds only the young. Then at least 10 mean lifetimes and ``shortest`` ticks
     are measured, or until ``max_ticks`` in all.
     """
+    if warmup < 1:
+        raise ConfigError(f"warmup = {warmup} plays nothing; choose 1 tick or more.")
+    warmup = min(warmup, max(1, max_ticks // 2))
     env = Env(config)
     env.reset()
     act = actor(env) if actor else random_actions

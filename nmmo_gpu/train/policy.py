@@ -125,14 +125,18 @@ class Policy(nn.Module):
         """The matrices, made from the free weights; where no gradient is wanted, made once and kept.
 
         They are made again after a pass with gradients (an optimizer's step follows it, and fused ones do
-        not count up a tensor's version), and when a free weight was written to."""
+        not count up a tensor's version), when a free weight was written to, and after ``forget``."""
         if torch.is_grad_enabled():
-            self._made = None
+            self.forget()
             return self._make_weights()
         versions = [parameter._version for parameter in self.parameters()]
         if self._made is None or self._made[0] != versions:
             self._made = versions, self._make_weights()
         return self._made[1]
+
+    def forget(self) -> None:
+        """Makes the matrices anew at the next pass; to be called after changing weights by other ways."""
+        self._made = None
 
     def _make_weights(self) -> Weights:
         recurrent, learned = self.config.recurrent, self.config.targeting == "learned"

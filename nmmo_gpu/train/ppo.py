@@ -94,6 +94,7 @@ def update(
             total.backward()  # type: ignore[no-untyped-call]
             norm = clip_per_population(policy, config.max_grad_norm)
             optimizer.step()
+            policy.forget()
             totals += torch.cat((statistics, norm[:, None]), 1)
             steps += 1
     means = (totals / steps).unbind(1)

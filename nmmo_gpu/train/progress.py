@@ -55,6 +55,6 @@ def duration(seconds: float) -> str:
 def quantity(number: float) -> str:
     """12.3 k, 4.5 M, 6.7 G."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= unit:
+        if number >= 0.9995 * unit:
             return f"{number / unit:.1f} {name}"
     return f"{number:.0f}"

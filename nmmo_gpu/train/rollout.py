@@ -20,7 +20,7 @@ class Rollout:
     alive: Tensor
     """[T, N] bool: somebody lived in the slot, and acted."""
     choices: Tensor
-    """[T, N, 3] int8: what each head chose."""
+    """[T, N, 3] int16: what each head chose."""
     log_probability: Tensor
     """[T, N] float32, of the joint choice."""
     value: Tensor
@@ -45,7 +45,7 @@ class Rollout:
         return Rollout(
             records=layout.allocate(horizon + 1, realms, slots, device=device),
             alive=zeros(horizon, agents, dtype=torch.bool),
-            choices=zeros(horizon, agents, len(ACTION_HEADS), dtype=torch.int8),
+            choices=zeros(horizon, agents, len(ACTION_HEADS), dtype=torch.int16),
             log_probability=zeros(horizon, agents),
             value=zeros(horizon + 1, agents),
             reward=zeros(horizon, agents),

@@ -95,14 +95,17 @@ class Run:
                 checkpoints.expect(optimizer, f"{name}.{key}", tuple(shape), torch.float32)
                 state[key] = optimizer[f"{name}.{key}"].to(self.device)
             self.pantheon.optimizer.state[parameter] = state
-        self.pantheon.generator.set_state(stored.tensors["generator"].cpu())
+        generator = self.pantheon.generator
+        dice = generator.get_state()
+        checkpoints.expect(stored.tensors, "generator", tuple(dice.shape), dice.dtype)
+        generator.set_state(stored.tensors["generator"].cpu())
         own = stored.part("god")
         for name, into in self.god.state().items():
             checkpoints.expect(own, name, tuple(into.shape), into.dtype)
             into.copy_(own[name])
         counters = stored.counters
         self.iteration, self.agent_steps = int(counters["iteration"]), int(counters["agent_steps"])
-        self.seconds = float(counters["seconds"])
+        self.seconds = counters["seconds"]
 
 
 def load_policy(sword: Sword, stored: Checkpoint) -> None:
@@ -142,11 +145,12 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     """Trains until a limit or a signal, with progress, curves and checkpoints; returns the run.
 
     Raises ConfigError if the folder already holds a run, or cannot be written."""
+    resolve_device(config.env.device)  # a device that is not there leaves no folder behind
     folder = prepare_folder(config, resuming=stored is not None)
     run = Run(config, stored, trinity)
     board = Dashboard(folder, config, run.agent_steps if stored else None)
     title = f"nmmo-gpu {folder}"
-    saved = time.monotonic()
+    saved, saved_iteration = time.monotonic(), -1
     with StopRequest() as stop, Progress(title) as progress:
         while run.progress() < 1.0 and not stop.wanted:
             before = run.agent_steps
@@ -156,9 +160,12 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
             last = run.progress() >= 1.0 or stop.wanted
             if run.iteration % config.log_every == 0 or last:
                 _report(run, board, progress, statistics, rate, last)
-            if last or time.monotonic() - saved >= config.checkpoint_minutes * 60:
+            if time.monotonic() - saved >= config.checkpoint_minutes * 60:
                 run.save()
-                saved = time.monotonic()
+                saved, saved_iteration = time.monotonic(), run.iteration
+        # Still shielded from the first signal: whenever it comes, what has been learned is saved.
+        if run.iteration != saved_iteration:
+            run.save()
     board.close()
     if stop.wanted:
         progress.console.print(f"stopped; saved in {folder}; go on with: nmmo-gpu train --resume {folder}")
@@ -184,9 +191,12 @@ def prepare_folder(config: TrainConfig, resuming: bool) -> Path:
 
 
 def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
-    """(config, checkpoint) to go on with a run's folder; ``limits`` replace fields of its TrainConfig."""
+    """(config, checkpoint) to go on with a run, given its folder or its checkpoint.
+
+    ``limits`` replace fields of its TrainConfig."""
     stored = checkpoints.load(Path(path), torch.device("cpu"))
-    config = dataclasses.replace(stored.config, run=path, **limits)
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    config = dataclasses.replace(stored.config, run=str(folder), **limits)
     run_limits = (config.minutes, config.iterations)
     done = (stored.counters["seconds"] / 60, stored.counters["iteration"])
     for name, limit, reached in zip(("minutes", "iterations"), run_limits, done, strict=True):

@@ -18,7 +18,9 @@ class Dashboard:
 
     def __init__(self, run: Path, config: TrainConfig, resumed_at: int | None) -> None:
         """Args: resumed_at: agent-steps at which a resumed run goes on; what lies beyond is dropped."""
-        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at)
+        self.writer = SummaryWriter(
+            str(run / "tensorboard"), purge_step=None if resumed_at is None else resumed_at + 1
+        )
         if resumed_at is None:
             text = json.dumps(to_plain(config), indent=2)
             self.writer.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))

@@ -172,7 +172,6 @@ class Impatient(evaluation.Tally):
         return super().summary(realms)
 
 
-@pytest.mark.xfail(strict=True, raises=TimeoutError, reason="warmup = 0 plays nothing, for ever")
 def test_a_warmup_of_no_ticks(monkeypatch):
     """The warm-up is also the step in which the world is played; none must not mean for ever."""
     monkeypatch.setattr(evaluation, "Tally", Impatient)

@@ -438,7 +438,7 @@ def test_a_bandit_is_learned(recurrent, targeting):
             with torch.no_grad():
                 output = policy(rows, index, memory)
                 choices, log = sample(output, torch.rand(3, *index.shape, generator=random))
-            rollout.choices[t, index[real]] = choices[real].to(torch.int8)
+            rollout.choices[t, index[real]] = choices[real].to(torch.int16)
             rollout.log_probability[t, index[real]] = log[real]
             rollout.value[t, index[real]] = output.value[real]
             paid = good.gather(-1, choices[..., :1]).squeeze(-1)

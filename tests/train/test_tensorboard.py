@@ -66,7 +66,6 @@ def test_the_config_is_kept_as_text(tmp_path):
     assert json.loads("\n".join(lines)) == to_plain(config)
 
 
-@pytest.mark.xfail(strict=True, reason="purge_step drops the point at the checkpoint's own step, too")
 def test_a_resumed_run_replaces_what_lies_beyond_its_checkpoint(tmp_path):
     """Points written after the checkpoint by the session that died are dropped, those up to it are kept;
     the config comes once."""
