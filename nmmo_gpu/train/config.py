@@ -81,7 +81,7 @@ class TrainConfig:
     run: str = "runs/latest"
     """Folder for checkpoints, TensorBoard files and the config; made if it is not there."""
     minutes: float | None = None
-    """Stop after so many minutes of training (over all sessions of a resumed run)."""
+    """Stop after so many minutes of training (time before a resume included)."""
     iterations: int | None = None
     """Stop after so many iterations (rollout and update) in all."""
     checkpoint_minutes: float = 1.0

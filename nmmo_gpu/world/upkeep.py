@@ -10,7 +10,7 @@ from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
 
 
 def upkeep(world: World) -> None:
-    """The seven steps of RULES.md's upkeep, in their order, for agents with health above 0."""
+    """The seven steps of docs/rules.md's upkeep, in their order, for agents with health above 0."""
     cfg = world.config
     tile = world.tile()
     ground = world.material.view(-1)[tile].view_as(world.alive)
