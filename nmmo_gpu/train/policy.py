@@ -73,7 +73,6 @@ class Policy(nn.Module):
         super().__init__()
         self.rules, self.config = rules, config
         self.layout = ObservationLayout(rules)
-        self.targets = AUTO_TARGETS if config.targeting == "auto" else rules.nearest + 1
         populations, hidden, width = rules.populations, config.hidden, config.hidden // symmetry.TURNS
         cells = rules.window**2
 
