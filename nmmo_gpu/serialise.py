@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from typing import Any
 
@@ -27,10 +26,5 @@ def from_plain(kind: Any, plain: Any, where: str = "config") -> Any:
     unknown = set(plain) - set(hints)
     if unknown:
         raise ConfigError(f"{where} has the unknown fields {', '.join(sorted(unknown))}.")
-    return kind(**{name: from_plain(_plain_type(hints[name]), value, f"{where}.{name}")
+    return kind(**{name: from_plain(hints[name], value, f"{where}.{name}")
                    for name, value in plain.items()})  # fmt: skip
-
-
-def _plain_type(hint: Any) -> Any:
-    """The dataclass in a hint, if it is one; optional and union types hold plain values here."""
-    return object if isinstance(hint, types.UnionType) else hint

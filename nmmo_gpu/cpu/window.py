@@ -14,11 +14,10 @@ from torch import Tensor
 
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
+from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT
 from nmmo_gpu.world.content import Material
 
 GRASS = int(Material.GRASS)
-FIRST_OCCUPANT = len(Material) - 1
-"""Added to an occupant's kind (1 or 2) gives its row of the table."""
 PIECES = 8
 
 
@@ -110,7 +109,7 @@ class WindowEmbedding(torch.autograd.Function):
         fixed = (offsets, bags, starts, members, per_population, rows)
         parallel(_reverse, [(*fixed, p, p + 1) for p in range(populations)])
         table = _look_up(grad, members, starts)
-        return None, None, table.view(populations, -1, len(Material) + 2, grad.shape[1]), None, None
+        return None, None, table.view(populations, -1, CODES, grad.shape[1]), None, None
 
 
 def _look_up(table: Tensor, bags: np.ndarray, offsets: np.ndarray) -> Tensor:

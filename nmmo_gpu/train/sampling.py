@@ -10,11 +10,10 @@ from nmmo_gpu.train.policy import MASKED, Output, of_style
 
 def head_distributions(output: Output, style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities of the three heads, [P, B, n] each; the target head under the given style [P, B]."""
-    target = output.target.masked_fill(~of_style(output.target_mask, style), MASKED)
     return (
         torch.log_softmax(output.move, -1),
         torch.log_softmax(output.style, -1),
-        torch.log_softmax(target, -1),
+        _target_distribution(output, style),
     )
 
 
@@ -39,9 +38,7 @@ def sample(output: Output, uniform: Tensor) -> tuple[Tensor, Tensor]:
     move_log = torch.log_softmax(output.move, -1)
     style_log = torch.log_softmax(output.style, -1)
     move, style = choose(move_log, uniform[0]), choose(style_log, uniform[1])
-    target_log = torch.log_softmax(
-        output.target.masked_fill(~of_style(output.target_mask, style), MASKED), -1
-    )
+    target_log = _target_distribution(output, style)
     target = choose(target_log, uniform[2])
     joint = _at(move_log, move) + _at(style_log, style) + _at(target_log, target)
     return torch.stack((move, style, target), -1), joint
@@ -56,6 +53,10 @@ def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
     entropy = sum(-(head.exp() * head).sum(-1) for head in heads)
     assert isinstance(joint, Tensor) and isinstance(entropy, Tensor)
     return joint, entropy
+
+
+def _target_distribution(output: Output, style: Tensor) -> Tensor:
+    return torch.log_softmax(output.target.masked_fill(~of_style(output.target_mask, style), MASKED), -1)
 
 
 def _at(values: Tensor, index: Tensor) -> Tensor:

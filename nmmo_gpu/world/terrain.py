@@ -18,11 +18,9 @@ import math
 
 import torch
 
+from nmmo_gpu.config import MAX_SIDE, MIN_SIDE
 from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world.content import MATERIALS, Material, walkable_table
-
-MIN_SIZE, MAX_SIZE = 32, 8192
-"""Smallest and largest height and width of a map, in tiles."""
 
 OCTAVES = 8
 WATER_BELOW, GRASS_BELOW, FOREST_BELOW = 0.3, 0.57, 0.715
@@ -68,8 +66,8 @@ def generate(
     Raises ConfigError: a size outside 32..8192, a border that leaves no terrain, a negative count or index.
     """
     for name, value in (("height", height), ("width", width)):
-        if not MIN_SIZE <= value <= MAX_SIZE:
-            raise ConfigError(f"{name} is {value}; a map's {name} must be {MIN_SIZE} to {MAX_SIZE} tiles")
+        if not MIN_SIDE <= value <= MAX_SIDE:
+            raise ConfigError(f"{name} is {value}; a map's {name} must be {MIN_SIDE} to {MAX_SIDE} tiles")
     _check_border(height, width, border)
     for name, value in (("count", count), ("first", first)):
         if value < 0:
@@ -131,10 +129,10 @@ def validate_map(material: torch.Tensor, border: int, vision: int, source: str) 
             f"{str(material.dtype).removeprefix('torch.')}; convert it with .to(torch.uint8)"
         )
     height, width = material.shape
-    if not (MIN_SIZE <= height <= MAX_SIZE and MIN_SIZE <= width <= MAX_SIZE):
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
         raise MapError(
             f"{source}: the map is {height} x {width} (height x width); both must be "
-            f"{MIN_SIZE} to {MAX_SIZE}: crop it, or surround it with terrain.pad()"
+            f"{MIN_SIDE} to {MAX_SIDE}: crop it, or surround it with terrain.pad()"
         )
     where = _first(material >= len(Material))
     if where is not None:

@@ -22,10 +22,10 @@ from xml.sax.saxutils import quoteattr
 
 import torch
 
+from nmmo_gpu.config import MAX_SIDE
 from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world.content import MATERIALS, Material
 
-MAX_SIZE = 8192
 MAX_BYTES = 1 << 30
 """Largest file that is read: 8192 x 8192 tiles of CSV with every gid at its longest."""
 
@@ -51,7 +51,7 @@ def load_tmx(path: str | os.PathLike[str]) -> torch.Tensor:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise MapError(
-                f"{path}: {size} bytes is more than a map of {MAX_SIZE} x {MAX_SIZE} tiles needs "
+                f"{path}: {size} bytes is more than a map of {MAX_SIDE} x {MAX_SIDE} tiles needs "
                 f"({MAX_BYTES}); save a smaller map, or save it as base64 with zlib"
             )
         document = _Document(path)
@@ -392,9 +392,9 @@ def _words(buffer: array[int] | bytearray) -> torch.Tensor:
 
 
 def _check_size(path: Path, height: int, width: int) -> None:
-    if not (1 <= height <= MAX_SIZE and 1 <= width <= MAX_SIZE):
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise MapError(
-            f"{path}: the map is {height} x {width} (height x width); both must be 1 to {MAX_SIZE}: crop it"
+            f"{path}: the map is {height} x {width} (height x width); both must be 1 to {MAX_SIDE}: crop it"
         )
 
 
