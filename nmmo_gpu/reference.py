@@ -62,7 +62,7 @@ def observation_page() -> str:
         "| field | shape | dtype |",
         "|---|---|---|",
     ]
-    for state in tensor_fields(scratch=True):
+    for state in tensor_fields():
         shape = "[" + ", ".join(state.metadata["shape"].split()) + "]"
         dtype = str(state.metadata["dtype"]).removeprefix("torch.")
         lines.append(f"| `{state.name}` | {shape} | {dtype} |")

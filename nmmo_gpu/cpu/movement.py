@@ -10,6 +10,7 @@ from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import movement as rule
 from nmmo_gpu.world.content import walkable_table
+from nmmo_gpu.world.movement import claims_plane
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
@@ -84,7 +85,7 @@ def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
     """What ``_movement`` works on, but for the range of realms."""
     tensors = (
         move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
-        world.material, world.occupant, world.presence, world.claims,
+        world.material, world.occupant, world.presence, claims_plane(world),
     )  # fmt: skip
     return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors))
 

@@ -109,11 +109,8 @@ def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
     sizes = World.sizes(rules, checkpoint.config.env.realms)
     stored = checkpoint.part("world")
     tensors: dict[str, Any] = {}
-    for field in tensor_fields(scratch=True):
+    for field in tensor_fields():
         shape, dtype = field_shape(field, sizes), field.metadata["dtype"]
-        if field.metadata["scratch"]:
-            tensors[field.name] = torch.full(shape, field.metadata["fill"], dtype=dtype, device=device)
-            continue
         expect(stored, field.name, shape, dtype)
         tensors[field.name] = stored[field.name].to(device)
     return World(config=rules, **tensors)

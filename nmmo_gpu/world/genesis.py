@@ -24,7 +24,7 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int) -> World:
     """
     sizes = World.sizes(config, maps.shape[0])
     tensors = {}
-    for field in tensor_fields(scratch=True):
+    for field in tensor_fields():
         shape, dtype, fill = field_shape(field, sizes), field.metadata["dtype"], field.metadata["fill"]
         tensors[field.name] = torch.full(shape, fill, dtype=dtype, device=maps.device)
     world = World(config=config, **tensors)

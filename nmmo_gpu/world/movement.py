@@ -32,6 +32,11 @@ def _tables(device: torch.device, width: int) -> tuple[Tensor, Tensor, Tensor, T
     return offsets, step, bit, claimants, nth
 
 
+def claims_plane(world: World) -> Tensor:
+    """[R, H, W] uint8, a workspace of zeros: one bit per direction from which a tile is claimed."""
+    return world.workspace("claims", tuple(world.material.shape), torch.uint8, fill=0)
+
+
 def movement(world: World, move: Tensor) -> None:
     """Moves everybody at once.
 
@@ -45,7 +50,7 @@ def movement(world: World, move: Tensor) -> None:
     cfg = world.config
     offsets, steps, bits, claimants, nth = _tables(world.device, cfg.width)
     material, occupant = world.material.view(-1), world.occupant.view(-1)
-    presence, claims = world.presence.view(-1), world.claims.view(-1)
+    presence, claims = world.presence.view(-1), claims_plane(world).view(-1)
     row, col = world.row.view(-1), world.col.view(-1)
 
     able = world.alive & (world.freeze == 0) & (world.health > 0)

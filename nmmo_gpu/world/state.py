@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,11 +29,16 @@ class Cause(IntEnum):
     COMBAT = 4
 
 
-def _tensor(shape: str, dtype: torch.dtype, fill: int = 0, scratch: bool = False) -> Any:
-    """Declares a field: its shape in the words of ``World.sizes``, its dtype, its value in an empty world.
+class Workspace(NamedTuple):
+    """A tensor that a phase works in, and what it holds between phases (None: anything)."""
 
-    A scratch field is a phase's workspace: it holds ``fill`` between ticks and is not part of the state."""
-    return dataclasses.field(metadata={"shape": shape, "dtype": dtype, "fill": fill, "scratch": scratch})
+    tensor: Tensor
+    fill: int | None
+
+
+def _tensor(shape: str, dtype: torch.dtype, fill: int = 0) -> Any:
+    """Declares a field: its shape in the words of ``World.sizes``, its dtype, its value in an empty world."""
+    return dataclasses.field(metadata={"shape": shape, "dtype": dtype, "fill": fill})
 
 
 @dataclass(repr=False)
@@ -106,8 +111,22 @@ class World:
     deaths: Tensor = _tensor("R 5", torch.int64)
     """[R, 5] int64: deaths so far, by Cause."""
 
-    claims: Tensor = _tensor("R H W", torch.uint8, scratch=True)
-    """[R, H, W] uint8, scratch of movement: one bit per direction from which the tile is claimed."""
+    workspaces: dict[str, Workspace] = dataclasses.field(default_factory=dict, init=False)
+    """What phases need room for while they run, by name; no part of the state."""
+
+    def workspace(
+        self, name: str, shape: tuple[int, ...], dtype: torch.dtype, fill: int | None = None
+    ) -> Tensor:
+        """Room for a phase: allocated when first asked for, then the same tensor every time.
+
+        Args:
+            fill: what it holds whenever no phase is at work; who uses it leaves it so. Without, it may hold
+                anything, and is written before it is read.
+        """
+        if name not in self.workspaces:
+            room = torch.empty(shape, dtype=dtype, device=self.device)
+            self.workspaces[name] = Workspace(room if fill is None else room.fill_(fill), fill)
+        return self.workspaces[name].tensor
 
     @property
     def realms(self) -> int:
@@ -124,9 +143,9 @@ class World:
         """What the letters in the fields' shapes stand for."""
         return {"R": realms, "H": config.height, "W": config.width, "A": config.slots}
 
-    def tensors(self, scratch: bool = False) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of every field of the state, in declaration order."""
-        for field in tensor_fields(scratch):
+        for field in tensor_fields():
             yield field.name, getattr(self, field.name)
 
     def tile(self) -> Tensor:
@@ -142,7 +161,7 @@ class World:
 
     def clone(self) -> World:
         """A copy that shares no memory with this world."""
-        copies = {name: tensor.clone() for name, tensor in self.tensors(scratch=True)}
+        copies = {name: tensor.clone() for name, tensor in self.tensors()}
         return World(config=self.config, **copies)
 
     def digest(self) -> str:
@@ -154,10 +173,9 @@ class World:
         return sha.hexdigest()
 
 
-def tensor_fields(scratch: bool = False) -> list[dataclasses.Field[Any]]:
-    """The dataclass fields of World that are tensors, scratch fields only if asked for."""
-    fields = [field for field in dataclasses.fields(World) if "dtype" in field.metadata]
-    return fields if scratch else [field for field in fields if not field.metadata["scratch"]]
+def tensor_fields() -> list[dataclasses.Field[Any]]:
+    """The dataclass fields of World that are tensors."""
+    return [field for field in dataclasses.fields(World) if "dtype" in field.metadata]
 
 
 def field_shape(field: dataclasses.Field[Any], sizes: dict[str, int]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from helpers import (
     check_invariants,
     random_orders,
     random_world,
+    unclean,
 )
 
 from nmmo_gpu.config import EnvConfig, preset
@@ -68,7 +69,7 @@ def both(phase, world, *orders):
     getattr(NUMBA, phase)(theirs, *orders)
     assert_same(theirs, ours, f"{phase}: numba, then torch")
     assert all(torch.equal(a, b) for a, b in zip(orders, kept, strict=True)), f"{phase} changed its orders"
-    assert not ours.claims.any()
+    assert unclean(ours) == unclean(theirs) == []
     return ours
 
 

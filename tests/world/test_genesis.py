@@ -25,7 +25,7 @@ def test_in_an_empty_world_nobody_has_ever_lived(seed):
     assert int(world.seed) == seed and int(world.tick) == 0
     assert torch.equal(world.base, maps) and torch.equal(world.material, maps)
     special = {"seed", "base", "material", "shore", "entity", "regrow_at"}
-    for name, tensor in world.tensors(scratch=True):
+    for name, tensor in world.tensors():
         assert name in special or not tensor.any(), name
     assert (world.entity == -1).all() and (world.regrow_at == NEVER).all()
 

@@ -21,23 +21,30 @@ def world():
 def test_every_field_has_its_declared_shape_and_dtype_and_is_contiguous(world):
     sizes = World.sizes(CONFIG, 3)
     assert sizes == {"R": 3, "H": 33, "W": 47, "A": 7}
-    for field in tensor_fields(scratch=True):
+    for field in tensor_fields():
         tensor = getattr(world, field.name)
         assert tuple(tensor.shape) == field_shape(field, sizes)
         assert tensor.dtype == field.metadata["dtype"] and tensor.is_contiguous()
 
 
 def test_the_state_is_all_but_the_workspaces(world):
-    everything = dict(world.tensors(scratch=True))
-    assert set(everything) - set(dict(world.tensors())) == {"claims"}
+    world.workspace("room", (2, 3), torch.int32)
     assert list(dict(world.tensors())) == FIELDS and len(FIELDS) > 20
+
+
+def test_a_workspace_is_made_once_as_asked(world):
+    room = world.workspace("room", (2, 3), torch.int32, fill=-7)
+    assert room.dtype == torch.int32 and room.tolist() == [[-7] * 3] * 2
+    room[1] = 5
+    assert world.workspace("room", (2, 3), torch.int32, fill=-7) is room and room[1].tolist() == [5] * 3
+    assert "room" not in world.clone().workspaces
 
 
 def test_a_clone_is_equal_and_shares_no_memory(world):
     copy = world.clone()
     assert_same(copy, world)
     assert copy.digest() == world.digest() and copy.config is world.config
-    for name, tensor in copy.tensors(scratch=True):
+    for name, tensor in copy.tensors():
         assert tensor.data_ptr() != getattr(world, name).data_ptr()
 
 
@@ -54,7 +61,7 @@ def test_the_digest_sees_a_single_bit_of_every_field(world, name):
 
 def test_the_digest_does_not_see_workspaces(world):
     before = world.digest()
-    world.claims.fill_(3)
+    world.workspace("room", (7,), torch.uint8, fill=3)
     assert world.digest() == before
 
 
