@@ -37,6 +37,10 @@ class WorldConfig:
     """Rows of the entity table: how many of the nearest agents in the window are described one by one."""
     births: int = 1
     """New agents per realm and tick, at most; 0 for none, -1 to refill every free slot at once."""
+    spawn: Literal["ring", "anywhere"] = "ring"
+    """Where agents are born: "ring", on the grass ring inside the lava border; "anywhere", on any tile from
+    the ring inwards that one can stand on safely. The ring grows with the side of the map, the land with its
+    area: on a large map too few could get in by way of the ring, and fewer to the middle."""
     reach: tuple[int, int, int] = (1, 2, 3)
     """Chebyshev reach of melee, range and mage, tiles."""
     damage: tuple[int, int, int] = (10, 2, 1)
@@ -68,6 +72,8 @@ class WorldConfig:
         check.between("vision", 1, 15)
         check.between("nearest", 1, (2 * self.vision + 1) ** 2 - 1)
         check.between("births", ALL_FREE_SLOTS, self.slots)
+        if self.spawn not in ("ring", "anywhere"):
+            check.fail("spawn", "is unknown", 'choose "ring" or "anywhere"')
         check.between("immune_ticks", 0, 1 << 15)
         for name in ("max_health", "max_food", "max_water", "freeze_ticks"):
             check.between(name, 1, 127)
@@ -129,6 +135,12 @@ class WorldConfig:
         """Slots per population."""
         return self.slots // self.populations
 
+    @property
+    def birthplaces(self) -> int:
+        """Tiles on which agents can be born: those of the ring, or all from the ring inwards."""
+        rows, columns = self.height - 2 * self.border, self.width - 2 * self.border
+        return 2 * (rows + columns) - 4 if self.spawn == "ring" else rows * columns
+
 
 @dataclass(frozen=True)
 class EnvConfig:
@@ -142,9 +154,9 @@ class EnvConfig:
     """Seed of everything that is left to chance, terrain included; (seed, actions) replays a world."""
     device: str = "auto"
     """Where the world lives: "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1" ..."""
-    backend: Literal["auto", "torch", "numba"] = "auto"
+    backend: Literal["auto", "torch", "numba", "triton"] = "auto"
     """Who runs the phases. All give the same bits: "torch" runs anywhere; "numba" is the fast one on a
-    CPU; "auto" takes the fastest that is installed."""
+    CPU, "triton" on a GPU; "auto" takes the fastest that is installed."""
     maps: tuple[str, ...] = ()
     """Tiled .tmx files to play on, dealt out to the realms in turn; generated terrain if empty."""
     shared_map: bool = False
@@ -161,8 +173,8 @@ class EnvConfig:
         check.between("seed", -(1 << 63), (1 << 63) - 1)
         if self.reward not in ("alive", "death"):
             check.fail("reward", "is unknown", 'choose "alive" or "death"')
-        if self.backend not in ("auto", "torch", "numba"):
-            check.fail("backend", "is unknown", 'choose "auto", "torch" or "numba"')
+        if self.backend not in ("auto", "torch", "numba", "triton"):
+            check.fail("backend", "is unknown", 'choose "auto", "torch", "numba" or "triton"')
 
 
 class _Checker:
@@ -185,8 +197,10 @@ class _Checker:
 PRESETS: dict[str, WorldConfig] = {
     "law": WorldConfig(reach=(1, 4, 4), damage=(0, 0, 0)),
     "chaos": WorldConfig(),
+    "million": WorldConfig(height=MAX_SIDE, width=MAX_SIDE, slots=1 << 20, births=-1, spawn="anywhere"),
 }
-"""The named rule sets. ``law`` is v1 without harm, ``chaos`` v1 with it."""
+"""The named rule sets. ``law`` is v1 without harm, ``chaos`` v1 with it; ``million`` is ``chaos`` for a
+million agents in one realm, 64 tiles to each."""
 
 
 def preset(name: str, **overrides: Any) -> WorldConfig:

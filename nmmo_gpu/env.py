@@ -133,10 +133,8 @@ class Env:
         return self._observe(out), self._reward, died, self._truncated, info
 
     def decode(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(move, style, target slot or -1), each [R, A] int64, from actions as ``step`` takes them."""
-        move, style, row = actions.to(torch.int64).unbind(-1)
-        slot = self._seen.gather(-1, (row - 1).clamp_(min=0)[..., None]).squeeze(-1)
-        return move, style, torch.where(row > 0, slot.long(), -1)
+        """(move, style, target slot or -1), each [R, A] integers, from actions as ``step`` takes them."""
+        return self.rules.decode(actions, self._seen)
 
     def _observe(self, out: Tensor) -> Observation:
         self.rules.observe(self.world, out, self._seen)

@@ -121,7 +121,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
             record[move_at] = 1
             for m in range(1, 5):
                 goal = tile + STEPS[m, 0] * width + STEPS[m, 1]
-                free = WALKABLE[material[goal]] and occupant[goal] == 0 and freeze[i] == 0
+                free = WALKABLE[material[goal]] and presence[goal] == 0 and freeze[i] == 0
                 record[move_at + m] = free
             for s in range(3):
                 here = target_at + s * (nearest + 1)

@@ -1,45 +1,55 @@
 """Spawning as compiled loops; twin of ``nmmo_gpu.world.spawning``."""
 
-from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from nmmo_gpu.config import ALL_FREE_SLOTS
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.spawning import ring
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.terrain import ring_tiles
+from nmmo_gpu.world.terrain import safe_table
 
 SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
+SAFE = safe_table().numpy()
 
 
 @compiled
 def _spawning(
     seed, tick, births, alive, entity, row, col, health, food, water, freeze, heading, age, damage, explored,
-    visited, occupant, presence, next_entity, ring, body, population_size, low, high,
+    visited, material, occupant, presence, next_entity, anywhere, ring, birthplaces, border, body,
+    population_size, low, high,
 ):  # fmt: skip
     if births == 0:
         return
     slots = alive.shape[1]
     width = occupant.shape[2]
-    tried = np.empty(slots, np.int64)
-    tile = np.empty(slots, np.int64)
-    priority = np.empty(slots, np.uint64)
-    best = np.full(len(ring), -1, np.int64)
+    columns = width - 2 * border
     for r in range(low, high):
         free = 0
         for a in range(slots):
-            if not alive[r, a]:
-                free += 1
+            free += not alive[r, a]
         if free == 0:
             continue
         first = 0
+        most = free
         if births != ALL_FREE_SLOTS:
             word = draw(seed, tick, SLOT_STREAM, r, 0)[0]
             first = below(word, free)
+            most = min(free, births)
+        tried = np.empty(most, np.int64)
+        tile = np.empty(most, np.int64)
+        priority = np.empty(most, np.uint64)
+        ground = material[r].reshape(-1)
+        stands = occupant[r].reshape(-1)
+        shows = presence[r].reshape(-1)
+
+        # Until everybody has drawn, a free tile that was drawn holds -1 - i for who is to get it, the i-th
+        # to try: no list of places is needed, of which there may be 67 million.
         count = 0
         rank = 0
         for a in range(slots):
@@ -47,22 +57,30 @@ def _spawning(
                 continue
             place = rank - first if rank >= first else rank - first + free
             rank += 1
-            if births == ALL_FREE_SLOTS or place < births:
-                where, order, _, _ = draw(seed, tick, TILE_STREAM, r, a)
-                spot = below(where, len(ring))
-                if occupant[r].reshape(-1)[ring[spot]] == 0:
-                    tried[count] = a
-                    tile[count] = spot
-                    priority[count] = order
-                    # Of several on one tile the lowest priority wins; the earlier slot if they are equal.
-                    if best[spot] < 0 or order < priority[best[spot]]:
-                        best[spot] = count
-                    count += 1
-        for i in range(count):
-            if best[tile[i]] != i:
+            if births != ALL_FREE_SLOTS and place >= births:
                 continue
-            a = tried[i]
-            at = ring[tile[i]]
+            where, order, _, _ = draw(seed, tick, TILE_STREAM, r, a)
+            spot = below(where, birthplaces)
+            if anywhere:
+                at = (border + spot // columns) * width + border + spot % columns
+                if not SAFE[ground[at]]:
+                    continue
+            else:
+                at = ring[spot]
+            holds = stands[at]
+            if holds > 0:
+                continue
+            tried[count] = a
+            tile[count] = at
+            priority[count] = order
+            # Of several on one tile the lowest priority wins; the earlier slot if they are equal.
+            if holds == 0 or order < priority[-1 - holds]:
+                stands[at] = -1 - count
+            count += 1
+        for i in range(count):
+            a, at = tried[i], tile[i]
+            if stands[at] != -1 - i:
+                continue
             entity[r, a] = next_entity[r]
             next_entity[r] += 1
             alive[r, a] = True
@@ -77,15 +95,8 @@ def _spawning(
             damage[r, a] = 0
             explored[r, a] = 0
             visited[r, a, :] = 0
-            occupant[r].reshape(-1)[at] = a + 1
-            presence[r].reshape(-1)[at] = a // population_size + 1
-        for i in range(count):
-            best[tile[i]] = -1
-
-
-@cache
-def _ring(height: int, width: int, border: int) -> np.ndarray:
-    return ring_tiles(height, width, border).numpy()
+            stands[at] = a + 1
+            shows[at] = a // population_size + 1
 
 
 def arguments(world: World) -> tuple[Any, ...]:
@@ -94,13 +105,12 @@ def arguments(world: World) -> tuple[Any, ...]:
     tensors = (
         world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
         world.freeze, world.heading, world.age, world.damage, world.explored, world.visited,
-        world.occupant, world.presence, world.next_entity,
+        world.material, world.occupant, world.presence, world.next_entity,
     )  # fmt: skip
     constants = (
-        _ring(cfg.height, cfg.width, cfg.border),
-        np.array((cfg.max_health, cfg.max_food, cfg.max_water)),
-        cfg.population_size,
-    )
+        cfg.spawn == "anywhere", ring(cfg, torch.device("cpu")).numpy(), cfg.birthplaces, cfg.border,
+        np.array((cfg.max_health, cfg.max_food, cfg.max_water)), cfg.population_size,
+    )  # fmt: skip
     return (int(world.seed), int(world.tick), cfg.births, *(t.numpy() for t in tensors), *constants)
 
 

@@ -35,7 +35,9 @@ def _phases(fight, go, spawn, regrow, keep, discover, bury, low, high):
 
 
 def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
-    """The phases of ``nmmo_gpu.world.tick.step``, in its order."""
+    """The tick of ``nmmo_gpu.world.tick.step``, in its order."""
+    world.acted += world.alive.sum(1)
+    world.cause.zero_()
     fixed = (
         combat_arguments(world, style, target),
         movement_arguments(world, move),
@@ -46,3 +48,4 @@ def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
         burial_arguments(world),
     )
     parallel(_phases, [(*fixed, *piece) for piece in realm_slices(world.realms)])
+    world.tick += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.actions import decode
 from nmmo_gpu.world.burial import burial
 from nmmo_gpu.world.combat import combat
 from nmmo_gpu.world.movement import movement
@@ -29,6 +31,7 @@ class Rules:
     """One function per phase, and random draws; the defaults are the rules themselves, on any device."""
 
     name: str = "torch"
+    decode: Callable[..., tuple[Tensor, Tensor, Tensor]] = decode
     combat: Phase = combat
     movement: Phase = movement
     spawning: Phase = spawning
@@ -39,28 +42,59 @@ class Rules:
     observe: Phase = observe
     draw: Callable[..., tuple[Tensor, ...]] = draw
     fused: Phase | None = None
-    """All phases but ``observe`` in one call, ``fused(world, move, style, target)``, for who can do better
-    than one after the other."""
+    """The whole of ``nmmo_gpu.world.tick.step`` in one call, ``fused(world, move, style, target)``, for who
+    can do better than one phase after the other."""
+
+    @property
+    def resident(self) -> bool:
+        """Whether nothing here waits for the device or asks it for sizes, so that calls can be captured in
+        a CUDA graph."""
+        return self.name == "triton"
 
 
 def resolve(backend: str, device: torch.device) -> Rules:
-    """The phases for a backend ("auto", "torch", "numba") on a device.
+    """The phases for a backend ("auto", "torch", "numba", "triton") on a device.
 
     Raises ConfigError where the backend cannot run, and says what to change."""
-    has_numba = importlib.util.find_spec("numba") is not None
     if backend == "auto":
-        backend = "numba" if device.type == "cpu" and has_numba else "torch"
+        fastest = "numba" if device.type == "cpu" else "triton"
+        backend = fastest if _installed(fastest) else "torch"
     if backend == "torch":
         return Rules()
+    if backend == "numba":
+        _check_numba(device)
+        phases: dict[str, Any] = importlib.import_module("nmmo_gpu.cpu").PHASES
+    else:
+        _check_triton(device)
+        phases = importlib.import_module("nmmo_gpu.kernels").PHASES
+    return Rules(name=backend, **phases)
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _check_numba(device: torch.device) -> None:
     if device.type != "cpu":
         raise ConfigError(
             f'backend = "numba" runs on a CPU, and device = {str(device)!r} is none; '
             'choose device = "cpu" or another backend.'
         )
-    if not has_numba:
+    if not _installed("numba"):
         raise ConfigError(
             'backend = "numba" needs numba, which is not installed; run `pip install "nmmo-gpu[cpu]"`, '
             'or choose backend = "torch".'
         )
-    phases: dict[str, Any] = importlib.import_module("nmmo_gpu.cpu").PHASES
-    return Rules(name="numba", **phases)
+
+
+def _check_triton(device: torch.device) -> None:
+    if not _installed("triton"):
+        raise ConfigError(
+            'backend = "triton" needs Triton, which is not installed; on Linux run `pip install triton`, '
+            'elsewhere (macOS, Windows) it does not exist: choose backend = "auto".'
+        )
+    if device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ConfigError(
+            'backend = "triton" runs on a GPU, and device = "cpu" is none; choose backend = "auto", or, to '
+            "check the kernels on a tiny world, slowly, set TRITON_INTERPRET=1 in the environment."
+        )

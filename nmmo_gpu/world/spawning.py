@@ -1,4 +1,4 @@
-"""Spawning: newborns on the grass ring."""
+"""Spawning: newborns on the grass ring, or anywhere inside it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config import ALL_FREE_SLOTS
+from nmmo_gpu.config import ALL_FREE_SLOTS, WorldConfig
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.terrain import ring_tiles
+from nmmo_gpu.world.terrain import ring_tiles, safe_table
 
 
 @cache
@@ -18,12 +18,27 @@ def _ring(height: int, width: int, border: int, device: torch.device) -> Tensor:
     return ring_tiles(height, width, border).to(device)
 
 
+def ring(config: WorldConfig, device: torch.device) -> Tensor:
+    """[n] int64: tiles (row * width + column) of the ring, clockwise; made once."""
+    return _ring(config.height, config.width, config.border, device)
+
+
+def birthplace(config: WorldConfig, spot: Tensor) -> Tensor:
+    """Tiles (row * width + column) from numbers of birthplaces, 0 to ``config.birthplaces`` - 1; int64.
+
+    The ring is looked up in a table; the inside of a map, which may have 67 million tiles, is computed."""
+    if config.spawn == "ring":
+        return ring(config, spot.device)[spot]
+    columns = config.width - 2 * config.border
+    return (config.border + spot // columns) * config.width + config.border + spot % columns
+
+
 def spawning(world: World) -> None:
-    """Lets up to ``births`` agents per realm be born, each on a random tile of the ring.
+    """Lets up to ``births`` agents per realm be born, each on a place drawn from those that ``spawn`` names.
 
     Which free slots are tried is drawn: a run of the free slots in cyclic order from a random first one,
-    so every slot, and with it every population, has the same chance. Whoever draws a taken tile is not
-    born this tick; of several who draw the same free tile, one is.
+    so every slot, and with it every population, has the same chance. Whoever draws a tile that is taken, or
+    that cannot be stood on safely, is not born this tick; of several who draw the same tile, one is.
     """
     cfg = world.config
     if cfg.births == 0:
@@ -44,12 +59,14 @@ def spawning(world: World) -> None:
         return
 
     realm = slot // cfg.slots
-    ring = _ring(cfg.height, cfg.width, cfg.border, world.device)
     where, priority, _, _ = draw(world.seed, world.tick, Stream.SPAWN_TILE, realm, slot % cfg.slots)
-    within = ring[below(where, len(ring))]
+    within = birthplace(cfg, below(where, cfg.birthplaces))
     tile = within + realm * (cfg.height * cfg.width)
-    empty = (world.occupant.view(-1)[tile] == 0).nonzero().squeeze(1)
-    slot, tile, within, priority = slot[empty], tile[empty], within[empty], priority[empty]
+    fit = world.occupant.view(-1)[tile] == 0
+    if cfg.spawn == "anywhere":  # the ring is grass
+        fit &= safe_table(world.device)[world.material.view(-1)[tile].long()]
+    chosen = fit.nonzero().squeeze(1)
+    slot, tile, within, priority = slot[chosen], tile[chosen], within[chosen], priority[chosen]
     first_come = _winners(tile, (priority << 31) | (slot % cfg.slots))
     slot, tile, within = slot[first_come], tile[first_come], within[first_come]
 

@@ -161,7 +161,11 @@ class World:
 
     def clone(self) -> World:
         """A copy that shares no memory with this world."""
-        copies = {name: tensor.clone() for name, tensor in self.tensors()}
+        return self.to(self.device)
+
+    def to(self, device: torch.device | str) -> World:
+        """A copy on a device."""
+        copies = {name: tensor.to(device, copy=True) for name, tensor in self.tensors()}
         return World(config=self.config, **copies)
 
     def digest(self) -> str:

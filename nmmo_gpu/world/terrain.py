@@ -101,6 +101,13 @@ def ring_tiles(height: int, width: int, border: int) -> torch.Tensor:
     )
 
 
+def safe_table(device: torch.device | str = "cpu") -> torch.Tensor:
+    """``[materials] bool``: whether one can stand on each material and live."""
+    safe = walkable_table(device)
+    safe[int(Material.LAVA)] = False
+    return safe
+
+
 def shore(base: torch.Tensor) -> torch.Tensor:
     """Whether one of the 4 neighbours is water: ``[..., H, W]`` materials to ``[..., H, W] bool``.
 
@@ -141,9 +148,8 @@ def validate_map(material: torch.Tensor, border: int, vision: int, source: str) 
             f"material; use 0 to {len(Material) - 1} ({', '.join(kind.name for kind in MATERIALS.values())})"
         )
 
-    live = walkable_table(material.device)
-    live[int(Material.LAVA)] = False  # walkable, but nobody on it lives to look around
-    outside = live.index_select(0, material.reshape(-1).int()).view_as(material)
+    # Nobody on lava lives to look around.
+    outside = safe_table(material.device).index_select(0, material.reshape(-1).int()).view_as(material)
     outside[vision : max(vision, height - vision), vision : max(vision, width - vision)] = False
     where = _first(outside)
     if where is not None:

@@ -1,0 +1,31 @@
+"""The phases of a tick as Triton kernels, for GPUs; same names and same bits as the rules in torch.
+
+No kernel's result depends on the order in which its programs run: what several may write is written by
+atomic additions or minima of integers, or by a single one of them; each kernel's docstring says which. Where
+a phase must see what all others have done, a launch ends and the next begins."""
+
+from nmmo_gpu.kernels.actions import decode
+from nmmo_gpu.kernels.burial import burial
+from nmmo_gpu.kernels.combat import combat
+from nmmo_gpu.kernels.movement import movement
+from nmmo_gpu.kernels.observation import observe
+from nmmo_gpu.kernels.random import draw_many
+from nmmo_gpu.kernels.regrowth import regrowth
+from nmmo_gpu.kernels.spawning import spawning
+from nmmo_gpu.kernels.tick import phases
+from nmmo_gpu.kernels.upkeep import explore, upkeep
+
+PHASES = {
+    "decode": decode,
+    "combat": combat,
+    "movement": movement,
+    "spawning": spawning,
+    "regrowth": regrowth,
+    "upkeep": upkeep,
+    "explore": explore,
+    "burial": burial,
+    "observe": observe,
+    "draw": draw_many,
+    "fused": phases,
+}
+"""Functions by the name of their field in ``nmmo_gpu.world.rules.Rules``."""

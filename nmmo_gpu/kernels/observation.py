@@ -1,0 +1,243 @@
+"""Observation in three kernels; twin of ``nmmo_gpu.world.observation``.
+
+``_cards`` packs what others see of an agent into one word, so that one look fetches it. ``_windows`` writes
+the windows, and finds who is nearest. ``_heads`` writes the rest of the record, in whole words and rows of
+bytes: memory takes many small writes as slowly as large ones."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.kernels.launch import agents_per_program, launch, over_slots
+from nmmo_gpu.kernels.movement import down, map_size, right, walkable
+from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.world import layout as records_layout
+from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation import ring_order
+from nmmo_gpu.world.state import World
+
+FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
+LARGEST_BYTE = tl.constexpr(127)
+LARGEST_SHORT = tl.constexpr(32767)
+
+
+@triton.jit
+def byte_at(value, PLACE: tl.constexpr):
+    """A value of 0 to 127 or more as byte number PLACE of an int64 word."""
+    return tl.minimum(value.to(tl.int64), LARGEST_BYTE) << (8 * PLACE)
+
+
+@triton.jit
+def short_at(value, PLACE: tl.constexpr):
+    """An int16 value as quarter number PLACE of an int64 word."""
+    return (value.to(tl.int64) & 0xFFFF) << (16 * PLACE)
+
+
+@triton.jit
+def _cards(row, col, age, health, food, water, freeze, damage, cards, slots, chunks, BLOCK: tl.constexpr):
+    """One word per slot: the low bytes of row and column, then age, health, food, water, freeze, damage.
+
+    Order-free: every slot is written by its own program alone."""
+    _, _, agent, inside = my_slots(slots, chunks, BLOCK)
+    card = (tl.load(row + agent, mask=inside, other=0) & 0xFF).to(tl.int64)
+    card |= (tl.load(col + agent, mask=inside, other=0) & 0xFF).to(tl.int64) << 8
+    card |= byte_at(tl.load(age + agent, mask=inside, other=0), 2)
+    card |= byte_at(tl.load(health + agent, mask=inside, other=0), 3)
+    card |= byte_at(tl.load(food + agent, mask=inside, other=0), 4)
+    card |= byte_at(tl.load(water + agent, mask=inside, other=0), 5)
+    card |= byte_at(tl.load(freeze + agent, mask=inside, other=0), 6)
+    card |= byte_at(tl.load(damage + agent, mask=inside, other=0), 7)
+    tl.store(cards + agent, card, mask=inside)
+
+
+@triton.jit
+def _windows(
+    alive, row, col, material, presence, occupant, ring, records, seen, slots, chunks, population_size,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, VISION: tl.constexpr, NEAREST: tl.constexpr,
+    BYTES: tl.constexpr, WINDOWS_AT: tl.constexpr, BLOCK: tl.constexpr, LANES: tl.constexpr,
+    CELLS_PADDED: tl.constexpr, NEAREST_PADDED: tl.constexpr,
+):  # fmt: skip
+    """Windows, padding, and ``seen``; zeros and nobody for the dead.
+
+    Order-free: an agent's record and its row of ``seen`` are written by one program, each place of them by
+    one lane: the r-th neighbour's lane writes place r, and places beyond the last neighbour are written by
+    lanes of their own."""
+    SIDE: tl.constexpr = 2 * VISION + 1
+    CELLS: tl.constexpr = SIDE * SIDE
+    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
+    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
+    here = tl.load(row + agent, mask=living, other=0) * WIDTH + tl.load(col + agent, mask=living, other=0)
+    plane = realm * (HEIGHT * WIDTH)
+
+    # Both windows, one behind the other, as the record has them.
+    lane = tl.arange(0, LANES)
+    of_others = lane >= CELLS
+    cell = tl.where(of_others, lane - CELLS, lane)
+    tile = here[:, None] + ((cell // SIDE - VISION) * WIDTH + cell % SIDE - VISION)[None, :]
+    source = tl.where(of_others[None, :], presence + plane + tile, material + plane + tile)
+    byte = tl.load(source, mask=living[:, None] & (lane < 2 * CELLS)[None, :], other=0).to(tl.int32)
+    own = (slot // population_size + 1)[:, None]
+    kind = tl.where(byte == 0, 0, tl.where(byte == own, FRIEND, STRANGER))
+    byte = tl.where(of_others[None, :], kind, byte).to(tl.uint8)
+    into = records + agent[:, None] * BYTES + WINDOWS_AT + lane[None, :]
+    tl.store(into, byte, mask=inside[:, None] & (lane < BYTES - WINDOWS_AT)[None, :])
+
+    # Who is near, in the order of distance; oneself, of rank 0, is no other.
+    rank = tl.arange(0, CELLS_PADDED)
+    step = tl.load(ring + rank, mask=rank < CELLS, other=0)
+    tile = here[:, None] + step[None, :]
+    looks = living[:, None] & ((rank > 0) & (rank < CELLS))[None, :]
+    somebody = tl.load(presence + plane + tile, mask=looks, other=0) != 0
+    count = tl.cumsum(somebody.to(tl.int32), 1)
+    listed = somebody & (count <= NEAREST)
+    who = tl.load(occupant + plane + tile, mask=listed, other=0) - 1
+    table = seen + agent[:, None] * NEAREST
+    tl.store(table + count - 1, who, mask=listed)
+    found = tl.sum(somebody.to(tl.int32), 1)[:, None]
+    place = tl.arange(0, NEAREST_PADDED)[None, :]
+    nobody = inside[:, None] & (place < NEAREST) & (place >= found)
+    tl.store(table + place, tl.full([BLOCK, NEAREST_PADDED], -1, tl.int32), mask=nobody)
+
+
+@triton.jit
+def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
+    """[BLOCK] int32: how many rows of the entity table a style can hit. As rows are sorted by distance, they
+    are the first ones."""
+    within = exists & (distance <= REACH) & (DAMAGE > 0)
+    return tl.sum(within.to(tl.int32), 1)
+
+
+@triton.jit
+def _heads(
+    alive, row, col, age, health, food, water, freeze, damage, heading, material, occupant, cards, seen,
+    records, words, slots, chunks, population_size,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, NEAREST: tl.constexpr, IMMUNE_TICKS: tl.constexpr,
+    MELEE_REACH: tl.constexpr, RANGE_REACH: tl.constexpr, MAGE_REACH: tl.constexpr,
+    MELEE_DAMAGE: tl.constexpr, RANGE_DAMAGE: tl.constexpr, MAGE_DAMAGE: tl.constexpr,
+    BYTES: tl.constexpr, SELF_AT: tl.constexpr, ENTITIES_AT: tl.constexpr, KIND_AT: tl.constexpr,
+    MASKS_AT: tl.constexpr, BLOCK: tl.constexpr, NEAREST_PADDED: tl.constexpr, MASKS_PADDED: tl.constexpr,
+):  # fmt: skip
+    """Own state, entity table and masks; zeros for the dead. ``words`` are the records as int64.
+
+    Order-free: an agent's record is written by one program."""
+    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
+    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
+    line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)
+    years = tl.load(age + agent, mask=living, other=0)
+    frozen = tl.load(freeze + agent, mask=living, other=0)
+    went = tl.load(heading + agent, mask=living, other=0).to(tl.int32)
+    population = slot // population_size
+
+    # Own state: twelve int16 in three words.
+    first = short_at(tl.minimum(years, LARGEST_SHORT), 0)
+    first |= short_at(tl.load(health + agent, mask=living, other=0), 1)
+    first |= short_at(tl.load(food + agent, mask=living, other=0), 2)
+    first |= short_at(tl.load(water + agent, mask=living, other=0), 3)
+    second = short_at(line, 0) | short_at(column, 1) | short_at(frozen, 2)
+    second |= short_at(tl.load(damage + agent, mask=living, other=0), 3)
+    third = short_at(years < IMMUNE_TICKS, 0) | short_at(population, 1)
+    third |= short_at(down(went), 2) | short_at(right(went), 3)
+    into = words + agent * (BYTES // 8)
+    tl.store(into + SELF_AT // 8, tl.where(living, first, 0), mask=inside)
+    tl.store(into + SELF_AT // 8 + 1, tl.where(living, second, 0), mask=inside)
+    tl.store(into + SELF_AT // 8 + 2, tl.where(living, third, 0), mask=inside)
+
+    # The entity table: a word per row.
+    k = tl.arange(0, NEAREST_PADDED)[None, :]
+    in_table = inside[:, None] & (k < NEAREST)
+    other = tl.load(seen + agent[:, None] * NEAREST + k, mask=in_table, other=-1)
+    exists = in_table & (other >= 0)
+    card = tl.load(cards + realm * slots + other, mask=exists, other=0)
+    # Whoever is in the window is near enough for the low bytes to tell how far.
+    south = (card - line[:, None]) & 0xFF
+    east = ((card >> 8) - column[:, None]) & 0xFF
+    card = (card & ~0xFFFF) | south | (east << 8)
+    tl.store(into[:, None] + ENTITIES_AT // 8 + k, tl.where(exists, card, tl.zeros_like(card)), mask=in_table)
+    friend = other // population_size == population[:, None]
+    kind = tl.where(exists, tl.where(friend, FRIEND, STRANGER), 0)
+    tl.store(records + agent[:, None] * BYTES + KIND_AT + k, kind.to(tl.uint8), mask=in_table)
+    south, east = tl.abs((south ^ 0x80) - 0x80), tl.abs((east ^ 0x80) - 0x80)
+    distance = tl.maximum(south, east)
+
+    # Masks: five moves, three styles, three times nobody and the table's rows, and who lives.
+    moves = tl.full([BLOCK], 1, tl.int32)
+    plane = realm * (HEIGHT * WIDTH)
+    for direction in tl.static_range(1, 5):
+        to_row = line + ((direction == 2) - (direction == 4))
+        to_col = column + ((direction == 1) - (direction == 3))
+        goal = plane + to_row * WIDTH + to_col
+        free = living & (frozen == 0) & walkable(tl.load(material + goal, mask=living, other=1))
+        free = free & (tl.load(occupant + goal, mask=living, other=1) == 0)
+        moves |= free.to(tl.int32) << direction
+    melee = reachable(exists, distance, MELEE_REACH, MELEE_DAMAGE)
+    ranged = reachable(exists, distance, RANGE_REACH, RANGE_DAMAGE)
+    mage = reachable(exists, distance, MAGE_REACH, MAGE_DAMAGE)
+    styles = 1 | ((ranged > 0).to(tl.int32) << 1) | ((mage > 0).to(tl.int32) << 2)
+    lane = tl.arange(0, MASKS_PADDED)[None, :]
+    flag = (
+        tl.where(lane < 5, moves[:, None] >> tl.minimum(lane, 31), styles[:, None] >> tl.maximum(lane - 5, 0))
+        & 1
+    )
+    of_target = lane - 8
+    style, target = of_target // (NEAREST + 1), of_target % (NEAREST + 1)
+    reach = tl.where(style == 0, melee[:, None], tl.where(style == 1, ranged[:, None], mage[:, None]))
+    flag = tl.where(lane < 8, flag, ((style == 3) | (target <= reach)).to(tl.int32))
+    flag = tl.where(living[:, None], flag, 0)
+    tl.store(
+        records + agent[:, None] * BYTES + MASKS_AT + lane, flag.to(tl.uint8),
+        mask=inside[:, None] & (lane < 8 + 3 * (NEAREST + 1) + 1),
+    )  # fmt: skip
+
+
+@cache
+def ring_steps(config: WorldConfig, device: torch.device) -> Tensor:
+    """[window^2] int32: how far each cell's tile lies from the agent's in a plane, in ring order."""
+    steps = [row * config.width + col for row, col in ring_order(config.vision)]
+    return torch.tensor(steps, dtype=torch.int32, device=device)
+
+
+def observe(world: World, records: Tensor, seen: Tensor) -> None:
+    """See ``nmmo_gpu.world.observation.observe``."""
+    cfg = world.config
+    layout = ObservationLayout(cfg)
+    at = {name: field.offset for name, field in layout.fields.items()}
+    shape = tuple(world.alive.shape)
+    cards = world.workspace("cards", shape, torch.int64)
+    nearest_padded = triton.next_power_of_2(cfg.nearest)
+
+    cut = over_slots(*shape)
+    launch(
+        _cards, cut.programs, world.row, world.col, world.age, world.health, world.food, world.water,
+        world.freeze, world.damage, cards, cut.slots, cut.chunks, BLOCK=cut.block, warps=cut.warps,
+    )  # fmt: skip
+
+    lanes = triton.next_power_of_2(layout.bytes - at["material"])
+    cut = over_slots(world.realms, cfg.slots, agents_per_program(lanes))
+    launch(
+        _windows, cut.programs, world.alive, world.row, world.col, world.material, world.presence,
+        world.occupant, ring_steps(cfg, world.device), records, seen, cut.slots, cut.chunks,
+        cfg.population_size,
+        VISION=cfg.vision, NEAREST=cfg.nearest, BYTES=layout.bytes, WINDOWS_AT=at["material"],
+        BLOCK=cut.block, LANES=lanes, CELLS_PADDED=triton.next_power_of_2(cfg.window**2),
+        NEAREST_PADDED=nearest_padded, **map_size(world),
+    )  # fmt: skip
+
+    masks_padded = triton.next_power_of_2(layout.head - at["move_mask"])
+    cut = over_slots(world.realms, cfg.slots, agents_per_program(max(masks_padded, nearest_padded)))
+    launch(
+        _heads, cut.programs, world.alive, world.row, world.col, world.age, world.health, world.food,
+        world.water, world.freeze, world.damage, world.heading, world.material, world.occupant, cards, seen,
+        records, records.view(torch.int64), cut.slots, cut.chunks, cfg.population_size,
+        NEAREST=cfg.nearest, IMMUNE_TICKS=cfg.immune_ticks,
+        MELEE_REACH=cfg.reach[0], RANGE_REACH=cfg.reach[1], MAGE_REACH=cfg.reach[2],
+        MELEE_DAMAGE=cfg.damage[0], RANGE_DAMAGE=cfg.damage[1], MAGE_DAMAGE=cfg.damage[2],
+        BYTES=layout.bytes, SELF_AT=at["self"], ENTITIES_AT=at["entities"], KIND_AT=at["entity_kind"],
+        MASKS_AT=at["move_mask"], BLOCK=cut.block, NEAREST_PADDED=nearest_padded,
+        MASKS_PADDED=masks_padded, **map_size(world),
+    )  # fmt: skip

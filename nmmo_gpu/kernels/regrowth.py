@@ -1,0 +1,65 @@
+"""Regrowth as a kernel over tiles; twin of ``nmmo_gpu.world.regrowth``."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.kernels.launch import launch, over_tiles
+from nmmo_gpu.kernels.random import draw_word
+from nmmo_gpu.world import regrowth as rule
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.regrowth_table import NEVER, threshold_tensor
+from nmmo_gpu.world.state import World
+
+STREAM = tl.constexpr(int(Stream.REGROW))
+TICK_MASK = tl.constexpr(rule.TICK_MASK)
+NO_TICK = tl.constexpr(NEVER)
+
+
+@triton.jit
+def _regrowth(tick, base, material, regrow_at, tiles, BLOCK: tl.constexpr):
+    """Order-free: every tile is read and written by one program."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = i < tiles
+    now = (tl.load(tick) & TICK_MASK).to(tl.int32)
+    back = tl.load(regrow_at + i, mask=here, other=NO_TICK) == now
+    tl.store(material + i, tl.load(base + i, mask=back, other=0), mask=back)
+    tl.store(regrow_at + i, tl.full([BLOCK], NO_TICK, tl.int32), mask=back)
+
+
+@triton.jit
+def return_tick(seed, tick, thresholds, realm, tile, eaten, ENTRIES: tl.constexpr, STEPS: tl.constexpr):
+    """[...] int32: when tiles that are eaten now will return (see ``nmmo_gpu.world.regrowth.schedule``).
+
+    The wait is one more than the number of thresholds at or below the drawn word, found by bisection."""
+    word = draw_word(seed, tick, STREAM, realm, tile).to(tl.int64)
+    low, high = tl.zeros_like(tile), tl.full(tile.shape, ENTRIES, tl.int32)
+    for _ in tl.static_range(STEPS):
+        middle = (low + high) // 2
+        searching = eaten & (low < high)
+        above = tl.load(thresholds + middle, mask=searching, other=0) <= word
+        low = tl.where(searching & above, middle + 1, low)
+        high = tl.where(searching & ~above, middle, high)
+    return ((tick + low.to(tl.int64) + 1) & TICK_MASK).to(tl.int32)
+
+
+def table(world: World) -> tuple[Tensor, int, int]:
+    """(thresholds int64 on the device, how many, steps of a bisection); a stand-in if nothing regrows."""
+    chance = world.config.regrowth
+    if chance == 0.0:
+        return world.workspace("no thresholds", (1,), torch.int64, fill=0), 0, 0
+    thresholds = threshold_tensor(chance, world.device)
+    return thresholds, thresholds.numel(), thresholds.numel().bit_length()
+
+
+def regrowth(world: World) -> None:
+    """See ``nmmo_gpu.world.regrowth.regrowth``."""
+    tiles = world.material.numel()
+    programs, block = over_tiles(tiles)
+    launch(
+        _regrowth, programs, world.tick, world.base, world.material, world.regrow_at, tiles,
+        BLOCK=block,
+    )  # fmt: skip

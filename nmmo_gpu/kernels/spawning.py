@@ -1,0 +1,213 @@
+"""Spawning in two kernels (four launches more where a realm has several blocks); twin of
+``nmmo_gpu.world.spawning``.
+
+A realm's slots can be spread over many programs, so ranks among its slots come in two parts: within a block
+by a scan in the kernel, before the block by a cumulative sum over the blocks' counts in between."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.config import ALL_FREE_SLOTS
+from nmmo_gpu.kernels.launch import Slots, launch, over_slots
+from nmmo_gpu.kernels.movement import WALKABLE, map_size
+from nmmo_gpu.kernels.random import below, draw, draw_word
+from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.world import state
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.spawning import ring
+from nmmo_gpu.world.state import World
+
+FIRST_STREAM, TILE_STREAM = (
+    tl.constexpr(int(stream)) for stream in (Stream.SPAWN_SLOT, Stream.SPAWN_TILE)
+)  # fmt: skip
+EVERYBODY = tl.constexpr(ALL_FREE_SLOTS)
+UNCLAIMED = tl.constexpr((1 << 63) - 1)
+"""Above every key."""
+SAFE = tl.constexpr(WALKABLE & ~(1 << Material.LAVA))
+"""One bit per material on which agents can be born."""
+VISITED_SIDE = tl.constexpr(state.VISITED_SIDE)
+WORDS = tl.constexpr(8)
+"""Words of footprints wiped at a time."""
+
+
+@triton.jit
+def tile_of(spot, here, ring, WIDTH: tl.constexpr, ANYWHERE: tl.constexpr, BORDER: tl.constexpr):
+    """Tiles within the realm from numbers of spots ([...] int32)."""
+    if ANYWHERE:
+        inside_width = WIDTH - 2 * BORDER
+        tile = (BORDER + spot // inside_width) * WIDTH + BORDER + spot % inside_width
+    else:
+        tile = tl.load(ring + spot, mask=here, other=0)
+    return tile
+
+
+@triton.jit
+def _count_free(alive, counts, slots, chunks, BLOCK: tl.constexpr):
+    """Free slots of each block. Order-free: one entry per program."""
+    _, _, agent, inside = my_slots(slots, chunks, BLOCK)
+    free = inside & (tl.load(alive + agent, mask=inside, other=1) == 0)
+    tl.store(counts + tl.program_id(0), tl.sum(free.to(tl.int32), 0))
+
+
+@triton.jit
+def _claim(
+    seed, tick, alive, material, occupant, next_entity, ring, free_before, first_id, spot, key, claims,
+    slots, chunks, births, spots,
+    ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Draws who tries to be born, and where; the lowest key of each spot is left in ``claims``.
+
+    Order-free: claims are atomic minima of keys of which no two are equal; all else is written by the
+    program whose slot, or whose realm's first block, it is. ``first_id`` keeps what ``next_entity`` was,
+    which the kernel that follows counts up."""
+    program = tl.program_id(0)
+    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
+    seed, tick = tl.load(seed), tl.load(tick)
+    if program % chunks == 0:
+        tl.store(first_id + realm, tl.load(next_entity + realm))
+    tries = inside & (tl.load(alive + agent, mask=inside, other=1) == 0)
+    if births != EVERYBODY:
+        here = tl.sum(tries.to(tl.int32), 0)
+        before, count = here - here, here
+        if chunks > 1:
+            before = tl.load(free_before + program) - here
+            count = tl.load(free_before + realm * chunks + chunks - 1)
+        first = below(draw_word(seed, tick, FIRST_STREAM, realm, realm - realm), count)
+        rank = before + tl.cumsum(tries.to(tl.int32), 0) - 1
+        place = tl.where(rank >= first, rank - first, rank - first + count)
+        tries = tries & (place < births)
+
+    where = tl.full([BLOCK], -1, tl.int32)
+    if tl.max(tries.to(tl.int32), 0) > 0:
+        where_word, priority, _, _ = draw(seed, tick, TILE_STREAM, realm, slot)
+        drawn = below(where_word, tl.full([BLOCK], 0, tl.int32) + spots)
+        tile = realm * (HEIGHT * WIDTH) + tile_of(drawn, tries, ring, WIDTH, ANYWHERE, BORDER)
+        tries = tries & (tl.load(occupant + tile, mask=tries, other=1) == 0)
+        if ANYWHERE:
+            ground = tl.load(material + tile, mask=tries, other=0).to(tl.int32)
+            tries = tries & (((SAFE >> ground) & 1) != 0)
+        mine = (priority.to(tl.int64) << 31) | slot.to(tl.int64)
+        tl.atomic_min(claims + realm * spots + drawn, mine, mask=tries, sem="relaxed")
+        tl.store(key + agent, mine, mask=tries)
+        where = tl.where(tries, drawn, -1)
+    tl.store(spot + agent, where, mask=inside)
+
+
+@triton.jit
+def winners(realm, agent, inside, spot, key, claims, spots):
+    """(who is born: [BLOCK] bool, where: [BLOCK] int32)."""
+    where = tl.load(spot + agent, mask=inside, other=-1)
+    tried = inside & (where >= 0)
+    mine = tl.load(key + agent, mask=tried, other=0)
+    return tried & (tl.load(claims + realm * spots + where, mask=tried, other=-1) == mine), where
+
+
+@triton.jit
+def _count_born(spot, key, claims, counts, slots, chunks, spots, BLOCK: tl.constexpr):
+    """Newborn of each block. Order-free: one entry per program."""
+    realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
+    born, _ = winners(realm, agent, inside, spot, key, claims, spots)
+    tl.store(counts + tl.program_id(0), tl.sum(born.to(tl.int32), 0))
+
+
+@triton.jit
+def _settle(
+    spot, key, claims, ring, born_before, first_id, next_entity, alive, entity, row, col, health, food, water,
+    freeze, heading, age, damage, explored, visited, occupant, presence,
+    slots, chunks, spots, population_size,
+    MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr,
+    ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Lets the winners be born.
+
+    Order-free: a winner writes its own slot and the tile that it alone has won, births are counted by
+    atomic addition, and the winner alone puts its claim back; a loser that looks before or after finds a
+    key that is not its own either way."""
+    program = tl.program_id(0)
+    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
+    born, where = winners(realm, agent, inside, spot, key, claims, spots)
+    count = tl.sum(born.to(tl.int32), 0)
+    if count > 0:
+        tl.store(claims + realm * spots + where, tl.full([BLOCK], UNCLAIMED, tl.int64), mask=born)
+        before = count - count
+        if chunks > 1:
+            before = tl.load(born_before + program) - count
+        rank = before + tl.cumsum(born.to(tl.int32), 0) - 1
+        tl.store(entity + agent, tl.load(first_id + realm) + rank, mask=born)
+        tl.atomic_add(next_entity + realm, count.to(tl.int64), sem="relaxed")
+
+        tile = tile_of(where, born, ring, WIDTH, ANYWHERE, BORDER)
+        tl.store(row + agent, tile // WIDTH, mask=born)
+        tl.store(col + agent, tile % WIDTH, mask=born)
+        tl.store(alive + agent, tl.full([BLOCK], 1, tl.int1), mask=born)
+        tl.store(health + agent, tl.full([BLOCK], MAX_HEALTH, tl.int16), mask=born)
+        tl.store(food + agent, tl.full([BLOCK], MAX_FOOD, tl.int16), mask=born)
+        tl.store(water + agent, tl.full([BLOCK], MAX_WATER, tl.int16), mask=born)
+        tl.store(freeze + agent, tl.zeros([BLOCK], tl.int16), mask=born)
+        tl.store(damage + agent, tl.zeros([BLOCK], tl.int16), mask=born)
+        tl.store(heading + agent, tl.zeros([BLOCK], tl.uint8), mask=born)
+        tl.store(age + agent, tl.zeros([BLOCK], tl.int32), mask=born)
+        tl.store(explored + agent, tl.zeros([BLOCK], tl.int32), mask=born)
+        words = tl.arange(0, WORDS)[None, :]
+        for start in range(0, VISITED_SIDE, WORDS):
+            line = visited + agent[:, None] * VISITED_SIDE + start + words
+            tl.store(line, tl.zeros([BLOCK, WORDS], tl.int64), mask=born[:, None])
+        tile = realm * (HEIGHT * WIDTH) + tile
+        tl.store(occupant + tile, slot + 1, mask=born)
+        tl.store(presence + tile, (slot // population_size + 1).to(tl.uint8), mask=born)
+
+
+def _running_totals(world: World, name: str, cut: Slots) -> Tensor:
+    """Workspace [R, chunks] int32, for counts per block and then their cumulative sums."""
+    return world.workspace(name, (world.realms, cut.chunks), torch.int32)
+
+
+def spawning(world: World) -> None:
+    """See ``nmmo_gpu.world.spawning.spawning``."""
+    cfg = world.config
+    if cfg.births == 0:
+        return
+    cut = over_slots(*world.alive.shape)
+    shape = tuple(world.alive.shape)
+    tiles = ring(cfg, world.device)
+    spots = cfg.birthplaces
+    place = {"ANYWHERE": cfg.spawn == "anywhere", "BORDER": cfg.border, **map_size(world)}
+    spot = world.workspace("spot", shape, torch.int32)
+    key = world.workspace("key", shape, torch.int64)
+    claims = world.workspace("birth claims", (world.realms, spots), torch.int64, fill=(1 << 63) - 1)
+    first_id = world.workspace("first id", (world.realms,), torch.int64)
+    free_before = _running_totals(world, "free before", cut)
+    born_before = _running_totals(world, "born before", cut)
+
+    if cut.chunks > 1 and cfg.births != ALL_FREE_SLOTS:
+        launch(
+            _count_free, cut.programs, world.alive, free_before, cut.slots, cut.chunks,
+            BLOCK=cut.block, warps=cut.warps,
+        )  # fmt: skip
+        torch.cumsum(free_before, 1, out=free_before)
+    launch(
+        _claim, cut.programs, world.seed, world.tick, world.alive, world.material, world.occupant,
+        world.next_entity, tiles, free_before, first_id, spot, key, claims,
+        cut.slots, cut.chunks, cfg.births, spots, BLOCK=cut.block, warps=cut.warps, **place,
+    )  # fmt: skip
+    if cut.chunks > 1:
+        launch(
+            _count_born, cut.programs, spot, key, claims, born_before, cut.slots, cut.chunks, spots,
+            BLOCK=cut.block, warps=cut.warps,
+        )  # fmt: skip
+        torch.cumsum(born_before, 1, out=born_before)
+    launch(
+        _settle, cut.programs, spot, key, claims, tiles, born_before, first_id, world.next_entity,
+        world.alive, world.entity, world.row, world.col, world.health, world.food, world.water, world.freeze,
+        world.heading, world.age, world.damage, world.explored, world.visited, world.occupant, world.presence,
+        cut.slots, cut.chunks, spots, cfg.population_size,
+        MAX_HEALTH=cfg.max_health, MAX_FOOD=cfg.max_food, MAX_WATER=cfg.max_water,
+        BLOCK=cut.block, warps=cut.warps, **place,
+    )  # fmt: skip

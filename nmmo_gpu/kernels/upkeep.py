@@ -1,0 +1,162 @@
+"""Upkeep and footprints as kernels; twin of ``nmmo_gpu.world.upkeep``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from nmmo_gpu.kernels.launch import launch, over_slots
+from nmmo_gpu.kernels.movement import map_size
+from nmmo_gpu.kernels.regrowth import return_tick, table
+from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.world import state
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.state import Cause, World
+
+LAVA, SCRUB, FOREST = (tl.constexpr(int(m)) for m in (Material.LAVA, Material.SCRUB, Material.FOREST))
+LAVA_DEATH, HUNGER, THIRST = (tl.constexpr(int(c)) for c in (Cause.LAVA, Cause.HUNGER, Cause.THIRST))
+VISITED_SIDE = tl.constexpr(state.VISITED_SIDE)
+
+
+@triton.jit
+def keep(
+    seed, tick, thresholds, realm, agent, inside, living, where, why,
+    health, food, water, freeze, chilled, age, shore, material, regrow_at,
+    FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr, MAX_HEALTH: tl.constexpr,
+    MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, ENTRIES: tl.constexpr, STEPS: tl.constexpr,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """The seven steps of docs/rules.md for each slot; returns the cause of death so far ([BLOCK] int32).
+
+    ``where``: tiles within the realm; ``why``: causes before. Order-free: a slot, and the tile that its
+    agent alone stands on, belong to one program."""
+    tile = realm * (HEIGHT * WIDTH) + where
+    body = tl.load(health + agent, mask=living, other=0).to(tl.int32)
+    well = living & (body > 0)
+
+    # 1. Freeze.
+    frozen = tl.load(freeze + agent, mask=inside, other=0).to(tl.int32)
+    frozen = tl.where(tl.load(chilled + agent, mask=inside, other=0) != 0, FREEZE_TICKS, frozen)
+    tl.store(freeze + agent, tl.maximum(frozen - 1, 0).to(tl.int16), mask=well)
+    tl.store(chilled + agent, tl.zeros_like(frozen).to(tl.int1), mask=inside)
+
+    # 2. Lava.
+    ground = tl.load(material + tile, mask=well, other=0).to(tl.int32)
+    burnt = well & (ground == LAVA)
+    why = tl.where(burnt, LAVA_DEATH, why)
+    well = well & (ground != LAVA)
+
+    # 3. Forage.
+    full = tl.load(food + agent, mask=well, other=0).to(tl.int32)
+    eats = well & (ground == FOREST)
+    full = tl.where(eats, tl.minimum(full + FORAGE, MAX_FOOD), full)
+    tl.store(material + tile, tl.full(where.shape, SCRUB, tl.uint8), mask=eats)
+    if ENTRIES > 0:  # noqa: SIM102 (the second condition is known on the device alone)
+        if tl.max(eats.to(tl.int32), 0) > 0:
+            due = return_tick(seed, tick, thresholds, realm, where, eats, ENTRIES, STEPS)
+            tl.store(regrow_at + tile, due, mask=eats)
+
+    # 4. Drink.
+    wet = tl.load(water + agent, mask=well, other=0).to(tl.int32)
+    drinks = well & (tl.load(shore + tile, mask=well, other=0) != 0)
+    wet = tl.where(drinks, tl.minimum(wet + FORAGE, MAX_WATER), wet)
+
+    # 5. Heal.
+    heals = (full > HEAL_ABOVE) & (wet > HEAL_ABOVE)
+    body = tl.where(heals, tl.minimum(body + 1, MAX_HEALTH), body)
+
+    # 6. Hunger and thirst.
+    wet, full = tl.maximum(wet - 1, 0), tl.maximum(full - 1, 0)
+    body = tl.maximum(body - (full == 0).to(tl.int32) - (wet == 0).to(tl.int32), 0)
+    tl.store(food + agent, full.to(tl.int16), mask=well)
+    tl.store(water + agent, wet.to(tl.int16), mask=well)
+    tl.store(health + agent, body.to(tl.int16), mask=well)
+    starved = well & (body == 0)
+    why = tl.where(starved & (wet == 0), THIRST, why)
+    why = tl.where(starved & (full == 0), HUNGER, why)
+
+    # 7. Age.
+    survives = well & (body > 0)
+    years = tl.load(age + agent, mask=survives, other=0)
+    tl.store(age + agent, years + 1, mask=survives)
+    return why
+
+
+@triton.jit
+def discover(agent, living, line, column, explored, visited):
+    """Marks the tile under every living agent, and counts it if new to it. Writes its own slots only."""
+    word = visited + agent * VISITED_SIDE + line % VISITED_SIDE
+    before = tl.load(word, mask=living, other=0)
+    bit = tl.full(line.shape, 1, tl.int64) << (column % VISITED_SIDE).to(tl.int64)
+    new = living & ((before & bit) == 0)
+    tl.store(word, before | bit, mask=new)
+    tl.store(explored + agent, tl.load(explored + agent, mask=new, other=0) + 1, mask=new)
+
+
+@triton.jit
+def _upkeep(
+    seed, tick, thresholds, alive, row, col, cause, health, food, water, freeze, chilled, age,
+    shore, material, regrow_at, slots, chunks,
+    FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr, MAX_HEALTH: tl.constexpr,
+    MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, ENTRIES: tl.constexpr, STEPS: tl.constexpr,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Order-free, as ``keep`` is."""
+    realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
+    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
+    where = tl.load(row + agent, mask=living, other=0) * WIDTH + tl.load(col + agent, mask=living, other=0)
+    before = tl.load(cause + agent, mask=living, other=0).to(tl.int32)
+    why = keep(
+        tl.load(seed), tl.load(tick), thresholds, realm, agent, inside, living, where, before,
+        health, food, water, freeze, chilled, age, shore, material, regrow_at,
+        FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_HEALTH, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
+    )  # fmt: skip
+    tl.store(cause + agent, why.to(tl.uint8), mask=living & (why != before))
+
+
+@triton.jit
+def _explore(alive, row, col, explored, visited, slots, chunks, BLOCK: tl.constexpr):
+    """Order-free, as ``discover`` is."""
+    _, _, agent, inside = my_slots(slots, chunks, BLOCK)
+    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
+    line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)
+    discover(agent, living, line, column, explored, visited)
+
+
+def upkeep_constants(world: World) -> dict[str, Any]:
+    """What ``keep`` needs to know of the rules."""
+    cfg = world.config
+    _, entries, steps = table(world)
+    return {
+        "FREEZE_TICKS": cfg.freeze_ticks,
+        "FORAGE": cfg.forage,
+        "HEAL_ABOVE": cfg.heal_above,
+        "MAX_HEALTH": cfg.max_health,
+        "MAX_FOOD": cfg.max_food,
+        "MAX_WATER": cfg.max_water,
+        "ENTRIES": entries,
+        "STEPS": steps,
+        **map_size(world),
+    }
+
+
+def upkeep(world: World) -> None:
+    """See ``nmmo_gpu.world.upkeep.upkeep``."""
+    cut = over_slots(*world.alive.shape)
+    launch(
+        _upkeep, cut.programs, world.seed, world.tick, table(world)[0], world.alive, world.row, world.col,
+        world.cause, world.health, world.food, world.water, world.freeze, world.chilled, world.age,
+        world.shore, world.material, world.regrow_at, cut.slots, cut.chunks,
+        BLOCK=cut.block, warps=cut.warps, **upkeep_constants(world),
+    )  # fmt: skip
+
+
+def explore(world: World) -> None:
+    """See ``nmmo_gpu.world.upkeep.explore``."""
+    cut = over_slots(*world.alive.shape)
+    launch(
+        _explore, cut.programs, world.alive, world.row, world.col, world.explored, world.visited,
+        cut.slots, cut.chunks, BLOCK=cut.block, warps=cut.warps,
+    )  # fmt: skip
