@@ -12,8 +12,9 @@ three; to change one, subclass it and hand it to ``nmmo_gpu.train.run.train``:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,9 +22,11 @@ from torch import Tensor
 from nmmo_gpu.env import Env
 from nmmo_gpu.train import ppo
 from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.graphs import Replayed
 from nmmo_gpu.train.metrics import Tally
+from nmmo_gpu.train.operations import operations
 from nmmo_gpu.train.policy import Policy
-from nmmo_gpu.train.rollout import Rollout, by_population
+from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
 from nmmo_gpu.train.sampling import sample
 from nmmo_gpu.world.random import Stream, unit
 from nmmo_gpu.world.rules import resolve
@@ -34,7 +37,7 @@ class Decision(NamedTuple):
     """What a Sword decides for all slots of a server."""
 
     actions: Tensor
-    """[R, A, 3] int64, for ``Env.step``."""
+    """[R, A, 3] integers, for ``Env.step``."""
     choices: Tensor
     """[R * A, 3] int16: what the policy's heads chose (under auto-targeting the third differs from
     the action's)."""
@@ -51,9 +54,11 @@ class Sword:
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config = config
-        self.draw = resolve(config.env.backend, device).draw
+        self.operations = operations(resolve(config.env.backend, device))
         generator = torch.Generator().manual_seed(config.env.seed)
-        self.policy = Policy(config.env.world, config.policy, generator).to(device)
+        embed = self.operations.window_embedding
+        self.policy = Policy(config.env.world, config.policy, generator, embed).to(device)
+        self._everybody: Tensor | None = None
 
     @torch.no_grad()
     def decide(self, records: Tensor, world: World, memory: Tensor | None) -> Decision:
@@ -66,12 +71,14 @@ class Sword:
             records: [R, A, bytes] uint8. world: for who is alive, seed and tick.
             memory: [R * A, hidden] of a recurrent policy.
         """
+        if self.operations.choose is not None:
+            return self._decide_for_all(records, world, memory, self.operations.choose)
         policy = self.policy
         realms, slots = world.alive.shape
         rows = records.view(realms * slots, -1)
         index, real = by_population(world.alive.view(1, -1), policy.rules.populations, slots)
         output = policy(rows, index, None if memory is None else memory[index])
-        words = self.draw(world.seed, world.tick, Stream.POLICY, index // slots, index % slots)
+        words = self.operations.draw(world.seed, world.tick, Stream.POLICY, index // slots, index % slots)
         choices, log_probability = sample(output, unit(torch.stack(words[:3])))
 
         who, choices = index[real], choices[real]
@@ -89,6 +96,24 @@ class Sword:
             memory = torch.zeros_like(memory).index_put_((who,), output.state[real])
         return Decision(actions.view(realms, slots, 3), told, everyone[0], everyone[1], memory)
 
+    def _decide_for_all(
+        self, records: Tensor, world: World, memory: Tensor | None, choose: Callable[..., Any]
+    ) -> Decision:
+        """The same without asking the device who lives: the empty slots are looked at too, and ignored."""
+        policy = self.policy
+        realms, slots = world.alive.shape
+        rows = records.view(realms * slots, -1)
+        if self._everybody is None or self._everybody.numel() != len(rows):
+            self._everybody, _ = all_by_population(world.alive.view(1, -1), policy.rules.populations, slots)
+        index = self._everybody
+        logits, state = policy.unmasked(rows, index, None if memory is None else memory[index])
+        chosen = choose(world, rows, index, logits, policy.layout, policy.config.targeting == "auto")
+        if memory is not None and state is not None:
+            kept = state.flatten(0, 1) * world.alive.view(-1)[index.view(-1)][:, None]
+            memory = torch.empty_like(memory).index_copy_(0, index.view(-1), kept)
+        actions = chosen.actions.view(realms, slots, 3)
+        return Decision(actions, chosen.choices, chosen.log_probability, chosen.value, memory)
+
 
 class God:
     """A server: its realms, and the rollouts collected in them."""
@@ -105,9 +130,12 @@ class God:
         )
         self.rollout.records[-1].copy_(self.env.records)
         self.memory = sword.policy.initial_state(config.env.realms * rules.slots, self.env.device)
-        self.tally = Tally(self.env.device)
+        if self.memory is not None:
+            self.rollout.state = torch.zeros_like(self.memory)
+        self.tally = Tally(self.env.device, sword.operations.count)
         self.visits = torch.zeros(rules.height, rules.width, dtype=torch.int64, device=self.env.device)
         """[H, W] int64: how often somebody stood there, sampled once per rollout, over all realms."""
+        self._collect = Replayed(self._play, self.env.device, sword.operations.resident)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, besides the world's, that a checkpoint keeps; they are restored in place."""
@@ -117,13 +145,19 @@ class God:
             state["memory"] = self.memory
         return state
 
-    @torch.no_grad()
     def collect(self) -> Rollout:
         """Plays ``horizon`` ticks. The rollout is written over by the next call."""
+        self._collect()
+        return self.rollout
+
+    @torch.no_grad()
+    def _play(self) -> None:
         rollout, env, world = self.rollout, self.env, self.env.world
+        self.sword.policy.forget()
         scale = 1.0 - self.config.ppo.gamma
         rollout.records[0].copy_(rollout.records[-1])
-        rollout.state = None if self.memory is None else self.memory.clone()
+        if self.memory is not None and rollout.state is not None:
+            rollout.state.copy_(self.memory)
         for t in range(rollout.alive.shape[0]):
             decision = self.sword.decide(rollout.records[t], world, self.memory)
             rollout.alive[t] = world.alive.view(-1)
@@ -137,8 +171,10 @@ class God:
                 self.memory.copy_(decision.memory * (~died).view(-1, 1))
             self.tally.add(world, rollout.alive[t].view_as(died), decision.actions[..., 2] > 0)
         rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.memory).value
+        rollout.seed.copy_(world.seed)
+        rollout.tick.copy_(world.tick)
         self.visits += (world.presence > 0).sum(0)
-        return rollout
+        self.sword.policy.forget()
 
 
 class Pantheon:
@@ -146,11 +182,16 @@ class Pantheon:
 
     def __init__(self, config: TrainConfig, sword: Sword) -> None:
         self.config, self.sword = config, sword
-        fused = all(p.device.type in ("cpu", "cuda") for p in sword.policy.parameters())
+        # A step that is replayed reads its step size from the device.
+        device = next(sword.policy.parameters()).device
+        on_gpu = device.type == "cuda"
+        self.rate = torch.tensor(config.ppo.learning_rate, device=device) if on_gpu else None
         self.optimizer = torch.optim.Adam(
-            sword.policy.parameters(), lr=config.ppo.learning_rate, eps=1e-5, fused=fused
-        )
-        self.generator = torch.Generator().manual_seed(config.env.seed)
+            sword.policy.parameters(), lr=config.ppo.learning_rate if self.rate is None else self.rate,
+            eps=1e-5, fused=True, capturable=on_gpu,
+        )  # fmt: skip
+        self._learn: Replayed | None = None
+        self._source: Rollout | None = None
 
     def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
         """One update.
@@ -160,12 +201,26 @@ class Pantheon:
 
         Returns: statistics per population, [P] float32 each.
         """
-        ppo_config = self.config.ppo
-        for group in self.optimizer.param_groups:
-            group["lr"] = ppo_config.learning_rate + progress * (
-                ppo_config.final_learning_rate - ppo_config.learning_rate
+        config, sword = self.config.ppo, self.sword
+        rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+        self.set_rate(rate)
+        if self._learn is None or self._source is not rollout:
+            self._source = rollout
+            self._learn = Replayed(
+                lambda: ppo.update(sword.policy, self.optimizer, rollout, config, sword.operations),
+                rollout.alive.device,
+                sword.operations.resident,
             )
-        return ppo.update(self.sword.policy, self.optimizer, rollout, ppo_config, self.generator)
+        statistics: dict[str, Tensor] = self._learn()
+        return statistics
+
+    def set_rate(self, rate: float) -> None:
+        """Sets the step size of the next updates."""
+        if self.rate is not None:
+            self.rate.fill_(rate)
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
 
 
 @dataclass

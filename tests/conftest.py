@@ -13,6 +13,8 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+from helpers import KERNEL_DEVICE, carried
+
 from nmmo_gpu.world.rules import Rules, resolve
 
 # One thread: tests are spread over processes, and their worlds are too small to share.
@@ -22,11 +24,24 @@ hypothesis.settings.register_profile("nmmo", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("nmmo")
 
 
-@pytest.fixture(params=["torch", "numba", "triton"])
+@pytest.fixture(params=["torch", "numba"])
 def rules(request: pytest.FixtureRequest) -> Rules:
-    """The phases, once by torch and once by each of its twins, on the CPU."""
-    if request.param != "torch":
-        pytest.importorskip(request.param)
-    if request.param == "triton" and os.environ.get("TRITON_INTERPRET") != "1":
-        pytest.skip("compiled kernels do not run on the CPU; tests/kernels holds them to the rules")
-    return resolve(request.param, torch.device("cpu"))
+    """The phases, once by torch and once by numba."""
+    return _of(request.param)
+
+
+@pytest.fixture(params=["torch", "numba", "triton"])
+def all_rules(request: pytest.FixtureRequest) -> Rules:
+    """The phases by torch and by each of its twins, for worlds on the CPU.
+
+    For tests that take a few ticks: without a GPU the kernels are interpreted, at some 0.1 s a tick and
+    realm. Statistics and long runs have ``rules``; tests/kernels holds the kernels to the bits of those."""
+    return _of(request.param)
+
+
+def _of(backend: str) -> Rules:
+    if backend != "torch":
+        pytest.importorskip(backend)
+    if backend == "triton":
+        return carried(resolve(backend, KERNEL_DEVICE), KERNEL_DEVICE)
+    return resolve(backend, torch.device("cpu"))

@@ -5,7 +5,10 @@ A-Z), on grass unless ``under`` says otherwise."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +18,7 @@ from nmmo_gpu.world.content import Material, walkable_table
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
+from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.terrain import ring_tiles
 
@@ -30,6 +34,8 @@ STYLE = {"melee": 0, "range": 1, "mage": 2}
 ODD = {"height": 33, "width": 47, "border": 7, "vision": 7}
 """An oblong map of odd sides; its windows just fit."""
 GARBAGE = 0xAB
+KERNEL_DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""Where tests run the kernels: on the GPU if there is one, else on the CPU, interpreted."""
 
 
 def corner(config: WorldConfig) -> int:
@@ -229,6 +235,46 @@ def random_world(
         world.cause[killed] = int(Cause.COMBAT)
         world.chilled.copy_(world.alive & (integers(0, 3) == 0))
     return world
+
+
+def litter(world: World, seed: int) -> World:
+    """The world, with random numbers in all that must not matter: whatever the slots of the dead hold, so
+    long as row and column lie on the map, and no cause of death (which is what burial goes by)."""
+    random = torch.Generator().manual_seed(seed)
+    dead, cfg = ~world.alive, world.config
+    for name in ("entity", "health", "food", "water", "freeze", "age", "damage", "explored", "visited"):
+        field = getattr(world, name)
+        field[dead] = torch.randint(-300, 300, field.shape, generator=random).to(field.dtype)[dead]
+    for name, end in (("row", cfg.height), ("col", cfg.width), ("heading", 256), ("chilled", 2)):
+        field = getattr(world, name)
+        field[dead] = torch.randint(end, field.shape, generator=random).to(field.dtype)[dead]
+    return world
+
+
+def carried(rules: Rules, device: torch.device) -> Rules:
+    """The same phases for worlds on the CPU: each call takes its world and tensors along to the device, and
+    what became of them back."""
+    if device.type == "cpu":
+        return rules
+
+    def carry(phase: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            there = [a.to(device) if isinstance(a, (World, Tensor)) else a for a in arguments]
+            result = phase(*there)
+            for ours, theirs in zip(arguments, there, strict=True):
+                if isinstance(ours, World):
+                    assert unclean(theirs) == []
+                    for (_, tensor), (_, changed) in zip(ours.tensors(), theirs.tensors(), strict=True):
+                        tensor.copy_(changed)
+                elif isinstance(ours, Tensor) and not torch.equal(ours, theirs.cpu()):
+                    ours.copy_(theirs)
+            return result and tuple(part.cpu() for part in result)
+
+        return call
+
+    phases = {field.name: getattr(rules, field.name) for field in dataclasses.fields(rules)}
+    carrying = {name: carry(phase) for name, phase in phases.items() if callable(phase)}
+    return dataclasses.replace(rules, **carrying)
 
 
 def unclean(world: World) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.cpu.compile import compiled
-from nmmo_gpu.cpu.threads import parallel, slices
+from nmmo_gpu.cpu.threads import chunks, parallel, realm_slices
 from nmmo_gpu.cpu.words import ONES, load, nonzero_bytes, store, trailing_zeros
 from nmmo_gpu.world import observation as rule
 from nmmo_gpu.world.content import walkable_table
@@ -21,6 +21,10 @@ from nmmo_gpu.world.state import World
 WALKABLE = walkable_table().numpy()
 STEPS = np.array(MOVES, np.int64)
 LARGEST_BYTE, LARGEST_SHORT = 127, 32767
+ROW_BY_ROW_FROM = 1 << 21
+"""Tiles of a realm from which on agents look around in the order of their rows. The windows of neighbours
+share cache lines, which on so large a map are gone before the next slot happens to be near by. On a smaller
+map all tiles stay in the cache, and records are written faster in the order of the slots."""
 
 
 @cache
@@ -41,14 +45,16 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     self_at, entities_at, kind_at = at["self"] // 2, at["entities"], at["entity_kind"]
     move_at, style_at, target_at = at["move_mask"], at["style_mask"], at["target_mask"]
     alive_at, material_at, occupant_at = at["alive"], at["material"], at["occupant"]
+    row_by_row = _row_by_row(config)
 
     @compiled
     def loop(
         alive, row, col, health, food, water, freeze, heading, age, damage, material, occupant, presence,
-        cards, records, shorts, seen, low, high,
+        cards, records, shorts, seen, queue, low, high,
     ):  # fmt: skip
         best = np.empty(nearest, np.int64)
-        for i in range(low, high):
+        for turn in range(low, high):
+            i = queue[turn] if row_by_row else turn
             record = records[i]
             if not alive[i]:
                 record[:] = 0
@@ -137,6 +143,27 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     return made
 
 
+def _row_by_row(config: WorldConfig) -> bool:
+    return config.height * config.width >= ROW_BY_ROW_FROM
+
+
+@compiled
+def _sort_by_row(alive, row, queue, slots, height, low, high):
+    """``queue``: the slots, counted through all realms, realm by realm in the order of their agents' rows."""
+    end = np.empty(height + 1, np.int64)
+    for r in range(low, high):
+        end[:] = 0
+        for i in range(r * slots, (r + 1) * slots):
+            end[row[i] + 1 if alive[i] else 0] += 1
+        end[0] += r * slots
+        for y in range(height):
+            end[y + 1] += end[y]
+        for i in range((r + 1) * slots - 1, r * slots - 1, -1):
+            y = row[i] + 1 if alive[i] else 0
+            end[y] -= 1
+            queue[end[y]] = i
+
+
 @compiled(inline="always")
 def _byte(value, place):
     return np.uint64(min(value, LARGEST_BYTE)) << np.uint64(8 * place)
@@ -164,9 +191,16 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
         )
     ]  # fmt: skip
     rows = records.view(-1, records.shape[-1]).numpy()
-    pieces = slices(len(rows), 8)
+    queue = np.empty(len(rows) if _row_by_row(world.config) else 0, np.int64)
+    if len(queue):
+        sizes = (world.config.slots, world.config.height)
+        fixed = (arrays[0], arrays[1], queue, *sizes)
+        parallel(_sort_by_row, [(*fixed, *piece) for piece in realm_slices(world.realms)])
     cards = np.empty(len(rows), np.uint64)
-    looks = (world.age, world.health, world.food, world.water, world.freeze, world.damage)
-    parallel(_write_cards, [(*(t.view(-1).numpy() for t in looks), cards, *piece) for piece in pieces])
-    out = (cards, rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy())
-    parallel(loop, [(*arrays, *out, *piece) for piece in pieces])
+    looks = [
+        t.view(-1).numpy()
+        for t in (world.age, world.health, world.food, world.water, world.freeze, world.damage)
+    ]
+    parallel(_write_cards, [(*looks, cards, *piece) for piece in chunks(len(rows), 1 << 14)])
+    out = (cards, rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy(), queue)
+    parallel(loop, [(*arrays, *out, *piece) for piece in chunks(len(rows), 1 << 8)])

@@ -2,38 +2,49 @@
 
 from typing import Any
 
+import numpy as np
+
 from nmmo_gpu.cpu.compile import compiled
-from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.state import World
 
-BLOCK = 128
-"""Tiles looked at before asking whether any of them is due: a loop without branches runs in vectors."""
+BLOCK = 64
+"""Tiles looked at before asking whether any of them is due: a loop without branches, and of a length that the
+compiler knows, runs in vectors."""
 
 
 @compiled
-def _regrowth(now, area, base, material, regrow_at, low, high):
-    for start in range(low * area, high * area, BLOCK):
-        end = min(start + BLOCK, high * area)
-        due = 0
-        for i in range(start, end):
-            due += regrow_at[i] == now
+def _regrowth(now, base, material, regrow_at, low, high):
+    """Tiles ``low`` to ``high``."""
+    now = np.int32(now)
+    whole = high - (high - low) % BLOCK
+    for start in range(low, whole, BLOCK):
+        block = regrow_at[start : start + BLOCK]
+        due = False
+        for i in range(BLOCK):
+            due |= block[i] == now
         if due:
-            for i in range(start, end):
-                if regrow_at[i] == now:
-                    material[i] = base[i]
-                    regrow_at[i] = NEVER
+            for i in range(BLOCK):
+                if block[i] == now:
+                    material[start + i] = base[start + i]
+                    block[i] = NEVER
+    for i in range(whole, high):
+        if regrow_at[i] == now:
+            material[i] = base[i]
+            regrow_at[i] = NEVER
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_regrowth`` works on, but for the range of realms."""
+    """What ``_regrowth`` works on, but for the range of tiles."""
     planes = (world.base, world.material, world.regrow_at)
-    now = int(world.tick) & TICK_MASK
-    return (now, world.config.height * world.config.width, *(t.view(-1).numpy() for t in planes))
+    return (int(world.tick) & TICK_MASK, *(t.view(-1).numpy() for t in planes))
 
 
 def regrowth(world: World) -> None:
     """See ``nmmo_gpu.world.regrowth.regrowth``."""
     fixed = arguments(world)
-    parallel(_regrowth, [(*fixed, *piece) for piece in realm_slices(world.realms)])
+    cfg = world.config
+    pieces = cut(world.realms, cfg.slots, cfg.height * cfg.width)
+    parallel(_regrowth, [(*fixed, *piece) for piece in pieces])

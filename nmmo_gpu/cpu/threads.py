@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+LARGE = 1 << 12
+"""Slots from which on a realm is work for several threads."""
+
 
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
@@ -38,6 +41,24 @@ def slices(total: int, parts: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
+def chunks(total: int, least: int) -> list[tuple[int, int]]:
+    """[0, total) cut for ``parallel``: a few pieces per thread, of at least the length that is worth it."""
+    return slices(total, min(max(8, 2 * torch.get_num_threads()), total // least))
+
+
 def realm_slices(realms: int) -> list[tuple[int, int]]:
     """The realms, cut for ``parallel``: a few pieces per thread, since realms differ in work."""
     return slices(realms, 2 * torch.get_num_threads())
+
+
+def shared(realms: int, slots: int) -> bool:
+    """Whether threads should share realms of so many slots, because there are too few to hand out whole."""
+    return slots >= LARGE and realms < 4 * torch.get_num_threads()
+
+
+def cut(realms: int, slots: int, length: int) -> list[tuple[int, int]]:
+    """[0, realms * length) cut for ``parallel``, where a realm of so many slots is ``length`` long: between
+    realms, or anywhere if they are to be shared."""
+    if shared(realms, slots):
+        return slices(realms * length, 2 * torch.get_num_threads())
+    return [(low * length, high * length) for low, high in realm_slices(realms)]

@@ -7,7 +7,7 @@ import torch
 
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import draw
-from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
@@ -25,8 +25,10 @@ def _upkeep(
     seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, material, shore,
     regrow_at, thresholds, freeze_ticks, forage, heal_above, body, low, high,
 ):  # fmt: skip
-    for r in range(low, high):
-        for a in range(alive.shape[1]):
+    """Slots ``low`` to ``high``, counted through all realms."""
+    slots = alive.shape[1]
+    for r in range(low // slots, (high - 1) // slots + 1):
+        for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
             chill = chilled[r, a]
             chilled[r, a] = False
             if not alive[r, a] or health[r, a] <= 0:
@@ -64,8 +66,10 @@ def _upkeep(
 
 @compiled
 def _explore(alive, row, col, explored, visited, low, high):
-    for r in range(low, high):
-        for a in range(alive.shape[1]):
+    """Slots ``low`` to ``high``, counted through all realms."""
+    slots = alive.shape[1]
+    for r in range(low // slots, (high - 1) // slots + 1):
+        for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
             if alive[r, a]:
                 bit = np.int64(1) << (col[r, a] & LAST)
                 word = visited[r, a, row[r, a] & LAST]
@@ -75,7 +79,7 @@ def _explore(alive, row, col, explored, visited, low, high):
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_upkeep`` works on, but for the range of realms."""
+    """What ``_upkeep`` works on, but for the range of slots."""
     cfg = world.config
     tensors = (
         world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
@@ -90,17 +94,19 @@ def arguments(world: World) -> tuple[Any, ...]:
 
 
 def explore_arguments(world: World) -> tuple[Any, ...]:
-    """What ``_explore`` works on, but for the range of realms."""
+    """What ``_explore`` works on, but for the range of slots."""
     return tuple(t.numpy() for t in (world.alive, world.row, world.col, world.explored, world.visited))
 
 
 def upkeep(world: World) -> None:
     """See ``nmmo_gpu.world.upkeep.upkeep``."""
     fixed = arguments(world)
-    parallel(_upkeep, [(*fixed, *piece) for piece in realm_slices(world.realms)])
+    slots = world.config.slots
+    parallel(_upkeep, [(*fixed, *piece) for piece in cut(world.realms, slots, slots)])
 
 
 def explore(world: World) -> None:
     """See ``nmmo_gpu.world.upkeep.explore``."""
     fixed = explore_arguments(world)
-    parallel(_explore, [(*fixed, *piece) for piece in realm_slices(world.realms)])
+    slots = world.config.slots
+    parallel(_explore, [(*fixed, *piece) for piece in cut(world.realms, slots, slots)])

@@ -7,13 +7,17 @@ a phase must see what all others have done, a launch ends and the next begins.""
 from nmmo_gpu.kernels.actions import decode
 from nmmo_gpu.kernels.burial import burial
 from nmmo_gpu.kernels.combat import combat
+from nmmo_gpu.kernels.gae import advantages
 from nmmo_gpu.kernels.movement import movement
 from nmmo_gpu.kernels.observation import observe
 from nmmo_gpu.kernels.random import draw_many
 from nmmo_gpu.kernels.regrowth import regrowth
+from nmmo_gpu.kernels.sampling import choose, evaluate
 from nmmo_gpu.kernels.spawning import spawning
+from nmmo_gpu.kernels.tally import count
 from nmmo_gpu.kernels.tick import phases
 from nmmo_gpu.kernels.upkeep import explore, upkeep
+from nmmo_gpu.kernels.window import window_embedding
 
 PHASES = {
     "decode": decode,
@@ -29,3 +33,12 @@ PHASES = {
     "fused": phases,
 }
 """Functions by the name of their field in ``nmmo_gpu.world.rules.Rules``."""
+
+TRAINING = {
+    "window_embedding": window_embedding,
+    "advantages": advantages,
+    "count": count,
+    "choose": choose,
+    "evaluate": evaluate,
+}
+"""Functions by the name of their field in ``nmmo_gpu.train.operations.Operations``."""

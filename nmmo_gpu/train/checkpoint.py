@@ -19,7 +19,7 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FORMAT = "nmmo-gpu checkpoint"
-VERSION = "1"
+VERSION = "2"
 FILE = "checkpoint.safetensors"
 COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
 """How far a run has come; ``seconds`` of training."""
@@ -32,7 +32,7 @@ class Checkpoint:
     config: TrainConfig
     """The run's settings."""
     tensors: dict[str, Tensor]
-    """By name: ``world.*``, ``policy.*``, ``optimizer.*``, ``god.*`` and ``generator``."""
+    """By name: ``world.*``, ``policy.*``, ``optimizer.*`` and ``god.*``."""
     counters: dict[str, float]
     """By the names of ``COUNTERS``."""
 

@@ -16,6 +16,11 @@ class PolicyConfig:
 
     hidden: int = 64
     """Width of the trunk; a multiple of 4, as every feature looks in four directions."""
+    layers: int = 1
+    """Layers of the trunk; those after the first add to what they are given."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """In what the network computes. Its weights are kept, and learned, in fp32 either way; bf16 is for GPUs,
+    whose tensor cores multiply it many times faster."""
     targeting: Literal["auto", "learned"] = "auto"
     """"auto": the policy decides whether to attack, and the nearest agent of another population in reach
     is the target. "learned": it chooses the target among the rows of the entity table."""
@@ -25,6 +30,10 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if self.hidden < 4 or self.hidden % 4:
             raise ConfigError(f"hidden = {self.hidden} is no multiple of 4; choose 64, 128, 256 ...")
+        if self.layers < 1:
+            raise ConfigError(f"layers = {self.layers} leaves no trunk; choose 1 or more.")
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f'precision = {self.precision!r} is unknown; choose "fp32" or "bf16".')
         if self.targeting not in ("auto", "learned"):
             raise ConfigError(f'targeting = {self.targeting!r} is unknown; choose "auto" or "learned".')
 

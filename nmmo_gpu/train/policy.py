@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -50,8 +51,8 @@ class Weights(NamedTuple):
     own: Tensor
     entities: Tensor
     input_bias: Tensor
-    trunk: Tensor
-    trunk_bias: Tensor
+    trunk: tuple[Tensor, ...]
+    trunk_bias: tuple[Tensor, ...]
     gru_input: Tensor | None
     gru_memory: Tensor | None
     gru_bias: Tensor | None
@@ -68,10 +69,17 @@ class Policy(nn.Module):
     treated alike (``nmmo_gpu.train.symmetry``): turn the world, and the choice turns with it.
     """
 
-    def __init__(self, rules: WorldConfig, config: PolicyConfig, generator: torch.Generator) -> None:
-        """Fresh weights, drawn from the (CPU) generator."""
+    def __init__(
+        self,
+        rules: WorldConfig,
+        config: PolicyConfig,
+        generator: torch.Generator,
+        embed: Callable[..., Tensor] = window_embedding,
+    ) -> None:
+        """Fresh weights, drawn from the (CPU) generator; ``embed``: ``window_embedding`` or a twin of it."""
         super().__init__()
-        self.rules, self.config = rules, config
+        self.rules, self.config, self.embed = rules, config, embed
+        self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.layout = ObservationLayout(rules)
         populations, hidden, width = rules.populations, config.hidden, config.hidden // symmetry.TURNS
         cells = rules.window**2
@@ -88,8 +96,8 @@ class Policy(nn.Module):
         described = rules.nearest * len(DESCRIBED)
         self.entities = weight(described, width, fan_in=described)
         self.input_bias = bias(width)
-        self.trunk = weight(symmetry.TURNS, width, width, fan_in=hidden, gain=math.sqrt(2))
-        self.trunk_bias = bias(width)
+        self.trunk = weight(config.layers, symmetry.TURNS, width, width, fan_in=hidden, gain=math.sqrt(2))
+        self.trunk_bias = nn.Parameter(torch.zeros(populations, config.layers, 1, width))
         if config.recurrent:
             # Reset, update and candidate of a GRU (Cho et al. 2014).
             self.gru_input = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
@@ -151,21 +159,24 @@ class Policy(nn.Module):
         def gates(free: Tensor) -> Tensor:
             return torch.cat([symmetry.mix(gate) for gate in free.unbind(1)], -1)
 
+        def cast(weight: Tensor) -> Tensor:
+            return weight.to(self.dtype)
+
         return Weights(
-            window=symmetry.lift_cells(self.window),
-            own=symmetry.lift(self.own, self._self_turns),
-            entities=torch.cat(lifted_rows, 1),
-            input_bias=symmetry.repeat(self.input_bias),
-            trunk=symmetry.mix(self.trunk),
-            trunk_bias=symmetry.repeat(self.trunk_bias),
-            gru_input=gates(self.gru_input) if recurrent else None,
-            gru_memory=gates(self.gru_memory) if recurrent else None,
-            gru_bias=torch.cat([symmetry.repeat(g) for g in self.gru_bias.chunk(3, -1)], -1)
+            window=cast(symmetry.lift_cells(self.window)),
+            own=cast(symmetry.lift(self.own, self._self_turns)),
+            entities=cast(torch.cat(lifted_rows, 1)),
+            input_bias=cast(symmetry.repeat(self.input_bias)),
+            trunk=tuple(cast(symmetry.mix(layer)) for layer in self.trunk.unbind(1)),
+            trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in self.trunk_bias.unbind(1)),
+            gru_input=cast(gates(self.gru_input)) if recurrent else None,
+            gru_memory=cast(gates(self.gru_memory)) if recurrent else None,
+            gru_bias=cast(torch.cat([symmetry.repeat(g) for g in self.gru_bias.chunk(3, -1)], -1))
             if recurrent
             else None,
-            heads=torch.cat(heads, -1),
-            heads_bias=torch.cat(heads_bias, -1),
-            query=symmetry.lower(self.query, self._row_turns) if learned else None,
+            heads=cast(torch.cat(heads, -1)),
+            heads_bias=cast(torch.cat(heads_bias, -1)),
+            query=cast(symmetry.lower(self.query, self._row_turns)) if learned else None,
         )
 
     def forward(self, records: Tensor, index: Tensor, state: Tensor | None = None) -> Output:
@@ -194,24 +205,29 @@ class Policy(nn.Module):
         """(trunk [P, B, hidden], entity rows [P, B, nearest, features]): all before memory and heads.
 
         ``views`` are the fields of the records' heads, [P, B, ...]."""
-        seen = window_embedding(records, index, weights.window, self.layout)
+        seen = self.embed(records, index, weights.window, self.layout)
         own = (views["self"] - self.self_scale[1]) * self.self_scale[0]
-        own = torch.bmm(own.clamp(max=1.0), weights.own)  # age grows without bound
+        own = torch.bmm(own.clamp(max=1.0).to(self.dtype), weights.own)  # age grows without bound
 
         # Rows that do not exist are zero, and stay so; the two kinds' columns act as their bias.
         kind = views["entity_kind"]
         kinds = torch.stack((kind == FRIEND, kind == STRANGER), -1)
-        entities = torch.cat((views["entities"] * self.entity_scale, kinds), -1)
+        entities = torch.cat((views["entities"] * self.entity_scale, kinds), -1).to(self.dtype)
         others = torch.bmm(entities.flatten(2), weights.entities)
 
         trunk = torch.relu(seen + own + others + weights.input_bias)
-        return torch.relu(torch.baddbmm(weights.trunk_bias, trunk, weights.trunk)), entities
+        first, *deeper = zip(weights.trunk_bias, weights.trunk, strict=True)
+        trunk = torch.relu(torch.baddbmm(first[0], trunk, first[1]))
+        for layer_bias, layer in deeper:
+            trunk = trunk + torch.relu(torch.baddbmm(layer_bias, trunk, layer))
+        return trunk, entities
 
     def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
-        """One GRU step: [P, B, hidden] new memory, which is also what the heads see."""
-        told = torch.baddbmm(_given(weights.gru_bias), trunk, _given(weights.gru_input))
+        """One GRU step: [P, B, hidden] float32 new memory, which is also what the heads see."""
+        told = torch.baddbmm(_given(weights.gru_bias), trunk, _given(weights.gru_input)).float()
         reset_x, update_x, new_x = told.chunk(3, -1)
-        reset_h, update_h, new_h = torch.bmm(state, _given(weights.gru_memory)).chunk(3, -1)
+        recalled = torch.bmm(state.to(self.dtype), _given(weights.gru_memory)).float()
+        reset_h, update_h, new_h = recalled.chunk(3, -1)
         update = torch.sigmoid(update_x + update_h)
         candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
         return candidate + update * (state - candidate)
@@ -224,15 +240,12 @@ class Policy(nn.Module):
         state: Tensor | None,
         weights: Weights,
     ) -> Output:
-        """The heads, on [P, B, hidden]; ``views`` as for ``encode``."""
-        out = torch.baddbmm(weights.heads_bias, hidden, weights.heads)
+        """The heads with their masks, on [P, B, hidden]; ``views`` as for ``encode``."""
+        out = self.logits(hidden, entities, weights)
         sizes = [len(MOVES), len(STYLES), out.shape[-1] - len(MOVES) - len(STYLES) - 1, 1]
         move, style, target, value = torch.split(out, sizes, -1)
         style_mask, target_mask = views["style_mask"], views["target_mask"]
-        if self.config.targeting == "learned":
-            query = torch.bmm(hidden, _given(weights.query))
-            target = torch.cat((target, (entities * query[:, :, None]).sum(-1)), -1)
-        else:
+        if self.config.targeting == "auto":
             strangers = (views["entity_kind"] == STRANGER)[..., None, :]
             possible = (target_mask[..., 1:] & strangers).any(-1)
             target_mask = torch.stack((torch.ones_like(possible), possible), -1)
@@ -245,6 +258,24 @@ class Policy(nn.Module):
             value.squeeze(-1),
             state,
         )
+
+    def logits(self, hidden: Tensor, entities: Tensor, weights: Weights) -> Tensor:
+        """[P, B, 5 + 3 + targets + 1] float32: moves, styles, targets, value; before any mask."""
+        hidden = hidden.to(self.dtype)
+        out = torch.baddbmm(weights.heads_bias, hidden, weights.heads).float()
+        if self.config.targeting == "learned":
+            query = torch.bmm(hidden, _given(weights.query))
+            rows = (entities * query[:, :, None]).float().sum(-1)
+            out = torch.cat((out[..., :-1], rows, out[..., -1:]), -1)
+        return out
+
+    def unmasked(self, records: Tensor, index: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(``logits``, new memory) of ``records[index]``, for who masks and samples by itself."""
+        views, weights = self.heads(records, index), self.weights()
+        hidden, entities = self.encode(records, index, views, weights)
+        if self.config.recurrent:
+            hidden = state = self.remember(hidden, _given(state), weights)
+        return self.logits(hidden, entities, weights), state
 
     def initial_state(self, agents: int, device: torch.device) -> Tensor | None:
         """[agents, hidden] zeros for a recurrent policy, else None."""
@@ -292,6 +323,6 @@ def _entity_scale(rules: WorldConfig) -> Tensor:
     return torch.tensor([1.0 / largest.get(name, rules.vision) for name in ENTITY_FEATURES])
 
 
-def _given(weight: Tensor | None) -> Tensor:
-    assert weight is not None, "made for this kind of policy"
-    return weight
+def _given(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None, "made for this kind of policy"
+    return tensor

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from nmmo_gpu.train.config import PPOConfig
-from nmmo_gpu.train.gae import advantages
-from nmmo_gpu.train.policy import Output, Policy
-from nmmo_gpu.train.rollout import Rollout, by_population
+from nmmo_gpu.train.operations import Operations
+from nmmo_gpu.train.policy import Policy, Weights
+from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
 from nmmo_gpu.train.sampling import evaluate
+from nmmo_gpu.world.random import Stream
 
 STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 """What ``loss`` measures on the way, in this order."""
 
 
+class Judgement(NamedTuple):
+    """What the network says now about what was done, [P, B] float32 each."""
+
+    log_probability: Tensor
+    entropy: Tensor
+    value: Tensor
+
+
 def loss(
-    output: Output, choices: Tensor, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor,
+    judgement: Judgement, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor,
     config: PPOConfig,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The clipped surrogate of PPO (Schulman et al. 2017, arXiv 1707.06347, equations 7 and 9).
 
     Args:
-        output: the network on the batch, [P, B, ...]. choices: [P, B, 3] int64.
+        judgement: of the batch, by the network that learns.
         old_log, advantage, returns: [P, B] float32. real: [P, B] bool, false for filling.
 
     Returns:
         loss: [] float32, the sum over populations of each one's mean, so that none sees the others.
         statistics: [P, 5] float32, as ``STATISTICS`` names them, without gradient.
     """
-    log_probability, entropy = evaluate(output, choices)
+    log_probability, entropy, value = judgement
     change = torch.where(real, log_probability - old_log, 0.0)
     ratio = change.exp()
     surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - config.clip, 1 + config.clip) * advantage)
@@ -39,7 +50,7 @@ def loss(
         return (values * weight).sum(1)
 
     policy_loss = -mean(surrogate)
-    value_loss = mean((output.value - returns).square())
+    value_loss = mean((value - returns).square())
     bonus = mean(entropy)
     total = policy_loss + config.value_weight * value_loss - config.entropy_weight * bonus
     with torch.no_grad():
@@ -54,16 +65,16 @@ def update(
     optimizer: torch.optim.Optimizer,
     rollout: Rollout,
     config: PPOConfig,
-    generator: torch.Generator,
+    operations: Operations,
 ) -> dict[str, Tensor]:
-    """Learns from one rollout.
+    """Learns from one rollout. With resident operations nothing in here waits for the device.
 
     Returns:
         per population ([P] float32): ``STATISTICS``, means over the minibatches, ``explained_variance``
         of the values, and ``grad_norm`` before clipping.
     """
     horizon = rollout.alive.shape[0]
-    advantage = advantages(
+    advantage = operations.advantages(
         rollout.reward, rollout.value[:horizon], rollout.died, rollout.value[horizon],
         config.gamma, config.gae_lambda,
     )  # fmt: skip
@@ -71,25 +82,22 @@ def update(
     rules = policy.rules
     batches: SampleBatches | SequenceBatches
     if policy.config.recurrent:
-        batches = SequenceBatches(rollout, rules.populations, rules.slots)
+        batches = SequenceBatches(policy, rollout, operations)
     else:
-        batches = SampleBatches(rollout, rules.populations, rules.slots)
+        batches = SampleBatches(policy, rollout, operations)
     index, real = batches.index, batches.real
     explained = explained_variance(rollout.value[:horizon].view(-1)[index], returns.view(-1)[index], real)
     advantage = _normalised(advantage.view(-1), index, real)
     returns, old_log = returns.view(-1), rollout.log_probability.view(-1)
-    choices = rollout.choices.view(-1, rollout.choices.shape[-1])
 
     totals = torch.zeros(rules.populations, len(STATISTICS) + 1, device=advantage.device)
     steps = 0
-    for _ in range(config.epochs):
-        order = torch.randperm(batches.columns, generator=generator).to(index.device)
+    for epoch in range(config.epochs):
+        order = shuffled(batches.columns, rollout, epoch, operations)
         for columns in order.chunk(config.minibatches):
             # Which samples share a minibatch is random; within it, memory is best read in order.
-            output, rows, valid = batches.forward(policy, columns.sort().values)
-            total, statistics = loss(
-                output, choices[rows].long(), old_log[rows], advantage[rows], returns[rows], valid, config
-            )
+            judgement, rows, valid = batches.judge(columns.sort().values)
+            total, statistics = loss(judgement, old_log[rows], advantage[rows], returns[rows], valid, config)
             optimizer.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
             norm = clip_per_population(policy, config.max_grad_norm)
@@ -103,18 +111,32 @@ def update(
     return result
 
 
+def shuffled(columns: int, rollout: Rollout, epoch: int, operations: Operations) -> Tensor:
+    """[columns] int64: the columns in random order, drawn from the world's seed and tick, so that a run is a
+    function of its seed, with no dice to be kept."""
+    index = torch.arange(columns, device=rollout.tick.device)
+    words = operations.draw(rollout.seed, rollout.tick, Stream.SHUFFLE, torch.full_like(index, epoch), index)
+    return ((words[0] << 31) | (words[1] >> 1)).argsort()
+
+
 class SampleBatches:
     """Minibatches of single steps, for policies without memory."""
 
-    def __init__(self, rollout: Rollout, populations: int, slots: int) -> None:
+    def __init__(self, policy: Policy, rollout: Rollout, operations: Operations) -> None:
+        self.policy, self.operations = policy, operations
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
-        self.index, self.real = by_population(rollout.alive, populations, slots)
+        self.choices = rollout.choices.view(-1, rollout.choices.shape[-1])
+        rules = policy.rules
+        grouped = all_by_population if operations.resident else by_population
+        self.index, self.real = grouped(rollout.alive, rules.populations, rules.slots)
         self.columns = self.index.shape[1]
 
-    def forward(self, policy: Policy, columns: Tensor) -> tuple[Output, Tensor, Tensor]:
-        """The network's output on the chosen columns, their rows in the rollout, and which are real."""
-        rows = self.index[:, columns]
-        return policy(self.records, rows), rows, self.real[:, columns]
+    def judge(self, columns: Tensor) -> tuple[Judgement, Tensor, Tensor]:
+        """What the network says of the chosen columns, their rows in the rollout, and which are real."""
+        rows, policy = self.index[:, columns], self.policy
+        views, weights = policy.heads(self.records, rows), policy.weights()
+        hidden, entities = policy.encode(self.records, rows, views, weights)
+        return _judged(self, rows, views, hidden, entities, weights), rows, self.real[:, columns]
 
 
 class SequenceBatches:
@@ -122,22 +144,25 @@ class SequenceBatches:
 
     Memory starts as it was in the rollout, and is wiped where the slot's agent changes."""
 
-    def __init__(self, rollout: Rollout, populations: int, slots: int) -> None:
+    def __init__(self, policy: Policy, rollout: Rollout, operations: Operations) -> None:
         assert rollout.state is not None, "a recurrent policy's rollout holds its memory"
+        self.policy, self.operations = policy, operations
         horizon, agents = rollout.alive.shape
         self.rollout, self.horizon = rollout, horizon
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
-        everybody = torch.ones_like(rollout.alive[:1])
-        self.slots, _ = by_population(everybody, populations, slots)
+        self.choices = rollout.choices.view(-1, rollout.choices.shape[-1])
+        rules = policy.rules
+        self.slots, _ = all_by_population(rollout.alive[:1], rules.populations, rules.slots)
         self.columns = self.slots.shape[1]
         start = torch.arange(horizon, device=self.slots.device) * agents
         self.all_rows = self.slots[:, None, :] + start[:, None]  # [P, T, columns]
         self.index = self.all_rows.flatten(1)
         self.real = rollout.alive.view(-1)[self.index]
 
-    def forward(self, policy: Policy, columns: Tensor) -> tuple[Output, Tensor, Tensor]:
-        """As ``SampleBatches.forward``; the rows are time-major, [P, T * columns]."""
+    def judge(self, columns: Tensor) -> tuple[Judgement, Tensor, Tensor]:
+        """As ``SampleBatches.judge``; the rows are time-major, [P, T * columns]."""
         assert self.rollout.state is not None
+        policy = self.policy
         rows = self.all_rows[:, :, columns]
         flat = rows.flatten(1)
         views, weights = policy.heads(self.records, flat), policy.weights()
@@ -152,7 +177,21 @@ class SequenceBatches:
             hidden.append(memory)
             memory = memory * goes_on[:, t]
         state = torch.stack(hidden, 1).flatten(1, 2)
-        return policy.decide(views, state, entities, None, weights), flat, alive.flatten(1)
+        return _judged(self, flat, views, state, entities, weights), flat, alive.flatten(1)
+
+
+def _judged(
+    batches: SampleBatches | SequenceBatches, rows: Tensor, views: dict[str, Tensor], hidden: Tensor,
+    entities: Tensor, weights: Weights,
+) -> Judgement:  # fmt: skip
+    policy = batches.policy
+    if batches.operations.evaluate is None:
+        output = policy.decide(views, hidden, entities, None, weights)
+        return Judgement(*evaluate(output, batches.choices[rows].long()), output.value)
+    logits = policy.logits(hidden, entities, weights)
+    auto = policy.config.targeting == "auto"
+    judged = batches.operations.evaluate(batches.records, rows, logits, batches.choices, policy.layout, auto)
+    return Judgement(*judged, logits[..., -1])
 
 
 def clip_per_population(policy: Policy, limit: float) -> Tensor:
@@ -183,6 +222,7 @@ def _normalised(advantage: Tensor, index: Tensor, real: Tensor) -> Tensor:
     weight = real / real.sum(1, keepdim=True).clamp(min=1)
     mean = (picked * weight).sum(1, keepdim=True)
     scaled = (picked - mean) / (_variance(picked, real)[:, None].sqrt() + 1e-8)
-    out = torch.zeros_like(advantage)
-    out[index[real]] = scaled[real]
-    return out
+    # What is not real goes to a row beyond the last, which is dropped.
+    out = advantage.new_zeros(len(advantage) + 1)
+    out[torch.where(real, index, len(advantage))] = scaled
+    return out[:-1]

@@ -21,6 +21,7 @@ class Progress:
         self.console = console or Console(soft_wrap=True)
         self.live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
         self._next_line = 0.0
+        self._unseen: str | None = None
 
     def __enter__(self) -> Progress:
         if self.live:
@@ -33,16 +34,24 @@ class Progress:
         if self.live:
             self.live.__exit__(kind, error, trace)
 
-    def show(self, values: dict[str, str], last: bool = False) -> None:
-        """Shows named values; where there is no terminal, only every few seconds, and the last time."""
+    def show(self, values: dict[str, str]) -> None:
+        """Shows named values; where there is no terminal, only every few seconds."""
         if self.live:
             table = Table(title=self.title, show_header=False)
             for name, value in values.items():
                 table.add_row(name, value)
             self.live.update(table)
-        elif last or time.monotonic() >= self._next_line:
+            return
+        self._unseen = "  ".join(f"{name} {value}" for name, value in values.items())
+        if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_SECONDS
-            self.console.print("  ".join(f"{name} {value}" for name, value in values.items()))
+            self.finish()
+
+    def finish(self) -> None:
+        """Prints the newest values if they have not been."""
+        if self._unseen is not None:
+            self.console.print(self._unseen)
+        self._unseen = None
 
 
 def duration(seconds: float) -> str:

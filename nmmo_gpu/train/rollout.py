@@ -29,6 +29,10 @@ class Rollout:
     """[T, N] float32, times 1 - gamma."""
     died: Tensor
     """[T, N] bool."""
+    seed: Tensor
+    """[1] int64: the world's."""
+    tick: Tensor
+    """[1] int64: the world's after the last step."""
     state: Tensor | None
     """[N, hidden] memory before the first step; None without recurrence."""
 
@@ -50,6 +54,8 @@ class Rollout:
             value=zeros(horizon + 1, agents),
             reward=zeros(horizon, agents),
             died=zeros(horizon, agents, dtype=torch.bool),
+            seed=zeros(1, dtype=torch.int64),
+            tick=zeros(1, dtype=torch.int64),
             state=None,
         )
 
@@ -75,3 +81,14 @@ def by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tensor, 
     index[population, column] = place // size * slots + population * size + place % size
     real = torch.arange(width, device=alive.device) < count[:, None]
     return index, real
+
+
+def all_by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tensor, Tensor]:
+    """As ``by_population``, with the dead left in: sizes do not depend on who lives, so the device need not
+    be asked.
+
+    Returns:
+        index: [P, B] int64, a permutation of all T * R * slots rows. real: [P, B] bool, who lives."""
+    rows = torch.arange(alive.numel(), device=alive.device)
+    index = rows.view(-1, populations, slots // populations).transpose(0, 1).reshape(populations, -1)
+    return index, alive.view(-1)[index]

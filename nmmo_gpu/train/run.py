@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +19,38 @@ from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.metrics import summarise
 from nmmo_gpu.train.progress import Progress, duration, quantity
+from nmmo_gpu.train.readback import Letter, Readback, Stamp, seconds_between, stamp
 from nmmo_gpu.train.tensorboard import Dashboard
 from nmmo_gpu.trinity import Sword, Trinity
+
+
+class News(NamedTuple):
+    """What is known of an iteration once the device is through with it."""
+
+    iteration: int
+    """Its number, from 1."""
+    report: bool
+    """The tally's counts end here."""
+    steps: int
+    """Agent-steps."""
+    seconds: float
+    """How long it took."""
+    collect_share: float
+    """Share of that in the rollout."""
+    counts: dict[str, Tensor]
+    """The tally's tensors (``Tally.state``), since the last report."""
+    statistics: dict[str, Tensor]
+    """The learner's, [P] each."""
+
+
+class _Note(NamedTuple):
+    iteration: int
+    report: bool
+    start: Stamp
+    collected: Stamp
+    end: Stamp
 
 
 class Run:
@@ -43,21 +72,47 @@ class Run:
         self.god = trinity.god(config, self.sword, world)
         self.pantheon = trinity.pantheon(config, self.sword)
         self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
+        self.readback = Readback(self.device)
         if stored is not None:
             self._restore(stored)
 
-    def iterate(self) -> dict[str, Tensor]:
-        """One rollout and one update; returns the learner's statistics, [P] each."""
-        start = time.perf_counter()
+    def iterate(self, report: bool = False) -> list[News]:
+        """One rollout and one update.
+
+        Args:
+            report: the tally begins anew after this iteration.
+
+        Returns: what is known since the last call: this iteration's news on a CPU; on a GPU, which is not
+            waited for, those of the one before. ``agent_steps`` and ``seconds`` follow the news.
+        """
+        start = stamp(self.device)
         rollout = self.god.collect()
-        collected = time.perf_counter()
+        collected = stamp(self.device)
         statistics = self.pantheon.learn(rollout, self.progress())
-        end = time.perf_counter()
-        self.agent_steps += int(rollout.alive.sum())
+        end = stamp(self.device)
         self.iteration += 1
-        self.seconds += end - start
-        self.collect_share = (collected - start) / (end - start)
-        return statistics
+        counts = {"agent_steps": rollout.alive.sum(), **_prefixed("tally", self.god.tally.state())}
+        note = _Note(self.iteration, report, start, collected, end)
+        letters = self.readback.send(counts | _prefixed("learner", statistics), note)
+        if report:
+            self.god.tally.reset()
+        return [self._news(letter) for letter in letters]
+
+    def settle(self) -> list[News]:
+        """Waits for what is still under way."""
+        return [self._news(letter) for letter in self.readback.receive()]
+
+    def _news(self, letter: Letter) -> News:
+        note: _Note = letter.note
+        steps = int(letter.tensors["agent_steps"])
+        seconds = seconds_between(note.start, note.end)
+        self.agent_steps += steps
+        self.seconds += seconds
+        return News(
+            note.iteration, note.report, steps, seconds,
+            seconds_between(note.start, note.collected) / seconds,
+            _part("tally", letter.tensors), _part("learner", letter.tensors),
+        )  # fmt: skip
 
     def progress(self) -> float:
         """Share of the run that is done, 0 to 1; 0 for a run without limit."""
@@ -69,13 +124,12 @@ class Run:
         return min(1.0, max(shares))
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that is needed to go on."""
+        """Everything that is needed to go on; to be taken when all is settled."""
         tensors = {f"world.{name}": t for name, t in self.god.env.world.tensors()}
         tensors.update({f"policy.{name}": t for name, t in self.sword.policy.state_dict().items()})
         for name, parameter in self.sword.policy.named_parameters():
             for key, value in self.pantheon.optimizer.state[parameter].items():
                 tensors[f"optimizer.{name}.{key}"] = value
-        tensors["generator"] = self.pantheon.generator.get_state()
         tensors.update({f"god.{name}": t for name, t in self.god.state().items()})
         counters = {
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
@@ -95,10 +149,6 @@ class Run:
                 checkpoints.expect(optimizer, f"{name}.{key}", tuple(shape), torch.float32)
                 state[key] = optimizer[f"{name}.{key}"].to(self.device)
             self.pantheon.optimizer.state[parameter] = state
-        generator = self.pantheon.generator
-        dice = generator.get_state()
-        checkpoints.expect(stored.tensors, "generator", tuple(dice.shape), dice.dtype)
-        generator.set_state(stored.tensors["generator"].cpu())
         own = stored.part("god")
         for name, into in self.god.state().items():
             checkpoints.expect(own, name, tuple(into.shape), into.dtype)
@@ -106,6 +156,15 @@ class Run:
         counters = stored.counters
         self.iteration, self.agent_steps = int(counters["iteration"]), int(counters["agent_steps"])
         self.seconds = counters["seconds"]
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = prefix + "."
+    return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def load_policy(sword: Sword, stored: Checkpoint) -> None:
@@ -152,18 +211,26 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     title = f"nmmo-gpu {folder}"
     saved, saved_iteration = time.monotonic(), -1
     with StopRequest() as stop, Progress(title) as progress:
+        newest: News | None = None
+
+        def hear(news: list[News]) -> None:
+            nonlocal newest
+            for newest in news:
+                if newest.report:
+                    _report(run, newest, board, progress)
+
         while run.progress() < 1.0 and not stop.wanted:
-            before = run.agent_steps
-            seconds = run.seconds
-            statistics = run.iterate()
-            rate = (run.agent_steps - before) / (run.seconds - seconds)
-            last = run.progress() >= 1.0 or stop.wanted
-            if run.iteration % config.log_every == 0 or last:
-                _report(run, board, progress, statistics, rate, last)
+            hear(run.iterate(report=(run.iteration + 1) % config.log_every == 0))
             if time.monotonic() - saved >= config.checkpoint_minutes * 60:
+                hear(run.settle())
                 run.save()
                 saved, saved_iteration = time.monotonic(), run.iteration
         # Still shielded from the first signal: whenever it comes, what has been learned is saved.
+        hear(run.settle())
+        if newest is not None and not newest.report:
+            _report(run, newest, board, progress)
+            run.god.tally.reset()
+        progress.finish()
         if run.iteration != saved_iteration:
             run.save()
     board.close()
@@ -208,23 +275,20 @@ def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
     return config, stored
 
 
-def _report(
-    run: Run, board: Dashboard, progress: Progress, statistics: dict[str, Tensor], rate: float, last: bool
-) -> None:
-    god = run.god
-    world = god.tally.summary(run.config.env.realms)
-    god.tally.reset()
-    learner = {f"learning/{name}": float(value.mean()) for name, value in statistics.items()}
+def _report(run: Run, news: News, board: Dashboard, progress: Progress) -> None:
+    world = summarise(news.counts, run.config.env.realms)
+    learner = {f"learning/{name}": float(value.mean()) for name, value in news.statistics.items()}
+    rate = news.steps / news.seconds
     rates = {
         "rate/agent-steps per second": rate,
-        "rate/share of time in rollouts": run.collect_share,
-        "rate/learning rate": run.pantheon.optimizer.param_groups[0]["lr"],
+        "rate/share of time in rollouts": news.collect_share,
+        "rate/learning rate": float(run.pantheon.optimizer.param_groups[0]["lr"]),
     }
     board.curves(world | learner | rates, run.agent_steps)
-    board.visits(god.visits, run.agent_steps)
+    board.visits(run.god.visits, run.agent_steps)
     done = run.progress()
     shown = {
-        "iteration": str(run.iteration),
+        "iteration": str(news.iteration),
         "agent-steps": quantity(run.agent_steps),
         "rate": quantity(rate) + "/s",
         "lifetime": f"{world['lifetime/mean']:.1f}" if "lifetime/mean" in world else "-",
@@ -236,4 +300,4 @@ def _report(
     }
     if done > 0:
         shown["left"] = duration(run.seconds * (1 - done) / done)
-    progress.show(shown, last)
+    progress.show(shown)

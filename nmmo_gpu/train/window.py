@@ -34,19 +34,19 @@ def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: Obse
     Args:
         records: [rows, bytes] uint8.
         index: [P, B] int64: the rows that each population looks at.
-        table: [P, cells, CODES, hidden] float32.
+        table: [P, cells, CODES, hidden] float32 or bfloat16.
 
     Returns:
-        [P, B, hidden] float32; differentiable in the table.
+        [P, B, hidden] of the table's dtype; differentiable in the table.
     """
     if records.device.type == "cpu" and has_numba():
         from nmmo_gpu.cpu.window import WindowEmbedding
 
         fields = layout.fields
         out: Tensor = WindowEmbedding.apply(  # type: ignore[no-untyped-call]
-            records, index, table, fields["material"].offset, fields["occupant"].offset
+            records, index, table.float(), fields["material"].offset, fields["occupant"].offset
         )
-        return out
+        return out.to(table.dtype)
     populations, cells, codes, hidden = table.shape
     rows = index.shape[1]
     views = layout.views(records[index.reshape(-1)])

@@ -35,6 +35,8 @@ class Stream(IntEnum):
     """What an agent chooses; index: slot."""
     RANDOM_ACTION = 6
     """What a random agent chooses; index: slot."""
+    SHUFFLE = 7
+    """The order in which a learner takes its samples; realm: pass over the rollout, index: sample."""
 
 
 def philox(key: tuple[Tensor | int, Tensor | int], counter: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -47,8 +47,10 @@ def test_without_a_terminal_a_line_now_and_then(monkeypatch):
     with Progress("a title", Console(file=out, soft_wrap=True, width=40)) as shown:
         assert shown.live is None
         for step in range(8):
-            shown.show({"iteration": str(step), "long name": "x" * 60}, last=step == 7)
+            shown.show({"iteration": str(step), "long name": "x" * 60})
             now += LINE_SECONDS * 0.3
+        shown.finish()
+        shown.finish()
     lines = out.getvalue().splitlines()
     assert [line.split("  ")[0] for line in lines] == ["iteration 0", "iteration 4", "iteration 7"]
     assert lines[0] == "iteration 0  long name " + "x" * 60
@@ -61,7 +63,7 @@ def test_on_a_terminal_a_live_table():
     with Progress("a title", console) as shown:
         assert shown.live is not None
         shown.show({"lifetime": "12.5"})
-        shown.show({"lifetime": "77.5"}, last=True)
+        shown.show({"lifetime": "77.5"})
     text = out.getvalue()
     assert "a title" in text and "lifetime" in text
     assert text.rindex("77.5") > text.find("12.5")

@@ -15,7 +15,7 @@ def move(rules, world, **directions):
     rules.movement(world, orders(world, move=moves)[0])
 
 
-def test_the_five_moves(rules):
+def test_the_five_moves(all_rules):
     picture = """
         .....
         .0.1.
@@ -24,7 +24,7 @@ def test_the_five_moves(rules):
         ..4..
     """
     world = draw_world(picture)
-    move(rules, world, a0="east", a1="south", a2="west", a3="north", a4="stay")
+    move(all_rules, world, a0="east", a1="south", a2="west", a3="north", a4="stay")
     # 1 and 3 met on one tile from opposite sides; whoever lost stayed.
     after = show(world, picture)
     assert after[1][:3] == "..0" and after[3][:3] == "2.." and after[4] == "..4.."
@@ -36,7 +36,7 @@ def test_the_five_moves(rules):
     ("ground", "enters"),
     [("~", False), ("#", False), ("%", False), ("^", True), (".", True), (",", True), ("f", True)],
 )
-def test_water_stone_and_orerock_block_and_all_else_is_entered(rules, ground, enters):
+def test_water_stone_and_orerock_block_and_all_else_is_entered(all_rules, ground, enters):
     """Lava too is entered."""
     for picture, direction, after in (
         (f"0{ground}", "east", ".0"),
@@ -45,81 +45,81 @@ def test_water_stone_and_orerock_block_and_all_else_is_entered(rules, ground, en
         (f"{ground}\n0", "north", "0\n."),
     ):
         world = draw_world(picture)
-        move(rules, world, a0=direction)
+        move(all_rules, world, a0=direction)
         assert show(world, picture) == rows_of(after if enters else picture)
 
 
-def test_what_a_tile_shows_now_decides_not_its_base(rules):
+def test_what_a_tile_shows_now_decides_not_its_base(all_rules):
     """A tile that is stone by birth and shows grass is entered; the other way round it is not."""
     picture = "0#\n1."
     world = draw_world(picture)
     world.material.copy_(torch.where(world.base == 5, 2, torch.where(world.base == 2, 5, world.base)))
-    move(rules, world, a0="east", a1="east")
+    move(all_rules, world, a0="east", a1="east")
     assert [int(world.col[0, slot]) - 8 for slot in (0, 1)] == [1, 0]
 
 
-def test_nobody_follows_into_a_tile_that_is_being_left(rules):
+def test_nobody_follows_into_a_tile_that_is_being_left(all_rules):
     picture = "012.3."
     world = draw_world(picture)
-    move(rules, world, a0="east", a1="east", a2="east", a3="west")
+    move(all_rules, world, a0="east", a1="east", a2="east", a3="west")
     assert show(world, picture)[0] in ("01.23.", "0123..")
     # 2 and 3 wanted the tile between them, so one of them stands there, and 0 and 1 have not moved.
 
 
-def test_neighbours_do_not_swap_and_rings_do_not_turn(rules):
+def test_neighbours_do_not_swap_and_rings_do_not_turn(all_rules):
     picture = "01\n32"
     world = draw_world(picture)
     before = world.clone()
-    move(rules, world, a0="east", a1="west")
+    move(all_rules, world, a0="east", a1="west")
     assert_same(world, before)
-    move(rules, world, a0="east", a1="south", a2="west", a3="north")
+    move(all_rules, world, a0="east", a1="south", a2="west", a3="north")
     assert_same(world, before)
 
 
-def test_a_tile_whose_owner_stays_or_cannot_leave_is_not_entered(rules):
+def test_a_tile_whose_owner_stays_or_cannot_leave_is_not_entered(all_rules):
     picture = "01#2"
     world = draw_world(picture)
     before = world.clone()
-    move(rules, world, a0="east", a1="east", a2="west")
+    move(all_rules, world, a0="east", a1="east", a2="west")
     assert_same(world, before)
 
 
-def test_the_frozen_and_the_killed_do_not_move_and_the_dead_even_less(rules):
+def test_the_frozen_and_the_killed_do_not_move_and_the_dead_even_less(all_rules):
     picture = "0.\n1.\n2.\n3."
     world = draw_world(picture, slots=5)
     world.freeze[0] = torch.tensor([1, 0, 0, 2, 0])
     world.health[0, 1] = 0  # killed this tick
-    move(rules, world, a0="east", a1="east", a2="east", a3="east", a4="east")
+    move(all_rules, world, a0="east", a1="east", a2="east", a3="east", a4="east")
     assert show(world, picture) == ["0.", "1.", ".2", "3."]
     assert (int(world.row[0, 4]), int(world.col[0, 4])) == (0, 0)
 
 
-def test_a_frozen_competitor_is_none(rules):
+def test_a_frozen_competitor_is_none(all_rules):
     """Only 1 can move, so 1 gets the tile, whatever the draw."""
     picture = "0.1"
     for time in range(8):
         world = draw_world(picture)
         world.tick.fill_(time)
         world.freeze[0, 0] = 1
-        move(rules, world, a0="east", a1="west")
+        move(all_rules, world, a0="east", a1="west")
         assert show(world, picture) == ["01."]
 
 
-def test_frozen_now_but_free_next_tick(rules):
+def test_frozen_now_but_free_next_tick(all_rules):
     """Freeze counts as it is at the start of the tick; upkeep takes it down."""
     picture = "0..."
     world = draw_world(picture)
     world.freeze[0, 0] = 1
     seen = []
     for _ in range(3):
-        tick.step(world, rules, *orders(world, move={0: "east"}))
+        tick.step(world, all_rules, *orders(world, move={0: "east"}))
         seen.append(show(world, picture)[0])
     assert seen == ["0...", ".0..", "..0."]
 
 
-def test_planes_and_positions_go_along_and_the_workspace_is_clean(rules):
+def test_planes_and_positions_go_along_and_the_workspace_is_clean(all_rules):
     world = draw_world("0...1", slots=6, populations=3, realms=3)
-    move(rules, world, a0="east", a1="west")
+    move(all_rules, world, a0="east", a1="west")
     for slot in (0, 1):
         col = 8 + (1 if slot == 0 else 3)
         assert (world.row[:, slot] == 8).all() and (world.col[:, slot] == col).all()
@@ -200,13 +200,13 @@ def test_seeds_draw_different_winners(rules):
     assert 0.2 < agree < 0.3
 
 
-def test_heading_is_that_of_moves_that_succeed(rules):
+def test_heading_is_that_of_moves_that_succeed(all_rules):
     """Who is blocked, frozen, or loses the tile keeps the heading it had; so does who stays."""
     picture = "0.#1\n2.~3\n4.5."
     world = draw_world(picture)
     world.heading.fill_(3)
     world.freeze[0, 2] = 1
-    move(rules, world, a0="east", a1="west", a2="east", a3="north", a4="east", a5="west")
+    move(all_rules, world, a0="east", a1="west", a2="east", a3="north", a4="east", a5="west")
     assert world.heading[0, :4].tolist() == [1, 3, 3, 3]
     assert sorted(world.heading[0, 4:].tolist()) == ([1, 3] if world.occupant[0, 10, 9] == 5 else [3, 3])
 
@@ -223,8 +223,8 @@ def test_several_contests_in_one_realm_are_settled_apart(rules):
     assert outcomes == {("0", "2"), ("0", "3"), ("1", "2"), ("1", "3")}
 
 
-def test_nobody_moves_where_nobody_lives(rules):
+def test_nobody_moves_where_nobody_lives(all_rules):
     world = draw_world("...", slots=7, realms=3)
     before = world.clone()
-    rules.movement(world, torch.ones(3, 7, dtype=torch.int64))
+    all_rules.movement(world, torch.ones(3, 7, dtype=torch.int64))
     assert_same(world, before)

@@ -95,10 +95,10 @@ def test_the_feature_names_are_in_the_order_that_the_reference_uses():
         ("chaos", 2, {"slots": 30, "populations": 3, "border": 15, "vision": 15, "reach": (1, 15, 9)}),
     ],
 )
-def test_every_record_is_what_the_reference_says(rules, name, realms, settings):
+def test_every_record_is_what_the_reference_says(all_rules, name, realms, settings):
     """Dead slots included: their records are all zero, and their rows nobody's."""
     world = random_world(preset(name, **{**ODD, **settings}), realms, 11, fill=0.8)
-    views, seen, records = look(rules, world)
+    views, seen, records = look(all_rules, world)
     assert not world.alive.all() and world.alive.any()
     for realm in range(realms):
         for slot in range(world.config.slots):
@@ -114,9 +114,9 @@ def test_every_record_is_what_the_reference_says(rules, name, realms, settings):
                     assert int(views[field].view(torch.uint8)[realm, slot].max()) == 1, "no proper bool"
 
 
-def test_padding_is_zero(rules):
+def test_padding_is_zero(all_rules):
     world = random_world(preset("chaos", **ODD, slots=14, populations=7), 3, 2, fill=1.0)
-    _, _, records = look(rules, world)
+    _, _, records = look(all_rules, world)
     fields = ObservationLayout(world.config).fields.values()
     end = max(field.offset + field.bytes for field in fields)
     assert end < records.shape[-1], "this config has no padding; take another"
@@ -124,15 +124,15 @@ def test_padding_is_zero(rules):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_with_everybody_alive_or_nobody_all_is_still_written(rules, full):
+def test_with_everybody_alive_or_nobody_all_is_still_written(all_rules, full):
     world = draw_world("0.1" if full else "...", slots=2)
-    views, seen, records = look(rules, world)
+    views, seen, records = look(all_rules, world)
     assert views["alive"].tolist() == [[full, full]]
     assert seen[..., 0].tolist() == ([[1, 0]] if full else [[-1, -1]])
     assert bool(records.any()) == full
 
 
-def test_nearest_by_chebyshev_ties_row_by_row(rules):
+def test_nearest_by_chebyshev_ties_row_by_row(all_rules):
     """Of ten neighbours in view the eight nearest are listed; 0 looks from the middle."""
     world = draw_world(
         """
@@ -146,7 +146,7 @@ def test_nearest_by_chebyshev_ties_row_by_row(rules):
         """,
         slots=12, populations=3,
     )  # fmt: skip
-    views, seen, _ = look(rules, world)
+    views, seen, _ = look(all_rules, world)
     # Distance 1: 3, 6, 4; distance 2: 1, 2, 5; distance 3: A, then 7; 8 and 9 are one too many.
     assert seen[0, 0].tolist() == [3, 6, 4, 1, 2, 5, 10, 7]
     rows = views["entities"][0, 0, :, :2].tolist()
@@ -155,29 +155,29 @@ def test_nearest_by_chebyshev_ties_row_by_row(rules):
     assert int((views["occupant"][0, 0] != 0).sum()) == 11, "in the window all are shown"
 
 
-def test_who_is_out_of_the_window_is_not_seen(rules):
+def test_who_is_out_of_the_window_is_not_seen(all_rules):
     world = draw_world("0......1.......2")
-    views, seen, _ = look(rules, world)
+    views, seen, _ = look(all_rules, world)
     assert [who[:2].tolist() for who in seen[0]] == [[1, -1], [0, -1], [-1, -1]]
     assert views["entities"][0, 0, 0, :2].tolist() == [0, 7]
 
 
-def test_heading_is_where_the_last_move_that_succeeded_went(rules):
+def test_heading_is_where_the_last_move_that_succeeded_went(all_rules):
     """Waiting and bumping into things do not change it; the newly placed have none."""
     world = draw_world("....\n.0#.\n....", slots=12)
     seen = []
     for direction in ("stay", "west", "stay", "north", "north", "east", "south", "south"):
-        rules.movement(world, orders(world, move={0: direction})[0])
-        seen.append(look(rules, world)[0]["self"][0, 0, -2:].tolist())
+        all_rules.movement(world, orders(world, move={0: direction})[0])
+        seen.append(look(all_rules, world)[0]["self"][0, 0, -2:].tolist())
     # From the second row to the ring, then back east, and south where there is room.
     assert seen == [[0, 0], [0, -1], [0, -1], [-1, 0], [-1, 0], [0, 1], [1, 0], [1, 0]]
 
 
-def test_large_numbers_are_cut_off_where_bytes_end(rules):
+def test_large_numbers_are_cut_off_where_bytes_end(all_rules):
     world = draw_world("01", max_health=127)
     world.age[0] = torch.tensor([127, 1_000_000])
     world.damage[0] = torch.tensor([300, 3])
-    views, _, _ = look(rules, world)
+    views, _, _ = look(all_rules, world)
     assert views["entities"][0, :, 0].tolist() == [
         [0, 1, 127, 127, 32, 32, 0, 3], [0, -1, 127, 127, 32, 32, 0, 127],
     ]  # fmt: skip
@@ -185,26 +185,26 @@ def test_large_numbers_are_cut_off_where_bytes_end(rules):
     assert views["self"][0, :, 7].tolist() == [300, 3]
 
 
-def test_the_window_shows_what_tiles_are_now_and_kinds_from_ones_own_side(rules):
+def test_the_window_shows_what_tiles_are_now_and_kinds_from_ones_own_side(all_rules):
     world = draw_world("0f\n12", populations=1, slots=4)
     world.material[0, 8, 9] = int(Material.SCRUB)
-    views, _, _ = look(rules, world)
+    views, _, _ = look(all_rules, world)
     middle = world.config.vision
     assert int(views["material"][0, 0, middle, middle + 1]) == Material.SCRUB
     assert views["occupant"][0, 0, middle : middle + 2, middle : middle + 2].tolist() == [[1, 0], [1, 1]]
     strangers = draw_world("0f\n12", populations=4, slots=4)
-    views, _, _ = look(rules, strangers)
+    views, _, _ = look(all_rules, strangers)
     assert views["occupant"][0, 0, middle : middle + 2, middle : middle + 2].tolist() == [[1, 0], [2, 2]]
     assert views["occupant"][0, 1, middle - 1 : middle + 1, middle : middle + 2].tolist() == [[2, 0], [1, 2]]
 
 
-def test_at_every_edge_of_the_walkable_map_the_window_just_fits(rules):
+def test_at_every_edge_of_the_walkable_map_the_window_just_fits(all_rules):
     """On the ring, and on the lava next to it: nothing wraps around to the other side or another realm."""
     world = draw_world("....", slots=4, realms=3)
     for realm in range(3):
         for slot, (row, col) in enumerate(((7, 7), (7, 39), (25, 7), (25, 39))):
             place(world, realm, slot, row, col)
-    views, seen, _ = look(rules, world)
+    views, seen, _ = look(all_rules, world)
     for realm in range(3):
         for slot in range(4):
             fields, who = reference(world, realm, slot)
@@ -267,10 +267,10 @@ def test_target_and_style_masks_are_exact(rules, name):
     assert verdicts == ({False} if name == "law" else {True, False})
 
 
-def test_observing_changes_nothing(rules):
+def test_observing_changes_nothing(all_rules):
     world = random_world(preset("chaos", **ODD, slots=7, populations=7), 3, 8)
     before = world.digest()
-    look(rules, world)
+    look(all_rules, world)
     assert world.digest() == before and unclean(world) == []
 
 

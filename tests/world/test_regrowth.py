@@ -143,38 +143,38 @@ def test_regrowth_0_never_returns(rules):
     assert int(world.material[0, 8, 8]) == Material.SCRUB and show(world, picture) == ["0f"]
 
 
-def test_regrowth_1_returns_in_the_next_tick(rules):
+def test_regrowth_1_returns_in_the_next_tick(all_rules):
     """And whoever stands there eats it again: its food rises by 5 - 1 each tick."""
     world = draw_world("0", regrowth=1.0, under={"0": "f"}, rules="law")
     world.food.fill_(4)
     for time in range(5):
-        tick.step(world, rules, *orders(world))
+        tick.step(world, all_rules, *orders(world))
         assert world.food[0, 0] == 4 + 4 * (time + 1)
         assert world.regrow_at[0, 8, 8] == time + 1
         assert world.material[0, 8, 8] == Material.SCRUB  # eaten this tick again
 
 
-def test_a_tile_returns_exactly_at_its_tick(rules):
+def test_a_tile_returns_exactly_at_its_tick(all_rules):
     """Eaten in tick 0, it is scrub up to the tick before, and forest after its own."""
     picture = "0."
     world = draw_world(picture, regrowth=CHANCE, under={"0": "f"}, rules="law", seed=5)
-    tick.step(world, rules, *orders(world))
+    tick.step(world, all_rules, *orders(world))
     due = int(world.regrow_at[0, 8, 8])
     assert due >= 2
-    tick.step(world, rules, *orders(world, move={0: "east"}))
+    tick.step(world, all_rules, *orders(world, move={0: "east"}))
     while int(world.tick) < due:
         assert show(world, picture)[0] == (",0" if world.alive[0, 0] else ",.")
         assert world.regrow_at[0, 8, 8] == due
-        tick.step(world, rules, *orders(world))
+        tick.step(world, all_rules, *orders(world))
     assert show(world, picture)[0][0] == ","
-    tick.step(world, rules, *orders(world))
+    tick.step(world, all_rules, *orders(world))
     assert show(world, picture)[0][0] == "f"
     assert (world.regrow_at == NEVER).all()
     assert torch.equal(world.material, world.base)
 
 
 @pytest.mark.parametrize("now", [0, 7, TICK_MASK - 1, TICK_MASK, 1 << 31, (1 << 31) + 9, (5 << 32) + 3])
-def test_only_tiles_due_now_return_and_to_what_they_were(rules, now):
+def test_only_tiles_due_now_return_and_to_what_they_were(all_rules, now):
     """Ticks beyond 31 bits wrap around; the day before and the day after do not count."""
     world = draw_world("fff\n,,,\n...", slots=1, realms=3, regrowth=CHANCE)
     world.tick.fill_(now)
@@ -189,15 +189,15 @@ def test_only_tiles_due_now_return_and_to_what_they_were(rules, now):
     expected.regrow_at[0, 10, 8] = NEVER
     expected.material[1, 8, 9] = int(Material.FOREST)
     expected.regrow_at[1, 8, 9] = NEVER
-    rules.regrowth(world)
+    all_rules.regrowth(world)
     assert_same(world, expected)
 
 
 @pytest.mark.parametrize("now", [TICK_MASK - 2, TICK_MASK, (1 << 31) - 3, (3 << 32) - 2])
-def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(rules, now):
+def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(all_rules, now):
     world = feast(realms=1, slots=20)
     world.tick.fill_(now)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     due = world.regrow_at.view(-1)[world.tile()].long()
     assert ((due >= 0) & (due <= TICK_MASK)).all()
     wait = (due - now) & TICK_MASK
@@ -205,7 +205,7 @@ def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(rules, now):
     last = int(wait.max())
     for time in range(now + 1, now + last + 1):
         world.tick.fill_(time)
-        rules.regrowth(world)
+        all_rules.regrowth(world)
         back = world.material.view(-1)[world.tile()] == Material.FOREST
         assert torch.equal(back, wait <= time - now)
 

@@ -76,7 +76,7 @@ def test_the_phases_run_in_the_order_of_the_rules():
     assert int(world.tick) == 1
 
 
-def test_a_tick_in_which_everything_happens(rules):
+def test_a_tick_in_which_everything_happens(all_rules):
     """0 is struck down beside its food, 1 walks into the lava, 2 eats, 3 thirsts, and all at once."""
     picture = """
         f0.1^
@@ -88,7 +88,7 @@ def test_a_tick_in_which_everything_happens(rules):
     world.water[0] = torch.tensor([20, 20, 20, 1, 20, 20])
     world.health[0, 3] = 1
     step = orders(world, move={0: "west", 1: "east", 2: "east"}, attack={4: ("melee", 0)})
-    tick.step(world, rules, *step)
+    tick.step(world, all_rules, *step)
     assert show(world, picture) == ["f...^", "4....", ".2..."]
     assert world.cause[0].tolist() == [Cause.COMBAT, Cause.LAVA, 0, Cause.THIRST, 0, 0]
     assert world.alive[0].tolist() == [False, False, True, False, True, False]

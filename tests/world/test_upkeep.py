@@ -28,61 +28,61 @@ def one(ground=".", picture="0", **state):
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 0), (2, 1), (3, 2)])
-def test_freeze_runs_down_and_not_below_0(rules, before, after):
+def test_freeze_runs_down_and_not_below_0(all_rules, before, after):
     world = one(freeze=before)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert world.freeze[0, 0] == after
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
-def test_what_the_mages_did_counts_from_here_on(rules, before):
+def test_what_the_mages_did_counts_from_here_on(all_rules, before):
     """Freeze becomes 3, less the 1 of this upkeep; the note of it is wiped, in empty slots too."""
     world = draw_world("0", slots=2, freeze_ticks=3)
     world.freeze.fill_(before)
     world.chilled.fill_(True)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert world.freeze[0].tolist() == [2, before]
     assert not world.chilled.any()
 
 
-def test_lava_kills_before_anything_else_applies(rules):
+def test_lava_kills_before_anything_else_applies(all_rules):
     """It neither eats, drinks, heals, hungers nor ages; but its freeze has run down, which is step 1."""
     for health, food, water in ((10, 32, 32), (5, 20, 20), (1, 0, 0), (1, 1, 0)):
         world = one("^", "~0", health=health, food=food, water=water, freeze=2, age=20)
-        rules.upkeep(world)
+        all_rules.upkeep(world)
         assert body(world) == (health, food, water, 20)
         assert world.cause[0, 0] == Cause.LAVA and world.alive[0, 0]
         assert world.freeze[0, 0] == 1
 
 
-def test_lava_is_what_the_tile_shows_now(rules):
+def test_lava_is_what_the_tile_shows_now(all_rules):
     world = one(".", age=20)
     world.material[0, 8, 8] = int(Material.LAVA)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert world.cause[0, 0] == Cause.LAVA
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 4), (1, 5), (20, 24), (27, 31), (28, 31), (32, 31)])
-def test_forage_is_5_up_to_32_and_comes_before_hunger(rules, before, after):
+def test_forage_is_5_up_to_32_and_comes_before_hunger(all_rules, before, after):
     """At food 0 the meal comes in time: no health is lost."""
     world = one("f", food=before, water=10, health=7)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert body(world)[:3] == (7 + (before + 5 > 16 and 10 > 16), after, 9)
     assert show(world, "0") == ["0"] and world.material[0, 8, 8] == Material.SCRUB
 
 
 @pytest.mark.parametrize("ground", [".", ","])
-def test_other_ground_feeds_nobody_and_stays_as_it_is(rules, ground):
+def test_other_ground_feeds_nobody_and_stays_as_it_is(all_rules, ground):
     world = one(ground, food=20, water=10)
     before = world.material.clone()
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert world.food[0, 0] == 19 and torch.equal(world.material, before)
 
 
-def test_only_the_tile_stood_on_is_eaten(rules):
+def test_only_the_tile_stood_on_is_eaten(all_rules):
     picture = "fff\nf0f\nfff"
     world = one("f", picture, food=1)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     world.occupant.zero_()
     assert show(world, picture) == ["fff", "f,f", "fff"]
 
@@ -91,64 +91,64 @@ def test_only_the_tile_stood_on_is_eaten(rules):
     "picture",
     [".~.\n.0.\n...", "...\n.0~\n...", "...\n.0.\n.~.", "...\n~0.\n...", ".~.\n~0~\n.~."],
 )
-def test_water_on_each_of_the_four_sides_is_drunk_once(rules, picture):
+def test_water_on_each_of_the_four_sides_is_drunk_once(all_rules, picture):
     for before, after in ((0, 4), (20, 24), (28, 31), (32, 31)):
         world = one(".", picture, water=before, food=10, health=7)
-        rules.upkeep(world)
+        all_rules.upkeep(world)
         assert body(world)[:3] == (7, 9, after)
 
 
 @pytest.mark.parametrize("picture", ["~.~\n.0.\n~.~", "..~..\n.....\n~.0.~\n.....\n..~.."])
-def test_water_at_a_corner_or_two_tiles_off_is_not_drunk(rules, picture):
+def test_water_at_a_corner_or_two_tiles_off_is_not_drunk(all_rules, picture):
     world = one(".", picture, water=20)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert world.water[0, 0] == 19
 
 
-def test_the_base_material_decides_where_to_drink(rules):
+def test_the_base_material_decides_where_to_drink(all_rules):
     """Water that shows as something else quenches thirst; what only shows as water does not."""
     world = one(".", "0~", water=20)
     world.material[0, 8, 9] = int(Material.STONE)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert world.water[0, 0] == 24
     world = one(".", "0#", water=20)
     world.material[0, 8, 9] = int(Material.WATER)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert world.water[0, 0] == 19
 
 
 @pytest.mark.parametrize(
     ("food", "water", "gain"), [(17, 17, 1), (16, 17, 0), (17, 16, 0), (16, 16, 0), (32, 32, 1), (32, 0, -1)]
 )
-def test_health_comes_back_while_both_are_above_16(rules, food, water, gain):
+def test_health_comes_back_while_both_are_above_16(all_rules, food, water, gain):
     """Asked before hunger and thirst take their 1: at 17 it still heals."""
     world = one(food=food, water=water, health=5)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert body(world) == (5 + gain, food - 1, max(0, water - 1), 21)
 
 
-def test_health_stays_at_most_10(rules):
+def test_health_stays_at_most_10(all_rules):
     world = one(food=32, water=32, health=10)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert world.health[0, 0] == 10
 
 
-def test_a_meal_and_a_drink_of_this_tick_heal_already(rules):
+def test_a_meal_and_a_drink_of_this_tick_heal_already(all_rules):
     world = one("f", "0~", food=12, water=12, health=5)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert body(world)[:3] == (6, 16, 16)
     world = one("f", "0~", food=11, water=12, health=5)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert body(world)[:3] == (5, 15, 16)
 
 
 @pytest.mark.parametrize(
     ("food", "water", "loss"), [(1, 9, 1), (9, 1, 1), (0, 9, 1), (9, 0, 1), (1, 1, 2), (0, 0, 2), (2, 2, 0)]
 )
-def test_each_of_the_two_that_is_0_costs_1_health(rules, food, water, loss):
+def test_each_of_the_two_that_is_0_costs_1_health(all_rules, food, water, loss):
     """Already in the upkeep in which it gets to 0; and neither goes below."""
     world = one(food=food, water=water, health=8)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert body(world) == (8 - loss, max(0, food - 1), max(0, water - 1), 21)
     assert world.cause[0, 0] == 0
 
@@ -160,16 +160,18 @@ def test_each_of_the_two_that_is_0_costs_1_health(rules, food, water, loss):
         (0, 9, 1, Cause.HUNGER), (9, 0, 1, Cause.THIRST), (1, 1, 2, Cause.HUNGER),
     ],
 )  # fmt: skip
-def test_hunger_and_thirst_kill_and_an_upkeep_that_kills_is_not_survived(rules, food, water, health, cause):
+def test_hunger_and_thirst_kill_and_an_upkeep_that_kills_is_not_survived(
+    all_rules, food, water, health, cause
+):
     """Who lacks both is counted as hungry; age stays the number of times the agent acted."""
     world = one(food=food, water=water, health=health, age=33)
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert body(world) == (0, max(0, food - 1), max(0, water - 1), 33)
     assert world.cause[0, 0] == cause and world.alive[0, 0], "burial comes later"
 
 
 @pytest.mark.parametrize("ground", ["f", "^"])
-def test_the_killed_and_the_dead_are_left_alone(rules, ground):
+def test_the_killed_and_the_dead_are_left_alone(all_rules, ground):
     """Slot 0 was killed this tick, slot 1 is empty, and both stand where they would eat, drink or burn."""
     world = draw_world("0~", slots=2, under={"0": ground})
     world.health[0] = torch.tensor([0, 5])
@@ -178,16 +180,16 @@ def test_the_killed_and_the_dead_are_left_alone(rules, ground):
     world.freeze.fill_(2)
     world.food.fill_(3)
     before = world.clone()
-    rules.upkeep(world)
+    all_rules.upkeep(world)
     assert_same(world, before)
 
 
-def test_age_and_immunity(rules):
+def test_age_and_immunity(all_rules):
     """Immune while age is below 15, of which the first upkeep comes at birth."""
     world = one(age=0)
     assert bool(world.immune()[0, 0])
     for age in range(1, 18):
-        rules.upkeep(world)
+        all_rules.upkeep(world)
         assert world.age[0, 0] == age
         assert bool(world.immune()[0, 0]) == (age < 15)
 
@@ -226,18 +228,18 @@ def test_idle_through_the_environment_terminates_at_the_35th_step(rules, preset_
     assert int(info["entity"]) == 1 and int(info["cause"]) == 0 and int(info["lifetime"]) == 1
 
 
-def test_explored_counts_different_tiles(rules):
+def test_explored_counts_different_tiles(all_rules):
     """Out and back again: the way back is nothing new."""
     world = draw_world("....0", slots=2, fill=".")
     counts = []
     for direction in ("west", "west", "west", "east", "east", "stay", "south", "north"):
-        tick.step(world, rules, *orders(world, move={0: direction}))
+        tick.step(world, all_rules, *orders(world, move={0: direction}))
         counts.append(int(world.explored[0, 0]))
     assert counts == [1, 2, 3, 3, 3, 3, 4, 4]
     assert world.explored[0, 1] == 0
 
 
-def test_footprints_are_kept_up_to_bit_63_and_wrap_on_a_torus_of_64(rules):
+def test_footprints_are_kept_up_to_bit_63_and_wrap_on_a_torus_of_64(all_rules):
     """Column 63 is a word's sign bit; a tile 64 off shares a bit, the documented undercount."""
     config = preset("law", height=80, width=140, border=7, vision=7, slots=1, populations=1, births=0)
     world = empty_world(config, blank_maps(config, 1), 1)
@@ -251,10 +253,10 @@ def test_footprints_are_kept_up_to_bit_63_and_wrap_on_a_torus_of_64(rules):
     for row, col in places:
         world.row.fill_(row)
         world.col.fill_(col)
-        rules.explore(world)
+        all_rules.explore(world)
         counts.append(int(world.explored))
     assert counts == expected
     world.alive.fill_(False)
     world.row.fill_(30)
-    rules.explore(world)
+    all_rules.explore(world)
     assert int(world.explored) == 6

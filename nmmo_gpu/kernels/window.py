@@ -1,0 +1,181 @@
+"""The policy's first layer on tensor cores; twin of ``nmmo_gpu.train.window``.
+
+The one-hot codes of a window are never in memory: a program reads the bytes of a few cells of many records,
+compares them with the codes, and multiplies what comes out with those cells' rows of the table. Backward is
+the same with the codes turned round, summed in a fixed order, so that it gives the same bits each time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.kernels.launch import INTERPRETED, launch
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import ObservationLayout
+
+CODES = 8
+"""Codes per cell that have a row of their own: six materials (grass has none), friend and stranger."""
+GRASS = tl.constexpr(int(Material.GRASS))
+MATERIAL_CODES = tl.constexpr(len(Material) - 1)
+GROUP = 16
+"""Cells looked at at a time: 128 columns of one-hot codes."""
+SAMPLES = 64 if INTERPRETED else 128
+"""Records looked at at a time."""
+WIDTH = 128
+"""Most outputs of a program; more are cut among programs."""
+PROGRAMS = 264
+"""Programs that keep a large GPU busy (two for each of an H100's processors)."""
+
+
+@triton.jit
+def one_hot(
+    records, line, here, group, CELLS: tl.constexpr, BYTES: tl.constexpr, MATERIAL_AT: tl.constexpr,
+    OCCUPANT_AT: tl.constexpr, GROUP: tl.constexpr, CODES: tl.constexpr, SAMPLES: tl.constexpr,
+):  # fmt: skip
+    """[SAMPLES, GROUP * CODES] bool: the codes of a group of cells in the records at ``line``."""
+    cell = group * GROUP + tl.arange(0, GROUP)
+    known = here[:, None] & (cell < CELLS)[None, :]
+    at = records + line[:, None] * BYTES + cell[None, :]
+    material = tl.load(at + MATERIAL_AT, mask=known, other=GRASS).to(tl.int32)[:, :, None]
+    occupant = tl.load(at + OCCUPANT_AT, mask=known, other=0).to(tl.int32)[:, :, None]
+    code = tl.arange(0, CODES)[None, None, :]
+    ground = tl.where(code < GRASS, code, code + 1)  # codes of materials leave grass out
+    codes = tl.where(code < MATERIAL_CODES, material == ground, occupant == code - MATERIAL_CODES + 1)
+    return tl.reshape(codes, [SAMPLES, GROUP * CODES])
+
+
+@triton.jit
+def _window_forward(
+    records, index, table, out, rows, blocks, parts, hidden,
+    CELLS: tl.constexpr, BYTES: tl.constexpr, MATERIAL_AT: tl.constexpr, OCCUPANT_AT: tl.constexpr,
+    GROUP: tl.constexpr, CODES: tl.constexpr, SAMPLES: tl.constexpr, WIDTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Order-free: every output is written by one program."""
+    program = tl.program_id(0)
+    part = program % parts
+    block = (program // parts) % blocks
+    population = (program // parts // blocks).to(tl.int64)
+    sample = block * SAMPLES + tl.arange(0, SAMPLES)
+    here = sample < rows
+    line = tl.load(index + population * rows + sample, mask=here, other=0)
+    column = part * WIDTH + tl.arange(0, WIDTH)
+    row = tl.arange(0, GROUP * CODES)
+    total = tl.zeros([SAMPLES, WIDTH], tl.float32)
+    for group in range((CELLS + GROUP - 1) // GROUP):
+        codes = one_hot(
+            records, line, here, group, CELLS, BYTES, MATERIAL_AT, OCCUPANT_AT, GROUP, CODES, SAMPLES
+        )
+        first = group * (GROUP * CODES)
+        place = (population * (CELLS * CODES) + first + row)[:, None] * hidden + column[None, :]
+        known = (first + row < CELLS * CODES)[:, None] & (column < hidden)[None, :]
+        weights = tl.load(table + place, mask=known, other=0.0)
+        total = tl.dot(codes.to(weights.dtype), weights, total, input_precision=PRECISION)
+    into = out + (population * rows + sample)[:, None] * hidden + column[None, :]
+    tl.store(into, total.to(out.dtype.element_ty), mask=here[:, None] & (column < hidden)[None, :])
+
+
+@triton.jit
+def _window_backward(
+    records, index, grad, out, rows, groups, parts, share, hidden, table_rows,
+    CELLS: tl.constexpr, BYTES: tl.constexpr, MATERIAL_AT: tl.constexpr, OCCUPANT_AT: tl.constexpr,
+    GROUP: tl.constexpr, CODES: tl.constexpr, SAMPLES: tl.constexpr, WIDTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The table's gradient from a share of the samples.
+
+    Order-free: every entry of every share is written by one program; the shares are added afterwards."""
+    program = tl.program_id(0)
+    part = program % parts
+    group = (program // parts) % groups
+    population = (program // parts // groups) % (table_rows // (CELLS * CODES))
+    split = program // parts // groups // (table_rows // (CELLS * CODES))
+    population = population.to(tl.int64)
+    column = part * WIDTH + tl.arange(0, WIDTH)
+    total = tl.zeros([GROUP * CODES, WIDTH], tl.float32)
+    for start in range(split * share, tl.minimum((split + 1) * share, rows), SAMPLES):
+        sample = start + tl.arange(0, SAMPLES)
+        here = sample < rows
+        line = tl.load(index + population * rows + sample, mask=here, other=0)
+        codes = one_hot(
+            records, line, here, group, CELLS, BYTES, MATERIAL_AT, OCCUPANT_AT, GROUP, CODES, SAMPLES
+        )
+        place = (population * rows + sample)[:, None] * hidden + column[None, :]
+        known = here[:, None] & (column < hidden)[None, :]
+        slope = tl.load(grad + place, mask=known, other=0.0)
+        total = tl.dot(tl.trans(codes.to(slope.dtype)), slope, total, input_precision=PRECISION)
+    row = group * (GROUP * CODES) + tl.arange(0, GROUP * CODES)
+    place = split.to(tl.int64) * table_rows + population * (CELLS * CODES) + row
+    into = out + place[:, None] * hidden + column[None, :]
+    tl.store(into, total, mask=(row < CELLS * CODES)[:, None] & (column < hidden)[None, :])
+
+
+def _constants(layout: ObservationLayout, cells: int, hidden: int, dtype: torch.dtype) -> dict[str, Any]:
+    return {
+        "CELLS": cells,
+        "BYTES": layout.bytes,
+        "MATERIAL_AT": layout.fields["material"].offset,
+        "OCCUPANT_AT": layout.fields["occupant"].offset,
+        "GROUP": GROUP,
+        "CODES": CODES,
+        "SAMPLES": SAMPLES,
+        "WIDTH": min(WIDTH, max(16, triton.next_power_of_2(hidden))),
+        "PRECISION": "ieee" if dtype == torch.float32 else "tf32",  # of no effect on 16 bits
+    }
+
+
+def forward(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
+    """[P, B, hidden] in the table's dtype, from [P, cells, CODES, hidden]."""
+    populations, cells, _, hidden = table.shape
+    rows = index.shape[1]
+    constants = _constants(layout, cells, hidden, table.dtype)
+    out = torch.empty(populations, rows, hidden, dtype=table.dtype, device=table.device)
+    blocks, parts = triton.cdiv(rows, SAMPLES), triton.cdiv(hidden, constants["WIDTH"])
+    launch(
+        _window_forward, populations * blocks * parts, records, index, table, out, rows, blocks, parts,
+        hidden, warps=8, **constants,
+    )  # fmt: skip
+    return out
+
+
+def backward(records: Tensor, index: Tensor, grad: Tensor, cells: int, layout: ObservationLayout) -> Tensor:
+    """[P, cells, CODES, hidden] float32: the table's gradient from [P, B, hidden]."""
+    populations, rows, hidden = grad.shape
+    constants = _constants(layout, cells, hidden, grad.dtype)
+    groups, parts = triton.cdiv(cells, GROUP), triton.cdiv(hidden, constants["WIDTH"])
+    apart = populations * groups * parts
+    splits = max(1, min(PROGRAMS // apart, triton.cdiv(rows, SAMPLES)))
+    share = triton.cdiv(triton.cdiv(rows, splits), SAMPLES) * SAMPLES
+    shares = torch.empty(splits, populations, cells, CODES, hidden, device=grad.device)
+    launch(
+        _window_backward, splits * apart, records, index, grad, shares, rows, groups, parts, share, hidden,
+        populations * cells * CODES, warps=8, **constants,
+    )  # fmt: skip
+    return shares.sum(0) if splits > 1 else shares[0]
+
+
+class WindowEmbedding(torch.autograd.Function):
+    """See ``nmmo_gpu.train.window.window_embedding``; the table without its row for grass."""
+
+    @staticmethod
+    def forward(ctx: Any, records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
+        ctx.save_for_backward(records, index)
+        ctx.layout, ctx.cells, ctx.dtype = layout, table.shape[1], table.dtype
+        return forward(records, index, table.contiguous(), layout)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        records, index = ctx.saved_tensors
+        table = backward(records, index, grads[0].contiguous(), ctx.cells, ctx.layout)
+        return None, None, table.to(ctx.dtype), None
+
+
+def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
+    """See ``nmmo_gpu.train.window.window_embedding``; float32 or bfloat16, summed in float32."""
+    without_grass = torch.cat((table[:, :, : Material.GRASS], table[:, :, Material.GRASS + 1 :]), 2)
+    out: Tensor = WindowEmbedding.apply(records, index, without_grass, layout)
+    return out

@@ -1,0 +1,52 @@
+"""CUDA graphs: a long sequence of small kernels, launched at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+WARM_UP = 2
+"""Ordinary calls before the capture: kernels are compiled, optimizers make their state, caches fill."""
+
+
+class Replayed:
+    """A function that works on fixed tensors in place, replayed as a CUDA graph from its third call on.
+
+    On a CPU, and where it is not allowed, it is called as it is. What the function returns must be tensors
+    that it makes anew (a replay writes over them), and whatever it does outside of the device it does at the
+    first three calls only."""
+
+    def __init__(self, function: Callable[[], Any], device: torch.device, allowed: bool) -> None:
+        """``allowed``: the function neither waits for the device nor asks it for sizes."""
+        self.function, self.device = function, device
+        self.allowed = allowed and device.type == "cuda"
+        self.calls = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.result: Any = None
+
+    def __call__(self) -> Any:
+        """The function's result."""
+        if not self.allowed:
+            return self.function()
+        if self.calls < WARM_UP:
+            self.calls += 1
+            return self._aside()
+        if self.graph is None:
+            # Capturing runs nothing; the replay below is this call's work.
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.device(self.device), torch.cuda.graph(self.graph):
+                self.result = self.function()
+        self.graph.replay()
+        return self.result
+
+    def _aside(self) -> Any:
+        """Calls the function on a stream of its own, as a capture will, and as autograd wants before one."""
+        ordinary = torch.cuda.current_stream(self.device)
+        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        aside.wait_stream(ordinary)
+        with torch.cuda.stream(aside):
+            result = self.function()
+        ordinary.wait_stream(aside)
+        return result

@@ -1,0 +1,44 @@
+"""Who runs the parts of training that have faster twins: plain torch, or kernels."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from nmmo_gpu.train.gae import advantages
+from nmmo_gpu.train.metrics import count
+from nmmo_gpu.train.window import window_embedding
+from nmmo_gpu.world.random import draw
+from nmmo_gpu.world.rules import Rules
+
+
+@dataclass(frozen=True)
+class Operations:
+    """One function per part; the defaults run anywhere."""
+
+    draw: Callable[..., tuple[Tensor, ...]] = draw
+    window_embedding: Callable[..., Tensor] = window_embedding
+    advantages: Callable[..., Tensor] = advantages
+    count: Callable[..., None] = count
+    choose: Callable[..., Any] | None = None
+    """All slots' choices in one call, for who can do it without asking the device who lives."""
+    evaluate: Callable[..., tuple[Tensor, Tensor]] | None = None
+    """Log-probability and entropy of choices from unmasked logits, with the masks read from the records."""
+
+    @property
+    def resident(self) -> bool:
+        """Whether training is to be laid out so that nothing waits for the device or asks it for sizes: all
+        slots take part, the empty ones masked, and steps can be captured in CUDA graphs."""
+        return self.choose is not None
+
+
+def operations(rules: Rules) -> Operations:
+    """The parts that go with who runs the world's phases."""
+    if not rules.resident:
+        return Operations(draw=rules.draw)
+    parts: dict[str, Any] = importlib.import_module("nmmo_gpu.kernels").TRAINING
+    return Operations(draw=rules.draw, **parts)
