@@ -238,16 +238,16 @@ def random_world(
 
 
 def litter(world: World, seed: int) -> World:
-    """The world, with random numbers in all that must not matter: whatever the slots of the dead hold, so
-    long as row and column lie on the map, and no cause of death (which is what burial goes by)."""
+    """The world, with random numbers in all that must not matter: what the slots of the dead hold, as long as
+    row and column lie on the map."""
     random = torch.Generator().manual_seed(seed)
     dead, cfg = ~world.alive, world.config
-    for name in ("entity", "health", "food", "water", "freeze", "age", "damage", "explored", "visited"):
+    anything = ("health", "food", "water", "freeze", "age", "damage", "explored", "visited")
+    ranges = {name: (-300, 300) for name in anything}
+    ranges |= {"row": (0, cfg.height), "col": (0, cfg.width), "heading": (0, 256), "chilled": (0, 2)}
+    for name, (low, end) in ranges.items():
         field = getattr(world, name)
-        field[dead] = torch.randint(-300, 300, field.shape, generator=random).to(field.dtype)[dead]
-    for name, end in (("row", cfg.height), ("col", cfg.width), ("heading", 256), ("chilled", 2)):
-        field = getattr(world, name)
-        field[dead] = torch.randint(end, field.shape, generator=random).to(field.dtype)[dead]
+        field[dead] = torch.randint(low, end, field.shape, generator=random).to(field.dtype)[dead]
     return world
 
 

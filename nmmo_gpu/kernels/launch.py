@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -23,6 +24,9 @@ LANES = 1 << 20 if INTERPRETED else 4096
 """Most elements of a two-dimensional block, where a program handles several agents."""
 
 WARP = 32
+
+FUSED_ROUNDING = False
+"""Products are rounded before they are added, as torch's are; floats come out alike."""
 
 
 class Launch(NamedTuple):
@@ -48,6 +52,11 @@ def recording() -> Iterator[list[Launch]]:
         _recorded = before
 
 
+def runs_on_cpu() -> bool:
+    """Whether launches on CPU tensors make sense: under the interpreter, or where they are only noted."""
+    return os.environ.get("TRITON_INTERPRET") == "1" or _recorded is not None
+
+
 def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **constants: Any) -> None:
     """Runs ``programs`` programs of a kernel on the device of its first tensor, without waiting for them.
 
@@ -62,7 +71,7 @@ def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **consta
         return
     device = next(a for a in arguments if isinstance(a, Tensor)).device
     with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-        kernel[(programs,)](*arguments, num_warps=warps, **constants)
+        kernel[(programs,)](*arguments, num_warps=warps, enable_fp_fusion=FUSED_ROUNDING, **constants)
 
 
 class Slots(NamedTuple):

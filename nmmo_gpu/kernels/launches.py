@@ -5,45 +5,61 @@ from __future__ import annotations
 import torch
 
 from nmmo_gpu import config as configs
-from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.kernels import PHASES
+from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.env import Env
 from nmmo_gpu.kernels.launch import Launch, recording
-from nmmo_gpu.world import tick
-from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
+from nmmo_gpu.train.run import Run
 from nmmo_gpu.world.random import Stream
-from nmmo_gpu.world.rules import Rules
+from nmmo_gpu.world.tick import step
 
-SETTINGS = {
+WORLDS = {
     "chaos": configs.preset("chaos"),
-    "chaos, slots kept full": configs.preset("chaos", births=-1),
+    "slots kept full": configs.preset("chaos", births=-1),
     "law": configs.preset("law"),
-    "one realm of many blocks": configs.preset("chaos", height=256, width=256, slots=1024),
-    "a far view, a long table": configs.preset("chaos", border=15, vision=15, nearest=64),
+    "many blocks": configs.preset("chaos", height=256, width=256, slots=1024, spawn="anywhere"),
+    "far view, long table": configs.preset("chaos", border=15, vision=15, nearest=64),
 }
 """Rules under which launches differ: constants, blocks per realm, lengths of tables."""
+
+NETWORKS = {
+    "laptop": PolicyConfig(),
+    "laptop, learned targets": PolicyConfig(targeting="learned"),
+    "gpu": PolicyConfig(hidden=512, layers=4, precision="bf16"),
+}
+"""Networks for which launches differ."""
 
 
 def all_launches() -> dict[str, list[Launch]]:
     """By the name of the setting, in the order in which they are made."""
-    return {name: _of_world(rules) for name, rules in SETTINGS.items()}
+    found = {name: _of_world(rules) for name, rules in WORLDS.items()}
+    found |= {name: _of_training(network) for name, network in NETWORKS.items()}
+    return found
 
 
-def _of_world(config: WorldConfig) -> list[Launch]:
-    rules = Rules(name="triton", **PHASES)  # type: ignore[arg-type]
-    maps = torch.zeros(2, config.height, config.width, dtype=torch.uint8)
-    world = empty_world(config, maps, seed=0)
-    records = ObservationLayout(config).allocate(*world.alive.shape, device="cpu")
-    seen = torch.full((*world.alive.shape, config.nearest), -1, dtype=torch.int32)
-    actions = torch.zeros(*world.alive.shape, 3, dtype=torch.int64)
-    slot = torch.arange(config.slots)
+def _of_world(rules: WorldConfig) -> list[Launch]:
+    """A tick and an observation, and each phase by itself."""
     with recording() as launches:
+        env = Env(EnvConfig(world=rules, realms=2, device="cpu", backend="triton", check_actions=False))
+        env.reset()
+        world, phases = env.world, env.rules
         for kind in (torch.int64, torch.int16):
-            orders = rules.decode(actions.to(kind), seen)
-        tick.step(world, rules, *orders)
-        for phase in ("movement", "regrowth", "upkeep", "explore", "burial"):
-            getattr(rules, phase)(world, *(orders[:1] if phase == "movement" else ()))
-        rules.combat(world, *orders[1:])
-        rules.observe(world, records, seen)
-        rules.draw(world.seed, world.tick, Stream.RANDOM_ACTION, slot, slot)
+            actions = torch.zeros(*world.alive.shape, 3, dtype=kind)
+            move, style, target = env.decode(actions)
+        step(world, phases, move, style, target)
+        phases.combat(world, style, target)
+        phases.movement(world, move)
+        for phase in (phases.upkeep, phases.explore, phases.burial):
+            phase(world)
+        slot = torch.arange(rules.slots)
+        phases.draw(world.seed, world.tick, Stream.RANDOM_ACTION, slot, slot)
+    return launches
+
+
+def _of_training(network: PolicyConfig) -> list[Launch]:
+    """A short iteration."""
+    ppo = PPOConfig(horizon=2, epochs=1, minibatches=2)
+    with recording() as launches:
+        env = EnvConfig(realms=2, device="cpu", backend="triton", check_actions=False)
+        Run(TrainConfig(env=env, policy=network, ppo=ppo)).iterate()
     return launches

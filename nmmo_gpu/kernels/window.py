@@ -6,7 +6,7 @@ the same with the codes turned round, summed in a fixed order, so that it gives 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -23,10 +23,21 @@ GRASS = tl.constexpr(int(Material.GRASS))
 MATERIAL_CODES = tl.constexpr(len(Material) - 1)
 GROUP = 16
 """Cells looked at at a time: 128 columns of one-hot codes."""
-SAMPLES = 64 if INTERPRETED else 128
-"""Records looked at at a time."""
-WIDTH = 128
-"""Most outputs of a program; more are cut among programs."""
+
+
+class Tile(NamedTuple):
+    """How much a program handles at a time."""
+
+    samples: int
+    """Records."""
+    width: int
+    """Outputs."""
+    warps: int
+
+
+# The largest that need no more registers than there are, by scripts/compile_kernels.py.
+FORWARD = {torch.bfloat16: Tile(128, 128, 8), torch.float32: Tile(32, 64, 4)}
+BACKWARD = {torch.bfloat16: Tile(64, 128, 8), torch.float32: Tile(32, 64, 4)}
 PROGRAMS = 264
 """Programs that keep a large GPU busy (two for each of an H100's processors)."""
 
@@ -53,7 +64,7 @@ def _window_forward(
     records, index, table, out, rows, blocks, parts, hidden,
     CELLS: tl.constexpr, BYTES: tl.constexpr, MATERIAL_AT: tl.constexpr, OCCUPANT_AT: tl.constexpr,
     GROUP: tl.constexpr, CODES: tl.constexpr, SAMPLES: tl.constexpr, WIDTH: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, OPERANDS: tl.constexpr,
 ):  # fmt: skip
     """Order-free: every output is written by one program."""
     program = tl.program_id(0)
@@ -74,7 +85,7 @@ def _window_forward(
         place = (population * (CELLS * CODES) + first + row)[:, None] * hidden + column[None, :]
         known = (first + row < CELLS * CODES)[:, None] & (column < hidden)[None, :]
         weights = tl.load(table + place, mask=known, other=0.0)
-        total = tl.dot(codes.to(weights.dtype), weights, total, input_precision=PRECISION)
+        total = tl.dot(codes.to(OPERANDS), weights.to(OPERANDS), total, input_precision=PRECISION)
     into = out + (population * rows + sample)[:, None] * hidden + column[None, :]
     tl.store(into, total.to(out.dtype.element_ty), mask=here[:, None] & (column < hidden)[None, :])
 
@@ -84,7 +95,7 @@ def _window_backward(
     records, index, grad, out, rows, groups, parts, share, hidden, table_rows,
     CELLS: tl.constexpr, BYTES: tl.constexpr, MATERIAL_AT: tl.constexpr, OCCUPANT_AT: tl.constexpr,
     GROUP: tl.constexpr, CODES: tl.constexpr, SAMPLES: tl.constexpr, WIDTH: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, OPERANDS: tl.constexpr,
 ):  # fmt: skip
     """The table's gradient from a share of the samples.
 
@@ -107,14 +118,16 @@ def _window_backward(
         place = (population * rows + sample)[:, None] * hidden + column[None, :]
         known = here[:, None] & (column < hidden)[None, :]
         slope = tl.load(grad + place, mask=known, other=0.0)
-        total = tl.dot(tl.trans(codes.to(slope.dtype)), slope, total, input_precision=PRECISION)
+        total = tl.dot(tl.trans(codes.to(OPERANDS)), slope.to(OPERANDS), total, input_precision=PRECISION)
     row = group * (GROUP * CODES) + tl.arange(0, GROUP * CODES)
     place = split.to(tl.int64) * table_rows + population * (CELLS * CODES) + row
     into = out + place[:, None] * hidden + column[None, :]
     tl.store(into, total, mask=(row < CELLS * CODES)[:, None] & (column < hidden)[None, :])
 
 
-def _constants(layout: ObservationLayout, cells: int, hidden: int, dtype: torch.dtype) -> dict[str, Any]:
+def _constants(
+    layout: ObservationLayout, cells: int, hidden: int, dtype: torch.dtype, tile: Tile
+) -> dict[str, Any]:
     return {
         "CELLS": cells,
         "BYTES": layout.bytes,
@@ -122,9 +135,11 @@ def _constants(layout: ObservationLayout, cells: int, hidden: int, dtype: torch.
         "OCCUPANT_AT": layout.fields["occupant"].offset,
         "GROUP": GROUP,
         "CODES": CODES,
-        "SAMPLES": SAMPLES,
-        "WIDTH": min(WIDTH, max(16, triton.next_power_of_2(hidden))),
+        "SAMPLES": tile.samples,
+        "WIDTH": min(tile.width, max(16, triton.next_power_of_2(hidden))),
         "PRECISION": "ieee" if dtype == torch.float32 else "tf32",  # of no effect on 16 bits
+        # The interpreter (of Triton 3.9) multiplies bfloat16 as if its bits were integers.
+        "OPERANDS": tl.bfloat16 if dtype == torch.bfloat16 and not INTERPRETED else tl.float32,
     }
 
 
@@ -132,12 +147,13 @@ def forward(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLa
     """[P, B, hidden] in the table's dtype, from [P, cells, CODES, hidden]."""
     populations, cells, _, hidden = table.shape
     rows = index.shape[1]
-    constants = _constants(layout, cells, hidden, table.dtype)
+    tile = FORWARD[table.dtype]
+    constants = _constants(layout, cells, hidden, table.dtype, tile)
     out = torch.empty(populations, rows, hidden, dtype=table.dtype, device=table.device)
-    blocks, parts = triton.cdiv(rows, SAMPLES), triton.cdiv(hidden, constants["WIDTH"])
+    blocks, parts = triton.cdiv(rows, tile.samples), triton.cdiv(hidden, constants["WIDTH"])
     launch(
         _window_forward, populations * blocks * parts, records, index, table, out, rows, blocks, parts,
-        hidden, warps=8, **constants,
+        hidden, warps=tile.warps, **constants,
     )  # fmt: skip
     return out
 
@@ -145,15 +161,16 @@ def forward(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLa
 def backward(records: Tensor, index: Tensor, grad: Tensor, cells: int, layout: ObservationLayout) -> Tensor:
     """[P, cells, CODES, hidden] float32: the table's gradient from [P, B, hidden]."""
     populations, rows, hidden = grad.shape
-    constants = _constants(layout, cells, hidden, grad.dtype)
+    tile = BACKWARD[grad.dtype]
+    constants = _constants(layout, cells, hidden, grad.dtype, tile)
     groups, parts = triton.cdiv(cells, GROUP), triton.cdiv(hidden, constants["WIDTH"])
     apart = populations * groups * parts
-    splits = max(1, min(PROGRAMS // apart, triton.cdiv(rows, SAMPLES)))
-    share = triton.cdiv(triton.cdiv(rows, splits), SAMPLES) * SAMPLES
+    splits = max(1, min(PROGRAMS // apart, triton.cdiv(rows, tile.samples)))
+    share = triton.cdiv(triton.cdiv(rows, splits), tile.samples) * tile.samples
     shares = torch.empty(splits, populations, cells, CODES, hidden, device=grad.device)
     launch(
         _window_backward, splits * apart, records, index, grad, shares, rows, groups, parts, share, hidden,
-        populations * cells * CODES, warps=8, **constants,
+        populations * cells * CODES, warps=tile.warps, **constants,
     )  # fmt: skip
     return shares.sum(0) if splits > 1 else shares[0]
 

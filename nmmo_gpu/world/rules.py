@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +92,8 @@ def _check_triton(device: torch.device) -> None:
             'backend = "triton" needs Triton, which is not installed; on Linux run `pip install triton`, '
             'elsewhere (macOS, Windows) it does not exist: choose backend = "auto".'
         )
-    if device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+    launch = importlib.import_module("nmmo_gpu.kernels.launch")
+    if device.type == "cpu" and not launch.runs_on_cpu():
         raise ConfigError(
             'backend = "triton" runs on a GPU, and device = "cpu" is none; choose backend = "auto", or, to '
             "check the kernels on a tiny world, slowly, set TRITON_INTERPRET=1 in the environment."

@@ -15,6 +15,7 @@ from helpers import (
     KERNEL_DEVICE,
     ODD,
     assert_same,
+    blank_maps,
     litter,
     place,
     random_orders,
@@ -26,6 +27,7 @@ pytest.importorskip("triton")
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.rules import resolve
@@ -156,15 +158,14 @@ def test_combat(setting):
 
 
 def test_many_attacks_on_one_agent_from_several_blocks(monkeypatch):
-    """100 agents in four blocks all strike agent 50, who strikes back; sums of 12,573 and more."""
+    """100 agents of four blocks all strike one, in the other realm two out of three do; more than 8,000 units
+    each."""
     monkeypatch.setattr(launching, "BLOCK", 32)
     config = preset(
         "chaos", **{**ODD, "border": 9, "vision": 9}, slots=100, populations=1, damage=(127, 126, 125),
         reach=(9, 9, 9), immune_ticks=0, births=0,
     )  # fmt: skip
-    world = random_world(config, 2, 1, fill=0.0001, odds=".")
-    for name in ("alive", "occupant", "presence"):
-        getattr(world, name).zero_()
+    world = empty_world(config, blank_maps(config, 2), 1)
     for realm in range(2):
         for slot in range(100):
             place(world, realm, slot, 11 + slot // 10, 12 + slot % 10)
@@ -197,25 +198,35 @@ def test_movement_where_all_want_the_same(setting):
         world.tick += 1
 
 
-def test_contests_of_four_on_every_tile(monkeypatch):
-    """A lattice in which every free tile has four neighbours, all of whom want it or another."""
+def test_contests_of_two_three_and_four_side_by_side(monkeypatch):
+    """Crosses that fill the plane: the four arms of each want its centre, some of them are frozen; slots are
+    dealt out at random, so that competitors belong to different blocks."""
     monkeypatch.setattr(launching, "BLOCK", 32)
-    config = preset("chaos", **CRAMPED, slots=104, populations=1, births=0)
-    world = random_world(config, 1, 3, fill=0.0001, odds=".")
-    for name in ("alive", "occupant", "presence"):
-        getattr(world, name).zero_()
-    black = [(row, col) for row in range(12, 21) for col in range(12, 35) if (row + col) % 2 == 0]
-    order = torch.randperm(len(black), generator=generator(1)).tolist()
-    assert len(black) == 104
-    for slot, k in enumerate(order):
-        place(world, 0, slot, *black[k])
-    contested = 0
+    arms = {(0, -1): 1, (-1, 0): 2, (0, 1): 3, (1, 0): 4}
+    inside = {(row, col) for row in range(12, 21) for col in range(12, 35)}
+    crosses = [
+        {(row + down, col + right): direction for (down, right), direction in arms.items()}
+        for row, col in sorted(inside)
+        if (row + 2 * col) % 5 == 0
+    ]
+    moves = {at: way for cross in crosses if inside >= cross.keys() for at, way in cross.items()}
+    config = preset("chaos", **CRAMPED, slots=len(moves), populations=1, births=0)
+    world = empty_world(config, blank_maps(config, 1), 3)
+    move = torch.zeros(1, len(moves), dtype=torch.int64)
+    places = list(moves)
+    for slot, k in enumerate(torch.randperm(len(moves), generator=generator(1)).tolist()):
+        place(world, 0, slot, *places[k])
+        move[0, slot] = moves[places[k]]
+    won = set()
     for time in range(4):
         world.tick.fill_(time)
-        move = torch.randint(1, 5, (1, 104), generator=generator(time))
+        world.freeze.copy_(torch.rand(1, len(moves), generator=generator(time)) < 0.1 * time)
         after = both("movement", world, move)
-        contested += 104 - int((after.tile() != world.tile()).sum())
-    assert contested > 40
+        moved = after.tile() != world.tile()
+        won |= set(move[0, moved].tolist())
+        centres = len(moves) // 4
+        assert moved.sum() == centres if time == 0 else moved.sum() > 0.9 * centres
+    assert len(moves) > 80 and won == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("spawn", ["ring", "anywhere"])
@@ -372,8 +383,9 @@ def assert_both_see_the_same(world):
 
 
 def test_observe(setting):
-    for _, world in worlds(setting):
-        world.damage.random_(0, 30000)
+    """Also ages and damages beyond a byte, or beyond 16 bits."""
+    for seed, world in worlds(setting):
+        world.damage.copy_(torch.randint(30000, world.alive.shape, generator=generator(seed)))
         world.age[:, ::3] = 40000
         assert_both_see_the_same(world)
 

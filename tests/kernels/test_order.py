@@ -1,0 +1,210 @@
+"""No result depends on the order of programs, which an interpreter that runs them one by one might hide: they
+are run in other orders, and it is recorded who touches which byte."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from helpers import ODD, assert_same, random_orders, random_world, unclean
+
+pytest.importorskip("triton")
+
+import triton
+import triton.language as tl
+from kernels.interpreter import conflicts, programs_in_order
+from triton.runtime.jit import KernelInterface
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.kernels import PHASES
+from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.kernels.launch import launch
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.rules import Rules, resolve
+
+pytestmark = pytest.mark.skipif(
+    not launching.INTERPRETED, reason="compiled programs run in whatever order the GPU gives them"
+)
+CPU = torch.device("cpu")
+CRAMPED = {**ODD, "border": 12}
+SETTINGS = {
+    "ring": preset("chaos", **CRAMPED, slots=70, populations=5, births=3, immune_ticks=3, regrowth=0.3),
+    "anywhere": preset(
+        "chaos", **CRAMPED, slots=100, populations=2, births=-1, spawn="anywhere", immune_ticks=3,
+        damage=(4, 2, 1), regrowth=0.3,
+    ),
+}  # fmt: skip
+ORDERS = {
+    "backwards": lambda count: list(range(count))[::-1],
+    "odd ones first": lambda count: list(range(1, count, 2)) + list(range(0, count, 2)),
+    "shuffled": lambda count: torch.randperm(count, generator=torch.Generator().manual_seed(count)).tolist(),
+}
+
+
+@pytest.fixture
+def triton_rules(monkeypatch) -> Rules:
+    """The kernels, cut into many small programs."""
+    for name, most in {"BLOCK": 32, "TILES": 512, "LANES": 4096}.items():
+        monkeypatch.setattr(launching, name, most)
+    return resolve("triton", CPU)
+
+
+@pytest.fixture(params=SETTINGS)
+def config(request):
+    return SETTINGS[request.param]
+
+
+def all_there_is(rules, config):
+    """What a tick in two crowded realms makes of the world, and all tensors that come up."""
+    world = random_world(config, 2, 4, fill=0.7, odds="~.ff,,..f")
+    random = torch.Generator().manual_seed(1)
+    shape = world.alive.shape
+    records = ObservationLayout(config).allocate(*shape, device=CPU)
+    seen = torch.zeros(*shape, config.nearest, dtype=torch.int32)
+    rules.observe(world, records, seen)
+    actions = (torch.rand(*shape, 3, generator=random) * torch.tensor([5, 3, config.nearest + 1])).long()
+    decoded = rules.decode(actions, seen)
+    tick.step(world, rules, *decoded)
+    # And the kernels of single phases, which a whole tick does not use.
+    apart = world.clone()
+    apart.cause.zero_()
+    move, style, target = random_orders(apart, random)
+    rules.combat(apart, style, target)
+    rules.movement(apart, move)
+    rules.upkeep(apart)
+    rules.explore(apart)
+    rules.burial(apart)
+    assert unclean(world) == unclean(apart) == []
+    realm, slot = torch.arange(2)[:, None], torch.arange(config.slots)
+    words = rules.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
+    rest = records, seen, *(part.long() for part in decoded), *words
+    return world, [*rest, *(tensor for _, tensor in apart.tensors())]
+
+
+def kernels_of_phases():
+    """Names of all kernels that are launched, as opposed to called by others."""
+    modules = {inspect.getmodule(phase) for phase in PHASES.values()}
+    return {
+        name
+        for module in modules
+        for name, value in vars(module).items()
+        if name.startswith("_") and isinstance(value, KernelInterface)
+    }
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_programs_may_run_in_any_order(triton_rules, config, order):
+    """And all launches but those of a single program are turned round."""
+    ours, ours_seen = all_there_is(resolve("torch", CPU), config)
+    with programs_in_order(ORDERS[order]) as launches:
+        theirs, theirs_seen = all_there_is(triton_rules, config)
+    assert_same(theirs, ours, f"{order}: triton, then torch")
+    assert all(torch.equal(a, b) for a, b in zip(theirs_seen, ours_seen, strict=True))
+    assert min(launches) > 3 and int(ours.deaths.sum()) > 0
+
+
+def test_no_kernel_has_two_lanes_meet_in_a_byte_that_one_of_them_writes(triton_rules, config):
+    """But for the claims that newborn put back, of which a loser finds that they are not its own either way
+    (see ``_settle``). What atomic operations return is not used. Every kernel is looked at."""
+    ours, ours_seen = all_there_is(resolve("torch", CPU), config)
+    with conflicts() as found:
+        theirs, theirs_seen = all_there_is(triton_rules, config)
+    assert {name: where for name, where in found.items() if where}.items() <= {"_settle": {"claims"}}.items()
+    assert kernels_of_phases() - found.keys() == ({"_count_free"} if config.births == -1 else set())
+    assert_same(theirs, ours, "with garbage out of atomic operations: triton, then torch")
+    assert all(torch.equal(a, b) for a, b in zip(theirs_seen, ours_seen, strict=True))
+
+
+# ------------------------------------------------------------------------------ the instruments themselves
+
+
+@triton.jit
+def _last_one_wins(out, BLOCK: tl.constexpr):
+    tl.store(out + tl.arange(0, BLOCK), tl.program_id(0) + tl.zeros([BLOCK], tl.int32))
+
+
+@triton.jit
+def _all_write_the_same(out, BLOCK: tl.constexpr):
+    tl.store(out + tl.arange(0, BLOCK) * 0, tl.full([BLOCK], 7, tl.int32))
+
+
+@triton.jit
+def _two_lanes_write_one_place(out, BLOCK: tl.constexpr):
+    tl.store(out + tl.arange(0, BLOCK) // 2, tl.arange(0, BLOCK))
+
+
+@triton.jit
+def _reads_what_the_next_one_writes(out, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + at, tl.load(out + at + BLOCK) + 1)
+
+
+@triton.jit
+def _reads_what_another_lane_wrote(out, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    tl.store(out + at, at)
+    tl.store(out + BLOCK + at, tl.load(out + (at + 1) % BLOCK))
+
+
+@triton.jit
+def _adds_up(out, BLOCK: tl.constexpr):
+    tl.atomic_add(out + tl.arange(0, BLOCK) // 4, tl.full([BLOCK], 3, tl.int32), sem="relaxed")
+
+
+@triton.jit
+def _adds_up_and_looks(out, BLOCK: tl.constexpr):
+    tl.atomic_add(out, tl.program_id(0), sem="relaxed")
+    tl.store(out + BLOCK + tl.program_id(0), tl.load(out + tl.arange(0, BLOCK) * 0).sum(0))
+
+
+@triton.jit
+def _numbers_by_what_an_addition_returns(out, BLOCK: tl.constexpr):
+    tl.store(out + BLOCK + tl.program_id(0), tl.atomic_add(out, 1, sem="relaxed"))
+
+
+@triton.jit
+def _each_its_own(out, BLOCK: tl.constexpr):
+    at = out + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(at, tl.load(at) + 1)
+    tl.store(at, tl.load(at) * 2, mask=tl.arange(0, BLOCK) % 2 == 0)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "programs", "is_one"),
+    [
+        (_last_one_wins, 2, True), (_last_one_wins, 1, False), (_all_write_the_same, 3, False),
+        (_two_lanes_write_one_place, 1, True), (_reads_what_the_next_one_writes, 2, True),
+        (_reads_what_the_next_one_writes, 1, False), (_reads_what_another_lane_wrote, 1, True),
+        (_adds_up, 3, False), (_adds_up_and_looks, 2, True), (_each_its_own, 3, False),
+    ],
+)  # fmt: skip
+def test_conflicts_are_found_where_there_are_any_and_nowhere_else(kernel, programs, is_one):
+    out = torch.zeros(64, dtype=torch.int32)
+    with conflicts() as found:
+        launch(kernel, programs, out, BLOCK=16)
+    assert found == {kernel.__name__: {"out"} if is_one else set()}
+
+
+def test_what_an_addition_returns_is_garbage_while_conflicts_are_looked_for():
+    out, plain = torch.zeros(2, 32, dtype=torch.int32)
+    with conflicts() as found:
+        launch(_numbers_by_what_an_addition_returns, 3, out, BLOCK=16)
+    launch(_numbers_by_what_an_addition_returns, 3, plain, BLOCK=16)
+    assert (
+        not any(found.values()) and out[16:19].tolist() == [0x5A] * 3 and plain[16:19].tolist() == [0, 1, 2]
+    )
+
+
+def test_another_order_of_programs_is_another_outcome_where_the_last_one_wins():
+    outcomes = []
+    for order in ORDERS.values():
+        out = torch.zeros(16, dtype=torch.int32)
+        with programs_in_order(order) as launches:
+            launch(_last_one_wins, 5, out, BLOCK=16)
+        assert launches == [5]
+        outcomes.append(int(out[0]))
+    launch(_last_one_wins, 5, out, BLOCK=16)
+    assert outcomes[:2] == [0, 4] and int(out[0]) == 4
