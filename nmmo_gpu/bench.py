@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import os
 import platform
 import statistics
@@ -12,21 +13,30 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 
-from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
+from nmmo_gpu.train.graphs import WARM_UP, Replayed
 from nmmo_gpu.train.run import Run
-from nmmo_gpu.trinity import Sword
+from nmmo_gpu.trinity import God, Sword
 from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.state import World
 
 COLUMNS = ("environment", "+ policy", "+ training")
 """Each adds to the one before it. All are agent-steps of living agents per second."""
+
+GRID_SLOTS = (128, 1024, 16_384, 131_072, 1 << 20)
+GRID_AGENTS = (1 << 14, 1 << 17, 1 << 20)
+"""Slots per realm, and slots in all realms together, that ``grid`` combines."""
+
+TICKS_REPLAYED = 16
+"""Ticks in a CUDA graph, where the environment is measured on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -41,33 +51,37 @@ class BenchConfig:
     """The learner."""
     batches: tuple[int, ...] = (32, 64, 128, 256)
     """Numbers of realms to try."""
+    grid: bool = False
+    """Instead of ``batches``: realms of 128 to a million slots, on maps that leave each as much room, 16 k to
+    a million slots in all."""
+    largest: int = 1 << 20
+    """The most slots in all that ``grid`` tries."""
+    columns: Literal["environment", "policy", "training"] = "training"
+    """The last of the three columns to be measured."""
     repeats: int = 5
     """Timed runs, of which the median counts."""
     seconds: float = 1.0
     """Length of each timed run, about."""
     json: str | None = None
-    """File for the results, with hardware and versions."""
+    """File for the results, with hardware and versions; written after each row."""
+
+
+class Work(NamedTuple):
+    """Something to be timed."""
+
+    run: Callable[[], Any]
+    """Does it, without waiting for the device."""
+    world: World
+    """Counts the agent-steps (``acted``) and ticks."""
 
 
 def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Measures each batch size, reports each as it is done, and returns (and writes) everything."""
+    """Measures each setting, reports each as it is done, and returns (and writes) everything."""
     if config.json is not None:
         _check_writable(Path(config.json))
-    rows = []
-    for realms in config.batches:
-        env = dataclasses.replace(config.env, realms=realms)
-        train = TrainConfig(env=env, policy=config.policy, ppo=config.ppo)
-        row = {
-            "realms": realms,
-            "slots": env.world.slots,
-            "environment": _measure(_environment(env), config),
-            "+ policy": _measure(_with_policy(train), config),
-            "+ training": _measure(_training(train), config),
-        }
-        rows.append(row)
-        report(row)
+    rows: list[dict[str, Any]] = []
     result = {
-        "what": "agent-steps of living agents per second",
+        "what": "agent-steps of living agents per second; ticks per second of the environment alone",
         "rules": dataclasses.asdict(config.env.world),
         "policy": dataclasses.asdict(config.policy),
         "ppo": dataclasses.asdict(config.ppo),
@@ -75,9 +89,41 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
         "machine": machine(config.env.device),
         "results": rows,
     }
-    if config.json is not None:
-        Path(config.json).write_text(json.dumps(result, indent=2) + "\n")
+    for env in settings(config):
+        train = TrainConfig(env=env, policy=config.policy, ppo=config.ppo)
+        row: dict[str, Any] = {"realms": env.realms, "slots": env.world.slots, "side": env.world.height}
+        row["environment"], row["ticks/s"] = _measure(_environment(env), config)
+        if config.columns != "environment":
+            row["+ policy"], _ = _measure(_with_policy(train), config)
+        if config.columns == "training":
+            row["+ training"], _ = _measure(_training(train), config)
+        rows.append(row)
+        report(row)
+        if config.json is not None:
+            Path(config.json).write_text(json.dumps(result, indent=2) + "\n")
     return result
+
+
+def settings(config: BenchConfig) -> list[EnvConfig]:
+    """The worlds to measure, in order."""
+    if not config.grid:
+        return [dataclasses.replace(config.env, realms=realms) for realms in config.batches]
+    grid = []
+    for agents in GRID_AGENTS:
+        for slots in GRID_SLOTS:
+            if slots <= agents <= config.largest:
+                rules = with_room(config.env.world, slots)
+                grid.append(dataclasses.replace(config.env, world=rules, realms=agents // slots))
+    return grid
+
+
+def with_room(rules: WorldConfig, slots: int) -> WorldConfig:
+    """The same rules for more slots, on a map with as much land for each as preset ``million`` has. Larger
+    maps than v1's are born on anywhere, as their rings are too short."""
+    if slots == rules.slots:
+        return rules
+    side = math.isqrt(64 * slots)
+    return dataclasses.replace(rules, slots=slots, height=side, width=side, spawn="anywhere")
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -104,67 +150,63 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def _environment(config: EnvConfig) -> Callable[[], int]:
-    """One tick with random actions made on the device, observations written; returns the living."""
+def _environment(config: EnvConfig) -> Work:
+    """Ticks with random actions made on the device, observations written."""
     env = Env(dataclasses.replace(config, check_actions=False))
     env.reset()
     shape = env.world.alive.shape
 
-    def tick() -> int:
-        actions = torch.stack([torch.randint(n, shape, device=env.device) for n in env.action_sizes], -1)
-        acted = env.world.acted.sum()
-        env.step(actions)
-        return int(env.world.acted.sum() - acted)
+    def tick() -> None:
+        heads = [torch.randint(n, shape, dtype=torch.uint8, device=env.device) for n in env.action_sizes]
+        # Into one buffer, which a graph needs, and no other tick reads.
+        env.step(torch.stack(heads, -1), out=env.records)
 
-    return tick
+    if env.device.type == "cpu":
+        return Work(tick, env.world)
 
+    def ticks() -> None:
+        for _ in range(TICKS_REPLAYED):
+            tick()
 
-def _with_policy(config: TrainConfig) -> Callable[[], int]:
-    env = Env(dataclasses.replace(config.env, check_actions=False))
-    env.reset()
-    sword = Sword(config, env.device)
-    memory = sword.policy.initial_state(env.world.alive.numel(), env.device)
-
-    def tick() -> int:
-        alive = int(env.world.alive.sum())
-        env.step(sword.decide(env.records, env.world, memory).actions)
-        return alive
-
-    return tick
+    return Work(Replayed(ticks, env.device, env.rules.resident), env.world)
 
 
-def _training(config: TrainConfig) -> Callable[[], int]:
+def _with_policy(config: TrainConfig) -> Work:
+    """Rollouts, and no learning."""
+    sword = Sword(config, resolve_device(config.env.device))
+    god = God(config, sword)
+    return Work(god.collect, god.env.world)
+
+
+def _training(config: TrainConfig) -> Work:
     run = Run(config)
-
-    def iteration() -> int:
-        before = run.agent_steps
-        run.iterate()
-        return run.agent_steps - before
-
-    return iteration
+    return Work(run.iterate, run.god.env.world)
 
 
-def _measure(work: Callable[[], int], config: BenchConfig) -> float:
-    """Median rate of several timed runs, after a warm-up."""
-    cuda = torch.cuda.is_available()
+def _measure(work: Work, config: BenchConfig) -> tuple[float, float]:
+    """Medians of several timed runs, after a warm-up: (agent-steps per second, ticks per second)."""
 
-    def timed(calls: int) -> tuple[int, float]:
-        if cuda:
-            torch.cuda.synchronize()
+    def timed(calls: int) -> tuple[int, int, float]:
+        steps, ticks = _counts(work.world)  # waits for the device
         start = time.perf_counter()
-        done = sum(work() for _ in range(calls))
-        if cuda:
-            torch.cuda.synchronize()
-        return done, time.perf_counter() - start
+        for _ in range(calls):
+            work.run()
+        steps_after, ticks_after = _counts(work.world)
+        return steps_after - steps, ticks_after - ticks, time.perf_counter() - start
 
-    timed(3)
-    _, once = timed(2)
-    calls = max(1, round(config.seconds / (once / 2)))
-    rates = []
-    for _ in range(config.repeats):
-        done, seconds = timed(calls)
-        rates.append(done / seconds)
-    return statistics.median(rates)
+    timed(WARM_UP + 1)
+    seconds = timed(2)[2]
+    calls = max(1, round(config.seconds / (seconds / 2)))
+    runs = [timed(calls) for _ in range(config.repeats)]
+    return (
+        statistics.median(steps / seconds for steps, _, seconds in runs),
+        statistics.median(ticks / seconds for _, ticks, seconds in runs),
+    )
+
+
+def _counts(world: World) -> tuple[int, int]:
+    """(agent-steps lived, ticks played) so far."""
+    return int(world.acted.sum()), int(world.tick)
 
 
 def _check_writable(path: Path) -> None:

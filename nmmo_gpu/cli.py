@@ -1,4 +1,4 @@
-"""The command line: nmmo-gpu train | eval | bench."""
+"""The command line: nmmo-gpu train | eval | bench | info."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nmmo_gpu.config import PRESETS
+from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import NmmoError
 
 USAGE = """\
@@ -23,8 +24,11 @@ usage: nmmo-gpu COMMAND ... [--help]
   nmmo-gpu train --resume RUN        go on with a run
   nmmo-gpu eval RUN [options]        play a checkpoint without learning, beside a random policy
   nmmo-gpu bench PRESET [options]    measure environment, + policy and + training
+  nmmo-gpu info PRESET [options]     the memory that each part of a training run takes
 
 PRESET is one of: {presets}
+--scale laptop (as if not given) or --scale gpu, with train, bench and info, chooses the defaults of all
+options: how many realms, and how large a network.
 """
 
 Options = TypeVar("Options")
@@ -37,7 +41,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status."""
-    commands = {"train": _train, "eval": _eval, "bench": _bench}
+    commands = {"train": _train, "eval": _eval, "bench": _bench, "info": _info}
     usage = USAGE.format(presets=", ".join(PRESETS))
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage)
@@ -100,8 +104,8 @@ def _train(arguments: list[str]) -> None:
         config, stored = resume(limits.pop("resume"), **limits)
         train(config, stored)
         return
-    name, rest = _preset(arguments, "train")
-    train(_parse(type(default := train_preset(name)), rest, f"nmmo-gpu train {name}", default))
+    name, scale, rest = _preset(arguments, "train")
+    train(_parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default))
 
 
 def _eval(arguments: list[str]) -> None:
@@ -135,26 +139,57 @@ def _bench(arguments: list[str]) -> None:
     from nmmo_gpu.bench import COLUMNS, BenchConfig, bench
     from nmmo_gpu.train.presets import train_preset
 
-    name, rest = _preset(arguments, "bench")
-    preset = train_preset(name)
+    name, scale, rest = _preset(arguments, "bench")
+    preset = train_preset(name, scale)
     # Slots are refilled at once, so that worlds of agents that do not learn are full as well.
     full = dataclasses.replace(preset.env, world=dataclasses.replace(preset.env.world, births=-1))
     default = BenchConfig(env=full, policy=preset.policy, ppo=preset.ppo)
     config = _parse(BenchConfig, rest, f"nmmo-gpu bench {name}", default)
-    print(f"{'realms x slots':>15}" + "".join(f"{column:>15}" for column in COLUMNS), "agent-steps/s")
+    columns = (*COLUMNS, "ticks/s")
+    print(f"{'realms x slots':>16}" + "".join(f"{column:>15}" for column in columns))
 
     def report(row: dict[str, Any]) -> None:
-        rates = "".join(f"{row[column]:15,.0f}" for column in COLUMNS)
-        print(f"{row['realms']:>9} x {row['slots']:<3}" + rates, flush=True)
+        rates = "".join(f"{row[column]:15,.0f}" if column in row else f"{'-':>15}" for column in columns)
+        print(f"{row['realms']:>6} x {row['slots']:<7}" + rates, flush=True)
 
     bench(config, report)
+    print("agent-steps of living agents per second; ticks per second of the environment alone")
 
 
-def _preset(arguments: list[str], command: str) -> tuple[str, list[str]]:
+def _info(arguments: list[str]) -> None:
+    from nmmo_gpu.memory import GIB, available
+    from nmmo_gpu.rehearsal import training_parts
+    from nmmo_gpu.train.presets import train_preset
+
+    name, scale, rest = _preset(arguments, "info")
+    config = _parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu info {name}", default)
+    device = resolve_device(config.env.device)
+    rules = config.env.world
+    print(f"{config.env.realms} realms of {rules.slots} slots on {rules.height} x {rules.width} tiles, GiB:")
+    parts = training_parts(config)
+    for part in parts:
+        print(f"{part.bytes / GIB:10.3f}  {part.name}")
+    print(f"{sum(part.bytes for part in parts) / GIB:10.3f}  in all, as trained on a GPU")
+    free = available(device)
+    if free is not None:
+        print(f"{free / GIB:10.3f}  free on {device} now")
+
+
+def _preset(arguments: list[str], command: str) -> tuple[str, str, list[str]]:
+    """(preset, scale, all other arguments)"""
+    scale, arguments = "laptop", list(arguments)
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--scale="):
+            scale = arguments.pop(place).partition("=")[2]
+            break
+        if argument == "--scale" and place + 1 < len(arguments):
+            scale = arguments.pop(place + 1)
+            arguments.pop(place)
+            break
     if arguments and arguments[0] in PRESETS:
-        return arguments[0], arguments[1:]
+        return arguments[0], scale, arguments[1:]
     if arguments and arguments[0] in ("-h", "--help"):
-        return "chaos", arguments
+        return "chaos", scale, arguments
     found = f"not {arguments[0]!r}" if arguments else "which is missing"
     raise NmmoError(f"{command} needs a preset, {found}; choose one of {', '.join(PRESETS)}.")
 

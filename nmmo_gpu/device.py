@@ -19,7 +19,7 @@ def resolve_device(name: str) -> torch.device:
         raise ConfigError(
             f'device = {name!r} is not a device; choose "auto", "cpu", "cuda" or "cuda:<index>".'
         ) from None
-    if device.type == "cpu":
+    if device.type in ("cpu", "meta"):  # meta: tensors without memory, for nmmo_gpu.memory
         return device
     if device.type != "cuda":
         raise ConfigError(f'device = {name!r} is not supported; choose "auto", "cpu" or "cuda".')

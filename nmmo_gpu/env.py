@@ -13,6 +13,7 @@ from nmmo_gpu import config as configs
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ActionError, UsageError
+from nmmo_gpu.memory import check_memory, environment_parts
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.genesis import empty_world, realm_maps
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
@@ -49,6 +50,7 @@ class Env:
         self.layout = ObservationLayout(config.world)
         self.begun = world is not None
         if world is None:
+            check_memory(environment_parts(config), self.device, "realms, slots, height or width")
             world = empty_world(config.world, realm_maps(config).to(self.device), config.seed)
         self.world = world
 

@@ -188,7 +188,7 @@ class Pantheon:
         self.rate = torch.tensor(config.ppo.learning_rate, device=device) if on_gpu else None
         self.optimizer = torch.optim.Adam(
             sword.policy.parameters(), lr=config.ppo.learning_rate if self.rate is None else self.rate,
-            eps=1e-5, fused=True, capturable=on_gpu,
+            eps=1e-5, fused=device.type != "meta", capturable=on_gpu,
         )  # fmt: skip
         self._learn: Replayed | None = None
         self._source: Rollout | None = None

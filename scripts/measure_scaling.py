@@ -17,6 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nmmo_gpu  # noqa: F401  (before torch: it tells OpenMP how to wait, which is read once)
+
+# isort: split
 import torch
 
 from nmmo_gpu.bench import machine

@@ -2,6 +2,7 @@
 """Drives the real tick with recordings of Neural MMO v1; prints per file the first difference, or "agrees".
 
     python scripts/replay_trace.py tests/data/v1_traces/*.npz
+    TRITON_INTERPRET=1 python scripts/replay_trace.py --backend triton FILE   # the kernels, without a GPU
 
 Exit status: 0 if all agree, 1 if one differs, 2 for a file that is no recording.
 """
@@ -16,7 +17,7 @@ from nmmo_gpu.trace import first_difference, load_trace
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", metavar="FILE", help="recordings (.npz)")
-    parser.add_argument("--backend", default="auto", help="who runs the phases: auto, torch, numba")
+    parser.add_argument("--backend", default="auto", help="who runs the phases: auto, torch, numba, triton")
     parser.add_argument("--device", default="cpu", help="where the world lives: cpu, cuda, auto")
     options = parser.parse_args()
     status = 0

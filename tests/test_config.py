@@ -8,6 +8,7 @@ import pytest
 
 from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset, replace
 from nmmo_gpu.errors import ConfigError, NmmoError
+from nmmo_gpu.train.presets import train_preset
 
 IMPOSSIBLE = [
     ({"height": 31}, "height = 31", "32 to 8192"),
@@ -35,6 +36,9 @@ IMPOSSIBLE = [
     ({"births": -2}, "births = -2", "-1 to 128"),
     ({"births": 129}, "births = 129", "-1 to 128"),
     ({"births": 1.5}, "births = 1.5", "choose an integer"),
+    ({"spawn": "middle"}, "spawn = 'middle'", 'choose "ring" or "anywhere"'),
+    ({"spawn": None}, "spawn = None", 'choose "ring" or "anywhere"'),
+    ({"spawn": ["ring"]}, "spawn = ['ring']", 'choose "ring" or "anywhere"'),
     ({"reach": (1, 2)}, "reach = (1, 2)", "give three"),
     ({"reach": (1, 2, 3, 4)}, "reach = (1, 2, 3, 4)", "give three"),
     ({"reach": (1, 2, 8)}, "reach = (1, 2, 8)", "from 0 to 7, or a larger vision"),
@@ -132,6 +136,31 @@ def test_law_and_chaos_are_those_of_the_rules():
     assert (law.max_health, law.max_food, law.max_water) == (10, 32, 32)
     assert (law.freeze_ticks, law.immune_ticks, law.forage, law.heal_above) == (3, 15, 5, 16)
     assert law.regrowth == 0.025
+
+
+def test_million_is_chaos_for_a_million_agents_in_one_realm():
+    million = PRESETS["million"]
+    assert million.slots == 1_048_576 and million.population_size == 131_072 and million.populations == 8
+    assert million.height * million.width == 64 * million.slots
+    same = {"height": 80, "width": 80, "slots": 128, "births": 1, "spawn": "ring"}
+    assert dataclasses.replace(million, **same) == PRESETS["chaos"]
+    assert million.births == -1 and million.spawn == "anywhere"
+    settings = train_preset("million")
+    assert settings.env.realms == 1 and settings.env.world == million and settings.run == "runs/million"
+    assert train_preset("chaos").env.realms == train_preset("law").env.realms == 64
+
+
+@pytest.mark.parametrize(("height", "width", "border"), [(80, 80, 9), (33, 47, 7), (32, 32, 14), (50, 33, 15)])
+def test_birthplaces_are_the_ring_or_all_from_the_ring_inwards(height, width, border):
+    """Counted."""
+    config = WorldConfig(height=height, width=width, border=border)
+    inside = [
+        min(row, column, height - 1 - row, width - 1 - column) - border
+        for row in range(height)
+        for column in range(width)
+    ]
+    assert config.birthplaces == inside.count(0)
+    assert replace(config, spawn="anywhere").birthplaces == sum(depth >= 0 for depth in inside)
 
 
 def test_a_preset_is_taken_with_some_fields_replaced():

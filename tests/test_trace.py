@@ -7,12 +7,15 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers import DATA
+from helpers import DATA, KERNEL_DEVICE
 
 from nmmo_gpu.errors import ConfigError, NmmoError
 from nmmo_gpu.trace import ACTIONS, STATE, TraceError, first_difference, load_trace
 
 FILES = sorted((DATA / "v1_traces").glob("*.npz"))
+PLAYED_BY_KERNELS = [path for path in FILES if KERNEL_DEVICE.type == "cuda" or "-16-" in path.stem]
+"""All on a GPU. Interpreted, all would take a minute and a half, so here it is those with most agents, two of
+either preset; ``scripts/replay_trace.py --backend triton`` plays the others as well."""
 BUSY = "chaos-16-random-15.npz"
 
 
@@ -30,6 +33,12 @@ def test_there_are_recordings_of_both_presets():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_recording_agrees_number_by_number(rules, path):
     assert first_difference(load_trace(path), rules.name) is None
+
+
+@pytest.mark.parametrize("path", PLAYED_BY_KERNELS, ids=lambda path: path.stem)
+def test_recordings_agree_with_the_kernels(path):
+    pytest.importorskip("triton")
+    assert first_difference(load_trace(path), "triton", KERNEL_DEVICE.type) is None
 
 
 def living(recording, time, agent_from_the_end=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -30,7 +30,7 @@ FUSED_ROUNDING = False
 
 
 class Launch(NamedTuple):
-    """One launch, as noted by ``recording``."""
+    """One launch, as seen by ``diverted``."""
 
     kernel: Any
     arguments: tuple[Any, ...]
@@ -38,23 +38,24 @@ class Launch(NamedTuple):
     warps: int
 
 
-_recorded: list[Launch] | None = None
+_instead: Callable[[Launch], None] | None = None
+"""What is done with launches instead of running them."""
 
 
 @contextlib.contextmanager
-def recording() -> Iterator[list[Launch]]:
-    """Launches made inside are noted instead of run: what there is to compile, without a GPU."""
-    global _recorded
-    _recorded, before = [], _recorded
+def diverted(instead: Callable[[Launch], None]) -> Iterator[None]:
+    """Launches made inside are handed over instead of run: to see what would be launched, without a GPU."""
+    global _instead
+    _instead, before = instead, _instead
     try:
-        yield _recorded
+        yield
     finally:
-        _recorded = before
+        _instead = before
 
 
 def runs_on_cpu() -> bool:
-    """Whether launches on CPU tensors make sense: under the interpreter, or where they are only noted."""
-    return os.environ.get("TRITON_INTERPRET") == "1" or _recorded is not None
+    """Whether launches on CPU tensors make sense: under the interpreter, or where they are not run."""
+    return os.environ.get("TRITON_INTERPRET") == "1" or _instead is not None
 
 
 def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **constants: Any) -> None:
@@ -64,8 +65,8 @@ def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **consta
         arguments: tensors and integers, in the order of the kernel's parameters.
         constants: its ``tl.constexpr`` parameters.
     """
-    if _recorded is not None:
-        _recorded.append(Launch(kernel, arguments, constants, warps))
+    if _instead is not None:
+        _instead(Launch(kernel, arguments, constants, warps))
         return
     if programs == 0:
         return

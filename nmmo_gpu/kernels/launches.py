@@ -7,7 +7,7 @@ import torch
 from nmmo_gpu import config as configs
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.env import Env
-from nmmo_gpu.kernels.launch import Launch, recording
+from nmmo_gpu.kernels.launch import Launch, diverted
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.world.random import Stream
@@ -39,7 +39,8 @@ def all_launches() -> dict[str, list[Launch]]:
 
 def _of_world(rules: WorldConfig) -> list[Launch]:
     """A tick and an observation, and each phase by itself."""
-    with recording() as launches:
+    launches: list[Launch] = []
+    with diverted(launches.append):
         env = Env(EnvConfig(world=rules, realms=2, device="cpu", backend="triton", check_actions=False))
         env.reset()
         world, phases = env.world, env.rules
@@ -59,7 +60,8 @@ def _of_world(rules: WorldConfig) -> list[Launch]:
 def _of_training(network: PolicyConfig) -> list[Launch]:
     """A short iteration."""
     ppo = PPOConfig(horizon=2, epochs=1, minibatches=2)
-    with recording() as launches:
+    launches: list[Launch] = []
+    with diverted(launches.append):
         env = EnvConfig(realms=2, device="cpu", backend="triton", check_actions=False)
         Run(TrainConfig(env=env, policy=network, ppo=ppo)).iterate()
     return launches

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from nmmo_gpu.config import EnvConfig, preset
-from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
+
+SCALES = ("laptop", "gpu")
+"""Sizes of batch and network."""
 
 
-def train_preset(name: str) -> TrainConfig:
+def train_preset(name: str, scale: str = "laptop") -> TrainConfig:
     """Settings with which the named rules are learned; ConfigError for an unknown name.
 
-    Those of ``law`` and ``chaos`` suit a laptop. ``million`` is one realm, of a million agents."""
-    realms = 1 if name == "million" else 64
-    return TrainConfig(env=EnvConfig(world=preset(name), realms=realms), run=f"runs/{name}")
+    Args:
+        scale: "laptop", a network of 35,000 weights per population and 64 realms; "gpu", one of 535,000 that
+            computes in bf16, and 2048 realms. ``million`` is one realm of a million agents on either.
+    """
+    if scale not in SCALES:
+        raise ConfigError(f"scale = {scale!r} is unknown; choose one of {', '.join(SCALES)}.")
+    realms = {"laptop": 64, "gpu": 2048}[scale] if name != "million" else 1
+    config = TrainConfig(env=EnvConfig(world=preset(name), realms=realms), run=f"runs/{name}")
+    if scale == "laptop":
+        return config
+    return dataclasses.replace(
+        config,
+        policy=PolicyConfig(hidden=512, layers=4, precision="bf16"),
+        ppo=PPOConfig(epochs=1, minibatches=32, learning_rate=1e-3, final_learning_rate=1e-4),
+    )

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.memory import check_memory
+from nmmo_gpu.rehearsal import training_parts
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
@@ -24,6 +26,7 @@ from nmmo_gpu.train.progress import Progress, duration, quantity
 from nmmo_gpu.train.readback import Letter, Readback, Stamp, seconds_between, stamp
 from nmmo_gpu.train.tensorboard import Dashboard
 from nmmo_gpu.trinity import Sword, Trinity
+from nmmo_gpu.world.rules import resolve
 
 
 class News(NamedTuple):
@@ -204,7 +207,11 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     """Trains until a limit or a signal, with progress, curves and checkpoints; returns the run.
 
     Raises ConfigError if the folder already holds a run, or cannot be written."""
-    resolve_device(config.env.device)  # a device that is not there leaves no folder behind
+    # What cannot run leaves no folder behind.
+    device = resolve_device(config.env.device)
+    if device.type == "cuda" and resolve(config.env.backend, device).resident:
+        parts = training_parts(config)
+        check_memory(parts, device, "realms, slots, horizon or hidden, or raise minibatches")
     folder = prepare_folder(config, resuming=stored is not None)
     run = Run(config, stored, trinity)
     board = Dashboard(folder, config, run.agent_steps if stored else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause
 
 pytest.importorskip("numba")
+observation = importlib.import_module("nmmo_gpu.cpu.observation")
 CPU = torch.device("cpu")
 TORCH, NUMBA = resolve("torch", CPU), resolve("numba", CPU)
 SEEDS = range(6)
@@ -35,6 +37,12 @@ CONFIGS = {
     "chaos-crowd": (3, preset("chaos", **ODD, slots=240, populations=8, births=-1)),
     "chaos-crowd-few-born": (
         3, preset("chaos", **{**ODD, "border": 12}, slots=150, populations=3, births=3, regrowth=0.4),
+    ),
+    "chaos-anywhere": (
+        3, preset("chaos", **ODD, slots=240, populations=8, births=-1, spawn="anywhere"),
+    ),
+    "chaos-anywhere-few-born": (
+        3, preset("chaos", **ODD, slots=60, populations=3, births=3, spawn="anywhere", regrowth=0.4),
     ),
     "odd-rules": (
         1,
@@ -137,6 +145,22 @@ def test_spawning_onto_the_last_free_tiles():
     assert 60 < born <= 180
 
 
+@pytest.mark.parametrize("births", [-1, 40])
+def test_spawning_anywhere_onto_the_last_free_tiles(births):
+    """All but a few tiles are water or lava, and hundreds of slots draw: many meet on one tile."""
+    config = preset("chaos", **ODD, slots=600, populations=6, births=births, spawn="anywhere")
+    born = 0
+    for seed in range(20):
+        world = random_world(config, 3, seed, fill=0.05)
+        keep = torch.rand(world.material.shape, generator=torch.Generator().manual_seed(seed)) < 0.03
+        world.material[~keep & (world.occupant == 0)] = seed % 2  # lava, water
+        after = both("spawning", world)
+        born += int(after.alive.sum() - world.alive.sum())
+        assert int((after.occupant != 0).sum()) == int(after.alive.sum())
+        assert (after.occupant >= 0).all()
+    assert born > 60
+
+
 def test_regrowth(setting):
     returned = 0
     for _, world in worlds(setting):
@@ -202,6 +226,24 @@ def test_observe(setting):
         ours, theirs = observed(TORCH, world, GARBAGE), observed(NUMBA, world, 0x55)
         assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
         assert_same(world, before, "observing changed the world")
+
+
+@pytest.fixture
+def row_by_row(monkeypatch):
+    """Agents look around row by row even on a small map."""
+    monkeypatch.setattr(observation, "ROW_BY_ROW_FROM", 1)
+    observation._compiled.cache_clear()
+    yield
+    observation._compiled.cache_clear()
+
+
+def test_observe_row_by_row(setting, row_by_row):
+    """As on a large map; what the slots of the dead hold does not matter."""
+    for seed, world in worlds(setting):
+        for field in (world.row, world.col):
+            field[~world.alive] = GARBAGE * (seed + 1)
+        ours, theirs = observed(TORCH, world, GARBAGE), observed(NUMBA, world, 0x55)
+        assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
 
 
 @pytest.mark.parametrize("vision", [1, 3, 4, 5, 15])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -42,6 +43,26 @@ def test_realm_slices_cover_the_realms(workers):
         assert [i for low, high in pieces for i in range(low, high)] == list(range(realms))
 
 
+@pytest.mark.parametrize("total", [0, 1, 99, 100, 199, 1000, 100_000])
+def test_chunks_cover_everything_once_and_are_worth_waking_a_thread(workers, total):
+    pieces = threads.chunks(total, 100)
+    assert [i for low, high in pieces for i in range(low, high)] == list(range(total))
+    assert len(pieces) == 1 or min(high - low for low, high in pieces) >= 100
+
+
+@pytest.mark.parametrize("realms", [1, 3, 64])
+@pytest.mark.parametrize("slots", [7, threads.LARGE])
+def test_cut_goes_through_realms_only_where_they_are_few_and_large(workers, realms, slots):
+    for length in (slots, 3 * slots + 1):
+        pieces = threads.cut(realms, slots, length)
+        assert pieces[0][0] == 0 and pieces[-1][1] == realms * length
+        assert all(a[1] == b[0] and a[0] < a[1] for a, b in itertools.pairwise(pieces))
+        if slots == threads.LARGE and realms == 1:
+            assert len(pieces) == 2 * workers
+        if slots == 7 or realms == 64:
+            assert all(low % length == 0 for low, _ in pieces)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 17])
 def test_every_task_runs_exactly_once(workers, count):
     done, lock = [], threading.Lock()
@@ -64,8 +85,11 @@ def test_an_error_in_a_task_comes_through(workers):
 
 
 @pytest.mark.parametrize("realms", [1, 5])
-def test_the_number_of_threads_does_not_show_in_the_world(workers, realms):
-    """The same digest and the same records after each tick as by torch alone."""
+@pytest.mark.parametrize("large", [1, threads.LARGE])
+def test_the_number_of_threads_does_not_show_in_the_world(workers, realms, large, monkeypatch):
+    """The same digest and the same records after each tick as by torch alone; also where threads share a
+    realm."""
+    monkeypatch.setattr(threads, "LARGE", large)
     config = preset("chaos", **ODD, slots=14, populations=7, births=3, regrowth=0.2)
     ours = random_world(config, realms, 9, fill=1.0)
     theirs = ours.clone()

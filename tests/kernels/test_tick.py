@@ -63,11 +63,11 @@ def generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def poison(world):
+def poison(world, random):
     """Random numbers in every workspace that may hold anything between ticks."""
     for room in world.workspaces.values():
         if room.fill is None:
-            room.tensor.copy_(torch.randint(-2, 200, room.tensor.shape))
+            room.tensor.copy_(torch.randint(-2, 200, room.tensor.shape, generator=random))
 
 
 def on_kernel_device(tensors):
@@ -98,7 +98,7 @@ def test_whole_ticks_from_the_same_state_each(setting):
         assert_same(twin.to(CPU), world, f"tick {time}: triton, then torch")
         check_invariants(world, from_birth=False)
         assert unclean(twin) == []
-        poison(twin)
+        poison(twin, random)
     assert (world.deaths > start.deaths).any() and (world.next_entity > start.next_entity).all()
     assert (world.tile() != start.tile()).any()
 

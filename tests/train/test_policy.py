@@ -146,7 +146,12 @@ def by_hand(policy, views, p, state):
     entities = torch.tensor(rows, dtype=torch.float64)
     trunk = seen + own @ weight("own") + entities.flatten() @ weight("entities")
     trunk = (trunk + weight("input_bias")[0]).clamp(min=0)
-    hidden = (trunk @ weight("trunk") + weight("trunk_bias")[0]).clamp(min=0)
+    hidden = None
+    with torch.no_grad():
+        layers = zip(policy.weights().trunk, policy.weights().trunk_bias, strict=True)
+    for matrix, bias in layers:
+        made = ((trunk if hidden is None else hidden) @ matrix[p].double() + bias[p, 0].double()).clamp(min=0)
+        hidden = made if hidden is None else hidden + made
     if policy.config.recurrent:
         cell = torch.nn.GRUCell(HIDDEN, HIDDEN, dtype=torch.float64)
         with torch.no_grad():
@@ -163,9 +168,12 @@ def by_hand(policy, views, p, state):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_against_the_network_written_out(env, records, recurrent, targeting):
-    """One agent at a time, with one-hot codes, plain products and torch's GRU cell: the same numbers."""
-    policy = new_policy(recurrent, targeting)
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_against_the_network_written_out(env, records, recurrent, targeting, layers):
+    """One agent at a time, with one-hot codes, plain products and torch's GRU cell: the same numbers. Layers
+    after the first add to what they are given."""
+    policy = new_policy(recurrent, targeting, layers=layers)
+    assert policy.trunk.shape[1] == policy.trunk_bias.shape[1] == layers
     random = torch.Generator().manual_seed(8)
     with torch.no_grad():
         for name, parameter in policy.named_parameters():

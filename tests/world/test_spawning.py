@@ -8,6 +8,7 @@ from helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, orders, p
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.state import Cause
 from nmmo_gpu.world.terrain import ring_tiles
@@ -104,7 +105,7 @@ def test_nobody_is_born_on_a_taken_tile_and_no_other_tile_is_tried(rules):
     assert abs(len(rows) / 1000 - 0.5) < 4.5 * 0.5 / 1000**0.5
 
 
-def test_a_full_ring_lets_nobody_in(rules):
+def test_a_full_ring_lets_nobody_in(all_rules):
     for births in (1, 3, -1):
         world = world_of(slots=110, births=births)
         for slot in range(100):
@@ -113,7 +114,7 @@ def test_a_full_ring_lets_nobody_in(rules):
         for time in range(5):
             world.tick.fill_(time)
             before.tick.fill_(time)
-            rules.spawning(world)
+            all_rules.spawning(world)
             assert_same(world, before)
 
 
@@ -159,31 +160,31 @@ def test_minus_one_refills_every_free_slot_at_once(rules):
 
 
 @pytest.mark.parametrize("slots", [1, 2, 7])
-def test_births_may_be_as_many_as_slots(rules, slots):
+def test_births_may_be_as_many_as_slots(all_rules, slots):
     world = world_of(realms=3, slots=slots, births=slots)
     for time in range(6):
         world.tick.fill_(time)
-        rules.spawning(world)
+        all_rules.spawning(world)
     assert world.alive.all()
 
 
-def test_births_0_changes_nothing(rules):
+def test_births_0_changes_nothing(all_rules):
     world = world_of(realms=3, births=0)
     before = world.clone()
-    rules.spawning(world)
+    all_rules.spawning(world)
     assert_same(world, before)
 
 
-def test_a_full_realm_is_left_alone_beside_one_that_is_not(rules):
+def test_a_full_realm_is_left_alone_beside_one_that_is_not(all_rules):
     world = world_of(realms=2, slots=3, births=3)
     for slot in range(3):
         place(world, 0, slot, 12, 12 + slot)
-    rules.spawning(world)
+    all_rules.spawning(world)
     assert world.entity[0].tolist() == [0, 1, 2] and world.next_entity[0] == 3
     assert world.next_entity[1] >= 2
 
 
-def test_a_newborn_has_nothing_of_who_was_there_before(rules):
+def test_a_newborn_has_nothing_of_who_was_there_before(all_rules):
     """Health 10, food 32, water 32, age 0, nothing explored; its id is new, and its planes are set."""
     world = world_of(realms=3, slots=14, populations=7, births=-1)
     for name in ("health", "food", "water", "freeze", "heading", "age", "damage", "explored", "visited",
@@ -192,7 +193,7 @@ def test_a_newborn_has_nothing_of_who_was_there_before(rules):
         getattr(world, name).fill_(GARBAGE)
     world.entity.fill_(1)
     world.next_entity.fill_(1000)
-    rules.spawning(world)
+    all_rules.spawning(world)
     realm, slot = world.alive.nonzero().unbind(1)
     assert len(realm) > 30
     for name, value in (
@@ -213,20 +214,20 @@ def test_a_newborn_has_nothing_of_who_was_there_before(rules):
     assert (world.entity[untouched] == 1).all() and (world.health[untouched] == GARBAGE).all()
 
 
-def test_the_newborn_have_their_first_upkeep_in_the_tick_of_their_birth(rules):
+def test_the_newborn_have_their_first_upkeep_in_the_tick_of_their_birth(all_rules):
     world = world_of(slots=1)
-    tick.step(world, rules, *orders(world))
+    tick.step(world, all_rules, *orders(world))
     assert world.alive[0, 0] and world.age[0, 0] == 1 and world.food[0, 0] == 31
     assert world.acted[0] == 0
 
 
-def test_the_slot_of_who_died_this_tick_is_free_from_the_next_on(rules):
+def test_the_slot_of_who_died_this_tick_is_free_from_the_next_on(all_rules):
     world = world_of(slots=1)
     place(world, 0, 0, 15, 15)
     world.material[0, 15, 15] = 0  # it stands on lava
-    tick.step(world, rules, *orders(world))
+    tick.step(world, all_rules, *orders(world))
     assert not world.alive[0, 0] and world.cause[0, 0] == Cause.LAVA and world.next_entity[0] == 1
-    tick.step(world, rules, *orders(world))
+    tick.step(world, all_rules, *orders(world))
     assert world.alive[0, 0] and world.entity[0, 0] == 1 and world.cause[0, 0] == 0
 
 
@@ -259,3 +260,105 @@ def test_realms_and_seeds_are_born_apart(rules):
     assert torch.equal(there, born(rules, world_of(realms=2, seed=1), 30))
     alone = born(rules, world_of(realms=1, seed=1), 30)
     assert torch.equal(first, alone)
+
+
+# ------------------------------------------------------------------------------------------------ anywhere
+
+INSIDE = torch.zeros(ODD["height"], ODD["width"], dtype=torch.bool)
+INSIDE[ODD["border"] : -ODD["border"], ODD["border"] : -ODD["border"]] = True
+PLACES = INSIDE.view(-1).nonzero().squeeze(1)
+SAFE = [int(Material.GRASS), int(Material.SCRUB), int(Material.FOREST)]
+
+
+def anywhere(**settings):
+    return world_of(spawn="anywhere", **settings)
+
+
+def test_anywhere_is_every_tile_from_the_ring_inwards_with_the_same_chance(rules):
+    """19 x 33 tiles of grass, the ring's corners among them; into any slot, whatever the tile."""
+    world = anywhere(realms=200)
+    assert world.config.birthplaces == len(PLACES) == 19 * 33
+    rows = born(rules, world, 40)
+    assert len(rows) == 200 * 40 and len(rows[:, :2].unique(dim=0)) == len(rows)
+    tiles = torch.bincount(rows[:, 3], minlength=INSIDE.numel())
+    assert int(tiles[~INSIDE.view(-1)].sum()) == 0, "born on the border"
+    for counts in (tiles[PLACES], torch.bincount(rows[:, 2], minlength=7)):
+        statistic, limit = chi_square(counts)
+        assert statistic < limit
+    quarter = rows[:, 3] // ODD["width"] // 17 * 2 + rows[:, 3] % ODD["width"] // 24
+    counts = torch.bincount(rows[:, 2] * 4 + quarter, minlength=28).view(7, 4)
+    expected = counts.sum(1, keepdim=True) * counts.sum(0, keepdim=True) / counts.sum()
+    statistic, limit = chi_square(counts, expected.double().view(-1))
+    assert statistic < limit
+
+
+def test_anywhere_is_only_where_the_ground_is_safe_now(rules):
+    """Every material, scattered; what the ground was once does not count. Nobody tries a second tile."""
+    world = anywhere(realms=100)
+    ground = torch.randint(len(Material), (ODD["height"], ODD["width"]), generator=torch.Generator())
+    world.material[:, INSIDE] = ground[INSIDE].to(torch.uint8)
+    world.base[:, INSIDE] = ground[INSIDE].flip(0).to(torch.uint8)
+    rows = born(rules, world, 40)
+    safe = PLACES[torch.isin(ground.view(-1)[PLACES], torch.tensor(SAFE))]
+    counts = torch.bincount(rows[:, 3], minlength=INSIDE.numel())
+    assert int(counts.sum()) == int(counts[safe].sum()), "born where one cannot stand"
+    share = len(safe) / len(PLACES)
+    assert abs(len(rows) / 4000 - share) < 4.5 * (share * (1 - share) / 4000) ** 0.5
+    statistic, limit = chi_square(counts[safe])
+    assert statistic < limit
+
+
+@pytest.mark.parametrize("material", list(Material))
+def test_what_can_be_born_on(all_rules, material):
+    """The whole inside is made of it."""
+    world = anywhere(slots=20, births=-1)
+    world.material[:, INSIDE] = int(material)
+    all_rules.spawning(world)
+    assert bool(world.alive.any()) == (int(material) in SAFE)
+
+
+def test_anywhere_a_taken_tile_lets_nobody_in(rules):
+    """Half of the land is taken: half of the births fail."""
+    world = anywhere(realms=40, slots=320)
+    for realm in range(40):
+        for slot, tile in enumerate(PLACES[::2].tolist()):
+            place(world, realm, slot, *divmod(tile, ODD["width"]))
+    rows = born(rules, world, 25)
+    assert not torch.isin(rows[:, 3], PLACES[::2]).any()
+    assert abs(len(rows) / 1000 - 313 / 627) < 4.5 * 0.5 / 1000**0.5
+
+
+def test_anywhere_of_several_on_one_tile_one_is_born_and_all_slots_alike(rules):
+    """400 slots draw 627 tiles; and where all but three tiles are water, those three are drawn by many."""
+    rows = born(rules, anywhere(realms=10, slots=400, births=-1), 20)
+    assert len(rows[:, [0, 1, 3]].unique(dim=0)) == len(rows), "two agents on one tile"
+    expected = 627 * (1 - (626 / 627) ** 400)
+    assert abs(len(rows) / 200 - expected) < 2.0
+    statistic, limit = chi_square(torch.bincount(rows[:, 2], minlength=400))
+    assert statistic < limit
+
+    world = anywhere(realms=50, slots=400, births=-1)
+    world.material[:, INSIDE] = int(Material.WATER)
+    world.material.view(50, -1)[:, PLACES[100:103]] = int(Material.FOREST)
+    rows = born(rules, world, 60)
+    assert torch.isin(rows[:, 3], PLACES[100:103]).all()
+    assert len(rows[:, [0, 1, 3]].unique(dim=0)) == len(rows), "two agents on one tile"
+    chance = 1 - (626 / 627) ** 400
+    assert abs(len(rows) / 9000 - chance) < 4.5 * (chance * (1 - chance) / 9000) ** 0.5
+    statistic, limit = chi_square(torch.bincount(rows[:, 2] // 4, minlength=100))
+    assert statistic < limit
+
+
+def test_anywhere_fills_a_realm_within_a_few_ticks(all_rules):
+    """As many slots as half of the tiles, ids in slot order, planes as they should be."""
+    world = anywhere(slots=312, populations=8, births=-1)
+    for time in range(20):
+        world.tick.fill_(time)
+        known = world.next_entity.clone()
+        before = world.alive.clone()
+        all_rules.spawning(world)
+        fresh = world.entity[world.alive & ~before]
+        assert fresh.tolist() == list(range(int(known), int(world.next_entity)))
+    assert world.alive.all()
+    assert torch.equal(world.occupant.view(-1)[world.tile()], torch.arange(1, 313, dtype=torch.int32))
+    assert int((world.occupant != 0).sum()) == int((world.presence != 0).sum()) == 312

@@ -259,13 +259,3 @@ def test_no_result_depends_on_a_slots_place_in_the_tensors(rules, name, slots, p
         assert_same(shuffled(other, place_of), world, f"tick {time}")
     assert world.alive.any() and (world.tile() != start.tile()).sum() > 0.5 * world.alive.numel()
     assert (world.deaths > start.deaths).any()
-
-
-def test_resolve_gives_all_phases_of_one_backend(rules):
-    """None is left over from the other; "auto" takes numba on a CPU where it is installed, else torch."""
-    assert rules.name in ("torch", "numba")
-    phases = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial", "observe", "draw")
-    package = "nmmo_gpu.cpu" if rules.name == "numba" else "nmmo_gpu.world"
-    assert all(getattr(rules, phase).__module__.startswith(package) for phase in phases)
-    pytest.importorskip("numba")
-    assert resolve("auto", CPU).name == "numba" and resolve("auto", torch.device("meta")).name == "torch"

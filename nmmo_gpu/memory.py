@@ -1,0 +1,78 @@
+"""How much memory worlds take, and how much there is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.state import World
+
+META = torch.device("meta")
+"""Tensors there have shapes, and no data."""
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of a table."""
+
+    name: str
+    bytes: int
+
+
+def meta_world(config: EnvConfig) -> World:
+    """The world of a config, without its memory."""
+    rules = config.world
+    maps = torch.empty(config.realms, rules.height, rules.width, dtype=torch.uint8, device=META)
+    return empty_world(rules, maps, config.seed)
+
+
+def world_parts(world: World) -> list[Part]:
+    """The world's tensors."""
+    tiles = sum(t.nbytes for name, t in world.tensors() if t.shape == world.material.shape)
+    footprints = world.visited.nbytes
+    total = sum(tensor.nbytes for _, tensor in world.tensors())
+    return [
+        Part("world: tiles", tiles),
+        Part("world: footprints of agents", footprints),
+        Part("world: everything else", total - tiles - footprints),
+    ]
+
+
+def environment_parts(config: EnvConfig) -> list[Part]:
+    """World and observation buffers, which an environment keeps on any backend."""
+    rules = config.world
+    per_agent = 2 * ObservationLayout(rules).bytes + 4 * rules.nearest
+    buffers = Part("observations", config.realms * rules.slots * per_agent)
+    return [*world_parts(meta_world(config)), buffers]
+
+
+def check_memory(parts: list[Part], device: torch.device, lower: str) -> None:
+    """ConfigError if the device has not that much memory free; ``lower`` names what could be smaller."""
+    free = available(device)
+    wanted = sum(part.bytes for part in parts)
+    if free is None or wanted <= free:
+        return
+    largest = max(parts, key=lambda part: part.bytes)
+    raise ConfigError(
+        f"this needs about {wanted / GIB:.1f} GiB, and {device} has {free / GIB:.1f} GiB free; the largest "
+        f"part is: {largest.name}, {largest.bytes / GIB:.1f} GiB. Lower {lower}; `nmmo-gpu info` shows all."
+    )
+
+
+def available(device: torch.device) -> int | None:
+    """Bytes that are free on a device; None where that cannot be found out."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "cpu" and os.path.exists("/proc/meminfo"):
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,100 @@
+"""How much memory a training run takes, before any of it is taken.
+
+The run is rehearsed on tensors of torch's "meta" device, which have shapes and no data, while a dispatch mode
+adds up what they would hold. So the figures follow from the code that will run, and cannot drift from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.memory import META, Part, meta_world, world_parts
+from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.world.state import World
+
+
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storage of meta tensors made inside: ``now`` and ``peak``, bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs the operation, and counts what it made."""
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_iter(result):
+            if isinstance(tensor, Tensor) and tensor.device == META:
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key, storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.now -= size
+
+    def rise(self, work: Callable[[], Any]) -> tuple[Any, int, int]:
+        """(result, bytes that stay, bytes that a piece of work takes on top of these at its height)."""
+        before, self.peak = self.now, self.now
+        result = work()
+        return result, self.now - before, self.peak - self.now
+
+
+def training_parts(config: TrainConfig) -> list[Part]:
+    """Everything that a training run keeps, and what it needs for a while."""
+    env = dataclasses.replace(config.env, device="meta")
+    # Every pass over the rollout takes the same.
+    config = dataclasses.replace(config, env=env, ppo=dataclasses.replace(config.ppo, epochs=1))
+    with _rehearsal(env) as (meter, world):
+        parts = world_parts(world)
+        sword, weights, _ = meter.rise(lambda: Sword(config, META))
+        god, stays, passing = meter.rise(lambda: God(config, sword, world))
+        pantheon, _, _ = meter.rise(lambda: Pantheon(config, sword))
+        rollout, kept, for_collecting = meter.rise(god.collect)
+        _, learned, for_learning = meter.rise(lambda: pantheon.learn(rollout, 0.0))
+        buffer = sum(tensor.nbytes for tensor in vars(god.rollout).values() if isinstance(tensor, Tensor))
+        return [
+            *parts,
+            Part("observations and workspaces of a tick", stays + passing + kept - buffer),
+            Part("rollout", buffer),
+            Part("weights and Adam's moments", weights + learned),
+            Part("while a rollout is collected, at most", for_collecting),
+            Part("while the learner works, at most", for_learning),
+        ]
+
+
+@contextlib.contextmanager
+def _rehearsal(config: EnvConfig) -> Iterator[tuple[Meter, World]]:
+    """A world on the meta device, under a meter, with nothing launched.
+
+    Without Triton the rules in torch would ask for sizes that tensors without data do not know."""
+    if importlib.util.find_spec("triton") is None:
+        raise ConfigError("to tell the memory beforehand needs Triton, which is not installed here.")
+    launch = importlib.import_module("nmmo_gpu.kernels.launch")
+    with Meter() as meter, launch.diverted(lambda launch: None):
+        yield meter, meta_world(config)

@@ -1,0 +1,49 @@
+"""When eaten tiles return, where a drawn word meets a threshold exactly: random worlds hardly get there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import KERNEL_DEVICE
+
+pytest.importorskip("triton")
+
+import triton
+import triton.language as tl
+
+from nmmo_gpu.kernels.launch import launch
+from nmmo_gpu.kernels.regrowth import return_tick
+from nmmo_gpu.world.random import Stream, draw
+from nmmo_gpu.world.regrowth import TICK_MASK
+
+TILES = 300
+
+
+@triton.jit
+def _return_ticks(
+    seed, tick, thresholds, due, tiles, ENTRIES: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr
+):
+    tile = tl.arange(0, BLOCK)
+    here = tile < tiles
+    realm = tl.load(tick) * 0 + 2
+    when = return_tick(tl.load(seed), tl.load(tick), thresholds, realm, tile, here, ENTRIES, STEPS)
+    tl.store(due + tile, when, mask=here)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 8, 255, 256, 300])
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_a_word_at_a_threshold_waits_as_one_above_it(length, shift):
+    """Tables made of the words that will be drawn, or one beside them, of lengths at which a bisection could
+    be a step short."""
+    seed, tick = torch.tensor([5]), torch.tensor([(3 << 32) - 2])
+    tile = torch.arange(TILES)
+    word = draw(seed, tick, Stream.REGROW, torch.tensor([2]), tile)[0]
+    thresholds = (word[:length] + shift).sort()[0]
+    wait = torch.searchsorted(thresholds, word, right=True) + 1
+    due = torch.full((TILES + 5,), -7, dtype=torch.int32, device=KERNEL_DEVICE)
+    arguments = (part.to(KERNEL_DEVICE) for part in (seed, tick, thresholds))
+    steps = length.bit_length()  # as nmmo_gpu.kernels.regrowth.table has it
+    launch(_return_ticks, 1, *arguments, due, TILES, ENTRIES=length, STEPS=steps, BLOCK=512)
+    assert torch.equal(due[:TILES].cpu().long(), (tick + wait) & TICK_MASK)
+    assert due[TILES:].tolist() == [-7] * 5
+    assert {1, length + 1} & set(wait.tolist()) and len(wait.unique()) > min(length, 2)

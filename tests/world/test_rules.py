@@ -1,0 +1,152 @@
+"""Who runs the phases: what each backend brings, where it can run, and what is said where it cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import KERNEL_DEVICE
+
+from nmmo_gpu.env import make
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.rules import Rules, resolve
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+PHASES = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial", "observe", "draw")
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "package", "decoder", "fused", "resident"),
+    [
+        ("torch", CPU, "nmmo_gpu.world", "nmmo_gpu.world", False, False),
+        ("numba", CPU, "nmmo_gpu.cpu", "nmmo_gpu.world", True, False),
+        ("triton", KERNEL_DEVICE, "nmmo_gpu.kernels", "nmmo_gpu.kernels", True, True),
+    ],
+)
+def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decoder, fused, resident):
+    """None is left over from another; where a whole tick is one call, it is of the same package."""
+    if backend != "torch":
+        pytest.importorskip(backend)
+    rules = resolve(backend, device)
+    assert rules.name == backend and rules.resident == resident
+    assert all(getattr(rules, phase).__module__.startswith(f"{package}.") for phase in PHASES)
+    assert rules.decode.__module__.startswith(f"{decoder}.")
+    assert (rules.fused is not None) == fused
+    assert not fused or rules.fused.__module__ == f"{package}.tick"
+
+
+def test_the_defaults_are_the_rules_in_torch():
+    assert resolve("torch", CPU) == Rules() == resolve("torch", GPU)
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Makes packages look as if they were not installed."""
+    plain = importlib.util.find_spec
+
+    def hide(*packages):
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name in packages else plain(name, *rest)
+        )
+
+    return hide
+
+
+def test_auto_takes_the_fastest_that_is_installed(without, monkeypatch):
+    """numba on a CPU, Triton on a GPU; torch where they are not."""
+    for missing, on_cpu, on_gpu in (
+        ((), "numba", "triton"), (("triton",), "numba", "torch"), (("numba",), "torch", "triton"),
+        (("triton", "numba"), "torch", "torch"),
+    ):  # fmt: skip
+        without(*missing)
+        for device, expected in ((CPU, on_cpu), (GPU, on_gpu)):
+            if expected != "torch":
+                pytest.importorskip(expected)
+            assert resolve("auto", device).name == expected, (missing, device)
+
+
+def test_triton_that_is_not_installed_explains_itself(without):
+    """Through the environment too; Windows and macOS, for which there is none, are told what to do."""
+    without("triton")
+    said = r'backend = "triton" needs Triton, which is not installed; .*pip install triton.*backend = "auto"'
+    for device in (CPU, GPU):
+        with pytest.raises(ConfigError, match=said):
+            resolve("triton", device)
+    with pytest.raises(ConfigError, match=said):
+        make("law", realms=1, device="cpu", backend="triton")
+
+
+def test_triton_on_a_cpu_says_what_to_do(monkeypatch):
+    """Unless it is to be interpreted, which must be said in the environment: 1, nothing else."""
+    # Whether kernels are compiled or interpreted is decided when they are imported, once: now.
+    pytest.importorskip("nmmo_gpu.kernels")
+    said = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set TRITON_INTERPRET=1'
+    for setting in (None, "", "0"):
+        if setting is None:
+            monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+        else:
+            monkeypatch.setenv("TRITON_INTERPRET", setting)
+        with pytest.raises(ConfigError, match=said):
+            resolve("triton", CPU)
+        with pytest.raises(ConfigError, match=said):
+            make("law", realms=1, device="cpu", backend="triton")
+        assert resolve("triton", GPU).name == "triton"
+        assert resolve("auto", CPU).name != "triton"
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert resolve("triton", CPU).name == "triton"
+
+
+def test_numba_off_the_cpu_or_not_installed_explains_itself(without):
+    with pytest.raises(ConfigError, match=r"""numba" runs on a CPU, and device = 'cuda' is none; choose"""):
+        resolve("numba", GPU)
+    without("numba")
+    with pytest.raises(
+        ConfigError, match=r'needs numba, which is not installed; run `pip install "nmmo-gpu\['
+    ):
+        resolve("numba", CPU)
+
+
+WITHOUT_TRITON = """
+import importlib.abc, sys
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "triton":
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocker())
+
+import nmmo_gpu.bench, nmmo_gpu.cli
+from nmmo_gpu.env import make, random_actions
+from nmmo_gpu.train.run import Run
+from train.small import small
+
+for backend in {backends}:
+    env = make("chaos", height=40, width=40, slots=8, realms=1, device="cpu", backend=backend)
+    env.reset()
+    env.step(random_actions(env))
+    run = Run(small(backend=backend, iterations=1))
+    run.iterate()
+    assert run.iteration == 1 and env.rules.name in (backend, "numba", "torch")
+try:
+    import triton
+except ImportError:
+    print("done without", *(name for name in sys.modules if name.startswith(("triton", "nmmo_gpu.kernels"))))
+"""
+
+
+def test_without_triton_all_else_works():
+    """The environment, training and the command line are imported and used on torch and on numba, and nothing
+    of Triton, nor of the kernels, with it."""
+    numba = importlib.util.find_spec("numba")
+    code = WITHOUT_TRITON.format(backends=["torch", "auto"] + ["numba"] * bool(numba))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment.pop("TRITON_INTERPRET", None)
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "done without"
