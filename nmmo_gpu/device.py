@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from nmmo_gpu.errors import ConfigError
+
+_rehearsing = False
+
+
+@contextlib.contextmanager
+def rehearsing() -> Iterator[None]:
+    """Inside, "meta" is a device too: its tensors have shapes and no data, so nothing can be played there."""
+    global _rehearsing
+    _rehearsing, before = True, _rehearsing
+    try:
+        yield
+    finally:
+        _rehearsing = before
 
 
 def resolve_device(name: str) -> torch.device:
@@ -19,7 +35,7 @@ def resolve_device(name: str) -> torch.device:
         raise ConfigError(
             f'device = {name!r} is not a device; choose "auto", "cpu", "cuda" or "cuda:<index>".'
         ) from None
-    if device.type in ("cpu", "meta"):  # meta: tensors without memory, for nmmo_gpu.memory
+    if device.type == "cpu" or (device.type == "meta" and _rehearsing):
         return device
     if device.type != "cuda":
         raise ConfigError(f'device = {name!r} is not supported; choose "auto", "cpu" or "cuda".')

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.device import rehearsing
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.memory import META, Part, meta_world, world_parts
 from nmmo_gpu.train.config import TrainConfig
@@ -96,5 +97,5 @@ def _rehearsal(config: EnvConfig) -> Iterator[tuple[Meter, World]]:
     if importlib.util.find_spec("triton") is None:
         raise ConfigError("to tell the memory beforehand needs Triton, which is not installed here.")
     launch = importlib.import_module("nmmo_gpu.kernels.launch")
-    with Meter() as meter, launch.diverted(lambda launch: None):
+    with rehearsing(), Meter() as meter, launch.diverted(lambda launch: None):
         yield meter, meta_world(config)

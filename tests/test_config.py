@@ -150,7 +150,9 @@ def test_million_is_chaos_for_a_million_agents_in_one_realm():
     assert train_preset("chaos").env.realms == train_preset("law").env.realms == 64
 
 
-@pytest.mark.parametrize(("height", "width", "border"), [(80, 80, 9), (33, 47, 7), (32, 32, 14), (50, 33, 15)])
+@pytest.mark.parametrize(
+    ("height", "width", "border"), [(80, 80, 9), (33, 47, 7), (32, 32, 14), (50, 33, 15)]
+)
 def test_birthplaces_are_the_ring_or_all_from_the_ring_inwards(height, width, border):
     """Counted."""
     config = WorldConfig(height=height, width=width, border=border)

@@ -125,9 +125,15 @@ def by_hand(policy, views, p, state):
     """(move, style, target, value, memory) of one agent of population p by plain vectors, in float64,
     unmasked."""
 
+    with torch.no_grad():
+        weights = policy.weights()
+
     def weight(name):
-        with torch.no_grad():
-            return getattr(policy.weights(), name)[p].double()
+        return getattr(weights, name)[p].double()
+
+    def layer(number, given):
+        matrix, bias = weights.trunk[number][p].double(), weights.trunk_bias[number][p, 0].double()
+        return (given @ matrix + bias).clamp(min=0)
 
     material, occupant = views["material"].flatten().tolist(), views["occupant"].flatten().tolist()
     seen = torch.zeros(HIDDEN, dtype=torch.float64)
@@ -146,12 +152,9 @@ def by_hand(policy, views, p, state):
     entities = torch.tensor(rows, dtype=torch.float64)
     trunk = seen + own @ weight("own") + entities.flatten() @ weight("entities")
     trunk = (trunk + weight("input_bias")[0]).clamp(min=0)
-    hidden = None
-    with torch.no_grad():
-        layers = zip(policy.weights().trunk, policy.weights().trunk_bias, strict=True)
-    for matrix, bias in layers:
-        made = ((trunk if hidden is None else hidden) @ matrix[p].double() + bias[p, 0].double()).clamp(min=0)
-        hidden = made if hidden is None else hidden + made
+    hidden = layer(0, trunk)
+    for number in range(1, policy.config.layers):
+        hidden = hidden + layer(number, hidden)
     if policy.config.recurrent:
         cell = torch.nn.GRUCell(HIDDEN, HIDDEN, dtype=torch.float64)
         with torch.no_grad():
@@ -359,6 +362,49 @@ def test_old_age_is_nothing_new(env, records):
     index, _ = batch(len(records))
     one, other = (look(policy, copy, index, None) for copy in seen)
     assert torch.equal(one.value, other.value) and torch.equal(one.move, other.move)
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_in_bf16_it_says_nearly_the_same(records, recurrent, targeting):
+    """Heads, value and memory come out in float32, off by no more than 8 bits of mantissa can explain, and
+    off they are; masks are the same."""
+    index, state = batch(len(records))
+    policies = [new_policy(recurrent, targeting, layers=2, precision=kind) for kind in ("fp32", "bf16")]
+    exact, rough = (look(policy, records, index, state) for policy in policies)
+    assert torch.equal(exact.target_mask, rough.target_mask)
+    names = ("move", "style", "target", "value", "state") if recurrent else ("move", "style", "target", "value")
+    for name in names:
+        one, other = getattr(exact, name), getattr(rough, name)
+        assert one.dtype == other.dtype == torch.float32, name
+        masked = one == MASKED
+        assert torch.equal(masked, other == MASKED), name
+        off = (one - other)[~masked].abs()
+        assert 0 < float(off.max()) < 0.05 * float(one[~masked].abs().max()), name
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_in_bf16_weights_and_gradients_stay_float32(records, recurrent, targeting):
+    """What an optimizer adds up is not rounded; every weight's gradient points where that of fp32 points."""
+    index, state = batch(len(records))
+    slopes = []
+    for kind in ("fp32", "bf16"):
+        policy = new_policy(recurrent, targeting, layers=2, precision=kind)
+        output = policy(records, index, state if recurrent else None)
+        wishes = [part.clamp(min=-100).square().sum() for part in output[:3]]
+        (sum(wishes) + output.value.square().sum()).backward()
+        for name, parameter in policy.named_parameters():
+            assert parameter.dtype == parameter.grad.dtype == torch.float32, name
+        slopes.append({name: parameter.grad.flatten() for name, parameter in policy.named_parameters()})
+    for name, exact in slopes[0].items():
+        assert not torch.equal(exact, slopes[1][name]), name
+        assert torch.cosine_similarity(exact, slopes[1][name], dim=0) > 0.98, name
+
+
+def test_precision_is_no_part_of_the_weights():
+    """The same seed makes the same weights for both precisions, so that a checkpoint fits either."""
+    exact, rough = (new_policy(True, "learned", precision=kind).state_dict() for kind in ("fp32", "bf16"))
+    assert exact.keys() == rough.keys()
+    assert all(torch.equal(weight, rough[name]) for name, weight in exact.items())
 
 
 def test_weights_come_from_the_generator():

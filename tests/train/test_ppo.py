@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import pytest
 import torch
+from helpers import KERNEL_DEVICE, carried, chi_square
 from train.small import CPU, KINDS, MEMORIES, lively_env, shout, small
 
 from nmmo_gpu.train.config import PPOConfig
+from nmmo_gpu.train.operations import Operations
 from nmmo_gpu.train.policy import MASKED, Output, Policy, of_style
 from nmmo_gpu.train.ppo import (
     STATISTICS,
+    Judgement,
     SampleBatches,
     SequenceBatches,
     clip_per_population,
     explained_variance,
     loss,
+    shuffled,
     update,
 )
 from nmmo_gpu.train.rollout import Rollout, by_population
 from nmmo_gpu.train.sampling import evaluate, sample
 from nmmo_gpu.trinity import God, Pantheon, Sword
-from nmmo_gpu.world.layout import SELF_FEATURES
+from nmmo_gpu.world.layout import SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.rules import resolve
 
 POPULATIONS, BATCH, TARGETS = 3, 11, 4
+PLAIN = Operations()
+RESIDENT = Operations(choose=lambda *_: pytest.fail("nobody chooses here"))
+"""Plain torch, laid out as for who does not ask the device who lives."""
 CONFIG = PPOConfig(clip=0.3, value_weight=0.7, entropy_weight=0.02)
 
 
 def batch(seed=1, spread=0.4):
-    """(output whose heads and value are leaves, the other arguments of ``loss``, by name)."""
+    """(output whose heads and value are leaves, choices and the other arguments of ``loss``, by name)."""
     random = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -62,6 +71,11 @@ def leaves(output):
     return output._replace(**{name: value.requires_grad_() for name, value in values.items()})
 
 
+def judged(output, choices):
+    """What the network's output says of choices."""
+    return Judgement(*evaluate(output, choices), output.value)
+
+
 def gradients(output):
     """The gradients of the four leaves."""
     return [output.move.grad, output.style.grad, output.target.grad, output.value.grad]
@@ -70,7 +84,8 @@ def gradients(output):
 def learned(output, rest, config=CONFIG):
     """(loss, statistics, gradients) of a batch."""
     output = leaves(output)
-    total, statistics = loss(output, **rest, config=config)
+    others = {name: values for name, values in rest.items() if name != "choices"}
+    total, statistics = loss(judged(output, rest["choices"]), **others, config=config)
     total.backward()
     return total.detach(), statistics, gradients(output)
 
@@ -262,15 +277,19 @@ def played(recurrent, targeting, **settings):
     return god, rollout
 
 
-def replay(policy, rollout, columns=None):
-    """(log-probabilities, values, rows, valid) of the rollout's choices, by the batches of ``update``."""
+def batches_of(policy, rollout, operations=PLAIN):
+    """The batches of ``update``."""
     kind = SequenceBatches if policy.config.recurrent else SampleBatches
-    batches = kind(rollout, policy.rules.populations, policy.rules.slots)
+    return kind(policy, rollout, operations)
+
+
+def replay(policy, rollout, columns=None, operations=PLAIN):
+    """(log-probabilities, values, rows, valid) of the rollout's choices, by the batches of ``update``."""
+    batches = batches_of(policy, rollout, operations)
     columns = torch.arange(batches.columns) if columns is None else columns(batches.columns)
     with torch.no_grad():
-        output, rows, valid = batches.forward(policy, columns)
-        log, _ = evaluate(output, rollout.choices.view(-1, 3)[rows].long())
-    return log, output.value, rows, valid
+        judgement, rows, valid = batches.judge(columns)
+    return judgement.log_probability, judgement.value, rows, valid
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
@@ -298,12 +317,13 @@ def test_after_an_update_agents_act_by_the_new_weights(recurrent, targeting):
         pantheon.learn(rollout, 0.0)
         rollout = god.collect()
         # With gradients on, nothing that was kept is used.
-        kind = SequenceBatches if recurrent else SampleBatches
-        batches = kind(rollout, 3, 18)
-        output, rows, valid = batches.forward(god.sword.policy, torch.arange(batches.columns))
-        log, _ = evaluate(output, rollout.choices.view(-1, 3)[rows].long())
+        batches = batches_of(god.sword.policy, rollout)
+        judgement, rows, valid = batches.judge(torch.arange(batches.columns))
         recorded = rollout.log_probability.view(-1)[rows]
-        torch.testing.assert_close(log.detach()[valid], recorded[valid], rtol=0, atol=1e-5)
+        assert judgement.log_probability.requires_grad
+        torch.testing.assert_close(
+            judgement.log_probability.detach()[valid], recorded[valid], rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -380,27 +400,145 @@ def test_a_population_of_which_nobody_lives(memory):
         assert torch.equal(parameter[1], before[name][1]) and not torch.equal(parameter[0], before[name][0])
 
 
-def test_the_same_generator_gives_the_same_update():
-    """Minibatches are the only chance in an update, and come from the generator handed in."""
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_seed_and_tick_are_the_only_dice(memory):
+    """Minibatches are the only chance in an update: the same of both, and the weights come out alike to the
+    bit; another of either, and they do not."""
     found = []
-    for seed in (1, 1, 2):
-        god, rollout = played(False, "auto")
+    for seed, tick in ((5, 100), (5, 100), (6, 100), (5, 101)):
+        god, rollout = played(MEMORIES[memory], "auto")
+        rollout.seed.fill_(seed)
+        rollout.tick.fill_(tick)
         policy = god.sword.policy
         optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
-        update(policy, optimizer, rollout, god.config.ppo, torch.Generator().manual_seed(seed))
+        update(policy, optimizer, rollout, god.config.ppo, PLAIN)
         found.append(torch.cat([p.detach().view(-1) for p in policy.parameters()]))
-    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+    assert torch.equal(found[0], found[1])
+    assert not any(torch.equal(found[0], other) for other in found[2:])
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("operations", [PLAIN, RESIDENT], ids=["plain", "resident"])
+def test_every_column_is_learned_from_once_per_pass(memory, operations, monkeypatch):
+    """In as many minibatches as asked for, each in order, and others in the next pass."""
+    god, rollout = played(MEMORIES[memory], "auto", epochs=3, minibatches=4)
+    kind = SequenceBatches if MEMORIES[memory] else SampleBatches
+    judge, seen = kind.judge, []
+
+    def watched(batches, columns):
+        seen.append(columns.tolist())
+        return judge(batches, columns)
+
+    monkeypatch.setattr(kind, "judge", watched)
+    policy = god.sword.policy
+    update(policy, torch.optim.Adam(policy.parameters(), lr=1e-3), rollout, god.config.ppo, operations)
+    columns = batches_of(policy, rollout, operations).columns
+    assert len(seen) == 3 * 4 and all(part == sorted(part) for part in seen)
+    passes = [seen[start : start + 4] for start in (0, 4, 8)]
+    for parts in passes:
+        assert sorted(sum(parts, [])) == list(range(columns))
+    assert passes[0] != passes[1] != passes[2]
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_a_bandit_is_learned(recurrent, targeting):
+def test_the_dead_among_the_rows_do_not_matter(recurrent, targeting):
+    """With all slots laid out and the empty ones masked, an update of one minibatch measures and learns what
+    it does from the living alone; what stands in the rows of the dead is of no effect, to the bit."""
+    found = []
+    for operations, garbage in ((PLAIN, False), (RESIDENT, False), (RESIDENT, True)):
+        god, rollout = played(recurrent, targeting, minibatches=1)
+        dead = ~rollout.alive
+        assert dead.any(1).all()
+        if garbage:
+            rollout.reward[dead], rollout.log_probability[dead] = -300.0, 50.0
+            rollout.value[:-1][dead] = 900.0
+            rollout.choices[dead] = torch.tensor([4, 2, 1], dtype=torch.int16)
+        policy = god.sword.policy
+        statistics = update(
+            policy, torch.optim.SGD(policy.parameters(), lr=0.1), rollout, god.config.ppo, operations
+        )
+        found.append(statistics | {name: p.detach().clone() for name, p in policy.named_parameters()})
+    plain, resident, littered = found
+    for name, values in plain.items():
+        torch.testing.assert_close(resident[name], values, rtol=1e-4, atol=1e-5)
+        assert torch.equal(resident[name], littered[name]), name
+
+
+# The order of samples.
+
+
+def at(seed, tick):
+    """A rollout that ended at that tick of that world."""
+    rollout = Rollout.allocate(lively_layout(), 1, 1, 4, CPU)
+    rollout.seed.fill_(seed)
+    rollout.tick.fill_(tick)
+    return rollout
+
+
+def lively_layout():
+    """Any layout."""
+    return ObservationLayout(small().env.world)
+
+
+def order(columns, seed=1, tick=1, epoch=0, operations=PLAIN):
+    """``shuffled``, as a list."""
+    found = shuffled(columns, at(seed, tick), epoch, operations)
+    assert found.dtype == torch.int64 and found.shape == (columns,)
+    return found.tolist()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 7, 1000, 4099])
+def test_an_order_holds_every_column_once(columns):
+    """Also where there is but one."""
+    assert sorted(order(columns)) == list(range(columns))
+
+
+def test_another_order_for_every_pass_tick_and_seed():
+    """Also where only the high words of tick and seed differ; and the same again for the same three."""
+    keys = [(1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 2, 0), (1, 1 + (1 << 32), 0), (2, 1, 0), (1 + (1 << 32), 1, 0)]
+    keys += [(-1, 1, 0), (0, 0, 0)]
+    found = [order(50, *key) for key in keys]
+    assert len({tuple(one) for one in found}) == len(keys)
+    assert found == [order(50, *key) for key in keys]
+    for one in found[1:]:
+        assert sum(a == b for a, b in zip(one, found[0], strict=True)) < 10, "mostly the same order"
+
+
+@pytest.mark.parametrize("backend", ["numba", "triton"])
+def test_the_order_does_not_depend_on_who_draws(backend):
+    """Every backend's draws give the same order."""
+    pytest.importorskip(backend)
+    device = KERNEL_DEVICE if backend == "triton" else CPU
+    operations = Operations(draw=carried(resolve(backend, device), device).draw)
+    for columns, key in ((1, (3, 4, 0)), (333, (-7, 1 << 33, 1)), (64, (1 << 40, 9, 5))):
+        assert order(columns, *key, operations=operations) == order(columns, *key)
+
+
+def test_orders_are_fair():
+    """All 24 orders of four columns come equally often, over ticks and passes of one run."""
+    counts = dict.fromkeys(itertools.permutations(range(4)), 0)
+    for tick in range(400):
+        for epoch in range(2):
+            counts[tuple(order(4, 17, tick, epoch))] += 1
+    statistic, bound = chi_square(torch.tensor(list(counts.values())))
+    assert statistic < bound
+
+
+# Bandits.
+
+
+BANDITS = [(*kind, "fp32", 1) for kind in KINDS] + [(False, "auto", "bf16", 2), (True, "learned", "bf16", 1)]
+
+
+@pytest.mark.parametrize(("recurrent", "targeting", "precision", "layers"), BANDITS)
+def test_a_bandit_is_learned(recurrent, targeting, precision, layers):
     """One-step lives in which the first population earns 1 by staying, the second by going anywhere, the
     third by going on as it is heading, and nothing by other moves: in a few updates each prefers what is
     good for itself, wherever that is possible."""
     env = lively_env(realms=4)
     config = small(
         slots=60, populations=3, nearest=7, recurrent=recurrent, targeting=targeting, hidden=32,
-        epochs=1, minibatches=2, gamma=0.5, gae_lambda=0.95, clip=0.2, value_weight=0.5, entropy_weight=0.0,
+        precision=precision, layers=layers, epochs=1, minibatches=2, gamma=0.5, gae_lambda=0.95, clip=0.2, value_weight=0.5, entropy_weight=0.0,
         max_grad_norm=1.0,
     )  # fmt: skip
     policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(1))
@@ -443,7 +581,8 @@ def test_a_bandit_is_learned(recurrent, targeting):
             rollout.value[t, index[real]] = output.value[real]
             paid = good.gather(-1, choices[..., :1]).squeeze(-1)
             rollout.reward[t, index[real]] = paid[real].float()
-        update(policy, optimizer, rollout, config.ppo, random)
+        update(policy, optimizer, rollout, config.ppo, PLAIN)
+        rollout.tick += ticks
     assert (at_first < torch.tensor([0.7, 0.8, 0.4])).all()
     assert (liking() > torch.tensor([0.9, 0.9, 0.6])).all()
 

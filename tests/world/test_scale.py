@@ -2,104 +2,103 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
-from helpers import assert_same, check_invariants
+from helpers import assert_same, check_invariants, random_maps
+from torch import Tensor
 
-from nmmo_gpu.config import preset
-from nmmo_gpu.env import Env, make, random_actions
-from nmmo_gpu.world.layout import SELF_FEATURES
-from nmmo_gpu.world.rules import Rules
+from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.rules import Rules, resolve
 from nmmo_gpu.world.spawning import birthplace
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
-from nmmo_gpu.world.terrain import generate, safe_table, shore
+from nmmo_gpu.world.terrain import safe_table
 
 MILLION = preset("million")
-SLOTS = 1 << 15
-SIDE = 1449
+LARGE = preset("million", height=1449, width=1449, slots=1 << 15)
 """64 tiles to each slot, and just above 2^21 in all: agents of the compiled loops look around row by row."""
 
 
-def large(backend: str) -> Env:
-    if backend == "numba":
-        pytest.importorskip("numba")
-    return make(
-        "million", height=SIDE, width=SIDE, slots=SLOTS, realms=1, seed=4, device="cpu", backend=backend
-    )
+def begin(config: WorldConfig) -> World:
+    maps = random_maps(config, 1, torch.Generator().manual_seed(2), odds="~.ff..#%")
+    return empty_world(config, maps, 9)
 
 
-def test_thirty_thousand_agents_in_one_realm_are_the_same_by_torch_and_by_numba():
-    """A few ticks, from the first births on, compared by digest and records; and nothing is out of order."""
-    ours, theirs = large("torch"), large("numba")
-    assert torch.equal(ours.world.base, theirs.world.base)
-    ours.reset()
-    theirs.reset()
-    for time in range(4):
-        assert torch.equal(ours.records, theirs.records), f"tick {time}"
-        if ours.world.digest() != theirs.world.digest():
-            assert_same(theirs.world, ours.world, f"tick {time}: numba, then torch")
-        actions = random_actions(ours)
-        ours.step(actions)
-        theirs.step(actions)
-    world = theirs.world
-    assert_same(world, ours.world)
-    check_invariants(world)
-    assert float(world.alive.float().mean()) > 0.98
-    # Everywhere alike, where one can stand: as many in each ninth of the map as there is room.
-    room = safe_table()[world.base[0].long()]
-    third = (SIDE - 2 * world.config.border) // 3
-    for top in range(world.config.border, SIDE - third, third):
-        for left in range(world.config.border, SIDE - third, third):
-            part = (0, slice(top, top + third), slice(left, left + third))
-            density = (world.occupant[part] > 0).sum() / room[part[1:]].sum()
-            assert abs(float(density) / (int(world.alive.sum()) / int(room.sum())) - 1) < 0.1
+def play(world: World, rules: Rules, ticks: int) -> list[tuple[str, Tensor]]:
+    """(digest, records) after each of the first ticks, in which everybody roams and attacks who is near."""
+    shape, nearest = world.alive.shape, world.config.nearest
+    random = torch.Generator().manual_seed(5)
+    seen = torch.full((*shape, nearest), -1, dtype=torch.int32)
+    story = []
+    for _ in range(ticks):
+        move, style = (torch.randint(choices, shape, generator=random) for choices in (5, 3))
+        row = torch.randint(nearest, (*shape, 1), generator=random)
+        tick.step(world, rules, move, style, seen.gather(2, row).squeeze(2).long())
+        records = ObservationLayout(world.config).allocate(*shape, device="cpu")
+        rules.observe(world, records, seen)
+        story.append((world.digest(), records))
+    return story
 
 
-def test_threads_that_share_the_realm_make_the_same_world():
-    """Some ticks with one thread and with three."""
-    before = torch.get_num_threads()
-    digests = []
+@pytest.fixture
+def numba() -> Rules:
+    pytest.importorskip("numba")
+    return resolve("numba", torch.device("cpu"))
+
+
+def test_thirty_thousand_agents_in_one_realm_are_the_same_by_torch_and_by_numba(numba):
+    """From the first births on; everything in order, and the map filled evenly."""
+    ours, theirs = begin(LARGE), begin(LARGE)
+    story = zip(play(ours, Rules(), 5), play(theirs, numba, 5), strict=True)
+    for time, (one, other) in enumerate(story):
+        assert one[0] == other[0] and torch.equal(one[1], other[1]), f"tick {time}"
+    assert_same(theirs, ours)
+    check_invariants(ours)
+    assert float(ours.alive.float().mean()) > 0.95
+    room = safe_table()[ours.base[0].long()]
+    third = (LARGE.width - 2 * LARGE.border) // 3
+    for top in range(3):
+        for left in range(3):
+            rows, columns = (
+                slice(LARGE.border + k * third, LARGE.border + (k + 1) * third) for k in (top, left)
+            )
+            share = (ours.occupant[0, rows, columns] > 0).sum() / room[rows, columns].sum()
+            assert abs(float(share) * int(room.sum()) / int(ours.alive.sum()) - 1) < 0.1, (top, left)
+
+
+def test_threads_that_share_a_realm_make_the_same_world(numba):
+    before, stories = torch.get_num_threads(), []
     for workers in (1, 3):
         torch.set_num_threads(workers)
         try:
-            env = large("numba")
-            env.reset()
-            for _ in range(12):
-                env.step(random_actions(env))
-            digests.append((env.world.digest(), env.records.sum().item()))
+            world = begin(LARGE)
+            stories.append(play(world, numba, 20))
         finally:
             torch.set_num_threads(before)
-    assert digests[0] == digests[1]
-    check_invariants(env.world)
+    for time, (one, other) in enumerate(zip(*stories, strict=True)):
+        assert one[0] == other[0] and torch.equal(one[1], other[1]), f"tick {time}"
+    check_invariants(world)
 
 
 def test_a_million_fits():
-    """Indices of tiles and slots in int32 and in 24 bits of a float, rows and columns in what is observed."""
-    sizes = World.sizes(MILLION, 1)
+    """Indices into every plane in int32; rows and columns in the int16 that agents are told."""
     for field in tensor_fields():
-        elements = torch.Size(field_shape(field, sizes)).numel()
-        assert elements < 1 << 31, field.name
-    assert MILLION.height * MILLION.width < 1 << 31 and MILLION.birthplaces < 1 << 31
-    assert max(MILLION.height, MILLION.width) <= torch.iinfo(torch.int16).max, SELF_FEATURES
+        shape = field_shape(field, World.sizes(MILLION, 1))
+        assert torch.Size(shape).numel() < 1 << 31, field.name
+    assert max(MILLION.height, MILLION.width) <= torch.iinfo(torch.int16).max
     last = torch.tensor([0, MILLION.birthplaces - 1])
     side, border = MILLION.width, MILLION.border
     assert birthplace(MILLION, last).tolist() == [border * (side + 1), (side - border - 1) * (side + 1)]
 
 
-def test_the_far_corner_of_the_largest_map(rules: Rules):
-    """A map of 8192 x 64 tiles: whoever is born in its last rows stands, eats and sees there."""
-    config = dataclasses.replace(MILLION, width=64, slots=8192)
-    maps = generate(3, 1, config.height, config.width)
-    from nmmo_gpu.world.genesis import empty_world
-
-    world = empty_world(config, maps, 3)
-    assert torch.equal(world.shore, shore(maps))
-    nobody = torch.zeros(1, config.slots, dtype=torch.int64)
-    from nmmo_gpu.world import tick
-
-    for _ in range(3):
-        tick.step(world, rules, nobody + 1, nobody, nobody - 1)
+@pytest.mark.parametrize("long", ["height", "width"])
+def test_the_far_end_of_the_longest_map(rules, long):
+    """8192 tiles one way: who is born in the last rows or columns lives there like anybody else."""
+    config = preset("million", **{"height": 64, "width": 64, long: 8192}, slots=8192)
+    world = begin(config)
+    play(world, rules, 4)
     check_invariants(world)
-    assert int(world.row[world.alive].max()) > 8170
+    place = world.row if long == "height" else world.col
+    assert int(place[world.alive].max()) > 8175 and int(place[world.alive].min()) < 16
