@@ -372,7 +372,9 @@ def test_in_bf16_it_says_nearly_the_same(records, recurrent, targeting):
     policies = [new_policy(recurrent, targeting, layers=2, precision=kind) for kind in ("fp32", "bf16")]
     exact, rough = (look(policy, records, index, state) for policy in policies)
     assert torch.equal(exact.target_mask, rough.target_mask)
-    names = ("move", "style", "target", "value", "state") if recurrent else ("move", "style", "target", "value")
+    names = (
+        ("move", "style", "target", "value", "state") if recurrent else ("move", "style", "target", "value")
+    )
     for name in names:
         one, other = getattr(exact, name), getattr(rough, name)
         assert one.dtype == other.dtype == torch.float32, name

@@ -495,7 +495,15 @@ def test_an_order_holds_every_column_once(columns):
 
 def test_another_order_for_every_pass_tick_and_seed():
     """Also where only the high words of tick and seed differ; and the same again for the same three."""
-    keys = [(1, 1, 0), (1, 1, 1), (1, 1, 2), (1, 2, 0), (1, 1 + (1 << 32), 0), (2, 1, 0), (1 + (1 << 32), 1, 0)]
+    keys = [
+        (1, 1, 0),
+        (1, 1, 1),
+        (1, 1, 2),
+        (1, 2, 0),
+        (1, 1 + (1 << 32), 0),
+        (2, 1, 0),
+        (1 + (1 << 32), 1, 0),
+    ]
     keys += [(-1, 1, 0), (0, 0, 0)]
     found = [order(50, *key) for key in keys]
     assert len({tuple(one) for one in found}) == len(keys)

@@ -6,13 +6,17 @@ import hypothesis
 import hypothesis.strategies as st
 import torch
 
-from nmmo_gpu.train.rollout import by_population
+from nmmo_gpu.train.rollout import all_by_population, by_population
 
 
-@hypothesis.given(
-    ticks=st.integers(1, 5), realms=st.integers(1, 4), populations=st.integers(1, 4), size=st.integers(1, 4),
-    share=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), seed=st.integers(0, 10_000),
-)  # fmt: skip
+ROLLOUTS = {
+    "ticks": st.integers(1, 5), "realms": st.integers(1, 4), "populations": st.integers(1, 4),
+    "size": st.integers(1, 4), "share": st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
+    "seed": st.integers(0, 10_000),
+}  # fmt: skip
+
+
+@hypothesis.given(**ROLLOUTS)
 @hypothesis.settings(max_examples=150)
 def test_every_living_row_stands_once_in_its_population(ticks, realms, populations, size, share, seed):
     """As real, in the order of ticks and slots; no dead one does; the filling is the first slot's rows."""
@@ -47,3 +51,30 @@ def test_nobody_alive():
     index, real = by_population(torch.zeros(3, 10, dtype=torch.bool), 5, 5)
     assert index.tolist() == [[0], [1], [2], [3], [4]]
     assert not real.any()
+
+
+@hypothesis.given(**ROLLOUTS)
+@hypothesis.settings(max_examples=100)
+def test_with_the_dead_left_in(ticks, realms, populations, size, share, seed):
+    """Every row once, in its population, in the order of ticks and slots; the sizes are the same whoever
+    lives, and the living among them stand as they do without the dead."""
+    slots = populations * size
+    random = torch.Generator().manual_seed(seed)
+    alive = torch.rand(ticks, realms * slots, generator=random) < share
+    index, real = all_by_population(alive, populations, slots)
+    assert index.shape == real.shape == (populations, ticks * realms * size)
+    assert index.dtype == torch.int64 and index.is_contiguous()
+    assert torch.equal(real, alive.view(-1)[index])
+    living, living_real = by_population(alive, populations, slots)
+    for p in range(populations):
+        rows = index[p].tolist()
+        assert rows == [row for row in range(alive.numel()) if row % slots // size == p]
+        assert index[p][real[p]].tolist() == living[p][living_real[p]].tolist()
+
+
+def test_an_example_with_the_dead():
+    """A tick of two realms of two populations of two slots."""
+    alive = torch.tensor([[1, 0, 0, 1, 0, 1, 0, 0]]).bool()
+    index, real = all_by_population(alive, 2, 4)
+    assert index.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert real.int().tolist() == [[1, 0, 0, 1], [0, 1, 0, 0]]

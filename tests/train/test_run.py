@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import run as runs
+from nmmo_gpu.train.metrics import summarise
+from nmmo_gpu.train.ppo import STATISTICS
+from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.run import Run, StopRequest, Trinity, resume, train
 from nmmo_gpu.trinity import God, Pantheon
 
@@ -122,6 +126,117 @@ def test_train_stops_at_its_minutes(tmp_path):
     assert stored.counters == {
         "iteration": run.iteration, "agent_steps": run.agent_steps, "seconds": run.seconds,
     }  # fmt: skip
+
+
+# News.
+
+
+def test_the_news_of_an_iteration():
+    """On a CPU at once: its number, the agent-steps lived in it, the learner's statistics, and the tally
+    since the last report; later iterations do not change it."""
+    run = Run(small(slots=32, births=-1, immune_ticks=2))
+    told, copies, counted = [], [], 0
+    for iteration, report in enumerate((False, True, False, False, True), 1):
+        acted = int(run.god.env.world.acted.sum())
+        (news,) = run.iterate(report=report)
+        steps = int(run.god.env.world.acted.sum()) - acted
+        counted += steps
+        assert (news.iteration, news.report, news.steps) == (iteration, report, steps)
+        assert news.seconds > 0 and 0 < news.collect_share < 1
+        assert news.counts.keys() == run.god.tally.state().keys()
+        assert news.statistics.keys() == {*STATISTICS, "grad_norm", "explained_variance"}
+        assert all(values.shape == (2,) and values.isfinite().all() for values in news.statistics.values())
+        assert summarise(news.counts, 2)["agent_steps"] == counted, "what was lived since the last report"
+        assert int(run.god.tally.sums.sum()) == (0 if report else int(news.counts["sums"].sum()))
+        counted *= not report
+        told.append(news)
+        copies.append({name: tensor.clone() for name, tensor in (news.counts | news.statistics).items()})
+        assert run.settle() == []
+    assert run.agent_steps == sum(news.steps for news in told)
+    assert run.seconds == sum(news.seconds for news in told)
+    for news, copy in zip(told, copies, strict=True):
+        for name, tensor in (news.counts | news.statistics).items():
+            assert torch.equal(tensor, copy[name]), name
+    assert not torch.equal(copies[0]["policy_loss"], copies[3]["policy_loss"])
+
+
+class Late(Readback):
+    """Letters arrive one call later, as on a GPU."""
+
+    def __init__(self, device):
+        super().__init__(device)
+        self.kept = []
+
+    def send(self, tensors, note):
+        before, self.kept = self.kept, super().send(tensors, note)
+        return before
+
+    def receive(self):
+        before, self.kept = self.kept, []
+        return before
+
+
+def test_late_news_say_the_same(monkeypatch):
+    """Where letters come one call later, so do the news, and the counters with them; until all is settled,
+    when nothing is missing, and nothing comes twice."""
+    prompt = Run(small())
+    monkeypatch.setattr(runs, "Readback", Late)
+    late = Run(small())
+    reports = (False, False, True, False)
+    at_once = [news for report in reports for news in prompt.iterate(report=report)]
+    heard = []
+    for iteration, report in enumerate(reports):
+        news = late.iterate(report=report)
+        assert len(news) == (iteration > 0) and late.iteration == iteration + 1
+        heard += news
+        assert late.agent_steps == sum(one.steps for one in heard)
+    heard += late.settle()
+    assert late.settle() == [] and len(heard) == len(at_once) == 4
+    for one, other in zip(heard, at_once, strict=True):
+        assert one[:3] == other[:3]
+        for ours, theirs in ((one.counts, other.counts), (one.statistics, other.statistics)):
+            assert ours.keys() == theirs.keys()
+            assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    assert_equal_states(state_of(late), state_of(prompt))
+
+
+@pytest.mark.parametrize("readback", [Readback, Late])
+@pytest.mark.parametrize(
+    ("iterations", "log_every", "expected"),
+    [(7, 3, [3, 6, 7]), (6, 3, [3, 6]), (2, 5, [2]), (3, 1, [1, 2, 3])],
+)
+def test_reports_come_every_few_iterations_and_at_the_end(
+    readback, iterations, log_every, expected, tmp_path, monkeypatch
+):
+    """One for each ``log_every`` iterations and one for the rest, whenever the news arrive and checkpoints are
+    written; together they count every tick once."""
+    told = []
+    monkeypatch.setattr(runs, "Readback", readback)
+    monkeypatch.setattr(
+        runs, "_report", lambda run, news, *_: told.append((news, run.agent_steps, run.iteration))
+    )
+    run = train(
+        small(tmp_path, iterations=iterations, log_every=log_every, checkpoint_minutes=0.0, horizon=3)
+    )
+    assert [news.iteration for news, _, _ in told] == expected
+    ticks = [summarise(news.counts, 2)["agent_steps"] for news, _, _ in told]
+    lengths = [int(news.counts["sums"][0]) for news, _, _ in told]
+    assert sum(ticks) == run.agent_steps == told[-1][1] == int(run.god.env.world.acted.sum())
+    assert lengths == [3 * (b - a) for a, b in itertools.pairwise([0, *expected])]
+    assert not run.god.tally.sums.any(), "what has been reported is not reported again"
+
+
+def test_reports_between_checkpoints(tmp_path, monkeypatch):
+    """With late news and no checkpoint on the way: the report comes with the next iteration, and the
+    counters that a checkpoint keeps are those of all iterations."""
+    told = []
+    monkeypatch.setattr(runs, "Readback", Late)
+    monkeypatch.setattr(runs, "_report", lambda run, news, *_: told.append((news.iteration, run.iteration)))
+    run = train(small(tmp_path, iterations=5, log_every=2, checkpoint_minutes=60.0))
+    assert told == [(2, 3), (4, 5), (5, 5)]
+    stored = checkpoints.load(tmp_path, CPU)
+    assert stored.counters["iteration"] == 5
+    assert stored.counters["agent_steps"] == run.agent_steps == int(run.god.env.world.acted.sum())
 
 
 def test_checkpoints_come_as_often_as_asked(tmp_path, monkeypatch):

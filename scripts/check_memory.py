@@ -1,0 +1,40 @@
+#!/usr/bin/env python
+"""Holds what `nmmo-gpu info` says of a training run's memory against what the run takes, on a GPU.
+
+python scripts/check_memory.py --scale gpu
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import torch
+
+from nmmo_gpu.memory import GIB
+from nmmo_gpu.rehearsal import training_parts
+from nmmo_gpu.train.presets import SCALES, train_preset
+from nmmo_gpu.train.run import Run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scale", choices=SCALES, default="gpu")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("torch sees no CUDA device, and only there can the run be weighed.", file=sys.stderr)
+        return 2
+    config = train_preset("chaos", options.scale)
+    expected = sum(part.bytes for part in training_parts(config))
+    run = Run(config)
+    for _ in range(4):  # two ordinary iterations, the capture of both graphs, and a replay
+        run.iterate()
+    torch.cuda.synchronize()
+    taken, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    print(f"{expected / GIB:10.3f} GiB expected")
+    print(f"{taken / GIB:10.3f} GiB allocated at most, {reserved / GIB:.3f} GiB reserved")
+    return 0 if taken <= 1.25 * expected else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
