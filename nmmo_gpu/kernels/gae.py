@@ -11,7 +11,7 @@ from nmmo_gpu.kernels.launch import launch, over_elements
 
 
 @triton.jit
-def _gae(reward, value, died, last_value, out, ticks, slots, gamma, trace, BLOCK: tl.constexpr):
+def _gae(reward, value, died, last_value, out, slots, gamma, trace, TICKS: tl.constexpr, BLOCK: tl.constexpr):
     """Backwards through the rollout, a lane per slot, so that each number is read once.
 
     Order-free: every slot's column belongs to one program."""
@@ -19,23 +19,28 @@ def _gae(reward, value, died, last_value, out, ticks, slots, gamma, trace, BLOCK
     here = slot < slots
     following = tl.load(last_value + slot, mask=here, other=0.0)
     running = tl.zeros([BLOCK], tl.float32)
-    for back in range(ticks):
-        place = (ticks - 1 - back).to(tl.int64) * slots + slot
+    tick = tl.zeros([BLOCK], tl.int64) + slots  # from one tick to the next
+    place = slot + tick * (TICKS - 1)
+    for _ in range(TICKS):
         lives = tl.load(died + place, mask=here, other=1) == 0
         now = tl.load(value + place, mask=here, other=0.0)
         earned = tl.load(reward + place, mask=here, other=0.0)
         delta = earned + gamma * tl.where(lives, following, 0.0) - now
-        running = delta + gamma * trace * tl.where(lives, running, 0.0)
+        running = delta + trace * tl.where(lives, running, 0.0)
         tl.store(out + place, running, mask=here)
         following = now
+        place -= tick
 
 
 def advantages(
     reward: Tensor, value: Tensor, died: Tensor, last_value: Tensor, gamma: float, gae_lambda: float
 ) -> Tensor:
-    """See ``nmmo_gpu.train.gae.advantages``; equal to rounding, as a GPU fuses products into sums."""
+    """See ``nmmo_gpu.train.gae.advantages``; the same bits."""
     out = torch.empty_like(value)
     ticks, slots = value.shape
     programs, block = over_elements(slots)
-    launch(_gae, programs, reward, value, died, last_value, out, ticks, slots, gamma, gae_lambda, BLOCK=block)
+    trace = gamma * gae_lambda  # here, as the kernel's numbers have 32 bits
+    launch(
+        _gae, programs, reward, value, died, last_value, out, slots, gamma, trace, TICKS=ticks, BLOCK=block
+    )
     return out

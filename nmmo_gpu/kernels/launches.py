@@ -59,7 +59,7 @@ def _of_world(rules: WorldConfig) -> list[Launch]:
 
 def _of_training(network: PolicyConfig) -> list[Launch]:
     """A short iteration."""
-    ppo = PPOConfig(horizon=2, epochs=1, minibatches=2)
+    ppo = PPOConfig(horizon=32, epochs=1, minibatches=2)
     launches: list[Launch] = []
     with diverted(launches.append):
         env = EnvConfig(realms=2, device="cpu", backend="triton", check_actions=False)

@@ -58,8 +58,10 @@ def pick(log, probability, uniform):
     column = tl.arange(0, log.shape[1])[None, :]
     # Rounding can leave the last entry below the draw; the choice is then the last possible one.
     last = tl.max(tl.where(probability > 0.0, column, 0), 1)
-    below = (tl.cumsum(probability, 1) <= uniform[:, None]) & (column < last[:, None])
-    choice = tl.sum(below.to(tl.int32), 1)
+    # The threads of a warp make these sums each in an order of its own, so that one can be below the one
+    # before it, or above it where nothing was added: what is impossible is left out by itself.
+    beyond = (probability > 0.0) & (tl.cumsum(probability, 1) > uniform[:, None])
+    choice = tl.min(tl.where(beyond, column, last[:, None]), 1)
     return choice, tl.sum(tl.where(column == choice[:, None], log, 0.0), 1)
 
 
@@ -277,7 +279,7 @@ def choose(
     )  # fmt: skip
     blocks = triton.cdiv(rows, constants["BLOCK"])
     launch(
-        _choose, populations * blocks, world.seed, world.tick, world.alive, records, index,
+        _choose, populations * blocks, world.seed, world.tick, world.alive, records, index.contiguous(),
         logits.contiguous(), *chosen, rows, blocks, world.config.slots, **constants,
     )  # fmt: skip
     return chosen

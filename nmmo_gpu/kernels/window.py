@@ -92,7 +92,7 @@ def _window_forward(
 
 @triton.jit
 def _window_backward(
-    records, index, grad, out, rows, groups, parts, share, hidden, table_rows,
+    records, index, grad, out, rows, groups, parts, hidden, table_rows, STEPS: tl.constexpr,
     CELLS: tl.constexpr, BYTES: tl.constexpr, MATERIAL_AT: tl.constexpr, OCCUPANT_AT: tl.constexpr,
     GROUP: tl.constexpr, CODES: tl.constexpr, SAMPLES: tl.constexpr, WIDTH: tl.constexpr,
     PRECISION: tl.constexpr, OPERANDS: tl.constexpr,
@@ -108,8 +108,8 @@ def _window_backward(
     population = population.to(tl.int64)
     column = part * WIDTH + tl.arange(0, WIDTH)
     total = tl.zeros([GROUP * CODES, WIDTH], tl.float32)
-    for start in range(split * share, tl.minimum((split + 1) * share, rows), SAMPLES):
-        sample = start + tl.arange(0, SAMPLES)
+    for step in range(STEPS):
+        sample = (split * STEPS + step) * SAMPLES + tl.arange(0, SAMPLES)
         here = sample < rows
         line = tl.load(index + population * rows + sample, mask=here, other=0)
         codes = one_hot(
@@ -166,11 +166,11 @@ def backward(records: Tensor, index: Tensor, grad: Tensor, cells: int, layout: O
     groups, parts = triton.cdiv(cells, GROUP), triton.cdiv(hidden, constants["WIDTH"])
     apart = populations * groups * parts
     splits = max(1, min(PROGRAMS // apart, triton.cdiv(rows, tile.samples)))
-    share = triton.cdiv(triton.cdiv(rows, splits), tile.samples) * tile.samples
+    steps = triton.cdiv(triton.cdiv(rows, splits), tile.samples)
     shares = torch.empty(splits, populations, cells, CODES, hidden, device=grad.device)
     launch(
-        _window_backward, splits * apart, records, index, grad, shares, rows, groups, parts, share, hidden,
-        populations * cells * CODES, warps=tile.warps, **constants,
+        _window_backward, splits * apart, records, index, grad, shares, rows, groups, parts, hidden,
+        populations * cells * CODES, STEPS=steps, warps=tile.warps, **constants,
     )  # fmt: skip
     return shares.sum(0) if splits > 1 else shares[0]
 
@@ -194,5 +194,5 @@ class WindowEmbedding(torch.autograd.Function):
 def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
     """See ``nmmo_gpu.train.window.window_embedding``; float32 or bfloat16, summed in float32."""
     without_grass = torch.cat((table[:, :, : Material.GRASS], table[:, :, Material.GRASS + 1 :]), 2)
-    out: Tensor = WindowEmbedding.apply(records, index, without_grass, layout)
+    out: Tensor = WindowEmbedding.apply(records, index.contiguous(), without_grass, layout)
     return out

@@ -90,5 +90,7 @@ def all_by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tens
     Returns:
         index: [P, B] int64, a permutation of all T * R * slots rows. real: [P, B] bool, who lives."""
     rows = torch.arange(alive.numel(), device=alive.device)
-    index = rows.view(-1, populations, slots // populations).transpose(0, 1).reshape(populations, -1)
+    # Of populations of one, reshape would give a view, and kernels want rows that are whole in memory.
+    grouped = rows.view(-1, populations, slots // populations).transpose(0, 1).contiguous()
+    index = grouped.view(populations, -1)
     return index, alive.view(-1)[index]

@@ -6,7 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from helpers import GARBAGE
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
@@ -16,6 +18,9 @@ from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.run import Run
+from nmmo_gpu.train.window import FIRST_OCCUPANT
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import ObservationLayout
 
 CPU = torch.device("cpu")
 MEMORIES = {"plain": False, "recurrent": True}
@@ -78,3 +83,48 @@ def reloaded(run: Run, path: Path) -> Checkpoint:
     """The run's checkpoint, by way of a file."""
     checkpoints.save(path, run.checkpoint())
     return checkpoints.load(path, CPU)
+
+
+def random_records(layout: ObservationLayout, rows: int, random: torch.Generator) -> Tensor:
+    """Records with any material and occupant in their windows, and garbage elsewhere."""
+    records = layout.allocate(rows, device="cpu").fill_(GARBAGE)
+    views = layout.views(records)
+    for name, kinds in (("material", len(Material)), ("occupant", 3)):
+        drawn = torch.randint(kinds, views[name].shape, generator=random)
+        # Half of the cells as in most windows: grass, and nobody.
+        usual = torch.rand(views[name].shape, generator=random) < 0.5
+        views[name].copy_(drawn.masked_fill(usual, int(Material.GRASS) if name == "material" else 0))
+    return records
+
+
+def whole_numbers(*shape: int, random: torch.Generator) -> Tensor:
+    """Small whole numbers, whose sums are exact in float32 in any order."""
+    return torch.randint(-50, 51, shape, generator=random).float()
+
+
+def written_out(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
+    """The window embedding, cell by cell."""
+    views = layout.views(records)
+    out = torch.zeros(*index.shape, table.shape[-1])
+    for p, rows in enumerate(index.tolist()):
+        for b, row in enumerate(rows):
+            material = views["material"][row].flatten().tolist()
+            occupant = views["occupant"][row].flatten().tolist()
+            for cell, (ground, who) in enumerate(zip(material, occupant, strict=True)):
+                if ground != Material.GRASS:
+                    out[p, b] += table[p, cell, ground]
+                if who:
+                    out[p, b] += table[p, cell, FIRST_OCCUPANT + who]
+    return out
+
+
+def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``torch.empty`` and ``torch.empty_like`` hand out is full of NaN, or of large numbers: what is
+    computed in it and not written shows."""
+
+    def poisoned(tensor: Tensor) -> Tensor:
+        return tensor.fill_(torch.nan if tensor.is_floating_point() else GARBAGE)
+
+    for name in ("empty", "empty_like"):
+        plain = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, plain=plain, **k: poisoned(plain(*a, **k)))

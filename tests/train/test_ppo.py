@@ -436,7 +436,7 @@ def test_every_column_is_learned_from_once_per_pass(memory, operations, monkeypa
     assert len(seen) == 3 * 4 and all(part == sorted(part) for part in seen)
     passes = [seen[start : start + 4] for start in (0, 4, 8)]
     for parts in passes:
-        assert sorted(sum(parts, [])) == list(range(columns))
+        assert sorted(itertools.chain(*parts)) == list(range(columns))
     assert passes[0] != passes[1] != passes[2]
 
 
@@ -546,8 +546,8 @@ def test_a_bandit_is_learned(recurrent, targeting, precision, layers):
     env = lively_env(realms=4)
     config = small(
         slots=60, populations=3, nearest=7, recurrent=recurrent, targeting=targeting, hidden=32,
-        precision=precision, layers=layers, epochs=1, minibatches=2, gamma=0.5, gae_lambda=0.95, clip=0.2, value_weight=0.5, entropy_weight=0.0,
-        max_grad_norm=1.0,
+        precision=precision, layers=layers, epochs=1, minibatches=2, gamma=0.5, gae_lambda=0.95, clip=0.2,
+        value_weight=0.5, entropy_weight=0.0, max_grad_norm=1.0,
     )  # fmt: skip
     policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(1))
     optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)

@@ -25,7 +25,7 @@ def test_on_a_cpu_letters_arrive_at_once():
 
 
 def test_later_writes_do_not_show():
-    """A letter says what was so when it was sent, also of parts and strided views of what goes on changing."""
+    """A letter says what was so when it was sent, also of parts and strided views."""
     readback, plane = Readback(CPU), torch.arange(12.0).view(3, 4)
     letters = []
     for step in range(3):

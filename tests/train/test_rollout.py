@@ -8,7 +8,6 @@ import torch
 
 from nmmo_gpu.train.rollout import all_by_population, by_population
 
-
 ROLLOUTS = {
     "ticks": st.integers(1, 5), "realms": st.integers(1, 4), "populations": st.integers(1, 4),
     "size": st.integers(1, 4), "share": st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),

@@ -208,8 +208,8 @@ def test_late_news_say_the_same(monkeypatch):
 def test_reports_come_every_few_iterations_and_at_the_end(
     readback, iterations, log_every, expected, tmp_path, monkeypatch
 ):
-    """One for each ``log_every`` iterations and one for the rest, whenever the news arrive and checkpoints are
-    written; together they count every tick once."""
+    """One for each ``log_every`` iterations and one for the rest, whenever the news arrive, with a checkpoint
+    after each iteration; together they count every tick once."""
     told = []
     monkeypatch.setattr(runs, "Readback", readback)
     monkeypatch.setattr(

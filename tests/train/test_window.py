@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import GARBAGE
+from train.small import random_records, whole_numbers, written_out
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train import window
@@ -20,39 +20,6 @@ def path(request, monkeypatch):
         pytest.importorskip("numba")
     monkeypatch.setattr(window, "has_numba", lambda: request.param == "numba")
     return request.param
-
-
-def random_records(layout, rows, random):
-    """Records with any material and occupant in their windows, and garbage elsewhere."""
-    records = layout.allocate(rows, device="cpu").fill_(GARBAGE)
-    views = layout.views(records)
-    for name, kinds in (("material", len(Material)), ("occupant", 3)):
-        drawn = torch.randint(kinds, views[name].shape, generator=random)
-        # Half of the cells as in most windows: grass, and nobody.
-        usual = torch.rand(views[name].shape, generator=random) < 0.5
-        views[name].copy_(drawn.masked_fill(usual, int(Material.GRASS) if name == "material" else 0))
-    return records
-
-
-def whole_numbers(*shape, random):
-    """Small whole numbers, whose sums are exact in float32 in any order."""
-    return torch.randint(-50, 51, shape, generator=random).float()
-
-
-def written_out(records, index, table, layout):
-    """The embedding, cell by cell."""
-    views = layout.views(records)
-    out = torch.zeros(*index.shape, table.shape[-1])
-    for p, rows in enumerate(index.tolist()):
-        for b, row in enumerate(rows):
-            material = views["material"][row].flatten().tolist()
-            occupant = views["occupant"][row].flatten().tolist()
-            for cell, (ground, who) in enumerate(zip(material, occupant, strict=True)):
-                if ground != Material.GRASS:
-                    out[p, b] += table[p, cell, ground]
-                if who:
-                    out[p, b] += table[p, cell, FIRST_OCCUPANT + who]
-    return out
 
 
 SIZES = {

@@ -1,0 +1,103 @@
+"""Counting by the kernel, against torch's, number for number."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import KERNEL_DEVICE, litter, random_world
+from train.small import CPU, lively_env
+
+pytest.importorskip("triton")
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.env import random_actions
+from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.kernels import tally
+from nmmo_gpu.train.metrics import LIFETIME_BINS, Tally, count
+from nmmo_gpu.world.state import Cause
+
+
+class Both:
+    """Two tallies with something in them, one by torch and one by the kernel; a few bins, if so wanted."""
+
+    def __init__(self, bins=LIFETIME_BINS):
+        self.ours, self.theirs = Tally(CPU, count), Tally(KERNEL_DEVICE, tally.count)
+        for one in (self.ours, self.theirs):
+            one.lifetimes = one.lifetimes[:bins].clone() + 3
+            one.sums += torch.arange(len(one.sums), device=one.sums.device) - (7 << 33)
+            one.causes += 5
+
+    def add(self, world, acted, attacks):
+        """Counts a tick by both; neither changes the world."""
+        before, there = world.clone(), world.to(KERNEL_DEVICE)
+        self.ours.add(world, acted, attacks)
+        self.theirs.add(there, acted.to(KERNEL_DEVICE), attacks.to(KERNEL_DEVICE))
+        for changed in (world, there.to(CPU)):
+            for (name, tensor), (_, kept) in zip(changed.tensors(), before.tensors(), strict=True):
+                assert torch.equal(tensor, kept), name
+
+    def same(self):
+        """Fails unless both counted the same."""
+        for name, found in self.theirs.state().items():
+            assert torch.equal(found.cpu(), self.ours.state()[name]), name
+
+
+@pytest.mark.parametrize("block", [32, None])
+@pytest.mark.parametrize("bins", [5, LIFETIME_BINS])
+def test_the_ticks_of_a_lively_world(monkeypatch, block, bins):
+    """Two realms of 60 slots, in one block each and in two; with few bins many lifetimes are beyond
+    the last."""
+    if block is not None:
+        monkeypatch.setattr(launching, "BLOCK", block)
+    env, both = lively_env(ticks=3), Both(bins)
+    died, attacked = 0, 0
+    for _ in range(8):
+        acted, actions = env.world.alive.clone(), random_actions(env)
+        died += int(env.step(actions)[2].sum())
+        attacks = actions[..., 2] > 0
+        attacked += int((attacks & acted).sum())
+        both.add(env.world, acted, attacks)
+        both.same()
+    assert died > 5 and attacked > 20
+    assert int(both.ours.sums[0]) == 8 - (7 << 33)
+    assert int(both.ours.lifetimes.sum()) == 3 * bins + died
+    if bins == 5:
+        assert int(both.ours.lifetimes[-1]) > 3 + died / 3
+
+
+@pytest.mark.parametrize("slots", [33, 70])
+def test_any_world(monkeypatch, slots):
+    """Random worlds with the dead of all causes, litter in empty slots, ages at and beyond the last bin,
+    and whoever is said to have acted and attacked; blocks with odd ends."""
+    monkeypatch.setattr(launching, "BLOCK", 32)
+    config = preset("chaos", height=33, width=47, border=7, vision=7, slots=slots, populations=1)
+    both = Both(LIFETIME_BINS)
+    for seed in range(6):
+        random = torch.Generator().manual_seed(seed)
+        world = litter(random_world(config, 3, seed, fill=0.6), seed)
+        shape = world.alive.shape
+        dead = ~world.alive & (torch.rand(shape, generator=random) < 0.5)
+        world.cause.copy_(dead * torch.randint(len(Cause), shape, generator=random))
+        ages = torch.tensor([0, 1, 7, LIFETIME_BINS - 2, LIFETIME_BINS - 1, LIFETIME_BINS, 1 << 30])
+        world.age[dead] = ages[torch.randint(len(ages), shape, generator=random)][dead].int()
+        acted, attacks = torch.rand(2, *shape, generator=random) < 0.7
+        both.add(world, acted, attacks)
+        both.same()
+    assert int(both.ours.lifetimes[-1]) > 10 and int(both.ours.lifetimes[-2]) > 3
+    assert (both.ours.causes[1:] > 5).all() and both.ours.causes[0] == 5
+
+
+def test_worlds_in_which_nothing_happens():
+    """Nobody dies, and nobody lives: a tick is counted, and nothing else."""
+    config = preset("chaos", height=33, width=47, border=7, vision=7, slots=40, populations=1)
+    world, both = random_world(config, 2, 1), Both()
+    nobody = torch.zeros_like(world.alive)
+    world.cause.zero_()
+    both.add(world, nobody, ~nobody)
+    both.same()
+    world.alive.zero_()
+    world.damage.zero_()
+    before = both.ours.sums.clone()
+    both.add(world, nobody, ~nobody)
+    both.same()
+    assert (both.ours.sums - before).tolist() == [1, *[0] * 9]

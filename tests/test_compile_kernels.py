@@ -1,0 +1,69 @@
+"""Every kernel compiles for every target without spilling, and the script that says so would notice."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+SCRIPT = Path(__file__).parents[1] / "scripts" / "compile_kernels.py"
+KERNELS = SCRIPT.parents[1] / "nmmo_gpu" / "kernels"
+
+
+def run(*options, **environment):
+    """The script's finished process."""
+    command = [sys.executable, str(SCRIPT), *options]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
+def all_kernels():
+    """Names of the kernels that are launched, read from the source: those handed to ``launch``."""
+    source = "".join(path.read_text() for path in KERNELS.glob("*.py"))
+    return set(re.findall(r"\blaunch\(\s*(_\w+)", source))
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100", "gfx942"])
+def test_all_compile_without_spills(target):
+    """Each kernel of the package is in the table, none is left out, none fails."""
+    done = run("--targets", target)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    rows = [line.split() for line in done.stdout.splitlines() if f" {target} " in line]
+    assert {row[0] for row in rows} == all_kernels() and len(all_kernels()) >= 20
+    assert all(int(row[-3]) > 0 and int(row[-2]) == 0 and int(row[-1]) >= 0 for row in rows)
+    assert f"{len(rows)} compiled" in done.stdout and "0 failed or spilled" in done.stdout
+
+
+FAULTS = {
+    "a kernel that spills": '''
+window = sys.modules["nmmo_gpu.kernels.window"]
+window.FORWARD[torch.float32] = window.Tile(128, 128, 8)
+''',
+    "a kernel that does not compile": '''
+import triton
+@triton.jit
+def _regrowth(tick, base, material, regrow_at, tiles, BLOCK: triton.language.constexpr):
+    unknown_function(tick)
+sys.modules["nmmo_gpu.kernels.regrowth"]._regrowth = _regrowth
+''',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_noticed(fault, tmp_path):
+    """Exit status 1, and the kernel is named."""
+    name = "_window_forward" if "spills" in fault else "_regrowth"
+    driver = tmp_path / "driver.py"
+    driver.write_text(
+        f"import os, runpy, sys\nos.environ['TRITON_INTERPRET'] = '0'\nimport torch\n"
+        f"import nmmo_gpu.kernels\n{FAULTS[fault]}\n"
+        f"sys.argv = ['x', '--targets', 'sm_80', '--kernels', '{name}']\n"
+        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, str(driver)], capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr[-2000:]
+    assert name in done.stdout and ("SPILLS" in done.stdout or "FAILED" in done.stdout)

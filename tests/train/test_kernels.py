@@ -1,0 +1,176 @@
+"""The trainer on the kernels, from the first tick to the checkpoint, beside the trainer in plain torch.
+
+On the GPU if there is one, else under Triton's interpreter. What both do is the same but for rounding: the
+same worlds as long as no draw falls on a border, and the same learning where minibatches are the same."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from helpers import KERNEL_DEVICE
+from train.small import CPU, KINDS, assert_equal_states, reloaded, shout, small, state_of
+
+pytest.importorskip("triton")
+
+from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.ppo import SampleBatches, SequenceBatches
+from nmmo_gpu.train.run import Run
+from nmmo_gpu.trinity import God, Sword
+
+
+def on_kernels(config):
+    """The same settings for the kernels."""
+    env = dataclasses.replace(config.env, backend="triton", device=KERNEL_DEVICE.type)
+    return dataclasses.replace(config, env=env)
+
+
+def in_torch(config):
+    """The same settings for plain torch on the CPU."""
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, backend="torch", device="cpu"))
+
+
+def lively(**settings):
+    """A world in which agents die and are born in the few ticks of a test, and learn in one minibatch, so
+    that it does not matter who shares it with whom."""
+    crowd = {"slots": 24, "populations": 3, "births": -1, "immune_ticks": 2, "horizon": 6, "minibatches": 1}
+    return small(**{**crowd, **settings})
+
+
+class Twins:
+    """A run on the kernels and one in plain torch, alike in all else."""
+
+    def __init__(self, config):
+        self.ours, self.theirs = Run(in_torch(config)), Run(on_kernels(config))
+        assert self.theirs.sword.operations.resident and not self.ours.sword.operations.resident
+        for run in (self.ours, self.theirs):
+            shout(run.sword.policy, 30.0)
+
+    def iterate(self):
+        """The news of both."""
+        news = [run.iterate() + run.settle() for run in (self.ours, self.theirs)]
+        assert [len(heard) for heard in news] == [1, 1]
+        return [heard[0] for heard in news]
+
+    def assert_same_history(self):
+        """Worlds to the last bit; the last rollouts but for the rounding of probabilities and values."""
+        assert self.theirs.god.env.world.digest() == self.ours.god.env.world.digest()
+        ours, theirs = vars(self.ours.god.rollout), vars(self.theirs.god.rollout)
+        for name, tensor in ours.items():
+            if name in ("log_probability", "value", "state"):
+                continue
+            assert torch.equal(theirs[name].cpu(), tensor), name
+        for name in ("log_probability", "value", "state"):
+            if ours[name] is not None:
+                torch.testing.assert_close(theirs[name].cpu(), ours[name], rtol=1e-3, atol=1e-3)
+        assert torch.equal(self.theirs.god.visits.cpu(), self.ours.god.visits)
+        for name, tensor in self.ours.god.tally.state().items():
+            assert torch.equal(self.theirs.god.tally.state()[name].cpu(), tensor), name
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_two_iterations_beside_plain_torch(recurrent, targeting):
+    """The first rollout's world, and the second's after an update, are the same to the bit; statistics and
+    weights agree to rounding, and every weight has moved."""
+    twins = Twins(lively(recurrent=recurrent, targeting=targeting))
+    start = {name: p.detach().clone() for name, p in twins.ours.sword.policy.named_parameters()}
+    for turn in range(2):
+        ours, theirs = twins.iterate()
+        twins.assert_same_history()
+        assert ours.steps == theirs.steps > 0
+        for name, values in ours.statistics.items():
+            torch.testing.assert_close(theirs.statistics[name], values, rtol=1e-3, atol=1e-4, msg=name)
+        for name, weight in twins.theirs.sword.policy.named_parameters():
+            now = weight.detach().cpu()
+            assert now.isfinite().all() and not torch.equal(now, start[name]), name
+            other = twins.ours.sword.policy.get_parameter(name).detach()
+            torch.testing.assert_close(now, other, rtol=1e-3, atol=1e-3 * (turn + 1), msg=name)
+    rollout = twins.ours.god.rollout
+    assert rollout.died.any() and (rollout.choices[..., 2] > 0).any() and not rollout.alive.all()
+
+
+def test_minibatches_of_sequences_are_the_same_ones():
+    """A recurrent policy's columns are all slots either way, so that several minibatches and passes agree."""
+    twins = Twins(lively(recurrent=True, minibatches=3, epochs=2, horizon=4))
+    ours, theirs = twins.iterate()
+    for name, values in ours.statistics.items():
+        torch.testing.assert_close(theirs.statistics[name], values, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_populations_of_one():
+    """As many populations as slots: each looks through the eyes of its own."""
+    twins = Twins(lively(slots=5, populations=5, horizon=4))
+    twins.iterate()
+    twins.assert_same_history()
+    assert twins.ours.god.rollout.alive.any()
+
+
+def test_the_same_seed_gives_the_same_bits():
+    """Two runs on the kernels, with several minibatches and passes in bfloat16 with three layers: all that a
+    checkpoint keeps, to the last bit; all of it finite, and all weights moved and still float32."""
+    config = on_kernels(lively(precision="bf16", layers=3, minibatches=2, epochs=2, hidden=16))
+    states = []
+    for _ in range(2):
+        run = Run(config)
+        start = {name: p.detach().clone() for name, p in run.sword.policy.named_parameters()}
+        for _ in range(2):
+            run.iterate()
+        run.settle()
+        states.append(state_of(run))
+    assert_equal_states(*states)
+    for name, before in start.items():
+        now = run.sword.policy.get_parameter(name)
+        assert now.dtype == torch.float32 and now.isfinite().all() and not torch.equal(now, before), name
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
+    """Log-probabilities and values come out as in play, memory and its resets at death included; every row
+    once, the dead ones marked."""
+    config = on_kernels(lively(recurrent=recurrent, targeting=targeting))
+    god = God(config, Sword(config, KERNEL_DEVICE))
+    policy = god.sword.policy
+    shout(policy)
+    for _ in range(2):
+        rollout = god.collect()
+    assert (rollout.alive[2:] & rollout.died[:-2]).any(), "newborns where others have just died"
+    kind = SequenceBatches if recurrent else SampleBatches
+    batches = kind(policy, rollout, god.sword.operations)
+    with torch.no_grad():
+        judgement, rows, valid = batches.judge(torch.arange(batches.columns, device=KERNEL_DEVICE))
+    assert rows.view(-1).sort().values.tolist() == list(range(rollout.alive.numel()))
+    assert torch.equal(valid, rollout.alive.view(-1)[rows])
+    for found, recorded in (
+        (judgement.log_probability, rollout.log_probability), (judgement.value, rollout.value[:-1]),
+    ):  # fmt: skip
+        told = recorded.reshape(-1)[rows][valid]
+        torch.testing.assert_close(found[valid], told, rtol=0, atol=1e-5)
+    assert (judgement.entropy[valid] > 0).any() and judgement.entropy.isfinite().all()
+    assert not rollout.log_probability[~rollout.alive].any() and not rollout.value[:-1][~rollout.alive].any()
+
+
+@pytest.mark.parametrize("first", ["kernels", "torch"])
+def test_a_checkpoint_goes_on_with_the_other_backend(first, tmp_path):
+    """Written by one and read by the other: nothing is lost on the way, and the next rollout is the one that
+    the writer would have played."""
+    ways = {"kernels": on_kernels, "torch": in_torch}
+    here, there = ways[first], ways["torch" if first == "kernels" else "kernels"]
+    config = lively(recurrent=True, targeting="learned", iterations=9)
+    writer = Run(here(config))
+    writer.iterate()
+    writer.settle()
+    stored = reloaded(writer, tmp_path / checkpoints.FILE)
+    reader = Run(there(stored.config), stored)
+    assert reader.sword.operations.resident == (first == "torch")
+    before, after = state_of(writer), state_of(reader)
+    assert_equal_states(*({name: t.cpu() for name, t in state.items()} for state in (before, after)))
+    assert (reader.iteration, reader.agent_steps) == (1, writer.agent_steps)
+    for run in (writer, reader):
+        run.iterate()
+        run.settle()
+    assert reader.god.env.world.digest() == writer.god.env.world.digest()
+    assert reader.agent_steps == writer.agent_steps
+    for name, weight in writer.sword.policy.named_parameters():
+        other = reader.sword.policy.get_parameter(name)
+        torch.testing.assert_close(other.to(CPU), weight.to(CPU), rtol=1e-3, atol=1e-3, msg=name)
