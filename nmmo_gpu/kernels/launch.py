@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -55,7 +54,7 @@ def diverted(instead: Callable[[Launch], None]) -> Iterator[None]:
 
 def runs_on_cpu() -> bool:
     """Whether launches on CPU tensors make sense: under the interpreter, or where they are not run."""
-    return os.environ.get("TRITON_INTERPRET") == "1" or _instead is not None
+    return INTERPRETED or _instead is not None
 
 
 def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **constants: Any) -> None:

@@ -164,8 +164,8 @@ def _settle(
         tl.store(presence + tile, (slot // population_size + 1).to(tl.uint8), mask=born)
 
 
-def _running_totals(world: World, name: str, cut: Slots) -> Tensor:
-    """Workspace [R, chunks] int32, for counts per block and then their cumulative sums."""
+def _per_block(world: World, name: str, cut: Slots) -> Tensor:
+    """Workspace [R, chunks] int32: a count per block, or their sums up to each."""
     return world.workspace(name, (world.realms, cut.chunks), torch.int32)
 
 
@@ -183,15 +183,16 @@ def spawning(world: World) -> None:
     key = world.workspace("key", shape, torch.int64)
     claims = world.workspace("birth claims", (world.realms, spots), torch.int64, fill=(1 << 63) - 1)
     first_id = world.workspace("first id", (world.realms,), torch.int64)
-    free_before = _running_totals(world, "free before", cut)
-    born_before = _running_totals(world, "born before", cut)
+    counts = _per_block(world, "counts per block", cut)
+    free_before = _per_block(world, "free slots up to a block", cut)
+    born_before = _per_block(world, "newborn up to a block", cut)
 
     if cut.chunks > 1 and cfg.births != ALL_FREE_SLOTS:
         launch(
-            _count_free, cut.programs, world.alive, free_before, cut.slots, cut.chunks,
+            _count_free, cut.programs, world.alive, counts, cut.slots, cut.chunks,
             BLOCK=cut.block, warps=cut.warps,
         )  # fmt: skip
-        torch.cumsum(free_before, 1, out=free_before)
+        torch.cumsum(counts, 1, dtype=torch.int32, out=free_before)
     launch(
         _claim, cut.programs, world.seed, world.tick, world.alive, world.material, world.occupant,
         world.next_entity, tiles, free_before, first_id, spot, key, claims,
@@ -199,10 +200,10 @@ def spawning(world: World) -> None:
     )  # fmt: skip
     if cut.chunks > 1:
         launch(
-            _count_born, cut.programs, spot, key, claims, born_before, cut.slots, cut.chunks, spots,
+            _count_born, cut.programs, spot, key, claims, counts, cut.slots, cut.chunks, spots,
             BLOCK=cut.block, warps=cut.warps,
         )  # fmt: skip
-        torch.cumsum(born_before, 1, out=born_before)
+        torch.cumsum(counts, 1, dtype=torch.int32, out=born_before)
     launch(
         _settle, cut.programs, spot, key, claims, tiles, born_before, first_id, world.next_entity,
         world.alive, world.entity, world.row, world.col, world.health, world.food, world.water, world.freeze,

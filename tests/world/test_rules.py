@@ -82,22 +82,17 @@ def test_triton_that_is_not_installed_explains_itself(without):
 
 
 def test_triton_on_a_cpu_says_what_to_do(monkeypatch):
-    """Unless it is to be interpreted, which must be said in the environment: 1, nothing else."""
-    # Whether kernels are compiled or interpreted is decided when they are imported, once: now.
-    pytest.importorskip("nmmo_gpu.kernels")
+    """Unless the kernels are interpreted, which is decided when they are imported."""
+    launch = pytest.importorskip("nmmo_gpu.kernels.launch")
     said = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set TRITON_INTERPRET=1'
-    for setting in (None, "", "0"):
-        if setting is None:
-            monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-        else:
-            monkeypatch.setenv("TRITON_INTERPRET", setting)
-        with pytest.raises(ConfigError, match=said):
-            resolve("triton", CPU)
-        with pytest.raises(ConfigError, match=said):
-            make("law", realms=1, device="cpu", backend="triton")
-        assert resolve("triton", GPU).name == "triton"
-        assert resolve("auto", CPU).name != "triton"
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(launch, "INTERPRETED", False)
+    with pytest.raises(ConfigError, match=said):
+        resolve("triton", CPU)
+    with pytest.raises(ConfigError, match=said):
+        make("law", realms=1, device="cpu", backend="triton")
+    assert resolve("triton", GPU).name == "triton"
+    assert resolve("auto", CPU).name != "triton"
+    monkeypatch.setattr(launch, "INTERPRETED", True)
     assert resolve("triton", CPU).name == "triton"
 
 
