@@ -32,6 +32,7 @@ class Launch(NamedTuple):
     """One launch, as seen by ``diverted``."""
 
     kernel: Any
+    programs: int
     arguments: tuple[Any, ...]
     constants: dict[str, Any]
     warps: int
@@ -65,7 +66,7 @@ def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **consta
         constants: its ``tl.constexpr`` parameters.
     """
     if _instead is not None:
-        _instead(Launch(kernel, arguments, constants, warps))
+        _instead(Launch(kernel, programs, arguments, constants, warps))
         return
     if programs == 0:
         return

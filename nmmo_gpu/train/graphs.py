@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -43,10 +44,16 @@ class Replayed:
 
     def _aside(self) -> Any:
         """Calls the function on a stream of its own, as a capture will, and as autograd wants before one."""
-        ordinary = torch.cuda.current_stream(self.device)
-        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        ordinary, aside = torch.cuda.current_stream(self.device), _stream_aside(self.device)
         aside.wait_stream(ordinary)
         with torch.cuda.stream(aside):
             result = self.function()
         ordinary.wait_stream(aside)
         return result
+
+
+@cache
+def _stream_aside(device: torch.device) -> torch.cuda.Stream:
+    """One for all warm-ups: memory that torch has cached for a stream serves that stream alone."""
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return stream

@@ -10,7 +10,7 @@ import dataclasses
 import pytest
 import torch
 from helpers import KERNEL_DEVICE
-from train.small import CPU, KINDS, assert_equal_states, reloaded, shout, small, state_of
+from train.small import CPU, assert_equal_states, reloaded, shout, small, state_of
 
 pytest.importorskip("triton")
 
@@ -32,10 +32,27 @@ def in_torch(config):
 
 
 def lively(**settings):
-    """A world in which agents die and are born in the few ticks of a test, and learn in one minibatch, so
-    that it does not matter who shares it with whom."""
-    crowd = {"slots": 24, "populations": 3, "births": -1, "immune_ticks": 2, "horizon": 6, "minibatches": 1}
+    """A realm in which agents die and are born in the few ticks of a test, and learn in one minibatch, so
+    that it does not matter who shares it with whom. All is small: interpreted, a tick takes 0.1 s."""
+    crowd = {
+        "realms": 1, "slots": 26, "populations": 2, "vision": 3, "births": -1, "immune_ticks": 1,
+        "max_food": 4, "max_water": 4, "max_health": 4, "horizon": 5, "minibatches": 1,
+    }  # fmt: skip
     return small(**{**crowd, **settings})
+
+
+def weights_of(run):
+    """The weights, on the CPU, by name."""
+    return {name: weight.detach().cpu() for name, weight in run.sword.policy.named_parameters()}
+
+
+def assert_close_by_name(found, expected):
+    """Every tensor, to the rounding that adds up in an update: steps of weights are a hundred times it."""
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(
+            found[name], tensor, rtol=1e-4, atol=3e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 class Twins:
@@ -63,59 +80,56 @@ class Twins:
             assert torch.equal(theirs[name].cpu(), tensor), name
         for name in ("log_probability", "value", "state"):
             if ours[name] is not None:
-                torch.testing.assert_close(theirs[name].cpu(), ours[name], rtol=1e-3, atol=1e-3)
+                torch.testing.assert_close(theirs[name].cpu(), ours[name], rtol=1e-4, atol=1e-4)
         assert torch.equal(self.theirs.god.visits.cpu(), self.ours.god.visits)
         for name, tensor in self.ours.god.tally.state().items():
             assert torch.equal(self.theirs.god.tally.state()[name].cpu(), tensor), name
 
 
-@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+@pytest.mark.parametrize(("recurrent", "targeting"), [(False, "learned"), (True, "auto")])
 def test_two_iterations_beside_plain_torch(recurrent, targeting):
     """The first rollout's world, and the second's after an update, are the same to the bit; statistics and
     weights agree to rounding, and every weight has moved."""
     twins = Twins(lively(recurrent=recurrent, targeting=targeting))
     start = {name: p.detach().clone() for name, p in twins.ours.sword.policy.named_parameters()}
-    for turn in range(2):
+    for _ in range(2):
         ours, theirs = twins.iterate()
         twins.assert_same_history()
         assert ours.steps == theirs.steps > 0
-        for name, values in ours.statistics.items():
-            torch.testing.assert_close(theirs.statistics[name], values, rtol=1e-3, atol=1e-4, msg=name)
+        assert_close_by_name(theirs.statistics, ours.statistics)
         for name, weight in twins.theirs.sword.policy.named_parameters():
             now = weight.detach().cpu()
             assert now.isfinite().all() and not torch.equal(now, start[name]), name
-            other = twins.ours.sword.policy.get_parameter(name).detach()
-            torch.testing.assert_close(now, other, rtol=1e-3, atol=1e-3 * (turn + 1), msg=name)
+        assert_close_by_name(weights_of(twins.theirs), weights_of(twins.ours))
     rollout = twins.ours.god.rollout
     assert rollout.died.any() and (rollout.choices[..., 2] > 0).any() and not rollout.alive.all()
 
 
 def test_minibatches_of_sequences_are_the_same_ones():
     """A recurrent policy's columns are all slots either way, so that several minibatches and passes agree."""
-    twins = Twins(lively(recurrent=True, minibatches=3, epochs=2, horizon=4))
+    twins = Twins(lively(recurrent=True, minibatches=3, epochs=2, horizon=3))
     ours, theirs = twins.iterate()
-    for name, values in ours.statistics.items():
-        torch.testing.assert_close(theirs.statistics[name], values, rtol=1e-3, atol=1e-4, msg=name)
+    assert_close_by_name(theirs.statistics, ours.statistics)
+    assert (ours.statistics["kl"] > 1e-8).all() and ours.statistics["policy_loss"].all()
 
 
 def test_populations_of_one():
     """As many populations as slots: each looks through the eyes of its own."""
-    twins = Twins(lively(slots=5, populations=5, horizon=4))
+    twins = Twins(lively(slots=5, populations=5, realms=2, horizon=3))
     twins.iterate()
     twins.assert_same_history()
     assert twins.ours.god.rollout.alive.any()
 
 
 def test_the_same_seed_gives_the_same_bits():
-    """Two runs on the kernels, with several minibatches and passes in bfloat16 with three layers: all that a
-    checkpoint keeps, to the last bit; all of it finite, and all weights moved and still float32."""
-    config = on_kernels(lively(precision="bf16", layers=3, minibatches=2, epochs=2, hidden=16))
+    """Two runs on the kernels, with two minibatches, in bfloat16 with three layers: all that a checkpoint
+    keeps, to the last bit; all weights finite, moved, and still float32."""
+    config = on_kernels(lively(precision="bf16", layers=3, minibatches=2, hidden=16, horizon=3))
     states = []
     for _ in range(2):
         run = Run(config)
         start = {name: p.detach().clone() for name, p in run.sword.policy.named_parameters()}
-        for _ in range(2):
-            run.iterate()
+        run.iterate()
         run.settle()
         states.append(state_of(run))
     assert_equal_states(*states)
@@ -124,7 +138,7 @@ def test_the_same_seed_gives_the_same_bits():
         assert now.dtype == torch.float32 and now.isfinite().all() and not torch.equal(now, before), name
 
 
-@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+@pytest.mark.parametrize(("recurrent", "targeting"), [(False, "auto"), (True, "learned")])
 def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
     """Log-probabilities and values come out as in play, memory and its resets at death included; every row
     once, the dead ones marked."""
@@ -156,7 +170,7 @@ def test_a_checkpoint_goes_on_with_the_other_backend(first, tmp_path):
     the writer would have played."""
     ways = {"kernels": on_kernels, "torch": in_torch}
     here, there = ways[first], ways["torch" if first == "kernels" else "kernels"]
-    config = lively(recurrent=True, targeting="learned", iterations=9)
+    config = lively(recurrent=True, targeting="learned", iterations=9, horizon=3)
     writer = Run(here(config))
     writer.iterate()
     writer.settle()
@@ -171,6 +185,4 @@ def test_a_checkpoint_goes_on_with_the_other_backend(first, tmp_path):
         run.settle()
     assert reader.god.env.world.digest() == writer.god.env.world.digest()
     assert reader.agent_steps == writer.agent_steps
-    for name, weight in writer.sword.policy.named_parameters():
-        other = reader.sword.policy.get_parameter(name)
-        torch.testing.assert_close(other.to(CPU), weight.to(CPU), rtol=1e-3, atol=1e-3, msg=name)
+    assert_close_by_name(weights_of(reader), weights_of(writer))

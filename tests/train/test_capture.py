@@ -1,0 +1,75 @@
+"""Rollout and update are fit for a CUDA graph: replayed as recorded operations on fixed tensors, without the
+Python around them, they give the same bits; and they never ask the device for anything."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from train.small import assert_equal_states, small, state_of
+from train.tape import Tape
+
+from nmmo_gpu.train.run import Run
+
+pytest.importorskip("triton")
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="tests/train/test_residency.py captures")
+
+KINDS = {
+    "plain": {},
+    "recurrent, learned targets": {"recurrent": True, "targeting": "learned"},
+    "bf16, two layers, slots kept full": {"precision": "bf16", "layers": 2, "births": -1},
+    "several blocks": {"births": 2, "spawn": "anywhere", "slots": 40},
+}
+
+
+def tiny(**settings):
+    """A run on the Triton path."""
+    size = {"realms": 1, "slots": 12, "populations": 2, "height": 32, "width": 33, "horizon": 2}
+    size["check_actions"] = False  # as on a GPU
+    return Run(small(backend="triton", **(size | settings)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replay_is_as_good_as_the_call(kind, monkeypatch):
+    """Two runs from one seed: four ordinary iterations; and two ordinary ones, of which the second is
+    recorded, then the recordings twice."""
+    if kind == "several blocks":
+        monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
+    called, replayed = tiny(**KINDS[kind]), tiny(**KINDS[kind])
+    for _ in range(4):
+        called.iterate()
+    replayed.iterate()
+    collect, learn = Tape(), Tape()
+    with collect:
+        rollout = replayed.god.collect()
+    with learn:
+        replayed.pantheon.learn(rollout, 0.0)
+    assert collect.asked == learn.asked == [], "the host would have to wait for the device"
+    assert collect.launches > 2 * 10 and learn.launches > 3
+    for _ in range(2):
+        collect.replay()
+        learn.replay()
+    ours, theirs = state_of(replayed), state_of(called)
+    for state in (ours, theirs):
+        del state["counters"]
+    assert int(replayed.god.env.world.tick) == 1 + 4 * 2
+    assert_equal_states(ours, theirs)
+
+
+def test_the_recording_would_show_what_is_not_fit():
+    """Asking is noticed; and a number that Python worked out is as it was, not as it would be."""
+    with Tape() as tape:
+        world = torch.tensor([3])
+        double = world + int(world)
+    assert len(tape.asked) == 1 and "_local_scalar_dense" in tape.asked[0]
+    count = 0
+
+    def counted(into):
+        nonlocal count
+        count += 1
+        into += count
+
+    total = torch.zeros(1)
+    with Tape() as tape:
+        counted(total)
+    tape.replay()
+    assert total.item() == 2 and count == 1 and double.item() == 6
