@@ -80,8 +80,8 @@ class EvalConfig:
 
     run: Annotated[str, tyro.conf.Positional]
     """Folder of the run, or a checkpoint file."""
-    realms: int = 16
-    """Realms to play at a time."""
+    realms: int | None = None
+    """Realms to play at a time; by default 16, or as many as were trained on if these are fewer."""
     seed: int | None = None
     """Seed of maps and dice; by default one that differs from the run's, so that the maps are new."""
     maps: tuple[str, ...] = ()
@@ -113,7 +113,8 @@ def _eval(arguments: list[str]) -> None:
 
     options = _parse(EvalConfig, arguments, "nmmo-gpu eval")
     stored = checkpoint.load(Path(options.run), torch.device("cpu"))
-    changes: dict[str, Any] = {"realms": options.realms, "device": options.device}
+    realms = options.realms or min(16, stored.config.env.realms)
+    changes: dict[str, Any] = {"realms": realms, "device": options.device}
     if options.seed is not None:
         changes["seed"] = options.seed
     if options.maps:
@@ -144,6 +145,8 @@ def _bench(arguments: list[str]) -> None:
     # Slots are refilled at once, so that worlds of agents that do not learn are full as well.
     full = dataclasses.replace(preset.env, world=dataclasses.replace(preset.env.world, births=-1))
     default = BenchConfig(env=full, policy=preset.policy, ppo=preset.ppo)
+    if preset.env.realms == 1:
+        default = dataclasses.replace(default, batches=(1,))
     config = _parse(BenchConfig, rest, f"nmmo-gpu bench {name}", default)
     columns = (*COLUMNS, "ticks/s")
     print(f"{'realms x slots':>16}" + "".join(f"{column:>15}" for column in columns))

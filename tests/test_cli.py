@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +167,48 @@ def test_as_a_program():
         [sys.executable, "-m", "nmmo_gpu", "fly"], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2 and "'fly' is no command" in done.stderr and not done.stdout
+
+
+def program(*arguments, **environment):
+    """What ``python -m nmmo_gpu`` with these arguments did, in an environment with some more variables."""
+    return subprocess.run(
+        [sys.executable, "-m", "nmmo_gpu", *map(str, arguments)], env={**os.environ, **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def test_the_kernels_without_a_gpu(tmp_path):
+    """On a tiny world, under Triton's interpreter: training ends with status 0 and leaves a checkpoint, of
+    finite weights that have learned, which can be evaluated."""
+    pytest.importorskip("triton")
+    run, interpreted = tmp_path / "run", {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    tiny = [
+        "--realms", 1, "--slots", 16, "--height", 40, "--width", 40, "--populations", 2, "--vision", 3,
+        "--horizon", 4, "--epochs", 1, "--minibatches", 2, "--hidden", 8, "--backend", "triton",
+        "--device", "cpu",
+    ]  # fmt: skip
+    done = program("train", "chaos", *tiny, "--iterations", 2, "--run", run, **interpreted)
+    assert done.returncode == 0 and "iteration 2" in done.stdout, done.stdout
+    stored = checkpoints.load(run, CPU)
+    assert stored.counters["iteration"] == 2 and stored.config.env.backend == "triton"
+    assert int(stored.part("world")["tick"]) == 1 + 2 * 4 and stored.counters["agent_steps"] > 0
+    for name, weight in stored.part("policy").items():
+        assert weight.isfinite().all(), name
+    assert stored.part("optimizer")["window.step"] == 2 * 2 and stored.part("policy")["value_bias"].all()
+
+    options = ["--realms", 1, "--max-ticks", 2, "--no-full", "--device", "cpu"]
+    done = program("eval", run, *options, **interpreted)
+    assert done.returncode == 0 and "trained, 1 ticks" in done.stdout, done.stdout
+
+
+def test_the_kernels_on_a_cpu_must_be_asked_for(capsys, tmp_path, monkeypatch):
+    """Without the variable that asks for the interpreter: its name, and nothing on the disk."""
+    pytest.importorskip("triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    arguments = ["train", "chaos", *TINY, "--backend", "triton", "--run", tmp_path / "run"]
+    _, err = said(capsys, arguments, 2)
+    assert 'backend = "triton" runs on a GPU' in err and "TRITON_INTERPRET=1" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_bench(capsys, tmp_path):

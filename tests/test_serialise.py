@@ -50,7 +50,7 @@ def test_plain_is_plain():
 
 def test_presets_come_back():
     """The rules of every preset, each on its own."""
-    assert set(PRESETS) == {"law", "chaos"}
+    assert set(PRESETS) == {"law", "chaos", "million"}
     for name, rules in PRESETS.items():
         assert from_plain(WorldConfig, json.loads(json.dumps(to_plain(rules)))) == rules, name
 

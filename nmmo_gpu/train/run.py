@@ -209,7 +209,8 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     Raises ConfigError if the folder already holds a run, or cannot be written."""
     # What cannot run leaves no folder behind.
     device = resolve_device(config.env.device)
-    if device.type == "cuda" and resolve(config.env.backend, device).resident:
+    rules = resolve(config.env.backend, device)
+    if device.type == "cuda" and rules.resident:
         parts = training_parts(config)
         check_memory(parts, device, "realms, slots, horizon or hidden, or raise minibatches")
     folder = prepare_folder(config, resuming=stored is not None)
