@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+from types import SimpleNamespace
 
 import pytest
 import torch
 from train.small import small
 
 from nmmo_gpu import bench as benchmark
-from nmmo_gpu.bench import COLUMNS, BenchConfig, bench, machine
+from nmmo_gpu.bench import COLUMNS, GRID_AGENTS, GRID_SLOTS, BenchConfig, bench, machine, settings
+from nmmo_gpu.config import preset
 from nmmo_gpu.errors import ConfigError
 
 TRAIN = small(births=-1, horizon=4, seed=1)
@@ -22,8 +24,8 @@ QUICK = BenchConfig(
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_results(tmp_path, recurrent):
-    """Three positive rates for each batch size, reported as they come, with hardware, versions and settings;
-    the file holds what is returned."""
+    """Three positive rates for each batch size, and ticks per second, reported as they come, with hardware,
+    versions and settings; the file holds what is returned."""
     policy = dataclasses.replace(TRAIN.policy, recurrent=recurrent)
     config = dataclasses.replace(QUICK, policy=policy, json=str(tmp_path / "out.json"))
     reported = []
@@ -32,7 +34,9 @@ def test_results(tmp_path, recurrent):
     assert [(row["realms"], row["slots"]) for row in reported] == [(1, 16), (3, 16)]
     assert len(COLUMNS) == 3
     for row in reported:
-        assert all(isinstance(row[column], float) and row[column] > 0 for column in COLUMNS)
+        for column in (*COLUMNS, "ticks/s"):
+            assert isinstance(row[column], float) and row[column] > 0, column
+        assert row["side"] == 40
     assert found["rules"]["slots"] == 16 and found["policy"]["recurrent"] == recurrent
     assert found["ppo"]["horizon"] == 4 and found["backend"] in ("numba", "torch")
     versions = found["machine"]["versions"]
@@ -49,30 +53,87 @@ def test_an_unwritable_file_is_found_before_measuring(tmp_path):
         bench(dataclasses.replace(QUICK, json=where), lambda row: pytest.fail("measured"))
 
 
+def test_fewer_columns(tmp_path):
+    """The environment alone, or with the policy: no other column is measured."""
+    for columns, expected in (("environment", 1), ("policy", 2)):
+        found = bench(dataclasses.replace(QUICK, batches=(2,), columns=columns), lambda row: None)
+        (row,) = found["results"]
+        assert [column for column in COLUMNS if column in row] == list(COLUMNS[:expected])
+
+
+def test_the_file_holds_what_is_done_so_far(tmp_path):
+    """After each row, so that nothing is lost when a larger setting fails."""
+    file, rows = tmp_path / "out.json", []
+
+    def look(row):
+        if file.exists():
+            rows.append(len(json.loads(file.read_text() or '{"results": []}')["results"]))
+
+    bench(dataclasses.replace(QUICK, batches=(1, 1, 2), columns="environment", json=str(file)), look)
+    assert rows == [0, 1, 2] and len(json.loads(file.read_text())["results"]) == 3
+
+
 def test_each_count_is_of_living_agents():
-    """What a timed call returns is the agent-steps that were lived in it, by the world's own count."""
+    """What a timed call adds to the world's counts: agent-steps that were lived in it, and its ticks."""
     env = dataclasses.replace(TRAIN.env, realms=3)
     train = dataclasses.replace(TRAIN, env=env)
-    for work in (benchmark._environment(env), benchmark._with_policy(train), benchmark._training(train)):
-        counts = [work() for _ in range(4)]
-        assert all(0 < count <= 3 * 16 * 4 for count in counts)
+    works = (
+        (1, benchmark._environment(env)), (4, benchmark._with_policy(train)), (4, benchmark._training(train)),
+    )  # fmt: skip
+    for ticks, work in works:
+        before = benchmark._counts(work.world)
+        for _ in range(4):
+            work.run()
+            steps, tick = benchmark._counts(work.world)
+            assert 0 < steps - before[0] <= 3 * 16 * ticks and tick - before[1] == ticks
+            before = steps, tick
 
 
 def test_the_median_of_the_repeats(monkeypatch):
-    """Agent-steps over seconds of each timed run; the median of them, after the warm-up."""
+    """Agent-steps and ticks over seconds of each timed run; the median of them, after the warm-up."""
     times = iter([0.0, 9.0, 10.0, 12.0, 20.0, 21.0, 30.0, 34.0, 40.0, 42.0])
     monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(times))
-    monkeypatch.setattr(benchmark.torch.cuda, "is_available", lambda: False)
+    world = SimpleNamespace(acted=torch.zeros(2), tick=torch.zeros(1))
     calls = []
 
     def work():
         calls.append(1)
-        return 10
+        world.acted += 5
+        world.tick += 2
 
     # Warm-up of 3 calls, then 2 calls in 2 s: one call takes 1 s, so timed runs of 3 s have 3 calls.
-    rate = benchmark._measure(work, dataclasses.replace(QUICK, repeats=3, seconds=3.0))
+    config = dataclasses.replace(QUICK, repeats=3, seconds=3.0)
+    rates = benchmark._measure(benchmark.Work(work, world), config)
     assert len(calls) == 3 + 2 + 3 * 3
-    assert rate == 15.0, "30 steps in 1, 4 and 2 seconds"
+    assert rates == (15.0, 3.0), "30 steps and 6 ticks in 1, 4 and 2 seconds"
+
+
+@pytest.mark.parametrize("largest", [1 << 14, 1 << 17, 1 << 20])
+def test_the_grid(largest):
+    """Realms of every size with every number of agents that they divide, none above the largest; maps with
+    64 tiles for each slot, as preset million has, and rules as given."""
+    grid = settings(dataclasses.replace(QUICK, grid=True, largest=largest))
+    found = [(env.world.slots, env.realms * env.world.slots) for env in grid]
+    expected = {
+        (slots, agents) for slots in GRID_SLOTS for agents in GRID_AGENTS if slots <= agents <= largest
+    }  # fmt: skip
+    assert len(found) == len(set(found)) and set(found) == expected
+    assert max(agents for _, agents in found) == largest
+    for env in grid:
+        rules = env.world
+        assert rules.height == rules.width and 60 * rules.slots < rules.height**2 <= 64 * rules.slots
+        assert rules.spawn == "anywhere" and rules.births == QUICK.env.world.births == -1
+    million = preset("million")
+    assert 60 * million.slots < million.height * million.width <= 64 * million.slots
+
+
+def test_the_stock_world_is_measured_as_it_is():
+    """A grid's realms of as many slots as the rules have keep their map and their births."""
+    rules = preset("chaos", births=-1)
+    env = dataclasses.replace(QUICK.env, world=rules)
+    grid = settings(dataclasses.replace(QUICK, env=env, grid=True))
+    assert [env.world == rules for env in grid] == [env.world.slots == rules.slots for env in grid]
+    assert any(env.world == rules for env in grid)
 
 
 def test_the_machine_is_described():

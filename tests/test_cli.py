@@ -202,9 +202,9 @@ def test_the_kernels_without_a_gpu(tmp_path):
 
 
 def test_the_kernels_on_a_cpu_must_be_asked_for(capsys, tmp_path, monkeypatch):
-    """Without the variable that asks for the interpreter: its name, and nothing on the disk."""
+    """Where nobody asked for the interpreter: how to, and nothing on the disk."""
     pytest.importorskip("triton")
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr("nmmo_gpu.kernels.launch.INTERPRETED", False)
     arguments = ["train", "chaos", *TINY, "--backend", "triton", "--run", tmp_path / "run"]
     _, err = said(capsys, arguments, 2)
     assert 'backend = "triton" runs on a GPU' in err and "TRITON_INTERPRET=1" in err
@@ -216,7 +216,15 @@ def test_bench(capsys, tmp_path):
     file = tmp_path / "bench.json"
     quick = ["--batches", 2, 3, "--repeats", 1, "--seconds", 0.01]
     out, _ = said(capsys, ["bench", "law", *TINY, *quick, "--json", file], 0)
-    assert "2 x 16" in out and "3 x 16" in out and "agent-steps/s" in out
+    assert "2 x 16" in out and "3 x 16" in out
+    for words in (
+        "environment",
+        "+ policy",
+        "+ training",
+        "ticks/s",
+        "agent-steps of living agents per second",
+    ):
+        assert words in out, words
     found = json.loads(Path(file).read_text())
     assert [row["realms"] for row in found["results"]] == [2, 3]
     assert found["rules"]["births"] == -1 and found["rules"]["damage"] == [0, 0, 0]

@@ -45,7 +45,7 @@ def walkable(material):
 
 @triton.jit
 def intend(
-    realm, agent, inside, able, move, row, col, material, occupant, intent,
+    realm, agent, inside, able, move, row, col, material, presence, intent,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Writes for each slot the direction in which it wants, and may hope, to go; 0 for none. Reads what no
@@ -56,13 +56,13 @@ def intend(
     goal = at * WIDTH + tl.load(col + agent, mask=able, other=0) + right(direction)
     plane = realm * (HEIGHT * WIDTH)
     able = able & walkable(tl.load(material + plane + goal, mask=able, other=0))
-    able = able & (tl.load(occupant + plane + goal, mask=able, other=1) == 0)
+    able = able & (tl.load(presence + plane + goal, mask=able, other=1) == 0)
     tl.store(intent + agent, tl.where(able, direction, 0).to(tl.uint8), mask=inside)
 
 
 @triton.jit
 def _intend(
-    alive, health, freeze, move, row, col, material, occupant, intent, slots, chunks,
+    alive, health, freeze, move, row, col, material, presence, intent, slots, chunks,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: every slot is written by its own program alone."""
@@ -70,7 +70,7 @@ def _intend(
     able = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
     able = able & (tl.load(freeze + agent, mask=able, other=1) == 0)
     able = able & (tl.load(health + agent, mask=able, other=0) > 0)
-    intend(realm, agent, inside, able, move, row, col, material, occupant, intent, HEIGHT, WIDTH)
+    intend(realm, agent, inside, able, move, row, col, material, presence, intent, HEIGHT, WIDTH)
 
 
 @triton.jit
@@ -163,7 +163,7 @@ def movement(world: World, move: Tensor) -> None:
     cut = over_slots(*world.alive.shape)
     launch(
         _intend, cut.programs, world.alive, world.health, world.freeze, move, world.row, world.col,
-        world.material, world.occupant, intents(world), cut.slots, cut.chunks,
+        world.material, world.presence, intents(world), cut.slots, cut.chunks,
         BLOCK=cut.block, warps=cut.warps, **map_size(world),
     )  # fmt: skip
     settle_contests(world)

@@ -115,7 +115,7 @@ def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
 
 @triton.jit
 def _heads(
-    alive, row, col, age, health, food, water, freeze, damage, heading, material, occupant, cards, seen,
+    alive, row, col, age, health, food, water, freeze, damage, heading, material, presence, cards, seen,
     records, words, slots, chunks, population_size,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, NEAREST: tl.constexpr, IMMUNE_TICKS: tl.constexpr,
     MELEE_REACH: tl.constexpr, RANGE_REACH: tl.constexpr, MAGE_REACH: tl.constexpr,
@@ -173,7 +173,7 @@ def _heads(
         to_col = column + ((direction == 1) - (direction == 3))
         goal = plane + to_row * WIDTH + to_col
         free = living & (frozen == 0) & walkable(tl.load(material + goal, mask=living, other=1))
-        free = free & (tl.load(occupant + goal, mask=living, other=1) == 0)
+        free = free & (tl.load(presence + goal, mask=living, other=1) == 0)
         moves |= free.to(tl.int32) << direction
     melee = reachable(exists, distance, MELEE_REACH, MELEE_DAMAGE)
     ranged = reachable(exists, distance, RANGE_REACH, RANGE_DAMAGE)
@@ -232,7 +232,7 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     cut = over_slots(world.realms, cfg.slots, agents_per_program(max(masks_padded, nearest_padded)))
     launch(
         _heads, cut.programs, world.alive, world.row, world.col, world.age, world.health, world.food,
-        world.water, world.freeze, world.damage, world.heading, world.material, world.occupant, cards, seen,
+        world.water, world.freeze, world.damage, world.heading, world.material, world.presence, cards, seen,
         records, records.view(torch.int64), cut.slots, cut.chunks, cfg.population_size,
         NEAREST=cfg.nearest, IMMUNE_TICKS=cfg.immune_ticks,
         MELEE_REACH=cfg.reach[0], RANGE_REACH=cfg.reach[1], MAGE_REACH=cfg.reach[2],

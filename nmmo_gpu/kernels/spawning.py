@@ -56,7 +56,7 @@ def _count_free(alive, counts, slots, chunks, BLOCK: tl.constexpr):
 
 @triton.jit
 def _claim(
-    seed, tick, alive, material, occupant, next_entity, ring, free_before, first_id, spot, key, claims,
+    seed, tick, alive, material, presence, next_entity, ring, free_before, first_id, spot, key, claims,
     slots, chunks, births, spots,
     ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
@@ -88,7 +88,7 @@ def _claim(
         where_word, priority, _, _ = draw(seed, tick, TILE_STREAM, realm, slot)
         drawn = below(where_word, tl.full([BLOCK], 0, tl.int32) + spots)
         tile = realm * (HEIGHT * WIDTH) + tile_of(drawn, tries, ring, WIDTH, ANYWHERE, BORDER)
-        tries = tries & (tl.load(occupant + tile, mask=tries, other=1) == 0)
+        tries = tries & (tl.load(presence + tile, mask=tries, other=1) == 0)
         if ANYWHERE:
             ground = tl.load(material + tile, mask=tries, other=0).to(tl.int32)
             tries = tries & (((SAFE >> ground) & 1) != 0)
@@ -194,7 +194,7 @@ def spawning(world: World) -> None:
         )  # fmt: skip
         torch.cumsum(counts, 1, dtype=torch.int32, out=free_before)
     launch(
-        _claim, cut.programs, world.seed, world.tick, world.alive, world.material, world.occupant,
+        _claim, cut.programs, world.seed, world.tick, world.alive, world.material, world.presence,
         world.next_entity, tiles, free_before, first_id, spot, key, claims,
         cut.slots, cut.chunks, cfg.births, spots, BLOCK=cut.block, warps=cut.warps, **place,
     )  # fmt: skip

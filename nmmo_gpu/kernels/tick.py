@@ -25,7 +25,7 @@ COMBAT = tl.constexpr(int(Cause.COMBAT))
 @triton.jit
 def _first_half(
     alive, health, food, water, freeze, age, damage, cause, lost, gained, acted, move, row, col,
-    material, occupant, intent, slots, chunks,
+    material, presence, intent, slots, chunks,
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, IMMUNE_TICKS: tl.constexpr, HARM: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -41,7 +41,7 @@ def _first_half(
     )  # fmt: skip
     tl.store(cause + agent, tl.where(killed, COMBAT, 0).to(tl.uint8), mask=inside)
     able = living & (left > 0) & (tl.load(freeze + agent, mask=living, other=1) == 0)
-    intend(realm, agent, inside, able, move, row, col, material, occupant, intent, HEIGHT, WIDTH)
+    intend(realm, agent, inside, able, move, row, col, material, presence, intent, HEIGHT, WIDTH)
 
 
 @triton.jit
@@ -75,7 +75,7 @@ def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
     launch(
         _first_half, cut.programs, world.alive, world.health, world.food, world.water, world.freeze,
         world.age, world.damage, world.cause, *toll(world), world.acted, move, world.row, world.col,
-        world.material, world.occupant, intents(world), cut.slots, cut.chunks,
+        world.material, world.presence, intents(world), cut.slots, cut.chunks,
         BLOCK=cut.block, warps=cut.warps, **combat_constants(world), **map_size(world),
     )  # fmt: skip
     settle_contests(world)
