@@ -1,0 +1,178 @@
+"""Training on a GPU: captured in CUDA graphs, it neither waits for the device nor copies anything to or from
+it, and it gives what ordinary calls give."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from train.small import small
+
+from nmmo_gpu.env import Env, random_actions
+from nmmo_gpu.train import graphs
+from nmmo_gpu.train.run import Run
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+DEVICE = "cuda"
+CROWD = {"slots": 400, "populations": 4, "births": -1, "spawn": "anywhere"}
+KINDS = {
+    "plain": {"minibatches": 2, "epochs": 2},
+    "recurrent": {"recurrent": True, "targeting": "learned"},
+    "bf16, a crowd": {"precision": "bf16", "layers": 3, "hidden": 64, **CROWD},
+}
+"""Memory, targeting, precision, and worlds of one block and of several."""
+
+
+def started(**settings):
+    """A run on the kernels, as a user starts one."""
+    return Run(small(device=DEVICE, backend="triton", **settings))
+
+
+def captured(run):
+    """Whether rollout and update are replayed."""
+    return run.god._collect.graph is not None and run.pantheon._learn.graph is not None
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def run(request):
+    """One of each kind, after four iterations: two ordinary ones, the capture, and a replay."""
+    made = started(**KINDS[request.param])
+    for _ in range(4):
+        made.iterate()
+    assert captured(made)
+    return made
+
+
+def test_nothing_waits_for_the_device(run):
+    """Iterations, with and without a report, while torch refuses whatever would wait."""
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            torch.zeros((), device=DEVICE).item()
+        news = run.iterate(report=True) + run.iterate()
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    news += run.settle()
+    assert [one.iteration for one in news][-2:] == [run.iteration - 1, run.iteration]
+    assert all(values.isfinite().all() for one in news for values in one.statistics.values())
+
+
+def test_nothing_is_copied_to_or_from_the_host(run):
+    """In all that the device does in a rollout and an update, the kernels are seen, and no copy but within
+    the device. That a copy would be seen is shown by one."""
+
+    def seen(work):
+        torch.cuda.synchronize()
+        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+        with torch.profiler.profile(activities=activities) as profile:
+            work()
+            torch.cuda.synchronize()
+        return {event.name for event in profile.events()}
+
+    def iteration():
+        run.pantheon.learn(run.god.collect(), run.progress())
+
+    run.settle()
+    names = seen(iteration)
+    assert any("_choose" in name for name in names) and any("_evaluate" in name for name in names)
+    assert not [name for name in names if "Memcpy HtoD" in name or "Memcpy DtoH" in name]
+    assert any("Memcpy DtoH" in name for name in seen(lambda: torch.ones(3, device=DEVICE).cpu()))
+    assert any("Memcpy HtoD" in name for name in seen(lambda: torch.ones(3).to(DEVICE)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_replays_are_as_good_as_calls(kind, monkeypatch):
+    """Two runs from one seed, one of which is never captured: the same worlds and weights, to the last bit as
+    long as torch's own sums come out alike in a graph, and to rounding where they do not; news of each
+    iteration, one call later than on a CPU."""
+    replayed, called = started(**KINDS[kind]), started(**KINDS[kind])
+    heard, same = ([], []), True
+    for _ in range(6):
+        heard[0].extend(replayed.iterate())
+        with monkeypatch.context() as patch:
+            patch.setattr(graphs, "WARM_UP", 1 << 60)
+            heard[1].extend(called.iterate())
+        if same:
+            assert replayed.god.env.world.digest() == called.god.env.world.digest()
+        for (name, ours), theirs in zip(
+            replayed.sword.policy.named_parameters(), called.sword.policy.parameters(), strict=True
+        ):
+            same = same and torch.equal(ours, theirs)
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    assert captured(replayed) and not captured(called)
+    for run, news in zip((replayed, called), heard, strict=True):
+        assert [one.iteration for one in news] == [1, 2, 3, 4, 5]
+        news += run.settle()
+        assert news[-1].iteration == 6 and run.settle() == []
+        assert sum(one.steps for one in news) == run.agent_steps == int(run.god.env.world.acted.sum())
+        assert all(one.seconds > 0 and 0 < one.collect_share < 1 for one in news)
+
+
+def test_the_learning_rate_of_a_replay():
+    """A captured update takes the step size of the call, not that of its capture."""
+    run = started(learning_rate=1e-2, final_learning_rate=1e-30)
+    for _ in range(4):
+        run.iterate()
+    assert captured(run)
+
+    def moved(progress):
+        before = [weight.detach().clone() for weight in run.sword.policy.parameters()]
+        run.pantheon.learn(run.god.rollout, progress)
+        after = [weight.detach() for weight in run.sword.policy.parameters()]
+        return max(float((new - old).abs().max()) for new, old in zip(after, before, strict=True))
+
+    assert moved(1.0) == 0.0 and moved(0.0) > 1e-4 and moved(1.0) == 0.0
+
+
+def test_the_next_rollout_acts_by_what_was_learned():
+    """Weights changed between replays are those that the replayed rollout uses."""
+    run = started()
+    for _ in range(4):
+        run.iterate()
+    assert captured(run)
+    with torch.no_grad():
+        run.sword.policy.steady_bias[..., 0] = 60.0  # staying, which always is possible
+    rollout = run.god.collect()
+    assert rollout.alive.any() and not rollout.choices[..., 0][rollout.alive].any()
+    with torch.no_grad():
+        run.sword.policy.steady_bias[..., 0] = -60.0
+    rollout = run.god.collect()
+    assert rollout.choices[..., 0][rollout.alive].float().mean() > 0.9
+
+
+@pytest.mark.parametrize("size", [{}, {"realms": 3, **CROWD}], ids=["one block", "several"])
+def test_the_world_is_that_of_plain_torch_on_a_cpu(size):
+    """Fifty ticks of the same random actions: the same digest, rewards and observations."""
+    ours = Env(small(device="cpu", backend="torch", **size).env)
+    theirs = Env(small(device=DEVICE, backend="triton", **size).env)
+    for env in (ours, theirs):
+        env.reset()
+    deaths = 0
+    for tick in range(50):
+        actions = random_actions(ours)
+        assert torch.equal(random_actions(theirs).cpu(), actions)
+        _, reward, died, _, _ = ours.step(actions)
+        _, their_reward, their_died, _, _ = theirs.step(actions.to(DEVICE))
+        assert torch.equal(their_reward.cpu(), reward) and torch.equal(their_died.cpu(), died), tick
+        assert torch.equal(theirs.records.cpu(), ours.records), tick
+        deaths += int(died.sum())
+    assert theirs.world.digest() == ours.world.digest() and deaths > 5
+
+
+def test_one_graph_of_the_environment():
+    """A tick is captured by itself, as the benchmark does, and replayed: the world of ordinary ticks."""
+    plain, graphed = (Env(small(device=DEVICE, backend="triton").env) for _ in range(2))
+    for env in (plain, graphed):
+        env.reset()
+    actions = torch.zeros(2, 16, 3, dtype=torch.int64, device=DEVICE)
+    tick = graphs.Replayed(lambda: graphed.step(actions, out=graphed.records), graphed.device, allowed=True)
+    for turn in range(10):
+        actions.copy_(random_actions(plain))
+        plain.step(actions, out=plain.records)
+        tick()
+        assert graphed.world.digest() == plain.world.digest(), turn
+    assert tick.graph is not None and int(plain.world.tick) == 11
