@@ -135,7 +135,7 @@ class God:
         self.tally = Tally(self.env.device, sword.operations.count)
         self.visits = torch.zeros(rules.height, rules.width, dtype=torch.int64, device=self.env.device)
         """[H, W] int64: how often somebody stood there, sampled once per rollout, over all realms."""
-        self._collect = Replayed(self._play, self.env.device, sword.operations.resident)
+        self._collect = Replayed(self._play, self.env.device, sword.operations.resident and config.graphs)
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, besides the world's, that a checkpoint keeps; they are restored in place."""
@@ -209,7 +209,7 @@ class Pantheon:
             self._learn = Replayed(
                 lambda: ppo.update(sword.policy, self.optimizer, rollout, config, sword.operations),
                 rollout.alive.device,
-                sword.operations.resident,
+                sword.operations.resident and self.config.graphs,
             )
         statistics: dict[str, Tensor] = self._learn()
         return statistics

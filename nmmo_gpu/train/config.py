@@ -97,6 +97,9 @@ class TrainConfig:
     """Time between checkpoints, minutes; 0 for one after every iteration."""
     log_every: int = 5
     """Iterations between two points of the TensorBoard curves."""
+    graphs: bool = True
+    """On a GPU, replay rollouts and updates as CUDA graphs. To be switched off for classes of one's own that
+    ask the device for values, which a graph cannot."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:

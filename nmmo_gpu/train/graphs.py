@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from nmmo_gpu.errors import UsageError
+
 WARM_UP = 2
 """Ordinary calls before the capture: kernels are compiled, optimizers make their state, caches fill."""
 
@@ -36,9 +38,16 @@ class Replayed:
             return self._aside()
         if self.graph is None:
             # Capturing runs nothing; the replay below is this call's work.
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.device(self.device), torch.cuda.graph(self.graph):
-                self.result = self.function()
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.device(self.device), torch.cuda.graph(graph):
+                    self.result = self.function()
+            except RuntimeError as error:
+                raise UsageError(
+                    f"this cannot be captured in a CUDA graph ({str(error).splitlines()[0]}); if a class of "
+                    "your own asks the device for values, train with --no-graphs."
+                ) from error
+            self.graph = graph
         self.graph.replay()
         return self.result
 
