@@ -29,10 +29,11 @@ from nmmo_gpu.world.state import World
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storage of meta tensors made inside: ``now`` and ``peak``, bytes."""
+    """Adds up the storage of a device's tensors made inside: ``now`` and ``peak``, bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device = META) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.device = device
         self.now = self.peak = 0
         self._seen: set[int] = set()
 
@@ -42,7 +43,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Runs the operation, and counts what it made."""
         result = function(*args, **(kwargs or {}))
         for tensor in tree_iter(result):
-            if isinstance(tensor, Tensor) and tensor.device == META:
+            if isinstance(tensor, Tensor) and tensor.device == self.device:
                 self._count(tensor.untyped_storage())
         return result
 

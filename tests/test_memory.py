@@ -1,0 +1,59 @@
+"""What a run is said to take, against tensors that are really made."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from train.small import CPU, small
+
+from nmmo_gpu import memory
+from nmmo_gpu.env import Env
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.memory import GIB, Part, available, check_memory, environment_parts, meta_world, world_parts
+
+CONFIG = small(realms=3, slots=20, populations=4, height=33, width=47).env
+
+
+def test_the_world_and_the_observations_to_the_byte():
+    """The parts add up to the tensors of an environment that was made."""
+    env = Env(CONFIG)
+    made = sum(tensor.nbytes for _, tensor in env.world.tensors())
+    assert sum(part.bytes for part in world_parts(env.world)) == made
+    assert world_parts(meta_world(CONFIG)) == world_parts(env.world)
+    buffers = sum(buffer.nbytes for buffer in env._buffers) + env._seen.nbytes
+    assert environment_parts(CONFIG)[-1].bytes == buffers > 0
+
+
+def test_tiles_and_footprints_have_lines_of_their_own():
+    """Six planes of 11 bytes a tile, one bit of shore among them as a byte; 512 bytes an agent."""
+    tiles, footprints, rest = world_parts(meta_world(CONFIG))
+    assert tiles.bytes == 3 * 33 * 47 * (1 + 1 + 1 + 4 + 4 + 1)
+    assert footprints.bytes == 3 * 20 * 512
+    assert 0 < rest.bytes < 3 * 20 * 64 + 1000
+
+
+def test_too_little_memory_says_what_to_lower(monkeypatch):
+    """Needed, free, the largest part and the remedy are named; enough is enough, to the byte."""
+    monkeypatch.setattr(memory, "available", lambda device: 5 * GIB)
+    parts = [Part("small things", GIB), Part("the large thing", 4 * GIB)]
+    check_memory(parts, CPU, "realms")
+    said = r"needs about 5\.0 GiB, and cpu has 5\.0 GiB free; the largest part is: the large thing, 4\.0"
+    with pytest.raises(ConfigError, match=said):
+        check_memory([*parts, Part("a byte", 1)], CPU, "realms")
+    monkeypatch.setattr(memory, "available", lambda device: None)
+    check_memory([Part("anything", 1 << 60)], CPU, "realms")
+
+
+def test_a_world_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
+    """Nothing of its size is allocated, and no terrain is drawn."""
+    monkeypatch.setattr("nmmo_gpu.env.realm_maps", lambda config: pytest.fail("terrain was drawn"))
+    monkeypatch.setattr(memory, "available", lambda device: 1000)
+    with pytest.raises(ConfigError, match=r"Lower realms, slots, height or width"):
+        Env(CONFIG)
+
+
+def test_what_is_free():
+    """On Linux the kernel's word, which changes while one looks; elsewhere unknown."""
+    free = available(CPU)
+    assert free is None or 1 << 20 < free < 1 << 50
+    assert available(torch.device("meta")) is None

@@ -1,0 +1,109 @@
+"""The rehearsal of a training run, against the run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+from train.small import CPU, small
+from train.tape import run as launch_for_real
+
+from nmmo_gpu.device import resolve_device
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.memory import META
+from nmmo_gpu.train.presets import train_preset
+from nmmo_gpu.train.rollout import Rollout
+from nmmo_gpu.trinity import God, Pantheon, Sword
+
+pytest.importorskip("triton")
+from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.rehearsal import Meter, training_parts
+
+SIZE = {"realms": 1, "slots": 12, "populations": 2, "height": 32, "width": 33, "horizon": 3, "hidden": 16}
+
+
+def parts_of(**settings):
+    """Bytes by name."""
+    return {part.name: part.bytes for part in training_parts(small(**(SIZE | settings)))}
+
+
+def test_the_meter_sees_what_is_made_and_what_is_let_go():
+    """Views add nothing; other devices do not count; what stays and the height are told apart."""
+    with Meter() as meter:
+        kept = torch.zeros(100, dtype=torch.uint8, device=META)
+        view = kept.view(10, 10)[3:]
+        other = torch.zeros(1000)
+        assert meter.now == meter.peak == 100
+        passing = torch.zeros(50, dtype=torch.uint8, device=META) + 1
+        assert meter.now == 150 and meter.peak == 200, "the sum's first operand was let go"
+        del passing
+        assert meter.now == 100
+
+        def work():
+            torch.zeros(70, dtype=torch.uint8, device=META)
+            return torch.zeros(30, dtype=torch.uint8, device=META)
+
+        result, stays, on_top = meter.rise(work)
+        assert (result.numel(), stays, on_top) == (30, 30, 40)
+    assert view.numel() == 70 and other.numel() == 1000
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are compiled, and do not run on the CPU")
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_real_run_takes_what_was_rehearsed(recurrent):
+    """The same pieces under the same meter, on the CPU with kernels interpreted: to the byte, but for
+    Adam's counters, which are made otherwise without data."""
+    config = small(backend="triton", check_actions=False, recurrent=recurrent, **SIZE)
+    said = parts_of(recurrent=recurrent)
+
+    def run(launch):
+        with _disable_current_modes():
+            launch_for_real(launch)
+
+    with Meter(CPU) as meter, launching.diverted(run):
+        sword, _, _ = meter.rise(lambda: Sword(config, CPU))
+        god, _, _ = meter.rise(lambda: God(config, sword))
+        pantheon, _, _ = meter.rise(lambda: Pantheon(config, sword))
+        rollout, _, for_collecting = meter.rise(god.collect)
+        _, _, for_learning = meter.rise(lambda: pantheon.learn(rollout, 0.0))
+    assert said["while a rollout is collected, at most"] == pytest.approx(for_collecting, rel=0.02)
+    assert said["while the learner works, at most"] == pytest.approx(for_learning, rel=0.05)
+
+
+def test_rollout_and_weights():
+    """The rollout's buffers to the byte; weights with gradients' moments, three numbers each."""
+    config = small(**SIZE)
+    said = parts_of()
+    sword = Sword(config, CPU)
+    rollout = Rollout.allocate(sword.policy.layout, 3, 1, 12, CPU)
+    buffers = [tensor for tensor in vars(rollout).values() if isinstance(tensor, torch.Tensor)]
+    assert said["rollout"] == sum(tensor.nbytes for tensor in buffers)
+    weights = 4 * sum(parameter.numel() for parameter in sword.policy.parameters())
+    assert 3 * weights <= said["weights and Adam's moments"] < 4.5 * weights
+
+
+def test_what_can_be_lowered_lowers_it():
+    """The remedies that the error names: fewer realms or slots, a shorter horizon, smaller minibatches."""
+    usual = parts_of(realms=4, minibatches=2)
+    total = sum(usual.values())
+    for smaller in ({"realms": 2}, {"slots": 8}, {"horizon": 2}, {"hidden": 8}, {"minibatches": 8}):
+        assert sum(parts_of(**{"realms": 4, "minibatches": 2, **smaller}).values()) < total, smaller
+
+
+def test_a_million_agents_are_rehearsed_without_their_memory():
+    """Preset million: its observations alone would take 0.6 GiB a tick."""
+    parts = training_parts(train_preset("million"))
+    assert sum(part.bytes for part in parts) > 20 << 30
+    assert [part.name for part in parts].count("rollout") == 1
+
+
+def test_meta_is_a_device_in_rehearsals_only():
+    training_parts(small(**SIZE))
+    with pytest.raises(ConfigError, match="'meta' is not supported"):
+        resolve_device("meta")
+
+
+def test_without_triton_it_explains_itself(monkeypatch):
+    monkeypatch.setattr("nmmo_gpu.rehearsal.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="needs Triton, which is not installed"):
+        training_parts(small(**SIZE))
