@@ -39,7 +39,8 @@ step() { # name, command ...: runs it, keeps what it prints, and goes on if it f
 
 for name in $steps; do
     case $name in
-    tests) step tests "$python" -m pytest -q -m "gpu or not gpu" tests/kernels tests/train/test_residency.py ;;
+    tests) step tests "$python" -m pytest -q -m "gpu or not gpu" tests/kernels tests/train/test_kernels.py \
+        tests/train/test_residency.py ;;
     phases)
         step phases "$python" scripts/phase_table.py --json "$out/phases.json"
         step phases-one-realm "$python" scripts/phase_table.py --slots 1048576 --json "$out/phases-one-realm.json"

@@ -123,6 +123,7 @@ def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
         "realms": 16,
         "world": dataclasses.replace(config.world, births=1),
         "check_actions": False,
+        "backend": "auto",  # a policy trained on a GPU can be played anywhere
     }
     return dataclasses.replace(config, **(fresh | changes))
 

@@ -272,6 +272,8 @@ def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
     stored = checkpoints.load(Path(path), torch.device("cpu"))
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     config = dataclasses.replace(stored.config, run=str(folder), **limits)
+    if config.env.backend == "triton":  # what was begun on a GPU can go on without
+        config = dataclasses.replace(config, env=dataclasses.replace(config.env, backend="auto"))
     run_limits = (config.minutes, config.iterations)
     done = (stored.counters["seconds"] / 60, stored.counters["iteration"])
     for name, limit, reached in zip(("minutes", "iterations"), run_limits, done, strict=True):

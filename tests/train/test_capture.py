@@ -14,7 +14,6 @@ pytest.importorskip("triton")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="tests/train/test_residency.py captures")
 
 KINDS = {
-    "plain": {},
     "recurrent, learned targets": {"recurrent": True, "targeting": "learned"},
     "bf16, two layers, slots kept full": {"precision": "bf16", "layers": 2, "births": -1},
     "several blocks": {"births": 2, "spawn": "anywhere", "slots": 40},

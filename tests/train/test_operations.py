@@ -1,0 +1,125 @@
+"""Who runs the parts of training, and how often what is to be replayed is called."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from helpers import KERNEL_DEVICE
+from train.small import CPU, small
+
+from nmmo_gpu.train import gae, metrics, window
+from nmmo_gpu.train.graphs import Replayed
+from nmmo_gpu.train.operations import Operations, operations
+from nmmo_gpu.trinity import Sword
+from nmmo_gpu.world.random import draw
+from nmmo_gpu.world.rules import resolve
+
+
+def test_plain_torch_by_default():
+    """The parts that run anywhere; none that chooses for all slots, so the layout is that of the living."""
+    plain = operations(resolve("torch", CPU))
+    assert plain == Operations() and not plain.resident
+    assert (plain.draw, plain.advantages, plain.count) == (draw, gae.advantages, metrics.count)
+    assert plain.window_embedding is window.window_embedding and plain.choose is plain.evaluate is None
+
+
+def test_numba_draws_and_leaves_the_rest():
+    """Its learner is torch's, with faster draws."""
+    pytest.importorskip("numba")
+    rules = resolve("numba", CPU)
+    compiled = operations(rules)
+    assert compiled == dataclasses.replace(Operations(), draw=rules.draw)
+    assert compiled.draw is not draw and not compiled.resident
+
+
+def test_kernels_replace_every_part():
+    """Where Triton runs the world it runs the learner's parts too, and nothing asks the device for sizes."""
+    pytest.importorskip("triton")
+    kernels = operations(resolve("triton", KERNEL_DEVICE))
+    assert kernels.resident
+    for field in dataclasses.fields(Operations):
+        part = getattr(kernels, field.name)
+        assert part.__module__.startswith("nmmo_gpu.kernels."), field.name
+    sword = Sword(small(backend="triton", device=KERNEL_DEVICE.type), KERNEL_DEVICE)
+    assert sword.operations == kernels and sword.policy.embed is kernels.window_embedding
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_on_a_cpu_every_call_is_an_ordinary_one(allowed):
+    """Whether or not it could be replayed elsewhere: the function runs each time, and its result is new."""
+    calls = []
+
+    def function():
+        calls.append(len(calls))
+        return {"calls": torch.tensor(len(calls))}
+
+    replayed = Replayed(function, CPU, allowed)
+    results = [replayed() for _ in range(5)]
+    assert calls == [0, 1, 2, 3, 4] and replayed.graph is None
+    assert [int(result["calls"]) for result in results] == [1, 2, 3, 4, 5]
+
+
+class Card:
+    """What is used of ``torch.cuda`` to capture and replay, and a list of what was done."""
+
+    def __init__(self, done):
+        self.done = done
+
+    def graph(self, graph):
+        return Within(self.done, "capture begins", "capture ends")
+
+    def device(self, device):
+        return Within(self.done)
+
+    def CUDAGraph(self):
+        return Graph(self.done)
+
+
+class Graph:
+    """A graph that notes its replays."""
+
+    def __init__(self, done):
+        self.done = done
+
+    def replay(self):
+        self.done.append("replay")
+
+
+class Within:
+    """A context that notes its begin and end."""
+
+    def __init__(self, done, before=None, after=None):
+        self.done, self.names = done, (before, after)
+
+    def __enter__(self):
+        self.done += [name for name in self.names[:1] if name]
+
+    def __exit__(self, *_):
+        self.done += [name for name in self.names[1:] if name]
+
+
+def test_two_calls_a_capture_and_replays(monkeypatch):
+    """As on a GPU: the third call captures, and replays what it captured, as capturing runs nothing; all
+    calls after it replay alone, and hand out what the capture returned."""
+    done, calls = [], []
+    card = Card(done)
+    for name in ("graph", "device", "CUDAGraph"):
+        monkeypatch.setattr(torch.cuda, name, getattr(card, name))
+    monkeypatch.setattr(Replayed, "_aside", lambda self: (done.append("aside"), self.function())[1])
+
+    def function():
+        done.append("call")
+        calls.append(object())
+        return calls[-1]
+
+    replayed = Replayed(function, torch.device("cuda"), allowed=True)
+    results = [replayed() for _ in range(5)]
+    assert done == ["aside", "call"] * 2 + ["capture begins", "call", "capture ends"] + ["replay"] * 3
+    assert results == [calls[0], calls[1], calls[2], calls[2], calls[2]]
+    done.clear()
+    refused = Replayed(function, torch.device("cuda"), allowed=False)
+    for _ in range(4):
+        refused()
+    assert done == ["call"] * 4
