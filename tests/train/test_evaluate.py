@@ -145,6 +145,8 @@ def test_settings_of_the_two_measurements():
     changed = as_v1_ran(config, seed=8, realms=2, device="cpu")
     assert (changed.seed, changed.realms, changed.device) == (8, 2, "cpu")
     assert not torch.equal(Env(world).world.base[0], Env(config).world.base[0])
+    trained_on_a_gpu = dataclasses.replace(config, backend="triton")
+    assert as_v1_ran(trained_on_a_gpu).backend == "auto"
 
 
 def test_table_rows():

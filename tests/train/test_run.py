@@ -442,3 +442,16 @@ def test_a_killed_process_leaves_a_good_checkpoint(signalled):
     stored = checkpoints.load(folder, CPU)
     run = train(*resume(str(folder), iterations=int(stored.counters["iteration"]) + 2))
     assert run.iteration == stored.counters["iteration"] + 2
+
+
+def test_a_run_begun_on_a_gpu_goes_on_without(tmp_path):
+    """Stored with the backend of GPUs, it is resumed on whatever is there."""
+    begun = Run(small(tmp_path))
+    begun.iterate()
+    stored = begun.checkpoint()
+    env = dataclasses.replace(stored.config.env, backend="triton")
+    stored = dataclasses.replace(stored, config=dataclasses.replace(stored.config, env=env))
+    checkpoints.save(tmp_path / checkpoints.FILE, stored)
+    config, found = resume(str(tmp_path), iterations=2)
+    assert found.config.env.backend == "triton" and config.env.backend == "auto"
+    assert train(config, found).iteration == 2
