@@ -144,7 +144,7 @@ def machine(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
         "cpu": cpu,
         "torch_threads": torch.get_num_threads(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
         "date": datetime.date.today().isoformat(),
     }
