@@ -56,7 +56,6 @@ def wounds(
     """What the strikes did to each slot; returns (health left: int32, killed: bool). Writes its own slots
     only. Without ``HARM`` nobody can be hurt."""
     left = tl.load(health + agent, mask=inside, other=0).to(tl.int32)
-    killed = living & (left < 0)
     if HARM:
         loss = tl.load(lost + agent, mask=inside, other=0)
         tl.store(lost + agent, tl.zeros_like(loss), mask=inside)
@@ -73,6 +72,7 @@ def wounds(
         killed = living & (left == 0)
     else:
         tl.store(damage + agent, tl.zeros_like(left).to(tl.int16), mask=inside)
+        killed = tl.zeros_like(living)
     return left, killed
 
 

@@ -9,6 +9,7 @@ from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.kernels.launch import Launch, diverted
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
+from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.tick import step
@@ -25,7 +26,7 @@ WORLDS = {
 NETWORKS = {
     "laptop": PolicyConfig(),
     "laptop, learned targets": PolicyConfig(targeting="learned"),
-    "gpu": PolicyConfig(hidden=512, layers=4, precision="bf16"),
+    "gpu": train_preset("chaos", "gpu").policy,
 }
 """Networks for which launches differ."""
 

@@ -187,12 +187,19 @@ class Policy(nn.Module):
             index: [P, B] int64: the rows that each population looks at.
             state: [P, B, hidden] memory, for a recurrent policy.
         """
+        views, hidden, entities, state, weights = self._looked(records, index, state)
+        return self.decide(views, hidden, entities, state, weights)
+
+    def _looked(
+        self, records: Tensor, index: Tensor, state: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor | None, Weights]:
+        """(views, hidden, entities, new memory, weights) of ``records[index]``: all before the heads."""
         views, weights = self.heads(records, index), self.weights()
         hidden, entities = self.encode(records, index, views, weights)
         if self.config.recurrent:
             assert state is not None, "a recurrent policy needs its memory"
             hidden = state = self.remember(hidden, state, weights)
-        return self.decide(views, hidden, entities, state, weights)
+        return views, hidden, entities, state, weights
 
     def heads(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
         """The fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
@@ -271,10 +278,7 @@ class Policy(nn.Module):
 
     def unmasked(self, records: Tensor, index: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(``logits``, new memory) of ``records[index]``, for who masks and samples by itself."""
-        views, weights = self.heads(records, index), self.weights()
-        hidden, entities = self.encode(records, index, views, weights)
-        if self.config.recurrent:
-            hidden = state = self.remember(hidden, _given(state), weights)
+        _, hidden, entities, state, weights = self._looked(records, index, state)
         return self.logits(hidden, entities, weights), state
 
     def initial_state(self, agents: int, device: torch.device) -> Tensor | None:
