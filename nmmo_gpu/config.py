@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.content import STANDARD, WORKS, Content
+from nmmo_gpu.world.content_check import complaint
+from nmmo_gpu.world.tables import Tables, tables
 
 MIN_SIDE = 32
 MAX_SIDE = 8192
 ALL_FREE_SLOTS = -1
 SLOWEST_REGROWTH = 1e-4
 """Below this the table of waiting times would have more than some 100,000 entries."""
+
+PAY = (
+    "pay_experience", "pay_level", "pay_gold", "pay_kill", "pay_trade", "pay_tile", "pay_death",
+)  # fmt: skip
+"""Weights of EnvConfig that are added to the reward."""
 
 Config = TypeVar("Config")
 
@@ -62,6 +71,38 @@ class WorldConfig:
     regrowth: float = 0.025
     """Chance per tick that an eaten forest tile turns back to forest."""
 
+    # The full game. Each of its systems is off by default, and can be switched on by itself.
+    skills: bool = False
+    """Experience is gained, and raises levels; without, everybody keeps the levels of birth."""
+    works: tuple[str, ...] = ()
+    """Choices of the work head that do something, of fish, mine, cook, sword, knives, armor, eat; none if
+    empty."""
+    rolls: bool = False
+    """Attacks hit and hurt by rolls of levels and gear, and throwing takes a knife; without, ``damage`` and
+    draining as in v1."""
+    npcs: bool = False
+    """The NPC kinds of ``content`` live here too."""
+    npc_numbers: tuple[int, ...] = ()
+    """How many NPCs of each kind; by default what ``content`` says, in proportion to the map's area."""
+    exchange: bool = False
+    """Agents can offer goods to all others of their realm."""
+    tokens: int = 0
+    """Words that agents can say to each other, silence included; 0 if they cannot."""
+    content: Content = STANDARD
+    """Items, recipes, NPC kinds and prices."""
+    capacity: int = 28
+    """Units that an inventory holds."""
+    birth_gold: int = 10
+    """Gold of a newborn, where there are goods at all."""
+    offer_ticks: int = 100
+    """Ticks after which an offer lapses."""
+    npc_births: float = 0.05
+    """Chance per tick that an empty NPC slot is filled."""
+    wander: float = 0.25
+    """Chance per tick that an idle NPC takes a step."""
+    ore_regrowth: float = 0.05
+    """Chance per tick that a used-up orerock can be mined again."""
+
     def __post_init__(self) -> None:
         check = _Checker(self)
         check.between("height", MIN_SIDE, MAX_SIDE)
@@ -87,6 +128,7 @@ class WorldConfig:
                 "is no chance per tick that can be drawn",
                 f"choose a value from 0 to 1 that is 0 (never) or at least {SLOWEST_REGROWTH}",
             )
+        self._check_full_game(check)
         if self.slots % self.populations:
             check.fail(
                 "slots",
@@ -124,6 +166,82 @@ class WorldConfig:
         for damage in self.damage:
             if not 0 <= damage <= 127:
                 check.fail("damage", f"holds {damage}", "choose values from 0 to 127")
+
+    def _check_full_game(self, check: _Checker) -> None:
+        for name in ("skills", "rolls", "npcs", "exchange"):
+            if type(getattr(self, name)) is not bool:
+                check.fail(name, "is neither True nor False", "choose one of the two")
+        for work in self.works:
+            if work not in WORKS[1:]:
+                check.fail("works", f"holds {work!r}", f"choose from {', '.join(WORKS[1:])}")
+        if self.tokens != 0:
+            check.between("tokens", 2, 127)
+        check.between("capacity", 1, 127)
+        check.between("birth_gold", 0, 1 << 20)
+        check.between("offer_ticks", 1, 127)
+        for name in ("npc_births", "wander"):
+            chance = getattr(self, name)
+            if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not 0 <= chance <= 1:
+                check.fail(name, "is no chance", "choose a number from 0 to 1")
+        if not (self.ore_regrowth == 0.0 or SLOWEST_REGROWTH <= self.ore_regrowth <= 1.0):
+            check.fail(
+                "ore_regrowth",
+                "is no chance per tick that can be drawn",
+                f"choose a value from 0 to 1 that is 0 (never) or at least {SLOWEST_REGROWTH}",
+            )
+        wrong = complaint(self.content)
+        if wrong is not None:
+            raise ConfigError(f"content: {wrong}")
+        kinds = len(self.content.npcs)
+        if self.npc_numbers and (
+            len(self.npc_numbers) != kinds
+            or not all(type(n) is int and 0 <= n <= 1 << 24 for n in self.npc_numbers)
+        ):
+            check.fail("npc_numbers", "does not fit content", f"give {kinds} counts, one per NPC kind")
+        if self.populations + kinds > 126:
+            check.fail(
+                "populations",
+                f"and {kinds} NPC kinds are more than can be told apart",
+                f"choose at most {126 - kinds}",
+            )
+        for kind in self.content.npcs if self.npcs else ():
+            if kind.sight > self.vision:
+                check.fail(
+                    "vision",
+                    f"is shorter than the sight of a {kind.name}, {kind.sight}",
+                    f"choose at least {kind.sight}, or a shorter sight",
+                )
+
+    @property
+    def extended(self) -> bool:
+        """Whether any system of the full game is on: goods, levels and events are kept then."""
+        systems = (self.skills, self.works, self.rolls, self.npcs, self.exchange, self.tokens)
+        return any(map(bool, systems))
+
+    @property
+    def tables(self) -> Tables:
+        """The content by number."""
+        return tables(self.content)
+
+    @property
+    def npc_counts(self) -> tuple[int, ...]:
+        """NPC slots of each kind; empty without NPCs."""
+        if not self.npcs:
+            return ()
+        if self.npc_numbers:
+            return self.npc_numbers
+        area = self.height * self.width
+        return tuple((2 * kind.number * area + 6400) // (2 * 6400) for kind in self.content.npcs)
+
+    @property
+    def npc_slots(self) -> int:
+        """NPCs that a realm can hold at a time."""
+        return sum(self.npc_counts)
+
+    @property
+    def entities(self) -> int:
+        """Slots of agents and NPCs together; those of the agents come first."""
+        return self.slots + self.npc_slots
 
     @property
     def window(self) -> int:
@@ -163,6 +281,23 @@ class EnvConfig:
     """Generate one map for all realms instead of one for each."""
     reward: Literal["alive", "death"] = "alive"
     """"alive" pays 1 for each tick survived; "death" pays -1 at death, as v1's native API."""
+    pay_experience: float = 0.0
+    """Paid on top for each point of experience, of any skill."""
+    pay_level: float = 0.0
+    """Paid on top for each level gained."""
+    pay_gold: float = 0.0
+    """Paid on top for each piece of gold gained, and taken off for each spent; what is on offer counts as
+    gone."""
+    pay_kill: float = 0.0
+    """Paid on top for each agent or NPC killed."""
+    pay_trade: float = 0.0
+    """Paid on top for each trade, to both sides."""
+    pay_tile: float = 0.0
+    """Paid on top for each tile stood on for the first time."""
+    pay_death: float = 0.0
+    """Paid on top at death; negative to punish."""
+    check_books: bool = False
+    """Check after each step that goods are conserved, and stop where they are not. Waits for the device."""
     check_actions: bool | None = None
     """Check shape, dtype, device and range of actions at each step. None: on CPU only, since looking at
     the values stalls a GPU."""
@@ -173,6 +308,12 @@ class EnvConfig:
         check.between("seed", -(1 << 63), (1 << 63) - 1)
         if self.reward not in ("alive", "death"):
             check.fail("reward", "is unknown", 'choose "alive" or "death"')
+        for name in PAY:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                check.fail(name, "is not a number", "choose a finite number, 0 for nothing")
+        if self.check_books and not self.world.extended:
+            check.fail("check_books", "finds no goods in these rules", "choose False, or preset full")
         if self.backend not in ("auto", "torch", "numba", "triton"):
             check.fail("backend", "is unknown", 'choose "auto", "torch", "numba" or "triton"')
 
@@ -197,9 +338,13 @@ class _Checker:
 PRESETS: dict[str, WorldConfig] = {
     "law": WorldConfig(reach=(1, 4, 4), damage=(0, 0, 0)),
     "chaos": WorldConfig(),
+    "full": WorldConfig(
+        reach=(1, 4, 4), skills=True, works=WORKS[1:], rolls=True, npcs=True, exchange=True, tokens=8
+    ),
     "million": WorldConfig(height=MAX_SIDE, width=MAX_SIDE, slots=1 << 20, births=-1, spawn="anywhere"),
 }
-"""The named rule sets. ``law`` is v1 without harm, ``chaos`` v1 with it; ``million`` is ``chaos`` for a
+"""The named rule sets. ``law`` is v1 without harm, ``chaos`` v1 with it; ``full`` has all systems of the full
+game; ``million`` is ``chaos`` for a
 million agents in one realm, 64 tiles to each."""
 
 

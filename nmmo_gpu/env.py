@@ -15,16 +15,17 @@ from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ActionError, UsageError
 from nmmo_gpu.memory import check_memory, environment_parts
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.actions import Choices, choices, heads
+from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.genesis import empty_world, realm_maps
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.random import Stream, below
 from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
+from nmmo_gpu.world.wages import Wages
 
 ACTION_HEADS = ("move", "style", "target")
-"""Columns of an action: 0-4 stay, east, south, west, north; 0-2 melee, range, mage; 0 nobody, k the k-th
-row of the entity table (counted from 1)."""
 
 Observation = dict[str, Tensor]
 Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
@@ -55,8 +56,10 @@ class Env:
         self.world = world
 
         shape = (config.realms, config.world.slots)
-        self.action_sizes = (len(MOVES), len(STYLES), config.world.nearest + 1)
-        """Number of choices of each head, in the order of ``ACTION_HEADS``."""
+        self.heads = heads(config.world)
+        """``name -> number of choices``, in the order of an action's columns."""
+        self.action_sizes = tuple(self.heads.values())
+        """Number of choices of each head."""
         self._limit = torch.tensor(self.action_sizes, device=self.device)
         self._check = config.check_actions
         if self._check is None:
@@ -67,6 +70,7 @@ class Env:
         self.records = self._buffers[0]
         """[R, A, bytes] uint8: the newest observation as ``ObservationLayout`` records."""
         self._reward = torch.zeros(shape, device=self.device)
+        self._wages = Wages(config, self.world)
         self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
         if self.begun:
             self._observe(self.records)
@@ -90,16 +94,19 @@ class Env:
             )
         out = self._buffer(out)
         self.begun = True
-        nothing = torch.zeros(self.world.alive.shape, dtype=torch.int64, device=self.device)
+        shape = (self.config.realms, self.config.world.slots)
+        nothing = torch.zeros(shape, dtype=torch.int64, device=self.device)
         tick.step(self.world, self.rules, nothing, nothing, nothing - 1)
+        self._wages.begin(self.world)
+        self._check_books()
         return self._observe(out)
 
     def step(self, actions: Tensor, out: Tensor | None = None) -> Step:
         """One tick.
 
         Args:
-            actions: [R, A, 3] of any integer dtype, on the environment's device: move, style and target
-                as ``ACTION_HEADS`` says. What empty slots are told is ignored, but must be in range.
+            actions: [R, A, heads] of any integer dtype, on the environment's device: a choice of each of
+                ``heads`` (see ``nmmo_gpu.world.actions.heads``). What empty slots are told is ignored, but must be in range.
             out: as for ``reset``.
 
         Returns:
@@ -118,25 +125,30 @@ class Env:
         self._check_actions(actions)
         out = self._buffer(out)
         world = self.world
-        acting = world.alive.clone()
-        move, style, target = self.decode(actions)
-        tick.step(world, self.rules, move, style, target)
-        died = (world.cause != 0) & acting
+        acting = world.players(world.alive).clone()
+        tick.step(world, self.rules, *self.decode(actions))
+        self._check_books()
+        died = (world.players(world.cause) != 0) & acting
         if self.config.reward == "alive":
             self._reward.copy_(acting & ~died)
         else:
             self._reward.zero_().masked_fill_(died, -1.0)
+        self._wages.pay(world, acting, died, self._reward)
         info = {
-            "cause": world.cause,
-            "entity": world.entity,
-            "lifetime": world.age,
+            "cause": world.players(world.cause),
+            "entity": world.players(world.entity),
+            "lifetime": world.players(world.age),
             "explored": world.explored,
         }
         return self._observe(out), self._reward, died, self._truncated, info
 
-    def decode(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(move, style, target slot or -1), each [R, A] integers, from actions as ``step`` takes them."""
-        return self.rules.decode(actions, self._seen)
+    def decode(self, actions: Tensor) -> Choices:
+        """Everybody's choices, with slots for targets, from actions as ``step`` takes them."""
+        return choices(self.config.world, actions, self.rules.decode(actions, self._seen))
+
+    def _check_books(self) -> None:
+        if self.config.check_books:
+            check_books(self.world)
 
     def _observe(self, out: Tensor) -> Observation:
         self.rules.observe(self.world, out, self._seen)
@@ -164,13 +176,13 @@ class Env:
         return out
 
     def _check_actions(self, actions: Tensor) -> None:
-        expected = (*self.world.alive.shape, len(ACTION_HEADS))
+        expected = (self.config.realms, self.config.world.slots, len(self.heads))
         if not isinstance(actions, Tensor):
             raise ActionError(f"actions is a {type(actions).__name__}; give a torch.Tensor {expected}.")
         if tuple(actions.shape) != expected:
             raise ActionError(
                 f"actions has shape {tuple(actions.shape)}; give {expected}: realms, slots, "
-                f"({', '.join(ACTION_HEADS)})."
+                f"({', '.join(self.heads)})."
             )
         if actions.dtype.is_floating_point or actions.dtype.is_complex or actions.dtype == torch.bool:
             raise ActionError(f"actions has dtype {actions.dtype}; give integers, such as torch.int64.")
@@ -184,7 +196,7 @@ class Env:
             if wrong.any():
                 realm, slot, head = wrong.nonzero()[0].tolist()
                 raise ActionError(
-                    f"actions[{realm}, {slot}, {head}] ({ACTION_HEADS[head]}) = "
+                    f"actions[{realm}, {slot}, {head}] ({list(self.heads)[head]}) = "
                     f"{int(actions[realm, slot, head])} is out of range; choose a value from 0 to "
                     f"{self.action_sizes[head] - 1}."
                 )
@@ -230,4 +242,4 @@ def _describe(tensor: Tensor) -> str:
     return f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}".replace("torch.", "")
 
 
-__all__ = ["ACTION_HEADS", "Env", "EnvConfig", "WorldConfig", "make", "random_actions"]
+__all__ = ["Env", "EnvConfig", "WorldConfig", "make", "random_actions"]

@@ -23,3 +23,7 @@ class CheckpointError(NmmoError, RuntimeError):
 
 class UsageError(NmmoError, RuntimeError):
     """An API called in an order that cannot work."""
+
+
+class BooksError(NmmoError, AssertionError):
+    """Goods came from nowhere, or went there: a rule is wrong."""

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from full import check_goods, kinds, stock
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.world.content import Material, walkable_table
+from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.rules import Rules
+from nmmo_gpu.world.spawning import birth_experience, birth_levels
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.terrain import ring_tiles
 
@@ -105,7 +108,18 @@ def place(world: World, realm: int, slot: int, row: int, col: int, age: int = 20
     world.entity[realm, slot] = world.next_entity[realm]
     world.next_entity[realm] += 1
     world.occupant[realm, row, col] = slot + 1
+    kind = kinds(cfg)[slot]
+    if kind >= 0:
+        world.health[realm, slot] = cfg.tables.npcs[kind].health
+        world.food[realm, slot] = world.water[realm, slot] = 0
+        world.presence[realm, row, col] = cfg.populations + 1 + kind
+        return
     world.presence[realm, row, col] = slot // cfg.population_size + 1
+    if cfg.extended:
+        world.xp[realm, slot] = torch.tensor(birth_experience(), dtype=torch.int32)
+        world.level[realm, slot] = torch.tensor(birth_levels(), dtype=torch.uint8)
+        world.gold[realm, slot] = cfg.birth_gold
+        world.books[realm, -1, Way.ENDOWED] += cfg.birth_gold
 
 
 def show(world: World, picture: str, realm: int = 0) -> list[str]:
@@ -207,6 +221,7 @@ def random_world(
     inside = torch.zeros(config.height, config.width, dtype=torch.bool)
     inside[config.border : -config.border, config.border : -config.border] = True
     ring = set(ring_tiles(config.height, config.width, config.border).tolist())
+    kind_of = kinds(config)
     for realm in range(realms):
         ground = world.material[realm]
         stand = inside & walkable_table()[ground.long()] & (ground != Material.LAVA)
@@ -217,6 +232,14 @@ def random_world(
         taken = torch.randperm(config.slots, generator=random)[: max(1, round(fill * config.slots))].tolist()
         for slot, tile in zip(taken, free, strict=False):
             place(world, realm, slot, *divmod(tile, config.width))
+        for slot in range(config.slots, config.entities):
+            habitat = config.tables.npcs[kind_of[slot]].habitat
+            lives_on = torch.tensor([habitat >> m & 1 for m in range(len(Material))], dtype=torch.bool)
+            empty = (world.occupant[realm] == 0) & inside & lives_on[ground.long()]
+            tiles = empty.view(-1).nonzero().squeeze(1)
+            if len(tiles) and float(torch.rand(1, generator=random)) < fill:
+                tile = int(tiles[int(torch.randint(len(tiles), (1,), generator=random))])
+                place(world, realm, slot, *divmod(tile, config.width))
     # Once killed or not, every slot holds something: what a dead one holds must not matter.
     world.health.copy_(integers(1, config.max_health))
     world.food.copy_(integers(0, config.max_food))
@@ -224,7 +247,14 @@ def random_world(
     world.freeze.copy_(integers(0, config.freeze_ticks - 1) * (integers(0, 2) == 0))
     world.heading.copy_(integers(0, 4))
     world.age.copy_((config.immune_ticks + integers(-3, 3)).clamp(min=1))
-    world.explored.copy_(integers(1, 40))
+    world.explored.copy_(integers(1, 40, (realms, config.slots)))
+    if config.extended:
+        stock(world, random)
+        if config.works:
+            rocks = (world.base == Material.ORE_ROCK) & (torch.rand(world.base.shape, generator=random) < 0.3)
+            world.material[rocks] = int(Material.STONE)
+            due = (now + integers(0, 9, tuple(world.base.shape))) & TICK_MASK
+            world.regrow_at.copy_(torch.where(rocks, due.int(), world.regrow_at))
     world.visited.copy_(torch.randint(-(1 << 63), (1 << 63) - 1, world.visited.shape, generator=random))
     world.damage.copy_(integers(0, 20))
     world.acted.copy_(integers(0, 1000, (realms,)))
@@ -237,6 +267,21 @@ def random_world(
     return world
 
 
+def litter_goods(world: World, random: torch.Generator) -> None:
+    """Random numbers in the goods of dead agents, and in what dead NPCs had in mind."""
+    dead = ~world.players(world.alive)
+    for name in ("xp", "inventory", "gold", "worn", "offer", "offer_price", "offer_left", "token", "events"):
+        field = getattr(world, name)
+        low, high = (0, 250) if field.dtype == torch.uint8 else (-300, 300)
+        if name in ("offer", "offer_price", "worn"):  # index tables: what is looked up must exist
+            low, high = 0, 3
+        field[dead] = torch.randint(low, high, field.shape, generator=random).to(field.dtype)[dead]
+    gone = ~world.alive[:, world.config.slots :]
+    for name in ("foe", "foe_entity", "temper"):
+        field = getattr(world, name)
+        field[gone] = torch.randint(0, 3, field.shape, generator=random).to(field.dtype)[gone]
+
+
 def litter(world: World, seed: int) -> World:
     """The world, with random numbers in all that must not matter: what the slots of the dead hold, as long as
     row and column lie on the map."""
@@ -247,7 +292,10 @@ def litter(world: World, seed: int) -> World:
     ranges |= {"row": (0, cfg.height), "col": (0, cfg.width), "heading": (0, 256), "chilled": (0, 2)}
     for name, (low, end) in ranges.items():
         field = getattr(world, name)
-        field[dead] = torch.randint(low, end, field.shape, generator=random).to(field.dtype)[dead]
+        gone = dead if field.shape[1] == cfg.entities else dead[:, : cfg.slots]
+        field[gone] = torch.randint(low, end, field.shape, generator=random).to(field.dtype)[gone]
+    if cfg.extended:
+        litter_goods(world, random)
     return world
 
 
@@ -300,7 +348,9 @@ def check_invariants(world: World, from_birth: bool = True) -> None:
     tiles = (realm * cfg.height + row) * cfg.width + col
     assert tiles.unique().numel() == tiles.numel(), "two agents on one tile"
     occupant[realm, row, col] = (slot + 1).int()
-    presence[realm, row, col] = (slot // cfg.population_size + 1).to(torch.uint8)
+    npc = torch.tensor(kinds(cfg))[slot] + cfg.populations + 1
+    agent = slot // cfg.population_size + 1
+    presence[realm, row, col] = torch.where(slot < cfg.slots, agent, npc).to(torch.uint8)
     assert torch.equal(world.occupant, occupant)
     assert torch.equal(world.presence, presence)
 
@@ -310,12 +360,19 @@ def check_invariants(world: World, from_birth: bool = True) -> None:
     assert not margin.numel() or int(margin.min()) >= cfg.vision, "somebody sees past the map"
 
     alive = world.alive
+    most = cfg.max_health
+    if cfg.extended:
+        most = 127
+        if cfg.skills:
+            constitution = world.level[..., 4].short()
+            assert (world.health <= constitution)[alive].all()
     for name, low, high in (
-        ("health", 1, cfg.max_health), ("food", 0, cfg.max_food), ("water", 0, cfg.max_water),
+        ("health", 1, most), ("food", 0, cfg.max_food), ("water", 0, cfg.max_water),
         ("freeze", 0, max(0, cfg.freeze_ticks - 1)), ("heading", 0, 4), ("age", 1, 1 << 30),
         ("explored", 1, 1 << 30), ("entity", 0, 1 << 40),
     ):  # fmt: skip
-        values = getattr(world, name)[alive]
+        field = getattr(world, name)
+        values = field[alive[:, : field.shape[1]]]
         assert ((values >= low) & (values <= high)).all(), name
     assert not (world.cause[alive] != 0).any() and (world.cause <= max(Cause)).all()
     assert not world.chilled.any() and unclean(world) == []
@@ -324,14 +381,20 @@ def check_invariants(world: World, from_birth: bool = True) -> None:
         assert known.unique().numel() == known.numel() and (known < following).all()
 
     waiting = world.regrow_at != NEVER
-    assert (world.material[waiting] == Material.SCRUB).all()
-    assert (world.base[waiting] == Material.FOREST).all()
+    rocks = world.base == Material.ORE_ROCK
+    shows = torch.where(rocks, int(Material.STONE), int(Material.SCRUB))
+    assert (world.material == shows)[waiting].all()
+    assert ((world.base == Material.FOREST) | rocks)[waiting].all()
     assert (((world.regrow_at[waiting] - world.tick) & TICK_MASK) < 1 << 20).all(), "overdue"
-    if cfg.regrowth > 0.0:
+    if cfg.regrowth > 0.0 and cfg.ore_regrowth > 0.0:
         assert torch.equal(world.material == world.base, ~waiting)
+    if cfg.extended:
+        check_goods(world)
     if from_birth:
-        assert torch.equal(world.deaths.sum(1) + alive.sum(1), world.next_entity)
+        dead = world.deaths.sum(1) + world.slain.sum(1)
+        assert torch.equal(dead + alive.sum(1), world.next_entity)
         assert (world.deaths[:, Cause.NONE] == 0).all()
+        alive = world.players(alive)
         words = world.visited[alive].tolist()
         footprints = torch.tensor([sum((word % (1 << 64)).bit_count() for word in line) for line in words])
         assert torch.equal(footprints, world.explored[alive].long())

@@ -1,19 +1,63 @@
-"""What agents choose, in the world's terms."""
+"""What agents choose: the heads, and their choices in the world's terms."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.content import WORKS
+from nmmo_gpu.world.layout import STYLES
+from nmmo_gpu.world.movement import MOVES
+
+
+def heads(config: WorldConfig) -> dict[str, int]:
+    """``name -> number of choices`` of every head of an action, in order.
+
+    move: stay, east, south, west, north. style: melee, range, mage. target: nobody, or a row of the entity
+    table, counted from 1. work: ``WORKS``. trade: nothing, sell item i (1 + i), buy item i (1 + items + i),
+    withdraw (the last). price: index into the prices. token: what to say, 0 for silence. The last four are
+    there if their systems are on."""
+    sizes = {"move": len(MOVES), "style": len(STYLES), "target": config.nearest + 1}
+    if config.works:
+        sizes["work"] = len(WORKS)
+    if config.exchange:
+        sizes["trade"] = 2 * len(config.content.items) + 2
+        sizes["price"] = len(config.content.prices)
+    if config.tokens:
+        sizes["token"] = config.tokens
+    return sizes
+
+
+class Choices(NamedTuple):
+    """Everybody's choices, [R, A] integers each; None for heads that there are not."""
+
+    move: Tensor
+    style: Tensor
+    target: Tensor
+    """Slot, or -1 for nobody."""
+    work: Tensor | None = None
+    trade: Tensor | None = None
+    price: Tensor | None = None
+    token: Tensor | None = None
 
 
 def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(move, style, target slot or -1 for nobody), each [R, A] int64.
 
     Args:
-        actions: [R, A, 3] of any integer dtype: move, style, and target as a row of the entity table
-            (counted from 1; 0 for nobody).
+        actions: [R, A, 3 or more] of any integer dtype: move, style, and target as a row of the entity table
+            (counted from 1; 0 for nobody); other heads behind are left alone.
         seen: [R, A, nearest] int32: slot of each row; -1 for none.
     """
-    move, style, row = actions.to(torch.int64).unbind(-1)
+    move, style, row = actions[..., :3].to(torch.int64).unbind(-1)
     slot = seen.gather(-1, (row - 1).clamp_(min=0)[..., None]).squeeze(-1)
     return move, style, torch.where(row > 0, slot.long(), -1)
+
+
+def choices(config: WorldConfig, actions: Tensor, first: tuple[Tensor, Tensor, Tensor]) -> Choices:
+    """All choices from [R, A, heads] actions, of which the first three are decoded already."""
+    others = {name: actions[..., i] for i, name in enumerate(heads(config)) if i >= 3}
+    return Choices(*first, **others)

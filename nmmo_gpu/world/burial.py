@@ -19,6 +19,7 @@ def burial(world: World) -> None:
     world.occupant.view(-1)[tile] = 0
     world.presence.view(-1)[tile] = 0
     world.alive.view(-1)[dead] = False
-    causes = world.deaths.shape[1]
-    counter = dead // world.config.slots * causes + world.cause.view(-1)[dead]
+    cfg = world.config
+    dead = dead[dead % cfg.entities < cfg.slots]  # NPCs are counted by kind, as slain
+    counter = dead // cfg.entities * world.deaths.shape[1] + world.cause.view(-1)[dead]
     world.deaths.view(-1).index_add_(0, counter, torch.ones_like(counter))

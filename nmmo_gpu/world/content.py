@@ -1,9 +1,14 @@
-"""What exists in the world: tables, not code."""
+"""What exists in the world: tables, not code.
+
+Everything that rules and kernels know of materials, items, recipes, NPC kinds and prices stands here. To add
+one, make a ``Content`` with one row more and give it to ``WorldConfig(content=...)``; see
+``scripts/add_content.py``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import torch
 
@@ -39,6 +44,166 @@ MATERIALS: dict[Material, MaterialKind] = {
     Material.STONE: MaterialKind("stone", False, (122, 122, 126)),
     Material.ORE_ROCK: MaterialKind("orerock", False, (150, 110, 70)),
 }
+
+SKILLS = (
+    "melee", "range", "mage", "defense", "constitution", "fishing", "mining", "cooking", "smithing",
+)  # fmt: skip
+"""Skills in the order of their index; the first three are the attack styles."""
+
+GEAR = ("sword", "knife", "armor")
+"""What can be worn, one of each: a sword counts in melee, a knife at range and is thrown, armor in defense."""
+
+WORKS = ("none", "fish", "mine", "cook", "sword", "knives", "armor", "eat")
+"""Choices of the work head, in the order of their index."""
+
+GOLD = "gold"
+"""Names gold where an item could stand: in what NPCs drop, and in the books."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One kind of item."""
+
+    name: str
+    gear: Literal["", "sword", "knife", "armor"] = ""
+    """What it is worn as; nothing if empty."""
+    level: int = 1
+    """Level that wearing it needs: melee for a sword, range for a knife, defense for armor."""
+    attack: int = 0
+    """Attack bonus of a sword or knife."""
+    strength: int = 0
+    """Strength bonus of a sword or knife."""
+    defense: int = 0
+    """Defense bonus of armor."""
+    heals: int = 0
+    """Health that eating it gives."""
+    feeds: int = 0
+    """Food that eating it gives; what heals or feeds can be eaten."""
+    weight: int = 1
+    """Units of an inventory that one takes."""
+    lot: int = 1
+    """How many change hands in one trade."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of making an item."""
+
+    work: Literal["fish", "mine", "cook", "sword", "knives", "armor"]
+    """Under which choice of the work head. Fishing and mining take nothing but need water or an orerock near
+    by; they and cooking may fail, the other three do not."""
+    skill: str
+    """What it needs and trains, one of ``SKILLS``."""
+    level: int
+    """Level needed."""
+    experience: int
+    """Experience for a success."""
+    makes: str
+    """The item made."""
+    amount: int = 1
+    """How many of it."""
+    takes: str = ""
+    """The item used up; nothing if empty."""
+    takes_amount: int = 0
+    """How many of it."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Something that an NPC may leave to its killer."""
+
+    item: str
+    """An item's name, or "gold"."""
+    least: int = 1
+    """Fewest; the number is uniform between ``least`` and ``most``."""
+    most: int = 1
+    """Most."""
+    chance: float = 1.0
+    """How often it is dropped at all."""
+
+
+@dataclass(frozen=True)
+class NPCKind:
+    """One kind of NPC."""
+
+    name: str
+    health: int
+    level: int
+    """Level in all three styles and in defense."""
+    habitat: tuple[str, ...]
+    """Materials that it lives on, and never leaves."""
+    hunts: Literal["never", "provoked", "always"]
+    """Whom it fights: nobody; for some ticks whoever hit it; the nearest player in sight."""
+    sight: int = 0
+    """How far it hunts, tiles (Chebyshev)."""
+    temper: int = 0
+    """For how many ticks after a hit a provoked one fights back."""
+    drops: tuple[Drop, ...] = ()
+    experience: int = 0
+    """For its killer, in the style that killed it."""
+    number: int = 0
+    """How many there are on a map of 80 x 80; on others in proportion to the area."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """The tables of the full game."""
+
+    items: tuple[Item, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
+    npcs: tuple[NPCKind, ...] = ()
+    prices: tuple[int, ...] = ()
+    """Gold, rising: what can be asked and bid."""
+
+
+def _metals() -> tuple[tuple[str, int], ...]:
+    return (("copper", 1), ("tin", 5), ("iron", 10))
+
+
+STANDARD = Content(
+    items=(
+        Item("copper ore"), Item("tin ore"), Item("iron ore"),
+        Item("raw shrimp"), Item("raw sardine"), Item("raw herring"), Item("raw chicken"), Item("raw goblin"),
+        Item("cooked shrimp", heals=2, feeds=10), Item("cooked sardine", heals=3, feeds=10),
+        Item("cooked herring", heals=5, feeds=10), Item("cooked chicken", heals=3, feeds=10),
+        Item("cooked goblin", heals=5, feeds=10),
+        Item("copper sword", "sword", 1, attack=10, strength=9),
+        Item("tin sword", "sword", 5, attack=15, strength=14),
+        Item("iron sword", "sword", 10, attack=19, strength=14),
+        Item("copper knife", "knife", 1, attack=5, strength=4, weight=0, lot=10),
+        Item("tin knife", "knife", 5, attack=8, strength=7, weight=0, lot=10),
+        Item("iron knife", "knife", 10, attack=10, strength=8, weight=0, lot=10),
+        Item("copper armor", "armor", 1, defense=55),
+        Item("tin armor", "armor", 5, defense=90),
+        Item("iron armor", "armor", 10, defense=105),
+    ),
+    recipes=(
+        *(Recipe("fish", "fishing", level, xp, f"raw {fish}")
+          for fish, level, xp in (("shrimp", 1, 10), ("sardine", 5, 20), ("herring", 10, 30))),
+        *(Recipe("mine", "mining", level, 10 * tier, f"{metal} ore")
+          for tier, (metal, level) in enumerate(_metals(), 1)),
+        *(Recipe("cook", "cooking", level, xp, f"cooked {food}", 1, f"raw {food}", 1)
+          for food, level, xp in (("shrimp", 1, 10), ("sardine", 5, 20), ("herring", 10, 30),
+                                  ("chicken", 1, 20), ("goblin", 5, 40))),
+        *(Recipe("sword", "smithing", level, 10 * tier, f"{metal} sword", 1, f"{metal} ore", 2)
+          for tier, (metal, level) in enumerate(_metals(), 1)),
+        *(Recipe("knives", "smithing", level, 10 * tier, f"{metal} knife", 10, f"{metal} ore", 1)
+          for tier, (metal, level) in enumerate(_metals(), 1)),
+        *(Recipe("armor", "smithing", level, 40 * tier, f"{metal} armor", 1, f"{metal} ore", 4)
+          for tier, (metal, level) in enumerate(_metals(), 1)),
+    ),
+    npcs=(
+        NPCKind("chicken", 5, 1, ("grass",), "never", experience=10, number=32,
+                drops=(Drop("raw chicken"), Drop("raw chicken", chance=0.5))),
+        NPCKind("goblin", 15, 5, ("grass", "scrub", "forest"), "provoked", sight=5, temper=5, experience=50,
+                number=24, drops=(Drop("raw goblin"), Drop(GOLD, 1, 100, 0.5),
+                                  Drop("copper sword", chance=0.2))),
+        NPCKind("bear", 40, 15, ("forest", "scrub"), "always", sight=3, experience=150, number=8,
+                drops=(Drop("iron ore", 2, 2), Drop(GOLD, 50, 250))),
+    ),
+    prices=(1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300, 450, 675),
+)  # fmt: skip
+"""What there is in preset ``full``."""
 
 
 def walkable_table(device: torch.device | str = "cpu") -> torch.Tensor:

@@ -10,9 +10,14 @@ from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.content import SKILLS
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
+from nmmo_gpu.world.tables import LEVELS
 from nmmo_gpu.world.terrain import generate, shore, validate_map
 from nmmo_gpu.world.tiled import load_tmx
+
+FIGHTING = ("melee", "range", "mage", "defense")
+"""Skills in which an NPC has the level of its kind."""
 
 
 def empty_world(config: WorldConfig, maps: Tensor, seed: int) -> World:
@@ -32,7 +37,20 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int) -> World:
     world.base.copy_(maps)
     world.material.copy_(maps)
     world.shore.copy_(shore(maps))
+    if config.npcs:
+        world.level[:, config.slots :] = npc_levels(config, world.device)
     return world
+
+
+def npc_levels(config: WorldConfig, device: torch.device) -> Tensor:
+    """[NPC slots, skills] uint8: an NPC's level in styles and defense is its kind's, in constitution its
+    health, and 1 in every trade."""
+    rows = []
+    for kind, number in zip(config.tables.npcs, config.npc_counts, strict=True):
+        levels = [kind.level if skill in FIGHTING else 1 for skill in SKILLS]
+        levels[SKILLS.index("constitution")] = min(kind.health, LEVELS)
+        rows += [levels] * number
+    return torch.tensor(rows, dtype=torch.uint8, device=device).view(-1, len(SKILLS))
 
 
 def realm_maps(config: EnvConfig) -> Tensor:
@@ -44,7 +62,7 @@ def realm_maps(config: EnvConfig) -> Tensor:
         files = load_maps(config.maps, rules)
         return files[torch.arange(config.realms) % len(files)]
     count = 1 if config.shared_map else config.realms
-    made = generate(config.seed, count, rules.height, rules.width, rules.border)
+    made = generate(config.seed, count, rules.height, rules.width, rules.border, ore="mine" in rules.works)
     return made.expand(config.realms, -1, -1)
 
 

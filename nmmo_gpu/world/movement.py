@@ -38,14 +38,14 @@ def claims_plane(world: World) -> Tensor:
 
 
 def movement(world: World, move: Tensor) -> None:
-    """Moves everybody at once.
+    """Moves everybody at once, agents and NPCs.
 
     A move succeeds when the tile is walkable, was empty at the start of the tick, and no competitor wins
     it. The winner is drawn per tile, not per agent, so no slot has an advantage. Nobody follows into a
     tile that is being left. The frozen and those killed this tick stay.
 
     Args:
-        move: [R, A] int64; 0 stay, 1 east, 2 south, 3 west, 4 north.
+        move: [R, S] int64; 0 stay, 1 east, 2 south, 3 west, 4 north.
     """
     cfg = world.config
     offsets, steps, bits, claimants, nth = _tables(world.device, cfg.width)
@@ -56,7 +56,7 @@ def movement(world: World, move: Tensor) -> None:
     able = world.alive & (world.freeze == 0) & (world.health > 0)
     mover = (able & (move > 0)).view(-1).nonzero().squeeze(1)
     direction = move.reshape(-1)[mover]
-    realm = mover // cfg.slots
+    realm = mover // cfg.entities
     area = cfg.height * cfg.width
     origin = row[mover] * cfg.width + col[mover] + realm * area
     goal = origin + steps[direction]

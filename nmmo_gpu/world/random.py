@@ -37,6 +37,26 @@ class Stream(IntEnum):
     """What a random agent chooses; index: slot."""
     SHUFFLE = 7
     """The order in which a learner takes its samples; realm: pass over the rollout, index: sample."""
+    STRIKE = 8
+    """Whether an attack hits, how hard, and who of several counts as the killer; index: attacker's slot."""
+    NPC = 9
+    """Where an NPC wanders; index: slot."""
+    NPC_BIRTH = 10
+    """Whether an NPC is born, and where; index: 8 * slot, and up to 7 more for further words."""
+    WORK = 11
+    """Whether an attempt succeeds; index: 64 * slot + tier."""
+    ROCK = 12
+    """Which orerock is mined; index: slot."""
+    MINERS = 13
+    """Who of several gets the ore of a rock; index: tile."""
+    DROP = 14
+    """What an NPC leaves; index: 64 * slot + place in its list of drops."""
+    POLICY_GOODS = 15
+    """What an agent works, trades, bids and says; index: slot."""
+    RANDOM_GOODS = 16
+    """The same of a random agent; index: slot."""
+    BIRTH_ORDER = 17
+    """Which of several NPCs is born on a tile that they all drew; index: 0."""
 
 
 def philox(key: tuple[Tensor | int, Tensor | int], counter: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import ALL_FREE_SLOTS, WorldConfig
+from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import experience_table, tensor
 from nmmo_gpu.world.terrain import ring_tiles, safe_table
+from nmmo_gpu.world.upkeep import CONSTITUTION
+
+BIRTH_CONSTITUTION = 10
+"""Level in constitution of a newborn; in everything else it is at level 1."""
 
 
 @cache
@@ -43,7 +50,7 @@ def spawning(world: World) -> None:
     cfg = world.config
     if cfg.births == 0:
         return
-    free = ~world.alive
+    free = ~world.players(world.alive)
     if cfg.births == ALL_FREE_SLOTS:
         tried = free
     else:
@@ -54,41 +61,65 @@ def spawning(world: World) -> None:
         rank = free.cumsum(1) - 1
         place = torch.where(rank >= first, rank - first, rank - first + count[:, None])
         tried = free & (place < cfg.births)
-    slot = tried.view(-1).nonzero().squeeze(1)
+    realm, slot = tried.nonzero().unbind(1)
     if not slot.numel():
         return
 
-    realm = slot // cfg.slots
-    where, priority, _, _ = draw(world.seed, world.tick, Stream.SPAWN_TILE, realm, slot % cfg.slots)
+    where, priority, _, _ = draw(world.seed, world.tick, Stream.SPAWN_TILE, realm, slot)
     within = birthplace(cfg, below(where, cfg.birthplaces))
     tile = within + realm * (cfg.height * cfg.width)
     fit = world.occupant.view(-1)[tile] == 0
     if cfg.spawn == "anywhere":  # the ring is grass
         fit &= safe_table(world.device)[world.material.view(-1)[tile].long()]
     chosen = fit.nonzero().squeeze(1)
-    slot, tile, within, priority = slot[chosen], tile[chosen], within[chosen], priority[chosen]
-    first_come = _winners(tile, (priority << 31) | (slot % cfg.slots))
-    slot, tile, within = slot[first_come], tile[first_come], within[first_come]
+    realm, slot, tile = realm[chosen], slot[chosen], tile[chosen]
+    first_come = _winners(tile, (priority[chosen] << 31) | slot)
+    realm, slot, tile = realm[first_come], slot[first_come], tile[first_come]
+    within = tile % (cfg.height * cfg.width)
 
     # Ids in slot order within a realm: the rank among this tick's newborn, behind those born before.
     born = torch.zeros_like(world.alive)
-    born.view(-1)[slot] = True
+    born[realm, slot] = True
     rank = born.cumsum(1) - 1
     world.entity.copy_(torch.where(born, rank + world.next_entity[:, None], world.entity))
     world.next_entity += born.sum(1)
 
-    world.alive.view(-1)[slot] = True
-    world.row.view(-1)[slot] = (within // cfg.width).int()
-    world.col.view(-1)[slot] = (within % cfg.width).int()
-    world.health.view(-1)[slot] = cfg.max_health
-    world.food.view(-1)[slot] = cfg.max_food
-    world.water.view(-1)[slot] = cfg.max_water
-    for plane in (world.freeze, world.heading, world.age, world.damage, world.explored):
-        plane.view(-1)[slot] = 0
-    world.visited.view(-1, world.visited.shape[-1])[slot] = 0
-    number = slot % cfg.slots
-    world.occupant.view(-1)[tile] = (number + 1).int()
-    world.presence.view(-1)[tile] = (number // cfg.population_size + 1).to(torch.uint8)
+    world.alive[realm, slot] = True
+    world.row[realm, slot] = (within // cfg.width).int()
+    world.col[realm, slot] = (within % cfg.width).int()
+    world.health[realm, slot] = birth_levels()[CONSTITUTION] if cfg.skills else cfg.max_health
+    world.food[realm, slot] = cfg.max_food
+    world.water[realm, slot] = cfg.max_water
+    for plane in (world.freeze, world.heading, world.age, world.damage, world.explored, world.visited):
+        plane[realm, slot] = 0
+    world.occupant.view(-1)[tile] = (slot + 1).int()
+    world.presence.view(-1)[tile] = (slot // cfg.population_size + 1).to(torch.uint8)
+    if cfg.extended:
+        _equip(world, realm, slot, born)
+
+
+def birth_levels() -> tuple[int, ...]:
+    """Levels of a newborn, in the order of ``SKILLS``."""
+    return tuple(BIRTH_CONSTITUTION if skill == CONSTITUTION else 1 for skill in range(len(SKILLS)))
+
+
+def birth_experience() -> tuple[int, ...]:
+    """Experience of a newborn: just enough for its levels."""
+    return tuple(experience_table()[level - 1] for level in birth_levels())
+
+
+def _equip(world: World, realm: Tensor, slot: Tensor, born: Tensor) -> None:
+    """Gives the newborn what they begin the full game with."""
+    cfg = world.config
+    world.xp[realm, slot] = tensor(birth_experience(), world.device, torch.int32)
+    world.level[realm, slot] = tensor(birth_levels(), world.device, torch.uint8)
+    world.gold[realm, slot] = cfg.birth_gold
+    for plane in (
+        world.inventory, world.worn, world.offer, world.offer_price, world.offer_left, world.token,
+        world.events,
+    ):  # fmt: skip
+        plane[realm, slot] = 0
+    world.books[:, cfg.tables.gold, Way.ENDOWED] += born.sum(1) * cfg.birth_gold
 
 
 def _winners(tile: Tensor, key: Tensor) -> Tensor:

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.regrowth_table import NEVER
+
+MOST_EXPERIENCE = 1_000_000_000
+"""Experience stops here, far above what level 99 needs."""
 
 VISITED_SIDE = 64
 """Side of the torus of tiles on which each agent's footprints are kept, one bit per tile."""
@@ -43,10 +47,11 @@ def _tensor(shape: str, dtype: torch.dtype, fill: int = 0) -> Any:
 
 @dataclass(repr=False)
 class World:
-    """R realms of A slots on H x W tiles. Every tensor is contiguous, on one device, and is written in place.
+    """R realms of S slots on H x W tiles. Every tensor is contiguous, on one device, and is written in place.
 
-    A slot's fields are meaningful while ``alive``; after a death they keep what the dead agent had until
-    somebody is born into the slot."""
+    The first A slots of a realm are the agents', the others the NPCs', kind by kind; without NPCs, S is A. A
+    slot's fields are meaningful while ``alive``; after a death they keep what the dead had until somebody is
+    born into the slot. What only the full game has is empty without it."""
 
     config: WorldConfig
     """The rules."""
@@ -70,39 +75,39 @@ class World:
     """[R, H, W] uint8: population + 1 of who stands there; 0 if nobody does. One byte of ``occupant``'s
     story, so that looking around reads a quarter of the memory."""
 
-    alive: Tensor = _tensor("R A", torch.bool)
-    """[R, A] bool: somebody lives in the slot."""
-    entity: Tensor = _tensor("R A", torch.int64, fill=-1)
-    """[R, A] int64: id within the realm, never reused; -1 in a slot never used."""
-    row: Tensor = _tensor("R A", torch.int32)
-    """[R, A] int32, tiles from the top."""
-    col: Tensor = _tensor("R A", torch.int32)
-    """[R, A] int32, tiles from the left."""
-    health: Tensor = _tensor("R A", torch.int16)
-    """[R, A] int16, 0 to max_health."""
-    food: Tensor = _tensor("R A", torch.int16)
-    """[R, A] int16, 0 to max_food."""
-    water: Tensor = _tensor("R A", torch.int16)
-    """[R, A] int16, 0 to max_water."""
-    freeze: Tensor = _tensor("R A", torch.int16)
-    """[R, A] int16, ticks for which the agent cannot move."""
-    heading: Tensor = _tensor("R A", torch.uint8)
-    """[R, A] uint8: the last move that succeeded, 1 to 4 as in ``MOVES``; 0 before the first."""
-    age: Tensor = _tensor("R A", torch.int32)
-    """[R, A] int32, upkeeps survived, the one in the tick of birth included. At death this is the
+    alive: Tensor = _tensor("R S", torch.bool)
+    """[R, S] bool: somebody lives in the slot."""
+    entity: Tensor = _tensor("R S", torch.int64, fill=-1)
+    """[R, S] int64: id within the realm, never reused; -1 in a slot never used."""
+    row: Tensor = _tensor("R S", torch.int32)
+    """[R, S] int32, tiles from the top."""
+    col: Tensor = _tensor("R S", torch.int32)
+    """[R, S] int32, tiles from the left."""
+    health: Tensor = _tensor("R S", torch.int16)
+    """[R, S] int16, 0 to max_health."""
+    food: Tensor = _tensor("R S", torch.int16)
+    """[R, S] int16, 0 to max_food."""
+    water: Tensor = _tensor("R S", torch.int16)
+    """[R, S] int16, 0 to max_water."""
+    freeze: Tensor = _tensor("R S", torch.int16)
+    """[R, S] int16, ticks for which the agent cannot move."""
+    heading: Tensor = _tensor("R S", torch.uint8)
+    """[R, S] uint8: the last move that succeeded, 1 to 4 as in ``MOVES``; 0 before the first."""
+    age: Tensor = _tensor("R S", torch.int32)
+    """[R, S] int32, upkeeps survived, the one in the tick of birth included. At death this is the
     lifetime: the number of times the agent acted."""
-    damage: Tensor = _tensor("R A", torch.int16)
-    """[R, A] int16: damage taken in the last tick."""
-    chilled: Tensor = _tensor("R A", torch.bool)
-    """[R, A] bool: hit by a mage this tick; false between ticks. Kept apart from ``freeze`` because a
+    damage: Tensor = _tensor("R S", torch.int16)
+    """[R, S] int16: damage taken in the last tick."""
+    chilled: Tensor = _tensor("R S", torch.bool)
+    """[R, S] bool: hit by a mage this tick; false between ticks. Kept apart from ``freeze`` because a
     freeze of this tick does not stop this tick's move."""
     explored: Tensor = _tensor("R A", torch.int32)
     """[R, A] int32: different tiles stood on (see ``visited``)."""
     visited: Tensor = _tensor(f"R A {VISITED_SIDE}", torch.int64)
     """[R, A, 64] int64: footprints, bit ``col % 64`` of word ``row % 64``. Exact while an agent's
     wanderings span at most 64 x 64 tiles, as on every 80x80 map; an undercount beyond."""
-    cause: Tensor = _tensor("R A", torch.uint8)
-    """[R, A] uint8, Cause: why the slot's agent died in the last tick; 0 if it did not."""
+    cause: Tensor = _tensor("R S", torch.uint8)
+    """[R, S] uint8, Cause: why the slot's agent died in the last tick; 0 if it did not."""
 
     next_entity: Tensor = _tensor("R", torch.int64)
     """[R] int64: id of the next one born; equally the number of births so far."""
@@ -110,6 +115,48 @@ class World:
     """[R] int64: agent-steps lived so far."""
     deaths: Tensor = _tensor("R 5", torch.int64)
     """[R, 5] int64: deaths so far, by Cause."""
+
+    xp: Tensor = _tensor("R F 9", torch.int32)
+    """[R, A, 9] int32: experience in each of ``SKILLS``, at most ``MOST_EXPERIENCE``."""
+    level: Tensor = _tensor("R E 9", torch.uint8)
+    """[R, S, 9] uint8, 1 to 99: level in each of ``SKILLS``, as of the end of the last tick. An NPC's are
+    those of its kind, for ever."""
+    inventory: Tensor = _tensor("R F I", torch.int32)
+    """[R, A, items] int32: how many of each item an agent has, those on offer left out."""
+    gold: Tensor = _tensor("R F", torch.int64)
+    """[R, A] int64: gold, that on offer left out."""
+    worn: Tensor = _tensor("R F 3", torch.uint8)
+    """[R, A, 3] uint8: rank (``Tables.gear``, from 1) of the sword, knife and armor worn, as of the end of
+    the last tick; 0 for none."""
+    offer: Tensor = _tensor("R F", torch.int16)
+    """[R, A] int16: the open offer: 0 none, 1 + i to sell item i, 1 + items + i to buy it."""
+    offer_price: Tensor = _tensor("R F", torch.uint8)
+    """[R, A] uint8: its price, index into ``Tables.prices``; 0 without an offer."""
+    offer_left: Tensor = _tensor("R F", torch.int16)
+    """[R, A] int16: ticks until it lapses; 0 without an offer."""
+    token: Tensor = _tensor("R F", torch.uint8)
+    """[R, A] uint8: what the agent said in the last tick; 0 for silence."""
+    quotes: Tensor = _tensor("R I 3", torch.uint8)
+    """[R, items, 3] uint8: best bid, best ask, last price paid, each 1 + its index, 0 for none."""
+    foe: Tensor = _tensor("R N", torch.int32, fill=-1)
+    """[R, NPCs] int32: slot of whoever provoked the NPC; -1 for nobody."""
+    foe_entity: Tensor = _tensor("R N", torch.int64, fill=-1)
+    """[R, NPCs] int64: its id, since the slot may have passed to somebody else; -1 for nobody."""
+    temper: Tensor = _tensor("R N", torch.uint8)
+    """[R, NPCs] uint8: ticks for which it goes on fighting its foe."""
+    nemesis: Tensor = _tensor("R E", torch.int32, fill=-1)
+    """[R, S] int32: who did the slot the most damage in the last tick, drawn among equals; -1 nobody."""
+    events: Tensor = _tensor("R F V", torch.int32)
+    """[R, A, events] int32: what the slot's agent has done in its life; see ``nmmo_gpu.world.events``."""
+    departed: Tensor = _tensor("R V", torch.int64)
+    """[R, events] int64: the same, of all who have died."""
+    books: Tensor = _tensor(f"R B {len(Way)}", torch.int64)
+    """[R, items + 1, ways] int64: how many of each item, and last of gold, came and went so far, and how;
+    see ``nmmo_gpu.world.events.Way``."""
+    trades: Tensor = _tensor("R I 2", torch.int64)
+    """[R, items, 2] int64: trades so far, and the gold paid in them."""
+    slain: Tensor = _tensor("R K", torch.int64)
+    """[R, kinds] int64: NPCs killed so far, whoever did it."""
 
     workspaces: dict[str, Workspace] = dataclasses.field(default_factory=dict, init=False)
     """What phases need room for while they run, by name; no part of the state."""
@@ -141,7 +188,13 @@ class World:
     @staticmethod
     def sizes(config: WorldConfig, realms: int) -> dict[str, int]:
         """What the letters in the fields' shapes stand for."""
-        return {"R": realms, "H": config.height, "W": config.width, "A": config.slots}
+        on = config.extended
+        items, kinds = len(config.content.items), len(config.content.npcs)
+        return {
+            "R": realms, "H": config.height, "W": config.width, "A": config.slots, "S": config.entities,
+            "N": config.npc_slots, "F": on * config.slots, "E": on * config.entities, "I": on * items,
+            "B": on * (items + 1), "K": on * kinds, "V": on * (len(Event) + kinds),
+        }  # fmt: skip
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of every field of the state, in declaration order."""
@@ -149,15 +202,21 @@ class World:
             yield field.name, getattr(self, field.name)
 
     def tile(self) -> Tensor:
-        """[R * A] int64: index of each slot's tile in a flattened [R, H, W] plane."""
+        """[R * S] int64: index of each slot's tile in a flattened [R, H, W] plane."""
         cfg = self.config
         within = self.row * cfg.width + self.col
         start = torch.arange(self.realms, device=self.device) * (cfg.height * cfg.width)
         return (within + start[:, None]).view(-1)
 
     def immune(self) -> Tensor:
-        """[R, A] bool: too young to take damage."""
-        return self.age < self.config.immune_ticks
+        """[R, S] bool: too young to take damage. NPCs never are."""
+        young = self.age < self.config.immune_ticks
+        young[:, self.config.slots :] = False
+        return young
+
+    def players(self, field: Tensor) -> Tensor:
+        """[R, A, ...]: the agents' part of a field [R, S, ...]; a view."""
+        return field[:, : self.config.slots]
 
     def clone(self) -> World:
         """A copy that shares no memory with this world."""

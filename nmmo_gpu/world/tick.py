@@ -6,27 +6,49 @@ from torch import Tensor
 
 from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.state import World
+from nmmo_gpu.world.talk import talk
 
 
-def step(world: World, rules: Rules, move: Tensor, style: Tensor, target: Tensor) -> None:
+def step(
+    world: World, rules: Rules, move: Tensor, style: Tensor, target: Tensor, work: Tensor | None = None,
+    trade: Tensor | None = None, price: Tensor | None = None, token: Tensor | None = None,
+) -> None:  # fmt: skip
     """Runs one tick in place. Everybody acts on what it saw at the end of the last one, all at once.
 
     Args:
         rules: who runs the phases (``nmmo_gpu.world.rules``).
         move: [R, A], 0 to 4; style: [R, A], 0 to 2; both int64, or what ``rules.decode`` gives.
         target: [R, A], slot in the same realm; -1 for nobody.
+        work, trade, price, token: [R, A] integers, as ``nmmo_gpu.world.actions.heads`` lists them. None:
+            nobody works, trades or speaks.
         What the slots of the dead are told is ignored.
     """
-    if rules.fused is not None:
+    if rules.fused is not None and not world.config.extended:
         rules.fused(world, move, style, target)  # the same list, cut otherwise
         return
-    world.acted += world.alive.sum(1)
+    world.acted += world.players(world.alive).sum(1)
     world.cause.zero_()
+    if token is not None and world.config.tokens:
+        talk(world, token)
+    if world.config.npc_slots:
+        move, style, target = rules.npcs(world, move, style, target)
     rules.combat(world, style, target)
+    if work is not None and world.config.works:
+        rules.work(world, work)
+    if world.config.exchange:
+        rules.exchange(world, trade, price)
     rules.movement(world, move)
     rules.spawning(world)
+    if world.config.npc_slots:
+        rules.npc_births(world)
     rules.regrowth(world)
     rules.upkeep(world)
     rules.explore(world)
+    if world.config.extended:
+        rules.loot(world)
     rules.burial(world)
+    if world.config.extended:
+        rules.growth(world)
+    if world.config.exchange:
+        rules.quotes(world)
     world.tick += 1

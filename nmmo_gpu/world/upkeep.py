@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.content import SKILLS, Material
 from nmmo_gpu.world.regrowth import schedule
 from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
 
+CONSTITUTION = SKILLS.index("constitution")
+
 
 def upkeep(world: World) -> None:
-    """The seven steps of docs/rules.md's upkeep, in their order, for agents with health above 0."""
+    """The seven steps of docs/rules.md's upkeep, in their order, for agents with health above 0. NPCs take the
+    first and the last: they thaw and age."""
     cfg = world.config
+    agents = torch.arange(cfg.entities, device=world.device) < cfg.slots
     tile = world.tile()
     ground = world.material.view(-1)[tile].view_as(world.alive)
     well = world.alive & (world.health > 0)
@@ -20,6 +25,9 @@ def upkeep(world: World) -> None:
     frozen = torch.where(world.chilled, cfg.freeze_ticks, world.freeze)
     world.freeze.copy_(torch.where(well, (frozen - 1).clamp_(min=0), world.freeze))
     world.chilled.zero_()
+
+    world.age[:, cfg.slots :] += well[:, cfg.slots :]
+    well &= agents
 
     # 2. Lava kills, and nothing below applies.
     burnt = well & (ground == Material.LAVA)
@@ -39,7 +47,7 @@ def upkeep(world: World) -> None:
 
     # 5. Heal.
     heals = (food > cfg.heal_above) & (water > cfg.heal_above)
-    health = torch.where(heals, (world.health + 1).clamp_(max=cfg.max_health), world.health)
+    health = torch.where(heals, torch.minimum(world.health + 1, max_health(world)), world.health)
 
     # 6. Hunger and thirst.
     water = (water - 1).clamp_(min=0)
@@ -57,12 +65,21 @@ def upkeep(world: World) -> None:
     world.age += well & ~starved
 
 
+def max_health(world: World) -> Tensor:
+    """[R, S] int16: the most health that each can have, an agent's level in constitution; [1] where all have
+    the same."""
+    cfg = world.config
+    if cfg.skills:
+        return world.level[..., CONSTITUTION].short()
+    return torch.full((1,), cfg.max_health, dtype=torch.int16, device=world.device)
+
+
 def explore(world: World) -> None:
     """Marks the tile under every living agent, and counts it if it is new to the agent."""
     word = world.visited.view(-1, VISITED_SIDE)
-    line = (world.row.view(-1, 1) % VISITED_SIDE).long()
+    line = (world.players(world.row).reshape(-1, 1) % VISITED_SIDE).long()
     before = word.gather(1, line)
-    column = (world.col.view(-1, 1) % VISITED_SIDE).long()
-    bit = world.alive.view(-1, 1).long() << column
+    column = (world.players(world.col).reshape(-1, 1) % VISITED_SIDE).long()
+    bit = world.players(world.alive).reshape(-1, 1).long() << column
     world.explored += ((before & bit) != bit).view_as(world.explored)
     word.scatter_(1, line, before | bit)

@@ -1,0 +1,56 @@
+"""The books: whether all goods are accounted for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.errors import BooksError
+from nmmo_gpu.world.content import GOLD
+from nmmo_gpu.world.events import COMES, Way
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import tensor
+
+
+def holdings(world: World) -> Tensor:
+    """[R, items + 1] int64: how many of each item, and last of gold, there are: held by the living, or on
+    offer."""
+    tables = world.config.tables
+    alive = world.players(world.alive)
+    held = (world.inventory.long() * alive[..., None]).sum(1)
+    gold = (world.gold * alive).sum(1)
+    items = len(tables.items)
+    offer = world.offer.long() * alive
+    lots = tensor(tables.lot, world.device)
+    # Column 0 takes what is no offer to sell.
+    selling = torch.where(offer <= items, offer, 0)
+    count = torch.zeros(world.realms, items + 1, dtype=torch.int64, device=world.device)
+    count.scatter_add_(1, selling, torch.ones_like(selling))
+    held += count[:, 1:] * lots
+    prices = tensor(tables.prices, world.device)[world.offer_price.long()]
+    gold += (prices * (offer > items)).sum(1)
+    return torch.cat((held, gold[:, None]), 1)
+
+
+def balance(world: World) -> Tensor:
+    """[R, items + 1] int64: how many of each there should be, by the books."""
+    comes = sum(world.books[..., way] for way in COMES)
+    goes = sum(world.books[..., way] for way in Way if way not in COMES)
+    result: Tensor = comes - goes
+    return result
+
+
+def check_books(world: World) -> None:
+    """Raises BooksError where what there is differs from what the books say; names realm, tick and item."""
+    there, due = holdings(world), balance(world)
+    wrong = (there != due).nonzero()
+    if not len(wrong):
+        return
+    realm, item = wrong[0].tolist()
+    name = (*world.config.tables.items, GOLD)[item]
+    ways = ", ".join(f"{way.name.lower()} {int(world.books[realm, item, way])}" for way in Way)
+    raise BooksError(
+        f"the books do not balance: realm {realm}, tick {int(world.tick)}, {name}: there are "
+        f"{int(there[realm, item])}, and by the books {int(due[realm, item])} ({ways}); "
+        f"{len(wrong)} accounts are wrong in all."
+    )

@@ -1,0 +1,19 @@
+"""Talk: one word a tick, heard by everybody who sees the speaker."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.state import World
+
+
+def talk(world: World, token: Tensor) -> None:
+    """Keeps what everybody says, to be seen at the end of the tick. Runs on any device without waiting.
+
+    Args:
+        token: [R, A] integers, 0 (silence) to ``tokens`` - 1.
+    """
+    said = token * world.players(world.alive)
+    world.token.copy_(said)
+    world.events[..., Event.SPOKEN] += said > 0

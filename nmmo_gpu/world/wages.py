@@ -1,0 +1,70 @@
+"""Rewards beyond life and death: what agents are paid for what they did in the tick."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.state import World
+
+
+class Wages:
+    """Pays by the weights of an EnvConfig (``pay_...``). What is weighted with 0 is not looked at."""
+
+    def __init__(self, config: EnvConfig, world: World) -> None:
+        """Looks at the world as it is; ConfigError for a weight on something that its rules have not."""
+        weights = {
+            "experience": config.pay_experience, "level": config.pay_level, "gold": config.pay_gold,
+            "kill": config.pay_kill, "trade": config.pay_trade, "tile": config.pay_tile,
+        }  # fmt: skip
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.death = config.pay_death
+        for name in self.weights:
+            if name != "tile" and not config.world.extended:
+                raise ConfigError(
+                    f"pay_{name} = {self.weights[name]} pays for what these rules have not; choose preset "
+                    "full, or 0."
+                )
+        self.before: dict[str, Tensor] = {}
+        self.begin(world)
+
+    def begin(self, world: World) -> None:
+        """Counts from here on."""
+        self.before = {name: _score(world, name).clone() for name in self.weights}
+
+    def pay(self, world: World, acting: Tensor, died: Tensor, reward: Tensor) -> None:
+        """Adds what this tick was worth.
+
+        Args:
+            acting: [R, A] bool, who lived at its start. died: [R, A] bool, who of them died in it. reward:
+                [R, A] float32. The dead are paid for the tick of their death too, but for the goods that
+                death took from them.
+        """
+        for name, weight in self.weights.items():
+            score = _score(world, name)
+            gained = score - self.before[name]
+            counts = acting & ~died if name == "gold" else acting
+            reward += torch.where(counts, gained.to(torch.float32), 0.0) * weight
+            self.before[name].copy_(score)
+        if self.death:
+            reward += died * self.death
+
+
+def _score(world: World, name: str) -> Tensor:
+    """[R, A] int: what is weighed, so far in the life of each slot's agent."""
+    if name == "experience":
+        return world.xp.sum(2, dtype=torch.int64)
+    if name == "level":
+        return world.events[..., Event.LEVELS]
+    if name == "gold":
+        return world.gold
+    if name == "kill":
+        kills = world.events[..., Event.PLAYERS_KILLED]
+        return kills + world.events[..., len(Event) :].sum(2, dtype=torch.int32)
+    if name == "trade":
+        return world.events[..., Event.SOLD] + world.events[..., Event.BOUGHT]
+    assert name == "tile", name
+    return world.explored

@@ -1,0 +1,190 @@
+"""Goods, levels and NPCs for the random worlds of ``helpers``, and what must hold of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.books import balance, check_books, holdings
+from nmmo_gpu.world.content import GEAR, SKILLS, Material
+from nmmo_gpu.world.events import Way, event_names
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import experience_table
+
+GEAR_SKILL = tuple(SKILLS.index(name) for name in ("melee", "range", "defense"))
+CONSTITUTION = SKILLS.index("constitution")
+
+
+def kinds(config: WorldConfig) -> list[int]:
+    """NPC kind of each slot; -1 for agents."""
+    npcs = [kind for kind, count in enumerate(config.npc_counts) for _ in range(count)]
+    return [-1] * config.slots + npcs
+
+
+def level_of(xp: Tensor) -> Tensor:
+    """Levels for experience, by looking up the table."""
+    needed = torch.tensor(experience_table())
+    return (xp[..., None] >= needed).sum(-1).to(torch.uint8)
+
+
+def worn_by(config: WorldConfig, inventory: list[int], level: list[int]) -> list[int]:
+    """Ranks of the gear that an agent wears, found the slow way."""
+    ranks = []
+    for kind in range(len(GEAR)):
+        best = 0
+        for rank, item in enumerate(config.tables.gear[kind], 1):
+            if inventory[item] > 0 and level[GEAR_SKILL[kind]] >= config.content.items[item].level:
+                best = rank
+        ranks.append(best)
+    return ranks
+
+
+def units(config: WorldConfig, inventory: list[int], offer: int) -> int:
+    """Units that an inventory takes, the reservation of an open offer included."""
+    tables = config.tables
+    held = sum(count * weight for count, weight in zip(inventory, tables.weight, strict=True))
+    return held + (tables.weight[(offer - 1) % len(tables.items)] if offer else 0)
+
+
+def stock(world: World, random: torch.Generator) -> None:
+    """Fills in everything that only the full game has, so that invariants and books hold. Slots of the dead
+    get it too: what a dead one holds must not matter."""
+    cfg, tables = world.config, world.config.tables
+    items, kind_of = len(tables.items), kinds(cfg)
+
+    def integers(low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high + 1, shape, generator=random)
+
+    realms, slots = world.realms, cfg.slots
+    if cfg.skills:
+        # Some levels are low, some just reached or just missed.
+        level = integers(1, 20, realms, slots, len(SKILLS)) ** integers(0, 1, realms, slots, len(SKILLS))
+        level[..., CONSTITUTION] = level[..., CONSTITUTION].clamp(min=10)
+        xp = torch.tensor(experience_table())[level - 1] + integers(0, 3, *level.shape)
+        world.xp.copy_(xp)
+        world.level[:, :slots] = level_of(xp)
+        world.health[:, :slots] = torch.minimum(
+            world.health[:, :slots] * 2, world.level[:, :slots, CONSTITUTION].short()
+        )
+    for realm in range(realms):
+        for slot in range(slots):
+            bag = [0] * items
+            room = cfg.capacity - int(integers(0, 3, 1)) * int(integers(0, 9, 1))
+            offer = int(integers(0, 2 * items, 1)) if cfg.exchange and int(integers(0, 1, 1)) else 0
+            while items and units(cfg, bag, offer) < room and int(integers(0, 15, 1)):
+                bag[int(integers(0, items - 1, 1))] += int(integers(1, 2, 1))
+                if units(cfg, bag, offer) > cfg.capacity:
+                    bag = [0] * items
+            for item in range(items):
+                if tables.weight[item] == 0:
+                    bag[item] = int(integers(0, 25, 1)) * int(integers(0, 1, 1))
+            world.inventory[realm, slot] = torch.tensor(bag, dtype=torch.int32)
+            world.offer[realm, slot] = offer
+            if offer:
+                world.offer_price[realm, slot] = int(integers(0, len(tables.prices) - 1, 1))
+                world.offer_left[realm, slot] = int(integers(1, cfg.offer_ticks, 1))
+            worn = worn_by(cfg, bag, world.level[realm, slot].tolist())
+            world.worn[realm, slot] = torch.tensor(worn, dtype=torch.uint8)
+    world.gold.copy_(integers(0, 300, realms, slots) * integers(0, 2, realms, slots))
+    world.token.copy_(integers(0, max(0, cfg.tokens - 1), realms, slots))
+    world.events.copy_(integers(0, 50, *world.events.shape))
+    world.departed.copy_(integers(0, 500, *world.departed.shape))
+    world.trades.copy_(integers(0, 500, *world.trades.shape))
+    world.slain.copy_(integers(0, 500, *world.slain.shape))
+    world.nemesis.copy_(integers(-1, cfg.entities - 1, *world.nemesis.shape))
+    world.quotes[..., 2] = integers(0, len(tables.prices), realms, items)
+    if cfg.exchange:
+        world.quotes[..., :2] = best_offers(world)
+
+    for slot, kind in enumerate(kind_of):
+        if kind >= 0:
+            top = tables.npcs[kind].health
+            world.health[:, slot] = integers(1, top, realms)
+            if tables.npcs[kind].hunts == 1:
+                _provoke(world, slot, tables.npcs[kind].temper, integers)
+    world.food[:, slots:] = 0
+    world.water[:, slots:] = 0
+
+    world.books.copy_(integers(0, 9, *world.books.shape))
+    world.books[..., Way.MADE] += 0
+    short = holdings(world) - balance(world)
+    world.books[..., Way.MADE] += short.clamp(min=0)
+    world.books[..., Way.LOST] += (-short).clamp(min=0)
+
+
+def _provoke(world: World, slot: int, temper: int, integers) -> None:
+    cfg = world.config
+    for realm in range(world.realms):
+        if not int(integers(0, 1, 1)):
+            continue
+        foe = int(integers(0, cfg.slots - 1, 1))
+        world.foe[realm, slot - cfg.slots] = foe
+        # Now and then whoever it was is gone, and somebody else has the slot.
+        gone = int(integers(0, 3, 1)) == 0
+        world.foe_entity[realm, slot - cfg.slots] = 10**6 if gone else int(world.entity[realm, foe])
+        world.temper[realm, slot - cfg.slots] = int(integers(1, temper, 1))
+
+
+def best_offers(world: World) -> Tensor:
+    """[R, items, 2] uint8: best bid and ask, one more than the price's index, 0 for none; the slow way."""
+    items = len(world.config.tables.items)
+    best = torch.zeros(world.realms, items, 2, dtype=torch.uint8)
+    for realm in range(world.realms):
+        for slot in range(world.config.slots):
+            offer, price = int(world.offer[realm, slot]), int(world.offer_price[realm, slot]) + 1
+            if not offer or not world.alive[realm, slot]:
+                continue
+            item = (offer - 1) % items
+            if offer > items:
+                best[realm, item, 0] = max(int(best[realm, item, 0]), price)
+            elif not best[realm, item, 1] or price < int(best[realm, item, 1]):
+                best[realm, item, 1] = price
+    return best
+
+
+def check_goods(world: World) -> None:
+    """What holds between ticks of everything that only the full game has."""
+    cfg, tables = world.config, world.config.tables
+    check_books(world)
+    alive = world.players(world.alive)
+    assert (world.books >= 0).all() and (world.gold[alive] >= 0).all() and (world.inventory[alive] >= 0).all()
+    weight = torch.tensor(tables.weight)
+    open_offer, item = world.offer > 0, (world.offer.long() - 1) % max(1, len(tables.items))
+    reserved = open_offer * weight[item]
+    held = (world.inventory * weight).sum(2) + reserved
+    assert (held[alive] <= cfg.capacity).all(), "a bag is too full"
+    assert (world.offer[alive] <= 2 * len(tables.items)).all()
+    assert ((world.offer_left > 0) == open_offer)[alive].all()
+    assert (world.offer_left[alive] <= cfg.offer_ticks).all()
+    assert (world.offer_price[alive & ~open_offer] == 0).all()
+    assert (world.offer_price[alive] < len(tables.prices)).all()
+    if cfg.exchange:
+        assert torch.equal(world.quotes[..., :2], best_offers(world))
+    else:
+        assert not open_offer[alive].any()
+
+    level = world.players(world.level)
+    assert torch.equal(level[alive], level_of(world.xp)[alive]), "levels are those of the experience"
+    for realm, slot in alive.nonzero().tolist():
+        worn = worn_by(cfg, world.inventory[realm, slot].tolist(), level[realm, slot].tolist())
+        assert world.worn[realm, slot].tolist() == worn
+    assert (world.token[alive] < max(1, cfg.tokens)).all()
+    assert (world.events[alive] >= 0).all() and world.events.shape[2] == len(event_names(cfg))
+
+    for slot, kind in enumerate(kinds(cfg)):
+        if kind < 0:
+            continue
+        there = world.alive[:, slot]
+        row = tables.npcs[kind]
+        ground = world.material[
+            torch.arange(world.realms), world.row[:, slot].long(), world.col[:, slot].long()
+        ]
+        assert all(row.habitat >> int(m) & 1 for m in ground[there]), "an NPC left its habitat"
+        assert (world.health[there, slot] <= row.health).all()
+        number = slot - cfg.slots
+        angry = world.temper[:, number] > 0
+        assert (world.temper[there, number] <= row.temper).all()
+        assert ((world.foe[:, number] >= 0) == angry)[there].all()
+    rocks = world.base == Material.ORE_ROCK
+    assert ((world.material == Material.ORE_ROCK) | (world.material == Material.STONE))[rocks].all()
