@@ -198,7 +198,7 @@ class WorldConfig:
             or not all(type(n) is int and 0 <= n <= 1 << 24 for n in self.npc_numbers)
         ):
             check.fail("npc_numbers", "does not fit content", f"give {kinds} counts, one per NPC kind")
-        if self.populations + kinds > 126:
+        if self.npcs and self.populations + kinds > 126:
             check.fail(
                 "populations",
                 f"and {kinds} NPC kinds are more than can be told apart",

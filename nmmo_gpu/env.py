@@ -106,7 +106,8 @@ class Env:
 
         Args:
             actions: [R, A, heads] of any integer dtype, on the environment's device: a choice of each of
-                ``heads`` (see ``nmmo_gpu.world.actions.heads``). What empty slots are told is ignored, but must be in range.
+                ``heads`` (see ``nmmo_gpu.world.actions.heads``). What empty slots are told is ignored, but
+                must be in range.
             out: as for ``reset``.
 
         Returns:

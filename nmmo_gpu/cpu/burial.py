@@ -8,14 +8,15 @@ from nmmo_gpu.world.state import World
 
 
 @compiled
-def _burial(alive, cause, row, col, occupant, presence, deaths, low, high):
+def _burial(alive, cause, row, col, occupant, presence, deaths, agents, low, high):
     for r in range(low, high):
         for a in range(alive.shape[1]):
             if cause[r, a]:
                 alive[r, a] = False
                 occupant[r, row[r, a], col[r, a]] = 0
                 presence[r, row[r, a], col[r, a]] = 0
-                deaths[r, cause[r, a]] += 1
+                if a < agents:
+                    deaths[r, cause[r, a]] += 1
 
 
 def arguments(world: World) -> tuple[Any, ...]:
@@ -23,7 +24,7 @@ def arguments(world: World) -> tuple[Any, ...]:
     tensors = (
         world.alive, world.cause, world.row, world.col, world.occupant, world.presence, world.deaths,
     )  # fmt: skip
-    return tuple(t.numpy() for t in tensors)
+    return (*(t.numpy() for t in tensors), world.config.slots)
 
 
 def burial(world: World) -> None:

@@ -9,13 +9,16 @@ from nmmo_gpu.config import ALL_FREE_SLOTS
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.random import Stream
-from nmmo_gpu.world.spawning import ring
+from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.terrain import safe_table
+from nmmo_gpu.world.upkeep import CONSTITUTION
 
 SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
 SAFE = safe_table().numpy()
+ENDOWED = int(Way.ENDOWED)
 
 
 @compiled
@@ -26,7 +29,7 @@ def _spawning(
 ):  # fmt: skip
     if births == 0:
         return
-    slots = alive.shape[1]
+    slots = explored.shape[1]
     width = occupant.shape[2]
     columns = width - 2 * border
     for r in range(low, high):
@@ -99,9 +102,43 @@ def _spawning(
             shows[at] = a // population_size + 1
 
 
+@compiled
+def _equip(
+    entity, next_entity, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token, events,
+    books, birth_xp, birth_levels, birth_gold, r, first,
+):  # fmt: skip
+    """Gives those of realm ``r`` with ids from ``first`` on what they begin the full game with."""
+    if next_entity[r] == first:
+        return
+    for a in range(gold.shape[1]):
+        if entity[r, a] < first:
+            continue
+        xp[r, a, :] = birth_xp
+        level[r, a, :] = birth_levels
+        gold[r, a] = birth_gold
+        books[r, books.shape[1] - 1, ENDOWED] += birth_gold
+        inventory[r, a, :] = 0
+        worn[r, a, :] = 0
+        offer[r, a] = 0
+        offer_price[r, a] = 0
+        offer_left[r, a] = 0
+        token[r, a] = 0
+        events[r, a, :] = 0
+
+
+@compiled
+def _spawning_of_the_equipped(spawn, goods, low, high):
+    next_entity = goods[1]
+    for r in range(low, high):
+        first = next_entity[r]
+        _spawning(*spawn, r, r + 1)
+        _equip(*goods, r, first)
+
+
 def arguments(world: World) -> tuple[Any, ...]:
     """What ``_spawning`` works on, but for the range of realms."""
     cfg = world.config
+    health = birth_levels()[CONSTITUTION] if cfg.skills else cfg.max_health
     tensors = (
         world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
         world.freeze, world.heading, world.age, world.damage, world.explored, world.visited,
@@ -109,12 +146,29 @@ def arguments(world: World) -> tuple[Any, ...]:
     )  # fmt: skip
     constants = (
         cfg.spawn == "anywhere", ring(cfg, torch.device("cpu")).numpy(), cfg.birthplaces, cfg.border,
-        np.array((cfg.max_health, cfg.max_food, cfg.max_water)), cfg.population_size,
+        np.array((health, cfg.max_food, cfg.max_water)), cfg.population_size,
     )  # fmt: skip
     return (int(world.seed), int(world.tick), cfg.births, *(t.numpy() for t in tensors), *constants)
+
+
+def goods(world: World) -> tuple[Any, ...]:
+    """What ``_equip`` works on, but for the realm."""
+    tensors = (
+        world.entity, world.next_entity, world.xp, world.level, world.gold, world.inventory, world.worn,
+        world.offer, world.offer_price, world.offer_left, world.token, world.events, world.books,
+    )  # fmt: skip
+    constants = (
+        np.array(birth_experience(), np.int32), np.array(birth_levels(), np.uint8), world.config.birth_gold,
+    )  # fmt: skip
+    return (*(t.numpy() for t in tensors), *constants)
 
 
 def spawning(world: World) -> None:
     """See ``nmmo_gpu.world.spawning.spawning``."""
     fixed = arguments(world)
-    parallel(_spawning, [(*fixed, *piece) for piece in realm_slices(world.realms)])
+    pieces = realm_slices(world.realms)
+    if world.config.extended:
+        equipment = goods(world)
+        parallel(_spawning_of_the_equipped, [(fixed, equipment, *piece) for piece in pieces])
+    else:
+        parallel(_spawning, [(*fixed, *piece) for piece in pieces])

@@ -38,7 +38,7 @@ def _phases(fight, go, spawn, regrow, keep, discover, bury, slots, area, low, hi
 
 def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
     """The tick of ``nmmo_gpu.world.tick.step``, in its order."""
-    world.acted += world.alive.sum(1)
+    world.acted += world.players(world.alive).sum(1)
     world.cause.zero_()
     cfg = world.config
     if shared(world.realms, cfg.slots):

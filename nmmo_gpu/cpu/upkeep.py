@@ -13,6 +13,7 @@ from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
+from nmmo_gpu.world.upkeep import CONSTITUTION
 
 LAVA, SCRUB, FOREST = int(Material.LAVA), int(Material.SCRUB), int(Material.FOREST)
 BY_LAVA, BY_HUNGER, BY_THIRST = int(Cause.LAVA), int(Cause.HUNGER), int(Cause.THIRST)
@@ -22,10 +23,11 @@ LAST = VISITED_SIDE - 1
 
 @compiled
 def _upkeep(
-    seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, material, shore,
-    regrow_at, thresholds, freeze_ticks, forage, heal_above, body, low, high,
+    seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, level, material, shore,
+    regrow_at, thresholds, freeze_ticks, forage, heal_above, body, skilled, agents, low, high,
 ):  # fmt: skip
-    """Slots ``low`` to ``high``, counted through all realms."""
+    """Slots ``low`` to ``high``, counted through all realms. Of a realm's slots the first ``agents`` are no
+    NPCs."""
     slots = alive.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
@@ -35,6 +37,9 @@ def _upkeep(
                 continue
             frozen = freeze_ticks if chill else freeze[r, a]
             freeze[r, a] = max(frozen - 1, 0)
+            if a >= agents:
+                age[r, a] += 1
+                continue
             y, x = row[r, a], col[r, a]
             ground = material[r, y, x]
             if ground == LAVA:
@@ -51,7 +56,7 @@ def _upkeep(
             if shore[r, y, x]:
                 w = min(w + forage, body[2])
             if f > heal_above and w > heal_above:
-                h = min(h + 1, body[0])
+                h = min(h + 1, np.int64(level[r, a, CONSTITUTION]) if skilled else body[0])
             w = max(w - 1, 0)
             f = max(f - 1, 0)
             h = max(h - (f == 0) - (w == 0), 0)
@@ -66,8 +71,8 @@ def _upkeep(
 
 @compiled
 def _explore(alive, row, col, explored, visited, low, high):
-    """Slots ``low`` to ``high``, counted through all realms."""
-    slots = alive.shape[1]
+    """The agents' slots ``low`` to ``high``, counted through all realms."""
+    slots = explored.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
             if alive[r, a]:
@@ -83,12 +88,12 @@ def arguments(world: World) -> tuple[Any, ...]:
     cfg = world.config
     tensors = (
         world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
-        world.age, world.chilled, world.cause, world.material, world.shore, world.regrow_at,
+        world.age, world.chilled, world.cause, world.level, world.material, world.shore, world.regrow_at,
     )  # fmt: skip
     constants = (
         threshold_tensor(cfg.regrowth, torch.device("cpu")).numpy(),
         cfg.freeze_ticks, cfg.forage, cfg.heal_above,
-        np.array((cfg.max_health, cfg.max_food, cfg.max_water)),
+        np.array((cfg.max_health, cfg.max_food, cfg.max_water)), cfg.skills, cfg.slots,
     )  # fmt: skip
     return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
 
@@ -101,8 +106,8 @@ def explore_arguments(world: World) -> tuple[Any, ...]:
 def upkeep(world: World) -> None:
     """See ``nmmo_gpu.world.upkeep.upkeep``."""
     fixed = arguments(world)
-    slots = world.config.slots
-    parallel(_upkeep, [(*fixed, *piece) for piece in cut(world.realms, slots, slots)])
+    cfg = world.config
+    parallel(_upkeep, [(*fixed, *piece) for piece in cut(world.realms, cfg.slots, cfg.entities)])
 
 
 def explore(world: World) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
-from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT
+from nmmo_gpu.train.window import FIRST_OCCUPANT
 from nmmo_gpu.world.content import Material
 
 GRASS = int(Material.GRASS)
@@ -95,13 +95,14 @@ class WindowEmbedding(torch.autograd.Function):
         flat = table.detach().reshape(-1, hidden)
         out = _look_up(flat, bags, offsets)
         ctx.lists = offsets, bags
-        ctx.sizes = populations, rows, cells * codes
+        ctx.sizes = populations, rows, cells, codes
         return out.view(populations, rows, hidden)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         offsets, bags = ctx.lists
-        populations, rows, per_population = ctx.sizes
+        populations, rows, cells, codes = ctx.sizes
+        per_population = cells * codes
         grad = grads[0].reshape(populations * rows, -1)
         starts = np.empty(populations * per_population + 1, np.int32)
         starts[-1] = len(bags)
@@ -109,7 +110,7 @@ class WindowEmbedding(torch.autograd.Function):
         fixed = (offsets, bags, starts, members, per_population, rows)
         parallel(_reverse, [(*fixed, p, p + 1) for p in range(populations)])
         table = _look_up(grad, members, starts)
-        return None, None, table.view(populations, -1, CODES, grad.shape[1]), None, None
+        return None, None, table.view(populations, cells, codes, grad.shape[1]), None, None
 
 
 def _look_up(table: Tensor, bags: np.ndarray, offsets: np.ndarray) -> Tensor:

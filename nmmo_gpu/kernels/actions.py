@@ -11,13 +11,17 @@ from nmmo_gpu.kernels.launch import launch, over_elements
 
 
 @triton.jit
-def _decode(actions, seen, move, style, target, agents, NEAREST: tl.constexpr, BLOCK: tl.constexpr):
+def _decode(
+    actions, seen, move, style, target, agents,
+    HEADS: tl.constexpr, NEAREST: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Order-free: every agent is written by one program."""
     agent = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = agent < agents
-    tl.store(move + agent, tl.load(actions + 3 * agent, mask=here, other=0).to(tl.uint8), mask=here)
-    tl.store(style + agent, tl.load(actions + 3 * agent + 1, mask=here, other=0).to(tl.uint8), mask=here)
-    line = tl.load(actions + 3 * agent + 2, mask=here, other=0).to(tl.int32)
+    chosen = actions + HEADS * agent
+    tl.store(move + agent, tl.load(chosen, mask=here, other=0).to(tl.uint8), mask=here)
+    tl.store(style + agent, tl.load(chosen + 1, mask=here, other=0).to(tl.uint8), mask=here)
+    line = tl.load(chosen + 2, mask=here, other=0).to(tl.int32)
     somebody = here & (line > 0) & (line <= NEAREST)
     tl.store(target + agent, tl.load(seen + agent * NEAREST + line - 1, mask=somebody, other=-1), mask=here)
 
@@ -32,6 +36,6 @@ def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     programs, block = over_elements(agents)
     launch(
         _decode, programs, actions.contiguous(), seen, move, style, target, agents,
-        NEAREST=seen.shape[-1], BLOCK=block,
+        HEADS=actions.shape[-1], NEAREST=seen.shape[-1], BLOCK=block,
     )  # fmt: skip
     return move, style, target

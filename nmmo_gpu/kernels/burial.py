@@ -15,11 +15,11 @@ CAUSES = tl.constexpr(len(Cause))
 
 @triton.jit
 def bury(
-    realm, agent, why, where, alive, occupant, presence, deaths,
+    realm, agent, why, counted, where, alive, occupant, presence, deaths,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Frees slots and tiles of those with a cause of death (``why``: [BLOCK] int32; ``where``: their tiles
-    within the realm), and counts them.
+    within the realm), and counts the agents among them (``counted``: ``why``, but 0 for NPCs).
 
     Order-free: a slot and its tile belong to one program, and counts are atomic additions of integers."""
     dead = why > 0
@@ -27,23 +27,26 @@ def bury(
     tile = realm * (HEIGHT * WIDTH) + where
     tl.store(occupant + tile, tl.zeros([BLOCK], tl.int32), mask=dead)
     tl.store(presence + tile, tl.zeros([BLOCK], tl.uint8), mask=dead)
-    if tl.max(why, 0) > 0:
+    if tl.max(counted, 0) > 0:
         for cause in tl.static_range(1, CAUSES):
-            count = tl.sum((why == cause).to(tl.int32), 0)
+            count = tl.sum((counted == cause).to(tl.int32), 0)
             tl.atomic_add(deaths + realm * CAUSES + cause, count.to(tl.int64), sem="relaxed")
 
 
 @triton.jit
 def _burial(
     cause, row, col, alive, occupant, presence, deaths, slots, chunks,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    NPCS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free, as ``bury`` is."""
-    realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
+    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     why = tl.load(cause + agent, mask=inside, other=0).to(tl.int32)
     dead = why > 0
     where = tl.load(row + agent, mask=dead, other=0) * WIDTH + tl.load(col + agent, mask=dead, other=0)
-    bury(realm, agent, why, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK)
+    counted = why
+    if NPCS > 0:
+        counted = tl.where(slot < slots - NPCS, why, 0)
+    bury(realm, agent, why, counted, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK)
 
 
 def burial(world: World) -> None:
@@ -51,5 +54,6 @@ def burial(world: World) -> None:
     cut = over_slots(*world.alive.shape)
     launch(
         _burial, cut.programs, world.cause, world.row, world.col, world.alive, world.occupant, world.presence,
-        world.deaths, cut.slots, cut.chunks, BLOCK=cut.block, warps=cut.warps, **map_size(world),
+        world.deaths, cut.slots, cut.chunks, NPCS=world.config.npc_slots,
+        BLOCK=cut.block, warps=cut.warps, **map_size(world),
     )  # fmt: skip

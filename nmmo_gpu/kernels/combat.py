@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots
-from nmmo_gpu.world import combat as rule
+from nmmo_gpu.world import combat_rolls as rule
 from nmmo_gpu.world.state import Cause, World
 
 MAGE = tl.constexpr(rule.MAGE)

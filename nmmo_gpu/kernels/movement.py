@@ -111,7 +111,7 @@ def _contest(
 @triton.jit
 def _commit(
     won, heading, row, col, occupant, presence, slots, chunks, population_size,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    NPCS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Moves the winners.
 
@@ -126,7 +126,11 @@ def _commit(
     origin, goal = plane + from_row * WIDTH + from_col, plane + to_row * WIDTH + to_col
     tl.store(occupant + goal, slot + 1, mask=goes)
     tl.store(occupant + origin, tl.zeros([BLOCK], tl.int32), mask=goes)
-    tl.store(presence + goal, (slot // population_size + 1).to(tl.uint8), mask=goes)
+    if NPCS > 0:
+        shows = tl.load(presence + origin, mask=goes, other=0)
+    else:  # what stood there can be told without looking
+        shows = (slot // population_size + 1).to(tl.uint8)
+    tl.store(presence + goal, shows, mask=goes)
     tl.store(presence + origin, tl.zeros([BLOCK], tl.uint8), mask=goes)
     tl.store(heading + agent, direction.to(tl.uint8), mask=goes)
     tl.store(row + agent, to_row, mask=goes)
@@ -134,7 +138,7 @@ def _commit(
 
 
 def intents(world: World) -> Tensor:
-    """Workspace [R, A] uint8: the direction in which each slot wants to go."""
+    """Workspace [R, S] uint8: the direction in which each slot wants to go."""
     return world.workspace("intent", tuple(world.alive.shape), torch.uint8)
 
 
@@ -153,7 +157,7 @@ def settle_contests(world: World) -> None:
     )  # fmt: skip
     launch(
         _commit, cut.programs, won, world.heading, world.row, world.col, world.occupant, world.presence,
-        cut.slots, cut.chunks, world.config.population_size,
+        cut.slots, cut.chunks, world.config.population_size, NPCS=world.config.npc_slots,
         BLOCK=cut.block, warps=cut.warps, **map_size(world),
     )  # fmt: skip
 

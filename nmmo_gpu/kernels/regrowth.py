@@ -18,19 +18,23 @@ from nmmo_gpu.world.state import World
 STREAM = tl.constexpr(int(Stream.REGROW))
 TICK_MASK = tl.constexpr(rule.TICK_MASK)
 NO_TICK = tl.constexpr(NEVER)
-SCRUB, FOREST = tl.constexpr(int(Material.SCRUB)), tl.constexpr(int(Material.FOREST))
+SCRUB, FOREST, STONE = (tl.constexpr(int(m)) for m in (Material.SCRUB, Material.FOREST, Material.STONE))
 
 
 @triton.jit
-def _regrowth(tick, base, material, regrow_at, tiles, BLOCK: tl.constexpr):
+def _regrowth(tick, base, material, regrow_at, tiles, MINED: tl.constexpr, BLOCK: tl.constexpr):
     """Order-free: every tile is read and written by one program.
 
-    A tile that waits shows scrub, and few tiles do: looking there first reads a byte in place of four."""
+    A tile that waits shows scrub, or stone where orerocks are ``MINED``, and few tiles do: looking there
+    first reads a byte in place of four."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = i < tiles
     now = (tl.load(tick) & TICK_MASK).to(tl.int32)
-    eaten = tl.load(material + i, mask=here, other=FOREST) == SCRUB
-    back = tl.load(regrow_at + i, mask=eaten, other=NO_TICK) == now
+    ground = tl.load(material + i, mask=here, other=FOREST)
+    spent = ground == SCRUB
+    if MINED:
+        spent = spent | (ground == STONE)
+    back = tl.load(regrow_at + i, mask=spent, other=NO_TICK) == now
     tl.store(material + i, tl.load(base + i, mask=back, other=0), mask=back)
     tl.store(regrow_at + i, tl.full([BLOCK], NO_TICK, tl.int32), mask=back)
 
@@ -66,5 +70,5 @@ def regrowth(world: World) -> None:
     programs, block = over_tiles(tiles)
     launch(
         _regrowth, programs, world.tick, world.base, world.material, world.regrow_at, tiles,
-        BLOCK=block,
+        MINED="mine" in world.config.works, BLOCK=block,
     )  # fmt: skip

@@ -147,7 +147,7 @@ def of_style(values, style):
 def _choose(
     seed, tick, alive, records, index, logits, actions, choices, log_probability, value,
     rows, blocks, slots,
-    NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr, BYTES: tl.constexpr,
+    NPCS: tl.constexpr, NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr, BYTES: tl.constexpr,
     KIND_AT: tl.constexpr, MOVE_AT: tl.constexpr, STYLE_AT: tl.constexpr, TARGET_AT: tl.constexpr,
     NEAREST_PADDED: tl.constexpr, TARGETS_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -158,7 +158,8 @@ def _choose(
     here = column < rows
     row = (program // blocks).to(tl.int64) * rows + column
     agent = tl.load(index + row, mask=here, other=0)
-    living = here & (tl.load(alive + agent, mask=here, other=0) != 0)
+    being = agent + agent // slots * NPCS
+    living = here & (tl.load(alive + being, mask=here, other=0) != 0)
     w0, w1, w2, _ = draw(tl.load(seed), tl.load(tick), STREAM, agent // slots, agent % slots)
     record = records + agent[:, None] * BYTES
     told = logits + row[:, None] * WIDTH
@@ -280,7 +281,8 @@ def choose(
     blocks = triton.cdiv(rows, constants["BLOCK"])
     launch(
         _choose, populations * blocks, world.seed, world.tick, world.alive, records, index.contiguous(),
-        logits.contiguous(), *chosen, rows, blocks, world.config.slots, **constants,
+        logits.contiguous(), *chosen, rows, blocks, world.config.slots,
+        NPCS=world.config.npc_slots, **constants,
     )  # fmt: skip
     return chosen
 

@@ -6,9 +6,19 @@ import triton.language as tl
 
 @triton.jit
 def my_slots(slots, chunks, BLOCK: tl.constexpr):
-    """(realm: int64 scalar, slot: [BLOCK] int32, agent: [BLOCK] int64 index into [R * A], inside: [BLOCK]
-    bool) of this program; see ``nmmo_gpu.kernels.launch.Slots``."""
+    """(realm: int64 scalar, slot: [BLOCK] int32, agent: [BLOCK] int64 index into [R * slots], inside: [BLOCK]
+    bool) of this program, for fields that hold ``slots`` for each realm; see
+    ``nmmo_gpu.kernels.launch.Slots``."""
     program = tl.program_id(0)
     realm = (program // chunks).to(tl.int64)
     slot = (program % chunks) * BLOCK + tl.arange(0, BLOCK)
     return realm, slot, realm * slots + slot, slot < slots
+
+
+@triton.jit
+def my_agents(slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr):
+    """As ``my_slots``, for the agents alone: ``slots`` of them to a realm, and ``NPCS`` slots behind theirs.
+
+    (realm, slot, agent: [BLOCK] int64 index into [R * A], being: the same into [R * S], inside)."""
+    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
+    return realm, slot, agent, agent + realm * NPCS, inside

@@ -1,5 +1,5 @@
-"""Spawning in two kernels (four launches more where a realm has several blocks); twin of
-``nmmo_gpu.world.spawning``.
+"""Spawning in two kernels, three in the full game (and four launches more where a realm has several blocks);
+twin of ``nmmo_gpu.world.spawning``.
 
 A realm's slots can be spread over many programs, so ranks among its slots come in two parts: within a block
 by a scan in the kernel, before the block by a cumulative sum over the blocks' counts in between."""
@@ -15,11 +15,13 @@ from nmmo_gpu.config import ALL_FREE_SLOTS
 from nmmo_gpu.kernels.launch import Slots, launch, over_slots
 from nmmo_gpu.kernels.movement import WALKABLE, map_size
 from nmmo_gpu.kernels.random import below, draw, draw_word
-from nmmo_gpu.kernels.slots import my_slots
-from nmmo_gpu.world import state
+from nmmo_gpu.kernels.slots import my_agents, my_slots
+from nmmo_gpu.world import content, state
+from nmmo_gpu.world import upkeep as body
 from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.random import Stream
-from nmmo_gpu.world.spawning import ring
+from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring
 from nmmo_gpu.world.state import World
 
 FIRST_STREAM, TILE_STREAM = (
@@ -30,6 +32,8 @@ UNCLAIMED = tl.constexpr((1 << 63) - 1)
 """Above every key."""
 SAFE = tl.constexpr(WALKABLE & ~(1 << Material.LAVA))
 """One bit per material on which agents can be born."""
+SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(body.CONSTITUTION)
+GEAR = tl.constexpr(len(content.GEAR))
 VISITED_SIDE = tl.constexpr(state.VISITED_SIDE)
 WORDS = tl.constexpr(8)
 """Words of footprints wiped at a time."""
@@ -47,10 +51,10 @@ def tile_of(spot, here, ring, WIDTH: tl.constexpr, ANYWHERE: tl.constexpr, BORDE
 
 
 @triton.jit
-def _count_free(alive, counts, slots, chunks, BLOCK: tl.constexpr):
+def _count_free(alive, counts, slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr):
     """Free slots of each block. Order-free: one entry per program."""
-    _, _, agent, inside = my_slots(slots, chunks, BLOCK)
-    free = inside & (tl.load(alive + agent, mask=inside, other=1) == 0)
+    _, _, _, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    free = inside & (tl.load(alive + being, mask=inside, other=1) == 0)
     tl.store(counts + tl.program_id(0), tl.sum(free.to(tl.int32), 0))
 
 
@@ -58,7 +62,7 @@ def _count_free(alive, counts, slots, chunks, BLOCK: tl.constexpr):
 def _claim(
     seed, tick, alive, material, presence, next_entity, ring, free_before, first_id, spot, key, claims,
     slots, chunks, births, spots,
-    ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
+    NPCS: tl.constexpr, ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Draws who tries to be born, and where; the lowest key of each spot is left in ``claims``.
@@ -67,11 +71,11 @@ def _claim(
     program whose slot, or whose realm's first block, it is. ``first_id`` keeps what ``next_entity`` was,
     which the kernel that follows counts up."""
     program = tl.program_id(0)
-    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
+    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     seed, tick = tl.load(seed), tl.load(tick)
     if program % chunks == 0:
         tl.store(first_id + realm, tl.load(next_entity + realm))
-    tries = inside & (tl.load(alive + agent, mask=inside, other=1) == 0)
+    tries = inside & (tl.load(alive + being, mask=inside, other=1) == 0)
     if births != EVERYBODY:
         here = tl.sum(tries.to(tl.int32), 0)
         before, count = here - here, here
@@ -121,8 +125,8 @@ def _settle(
     spot, key, claims, ring, born_before, first_id, next_entity, alive, entity, row, col, health, food, water,
     freeze, heading, age, damage, explored, visited, occupant, presence,
     slots, chunks, spots, population_size,
-    MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr,
-    ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
+    HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr,
+    NPCS: tl.constexpr, ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Lets the winners be born.
@@ -131,7 +135,7 @@ def _settle(
     atomic addition, and the winner alone puts its claim back; a loser that looks before or after finds a
     key that is not its own either way."""
     program = tl.program_id(0)
-    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
+    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     born, where = winners(realm, agent, inside, spot, key, claims, spots)
     count = tl.sum(born.to(tl.int32), 0)
     if count > 0:
@@ -140,20 +144,20 @@ def _settle(
         if chunks > 1:
             before = tl.load(born_before + program) - count
         rank = before + tl.cumsum(born.to(tl.int32), 0) - 1
-        tl.store(entity + agent, tl.load(first_id + realm) + rank, mask=born)
+        tl.store(entity + being, tl.load(first_id + realm) + rank, mask=born)
         tl.atomic_add(next_entity + realm, count.to(tl.int64), sem="relaxed")
 
         tile = tile_of(where, born, ring, WIDTH, ANYWHERE, BORDER)
-        tl.store(row + agent, tile // WIDTH, mask=born)
-        tl.store(col + agent, tile % WIDTH, mask=born)
-        tl.store(alive + agent, tl.full([BLOCK], 1, tl.int1), mask=born)
-        tl.store(health + agent, tl.full([BLOCK], MAX_HEALTH, tl.int16), mask=born)
-        tl.store(food + agent, tl.full([BLOCK], MAX_FOOD, tl.int16), mask=born)
-        tl.store(water + agent, tl.full([BLOCK], MAX_WATER, tl.int16), mask=born)
-        tl.store(freeze + agent, tl.zeros([BLOCK], tl.int16), mask=born)
-        tl.store(damage + agent, tl.zeros([BLOCK], tl.int16), mask=born)
-        tl.store(heading + agent, tl.zeros([BLOCK], tl.uint8), mask=born)
-        tl.store(age + agent, tl.zeros([BLOCK], tl.int32), mask=born)
+        tl.store(row + being, tile // WIDTH, mask=born)
+        tl.store(col + being, tile % WIDTH, mask=born)
+        tl.store(alive + being, tl.full([BLOCK], 1, tl.int1), mask=born)
+        tl.store(health + being, tl.full([BLOCK], HEALTH, tl.int16), mask=born)
+        tl.store(food + being, tl.full([BLOCK], MAX_FOOD, tl.int16), mask=born)
+        tl.store(water + being, tl.full([BLOCK], MAX_WATER, tl.int16), mask=born)
+        tl.store(freeze + being, tl.zeros([BLOCK], tl.int16), mask=born)
+        tl.store(damage + being, tl.zeros([BLOCK], tl.int16), mask=born)
+        tl.store(heading + being, tl.zeros([BLOCK], tl.uint8), mask=born)
+        tl.store(age + being, tl.zeros([BLOCK], tl.int32), mask=born)
         tl.store(explored + agent, tl.zeros([BLOCK], tl.int32), mask=born)
         words = tl.arange(0, WORDS)[None, :]
         for start in range(0, VISITED_SIDE, WORDS):
@@ -162,6 +166,42 @@ def _settle(
         tile = realm * (HEIGHT * WIDTH) + tile
         tl.store(occupant + tile, slot + 1, mask=born)
         tl.store(presence + tile, (slot // population_size + 1).to(tl.uint8), mask=born)
+
+
+@triton.jit
+def _equip(
+    entity, first_id, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token, events, books,
+    slots, chunks, birth_gold,
+    OTHER_XP: tl.constexpr, BODY_XP: tl.constexpr, OTHER_LEVEL: tl.constexpr, BODY_LEVEL: tl.constexpr,
+    ITEMS: tl.constexpr, EVENTS: tl.constexpr, WAYS: tl.constexpr, ENDOWED: tl.constexpr,
+    NPCS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Gives the newborn, whose ids are ``first_id`` and above, what they begin the full game with.
+
+    Order-free: a newborn's goods belong to one program, and the gold is booked by atomic addition."""
+    realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    first = tl.load(first_id + realm)
+    born = inside & (tl.load(entity + being, mask=inside, other=-1) >= first)
+    count = tl.sum(born.to(tl.int64), 0)
+    if count > 0:
+        account = books + (realm * (ITEMS + 1) + ITEMS) * WAYS + ENDOWED
+        tl.atomic_add(account, count * birth_gold, sem="relaxed")
+        tl.store(gold + agent, tl.zeros([BLOCK], tl.int64) + birth_gold, mask=born)
+        for skill in tl.static_range(SKILLS):
+            experience = BODY_XP if skill == CONSTITUTION else OTHER_XP
+            tl.store(xp + agent * SKILLS + skill, tl.full([BLOCK], experience, tl.int32), mask=born)
+            degree = BODY_LEVEL if skill == CONSTITUTION else OTHER_LEVEL
+            tl.store(level + being * SKILLS + skill, tl.full([BLOCK], degree, tl.uint8), mask=born)
+        for item in range(ITEMS):
+            tl.store(inventory + agent * ITEMS + item, tl.zeros([BLOCK], tl.int32), mask=born)
+        for event in range(EVENTS):
+            tl.store(events + agent * EVENTS + event, tl.zeros([BLOCK], tl.int32), mask=born)
+        for kind in tl.static_range(GEAR):
+            tl.store(worn + agent * GEAR + kind, tl.zeros([BLOCK], tl.uint8), mask=born)
+        tl.store(offer + agent, tl.zeros([BLOCK], tl.int16), mask=born)
+        tl.store(offer_price + agent, tl.zeros([BLOCK], tl.uint8), mask=born)
+        tl.store(offer_left + agent, tl.zeros([BLOCK], tl.int16), mask=born)
+        tl.store(token + agent, tl.zeros([BLOCK], tl.uint8), mask=born)
 
 
 def _per_block(world: World, name: str, cut: Slots) -> Tensor:
@@ -174,11 +214,12 @@ def spawning(world: World) -> None:
     cfg = world.config
     if cfg.births == 0:
         return
-    cut = over_slots(*world.alive.shape)
-    shape = tuple(world.alive.shape)
+    cut = over_slots(world.realms, cfg.slots)
+    shape = (world.realms, cfg.slots)
     tiles = ring(cfg, world.device)
     spots = cfg.birthplaces
-    place = {"ANYWHERE": cfg.spawn == "anywhere", "BORDER": cfg.border, **map_size(world)}
+    npcs = cfg.npc_slots
+    place = {"NPCS": npcs, "ANYWHERE": cfg.spawn == "anywhere", "BORDER": cfg.border, **map_size(world)}
     spot = world.workspace("spot", shape, torch.int32)
     key = world.workspace("key", shape, torch.int64)
     claims = world.workspace("birth claims", (world.realms, spots), torch.int64, fill=(1 << 63) - 1)
@@ -190,7 +231,7 @@ def spawning(world: World) -> None:
     if cut.chunks > 1 and cfg.births != ALL_FREE_SLOTS:
         launch(
             _count_free, cut.programs, world.alive, counts, cut.slots, cut.chunks,
-            BLOCK=cut.block, warps=cut.warps,
+            NPCS=npcs, BLOCK=cut.block, warps=cut.warps,
         )  # fmt: skip
         torch.cumsum(counts, 1, dtype=torch.int32, out=free_before)
     launch(
@@ -209,6 +250,19 @@ def spawning(world: World) -> None:
         world.alive, world.entity, world.row, world.col, world.health, world.food, world.water, world.freeze,
         world.heading, world.age, world.damage, world.explored, world.visited, world.occupant, world.presence,
         cut.slots, cut.chunks, spots, cfg.population_size,
-        MAX_HEALTH=cfg.max_health, MAX_FOOD=cfg.max_food, MAX_WATER=cfg.max_water,
+        HEALTH=birth_levels()[body.CONSTITUTION] if cfg.skills else cfg.max_health,
+        MAX_FOOD=cfg.max_food, MAX_WATER=cfg.max_water,
         BLOCK=cut.block, warps=cut.warps, **place,
+    )  # fmt: skip
+    if not cfg.extended:
+        return
+    (other_xp, *_), (other_level, *_) = birth_experience(), birth_levels()
+    launch(
+        _equip, cut.programs, world.entity, first_id, world.xp, world.level, world.gold, world.inventory,
+        world.worn, world.offer, world.offer_price, world.offer_left, world.token, world.events, world.books,
+        cut.slots, cut.chunks, cfg.birth_gold,
+        OTHER_XP=other_xp, BODY_XP=birth_experience()[body.CONSTITUTION],
+        OTHER_LEVEL=other_level, BODY_LEVEL=birth_levels()[body.CONSTITUTION],
+        ITEMS=world.inventory.shape[-1], EVENTS=world.events.shape[-1],
+        WAYS=len(Way), ENDOWED=int(Way.ENDOWED), NPCS=npcs, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

@@ -7,32 +7,32 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.kernels.launch import launch, over_slots
-from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.kernels.slots import my_agents
 from nmmo_gpu.world.state import World
 
 
 @triton.jit
 def _count(
     alive, acted, attacks, cause, age, explored, food, water, health, damage, sums, causes, lifetimes,
-    slots, chunks, BINS: tl.constexpr, BLOCK: tl.constexpr,
+    slots, chunks, NPCS: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: everything is counted by atomic additions of integers."""
-    _, _, agent, inside = my_slots(slots, chunks, BLOCK)
+    _, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     lived = inside & (tl.load(acted + agent, mask=inside, other=0) != 0)
-    why = tl.load(cause + agent, mask=lived, other=0).to(tl.int32)
+    why = tl.load(cause + being, mask=lived, other=0).to(tl.int32)
     died = lived & (why > 0)
-    lives = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
+    lives = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
     if tl.program_id(0) == 0:
         tl.atomic_add(sums, tl.full([], 1, tl.int64), sem="relaxed")
     add(sums + 1, lived)
-    add(sums + 4, tl.load(food + agent, mask=lives, other=0))
-    add(sums + 5, tl.load(water + agent, mask=lives, other=0))
-    add(sums + 6, tl.load(health + agent, mask=lives, other=0))
+    add(sums + 4, tl.load(food + being, mask=lives, other=0))
+    add(sums + 5, tl.load(water + being, mask=lives, other=0))
+    add(sums + 6, tl.load(health + being, mask=lives, other=0))
     add(sums + 7, lived & (tl.load(attacks + agent, mask=lived, other=0) != 0))
-    add(sums + 8, tl.load(damage + agent, mask=inside, other=0))
+    add(sums + 8, tl.load(damage + being, mask=inside, other=0))
     add(sums + 9, lives)
     if tl.max(why, 0) > 0:
-        lifetime = tl.load(age + agent, mask=died, other=0)
+        lifetime = tl.load(age + being, mask=died, other=0)
         add(sums + 2, lifetime)
         add(sums + 3, tl.load(explored + agent, mask=died, other=0))
         one = tl.full([BLOCK], 1, tl.int64)
@@ -54,5 +54,5 @@ def count(
     launch(
         _count, cut.programs, world.alive, acted, attacks, world.cause, world.age, world.explored,
         world.food, world.water, world.health, world.damage, sums, causes, lifetimes, cut.slots, cut.chunks,
-        BINS=lifetimes.numel(), BLOCK=cut.block, warps=cut.warps,
+        NPCS=world.config.npc_slots, BINS=lifetimes.numel(), BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

@@ -48,8 +48,9 @@ def _first_half(
 def _second_half(
     seed, tick, thresholds, alive, row, col, cause, health, food, water, freeze, chilled, age,
     explored, visited, shore, material, regrow_at, occupant, presence, deaths, slots, chunks,
-    FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr, MAX_HEALTH: tl.constexpr,
-    MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, ENTRIES: tl.constexpr, STEPS: tl.constexpr,
+    NPCS: tl.constexpr, FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr,
+    MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr,
+    ENTRIES: tl.constexpr, STEPS: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Upkeep, footprints and burial. Order-free, as ``keep``, ``discover`` and ``bury`` are."""
@@ -58,14 +59,14 @@ def _second_half(
     line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)
     where = line * WIDTH + column
     why = keep(
-        tl.load(seed), tl.load(tick), thresholds, realm, agent, inside, living, where,
-        tl.load(cause + agent, mask=living, other=0).to(tl.int32),
+        tl.load(seed), tl.load(tick), thresholds, realm, agent, inside, living, living, where,
+        tl.load(cause + agent, mask=living, other=0).to(tl.int32), MAX_HEALTH,
         health, food, water, freeze, chilled, age, shore, material, regrow_at,
-        FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_HEALTH, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
+        NPCS, FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
     )  # fmt: skip
     tl.store(cause + agent, why.to(tl.uint8), mask=why > 0)
     discover(agent, living, line, column, explored, visited)
-    bury(realm, agent, why, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK)
+    bury(realm, agent, why, why, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK)
 
 
 def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:

@@ -10,28 +10,31 @@ import triton.language as tl
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.movement import map_size
 from nmmo_gpu.kernels.regrowth import return_tick, table
-from nmmo_gpu.kernels.slots import my_slots
-from nmmo_gpu.world import state
+from nmmo_gpu.kernels.slots import my_agents, my_slots
+from nmmo_gpu.world import content, state
+from nmmo_gpu.world import upkeep as rule
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.state import Cause, World
 
 LAVA, SCRUB, FOREST = (tl.constexpr(int(m)) for m in (Material.LAVA, Material.SCRUB, Material.FOREST))
 LAVA_DEATH, HUNGER, THIRST = (tl.constexpr(int(c)) for c in (Cause.LAVA, Cause.HUNGER, Cause.THIRST))
 VISITED_SIDE = tl.constexpr(state.VISITED_SIDE)
+SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(rule.CONSTITUTION)
 
 
 @triton.jit
 def keep(
-    seed, tick, thresholds, realm, agent, inside, living, where, why,
+    seed, tick, thresholds, realm, agent, inside, living, plays, where, why, most,
     health, food, water, freeze, chilled, age, shore, material, regrow_at,
-    FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr, MAX_HEALTH: tl.constexpr,
+    NPCS: tl.constexpr, FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr,
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, ENTRIES: tl.constexpr, STEPS: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """The seven steps of docs/rules.md for each slot; returns the cause of death so far ([BLOCK] int32).
 
-    ``where``: tiles within the realm; ``why``: causes before. Order-free: a slot, and the tile that its
-    agent alone stands on, belong to one program."""
+    ``plays``: who is no NPC; ``where``: tiles within the realm; ``why``: causes before; ``most``: the most
+    health that there can be. Order-free: a slot, and the tile that its agent alone stands on, belong to one
+    program."""
     tile = realm * (HEIGHT * WIDTH) + where
     body = tl.load(health + agent, mask=living, other=0).to(tl.int32)
     well = living & (body > 0)
@@ -41,6 +44,11 @@ def keep(
     frozen = tl.where(tl.load(chilled + agent, mask=inside, other=0) != 0, FREEZE_TICKS, frozen)
     tl.store(freeze + agent, tl.maximum(frozen - 1, 0).to(tl.int16), mask=well)
     tl.store(chilled + agent, tl.zeros_like(frozen).to(tl.int1), mask=inside)
+
+    if NPCS > 0:  # they thaw and age, and that is all
+        years = tl.load(age + agent, mask=well & ~plays, other=0)
+        tl.store(age + agent, years + 1, mask=well & ~plays)
+        well = well & plays
 
     # 2. Lava.
     ground = tl.load(material + tile, mask=well, other=0).to(tl.int32)
@@ -65,7 +73,7 @@ def keep(
 
     # 5. Heal.
     heals = (full > HEAL_ABOVE) & (wet > HEAL_ABOVE)
-    body = tl.where(heals, tl.minimum(body + 1, MAX_HEALTH), body)
+    body = tl.where(heals, tl.minimum(body + 1, most), body)
 
     # 6. Hunger and thirst.
     wet, full = tl.maximum(wet - 1, 0), tl.maximum(full - 1, 0)
@@ -97,31 +105,38 @@ def discover(agent, living, line, column, explored, visited):
 
 @triton.jit
 def _upkeep(
-    seed, tick, thresholds, alive, row, col, cause, health, food, water, freeze, chilled, age,
+    seed, tick, thresholds, alive, row, col, cause, health, food, water, freeze, chilled, age, level,
     shore, material, regrow_at, slots, chunks,
-    FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr, MAX_HEALTH: tl.constexpr,
+    NPCS: tl.constexpr, FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr,
+    SKILLED: tl.constexpr, MAX_HEALTH: tl.constexpr,
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, ENTRIES: tl.constexpr, STEPS: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free, as ``keep`` is."""
-    realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
+    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
     where = tl.load(row + agent, mask=living, other=0) * WIDTH + tl.load(col + agent, mask=living, other=0)
     before = tl.load(cause + agent, mask=living, other=0).to(tl.int32)
+    if SKILLED:
+        most = tl.load(level + agent * SKILLS + CONSTITUTION, mask=living, other=0).to(tl.int32)
+    else:
+        most = MAX_HEALTH
     why = keep(
-        tl.load(seed), tl.load(tick), thresholds, realm, agent, inside, living, where, before,
-        health, food, water, freeze, chilled, age, shore, material, regrow_at,
-        FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_HEALTH, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
+        tl.load(seed), tl.load(tick), thresholds, realm, agent, inside, living, slot < slots - NPCS, where,
+        before, most, health, food, water, freeze, chilled, age, shore, material, regrow_at,
+        NPCS, FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
     )  # fmt: skip
     tl.store(cause + agent, why.to(tl.uint8), mask=living & (why != before))
 
 
 @triton.jit
-def _explore(alive, row, col, explored, visited, slots, chunks, BLOCK: tl.constexpr):
+def _explore(
+    alive, row, col, explored, visited, slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     """Order-free, as ``discover`` is."""
-    _, _, agent, inside = my_slots(slots, chunks, BLOCK)
-    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
-    line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)
+    _, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
+    line, column = tl.load(row + being, mask=living, other=0), tl.load(col + being, mask=living, other=0)
     discover(agent, living, line, column, explored, visited)
 
 
@@ -130,6 +145,7 @@ def upkeep_constants(world: World) -> dict[str, Any]:
     cfg = world.config
     _, entries, steps = table(world)
     return {
+        "NPCS": cfg.npc_slots,
         "FREEZE_TICKS": cfg.freeze_ticks,
         "FORAGE": cfg.forage,
         "HEAL_ABOVE": cfg.heal_above,
@@ -148,15 +164,15 @@ def upkeep(world: World) -> None:
     launch(
         _upkeep, cut.programs, world.seed, world.tick, table(world)[0], world.alive, world.row, world.col,
         world.cause, world.health, world.food, world.water, world.freeze, world.chilled, world.age,
-        world.shore, world.material, world.regrow_at, cut.slots, cut.chunks,
-        BLOCK=cut.block, warps=cut.warps, **upkeep_constants(world),
+        world.level, world.shore, world.material, world.regrow_at, cut.slots, cut.chunks,
+        SKILLED=world.config.skills, BLOCK=cut.block, warps=cut.warps, **upkeep_constants(world),
     )  # fmt: skip
 
 
 def explore(world: World) -> None:
     """See ``nmmo_gpu.world.upkeep.explore``."""
-    cut = over_slots(*world.alive.shape)
+    cut = over_slots(world.realms, world.config.slots)
     launch(
         _explore, cut.programs, world.alive, world.row, world.col, world.explored, world.visited,
-        cut.slots, cut.chunks, BLOCK=cut.block, warps=cut.warps,
+        cut.slots, cut.chunks, NPCS=world.config.npc_slots, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

@@ -23,25 +23,25 @@ def count(
         sums: [names] int64, as ``Tally.NAMES``. causes: [causes] int64, deaths.
         lifetimes: [bins] int64, the last one for all that are longer.
     """
-    died = acted & (world.cause > 0)
-    lifetime = world.age[died].long()
-    alive = world.alive
+    alive, cause, age = (world.players(field) for field in (world.alive, world.cause, world.age))
+    died = acted & (cause > 0)
+    lifetime = age[died].long()
     parts = (
         torch.ones_like(world.tick[0]),
         acted.sum(),
         lifetime.sum(),
         world.explored[died].sum(),
-        (world.food * alive).sum(),
-        (world.water * alive).sum(),
-        (world.health * alive).sum(),
+        (world.players(world.food) * alive).sum(),
+        (world.players(world.water) * alive).sum(),
+        (world.players(world.health) * alive).sum(),
         (attacks & acted).sum(),
-        world.damage.sum(),
+        world.players(world.damage).sum(),
         alive.sum(),
     )
     sums += torch.stack(parts)
     one = torch.ones_like(lifetime)
     lifetimes.index_add_(0, lifetime.clamp(max=lifetimes.numel() - 1), one)
-    causes.index_add_(0, world.cause[died].long(), one)
+    causes.index_add_(0, cause[died].long(), one)
 
 
 class Tally:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.train import symmetry
+from nmmo_gpu.train import features, symmetry
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.window import CODES, window_embedding
+from nmmo_gpu.train.window import codes, window_embedding
+from nmmo_gpu.world import actions
 from nmmo_gpu.world.layout import ENTITY_FEATURES, FRIEND, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 
@@ -25,6 +26,9 @@ AUTO_TARGETS = 2
 
 MASKED = -1e9
 """Logit of what is impossible: its probability is exactly 0, and no infinity enters a gradient."""
+
+MORE_HEADS = ("work", "trade", "price", "token")
+"""Heads of the full game, in their order; each is there if its system is on."""
 
 
 class Output(NamedTuple):
@@ -42,6 +46,17 @@ class Output(NamedTuple):
     """[P, B] expected discounted reward, in units of 1 / (1 - gamma)."""
     state: Tensor | None
     """[P, B, hidden] memory to hand in at the agents' next step; None without recurrence."""
+    work: Tensor | None = None
+    """[P, B, works] logits; impossible works hold MASKED. None without work, as the following without what
+    they are about."""
+    trade: Tensor | None = None
+    """[P, B, trades] logits; impossible trades hold MASKED."""
+    price: Tensor | None = None
+    """[P, B, prices] logits, before the chosen trade's mask."""
+    price_mask: Tensor | None = None
+    """[P, B, 3, prices] bool: prices possible when neither selling nor buying, when selling, when buying."""
+    token: Tensor | None = None
+    """[P, B, tokens] logits; impossible words hold MASKED."""
 
 
 class Weights(NamedTuple):
@@ -50,6 +65,8 @@ class Weights(NamedTuple):
     window: Tensor
     own: Tensor
     entities: Tensor
+    told: Tensor | None
+    """[P, belongings and looks, hidden / 4]: the same for the four directions."""
     input_bias: Tensor
     trunk: tuple[Tensor, ...]
     trunk_bias: tuple[Tensor, ...]
@@ -66,7 +83,8 @@ class Policy(nn.Module):
 
     After v1's network, with two differences. v1 encoded every entity alike and took the maximum; here the
     table's rows, which are sorted by distance, have weights of their own. And the four directions are
-    treated alike (``nmmo_gpu.train.symmetry``): turn the world, and the choice turns with it.
+    treated alike (``nmmo_gpu.train.symmetry``): turn the world, and the choice turns with it. The full game's
+    goods, levels and looks (``nmmo_gpu.train.features``) come in beside the others, its heads go out so.
     """
 
     def __init__(
@@ -91,7 +109,7 @@ class Policy(nn.Module):
         def bias(width: int) -> nn.Parameter:
             return nn.Parameter(torch.zeros(populations, 1, width))
 
-        self.window = weight(cells, CODES, width, fan_in=cells)
+        self.window = weight(cells, codes(rules), width, fan_in=cells)
         self.own = weight(len(SELF_FEATURES), width, fan_in=len(SELF_FEATURES))
         described = rules.nearest * len(DESCRIBED)
         self.entities = weight(described, width, fan_in=described)
@@ -111,6 +129,16 @@ class Policy(nn.Module):
         self.go_bias, self.steady_bias, self.value_bias = bias(1), bias(steady), bias(1)
         if config.targeting == "learned":
             self.query = weight(width, len(DESCRIBED), fan_in=hidden, gain=0.01)
+        self.more_heads = sum(list(actions.heads(rules).values())[3:])
+        if rules.extended:
+            about_self, about_others = features.belongings_width(rules), features.looks_width(rules)
+            self.belongings = weight(about_self, width, fan_in=about_self)
+            self.looks = weight(rules.nearest * about_others, width, fan_in=rules.nearest * about_others)
+            if config.targeting == "learned":
+                self.query_looks = weight(width, about_others, fan_in=hidden, gain=0.01)
+            if self.more_heads:
+                self.more = weight(width, self.more_heads, fan_in=hidden, gain=0.01)
+                self.more_bias = bias(self.more_heads)
 
         self.self_scale: Tensor
         self.entity_scale: Tensor
@@ -147,14 +175,22 @@ class Policy(nn.Module):
 
     def _make_weights(self) -> Weights:
         recurrent, learned = self.config.recurrent, self.config.targeting == "learned"
+        extended = self.rules.extended
         rows = self.entities.unflatten(1, (self.rules.nearest, len(DESCRIBED)))  # type: ignore[no-untyped-call]
         lifted_rows = [symmetry.lift(row, self._row_turns) for row in rows.unbind(1)]
         stay, others = self.steady[..., :1], self.steady[..., 1:]
-        heads = (symmetry.pool(stay), symmetry.mix(self.go), symmetry.pool(others), symmetry.pool(self.value))
-        heads_bias = (
+        heads = [symmetry.pool(stay), symmetry.mix(self.go), symmetry.pool(others), symmetry.pool(self.value)]
+        heads_bias = [
             self.steady_bias[..., :1], symmetry.repeat(self.go_bias), self.steady_bias[..., 1:],
             self.value_bias,
-        )  # fmt: skip
+        ]  # fmt: skip
+        if self.more_heads:
+            heads.insert(3, symmetry.pool(self.more))
+            heads_bias.insert(3, self.more_bias)
+        if learned:
+            query = symmetry.lower(self.query, self._row_turns)
+            if extended:
+                query = torch.cat((query, symmetry.pool(self.query_looks)), -1)
 
         def gates(free: Tensor) -> Tensor:
             return torch.cat([symmetry.mix(gate) for gate in free.unbind(1)], -1)
@@ -166,6 +202,7 @@ class Policy(nn.Module):
             window=cast(symmetry.lift_cells(self.window)),
             own=cast(symmetry.lift(self.own, self._self_turns)),
             entities=cast(torch.cat(lifted_rows, 1)),
+            told=cast(torch.cat((self.belongings, self.looks), 1)) if extended else None,
             input_bias=cast(symmetry.repeat(self.input_bias)),
             trunk=tuple(cast(symmetry.mix(layer)) for layer in self.trunk.unbind(1)),
             trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in self.trunk_bias.unbind(1)),
@@ -176,7 +213,7 @@ class Policy(nn.Module):
             else None,
             heads=cast(torch.cat(heads, -1)),
             heads_bias=cast(torch.cat(heads_bias, -1)),
-            query=cast(symmetry.lower(self.query, self._row_turns)) if learned else None,
+            query=cast(query) if learned else None,
         )
 
     def forward(self, records: Tensor, index: Tensor, state: Tensor | None = None) -> Output:
@@ -209,7 +246,8 @@ class Policy(nn.Module):
     def encode(
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
     ) -> tuple[Tensor, Tensor]:
-        """(trunk [P, B, hidden], entity rows [P, B, nearest, features]): all before memory and heads.
+        """(trunk [P, B, hidden], entity rows [P, B, nearest, features], looks included): all before memory and
+        heads.
 
         ``views`` are the fields of the records' heads, [P, B, ...]."""
         seen = self.embed(records, index, weights.window, self.layout)
@@ -222,12 +260,23 @@ class Policy(nn.Module):
         entities = torch.cat((views["entities"] * self.entity_scale, kinds), -1).to(self.dtype)
         others = torch.bmm(entities.flatten(2), weights.entities)
 
-        trunk = torch.relu(seen + own + others + weights.input_bias)
+        total = seen + own + others + weights.input_bias
+        if weights.told is not None:
+            told, looks = self.told(views)
+            total = total + torch.bmm(told, weights.told).repeat(1, 1, symmetry.TURNS)
+            entities = torch.cat((entities, looks), -1)
+        trunk = torch.relu(total)
         first, *deeper = zip(weights.trunk_bias, weights.trunk, strict=True)
         trunk = torch.relu(torch.baddbmm(first[0], trunk, first[1]))
         for layer_bias, layer in deeper:
             trunk = trunk + torch.relu(torch.baddbmm(layer_bias, trunk, layer))
         return trunk, entities
+
+    def told(self, views: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """([P, B, belongings and looks], looks [P, B, nearest, features]): what the full game shows beside."""
+        looks = features.looks(views, self.rules).to(self.dtype)
+        belongings = features.belongings(views, self.rules).to(self.dtype)
+        return torch.cat((belongings, looks.flatten(2)), -1), looks
 
     def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """One GRU step: [P, B, hidden] float32 new memory, which is also what the heads see."""
@@ -249,11 +298,14 @@ class Policy(nn.Module):
     ) -> Output:
         """The heads with their masks, on [P, B, hidden]; ``views`` as for ``encode``."""
         out = self.logits(hidden, entities, weights)
-        sizes = [len(MOVES), len(STYLES), out.shape[-1] - len(MOVES) - len(STYLES) - 1, 1]
-        move, style, target, value = torch.split(out, sizes, -1)
+        more = {name: views[f"{name}_mask"] for name in MORE_HEADS if f"{name}_mask" in views}
+        widths = [mask.shape[-1] for mask in more.values()]
+        targets = out.shape[-1] - len(MOVES) - len(STYLES) - sum(widths) - 1
+        sizes = [len(MOVES), len(STYLES), targets, *widths, 1]
+        move, style, target, *others, value = torch.split(out, sizes, -1)
         style_mask, target_mask = views["style_mask"], views["target_mask"]
         if self.config.targeting == "auto":
-            strangers = (views["entity_kind"] == STRANGER)[..., None, :]
+            strangers = (views["entity_kind"] >= STRANGER)[..., None, :]
             possible = (target_mask[..., 1:] & strangers).any(-1)
             target_mask = torch.stack((torch.ones_like(possible), possible), -1)
             style_mask = torch.cat((style_mask[..., :1], possible[..., 1:]), -1)
@@ -264,16 +316,19 @@ class Policy(nn.Module):
             target_mask,
             value.squeeze(-1),
             state,
+            **_masked(dict(zip(more, others, strict=True)), more),
         )
 
     def logits(self, hidden: Tensor, entities: Tensor, weights: Weights) -> Tensor:
-        """[P, B, 5 + 3 + targets + 1] float32: moves, styles, targets, value; before any mask."""
+        """[P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, works, trades, prices, words,
+        value; before any mask."""
         hidden = hidden.to(self.dtype)
         out = torch.baddbmm(weights.heads_bias, hidden, weights.heads).float()
         if self.config.targeting == "learned":
             query = torch.bmm(hidden, _given(weights.query))
             rows = (entities * query[:, :, None]).float().sum(-1)
-            out = torch.cat((out[..., :-1], rows, out[..., -1:]), -1)
+            last = out.shape[-1] - 1 - self.more_heads
+            out = torch.cat((out[..., :last], rows, out[..., last:]), -1)
         return out
 
     def unmasked(self, records: Tensor, index: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -286,12 +341,12 @@ class Policy(nn.Module):
         return torch.zeros(agents, self.config.hidden, device=device) if self.config.recurrent else None
 
     def auto_target(self, views: dict[str, Tensor], style: Tensor) -> Tensor:
-        """The row (counted from 1) of the nearest stranger in reach of the style; 0 if there is none.
+        """The row (counted from 1) of the nearest stranger or NPC in reach of the style; 0 if there is none.
 
         Args:
             views: an observation's fields, [..., ...]. style: [...] int64."""
         reach = of_style(views["target_mask"], style)[..., 1:]
-        wanted = reach & (views["entity_kind"] == STRANGER)
+        wanted = reach & (views["entity_kind"] >= STRANGER)
         first = wanted.to(torch.uint8).argmax(-1) + 1
         return torch.where(wanted.any(-1), first, 0)
 
@@ -302,12 +357,36 @@ def of_style(mask: Tensor, style: Tensor) -> Tensor:
     return mask.gather(-2, where).squeeze(-2)
 
 
+def side_of(trade: Tensor, trades: int) -> Tensor:
+    """Row of a price mask for [...] trades: 0 for none and for withdrawing, 1 for selling, 2 for buying.
+
+    ``trades``: number of choices, 2 * items + 2."""
+    items = trades // 2 - 1
+    return torch.where(trade == trades - 1, 0, (trade > 0).to(trade.dtype) + (trade > items))
+
+
+def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Fields of ``Output`` for the heads of the full game."""
+    fields = {}
+    for name, head in logits.items():
+        if name == "price":
+            fields |= {"price": head, "price_mask": masks[name]}
+        else:
+            fields[name] = head.masked_fill(~masks[name], MASKED)
+    return fields
+
+
+def _usual_health(rules: WorldConfig) -> int:
+    """What stands for 1 where health is told; levels let it grow, and some NPCs have more."""
+    return 2 * rules.max_health if rules.skills or rules.npcs else rules.max_health
+
+
 def _self_scale(rules: WorldConfig) -> Tensor:
     """[2, features]: factor, and centre to take off before, that bring own features to about -0.5 ... 0.5.
 
     Vectors are centred on nothing (headings) or on the middle of the map, so that they can be turned."""
     largest = {
-        "age": 200, "health": rules.max_health, "food": rules.max_food, "water": rules.max_water,
+        "age": 200, "health": _usual_health(rules), "food": rules.max_food, "water": rules.max_water,
         "row": rules.height - 1, "col": rules.width - 1, "freeze": rules.freeze_ticks,
         "damage": rules.max_health, "immune": 1, "population": rules.populations,
     }  # fmt: skip
@@ -321,7 +400,7 @@ def _self_scale(rules: WorldConfig) -> Tensor:
 def _entity_scale(rules: WorldConfig) -> Tensor:
     """[features]: factor that brings the entity table to about -1 ... 1."""
     largest = {
-        "age": 127, "health": rules.max_health, "food": rules.max_food, "water": rules.max_water,
+        "age": 127, "health": _usual_health(rules), "food": rules.max_food, "water": rules.max_water,
         "freeze": rules.freeze_ticks, "damage": rules.max_health,
     }  # fmt: skip
     return torch.tensor([1.0 / largest.get(name, rules.vision) for name in ENTITY_FEATURES])

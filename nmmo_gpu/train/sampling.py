@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+
 import torch
 from torch import Tensor
 
-from nmmo_gpu.train.policy import MASKED, Output, of_style
+from nmmo_gpu.train.policy import MASKED, MORE_HEADS, Output, of_style, side_of
+from nmmo_gpu.world.random import Stream, unit
+from nmmo_gpu.world.state import World
 
 
-def head_distributions(output: Output, style: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities of the three heads, [P, B, n] each; the target head under the given style [P, B]."""
-    return (
-        torch.log_softmax(output.move, -1),
-        torch.log_softmax(output.style, -1),
-        _target_distribution(output, style),
-    )
+def uniforms(
+    draw: Callable[..., tuple[Tensor, ...]], world: World, heads: Sequence[str], realm: Tensor, slot: Tensor
+) -> Tensor:
+    """[heads, ...] float32 in [0, 1): one draw for each of the heads named, in their order.
+
+    Args:
+        draw: ``nmmo_gpu.world.random.draw`` or a twin of it. world: for seed and tick.
+        realm, slot: [...] int64.
+    """
+    move, style, target, _ = draw(world.seed, world.tick, Stream.POLICY, realm, slot)
+    words = {"move": move, "style": style, "target": target}
+    if any(name in MORE_HEADS for name in heads):
+        more = draw(world.seed, world.tick, Stream.POLICY_GOODS, realm, slot)
+        words |= dict(zip(MORE_HEADS, more, strict=True))
+    return unit(torch.stack([words[name] for name in heads]))
+
+
+def head_distributions(output: Output, style: Tensor, trade: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Log-probabilities of all heads, [P, B, n] each; the target head under the given style, the price head
+    under the given trade, [P, B] each."""
+    given = {"style": style, "trade": trade}
+    return tuple(log for log, _ in _heads(output, lambda name, _: given.get(name)))
 
 
 def choose(log_probability: Tensor, uniform: Tensor) -> Tensor:
@@ -30,33 +49,56 @@ def sample(output: Output, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Samples a choice of every head.
 
     Args:
-        uniform: [3, P, B] float32 in [0, 1), one draw per head.
+        uniform: [heads, P, B] float32 in [0, 1), one draw per head.
 
     Returns:
-        choices [P, B, 3] int64, and their joint log-probability [P, B].
+        choices [P, B, heads] int64, and their joint log-probability [P, B].
     """
-    move_log = torch.log_softmax(output.move, -1)
-    style_log = torch.log_softmax(output.style, -1)
-    move, style = choose(move_log, uniform[0]), choose(style_log, uniform[1])
-    target_log = _target_distribution(output, style)
-    target = choose(target_log, uniform[2])
-    joint = _at(move_log, move) + _at(style_log, style) + _at(target_log, target)
-    return torch.stack((move, style, target), -1), joint
+    draws = dict(zip(_names(output), uniform, strict=True))
+    heads = list(_heads(output, lambda name, log: choose(log, draws[name])))
+    return torch.stack([choice for _, choice in heads], -1), _joint(heads)
 
 
 def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
-    """(joint log-probability [P, B], entropy [P, B]) of choices [P, B, 3].
+    """(joint log-probability [P, B], entropy [P, B]) of choices [P, B, heads].
 
-    The entropy of the target head is the one under the style chosen."""
-    heads = head_distributions(output, choices[..., 1])
-    joint = sum(_at(head, choices[..., i]) for i, head in enumerate(heads))
-    entropy = sum(-(head.exp() * head).sum(-1) for head in heads)
-    assert isinstance(joint, Tensor) and isinstance(entropy, Tensor)
+    The entropy of the target head is the one under the style chosen, that of the price head the one under the
+    trade chosen."""
+    made = dict(zip(_names(output), choices.unbind(-1), strict=True))
+    heads = list(_heads(output, lambda name, _: made[name]))
+    joint = _joint(heads)
+    entropy = sum(-(log.exp() * log).sum(-1) for log, _ in heads)
+    assert isinstance(entropy, Tensor)
     return joint, entropy
 
 
-def _target_distribution(output: Output, style: Tensor) -> Tensor:
-    return torch.log_softmax(output.target.masked_fill(~of_style(output.target_mask, style), MASKED), -1)
+def _names(output: Output) -> list[str]:
+    """The heads that there are, in order."""
+    return ["move", "style", "target", *(name for name in MORE_HEADS if getattr(output, name) is not None)]
+
+
+def _heads(output: Output, choice_of: Callable[[str, Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """(log-probabilities [P, B, n], choice [P, B]) of each head in order.
+
+    ``choice_of(name, log-probabilities)`` makes the choice, or knows it."""
+    made: dict[str, Tensor] = {}
+    for name in _names(output):
+        logits = getattr(output, name)
+        if name == "target":
+            logits = logits.masked_fill(~of_style(output.target_mask, made["style"]), MASKED)
+        elif name == "price":
+            assert output.trade is not None and output.price_mask is not None
+            side = side_of(made["trade"], output.trade.shape[-1])
+            logits = logits.masked_fill(~of_style(output.price_mask, side), MASKED)
+        log = torch.log_softmax(logits, -1)
+        made[name] = choice_of(name, log)
+        yield log, made[name]
+
+
+def _joint(heads: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """[P, B]: the log-probability of all choices together."""
+    parts = [_at(log, choice) for log, choice in heads]
+    return sum(parts[1:], start=parts[0])
 
 
 def _at(values: Tensor, index: Tensor) -> Tensor:

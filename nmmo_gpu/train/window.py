@@ -8,15 +8,22 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
 
 CODES = len(Material) + 2
-"""Rows of the table per cell: one per material, then friend and stranger. An empty cell adds nothing, and
-neither does grass: a cell has always one material, so what grass would add can stand in the bias."""
+"""Rows of the table per cell where there are no NPCs: one per material, then friend and stranger. An empty
+cell adds nothing, and neither does grass: a cell has always one material, so what grass would add can stand
+in the bias."""
 
 FIRST_OCCUPANT = len(Material) - 1
-"""Added to an occupant's kind (1 or 2) gives its row of the table."""
+"""Added to an occupant's kind (1, 2 and further) gives its row of the table."""
+
+
+def codes(rules: WorldConfig) -> int:
+    """Rows of the table per cell: ``CODES``, then one per kind of NPC."""
+    return CODES + (len(rules.content.npcs) if rules.npcs else 0)
 
 
 @cache
@@ -34,7 +41,7 @@ def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: Obse
     Args:
         records: [rows, bytes] uint8.
         index: [P, B] int64: the rows that each population looks at.
-        table: [P, cells, CODES, hidden] float32 or bfloat16.
+        table: [P, cells, codes, hidden] float32 or bfloat16.
 
     Returns:
         [P, B, hidden] of the table's dtype; differentiable in the table.

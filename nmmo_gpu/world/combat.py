@@ -5,32 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE, MAGE, chebyshev, fight
 from nmmo_gpu.world.state import Cause, World
-
-MAGE = 2
-"""Index of the style that freezes."""
-
-LARGEST_DAMAGE = 32767
-"""What ``World.damage`` can hold; more is shown as this."""
-
-
-def chebyshev(row_a: Tensor, col_a: Tensor, row_b: Tensor, col_b: Tensor) -> Tensor:
-    """The larger of the row and column distance, tiles."""
-    return torch.maximum((row_a - row_b).abs(), (col_a - col_b).abs())
 
 
 def combat(world: World, style: Tensor, target: Tensor) -> None:
-    """Resolves all attacks at once.
+    """Resolves all attacks at once; in the full game as ``nmmo_gpu.world.combat_rolls.fight`` does, else so.
 
     An attack on nobody, on oneself, on the dead, or beyond the style's reach does nothing. The damage comes
     off the target's health, unless it is immune; off its food and water in any case, and onto the
     attacker's. Gains and losses are summed, and only then clamped, so the order does not matter.
 
     Args:
-        style: [R, A] int64; 0 melee, 1 range, 2 mage.
-        target: [R, A] int64, slot in the same realm; -1 for nobody.
+        style: [R, S] int64; 0 melee, 1 range, 2 mage.
+        target: [R, S] int64, slot in the same realm; -1 for nobody.
     """
     cfg = world.config
+    if cfg.extended:
+        fight(world, style, target)
+        return
     world.damage.zero_()
     if not any(cfg.damage):
         return

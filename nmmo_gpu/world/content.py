@@ -51,7 +51,8 @@ SKILLS = (
 """Skills in the order of their index; the first three are the attack styles."""
 
 GEAR = ("sword", "knife", "armor")
-"""What can be worn, one of each: a sword counts in melee, a knife at range and is thrown, armor in defense."""
+"""What can be worn, one of each: a sword counts in melee, a knife at range, where it is thrown, armor in
+defense."""
 
 WORKS = ("none", "fish", "mine", "cook", "sword", "knives", "armor", "eat")
 """Choices of the work head, in the order of their index."""

@@ -33,7 +33,7 @@ def _complaints(content: Content) -> Iterator[str]:
             if not _within(getattr(item, field), low, high):
                 yield f"{item.name}: {field} = {getattr(item, field)!r}; choose from {low} to {high}."
         if item.weight * item.lot > 1:
-            yield f"{item.name}: lot = {item.lot} weighs more than the one unit that an offer holds; choose 1."
+            yield f"{item.name}: lot = {item.lot} weighs more than an offer's one unit; choose 1."
     for recipe in content.recipes:
         where = f"recipe for {recipe.makes!r}"
         if recipe.work not in WORKS[1:-1]:

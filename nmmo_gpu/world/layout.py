@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.content import SKILLS, WORKS
 from nmmo_gpu.world.movement import MOVES
 
 RECORD_ALIGNMENT = 16
 """Records are padded to a multiple of this many bytes, for aligned wide loads."""
 
-EMPTY, FRIEND, STRANGER = 0, 1, 2
-"""Kinds of occupant: nobody; an agent of one's own population (oneself included); any other agent."""
+EMPTY, FRIEND, STRANGER, NPC = 0, 1, 2, 3
+"""Kinds of occupant: nobody; an agent of one's own population (oneself included); any other agent; an NPC, to
+which the index of its kind is added."""
 
 SELF_FEATURES = (
     "age", "health", "food", "water", "row", "col", "freeze", "damage", "immune", "population",
@@ -30,6 +32,21 @@ keep a direction."""
 
 ENTITY_FEATURES = ("row_offset", "col_offset", "age", "health", "food", "water", "freeze", "damage")
 """Columns of ``entities``: tiles south; tiles east; ticks (at most 127); units ...; units lost last tick."""
+
+LOOK_FEATURES = (
+    "npc_kind", "combat_level", "sword", "knife", "armor", "token", "max_health", "immune",
+)  # fmt: skip
+"""Columns of ``entity_looks``: 0 for an agent, 1 + kind for an NPC; ``tables.combat_level``; ranks of what is
+worn, 0 for nothing; what it said in the last tick; units; 0 or 1."""
+
+GOODS_FEATURES = ("gold", "room")
+"""Columns of ``goods``: at most 32767; units that the inventory still holds, an open offer's left out."""
+
+OFFER_FEATURES = ("side", "item", "price", "ticks_left")
+"""Columns of ``offer``: 0 none, 1 to sell, 2 to buy; 1 + item; 1 + index of the price; ticks."""
+
+OFFER_SIDES = 3
+"""Kinds of trade that have prices of their own in ``price_mask``: none (or withdrawing), selling, buying."""
 
 STYLES = ("melee", "range", "mage")
 """Attack styles, in the order of their index."""
@@ -61,6 +78,9 @@ class ObservationLayout:
     def __init__(self, config: WorldConfig) -> None:
         window = (config.window, config.window)
         rows = config.nearest
+        kinds = "0 {}, 1 own population, 2 another population"
+        if config.npcs:
+            kinds += ", 3 and more an NPC: 3 + its kind"
         self.fields: dict[str, ObservationField] = {}
         self.bytes = 0
         # The windows come last: a learner that reads them in place copies only the head of a record.
@@ -69,10 +89,9 @@ class ObservationLayout:
             "entities", (rows, len(ENTITY_FEATURES)), torch.int8,
             "the nearest others, by Chebyshev distance, ties row by row: " + ", ".join(ENTITY_FEATURES),
         )  # fmt: skip
-        self._add(
-            "entity_kind", (rows,), torch.uint8,
-            "0 no such row, 1 own population, 2 another population",
-        )  # fmt: skip
+        if config.extended:
+            self._add_goods(config)
+        self._add("entity_kind", (rows,), torch.uint8, kinds.format("no such row"))
         self._add("move_mask", (len(MOVES),), torch.bool, "moves that are possible; staying always is")
         self._add(
             "style_mask", (len(STYLES),), torch.bool,
@@ -83,13 +102,48 @@ class ObservationLayout:
             "per style: nobody (always possible), then the rows of entities that are in reach",
         )  # fmt: skip
         self._add("alive", (), torch.bool, "somebody lives in the slot; if not, the whole record is zero")
+        self._add_goods_masks(config)
         self.head = self.bytes
         self._add("material", window, torch.uint8, "material of every tile in the window")
-        self._add(
-            "occupant", window, torch.uint8,
-            "who stands on it: 0 nobody, 1 own population, 2 another population",
-        )  # fmt: skip
+        self._add("occupant", window, torch.uint8, "who stands on it: " + kinds.format("nobody"))
         self.bytes = -(-self.bytes // RECORD_ALIGNMENT) * RECORD_ALIGNMENT
+
+    def _add_goods(self, config: WorldConfig) -> None:
+        """What only the full game shows, whichever of its systems are on."""
+        items = len(config.content.items)
+        # Words of eight bytes first, then pairs, then bytes, so that all are aligned.
+        self._add(
+            "entity_looks", (config.nearest, len(LOOK_FEATURES)), torch.int8,
+            "more of the same entities, each at most 127: " + ", ".join(LOOK_FEATURES),
+        )  # fmt: skip
+        self._add("levels", (len(SKILLS),), torch.int16, "own levels: " + ", ".join(SKILLS))
+        self._add("goods", (len(GOODS_FEATURES),), torch.int16, "own " + " and ".join(GOODS_FEATURES))
+        self._add("inventory", (items,), torch.int16, "how many of each item one holds, at most 32767")
+        self._add(
+            "offer", (len(OFFER_FEATURES),), torch.int16,
+            "own open offer, zeros without one: " + ", ".join(OFFER_FEATURES),
+        )  # fmt: skip
+        self._add(
+            "market", (items, 3), torch.uint8,
+            "per item the best bid, the best ask and the last price paid: each 1 + its index, 0 for none",
+        )  # fmt: skip
+
+    def _add_goods_masks(self, config: WorldConfig) -> None:
+        """Masks of the heads that only the full game has."""
+        prices = len(config.content.prices)
+        if config.works:
+            self._add("work_mask", (len(WORKS),), torch.bool, "works that do something; none always is there")
+        if config.exchange:
+            self._add(
+                "trade_mask", (2 * len(config.content.items) + 2,), torch.bool,
+                "trades that are possible: none (always), selling each item, buying each, withdrawing",
+            )  # fmt: skip
+            self._add(
+                "price_mask", (OFFER_SIDES, prices), torch.bool,
+                "prices that are possible: with no trade or withdrawing, selling, buying",
+            )  # fmt: skip
+        if config.tokens:
+            self._add("token_mask", (config.tokens,), torch.bool, "words that can be said: all")
 
     def _add(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, about: str) -> None:
         assert self.bytes % dtype.itemsize == 0, f"{name} would not be aligned"

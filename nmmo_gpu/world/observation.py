@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.world.content import walkable_table
-from nmmo_gpu.world.layout import EMPTY, FRIEND, STRANGER, ObservationLayout
+from nmmo_gpu.world.layout import EMPTY, FRIEND, NPC, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_goods import KNIFE, looks, observe_goods
 from nmmo_gpu.world.state import World
 
 WORD_BITS = 62
@@ -43,7 +44,7 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
         records: [R, A, bytes] uint8, contiguous; laid out by ``ObservationLayout``. Written whole.
         seen: [R, A, nearest] int32: slot of each row of ``entities``; -1 for none. Written whole.
     """
-    living = world.alive.view(-1).nonzero().squeeze(1)
+    living = world.players(world.alive).reshape(-1).nonzero().squeeze(1)
     rows, slots = records.view(-1, records.shape[-1]), seen.view(-1, seen.shape[-1])
     if living.numel() == rows.shape[0]:
         _observe(world, living, rows, slots)
@@ -66,7 +67,8 @@ def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None
     end = max(field.offset + field.bytes for field in layout.fields.values())
     records[:, end:] = 0
     out = layout.views(records)
-    tile = world.tile()[agent]
+    entity = entities_of(world, agent)
+    tile = world.tile()[entity]
     population = (agent % cfg.slots) // cfg.population_size
 
     corner = tile - cfg.vision * (cfg.width + 1)
@@ -78,12 +80,24 @@ def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None
     octets = presence.view(torch.int64)
     somebody = _nonzero_bytes(octets)
     kind = somebody + (somebody & _nonzero_bytes(octets ^ ((population + 1) * ONES)[:, None]))
+    if cfg.npcs:
+        # An NPC's presence counts on from the populations', so what it exceeds them by makes 3 of 2.
+        kind.view(torch.uint8).add_(presence.clamp(min=cfg.populations) - cfg.populations)
     out["occupant"].copy_(kind.view(torch.uint8)[:, :cells].view(-1, cfg.window, cfg.window))
     out["alive"].fill_(True)
 
-    _observe_self(world, agent, out["self"])
-    distance = _observe_entities(world, agent, tile, somebody, out["entities"], out["entity_kind"], seen)
-    _observe_masks(world, agent, tile, distance, out)
+    _observe_self(world, agent, entity, out["self"])
+    distance = _observe_entities(world, agent, tile, somebody, out, seen)
+    _observe_moves(world, entity, tile, out["move_mask"])
+    _observe_targets(world, agent, distance, seen, out)
+    if cfg.extended:
+        observe_goods(world, agent, out)
+
+
+def entities_of(world: World, agent: Tensor) -> Tensor:
+    """Indices into [R * S] from indices into [R * A]; the same where there are no NPCs."""
+    npcs = world.config.npc_slots
+    return agent + agent // world.config.slots * npcs if npcs else agent
 
 
 def _windows(plane: Tensor, window: int, corner: Tensor) -> Tensor:
@@ -108,7 +122,7 @@ def _offsets(device: torch.device) -> Tensor:
     return torch.tensor(MOVES, dtype=torch.int16, device=device)
 
 
-def _observe_self(world: World, agent: Tensor, out: Tensor) -> None:
+def _observe_self(world: World, agent: Tensor, entity: Tensor, out: Tensor) -> None:
     cfg = world.config
     columns = (
         world.age.clamp(max=torch.iinfo(torch.int16).max),
@@ -116,15 +130,15 @@ def _observe_self(world: World, agent: Tensor, out: Tensor) -> None:
         world.immune(),
     )  # fmt: skip
     for i, column in enumerate(columns):
-        out[:, i] = column.view(-1)[agent]
+        out[:, i] = column.view(-1)[entity]
     out[:, len(columns)] = (agent % cfg.slots) // cfg.population_size
-    out[:, len(columns) + 1 :] = _offsets(world.device)[world.heading.view(-1)[agent].long()]
+    out[:, len(columns) + 1 :] = _offsets(world.device)[world.heading.view(-1)[entity].long()]
 
 
 def _observe_entities(
-    world: World, agent: Tensor, tile: Tensor, somebody: Tensor, entities: Tensor, kind: Tensor, seen: Tensor
+    world: World, agent: Tensor, tile: Tensor, somebody: Tensor, out: dict[str, Tensor], seen: Tensor
 ) -> Tensor:
-    """Fills the entity table; returns [n, nearest] int64 Chebyshev distances (of rows that exist).
+    """Fills the entity tables; returns [n, nearest] int64 Chebyshev distances (of rows that exist).
 
     ``somebody``: [n, words] int64, a byte for each cell of the window, 1 where somebody stands."""
     cfg = world.config
@@ -161,20 +175,24 @@ def _observe_entities(
     at = tile[:, None] + offset[..., 0] * cfg.width + offset[..., 1]
     slot = world.occupant.view(-1)[at] - 1
     seen.copy_(torch.where(exists, slot, -1))
-    realm_start = (agent - agent % cfg.slots)[:, None]
-    card = _cards(world)[realm_start + slot]
-    entities.copy_(card.view(torch.int8).view(n, cfg.nearest, 8))
-    entities[..., 0] = offset[..., 0]
-    entities[..., 1] = offset[..., 1]
-    entities.mul_(exists[..., None])
-    own = ((agent % cfg.slots) // cfg.population_size)[:, None]
-    friend = slot // cfg.population_size == own
-    kind.copy_(torch.where(exists, torch.where(friend, FRIEND, STRANGER), EMPTY))
+    who = (agent // cfg.slots * cfg.entities)[:, None] + slot
+    out["entities"].copy_(_cards(world)[who].view(torch.int8).view(n, cfg.nearest, 8))
+    out["entities"][..., 0] = offset[..., 0]
+    out["entities"][..., 1] = offset[..., 1]
+    out["entities"].mul_(exists[..., None])
+    if cfg.extended:
+        out["entity_looks"].copy_(looks(world)[who].view(torch.int8).view(n, cfg.nearest, 8))
+        out["entity_looks"].mul_(exists[..., None])
+    shown = world.presence.view(-1)[at].short()
+    own = 1 + (agent % cfg.slots) // cfg.population_size
+    kind = torch.where(shown == own[:, None], FRIEND, STRANGER)
+    kind = torch.where(shown > cfg.populations, shown + (NPC - cfg.populations - 1), kind)
+    out["entity_kind"].copy_(torch.where(exists, kind, EMPTY))
     return offset.abs().amax(-1).masked_fill_(~exists, cfg.vision + 1)
 
 
 def _cards(world: World) -> Tensor:
-    """[R * A] int64: what others see of an agent, eight int8 packed so that one look-up fetches all.
+    """[R * S] int64: what others see of everybody, eight int8 packed so that one look-up fetches all.
 
     The first two bytes stay empty for the offsets, which depend on who looks."""
     empty = torch.zeros_like(world.health)
@@ -183,18 +201,30 @@ def _cards(world: World) -> Tensor:
     return card.view(-1, 8).view(torch.int64).squeeze(1)
 
 
-def _observe_masks(
-    world: World, agent: Tensor, tile: Tensor, distance: Tensor, out: dict[str, Tensor]
-) -> None:
+def _observe_moves(world: World, entity: Tensor, tile: Tensor, out: Tensor) -> None:
     cfg = world.config
-    steps = torch.tensor([dr * cfg.width + dc for dr, dc in MOVES[1:]], device=agent.device)
+    steps = torch.tensor([dr * cfg.width + dc for dr, dc in MOVES[1:]], device=tile.device)
     goal = tile[:, None] + steps
     free = walkable_table(world.device)[world.material.view(-1)[goal].long()]
     free &= world.occupant.view(-1)[goal] == 0
-    out["move_mask"][:, 0] = True
-    out["move_mask"][:, 1:] = free & (world.freeze.view(-1)[agent] == 0)[:, None]
+    out[:, 0] = True
+    out[:, 1:] = free & (world.freeze.view(-1)[entity] == 0)[:, None]
+
+
+def _observe_targets(
+    world: World, agent: Tensor, distance: Tensor, seen: Tensor, out: dict[str, Tensor]
+) -> None:
+    """Styles and targets, as combat would have them: flat attacks need damage; rolled ones a target that is
+    not immune, and a knife to throw."""
+    cfg = world.config
+    fair = torch.ones_like(distance, dtype=torch.bool)
+    if cfg.rolls:
+        who = (agent // cfg.slots * cfg.entities)[:, None] + seen.clamp(min=0)
+        fair = ~world.immune().view(-1)[who]
     for style, (reach, damage) in enumerate(zip(cfg.reach, cfg.damage, strict=True)):
-        within = distance <= (reach if damage else -1)
+        within = fair & (distance <= (reach if damage or cfg.rolls else -1))
+        if cfg.rolls and STYLES[style] == "range":
+            within &= (world.worn.flatten(0, 1)[agent, KNIFE] > 0)[:, None]
         out["target_mask"][:, style, 0] = True
         out["target_mask"][:, style, 1:] = within
         out["style_mask"][:, style] = within.any(1) | (style == 0)

@@ -1,4 +1,4 @@
-"""Regrowth: eaten tiles return when their time has come."""
+"""Regrowth: eaten and used-up tiles return when their time has come."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ def regrowth(world: World) -> None:
     world.regrow_at.view(-1)[back] = NEVER
 
 
-def schedule(world: World, tile: Tensor) -> None:
-    """Draws when the tiles just eaten will return.
+def schedule(world: World, tile: Tensor, chance: float | None = None) -> None:
+    """Draws when the tiles just eaten or used up will return.
 
     "Each tick with chance p" and "after a geometric waiting time, drawn once" are the same law; the second
     needs one draw per meal instead of one per eaten tile and tick.
 
     Args:
         tile: [k] int64, all different; index into a flattened [R, H, W] plane.
+        chance: per tick; by default ``regrowth``, that of forest.
     """
     cfg = world.config
-    if cfg.regrowth == 0.0 or not tile.numel():
+    chance = cfg.regrowth if chance is None else chance
+    if chance == 0.0 or not tile.numel():
         return
     area = cfg.height * cfg.width
     word = draw(world.seed, world.tick, Stream.REGROW, tile // area, tile % area)[0]
-    due = (world.tick + waiting_ticks(word, cfg.regrowth)) & TICK_MASK
+    due = (world.tick + waiting_ticks(word, chance)) & TICK_MASK
     world.regrow_at.view(-1)[tile] = due.to(torch.int32)

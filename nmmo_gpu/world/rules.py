@@ -15,12 +15,18 @@ from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.actions import decode
 from nmmo_gpu.world.burial import burial
 from nmmo_gpu.world.combat import combat
+from nmmo_gpu.world.exchange import exchange, quotes
+from nmmo_gpu.world.growth import growth
+from nmmo_gpu.world.loot import loot
 from nmmo_gpu.world.movement import movement
+from nmmo_gpu.world.npc_births import npc_births
+from nmmo_gpu.world.npcs import npcs
 from nmmo_gpu.world.observation import observe
 from nmmo_gpu.world.random import draw
 from nmmo_gpu.world.regrowth import regrowth
 from nmmo_gpu.world.spawning import spawning
 from nmmo_gpu.world.upkeep import explore, upkeep
+from nmmo_gpu.world.work import work
 
 Phase = Callable[..., None]
 
@@ -31,13 +37,20 @@ class Rules:
 
     name: str = "torch"
     decode: Callable[..., tuple[Tensor, Tensor, Tensor]] = decode
+    npcs: Callable[..., tuple[Tensor, Tensor, Tensor]] = npcs
     combat: Phase = combat
+    work: Phase = work
+    exchange: Phase = exchange
     movement: Phase = movement
     spawning: Phase = spawning
+    npc_births: Phase = npc_births
     regrowth: Phase = regrowth
     upkeep: Phase = upkeep
     explore: Phase = explore
+    loot: Phase = loot
     burial: Phase = burial
+    growth: Phase = growth
+    quotes: Phase = quotes
     observe: Phase = observe
     draw: Callable[..., tuple[Tensor, ...]] = draw
     fused: Phase | None = None

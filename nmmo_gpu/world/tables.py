@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ HABITAT_BITS = len(Material)
 
 @cache
 def experience_table() -> tuple[int, ...]:
-    """Experience needed for levels 1 to 99: exp[0] = 0, exp[i] = exp[i-1] + floor(floor(i + 300 * 2^(i/7)) / 4).
+    """Experience needed for levels 1 to 99: exp[0] = 0, and exp[i] = exp[i - 1] + floor(floor(i + 300 *
+    2^(i / 7)) / 4).
 
     Source: the curve of RuneScape, as Neural MMO v1 named it."""
     needed = [0]
@@ -144,11 +146,11 @@ def _material(name: str) -> str:
     return {"orerock": "ORE_ROCK"}.get(name, name.upper())
 
 
-def combat_level(defense: int, constitution: int, best_style: int) -> int:
+def combat_level(defense: Any, constitution: Any, best_style: Any) -> Any:
     """One number for how strong somebody is: (5 * (defense + constitution) + 13 * best style) // 20.
 
-    The weights are RuneScape's: a quarter of defense and hitpoints, 13/20 of the better style. Works on
-    tensors too."""
+    The weights are RuneScape's: a quarter of defense and hitpoints, 13/20 of the best style. For integers,
+    or tensors of int32 and wider."""
     return (5 * (defense + constitution) + 13 * best_style) // 20
 
 

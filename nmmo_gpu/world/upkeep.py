@@ -13,8 +13,8 @@ CONSTITUTION = SKILLS.index("constitution")
 
 
 def upkeep(world: World) -> None:
-    """The seven steps of docs/rules.md's upkeep, in their order, for agents with health above 0. NPCs take the
-    first and the last: they thaw and age."""
+    """The seven steps of docs/rules.md's upkeep, in their order, for agents with health above 0. NPCs take
+    the first and the last: they thaw and age."""
     cfg = world.config
     agents = torch.arange(cfg.entities, device=world.device) < cfg.slots
     tile = world.tile()

@@ -1,0 +1,89 @@
+"""What the full game shows of oneself and of others, as numbers of about 0 to 1 that a network can add up.
+
+None of it has a direction, so it is told to all four copies of a symmetric network alike
+(``nmmo_gpu.train.symmetry``). What can grow without bound is told by its logarithm."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, NPC, SELF_FEATURES
+
+LEVEL_DOUBLINGS, GOLD_DOUBLINGS = 4, 10
+"""Levels of 15, and 1023 gold, come out as 1."""
+HEALTH = SELF_FEATURES.index("health")
+CONSTITUTION = SKILLS.index("constitution")
+THEIR_HEALTH = ENTITY_FEATURES.index("health")
+RANKS = slice(LOOK_FEATURES.index("sword"), LOOK_FEATURES.index("armor") + 1)
+
+
+def belongings_width(rules: WorldConfig) -> int:
+    """Columns of ``belongings``."""
+    items = len(rules.content.items)
+    return len(SKILLS) + 1 + 2 + 2 * items + 4 + items + 3 * items
+
+
+def belongings(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
+    """[..., n] float32: levels; share of the health that there can be; gold and room; of each item how much
+    of an inventory it fills, and whether there is any; the open offer's side (two columns), price, time left
+    and item; of each item best bid, best ask (none: dearer than any) and last price.
+
+    ``views``: the fields of records, [..., ...]."""
+    held, market, levels, goods = views["inventory"], views["market"], views["levels"], views["goods"]
+    side, item, price, left = views["offer"].unbind(-1)
+    prices, items = len(rules.content.prices), len(rules.content.items)
+    most = levels[..., CONSTITUTION] if rules.skills else torch.full_like(side, rules.max_health)
+    numbers = torch.arange(1, items + 1, dtype=item.dtype, device=item.device)
+    quoted = market.float()
+    quoted[..., 1].masked_fill_(market[..., 1] == 0, prices + 1)
+    columns = (
+        _doublings(levels, LEVEL_DOUBLINGS),
+        (views["self"][..., HEALTH] / most.clamp(min=1))[..., None],
+        _doublings(goods[..., :1], GOLD_DOUBLINGS),
+        goods[..., 1:] / rules.capacity,
+        held.clamp(max=rules.capacity) / rules.capacity,
+        held > 0,
+        torch.stack((side == 1, side == 2, price / prices, left / rules.offer_ticks), -1),
+        item[..., None] == numbers,
+        quoted.flatten(-2) / prices,
+    )
+    return torch.cat(columns, -1)
+
+
+def looks_width(rules: WorldConfig) -> int:
+    """Columns of ``looks``."""
+    return _npc_kinds(rules) + 6 + max(0, rules.tokens - 1) + 1
+
+
+def looks(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
+    """[..., nearest, n] float32 of each row of the entity table: NPC kind, one column each; combat level;
+    rank of sword, knife and armor; most health there can be; immune; word said, one column each, none for
+    silence; share of that most health. Zeros for rows that do not exist."""
+    seen = views["entity_looks"]
+    column = {name: seen[..., i] for i, name in enumerate(LOOK_FEATURES)}
+    device = seen.device
+    kinds = torch.arange(NPC, NPC + _npc_kinds(rules), dtype=torch.uint8, device=device)
+    words = torch.arange(1, max(1, rules.tokens), dtype=torch.int8, device=device)
+    strength = torch.stack((column["combat_level"], column["max_health"]), -1)
+    most = column["max_health"].clamp(min=1)
+    columns = (
+        views["entity_kind"][..., None] == kinds,
+        _doublings(strength, LEVEL_DOUBLINGS),
+        seen[..., RANKS] / max(1, *map(len, rules.tables.gear)),
+        column["immune"][..., None],
+        column["token"][..., None] == words,
+        (views["entities"][..., THEIR_HEALTH] / most)[..., None],
+    )
+    return torch.cat(columns, -1)
+
+
+def _npc_kinds(rules: WorldConfig) -> int:
+    return len(rules.content.npcs) if rules.npcs else 0
+
+
+def _doublings(values: Tensor, many: int) -> Tensor:
+    """float32: 0 for 0, 1 for about 2 ** many."""
+    return torch.log2(values.float() + 1.0) / many

@@ -1,0 +1,241 @@
+"""Combat of the full game: attacks that miss or hit, whose deed a death was, and what is learnt from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.content import GEAR, SKILLS
+from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.random import Stream, below, draw
+from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.tables import tensor
+
+RANGE, MAGE = SKILLS.index("range"), SKILLS.index("mage")
+DEFENSE, CONSTITUTION = SKILLS.index("defense"), SKILLS.index("constitution")
+KNIFE, ARMOR = GEAR.index("knife"), GEAR.index("armor")
+BARE = 64
+"""Bonuses count from here: what bare hands, or bare skin, are worth."""
+STYLE_EXPERIENCE, BODY_EXPERIENCE = 3, 1
+"""Experience for a point of damage: in the style or in defense, and in constitution."""
+PROVOKED = 1
+"""``NPCRow.hunts`` of who fights back."""
+LARGEST_DAMAGE = 32767
+"""What ``World.damage`` can hold; more is shown as this."""
+SLOT_BITS, TIE_BITS = 24, 32
+"""A nemesis is found as the largest of its attackers' keys: from above, damage, random bits, slot."""
+
+
+class Attacks(NamedTuple):
+    """The attacks that count, [k] int64 each; one per attacker."""
+
+    attacker: Tensor
+    """Index into [R * S]."""
+    victim: Tensor
+    """As ``attacker``."""
+    style: Tensor
+    damage: Tensor
+    """0 for a miss."""
+    tie: Tensor
+    """Random word that decides between equals."""
+
+
+def chebyshev(row_a: Tensor, col_a: Tensor, row_b: Tensor, col_b: Tensor) -> Tensor:
+    """The larger of the row and column distance, tiles."""
+    return torch.maximum((row_a - row_b).abs(), (col_a - col_b).abs())
+
+
+def fight(world: World, style: Tensor, target: Tensor) -> None:
+    """Resolves all attacks at once.
+
+    An attack counts if it is at somebody else who lives, within the style's reach; with ``rolls`` also only
+    if the target is not immune, and at range if a knife is worn, which is used up. What does not count does
+    nothing. Damage is summed per victim, and only then taken off; so the order does not matter.
+
+    Args:
+        style: [R, S] integers; 0 melee, 1 range, 2 mage.
+        target: [R, S] integers, slot in the same realm; -1 for nobody.
+    """
+    cfg = world.config
+    world.damage.zero_()
+    world.nemesis.fill_(-1)
+    attacks = _rolled(world, style, target) if cfg.rolls else _flat(world, style, target)
+    _count(world, attacks.attacker, Event.ATTACKS, 1)
+
+    hits = (attacks.damage > 0) & ~world.immune().view(-1)[attacks.victim]
+    hit = hits.nonzero().squeeze(1)
+    attacker, victim, kind, damage, tie = (part[hit] for part in attacks)
+    _count(world, attacker, Event.HITS, 1)
+    _count(world, attacker, Event.DAMAGE, damage.int())
+
+    # A crowd can do more damage than 16 bits hold.
+    lost = torch.zeros_like(world.row).view(-1).index_add_(0, victim, damage.int()).view_as(world.row)
+    world.damage.copy_(lost.clamp(max=LARGEST_DAMAGE))
+    world.health.copy_(torch.where(lost > 0, (world.health - lost).clamp_(min=0), world.health))
+    killed = world.alive & (lost > 0) & (world.health == 0)
+    world.cause[killed] = Cause.COMBAT
+
+    key = (damage << SLOT_BITS + TIE_BITS) | (tie << SLOT_BITS) | attacker % cfg.entities
+    best = torch.full_like(world.entity, -1)
+    best.view(-1).scatter_reduce_(0, victim, key, "amax")
+    world.nemesis.copy_(torch.where(best >= 0, best & (1 << SLOT_BITS) - 1, -1))
+
+    if cfg.skills:
+        _learn(world, lost, attacker, kind, damage.int())
+    if cfg.npc_slots:
+        _provoke(world)
+        if cfg.skills:
+            _reward_killers(world, killed, style)
+
+
+def _within_reach(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(attacker, victim, style: [k] int64; the first two index [R * S]) of attacks on somebody else who lives
+    within reach."""
+    cfg = world.config
+    able = (target >= 0) & world.alive & (world.health > 0)
+    attacker = able.view(-1).nonzero().squeeze(1)
+    kind = style.reshape(-1)[attacker].long()
+    victim = attacker - attacker % cfg.entities + target.reshape(-1)[attacker].long()
+    row, col = world.row.view(-1), world.col.view(-1)
+    distance = chebyshev(row[attacker], col[attacker], row[victim], col[victim])
+    reach = tensor(cfg.reach, world.device)[kind]
+    arrives = (distance <= reach) & (victim != attacker) & world.alive.view(-1)[victim]
+    chosen = arrives.nonzero().squeeze(1)
+    return attacker[chosen], victim[chosen], kind[chosen]
+
+
+def _words(world: World, attacker: Tensor) -> tuple[Tensor, ...]:
+    """An attacker's random words: whether it hits, how hard, and the tie."""
+    slots = world.config.entities
+    return draw(world.seed, world.tick, Stream.STRIKE, attacker // slots, attacker % slots)[:3]
+
+
+def _flat(world: World, style: Tensor, target: Tensor) -> Attacks:
+    """Attacks of fixed damage, which always hit. They drain food and water, and give them to the attacker;
+    immunity stops neither that nor the chill."""
+    cfg = world.config
+    attacker, victim, style = _within_reach(world, style, target)
+    damage = tensor(cfg.damage, world.device)[style]
+    some = (damage > 0).nonzero().squeeze(1)
+    attacker, victim, style, damage = attacker[some], victim[some], style[some], damage[some]
+    world.chilled.view(-1)[victim[style == MAGE]] = True
+
+    gained = torch.zeros_like(world.row)
+    gained.view(-1)[attacker] = damage.int()  # one attack per attacker
+    lost = torch.zeros_like(gained)
+    lost.view(-1).index_add_(0, victim, damage.int())
+    fought, drained = (gained > 0) | (lost > 0), gained - lost
+    for stock, most in ((world.food, cfg.max_food), (world.water, cfg.max_water)):
+        stock.copy_(torch.where(fought, (stock + drained).clamp_(0, most), stock))
+    return Attacks(attacker, victim, style, damage, _words(world, attacker)[2])
+
+
+def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:
+    """Attacks that hit and hurt by levels and gear."""
+    cfg = world.config
+    worn = torch.zeros(*world.alive.shape, len(GEAR), dtype=torch.uint8, device=world.device)
+    world.players(worn).copy_(world.worn)
+    worn, level = worn.view(-1, len(GEAR)).long(), world.level.view(-1, len(SKILLS)).long()
+    attacker, victim, style = _within_reach(world, style, target)
+    armed = (style != RANGE) | (worn[attacker, KNIFE] > 0)
+    counts = (armed & ~world.immune().view(-1)[victim]).nonzero().squeeze(1)
+    attacker, victim, style = attacker[counts], victim[counts], style[counts]
+    _throw(world, attacker[style == RANGE])
+
+    aim, force, tie = _words(world, attacker)
+    attack_bonus, strength_bonus, defense_bonus = bonuses(cfg, world.device)
+    weapon = worn[attacker, style]  # a mage's would be the armor: its bonuses are 0
+    skill = level[attacker, style]
+    attack = skill * (attack_bonus[style, weapon] + BARE)
+    defense = level[victim, DEFENSE] * (defense_bonus[worn[victim, ARMOR]] + BARE)
+    hits = torch.where(
+        attack > defense,
+        below(aim, 2 * (attack + 1)) < 2 * attack - defense,
+        below(aim, 2 * (defense + 1)) < attack,
+    )
+    most = (320 + (8 + skill) * (strength_bonus[style, weapon] + BARE)) // 640
+    damage = torch.where(hits, 1 + below(force, most), 0)
+    world.chilled.view(-1)[victim[hits & (style == MAGE)]] = True
+    return Attacks(attacker, victim, style, damage, tie)
+
+
+def padded_bonuses(config: WorldConfig) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """(attack, strength) bonus, each by style and rank of what is worn, 0 for rank 0 and for ranks that there
+    are not."""
+    of = config.tables
+    ranks = 1 + max(map(len, of.gear))
+
+    def by_style(bonus: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        rows = (*bonus[: len(GEAR) - 1], ())
+        return tuple(row + (0,) * (ranks - len(row)) for row in rows)
+
+    return by_style(of.attack), by_style(of.strength)
+
+
+def bonuses(config: WorldConfig, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """(attack [styles, ranks + 1], strength [styles, ranks + 1], defense [ranks + 1]), int64."""
+    attack, strength = padded_bonuses(config)
+    return tensor(attack, device), tensor(strength, device), tensor(config.tables.defense, device)
+
+
+def _throw(world: World, attacker: Tensor) -> None:
+    """Each of these attackers, who wear a knife, throws one away."""
+    if not attacker.numel():
+        return  # there may be no knives to look up
+    realm, slot = attacker // world.config.entities, attacker % world.config.entities
+    tables = world.config.tables
+    item = tensor(tables.gear[KNIFE], world.device)[world.worn[realm, slot, KNIFE].long() - 1]
+    world.inventory[realm, slot, item] -= 1
+    books = world.books[..., Way.USED]
+    books.index_put_((realm, item), torch.ones_like(realm), accumulate=True)
+
+
+def _count(world: World, attacker: Tensor, event: Event, amount: Tensor | int) -> None:
+    """Adds to an event of the agents among the attackers, which are all different."""
+    of_all = torch.zeros_like(world.row)
+    of_all.view(-1)[attacker] = amount
+    world.events[..., event] += world.players(of_all)
+
+
+def _learn(world: World, lost: Tensor, attacker: Tensor, style: Tensor, damage: Tensor) -> None:
+    """Experience of agents, for damage done and damage taken (``lost``: [R, S] int32). It may pass its limit
+    here; ``growth`` takes it back."""
+    cfg = world.config
+    agent = attacker % cfg.entities < cfg.slots
+    realm, slot = attacker[agent] // cfg.entities, attacker[agent] % cfg.entities
+    world.xp[realm, slot, style[agent]] += STYLE_EXPERIENCE * damage[agent]
+    world.xp[realm, slot, CONSTITUTION] += BODY_EXPERIENCE * damage[agent]
+    world.xp[..., DEFENSE] += STYLE_EXPERIENCE * world.players(lost)
+    world.xp[..., CONSTITUTION] += BODY_EXPERIENCE * world.players(lost)
+
+
+def _provoke(world: World) -> None:
+    """NPCs that fight back turn on the agent that hurt them most."""
+    cfg = world.config
+    kind = kind_of_slot(cfg, world.device)[cfg.slots :]
+    rows = cfg.tables.npcs
+    fights_back = tensor(tuple(row.hunts == PROVOKED for row in rows), world.device, torch.bool)[kind]
+    temper = tensor(tuple(row.temper for row in rows), world.device, torch.uint8)[kind]
+    nemesis = world.nemesis[:, cfg.slots :]
+    provoked = fights_back & (nemesis >= 0) & (nemesis < cfg.slots)
+    who = world.entity.gather(1, nemesis.clamp(min=0).long())
+    world.foe.copy_(torch.where(provoked, nemesis, world.foe))
+    world.foe_entity.copy_(torch.where(provoked, who, world.foe_entity))
+    world.temper.copy_(torch.where(provoked, temper, world.temper))
+
+
+def _reward_killers(world: World, killed: Tensor, style: Tensor) -> None:
+    """Experience for an NPC's killer, in the style with which it struck. Nobody kills two: an attack each."""
+    cfg = world.config
+    npc = killed.clone()
+    world.players(npc).zero_()
+    realm, slot = npc.nonzero().unbind(1)
+    killer = world.nemesis[realm, slot].long()
+    agent = (killer < cfg.slots).nonzero().squeeze(1)
+    realm, slot, killer = realm[agent], slot[agent], killer[agent]
+    worth = tensor(tuple(row.experience for row in cfg.tables.npcs), world.device, torch.int32)
+    world.xp[realm, killer, style[realm, killer].long()] += worth[kind_of_slot(cfg, world.device)[slot]]

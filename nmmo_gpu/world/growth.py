@@ -1,0 +1,35 @@
+"""Growth: levels follow experience, and everybody puts on the best that it can use."""
+
+from __future__ import annotations
+
+import torch
+
+from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.state import MOST_EXPERIENCE, World
+from nmmo_gpu.world.tables import experience_table, tensor
+
+GEAR_SKILLS = tuple(SKILLS.index(skill) for skill in ("melee", "range", "defense"))
+"""The skill whose level decides whether a sword, knife or armor can be worn."""
+
+
+def growth(world: World) -> None:
+    """Sets level and gear worn of every living agent, for the tick that follows."""
+    cfg = world.config
+    living = world.players(world.alive)
+    level = world.players(world.level)
+    if cfg.skills:
+        xp = torch.where(living[..., None], world.xp.clamp(max=MOST_EXPERIENCE), world.xp)
+        world.xp.copy_(xp)
+        thresholds = tensor(experience_table(), world.device, torch.int32)
+        reached = torch.searchsorted(thresholds, xp, right=True, out_int32=True)
+        reached = torch.where(living[..., None], reached, level.int())
+        world.events[..., Event.LEVELS] += (reached - level.int()).clamp_(min=0).sum(-1, dtype=torch.int32)
+        level.copy_(reached)
+
+    for place, (items, levels) in enumerate(zip(cfg.tables.gear, cfg.tables.gear_level, strict=True)):
+        best = torch.zeros_like(world.worn[..., place])
+        skill = level[..., GEAR_SKILLS[place]]
+        for rank, (item, needed) in enumerate(zip(items, levels, strict=True), 1):
+            best[(world.inventory[..., item] > 0) & (skill >= needed)] = rank
+        world.worn[..., place] = torch.where(living, best, world.worn[..., place])

@@ -1,0 +1,117 @@
+"""Loot: what the dead leave, and who gets it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.inventory import room, weights
+from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.random import Stream, below, draw
+from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.tables import tensor
+
+DROPS = 64
+"""Draws set apart for each NPC's drops."""
+CHANCE_SHIFT = 16
+"""A word's upper 16 bits are held against a chance."""
+
+
+def loot(world: World) -> None:
+    """Gives the goods of those who die this tick (``cause``) to their killers, and counts the kills.
+
+    The killer is the nemesis of somebody killed in combat, if that is an agent and does not die itself. It
+    takes all gold, and items in the order of their index as long as they fit. What nobody takes is lost. NPCs
+    drop things for a killer only. Nobody kills two in a tick, as everybody has one attack."""
+    cfg = world.config
+    realm, slot = world.cause.nonzero().unbind(1)
+    killer = world.nemesis[realm, slot].long()
+    killer[world.cause[realm, slot] != Cause.COMBAT] = -1
+    killer[killer >= cfg.slots] = -1
+    survives = (world.cause == 0) & world.alive
+    killer[~survives[realm, killer.clamp(min=0)]] = -1
+
+    agent, npc = slot < cfg.slots, slot >= cfg.slots
+    _inherit(world, realm[agent], slot[agent], killer[agent])
+    if cfg.npc_slots:
+        _collect(world, realm[npc], slot[npc], killer[npc])
+
+
+def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
+    """Goods of dead agents ([k] int64 each; killer -1 for none) pass to their killers, or are lost."""
+    _withdraw(world, realm, slot)
+    goods, gold = world.inventory[realm, slot], world.gold[realm, slot]
+    world.inventory[realm, slot] = 0
+    world.gold[realm, slot] = 0
+    heir = (killer >= 0).nonzero().squeeze(1)
+    in_realm, to = realm[heir], killer[heir]
+
+    # Only what weighs takes room; what came before in the order of items has taken its own.
+    heavy = weights(world) * goods[heir]
+    left = room(world)[in_realm, to][:, None] - (heavy.cumsum(1, dtype=torch.int32) - heavy)
+    taken = torch.where(weights(world) > 0, torch.minimum(left.clamp(min=0), goods[heir]), goods[heir])
+    world.inventory[in_realm, to] += taken
+    world.gold[in_realm, to] += gold[heir]
+    world.events[in_realm, to, Event.PLAYERS_KILLED] += 1
+
+    goods[heir] -= taken
+    gold[heir] = 0
+    lost = torch.cat((goods.long(), gold[:, None]), 1)
+    world.books[..., Way.LOST] += torch.zeros_like(world.books[..., 0]).index_add_(0, realm, lost)
+    world.departed.index_add_(0, realm, world.events[realm, slot].long())
+
+
+def _withdraw(world: World, realm: Tensor, slot: Tensor) -> None:
+    """Ends the offers of these agents; what was in escrow comes back to them."""
+    cfg = world.config
+    offer, price = world.offer[realm, slot].long(), world.offer_price[realm, slot].long()
+    items = len(cfg.tables.items)
+    sells = ((offer > 0) & (offer <= items)).nonzero().squeeze(1)
+    item = offer[sells] - 1
+    world.inventory[realm[sells], slot[sells], item] += tensor(cfg.tables.lot, world.device, torch.int32)[
+        item
+    ]
+    buys = (offer > items).nonzero().squeeze(1)
+    world.gold[realm[buys], slot[buys]] += tensor(cfg.tables.prices, world.device)[price[buys]]
+    for field in (world.offer, world.offer_price, world.offer_left):
+        field[realm, slot] = 0
+
+
+def _collect(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
+    """Dead NPCs are counted, calm down for good, and drop what they had for their killers."""
+    cfg = world.config
+    kind, number = kind_of_slot(cfg, world.device)[slot], slot - cfg.slots
+    world.slain.index_put_((realm, kind), torch.ones_like(kind), accumulate=True)
+    world.foe[realm, number] = -1
+    world.foe_entity[realm, number] = -1
+    world.temper[realm, number] = 0
+
+    won = (killer >= 0).nonzero().squeeze(1)
+    realm, slot, killer, kind = realm[won], slot[won], killer[won], kind[won]
+    world.events[realm, killer, len(Event) + kind] += 1
+    space = room(world)
+    for k, row in enumerate(cfg.tables.npcs):
+        mine = (kind == k).nonzero().squeeze(1)
+        for place, drop in enumerate(row.drops):
+            _drop(world, space, realm[mine], slot[mine], killer[mine], place, drop)
+
+
+def _drop(
+    world: World, space: Tensor, realm: Tensor, slot: Tensor, killer: Tensor, place: int,
+    drop: tuple[int, int, int, int],
+) -> None:  # fmt: skip
+    """One of the drops of NPCs of a kind: drawn, and taken as far as it fits (``space``: [R, A] int32, which
+    shrinks)."""
+    tables = world.config.tables
+    item, least, most, chance = drop
+    happens, many, _, _ = draw(world.seed, world.tick, Stream.DROP, realm, DROPS * slot + place)
+    amount = torch.where(happens >> CHANCE_SHIFT < chance, least + below(many, most - least + 1), 0)
+    if item == tables.gold:
+        world.gold[realm, killer] += amount
+    else:
+        if tables.weight[item]:
+            amount = torch.minimum(amount, space[realm, killer].clamp(min=0))
+            space[realm, killer] -= amount.int()
+        world.inventory[realm, killer, item] += amount.int()
+    world.books[:, item, Way.DROPPED].index_add_(0, realm, amount)

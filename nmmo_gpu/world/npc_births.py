@@ -1,0 +1,104 @@
+"""Births of NPCs: empty slots are filled, each on a random free tile where its kind lives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.npcs import chance, habitats, kind_of_slot
+from nmmo_gpu.world.random import Stream, below, draw
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import tensor
+
+CANDIDATES = 12
+"""Tiles that an NPC tries in a tick: with the first word of its first draw, which says whether it tries at
+all, the words of three draws, and one of a fourth."""
+
+
+def npc_births(world: World) -> None:
+    """Lets NPCs be born into empty slots, after the agents of this tick.
+
+    Each empty slot tries with the chance ``npc_births``, on the first of ``CANDIDATES`` random tiles, from
+    the ring inwards, that is free and of its habitat; where land is scarce it may find none, and waits. Of
+    several that chose one tile one is born: the order of rank is drawn for all of a realm, so that no slot
+    has an advantage.
+    """
+    cfg = world.config
+    agents = cfg.slots
+    realm, npc = (~world.alive[:, agents:]).nonzero().unbind(1)
+    slot = npc + agents
+    words = draw(world.seed, world.tick, Stream.NPC_BIRTH, realm, 8 * slot)
+    tries = (words[0] >> 16 < chance(cfg.npc_births)).nonzero().squeeze(1)
+    realm, npc, slot = realm[tries], npc[tries], slot[tries]
+    if not slot.numel():
+        return
+
+    kind = kind_of_slot(cfg, world.device)[slot]
+    within = _candidates(world, realm, slot)
+    tile = within + realm[:, None] * (cfg.height * cfg.width)
+    ground = world.material.view(-1)[tile]
+    fit = (habitats(world, kind)[:, None] >> ground & 1 == 1) & (world.occupant.view(-1)[tile] == 0)
+    # int: argmax of the first of several equal ones is promised neither for bool nor on every device.
+    order = torch.arange(CANDIDATES, 0, -1, device=world.device)
+    first = (fit * order).argmax(1)
+    placed = fit.any(1).nonzero().squeeze(1)
+    realm, npc, slot, kind, first = realm[placed], npc[placed], slot[placed], kind[placed], first[placed]
+    within, tile = within[placed, first], tile[placed, first]
+
+    # Ranks are all different: exclusive or with a number only permutes the indices.
+    all_realms = torch.arange(world.realms, device=world.device)
+    mix = draw(world.seed, world.tick, Stream.BIRTH_ORDER, all_realms, torch.zeros_like(all_realms))[0]
+    wins = _highest(tile, npc ^ (mix[realm] & order_mask(cfg)))
+    realm, npc, slot, kind, within = realm[wins], npc[wins], slot[wins], kind[wins], within[wins]
+
+    born = torch.zeros_like(world.alive)
+    born[realm, slot] = True
+    rank = born.cumsum(1) - 1
+    world.entity.copy_(torch.where(born, rank + world.next_entity[:, None], world.entity))
+    world.next_entity += born.sum(1)
+
+    row, col = within // cfg.width, within % cfg.width
+    world.alive[realm, slot] = True
+    world.row[realm, slot], world.col[realm, slot] = row.int(), col.int()
+    health = tensor(tuple(row.health for row in cfg.tables.npcs), world.device, torch.int16)
+    world.health[realm, slot] = health[kind]
+    for plane in (world.food, world.water, world.freeze, world.heading, world.age, world.damage):
+        plane[realm, slot] = 0
+    world.foe[realm, npc] = -1
+    world.foe_entity[realm, npc] = -1
+    world.temper[realm, npc] = 0
+    world.occupant[realm, row, col] = (slot + 1).int()
+    world.presence[realm, row, col] = (cfg.populations + 1 + kind).to(torch.uint8)
+
+
+def order_mask(config: WorldConfig) -> int:
+    """All ones, as many bits as the index of an NPC among all of its realm takes; at least one."""
+    return (1 << max(1, (config.npc_slots - 1).bit_length())) - 1
+
+
+def inside(config: WorldConfig) -> tuple[int, int]:
+    """(tiles from the ring inwards, columns of them)."""
+    columns = config.width - 2 * config.border
+    return (config.height - 2 * config.border) * columns, columns
+
+
+def _candidates(world: World, realm: Tensor, slot: Tensor) -> Tensor:
+    """[n, CANDIDATES] int64: tiles (row * width + column) that each tries, in order."""
+    cfg = world.config
+    draws = -(-(CANDIDATES + 1) // 4)
+    words = [
+        word
+        for number in range(draws)
+        for word in draw(world.seed, world.tick, Stream.NPC_BIRTH, realm, 8 * slot + number)
+    ]
+    places, columns = inside(cfg)
+    place = below(torch.stack(words[1 : CANDIDATES + 1], 1), places)
+    return (cfg.border + place // columns) * cfg.width + cfg.border + place % columns
+
+
+def _highest(tile: Tensor, rank: Tensor) -> Tensor:
+    """Indices ([m] int64, ascending) of the one with the highest rank for each different tile."""
+    group = torch.unique(tile, return_inverse=True)[1]
+    best = torch.full_like(rank, -1).scatter_reduce_(0, group, rank, "amax")
+    return (best[group] == rank).nonzero().squeeze(1)

@@ -1,0 +1,151 @@
+"""What NPCs choose: they wander, chase and strike, going by what stands where at the start of the tick."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation import ring_order
+from nmmo_gpu.world.random import Stream, below, draw
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import ONE, tensor
+
+PROVOKED, ALWAYS = 1, 2
+"""Values of ``NPCRow.hunts``."""
+EAST, SOUTH, WEST, NORTH = 1, 2, 3, 4
+
+
+@cache
+def _kinds(counts: tuple[int, ...], slots: int, device: torch.device) -> Tensor:
+    of_npcs = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
+    return torch.cat((torch.full((slots,), -1), of_npcs)).to(device)
+
+
+def kind_of_slot(config: WorldConfig, device: torch.device) -> Tensor:
+    """[S] int64: the kind (place in ``Tables.npcs``) of each NPC's slot, -1 for the slots of agents; made
+    once."""
+    return _kinds(config.npc_counts, config.slots, device)
+
+
+def chance(probability: float) -> int:
+    """A chance in 65536ths."""
+    return round(probability * ONE)
+
+
+def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The choices of NPCs, put behind those of the agents.
+
+    Whoever has a quarry strikes it in melee when it stands next to it (4-neighbourhood), and else goes
+    towards it along the longer axis. A kind that always hunts takes the nearest agent in sight that is not
+    immune, ties row by row; a provoked NPC the agent that hit it, for as long as its temper lasts, and it is
+    the same agent, alive, in sight and not immune. Whoever has no quarry wanders. Nobody leaves its
+    habitat. Tempers run down here, after the choice.
+
+    Args:
+        move, style, target: [R, A] integers: the agents' choices; target is a slot, -1 for nobody.
+
+    Returns:
+        move, style, target: [R, S] int64.
+    """
+    cfg = world.config
+    agents = cfg.slots
+    everybody = tuple(
+        torch.cat((chosen.to(torch.int64), chosen.new_full((world.realms, cfg.npc_slots), idle).long()), 1)
+        for chosen, idle in ((move, 0), (style, 0), (target, -1))
+    )
+    realm, npc = world.alive[:, agents:].nonzero().unbind(1)
+    if not npc.numel():
+        return everybody[0], everybody[1], everybody[2]
+    slot = npc + agents
+    kind = kind_of_slot(cfg, world.device)[slot]
+    quarry = _hunted(world, realm, slot, kind)
+    provoked = _provoker(world, realm, npc, kind)
+    quarry = torch.where(provoked >= 0, provoked, quarry)
+
+    wander, axis, way, _ = draw(world.seed, world.tick, Stream.NPC, realm, slot)
+    hunting = quarry >= 0
+    whom = quarry.clamp(min=0)
+    south = torch.where(hunting, world.row[realm, whom] - world.row[realm, slot], 0)
+    east = torch.where(hunting, world.col[realm, whom] - world.col[realm, slot], 0)
+    strikes = hunting & (south.abs() + east.abs() == 1)
+    by_row = (south.abs() > east.abs()) | ((south.abs() == east.abs()) & (axis & 1 == 1))
+    vertical, horizontal = torch.where(south > 0, SOUTH, NORTH), torch.where(east > 0, EAST, WEST)
+    chases = torch.where(by_row, vertical, horizontal)
+    wanders = torch.where(below(wander, ONE) < chance(cfg.wander), 1 + below(way, 4), 0)
+    direction = torch.where(strikes, 0, torch.where(hunting, chases, wanders))
+
+    offset = tensor(MOVES, world.device)[direction]
+    ground = world.material[
+        realm, world.row[realm, slot] + offset[:, 0], world.col[realm, slot] + offset[:, 1]
+    ]
+    lives_there = habitats(world, kind) >> ground & 1 == 1
+    everybody[0][realm, slot] = torch.where(lives_there, direction, 0)
+    everybody[2][realm, slot] = torch.where(strikes, quarry, -1)
+    _calm_down(world)
+    return everybody[0], everybody[1], everybody[2]
+
+
+def habitats(world: World, kind: Tensor) -> Tensor:
+    """Where each of some NPCs lives, one bit per material; as ``kind``, int64."""
+    return tensor(tuple(row.habitat for row in world.config.tables.npcs), world.device)[kind]
+
+
+def _hunted(world: World, realm: Tensor, slot: Tensor, kind: Tensor) -> Tensor:
+    """[n] int64: the slot of the nearest agent in sight of those NPCs that always hunt; -1 for none."""
+    cfg = world.config
+    nearest = torch.full_like(slot, -1)
+    for number, row in enumerate(cfg.tables.npcs):
+        if row.hunts != ALWAYS or not cfg.npc_counts[number]:
+            continue
+        hunter = (kind == number).nonzero().squeeze(1)
+        at = realm[hunter], slot[hunter]
+        cells = tensor(ring_order(row.sight), world.device)
+        rows = world.row[at][:, None] + cells[:, 0]
+        cols = world.col[at][:, None] + cells[:, 1]
+        # Few tiles have anybody on them, and few of these an agent: only there is it looked closer.
+        shown = world.presence[at[0][:, None], rows, cols]
+        some, cell = ((shown > 0) & (shown <= cfg.populations)).nonzero().unbind(1)
+        who = world.occupant[at[0][some], rows[some, cell], cols[some, cell]].long() - 1
+        fair = world.age[at[0][some], who] >= cfg.immune_ticks
+        first = torch.full_like(hunter, len(cells))
+        first.scatter_reduce_(0, some[fair], cell[fair], "amin")
+        found = first < len(cells)
+        some, cell = found.nonzero().squeeze(1), first[found]
+        where = at[0][some], rows[some, cell], cols[some, cell]
+        nearest[hunter[some]] = world.occupant[where].long() - 1
+    return nearest
+
+
+def _provoker(world: World, realm: Tensor, npc: Tensor, kind: Tensor) -> Tensor:
+    """[n] int64: the slot of whom a provoked NPC fights; -1 for nobody."""
+    cfg = world.config
+    rows = cfg.tables.npcs
+    hunts = tensor(tuple(row.hunts for row in rows), world.device)[kind]
+    sight = tensor(tuple(row.sight for row in rows), world.device)[kind]
+    foe, slot = world.foe[realm, npc].long(), npc + cfg.slots
+    at = realm, foe.clamp(min=0)
+    apart = torch.maximum(
+        (world.row[at] - world.row[realm, slot]).abs(), (world.col[at] - world.col[realm, slot]).abs()
+    )
+    fights = (
+        (hunts == PROVOKED) & (world.temper[realm, npc] > 0) & (foe >= 0) & world.alive[at]
+        & (world.entity[at] == world.foe_entity[realm, npc]) & (world.age[at] >= cfg.immune_ticks)
+        & (apart <= sight)
+    )  # fmt: skip
+    return torch.where(fights, foe, -1)
+
+
+def _calm_down(world: World) -> None:
+    """Takes one tick off the temper of all who are provoked, and has those forget whose temper is gone."""
+    cfg = world.config
+    kind = kind_of_slot(cfg, world.device)[cfg.slots :]
+    provoked = tensor(tuple(row.hunts == PROVOKED for row in cfg.tables.npcs), world.device)[kind] != 0
+    angry = world.alive[:, cfg.slots :] & provoked & (world.temper > 0)
+    world.temper -= angry.to(torch.uint8)
+    calm = angry & (world.temper == 0)
+    world.foe.masked_fill_(calm, -1)
+    world.foe_entity.masked_fill_(calm, -1)

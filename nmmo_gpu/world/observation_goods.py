@@ -1,0 +1,76 @@
+"""What the full game adds to an observation: looks of others, levels, goods, the market, and masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.world.content import GEAR, SKILLS
+from nmmo_gpu.world.exchange import possible_prices, possible_trades
+from nmmo_gpu.world.inventory import room
+from nmmo_gpu.world.layout import STYLES
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import combat_level
+from nmmo_gpu.world.upkeep import max_health
+from nmmo_gpu.world.work import possible_works
+
+LARGEST_SHORT = torch.iinfo(torch.int16).max
+DEFENSE, CONSTITUTION = SKILLS.index("defense"), SKILLS.index("constitution")
+KNIFE = GEAR.index("knife")
+
+
+def looks(world: World) -> Tensor:
+    """[R * S] int64: what the full game shows of everybody to others, the eight int8 of ``LOOK_FEATURES``
+    packed so that one look-up fetches all."""
+    cfg = world.config
+    looks = torch.zeros(*world.alive.shape, 8, dtype=torch.int8, device=world.device)
+    level = world.level.long()
+    best_style = level[..., : len(STYLES)].amax(-1)
+    strength = combat_level(level[..., DEFENSE], level[..., CONSTITUTION], best_style)
+    looks[..., 1] = strength.clamp(max=127)
+    agents = looks[:, : cfg.slots]
+    agents[..., 2:5] = world.worn.clamp(max=127)
+    agents[..., 5] = world.token
+    agents[..., 6] = world.players(max_health(world).expand(world.alive.shape))
+    agents[..., 7] = world.players(world.immune())
+    first = cfg.slots
+    for number, (kind, count) in enumerate(zip(cfg.tables.npcs, cfg.npc_counts, strict=False)):
+        looks[:, first : first + count, 0] = 1 + number
+        looks[:, first : first + count, 6] = kind.health
+        first += count
+    return looks.view(-1, 8).view(torch.int64).squeeze(1)
+
+
+def observe_goods(world: World, agent: Tensor, out: dict[str, Tensor]) -> None:
+    """Levels, goods, offer, market and the masks of work, trade, price and token.
+
+    Args:
+        agent: [n] int64, index into [R * A].
+        out: the named fields, [n, ...].
+    """
+    cfg = world.config
+
+    def of_agents(field: Tensor) -> Tensor:
+        return field.flatten(0, 1)[agent]
+
+    out["levels"].copy_(of_agents(world.players(world.level)))
+    out["goods"][:, 0] = of_agents(world.gold).clamp(max=LARGEST_SHORT)
+    out["goods"][:, 1] = of_agents(room(world))
+    out["inventory"].copy_(of_agents(world.inventory).clamp(max=LARGEST_SHORT))
+    items = len(cfg.content.items)
+    out["offer"].zero_()
+    if items:
+        offer = of_agents(world.offer)
+        is_open = offer > 0
+        out["offer"][:, 0] = torch.where(is_open, 1 + (offer > items), 0)
+        out["offer"][:, 1] = torch.where(is_open, 1 + (offer - 1) % items, 0)
+        out["offer"][:, 2] = torch.where(is_open, 1 + of_agents(world.offer_price).short(), 0)
+        out["offer"][:, 3] = torch.where(is_open, of_agents(world.offer_left), 0)
+    out["market"].copy_(world.quotes[agent // cfg.slots])
+    if cfg.works:
+        out["work_mask"].copy_(of_agents(possible_works(world)))
+    if cfg.exchange:
+        out["trade_mask"].copy_(of_agents(possible_trades(world)[0]))
+        out["price_mask"].copy_(of_agents(possible_prices(world)))
+    if cfg.tokens:
+        out["token_mask"].fill_(True)

@@ -1,0 +1,273 @@
+"""Work: fishing, mining, cooking, smithing, eating; one choice of ``WORKS`` a tick."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.world.content import WORKS, Material
+from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.inventory import room
+from nmmo_gpu.world.movement import CLAIMANTS, MOVES, NTH, claims_plane
+from nmmo_gpu.world.random import Stream, below, draw
+from nmmo_gpu.world.regrowth import schedule
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import RecipeRow, tensor
+from nmmo_gpu.world.upkeep import max_health
+
+SIDES = MOVES[1:]
+"""(row, column) offset of the four neighbours: east, south, west, north."""
+EVEN, CERTAIN = 10, 20
+"""Chances are in twentieths: EVEN at the level that a recipe needs, one more per level above it."""
+MOST_TIERS = 64
+"""How many words ``Stream.WORK`` has for an agent."""
+
+
+class _Crew(NamedTuple):
+    """Agents that do the same work, [k] each."""
+
+    realm: Tensor
+    """int64."""
+    slot: Tensor
+    """int64."""
+    room: Tensor
+    """int32: units that they can still take."""
+
+    def only(self, which: Tensor) -> _Crew:
+        """Those of a mask, or an index."""
+        return _Crew(self.realm[which], self.slot[which], self.room[which])
+
+
+def work(world: World, work: Tensor) -> None:
+    """Everybody does what it chose, at its place at the start of the tick; whom combat killed does nothing.
+
+    A choice that is not possible (see ``possible_works``) does nothing at all.
+
+    Args:
+        work: [R, A] of any int dtype: index into ``WORKS``.
+    """
+    cfg = world.config
+    able = world.players(world.alive) & (world.players(world.health) > 0)
+    space = room(world)
+    recipes = cfg.tables.recipes
+    for choice, name in _chosen(cfg.works):
+        realm, slot = (able & (work == choice)).nonzero().unbind(1)
+        crew = _Crew(realm, slot, space[realm, slot])
+        if name == "fish":
+            _fish(world, crew, recipes[choice])
+        elif name == "mine":
+            _mine(world, crew, recipes[choice])
+        elif name == "eat":
+            _eat(world, crew)
+        else:
+            _craft(world, crew, recipes[choice], can_fail=name == "cook")
+
+
+def possible_works(world: World) -> Tensor:
+    """[R, A, works] bool: which choices of ``WORKS`` would do something now. None always is, and stands for
+    doing nothing; what the config lacks never is. Of no meaning for the dead."""
+    cfg = world.config
+    shape = (world.realms, cfg.slots, len(WORKS))
+    possible = torch.zeros(shape, dtype=torch.bool, device=world.device)
+    possible[..., 0] = True
+    realm, slot = world.players(world.alive).nonzero().unbind(1)
+    crew = _Crew(realm, slot, room(world)[realm, slot])
+    for choice, name in _chosen(cfg.works):
+        if name == "eat":
+            can = _meals_held(world, crew).any(1)
+        else:
+            can = torch.zeros(realm.shape, dtype=torch.bool, device=world.device)
+            for row in cfg.tables.recipes[choice]:
+                can |= _could(world, crew, row)
+            if name == "fish":
+                can &= _shore(world, crew)
+            elif name == "mine":
+                can &= _rocks(world, crew).any(1)
+        possible[realm, slot, choice] = can
+    return possible
+
+
+def _chosen(works: tuple[str, ...]) -> list[tuple[int, str]]:
+    """(index in ``WORKS``, name) of the works that there are."""
+    return [(choice, name) for choice, name in enumerate(WORKS) if name in works]
+
+
+def _fish(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
+    crew = crew.only(_shore(world, crew))
+    tried, got = _attempts(world, crew, rows)
+    _count(world, crew.only(tried), Event.FISHING)
+    caught = (got >= 0).nonzero().squeeze(1)
+    _make(world, crew.only(caught), rows, got[caught], Event.FISHED)
+
+
+def _mine(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
+    cfg = world.config
+    rocks = _rocks(world, crew)
+    near = rocks.any(1).nonzero().squeeze(1)
+    crew, rocks = crew.only(near), rocks[near].long()
+    tried, got = _attempts(world, crew, rows)
+    _count(world, crew.only(tried), Event.MINING)
+
+    struck = (got >= 0).nonzero().squeeze(1)
+    crew, rocks, got = crew.only(struck), rocks[struck], got[struck]
+    word = draw(world.seed, world.tick, Stream.ROCK, crew.realm, crew.slot)[0]
+    nth = below(word, rocks.sum(1))
+    # The first side at which more than nth rocks have been counted.
+    side = (rocks.cumsum(1) > nth[:, None]).long().argmax(1)
+    area = cfg.height * cfg.width
+    steps, bits, claimants, nth_of = _tables(world.device, cfg.width)
+    rock = _tile(world, crew) + steps[side]
+
+    # A rock's miners come from its four sides, so they are told apart as those are who want one tile.
+    material, claims = world.material.view(-1), claims_plane(world).view(-1)
+    claims.scatter_add_(0, rock, bits[side])
+    among = claims[rock].long()
+    claims[rock] = 0
+    word = draw(world.seed, world.tick, Stream.MINERS, crew.realm, rock % area)[0]
+    won = (nth_of[among, below(word, claimants[among])] == bits[side]).nonzero().squeeze(1)
+    _make(world, crew.only(won), rows, got[won], Event.MINED)
+    used_up = rock[won]
+    material[used_up] = int(Material.STONE)
+    schedule(world, used_up, cfg.ore_regrowth)
+
+
+def _craft(world: World, crew: _Crew, rows: tuple[RecipeRow, ...], can_fail: bool) -> None:
+    """Cooking and smithing: the last recipe that is possible."""
+    if not rows:
+        return
+    chosen = torch.full_like(crew.slot, -1)
+    for tier, row in enumerate(rows):
+        chosen = torch.where(_could(world, crew, row), tier, chosen)
+    doing = (chosen >= 0).nonzero().squeeze(1)
+    crew, chosen = crew.only(doing), chosen[doing]
+    takes, amount, skill, needed = (
+        _column(world, rows, name)[chosen] for name in ("takes", "takes_amount", "skill", "level")
+    )
+    if can_fail:
+        level = world.level[crew.realm, crew.slot, skill].long()
+        made = _succeeds(world, crew, chosen, level - needed)
+    else:
+        made = torch.ones_like(chosen, dtype=torch.bool)
+    world.inventory[crew.realm, crew.slot, takes] -= amount.int()
+    way = torch.where(made, int(Way.USED), int(Way.BURNT))
+    world.books.index_put_((crew.realm, takes, way), amount, accumulate=True)
+    _count(world, crew.only(~made), Event.BURNT)
+    crew = crew.only(made)
+    _make(world, crew, rows, chosen[made])
+    _count(world, crew, Event.COOKED if can_fail else Event.SMITHED)
+
+
+def _eat(world: World, crew: _Crew) -> None:
+    cfg = world.config
+    meals = cfg.tables.meals
+    if not meals:
+        return
+    held = _meals_held(world, crew)
+    crew, held = crew.only(held.any(1)), held[held.any(1)]
+    realm, slot = crew.realm, crew.slot
+    item, heals, feeds = tensor(meals, world.device).unbind(1)
+    most = max_health(world).expand_as(world.health)[realm, slot].long()
+    health, food = world.health[realm, slot].long(), world.food[realm, slot].long()
+    unwasted = held & (heals <= (most - health)[:, None])
+    order = torch.arange(len(meals), device=world.device)
+    best = torch.where(unwasted, order, -1).amax(1)
+    least = torch.where(held, order, len(meals)).amin(1)
+    meal = torch.where(best >= 0, best, least)
+    world.health[realm, slot] = torch.minimum(health + heals[meal], most).short()
+    world.food[realm, slot] = (food + feeds[meal]).clamp_(max=cfg.max_food).short()
+    world.inventory[realm, slot, item[meal]] -= 1
+    _book(world, realm, item[meal], Way.EATEN, torch.ones_like(meal))
+    _count(world, crew, Event.EATEN)
+
+
+def _attempts(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> tuple[Tensor, Tensor]:
+    """What comes of trying the tiers from the top down, until one succeeds: whether there was any to try,
+    and which succeeded (int64, -1 for none)."""
+    tried = torch.zeros_like(crew.slot, dtype=torch.bool)
+    got = torch.full_like(crew.slot, -1)
+    for tier, row in reversed(list(enumerate(rows))):
+        can = _could(world, crew, row)
+        tried |= can
+        above = world.level[crew.realm, crew.slot, row.skill].long() - row.level
+        lucky = _succeeds(world, crew, torch.full_like(got, tier), above)
+        got = torch.where(can & lucky & (got < 0), tier, got)
+    return tried, got
+
+
+def _succeeds(world: World, crew: _Crew, tier: Tensor, above: Tensor) -> Tensor:
+    """[k] bool: whether an attempt succeeds, at levels so far above what it needs."""
+    index = MOST_TIERS * crew.slot + tier
+    word = draw(world.seed, world.tick, Stream.WORK, crew.realm, index)[0]
+    return below(word, CERTAIN) < (EVEN + above).clamp(max=CERTAIN)
+
+
+def _could(world: World, crew: _Crew, row: RecipeRow) -> Tensor:
+    """[k] bool: who has level, ingredients and room for a recipe."""
+    able = (world.level[crew.realm, crew.slot, row.skill] >= row.level) & (crew.room >= row.room)
+    if row.takes >= 0:
+        able &= world.inventory[crew.realm, crew.slot, row.takes] >= row.takes_amount
+    return able
+
+
+def _make(
+    world: World, crew: _Crew, rows: tuple[RecipeRow, ...], tier: Tensor, event: Event | None = None
+) -> None:
+    """Hands out what was made, with its experience; counts the pieces as an event."""
+    if not rows:
+        return
+    names = ("makes", "amount", "skill", "experience")
+    item, amount, skill, experience = (_column(world, rows, name)[tier] for name in names)
+    world.inventory[crew.realm, crew.slot, item] += amount.int()
+    _book(world, crew.realm, item, Way.MADE, amount)
+    if world.config.skills:
+        world.xp[crew.realm, crew.slot, skill] += experience.int()
+    if event is not None:
+        world.events[crew.realm, crew.slot, event] += amount.int()
+
+
+def _book(world: World, realm: Tensor, item: Tensor, way: Way, amount: Tensor) -> None:
+    world.books.index_put_((realm, item, torch.full_like(item, int(way))), amount, accumulate=True)
+
+
+def _count(world: World, crew: _Crew, event: Event) -> None:
+    world.events[crew.realm, crew.slot, event] += 1
+
+
+def _tile(world: World, crew: _Crew) -> Tensor:
+    """[k] int64: index of the tile stood on in a flattened [R, H, W] plane."""
+    return world.tile().view(world.alive.shape)[crew.realm, crew.slot]
+
+
+def _shore(world: World, crew: _Crew) -> Tensor:
+    """[k] bool: who stands next to water."""
+    return world.shore.view(-1)[_tile(world, crew)]
+
+
+def _rocks(world: World, crew: _Crew) -> Tensor:
+    """[k, 4] bool: on which sides there is an orerock that is not used up."""
+    steps = _tables(world.device, world.config.width)[0]
+    beside = _tile(world, crew)[:, None] + steps
+    return world.material.view(-1)[beside] == int(Material.ORE_ROCK)
+
+
+def _meals_held(world: World, crew: _Crew) -> Tensor:
+    """[k, meals] bool."""
+    items = tuple(item for item, _, _ in world.config.tables.meals)
+    return world.inventory[crew.realm, crew.slot][:, tensor(items, world.device)] > 0
+
+
+def _column(world: World, rows: tuple[RecipeRow, ...], name: str) -> Tensor:
+    """[tiers] int64: one column of the recipes."""
+    return tensor(tuple(getattr(row, name) for row in rows), world.device)
+
+
+@cache
+def _tables(device: torch.device, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Steps to the four neighbours on a flattened plane, their bits in a set of sides, and what movement
+    knows of such sets."""
+    steps = torch.tensor([row * width + col for row, col in SIDES], device=device)
+    bits = torch.tensor([1, 2, 4, 8], dtype=torch.uint8, device=device)
+    return steps, bits, torch.tensor(CLAIMANTS, device=device), torch.tensor(NTH, device=device)

@@ -1,0 +1,469 @@
+"""NPCs: how they wander, whom they hunt, and how long they bear a grudge."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import SLOT_NAMES, TERRAIN, chi_square, corner, draw_world, random_maps, rows_of
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.observation import ring_order
+from nmmo_gpu.world.random import Stream, draw
+
+CPU = torch.device("cpu")
+KINDS = "cgb"
+"""Chicken, goblin, bear, as drawn."""
+STAY, EAST, SOUTH, WEST, NORTH = range(5)
+
+
+def drawn(picture, *, under=".", slots=7, **overrides):
+    """As ``draw_world``, with NPCs: c, g and b, each kind's slots in reading order. They stand on what
+    ``under`` says, one material for all; there is room for five of each kind."""
+    lines = rows_of(picture)
+    plain = "\n".join("".join(under if sign in KINDS else sign for sign in line) for line in lines)
+    settings = {"npc_numbers": (5, 5, 5), "slots": slots, **overrides}
+    world = draw_world(plain, "full", under=dict.fromkeys(SLOT_NAMES, under), **settings)
+    taken = [slots, slots + 5, slots + 10]
+    for y, line in enumerate(lines):
+        for x, sign in enumerate(line):
+            if sign in KINDS:
+                kind = KINDS.index(sign)
+                settle(world, taken[kind], corner(world.config) + y, corner(world.config) + x)
+                taken[kind] += 1
+    return world
+
+
+def settle(world, slot, row, col):
+    """Puts an NPC on a tile, in every realm."""
+    cfg = world.config
+    kind = int(kind_of_slot(cfg, CPU)[slot])
+    assert kind >= 0 and not world.alive[:, slot].any() and not world.occupant[:, row, col].any()
+    world.alive[:, slot] = True
+    world.row[:, slot], world.col[:, slot] = row, col
+    world.health[:, slot] = cfg.tables.npcs[kind].health
+    world.entity[:, slot] = world.next_entity
+    world.next_entity += 1
+    world.occupant[:, row, col] = slot + 1
+    world.presence[:, row, col] = cfg.populations + 1 + kind
+
+
+def provoke(world, npc, foe, temper=5):
+    """Has an NPC (by its place among them) remember an agent, in every realm."""
+    world.foe[:, npc], world.temper[:, npc] = foe, temper
+    world.foe_entity[:, npc] = world.entity[:, foe]
+
+
+def chosen(rules, world):
+    """(move, target), [R, S] each, when the agents choose nothing."""
+    nothing = torch.zeros(world.realms, world.config.slots, dtype=torch.int64)
+    move, style, target = rules.npcs(world, nothing, nothing, nothing - 1)
+    assert not style.any() and (target[:, : world.config.slots] == -1).all()
+    return move.long(), target.long()
+
+
+def choice(rules, world, slot):
+    """(move, target) of one NPC, the same in every realm."""
+    move, target = chosen(rules, world)
+    assert (move[:, slot] == move[0, slot]).all() and (target[:, slot] == target[0, slot]).all()
+    return int(move[0, slot]), int(target[0, slot])
+
+
+CHICKEN, GOBLIN, BEAR = 7, 12, 17
+"""First slot of each kind in ``drawn``."""
+
+
+def test_kinds_of_slots():
+    config = preset("full", slots=3, populations=3, npc_numbers=(2, 0, 1))
+    assert kind_of_slot(config, CPU).tolist() == [-1, -1, -1, 0, 0, 2]
+    assert kind_of_slot(preset("chaos", slots=2, populations=1), CPU).tolist() == [-1, -1]
+    assert kind_of_slot(preset("full", npc_numbers=(0, 0, 0)), CPU).tolist() == [-1] * 128
+    assert (kind_of_slot(preset("full"), CPU) + 1).bincount().tolist() == [128, 32, 24, 8]
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.int16, torch.uint8])
+def test_agents_choices_are_passed_on_and_empty_slots_choose_nothing(all_rules, kind):
+    """Whatever the dead slots hold; of any integer type, and not contiguous."""
+    world = drawn("0.c\n...", realms=3, wander=1.0)
+    dead = ~world.alive
+    world.row[dead], world.col[dead], world.age[dead] = 9, 9, -5
+    world.foe.fill_(0)
+    world.temper.fill_(9)
+    actions = torch.randint(3, (3, 7, 5), generator=torch.Generator().manual_seed(1)).to(kind)
+    targets = (torch.arange(21).view(3, 7) % 7 - 1).to(kind if kind.is_signed else torch.int16)
+    move, style, target = all_rules.npcs(world, actions[..., 1], actions[..., 3], targets)
+    assert move.shape == style.shape == target.shape == (3, 22)
+    assert torch.equal(move[:, :7].long(), actions[..., 1].long())
+    assert torch.equal(style[:, :7].long(), actions[..., 3].long())
+    assert torch.equal(target[:, :7].long(), targets.long())
+    assert (move[:, CHICKEN] >= 1).sum() and not move[:, CHICKEN + 1 :].any()
+    assert not style[:, 7:].any() and (target[:, 7:] == -1).all()
+
+
+def wandered(rules, world, slot, ticks):
+    """[5] how often one NPC chose each move, over so many ticks from the same world."""
+    counts = torch.zeros(5, dtype=torch.int64)
+    for time in range(ticks):
+        world.tick.fill_(time)
+        move, target = chosen(rules, world)
+        assert (target == -1).all()
+        counts += torch.bincount(move[:, slot], minlength=5)
+    return counts
+
+
+def test_whoever_has_no_quarry_wanders_now_and_then_in_any_direction(rules):
+    """A chicken, a goblin and a bear: a step with chance 1/4, each way with the same chance."""
+    picture = ",,,,,,,\n,c,g,b,\n,,,,,,,"
+    for slot, ground in ((CHICKEN, "."), (GOBLIN, ","), (BEAR, ",")):
+        world = drawn(picture.replace(",", ground), under=ground, realms=100)
+        counts = wandered(rules, world, slot, 40)
+        statistic, limit = chi_square(counts, torch.tensor([0.75, *[0.0625] * 4]).double() * 4000)
+        assert statistic < limit
+
+
+def test_steps_are_drawn_for_each_npc_and_tick_by_itself(rules):
+    """Two chickens agree on a direction as often as chance has it, within a tick and from tick to tick."""
+    world = drawn("....\n.cc.\n....", realms=60, wander=1.0)
+    steps = []
+    for time in range(20):
+        world.tick.fill_(time)
+        steps.append(chosen(rules, world)[0][:, CHICKEN : CHICKEN + 2])
+    all_steps = torch.stack(steps)
+    for agree in (all_steps[..., 0] == all_steps[..., 1], all_steps[1:] == all_steps[:-1]):
+        assert abs(float(agree.double().mean()) - 0.25) < 4 * (0.25 * 0.75 / agree.numel()) ** 0.5
+    assert (all_steps > 0).all()
+
+
+@pytest.mark.parametrize("wander", [0.0, 0.03, 1.0])
+def test_the_chance_of_a_step_is_a_setting(rules, wander):
+    counts = wandered(rules, drawn("...\n.c.\n...", realms=50, wander=wander), CHICKEN, 40)
+    assert abs(1 - int(counts[0]) / 2000 - wander) <= 4 * (wander * (1 - wander) / 2000) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("npc", "ground", "enters"), [("c", ".", "."), ("g", ",", ".,f"), ("b", ",", ",f"), ("b", "f", ",f")]
+)
+def test_nobody_leaves_its_habitat(all_rules, npc, ground, enters):
+    """Every material to the east; the other sides are walled. Lava, which agents enter, is nobody's."""
+    slot = {"c": CHICKEN, "g": GOBLIN, "b": BEAR}[npc]
+    for material in TERRAIN:
+        world = drawn(f"###\n#{npc}{material}\n###", under=ground, realms=17, wander=1.0)
+        moves = set(chosen(all_rules, world)[0][:, slot].tolist())
+        assert moves == ({STAY, EAST} if material in enters else {STAY}), material
+
+
+def test_what_a_tile_shows_now_decides(all_rules):
+    """An eaten forest is scrub to a goblin as to a bear; grass that once was forest is none to a bear."""
+    world = drawn("###\n#bf\n###", under=",", realms=17, wander=1.0)
+    east = corner(world.config) + 2
+    for shown, moves in ((Material.SCRUB, {STAY, EAST}), (Material.GRASS, {STAY})):
+        world.material[:, east - 1, east] = int(shown)
+        assert set(chosen(all_rules, world)[0][:, BEAR].tolist()) == moves
+
+
+CHASES = {
+    "east": ("b..0", EAST), "west": ("0..b", WEST),
+    "south": ("b\n.\n.\n0", SOUTH), "north": ("0\n.\n.\nb", NORTH),
+    "mostly east": ("b...\n...0", EAST), "mostly west": ("....\n0..b", WEST),
+    "mostly south": ("b.\n..\n.0", SOUTH), "mostly north": ("...\n0..\n...\n.b.", NORTH),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHASES)
+def test_a_bear_goes_towards_its_quarry_along_the_longer_axis(all_rules, name):
+    picture, direction = CHASES[name]
+    world = drawn(picture.replace(".", ","), under=",", realms=3, wander=1.0)
+    assert choice(all_rules, world, BEAR) == (direction, -1)
+
+
+@pytest.mark.parametrize(
+    ("picture", "row", "col"),
+    [
+        ("b,\n,0", SOUTH, EAST), (",b\n0,", SOUTH, WEST), (",0\nb,", NORTH, EAST),
+        ("0,,\n,,,\n,,b", NORTH, WEST),
+    ],
+)  # fmt: skip
+def test_between_axes_of_equal_length_it_is_drawn(rules, picture, row, col):
+    """Standing diagonally is not standing next to somebody."""
+    world = drawn(picture, under=",", realms=60)
+    counts = torch.zeros(5, dtype=torch.int64)
+    for time in range(20):
+        world.tick.fill_(time)
+        move, target = chosen(rules, world)
+        assert (target[:, BEAR] == -1).all()
+        counts += torch.bincount(move[:, BEAR], minlength=5)
+    assert int(counts[[row, col]].sum()) == 1200
+    statistic, limit = chi_square(counts[[row, col]])
+    assert statistic < limit
+
+
+@pytest.mark.parametrize("picture", ["b0", "0b", "b\n0", "0\nb"])
+def test_it_strikes_whom_it_stands_next_to_and_stays(all_rules, picture):
+    """A frozen one too, and one in a place where it could not go on."""
+    world = drawn(picture, under=",", realms=3, slots=7, wander=1.0)
+    assert choice(all_rules, world, BEAR) == (STAY, 0)
+    world.freeze[:, BEAR] = 2
+    assert choice(all_rules, world, BEAR) == (STAY, 0)
+
+
+def test_it_does_not_follow_out_of_its_habitat_nor_go_round(all_rules):
+    """On grass, and behind water: it waits at the edge, and does not wander meanwhile."""
+    for between in ".~":
+        world = drawn(f",,,,\nb{between},0\n,,,,", under=",", realms=7, wander=1.0)
+        assert choice(all_rules, world, BEAR) == (STAY, -1)
+
+
+def test_whether_the_way_is_taken_is_for_movement_to_say(all_rules):
+    """It goes for the tile of a chicken and of another agent; frozen, it wants to go all the same."""
+    world = drawn(",,c0\n,b,,\n,,,,\n,1,,", under=",", realms=3, age=20)
+    world.age[:, 1] = 0
+    assert choice(all_rules, world, BEAR) == (EAST, -1)
+    world = drawn("bc,0", under=",", realms=3)
+    world.freeze[:, BEAR] = 1
+    assert choice(all_rules, world, BEAR) == (EAST, -1)
+
+
+def sees(all_rules, world, slot):
+    """Whether the NPC goes somewhere though it does not wander."""
+    assert world.config.wander == 0.0
+    move, target = choice(all_rules, world, slot)
+    return move != STAY or target >= 0
+
+
+def test_a_bear_sees_three_tiles_far_and_round_corners(all_rules):
+    for picture, seen in (
+        ("0,,b", True), ("0,,,b", False), ("0,,,\n,,,,\n,,,,\n,,,b", True), ("0,,,,\n,,,,b", False),
+        ("0#,b", True),
+    ):  # fmt: skip
+        world = drawn(picture, under=",", wander=0.0)
+        assert sees(all_rules, world, BEAR) == seen, picture
+
+
+@pytest.mark.parametrize(
+    ("picture", "moves", "target"),
+    [
+        ("1,,b,0", {EAST}, -1),  # two tiles are nearer than three
+        ("0,,,\n,,,,\n,,b,\n,,,,\n,,,,\n,,1,", {WEST, NORTH}, -1),  # two diagonal steps, and three straight
+        ("0b1", {STAY}, 0), ("1b0", {STAY}, 1),  # of one row the western one
+        (",1,\n0b2", {STAY}, 1), (",3,\n,b,\n,0,", {STAY}, 3),  # the northern row first
+        ("b2\n1,", {STAY}, 2), (",b1\n0,,", {STAY}, 1),  # its own row before the one below
+        ("0,,\n,b1", {NORTH, WEST}, -1),  # as near as 1, and read earlier: so it leaves 1 alone
+        ("0,,,,,,\n,,,b,,1", {WEST}, -1), ("1,,,,,,\n,,,b,,0", {WEST}, -1),
+    ],
+)  # fmt: skip
+def test_a_bear_takes_the_nearest_and_of_several_the_first_in_reading_order(
+    all_rules, picture, moves, target
+):
+    """By Chebyshev distance; slots do not matter."""
+    world = drawn(picture, under=",", wander=0.0, realms=9)
+    move, chose = chosen(all_rules, world)
+    assert set(move[:, BEAR].tolist()) == moves and (chose[:, BEAR] == target).all()
+
+
+def test_the_immune_are_left_alone(all_rules):
+    """A bear looks past them, to the nearest that is not; immune until age 15."""
+    world = drawn(",,,\n0b,1\n,,,", under=",", wander=0.0)
+    world.age[0, 0] = 14
+    assert choice(all_rules, world, BEAR) == (EAST, -1)
+    world.age[0, 1] = 14
+    assert choice(all_rules, world, BEAR) == (STAY, -1)
+    world.age[0, 0] = 15
+    assert choice(all_rules, world, BEAR) == (STAY, 0)
+
+
+def test_agents_of_every_population_are_hunted_and_no_npc_is(all_rules):
+    for slot in range(6):
+        world = drawn(f"cb{slot}\n,g,", under=",", wander=0.0, slots=6, populations=3, realms=3)
+        assert choice(all_rules, world, 16) == (STAY, slot)
+    world = drawn(",c,\ngbb\n,g,", under=",", wander=0.0, slots=6, populations=3)
+    assert choice(all_rules, world, 16) == choice(all_rules, world, 17) == (STAY, -1)
+
+
+def test_the_dead_are_not_hunted(all_rules):
+    """A slot whose agent died next to the bear keeps its position; nobody stands there."""
+    world = drawn("b,\n,,", under=",", wander=0.0, slots=7)
+    world.row[0, 3], world.col[0, 3], world.age[0, 3] = corner(world.config), corner(world.config) + 1, 99
+    assert choice(all_rules, world, BEAR) == (STAY, -1)
+
+
+def test_only_bears_go_looking(all_rules):
+    """Chickens and unprovoked goblins do not mind whom they stand next to."""
+    world = drawn("c0g\n.1.", wander=0.0)
+    assert choice(all_rules, world, CHICKEN) == choice(all_rules, world, GOBLIN) == (STAY, -1)
+
+
+# ------------------------------------------------------------------------------------------------- grudges
+
+
+def test_a_provoked_goblin_goes_for_its_foe_though_others_are_nearer(all_rules):
+    world = drawn("1g...0\n.2....", wander=0.0, realms=3)
+    provoke(world, 5, 0)
+    assert choice(all_rules, world, GOBLIN) == (EAST, -1)
+    provoke(world, 5, 2)
+    assert choice(all_rules, world, GOBLIN) == (STAY, 2)
+
+
+def test_it_fights_for_as_many_ticks_as_its_temper_lasts_and_then_forgets(all_rules):
+    """Set to 5 by a hit, it strikes in five ticks; the foe is forgotten with the last of them."""
+    world = drawn("g0", wander=0.0)
+    provoke(world, 5, 0)
+    history = []
+    for _ in range(7):
+        target = choice(all_rules, world, GOBLIN)[1]
+        history.append((target, int(world.temper[0, 5]), int(world.foe[0, 5]), int(world.foe_entity[0, 5])))
+    mine = int(world.entity[0, 0])
+    remembered = [(0, left, 0, mine) for left in (4, 3, 2, 1)]
+    assert history == [*remembered, (0, 0, -1, -1), (-1, 0, -1, -1), (-1, 0, -1, -1)]
+
+
+def test_it_does_not_fight_a_foe_that_died_or_whose_slot_is_somebody_elses(all_rules):
+    """Its temper runs down all the same."""
+    world = drawn("g0", wander=0.0, realms=3)
+    provoke(world, 5, 0)
+    world.entity[:, 0] += 100  # reborn on the same spot
+    assert choice(all_rules, world, GOBLIN) == (STAY, -1)
+    world.entity[:, 0] -= 100
+    world.alive[:, 0] = False
+    assert choice(all_rules, world, GOBLIN) == (STAY, -1)
+    world.alive[:, 0] = True
+    assert choice(all_rules, world, GOBLIN) == (STAY, 0)
+    assert (world.temper[:, 5] == 2).all() and (world.foe[:, 5] == 0).all()
+
+
+def test_it_does_not_chase_beyond_five_tiles_but_goes_on_when_the_foe_comes_back(all_rules):
+    world = drawn("g.....0", wander=0.0)
+    provoke(world, 5, 0)
+    assert choice(all_rules, world, GOBLIN) == (STAY, -1)
+    world.col[0, 0] -= 1
+    assert choice(all_rules, world, GOBLIN) == (EAST, -1)
+
+
+def test_it_leaves_an_immune_foe_alone(all_rules):
+    world = drawn("g0", wander=0.0)
+    provoke(world, 5, 0)
+    world.age[0, 0] = 14
+    assert choice(all_rules, world, GOBLIN) == (STAY, -1)
+
+
+def test_a_foe_that_cannot_be_fought_is_no_quarry_so_it_wanders(all_rules):
+    world = drawn("...\n.g.......0\n...", wander=1.0, realms=17)
+    provoke(world, 5, 0)
+    assert set(chosen(all_rules, world)[0][:, GOBLIN].tolist()) == {EAST, SOUTH, WEST, NORTH}
+
+
+def test_tempers_of_others_are_not_touched(all_rules):
+    """Of empty slots, and of kinds that are not provoked: chickens and bears."""
+    world = drawn("cgb", under=",", wander=0.0)
+    world.temper.fill_(1)
+    world.foe.fill_(3)
+    world.foe_entity.fill_(33)
+    chosen(all_rules, world)
+    assert world.temper[0].tolist() == [1] * 5 + [0] + [1] * 9
+    assert world.foe[0].tolist() == [3] * 5 + [-1] + [3] * 9
+    assert world.foe_entity[0].tolist() == [33] * 5 + [-1] + [33] * 9
+
+
+def test_nothing_but_tempers_and_foes_changes(all_rules):
+    world = drawn("0g.b1c\n......", under=",", realms=3)
+    provoke(world, 5, 0)
+    before = world.clone()
+    chosen(all_rules, world)
+    changed = {name for (name, a), (_, b) in zip(world.tensors(), before.tensors(), strict=True)
+               if not torch.equal(a, b)}  # fmt: skip
+    assert changed == {"temper"}
+
+
+# ---------------------------------------------------------------------------------- everything at once
+
+
+def crowd(seed, *, realms=2, slots=24, numbers=(9, 14, 11), **overrides):
+    """Agents and NPCs thrown together on any ground, half of the goblins angry at somebody. What empty slots
+    hold is garbage."""
+    random = torch.Generator().manual_seed(seed)
+    settings = {"height": 33, "width": 47, "border": 12, "populations": 3, **overrides}
+    config = preset("full", slots=slots, npc_numbers=numbers, wander=0.5, **settings)
+    world = empty_world(config, random_maps(config, realms, random, odds=".,f#"), seed * 977 - 3)
+    world.tick.fill_((1 << 32) - 2 + seed)
+    kinds = kind_of_slot(config, CPU)
+
+    def some(low, high, shape):
+        return torch.randint(low, high + 1, shape, generator=random)
+
+    for name, low, high in (
+        ("row", 13, 19), ("col", 13, 33), ("age", 0, 30), ("health", 1, 9), ("foe", -1, slots - 1),
+        ("foe_entity", -1, slots), ("temper", 0, 2), ("entity", 0, 99), ("freeze", 0, 2),
+    ):  # fmt: skip
+        field = getattr(world, name)
+        field.copy_(some(low, high, field.shape))
+    inside = torch.arange(33 * 47).view(33, 47)[12:-12, 12:-12].reshape(-1)
+    for realm in range(realms):
+        tiles = inside[torch.randperm(len(inside), generator=random)].tolist()
+        for slot in torch.randperm(config.entities, generator=random)[: config.entities * 3 // 4].tolist():
+            row, col = divmod(tiles.pop(), 47)
+            kind = int(kinds[slot])
+            world.alive[realm, slot] = True
+            world.row[realm, slot], world.col[realm, slot] = row, col
+            world.occupant[realm, row, col] = slot + 1
+            shown = slot // config.population_size if kind < 0 else config.populations + kind
+            world.presence[realm, row, col] = shown + 1
+    right = torch.rand(world.foe.shape, generator=random) < 0.7
+    ids = world.entity.gather(1, world.foe.long().clamp(min=0))
+    world.foe_entity.copy_(torch.where(right & (world.foe >= 0), ids, world.foe_entity))
+    return world
+
+
+def by_the_book(world, realm, slot):
+    """(move, target) of a living NPC, spelt out for one of them."""
+    cfg = world.config
+    npc = slot - cfg.slots
+    row = cfg.tables.npcs[int(kind_of_slot(cfg, CPU)[slot])]
+    y, x = int(world.row[realm, slot]), int(world.col[realm, slot])
+
+    def away(who):
+        return int(world.row[realm, who]) - y, int(world.col[realm, who]) - x
+
+    def fair(who):
+        return bool(world.alive[realm, who]) and int(world.age[realm, who]) >= cfg.immune_ticks
+
+    quarry = None
+    if row.hunts == 2:
+        at = {away(who): who for who in range(cfg.slots) if fair(who)}
+        quarry = next((at[cell] for cell in ring_order(row.sight) if cell in at), None)
+    foe = int(world.foe[realm, npc])
+    if row.hunts == 1 and world.temper[realm, npc] > 0 and foe >= 0 and fair(foe):
+        near = max(map(abs, away(foe))) <= row.sight
+        quarry = foe if near and world.entity[realm, foe] == world.foe_entity[realm, npc] else None
+    place = torch.tensor([realm]), torch.tensor([slot])
+    words = [int(word) for word in draw(world.seed, world.tick, Stream.NPC, *place)]
+    if quarry is None:
+        goes = words[0] / 2**32 < cfg.wander
+        move = 1 + words[2] * 4 // 2**32 if goes else 0
+    else:
+        south, east = away(quarry)
+        if abs(south) + abs(east) == 1:
+            return 0, quarry
+        vertical = words[1] % 2 == 1 if abs(south) == abs(east) else abs(south) > abs(east)
+        move = (2 if south > 0 else 4) if vertical else (1 if east > 0 else 3)
+    ground = int(world.material[realm, y + MOVES[move][0], x + MOVES[move][1]])
+    return (move if row.habitat >> ground & 1 else 0), -1
+
+
+def test_everybody_chooses_by_the_book(rules):
+    """A crowd of all kinds, against the rule spelt out for one at a time."""
+    seen = set()
+    for seed in range(6):
+        world = crowd(seed)
+        before = world.clone()
+        move, target = chosen(rules, world)
+        for realm in range(world.realms):
+            for slot in range(world.config.slots, world.config.entities):
+                expected = by_the_book(before, realm, slot) if before.alive[realm, slot] else (0, -1)
+                assert (int(move[realm, slot]), int(target[realm, slot])) == expected, (seed, realm, slot)
+                kind = int(kind_of_slot(world.config, CPU)[slot])
+                seen.add((kind, expected[0] > 0, expected[1] >= 0))
+    assert seen == {(kind, goes, False) for kind in range(3) for goes in (False, True)} | {
+        (kind, False, True) for kind in (1, 2)
+    }
