@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from rich.table import Table
 
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.device import resolve_device
-from nmmo_gpu.errors import NmmoError
+from nmmo_gpu.errors import ConfigError, NmmoError
+from nmmo_gpu.serialise import from_plain, to_plain
+from nmmo_gpu.world.content import STANDARD, Content
 
 USAGE = """\
 usage: nmmo-gpu COMMAND ... [--help]
@@ -203,8 +206,41 @@ def _parse(
     """Reads options by tyro; the fields of nested configs need no prefix."""
     more: dict[str, Any] = {} if default is None else {"default": default}
     settings = (tyro.conf.OmitArgPrefixes,)
-    options: Options = tyro.cli(kind, args=arguments, prog=program, config=settings, **more)
+    options: Options = tyro.cli(
+        kind, args=arguments, prog=program, config=settings, registry=_registry(), **more
+    )
     return options
+
+
+def _registry() -> tyro.constructors.ConstructorRegistry:
+    """How options are read that are no numbers or words: tables of content come from a file."""
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def content(kind: tyro.constructors.PrimitiveTypeInfo) -> Any:
+        if kind.type is not Content:
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="JSON-FILE",
+            instance_from_str=lambda words: _read_content(words[0]),
+            is_instance=lambda value: isinstance(value, Content),
+            str_from_instance=lambda value: ["(as the preset)"],
+        )
+
+    return registry
+
+
+def _read_content(path: str) -> Content:
+    """Tables of content as ``nmmo_gpu.serialise.to_plain`` writes them; tables left out are as in ``full``."""
+    try:
+        plain = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"content = {path!r} cannot be read ({error}); give a JSON file.") from error
+    if not isinstance(plain, dict):
+        raise ConfigError(f"content = {path!r} holds no tables; give an object with items, recipes, npcs ...")
+    content: Content = from_plain(Content, {**to_plain(STANDARD), **plain}, path)
+    return content
 
 
 if __name__ == "__main__":

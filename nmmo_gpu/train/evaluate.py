@@ -12,13 +12,14 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.train.census import census, society
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.run import load_policy
 from nmmo_gpu.trinity import Sword
 
 Actor = Callable[[Env], Tensor]
-"""Chooses [R, A, 3] actions from the environment's newest observation."""
+"""Chooses [R, A, heads] actions from the environment's newest observation."""
 
 LIFETIMES = 10
 """A measurement lasts at least this many mean lifetimes."""
@@ -31,7 +32,7 @@ class Evaluation:
     ticks: int
     """Length of the measured stretch, ticks."""
     summary: dict[str, float]
-    """As ``Tally.summary``."""
+    """As ``Tally.summary``; in the full game also ``nmmo_gpu.train.census.society``."""
 
     @property
     def lifetime(self) -> float:
@@ -62,7 +63,7 @@ def evaluate(
 
     def play(ticks: int) -> None:
         for _ in range(ticks):
-            acted = env.world.alive.clone()
+            acted = env.world.players(env.world.alive).clone()
             actions = act(env)
             env.step(actions)
             tally.add(env.world, acted, actions[..., 2] > 0)
@@ -76,6 +77,7 @@ def evaluate(
         play(warmup)
         played += warmup
     tally.reset()
+    before = _census(env)
     measured = 0
     while True:
         play(warmup)
@@ -83,7 +85,17 @@ def evaluate(
         summary = tally.summary(config.realms)
         enough = max(shortest, LIFETIMES * summary.get("lifetime/mean", float("inf")))
         if measured >= enough or played >= max_ticks:
+            if before:
+                lived = round(summary["agent_steps"])
+                summary |= society(config.world, before, _census(env), lived, config.realms)
             return Evaluation(measured, summary)
+
+
+def _census(env: Env) -> dict[str, Tensor]:
+    """The census on the CPU; empty where there is no full game."""
+    if not env.config.world.extended:
+        return {}
+    return {name: tensor.cpu() for name, tensor in census(env.world).items()}
 
 
 def policy_actor(stored: Checkpoint) -> Callable[[Env], Actor]:
@@ -92,13 +104,14 @@ def policy_actor(stored: Checkpoint) -> Callable[[Env], Actor]:
     def bind(env: Env) -> Actor:
         sword = Sword(dataclasses.replace(stored.config, env=env.config), env.device)
         load_policy(sword, stored)
-        memory = sword.policy.initial_state(env.world.alive.numel(), env.device)
+        agents = env.config.realms * env.config.world.slots
+        memory = sword.policy.initial_state(agents, env.device)
 
         def act(env: Env) -> Tensor:
             nonlocal memory
             if memory is not None:
                 # Whoever was born since has no memory, and the dead have no use for theirs.
-                memory = memory * (env.world.age > 1).view(-1, 1)
+                memory = memory * (env.world.players(env.world.age) > 1).reshape(-1, 1)
             decision = sword.decide(env.records, env.world, memory)
             memory = decision.memory
             return decision.actions
@@ -131,6 +144,35 @@ def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
 def slots_kept_full(config: EnvConfig) -> EnvConfig:
     """The same with every free slot refilled at once."""
     return dataclasses.replace(config, world=dataclasses.replace(config.world, births=-1))
+
+
+SOCIETY = {
+    "levels": ("level/total",),
+    "fished": ("events/fished",),
+    "mined": ("events/mined",),
+    "cooked": ("events/cooked",),
+    "smithed": ("events/smithed",),
+    "eaten": ("events/eaten",),
+    "wear": ("worn/sword", "worn/knife", "worn/armor"),
+    "traded": ("events/sold",),
+    "kills": ("events/players killed",),
+    "hunted": ("hunted",),
+    "gold": ("wealth/gold",),
+    "gini": ("wealth/gini",),
+}
+"""Columns of ``society_row``: names in ``Evaluation.summary`` that are added up."""
+
+
+def society_row(name: str, evaluation: Evaluation) -> list[str]:
+    """Cells for a table: name, lifetime, then ``SOCIETY``: sum of levels and pieces worn per agent, gold and
+    its Gini coefficient; all others per 1000 agent-steps. ``hunted``: NPCs killed by agents."""
+    summary = dict(evaluation.summary)
+    ours = ("events/players killed",)
+    summary["hunted"] = sum(
+        value for key, value in summary.items() if key.endswith(" killed") and key not in ours
+    )
+    cells = [sum(summary[key] for key in keys) for keys in SOCIETY.values()]
+    return [name, f"{evaluation.lifetime:.1f}", *(f"{cell:.2f}" for cell in cells)]
 
 
 def table_row(name: str, evaluation: Evaluation) -> list[str]:

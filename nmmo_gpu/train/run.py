@@ -19,6 +19,7 @@ from nmmo_gpu.memory import check_memory
 from nmmo_gpu.rehearsal import training_parts
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.census import census, society
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.metrics import summarise
@@ -46,6 +47,8 @@ class News(NamedTuple):
     """The tally's tensors (``Tally.state``), since the last report."""
     statistics: dict[str, Tensor]
     """The learner's, [P] each."""
+    census: dict[str, Tensor]
+    """``nmmo_gpu.train.census``, at the end of the rollout; empty where there is no full game."""
 
 
 class _Note(NamedTuple):
@@ -76,6 +79,9 @@ class Run:
         self.pantheon = trinity.pantheon(config, self.sword)
         self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
         self.readback = Readback(self.device)
+        self.extended = config.env.world.extended
+        self.reported = self.take_census()
+        """The census of the last report; at first of the world as it was found."""
         if stored is not None:
             self._restore(stored)
 
@@ -96,6 +102,7 @@ class Run:
         self.iteration += 1
         counts = {"agent_steps": rollout.alive.sum(), **_prefixed("tally", self.god.tally.state())}
         note = _Note(self.iteration, report, start, collected, end)
+        counts |= _prefixed("census", census(self.god.env.world) if self.extended else {})
         letters = self.readback.send(counts | _prefixed("learner", statistics), note)
         if report:
             self.god.tally.reset()
@@ -114,8 +121,14 @@ class Run:
         return News(
             note.iteration, note.report, steps, seconds,
             seconds_between(note.start, note.collected) / seconds,
-            _part("tally", letter.tensors), _part("learner", letter.tensors),
+            _part("tally", letter.tensors), _part("learner", letter.tensors), _part("census", letter.tensors),
         )  # fmt: skip
+
+    def take_census(self) -> dict[str, Tensor]:
+        """The census of now, on the CPU; waits for the device."""
+        if not self.extended:
+            return {}
+        return {name: tensor.cpu() for name, tensor in census(self.god.env.world).items()}
 
     def progress(self) -> float:
         """Share of the run that is done, 0 to 1; 0 for a run without limit."""
@@ -286,7 +299,12 @@ def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
 
 
 def _report(run: Run, news: News, board: Dashboard, progress: Progress) -> None:
-    world = summarise(news.counts, run.config.env.realms)
+    env = run.config.env
+    world = summarise(news.counts, env.realms)
+    if news.census:
+        lived = round(world["agent_steps"])
+        world |= society(env.world, run.reported, news.census, lived, env.realms)
+        run.reported = news.census
     learner = {f"learning/{name}": float(value.mean()) for name, value in news.statistics.items()}
     rate = news.steps / news.seconds
     rates = {
@@ -303,6 +321,7 @@ def _report(run: Run, news: News, board: Dashboard, progress: Progress) -> None:
         "rate": quantity(rate) + "/s",
         "lifetime": f"{world['lifetime/mean']:.1f}" if "lifetime/mean" in world else "-",
         "alive": f"{world['population/alive per realm']:.0f}",
+        **({"levels": f"{world['level/total']:.1f}"} if "level/total" in world else {}),
         "entropy": f"{learner['learning/entropy']:.2f}",
         "kl": f"{learner['learning/kl']:.4f}",
         "value loss": f"{learner['learning/value_loss']:.4f}",

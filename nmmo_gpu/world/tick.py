@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nmmo_gpu.world.rules import Rules
@@ -26,6 +27,8 @@ def step(
     if rules.fused is not None and not world.config.extended:
         rules.fused(world, move, style, target)  # the same list, cut otherwise
         return
+    if trade is None or price is None:
+        trade = price = torch.zeros_like(world.players(world.age))
     world.acted += world.players(world.alive).sum(1)
     world.cause.zero_()
     if token is not None and world.config.tokens:

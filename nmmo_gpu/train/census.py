@@ -1,0 +1,98 @@
+"""How a society of the full game is doing: levels, goods, trades, kills, wealth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.content import GEAR, SKILLS
+from nmmo_gpu.world.events import COMES, Way, event_names
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import tensor
+
+FLOWS = ("events", "books", "trades", "slain")
+"""Counts that only grow; what is of interest is how much, between two looks."""
+
+
+def census(world: World) -> dict[str, Tensor]:
+    """The state of all realms together, on their device and without waiting for it.
+
+    Returns:
+        living: [] int64, agents. levels: [skills] int64, and worn: [gear] int64, sums over them. gold: [] int64,
+        theirs in all, with what they bid. gini: [] float32, inequality of it, 0 (all have the same) to 1.
+        npcs: [kinds] int64, alive. events: [events], books: [items + 1, ways], trades: [items, 2],
+        slain: [kinds], all int64: everything so far.
+    """
+    cfg = world.config
+    alive = world.players(world.alive)
+    levels = world.players(world.level) * alive[..., None]
+    wealth = world.gold + _bids(world)
+    kinds = [there.sum() for there in world.alive[:, cfg.slots :].split(list(cfg.npc_counts), 1)]
+    return {
+        "living": alive.sum(),
+        "levels": levels.sum((0, 1), dtype=torch.int64),
+        "worn": ((world.worn > 0) & alive[..., None]).sum((0, 1)),
+        "gold": (wealth * alive).sum(),
+        "gini": gini(wealth, alive),
+        "npcs": torch.stack(kinds) if kinds else levels.new_zeros(0, dtype=torch.int64),
+        "events": (world.events * alive[..., None]).sum((0, 1), dtype=torch.int64) + world.departed.sum(0),
+        "books": world.books.sum(0),
+        "trades": world.trades.sum(0),
+        "slain": world.slain.sum(0),
+    }
+
+
+def gini(wealth: Tensor, alive: Tensor) -> Tensor:
+    """[] float32: the Gini coefficient of the living's wealth, 0 or more; 0 where there is none.
+
+    With wealth sorted, x_1 <= ... <= x_n: (2 sum i x_i - (n + 1) sum x_i) / (n sum x_i) (Gini 1912, in the
+    form of Dixon et al. 1987)."""
+    # The dead are sorted to the front, as if they owned less than nothing, and count for nothing.
+    owned = torch.where(alive, wealth, -1).reshape(-1).sort().values
+    rank = torch.arange(owned.numel(), device=owned.device) - (owned.numel() - alive.sum()) + 1
+    owned = owned.clamp(min=0)
+    n, total = alive.sum(), owned.sum()
+    excess = 2 * (rank * owned).sum() - (n + 1) * total
+    return excess.to(torch.float32) / (n * total).clamp(min=1)
+
+
+def _bids(world: World) -> Tensor:
+    tables = world.config.tables
+    bids = world.offer > len(tables.items)
+    return bids * tensor(tables.prices, world.device)[world.offer_price.long()]
+
+
+def society(
+    config: WorldConfig, before: dict[str, Tensor], now: dict[str, Tensor], agent_steps: int, realms: int
+) -> dict[str, float]:
+    """Numbers by name from two censuses on the CPU; what happened is per 1000 agent-steps lived between
+    them. Prices are missing for items that were not traded."""
+    grown = {name: (now[name] - before[name]).tolist() for name in FLOWS}
+    living, thousand = max(1, int(now["living"])), max(1, agent_steps) / 1000
+    tables = config.tables
+    result = {
+        "wealth/gold": int(now["gold"]) / living,
+        "wealth/gini": float(now["gini"]),
+        "level/total": int(now["levels"].sum()) / living,
+    }
+    for skill, total in zip(SKILLS, now["levels"].tolist(), strict=True):
+        result[f"level/{skill}"] = total / living
+    for gear, total in zip(GEAR, now["worn"].tolist(), strict=True):
+        result[f"worn/{gear}"] = total / living
+    for name, count in zip(event_names(config), grown["events"], strict=True):
+        result[f"events/{name}"] = count / thousand
+    for item, name in enumerate(tables.items):
+        flow = grown["books"][item]
+        result[f"made/{name}"] = flow[Way.MADE] / thousand
+        trades, paid = grown["trades"][item]
+        result[f"trades/{name}"] = trades / thousand
+        if trades:
+            result[f"price/{name}"] = paid / trades
+    gold = grown["books"][tables.gold]
+    result["wealth/gold in"] = sum(gold[way] for way in COMES) / thousand
+    result["wealth/gold lost"] = gold[Way.LOST] / thousand
+    for kind, alive, slain in zip(config.content.npcs, now["npcs"].tolist(), grown["slain"]):
+        result[f"npcs/{kind.name}"] = alive / realms
+        result[f"killed/{kind.name}"] = slain / thousand
+    return result
