@@ -218,25 +218,46 @@ def make(preset: str = "chaos", **settings: Any) -> Env:
 
 
 def random_actions(env: Env) -> Tensor:
-    """[R, A, 3] int64: uniformly random moves, styles and targets, as v1's random agents chose them.
+    """[R, A, heads] int64: uniformly random moves, styles and targets, as v1's random agents chose them, and
+    of the other heads, where there are any, one of the choices that the masks allow.
 
-    The target is one of those in reach, or the agent itself, which is nobody. Drawn from the world's own
-    counter-based stream, on its device."""
-    world = env.world
+    The target is one of those possible in the style, or the agent itself, which is nobody; the price one
+    that is possible with the trade. Drawn from the world's own counter-based streams, on its device."""
+    world, rules = env.world, env.config.world
     views = env.layout.views(env.records)
-    realms, slots = world.alive.shape
-    realm = torch.arange(realms, device=env.device)[:, None]
-    slot = torch.arange(slots, device=env.device)[None, :]
+    realm = torch.arange(world.realms, device=env.device)[:, None]
+    slot = torch.arange(rules.slots, device=env.device)[None, :]
     words = env.rules.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
     style = below(words[1], len(STYLES))
-    reachable = (
-        views["target_mask"]
-        .gather(2, style[..., None, None].expand(-1, -1, 1, views["target_mask"].shape[-1]))
-        .squeeze(2)
-    )
-    # Rows are sorted by distance, so those in reach come first, behind "nobody".
-    target = below(words[2], reachable.sum(-1))
-    return torch.stack((below(words[0], len(MOVES)), style, target), -1)
+    reachable = _row(views["target_mask"], style)
+    # Rows are sorted by distance, so those in reach come first, behind "nobody"; but in rolled combat some of
+    # them are immune.
+    target = _any_of(reachable, words[2]) if rules.rolls else below(words[2], reachable.sum(-1))
+    chosen = {"move": below(words[0], len(MOVES)), "style": style, "target": target}
+    if rules.extended:
+        words = env.rules.draw(world.seed, world.tick, Stream.RANDOM_GOODS, realm, slot)
+        for name, word in (("work", words[0]), ("trade", words[1]), ("token", words[3])):
+            if name in env.heads:
+                chosen[name] = _any_of(views[name + "_mask"], word)
+    if "price" in env.heads:
+        items = len(rules.content.items)
+        trade = chosen["trade"]
+        # Row 0 of the mask is for trades without a price, row 1 for selling, row 2 for buying.
+        side = (trade > 0).long() + (trade > items) - 2 * (trade > 2 * items)
+        chosen["price"] = _any_of(_row(views["price_mask"], side), words[2])
+    return torch.stack([chosen[name] for name in env.heads], -1)
+
+
+def _row(mask: Tensor, row: Tensor) -> Tensor:
+    """[..., n] of a mask [..., rows, n]: the row ([...] int64) of each."""
+    return mask.gather(-2, row[..., None, None].expand(*row.shape, 1, mask.shape[-1])).squeeze(-2)
+
+
+def _any_of(mask: Tensor, word: Tensor) -> Tensor:
+    """[...] int64: one of the choices that are possible in a mask [..., n], each equally likely, from 32-bit
+    words [...]; 0 where none is."""
+    nth = below(word, mask.sum(-1))
+    return (mask.cumsum(-1) > nth[..., None]).to(torch.uint8).argmax(-1)
 
 
 def _describe(tensor: Tensor) -> str:

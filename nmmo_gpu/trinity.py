@@ -27,8 +27,8 @@ from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.operations import operations
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
-from nmmo_gpu.train.sampling import sample
-from nmmo_gpu.world.random import Stream, unit
+from nmmo_gpu.train.sampling import sample, uniforms
+from nmmo_gpu.world.actions import heads
 from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
 
@@ -37,9 +37,9 @@ class Decision(NamedTuple):
     """What a Sword decides for all slots of a server."""
 
     actions: Tensor
-    """[R, A, 3] integers, for ``Env.step``."""
+    """[R, A, heads] integers, for ``Env.step``."""
     choices: Tensor
-    """[R * A, 3] int16: what the policy's heads chose (under auto-targeting the third differs from
+    """[R * A, heads] int16: what the policy's heads chose (under auto-targeting the third differs from
     the action's)."""
     log_probability: Tensor
     """[R * A] float32; 0 for empty slots."""
@@ -58,6 +58,8 @@ class Sword:
         generator = torch.Generator().manual_seed(config.env.seed)
         embed = self.operations.window_embedding
         self.policy = Policy(config.env.world, config.policy, generator, embed).to(device)
+        self.heads = tuple(heads(config.env.world))
+        """Names of the heads, in the order of an action's columns."""
         self._everybody: Tensor | None = None
 
     @torch.no_grad()
@@ -73,16 +75,16 @@ class Sword:
         """
         if self.operations.choose is not None:
             return self._decide_for_all(records, world, memory, self.operations.choose)
-        policy = self.policy
-        realms, slots = world.alive.shape
+        policy, alive = self.policy, world.players(world.alive)
+        realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
-        index, real = by_population(world.alive.view(1, -1), policy.rules.populations, slots)
+        index, real = by_population(alive.reshape(1, -1), policy.rules.populations, slots)
         output = policy(rows, index, None if memory is None else memory[index])
-        words = self.operations.draw(world.seed, world.tick, Stream.POLICY, index // slots, index % slots)
-        choices, log_probability = sample(output, unit(torch.stack(words[:3])))
+        draws = uniforms(self.operations.draw, world, self.heads, index // slots, index % slots)
+        choices, log_probability = sample(output, draws)
 
         who, choices = index[real], choices[real]
-        actions = torch.zeros(realms * slots, 3, dtype=torch.int64, device=rows.device)
+        actions = torch.zeros(realms * slots, len(self.heads), dtype=torch.int64, device=rows.device)
         actions[who] = choices
         if policy.config.targeting == "auto":
             views = policy.layout.views(rows[:, : policy.layout.head][who])
@@ -90,28 +92,28 @@ class Sword:
         everyone = torch.zeros(3, realms * slots, device=rows.device)
         everyone[0, who] = log_probability[real]
         everyone[1, who] = output.value[real]
-        told = torch.zeros(realms * slots, 3, dtype=torch.int16, device=rows.device)
+        told = torch.zeros(actions.shape, dtype=torch.int16, device=rows.device)
         told[who] = choices.to(torch.int16)
         if memory is not None and output.state is not None:
             memory = torch.zeros_like(memory).index_put_((who,), output.state[real])
-        return Decision(actions.view(realms, slots, 3), told, everyone[0], everyone[1], memory)
+        return Decision(actions.view(realms, slots, -1), told, everyone[0], everyone[1], memory)
 
     def _decide_for_all(
         self, records: Tensor, world: World, memory: Tensor | None, choose: Callable[..., Any]
     ) -> Decision:
         """The same without asking the device who lives: the empty slots are looked at too, and ignored."""
-        policy = self.policy
-        realms, slots = world.alive.shape
+        policy, alive = self.policy, world.players(world.alive)
+        realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
         if self._everybody is None or self._everybody.numel() != len(rows):
-            self._everybody, _ = all_by_population(world.alive.view(1, -1), policy.rules.populations, slots)
+            self._everybody, _ = all_by_population(alive.reshape(1, -1), policy.rules.populations, slots)
         index = self._everybody
         logits, state = policy.unmasked(rows, index, None if memory is None else memory[index])
         chosen = choose(world, rows, index, logits, policy.layout, policy.config.targeting == "auto")
         if memory is not None and state is not None:
-            kept = state.flatten(0, 1) * world.alive.view(-1)[index.view(-1)][:, None]
+            kept = state.flatten(0, 1) * alive.reshape(-1)[index.view(-1)][:, None]
             memory = torch.empty_like(memory).index_copy_(0, index.view(-1), kept)
-        actions = chosen.actions.view(realms, slots, 3)
+        actions = chosen.actions.view(realms, slots, -1)
         return Decision(actions, chosen.choices, chosen.log_probability, chosen.value, memory)
 
 
@@ -126,15 +128,16 @@ class God:
             self.env.reset()
         rules = config.env.world
         self.rollout = Rollout.allocate(
-            self.env.layout, config.ppo.horizon, config.env.realms, rules.slots, self.env.device
-        )
+            self.env.layout, config.ppo.horizon, config.env.realms, rules.slots, self.env.device,
+            len(sword.heads),
+        )  # fmt: skip
         self.rollout.records[-1].copy_(self.env.records)
         self.memory = sword.policy.initial_state(config.env.realms * rules.slots, self.env.device)
         if self.memory is not None:
             self.rollout.state = torch.zeros_like(self.memory)
         self.tally = Tally(self.env.device, sword.operations.count)
         self.visits = torch.zeros(rules.height, rules.width, dtype=torch.int64, device=self.env.device)
-        """[H, W] int64: how often somebody stood there, sampled once per rollout, over all realms."""
+        """[H, W] int64: how often an agent stood there, sampled once per rollout, over all realms."""
         self._collect = Replayed(self._play, self.env.device, sword.operations.resident and config.graphs)
 
     def state(self) -> dict[str, Tensor]:
@@ -160,7 +163,7 @@ class God:
             rollout.state.copy_(self.memory)
         for t in range(rollout.alive.shape[0]):
             decision = self.sword.decide(rollout.records[t], world, self.memory)
-            rollout.alive[t] = world.alive.view(-1)
+            rollout.alive[t] = world.players(world.alive).reshape(-1)
             rollout.choices[t] = decision.choices
             rollout.log_probability[t] = decision.log_probability
             rollout.value[t] = decision.value
@@ -173,7 +176,10 @@ class God:
         rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.memory).value
         rollout.seed.copy_(world.seed)
         rollout.tick.copy_(world.tick)
-        self.visits += (world.presence > 0).sum(0)
+        somebody = world.presence > 0
+        if world.config.npc_slots:
+            somebody &= world.presence <= world.config.populations
+        self.visits += somebody.sum(0)
         self.sword.policy.forget()
 
 

@@ -149,9 +149,9 @@ def check_goods(world: World) -> None:
     check_books(world)
     alive = world.players(world.alive)
     assert (world.books >= 0).all() and (world.gold[alive] >= 0).all() and (world.inventory[alive] >= 0).all()
-    weight = torch.tensor(tables.weight)
+    weight, none = torch.tensor(tables.weight, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
     open_offer, item = world.offer > 0, (world.offer.long() - 1) % max(1, len(tables.items))
-    reserved = open_offer * weight[item]
+    reserved = open_offer * torch.cat((weight, none))[item]
     held = (world.inventory * weight).sum(2) + reserved
     assert (held[alive] <= cfg.capacity).all(), "a bag is too full"
     assert (world.offer[alive] <= 2 * len(tables.items)).all()
@@ -180,7 +180,9 @@ def check_goods(world: World) -> None:
         ground = world.material[
             torch.arange(world.realms), world.row[:, slot].long(), world.col[:, slot].long()
         ]
-        assert all(row.habitat >> int(m) & 1 for m in ground[there]), "an NPC left its habitat"
+        # Forest may come back under somebody who lives on scrub only.
+        lives_on = row.habitat | (row.habitat >> Material.SCRUB & 1) << Material.FOREST
+        assert all(lives_on >> int(m) & 1 for m in ground[there]), "an NPC left its habitat"
         assert (world.health[there, slot] <= row.health).all()
         number = slot - cfg.slots
         angry = world.temper[:, number] > 0

@@ -13,9 +13,12 @@ from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.state import World
 
 
-def draw_workers(picture: str, **settings: object) -> World:
+def draw_workers(picture: str, realms: int = 1, **settings: object) -> World:
     """``draw_world`` of preset ``full`` without NPCs: everybody has the levels of birth and no items."""
-    return draw_world(picture, "full", **{"npcs": False, **settings})
+    one = draw_world(picture, "full", **{"npcs": False, **settings})
+    fields = {name: field for name, field in one.tensors() if name not in ("seed", "tick")}
+    many = {name: field.repeat(realms, *[1] * (field.dim() - 1)) for name, field in fields.items()}
+    return World(one.config, seed=one.seed, tick=one.tick, **many)
 
 
 def set_level(world: World, slot: int | slice = slice(None), **levels: int) -> World:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from full import check_goods, kinds, stock
+from full import CONSTITUTION, check_goods, kinds, stock
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
@@ -360,14 +360,11 @@ def check_invariants(world: World, from_birth: bool = True) -> None:
     assert not margin.numel() or int(margin.min()) >= cfg.vision, "somebody sees past the map"
 
     alive = world.alive
-    most = cfg.max_health
-    if cfg.extended:
-        most = 127
-        if cfg.skills:
-            constitution = world.level[..., 4].short()
-            assert (world.health <= constitution)[alive].all()
+    assert (world.health[alive] >= 1).all()
+    most = world.players(world.level)[..., CONSTITUTION] if cfg.skills else cfg.max_health
+    assert (world.players(world.health) <= most)[world.players(alive)].all()
     for name, low, high in (
-        ("health", 1, most), ("food", 0, cfg.max_food), ("water", 0, cfg.max_water),
+        ("food", 0, cfg.max_food), ("water", 0, cfg.max_water),
         ("freeze", 0, max(0, cfg.freeze_ticks - 1)), ("heading", 0, 4), ("age", 1, 1 << 30),
         ("explored", 1, 1 << 30), ("entity", 0, 1 << 40),
     ):  # fmt: skip

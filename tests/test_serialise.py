@@ -8,11 +8,26 @@ import json
 import pytest
 from train.small import small
 
-from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig
+from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.serialise import from_plain, to_plain
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.presets import train_preset
+from nmmo_gpu.world.content import STANDARD, Content, Drop, Item, NPCKind, Recipe
+
+ODDITIES = Content(
+    items=(
+        Item("crème brûlée", heals=99, feeds=127),
+        Item("pebble", "knife", 99, 500, 499, 3, 0, 0, 0, 127),
+    ),
+    recipes=(Recipe("cook", "melee", 99, 10**6, "crème brûlée", 127, "pebble", 127),),
+    npcs=(
+        NPCKind("hare", 1, 99, ("grass", "scrub"), "never"),
+        NPCKind("ox", 127, 1, ("forest",), "provoked", 7, 127, (Drop("gold", 3, 10**6, 0.1 + 0.2),), 7, 6400),
+    ),
+    prices=(1, 10**6),
+)
+"""Every field is something else than its default somewhere, and tables have one row, or two."""
 
 CONFIGS = {
     "defaults": TrainConfig(),
@@ -25,6 +40,9 @@ CONFIGS = {
         checkpoint_minutes=0.0,
     ),
     "check_actions off": small(check_actions=False, seed=(1 << 63) - 1),
+    "full": TrainConfig(env=EnvConfig(world=preset("full", npc_numbers=(3, 0, 1)), check_books=True)),
+    "other content": TrainConfig(env=EnvConfig(world=preset("full", content=ODDITIES), pay_gold=-1e-3)),
+    "no content": TrainConfig(env=EnvConfig(world=WorldConfig(content=Content(prices=(1,))))),
 }  # fmt: skip
 
 
@@ -36,7 +54,8 @@ def test_round_trip(name):
     back = from_plain(TrainConfig, plain)
     assert back == config and type(back.env.world) is WorldConfig
     assert isinstance(back.env.maps, tuple) and isinstance(back.env.world.reach, tuple)
-    assert repr(back) == repr(config)
+    assert repr(back) == repr(config) and hash(back.env.world) == hash(config.env.world)
+    assert back.env.world.tables == config.env.world.tables
 
 
 def test_plain_is_plain():
@@ -50,14 +69,26 @@ def test_plain_is_plain():
 
 def test_presets_come_back():
     """The rules of every preset, each on its own."""
-    assert set(PRESETS) == {"law", "chaos", "million"}
+    assert set(PRESETS) == {"law", "chaos", "full", "million"}
     for name, rules in PRESETS.items():
         assert from_plain(WorldConfig, json.loads(json.dumps(to_plain(rules)))) == rules, name
+
+
+def test_content_comes_back_row_by_row():
+    """Tuples of dataclasses within tuples of dataclasses: rows are rows again, not dicts."""
+    for content in (STANDARD, ODDITIES, Content()):
+        back = from_plain(Content, json.loads(json.dumps(to_plain(content))))
+        assert back == content and hash(back) == hash(content) and repr(back) == repr(content)
+    drop = from_plain(Content, to_plain(ODDITIES)).npcs[1].drops[0]
+    assert type(drop) is Drop and drop.chance == 0.1 + 0.2
 
 
 def test_missing_fields_take_their_default():
     """Older files lack newer fields."""
     assert from_plain(TrainConfig, {}) == TrainConfig()
+    assert from_plain(Content, {"items": [{"name": "rope"}]}) == Content(items=(Item("rope"),))
+    old = {name: value for name, value in to_plain(WorldConfig()).items() if name in ("height", "regrowth")}
+    assert from_plain(WorldConfig, old) == WorldConfig()
     found = from_plain(EnvConfig, {"realms": 5, "world": {"slots": 64}})
     assert found == EnvConfig(realms=5, world=WorldConfig(slots=64))
 
@@ -66,6 +97,9 @@ def test_missing_fields_take_their_default():
     ({"colour": 1}, "colour"),
     ({"env": {"size": 3, "depth": 4}}, "env.*depth, size"),
     ({"env": {"world": {"gravity": 1}}}, "env.world.*gravity"),
+    ({"env": {"world": {"content": {"spells": []}}}}, "env.world.content.*spells"),
+    ({"env": {"world": {"content": {"items": [{"name": "ore"}, {"name": "gem", "cut": 3}]}}}},
+     r"env.world.content.items\[1\].*cut"),
 ])  # fmt: skip
 def test_unknown_fields_are_named(plain, named):
     """With the config in which they stand."""
@@ -73,9 +107,26 @@ def test_unknown_fields_are_named(plain, named):
         from_plain(TrainConfig, plain)
 
 
-@pytest.mark.parametrize("plain", [None, 3, "chaos", [1, 2], {"env": None}, {"env": {"world": [1]}}])
+@pytest.mark.parametrize(("plain", "named"), [
+    ({"items": [{"level": 3}]}, r"items\[0\] lacks the fields name"),
+    ({"npcs": [{"name": "wolf", "level": 3}]}, r"npcs\[0\] lacks the fields habitat, health, hunts"),
+    ({"npcs": [{"name": "wolf", "level": 3, "health": 1, "habitat": [], "hunts": "never", "drops": [{}]}]},
+     r"npcs\[0\].drops\[0\] lacks the fields item"),
+])  # fmt: skip
+def test_fields_without_a_default_must_be_there(plain, named):
+    """What is missing is named, with the row that lacks it."""
+    with pytest.raises(ConfigError, match=named):
+        from_plain(Content, plain)
+
+
+@pytest.mark.parametrize("plain", [
+    None, 3, "chaos", [1, 2], {"env": None}, {"env": {"world": [1]}}, {"env": {"world": {"content": []}}},
+    {"env": {"world": {"content": {"items": "ore"}}}}, {"env": {"world": {"content": {"items": None}}}},
+    {"env": {"world": {"content": {"items": {"name": "ore"}}}}},
+    {"env": {"world": {"content": {"items": ["ore"]}}}},
+])  # fmt: skip
 def test_what_is_no_config(plain):
-    """Something else where the fields of a config should be."""
+    """Something else where the fields of a config, or rows of a table, should be."""
     with pytest.raises(ConfigError, match="config"):
         from_plain(TrainConfig, plain)
 
@@ -85,6 +136,8 @@ def test_what_is_no_config(plain):
     ({"ppo": {"gamma": 1.5}}, "gamma = 1.5"),
     ({"policy": {"targeting": "best"}}, "targeting = 'best'"),
     ({"run": ""}, "run = ''"),
+    ({"env": {"world": {"content": {"items": [{"name": "ore", "weight": 2}]}}}}, "content: ore: weight = 2"),
+    ({"env": {"world": {"content": {"items": [{"name": "ore", "heals": "2"}]}}}}, "ore: heals = '2'"),
 ])  # fmt: skip
 def test_impossible_values_are_refused(plain, named):
     """As when the config is made by hand."""

@@ -17,7 +17,12 @@ from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FEW = Content(
-    items=(Item("ore"), Item("knife", "knife", weight=0, lot=10), Item("meal", heals=1), Item("gem", weight=0)),
+    items=(
+        Item("ore"),
+        Item("knife", "knife", weight=0, lot=10),
+        Item("meal", heals=1),
+        Item("gem", weight=0),
+    ),
     prices=(1, 2, 5, 9),
 )
 """So few things and prices that most offers meet."""
@@ -27,7 +32,15 @@ def market(slots: int = 7, realms: int = 3, content: Content = STANDARD, **setti
     """Everybody lives, has 100 gold and nothing else, and offers nothing. Slot a has id 10 * (a + 1)."""
     config = preset(
         "full",
-        **{**ODD, "slots": slots, "populations": 1, "npcs": False, "works": (), "content": content, **settings},
+        **{
+            **ODD,
+            "slots": slots,
+            "populations": 1,
+            "npcs": False,
+            "works": (),
+            "content": content,
+            **settings,
+        },
     )
     world = empty_world(config, blank_maps(config, realms), 1)
     for realm in range(realms):
@@ -58,11 +71,11 @@ def bag(world: World, slot: int, realm: int = 0) -> dict[str, int]:
 
 def orders(world: World, **choices: tuple[str, str, int] | str) -> tuple[Tensor, Tensor]:
     """(trade, price), the same in every realm: a0=("sell", "tin ore", 5), a1=("buy", ...), a2="withdraw"; who
-    is not named does nothing, at a random price."""
+    is not named does nothing, at whatever price."""
     cfg = world.config
     items = len(cfg.tables.items)
     trade = torch.zeros(world.realms, cfg.slots, dtype=torch.int64)
-    price = torch.randint(len(cfg.tables.prices), trade.shape)
+    price = torch.arange(trade.numel()).view(trade.shape) % len(cfg.tables.prices)
     for name, choice in choices.items():
         slot = int(name[1:])
         if choice == "withdraw":

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nmmo_gpu.cpu.combat_rolls import fight
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE, MAGE
@@ -69,5 +70,8 @@ def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
 
 def combat(world: World, style: Tensor, target: Tensor) -> None:
     """See ``nmmo_gpu.world.combat.combat``."""
+    if world.config.extended:
+        fight(world, style, target)
+        return
     fixed = arguments(world, style, target)
     parallel(_combat, [(*fixed, *piece) for piece in realm_slices(world.realms)])

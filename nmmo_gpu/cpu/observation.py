@@ -10,17 +10,24 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.observation_goods import goods_arrays, goods_loop, looks_arrays, looks_loop
 from nmmo_gpu.cpu.threads import chunks, parallel, realm_slices
-from nmmo_gpu.cpu.words import ONES, load, nonzero_bytes, store, trailing_zeros
+from nmmo_gpu.cpu.words import LOW_BITS, ONES, SEVEN, load, nonzero_bytes, store, trailing_zeros
 from nmmo_gpu.world import observation as rule
-from nmmo_gpu.world.content import walkable_table
-from nmmo_gpu.world.layout import FRIEND, STRANGER, ObservationLayout
+from nmmo_gpu.world.content import GEAR, walkable_table
+from nmmo_gpu.world.layout import FRIEND, LOOK_FEATURES, NPC, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import World
 
 WALKABLE = walkable_table().numpy()
 STEPS = np.array(MOVES, np.int64)
 LARGEST_BYTE, LARGEST_SHORT = 127, 32767
+HIGHEST_BITS, ALL_BITS = ~LOW_BITS, np.uint64(0xFF)
+KNIFE = GEAR.index("knife")
+IMMUNE = np.uint64(8 * LOOK_FEATURES.index("immune"))
+OUT_OF_REACH = 255
+BLOCK = 64
+"""Agents whose whole records are written before the next ones' are, while they are in the cache."""
 ROW_BY_ROW_FROM = 1 << 21
 """Tiles of a realm from which on agents look around in the order of their rows. The windows of neighbours
 share cache lines, which on so large a map are gone before the next slot happens to be near by. On a smaller
@@ -34,51 +41,62 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     used = max(f.offset + f.bytes for f in ObservationLayout(config).fields.values())
     vision, window, nearest = config.vision, config.window, config.nearest
     words = -(-window // 8)
-    slots, size = config.slots, config.population_size
+    slots, size, npcs, populations = (
+        config.slots,
+        config.population_size,
+        config.npc_slots,
+        config.populations,
+    )
     height, width = config.height, config.width
     immune_ticks = config.immune_ticks
-    reach = tuple(r if d else 0 for r, d in zip(config.reach, config.damage, strict=True))
+    extended, rolls = config.extended, config.rolls
+    reach = tuple(r if d or rolls else 0 for r, d in zip(config.reach, config.damage, strict=True))
+    thrown = STYLES.index("range")
     order = np.array(rule.ring_order(vision), np.int64)
     rank_of_cell = np.empty(window * window, np.int64)
     rank_of_cell[(order[:, 0] + vision) * window + order[:, 1] + vision] = np.arange(len(order))
     distance_of_rank = np.abs(order).max(1)
     self_at, entities_at, kind_at = at["self"] // 2, at["entities"], at["entity_kind"]
+    looks_at = at.get("entity_looks", 0)
     move_at, style_at, target_at = at["move_mask"], at["style_mask"], at["target_mask"]
     alive_at, material_at, occupant_at = at["alive"], at["material"], at["occupant"]
     row_by_row = _row_by_row(config)
+    first_npc = np.uint64(populations + 1) * ONES
 
     @compiled
     def loop(
         alive, row, col, health, food, water, freeze, heading, age, damage, material, occupant, presence,
-        cards, records, shorts, seen, queue, low, high,
+        worn, cards, looks, records, shorts, seen, queue, low, high,
     ):  # fmt: skip
         best = np.empty(nearest, np.int64)
+        distance = np.empty(nearest, np.int64)
         for turn in range(low, high):
             i = queue[turn] if row_by_row else turn
             record = records[i]
-            if not alive[i]:
+            realm, slot = i // slots, i % slots
+            e = i + realm * npcs
+            if not alive[e]:
                 record[:] = 0
                 seen[i, :] = -1
                 continue
-            realm, slot = i // slots, i % slots
             population = slot // size
-            y, x = row[i], col[i]
+            y, x = row[e], col[e]
             plane = realm * height * width
             tile = plane + y * width + x
 
             short = shorts[i]
-            short[self_at] = min(age[i], LARGEST_SHORT)
-            short[self_at + 1] = health[i]
-            short[self_at + 2] = food[i]
-            short[self_at + 3] = water[i]
+            short[self_at] = min(age[e], LARGEST_SHORT)
+            short[self_at + 1] = health[e]
+            short[self_at + 2] = food[e]
+            short[self_at + 3] = water[e]
             short[self_at + 4] = y
             short[self_at + 5] = x
-            short[self_at + 6] = freeze[i]
-            short[self_at + 7] = damage[i]
-            short[self_at + 8] = age[i] < immune_ticks
+            short[self_at + 6] = freeze[e]
+            short[self_at + 7] = damage[e]
+            short[self_at + 8] = age[e] < immune_ticks
             short[self_at + 9] = population
-            short[self_at + 10] = STEPS[heading[i], 0]
-            short[self_at + 11] = STEPS[heading[i], 1]
+            short[self_at + 10] = STEPS[heading[e], 0]
+            short[self_at + 11] = STEPS[heading[e], 1]
             record[alive_at] = 1
             record[used:] = 0
 
@@ -94,7 +112,14 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                     store(record, material_at + cell, load(material, source))
                     who = load(presence, source)
                     somebody = nonzero_bytes(who)
-                    store(record, occupant_at + cell, somebody + (somebody & nonzero_bytes(who ^ mine)))
+                    kind = somebody + (somebody & nonzero_bytes(who ^ mine))
+                    if npcs:
+                        # What a presence exceeds the populations' by, to make 3 of 2. No byte borrows from
+                        # the next: their highest bits are free, and those set say which were NPCs.
+                        beyond = (who | HIGHEST_BITS) - first_npc
+                        npc = (beyond >> SEVEN) & ONES
+                        kind += npc + (beyond & LOW_BITS & npc * ALL_BITS)
+                    store(record, occupant_at + cell, kind)
                     # The last word of a row begins within the one before it; look at each cell once.
                     somebody >>= np.uint64(8 * (8 * w - first))
                     cell += 8 * w - first
@@ -115,31 +140,60 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                 here = entities_at + 8 * k
                 if k >= found:
                     store(record, here, np.uint64(0))
+                    if extended:
+                        store(record, looks_at + 8 * k, np.uint64(0))
                     record[kind_at + k] = 0
                     seen[i, k] = -1
+                    distance[k] = OUT_OF_REACH
                     continue
                 dy, dx = order[best[k], 0], order[best[k], 1]
-                other = occupant[tile + dy * width + dx] - 1
+                there = tile + dy * width + dx
+                other = occupant[there] - 1
                 seen[i, k] = other
-                store(record, here, cards[realm * slots + other] | np.uint64(dy & 0xFF | (dx & 0xFF) << 8))
-                record[kind_at + k] = FRIEND if other // size == population else STRANGER
+                known = realm * (slots + npcs) + other
+                store(record, here, cards[known] | np.uint64(dy & 0xFF | (dx & 0xFF) << 8))
+                kind_of_other = FRIEND if other // size == population else STRANGER
+                distance[k] = distance_of_rank[best[k]]
+                if extended:
+                    look = looks[known]
+                    store(record, looks_at + 8 * k, look)
+                    if other >= slots:
+                        kind_of_other = presence[there] + (NPC - 1 - populations)
+                    if rolls and look >> IMMUNE:
+                        distance[k] = OUT_OF_REACH
+                record[kind_at + k] = kind_of_other
 
             record[move_at] = 1
             for m in range(1, 5):
                 goal = tile + STEPS[m, 0] * width + STEPS[m, 1]
-                free = WALKABLE[material[goal]] and presence[goal] == 0 and freeze[i] == 0
+                free = WALKABLE[material[goal]] and presence[goal] == 0 and freeze[e] == 0
                 record[move_at + m] = free
             for s in range(3):
                 here = target_at + s * (nearest + 1)
                 record[here] = 1
                 anybody_near = s == 0
+                far = reach[s]
+                if rolls and s == thrown and worn[3 * i + KNIFE] == 0:
+                    far = 0
                 for k in range(nearest):
-                    near = k < found and distance_of_rank[best[k]] <= reach[s]
+                    near = distance[k] <= far
                     record[here + 1 + k] = near
                     anybody_near |= near
                 record[style_at + s] = anybody_near
 
-    made: Callable[..., None] = loop
+    if not extended:
+        made: Callable[..., None] = loop
+        return made
+    goods = goods_loop(config)
+
+    @compiled
+    def both(first, second, records, shorts, seen, queue, low, high):
+        for start in range(low, high, BLOCK):
+            end = min(start + BLOCK, high)
+            loop(*first, records, shorts, seen, queue, start, end)
+            goods(*second, queue, records, shorts, start, end)
+
+    made = both
     return made
 
 
@@ -148,18 +202,19 @@ def _row_by_row(config: WorldConfig) -> bool:
 
 
 @compiled
-def _sort_by_row(alive, row, queue, slots, height, low, high):
+def _sort_by_row(alive, row, queue, slots, npcs, height, low, high):
     """``queue``: the slots, counted through all realms, realm by realm in the order of their agents' rows."""
     end = np.empty(height + 1, np.int64)
     for r in range(low, high):
         end[:] = 0
+        skipped = r * npcs
         for i in range(r * slots, (r + 1) * slots):
-            end[row[i] + 1 if alive[i] else 0] += 1
+            end[row[i + skipped] + 1 if alive[i + skipped] else 0] += 1
         end[0] += r * slots
         for y in range(height):
             end[y + 1] += end[y]
         for i in range((r + 1) * slots - 1, r * slots - 1, -1):
-            y = row[i] + 1 if alive[i] else 0
+            y = row[i + skipped] + 1 if alive[i + skipped] else 0
             end[y] -= 1
             queue[end[y]] = i
 
@@ -179,28 +234,36 @@ def _write_cards(age, health, food, water, freeze, damage, cards, low, high):
 
 def observe(world: World, records: Tensor, seen: Tensor) -> None:
     """See ``nmmo_gpu.world.observation.observe``."""
-    if world.config.window < 8:  # the loops look at eight tiles of a row at a time
+    cfg = world.config
+    if cfg.window < 8:  # the loops look at eight tiles of a row at a time
         rule.observe(world, records, seen)
         return
-    loop = _compiled(world.config)
+    loop = _compiled(cfg)
     arrays = [
         t.view(-1).numpy()
         for t in (
             world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
             world.heading, world.age, world.damage, world.material, world.occupant, world.presence,
+            world.worn,
         )
     ]  # fmt: skip
     rows = records.view(-1, records.shape[-1]).numpy()
-    queue = np.empty(len(rows) if _row_by_row(world.config) else 0, np.int64)
+    queue = np.empty(len(rows) if _row_by_row(cfg) else 0, np.int64)
     if len(queue):
-        sizes = (world.config.slots, world.config.height)
-        fixed = (arrays[0], arrays[1], queue, *sizes)
+        fixed = (arrays[0], arrays[1], queue, cfg.slots, cfg.npc_slots, cfg.height)
         parallel(_sort_by_row, [(*fixed, *piece) for piece in realm_slices(world.realms)])
-    cards = np.empty(len(rows), np.uint64)
-    looks = [
+    entities = world.alive.numel()
+    cards, looks = np.empty(entities, np.uint64), np.empty(entities if cfg.extended else 0, np.uint64)
+    body = [
         t.view(-1).numpy()
         for t in (world.age, world.health, world.food, world.water, world.freeze, world.damage)
     ]
-    parallel(_write_cards, [(*looks, cards, *piece) for piece in chunks(len(rows), 1 << 14)])
-    out = (cards, rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy(), queue)
-    parallel(loop, [(*arrays, *out, *piece) for piece in chunks(len(rows), 1 << 8)])
+    pieces = chunks(entities, 1 << 14)
+    parallel(_write_cards, [(*body, cards, *piece) for piece in pieces])
+    first = (*arrays, cards, looks)
+    out = (rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy(), queue)
+    fixed = (*first, *out)
+    if cfg.extended:
+        parallel(looks_loop(cfg), [(*looks_arrays(world), looks, *piece) for piece in pieces])
+        fixed = (first, goods_arrays(world), *out)
+    parallel(loop, [(*fixed, *piece) for piece in chunks(len(rows), 1 << 8)])

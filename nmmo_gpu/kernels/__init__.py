@@ -7,8 +7,13 @@ a phase must see what all others have done, a launch ends and the next begins.""
 from nmmo_gpu.kernels.actions import decode
 from nmmo_gpu.kernels.burial import burial
 from nmmo_gpu.kernels.combat import combat
+from nmmo_gpu.kernels.exchange import exchange, quotes
 from nmmo_gpu.kernels.gae import advantages
+from nmmo_gpu.kernels.growth import growth
+from nmmo_gpu.kernels.loot import loot
 from nmmo_gpu.kernels.movement import movement
+from nmmo_gpu.kernels.npc_births import npc_births
+from nmmo_gpu.kernels.npcs import npcs
 from nmmo_gpu.kernels.observation import observe
 from nmmo_gpu.kernels.random import draw_many
 from nmmo_gpu.kernels.regrowth import regrowth
@@ -18,16 +23,24 @@ from nmmo_gpu.kernels.tally import count
 from nmmo_gpu.kernels.tick import phases
 from nmmo_gpu.kernels.upkeep import explore, upkeep
 from nmmo_gpu.kernels.window import window_embedding
+from nmmo_gpu.kernels.work import work
 
 PHASES = {
     "decode": decode,
+    "npcs": npcs,
     "combat": combat,
+    "work": work,
+    "exchange": exchange,
     "movement": movement,
     "spawning": spawning,
+    "npc_births": npc_births,
     "regrowth": regrowth,
     "upkeep": upkeep,
     "explore": explore,
+    "loot": loot,
     "burial": burial,
+    "growth": growth,
+    "quotes": quotes,
     "observe": observe,
     "draw": draw_many,
     "fused": phases,

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu.kernels.combat_rolls import fight
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import combat_rolls as rule
@@ -129,6 +130,9 @@ def combat_constants(world: World) -> dict[str, Any]:
 
 def combat(world: World, style: Tensor, target: Tensor) -> None:
     """See ``nmmo_gpu.world.combat.combat``."""
+    if world.config.extended:
+        fight(world, style, target)
+        return
     strike(world, style, target)
     cut = over_slots(*world.alive.shape)
     launch(

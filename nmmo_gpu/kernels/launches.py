@@ -20,6 +20,9 @@ WORLDS = {
     "law": configs.preset("law"),
     "many blocks": configs.preset("chaos", height=256, width=256, slots=1024, spawn="anywhere"),
     "far view, long table": configs.preset("chaos", border=15, vision=15, nearest=64),
+    "full": configs.preset("full"),
+    "full, many blocks": configs.preset("full", height=256, width=256, slots=1024, spawn="anywhere"),
+    "full, flat combat": configs.preset("chaos", skills=True, npcs=True),
 }
 """Rules under which launches differ: constants, blocks per realm, lengths of tables."""
 
@@ -39,20 +42,20 @@ def all_launches() -> dict[str, list[Launch]]:
 
 
 def _of_world(rules: WorldConfig) -> list[Launch]:
-    """A tick and an observation, and each phase by itself."""
+    """Ticks with choices of several integer types and their observations, and each phase by itself."""
     launches: list[Launch] = []
     with diverted(launches.append):
         env = Env(EnvConfig(world=rules, realms=2, device="cpu", backend="triton", check_actions=False))
         env.reset()
         world, phases = env.world, env.rules
         for kind in (torch.int64, torch.int16):
-            actions = torch.zeros(*world.alive.shape, 3, dtype=kind)
-            move, style, target = env.decode(actions)
-        step(world, phases, move, style, target)
-        phases.combat(world, style, target)
-        phases.movement(world, move)
-        for phase in (phases.upkeep, phases.explore, phases.burial):
-            phase(world)
+            choices = env.decode(torch.zeros(world.realms, rules.slots, len(env.heads), dtype=kind))
+            step(world, phases, *choices)
+        if not rules.extended:  # in the full game phase follows phase as it is
+            phases.combat(world, choices.style, choices.target)
+            phases.movement(world, choices.move)
+            for phase in (phases.upkeep, phases.explore, phases.burial):
+                phase(world)
         slot = torch.arange(rules.slots)
         phases.draw(world.seed, world.tick, Stream.RANDOM_ACTION, slot, slot)
     return launches

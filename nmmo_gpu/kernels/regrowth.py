@@ -55,9 +55,10 @@ def return_tick(seed, tick, thresholds, realm, tile, eaten, ENTRIES: tl.constexp
     return ((tick + low.to(tl.int64) + 1) & TICK_MASK).to(tl.int32)
 
 
-def table(world: World) -> tuple[Tensor, int, int]:
-    """(thresholds int64 on the device, how many, steps of a bisection); a stand-in if nothing regrows."""
-    chance = world.config.regrowth
+def table(world: World, chance: float | None = None) -> tuple[Tensor, int, int]:
+    """(thresholds int64 on the device, how many, steps of a bisection) for a chance of return per tick, by
+    default that of forest; a stand-in if nothing regrows."""
+    chance = world.config.regrowth if chance is None else chance
     if chance == 0.0:
         return world.workspace("no thresholds", (1,), torch.int64, fill=0), 0, 0
     thresholds = threshold_tensor(chance, world.device)

@@ -20,7 +20,7 @@ from nmmo_gpu.world.movement import MOVES as MOVE_LIST
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
-STREAM = tl.constexpr(int(Stream.POLICY))
+STREAM, STREAM_GOODS = tl.constexpr(int(Stream.POLICY)), tl.constexpr(int(Stream.POLICY_GOODS))
 STRANGER = tl.constexpr(records_layout.STRANGER)
 MOVES, STYLES = tl.constexpr(len(MOVE_LIST)), tl.constexpr(len(records_layout.STYLES))
 MOVES_PADDED, STYLES_PADDED = tl.constexpr(8), tl.constexpr(4)
@@ -33,9 +33,9 @@ class Chosen(NamedTuple):
     """What was chosen for all slots; zeros for the empty ones."""
 
     actions: Tensor
-    """[N, 3] int16, for ``Env.step``."""
+    """[N, heads] int16, for ``Env.step``."""
     choices: Tensor
-    """[N, 3] int16: what the heads chose."""
+    """[N, heads] int16: what the heads chose."""
     log_probability: Tensor
     """[N] float32, of the joint choice."""
     value: Tensor
@@ -82,12 +82,26 @@ def slope(log, probability, choice, grad_log, grad_entropy):
 
 
 @triton.jit
-def move_head(record, told, here, MOVE_AT: tl.constexpr):
-    """``distribution`` of the moves."""
-    m = tl.arange(0, MOVES_PADDED)[None, :]
-    inside = here[:, None] & (m < MOVES)
-    free = tl.load(record + MOVE_AT + m, mask=inside, other=0) != 0
-    return distribution(tl.load(told + m, mask=inside, other=0.0), free | (m == 0))
+def plain_head(
+    record, told, here, FIRST: tl.constexpr, MASK_AT: tl.constexpr, CHOICES: tl.constexpr,
+    PADDED: tl.constexpr,
+):  # fmt: skip
+    """``distribution`` of a head whose logits begin at ``FIRST``, its mask at ``MASK_AT``."""
+    column = tl.arange(0, PADDED)[None, :]
+    inside = here[:, None] & (column < CHOICES)
+    free = tl.load(record + MASK_AT + column, mask=inside, other=0) != 0
+    return distribution(tl.load(told + FIRST + column, mask=inside, other=0.0), free | (column == 0))
+
+
+@triton.jit
+def price_head(
+    record, told, here, trade, FIRST: tl.constexpr, MASK_AT: tl.constexpr, TRADES: tl.constexpr,
+    PRICES: tl.constexpr, PADDED: tl.constexpr,
+):  # fmt: skip
+    """``distribution`` of the prices under a trade; twin of ``nmmo_gpu.train.policy.side_of``."""
+    side = (trade > 0).to(tl.int32) + (trade > TRADES // 2 - 1).to(tl.int32)
+    side = tl.where(trade == TRADES - 1, 0, side)
+    return plain_head(record + side[:, None] * PRICES, told, here, FIRST, MASK_AT, PRICES, PADDED)
 
 
 @triton.jit
@@ -95,12 +109,12 @@ def nearest_strangers(
     record, here, KIND_AT: tl.constexpr, TARGET_AT: tl.constexpr, NEAREST: tl.constexpr,
     NEAREST_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """[BLOCK, STYLES_PADDED] int32: for each style the first row (counted from 1) that holds a stranger in
-    its reach; 0 for none."""
+    """[BLOCK, STYLES_PADDED] int32: for each style the first row (counted from 1) that holds a stranger or an
+    NPC in its reach; 0 for none."""
     k = tl.arange(0, NEAREST_PADDED)[None, :]
     s = tl.arange(0, STYLES_PADDED)[None, :]
     inside = here[:, None] & (k < NEAREST)
-    stranger = inside & (tl.load(record + KIND_AT + k, mask=inside, other=0) == STRANGER)
+    stranger = inside & (tl.load(record + KIND_AT + k, mask=inside, other=0) >= STRANGER)
     first = tl.zeros([BLOCK, STYLES_PADDED], tl.int32)
     for style in tl.static_range(STYLES):
         reached = tl.load(record + TARGET_AT + style * (NEAREST + 1) + 1 + k, mask=stranger, other=0) != 0
@@ -144,15 +158,30 @@ def of_style(values, style):
 
 
 @triton.jit
+def put(choices, actions, choice, action, living, here):
+    """Notes a choice, and what it means as an action; 0 for the dead."""
+    tl.store(choices, tl.where(living, choice, 0).to(tl.int16), mask=here)
+    tl.store(actions, tl.where(living, action, 0).to(tl.int16), mask=here)
+
+
+@triton.jit
 def _choose(
     seed, tick, alive, records, index, logits, actions, choices, log_probability, value,
     rows, blocks, slots,
     NPCS: tl.constexpr, NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr, BYTES: tl.constexpr,
     KIND_AT: tl.constexpr, MOVE_AT: tl.constexpr, STYLE_AT: tl.constexpr, TARGET_AT: tl.constexpr,
-    NEAREST_PADDED: tl.constexpr, TARGETS_PADDED: tl.constexpr, BLOCK: tl.constexpr,
+    NEAREST_PADDED: tl.constexpr, TARGETS_PADDED: tl.constexpr,
+    WORKS: tl.constexpr, TRADES: tl.constexpr, PRICES: tl.constexpr, TOKENS: tl.constexpr,
+    WORK_AT: tl.constexpr, TRADE_AT: tl.constexpr, PRICE_AT: tl.constexpr, TOKEN_AT: tl.constexpr,
+    WORKS_PADDED: tl.constexpr, TRADES_PADDED: tl.constexpr, PRICES_PADDED: tl.constexpr,
+    TOKENS_PADDED: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: every agent is in one row of ``index``, and is written by that row's program."""
-    WIDTH: tl.constexpr = MOVES + STYLES + TARGETS + 1
+    WORK_FROM: tl.constexpr = MOVES + STYLES + TARGETS
+    TRADE_FROM: tl.constexpr = WORK_FROM + WORKS
+    PRICE_FROM: tl.constexpr = TRADE_FROM + TRADES
+    TOKEN_FROM: tl.constexpr = PRICE_FROM + PRICES
+    WIDTH: tl.constexpr = TOKEN_FROM + TOKENS + 1
     program = tl.program_id(0)
     column = (program % blocks) * BLOCK + tl.arange(0, BLOCK)
     here = column < rows
@@ -164,7 +193,7 @@ def _choose(
     record = records + agent[:, None] * BYTES
     told = logits + row[:, None] * WIDTH
 
-    log, probability = move_head(record, told, living, MOVE_AT)
+    log, probability = plain_head(record, told, living, 0, MOVE_AT, MOVES, MOVES_PADDED)
     move, joint = pick(log, probability, unit(w0))
     first = nearest_strangers(record, living, KIND_AT, TARGET_AT, NEAREST, NEAREST_PADDED, BLOCK)
     style_log, style_probability = style_head(record, told, living, first, STYLE_AT, AUTO)
@@ -180,16 +209,48 @@ def _choose(
     if AUTO:
         aim = target * victim
 
+    put(choices + HEADS * agent, actions + HEADS * agent, move, move, living, here)
+    put(choices + HEADS * agent + 1, actions + HEADS * agent + 1, style, style, living, here)
+    put(choices + HEADS * agent + 2, actions + HEADS * agent + 2, target, aim, living, here)
+
+    # The heads of the full game, as far as they are there.
+    goods, bids = choices + HEADS * agent + 3, actions + HEADS * agent + 3
+    if HEADS > 3:
+        w0, w1, w2, w3 = draw(tl.load(seed), tl.load(tick), STREAM_GOODS, agent // slots, agent % slots)
+    if WORKS > 0:
+        log, probability = plain_head(record, told, living, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
+        work, chosen_log = pick(log, probability, unit(w0))
+        joint += chosen_log
+        put(goods, bids, work, work, living, here)
+        goods, bids = goods + 1, bids + 1
+    if TRADES > 0:
+        log, probability = plain_head(record, told, living, TRADE_FROM, TRADE_AT, TRADES, TRADES_PADDED)
+        trade, chosen_log = pick(log, probability, unit(w1))
+        joint += chosen_log
+        put(goods, bids, trade, trade, living, here)
+        log, probability = price_head(
+            record, told, living, trade, PRICE_FROM, PRICE_AT, TRADES, PRICES, PRICES_PADDED
+        )
+        price, chosen_log = pick(log, probability, unit(w2))
+        joint += chosen_log
+        put(goods + 1, bids + 1, price, price, living, here)
+        goods, bids = goods + 2, bids + 2
+    if TOKENS > 0:
+        log, probability = plain_head(record, told, living, TOKEN_FROM, TOKEN_AT, TOKENS, TOKENS_PADDED)
+        token, chosen_log = pick(log, probability, unit(w3))
+        joint += chosen_log
+        put(goods, bids, token, token, living, here)
+
     tl.store(log_probability + agent, tl.where(living, joint, 0.0), mask=here)
     tl.store(value + agent, tl.load(logits + row * WIDTH + WIDTH - 1, mask=living, other=0.0), mask=here)
-    move = tl.where(living, move, 0).to(tl.int16)
-    style = tl.where(living, style, 0).to(tl.int16)
-    tl.store(actions + 3 * agent, move, mask=here)
-    tl.store(actions + 3 * agent + 1, style, mask=here)
-    tl.store(actions + 3 * agent + 2, tl.where(living, aim, 0).to(tl.int16), mask=here)
-    tl.store(choices + 3 * agent, move, mask=here)
-    tl.store(choices + 3 * agent + 1, style, mask=here)
-    tl.store(choices + 3 * agent + 2, tl.where(living, target, 0).to(tl.int16), mask=here)
+
+
+@triton.jit
+def put_slope(into, log, probability, choice, by_log, by_entropy, here, CHOICES: tl.constexpr):
+    """Stores ``slope`` where a head's logits have their gradient."""
+    column = tl.arange(0, log.shape[1])[None, :]
+    grad = slope(log, probability, choice, by_log, by_entropy)
+    tl.store(into + column, grad, mask=here[:, None] & (column < CHOICES))
 
 
 @triton.jit
@@ -198,22 +259,29 @@ def _evaluate(
     BACKWARD: tl.constexpr, NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr,
     BYTES: tl.constexpr, KIND_AT: tl.constexpr, MOVE_AT: tl.constexpr, STYLE_AT: tl.constexpr,
     TARGET_AT: tl.constexpr, NEAREST_PADDED: tl.constexpr, TARGETS_PADDED: tl.constexpr,
-    BLOCK: tl.constexpr,
+    WORKS: tl.constexpr, TRADES: tl.constexpr, PRICES: tl.constexpr, TOKENS: tl.constexpr,
+    WORK_AT: tl.constexpr, TRADE_AT: tl.constexpr, PRICE_AT: tl.constexpr, TOKEN_AT: tl.constexpr,
+    WORKS_PADDED: tl.constexpr, TRADES_PADDED: tl.constexpr, PRICES_PADDED: tl.constexpr,
+    TOKENS_PADDED: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Log-probability and entropy of choices, or, going backward, the gradient in the logits.
 
     Order-free: every row is written by one program."""
-    WIDTH: tl.constexpr = MOVES + STYLES + TARGETS + 1
+    WORK_FROM: tl.constexpr = MOVES + STYLES + TARGETS
+    TRADE_FROM: tl.constexpr = WORK_FROM + WORKS
+    PRICE_FROM: tl.constexpr = TRADE_FROM + TRADES
+    TOKEN_FROM: tl.constexpr = PRICE_FROM + PRICES
+    WIDTH: tl.constexpr = TOKEN_FROM + TOKENS + 1
     row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = row < rows
     line = tl.load(index + row, mask=here, other=0)
     record = records + line[:, None] * BYTES
     told = logits + row[:, None] * WIDTH
-    move = tl.load(choices + 3 * line, mask=here, other=0).to(tl.int32)
-    style = tl.load(choices + 3 * line + 1, mask=here, other=0).to(tl.int32)
-    target = tl.load(choices + 3 * line + 2, mask=here, other=0).to(tl.int32)
+    move = tl.load(choices + HEADS * line, mask=here, other=0).to(tl.int32)
+    style = tl.load(choices + HEADS * line + 1, mask=here, other=0).to(tl.int32)
+    target = tl.load(choices + HEADS * line + 2, mask=here, other=0).to(tl.int32)
 
-    move_log, move_p = move_head(record, told, here, MOVE_AT)
+    move_log, move_p = plain_head(record, told, here, 0, MOVE_AT, MOVES, MOVES_PADDED)
     first = nearest_strangers(record, here, KIND_AT, TARGET_AT, NEAREST, NEAREST_PADDED, BLOCK)
     style_log, style_p = style_head(record, told, here, first, STYLE_AT, AUTO)
     target_log, target_p = target_head(
@@ -223,38 +291,79 @@ def _evaluate(
         by_log = tl.load(grad_log + row, mask=here, other=0.0)
         by_entropy = tl.load(grad_entropy + row, mask=here, other=0.0)
         into = grad_logits + row[:, None] * WIDTH
-        column = tl.arange(0, MOVES_PADDED)[None, :]
-        grad = slope(move_log, move_p, move, by_log, by_entropy)
-        tl.store(into + column, grad, mask=here[:, None] & (column < MOVES))
-        column = tl.arange(0, STYLES_PADDED)[None, :]
-        grad = slope(style_log, style_p, style, by_log, by_entropy)
-        tl.store(into + MOVES + column, grad, mask=here[:, None] & (column < STYLES))
-        column = tl.arange(0, TARGETS_PADDED)[None, :]
-        grad = slope(target_log, target_p, target, by_log, by_entropy)
-        tl.store(into + MOVES + STYLES + column, grad, mask=here[:, None] & (column < TARGETS))
+        put_slope(into, move_log, move_p, move, by_log, by_entropy, here, MOVES)
+        put_slope(into + MOVES, style_log, style_p, style, by_log, by_entropy, here, STYLES)
+        put_slope(into + MOVES + STYLES, target_log, target_p, target, by_log, by_entropy, here, TARGETS)
         tl.store(grad_logits + row * WIDTH + WIDTH - 1, tl.zeros([BLOCK], tl.float32), mask=here)
     else:
         joint, spread = judge(move_log, move_p, move)
         style_joint, style_spread = judge(style_log, style_p, style)
         target_joint, target_spread = judge(target_log, target_p, target)
-        tl.store(log_probability + row, joint + style_joint + target_joint, mask=here)
-        tl.store(entropy + row, spread + style_spread + target_spread, mask=here)
+        joint = joint + style_joint + target_joint
+        spread = spread + style_spread + target_spread
+
+    goods = choices + HEADS * line + 3
+    if WORKS > 0:
+        work = tl.load(goods, mask=here, other=0).to(tl.int32)
+        goods += 1
+        log, p = plain_head(record, told, here, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
+        if BACKWARD:
+            put_slope(into + WORK_FROM, log, p, work, by_log, by_entropy, here, WORKS)
+        else:
+            its_joint, its_spread = judge(log, p, work)
+            joint, spread = joint + its_joint, spread + its_spread
+    if TRADES > 0:
+        trade = tl.load(goods, mask=here, other=0).to(tl.int32)
+        price = tl.load(goods + 1, mask=here, other=0).to(tl.int32)
+        goods += 2
+        log, p = plain_head(record, told, here, TRADE_FROM, TRADE_AT, TRADES, TRADES_PADDED)
+        price_log, price_p = price_head(
+            record, told, here, trade, PRICE_FROM, PRICE_AT, TRADES, PRICES, PRICES_PADDED
+        )
+        if BACKWARD:
+            put_slope(into + TRADE_FROM, log, p, trade, by_log, by_entropy, here, TRADES)
+            put_slope(into + PRICE_FROM, price_log, price_p, price, by_log, by_entropy, here, PRICES)
+        else:
+            its_joint, its_spread = judge(log, p, trade)
+            price_joint, price_spread = judge(price_log, price_p, price)
+            joint = joint + its_joint + price_joint
+            spread = spread + its_spread + price_spread
+    if TOKENS > 0:
+        token = tl.load(goods, mask=here, other=0).to(tl.int32)
+        log, p = plain_head(record, told, here, TOKEN_FROM, TOKEN_AT, TOKENS, TOKENS_PADDED)
+        if BACKWARD:
+            put_slope(into + TOKEN_FROM, log, p, token, by_log, by_entropy, here, TOKENS)
+        else:
+            its_joint, its_spread = judge(log, p, token)
+            joint, spread = joint + its_joint, spread + its_spread
+    if not BACKWARD:
+        tl.store(log_probability + row, joint, mask=here)
+        tl.store(entropy + row, spread, mask=here)
 
 
-def _constants(layout: ObservationLayout, targets: int, auto: bool) -> dict[str, Any]:
+def _constants(layout: ObservationLayout, width: int, auto: bool) -> dict[str, Any]:
+    """The kernels' constants; ``width``: logits per agent, the value's included."""
     at = {name: field.offset for name, field in layout.fields.items()}
+    more: dict[str, int] = {}
+    sizes = []
+    for name in ("work", "trade", "price", "token"):
+        mask = layout.fields.get(f"{name}_mask")
+        size = mask.shape[-1] if mask else 0
+        padded = triton.next_power_of_2(size)
+        word = name.upper()
+        more |= {f"{word}S": size, f"{word}S_PADDED": padded, f"{word}_AT": mask.offset if mask else 0}
+        sizes.append(size)
+    targets = width - len(MOVE_LIST) - len(records_layout.STYLES) - sum(sizes) - 1
     nearest = layout.fields["entity_kind"].shape[0]
     nearest_padded, targets_padded = triton.next_power_of_2(nearest), triton.next_power_of_2(targets)
-    return {
+    longest = triton.next_power_of_2(max(16, nearest, targets, *sizes))
+    return more | {
         "NEAREST": nearest, "TARGETS": targets, "AUTO": auto, "BYTES": layout.bytes,
         "KIND_AT": at["entity_kind"], "MOVE_AT": at["move_mask"], "STYLE_AT": at["style_mask"],
         "TARGET_AT": at["target_mask"], "NEAREST_PADDED": nearest_padded, "TARGETS_PADDED": targets_padded,
-        "BLOCK": max(16, AGENTS * 16 // max(16, nearest_padded, targets_padded)),
+        "HEADS": 3 + sum(size > 0 for size in sizes),
+        "BLOCK": max(16, AGENTS * 16 // longest),
     }  # fmt: skip
-
-
-def _targets(logits: Tensor) -> int:
-    return logits.shape[-1] - len(MOVE_LIST) - len(records_layout.STYLES) - 1
 
 
 def choose(
@@ -264,18 +373,20 @@ def choose(
 
     Args:
         records: [N, bytes] uint8. index: [P, B] int64, a permutation of the N agents.
-        logits: [P, B, 5 + 3 + targets + 1] float32: moves, styles, targets, value; not masked.
-        auto: the target is the nearest stranger that the chosen style reaches, and the target head says
-            whether to attack it; otherwise it chooses among nobody and the rows of the entity table.
+        logits: [P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, then works, trades, prices
+            and words where the layout has masks for them, value; not masked.
+        auto: the target is the nearest stranger or NPC that the chosen style reaches, and the target head
+            says whether to attack it; otherwise it chooses among nobody and the rows of the entity table.
     """
     agents, (populations, rows) = index.numel(), index.shape
-    constants = _constants(layout, _targets(logits), auto)
+    constants = _constants(layout, logits.shape[-1], auto)
+    heads = constants["HEADS"]
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=records.device)
 
     chosen = Chosen(
-        empty(agents, 3, dtype=torch.int16), empty(agents, 3, dtype=torch.int16),
+        empty(agents, heads, dtype=torch.int16), empty(agents, heads, dtype=torch.int16),
         empty(agents), empty(agents),
     )  # fmt: skip
     blocks = triton.cdiv(rows, constants["BLOCK"])
@@ -326,8 +437,8 @@ def evaluate(
 
     Args:
         records: [N, bytes] uint8. index: [P, B] int64: their rows. logits: as for ``choose``.
-        choices: [N, 3] int16, by row.
+        choices: [N, heads] int16, by row.
     """
-    constants = _constants(layout, _targets(logits), auto)
+    constants = _constants(layout, logits.shape[-1], auto)
     out: tuple[Tensor, Tensor] = Evaluate.apply(records, index.contiguous(), logits, choices, constants)
     return out

@@ -17,12 +17,10 @@ from nmmo_gpu.kernels.launch import INTERPRETED, launch
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
 
-CODES = 8
-"""Codes per cell that have a row of their own: six materials (grass has none), friend and stranger."""
 GRASS = tl.constexpr(int(Material.GRASS))
 MATERIAL_CODES = tl.constexpr(len(Material) - 1)
-GROUP = 16
-"""Cells looked at at a time: 128 columns of one-hot codes."""
+COLUMNS = 128
+"""Columns of one-hot codes looked at at a time: 16 cells of 8 codes, where there are no NPCs."""
 
 
 class Tile(NamedTuple):
@@ -47,7 +45,8 @@ def one_hot(
     records, line, here, group, CELLS: tl.constexpr, BYTES: tl.constexpr, MATERIAL_AT: tl.constexpr,
     OCCUPANT_AT: tl.constexpr, GROUP: tl.constexpr, CODES: tl.constexpr, SAMPLES: tl.constexpr,
 ):  # fmt: skip
-    """[SAMPLES, GROUP * CODES] bool: the codes of a group of cells in the records at ``line``."""
+    """[SAMPLES, GROUP * CODES] bool: the codes of a group of cells in the records at ``line``: the materials
+    but for grass, friend, stranger, and the kinds of NPCs."""
     cell = group * GROUP + tl.arange(0, GROUP)
     known = here[:, None] & (cell < CELLS)[None, :]
     at = records + line[:, None] * BYTES + cell[None, :]
@@ -126,15 +125,15 @@ def _window_backward(
 
 
 def _constants(
-    layout: ObservationLayout, cells: int, hidden: int, dtype: torch.dtype, tile: Tile
+    layout: ObservationLayout, cells: int, codes: int, hidden: int, dtype: torch.dtype, tile: Tile
 ) -> dict[str, Any]:
     return {
         "CELLS": cells,
         "BYTES": layout.bytes,
         "MATERIAL_AT": layout.fields["material"].offset,
         "OCCUPANT_AT": layout.fields["occupant"].offset,
-        "GROUP": GROUP,
-        "CODES": CODES,
+        "GROUP": max(1, COLUMNS // codes),
+        "CODES": codes,
         "SAMPLES": tile.samples,
         "WIDTH": min(tile.width, max(16, triton.next_power_of_2(hidden))),
         "PRECISION": "ieee" if dtype == torch.float32 else "tf32",  # of no effect on 16 bits
@@ -144,11 +143,11 @@ def _constants(
 
 
 def forward(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
-    """[P, B, hidden] in the table's dtype, from [P, cells, CODES, hidden]."""
-    populations, cells, _, hidden = table.shape
+    """[P, B, hidden] in the table's dtype, from [P, cells, codes, hidden]; codes is a power of two."""
+    populations, cells, codes, hidden = table.shape
     rows = index.shape[1]
     tile = FORWARD[table.dtype]
-    constants = _constants(layout, cells, hidden, table.dtype, tile)
+    constants = _constants(layout, cells, codes, hidden, table.dtype, tile)
     out = torch.empty(populations, rows, hidden, dtype=table.dtype, device=table.device)
     blocks, parts = triton.cdiv(rows, tile.samples), triton.cdiv(hidden, constants["WIDTH"])
     launch(
@@ -158,41 +157,47 @@ def forward(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLa
     return out
 
 
-def backward(records: Tensor, index: Tensor, grad: Tensor, cells: int, layout: ObservationLayout) -> Tensor:
-    """[P, cells, CODES, hidden] float32: the table's gradient from [P, B, hidden]."""
+def backward(
+    records: Tensor, index: Tensor, grad: Tensor, cells: int, codes: int, layout: ObservationLayout
+) -> Tensor:
+    """[P, cells, codes, hidden] float32: the table's gradient from [P, B, hidden]."""
     populations, rows, hidden = grad.shape
     tile = BACKWARD[grad.dtype]
-    constants = _constants(layout, cells, hidden, grad.dtype, tile)
-    groups, parts = triton.cdiv(cells, GROUP), triton.cdiv(hidden, constants["WIDTH"])
+    constants = _constants(layout, cells, codes, hidden, grad.dtype, tile)
+    groups, parts = triton.cdiv(cells, constants["GROUP"]), triton.cdiv(hidden, constants["WIDTH"])
     apart = populations * groups * parts
     splits = max(1, min(PROGRAMS // apart, triton.cdiv(rows, tile.samples)))
     steps = triton.cdiv(triton.cdiv(rows, splits), tile.samples)
-    shares = torch.empty(splits, populations, cells, CODES, hidden, device=grad.device)
+    shares = torch.empty(splits, populations, cells, codes, hidden, device=grad.device)
     launch(
         _window_backward, splits * apart, records, index, grad, shares, rows, groups, parts, hidden,
-        populations * cells * CODES, STEPS=steps, warps=tile.warps, **constants,
+        populations * cells * codes, STEPS=steps, warps=tile.warps, **constants,
     )  # fmt: skip
     return shares.sum(0) if splits > 1 else shares[0]
 
 
 class WindowEmbedding(torch.autograd.Function):
-    """See ``nmmo_gpu.train.window.window_embedding``; the table without its row for grass."""
+    """See ``nmmo_gpu.train.window.window_embedding``; the table without its row for grass, and with rows that
+    nothing names, up to a power of two."""
 
     @staticmethod
     def forward(ctx: Any, records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
         ctx.save_for_backward(records, index)
-        ctx.layout, ctx.cells, ctx.dtype = layout, table.shape[1], table.dtype
+        ctx.layout, ctx.sizes, ctx.dtype = layout, table.shape[1:3], table.dtype
         return forward(records, index, table.contiguous(), layout)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         records, index = ctx.saved_tensors
-        table = backward(records, index, grads[0].contiguous(), ctx.cells, ctx.layout)
+        table = backward(records, index, grads[0].contiguous(), *ctx.sizes, ctx.layout)
         return None, None, table.to(ctx.dtype), None
 
 
 def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
     """See ``nmmo_gpu.train.window.window_embedding``; float32 or bfloat16, summed in float32."""
-    without_grass = torch.cat((table[:, :, : Material.GRASS], table[:, :, Material.GRASS + 1 :]), 2)
-    out: Tensor = WindowEmbedding.apply(records, index.contiguous(), without_grass, layout)
+    parts = [table[:, :, : Material.GRASS], table[:, :, Material.GRASS + 1 :]]
+    codes = table.shape[2] - 1
+    if unused := triton.next_power_of_2(codes) - codes:
+        parts.append(table.new_zeros(*table.shape[:2], unused, table.shape[3]))
+    out: Tensor = WindowEmbedding.apply(records, index.contiguous(), torch.cat(parts, 2), layout)
     return out

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.train.window import has_numba
 from nmmo_gpu.world.content import SKILLS
 from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, NPC, SELF_FEATURES
 
@@ -18,6 +19,25 @@ HEALTH = SELF_FEATURES.index("health")
 CONSTITUTION = SKILLS.index("constitution")
 THEIR_HEALTH = ENTITY_FEATURES.index("health")
 RANKS = slice(LOOK_FEATURES.index("sword"), LOOK_FEATURES.index("armor") + 1)
+
+
+def told(
+    records: Tensor, index: Tensor, views: dict[str, Tensor], rules: WorldConfig
+) -> tuple[Tensor, Tensor]:
+    """(belongings, then looks row by row: [P, B, n]; looks: [P, B, nearest, m]), float32.
+
+    Args:
+        records: [rows, bytes] uint8. index: [P, B] int64: the rows that each population looks at.
+        views: the fields of those records before the windows, [P, B, ...].
+    """
+    if records.device.type == "cpu" and has_numba():
+        from nmmo_gpu.cpu.features import told as compiled
+
+        about_all = compiled(records, index, rules)
+    else:
+        about_all = torch.cat((belongings(views, rules), looks(views, rules).flatten(-2)), -1)
+    about_others = about_all[..., belongings_width(rules) :]
+    return about_all, about_others.unflatten(-1, (rules.nearest, looks_width(rules)))
 
 
 def belongings_width(rules: WorldConfig) -> int:
@@ -40,9 +60,9 @@ def belongings(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
     quoted = market.float()
     quoted[..., 1].masked_fill_(market[..., 1] == 0, prices + 1)
     columns = (
-        _doublings(levels, LEVEL_DOUBLINGS),
+        doublings(levels, LEVEL_DOUBLINGS),
         (views["self"][..., HEALTH] / most.clamp(min=1))[..., None],
-        _doublings(goods[..., :1], GOLD_DOUBLINGS),
+        doublings(goods[..., :1], GOLD_DOUBLINGS),
         goods[..., 1:] / rules.capacity,
         held.clamp(max=rules.capacity) / rules.capacity,
         held > 0,
@@ -55,7 +75,7 @@ def belongings(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
 
 def looks_width(rules: WorldConfig) -> int:
     """Columns of ``looks``."""
-    return _npc_kinds(rules) + 6 + max(0, rules.tokens - 1) + 1
+    return npc_kinds(rules) + 6 + max(0, rules.tokens - 1) + 1
 
 
 def looks(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
@@ -65,13 +85,13 @@ def looks(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
     seen = views["entity_looks"]
     column = {name: seen[..., i] for i, name in enumerate(LOOK_FEATURES)}
     device = seen.device
-    kinds = torch.arange(NPC, NPC + _npc_kinds(rules), dtype=torch.uint8, device=device)
+    kinds = torch.arange(NPC, NPC + npc_kinds(rules), dtype=torch.uint8, device=device)
     words = torch.arange(1, max(1, rules.tokens), dtype=torch.int8, device=device)
     strength = torch.stack((column["combat_level"], column["max_health"]), -1)
     most = column["max_health"].clamp(min=1)
     columns = (
         views["entity_kind"][..., None] == kinds,
-        _doublings(strength, LEVEL_DOUBLINGS),
+        doublings(strength, LEVEL_DOUBLINGS),
         seen[..., RANKS] / max(1, *map(len, rules.tables.gear)),
         column["immune"][..., None],
         column["token"][..., None] == words,
@@ -80,10 +100,11 @@ def looks(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
     return torch.cat(columns, -1)
 
 
-def _npc_kinds(rules: WorldConfig) -> int:
+def npc_kinds(rules: WorldConfig) -> int:
+    """How many kinds of NPCs there are to be seen."""
     return len(rules.content.npcs) if rules.npcs else 0
 
 
-def _doublings(values: Tensor, many: int) -> Tensor:
+def doublings(values: Tensor, many: int) -> Tensor:
     """float32: 0 for 0, 1 for about 2 ** many."""
     return torch.log2(values.float() + 1.0) / many

@@ -246,8 +246,8 @@ class Policy(nn.Module):
     def encode(
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
     ) -> tuple[Tensor, Tensor]:
-        """(trunk [P, B, hidden], entity rows [P, B, nearest, features], looks included): all before memory and
-        heads.
+        """(trunk [P, B, hidden], entity rows [P, B, nearest, features] as targets are chosen by): all before
+        memory and heads.
 
         ``views`` are the fields of the records' heads, [P, B, ...]."""
         seen = self.embed(records, index, weights.window, self.layout)
@@ -262,21 +262,17 @@ class Policy(nn.Module):
 
         total = seen + own + others + weights.input_bias
         if weights.told is not None:
-            told, looks = self.told(views)
-            total = total + torch.bmm(told, weights.told).repeat(1, 1, symmetry.TURNS)
-            entities = torch.cat((entities, looks), -1)
+            told, looks = features.told(records, index, views, self.rules)
+            said = torch.bmm(told.to(self.dtype), weights.told)
+            total = total + said.repeat(1, 1, symmetry.TURNS)
+            if self.config.targeting == "learned":
+                entities = torch.cat((entities, looks.to(self.dtype)), -1)
         trunk = torch.relu(total)
         first, *deeper = zip(weights.trunk_bias, weights.trunk, strict=True)
         trunk = torch.relu(torch.baddbmm(first[0], trunk, first[1]))
         for layer_bias, layer in deeper:
             trunk = trunk + torch.relu(torch.baddbmm(layer_bias, trunk, layer))
         return trunk, entities
-
-    def told(self, views: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """([P, B, belongings and looks], looks [P, B, nearest, features]): what the full game shows beside."""
-        looks = features.looks(views, self.rules).to(self.dtype)
-        belongings = features.belongings(views, self.rules).to(self.dtype)
-        return torch.cat((belongings, looks.flatten(2)), -1), looks
 
     def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """One GRU step: [P, B, hidden] float32 new memory, which is also what the heads see."""
@@ -367,7 +363,7 @@ def side_of(trade: Tensor, trades: int) -> Tensor:
 
 def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
     """Fields of ``Output`` for the heads of the full game."""
-    fields = {}
+    fields: dict[str, Tensor] = {}
     for name, head in logits.items():
         if name == "price":
             fields |= {"price": head, "price_mask": masks[name]}

@@ -22,11 +22,13 @@ def train_preset(name: str, scale: str = "laptop") -> TrainConfig:
     if scale not in SCALES:
         raise ConfigError(f"scale = {scale!r} is unknown; choose one of {', '.join(SCALES)}.")
     realms = {"laptop": 64, "gpu": 2048}[scale] if name != "million" else 1
-    config = TrainConfig(env=EnvConfig(world=preset(name), realms=realms), run=f"runs/{name}")
+    # Where some of those in reach are harmless and others not, whom to attack is the question.
+    policy = PolicyConfig(targeting="learned" if name == "full" else "auto")
+    config = TrainConfig(env=EnvConfig(world=preset(name), realms=realms), policy=policy, run=f"runs/{name}")
     if scale == "laptop":
         return config
     return dataclasses.replace(
         config,
-        policy=PolicyConfig(hidden=512, layers=4, precision="bf16"),
+        policy=dataclasses.replace(policy, hidden=512, layers=4, precision="bf16"),
         ppo=PPOConfig(epochs=1, minibatches=32, learning_rate=1e-3, final_learning_rate=1e-4),
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nmmo_gpu.env import ACTION_HEADS
 from nmmo_gpu.world.layout import ObservationLayout
 
 
@@ -20,7 +19,7 @@ class Rollout:
     alive: Tensor
     """[T, N] bool: somebody lived in the slot, and acted."""
     choices: Tensor
-    """[T, N, 3] int16: what each head chose."""
+    """[T, N, heads] int16: what each head chose."""
     log_probability: Tensor
     """[T, N] float32, of the joint choice."""
     value: Tensor
@@ -38,9 +37,9 @@ class Rollout:
 
     @staticmethod
     def allocate(
-        layout: ObservationLayout, horizon: int, realms: int, slots: int, device: torch.device
+        layout: ObservationLayout, horizon: int, realms: int, slots: int, device: torch.device, heads: int = 3
     ) -> Rollout:
-        """An empty rollout."""
+        """An empty rollout; ``heads``: how many an action has (``nmmo_gpu.world.actions.heads``)."""
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(*shape, dtype=dtype, device=device)
@@ -49,7 +48,7 @@ class Rollout:
         return Rollout(
             records=layout.allocate(horizon + 1, realms, slots, device=device),
             alive=zeros(horizon, agents, dtype=torch.bool),
-            choices=zeros(horizon, agents, len(ACTION_HEADS), dtype=torch.int16),
+            choices=zeros(horizon, agents, heads, dtype=torch.int16),
             log_probability=zeros(horizon, agents),
             value=zeros(horizon + 1, agents),
             reward=zeros(horizon, agents),

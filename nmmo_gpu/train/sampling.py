@@ -32,8 +32,12 @@ def uniforms(
 def head_distributions(output: Output, style: Tensor, trade: Tensor | None = None) -> tuple[Tensor, ...]:
     """Log-probabilities of all heads, [P, B, n] each; the target head under the given style, the price head
     under the given trade, [P, B] each."""
-    given = {"style": style, "trade": trade}
-    return tuple(log for log, _ in _heads(output, lambda name, _: given.get(name)))
+
+    def given(name: str, _: Tensor) -> Tensor:
+        # What other heads choose is not looked at.
+        return trade if name == "trade" and trade is not None else style
+
+    return tuple(log for log, _ in _heads(output, given))
 
 
 def choose(log_probability: Tensor, uniform: Tensor) -> Tensor:

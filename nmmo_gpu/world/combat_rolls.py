@@ -7,13 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.world.content import GEAR, SKILLS
 from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import tensor
+from nmmo_gpu.world.tables import Tables, tensor
 
 RANGE, MAGE = SKILLS.index("range"), SKILLS.index("mage")
 DEFENSE, CONSTITUTION = SKILLS.index("defense"), SKILLS.index("constitution")
@@ -147,7 +146,7 @@ def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:
     _throw(world, attacker[style == RANGE])
 
     aim, force, tie = _words(world, attacker)
-    attack_bonus, strength_bonus, defense_bonus = bonuses(cfg, world.device)
+    attack_bonus, strength_bonus, defense_bonus = bonuses(cfg.tables, world.device)
     weapon = worn[attacker, style]  # a mage's would be the armor: its bonuses are 0
     skill = level[attacker, style]
     attack = skill * (attack_bonus[style, weapon] + BARE)
@@ -163,10 +162,9 @@ def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:
     return Attacks(attacker, victim, style, damage, tie)
 
 
-def padded_bonuses(config: WorldConfig) -> tuple[tuple[tuple[int, ...], ...], ...]:
+def padded_bonuses(of: Tables) -> tuple[tuple[tuple[int, ...], ...], ...]:
     """(attack, strength) bonus, each by style and rank of what is worn, 0 for rank 0 and for ranks that there
     are not."""
-    of = config.tables
     ranks = 1 + max(map(len, of.gear))
 
     def by_style(bonus: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
@@ -176,10 +174,10 @@ def padded_bonuses(config: WorldConfig) -> tuple[tuple[tuple[int, ...], ...], ..
     return by_style(of.attack), by_style(of.strength)
 
 
-def bonuses(config: WorldConfig, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def bonuses(of: Tables, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """(attack [styles, ranks + 1], strength [styles, ranks + 1], defense [ranks + 1]), int64."""
-    attack, strength = padded_bonuses(config)
-    return tensor(attack, device), tensor(strength, device), tensor(config.tables.defense, device)
+    attack, strength = padded_bonuses(of)
+    return tensor(attack, device), tensor(strength, device), tensor(of.defense, device)
 
 
 def _throw(world: World, attacker: Tensor) -> None:

@@ -55,10 +55,41 @@ CONFIGS = {
 }  # fmt: skip
 
 
+EXTENDED = {
+    "full-7x7": (3, preset("full", **ODD, slots=7, populations=7, births=1, npc_numbers=(5, 7, 3))),
+    "full-crowd": (
+        3,
+        preset("full", **ODD, slots=120, populations=8, births=-1, npc_numbers=(9, 14, 6), ore_regrowth=0.4),
+    ),
+    "full-anywhere-few-born": (
+        1,
+        preset(
+            "full", **ODD, slots=60, populations=3, births=3, spawn="anywhere", npc_numbers=(0, 1, 0),
+            birth_gold=1234, max_health=77, freeze_ticks=9, immune_ticks=2,
+        ),
+    ),
+    "chaos-with-npcs": (3, preset("chaos", **ODD, slots=40, populations=5, births=-1, npcs=True)),
+    "law-with-skills": (
+        3, preset("law", **ODD, slots=60, populations=2, births=3, skills=True, works=("fish", "mine")),
+    ),
+    "chaos-with-work": (
+        3, preset("chaos", **ODD, slots=60, populations=2, births=3, works=("mine",), regrowth=0.0),
+    ),
+}  # fmt: skip
+"""With systems of the full game, alone and together; with NPCs and without."""
+ALL = CONFIGS | EXTENDED
+
+
 @pytest.fixture(params=CONFIGS)
 def setting(request):
     """(realms, config)"""
     return CONFIGS[request.param]
+
+
+@pytest.fixture(params=ALL)
+def any_setting(request):
+    """As ``setting``, those of the full game as well."""
+    return ALL[request.param]
 
 
 def worlds(setting, *, wounded=False):
@@ -94,18 +125,18 @@ def test_combat(setting):
     assert (hurt > 0 and killed > 0) == any(setting[1].damage) or setting[1].slots == 7
 
 
-def test_movement(setting):
+def test_movement(any_setting):
     moved = 0
-    for seed, world in worlds(setting, wounded=True):
+    for seed, world in worlds(any_setting, wounded=True):
         move = random_orders(world, torch.Generator().manual_seed(seed))[0]
         after = both("movement", world, move)
         moved += int((after.tile() != world.tile()).sum())
     assert moved > 0
 
 
-def test_movement_where_all_want_the_same(setting):
+def test_movement_where_all_want_the_same(any_setting):
     """Everybody to one side, and towards the middle: blocked rows, and contests of four."""
-    for seed, world in worlds(setting):
+    for seed, world in worlds(any_setting):
         for direction in range(1, 5):
             world = both("movement", world, torch.full(world.alive.shape, direction))
             world.tick += 1
@@ -119,9 +150,9 @@ def test_movement_where_all_want_the_same(setting):
 
 
 @pytest.mark.parametrize("births", [0, 1, 3, -1])
-def test_spawning(setting, births):
+def test_spawning(any_setting, births):
     """What free slots hold is garbage; some rings are full."""
-    realms, config = setting
+    realms, config = any_setting
     config = dataclasses.replace(config, births=births)
     born = 0
     for _, world in worlds((realms, config)):
@@ -161,18 +192,18 @@ def test_spawning_anywhere_onto_the_last_free_tiles(births):
     assert born > 20
 
 
-def test_regrowth(setting):
+def test_regrowth(any_setting):
     returned = 0
-    for _, world in worlds(setting):
+    for _, world in worlds(any_setting):
         after = both("regrowth", world)
         returned += int((after.material != world.material).sum())
     assert returned > 0
 
 
-def test_upkeep(setting):
+def test_upkeep(any_setting):
     """With the killed, the chilled, the starving, and those on lava."""
     seen = set()
-    for seed, world in worlds(setting, wounded=True):
+    for seed, world in worlds(any_setting, wounded=True):
         chance = torch.rand(world.alive.shape, generator=torch.Generator().manual_seed(seed))
         on_lava = world.tile()[(world.alive & (chance < 0.4)).view(-1)]
         world.material.view(-1)[on_lava] = 0
@@ -186,25 +217,25 @@ def test_upkeep(setting):
     assert {Cause.NONE, Cause.LAVA} <= seen
 
 
-def test_upkeep_of_ticks_beyond_31_and_32_bits(setting):
-    for seed, world in worlds(setting):
+def test_upkeep_of_ticks_beyond_31_and_32_bits(any_setting):
+    for seed, world in worlds(any_setting):
         for now in ((1 << 31) - 2, (1 << 31) + 7, (1 << 32) - 1, (7 << 32) + 5):
             world.tick.fill_(now + seed)
             both("upkeep", world)
 
 
-def test_explore(setting):
+def test_explore(any_setting):
     """Footprints of any bits; also of tiles beyond the torus of 64."""
     new = 0
-    for _, world in worlds(setting):
+    for _, world in worlds(any_setting):
         after = both("explore", world)
         new += int((after.explored - world.explored).sum())
         assert torch.equal(both("explore", after).explored, after.explored)
     assert new > 0
 
 
-def test_burial(setting):
-    for seed, world in worlds(setting):
+def test_burial(any_setting):
+    for seed, world in worlds(any_setting):
         causes = torch.randint(5, world.alive.shape, generator=torch.Generator().manual_seed(seed))
         world.cause.copy_(torch.where(world.alive, causes, 0))
         after = both("burial", world)

@@ -66,6 +66,37 @@ SETTINGS = {
         preset("law", **CRAMPED, slots=150, populations=2, births=-1, **ODD_RULES), 1, 32, 512, 8192
     ),
 }
+EXTENDED = {
+    "full-7-and-15-npcs": Setting(
+        preset("full", **ODD, slots=7, populations=7, births=1, npc_numbers=(5, 7, 3), ore_regrowth=0.4), 3
+    ),
+    "full-2x70-and-30-npcs-in-blocks-of-32": Setting(
+        preset(
+            "full",
+            **CRAMPED,
+            slots=70,
+            populations=5,
+            births=3,
+            npc_numbers=(12, 13, 5),
+            birth_gold=1234,
+            ore_regrowth=0.4,
+        ),
+        2,
+        32,
+        1024,
+        4096,
+    ),
+    "chaos-with-npcs-33-in-blocks-of-32": Setting(
+        preset("chaos", **CRAMPED, slots=33, populations=3, births=-1, npcs=True, npc_numbers=(0, 32, 1)),
+        3,
+        32,
+    ),
+    "law-with-mines": Setting(
+        preset("law", **CRAMPED, slots=40, populations=2, births=3, works=("mine",), max_health=100), 2
+    ),
+}
+"""With systems of the full game; with NPCs and without."""
+ALL = SETTINGS | EXTENDED
 FILLS = (0.1, 0.6, 1.0)
 
 
@@ -81,6 +112,14 @@ def cut(monkeypatch, setting):
 def setting(request, monkeypatch):
     """Its cut is in force."""
     chosen = SETTINGS[request.param]
+    cut(monkeypatch, chosen)
+    return chosen
+
+
+@pytest.fixture(params=ALL)
+def any_setting(request, monkeypatch):
+    """As ``setting``, those of the full game as well."""
+    chosen = ALL[request.param]
     cut(monkeypatch, chosen)
     return chosen
 
@@ -129,14 +168,15 @@ def generator(seed):
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.int16, torch.uint8])
 def test_decode(kind, monkeypatch):
-    """Whatever integers actions are made of, strided ones too; rows of nobody, and row 0."""
+    """Whatever integers actions are made of, strided ones too, and with more heads; rows of nobody, and
+    row 0."""
     monkeypatch.setattr(launching, "BLOCK", 32)
     random = generator(3)
     for shape, nearest in (((1, 7), 8), ((3, 70), 5), ((2, 33), 120)):
         seen = torch.randint(-1, shape[1], (*shape, nearest), generator=random, dtype=torch.int32)
         highest = torch.tensor([5, 3, nearest + 1])
         actions = (torch.rand(*shape, 6, generator=random) * highest.repeat(2)).to(kind)
-        for chosen in (actions[..., :3], actions[..., 3:].contiguous(), actions[..., :3] * 0):
+        for chosen in (actions[..., :3], actions[..., 3:].contiguous(), actions[..., :3] * 0, actions):
             there = TRITON.decode(chosen.to(KERNEL_DEVICE), seen.to(KERNEL_DEVICE))
             for ours, theirs in zip(TORCH.decode(chosen, seen), there, strict=True):
                 assert torch.equal(theirs.cpu().long(), ours)
@@ -178,18 +218,18 @@ def test_many_attacks_on_one_agent_from_several_blocks(monkeypatch):
     assert (after.cause == Cause.COMBAT).sum(1).tolist() == [2, 2]
 
 
-def test_movement(setting):
+def test_movement(any_setting):
     moved = 0
-    for seed, world in worlds(setting, wounded=True):
+    for seed, world in worlds(any_setting, wounded=True):
         move = random_orders(world, generator(seed))[0]
         after = both("movement", world, move)
         moved += int((after.tile() != world.tile()).sum())
     assert moved > 0
 
 
-def test_movement_where_all_want_the_same(setting):
+def test_movement_where_all_want_the_same(any_setting):
     """Towards the middle, from all four sides: contests of two, three and four, of several blocks."""
-    world = random_world(setting.config, setting.realms, 4, fill=1.0, odds=".,")
+    world = random_world(any_setting.config, any_setting.realms, 4, fill=1.0, odds=".,")
     for time in range(3):
         south, east = world.row < 16 + time, world.col < 23
         vertical, horizontal = torch.where(south, 2, 4), torch.where(east, 1, 3)
@@ -231,11 +271,11 @@ def test_contests_of_two_three_and_four_side_by_side(monkeypatch):
 
 @pytest.mark.parametrize("spawn", ["ring", "anywhere"])
 @pytest.mark.parametrize("births", [0, 1, 3, -1])
-def test_spawning(setting, births, spawn):
+def test_spawning(any_setting, births, spawn):
     """Twice in the same world, whose workspaces hold what the first time left."""
-    setting = setting._replace(config=dataclasses.replace(setting.config, births=births, spawn=spawn))
+    rules = dataclasses.replace(any_setting.config, births=births, spawn=spawn)
     born = 0
-    for seed, world in worlds(setting):
+    for seed, world in worlds(any_setting._replace(config=rules)):
         if seed == 1:
             continue
         twin = world.to(KERNEL_DEVICE)
@@ -293,18 +333,18 @@ def test_spawning_where_every_tile_inside_is_taken(monkeypatch, left):
     assert born == 0 if left == 0 else 0 < born <= left
 
 
-def test_regrowth(setting):
+def test_regrowth(any_setting):
     returned = 0
-    for _, world in worlds(setting):
+    for _, world in worlds(any_setting):
         after = both("regrowth", world)
         returned += int((after.material != world.material).sum())
     assert returned > 0
 
 
-def test_upkeep(setting):
+def test_upkeep(any_setting):
     """With the killed, the chilled, the starving, and those on lava."""
     seen = set()
-    for seed, world in worlds(setting, wounded=True):
+    for seed, world in worlds(any_setting, wounded=True):
         chance = torch.rand(world.alive.shape, generator=generator(seed))
         on_lava = world.tile()[(world.alive & (chance < 0.4)).view(-1)]
         world.material.view(-1)[on_lava] = 0
@@ -332,10 +372,10 @@ def test_upkeep_of_ticks_beyond_31_and_32_bits(chance, monkeypatch):
     assert len(eaten) > 1 or chance == 1.0
 
 
-def test_explore(setting):
+def test_explore(any_setting):
     """Footprints of any bits."""
     new = 0
-    for _, world in worlds(setting):
+    for _, world in worlds(any_setting):
         after = both("explore", world)
         new += int((after.explored - world.explored).sum())
     assert new > 0
@@ -352,8 +392,8 @@ def test_explore_beyond_the_torus_of_64():
         world = both("explore", world)
 
 
-def test_burial(setting):
-    for seed, world in worlds(setting):
+def test_burial(any_setting):
+    for seed, world in worlds(any_setting):
         causes = torch.randint(5, world.alive.shape, generator=generator(seed))
         world.cause.copy_(torch.where(world.alive, causes, 0))
         after = both("burial", world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from nmmo_gpu.kernels import sampling as kernels
 from nmmo_gpu.train.policy import MASKED, Policy, of_style
 from nmmo_gpu.train.sampling import evaluate, head_distributions, sample
 from nmmo_gpu.trinity import Sword
+from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import STRANGER
 from nmmo_gpu.world.random import Stream, draw, unit
 
@@ -97,6 +99,21 @@ def near_a_border(output, choices, uniform):
     for head, drawn in zip(head_distributions(output, choices[..., 1]), uniform, strict=True):
         near |= ((head.exp().double().cumsum(-1) - drawn[..., None]).abs() < 1e-5).any(-1)
     return near
+
+
+def test_npcs_behind_the_agents_are_passed_over(crowd, block):
+    """Agents choose the same in a world whose realms hold NPCs too, some of them alive."""
+    index = crowd.everybody
+    logits = crowd.logits(index, 3)
+    config = dataclasses.replace(crowd.world.config, npcs=True, npc_numbers=(2, 3, 6))
+    world = empty_world(config, crowd.world.base, 0)
+    for name in ("seed", "tick"):
+        getattr(world, name).copy_(getattr(crowd.world, name))
+    world.alive[:, :SLOTS], world.alive[:, SLOTS::2] = crowd.world.alive, True
+    for theirs, ours in zip(
+        chosen_by_kernels(crowd, index, logits, world), chosen_by_kernels(crowd, index, logits), strict=True
+    ):
+        assert torch.equal(theirs, ours)
 
 
 def reachable_strangers(crowd, agent, style):
@@ -283,7 +300,7 @@ def test_choices_come_as_often_as_they_should():
     world = SimpleNamespace(
         seed=crowd.world.seed.to(KERNEL_DEVICE), tick=crowd.world.tick.to(KERNEL_DEVICE),
         alive=torch.ones(3, slots, dtype=torch.bool, device=KERNEL_DEVICE),
-        config=SimpleNamespace(slots=slots),
+        config=SimpleNamespace(slots=slots, npc_slots=0),
     )  # fmt: skip
     records = crowd.records[agent].expand(many, -1).contiguous().to(KERNEL_DEVICE)
     found = kernels.choose(

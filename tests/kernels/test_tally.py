@@ -65,12 +65,16 @@ def test_the_ticks_of_a_lively_world(monkeypatch, block, bins):
         assert int(both.ours.lifetimes[-1]) > 3 + died / 3
 
 
-@pytest.mark.parametrize("slots", [33, 70])
-def test_any_world(monkeypatch, slots):
+@pytest.mark.parametrize(("slots", "npcs"), [(33, None), (70, None), (70, (3, 2, 1)), (31, (20, 30, 9))])
+def test_any_world(monkeypatch, slots, npcs):
     """Random worlds with the dead of all causes, litter in empty slots, ages at and beyond the last bin,
-    and whoever is said to have acted and attacked; blocks with odd ends."""
+    and whoever is said to have acted and attacked; blocks with odd ends. NPCs live and die beside the agents,
+    and are not counted."""
     monkeypatch.setattr(launching, "BLOCK", 32)
-    config = preset("chaos", height=33, width=47, border=7, vision=7, slots=slots, populations=1)
+    config = preset(
+        "chaos", height=33, width=47, border=7, vision=7, slots=slots, populations=1,
+        npcs=npcs is not None, npc_numbers=npcs or (),
+    )  # fmt: skip
     both = Both(LIFETIME_BINS)
     for seed in range(6):
         random = torch.Generator().manual_seed(seed)
@@ -80,11 +84,28 @@ def test_any_world(monkeypatch, slots):
         world.cause.copy_(dead * torch.randint(len(Cause), shape, generator=random))
         ages = torch.tensor([0, 1, 7, LIFETIME_BINS - 2, LIFETIME_BINS - 1, LIFETIME_BINS, 1 << 30])
         world.age[dead] = ages[torch.randint(len(ages), shape, generator=random)][dead].int()
-        acted, attacks = torch.rand(2, *shape, generator=random) < 0.7
+        acted, attacks = torch.rand(2, 3, slots, generator=random) < 0.7
         both.add(world, acted, attacks)
+        if npcs:
+            check_that_npcs_do_not_count(world, acted, attacks)
         both.same()
     assert int(both.ours.lifetimes[-1]) > 10 and int(both.ours.lifetimes[-2]) > 3
     assert (both.ours.causes[1:] > 5).all() and both.ours.causes[0] == 5
+
+
+def check_that_npcs_do_not_count(world, acted, attacks):
+    """Whatever they are like: torch counts the same in a world in which their slots hold other things."""
+    other, slots = world.clone(), world.config.slots
+    for name in ("alive", "cause", "age", "food", "water", "health", "damage"):
+        field = getattr(other, name)[:, slots:]
+        field.copy_(~field if field.dtype == torch.bool else field * 2 + 1)
+    assert not torch.equal(world.alive, other.alive)
+    counts = []
+    for each in (world, other):
+        tally = Tally(CPU, count)
+        tally.add(each, acted, attacks)
+        counts.append(tally.state())
+    assert all(torch.equal(counts[0][name], counts[1][name]) for name in counts[0])
 
 
 def test_worlds_in_which_nothing_happens():

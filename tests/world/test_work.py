@@ -25,9 +25,9 @@ from nmmo_gpu.world.content import STANDARD, WORKS, Item, Material, Recipe
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.regrowth_table import NEVER, thresholds
 from nmmo_gpu.world.state import MOST_EXPERIENCE
-from nmmo_gpu.world.work import possible_works, work as torch_rule
+from nmmo_gpu.world.work import possible_works
+from nmmo_gpu.world.work import work as torch_rule
 
-FISH, MINE, COOK, SWORD, KNIVES, ARMOR, EAT = range(1, 8)
 MASTER = 20
 """A level at which the standard tiers cannot fail: 10 above the highest."""
 
@@ -99,7 +99,8 @@ def test_a_rock_that_shows_is_mined_whatever_its_base(all_rules):
          {"iron_ore": 9, "tin_ore": 1, "copper_ore": 9, "tin_sword": 1}, 20),
         ("sword", 10, {"iron_ore": 1, "tin_ore": 1, "copper_ore": 3},
          {"iron_ore": 1, "tin_ore": 1, "copper_ore": 1, "copper_sword": 1}, 10),
-        ("knives", 4, {"tin_ore": 1, "copper_ore": 2}, {"tin_ore": 1, "copper_ore": 1, "copper_knife": 10}, 10),
+        ("knives", 4, {"tin_ore": 1, "copper_ore": 2},
+         {"tin_ore": 1, "copper_ore": 1, "copper_knife": 10}, 10),
         ("knives", 99, {"iron_ore": 1, "iron_knife": 7}, {"iron_knife": 17}, 30),
         ("armor", 10, {"iron_ore": 28}, {"iron_ore": 24, "iron_armor": 1}, 120),
         ("armor", 5, {"tin_ore": 4, "iron_ore": 4}, {"iron_ore": 4, "tin_armor": 1}, 80),
@@ -245,10 +246,7 @@ def test_the_last_unit_of_room(all_rules, picture, work, makes):
             assert bool(possible_works(world)[0, 0, WORKS.index(work)]) == possible
             if possible:
                 all_rules.work(world, all_work(world, work))
-                assert (
-                    int(world.inventory.sum()) == count + 1001
-                    and happened(world)[work + "ing" if work == "fish" else "mining"] == 1
-                )
+                assert int(world.inventory.sum()) == count + 1001 and len(happened(world)) == 2
                 assert any(makes in name for name in held(world))
             else:
                 assert unchanged(all_rules, world, all_work(world, work))
@@ -273,7 +271,7 @@ def outcome_counts(world, items):
 
 CROWD = {"picture": "0~1~2~3\n.......\n4~5~6~7", "realms": 700}
 """Fishers in plenty."""
-MINERS = {"picture": "0%#1%#2\n#######\n%3#%4#.", "realms": 1000, "ore_regrowth": 0.0}
+MINERS = {"picture": "0%#1%#2\n######%\n%3#%4##", "realms": 1000, "ore_regrowth": 0.0}
 """Miners in plenty, one for each rock."""
 
 
@@ -337,7 +335,7 @@ def test_luck_is_drawn_anew_for_everybody_and_in_every_tick(rules):
         world.tick.fill_(now)
         world.inventory.zero_()
         rules.work(world, all_work(world, "fish"))
-        wins.append(world.inventory[..., item(world, "raw shrimp")])
+        wins.append(world.inventory[..., item(world, "raw shrimp")].clone())
     pairs = {
         "ticks": (wins[0], wins[1]), "agents": (wins[0][:, :-1], wins[0][:, 1:]),
         "realms": (wins[0][:-1], wins[0][1:]),
@@ -447,7 +445,7 @@ def test_a_used_up_rock_comes_back_at_its_tick(all_rules):
 
 def test_its_wait_is_geometric_with_the_chance_of_ore(rules):
     """By bins of about equal chance, and not with the chance of forest."""
-    world = draw_workers("0%#1%#2%#3\n4%#5%#6%#7", realms=500, ore_regrowth=0.05, regrowth=0.5)
+    world = draw_workers("0%#1%#2%#3%\n###########\n%4#%5#%6#%7", realms=500, ore_regrowth=0.05, regrowth=0.5)
     set_level(world, mining=MASTER)
     world.tick.fill_(40)
     rules.work(world, all_work(world, "mine"))
@@ -488,8 +486,9 @@ def test_the_dead_and_those_whom_combat_killed_do_nothing(all_rules):
         before = world.clone()
         all_rules.work(world, all_work(world, {0: name, 1: name}))
         assert_same(world, before)
+    before = world.events.clone()
     all_rules.work(world, all_work(world, "armor"))
-    assert world.events.sum(2).tolist() == [[0, 0, 1]]
+    assert (world.events - before).sum(2).tolist() == [[0, 0, 1]]
 
 
 def test_only_the_works_that_there_are_can_be_done(all_rules):
@@ -568,7 +567,7 @@ def goods_world(seed, realms=3, **settings):
 @pytest.mark.parametrize("choice", range(1, len(WORKS)))
 def test_possible_is_exactly_what_does_something(choice, seed):
     """On random worlds: an agent's events count up if and only if its choice was possible."""
-    settings = [{}, {"skills": False}, {"capacity": 3}, {"npcs": False, "exchange": False}][seed]
+    settings = [{}, {"skills": False}, {"capacity": 12}, {"npcs": False, "exchange": False}][seed]
     world = litter(goods_world(seed, **settings), seed)
     possible = possible_works(world)
     assert possible.shape == (3, 60, len(WORKS)) and possible[..., 0].all()

@@ -1,0 +1,161 @@
+"""Combat of the full game as compiled loops; twin of ``nmmo_gpu.world.combat_rolls``."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.random import below, draw
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world import combat_rolls as rule
+from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.tables import tensor
+
+COMBAT, STREAM = int(Cause.COMBAT), int(Stream.STRIKE)
+RANGE, MAGE, DEFENSE, CONSTITUTION = rule.RANGE, rule.MAGE, rule.DEFENSE, rule.CONSTITUTION
+KNIFE, ARMOR, BARE = rule.KNIFE, rule.ARMOR, rule.BARE
+STYLE_EXPERIENCE, BODY_EXPERIENCE = rule.STYLE_EXPERIENCE, rule.BODY_EXPERIENCE
+PROVOKED, LARGEST_DAMAGE = rule.PROVOKED, rule.LARGEST_DAMAGE
+SLOT_BITS, DAMAGE_SHIFT = rule.SLOT_BITS, rule.SLOT_BITS + rule.TIE_BITS
+SLOT_MASK = (1 << SLOT_BITS) - 1
+ATTACKS, HITS, DAMAGE, USED = int(Event.ATTACKS), int(Event.HITS), int(Event.DAMAGE), int(Way.USED)
+CPU = torch.device("cpu")
+
+
+@compiled
+def _fight(
+    seed, tick, style, target, alive, row, col, age, health, food, water, damage, chilled, cause, nemesis,
+    entity, level, worn, inventory, xp, events, books, foe, foe_entity, temper,
+    attack_bonus, strength_bonus, defense_bonus, knives, kind_of, kinds, reach, harm, rolls, skills, agents,
+    immune_ticks, max_food, max_water, low, high,
+):  # fmt: skip
+    """``kinds``: [kinds, 3]: hunts, temper and experience of each NPC kind."""
+    slots = alive.shape[1]
+    lost = np.zeros(slots, np.int32)
+    best = np.full(slots, -1, np.int64)
+    hurt = np.empty(slots, np.int64)
+    drained = np.zeros(slots, np.int32)
+    for r in range(low, high):
+        damage[r, :] = 0
+        nemesis[r, :] = -1
+        hurts = 0
+        fought = False
+        for a in range(slots):
+            v = target[r, a]
+            if v < 0 or v == a or not alive[r, a] or not alive[r, v] or health[r, a] <= 0:
+                continue
+            s = style[r, a]
+            distance = max(abs(row[r, a] - row[r, v]), abs(col[r, a] - col[r, v]))
+            if distance > reach[s]:
+                continue
+            immune = v < agents and age[r, v] < immune_ticks
+            if rolls:
+                weapon = np.int64(worn[r, a, s]) if a < agents and s != MAGE else 0
+                if immune or (s == RANGE and weapon == 0):
+                    continue
+                if s == RANGE:
+                    knife = knives[weapon - 1]
+                    inventory[r, a, knife] -= 1
+                    books[r, knife, USED] += 1
+                armor = np.int64(worn[r, v, ARMOR]) if v < agents else 0
+                aim, force, tie, _ = draw(seed, tick, STREAM, r, a)
+                skill = np.int64(level[r, a, s])
+                attack = skill * (attack_bonus[s, weapon] + BARE)
+                defense = np.int64(level[r, v, DEFENSE]) * (defense_bonus[armor] + BARE)
+                if attack > defense:
+                    hits = below(aim, 2 * (attack + 1)) < 2 * attack - defense
+                else:
+                    hits = below(aim, 2 * (defense + 1)) < attack
+                done = np.int64(0)
+                if hits:
+                    most = (320 + (8 + skill) * (strength_bonus[s, weapon] + BARE)) // 640
+                    done = 1 + below(force, most)
+                    if s == MAGE:
+                        chilled[r, v] = True
+            else:
+                done = np.int64(harm[s])
+                if done == 0:
+                    continue
+                _, _, tie, _ = draw(seed, tick, STREAM, r, a)
+                drained[v] += done
+                drained[a] -= done
+                fought = True
+                if s == MAGE:
+                    chilled[r, v] = True
+            if a < agents:
+                events[r, a, ATTACKS] += 1
+            if done == 0 or immune:
+                continue
+            if lost[v] == 0:
+                hurt[hurts] = v
+                hurts += 1
+            lost[v] += done
+            best[v] = max(best[v], (done << DAMAGE_SHIFT) | (np.int64(tie) << SLOT_BITS) | a)
+            if a < agents:
+                events[r, a, HITS] += 1
+                events[r, a, DAMAGE] += done
+                if skills:
+                    xp[r, a, s] += STYLE_EXPERIENCE * done
+                    xp[r, a, CONSTITUTION] += BODY_EXPERIENCE * done
+
+        if fought:
+            for a in range(slots):
+                if drained[a] != 0:
+                    food[r, a] = min(max(food[r, a] - drained[a], 0), max_food)
+                    water[r, a] = min(max(water[r, a] - drained[a], 0), max_water)
+                    drained[a] = 0
+        for i in range(hurts):
+            v = hurt[i]
+            done = lost[v]
+            who = best[v] & SLOT_MASK
+            lost[v] = 0
+            best[v] = -1
+            damage[r, v] = min(done, LARGEST_DAMAGE)
+            health[r, v] = max(health[r, v] - done, 0)
+            nemesis[r, v] = who
+            killed = health[r, v] == 0
+            if killed:
+                cause[r, v] = COMBAT
+            if v < agents:
+                if skills:
+                    xp[r, v, DEFENSE] += STYLE_EXPERIENCE * done
+                    xp[r, v, CONSTITUTION] += BODY_EXPERIENCE * done
+                continue
+            kind = kind_of[v]
+            if who >= agents:
+                continue
+            if kinds[kind, 0] == PROVOKED:
+                foe[r, v - agents] = who
+                foe_entity[r, v - agents] = entity[r, who]
+                temper[r, v - agents] = kinds[kind, 1]
+            if killed and skills:
+                xp[r, who, style[r, who]] += kinds[kind, 2]
+
+
+def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
+    """What ``_fight`` works on, but for the range of realms."""
+    cfg = world.config
+    tables = cfg.tables
+    tensors = (
+        style, target, world.alive, world.row, world.col, world.age, world.health, world.food, world.water,
+        world.damage, world.chilled, world.cause, world.nemesis, world.entity, world.level, world.worn,
+        world.inventory, world.xp, world.events, world.books, world.foe, world.foe_entity, world.temper,
+        *rule.bonuses(tables, CPU), tensor(tables.gear[KNIFE], CPU), kind_of_slot(cfg, CPU),
+    )  # fmt: skip
+    kinds = np.array([(kind.hunts, kind.temper, kind.experience) for kind in tables.npcs]).reshape(-1, 3)
+    constants = (
+        kinds, np.array(cfg.reach), np.array(cfg.damage), cfg.rolls, cfg.skills, cfg.slots, cfg.immune_ticks,
+        cfg.max_food, cfg.max_water,
+    )  # fmt: skip
+    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
+
+
+def fight(world: World, style: Tensor, target: Tensor) -> None:
+    """See ``nmmo_gpu.world.combat_rolls.fight``."""
+    fixed = arguments(world, style, target)
+    parallel(_fight, [(*fixed, *piece) for piece in realm_slices(world.realms)])

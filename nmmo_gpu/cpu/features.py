@@ -1,0 +1,128 @@
+"""What the full game shows, as numbers for a network, straight from the records; twin of
+``nmmo_gpu.train.features``.
+
+Shares and logarithms are looked up in tables made by torch, so that the numbers have the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.threads import chunks, parallel
+from nmmo_gpu.train import features as plain
+from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, NPC, ObservationLayout
+
+SKILL_COUNT, LOOKS, ENTITIES = len(SKILLS), len(LOOK_FEATURES), len(ENTITY_FEATURES)
+HEALTH, CONSTITUTION, THEIR_HEALTH = plain.HEALTH, plain.CONSTITUTION, plain.THEIR_HEALTH
+STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
+    LOOK_FEATURES.index(name) for name in ("combat_level", "sword", "token", "max_health", "immune")
+)
+LEAST = 64
+"""Records that are worth a thread."""
+
+
+@cache
+def _loop(rules: WorldConfig) -> Callable[..., None]:
+    """The loop for one config: its sizes are constants to the compiler."""
+    at = {name: field.offset for name, field in ObservationLayout(rules).fields.items()}
+    own_at, levels_at, goods_at, inventory_at, offer_at = (
+        at[name] // 2 for name in ("self", "levels", "goods", "inventory", "offer")
+    )
+    market_at, kind_at, looks_at, entities_at = (
+        at[name] for name in ("market", "entity_kind", "entity_looks", "entities")
+    )
+    skills, max_health, nearest = rules.skills, rules.max_health, rules.nearest
+    items, prices, kinds = len(rules.content.items), len(rules.content.prices), plain.npc_kinds(rules)
+    capacity, offer_ticks, words = rules.capacity, rules.offer_ticks, max(0, rules.tokens - 1)
+    belongings, looks = plain.belongings_width(rules), plain.looks_width(rules)
+
+    @compiled
+    def loop(
+        records, shorts, index, by_level, by_gold, by_room, by_price, by_time, by_rank, out, low, high
+    ):  # fmt: skip
+        for i in range(low, high):
+            record, short, told = records[index[i]], shorts[index[i]], out[i]
+            told[:] = np.float32(0)
+            for skill in range(SKILL_COUNT):
+                told[skill] = by_level[max(short[levels_at + skill], 0)]
+            most = max(short[levels_at + CONSTITUTION], 1) if skills else max_health
+            column = SKILL_COUNT
+            told[column] = np.float32(short[own_at + HEALTH]) / np.float32(most)
+            told[column + 1] = by_gold[max(short[goods_at], 0)]
+            told[column + 2] = by_room[max(0, min(short[goods_at + 1], capacity))]
+            column += 3
+            for item in range(items):
+                held = max(0, min(short[inventory_at + item], capacity))
+                told[column + item] = by_room[held]
+                told[column + items + item] = held > 0
+            column += 2 * items
+            side, item = short[offer_at], short[offer_at + 1]
+            told[column] = side == 1
+            told[column + 1] = side == 2
+            told[column + 2] = by_price[max(0, min(short[offer_at + 2], prices))]
+            told[column + 3] = by_time[max(0, min(short[offer_at + 3], offer_ticks))]
+            column += 4
+            if 1 <= item <= items:
+                told[column + item - 1] = np.float32(1)
+            column += items
+            for item in range(items):
+                quoted = record[market_at + 3 * item : market_at + 3 * item + 3]
+                told[column] = by_price[min(quoted[0], prices)]
+                told[column + 1] = by_price[min(quoted[1], prices) if quoted[1] else prices + 1]
+                told[column + 2] = by_price[min(quoted[2], prices)]
+                column += 3
+            for k in range(nearest):
+                kind = np.int64(record[kind_at + k])
+                if not kind:
+                    continue
+                column = belongings + k * looks
+                if 0 <= kind - NPC < kinds:
+                    told[column + kind - NPC] = np.float32(1)
+                column += kinds
+                look = record[looks_at + LOOKS * k : looks_at + LOOKS * (k + 1)]
+                told[column] = by_level[look[STRENGTH]]
+                told[column + 1] = by_level[look[MOST_HEALTH]]
+                for gear in range(3):
+                    told[column + 2 + gear] = by_rank[look[RANKS + gear]]
+                told[column + 5] = np.float32(look[IMMUNE])
+                token = np.int64(look[TOKEN])
+                if 1 <= token <= words:
+                    told[column + 5 + token] = np.float32(1)
+                health = np.int8(record[entities_at + ENTITIES * k + THEIR_HEALTH])
+                told[column + 6 + words] = np.float32(health) / np.float32(max(look[MOST_HEALTH], 1))
+
+    made: Callable[..., None] = loop
+    return made
+
+
+@cache
+def _tables(rules: WorldConfig) -> tuple[np.ndarray, ...]:
+    """Levels and gold by their doublings; units, prices, ticks and ranks as shares of the most there is."""
+    numbers = torch.arange(1 << 15)
+    prices, ranks = len(rules.content.prices), max(1, *map(len, rules.tables.gear))
+    tables = (
+        plain.doublings(numbers, plain.LEVEL_DOUBLINGS),
+        plain.doublings(numbers, plain.GOLD_DOUBLINGS),
+        numbers[: rules.capacity + 1] / rules.capacity,
+        numbers[: prices + 2].float() / prices,
+        numbers[: rules.offer_ticks + 1] / rules.offer_ticks,
+        numbers[:256] / ranks,
+    )
+    return tuple(table.numpy() for table in tables)
+
+
+def told(records: Tensor, index: Tensor, rules: WorldConfig) -> Tensor:
+    """[P, B, n] float32: the first of what ``nmmo_gpu.train.features.told`` gives."""
+    width = plain.belongings_width(rules) + rules.nearest * plain.looks_width(rules)
+    out = torch.empty(*index.shape, width)
+    data, which = records.numpy(), index.reshape(-1).numpy()
+    fixed = (data, data.view(np.int16), which, *_tables(rules), out.view(-1, width).numpy())
+    parallel(_loop(rules), [(*fixed, *piece) for piece in chunks(len(which), LEAST)])
+    return out

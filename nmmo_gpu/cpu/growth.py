@@ -1,0 +1,74 @@
+"""Growth as compiled loops; twin of ``nmmo_gpu.world.growth``."""
+
+from typing import Any
+
+import numpy as np
+
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.threads import cut, parallel
+from nmmo_gpu.world import growth as rule
+from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.state import MOST_EXPERIENCE, World
+from nmmo_gpu.world.tables import LEVELS, Tables, experience_table
+
+RISES = int(Event.LEVELS)
+THRESHOLDS = np.array(experience_table(), np.int32)
+GEAR_SKILLS = np.array(rule.GEAR_SKILLS)
+
+
+@compiled
+def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills, low, high):
+    """Slots of agents ``low`` to ``high``, counted through all realms. ``gear``: [kinds of gear, ranks] item,
+    -1 for ranks that there are not."""
+    slots = worn.shape[1]
+    for r in range(low // slots, (high - 1) // slots + 1):
+        for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
+            if not alive[r, a]:
+                continue
+            if skills:
+                for s in range(xp.shape[2]):
+                    gained = xp[r, a, s]
+                    if gained > MOST_EXPERIENCE:
+                        gained = MOST_EXPERIENCE
+                        xp[r, a, s] = gained
+                    # From where it was: hardly ever far from where it is.
+                    was = np.int64(level[r, a, s])
+                    now = was if was < LEVELS else np.int64(LEVELS)
+                    while now < LEVELS and gained >= THRESHOLDS[now]:
+                        now += 1
+                    while now > 0 and gained < THRESHOLDS[now - 1]:
+                        now -= 1
+                    if now != was:
+                        level[r, a, s] = now
+                        events[r, a, RISES] += now - was if now > was else 0
+            for g in range(gear.shape[0]):
+                skill = level[r, a, GEAR_SKILLS[g]]
+                best = 0
+                for rank in range(gear.shape[1], 0, -1):
+                    item = gear[g, rank - 1]
+                    if item >= 0 and inventory[r, a, item] > 0 and skill >= gear_level[g, rank - 1]:
+                        best = rank
+                        break
+                worn[r, a, g] = best
+
+
+def gear_table(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """(item, level needed), each [kinds of gear, ranks]; item -1 for ranks that there are not."""
+    ranks = max(map(len, tables.gear))
+    rows = [items + (-1,) * (ranks - len(items)) for items in tables.gear]
+    levels = [needed + (0,) * (ranks - len(needed)) for needed in tables.gear_level]
+    return np.array(rows, np.int64), np.array(levels, np.int64)
+
+
+def arguments(world: World) -> tuple[Any, ...]:
+    """What ``_growth`` works on, but for the range of slots."""
+    cfg = world.config
+    tensors = (world.alive, world.xp, world.level, world.inventory, world.worn, world.events)
+    return (*(t.numpy() for t in tensors), *gear_table(cfg.tables), cfg.skills)
+
+
+def growth(world: World) -> None:
+    """See ``nmmo_gpu.world.growth.growth``."""
+    fixed = arguments(world)
+    slots = world.config.slots
+    parallel(_growth, [(*fixed, *piece) for piece in cut(world.realms, slots, slots)])

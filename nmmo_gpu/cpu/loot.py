@@ -1,0 +1,136 @@
+"""Loot as compiled loops; twin of ``nmmo_gpu.world.loot``."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.random import below, draw
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world import loot as rule
+from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.tables import Tables, tensor
+
+COMBAT, STREAM = int(Cause.COMBAT), int(Stream.DROP)
+PLAYERS_KILLED, EVENTS = int(Event.PLAYERS_KILLED), len(Event)
+DROPPED, LOST = int(Way.DROPPED), int(Way.LOST)
+DROPS, CHANCE_SHIFT = rule.DROPS, np.uint64(rule.CHANCE_SHIFT)
+CPU = torch.device("cpu")
+
+
+@compiled
+def _room(r, a, inventory, offer, weight, capacity):
+    """Units that an agent can still take."""
+    left = capacity
+    for i in range(len(weight)):
+        left -= inventory[r, a, i] * weight[i]
+    if offer[r, a] > 0:
+        left -= weight[(offer[r, a] - 1) % len(weight)]
+    return max(left, 0)
+
+
+@compiled
+def _loot(
+    seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, departed,
+    books, slain, foe, foe_entity, temper, weight, lot, prices, kind_of, drops, first, capacity, low, high,
+):  # fmt: skip
+    """``drops``: [n, 4], kind by kind: item, least, most, chance; kind k's from ``first[k]`` to
+    ``first[k + 1]``."""
+    items = len(weight)
+    agents = gold.shape[1]
+    for r in range(low, high):
+        for s in range(alive.shape[1]):
+            why = cause[r, s]
+            if why == 0:
+                continue
+            killer = np.int64(nemesis[r, s]) if why == COMBAT else -1
+            if killer >= agents or (killer >= 0 and (cause[r, killer] != 0 or not alive[r, killer])):
+                killer = -1
+            if s < agents:
+                wish = offer[r, s]
+                if wish > items:
+                    gold[r, s] += prices[offer_price[r, s]]
+                elif wish > 0:
+                    inventory[r, s, wish - 1] += lot[wish - 1]
+                offer[r, s] = 0
+                offer_price[r, s] = 0
+                offer_left[r, s] = 0
+                space = np.int64(0)
+                if killer >= 0:
+                    space = _room(r, killer, inventory, offer, weight, capacity)
+                    gold[r, killer] += gold[r, s]
+                    events[r, killer, PLAYERS_KILLED] += 1
+                else:
+                    books[r, items, LOST] += gold[r, s]
+                gold[r, s] = 0
+                for i in range(items):
+                    have = inventory[r, s, i]
+                    if have == 0:
+                        continue
+                    taken = np.int64(0)
+                    if killer >= 0:
+                        taken = np.int64(have)
+                        if weight[i]:
+                            taken = min(taken, space)
+                            space -= taken
+                        inventory[r, killer, i] += taken
+                    books[r, i, LOST] += have - taken
+                    inventory[r, s, i] = 0
+                for e in range(events.shape[2]):
+                    departed[r, e] += events[r, s, e]
+                continue
+
+            kind = kind_of[s]
+            slain[r, kind] += 1
+            foe[r, s - agents] = -1
+            foe_entity[r, s - agents] = -1
+            temper[r, s - agents] = 0
+            if killer < 0:
+                continue
+            events[r, killer, EVENTS + kind] += 1
+            space = _room(r, killer, inventory, offer, weight, capacity)
+            for d in range(first[kind], first[kind + 1]):
+                item, least, most, chance = drops[d]
+                happens, many, _, _ = draw(seed, tick, STREAM, r, DROPS * s + d - first[kind])
+                if np.int64(happens >> CHANCE_SHIFT) >= chance:
+                    continue
+                amount = least + below(many, most - least + 1)
+                if item == items:
+                    gold[r, killer] += amount
+                else:
+                    if weight[item]:
+                        amount = min(amount, space)
+                        space -= amount
+                    inventory[r, killer, item] += amount
+                books[r, item, DROPPED] += amount
+
+
+def drop_table(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """(rows [n, 4]: item, least, most, chance in 65536ths; [kinds + 1]: where each kind's begin)."""
+    rows = [drop for kind in tables.npcs for drop in kind.drops]
+    first = np.cumsum([0, *(len(kind.drops) for kind in tables.npcs)])
+    return np.array(rows, np.int64).reshape(-1, 4), first
+
+
+def arguments(world: World) -> tuple[Any, ...]:
+    """What ``_loot`` works on, but for the range of realms."""
+    cfg = world.config
+    tables = cfg.tables
+    tensors = (
+        world.alive, world.cause, world.nemesis, world.inventory, world.gold, world.offer, world.offer_price,
+        world.offer_left, world.events, world.departed, world.books, world.slain, world.foe,
+        world.foe_entity, world.temper, tensor(tables.weight, CPU), tensor(tables.lot, CPU),
+        tensor(tables.prices, CPU), kind_of_slot(cfg, CPU),
+    )  # fmt: skip
+    fixed = (int(world.seed), int(world.tick), *(t.numpy() for t in tensors))
+    return (*fixed, *drop_table(tables), cfg.capacity)
+
+
+def loot(world: World) -> None:
+    """See ``nmmo_gpu.world.loot.loot``."""
+    fixed = arguments(world)
+    parallel(_loot, [(*fixed, *piece) for piece in realm_slices(world.realms)])

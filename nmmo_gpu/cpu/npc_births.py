@@ -1,0 +1,107 @@
+"""Births of NPCs as compiled loops; twin of ``nmmo_gpu.world.npc_births``."""
+
+from typing import Any
+
+import numpy as np
+
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.npcs import HABITAT, HEALTH, habits, kinds
+from nmmo_gpu.cpu.random import below, draw
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world import npc_births as rule
+from nmmo_gpu.world.npc_births import inside, order_mask
+from nmmo_gpu.world.npcs import chance
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.state import World
+
+BIRTH_STREAM, ORDER_STREAM = int(Stream.NPC_BIRTH), int(Stream.BIRTH_ORDER)
+CANDIDATES = rule.CANDIDATES
+SIXTEEN = np.uint64(16)
+
+
+@compiled
+def _npc_births(
+    seed, tick, alive, entity, row, col, health, food, water, freeze, heading, age, damage, foe, foe_entity,
+    temper, material, occupant, presence, next_entity, kinds, habits, trying, border, places, columns, mask,
+    populations, low, high,
+):  # fmt: skip
+    slots = alive.shape[1]
+    npcs = foe.shape[1]
+    agents = slots - npcs
+    width = occupant.shape[2]
+    tried = np.empty(npcs, np.int64)
+    tile = np.empty(npcs, np.int64)
+    for r in range(low, high):
+        ground = material[r].reshape(-1)
+        stands = occupant[r].reshape(-1)
+        shows = presence[r].reshape(-1)
+        # Until everybody has chosen, a free tile that was chosen holds -1 - rank of who is to get it.
+        count = 0
+        order = 0
+        for n in range(npcs):
+            a = agents + n
+            if alive[r, a]:
+                continue
+            words = draw(seed, tick, BIRTH_STREAM, r, 8 * a)
+            if np.int64(words[0] >> SIXTEEN) >= trying:
+                continue
+            home = habits[kinds[a], HABITAT]
+            for candidate in range(1, CANDIDATES + 1):
+                part = candidate % 4
+                if part == 0:
+                    words = draw(seed, tick, BIRTH_STREAM, r, 8 * a + candidate // 4)
+                place = below(words[part], places)
+                at = (border + place // columns) * width + border + place % columns
+                if not home >> ground[at] & 1 or stands[at] > 0:
+                    continue
+                if count == 0:
+                    order = np.int64(draw(seed, tick, ORDER_STREAM, r, 0)[0]) & mask
+                stands[at] = min(stands[at], -1 - (n ^ order))
+                tried[count] = n
+                tile[count] = at
+                count += 1
+                break
+        for i in range(count):
+            n, at = tried[i], tile[i]
+            if stands[at] != -1 - (n ^ order):
+                continue
+            a = agents + n
+            kind = kinds[a]
+            alive[r, a] = True
+            entity[r, a] = next_entity[r]
+            next_entity[r] += 1
+            row[r, a] = at // width
+            col[r, a] = at % width
+            health[r, a] = habits[kind, HEALTH]
+            food[r, a] = 0
+            water[r, a] = 0
+            freeze[r, a] = 0
+            heading[r, a] = 0
+            age[r, a] = 0
+            damage[r, a] = 0
+            foe[r, n] = -1
+            foe_entity[r, n] = -1
+            temper[r, n] = 0
+            stands[at] = a + 1
+            shows[at] = populations + 1 + kind
+
+
+def arguments(world: World) -> tuple[Any, ...]:
+    """What ``_npc_births`` works on, but for the range of realms."""
+    cfg = world.config
+    tensors = (
+        world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
+        world.freeze, world.heading, world.age, world.damage, world.foe, world.foe_entity, world.temper,
+        world.material, world.occupant, world.presence, world.next_entity,
+    )  # fmt: skip
+    constants = (
+        kinds(cfg), habits(cfg.tables.npcs), chance(cfg.npc_births), cfg.border, *inside(cfg),
+        order_mask(cfg), cfg.populations,
+    )  # fmt: skip
+    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
+
+
+def npc_births(world: World) -> None:
+    """See ``nmmo_gpu.world.npc_births.npc_births``."""
+    fixed = arguments(world)
+    parallel(_npc_births, [(*fixed, *piece) for piece in realm_slices(world.realms)])

@@ -1,0 +1,149 @@
+"""Choices of NPCs as compiled loops; twin of ``nmmo_gpu.world.npcs``."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.random import below, draw
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world import npcs as rule
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.npcs import chance, kind_of_slot
+from nmmo_gpu.world.observation import ring_order
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import NPCRow
+
+STREAM = int(Stream.NPC)
+PROVOKED, ALWAYS = rule.PROVOKED, rule.ALWAYS
+EAST, SOUTH, WEST, NORTH = rule.EAST, rule.SOUTH, rule.WEST, rule.NORTH
+STEPS = np.array(MOVES, np.int64)
+SIXTEEN = np.uint64(16)
+ONE_BIT = np.uint64(1)
+HUNTS, SIGHT, HABITAT, HEALTH = range(4)
+"""Columns of ``habits``."""
+
+
+def kinds(config: WorldConfig) -> Any:
+    """[S] int64 array: kind of each NPC's slot, -1 for the slots of agents."""
+    return kind_of_slot(config, torch.device("cpu")).numpy()
+
+
+@cache
+def habits(rows: tuple[NPCRow, ...]) -> Any:
+    """[kinds, 4] int64 array: how each kind of NPC lives."""
+    columns = [(row.hunts, row.sight, row.habitat, row.health) for row in rows]
+    return np.array(columns, np.int64).reshape(-1, 4)
+
+
+@cache
+def sights(rows: tuple[NPCRow, ...]) -> Any:
+    """[n, 2] int64 array: offsets of tiles, nearest first. How far a kind sees is how many it looks at."""
+    return np.array(ring_order(max((row.sight for row in rows), default=0)), np.int64)
+
+
+@compiled
+def _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, populations):
+    """Slot of the nearest agent in sight that is not immune; -1 if there is none."""
+    for i in range(1, (2 * sight + 1) ** 2):
+        down, right = y + cells[i, 0], x + cells[i, 1]
+        shown = presence[r, down, right]
+        # Nobody, as on most tiles, or an NPC: no need to ask who it is.
+        if shown == 0 or shown > populations:
+            continue
+        who = occupant[r, down, right] - 1
+        if age[r, who] >= immune_ticks:
+            return who
+    return -1
+
+
+@compiled
+def _npcs(
+    seed, tick, move, style, target, alive, entity, row, col, age, material, occupant, presence, foe,
+    foe_entity, temper, kinds, habits, cells, immune_ticks, populations, wander, low, high,
+):  # fmt: skip
+    slots = alive.shape[1]
+    agents = slots - foe.shape[1]
+    for r in range(low, high):
+        for a in range(agents, slots):
+            move[r, a] = 0
+            style[r, a] = 0
+            target[r, a] = -1
+            if not alive[r, a]:
+                continue
+            kind, n = kinds[a], a - agents
+            hunts, sight = habits[kind, HUNTS], habits[kind, SIGHT]
+            y, x = np.int64(row[r, a]), np.int64(col[r, a])
+            quarry = -1
+            if hunts == ALWAYS:
+                quarry = _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, populations)
+            elif hunts == PROVOKED and temper[r, n] > 0:
+                who = foe[r, n]
+                if (
+                    who >= 0
+                    and alive[r, who]
+                    and entity[r, who] == foe_entity[r, n]
+                    and age[r, who] >= immune_ticks
+                    and max(abs(row[r, who] - y), abs(col[r, who] - x)) <= sight
+                ):
+                    quarry = who
+                temper[r, n] -= 1
+                if temper[r, n] == 0:
+                    foe[r, n] = -1
+                    foe_entity[r, n] = -1
+
+            south, east = 0, 0
+            if quarry >= 0:
+                south, east = row[r, quarry] - y, col[r, quarry] - x
+                if abs(south) + abs(east) == 1:
+                    target[r, a] = quarry
+                    continue
+            first, axis, way, _ = draw(seed, tick, STREAM, r, a)
+            if quarry >= 0:
+                down, right = SOUTH if south > 0 else NORTH, EAST if east > 0 else WEST
+                further = abs(south) - abs(east)
+                direction = down if further > 0 or (further == 0 and axis & ONE_BIT != 0) else right
+            elif np.int64(first >> SIXTEEN) < wander:
+                direction = 1 + below(way, 4)
+            else:
+                continue
+            ground = material[r, y + STEPS[direction, 0], x + STEPS[direction, 1]]
+            if habits[kind, HABITAT] >> ground & 1:
+                move[r, a] = direction
+
+
+def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[R, S] int64, workspaces: the agents' choices, and room for those of the NPCs."""
+    rooms = []
+    for name, chosen in (("moves", move), ("styles", style), ("targets", target)):
+        room = world.workspace(f"{name} of all", tuple(world.alive.shape), torch.int64)
+        world.players(room).copy_(chosen)
+        rooms.append(room)
+    return rooms[0], rooms[1], rooms[2]
+
+
+def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Any, ...]:
+    """What ``_npcs`` works on, but for the range of realms; the choices as ``behind_agents`` gives them."""
+    cfg = world.config
+    tensors = (
+        move, style, target, world.alive, world.entity, world.row, world.col, world.age, world.material,
+        world.occupant, world.presence, world.foe, world.foe_entity, world.temper,
+    )  # fmt: skip
+    rows = cfg.tables.npcs
+    constants = (
+        kinds(cfg), habits(rows), sights(rows), cfg.immune_ticks, cfg.populations, chance(cfg.wander),
+    )  # fmt: skip
+    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
+
+
+def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See ``nmmo_gpu.world.npcs.npcs``; what it returns is overwritten by the next call."""
+    everybody = behind_agents(world, move, style, target)
+    fixed = arguments(world, *everybody)
+    parallel(_npcs, [(*fixed, *piece) for piece in realm_slices(world.realms)])
+    return everybody

@@ -1,0 +1,295 @@
+"""Work as compiled loops; twin of ``nmmo_gpu.world.work``."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.inventory import room
+from nmmo_gpu.cpu.random import below, draw
+from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world import work as rule
+from nmmo_gpu.world.content import SKILLS, WORKS, Content, Material
+from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.movement import CLAIMANTS, NTH, claims_plane
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.regrowth import TICK_MASK
+from nmmo_gpu.world.regrowth_table import threshold_tensor
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import tables
+
+FISH, MINE, COOK, SWORD, KNIVES, ARMOR, EAT = range(1, len(WORKS))
+LEVEL, SKILL, EXPERIENCE, MAKES, AMOUNT, TAKES, TAKES_AMOUNT, ROOM, CHOICE = range(9)
+"""Columns of ``recipes``."""
+COLUMNS = ("level", "skill", "experience", "makes", "amount", "takes", "takes_amount", "room")
+MEAL, HEALS, FEEDS = range(3)
+"""Columns of ``meals``."""
+CAPACITY, WORKS_THERE, SKILLED, MAX_HEALTH, MAX_FOOD = range(5)
+"""Places of ``numbers``; ``WORKS_THERE`` is one bit per work of the config."""
+CONSTITUTION = SKILLS.index("constitution")
+
+SIDES = np.array(rule.SIDES, np.int64)
+CLAIMS, SIDE_OF = np.array(CLAIMANTS, np.int64), np.array(NTH, np.int64)
+EVEN, CERTAIN, MOST_TIERS = rule.EVEN, rule.CERTAIN, rule.MOST_TIERS
+LUCK, ROCK, MINERS, REGROW = (int(s) for s in (Stream.WORK, Stream.ROCK, Stream.MINERS, Stream.REGROW))
+ORE_ROCK, STONE = int(Material.ORE_ROCK), int(Material.STONE)
+MADE, EATEN_UP, USED, BURNT_UP = int(Way.MADE), int(Way.EATEN), int(Way.USED), int(Way.BURNT)
+FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
+    int(e)
+    for e in (
+        Event.FISHING, Event.FISHED, Event.MINING, Event.MINED, Event.COOKED, Event.BURNT, Event.SMITHED,
+        Event.EATEN,
+    )
+)  # fmt: skip
+
+
+@compiled(inline="always")
+def could(recipes, row, inventory, level, space, r, a):
+    """Whether the agent has level, ingredients and room for a recipe."""
+    if level[r, a, recipes[row, SKILL]] < recipes[row, LEVEL] or space < recipes[row, ROOM]:
+        return False
+    takes = recipes[row, TAKES]
+    return takes < 0 or inventory[r, a, takes] >= recipes[row, TAKES_AMOUNT]
+
+
+@compiled(inline="always")
+def rocks_beside(material, r, y, x):
+    """How many of the four neighbours show an orerock."""
+    rocks = 0
+    for side in range(4):
+        rocks += material[r, y + SIDES[side, 0], x + SIDES[side, 1]] == ORE_ROCK
+    return rocks
+
+
+@compiled(inline="always")
+def possible_works(works, recipes, starts, meals, inventory, level, space, shore, material, r, a, y, x):
+    """The works that would do something for living agent ``a`` of realm ``r``, one bit each; bit 0 is set.
+
+    Args:
+        works: the config's works, one bit each. recipes, starts, meals: as in ``book``.
+        space: its ``nmmo_gpu.cpu.inventory.room``. y, x: its row and column.
+        inventory, level, shore, material: the world's fields.
+    """
+    # Without branches on what agents hold: nobody can predict them.
+    possible = 1
+    for row in range(recipes.shape[0]):
+        able = level[r, a, recipes[row, SKILL]] >= recipes[row, LEVEL]
+        able &= space >= recipes[row, ROOM]
+        able &= inventory[r, a, max(recipes[row, TAKES], 0)] >= recipes[row, TAKES_AMOUNT]
+        possible |= able << recipes[row, CHOICE]
+    for meal in range(meals.shape[0]):
+        possible |= (inventory[r, a, meals[meal, MEAL]] > 0) << EAT
+    possible &= works | 1
+    if possible >> FISH & 1 and not shore[r, y, x]:
+        possible ^= 1 << FISH
+    if possible >> MINE & 1 and rocks_beside(material, r, y, x) == 0:
+        possible ^= 1 << MINE
+    return possible
+
+
+@compiled(inline="always")
+def _succeeds(seed, tick, recipes, row, tier, level, r, a):
+    above = np.int64(level[r, a, recipes[row, SKILL]]) - recipes[row, LEVEL]
+    word = draw(seed, tick, LUCK, r, MOST_TIERS * a + tier)[0]
+    return below(word, CERTAIN) < EVEN + above
+
+
+@compiled(inline="always")
+def _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a):
+    """The row that succeeds first, from the top down; -1 if all fail, -2 if none can be tried."""
+    first = starts[choice]
+    got = -2
+    for row in range(starts[choice + 1] - 1, first - 1, -1):
+        if could(recipes, row, inventory, level, space, r, a):
+            got = -1
+            if _succeeds(seed, tick, recipes, row, row - first, level, r, a):
+                got = row
+                break
+    return got
+
+
+@compiled(inline="always")
+def _make(recipes, row, skilled, inventory, books, xp, r, a):
+    """Hands out what was made, with its experience."""
+    item, amount = recipes[row, MAKES], recipes[row, AMOUNT]
+    inventory[r, a, item] += amount
+    books[r, item, MADE] += amount
+    if skilled:
+        xp[r, a, recipes[row, SKILL]] += recipes[row, EXPERIENCE]
+
+
+@compiled
+def _craft(
+    seed, tick, choice, recipes, starts, skilled, inventory, level, books, xp, events, space, r, a
+):  # fmt: skip
+    """Cooking and smithing: the last recipe that is possible."""
+    chosen = -1
+    for row in range(starts[choice + 1] - 1, starts[choice] - 1, -1):
+        if could(recipes, row, inventory, level, space, r, a):
+            chosen = row
+            break
+    if chosen < 0:
+        return
+    takes, amount = recipes[chosen, TAKES], recipes[chosen, TAKES_AMOUNT]
+    inventory[r, a, takes] -= amount
+    if choice == COOK and not _succeeds(seed, tick, recipes, chosen, chosen - starts[choice], level, r, a):
+        books[r, takes, BURNT_UP] += amount
+        events[r, a, BURNT] += 1
+        return
+    books[r, takes, USED] += amount
+    _make(recipes, chosen, skilled, inventory, books, xp, r, a)
+    events[r, a, COOKED if choice == COOK else SMITHED] += 1
+
+
+@compiled
+def _eat(meals, most, max_food, inventory, health, food, books, events, r, a):
+    missing = most - health[r, a]
+    chosen = -1
+    for meal in range(meals.shape[0]):
+        # By rising size: the first held, and then all that do not waste.
+        if inventory[r, a, meals[meal, MEAL]] > 0 and (chosen < 0 or meals[meal, HEALS] <= missing):
+            chosen = meal
+    if chosen < 0:
+        return
+    item = meals[chosen, MEAL]
+    inventory[r, a, item] -= 1
+    books[r, item, EATEN_UP] += 1
+    events[r, a, EATEN] += 1
+    health[r, a] = min(health[r, a] + meals[chosen, HEALS], most)
+    food[r, a] = min(food[r, a] + meals[chosen, FEEDS], max_food)
+
+
+@compiled
+def _work(
+    seed, tick, work, alive, row, col, health, food, material, shore, regrow_at, claims,
+    inventory, offer, level, xp, events, books,
+    weights, recipes, starts, meals, numbers, thresholds, low, high,
+):  # fmt: skip
+    """Realms ``low`` to ``high``."""
+    slots = work.shape[1]
+    width = material.shape[2]
+    skilled = numbers[SKILLED] != 0
+    miner = np.empty(slots, np.int64)
+    rock = np.empty(slots, np.int64)
+    side_of = np.empty(slots, np.int64)
+    ore = np.empty(slots, np.int64)
+    for r in range(low, high):
+        claim = claims[r].reshape(-1)
+        ground = material[r].reshape(-1)
+        miners = 0
+        for a in range(slots):
+            choice = np.int64(work[r, a])
+            if choice == 0 or not alive[r, a] or health[r, a] <= 0 or not numbers[WORKS_THERE] >> choice & 1:
+                continue
+            y, x = np.int64(row[r, a]), np.int64(col[r, a])
+            if choice == EAT:
+                most = np.int64(level[r, a, CONSTITUTION]) if skilled else numbers[MAX_HEALTH]
+                _eat(meals, most, numbers[MAX_FOOD], inventory, health, food, books, events, r, a)
+                continue
+            rocks = 0
+            if choice == MINE:
+                rocks = rocks_beside(material, r, y, x)
+                if rocks == 0:
+                    continue
+            elif choice == FISH and not shore[r, y, x]:
+                continue
+            space = room(inventory, offer, weights, numbers[CAPACITY], r, a)
+            if choice > MINE:
+                _craft(
+                    seed, tick, choice, recipes, starts, skilled, inventory, level, books, xp, events,
+                    space, r, a,
+                )  # fmt: skip
+                continue
+            got = _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a)
+            if got == -2:
+                continue
+            events[r, a, MINING if choice == MINE else FISHING] += 1
+            if got < 0:
+                continue
+            if choice == FISH:
+                _make(recipes, got, skilled, inventory, books, xp, r, a)
+                events[r, a, FISHED] += recipes[got, AMOUNT]
+                continue
+            nth = below(draw(seed, tick, ROCK, r, a)[0], rocks)
+            for side in range(4):
+                tile = (y + SIDES[side, 0]) * width + x + SIDES[side, 1]
+                if ground[tile] == ORE_ROCK:
+                    if nth == 0:
+                        miner[miners], rock[miners], side_of[miners], ore[miners] = a, tile, side, got
+                        claim[tile] |= np.uint8(1 << side)
+                        miners += 1
+                        break
+                    nth -= 1
+        # All claims are made before any rock is used up.
+        for i in range(miners):
+            a, tile, got = miner[i], rock[i], ore[i]
+            among = claim[tile]
+            if among != 1 << side_of[i]:
+                word = draw(seed, tick, MINERS, r, tile)[0]
+                if SIDE_OF[among, below(word, CLAIMS[among])] != 1 << side_of[i]:
+                    continue
+            _make(recipes, got, skilled, inventory, books, xp, r, a)
+            events[r, a, MINED] += recipes[got, AMOUNT]
+            ground[tile] = STONE
+            if len(thresholds):
+                word = draw(seed, tick, REGROW, r, tile)[0]
+                wait = np.searchsorted(thresholds, np.int64(word), side="right") + 1
+                regrow_at[r, tile // width, tile % width] = (tick + wait) & TICK_MASK
+        for i in range(miners):
+            claim[rock[i]] = 0
+
+
+@cache
+def book(content: Content) -> tuple[Any, Any, Any, Any]:
+    """What compiled loops look up, int64 arrays.
+
+    Returns:
+        recipes: [recipes, 9], all works' in turn; see ``LEVEL`` and the others.
+        starts: [works + 1], each work's first row.
+        meals: [meals, 3], by rising healing; see ``MEAL`` and the others.
+        weights: [items].
+    """
+    known = tables(content)
+    recipes = np.array(
+        [
+            [*(getattr(row, name) for name in COLUMNS), choice]
+            for choice, rows in enumerate(known.recipes)
+            for row in rows
+        ],
+        np.int64,
+    )
+    starts = np.cumsum([0, *(len(rows) for rows in known.recipes)], dtype=np.int64)
+    meals = np.array(known.meals, np.int64).reshape(-1, 3)
+    return recipes.reshape(-1, CHOICE + 1), starts, meals, np.array(known.weight, np.int64)
+
+
+def works_there(works: tuple[str, ...]) -> int:
+    """The config's works, one bit each."""
+    return sum(1 << WORKS.index(name) for name in set(works))
+
+
+def arguments(world: World, work: Tensor) -> tuple[Any, ...]:
+    """What ``_work`` works on, but for the range of realms."""
+    cfg = world.config
+    # As bytes, so that the loops are compiled once, whatever the type and layout of what is chosen.
+    choices = world.workspace("works", (world.realms, cfg.slots), torch.uint8).copy_(work)
+    tensors = (
+        choices, world.alive, world.row, world.col, world.health, world.food, world.material, world.shore,
+        world.regrow_at, claims_plane(world), world.inventory, world.offer, world.level, world.xp,
+        world.events, world.books,
+    )  # fmt: skip
+    recipes, starts, meals, weights = book(cfg.content)
+    numbers = (cfg.capacity, works_there(cfg.works), cfg.skills, cfg.max_health, cfg.max_food)
+    return (
+        int(world.seed), int(world.tick), *(t.numpy() for t in tensors), weights, recipes, starts, meals,
+        np.array(numbers, np.int64), threshold_tensor(cfg.ore_regrowth, torch.device("cpu")).numpy(),
+    )  # fmt: skip
+
+
+def work(world: World, work: Tensor) -> None:
+    """See ``nmmo_gpu.world.work.work``."""
+    fixed = arguments(world, work)
+    parallel(_work, [(*fixed, *piece) for piece in realm_slices(world.realms)])

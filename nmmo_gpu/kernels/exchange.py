@@ -1,0 +1,309 @@
+"""The exchange in three kernels and a sort; twin of ``nmmo_gpu.world.exchange``.
+
+Each agent writes its offer's place in the order of its realm; a sort of these numbers along the realm lays
+out the books one after the other, each with the best offers first; bisection finds where they begin; and then
+the k-th bid of a book knows where the k-th ask stands. So a realm can span any number of blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.kernels.launch import launch, over_elements, over_slots
+from nmmo_gpu.kernels.slots import my_agents, my_slots
+from nmmo_gpu.world import exchange as rule
+from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import tensor
+
+BOOK_BIT, PRICE_BIT, LEFT_BIT = (tl.constexpr(n) for n in (rule.BOOK_BIT, rule.PRICE_BIT, rule.LEFT_BIT))
+PRICES, SENIORITIES = tl.constexpr(rule.PRICES), tl.constexpr(rule.SENIORITIES)
+NO_OFFER = tl.constexpr(rule.NO_OFFER)
+OFFERED, WITHDRAWN, SOLD, BOUGHT = (
+    tl.constexpr(int(event)) for event in (Event.OFFERED, Event.WITHDRAWN, Event.SOLD, Event.BOUGHT)
+)
+
+
+# What agents could do. "Back" is what one would have with its open offer taken back. All but ``back`` work on
+# blocks of any shapes that broadcast.
+
+
+@triton.jit
+def back(agent, here, offer, offer_price, gold, weights, prices, ITEMS: tl.constexpr):
+    """Of agents whose offers count (``here``): (offer: int32, price: int32 index, purse: int64, that on offer
+    included; freed: int32, units of room that the offer keeps and does not need once it is back)."""
+    code = tl.load(offer + agent, mask=here, other=0).to(tl.int32)
+    at = tl.load(offer_price + agent, mask=here & (code > 0), other=0).to(tl.int32)
+    bids = code > ITEMS
+    purse = tl.load(gold + agent, mask=here, other=0)
+    purse += tl.load(prices + at, mask=bids, other=0)
+    # What a seller gets back needs the room that was kept for it: a lot weighs one unit, or nothing.
+    freed = tl.load(weights + code - 1 - ITEMS, mask=bids, other=0)
+    return code, at, purse, freed
+
+
+@triton.jit
+def can_sell(count, lot, offer, item):
+    """Whether a lot of the item is there, ``count`` being what is in the bag."""
+    return (offer == 1 + item) | (count >= lot)
+
+
+@triton.jit
+def can_buy(purse, cost, room, weight):
+    """Whether gold and room suffice, both of them back."""
+    return (purse >= cost) & ((weight == 0) | (room > 0))
+
+
+@triton.jit
+def can_withdraw(offer, offer_left):
+    """Whether there is an offer that will not have lapsed by then."""
+    return (offer > 0) & (offer_left > 1)
+
+
+@triton.jit
+def _offers(
+    trade, price, alive, health, entity, next_entity, offer, offer_price, offer_left, inventory, gold, events,
+    lots, weights, prices, key, slots, chunks, trade_realm, trade_slot, price_realm, price_slot, capacity,
+    offer_ticks,
+    NPCS: tl.constexpr, ITEMS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Lapses, withdrawals and new offers, and the place of each in the order of its realm.
+
+    Order-free: an agent's fields belong to one program, and each is written once, by the agent's own lane."""
+    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
+    living = living & (tl.load(health + being, mask=living, other=0) > 0)
+    code, at, purse, freed = back(agent, living, offer, offer_price, gold, weights, prices, ITEMS)
+    left = tl.load(offer_left + agent, mask=code > 0, other=0).to(tl.int32)
+    choice = tl.load(trade + realm * trade_realm + slot * trade_slot, mask=living, other=0).to(tl.int32)
+    sells, buys = (choice > 0) & (choice <= ITEMS), (choice > ITEMS) & (choice <= 2 * ITEMS)
+    want = tl.load(price + realm * price_realm + slot * price_slot, mask=sells | buys, other=0).to(tl.int32)
+    item = tl.where(sells, choice - 1, choice - 1 - ITEMS)
+    bag = inventory + agent * ITEMS
+
+    lot = tl.load(lots + item, mask=sells, other=0)
+    count = tl.load(bag + item, mask=sells, other=0)
+    cost = tl.load(prices + want, mask=buys, other=0)
+    weight = tl.load(weights + item, mask=buys, other=0)
+    room = freed
+    if tl.max(weight, 0) > 0:
+        kept = tl.load(weights + code - 1, mask=(code > 0) & (code <= ITEMS), other=0) + freed
+        room += capacity - kept
+        for i in range(ITEMS):
+            room -= tl.load(bag + i, mask=buys, other=0) * tl.load(weights + i)
+    sells = sells & can_sell(count, lot, code, item)
+    buys = buys & can_buy(purse, cost, room, weight)
+    opens = sells | buys
+    does = opens | ((choice > 2 * ITEMS) & can_withdraw(code, left))
+    replaces = does & (code > 0) & (left > 1)
+    ends = replaces | ((code > 0) & (left <= 1))
+
+    # One and the same item that comes back and is offered again stays where it is.
+    asked = (code > 0) & (code <= ITEMS)
+    again = sells & ends & (code == choice)
+    comes = ends & asked & (again == 0)
+    old = tl.load(bag + code - 1, mask=comes, other=0) + tl.load(lots + code - 1, mask=comes, other=0)
+    tl.store(bag + code - 1, old, mask=comes)
+    tl.store(bag + item, count - lot, mask=sells & (again == 0))
+    escrow = tl.load(prices + at, mask=(code > ITEMS) & (ends == 0), other=0)
+    changes = buys | (ends & (code > ITEMS))
+    tl.store(gold + agent, purse - escrow - tl.where(buys, cost, 0), mask=changes)
+
+    line = events + agent * COLUMNS
+    tl.store(line + WITHDRAWN, tl.load(line + WITHDRAWN, mask=replaces, other=0) + 1, mask=replaces)
+    tl.store(line + OFFERED, tl.load(line + OFFERED, mask=opens, other=0) + 1, mask=opens)
+    changes = opens | (code > 0)
+    left = tl.where(opens, offer_ticks, tl.where(ends, 0, left - 1))
+    at = tl.where(opens, want, tl.where(ends, 0, at))
+    code = tl.where(opens, choice, tl.where(ends, 0, code))
+    tl.store(offer + agent, code.to(tl.int16), mask=changes)
+    tl.store(offer_price + agent, at.to(tl.uint8), mask=changes)
+    tl.store(offer_left + agent, left.to(tl.int16), mask=changes)
+
+    waits = code > 0
+    bids = code > ITEMS
+    book = tl.where(bids, 2 * (code - 1 - ITEMS), 2 * (code - 1) + 1).to(tl.int64)
+    rank = tl.where(bids, PRICES - 1 - at, at).to(tl.int64)
+    seniority = tl.load(entity + being, mask=waits, other=0) - tl.load(next_entity + realm) + SENIORITIES
+    place = (book << BOOK_BIT) | (rank << PRICE_BIT) | (left.to(tl.int64) << LEFT_BIT)
+    place = tl.where(waits, place | tl.maximum(seniority, 0), NO_OFFER)
+    tl.store(key + agent, place, mask=inside)
+
+
+@triton.jit
+def _edges(key, edges, slots, BOOKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr):
+    """Where in the sorted keys of a realm the books begin, found by bisection; last, where the last one ends.
+    Order-free: one entry per lane."""
+    realm = tl.program_id(0).to(tl.int64)
+    book = tl.arange(0, BLOCK)
+    first = book.to(tl.int64) << BOOK_BIT
+    low, high = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32) + slots
+    for _ in range(STEPS):
+        middle = (low + high) // 2
+        open_ = (low < high) & (book <= BOOKS)
+        before = tl.load(key + realm * slots + middle, mask=open_, other=0) < first
+        low = tl.where(open_ & before, middle + 1, low)
+        high = tl.where(open_ & (before == 0), middle, high)
+    tl.store(edges + realm * (BOOKS + 1) + book, low, mask=book <= BOOKS)
+
+
+@triton.jit
+def price_of(place, BIDS: tl.constexpr):
+    """Index of the price of offers, from their places in the order; int32."""
+    rank = ((place >> PRICE_BIT) & (PRICES - 1)).to(tl.int32)
+    return PRICES - 1 - rank if BIDS else rank
+
+
+@triton.jit
+def settle(
+    agent, met, paid, event: tl.constexpr, gold, events, offer, offer_price, offer_left,
+    COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Pays those who are met, counts the event, and ends their offers."""
+    purse, count = gold + agent, events + agent * COLUMNS + event
+    tl.store(purse, tl.load(purse, mask=met, other=0) + paid, mask=met)
+    tl.store(count, tl.load(count, mask=met, other=0) + 1, mask=met)
+    tl.store(offer + agent, tl.zeros([BLOCK], tl.int16), mask=met)
+    tl.store(offer_price + agent, tl.zeros([BLOCK], tl.uint8), mask=met)
+    tl.store(offer_left + agent, tl.zeros([BLOCK], tl.int16), mask=met)
+
+
+@triton.jit
+def _meet(
+    key, order, edges, inventory, gold, events, offer, offer_price, offer_left, trades, quotes, lots, prices,
+    slots, chunks, ITEMS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The trades; lanes are places in the order, and the bid's lane does what is to be done for both.
+
+    Order-free: an agent has one offer, and an offer is met by one other, so nobody is written twice; what
+    decides is read from the sorted keys, which nobody writes. Totals are atomic additions of integers; the
+    last price is that of the last bid that is met, and written by it alone."""
+    realm, place, at, inside = my_slots(slots, chunks, BLOCK)
+    mine = tl.load(key + at, mask=inside, other=NO_OFFER)
+    book = (mine >> BOOK_BIT).to(tl.int32)
+    bids = (mine != NO_OFFER) & (book % 2 == 0)
+    limits = edges + realm * (2 * ITEMS + 1) + book
+    asks_from = tl.load(limits + 1, mask=bids, other=0)
+    asks_to = tl.load(limits + 2, mask=bids, other=0)
+    across = asks_from + place - tl.load(limits, mask=bids, other=0)
+    there = bids & (across < asks_to)
+    line = realm * slots
+    theirs = tl.load(key + line + across, mask=there, other=0)
+    bid, ask = price_of(mine, True), price_of(theirs, False)
+    met = there & (bid >= ask)
+    if tl.max(met.to(tl.int32), 0) > 0:
+        follows = met & (place + 1 < asks_from) & (across + 1 < asks_to)
+        next_bid = price_of(tl.load(key + at + 1, mask=follows, other=0), True)
+        next_ask = price_of(tl.load(key + line + across + 1, mask=follows, other=0), False)
+        last = met & ((follows == 0) | (next_bid < next_ask))
+
+        item = book // 2
+        buyer = line + tl.load(order + at, mask=met, other=0)
+        seller = line + tl.load(order + line + across, mask=met, other=0)
+        paid, offered = tl.load(prices + ask, mask=met, other=0), tl.load(prices + bid, mask=met, other=0)
+        bag = inventory + buyer * ITEMS + item
+        count = tl.load(bag, mask=met, other=0) + tl.load(lots + item, mask=met, other=0)
+        tl.store(bag, count, mask=met)
+        settle(
+            buyer, met, offered - paid, BOUGHT, gold, events, offer, offer_price, offer_left, COLUMNS, BLOCK
+        )  # fmt: skip
+        settle(seller, met, paid, SOLD, gold, events, offer, offer_price, offer_left, COLUMNS, BLOCK)
+        total = trades + (realm * ITEMS + item) * 2
+        tl.atomic_add(total, tl.full([BLOCK], 1, tl.int64), mask=met, sem="relaxed")
+        tl.atomic_add(total + 1, paid, mask=met, sem="relaxed")
+        tl.store(quotes + (realm * ITEMS + item) * 3 + 2, (ask + 1).to(tl.uint8), mask=last)
+
+
+@triton.jit
+def _best(
+    alive, health, offer, offer_price, best, slots, chunks,
+    NPCS: tl.constexpr, ITEMS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Best bid and ask of each item, as numbers of which the largest is best and 0 is none: 1 + its index for
+    a bid, PRICES - its index for an ask.
+
+    Order-free: atomic maxima of integers."""
+    realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    code = tl.load(offer + agent, mask=inside, other=0).to(tl.int32)
+    waits = (code > 0) & (tl.load(alive + being, mask=inside, other=0) != 0)
+    waits = waits & (tl.load(health + being, mask=waits, other=0) > 0)
+    at = tl.load(offer_price + agent, mask=waits, other=0).to(tl.int32)
+    bids = code > ITEMS
+    worth = tl.where(bids, 1 + at, PRICES - at)
+    entry = tl.where(bids, 2 * (code - 1 - ITEMS), 2 * (code - 1) + 1)
+    tl.atomic_max(best + realm * (2 * ITEMS) + entry, worth, mask=waits, sem="relaxed")
+
+
+@triton.jit
+def _quotes(best, quotes, n, BLOCK: tl.constexpr):
+    """From the best offers to what is quoted; puts zeros back. Order-free: one item of one realm per lane."""
+    entry = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = entry < n
+    bid = tl.load(best + 2 * entry, mask=here, other=0)
+    ask = tl.load(best + 2 * entry + 1, mask=here, other=0)
+    tl.store(quotes + 3 * entry, bid.to(tl.uint8), mask=here)
+    tl.store(quotes + 3 * entry + 1, tl.where(ask > 0, PRICES + 1 - ask, 0).to(tl.uint8), mask=here)
+    tl.store(best + 2 * entry, tl.zeros([BLOCK], tl.int32), mask=here)
+    tl.store(best + 2 * entry + 1, tl.zeros([BLOCK], tl.int32), mask=here)
+
+
+def tables(world: World) -> tuple[Tensor, Tensor, Tensor]:
+    """(lots [items] int32, weights [items] int32, prices [prices] int64) on the device."""
+    content, device = world.config.tables, world.device
+    return (
+        tensor(content.lot, device, torch.int32), tensor(content.weight, device, torch.int32),
+        tensor(content.prices, device),
+    )  # fmt: skip
+
+
+def _sizes(world: World) -> dict[str, Any]:
+    return {"ITEMS": len(world.config.tables.items), "COLUMNS": world.events.shape[-1]}
+
+
+def exchange(world: World, trade: Tensor, price: Tensor) -> None:
+    """See ``nmmo_gpu.world.exchange.exchange``."""
+    cfg, items = world.config, len(world.config.tables.items)
+    if items == 0:
+        return
+    shape = tuple(world.offer.shape)
+    cut = over_slots(*shape)
+    lots, weights, prices = tables(world)
+    key = world.workspace("offers", shape, torch.int64)
+    ordered = world.workspace("offers in order", shape, torch.int64)
+    order = world.workspace("who offers, in order", shape, torch.int64)
+    edges = world.workspace("where books begin", (world.realms, 2 * items + 1), torch.int32)
+    launch(
+        _offers, cut.programs, trade, price, world.alive, world.health, world.entity, world.next_entity,
+        world.offer, world.offer_price, world.offer_left, world.inventory, world.gold, world.events,
+        lots, weights, prices, key, cut.slots, cut.chunks, *trade.stride(), *price.stride(), cfg.capacity,
+        cfg.offer_ticks, NPCS=cfg.npc_slots, BLOCK=cut.block, warps=cut.warps, **_sizes(world),
+    )  # fmt: skip
+    torch.sort(key, dim=1, out=(ordered, order))
+    launch(
+        _edges, world.realms, ordered, edges, cut.slots, BOOKS=2 * items, STEPS=cut.slots.bit_length(),
+        BLOCK=triton.next_power_of_2(2 * items + 1), warps=1,
+    )  # fmt: skip
+    launch(
+        _meet, cut.programs, ordered, order, edges, world.inventory, world.gold, world.events, world.offer,
+        world.offer_price, world.offer_left, world.trades, world.quotes, lots, prices, cut.slots, cut.chunks,
+        BLOCK=cut.block, warps=cut.warps, **_sizes(world),
+    )  # fmt: skip
+
+
+def quotes(world: World) -> None:
+    """See ``nmmo_gpu.world.exchange.quotes``."""
+    cfg, items = world.config, len(world.config.tables.items)
+    if items == 0:
+        return
+    cut = over_slots(*world.offer.shape)
+    best = world.workspace("best offers", (world.realms, items, 2), torch.int32, fill=0)
+    launch(
+        _best, cut.programs, world.alive, world.health, world.offer, world.offer_price, best, cut.slots,
+        cut.chunks, NPCS=cfg.npc_slots, ITEMS=items, BLOCK=cut.block, warps=cut.warps,
+    )  # fmt: skip
+    programs, block = over_elements(world.realms * items)
+    launch(_quotes, programs, best, world.quotes, world.realms * items, BLOCK=block)

@@ -1,0 +1,146 @@
+"""Loot in one kernel; twin of ``nmmo_gpu.world.loot``."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.kernels.combat_rolls import add
+from nmmo_gpu.kernels.launch import launch, over_slots
+from nmmo_gpu.kernels.random import below, draw
+from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.world import loot as rule
+from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.tables import Tables, tensor
+
+STREAM, COMBAT = tl.constexpr(int(Stream.DROP)), tl.constexpr(int(Cause.COMBAT))
+PLAYERS_KILLED, EVENTS = tl.constexpr(int(Event.PLAYERS_KILLED)), tl.constexpr(len(Event))
+DROPPED, LOST, WAYS = tl.constexpr(int(Way.DROPPED)), tl.constexpr(int(Way.LOST)), tl.constexpr(len(Way))
+DROPS, CHANCE_SHIFT = tl.constexpr(rule.DROPS), tl.constexpr(rule.CHANCE_SHIFT)
+
+
+@triton.jit
+def _loot(
+    seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, departed,
+    books, slain, foe, foe_entity, temper, weight, lot, prices, kind_of, drops,
+    slots, chunks, agents, items, columns, kinds, most_drops,
+    CAPACITY: tl.constexpr, NPCS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Every victim's program hands over what it had.
+
+    Order-free: the dead are written by their own programs, and a killer, which does not die, by its victim's
+    alone, as nobody kills two; books and counts are atomic additions of integers."""
+    realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
+    why = tl.load(cause + entity, mask=inside, other=0).to(tl.int32)
+    if tl.max(why, 0) > 0:
+        dead = why > 0
+        killer = tl.load(nemesis + entity, mask=why == COMBAT, other=-1)
+        heir = (killer >= 0) & (killer < agents)
+        of_killer = realm * slots + killer
+        heir = heir & (tl.load(cause + of_killer, mask=heir, other=1) == 0)
+        heir = heir & (tl.load(alive + of_killer, mask=heir, other=0) != 0)
+        to = realm * agents + killer
+
+        wish = tl.load(offer + to, mask=heir, other=0).to(tl.int32)
+        on_offer = tl.where(wish > items, wish - items, wish) - 1
+        space = CAPACITY - tl.load(weight + on_offer, mask=heir & (wish > 0), other=0)
+        for i in range(items):
+            held = tl.load(inventory + to * items + i, mask=heir, other=0)
+            space -= held * tl.load(weight + i)
+        space = tl.maximum(space, 0)
+
+        account = books + realm * (items + 1) * WAYS
+        body = dead & (slot < agents)
+        if tl.max(body.to(tl.int32), 0) > 0:
+            own = realm * agents + slot
+            inherits = body & heir
+            wish = tl.load(offer + own, mask=body, other=0).to(tl.int32)
+            bid = tl.load(offer_price + own, mask=body & (wish > items), other=0).to(tl.int32)
+            money = tl.load(gold + own, mask=body, other=0)
+            money += tl.load(prices + bid, mask=body & (wish > items), other=0).to(tl.int64)
+            tl.store(gold + own, tl.zeros([BLOCK], tl.int64), mask=body)
+            tl.store(offer + own, tl.zeros([BLOCK], tl.int16), mask=body)
+            tl.store(offer_price + own, tl.zeros([BLOCK], tl.uint8), mask=body)
+            tl.store(offer_left + own, tl.zeros([BLOCK], tl.int16), mask=body)
+            add(gold + to, money, inherits)
+            wasted = tl.sum(tl.where(inherits, 0, money), 0)
+            tl.atomic_add(account + items * WAYS + LOST, wasted, sem="relaxed")
+            add(events + to * columns + PLAYERS_KILLED, tl.full([BLOCK], 1, tl.int32), inherits)
+
+            left = space
+            for i in range(items):
+                have = tl.load(inventory + own * items + i, mask=body, other=0)
+                have += tl.where(body & (wish == i + 1), tl.load(lot + i), 0)
+                tl.store(inventory + own * items + i, tl.zeros([BLOCK], tl.int32), mask=body)
+                heavy = tl.load(weight + i)
+                taken = tl.where(heavy > 0, tl.minimum(have, left), have)
+                taken = tl.where(inherits, taken, 0)
+                left -= taken * heavy
+                add(inventory + to * items + i, taken, inherits & (taken > 0))
+                wasted = tl.sum((have - taken).to(tl.int64), 0)
+                tl.atomic_add(account + i * WAYS + LOST, wasted, sem="relaxed")
+            for e in range(columns):
+                done = tl.sum(tl.load(events + own * columns + e, mask=body, other=0).to(tl.int64), 0)
+                tl.atomic_add(departed + realm * columns + e, done, sem="relaxed")
+
+        if NPCS:
+            prey = dead & (slot >= agents)
+            if tl.max(prey.to(tl.int32), 0) > 0:
+                kind = tl.load(kind_of + slot, mask=prey, other=0).to(tl.int32)
+                one = tl.full([BLOCK], 1, tl.int64)
+                tl.atomic_add(slain + realm * kinds + kind, one, mask=prey, sem="relaxed")
+                npc = realm * (slots - agents) + slot - agents
+                tl.store(foe + npc, tl.full([BLOCK], -1, tl.int32), mask=prey)
+                tl.store(foe_entity + npc, tl.full([BLOCK], -1, tl.int64), mask=prey)
+                tl.store(temper + npc, tl.zeros([BLOCK], tl.uint8), mask=prey)
+
+                prey = prey & heir
+                add(events + to * columns + EVENTS + kind, one, prey)
+                seed_word, now = tl.load(seed), tl.load(tick)
+                for place in range(most_drops):
+                    at = drops + (kind * most_drops + place) * 4
+                    item = tl.load(at, mask=prey, other=0)
+                    least = tl.load(at + 1, mask=prey, other=1)
+                    most = tl.load(at + 2, mask=prey, other=1)
+                    chance = tl.load(at + 3, mask=prey, other=0)
+                    happens, many, _, _ = draw(seed_word, now, STREAM, realm, slot * DROPS + place)
+                    falls = prey & ((happens >> CHANCE_SHIFT).to(tl.int32) < chance)
+                    amount = least + below(many, most - least + 1)
+                    thing = falls & (item < items)
+                    heavy = tl.load(weight + item, mask=thing, other=0)
+                    amount = tl.where(heavy > 0, tl.minimum(amount, space), amount)
+                    space -= tl.where(heavy > 0, amount, 0)
+                    # A thing may be dropped twice: additions that need not wait for each other.
+                    tl.atomic_add(inventory + to * items + item, amount, mask=thing, sem="relaxed")
+                    many_more = amount.to(tl.int64)
+                    tl.atomic_add(gold + to, many_more, mask=falls & (item == items), sem="relaxed")
+                    tl.atomic_add(account + item * WAYS + DROPPED, many_more, mask=falls, sem="relaxed")
+
+
+def drop_table(tables: Tables, device: torch.device) -> tuple[Tensor, int]:
+    """([kinds, n, 4] int32: item, least, most, chance in 65536ths, chance 0 behind the last drop; n)."""
+    most = max((len(row.drops) for row in tables.npcs), default=0)
+    rows = tuple(row.drops + ((0, 1, 1, 0),) * (most - len(row.drops)) for row in tables.npcs)
+    return tensor(rows, device, torch.int32), most
+
+
+def loot(world: World) -> None:
+    """See ``nmmo_gpu.world.loot.loot``."""
+    cfg, device = world.config, world.device
+    tables = cfg.tables
+    cut = over_slots(*world.alive.shape)
+    drops, most_drops = drop_table(tables, device)
+    launch(
+        _loot, cut.programs, world.seed, world.tick, world.alive, world.cause, world.nemesis,
+        world.inventory, world.gold, world.offer, world.offer_price, world.offer_left, world.events,
+        world.departed, world.books, world.slain, world.foe, world.foe_entity, world.temper,
+        tensor(tables.weight, device, torch.int32), tensor(tables.lot, device, torch.int32),
+        tensor(tables.prices, device, torch.int32), kind_of_slot(cfg, device), drops,
+        cut.slots, cut.chunks, cfg.slots, len(tables.items), world.events.shape[2], len(tables.npcs),
+        most_drops, CAPACITY=cfg.capacity, NPCS=cfg.npc_slots > 0, BLOCK=cut.block, warps=cut.warps,
+    )  # fmt: skip

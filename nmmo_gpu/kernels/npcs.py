@@ -1,0 +1,229 @@
+"""Choices of NPCs in one kernel; twin of ``nmmo_gpu.world.npcs``."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.kernels.launch import INTERPRETED, launch, over_slots
+from nmmo_gpu.kernels.movement import down, map_size, right
+from nmmo_gpu.kernels.random import below, draw
+from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.world import npcs as rule
+from nmmo_gpu.world.npcs import chance, kind_of_slot
+from nmmo_gpu.world.observation import ring_order
+from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.tables import tensor
+
+STREAM = tl.constexpr(int(Stream.NPC))
+PROVOKED, ALWAYS = tl.constexpr(rule.PROVOKED), tl.constexpr(rule.ALWAYS)
+EAST, SOUTH, WEST, NORTH = (tl.constexpr(d) for d in (rule.EAST, rule.SOUTH, rule.WEST, rule.NORTH))
+PIECE = tl.constexpr(128 if INTERPRETED else 8)
+"""Tiles that a hunter looks at in one go."""
+NOWHERE = tl.constexpr(1 << 20)
+"""Above the number of any tile in sight."""
+
+
+@cache
+def _kinds(config: WorldConfig, device: torch.device) -> Tensor:
+    return kind_of_slot(config, device).to(torch.int32)
+
+
+def kinds(world: World) -> Tensor:
+    """[S] int32: kind of each NPC's slot, -1 for the slots of agents; made once."""
+    return _kinds(world.config, world.device)
+
+
+@cache
+def _natures(config: WorldConfig, device: torch.device) -> Tensor:
+    rows = config.tables.npcs
+    words = [
+        row.habitat | row.hunts << 8 | row.sight << 10 | row.health << 14 | kind << 21
+        for kind, row in enumerate(rows)
+    ]
+    of_kinds = torch.tensor([*words, 0], dtype=torch.int32, device=device)
+    return of_kinds[kind_of_slot(config, device)]
+
+
+def natures(world: World) -> Tensor:
+    """[S] int32: what there is to know of each NPC's kind, in one word, which ``habitat`` and its like below
+    take apart; 0 for the slots of agents. Made once."""
+    return _natures(world.config, world.device)
+
+
+@triton.jit
+def habitat(nature):
+    """One bit per material."""
+    return nature & 0xFF
+
+
+@triton.jit
+def hunts(nature):
+    """0 never, 1 provoked, 2 always."""
+    return (nature >> 8) & 3
+
+
+@triton.jit
+def sight(nature):
+    """Tiles."""
+    return (nature >> 10) & 15
+
+
+@triton.jit
+def health_of(nature):
+    """Health at birth."""
+    return (nature >> 14) & 127
+
+
+@triton.jit
+def kind_of(nature):
+    """Place among the kinds."""
+    return (nature >> 21) & 127
+
+
+@triton.jit
+def nearest(
+    realm, hunts_now, here, tiles, cells, age, occupant, presence, slots, populations,
+    IMMUNE_TICKS: tl.constexpr, CELLS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """[BLOCK] int32: slot of the nearest agent that is not immune on the first ``tiles`` cells around each
+    tile ``here``; -1 for none.
+
+    A piece of all cells is looked at together, so that hunters wait for memory a few times, not once per
+    cell. Mostly nobody is there, or an NPC, and one byte per tile says so."""
+    best = tl.full([BLOCK], NOWHERE, tl.int32)
+    for start in range(1, CELLS, PIECE):
+        cell = start + tl.arange(0, PIECE)
+        offset = tl.load(cells + cell, mask=cell < CELLS, other=0)
+        looks = (hunts_now & (best == NOWHERE))[:, None] & (cell[None, :] < tiles[:, None])
+        at = here[:, None] + offset[None, :]
+        shown = tl.load(presence + at, mask=looks, other=0).to(tl.int32)
+        agent = looks & (shown > 0) & (shown <= populations)
+        who = tl.load(occupant + at, mask=agent, other=1) - 1
+        fair = agent & (tl.load(age + realm * slots + who, mask=agent, other=0) >= IMMUNE_TICKS)
+        found = tl.min(tl.where(fair, cell[None, :], NOWHERE), 1)
+        best = tl.minimum(best, found)
+    sees = best < NOWHERE
+    there = here + tl.load(cells + best, mask=sees, other=0)
+    return tl.load(occupant + there, mask=sees, other=0) - 1
+
+
+@triton.jit
+def provoker(
+    realm, npc, provoked, line, column, far, alive, entity, row, col, age, foe, foe_entity, temper, slots,
+    IMMUNE_TICKS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """[BLOCK] int32: slot of the agent that each provoked NPC fights; -1 for nobody. Takes one tick off
+    tempers."""
+    left = tl.load(temper + npc, mask=provoked, other=0).to(tl.int32)
+    angry = left > 0
+    whom = tl.load(foe + npc, mask=angry, other=-1)
+    fights = angry & (whom >= 0)
+    at = realm * slots + whom
+    its_id = tl.load(foe_entity + npc, mask=fights, other=-1)
+    fights = fights & (tl.load(alive + at, mask=fights, other=0) != 0)
+    fights = fights & (tl.load(entity + at, mask=fights, other=-1) == its_id)
+    fights = fights & (tl.load(age + at, mask=fights, other=0) >= IMMUNE_TICKS)
+    rows = tl.abs(tl.load(row + at, mask=fights, other=0) - line)
+    columns = tl.abs(tl.load(col + at, mask=fights, other=0) - column)
+    fights = fights & (tl.maximum(rows, columns) <= far)
+    tl.store(temper + npc, (left - 1).to(tl.uint8), mask=angry)
+    calm = angry & (left == 1)
+    tl.store(foe + npc, tl.full([BLOCK], -1, tl.int32), mask=calm)
+    tl.store(foe_entity + npc, tl.full([BLOCK], -1, tl.int64), mask=calm)
+    return tl.where(fights, whom, -1)
+
+
+@triton.jit
+def _npcs(
+    seed, tick, move, style, target, moves, styles, targets, alive, entity, row, col, age, material,
+    occupant, presence, foe, foe_entity, temper, natures, cells, slots, chunks, agents, populations, wander,
+    IMMUNE_TICKS: tl.constexpr, CELLS: tl.constexpr,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Passes on what agents choose, and chooses for NPCs.
+
+    Order-free: choices, tempers and foes of a slot are written, and the latter two read, by its own program
+    alone; all else is only read."""
+    realm, slot, entry, inside = my_slots(slots, chunks, BLOCK)
+    player = inside & (slot < agents)
+    mine = realm * agents + slot
+    direction = tl.load(move + mine, mask=player, other=0).to(tl.int32)
+    tl.store(styles + entry, tl.load(style + mine, mask=player, other=0).to(tl.uint8), mask=inside)
+    whom = tl.load(target + mine, mask=player, other=-1).to(tl.int32)
+
+    lives = inside & (slot >= agents)
+    lives = lives & (tl.load(alive + entry, mask=lives, other=0) != 0)
+    if tl.max(lives.to(tl.int32), 0) > 0:
+        nature = tl.load(natures + slot, mask=lives, other=0)
+        line, column = tl.load(row + entry, mask=lives, other=0), tl.load(col + entry, mask=lives, other=0)
+        here = realm * (HEIGHT * WIDTH) + line * WIDTH + column
+        npc = realm * (slots - agents) + slot - agents
+        quarry = provoker(
+            realm, npc, lives & (hunts(nature) == PROVOKED), line, column, sight(nature),
+            alive, entity, row, col, age, foe, foe_entity, temper, slots, IMMUNE_TICKS, BLOCK,
+        )  # fmt: skip
+        if CELLS > 1:
+            hunter = lives & (hunts(nature) == ALWAYS)
+            if tl.max(hunter.to(tl.int32), 0) > 0:
+                side = 2 * sight(nature) + 1
+                found = nearest(
+                    realm, hunter, here, side * side, cells, age, occupant, presence, slots, populations,
+                    IMMUNE_TICKS, CELLS, BLOCK,
+                )  # fmt: skip
+                quarry = tl.maximum(quarry, found)
+
+        hunting = quarry >= 0
+        south = tl.load(row + realm * slots + quarry, mask=hunting, other=0) - line
+        east = tl.load(col + realm * slots + quarry, mask=hunting, other=0) - column
+        further = tl.abs(south) - tl.abs(east)
+        strikes = hunting & (tl.abs(south) + tl.abs(east) == 1)
+        first, axis, way, _ = draw(tl.load(seed), tl.load(tick), STREAM, realm, slot)
+        by_row = (further > 0) | ((further == 0) & ((axis & 1) != 0))
+        chases = tl.where(by_row, tl.where(south > 0, SOUTH, NORTH), tl.where(east > 0, EAST, WEST))
+        steps = (first >> 16).to(tl.int32) < wander
+        wanders = tl.where(steps, 1 + below(way, tl.full([BLOCK], 4, tl.int32)), 0)
+        goes = tl.where(hunting, chases, wanders)
+        goes = tl.where(lives & (strikes == 0), goes, 0)
+        goal = here + down(goes) * WIDTH + right(goes)
+        ground = tl.load(material + goal, mask=goes > 0, other=0).to(tl.int32)
+        goes = tl.where(((habitat(nature) >> ground) & 1) != 0, goes, 0)
+        direction = tl.where(lives, goes, direction)
+        whom = tl.where(strikes, quarry, whom)
+    tl.store(moves + entry, direction.to(tl.uint8), mask=inside)
+    tl.store(targets + entry, whom, mask=inside)
+
+
+def sights(world: World) -> Tensor:
+    """[n] int32: offsets within a map, row * width + column, of the cells that the kind sees which always
+    hunts and sees furthest; nearest first. One cell if there is none."""
+    rows = world.config.tables.npcs
+    furthest = max((row.sight for row in rows if row.hunts == rule.ALWAYS), default=0)
+    offsets = tuple(line * world.config.width + column for line, column in ring_order(furthest))
+    return tensor(offsets, world.device, torch.int32)
+
+
+def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See ``nmmo_gpu.world.npcs.npcs``; (uint8, uint8, int32) here, overwritten by the next call."""
+    cfg = world.config
+    shape = tuple(world.alive.shape)
+    cut = over_slots(*shape)
+    moves = world.workspace("moves of all", shape, torch.uint8)
+    styles = world.workspace("styles of all", shape, torch.uint8)
+    targets = world.workspace("targets of all", shape, torch.int32)
+    cells = sights(world)
+    launch(
+        _npcs, cut.programs, world.seed, world.tick, move.contiguous(), style.contiguous(),
+        target.contiguous(), moves, styles, targets, world.alive, world.entity, world.row, world.col,
+        world.age, world.material, world.occupant, world.presence, world.foe, world.foe_entity, world.temper,
+        natures(world), cells, cut.slots, cut.chunks, cfg.slots, cfg.populations, chance(cfg.wander),
+        IMMUNE_TICKS=cfg.immune_ticks, CELLS=cells.numel(), BLOCK=cut.block, warps=cut.warps,
+        **map_size(world),
+    )  # fmt: skip
+    return moves, styles, targets

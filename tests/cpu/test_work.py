@@ -1,0 +1,125 @@
+"""Compiled work against the rule in torch, on random worlds, to the last bit; and its masks."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from helpers import ODD, assert_same, litter, random_world, unclean
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.world.content import STANDARD, WORKS, Content, Item, Recipe
+from nmmo_gpu.world.inventory import room
+from nmmo_gpu.world.work import possible_works
+from nmmo_gpu.world.work import work as torch_rule
+
+pytest.importorskip("numba")
+twin = importlib.import_module("nmmo_gpu.cpu.work")
+compiled_room = importlib.import_module("nmmo_gpu.cpu.inventory").room
+
+CRAMPED = {**ODD, "border": 12, "slots": 105, "populations": 7}
+"""Nine rows of 23 tiles, half of them taken: many mine the same rock."""
+MORE = Content(
+    items=(*STANDARD.items, Item("pearl"), Item("bread", feeds=20), Item("net", weight=0)),
+    recipes=(
+        *STANDARD.recipes,
+        Recipe("fish", "fishing", 3, 55, "pearl", amount=3),
+        Recipe("mine", "smithing", 2, 5, "net", amount=9),
+        Recipe("cook", "cooking", 2, 5, "bread", takes="pearl", takes_amount=2),
+        Recipe("armor", "smithing", 2, 9, "pearl", amount=2, takes="pearl", takes_amount=1),
+    ),
+    npcs=STANDARD.npcs,
+    prices=STANDARD.prices,
+)
+SETTINGS = {
+    "full": {},
+    "three realms of seven, without NPCs": {**ODD, "slots": 7, "npcs": False},
+    "no skills": {"skills": False, "max_health": 30, "ore_regrowth": 0.0},
+    "more content": {"content": MORE, "ore_regrowth": 1.0},
+    "a few works": {"works": ("eat", "mine", "sword"), "capacity": 9},
+    "no works": {"works": ()},
+    "nothing to make": {"content": Content(items=STANDARD.items[:4], prices=(1,)), "npcs": False},
+}
+SEEDS = range(3)
+
+
+@cache
+def worlds(setting):
+    """A world of a setting per seed, with garbage in the slots of the dead, and some killed."""
+    config = preset("full", **{**CRAMPED, **SETTINGS[setting]})
+    made = [random_world(config, 3, seed, odds="~..%%#f,", fill=0.9, wounded=True) for seed in SEEDS]
+    return [litter(world, seed) for seed, world in enumerate(made)]
+
+
+def many_worlds(setting):
+    """(world, seed); the worlds can be changed."""
+    return [(world.clone(), seed) for seed, world in enumerate(worlds(setting))]
+
+
+def random_works(world, seed):
+    """Choices for everybody, the dead and the killed included; more mining than all else."""
+    random = torch.Generator().manual_seed(seed)
+    shape = (world.realms, world.config.slots)
+    work = torch.randint(len(WORKS), shape, generator=random)
+    return torch.where(torch.rand(shape, generator=random) < 0.4, 2, work)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_worlds_after_work_are_the_same(setting):
+    for world, seed in many_worlds(setting):
+        twins = world.clone()
+        work = random_works(world, seed)
+        torch_rule(world, work)
+        twin.work(twins, work.to(torch.int32))
+        assert_same(world, twins, f"{setting}, seed {seed}")
+        assert unclean(twins) == []
+
+
+def test_the_comparison_sees_every_kind_of_outcome():
+    """In the worlds above all events of work happen, and rocks are contested."""
+    rose = torch.zeros(21, dtype=torch.int64)
+    mined = tried = 0
+    for world, seed in many_worlds("full"):
+        before = world.clone()
+        work = random_works(world, seed)
+        torch_rule(world, work)
+        rose += (world.events - before.events).sum((0, 1))
+        mined += int((world.material != before.material).sum())
+        tried += int((world.events - before.events)[..., 6].sum())
+    assert (rose[4:12] > 0).all() and rose[:4].sum() == rose[12:].sum() == 0
+    assert 0 < mined < tried
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_possible_works_are_the_same(setting):
+    """Agent by agent, for the living."""
+    for world, seed in many_worlds(setting):
+        cfg = world.config
+        there = possible_works(world)
+        space = room(world)
+        recipes, starts, meals, weights = twin.book(cfg.content)
+        fields = [t.numpy() for t in (world.inventory, world.offer, world.level, world.shore, world.material)]
+        inventory, offer, level, shore, material = fields
+        for r, a in world.players(world.alive).nonzero().tolist():
+            own = compiled_room(inventory, offer, weights, cfg.capacity, r, a)
+            assert own == int(space[r, a])
+            possible = twin.possible_works(
+                twin.works_there(cfg.works), recipes, starts, meals, inventory, level, own, shore, material,
+                r, a, int(world.row[r, a]), int(world.col[r, a]),
+            )  # fmt: skip
+            bits = [bool(possible >> choice & 1) for choice in range(len(WORKS))]
+            assert bits == there[r, a].tolist(), (setting, seed, r, a)
+
+
+def test_the_book_lists_recipes_by_work():
+    """Hand-checked rows: the tin sword, and where smithing knives begins."""
+    recipes, starts, meals, weights = twin.book(STANDARD)
+    assert starts.tolist() == [0, 0, 3, 6, 11, 14, 17, 20, 20]
+    tin_sword = recipes[starts[4] + 1]
+    assert tin_sword.tolist() == [5, 8, 20, 14, 1, 1, 2, 0, 4]
+    assert recipes[0].tolist() == [1, 5, 10, 3, 1, -1, 0, 1, 1]
+    assert meals.tolist() == [[8, 2, 10], [9, 3, 10], [11, 3, 10], [10, 5, 10], [12, 5, 10]]
+    assert np.flatnonzero(weights == 0).tolist() == [16, 17, 18]

@@ -1,0 +1,205 @@
+"""The exchange's kernels against the rule in torch, to the last bit, however realms are cut into blocks; in
+any order of programs; and what a GPU is asked to do.
+
+By hand, and against an auction by hand, it is tested in ``tests/world/test_exchange.py``."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import torch
+from helpers import KERNEL_DEVICE, ODD, assert_same, litter, random_world, unclean
+from torch.utils._python_dispatch import TorchDispatchMode
+from traders import FEW, bustling, market
+
+pytest.importorskip("triton")
+
+import triton
+import triton.language as tl
+from kernels.interpreter import conflicts, programs_in_order
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.kernels.launch import diverted, launch, over_slots
+from nmmo_gpu.kernels.slots import my_agents
+from nmmo_gpu.world import exchange as rule
+from nmmo_gpu.world.content import STANDARD
+from nmmo_gpu.world.inventory import room
+from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.state import World
+
+twin = importlib.import_module("nmmo_gpu.kernels.exchange")
+CPU = torch.device("cpu")
+TRITON = resolve("triton", KERNEL_DEVICE)
+interpreted = pytest.mark.skipif(
+    not launching.INTERPRETED, reason="compiled programs run in whatever order the GPU gives them"
+)
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch):
+    """Workspaces that may hold anything hold garbage, even in the second exchange."""
+    plain = World.workspace
+
+    def workspace(self, name, shape, dtype, fill=None):
+        room = plain(self, name, shape, dtype, fill)
+        return room.fill_(0x5A5A5A) if fill is None else room
+
+    monkeypatch.setattr(World, "workspace", workspace)
+
+
+def both(world, trade, price):
+    """Exchange and quotes by torch; fails unless the kernels make the same of the world. Returns how many
+    offers were met."""
+    theirs, before = world.to(KERNEL_DEVICE), world.trades.clone()
+    rule.exchange(world, trade, price)
+    TRITON.exchange(theirs, trade.to(KERNEL_DEVICE), price.to(KERNEL_DEVICE))
+    assert_same(theirs.to(CPU), world, "exchange: triton, then torch")
+    rule.quotes(world)
+    TRITON.quotes(theirs)
+    assert_same(theirs.to(CPU), world, "quotes: triton, then torch")
+    assert unclean(theirs) == []
+    return int((world.trades - before)[..., 0].sum())
+
+
+@pytest.mark.parametrize("block", [None, 32, 64])
+@pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
+def test_bustling_markets(monkeypatch, block, content):
+    """Of 150 agents, in one block and in several; exchange after exchange, whose order is kept in the same
+    workspaces."""
+    if block:
+        monkeypatch.setattr(launching, "BLOCK", block)
+    met = 0
+    for seed in range(2):
+        world, trade, price = bustling(seed, 2, 150, content)
+        for _ in range(2):
+            met += both(world, trade, price)
+            trade = trade.flip(1)
+    assert met > (100 if content is FEW else 20)
+
+
+@pytest.mark.parametrize("npcs", [False, True])
+def test_random_worlds_with_garbage_in_the_slots_of_the_dead(monkeypatch, npcs):
+    """NPCs stand behind the agents of each realm."""
+    monkeypatch.setattr(launching, "BLOCK", 32)
+    config = preset(
+        "full", **{**ODD, "border": 12, "slots": 70, "populations": 5, "npcs": npcs, "npc_numbers": (5, 8, 4)}
+    )
+    met = 0
+    for seed in range(3):
+        world = litter(random_world(config, 2, seed, fill=0.9, wounded=True), seed)
+        random = torch.Generator().manual_seed(seed)
+        actions = torch.randint(46, (2, 70, 7), generator=random, dtype=torch.int16)
+        actions[..., 5] %= 16
+        assert world.entity.shape == (2, 87 if npcs else 70)
+        met += both(world, actions[..., 4], actions[..., 5])
+    assert met > 20
+
+
+def test_one_book_over_many_blocks(monkeypatch):
+    """All 300 agents of a realm want to trade the same thing at few prices."""
+    monkeypatch.setattr(launching, "BLOCK", 32)
+    world = market(300, 1, FEW, offer_ticks=2, height=47)
+    random = torch.Generator().manual_seed(3)
+    world.entity.copy_(torch.randperm(300, generator=random) + 7)
+    world.next_entity.fill_(400)
+    world.inventory[..., 0] = 1
+    trade = 1 + 4 * torch.randint(2, (1, 300), generator=random)
+    price = torch.randint(4, (1, 300), generator=random)
+    assert both(world, trade, price) > 50
+    assert both(world, torch.zeros_like(trade), price) == 0
+    assert not both(world, torch.zeros_like(trade), price) and not world.offer.any()
+
+
+@interpreted
+@pytest.mark.parametrize(
+    "order", [lambda n: list(range(n))[::-1], lambda n: sorted(range(n), key=lambda i: i % 3)]
+)
+def test_programs_may_run_in_any_order(monkeypatch, order):
+    monkeypatch.setattr(launching, "BLOCK", 32)
+    world, trade, price = bustling(1, 2, 150)
+    with programs_in_order(order) as launches:
+        assert both(world, trade, price) > 30
+    assert launches == [10, 2, 10, 10, 1]
+
+
+@interpreted
+def test_no_two_lanes_meet_in_a_byte_that_one_of_them_writes(monkeypatch):
+    monkeypatch.setattr(launching, "BLOCK", 32)
+    with conflicts() as found:
+        world, trade, price = bustling(1, 2, 150)
+        assert both(world, trade, price) > 30
+    assert found == {name: set() for name in ("_offers", "_edges", "_meet", "_best", "_quotes")}
+
+
+class Asked(TorchDispatchMode):
+    """Notes the names of all operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.skipif(KERNEL_DEVICE.type != "cpu", reason="needs launches that are not run")
+def test_between_the_kernels_there_is_a_sort_and_nothing_that_waits_for_the_device():
+    """So both can be captured in a CUDA graph: from the second time on, nothing else is called, and the same
+    tensors are worked on. The sizes of launches do not depend on who offers what."""
+    world, trade, price = bustling(1)
+    plan = []
+    with diverted(plan.append):
+        TRITON.exchange(world, trade, price)
+        TRITON.quotes(world)
+        with Asked() as asked:
+            TRITON.exchange(world, trade, price)
+            TRITON.quotes(world)
+    assert set(asked.names) - {"fill_"} == {"sort"} and len(plan) == 10
+    for first, second in zip(plan[:5], plan[5:], strict=True):
+        assert first.programs == second.programs and first.constants == second.constants
+        for a, b in zip(first.arguments, second.arguments, strict=True):
+            assert a is b or a == b
+
+
+@triton.jit
+def _masks(
+    offer, offer_price, offer_left, gold, inventory, space, lots, weights, prices, out, slots, chunks,
+    ITEMS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The masks of sales, buys at the lowest price, and withdrawals: one row per agent, one lane per item."""
+    _, _, agent, _, inside = my_agents(slots, chunks, 0, BLOCK)
+    code, _, purse, freed = twin.back(agent, inside, offer, offer_price, gold, weights, prices, ITEMS)
+    item = tl.arange(0, WIDE)[None, :]
+    row = agent[:, None]
+    there = inside[:, None] & (item < ITEMS)
+    count = tl.load(inventory + row * ITEMS + item, mask=there, other=0)
+    lot, weight = tl.load(lots + item, mask=item < ITEMS), tl.load(weights + item, mask=item < ITEMS)
+    units = tl.load(space + agent, mask=inside, other=0) + freed
+    line = out + row * (2 * ITEMS + 1)
+    tl.store(line + item, twin.can_sell(count, lot, code[:, None], item), mask=there)
+    buyable = twin.can_buy(purse[:, None], tl.load(prices), units[:, None], weight)
+    tl.store(line + ITEMS + item, buyable, mask=there)
+    left = tl.load(offer_left + agent, mask=inside, other=0)
+    tl.store(out + agent * (2 * ITEMS + 1) + 2 * ITEMS, twin.can_withdraw(code, left), mask=inside)
+
+
+@pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
+def test_what_the_phase_asks_serves_for_masks(content):
+    """The device functions, on blocks of agents by items, say what ``possible_trades`` says."""
+    for seed in range(3):
+        world, _, _ = bustling(seed, 2, 41, content)
+        items = len(content.items)
+        mask, _ = rule.possible_trades(world)
+        there = world.to(KERNEL_DEVICE)
+        out = torch.zeros(2, 41, 2 * items + 1, dtype=torch.bool, device=KERNEL_DEVICE)
+        cut = over_slots(2, 41)
+        launch(
+            _masks, cut.programs, there.offer, there.offer_price, there.offer_left, there.gold,
+            there.inventory, room(there), *twin.tables(there), out, cut.slots, cut.chunks,
+            ITEMS=items, WIDE=triton.next_power_of_2(items), BLOCK=cut.block,
+        )  # fmt: skip
+        living = world.alive & (world.health > 0)
+        assert torch.equal(out.cpu()[living], mask[..., 1:][living])

@@ -1,0 +1,88 @@
+"""The kernels of combat, loot and growth against the rules in torch, to the last bit, however realms are cut
+into blocks; in any order of programs.
+
+By hand, and against their laws, the rules are tested in ``tests/world``."""
+
+from __future__ import annotations
+
+import pytest
+from fighting import EXPECTED, SETTINGS, hold, worlds
+from helpers import KERNEL_DEVICE
+
+pytest.importorskip("triton")
+
+from kernels.interpreter import conflicts, programs_in_order
+
+from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.kernels.launch import diverted
+from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.state import World
+
+TRITON = resolve("triton", KERNEL_DEVICE)
+interpreted = pytest.mark.skipif(
+    not launching.INTERPRETED, reason="compiled programs run in whatever order the GPU gives them"
+)
+ORDERS = {
+    "backwards": lambda count: list(range(count))[::-1],
+    "odd ones first": lambda count: list(range(1, count, 2)) + list(range(0, count, 2)),
+}
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch):
+    """Workspaces that may hold anything hold garbage."""
+    plain = World.workspace
+
+    def workspace(self, name, shape, dtype, fill=None):
+        known = name in self.workspaces
+        room = plain(self, name, shape, dtype, fill)
+        return room if known or fill is not None else room.fill_(0x5A)
+
+    monkeypatch.setattr(World, "workspace", workspace)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_fights_end_the_same(setting):
+    """Each realm in one block; crowds of the frail, with litter in the slots of the dead."""
+    seen = hold(TRITON, setting, 3, KERNEL_DEVICE)
+    assert {name for name in EXPECTED[setting] if not seen[name]} <= {"capped", "killed", "lost", "inherited"}
+
+
+@pytest.mark.parametrize("setting", ["full", "flat, with skills", "lopsided content"])
+def test_fights_end_the_same_in_many_blocks(monkeypatch, setting):
+    """Attackers, victims and killers are handled by different programs."""
+    monkeypatch.setattr(launching, "BLOCK", 32)
+    seen = hold(TRITON, setting, 3, KERNEL_DEVICE)
+    assert {name for name in EXPECTED[setting] if not seen[name]} <= {"capped"}
+
+
+@interpreted
+@pytest.mark.parametrize("order", ORDERS)
+def test_programs_may_run_in_any_order(monkeypatch, order):
+    monkeypatch.setattr(launching, "BLOCK", 32)
+    for setting in ("full", "flat, with skills", "lopsided content"):
+        with programs_in_order(ORDERS[order]) as launches:
+            seen = hold(TRITON, setting, 1)
+        assert seen["killed"] > 0 and len(launches) == 4 and min(launches) >= 4
+
+
+@interpreted
+def test_no_two_lanes_meet_in_a_byte_that_one_of_them_writes(monkeypatch):
+    """Nor is used what atomic operations return."""
+    monkeypatch.setattr(launching, "BLOCK", 32)
+    for setting in ("full", "flat, with skills", "lopsided content"):
+        with conflicts() as found:
+            assert hold(TRITON, setting, 3)["dropped"] > 0
+        assert found == {name: set() for name in ("_blows", "_bruises", "_loot", "_growth")}
+
+
+def test_what_a_fight_needs_is_known_without_asking_the_device():
+    """Of a world without data: whoever asked for a value, or for how many there are, would get an error."""
+    world, style, target, _ = next(worlds("full", 1))
+    launches = []
+    nowhere = world.to("meta")
+    with diverted(launches.append):
+        TRITON.combat(nowhere, style.to("meta"), target.to("meta"))
+        TRITON.loot(nowhere)
+        TRITON.growth(nowhere)
+    assert [launch.kernel.__name__ for launch in launches] == ["_blows", "_bruises", "_loot", "_growth"]

@@ -1,0 +1,300 @@
+"""Whole ticks under hostile play, with any of the full game's systems on: goods are conserved in every tick,
+and all that must hold of a world holds.
+
+Choices are made without a look at what is possible: everybody does the same, strikes at one victim or at
+slots where nobody lives, trades one thing, works where there is nothing to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import torch
+from helpers import ODD, check_invariants, random_maps, random_world
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.books import check_books
+from nmmo_gpu.world.content import GOLD, STANDARD, WORKS, Content, Drop, Item, NPCKind, Recipe
+from nmmo_gpu.world.events import Event, Way, event_names
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.rules import Rules
+from nmmo_gpu.world.spawning import birth_levels
+from nmmo_gpu.world.state import Cause, World
+
+CPU = torch.device("cpu")
+SYSTEMS = ("skills", "works", "rolls", "npcs", "exchange", "tokens")
+LAND = "~.ff,,...#%....fff%"
+"""Much to eat and to mine, and no lava but for the border."""
+ODD_CONTENT = Content(
+    items=(
+        Item("dust", weight=0, lot=127), Item("dart", "knife", 1, 500, 500, weight=0), Item("rock"),
+        Item("stew", heals=99, feeds=127), Item("stick", "sword", 2, 3, 3), Item("hat", "armor", 1, defense=1),
+    ),
+    recipes=(
+        Recipe("fish", "cooking", 1, 10**6, "stew", 5), Recipe("fish", "fishing", 1, 1, "dust", 127),
+        Recipe("mine", "mining", 1, 0, "rock", 3), Recipe("cook", "cooking", 1, 0, "dust", 3, "stew", 2),
+        Recipe("cook", "cooking", 1, 7, "stew", 9, "rock", 2), Recipe("sword", "smithing", 1, 1, "stick", 1, "rock", 1),
+        Recipe("armor", "smithing", 1, 10**6, "hat", 3, "dust", 127), Recipe("knives", "mage", 1, 1, "dart", 127, "stick", 1),
+    ),
+    npcs=(
+        NPCKind("ghost", 127, 99, ("grass", "scrub", "forest"), "always", sight=7, experience=10**6,
+                drops=(Drop("rock", 1, 50), Drop(GOLD, 1, 10**6, 0.5), Drop("dust", 10**6, 10**6))),
+        NPCKind("moth", 1, 1, ("scrub",), "always", drops=(Drop("stew", chance=0.0),)),
+        NPCKind("snail", 2, 1, ("forest", "grass"), "provoked", sight=1, temper=127),
+    ),
+    prices=(1, 10**6),
+)  # fmt: skip
+"""All numbers at their limits: swarms of drops, batches that overfill any bag, lots of 127."""
+NO_GOODS = Content(npcs=(NPCKind("rat", 3, 1, ("grass",), "provoked", sight=3, temper=2),), prices=(7,))
+
+
+class Modes(NamedTuple):
+    """How everybody chooses, by head."""
+
+    move: str = "any"
+    fight: str = "nearest"
+    work: str = "any"
+    trade: str = "any"
+
+
+MODES = Modes(
+    ("any", "same", "stay"),
+    ("nearest", "anybody", "one victim", "npcs", "nobody"),
+    ("any", "same"),
+    ("any", "same", "one thing", "bargains", "withdraw"),
+)
+
+
+CONTENTS = {"standard": STANDARD, "odd": ODD_CONTENT, "no goods": NO_GOODS}
+
+
+@st.composite
+def rule_books(draw: st.DrawFn) -> dict[str, object]:
+    """Settings: some of the systems on, or all, or none; and small numbers of everything."""
+
+    def one_of(*choices: object) -> object:
+        return draw(st.sampled_from(choices))
+
+    on = draw(st.one_of(st.just(frozenset(SYSTEMS)), st.frozensets(st.sampled_from(SYSTEMS))))
+    works = st.one_of(st.just(WORKS[1:]), st.lists(st.sampled_from(WORKS[1:]), min_size=1, unique=True))
+    slots, populations = one_of((7, 1), (14, 7), (44, 4))
+    return {
+        # Within a border of 14 there are 95 tiles, the ring included.
+        "border": one_of(7, 14), "slots": slots, "populations": populations,
+        "births": one_of(-1, 0, 1, 3), "spawn": one_of("ring", "anywhere"), "immune_ticks": one_of(0, 1, 4),
+        "content": one_of("standard", "standard", "odd", "no goods"),
+        **{name: name in on for name in ("skills", "rolls", "npcs", "exchange")},
+        "works": tuple(draw(works)) if "works" in on else (),
+        "tokens": draw(st.integers(2, 9)) if "tokens" in on else 0,
+        "npc_numbers": tuple(draw(st.integers(0, 9)) for _ in range(3)),
+        "capacity": draw(st.integers(1, 28)), "birth_gold": one_of(0, 1, 10, 1 << 20),
+        "offer_ticks": draw(st.integers(1, 4)),
+        "reach": one_of((1, 4, 4), (7, 7, 7), (0, 1, 2)), "damage": one_of((10, 2, 1), (0, 0, 0), (1, 0, 127)),
+        "regrowth": one_of(0.0, 0.2, 1.0), "ore_regrowth": one_of(0.0, 0.2, 1.0),
+        "npc_births": one_of(0.0, 0.3, 1.0), "wander": one_of(0.0, 0.25, 1.0),
+        "max_health": one_of(1, 10, 127),
+    }  # fmt: skip
+
+
+def config_of(rules: dict[str, object]) -> WorldConfig:
+    """The config of some settings, which name their content."""
+    content = CONTENTS[str(rules["content"])]
+    numbers = tuple(rules["npc_numbers"])[: len(content.npcs)]
+    return preset("full", **{**ODD, **rules, "content": content, "npc_numbers": numbers})
+
+
+def hostile(world: World, modes: Modes, random: torch.Generator) -> list[Tensor]:
+    """Everybody's choices, as ``tick.step`` takes them; the dead are told something too."""
+    cfg, shape = world.config, (world.realms, world.config.slots)
+    items, sizes = len(cfg.tables.items), heads(cfg)
+
+    def integers(low: int, high: int, shape: tuple[int, ...] = shape) -> Tensor:
+        return torch.randint(low, high + 1, shape, generator=random)
+
+    def same(low: int, high: int) -> Tensor:
+        return integers(low, high, (1, 1)).expand(shape).clone()
+
+    move = {"any": integers(0, 4), "same": same(0, 4), "stay": same(0, 0)}[modes.move]
+    style = integers(0, 2)
+    if modes.fight in ("nearest", "npcs"):
+        target = _nearest(world, cfg.slots if modes.fight == "npcs" else 0)
+    elif modes.fight == "one victim":
+        style, target = same(0, 2), same(0, cfg.entities - 1)
+    else:
+        target = integers(-1, cfg.entities - 1) if modes.fight == "anybody" else same(-1, -1)
+
+    # In one tensor, of a narrow type, as actions may come; what steps get are views.
+    actions = torch.zeros(*shape, len(sizes), dtype=(torch.uint8, torch.int32)[int(integers(0, 1, ()))])
+    at = {name: actions[..., place] for place, name in enumerate(sizes)}
+    if cfg.works:
+        at["work"].copy_(integers(0, len(WORKS) - 1) if modes.work == "any" else same(0, len(WORKS) - 1))
+    if cfg.exchange:
+        thing = same(0, max(0, items - 1)) + items * integers(0, 1)
+        trades = {
+            "any": integers(0, 2 * items + 1), "same": same(0, 2 * items + 1), "one thing": 1 + thing,
+            "bargains": 1 + thing, "withdraw": same(2 * items + 1, 2 * items + 1),
+        }  # fmt: skip
+        at["trade"].copy_(trades[modes.trade])
+        price = integers(0, sizes["price"] - 1)
+        if modes.trade == "bargains":  # cheap to whoever buys
+            price = torch.where(at["trade"] > items, price, 0)
+        at["price"].copy_(price)
+    if cfg.tokens:
+        at["token"].copy_(integers(0, cfg.tokens - 1))
+    return [move, style, target, *(at[name] for name in list(sizes)[3:])]
+
+
+def _nearest(world: World, first: int) -> Tensor:
+    """[R, A] int64: for each agent the nearest other of those who live, from slot ``first`` on; -1 if there is
+    no such slot."""
+    cfg = world.config
+    if first >= cfg.entities:
+        return torch.full((world.realms, cfg.slots), -1)
+    far_r, far_c = (
+        (field[:, : cfg.slots, None] - field[:, None, first:]).abs() for field in (world.row, world.col)
+    )
+    distance = torch.maximum(far_r, far_c).masked_fill(~world.alive[:, None, first:], 1000)
+    own = torch.arange(cfg.slots)[:, None] == torch.arange(first, cfg.entities)
+    return distance.masked_fill(own, 2000).argmin(-1) + first
+
+
+def counters(world: World) -> dict[str, Tensor]:
+    """What is counted for ever, by realm; none of it ever falls."""
+    kept = ("deaths", "slain", "trades", "books", "next_entity", "acted")
+    alive = world.players(world.alive)
+    events = (
+        world.departed + (world.events * alive[:, :, None]).sum(1)
+        if world.config.extended
+        else world.departed
+    )
+    return {"events": events, **{name: getattr(world, name).clone() for name in kept}}
+
+
+def play(
+    world: World,
+    rules: Rules,
+    modes: Modes,
+    ticks: int,
+    random: torch.Generator,
+    every: int,
+    from_birth: bool,
+) -> Counter[str]:
+    """So many ticks, with the books checked in each, and everything else every so many and at the end.
+
+    Returns how often each thing happened: events by name, deaths by cause, goods by way, trades, and NPCs
+    killed, by kind."""
+    first = before = counters(world)
+    base = world.base.clone()
+    for time in range(1, ticks + 1):
+        choices = hostile(world, modes, random)
+        told = [choice.clone() for choice in choices]
+        tick.step(world, rules, *choices)
+        assert all(map(torch.equal, choices, told)), "choices were changed"
+        after = counters(world)
+        for name, now in after.items():
+            assert (now >= before[name]).all(), f"{name} fell"
+        before = after
+        if world.config.extended:
+            check_books(world)
+        if time % every == 0 or time == ticks:
+            check_invariants(world, from_birth)
+    assert torch.equal(world.base, base)
+    gained = {name: now - first[name] for name, now in before.items()}
+    if world.config.extended:
+        check_accounts(world, gained, from_birth)
+    return happened(world.config, gained)
+
+
+def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) -> None:
+    """Events, books and trades tell the same story, realm by realm (``gained``: what the counters rose by)."""
+    cfg, tables = world.config, world.config.tables
+    events, books = gained["events"], gained["books"]
+    made = books[:, :-1, Way.MADE]
+    if tables.items:
+        assert torch.equal(events[:, Event.SOLD], gained["trades"][..., 0].sum(1))
+    assert torch.equal(events[:, Event.SOLD], events[:, Event.BOUGHT])
+    assert torch.equal(events[:, Event.EATEN], books[..., Way.EATEN].sum(1))
+    assert (events[:, Event.HITS] <= events[:, Event.ATTACKS]).all()
+    assert (events[:, Event.HITS] <= events[:, Event.DAMAGE]).all()
+    assert (events[:, Event.PLAYERS_KILLED] <= gained["deaths"][:, Cause.COMBAT]).all()
+    assert (events[:, len(Event) :] <= gained["slain"]).all()
+    assert (books[:, -1, [Way.MADE, Way.EATEN, Way.USED, Way.BURNT]] == 0).all(), "gold is made of nothing"
+    if cfg.content is STANDARD:
+        worked = {"fish": Event.FISHED, "mine": Event.MINED, "cook": Event.COOKED}
+        for work, event in worked.items():
+            ours = [row.makes for row in tables.recipes[WORKS.index(work)]]
+            assert torch.equal(events[:, event], made[:, ours].sum(1)), work
+        pieces = made[:, 13:22] // torch.tensor([1, 1, 1, 10, 10, 10, 1, 1, 1])
+        assert torch.equal(events[:, Event.SMITHED], pieces.sum(1))
+        assert torch.equal(events[:, Event.BURNT], books[..., Way.BURNT].sum(1))
+    if from_birth and cfg.skills:
+        alive = world.players(world.alive)
+        rises = (world.players(world.level).long() - torch.tensor(birth_levels())).sum(2)
+        assert torch.equal(world.events[..., Event.LEVELS][alive].long(), rises[alive])
+
+
+def happened(config: WorldConfig, gained: dict[str, Tensor]) -> Counter[str]:
+    """What the counters rose by, by name, in all realms together."""
+    counted = Counter(
+        {f"died of {c.name}": int(n) for c, n in zip(Cause, gained["deaths"].sum(0), strict=True)}
+    )
+    if config.extended:
+        for name, n in zip(event_names(config), gained["events"].sum(0).tolist(), strict=True):
+            counted[name] += n
+        for way, n in zip(Way, gained["books"][:, :-1].sum((0, 1)).tolist(), strict=True):
+            counted[f"goods {way.name}"] += n
+        for way, n in zip(Way, gained["books"][:, -1].sum(0).tolist(), strict=True):
+            counted[f"gold {way.name}"] += n
+        for kind, n in zip(config.content.npcs, gained["slain"].sum(0).tolist(), strict=True):
+            counted[f"{kind.name} slain"] += n
+        counted["trades"] = int(gained["trades"][..., 0].sum())
+    return counted
+
+
+NEVER = {"gold MADE", "gold EATEN", "gold USED", "gold BURNT", "goods ENDOWED", "died of NONE"}
+"""What cannot happen: gold is not made, and nobody is born with goods."""
+
+
+def due(*contents: Content) -> set[str]:
+    """Everything that can happen, by the names of ``happened``."""
+    rules = [preset("full", content=content) for content in contents]
+    names = {f"died of {cause.name}" for cause in Cause}
+    names |= {f"{of} {way.name}" for of in ("goods", "gold") for way in Way}
+    for config in rules:
+        names |= {*event_names(config), *(f"{kind.name} slain" for kind in config.content.npcs)}
+    return (names | {"trades"}) - NEVER
+
+
+def begun(config: WorldConfig, start: str, seed: int, realms: int = 2) -> World:
+    """A world in the middle of its history, or one in which nobody has lived yet."""
+    if start == "random":
+        return random_world(config, realms, seed)
+    maps = random_maps(config, realms, torch.Generator().manual_seed(seed), LAND)
+    return empty_world(config, maps, seed)
+
+
+def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
+    """And everything that can happen does happen, in some of these worlds."""
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=60)
+    @given(
+        rules=rule_books(),
+        start=st.sampled_from(["random", "random", "empty"]),
+        seed=st.integers(0, 10**6),
+        modes=st.lists(st.builds(Modes, *map(st.sampled_from, MODES)), min_size=2, max_size=2),
+    )
+    def run(rules, start, seed, modes):
+        world, random = begun(config_of(rules), start, seed), torch.Generator().manual_seed(seed)
+        for mode in modes:
+            seen.update(play(world, Rules(), mode, 7, random, 4, start == "empty"))
+
+    run()
+    print({n: seen[n] for n in due(STANDARD, ODD_CONTENT, NO_GOODS)})
+    assert {name for name in due(STANDARD, ODD_CONTENT, NO_GOODS) if not seen[name]} == set()
+    assert {name for name in NEVER if seen[name]} == set()
