@@ -54,7 +54,7 @@ class Sword:
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config = config
-        self.operations = operations(resolve(config.env.backend, device))
+        self.operations = operations(resolve(config.env.backend, device), config.env.world.extended)
         generator = torch.Generator().manual_seed(config.env.seed)
         embed = self.operations.window_embedding
         self.policy = Policy(config.env.world, config.policy, generator, embed).to(device)
@@ -79,9 +79,17 @@ class Sword:
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
         index, real = by_population(alive.reshape(1, -1), policy.rules.populations, slots)
-        output = policy(rows, index, None if memory is None else memory[index])
+        recalled = None if memory is None else memory[index]
         draws = uniforms(self.operations.draw, world, self.heads, index // slots, index % slots)
-        choices, log_probability = sample(output, draws)
+        if self.operations.sample is not None:
+            logits, state = policy.unmasked(rows, index, recalled)
+            auto = policy.config.targeting == "auto"
+            choices, log_probability = self.operations.sample(rows, index, logits, draws, policy.layout, auto)
+            value = logits[..., -1]
+        else:
+            output = policy(rows, index, recalled)
+            choices, log_probability = sample(output, draws)
+            value, state = output.value, output.state
 
         who, choices = index[real], choices[real]
         actions = torch.zeros(realms * slots, len(self.heads), dtype=torch.int64, device=rows.device)
@@ -91,11 +99,11 @@ class Sword:
             actions[who, 2] = choices[:, 2] * policy.auto_target(views, choices[:, 1])
         everyone = torch.zeros(3, realms * slots, device=rows.device)
         everyone[0, who] = log_probability[real]
-        everyone[1, who] = output.value[real]
+        everyone[1, who] = value[real]
         told = torch.zeros(actions.shape, dtype=torch.int16, device=rows.device)
         told[who] = choices.to(torch.int16)
-        if memory is not None and output.state is not None:
-            memory = torch.zeros_like(memory).index_put_((who,), output.state[real])
+        if memory is not None and state is not None:
+            memory = torch.zeros_like(memory).index_put_((who,), state[real])
         return Decision(actions.view(realms, slots, -1), told, everyone[0], everyone[1], memory)
 
     def _decide_for_all(

@@ -7,9 +7,10 @@
 #   tests    the tests that need CUDA, and those of kernels and trainer, compiled
 #   phases   each kernel's time beside the bytes that it moves
 #   grid     the environment alone, over realms x slots, up to a realm of a million
-#   rates    environment, + policy, + training with the GPU network
+#   rates    environment, + policy, + training with the GPU network, of chaos and of the full game
 #   memory   what `nmmo-gpu info` says beside what a run took
 #   train    five minutes of end-to-end training, and lifetimes
+#   full     the same with the full game, and what its systems are worth to the trained policy
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
@@ -23,7 +24,7 @@ fi
 }
 out=${1:-runs/gpu-check-$(date +%Y%m%d-%H%M%S)}
 shift || true
-steps=${*:-tests phases grid rates memory train}
+steps=${*:-tests phases grid rates memory train full}
 mkdir -p "$out"
 status=0
 
@@ -53,14 +54,20 @@ for name in $steps; do
             --json "$out/rates.json"
         step rates-laptop-network "$python" -m nmmo_gpu bench chaos --batches 2048 --repeats 3 \
             --json "$out/rates-laptop-network.json"
+        step rates-full "$python" -m nmmo_gpu bench full --scale gpu --batches 512 2048 --repeats 3 \
+            --json "$out/rates-full.json"
         ;;
     memory) step memory "$python" scripts/check_memory.py --scale gpu ;;
     train)
         step train "$python" -m nmmo_gpu train chaos --scale gpu --minutes 5 --run "$out/run"
         step eval "$python" -m nmmo_gpu eval "$out/run"
         ;;
+    full)
+        step train-full "$python" -m nmmo_gpu train full --scale gpu --minutes 5 --run "$out/run-full"
+        step systems "$python" scripts/compare_systems.py "$out/run-full" --json "$out/systems.json"
+        ;;
     *)
-        echo "$name is no step; choose among tests, phases, grid, rates, memory, train." >&2
+        echo "$name is no step; choose among tests, phases, grid, rates, memory, train, full." >&2
         exit 2
         ;;
     esac

@@ -1,5 +1,6 @@
 """Combat of the full game as compiled loops; twin of ``nmmo_gpu.world.combat_rolls``."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import tensor
+from nmmo_gpu.world.tables import Tables
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.STRIKE)
 RANGE, MAGE, DEFENSE, CONSTITUTION = rule.RANGE, rule.MAGE, rule.DEFENSE, rule.CONSTITUTION
@@ -31,7 +32,7 @@ CPU = torch.device("cpu")
 def _fight(
     seed, tick, style, target, alive, row, col, age, health, food, water, damage, chilled, cause, nemesis,
     entity, level, worn, inventory, xp, events, books, foe, foe_entity, temper,
-    attack_bonus, strength_bonus, defense_bonus, knives, kind_of, kinds, reach, harm, rolls, skills, agents,
+    kind_of, attack_bonus, strength_bonus, defense_bonus, knives, kinds, reach, harm, rolls, skills, agents,
     immune_ticks, max_food, max_water, low, high,
 ):  # fmt: skip
     """``kinds``: [kinds, 3]: hunts, temper and experience of each NPC kind."""
@@ -137,20 +138,26 @@ def _fight(
                 xp[r, who, style[r, who]] += kinds[kind, 2]
 
 
+@cache
+def _look_ups(tables: Tables) -> tuple[Any, ...]:
+    """(bonuses of attack, strength and defense; knives by rank; ``kinds``) for ``_fight``; made once."""
+    kinds = np.array([(kind.hunts, kind.temper, kind.experience) for kind in tables.npcs], np.int64)
+    bonuses = (bonus.numpy() for bonus in rule.bonuses(tables, CPU))
+    return (*bonuses, np.array(tables.gear[KNIFE], np.int64), kinds.reshape(-1, 3))
+
+
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """What ``_fight`` works on, but for the range of realms."""
     cfg = world.config
-    tables = cfg.tables
     tensors = (
         style, target, world.alive, world.row, world.col, world.age, world.health, world.food, world.water,
         world.damage, world.chilled, world.cause, world.nemesis, world.entity, world.level, world.worn,
         world.inventory, world.xp, world.events, world.books, world.foe, world.foe_entity, world.temper,
-        *rule.bonuses(tables, CPU), tensor(tables.gear[KNIFE], CPU), kind_of_slot(cfg, CPU),
+        kind_of_slot(cfg, CPU),
     )  # fmt: skip
-    kinds = np.array([(kind.hunts, kind.temper, kind.experience) for kind in tables.npcs]).reshape(-1, 3)
     constants = (
-        kinds, np.array(cfg.reach), np.array(cfg.damage), cfg.rolls, cfg.skills, cfg.slots, cfg.immune_ticks,
-        cfg.max_food, cfg.max_water,
+        *_look_ups(cfg.tables), np.array(cfg.reach), np.array(cfg.damage), cfg.rolls, cfg.skills, cfg.slots,
+        cfg.immune_ticks, cfg.max_food, cfg.max_water,
     )  # fmt: skip
     return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
 

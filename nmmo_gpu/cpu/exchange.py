@@ -23,8 +23,9 @@ OFFERED, WITHDRAWN, SOLD, BOUGHT = (
 
 @cache
 def numbers(tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(lots [items], weights [items], prices [prices]) int64, as the loops take them."""
-    return np.array(tables.lot, np.int32), np.array(tables.weight, np.int32), np.array(tables.prices)
+    """(lots [items] int32, weights [items] int32, prices [prices] int64), as the loops take them."""
+    lots, weights = np.array(tables.lot, np.int32), np.array(tables.weight, np.int32)
+    return lots, weights, np.array(tables.prices, np.int64)
 
 
 # What an agent could do. "Back" is what it would have with its open offer taken back.
@@ -55,7 +56,7 @@ def can_withdraw(offer, offer_left):
     return offer > 0 and offer_left > 1
 
 
-@compiled
+@compiled(inline="always")
 def write_possible(
     out, trades_at, prices_at, inventory, gold, offer, offer_price, offer_left, space, lots, weights, prices,
 ):  # fmt: skip

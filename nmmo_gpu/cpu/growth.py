@@ -1,5 +1,6 @@
 """Growth as compiled loops; twin of ``nmmo_gpu.world.growth``."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,9 @@ def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills,
                 worn[r, a, g] = best
 
 
-def gear_table(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """(item, level needed), each [kinds of gear, ranks]; item -1 for ranks that there are not."""
+@cache
+def _gear(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """(item, level needed), each [kinds of gear, ranks]; item -1 for ranks that there are not; made once."""
     ranks = max(map(len, tables.gear))
     rows = [items + (-1,) * (ranks - len(items)) for items in tables.gear]
     levels = [needed + (0,) * (ranks - len(needed)) for needed in tables.gear_level]
@@ -64,7 +66,7 @@ def arguments(world: World) -> tuple[Any, ...]:
     """What ``_growth`` works on, but for the range of slots."""
     cfg = world.config
     tensors = (world.alive, world.xp, world.level, world.inventory, world.worn, world.events)
-    return (*(t.numpy() for t in tensors), *gear_table(cfg.tables), cfg.skills)
+    return (*(t.numpy() for t in tensors), *_gear(cfg.tables), cfg.skills)
 
 
 def growth(world: World) -> None:

@@ -1,5 +1,6 @@
 """Loot as compiled loops; twin of ``nmmo_gpu.world.loot``."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import Tables, tensor
+from nmmo_gpu.world.tables import Tables
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.DROP)
 PLAYERS_KILLED, EVENTS = int(Event.PLAYERS_KILLED), len(Event)
@@ -36,7 +37,7 @@ def _room(r, a, inventory, offer, weight, capacity):
 @compiled
 def _loot(
     seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, departed,
-    books, slain, foe, foe_entity, temper, weight, lot, prices, kind_of, drops, first, capacity, low, high,
+    books, slain, foe, foe_entity, temper, kind_of, weight, lot, prices, drops, first, capacity, low, high,
 ):  # fmt: skip
     """``drops``: [n, 4], kind by kind: item, least, most, chance; kind k's from ``first[k]`` to
     ``first[k + 1]``."""
@@ -109,25 +110,25 @@ def _loot(
                 books[r, item, DROPPED] += amount
 
 
-def drop_table(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """(rows [n, 4]: item, least, most, chance in 65536ths; [kinds + 1]: where each kind's begin)."""
+@cache
+def _look_ups(tables: Tables) -> tuple[Any, ...]:
+    """(weights and lots of items, prices, ``drops``, ``first``) for ``_loot``; made once."""
     rows = [drop for kind in tables.npcs for drop in kind.drops]
     first = np.cumsum([0, *(len(kind.drops) for kind in tables.npcs)])
-    return np.array(rows, np.int64).reshape(-1, 4), first
+    of_items = (np.array(row, np.int64) for row in (tables.weight, tables.lot, tables.prices))
+    return (*of_items, np.array(rows, np.int64).reshape(-1, 4), first)
 
 
 def arguments(world: World) -> tuple[Any, ...]:
     """What ``_loot`` works on, but for the range of realms."""
     cfg = world.config
-    tables = cfg.tables
     tensors = (
         world.alive, world.cause, world.nemesis, world.inventory, world.gold, world.offer, world.offer_price,
         world.offer_left, world.events, world.departed, world.books, world.slain, world.foe,
-        world.foe_entity, world.temper, tensor(tables.weight, CPU), tensor(tables.lot, CPU),
-        tensor(tables.prices, CPU), kind_of_slot(cfg, CPU),
+        world.foe_entity, world.temper, kind_of_slot(cfg, CPU),
     )  # fmt: skip
     fixed = (int(world.seed), int(world.tick), *(t.numpy() for t in tensors))
-    return (*fixed, *drop_table(tables), cfg.capacity)
+    return (*fixed, *_look_ups(cfg.tables), cfg.capacity)
 
 
 def loot(world: World) -> None:

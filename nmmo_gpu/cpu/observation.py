@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +16,7 @@ from nmmo_gpu.cpu.threads import chunks, parallel, realm_slices
 from nmmo_gpu.cpu.words import LOW_BITS, ONES, SEVEN, load, nonzero_bytes, store, trailing_zeros
 from nmmo_gpu.world import observation as rule
 from nmmo_gpu.world.content import GEAR, walkable_table
-from nmmo_gpu.world.layout import FRIEND, LOOK_FEATURES, NPC, STRANGER, STYLES, ObservationLayout
+from nmmo_gpu.world.layout import LOOK_FEATURES, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import World
 
@@ -55,12 +56,14 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     order = np.array(rule.ring_order(vision), np.int64)
     rank_of_cell = np.empty(window * window, np.int64)
     rank_of_cell[(order[:, 0] + vision) * window + order[:, 1] + vision] = np.arange(len(order))
+    cell_of_rank = (order[:, 0] + vision) * window + order[:, 1] + vision
     distance_of_rank = np.abs(order).max(1)
     self_at, entities_at, kind_at = at["self"] // 2, at["entities"], at["entity_kind"]
     looks_at = at.get("entity_looks", 0)
     move_at, style_at, target_at = at["move_mask"], at["style_mask"], at["target_mask"]
     alive_at, material_at, occupant_at = at["alive"], at["material"], at["occupant"]
     row_by_row = _row_by_row(config)
+    sets = -(-window * window // 64)
     first_npc = np.uint64(populations + 1) * ONES
 
     @compiled
@@ -68,7 +71,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
         alive, row, col, health, food, water, freeze, heading, age, damage, material, occupant, presence,
         worn, cards, looks, records, shorts, seen, queue, low, high,
     ):  # fmt: skip
-        best = np.empty(nearest, np.int64)
+        near = np.zeros(sets, np.uint64)
         distance = np.empty(nearest, np.int64)
         for turn in range(low, high):
             i = queue[turn] if row_by_row else turn
@@ -100,8 +103,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
             record[alive_at] = 1
             record[used:] = 0
 
-            # Windows, and on the way the nearest others: ranks in ring order, sorted by insertion.
-            found = 0
+            # Windows, and on the way a set of the others: their ranks in ring order.
             corner = tile - vision * (width + 1)
             mine = np.uint64(population + 1) * ONES
             for r in range(window):
@@ -111,6 +113,9 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                     source = corner + r * width + first
                     store(record, material_at + cell, load(material, source))
                     who = load(presence, source)
+                    if who == 0:
+                        store(record, occupant_at + cell, who)
+                        continue
                     somebody = nonzero_bytes(who)
                     kind = somebody + (somebody & nonzero_bytes(who ^ mine))
                     if npcs:
@@ -126,19 +131,16 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                     while somebody:
                         rank = rank_of_cell[cell + (trailing_zeros(somebody) >> 3)]
                         somebody &= somebody - np.uint64(1)
-                        if rank == 0 or (found == nearest and rank > best[nearest - 1]):
-                            continue
-                        if found < nearest:
-                            found += 1
-                        k = found - 1
-                        while k > 0 and best[k - 1] > rank:
-                            best[k] = best[k - 1]
-                            k -= 1
-                        best[k] = rank
+                        near[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
 
+            # The nearest of them, lowest bits first; oneself, of rank 0, is no other.
+            part, bits = 0, near[0] & ~np.uint64(1)
             for k in range(nearest):
                 here = entities_at + 8 * k
-                if k >= found:
+                while bits == 0 and part < sets - 1:
+                    part += 1
+                    bits = near[part]
+                if bits == 0:
                     store(record, here, np.uint64(0))
                     if extended:
                         store(record, looks_at + 8 * k, np.uint64(0))
@@ -146,22 +148,23 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                     seen[i, k] = -1
                     distance[k] = OUT_OF_REACH
                     continue
-                dy, dx = order[best[k], 0], order[best[k], 1]
+                rank = 64 * part + trailing_zeros(bits)
+                bits &= bits - np.uint64(1)
+                dy, dx = order[rank, 0], order[rank, 1]
                 there = tile + dy * width + dx
                 other = occupant[there] - 1
                 seen[i, k] = other
                 known = realm * (slots + npcs) + other
                 store(record, here, cards[known] | np.uint64(dy & 0xFF | (dx & 0xFF) << 8))
-                kind_of_other = FRIEND if other // size == population else STRANGER
-                distance[k] = distance_of_rank[best[k]]
+                distance[k] = distance_of_rank[rank]
                 if extended:
                     look = looks[known]
                     store(record, looks_at + 8 * k, look)
-                    if other >= slots:
-                        kind_of_other = presence[there] + (NPC - 1 - populations)
                     if rolls and look >> IMMUNE:
                         distance[k] = OUT_OF_REACH
-                record[kind_at + k] = kind_of_other
+                record[kind_at + k] = record[occupant_at + cell_of_rank[rank]]
+            for part in range(sets):
+                near[part] = 0
 
             record[move_at] = 1
             for m in range(1, 5):
@@ -176,9 +179,9 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                 if rolls and s == thrown and worn[3 * i + KNIFE] == 0:
                     far = 0
                 for k in range(nearest):
-                    near = distance[k] <= far
-                    record[here + 1 + k] = near
-                    anybody_near |= near
+                    within = distance[k] <= far
+                    record[here + 1 + k] = within
+                    anybody_near |= within
                 record[style_at + s] = anybody_near
 
     if not extended:
@@ -250,8 +253,8 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     rows = records.view(-1, records.shape[-1]).numpy()
     queue = np.empty(len(rows) if _row_by_row(cfg) else 0, np.int64)
     if len(queue):
-        fixed = (arrays[0], arrays[1], queue, cfg.slots, cfg.npc_slots, cfg.height)
-        parallel(_sort_by_row, [(*fixed, *piece) for piece in realm_slices(world.realms)])
+        order = (arrays[0], arrays[1], queue, cfg.slots, cfg.npc_slots, cfg.height)
+        parallel(_sort_by_row, [(*order, *piece) for piece in realm_slices(world.realms)])
     entities = world.alive.numel()
     cards, looks = np.empty(entities, np.uint64), np.empty(entities if cfg.extended else 0, np.uint64)
     body = [
@@ -260,10 +263,9 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     ]
     pieces = chunks(entities, 1 << 14)
     parallel(_write_cards, [(*body, cards, *piece) for piece in pieces])
-    first = (*arrays, cards, looks)
-    out = (rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy(), queue)
-    fixed = (*first, *out)
+    fixed: tuple[Any, ...] = (*arrays, cards, looks)
     if cfg.extended:
         parallel(looks_loop(cfg), [(*looks_arrays(world), looks, *piece) for piece in pieces])
-        fixed = (first, goods_arrays(world), *out)
-    parallel(loop, [(*fixed, *piece) for piece in chunks(len(rows), 1 << 8)])
+        fixed = (fixed, goods_arrays(world))
+    out = (rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy(), queue)
+    parallel(loop, [(*fixed, *out, *piece) for piece in chunks(len(rows), 1 << 8)])

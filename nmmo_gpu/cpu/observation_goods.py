@@ -12,6 +12,7 @@ import numpy as np
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.exchange import numbers, write_possible
+from nmmo_gpu.cpu.words import load, store
 from nmmo_gpu.cpu.work import book, possible_works, works_there
 from nmmo_gpu.world import observation_goods as rule
 from nmmo_gpu.world.content import SKILLS, WORKS
@@ -23,6 +24,18 @@ DEFENSE, CONSTITUTION = rule.DEFENSE, rule.CONSTITUTION
 STYLE_COUNT, SKILL_COUNT, WORK_COUNT = len(STYLES), len(SKILLS), len(WORKS)
 LARGEST_BYTE, LARGEST_SHORT = 127, rule.LARGEST_SHORT
 strength = compiled(inline="always")(combat_level)
+
+
+@compiled(inline="always")
+def _copy(into, at, source, start, count):
+    """``into[at : at + count] = source[start : start + count]`` for arrays of bytes, a word at a time."""
+    if count < 8:
+        for byte in range(count):
+            into[at + byte] = source[start + byte]
+        return
+    for word in range(count // 8):
+        store(into, at + 8 * word, load(source, start + 8 * word))
+    store(into, at + count - 8, load(source, start + count - 8))
 
 
 @cache
@@ -80,7 +93,7 @@ def goods_loop(config: WorldConfig) -> Callable[..., None]:
 
     @compiled
     def loop(
-        alive, row, col, level, inventory, gold, offer, offer_price, offer_left, quotes, shore, material,
+        alive, row, col, quotes, level, inventory, gold, offer, offer_price, offer_left, shore, material,
         queue, records, shorts, low, high,
     ):  # fmt: skip
         for turn in range(low, high):
@@ -109,9 +122,7 @@ def goods_loop(config: WorldConfig) -> Callable[..., None]:
                     short[offer_at + part] = 0
             short[goods_at] = min(gold[r, a], LARGEST_SHORT)
             short[goods_at + 1] = space
-            for item in range(items):
-                for column in range(3):
-                    record[market_at + 3 * item + column] = quotes[r, item, column]
+            _copy(record, market_at, quotes, 3 * items * r, 3 * items)
             if work_at >= 0:
                 y, x = row[i + r * npcs], col[i + r * npcs]
                 can = possible_works(
@@ -135,9 +146,9 @@ def goods_arrays(world: World) -> tuple[Any, ...]:
     """What the loop works on, but for the queue, the records and the range."""
     shaped = (
         world.level, world.inventory, world.gold, world.offer, world.offer_price, world.offer_left,
-        world.quotes, world.shore, world.material,
+        world.shore, world.material,
     )  # fmt: skip
-    flat = (t.view(-1).numpy() for t in (world.alive, world.row, world.col))
+    flat = (t.view(-1).numpy() for t in (world.alive, world.row, world.col, world.quotes))
     return (*flat, *(t.numpy() for t in shaped))
 
 

@@ -126,8 +126,8 @@ def add(pointer, amount, here):
 @triton.jit
 def succeeds(seed, tick, realm, slot, tier, above):
     """Whether attempts succeed, at levels so far above what they need."""
-    word = draw_word(seed, tick, LUCK, realm, MOST_TIERS * slot + tier)
-    return below(word, tl.full(slot.shape, CERTAIN, tl.int32)) < tl.minimum(EVEN + above, CERTAIN)
+    word = draw_word(tl.load(seed), tl.load(tick), LUCK, realm, slot * MOST_TIERS + tier)
+    return below(word, tl.full(slot.shape, CERTAIN, tl.int32)) < tl.minimum(above + EVEN, CERTAIN)
 
 
 @triton.jit
@@ -208,13 +208,12 @@ def _labour(
         tile = realm * (HEIGHT * WIDTH) + here
         fishes, mines = able & (choice == FISH), able & (choice == MINE)
         near = fishes & (tl.load(shore + tile, mask=fishes, other=0) != 0)
-        rocks = rocks_beside(tile, mines, material, HEIGHT, WIDTH)
-        ready = near | (mines & (rocks > 0)) | (able & (choice > MINE))
+        beside = rocks_beside(tile, mines, material, HEIGHT, WIDTH) > 0
+        ready = near | (mines & beside) | (able & (choice > MINE))
         space = room(agent, ready, inventory, offer, weights, capacity, ITEMS)
 
         # From the last recipe to the first: who gathers goes on until an attempt succeeds.
         chosen, tried = tl.full([BLOCK], -1, tl.int32), slot < 0
-        now, key = tl.load(tick), tl.load(seed)
         for turn in range(RECIPES):
             number = RECIPES - 1 - turn
             recipe = recipes + number * WIDE
@@ -226,20 +225,22 @@ def _labour(
                 if tl.max(can.to(tl.int32), 0) > 0:
                     skill = level + being * SKILL_COUNT + tl.load(recipe + SKILL)
                     above = tl.load(skill, mask=can, other=0).to(tl.int32) - tl.load(recipe + LEVEL)
-                    can = can & succeeds(key, now, realm, slot, tl.load(recipe + TIER), above)
+                    can = can & succeeds(seed, tick, realm, slot, tl.load(recipe + TIER), above)
             chosen = tl.where(can, number, chosen)
         add(events + agent * EVENTS + tl.where(mines, MINING, FISHING), 1, tried)
 
         doing = chosen >= 0
         recipe = recipes + chosen * WIDE
         if (MINE_BIT & WORKS_THERE) != 0:
-            nth = below(draw_word(key, now, ROCK, realm, slot), rocks)
+            struck = doing & mines
+            rocks = rocks_beside(tile, struck, material, HEIGHT, WIDTH)
+            nth = below(draw_word(tl.load(seed), tl.load(tick), ROCK, realm, slot), rocks)
             side = tl.zeros([BLOCK], tl.int32)
             for direction in tl.static_range(1, 5):
-                rock = is_rock(tile, mines, material, direction, HEIGHT, WIDTH)
+                rock = is_rock(tile, struck, material, direction, HEIGHT, WIDTH)
                 side = tl.where(rock & (nth == 0), direction, side)
                 nth -= rock.to(tl.int32)
-            note = tl.where(doing, chosen * NOTE + side, 0)
+            note = tl.where(struck, chosen * NOTE + side, 0)
             tl.store(notes + agent, note, mask=mines)
             doing = doing & (choice != MINE)
 
@@ -253,7 +254,7 @@ def _labour(
             above = tl.load(level + being * SKILL_COUNT + skill, mask=cooks, other=0).to(tl.int32)
             above -= tl.load(recipe + LEVEL, mask=cooks, other=0)
             tier = tl.load(recipe + TIER, mask=cooks, other=0)
-            made = made & (succeeds(key, now, realm, slot, tier, above) | (choice != COOK))
+            made = made & (succeeds(seed, tick, realm, slot, tier, above) | (choice != COOK))
         item = tl.load(recipe + MAKES, mask=made, other=-1)
         amount = tl.load(recipe + AMOUNT, mask=made, other=0)
         # What makes its own ingredient writes one count once.

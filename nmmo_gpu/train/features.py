@@ -37,7 +37,7 @@ def told(
     else:
         about_all = torch.cat((belongings(views, rules), looks(views, rules).flatten(-2)), -1)
     about_others = about_all[..., belongings_width(rules) :]
-    return about_all, about_others.unflatten(-1, (rules.nearest, looks_width(rules)))
+    return about_all, torch.unflatten(about_others, -1, (rules.nearest, looks_width(rules)))
 
 
 def belongings_width(rules: WorldConfig) -> int:

@@ -26,8 +26,11 @@ class Operations:
     count: Callable[..., None] = count
     choose: Callable[..., Any] | None = None
     """All slots' choices in one call, for who can do it without asking the device who lives."""
+    sample: Callable[..., tuple[Tensor, Tensor]] | None = None
+    """The living's choices and their log-probability from unmasked logits, with the masks read from the
+    records, for who can do it faster than torch."""
     evaluate: Callable[..., tuple[Tensor, Tensor]] | None = None
-    """Log-probability and entropy of choices from unmasked logits, with the masks read from the records."""
+    """Log-probability and entropy of choices, likewise."""
 
     @property
     def resident(self) -> bool:
@@ -36,8 +39,13 @@ class Operations:
         return self.choose is not None
 
 
-def operations(rules: Rules) -> Operations:
-    """The parts that go with who runs the world's phases."""
+def operations(rules: Rules, extended: bool = False) -> Operations:
+    """The parts that go with who runs the world's phases.
+
+    ``extended``: the full game is played, whose many heads are worth compiled loops on a CPU."""
+    if rules.name == "numba" and extended:
+        sampling: Any = importlib.import_module("nmmo_gpu.cpu.sampling")
+        return Operations(draw=rules.draw, sample=sampling.sample, evaluate=sampling.evaluate)
     if not rules.resident:
         return Operations(draw=rules.draw)
     parts: dict[str, Any] = importlib.import_module("nmmo_gpu.kernels").TRAINING

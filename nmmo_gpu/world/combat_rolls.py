@@ -60,8 +60,6 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
         target: [R, S] integers, slot in the same realm; -1 for nobody.
     """
     cfg = world.config
-    world.damage.zero_()
-    world.nemesis.fill_(-1)
     attacks = _rolled(world, style, target) if cfg.rolls else _flat(world, style, target)
     _count(world, attacks.attacker, Event.ATTACKS, 1)
 

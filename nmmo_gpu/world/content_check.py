@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nmmo_gpu.world.content import GEAR, GOLD, MATERIALS, SKILLS, WORKS, Content
+from nmmo_gpu.world.content import (
+    GEAR,
+    GOLD,
+    MATERIALS,
+    SKILLS,
+    WORKS,
+    Content,
+    Drop,
+    Item,
+    NPCKind,
+    Recipe,
+)
 
 MOST_ITEMS = 100
 MOST_TIERS = 64
 """Recipes of one work, and drops of one NPC kind."""
+MOST_PRICES = 32
+MOST_GOLD = 10**6
 
 
 def complaint(content: Content) -> str | None:
@@ -17,9 +30,15 @@ def complaint(content: Content) -> str | None:
 
 
 def _complaints(content: Content) -> Iterator[str]:
+    if not isinstance(content, Content):
+        yield f"{content!r} is no Content; give one, such as nmmo_gpu.world.content.STANDARD."
+    yield from _misfits(content, "items", Item)
+    yield from _misfits(content, "recipes", Recipe)
+    yield from _misfits(content, "npcs", NPCKind)
+    yield from _misfits(content, "prices", int)
     names = [item.name for item in content.items]
     for name in names:
-        if name in (GOLD, "") or names.count(name) > 1:
+        if type(name) is not str or name in (GOLD, "") or names.count(name) > 1:
             yield f"item name {name!r} is taken, or empty; choose another."
     if len(names) > MOST_ITEMS:
         yield f"{len(names)} items are too many; choose at most {MOST_ITEMS}."
@@ -42,6 +61,8 @@ def _complaints(content: Content) -> Iterator[str]:
             yield f"{where}: skill = {recipe.skill!r} is unknown; choose from {', '.join(SKILLS)}."
         if recipe.makes not in names or recipe.takes not in ("", *names):
             yield f"{where}: makes or takes an item that is not in items; add it there first."
+        if not (_within(recipe.amount, 1, 127) and _within(recipe.takes_amount, 0, 127)):
+            yield f"{where}: choose amounts from 1 to 127."
         if bool(recipe.takes) != (recipe.takes_amount > 0):
             yield f"{where}: takes and takes_amount must come together."
         gathers = recipe.work in ("fish", "mine")
@@ -51,16 +72,16 @@ def _complaints(content: Content) -> Iterator[str]:
             yield f"{where}: {recipe.work} must take something; name an item."
         if not (_within(recipe.level, 1, 99) and _within(recipe.experience, 0, 10**6)):
             yield f"{where}: choose a level from 1 to 99, and an experience from 0 to 1,000,000."
-        if not (_within(recipe.amount, 1, 127) and _within(recipe.takes_amount, 0, 127)):
-            yield f"{where}: choose amounts from 1 to 127."
     for work in WORKS:
         if sum(recipe.work == work for recipe in content.recipes) > MOST_TIERS:
             yield f"work {work!r} has more than {MOST_TIERS} recipes; choose fewer."
     materials = {kind.name for kind in MATERIALS.values() if kind.walkable} - {"lava"}
     for kind in content.npcs:
+        if type(kind.name) is not str:
+            yield f"an NPC kind's name is {kind.name!r}; choose a word."
         if not (_within(kind.health, 1, 127) and _within(kind.level, 1, 99)):
             yield f"{kind.name}: choose a health from 1 to 127 and a level from 1 to 99."
-        if not kind.habitat or not set(kind.habitat) <= materials:
+        if not _words(kind.habitat) or not set(kind.habitat) <= materials:
             yield f"{kind.name}: habitat = {kind.habitat!r}; choose from {', '.join(sorted(materials))}."
         if kind.hunts not in ("never", "provoked", "always"):
             yield f"{kind.name}: hunts = {kind.hunts!r}; choose never, provoked or always."
@@ -68,16 +89,34 @@ def _complaints(content: Content) -> Iterator[str]:
             yield f"{kind.name}: choose a sight from 0 to 15 and a temper from 0 to 127."
         if not (_within(kind.experience, 0, 10**6) and _within(kind.number, 0, 6400)):
             yield f"{kind.name}: choose an experience from 0 to 1,000,000 and a number from 0 to 6400."
+        yield from _misfits(kind, "drops", Drop)
         if len(kind.drops) > MOST_TIERS:
             yield f"{kind.name} has more than {MOST_TIERS} drops; choose fewer."
         for drop in kind.drops:
             if drop.item not in (GOLD, *names):
                 yield f"{kind.name} drops {drop.item!r}, which is not in items; add it there first."
-            if not (0 <= drop.chance <= 1 and 1 <= drop.least <= drop.most <= 10**6):
+            many = _within(drop.least, 1, 10**6) and _within(drop.most, drop.least, 10**6)
+            if not many or not (isinstance(drop.chance, (int, float)) and 0 <= drop.chance <= 1):
                 yield f"{kind.name} drops {drop.item!r}: choose 1 <= least <= most and a chance from 0 to 1."
     prices = content.prices
-    if not 1 <= len(prices) <= 32 or list(prices) != sorted(set(prices)) or prices[0] < 1:
-        yield "prices must rise, be above 0, and be 1 to 32."
+    rising = list(prices) == sorted(set(prices))
+    if not 1 <= len(prices) <= MOST_PRICES or not rising or not 1 <= prices[0] <= prices[-1] <= MOST_GOLD:
+        yield f"prices must rise, from 1 to {MOST_GOLD:,} at most, and be 1 to {MOST_PRICES}."
+
+
+def _misfits(table: object, field: str, kind: type) -> Iterator[str]:
+    """Whether a field is a tuple of rows of a kind."""
+    rows = getattr(table, field)
+    if not isinstance(rows, tuple):
+        yield f"{field} = {rows!r} is no tuple; give one of {kind.__name__}."
+    for row in rows:
+        if type(row) is not kind:
+            yield f"{field} holds {row!r}, which is no {kind.__name__}."
+
+
+def _words(value: object) -> bool:
+    """Whether it is a tuple of strings, at least one."""
+    return isinstance(value, tuple) and value != () and all(isinstance(word, str) for word in value)
 
 
 def _within(value: object, low: int, high: int) -> bool:

@@ -187,13 +187,10 @@ def _match(world: World) -> None:
     bid = PRICES - 1 - (key >> PRICE_BIT) % PRICES
     ask = (key.gather(1, ask_at) >> PRICE_BIT) % PRICES
     met = there & (bid >= ask)
-    # Those who are met stand first in a book, so the last of them is followed by somebody who is not.
-    goes_on = (met & (rank > 0))[:, 1:]
-    last = met.clone()
-    last[:, :-1] &= ~goes_on
+    shown = torch.where(met, ask + 1, 0)
+    highest = torch.zeros_like(begin[:, :items]).scatter_reduce(1, item, shown, "amax")
+    world.quotes[..., 2] = torch.where(highest > 0, highest, world.quotes[..., 2]).to(torch.uint8)
 
-    realm, at = last.nonzero(as_tuple=True)
-    world.quotes[realm, item[realm, at], 2] = (ask[realm, at] + 1).to(torch.uint8)
     realm, at = met.nonzero(as_tuple=True)
     buyer, seller, i = slot[realm, at], slot[realm, ask_at[realm, at]], item[realm, at]
     paid, offered = prices[ask[realm, at]], prices[bid[realm, at]]

@@ -22,8 +22,13 @@ class Wages:
         }  # fmt: skip
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.death = config.pay_death
+        rules = config.world
+        there = {
+            "experience": rules.skills, "level": rules.skills, "gold": rules.extended, "kill": rules.extended,
+            "trade": rules.exchange, "tile": True,
+        }  # fmt: skip
         for name in self.weights:
-            if name != "tile" and not config.world.extended:
+            if not there[name]:
                 raise ConfigError(
                     f"pay_{name} = {self.weights[name]} pays for what these rules have not; choose preset "
                     "full, or 0."

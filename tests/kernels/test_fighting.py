@@ -60,19 +60,21 @@ def test_fights_end_the_same_in_many_blocks(monkeypatch, setting):
 @pytest.mark.parametrize("order", ORDERS)
 def test_programs_may_run_in_any_order(monkeypatch, order):
     monkeypatch.setattr(launching, "BLOCK", 32)
-    for setting in ("full", "flat, with skills", "lopsided content"):
+    for setting in ("flat, with skills", "lopsided content"):
         with programs_in_order(ORDERS[order]) as launches:
             seen = hold(TRITON, setting, 1)
-        assert seen["killed"] > 0 and len(launches) == 4 and min(launches) >= 4
+        assert seen["inherited"] > 0 and seen["slain"] > 0
+        assert len(launches) == 4 and min(launches) >= 4
 
 
 @interpreted
 def test_no_two_lanes_meet_in_a_byte_that_one_of_them_writes(monkeypatch):
     """Nor is used what atomic operations return."""
     monkeypatch.setattr(launching, "BLOCK", 32)
-    for setting in ("full", "flat, with skills", "lopsided content"):
+    for setting in ("flat, with skills", "lopsided content"):
         with conflicts() as found:
-            assert hold(TRITON, setting, 3)["dropped"] > 0
+            seen = hold(TRITON, setting, 1)
+        assert seen["inherited"] > 0 and seen["slain"] > 0
         assert found == {name: set() for name in ("_blows", "_bruises", "_loot", "_growth")}
 
 

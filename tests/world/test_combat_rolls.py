@@ -92,6 +92,16 @@ def test_an_attack_that_does_not_count_does_nothing_at_all(all_rules, systems):
     assert_same(world, expected)
 
 
+def test_who_has_no_health_left_does_not_attack(all_rules):
+    """Whoever it is that left it so: being alive is not enough."""
+    world = wear(draw_workers("01"), knife="tin")
+    world.health[0, 0] = 0
+    expected = undone(world)
+    for style in ("melee", "range", "mage"):
+        fight(all_rules, world, {0: (style, 1)})
+        assert_same(world, expected)
+
+
 def test_of_rolled_attacks_those_on_the_immune_and_throws_without_a_knife_do_not_count(all_rules):
     """Not even a freeze. A knife that is held but not worn, being above one's level, is none."""
     world = wear(draw_workers("01.2", immune_ticks=21, age=20), 0, knife="iron", sword="iron")
@@ -179,6 +189,7 @@ CASES = {
     "knives hard to throw": ("range", 5, 1, 8, 2),
     "mage": ("mage", 60, 3, 25, 2),
     "mage in need": ("mage", 4, 1, 4, 2),
+    "half a point more": ("mage", 7, 0, 1, 0),
 }
 
 

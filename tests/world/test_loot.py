@@ -13,6 +13,7 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.world.books import check_books, holdings
 from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind
 from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.random import Stream, draw
 from nmmo_gpu.world.state import Cause, World
 
 
@@ -265,6 +266,20 @@ def test_drops_take_room_in_their_order_and_weightless_ones_none(all_rules):
     }  # fmt: skip
     all_rules.burial(world)
     check_books(world)
+
+
+@pytest.mark.parametrize("above", [0, 1])
+def test_a_chance_is_held_against_sixteen_random_bits(all_rules, above):
+    """A drop comes if they are below the chance in 65536ths, and not if they are equal to it."""
+    probe = zoo("01", (1, 0, 0), 1)
+    word = draw(probe.seed, probe.tick, Stream.DROP, torch.tensor([0]), torch.tensor([64 * 1 + 1]))[0]
+    chance = ((int(word) >> 16) + above) / 65536
+    hen = NPCKind("hen", 5, 1, ("grass",), "never", drops=(Drop("tin ore"), Drop("iron ore", chance=chance)))
+    content = dataclasses.replace(STANDARD, npcs=(hen,))
+    world = zoo("01", (1,), 1, content=content)
+    slay(world, {1: 0})
+    all_rules.loot(world)
+    assert held(world) == {"tin_ore": 1, **({"iron_ore": 1} if above else {})}
 
 
 def test_drops_follow_their_laws(rules):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import SLOT_NAMES, TERRAIN, chi_square, corner, draw_world, place, rows_of
+from helpers import SLOT_NAMES, TERRAIN, assert_same, chi_square, corner, draw_world, place, rows_of
 from npc_worlds import restless_world
 
 from nmmo_gpu.config import preset
@@ -133,12 +133,12 @@ def test_the_chance_of_a_step_is_a_setting(rules, wander):
 @pytest.mark.parametrize(
     ("npc", "ground", "enters"), [("c", ".", "."), ("g", ",", ".,f"), ("b", ",", ",f"), ("b", "f", ",f")]
 )
-def test_nobody_leaves_its_habitat(all_rules, npc, ground, enters):
+def test_nobody_leaves_its_habitat(rules, npc, ground, enters):
     """Every material to the east; the other sides are walled. Lava, which agents enter, is nobody's."""
     slot = {"c": CHICKEN, "g": GOBLIN, "b": BEAR}[npc]
     for material in TERRAIN:
         world = drawn(f"###\n#{npc}{material}\n###", under=ground, realms=17, wander=1.0)
-        moves = set(chosen(all_rules, world)[0][:, slot].tolist())
+        moves = set(chosen(rules, world)[0][:, slot].tolist())
         assert moves == ({STAY, EAST} if material in enters else {STAY}), material
 
 
@@ -324,6 +324,15 @@ def test_it_does_not_chase_beyond_five_tiles_but_goes_on_when_the_foe_comes_back
     assert choice(all_rules, world, GOBLIN) == (STAY, -1)
     world.col[0, 0] -= 1
     assert choice(all_rules, world, GOBLIN) == (EAST, -1)
+
+
+def test_without_temper_a_foe_is_nobody(all_rules):
+    """Nor is there anything to run down."""
+    world = drawn("g0", wander=0.0)
+    provoke(world, 5, 0, temper=0)
+    before = world.clone()
+    assert choice(all_rules, world, GOBLIN) == (STAY, -1)
+    assert_same(world, before)
 
 
 def test_it_leaves_an_immune_foe_alone(all_rules):

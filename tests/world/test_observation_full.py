@@ -3,39 +3,20 @@ masks promise."""
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
-from helpers import GARBAGE, ODD, draw_world, kinds, place, random_world, unclean
+from helpers import draw_world, kinds, place, random_world, unclean
+from observed import CONFIGS, PLAIN, look
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import STANDARD, WORKS, Drop, Item, Material, NPCKind, Recipe
+from nmmo_gpu.world.content import SKILLS, STANDARD, WORKS, Material
 from nmmo_gpu.world.layout import GOODS_FEATURES, LOOK_FEATURES, OFFER_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.tables import combat_level
 
-SENTINEL = 0x5A5A
-SKILL = {name: i for i, name in enumerate(("melee", "range", "mage", "defense", "constitution", "fishing",
-                                           "mining", "cooking", "smithing"))}  # fmt: skip
+SKILL = {name: i for i, name in enumerate(SKILLS)}
 ITEM = {item.name: i for i, item in enumerate(STANDARD.items)}
-PLAIN = "...ff,,~##%%"
-"""Ground of random worlds: water, food and ore in everybody's reach."""
-
-
-def look(rules, world):
-    """(views, seen, records) of an observation written over garbage; every byte must have been written."""
-    layout = ObservationLayout(world.config)
-    shape = (world.realms, world.config.slots)
-    results = []
-    for fill in (GARBAGE, 0x54):
-        records = layout.allocate(*shape, device="cpu").fill_(fill)
-        seen = torch.full((*shape, world.config.nearest), SENTINEL + fill, dtype=torch.int32)
-        rules.observe(world, records, seen)
-        results.append((records, seen))
-    (records, seen), (again, seen_again) = results
-    assert torch.equal(records, again) and torch.equal(seen, seen_again), "bytes that were not written"
-    return layout.views(records), seen, records
 
 
 class Reference:
@@ -204,47 +185,13 @@ class Reference:
         return found, [o for *_, o in others] + [-1] * missing
 
 
-SMALL = dataclasses.replace(
-    STANDARD,
-    items=(Item("ash"), Item("arrow", "knife", 1, 3, 3, weight=0, lot=5), Item("pie", heals=1, feeds=1)),
-    recipes=(Recipe("mine", "cooking", 2, 1, "ash", amount=3),
-             Recipe("knives", "mage", 1, 1, "arrow", 4, "ash", 2)),
-    npcs=(NPCKind("snail", 100, 99, ("grass",), "never", number=40, drops=(Drop("pie"),)),
-          NPCKind("crab", 3, 50, ("scrub", "forest"), "always", sight=1, number=9)),
-    prices=(4, 7, 31),
-)  # fmt: skip
-"""A content unlike the standard one: another number of everything."""
-
-CONFIGS = {
-    "full": (2, preset("full", **ODD, slots=28, populations=7)),
-    "crowd": (1, preset("full", **ODD, slots=150, populations=3, nearest=20, npc_numbers=(40, 30, 20))),
-    "short-sighted": (
-        1, preset("full", **{**ODD, "border": 12, "vision": 5}, slots=60, populations=4, nearest=3,
-                  reach=(1, 5, 2), npc_numbers=(9, 9, 9)),
-    ),
-    "only-npcs": (2, preset("chaos", **ODD, slots=30, populations=2, npcs=True, npc_numbers=(20, 0, 30))),
-    "no-npcs": (
-        1, preset("full", **ODD, slots=40, populations=2, npcs=False, works=("fish", "eat"), tokens=0),
-    ),
-    "only-rolls": (1, preset("law", **ODD, slots=60, populations=6, rolls=True)),
-    "only-exchange": (1, preset("chaos", **ODD, slots=30, populations=5, exchange=True, capacity=3)),
-    "only-tokens": (2, preset("chaos", **ODD, slots=21, populations=1, tokens=5)),
-    "only-works": (1, preset("chaos", **ODD, slots=40, populations=1, works=("knives", "mine", "cook"))),
-    "small": (1, preset("full", **ODD, slots=60, populations=5, content=SMALL, capacity=9)),
-    "nothing-to-have": (
-        1, preset("full", **ODD, slots=14, populations=7, npcs=False,
-                  content=dataclasses.replace(SMALL, items=(), recipes=(), npcs=())),
-    ),
-    "many-populations": (1, preset("full", **ODD, slots=123, populations=123, npc_numbers=(30, 30, 30))),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_record_is_what_the_reference_says(all_rules, name):
-    """Dead slots included: their records are all zero, and their rows nobody's."""
+def test_every_record_is_what_the_reference_says(name):
+    """Dead slots included: their records are all zero, and their rows nobody's. The twins are held to this by
+    tests/cpu and tests/kernels."""
     realms, config = CONFIGS[name]
     world = random_world(config, realms, 11, fill=0.8, odds=PLAIN)
-    views, seen, records = look(all_rules, world)
+    views, seen, records = look(Rules(), world)
     assert not world.alive.all() and world.alive.any()
     assert config.entities == config.slots or world.alive[:, config.slots :].any()
     for realm in range(realms):
@@ -326,7 +273,7 @@ def test_others_are_told_apart_by_kind_and_looks(all_rules):
 
 
 def test_own_levels_goods_offer_and_market(all_rules):
-    world = crowd(offer_ticks=50)
+    world = crowd()
     world.level[0, 0] = torch.tensor([1, 2, 3, 4, 5, 6, 7, 99, 9])
     world.gold[0, 0] = 40_000
     world.inventory[0, 0, ITEM["raw goblin"]] = 5

@@ -59,21 +59,22 @@ def test_fish_are_only_caught_beside_water(all_rules):
     world = set_level(draw_workers("0.~.1\n.....\n~...~\n..2.."), fishing=MASTER)
     assert not world.shore[0, world.row[0].long(), world.col[0].long()].any()
     assert unchanged(all_rules, world, all_work(world, "fish"))
-    for picture in ("0~", "~0", "0\n~", "~\n0"):
-        world = set_level(draw_workers(picture), fishing=MASTER)
-        all_rules.work(world, all_work(world, "fish"))
-        assert held(world) == {"raw_herring": 1}
+    world = set_level(draw_workers("0~.~1\n.....\n2.~..\n~.3.."), fishing=MASTER)
+    all_rules.work(world, all_work(world, "fish"))
+    assert [held(world, slot) for slot in range(4)] == [{"raw_herring": 1}] * 4
 
 
 def test_mining_takes_the_rock(all_rules):
-    for picture, after in (("0%", "0#"), ("%0", "#0"), ("0\n%", "0\n#"), ("%\n0", "#\n0")):
-        world = set_level(draw_workers(picture, realms=2, ore_regrowth=0.0), mining=MASTER)
-        all_rules.work(world, all_work(world, "mine"))
-        assert "\n".join(show(world, picture, 1)) == after
-        assert held(world, realm=1) == {"iron_ore": 1} and gained(world)["mining"] == 30
-        assert happened(world) == {"mining": 1, "mined": 1}
-        assert booked(world) == {("made", "iron_ore"): 1}
-        assert (world.regrow_at == NEVER).all()
+    picture = "0%.%1\n#####\n2#%##\n%#3##"
+    world = set_level(draw_workers(picture, realms=2, ore_regrowth=0.0), mining=MASTER)
+    all_rules.work(world, all_work(world, "mine"))
+    for realm in range(2):
+        assert show(world, picture, realm) == ["0#.#1", "#####", "2####", "##3##"]
+        for slot in range(4):
+            assert held(world, slot, realm) == {"iron_ore": 1} and gained(world, slot, realm)["mining"] == 30
+            assert happened(world, slot, realm) == {"mining": 1, "mined": 1}
+        assert booked(world, realm) == {("made", "iron_ore"): 4}
+    assert (world.regrow_at == NEVER).all()
 
 
 def test_there_is_nothing_to_mine_in_stone_or_at_a_corner_or_in_what_is_used_up(all_rules):
@@ -232,7 +233,7 @@ def test_without_skills_the_most_health_is_that_of_the_config(all_rules):
 
 
 @pytest.mark.parametrize(("picture", "work", "makes"), [("0~", "fish", "raw"), ("0%", "mine", "ore")])
-def test_the_last_unit_of_room(all_rules, picture, work, makes):
+def test_the_last_unit_of_room(rules, picture, work, makes):
     """One unit is enough; none, or one kept free for an offer, is not, and not even an attempt is made."""
     for count, offer, possible in (
         (27, "", True), (28, "", False), (27, "iron sword", False), (27, "iron knife", True),
@@ -245,11 +246,11 @@ def test_the_last_unit_of_room(all_rules, picture, work, makes):
                 world.offer[:] = 1 + item(world, offer) + buys * len(STANDARD.items)
             assert bool(possible_works(world)[0, 0, WORKS.index(work)]) == possible
             if possible:
-                all_rules.work(world, all_work(world, work))
+                rules.work(world, all_work(world, work))
                 assert int(world.inventory.sum()) == count + 1001 and len(happened(world)) == 2
                 assert any(makes in name for name in held(world))
             else:
-                assert unchanged(all_rules, world, all_work(world, work))
+                assert unchanged(rules, world, all_work(world, work))
 
 
 def test_cooking_smithing_and_eating_need_no_room(all_rules):
@@ -426,7 +427,7 @@ def test_the_order_of_slots_makes_no_difference_to_who_wins_on_average(rules):
 
 
 def test_a_used_up_rock_comes_back_at_its_tick(all_rules):
-    world = set_level(draw_workers("0%", realms=3, ore_regrowth=0.3, capacity=100), mining=MASTER)
+    world = set_level(draw_workers("0%", realms=3, ore_regrowth=0.6), mining=MASTER)
     world.tick.fill_(700)
     all_rules.work(world, all_work(world, "mine"))
     rock = (world.regrow_at != NEVER).view(3, -1)
@@ -600,7 +601,7 @@ def test_goods_stay_accounted_for(rules, seed):
 # More content.
 
 
-def test_content_with_more_in_it(all_rules):
+def test_content_with_more_in_it(rules):
     """An item that feeds without healing, a catch of three, a pie that takes two and weighs nothing, a bundle
     that needs room, one that makes its own ingredient."""
     content = with_more(
@@ -624,39 +625,39 @@ def test_content_with_more_in_it(all_rules):
 
     # Pearls need room for three; without, the next tier down is caught (certainly, at level 25).
     world = world_with(3, fishing=25)
-    all_rules.work(world, all_work(world, "fish"))
+    rules.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 25, "thread": 5, "pearl": 3} and happened(world)["fished"] == 3
     assert gained(world)["fishing"] == 55
     world = world_with(2, fishing=25)
-    all_rules.work(world, all_work(world, "fish"))
+    rules.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 26, "thread": 5, "raw_herring": 1}
     # Thread weighs nothing, so it is caught in a full inventory, by a skill of its own.
     world = world_with(0, fishing=25, mining=25)
-    all_rules.work(world, all_work(world, "fish"))
+    rules.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 28, "thread": 14}
     assert gained(world)["mining"] == 66 and "fishing" not in gained(world)
     # Three nets need room for three, as the thread frees none.
     world = world_with(2, cooking=99)
-    assert unchanged(all_rules, world, all_work(world, "sword"))
+    assert unchanged(rules, world, all_work(world, "sword"))
     world = world_with(3, cooking=99)
-    all_rules.work(world, all_work(world, "sword"))
+    rules.work(world, all_work(world, "sword"))
     assert held(world) == {"raw_shrimp": 25, "thread": 1, "net": 3} and gained(world)["cooking"] == 7
     # A net becomes two, with room for one more.
     world = give(world_with(1, smithing=30), net=1, raw_shrimp=26)
-    all_rules.work(world, all_work(world, "armor"))
+    rules.work(world, all_work(world, "armor"))
     assert held(world) == {"raw_shrimp": 26, "thread": 5, "net": 2}
     assert booked(world) == {("made", "net"): 4, ("used", "net"): 2}
     # Bread takes two pearls, and heals nothing: it is the smallest meal.
     world = give(world_with(20, cooking=50), raw_shrimp=0, pearl=2, cooked_goblin=1)
-    all_rules.work(world, all_work(world, "cook"))
+    rules.work(world, all_work(world, "cook"))
     assert held(world) == {"thread": 5, "bread": 1, "cooked_goblin": 1}
     world.food[:] = 3
-    all_rules.work(world, all_work(world, "eat"))
+    rules.work(world, all_work(world, "eat"))
     assert held(world) == {"thread": 5, "cooked_goblin": 1} and world.food[0].tolist() == [23, 23]
     # Salad heals four: between sardine and herring.
     world = give(world_with(20), raw_shrimp=0, salad=1, cooked_herring=1, cooked_sardine=1)
     world.health[:] = 6
-    all_rules.work(world, all_work(world, "eat"))
+    rules.work(world, all_work(world, "eat"))
     assert "salad" not in held(world) and world.health[0].tolist() == [10, 10]
 
 

@@ -1,0 +1,137 @@
+"""The kernels of work against the rule in torch, cut into blocks in every way, to the last bit; and masks."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from helpers import KERNEL_DEVICE, ODD, assert_same, carried, litter, random_world, unclean
+
+pytest.importorskip("triton")
+
+import triton
+import triton.language as tl
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.kernels.inventory import room as kernel_room
+from nmmo_gpu.kernels.launch import launch, over_slots
+from nmmo_gpu.kernels.slots import my_agents
+from nmmo_gpu.kernels.work import book, possible_works, works_there
+from nmmo_gpu.world.content import STANDARD, WORKS, Content, Item, Recipe
+from nmmo_gpu.world.inventory import room
+from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.tables import tensor
+from nmmo_gpu.world.work import possible_works as rule_of_masks
+from nmmo_gpu.world.work import work as rule
+
+TRITON = carried(resolve("triton", KERNEL_DEVICE), KERNEL_DEVICE)
+CRAMPED = {**ODD, "border": 12, "slots": 105, "populations": 7}
+"""Nine rows of 23 tiles, half of them taken: many mine the same rock."""
+MORE = Content(
+    items=(*STANDARD.items, Item("pearl"), Item("bread", feeds=20), Item("net", weight=0)),
+    recipes=(
+        *STANDARD.recipes,
+        Recipe("fish", "fishing", 3, 55, "pearl", amount=3),
+        Recipe("mine", "smithing", 2, 5, "net", amount=9),
+        Recipe("cook", "cooking", 2, 5, "bread", takes="pearl", takes_amount=2),
+        Recipe("armor", "smithing", 2, 9, "pearl", amount=2, takes="pearl", takes_amount=1),
+    ),
+    npcs=STANDARD.npcs,
+    prices=STANDARD.prices,
+)
+SETTINGS = {
+    "full": (2, None, {}),
+    "in blocks of 32": (2, 32, {"npcs": False}),
+    "three realms of seven": (3, None, {**ODD, "slots": 7}),
+    "no skills": (1, None, {"skills": False, "max_health": 30, "ore_regrowth": 0.0}),
+    "more content": (1, 64, {"content": MORE, "ore_regrowth": 1.0}),
+    "a few works": (1, None, {"works": ("eat", "mine", "sword"), "capacity": 9}),
+    "no mining": (1, None, {"works": ("fish", "armor", "cook")}),
+    "nothing to make": (
+        1, None, {"content": Content(items=STANDARD.items[:4], prices=(1,)), "npcs": False},
+    ),
+}  # fmt: skip
+"""Realms, block, rules."""
+
+
+@cache
+def settled(setting):
+    """A world with garbage in the slots of the dead, and some killed."""
+    realms, _, changes = SETTINGS[setting]
+    config = preset("full", **{**CRAMPED, **changes})
+    seed = len(setting)
+    return litter(random_world(config, realms, seed, odds="~..%%#f,", fill=0.9, wounded=True), seed)
+
+
+@pytest.fixture(params=SETTINGS)
+def world(request, monkeypatch):
+    """A fresh copy, and kernels that cut it as the setting says."""
+    block = SETTINGS[request.param][1]
+    if block is not None:
+        monkeypatch.setattr(launching, "BLOCK", block)
+    return settled(request.param).clone()
+
+
+def random_works(world):
+    """Choices for everybody, the dead and the killed included; more mining than all else."""
+    random = torch.Generator().manual_seed(7)
+    shape = (world.realms, world.config.slots)
+    work = torch.randint(len(WORKS), shape, generator=random)
+    return torch.where(torch.rand(shape, generator=random) < 0.4, 2, work)
+
+
+def test_worlds_after_work_are_the_same(world):
+    """Choices lie in a larger tensor, of a smaller type; notes of an earlier tick do not matter."""
+    twins = world.clone()
+    work = random_works(world)
+    actions = torch.full((*work.shape, 3), 5, dtype=torch.int16)
+    actions[..., 1] = work
+    if KERNEL_DEVICE.type == "cpu":
+        twins.workspace("ore struck", tuple(work.shape), torch.int32).fill_(9)
+    rule(world, work)
+    TRITON.work(twins, actions[..., 1])
+    assert_same(world, twins)
+    assert unclean(twins) == []
+
+
+@triton.jit
+def _masks(
+    alive, row, col, level, inventory, offer, shore, material, weights, recipes, meals, spaces, masks, slots,
+    chunks, capacity,
+    NPCS: tl.constexpr, WORKS_THERE: tl.constexpr, RECIPES: tl.constexpr, MEALS: tl.constexpr,
+    ITEMS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
+    tile = tl.load(row + being, mask=living, other=0) * WIDTH + tl.load(col + being, mask=living, other=0)
+    space = kernel_room(agent, living, inventory, offer, weights, capacity, ITEMS)
+    possible = possible_works(
+        agent, being, realm * (HEIGHT * WIDTH) + tile, living, space, level, inventory, shore, material,
+        recipes, meals, WORKS_THERE, RECIPES, MEALS, ITEMS, HEIGHT, WIDTH,
+    )  # fmt: skip
+    tl.store(spaces + agent, space, mask=living)
+    tl.store(masks + agent, possible, mask=living)
+
+
+def test_possible_works_and_room_are_the_same(world):
+    """The functions that the observation builds on; for the living."""
+    cfg = world.config
+    there = world.to(KERNEL_DEVICE)
+    spaces = torch.full((world.realms, cfg.slots), -1, dtype=torch.int32, device=KERNEL_DEVICE)
+    masks = spaces.clone()
+    recipes, meals, recipe_count, meal_count = book(cfg.content, KERNEL_DEVICE)
+    cut = over_slots(world.realms, cfg.slots)
+    launch(
+        _masks, cut.programs, there.alive, there.row, there.col, there.level, there.inventory, there.offer,
+        there.shore, there.material, tensor(cfg.tables.weight, KERNEL_DEVICE, torch.int32), recipes, meals,
+        spaces, masks, cut.slots, cut.chunks, cfg.capacity,
+        NPCS=cfg.npc_slots, WORKS_THERE=works_there(cfg.works), RECIPES=recipe_count, MEALS=meal_count,
+        ITEMS=len(cfg.content.items), HEIGHT=cfg.height, WIDTH=cfg.width, BLOCK=cut.block, warps=cut.warps,
+    )  # fmt: skip
+    living = world.players(world.alive)
+    assert torch.equal(spaces.cpu()[living], room(world)[living])
+    bits = masks.cpu()[..., None] >> torch.arange(len(WORKS)) & 1
+    assert torch.equal(bits.bool()[living], rule_of_masks(world)[living])
+    assert (masks.cpu()[~living] == -1).all()

@@ -1,0 +1,164 @@
+"""The books: what there is, what there should be, and who is told when the two differ."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from goods import give
+from helpers import ODD, assert_same, draw_world, litter, random_world
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.env import Env
+from nmmo_gpu.errors import BooksError, NmmoError
+from nmmo_gpu.world.books import balance, check_books, holdings
+from nmmo_gpu.world.content import Content
+from nmmo_gpu.world.events import COMES, Way
+from nmmo_gpu.world.state import World
+
+FULL = preset("full", **ODD, slots=7, populations=7, npc_numbers=(3, 2, 1))
+ITEMS = FULL.tables.items
+GOLD = len(ITEMS)
+KNIFE, ORE = ITEMS.index("tin knife"), ITEMS.index("iron ore")
+
+
+def balanced(seed: int = 1) -> World:
+    """Three realms in the middle of their history, dead slots full of goods that must not count."""
+    return litter(random_world(FULL, 3, seed), seed)
+
+
+def somebody(world: World, realm: int) -> int:
+    """A living agent of a realm."""
+    return int(world.players(world.alive)[realm].nonzero()[0])
+
+
+def sells(world: World, slot: int, item: int, price: int = 0, left: int = 3) -> None:
+    """Opens an offer to sell in every realm, with nothing put into escrow."""
+    world.offer[:, slot] = 1 + item
+    world.offer_price[:, slot], world.offer_left[:, slot] = price, left
+
+
+def test_what_there_is_by_hand():
+    """Bags and purses of the living, lots on sale, gold that buyers have put aside; nothing of the dead's."""
+    world = draw_world("0.1.2", "full", npcs=False, slots=5, populations=5, realms=2)
+    world.gold[:] = torch.tensor([7, 20, 1, 999, 999])
+    give(world, 0, tin_knife=4, iron_ore=2)
+    give(world, 2, iron_ore=1)
+    give(world, 3, iron_ore=50)  # slot 3 and 4 are nobody's
+    sells(world, 0, KNIFE, price=5)  # ten of them
+    sells(world, 1, ORE, price=5)  # one
+    sells(world, 3, ORE)
+    world.offer[:, 2] = 1 + len(ITEMS) + KNIFE  # bids the tenth price, 60 gold
+    world.offer_price[:, 2], world.offer_left[:, 2] = 9, 1
+    world.offer[:, 4], world.offer_price[:, 4] = 1 + len(ITEMS) + ORE, 15
+    world.inventory[1, 0, ORE] = 0
+    expected = torch.zeros(2, GOLD + 1, dtype=torch.int64)
+    expected[:, KNIFE], expected[0, ORE], expected[1, ORE] = 4 + 10, 2 + 1 + 1, 1 + 1
+    expected[:, GOLD] = 7 + 20 + 1 + 60
+    assert torch.equal(holdings(world), expected)
+
+
+def test_what_should_be_there_by_hand():
+    """What was made, dropped and endowed came; all else went."""
+    world = draw_world("0", "full", npcs=False)
+    world.books[0, ORE] = torch.tensor([1000, 200, 30, 4, 50, 600, 70])
+    assert tuple(way.name for way in COMES) == ("MADE", "DROPPED", "ENDOWED") and len(Way) == 7
+    due = balance(world)
+    assert due[0, ORE] == 1230 - 724 and due[0, GOLD] == 10 and int(due.sum()) == 1230 - 724 + 10
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10**6))
+def test_a_world_whose_books_balance_passes_and_is_left_as_it_was(seed):
+    world = balanced(seed)
+    before = world.clone()
+    check_books(world)
+    assert_same(world, before)
+    empty = preset("full", **ODD, slots=7, populations=7, npcs=False, content=Content(prices=(1,)))
+    check_books(random_world(empty, 2, seed))
+
+
+TAMPERED = {
+    "one item too many": (ORE, 1, lambda world, *who: world.inventory[*who, ORE].add_(1)),
+    "one gold missing": (GOLD, -1, lambda world, *who: world.gold[who].sub_(1)),
+    "one made that is gone": (ORE, -1, lambda world, realm, _: world.books[realm, ORE, Way.MADE].add_(1)),
+    "three lost that are there": (ORE, 3, lambda world, realm, _: world.books[realm, ORE, Way.LOST].add_(3)),
+    "a meal eaten twice": (8, 1, lambda world, realm, _: world.books[realm, 8, Way.EATEN].add_(1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("realm", [0, 1, 2])
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_difference_is_told_with_realm_tick_and_item(what, realm):
+    """And with what there is and what is due; it is ours to raise, and an assertion."""
+    item, too_many, tamper = TAMPERED[what]
+    world = balanced(4)
+    tamper(world, realm, somebody(world, realm))
+    there, due = int(holdings(world)[realm, item]), int(balance(world)[realm, item])
+    assert there - due == too_many
+    name = (*ITEMS, "gold")[item]
+    with pytest.raises(BooksError) as caught:
+        check_books(world)
+    said = str(caught.value)
+    assert (
+        f"realm {realm}, tick {int(world.tick)}, {name}: there are {there}, and by the books {due} " in said
+    )
+    assert f"made {int(world.books[realm, item, Way.MADE])}" in said and "1 accounts are wrong" in said
+    assert isinstance(caught.value, NmmoError) and isinstance(caught.value, AssertionError)
+
+
+@pytest.mark.parametrize("side", ["sell", "buy"])
+def test_an_offer_without_escrow_is_told(side):
+    """Ten knives on sale that nobody put there; a bid of 675 gold that nobody paid."""
+    world = balanced(5)
+    slot = somebody(world, 1)
+    for field in (world.offer, world.offer_price, world.offer_left):
+        field[1] = 0
+    world.books[1, :, Way.MADE] += holdings(world)[1] - balance(world)[1]
+    check_books(world)
+    sell = side == "sell"
+    world.offer[1, slot] = 1 + KNIFE + (0 if sell else len(ITEMS))
+    world.offer_price[1, slot], world.offer_left[1, slot] = 15, 2
+    held = holdings(world)[1, KNIFE if sell else GOLD]
+    short = int(held) - (10 if sell else 675)
+    with pytest.raises(
+        BooksError, match=f"realm 1, .*{'tin knife' if sell else 'gold'}: there are {held}, .* books {short} "
+    ):
+        check_books(world)
+
+
+def test_the_first_of_several_accounts_is_told_and_how_many_there_are():
+    world = balanced(6)
+    for realm, item in ((2, ORE), (1, 7), (1, 3)):
+        world.books[realm, item, Way.MADE] += 1
+    with pytest.raises(BooksError, match=f"realm 1, tick .*, {ITEMS[3]}: .*; 3 accounts are wrong in all"):
+        check_books(world)
+
+
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_an_environment_stops_at_the_step_after_which_the_books_are_wrong(backend):
+    """With ``check_books``; without, it goes on."""
+    steps = {}
+    for checked in (True, False):
+        config = EnvConfig(world=FULL, realms=3, device="cpu", backend=backend, check_books=checked)
+        env = Env(config, balanced(7))
+        actions = torch.zeros(3, 7, len(env.heads), dtype=torch.int64)
+        env.step(actions)
+        env.world.books[2, ORE, Way.BURNT] += 1
+        tick = int(env.world.tick)
+        steps[checked] = env.world
+        if checked:
+            with pytest.raises(BooksError, match=f"realm 2, tick {tick + 1}, iron ore"):
+                env.step(actions)
+        else:
+            env.step(actions)
+    assert_same(steps[True], steps[False], "checking changed the world")
+
+
+def test_an_environment_checks_already_when_it_begins():
+    """Reset is a tick as well: the first are endowed."""
+    env = Env(EnvConfig(world=FULL, realms=3, device="cpu", backend="torch", check_books=True))
+    env.world.books[0, GOLD, Way.LOST] = 1
+    with pytest.raises(BooksError, match="realm 0, tick 1, gold"):
+        env.reset()

@@ -1,0 +1,255 @@
+"""Wages: what is paid on top of life and death, to whom, and to whom not."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import pytest
+import torch
+from helpers import ODD, draw_world, random_world
+from torch import Tensor
+
+from nmmo_gpu.config import PAY, EnvConfig, WorldConfig, preset
+from nmmo_gpu.env import Env
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.content import STANDARD
+from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.state import World
+from nmmo_gpu.world.wages import Wages
+
+
+def small(realms: int = 2, rules: str = "full", **settings: object) -> World:
+    """Five agents; in the full game with two NPC slots of each kind."""
+    npcs = {"npc_numbers": (2, 2, 2)} if rules == "full" else {}
+    return draw_world("0.1.2.3.4", rules, realms=realms, populations=5, **npcs, **settings)
+
+
+def wages(world: World, **pay: float) -> Wages:
+    return Wages(EnvConfig(world=world.config, realms=world.realms, **pay), world)
+
+
+def environment(config: WorldConfig, realms: int, world: World | None, **pay: object) -> Env:
+    return Env(EnvConfig(world=config, realms=realms, device="cpu", backend="torch", **pay), world)
+
+
+def paid(wages: Wages, world: World, acting: Tensor | None = None, died: Tensor | None = None) -> list[float]:
+    """What realm 1's agents get on top of a reward of 100; everybody acted and nobody died unless said."""
+    everybody = torch.ones(world.realms, world.config.slots, dtype=torch.bool)
+    reward = torch.full(everybody.shape, 100.0)
+    wages.pay(world, everybody if acting is None else acting, ~everybody if died is None else died, reward)
+    return (reward[1] - 100.0).tolist()
+
+
+# ------------------------------------------------------------------------------------------ weight by weight
+
+
+def gain(world: World, field: str, column: int | None, amounts: list[int]) -> None:
+    """Adds to a field of realm 1's agents."""
+    plane = getattr(world, field)[1] if column is None else getattr(world, field)[1, :, column]
+    plane += torch.tensor(amounts).to(plane.dtype)
+
+
+@pytest.mark.parametrize(
+    ("pay", "field", "columns"),
+    [
+        ("pay_experience", "xp", range(9)), ("pay_level", "events", [Event.LEVELS]),
+        ("pay_gold", "gold", [None]),
+        ("pay_kill", "events", [Event.PLAYERS_KILLED, len(Event), len(Event) + 1, len(Event) + 2]),
+        ("pay_trade", "events", [Event.SOLD, Event.BOUGHT]), ("pay_tile", "explored", [None]),
+    ],
+)  # fmt: skip
+def test_each_weight_pays_for_what_was_gained_since_the_last_time(pay, field, columns):
+    """Every column that counts, added up; nothing else, and nothing twice; a negative weight takes away."""
+    world = small()
+    getattr(world, field).fill_(50)
+    wage = wages(world, **{pay: -0.5})
+    for column in columns:
+        gain(world, field, column, [0, 1, 2, 30, 4])
+    expected = [-0.5 * len(columns) * n for n in (0, 1, 2, 30, 4)]
+    assert paid(wage, world) == expected
+    assert paid(wage, world) == [0.0] * 5, "paid twice"
+    gain(world, field, columns[0], [3, 0, 0, 0, 0])
+    assert paid(wage, world) == [-1.5, 0.0, 0.0, 0.0, 0.0]
+    for other, tensor in world.tensors():
+        if tensor.shape[:2] == (2, 5) and other not in (field, "events"):
+            tensor.copy_(torch.randint(0, 2, tensor.shape))
+    for event in set(Event) - set(columns):
+        world.events[..., event] += 1
+    assert paid(wage, world) == [0.0] * 5, "paid for something else"
+
+
+def test_gold_spent_is_taken_off():
+    world = small()
+    wage = wages(world, pay_gold=0.25)
+    world.gold[1] = torch.tensor([10, 2, 0, 14, 1000])  # each had 10
+    assert paid(wage, world) == [0.0, -2.0, -2.5, 1.0, 247.5]
+
+
+def test_weights_add_up():
+    world = small()
+    wage = wages(world, pay_gold=1.0, pay_tile=0.5, pay_trade=-2.0)
+    world.gold[1, 2] += 3
+    world.explored[1, 2] += 1
+    world.events[1, 2, Event.SOLD] += 1
+    world.events[1, 3, Event.BOUGHT] += 1
+    assert paid(wage, world) == [0.0, 0.0, 1.5, -2.0, 0.0]
+
+
+def test_nothing_is_paid_and_nothing_looked_at_without_weights():
+    world = small()
+    wage = wages(world)
+    world.xp += 1
+    assert paid(wage, world) == [0.0] * 5 and wage.before == {}
+
+
+# ---------------------------------------------------------------------------------------- who gets anything
+
+
+def test_the_newborn_get_nothing_for_what_they_were_born_with():
+    """Who did not act is not paid, whatever is in its slot; from then on it counts from there."""
+    world = small()
+    wage = wages(world, pay_experience=1.0, pay_gold=1.0, pay_tile=1.0, pay_level=1.0)
+    acting = torch.ones(2, 5, dtype=torch.bool)
+    acting[1, 3] = False
+    for field in ("xp", "gold", "explored"):
+        gain(world, field, 0 if field == "xp" else None, [1, 0, 0, 500, 0])
+    assert paid(wage, world, acting) == [3.0, 0.0, 0.0, 0.0, 0.0]
+    gain(world, "gold", None, [0, 0, 0, 2, 0])
+    assert paid(wage, world) == [0.0, 0.0, 0.0, 2.0, 0.0]
+
+
+def test_the_dead_are_paid_for_their_last_tick_but_not_for_the_gold_that_death_took():
+    world = small()
+    wage = wages(world, pay_experience=1.0, pay_gold=1.0, pay_kill=10.0, pay_trade=0.5, pay_death=-7.0)
+    died = torch.zeros(2, 5, dtype=torch.bool)
+    died[1, 0] = died[0, 4] = True
+    world.gold[1, 0] = 0
+    world.gold[1, 1] += 10  # the killer
+    gain(world, "xp", 3, [4, 0, 0, 0, 0])
+    gain(world, "events", Event.PLAYERS_KILLED, [1, 1, 0, 0, 0])
+    gain(world, "events", Event.SOLD, [1, 0, 0, 0, 0])
+    assert paid(wage, world, died=died) == [4 + 10 + 0.5 - 7, 10 + 10, 0.0, 0.0, 0.0]
+
+
+def test_a_slot_that_changes_hands_pays_nobody_for_it():
+    """The dead one had much; the newborn has little, and then gains 2."""
+    world = small()
+    world.xp[1, 2], world.gold[1, 2], world.explored[1, 2] = 1000, 1000, 1000
+    wage = wages(world, pay_experience=1.0, pay_gold=1.0, pay_tile=1.0, pay_death=-1.0)
+    someone_else = torch.ones(2, 5, dtype=torch.bool)
+    someone_else[1, 2] = False
+    world.gold[1, 2] = 0
+    assert paid(wage, world, died=~someone_else) == [0.0, 0.0, -1.0, 0.0, 0.0]
+    world.xp[1, 2], world.gold[1, 2], world.explored[1, 2] = 5, 10, 1
+    assert paid(wage, world, someone_else) == [0.0] * 5
+    world.gold[1, 2] += 2
+    assert paid(wage, world) == [0.0, 0.0, 2.0, 0.0, 0.0]
+
+
+# --------------------------------------------------------------------------------- through the environment
+
+
+class Life(NamedTuple):
+    """What an agent has done and has, found one number at a time."""
+
+    experience: int
+    level: int
+    gold: int
+    kill: int
+    trade: int
+    tile: int
+
+
+def lives(world: World) -> dict[tuple[int, int], tuple[int, Life]]:
+    """(realm, id) -> (slot, life so far) of everybody whom a slot still remembers."""
+    found = {}
+    for realm in range(world.realms):
+        for slot in range(world.config.slots):
+            events = world.events[realm, slot].tolist()
+            life = Life(
+                sum(world.xp[realm, slot].tolist()), events[Event.LEVELS], int(world.gold[realm, slot]),
+                events[Event.PLAYERS_KILLED] + sum(events[len(Event) :]),
+                events[Event.SOLD] + events[Event.BOUGHT], int(world.explored[realm, slot]),
+            )  # fmt: skip
+            found[realm, int(world.entity[realm, slot])] = slot, life
+    return found
+
+
+@pytest.mark.parametrize("reward", ["alive", "death"])
+def test_every_agent_is_paid_for_its_own_life_through_the_environment(reward):
+    """Followed by its id through a crowd in which slots change hands all the time; all weights at once,
+    powers of two, so that sums are exact."""
+    weight = {"experience": 0.5, "level": 4.0, "gold": 0.25, "kill": 32.0, "trade": -8.0, "tile": 0.125}
+    pay = {f"pay_{name}": value for name, value in weight.items()} | {"pay_death": -64.0}
+    assert set(pay) == set(PAY)
+    # Who is that well trained gains levels in a short life.
+    recipes = tuple(dataclasses.replace(recipe, experience=500) for recipe in STANDARD.recipes)
+    school = dataclasses.replace(STANDARD, recipes=recipes)
+    config = preset(
+        "full", **ODD, slots=21, populations=7, npc_numbers=(5, 4, 2), births=3, immune_ticks=2,
+        offer_ticks=5, spawn="anywhere", reach=(7, 7, 7), content=school,
+    )  # fmt: skip
+    env = environment(config, 2, random_world(config, 2, 3), reward=reward, **pay)
+    random = torch.Generator().manual_seed(2)
+    limits = torch.tensor(env.action_sizes)
+    gains, deaths, births = Life(0, 0, 0, 0, 0, 0), 0, 0
+    for _ in range(50):
+        actions = (torch.rand(2, 21, len(limits), generator=random) * limits).long()
+        limited = torch.rand(2, 21, generator=random) < 0.5  # to sell and buy few things, so that they meet
+        actions[..., 4] = torch.where(limited, 1 + 22 * (actions[..., 4] % 2), actions[..., 4])
+        before, alive = lives(env.world), env.world.players(env.world.alive).tolist()
+        _, got, terminated, _, _ = env.step(actions)
+        due = torch.zeros(2, 21)
+        for (realm, entity), (slot, after) in lives(env.world).items():
+            births += (realm, entity) not in before
+            if (realm, entity) not in before or not alive[realm][slot]:
+                continue
+            dead = bool(terminated[realm, slot])
+            deaths += dead
+            gained = Life(*(now - then for now, then in zip(after, before[realm, entity][1], strict=True)))
+            if dead:
+                gained = gained._replace(gold=0)
+            gains = Life(*(all_of + abs(one) for all_of, one in zip(gains, gained, strict=True)))
+            due[realm, slot] = (-float(dead) if reward == "death" else float(not dead)) - 64.0 * dead
+            due[realm, slot] += sum(weight[name] * n for name, n in gained._asdict().items())
+        assert torch.equal(got, due)
+    assert min(gains) > 0 and deaths > 20 and births > 20, "nothing of the kind happened"
+
+
+def test_a_world_that_begins_pays_nothing_for_being_born():
+    """Reset is a tick: newborns have gold and experience, and step 1 does not pay for them."""
+    config = preset("full", **ODD, slots=7, populations=7, births=-1, spawn="anywhere", npc_numbers=(0, 0, 0))
+    pay = {"pay_gold": 1.0, "pay_experience": 1.0, "pay_tile": 1.0}
+    env = environment(config, 3, None, **pay)
+    env.reset()
+    acting = env.world.alive.clone()
+    assert acting.sum() > 10 and env.world.xp.any() and env.world.gold.any()
+    _, reward, *_ = env.step(torch.zeros(3, 7, len(env.heads), dtype=torch.int64))
+    assert torch.equal(reward, acting.float())
+
+
+# ------------------------------------------------------------------------------------------- what cannot be
+
+
+@pytest.mark.parametrize(
+    ("rules", "settings", "wrong"),
+    [
+        ("chaos", {}, {"pay_experience", "pay_level", "pay_gold", "pay_kill", "pay_trade"}),
+        ("law", {"tokens": 4}, {"pay_experience", "pay_level", "pay_trade"}),
+        ("full", {"skills": False}, {"pay_experience", "pay_level"}),
+        ("full", {"exchange": False}, {"pay_trade"}),
+        ("full", {}, set()),
+    ],
+)  # fmt: skip
+def test_a_weight_on_what_the_rules_have_not_is_refused(rules, settings, wrong):
+    """By name and value; death and new tiles are everywhere."""
+    world = small(rules=rules, **settings)
+    for name in PAY:
+        if name in wrong:
+            with pytest.raises(ConfigError, match=rf"{name} = 0\.5 pays for what these rules have not.*or 0"):
+                wages(world, **{name: 0.5})
+            with pytest.raises(ConfigError, match=name):
+                environment(world.config, 2, None, **{name: -1.0})
+        else:
+            wages(world, **{name: 0.5})
