@@ -1,4 +1,4 @@
-"""A picture of a realm from above: terrain, and agents in their population's colour."""
+"""A picture of a realm from above: terrain, agents in their population's colour, and NPCs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,14 @@ def population_colours(populations: int) -> list[tuple[int, int, int]]:
     return colours
 
 
+def npc_colours(kinds: int) -> list[tuple[int, int, int]]:
+    """RGB per kind of NPC: from white to black, which no population has."""
+    return [(round(255 * (1 - k / max(1, kinds - 1))),) * 3 for k in range(kinds)]
+
+
 def draw_realm(world: World, realm: int = 0, scale: int = 10) -> Image.Image:
-    """The realm as an image of ``scale`` pixels per tile, eaten forest and all.
+    """The realm as an image of ``scale`` pixels per tile, eaten forest and all: agents are discs, NPCs
+    rhombs.
 
     Raises ConfigError for a realm that is not there."""
     if not 0 <= realm < world.realms:
@@ -36,11 +42,19 @@ def draw_realm(world: World, realm: int = 0, scale: int = 10) -> Image.Image:
     image = Image.fromarray(pixels.numpy())
     brush = ImageDraw.Draw(image)
     gap = int(scale >= 4)
-    colours = population_colours(world.config.populations)
+    config = world.config
+    colours = population_colours(config.populations)
+    npcs = npc_colours(len(config.npc_counts))
+    kinds = [kind for kind, number in enumerate(config.npc_counts) for _ in range(number)]
     for slot in world.alive[realm].nonzero().squeeze(1).tolist():
         top, left = int(world.row[realm, slot]) * scale, int(world.col[realm, slot]) * scale
         box = (left + gap, top + gap, left + scale - 1 - gap, top + scale - 1 - gap)
-        brush.ellipse(box, fill=colours[slot // world.config.population_size], outline=(20, 20, 20))
+        if slot < config.slots:
+            brush.ellipse(box, fill=colours[slot // config.population_size], outline=(20, 20, 20))
+            continue
+        middle_x, middle_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        corners = [(middle_x, box[1]), (box[2], middle_y), (middle_x, box[3]), (box[0], middle_y)]
+        brush.polygon(corners, fill=npcs[kinds[slot - config.slots]], outline=(20, 20, 20))
     return image
 
 

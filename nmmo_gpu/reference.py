@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nmmo_gpu.config import preset
-from nmmo_gpu.env import ACTION_HEADS
-from nmmo_gpu.world.content import MATERIALS
-from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STYLES, ObservationLayout
+from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.content import MATERIALS, SKILLS, WORKS
+from nmmo_gpu.world.events import event_names
+from nmmo_gpu.world.layout import (
+    ENTITY_FEATURES,
+    GOODS_FEATURES,
+    LOOK_FEATURES,
+    OFFER_FEATURES,
+    SELF_FEATURES,
+    STYLES,
+    ObservationLayout,
+)
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import Cause, tensor_fields
 
@@ -16,8 +25,8 @@ MOVE_NAMES = {(0, 0): "stay", (0, 1): "east", (1, 0): "south", (0, -1): "west", 
 
 def observation_page() -> str:
     """docs/observation.md, as Markdown."""
-    rules = preset("chaos")
-    layout = ObservationLayout(rules)
+    rules, full = preset("chaos"), preset("full")
+    layout, full_layout = ObservationLayout(rules), ObservationLayout(full)
     lines = [
         "# What an agent sees, and what it can do",
         "",
@@ -26,14 +35,7 @@ def observation_page() -> str:
         "`env.reset()` and `env.step()` return a dict of tensors `[realms, slots, ...]`: views into one "
         f"buffer of {layout.bytes} bytes per agent (`env.records`). An empty slot's record is all zeros.",
         "",
-        "| name | shape | dtype | first byte | what it holds |",
-        "|---|---|---|---|---|",
-    ]
-    for name, field in layout.fields.items():
-        dtype = str(field.dtype).removeprefix("torch.")
-        shape = "[" + ", ".join(map(str, field.shape)) + "]"
-        lines.append(f"| `{name}` | {shape} | {dtype} | {field.offset} | {field.about} |")
-    lines += [
+        *_fields(layout),
         "",
         f"Columns of `self`: {_numbered(SELF_FEATURES)}.",
         "",
@@ -44,11 +46,13 @@ def observation_page() -> str:
         "",
         "## Actions",
         "",
-        f"`[realms, slots, {len(ACTION_HEADS)}]` integers: {', '.join(ACTION_HEADS)}.",
+        f"`[realms, slots, {len(heads(rules))}]` integers: {', '.join(heads(rules))}.",
         "",
         f"- move: {_numbered(MOVE_NAMES[move] for move in MOVES)}",
         f"- style: {_numbered(STYLES)}",
         f"- target: 0 nobody, k the k-th row of `entities`, up to {rules.nearest}",
+        "",
+        *_full_game(full, full_layout),
         "",
         "## What a step tells besides",
         "",
@@ -57,7 +61,9 @@ def observation_page() -> str:
         "",
         "## The world's state",
         "",
-        "`env.world` is a dataclass of tensors; R realms, A slots, H x W tiles. Its docstrings say more.",
+        "`env.world` is a dataclass of tensors. R realms, H x W tiles, A slots of agents, N of NPCs, S of "
+        "both, agents first. What the full game adds is empty without it: its F is A, its E is S, with I "
+        "items, B = I + 1 (gold comes last), K kinds of NPC, V kinds of event. The docstrings say more.",
         "",
         "| field | shape | dtype |",
         "|---|---|---|",
@@ -66,7 +72,55 @@ def observation_page() -> str:
         shape = "[" + ", ".join(state.metadata["shape"].split()) + "]"
         dtype = str(state.metadata["dtype"]).removeprefix("torch.")
         lines.append(f"| `{state.name}` | {shape} | {dtype} |")
+    lines += ["", f"Columns of `events`: {_numbered(event_names(full))}."]
     return "\n".join(lines) + "\n"
+
+
+def _full_game(rules: WorldConfig, layout: ObservationLayout) -> list[str]:
+    known, content, items = heads(rules), rules.content, len(rules.content.items)
+    return [
+        "## In preset `full`",
+        "",
+        f"A record has {layout.bytes} bytes, and these fields; what has the same name is as above, but NPCs "
+        "stand among the entities. The masks of work, trade and price, and of tokens, are there where these "
+        "systems are on; the other new fields wherever any system of the full game is.",
+        "",
+        *_fields(layout),
+        "",
+        f"Columns of `entity_looks`: {_numbered(LOOK_FEATURES)}. npc_kind is 0 for an agent, and "
+        f"{', '.join(f'{1 + k} for a {kind.name}' for k, kind in enumerate(content.npcs))}; what is worn is "
+        "told by its rank among the gear of its sort, 0 for nothing.",
+        "",
+        f"Columns of `levels`: {_numbered(SKILLS)}. Of `goods`: {_numbered(GOODS_FEATURES)}. Of `offer`: "
+        f"{_numbered(OFFER_FEATURES)}; side is 1 for selling, 2 for buying; item and price count from 1.",
+        "",
+        f"Items: {_numbered(item.name for item in content.items)}.",
+        "",
+        f"Prices in gold, counted from 0: {', '.join(map(str, content.prices))}.",
+        "",
+        "Masks are exact: what one allows does something, if nobody else gets in the way, and what it "
+        "forbids would do nothing. Where it is asked what could be offered, an open offer counts as taken "
+        "back.",
+        "",
+        f"`[realms, slots, {len(known)}]` integers: {', '.join(known)}. The first three are as above.",
+        "",
+        f"- work: {_numbered(WORKS)}",
+        f"- trade: 0 nothing, 1 to {items} sell item 0 to {items - 1}, {items + 1} to {2 * items} buy item 0 "
+        f"to {items - 1}, {2 * items + 1} withdraw the open offer",
+        f"- price: 0 to {known['price'] - 1}; for who sells or buys. `price_mask` has a row for those who do "
+        "neither, one for sellers and one for buyers",
+        f"- token: 0 silence, 1 to {known['token'] - 1}",
+    ]
+
+
+def _fields(layout: ObservationLayout) -> list[str]:
+    """A table of a record's fields."""
+    lines = ["| name | shape | dtype | first byte | what it holds |", "|---|---|---|---|---|"]
+    for name, field in layout.fields.items():
+        dtype = str(field.dtype).removeprefix("torch.")
+        shape = "[" + ", ".join(map(str, field.shape)) + "]"
+        lines.append(f"| `{name}` | {shape} | {dtype} | {field.offset} | {field.about} |")
+    return lines
 
 
 def _numbered(names: Iterable[str]) -> str:

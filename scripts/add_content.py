@@ -11,7 +11,7 @@ import sys
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind, Recipe
-from nmmo_gpu.world.events import Way, event_names
+from nmmo_gpu.world.events import Way
 
 WITH_WOLVES = dataclasses.replace(
     STANDARD,
@@ -24,13 +24,16 @@ WITH_WOLVES = dataclasses.replace(
 
 def report(env: Env) -> dict[str, int]:
     """What became of the new things, in all realms so far."""
-    world, rules = env.world, env.config.world
-    counts = {"wolves slain": int(world.slain[:, -1].sum())}  # whoever did it
-    deeds = world.departed.sum(0) + (world.events * world.players(world.alive)[..., None]).sum((0, 1))
-    counts["wolves killed by agents"] = int(deeds[event_names(rules).index("wolfs killed")])
+    world, names = env.world, env.config.world.tables.items
+    lives = world.events * world.players(world.alive)[..., None]
+    counts = {
+        "wolves slain": int(world.slain[:, -1].sum()),
+        # Events end with a column for each kind of NPC.
+        "of them by an agent": int(world.departed[:, -1].sum() + lives[..., -1].sum()),
+    }
     for name in ("pelt", "leather armor"):
-        item = rules.tables.items.index(name)
-        for way in (Way.DROPPED, Way.MADE, Way.USED, Way.LOST):
+        item = names.index(name)
+        for way in (Way.DROPPED, Way.MADE, Way.USED):
             counts[f"{name} {way.name.lower()}"] = int(world.books[:, item, way].sum())
         counts[f"{name} traded"] = int(world.trades[:, item, 0].sum())
     return counts
@@ -52,7 +55,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     for what, count in report(env).items():
-        print(f"{count:8} {what}")
+        print(f"{count:8}  {what}")
     return 0
 
 

@@ -308,36 +308,37 @@ USUAL = {
     "wander": 0.25, "max_health": 10,
 }  # fmt: skip
 
+HUNTERS = [Modes("inland", "npcs", "any", "any"), Modes("stay", "npcs", "any", "bargains")]
+
 
 def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
     """And everything that can happen does happen, in some of these worlds."""
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=50)
+    @settings(max_examples=30)
     @given(
         rules=rule_books(),
         start=st.sampled_from(["random", "random", "empty"]),
         seed=st.integers(0, 10**6),
         modes=st.lists(st.builds(Modes, *map(st.sampled_from, MODES)), min_size=2, max_size=2),
     )
-    @example(rules=USUAL, start="random", seed=1, modes=[Modes(trade="bargains"), Modes(fight="nobody")])
-    @example(
-        rules={**USUAL, "content": "odd", "rolls": False}, start="random", seed=2,
-        modes=[Modes(fight="npcs"), Modes("stay", "npcs", "same")],
-    )  # fmt: skip
-    @example(rules={**USUAL, "content": "no goods"}, start="random", seed=3, modes=[Modes(fight="npcs")])
+    # What the drawn ones may miss: goods change hands, and an NPC of every kind dies of a mage's 127.
+    @example(rules=USUAL, start="random", seed=1, modes=[Modes("stay", trade="bargains")] * 3)
+    @example(rules={**USUAL, "rolls": False}, start="random", seed=2, modes=HUNTERS)
+    @example(rules={**USUAL, "rolls": False, "content": "odd"}, start="random", seed=3, modes=HUNTERS)
+    @example(rules={**USUAL, "content": "no goods"}, start="random", seed=4, modes=HUNTERS)
     def run(rules, start, seed, modes):
         world, random = begun(config_of(rules), start, seed), torch.Generator().manual_seed(seed)
         twin = world.clone()
         for mode in modes:
-            seen.update(play(world, Rules(), mode, 7, random, 4, start == "empty", twin))
+            seen.update(play(world, Rules(), mode, 7, random, 7, start == "empty", twin))
 
     run()
     assert {name for name in due(*CONTENTS.values()) if not seen[name]} == set()
     assert {name for name in NEVER if seen[name]} == set()
 
 
-@pytest.mark.parametrize(("backend", "start", "ticks"), [("torch", "random", 400), ("auto", "empty", 2000)])
+@pytest.mark.parametrize(("backend", "start", "ticks"), [("torch", "random", 400), ("auto", "empty", 4000)])
 def test_goods_are_conserved_in_a_long_run_in_which_everything_happens(backend, start, ticks):
     """Every 20 ticks they take to something else."""
     rules = {**USUAL, "slots": 28, "births": 2, "npc_numbers": (7, 7, 9), "reach": (1, 7, 7)}
@@ -351,7 +352,6 @@ def test_goods_are_conserved_in_a_long_run_in_which_everything_happens(backend, 
     for period in range(ticks // 20):
         modes = habits[period % len(habits)]
         seen.update(play(world, resolve(backend, CPU), modes, 20, random, 60, start == "empty"))
-    print({n: seen[n] for n in due(STANDARD)})
     assert {name for name in due(STANDARD) if not seen[name]} == set()
     assert {name for name in NEVER if seen[name]} == set()
 
@@ -364,13 +364,10 @@ def test_goods_are_conserved_in_an_environment_that_is_told_anything(backend):
     env.reset()
     random = torch.Generator().manual_seed(1)
     limits = torch.tensor(env.action_sizes)
-    for _ in range(40):
+    for _ in range(30):
         actions = (torch.rand(3, 14, len(limits), generator=random) * limits).long()
         env.step(actions)
         check_invariants(env.world)
-    assert {
-        name for name, value in zip(env.heads, (actions.amax((0, 1)) + 1), strict=True) if value < 2
-    } == set()
     totals = happened(config, counters(env.world))
-    for name in ("attacks", "mining", "fished", "offered", "spoken", "gold ENDOWED", "players killed"):
+    for name in ("attacks", "hits", "mining", "fished", "offered", "spoken", "gold ENDOWED", "gold LOST"):
         assert totals[name] > 0, name

@@ -6,7 +6,7 @@ from PIL import Image
 
 from nmmo_gpu.env import make
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.picture import draw_realm, population_colours, save_picture
+from nmmo_gpu.picture import draw_realm, npc_colours, population_colours, save_picture
 from nmmo_gpu.world.content import MATERIALS, Material
 
 
@@ -36,6 +36,24 @@ def test_agents_have_their_populations_colour(world):
     for slot in slots.tolist():
         at = (int(world.col[0, slot]) * 10 + 5, int(world.row[0, slot]) * 10 + 5)
         assert picture.getpixel(at) == colours[slot // world.config.population_size]
+
+
+def test_npcs_have_their_kinds_colour():
+    """Each kind one of its own, which no population has; agents beside them keep theirs."""
+    env = make("full", realms=1, births=-1, seed=5, height=33, width=47, slots=16, npc_numbers=(9, 6, 4))
+    env.reset()
+    world = env.world
+    world.alive[0, 16:] = True  # NPCs are born in the course of time; here all of them, wherever they are
+    world.row[0, 16:], world.col[0, 16:] = torch.arange(19) + 7, 1
+    picture = draw_realm(world, 0, scale=10)
+    colours = npc_colours(3)
+    assert len({*colours, *population_colours(world.config.populations)}) == 3 + world.config.populations
+    for npc in range(19):
+        kind = 0 if npc < 9 else 1 if npc < 15 else 2
+        assert picture.getpixel((15, (npc + 7) * 10 + 5)) == colours[kind]
+    for slot in world.alive[0, :16].nonzero().squeeze(1).tolist():
+        at = (int(world.col[0, slot]) * 10 + 5, int(world.row[0, slot]) * 10 + 5)
+        assert picture.getpixel(at) == population_colours(8)[slot // 2]
 
 
 def test_it_is_written_to_a_file(world, tmp_path):

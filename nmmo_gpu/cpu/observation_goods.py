@@ -88,7 +88,7 @@ def goods_loop(config: WorldConfig) -> Callable[..., None]:
     slots, npcs, capacity = config.slots, config.npc_slots, config.capacity
     items = len(config.content.items)
     works = works_there(config.works)
-    recipes, starts, meals, weights = book(config.content)
+    recipes, _, meals, weights = book(config.content)
     lots, _, prices = numbers(config.tables)
 
     @compiled
@@ -126,7 +126,7 @@ def goods_loop(config: WorldConfig) -> Callable[..., None]:
             if work_at >= 0:
                 y, x = row[i + r * npcs], col[i + r * npcs]
                 can = possible_works(
-                    works, recipes, starts, meals, inventory, level, space, shore, material, r, a, y, x
+                    works, recipes, meals, inventory, level, space, shore, material, r, a, y, x
                 )
                 for choice in range(WORK_COUNT):
                     record[work_at + choice] = can >> choice & 1

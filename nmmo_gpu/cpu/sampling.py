@@ -5,6 +5,7 @@ in the observation records."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ PLAIN, STYLE, TARGET, TRADE, PRICE = range(5)
 """Kinds of heads: what a mask is hung on, or hangs on."""
 LEAST = 64
 """Agents that are worth a thread."""
+DOUBLINGS, LEAST_POWER = np.float32(1 / math.log(2)), np.float32(-126)
+E = tuple(np.float32(math.log(2) ** k / math.factorial(k)) for k in range(8))
+"""Taylor coefficients of 2 to the x."""
 
 
 class Head(NamedTuple):
@@ -53,23 +57,33 @@ def _heads(layout: ObservationLayout, width: int) -> tuple[Head, ...]:
     return tuple(heads)
 
 
+@compiled(inline="always")
+def _exp(x):
+    """e to the x for x of at most 0, to about 1e-6 of it; loops over it are vectorised, over libm's not."""
+    power = max(x * DOUBLINGS, LEAST_POWER)
+    whole = np.floor(power)
+    rest = power - whole
+    part = E[4] + rest * (E[5] + rest * (E[6] + rest * E[7]))
+    part = E[0] + rest * (E[1] + rest * (E[2] + rest * (E[3] + rest * part)))
+    return part * np.int32((np.int32(whole) + 127) << 23).view(np.float32)
+
+
 @compiled
-def _weigh(logits, first, size, free, free_at, weights):
-    """Fills a head's part of ``weights`` with probabilities, 0 for what is impossible; returns the logarithm
-    of the sum of exponentials. The first choice is always possible."""
-    most = logits[first]
+def _weigh(logits, free, weights):
+    """Fills ``weights`` with probabilities, 0 for what is impossible; returns the logarithm of the sum of
+    exponentials. The first choice is always possible. All in loops without branches."""
+    size = len(logits)
+    most = logits[0]
     for c in range(1, size):
-        if free[free_at + c]:
-            most = max(most, logits[first + c])
+        most = max(most, logits[c] if free[c] else most)
+    for c in range(size):
+        weights[c] = _exp(min(logits[c] - most, np.float32(0))) if free[c] else np.float32(0)
+    weights[0] = _exp(logits[0] - most)
     total = np.float32(0)
     for c in range(size):
-        weight = np.float32(0)
-        if c == 0 or free[free_at + c]:
-            weight = np.exp(logits[first + c] - most)
-        weights[first + c] = weight
-        total += weight
+        total += weights[c]
     for c in range(size):
-        weights[first + c] /= total
+        weights[c] /= total
     return most + np.log(total)
 
 
@@ -77,12 +91,12 @@ def _weigh(logits, first, size, free, free_at, weights):
 def _strangers(record, kind_at, target_at, nearest, free):
     """The masks under auto-targeting: of the styles, and behind them whether each has somebody to attack."""
     for style in range(STYLE_COUNT):
-        free[style] = False
+        free[style] = 0
         for k in range(nearest):
             reached = record[target_at + style * (nearest + 1) + 1 + k]
-            free[style] |= reached and record[kind_at + k] >= STRANGER
+            free[style] |= np.uint8(reached != 0 and record[kind_at + k] >= STRANGER)
         # Leaving be is always possible, attacking where somebody is.
-        free[STYLE_COUNT + 2 * style] = True
+        free[STYLE_COUNT + 2 * style] = 1
         free[STYLE_COUNT + 2 * style + 1] = free[style]
 
 
@@ -109,7 +123,7 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
     def loop(records, index, logits, uniform, choices, joint, weights, logs, entropy, low, high):
         sampling = len(uniform) > 0
         scratch = np.empty(logits.shape[1], np.float32)
-        seen = np.empty(3 * STYLE_COUNT, np.bool_)
+        seen = np.empty(3 * STYLE_COUNT, np.uint8)
         for i in range(low, high):
             record, told = records[index[i]], logits[i]
             chance = scratch if sampling else weights[i]
@@ -118,25 +132,26 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
             style = side = 0
             sure = np.float32(0)
             for h in range(count):
-                start, many, at = first[h], size[h], mask_at[h]
-                if kind[h] == PRICE:
-                    at += side * many
+                many, at, free = size[h], mask_at[h], record
                 if auto and kind[h] == STYLE:
-                    log = _weigh(told, start, many, seen, 0, chance)
-                elif auto and kind[h] == TARGET:
-                    log = _weigh(told, start, many, seen, STYLE_COUNT + 2 * style, chance)
+                    at, free = 0, seen
                 elif kind[h] == TARGET:
-                    log = _weigh(told, start, many, record, at + style * many, chance)
-                else:
-                    log = _weigh(told, start, many, record, at, chance)
+                    at += style * many
+                    if auto:
+                        at, free = STYLE_COUNT + 2 * style, seen
+                elif kind[h] == PRICE:
+                    at += side * many
+                logit = told[first[h] : first[h] + many]
+                share = chance[first[h] : first[h] + many]
+                log = _weigh(logit, free[at : at + many], share)
                 if sampling:
                     choice = 0
                     reached = np.float32(0)
                     for c in range(many):
-                        if chance[start + c] > 0:
+                        if share[c] > 0:
                             # Rounding can leave the sum below the draw: then it is the last possible one.
                             choice = c
-                            reached += chance[start + c]
+                            reached += share[c]
                             if reached > uniform[h, i]:
                                 break
                     choices[i, h] = choice
@@ -144,10 +159,9 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
                     choice = choices[i, h]
                     spread = np.float32(0)
                     for c in range(many):
-                        if chance[start + c] > 0:
-                            spread -= chance[start + c] * (told[start + c] - log)
+                        spread -= share[c] * (logit[c] - log)
                     logs[i, h], entropy[i, h] = log, spread
-                sure += told[start + choice] - log
+                sure += logit[choice] - log
                 if kind[h] == STYLE:
                     style = choice
                 elif kind[h] == TRADE:
@@ -167,14 +181,12 @@ def _slopes(heads: tuple[Head, ...]) -> Any:
     def loop(logits, choices, weights, logs, entropy, by_log, by_entropy, grad, low, high):
         for i in range(low, high):
             for h in range(count):
-                for c in range(first[h], first[h] + size[h]):
-                    chance = weights[i, c]
-                    slope = np.float32(0)
-                    if chance > 0:
-                        log = logits[i, c] - logs[i, h]
-                        slope = -by_log[i] * chance - by_entropy[i] * chance * (log + entropy[i, h])
-                    grad[i, c] = slope
-                grad[i, first[h] + choices[i, h]] += by_log[i]
+                start, end = first[h], first[h] + size[h]
+                slope, share, logit = grad[i, start:end], weights[i, start:end], logits[i, start:end]
+                log, spread, up, around = logs[i, h], entropy[i, h], by_log[i], by_entropy[i]
+                for c in range(size[h]):
+                    slope[c] = -share[c] * (up + around * (logit[c] - log + spread))
+                slope[choices[i, h]] += up
             grad[i, grad.shape[1] - 1] = 0
 
     return loop

@@ -65,11 +65,11 @@ def rocks_beside(material, r, y, x):
 
 
 @compiled(inline="always")
-def possible_works(works, recipes, starts, meals, inventory, level, space, shore, material, r, a, y, x):
+def possible_works(works, recipes, meals, inventory, level, space, shore, material, r, a, y, x):
     """The works that would do something for living agent ``a`` of realm ``r``, one bit each; bit 0 is set.
 
     Args:
-        works: the config's works, one bit each. recipes, starts, meals: as in ``book``.
+        works: the config's works, one bit each. recipes, meals: as in ``book``.
         space: its ``nmmo_gpu.cpu.inventory.room``. y, x: its row and column.
         inventory, level, shore, material: the world's fields.
     """

@@ -2,7 +2,8 @@
 
 ``_cards`` packs what others see of an agent into one word, so that one look fetches it. ``_windows`` writes
 the windows, and finds who is nearest. ``_heads`` writes the rest of the record, in whole words and rows of
-bytes: memory takes many small writes as slowly as large ones."""
+bytes: memory takes many small writes as slowly as large ones. What the full game adds is in
+``nmmo_gpu.kernels.observation_goods``."""
 
 from __future__ import annotations
 
@@ -16,13 +17,21 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.kernels.launch import agents_per_program, launch, over_slots
 from nmmo_gpu.kernels.movement import down, map_size, right, walkable
-from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.kernels.observation_goods import goods, looks_of
+from nmmo_gpu.kernels.slots import my_agents, my_slots
 from nmmo_gpu.world import layout as records_layout
+from nmmo_gpu.world.content import GEAR
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.state import World
 
 FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
+NPC = tl.constexpr(records_layout.NPC)
+NPC_KIND_AT = tl.constexpr(records_layout.LOOK_FEATURES.index("npc_kind"))
+IMMUNE_AT = tl.constexpr(records_layout.LOOK_FEATURES.index("immune"))
+THROWN, KNIFE, GEAR_KINDS = (
+    tl.constexpr(n) for n in (records_layout.STYLES.index("range"), GEAR.index("knife"), len(GEAR))
+)
 LARGEST_BYTE = tl.constexpr(127)
 LARGEST_SHORT = tl.constexpr(32767)
 
@@ -60,8 +69,8 @@ def _cards(row, col, age, health, food, water, freeze, damage, cards, slots, chu
 def _windows(
     alive, row, col, material, presence, occupant, ring, records, seen, slots, chunks, population_size,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, VISION: tl.constexpr, NEAREST: tl.constexpr,
-    BYTES: tl.constexpr, WINDOWS_AT: tl.constexpr, BLOCK: tl.constexpr, LANES: tl.constexpr,
-    CELLS_PADDED: tl.constexpr, NEAREST_PADDED: tl.constexpr,
+    BYTES: tl.constexpr, WINDOWS_AT: tl.constexpr, NPCS: tl.constexpr, POPULATIONS: tl.constexpr,
+    BLOCK: tl.constexpr, LANES: tl.constexpr, CELLS_PADDED: tl.constexpr, NEAREST_PADDED: tl.constexpr,
 ):  # fmt: skip
     """Windows, padding, and ``seen``; zeros and nobody for the dead.
 
@@ -70,9 +79,9 @@ def _windows(
     lanes of their own."""
     SIDE: tl.constexpr = 2 * VISION + 1
     CELLS: tl.constexpr = SIDE * SIDE
-    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
-    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
-    here = tl.load(row + agent, mask=living, other=0) * WIDTH + tl.load(col + agent, mask=living, other=0)
+    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
+    here = tl.load(row + being, mask=living, other=0) * WIDTH + tl.load(col + being, mask=living, other=0)
     plane = realm * (HEIGHT * WIDTH)
 
     # Both windows, one behind the other, as the record has them.
@@ -84,6 +93,8 @@ def _windows(
     byte = tl.load(source, mask=living[:, None] & (lane < 2 * CELLS)[None, :], other=0).to(tl.int32)
     own = (slot // population_size + 1)[:, None]
     kind = tl.where(byte == 0, 0, tl.where(byte == own, FRIEND, STRANGER))
+    if NPCS > 0:
+        kind = tl.where(byte > POPULATIONS, byte + (NPC - 1 - POPULATIONS), kind)
     byte = tl.where(of_others[None, :], kind, byte).to(tl.uint8)
     into = records + agent[:, None] * BYTES + WINDOWS_AT + lane[None, :]
     tl.store(into, byte, mask=inside[:, None] & (lane < BYTES - WINDOWS_AT)[None, :])
@@ -116,31 +127,33 @@ def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
 @triton.jit
 def _heads(
     alive, row, col, age, health, food, water, freeze, damage, heading, material, presence, cards, seen,
-    records, words, slots, chunks, population_size,
+    looks, worn, records, words, slots, chunks, population_size,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, NEAREST: tl.constexpr, IMMUNE_TICKS: tl.constexpr,
     MELEE_REACH: tl.constexpr, RANGE_REACH: tl.constexpr, MAGE_REACH: tl.constexpr,
     MELEE_DAMAGE: tl.constexpr, RANGE_DAMAGE: tl.constexpr, MAGE_DAMAGE: tl.constexpr,
     BYTES: tl.constexpr, SELF_AT: tl.constexpr, ENTITIES_AT: tl.constexpr, KIND_AT: tl.constexpr,
-    MASKS_AT: tl.constexpr, BLOCK: tl.constexpr, NEAREST_PADDED: tl.constexpr, MASKS_PADDED: tl.constexpr,
+    MASKS_AT: tl.constexpr, LOOKS_AT: tl.constexpr, NPCS: tl.constexpr, EXTENDED: tl.constexpr,
+    ROLLS: tl.constexpr, BLOCK: tl.constexpr, NEAREST_PADDED: tl.constexpr, MASKS_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """Own state, entity table and masks; zeros for the dead. ``words`` are the records as int64.
+    """Own state, entity tables and masks of moves, styles and targets; zeros for the dead. ``words`` are the
+    records as int64; ``looks`` and ``worn`` are read in the full game alone.
 
     Order-free: an agent's record is written by one program."""
-    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
-    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
-    line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)
-    years = tl.load(age + agent, mask=living, other=0)
-    frozen = tl.load(freeze + agent, mask=living, other=0)
-    went = tl.load(heading + agent, mask=living, other=0).to(tl.int32)
+    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
+    line, column = tl.load(row + being, mask=living, other=0), tl.load(col + being, mask=living, other=0)
+    years = tl.load(age + being, mask=living, other=0)
+    frozen = tl.load(freeze + being, mask=living, other=0)
+    went = tl.load(heading + being, mask=living, other=0).to(tl.int32)
     population = slot // population_size
 
     # Own state: twelve int16 in three words.
     first = short_at(tl.minimum(years, LARGEST_SHORT), 0)
-    first |= short_at(tl.load(health + agent, mask=living, other=0), 1)
-    first |= short_at(tl.load(food + agent, mask=living, other=0), 2)
-    first |= short_at(tl.load(water + agent, mask=living, other=0), 3)
+    first |= short_at(tl.load(health + being, mask=living, other=0), 1)
+    first |= short_at(tl.load(food + being, mask=living, other=0), 2)
+    first |= short_at(tl.load(water + being, mask=living, other=0), 3)
     second = short_at(line, 0) | short_at(column, 1) | short_at(frozen, 2)
-    second |= short_at(tl.load(damage + agent, mask=living, other=0), 3)
+    second |= short_at(tl.load(damage + being, mask=living, other=0), 3)
     third = short_at(years < IMMUNE_TICKS, 0) | short_at(population, 1)
     third |= short_at(down(went), 2) | short_at(right(went), 3)
     into = words + agent * (BYTES // 8)
@@ -153,7 +166,7 @@ def _heads(
     in_table = inside[:, None] & (k < NEAREST)
     other = tl.load(seen + agent[:, None] * NEAREST + k, mask=in_table, other=-1)
     exists = in_table & (other >= 0)
-    card = tl.load(cards + realm * slots + other, mask=exists, other=0)
+    card = tl.load(cards + realm * (slots + NPCS) + other, mask=exists, other=0)
     # Whoever is in the window is near enough for the low bytes to tell how far.
     south = (card - line[:, None]) & 0xFF
     east = ((card >> 8) - column[:, None]) & 0xFF
@@ -161,6 +174,15 @@ def _heads(
     tl.store(into[:, None] + ENTITIES_AT // 8 + k, tl.where(exists, card, tl.zeros_like(card)), mask=in_table)
     friend = other // population_size == population[:, None]
     kind = tl.where(exists, tl.where(friend, FRIEND, STRANGER), 0)
+    fair = exists
+    if EXTENDED:
+        look = tl.load(looks + realm * (slots + NPCS) + other, mask=exists, other=0)
+        tl.store(into[:, None] + LOOKS_AT // 8 + k, look, mask=in_table)
+        if NPCS > 0:
+            npc_kind = ((look >> (8 * NPC_KIND_AT)) & 0xFF).to(tl.int32)
+            kind = tl.where(npc_kind > 0, npc_kind + (NPC - 1), kind)
+        if ROLLS:
+            fair = exists & (((look >> (8 * IMMUNE_AT)) & 0xFF) == 0)
     tl.store(records + agent[:, None] * BYTES + KIND_AT + k, kind.to(tl.uint8), mask=in_table)
     south, east = tl.abs((south ^ 0x80) - 0x80), tl.abs((east ^ 0x80) - 0x80)
     distance = tl.maximum(south, east)
@@ -175,9 +197,12 @@ def _heads(
         free = living & (frozen == 0) & walkable(tl.load(material + goal, mask=living, other=1))
         free = free & (tl.load(presence + goal, mask=living, other=1) == 0)
         moves |= free.to(tl.int32) << direction
-    melee = reachable(exists, distance, MELEE_REACH, MELEE_DAMAGE)
-    ranged = reachable(exists, distance, RANGE_REACH, RANGE_DAMAGE)
-    mage = reachable(exists, distance, MAGE_REACH, MAGE_DAMAGE)
+    melee = reachable(fair, distance, MELEE_REACH, MELEE_DAMAGE)
+    ranged = reachable(fair, distance, RANGE_REACH, RANGE_DAMAGE)
+    mage = reachable(fair, distance, MAGE_REACH, MAGE_DAMAGE)
+    if ROLLS:
+        armed = tl.load(worn + agent * GEAR_KINDS + KNIFE, mask=living, other=0) != 0
+        ranged = tl.where(armed, ranged, 0)
     styles = 1 | ((ranged > 0).to(tl.int32) << 1) | ((mage > 0).to(tl.int32) << 2)
     lane = tl.arange(0, MASKS_PADDED)[None, :]
     flag = (
@@ -189,10 +214,19 @@ def _heads(
     reach = tl.where(style == 0, melee[:, None], tl.where(style == 1, ranged[:, None], mage[:, None]))
     flag = tl.where(lane < 8, flag, ((style == 3) | (target <= reach)).to(tl.int32))
     flag = tl.where(living[:, None], flag, 0)
-    tl.store(
-        records + agent[:, None] * BYTES + MASKS_AT + lane, flag.to(tl.uint8),
-        mask=inside[:, None] & (lane < 8 + 3 * (NEAREST + 1) + 1),
-    )  # fmt: skip
+    masks = records + agent[:, None] * BYTES + MASKS_AT
+    written = inside[:, None] & (lane < 8 + 3 * (NEAREST + 1) + 1)
+    if ROLLS:  # who is possible need not come first: row by row below
+        written = written & ((lane < 8) | (target == 0))
+    tl.store(masks + lane, flag.to(tl.uint8), mask=written)
+    if ROLLS:
+        for kind_of_attack in tl.static_range(3):
+            far = MELEE_REACH if kind_of_attack == 0 else RANGE_REACH if kind_of_attack == 1 else MAGE_REACH
+            within = fair & (distance <= far)
+            if kind_of_attack == THROWN:
+                within = within & armed[:, None]
+            row_of_mask = masks + 8 + kind_of_attack * (NEAREST + 1) + 1
+            tl.store(row_of_mask + k, within.to(tl.uint8), mask=in_table)
 
 
 @cache
@@ -207,15 +241,15 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     cfg = world.config
     layout = ObservationLayout(cfg)
     at = {name: field.offset for name, field in layout.fields.items()}
-    shape = tuple(world.alive.shape)
-    cards = world.workspace("cards", shape, torch.int64)
+    cards = world.workspace("cards", (world.realms, cfg.entities), torch.int64)
     nearest_padded = triton.next_power_of_2(cfg.nearest)
 
-    cut = over_slots(*shape)
+    cut = over_slots(world.realms, cfg.entities)
     launch(
         _cards, cut.programs, world.row, world.col, world.age, world.health, world.food, world.water,
         world.freeze, world.damage, cards, cut.slots, cut.chunks, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
+    looks, worn = (looks_of(world), world.worn) if cfg.extended else (cards, cards)
 
     lanes = triton.next_power_of_2(layout.bytes - at["material"])
     cut = over_slots(world.realms, cfg.slots, agents_per_program(lanes))
@@ -224,20 +258,25 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
         world.occupant, ring_steps(cfg, world.device), records, seen, cut.slots, cut.chunks,
         cfg.population_size,
         VISION=cfg.vision, NEAREST=cfg.nearest, BYTES=layout.bytes, WINDOWS_AT=at["material"],
-        BLOCK=cut.block, LANES=lanes, CELLS_PADDED=triton.next_power_of_2(cfg.window**2),
-        NEAREST_PADDED=nearest_padded, **map_size(world),
+        NPCS=cfg.npc_slots, POPULATIONS=cfg.populations, BLOCK=cut.block, LANES=lanes,
+        CELLS_PADDED=triton.next_power_of_2(cfg.window**2), NEAREST_PADDED=nearest_padded, **map_size(world),
     )  # fmt: skip
 
-    masks_padded = triton.next_power_of_2(layout.head - at["move_mask"])
+    masks = at["alive"] + 1 - at["move_mask"]
+    masks_padded = triton.next_power_of_2(masks)
+    harm = (1, 1, 1) if cfg.rolls else cfg.damage
     cut = over_slots(world.realms, cfg.slots, agents_per_program(max(masks_padded, nearest_padded)))
     launch(
         _heads, cut.programs, world.alive, world.row, world.col, world.age, world.health, world.food,
         world.water, world.freeze, world.damage, world.heading, world.material, world.presence, cards, seen,
-        records, records.view(torch.int64), cut.slots, cut.chunks, cfg.population_size,
+        looks, worn, records, records.view(torch.int64), cut.slots, cut.chunks, cfg.population_size,
         NEAREST=cfg.nearest, IMMUNE_TICKS=cfg.immune_ticks,
         MELEE_REACH=cfg.reach[0], RANGE_REACH=cfg.reach[1], MAGE_REACH=cfg.reach[2],
-        MELEE_DAMAGE=cfg.damage[0], RANGE_DAMAGE=cfg.damage[1], MAGE_DAMAGE=cfg.damage[2],
+        MELEE_DAMAGE=harm[0], RANGE_DAMAGE=harm[1], MAGE_DAMAGE=harm[2],
         BYTES=layout.bytes, SELF_AT=at["self"], ENTITIES_AT=at["entities"], KIND_AT=at["entity_kind"],
-        MASKS_AT=at["move_mask"], BLOCK=cut.block, NEAREST_PADDED=nearest_padded,
+        MASKS_AT=at["move_mask"], LOOKS_AT=at.get("entity_looks", 0), NPCS=cfg.npc_slots,
+        EXTENDED=cfg.extended, ROLLS=cfg.rolls, BLOCK=cut.block, NEAREST_PADDED=nearest_padded,
         MASKS_PADDED=masks_padded, **map_size(world),
     )  # fmt: skip
+    if cfg.extended:
+        goods(world, records, layout)

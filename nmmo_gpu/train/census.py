@@ -8,6 +8,7 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.world.content import GEAR, SKILLS
 from nmmo_gpu.world.events import COMES, Way, event_names
+from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
@@ -28,14 +29,17 @@ def census(world: World) -> dict[str, Tensor]:
     alive = world.players(world.alive)
     levels = world.players(world.level) * alive[..., None]
     wealth = world.gold + _bids(world)
-    kinds = [there.sum() for there in world.alive[:, cfg.slots :].split(list(cfg.npc_counts), 1)]
+    npcs = torch.zeros(len(cfg.npc_counts), dtype=torch.int64, device=world.device)
+    if cfg.npc_slots:
+        there = world.alive[:, cfg.slots :].sum(0)
+        npcs.index_add_(0, kind_of_slot(cfg, world.device)[cfg.slots :], there)
     return {
         "living": alive.sum(),
         "levels": levels.sum((0, 1), dtype=torch.int64),
         "worn": ((world.worn > 0) & alive[..., None]).sum((0, 1)),
         "gold": (wealth * alive).sum(),
         "gini": gini(wealth, alive),
-        "npcs": torch.stack(kinds) if kinds else levels.new_zeros(0, dtype=torch.int64),
+        "npcs": npcs,
         "events": (world.events * alive[..., None]).sum((0, 1), dtype=torch.int64) + world.departed.sum(0),
         "books": world.books.sum(0),
         "trades": world.trades.sum(0),

@@ -81,6 +81,7 @@ class ObservationLayout:
         kinds = "0 {}, 1 own population, 2 another population"
         if config.npcs:
             kinds += ", 3 and more an NPC: 3 + its kind"
+        fair = " (and not immune; at range only with a knife worn)" if config.rolls else ""
         self.fields: dict[str, ObservationField] = {}
         self.bytes = 0
         # The windows come last: a learner that reads them in place copies only the head of a record.
@@ -95,11 +96,11 @@ class ObservationLayout:
         self._add("move_mask", (len(MOVES),), torch.bool, "moves that are possible; staying always is")
         self._add(
             "style_mask", (len(STYLES),), torch.bool,
-            "styles with somebody in reach; melee always, so that there is a choice",
+            f"styles with somebody in reach{fair}; melee always, so that there is a choice",
         )  # fmt: skip
         self._add(
             "target_mask", (len(STYLES), rows + 1), torch.bool,
-            "per style: nobody (always possible), then the rows of entities that are in reach",
+            f"per style: nobody (always possible), then the rows of entities that are in reach{fair}",
         )  # fmt: skip
         self._add("alive", (), torch.bool, "somebody lives in the slot; if not, the whole record is zero")
         self._add_goods_masks(config)

@@ -100,14 +100,14 @@ def test_possible_works_are_the_same(setting):
         cfg = world.config
         there = possible_works(world)
         space = room(world)
-        recipes, starts, meals, weights = twin.book(cfg.content)
+        recipes, _, meals, weights = twin.book(cfg.content)
         fields = [t.numpy() for t in (world.inventory, world.offer, world.level, world.shore, world.material)]
         inventory, offer, level, shore, material = fields
         for r, a in world.players(world.alive).nonzero().tolist():
             own = compiled_room(inventory, offer, weights, cfg.capacity, r, a)
             assert own == int(space[r, a])
             possible = twin.possible_works(
-                twin.works_there(cfg.works), recipes, starts, meals, inventory, level, own, shore, material,
+                twin.works_there(cfg.works), recipes, meals, inventory, level, own, shore, material,
                 r, a, int(world.row[r, a]), int(world.col[r, a]),
             )  # fmt: skip
             bits = [bool(possible >> choice & 1) for choice in range(len(WORKS))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from helpers import KERNEL_DEVICE
@@ -13,8 +15,8 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.kernels import window
 from nmmo_gpu.kernels.window import Tile, window_embedding
 from nmmo_gpu.train import window as plain
-from nmmo_gpu.train.window import CODES
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT, codes
+from nmmo_gpu.world.content import STANDARD, Material
 from nmmo_gpu.world.layout import ObservationLayout
 
 LEAST = Tile(16, 16, 4)
@@ -100,6 +102,34 @@ def test_whole_numbers_to_the_last_bit(sizes, dtype):
     assert torch.equal(grad, expected.grad.to(dtype).float())
     assert not grad[:, :, int(Material.GRASS)].any()
     assert out.any() and grad.any()
+
+
+@pytest.mark.parametrize("kinds", [1, 3, 20])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("small_tiles")
+def test_npcs_have_codes_of_their_own(kinds, dtype):
+    """9, 11 or 28 codes per cell, which the kernels round up to 16 and 32: whole numbers to the last bit, in
+    windows of 25 cells that are no whole groups; the gradient is that of the codes there are."""
+    kind = STANDARD.npcs[0]
+    content = dataclasses.replace(
+        STANDARD, npcs=tuple(dataclasses.replace(kind, name=str(k)) for k in range(kinds))
+    )
+    rules = WorldConfig(vision=2, reach=(1, 1, 1), npcs=True, content=content)
+    random = torch.Generator().manual_seed(kinds)
+    layout = ObservationLayout(rules)
+    records = random_records(layout, 23, random, occupants=3 + kinds)
+    index = torch.randint(23, (2, 19), generator=random)
+    table = whole_numbers(2, 25, codes(rules), 12, random=random)
+    if dtype == torch.bfloat16:
+        table = table.fmod(3)
+    upstream = whole_numbers(2, 19, 12, random=random)
+    out, grad = by_kernels(records, index, table, layout, upstream, dtype)
+    expected = table.clone().requires_grad_()
+    sums = written_out(records, index, expected, layout)
+    assert torch.equal(out, sums.detach().to(dtype))
+    sums.backward(upstream)
+    assert grad.shape == table.shape and torch.equal(grad, expected.grad.to(dtype).float())
+    assert grad[:, :, FIRST_OCCUPANT + 3 :].flatten(0, 1).any(-1).any(0).all()
 
 
 @pytest.fixture(scope="module")

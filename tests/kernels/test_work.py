@@ -96,6 +96,23 @@ def test_worlds_after_work_are_the_same(world):
     assert unclean(twins) == []
 
 
+def test_what_makes_its_own_ingredient():
+    """One count goes down and up in one step: of two pearls one becomes two."""
+    world = settled("more content").clone()
+    pearl = len(STANDARD.items)
+    world.inventory.zero_()
+    world.offer.zero_()
+    world.inventory[..., pearl] = 2
+    world.level[...] = 9
+    twins = world.clone()
+    work = torch.full((world.realms, world.config.slots), WORKS.index("armor"))
+    rule(world, work)
+    TRITON.work(twins, work)
+    assert_same(world, twins)
+    works = world.players(world.alive & (world.health > 0))
+    assert torch.equal(world.inventory[..., pearl], 2 + works.int())
+
+
 @triton.jit
 def _masks(
     alive, row, col, level, inventory, offer, shore, material, weights, recipes, meals, spaces, masks, slots,

@@ -11,7 +11,7 @@ import torch
 from helpers import GARBAGE
 from torch import Tensor
 
-from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.config import EnvConfig, WorldConfig, preset
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
@@ -23,6 +23,9 @@ from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
 
 CPU = torch.device("cpu")
+SYSTEMS = ("reach", "skills", "works", "rolls", "npcs", "exchange", "tokens")
+FULL = {name: getattr(preset("full"), name) for name in SYSTEMS} | {"npc_numbers": (6, 5, 3)}
+"""Settings that turn ``small``'s world into one of the full game, with a few NPCs of every kind."""
 MEMORIES = {"plain": False, "recurrent": True}
 KINDS = [(recurrent, targeting) for recurrent in (False, True) for targeting in ("auto", "learned")]
 """Every kind of policy: (recurrent, targeting)."""
@@ -61,7 +64,7 @@ def shout(policy: Policy, gain: float = 100.0) -> None:
     """Makes a fresh policy's heads loud: nearly uniform ones would hide what memory and input do."""
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
-            if name in ("go", "steady", "query"):
+            if name in ("go", "steady", "query", "query_looks", "more"):
                 parameter.mul_(gain)
 
 
@@ -85,11 +88,13 @@ def reloaded(run: Run, path: Path) -> Checkpoint:
     return checkpoints.load(path, CPU)
 
 
-def random_records(layout: ObservationLayout, rows: int, random: torch.Generator) -> Tensor:
+def random_records(
+    layout: ObservationLayout, rows: int, random: torch.Generator, occupants: int = 3
+) -> Tensor:
     """Records with any material and occupant in their windows, and garbage elsewhere."""
     records = layout.allocate(rows, device="cpu").fill_(GARBAGE)
     views = layout.views(records)
-    for name, kinds in (("material", len(Material)), ("occupant", 3)):
+    for name, kinds in (("material", len(Material)), ("occupant", occupants)):
         drawn = torch.randint(kinds, views[name].shape, generator=random)
         # Half of the cells as in most windows: grass, and nobody.
         usual = torch.rand(views[name].shape, generator=random) < 0.5

@@ -6,17 +6,17 @@ import torch
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.policy import Policy
+from nmmo_gpu.train.policy import MORE_HEADS, Policy
 from nmmo_gpu.world.layout import SELF_FEATURES
 
 TURNED_MOVES = [0, 2, 3, 4, 1]
 """What each move (stay, east, south, west, north) becomes when the world is turned clockwise by a quarter."""
 
 
-@pytest.fixture(scope="module")
-def env():
+@pytest.fixture(scope="module", params=["chaos", "full"])
+def env(request):
     """A lived-in world whose population is as old as random agents get."""
-    env = make("chaos", realms=1, births=-1, seed=1, populations=4)
+    env = make(request.param, realms=1, births=-1, seed=1, populations=4)
     env.reset()
     for _ in range(30):
         env.step(random_actions(env))
@@ -48,7 +48,8 @@ def test_turning_the_world_turns_the_move_and_nothing_else(env, targeting, recur
     policy = Policy(env.config.world, config, generator)
     for parameter in policy.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
-    records = env.records.view(-1, env.layout.bytes)[env.world.alive.view(-1)]
+    records = env.records.view(-1, env.layout.bytes)
+    records = records[env.layout.views(records)["alive"]]
     agents = len(records)
     index = torch.arange(agents).expand(4, agents)
     state = torch.randn(4, agents, hidden, generator=generator) if recurrent else None
@@ -62,7 +63,9 @@ def test_turning_the_world_turns_the_move_and_nothing_else(env, targeting, recur
     expected = torch.empty_like(plain.move)
     expected[..., TURNED_MOVES] = plain.move
     torch.testing.assert_close(other.move, expected, rtol=1e-4, atol=1e-4)
-    for name in ("style", "target", "value"):
+    more = [name for name in MORE_HEADS if getattr(plain, name) is not None]
+    assert len(more) == (4 if env.config.world.extended else 0)
+    for name in ("style", "target", "value", *more):
         torch.testing.assert_close(getattr(other, name), getattr(plain, name), rtol=1e-4, atol=1e-4)
     assert torch.equal(other.target_mask, plain.target_mask)
     if recurrent:

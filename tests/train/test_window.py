@@ -8,7 +8,7 @@ from train.small import random_records, whole_numbers, written_out
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train import window
-from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT, has_numba, window_embedding
+from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT, codes, has_numba, window_embedding
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
 
@@ -55,6 +55,26 @@ def test_values_and_gradient_are_the_sums_written_out(sizes, vision, path):
     written_out(records, index, by_autograd, layout).backward(upstream)
     assert torch.equal(table.grad, by_autograd.grad)
     assert table.grad.abs().sum() > 0
+
+
+def test_npcs_have_rows_of_their_own(path):
+    """With NPCs about: three codes more, one per kind; bit for bit on whole numbers, values and gradient, and
+    every kind is told apart."""
+    random = torch.Generator().manual_seed(12)
+    rules = WorldConfig(vision=5, npcs=True)
+    layout = ObservationLayout(rules)
+    assert codes(rules) == CODES + 3 and codes(WorldConfig()) == CODES
+    records = random_records(layout, 9, random, occupants=6)
+    index = torch.randint(9, (2, 13), generator=random)
+    table = whole_numbers(2, 121, codes(rules), 5, random=random).requires_grad_()
+    out = window_embedding(records, index, table, layout)
+    assert torch.equal(out, written_out(records, index, table.detach(), layout))
+    upstream = whole_numbers(*out.shape, random=random)
+    out.backward(upstream)
+    by_autograd = table.detach().clone().requires_grad_()
+    written_out(records, index, by_autograd, layout).backward(upstream)
+    assert torch.equal(table.grad, by_autograd.grad)
+    assert table.grad[:, :, FIRST_OCCUPANT + 3 :].flatten(0, 1).any(-1).any(0).all()
 
 
 def test_gradient_by_finite_differences(path):

@@ -342,7 +342,7 @@ AGENT = st.tuples(
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(agents=st.lists(AGENT, min_size=9, max_size=9), ids=st.permutations(range(1000, 1009)))
 def test_any_book_comes_out_as_in_an_auction_by_hand(backend, agents, ids):
     world = BASE.clone()
@@ -366,9 +366,9 @@ def test_any_book_comes_out_as_in_an_auction_by_hand(backend, agents, ids):
 
 @pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
 def test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand(rules, content):
-    """And hundreds are met, over 36 exchanges each."""
+    """And hundreds, or dozens, are met, over 24 exchanges each."""
     met = 0
-    for seed in range(12):
+    for seed in range(8):
         world, trade, price = bustling(seed, slots=41, content=content)
         for time in range(3):
             expected = auction(world, trade, price)
@@ -378,7 +378,7 @@ def test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand(rules, 
             met += int((world.trades - before.trades)[..., 0].sum())
             random = torch.Generator().manual_seed(100 * seed + time)
             trade = torch.randint(2 * len(content.items) + 2, trade.shape, generator=random)
-    assert met > (400 if content is FEW else 40)
+    assert met > (250 if content is FEW else 25)
 
 
 def test_slots_do_not_matter(all_rules):

@@ -67,6 +67,15 @@ def test_rises_of_all_skills_are_counted_once(all_rules):
     assert happened(world, 0) == {"levels": 6}
 
 
+def test_levels_beyond_experience_are_taken_back_and_not_counted(all_rules):
+    """Wherever they came from; a rise of another skill is counted in full."""
+    world = set_level(draw_workers("01"), 0, melee=50, mage=99, range=98)
+    experienced(world, 0, melee=needed()[7], cooking=needed()[3])
+    all_rules.growth(world)
+    assert world.level[0, 0].tolist() == [8, 1, 1, 1, 10, 1, 1, 4, 1]
+    assert happened(world, 0) == {"levels": 3}
+
+
 def test_the_dead_and_npcs_do_not_grow(all_rules):
     """What empty slots hold stays, garbage or not; NPCs keep the levels of their kind."""
     world = draw_world("01234", "full", slots=2, npc_numbers=(1, 1, 1))

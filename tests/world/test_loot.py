@@ -80,13 +80,15 @@ def test_items_are_taken_in_the_order_of_their_index_as_long_as_they_fit(all_rul
     check_books(world)
 
 
-@pytest.mark.parametrize("room", [0, 1, 3, 28])
+@pytest.mark.parametrize("room", [-2, 0, 1, 3, 28])
 def test_room_decides_how_much_of_one_kind_is_taken(all_rules, room):
+    """Nothing is taken by who has too much already."""
     world = give(give(draw_workers("01"), 0, iron_ore=20), 1, tin_ore=28 - room)
     slay(world, {0: 1})
     all_rules.loot(world)
-    assert held(world, 1).get("iron_ore", 0) == min(room, 20)
-    assert lost(world) == ({"iron_ore": 20 - room} if room < 20 else {})
+    fits = min(max(room, 0), 20)
+    assert held(world, 1).get("iron_ore", 0) == fits
+    assert lost(world) == ({"iron_ore": 20 - fits} if fits < 20 else {})
 
 
 @pytest.mark.parametrize(("offer", "fits"), [
@@ -229,7 +231,7 @@ def test_a_bear_drops_two_iron_ores_and_gold(all_rules):
     check_books(world)
 
 
-@pytest.mark.parametrize(("held_before", "fits"), [(28, 0), (27, 1), (26, 2), (25, 2)])
+@pytest.mark.parametrize(("held_before", "fits"), [(30, 0), (28, 0), (27, 1), (26, 2), (25, 2)])
 def test_of_drops_only_what_fits_comes_into_the_world(all_rules, held_before, fits):
     """Gold always fits. An offer's reservation counts too."""
     for offered in (False, True):

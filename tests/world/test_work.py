@@ -412,6 +412,16 @@ def test_miners_of_different_rocks_and_those_who_do_not_mine_do_not_interfere(al
     assert [held(world, slot) for slot in range(4)] == [{}, {}, {"iron_ore": 1}, {}]
 
 
+def test_an_npc_beside_a_rock_is_no_rival(all_rules):
+    """Not even one whose number is that of a miner in the next realm."""
+    picture = "0%#1#\n##2%#"
+    world = draw_workers(
+        picture, realms=8, slots=2, npcs=True, npc_numbers=(2, 0, 0), ore_regrowth=0.0
+    )  # fmt: skip
+    all_rules.work(set_level(world, mining=MASTER), all_work(world, "mine"))
+    assert (world.inventory[..., 2] == 1).all()
+
+
 def test_the_order_of_slots_makes_no_difference_to_who_wins_on_average(rules):
     """Whoever stands west wins as often, be its slot the lower one or the higher."""
     shares = []

@@ -1,0 +1,29 @@
+"""Choices of all heads of the full game, at random: sensible or not, and of the dead too."""
+
+from __future__ import annotations
+
+import torch
+from helpers import random_orders
+
+from nmmo_gpu.world.actions import Choices, heads
+from nmmo_gpu.world.state import World
+
+
+def random_choices(world: World, random: torch.Generator) -> Choices:
+    """For every slot of the agents: hostile moves and attacks, at NPCs too (``helpers.random_orders``), and
+    any choice of the other heads that there are; three in four trades are in a few goods, so that offers
+    meet."""
+    move, style, target = (world.players(part).contiguous() for part in random_orders(world, random))
+    shape = tuple(world.players(world.alive).shape)
+    sizes = heads(world.config)
+    others = {
+        name: torch.randint(size, shape, generator=random)
+        for name, size in sizes.items()
+        if name in ("work", "trade", "price", "token")
+    }
+    if "trade" in others:
+        items = len(world.config.tables.items)
+        side, item = (torch.randint(n, shape, generator=random) for n in (2, 3))
+        usual = torch.randint(4, shape, generator=random) > 0
+        others["trade"] = torch.where(usual, side * items + 1 + item, others["trade"])
+    return Choices(move, style, target, **others)
