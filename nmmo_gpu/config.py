@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from nmmo_gpu.errors import ConfigError
@@ -198,6 +199,12 @@ class WorldConfig:
             or not all(type(n) is int and 0 <= n <= 1 << 24 for n in self.npc_numbers)
         ):
             check.fail("npc_numbers", "does not fit content", f"give {kinds} counts, one per NPC kind")
+        if self.entities > 1 << 24:
+            check.fail(
+                "npc_numbers",
+                f"and slots = {self.slots} make {self.entities} slots",
+                f"choose at most {1 << 24} in all",
+            )
         if self.npcs and self.populations + kinds > 126:
             check.fail(
                 "populations",
@@ -218,12 +225,12 @@ class WorldConfig:
         systems = (self.skills, self.works, self.rolls, self.npcs, self.exchange, self.tokens)
         return any(map(bool, systems))
 
-    @property
+    @cached_property  # asked for in every phase, and a content takes a while to hash
     def tables(self) -> Tables:
         """The content by number."""
         return tables(self.content)
 
-    @property
+    @cached_property
     def npc_counts(self) -> tuple[int, ...]:
         """NPC slots of each kind; empty without NPCs."""
         if not self.npcs:

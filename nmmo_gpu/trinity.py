@@ -95,7 +95,7 @@ class Sword:
         actions = torch.zeros(realms * slots, len(self.heads), dtype=torch.int64, device=rows.device)
         actions[who] = choices
         if policy.config.targeting == "auto":
-            views = policy.layout.views(rows[:, : policy.layout.head][who])
+            views = policy.heads(rows, who)
             actions[who, 2] = choices[:, 2] * policy.auto_target(views, choices[:, 1])
         everyone = torch.zeros(3, realms * slots, device=rows.device)
         everyone[0, who] = log_probability[real]

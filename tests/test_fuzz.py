@@ -136,8 +136,8 @@ def hostile(world: World, modes: Modes, random: torch.Generator) -> list[Tensor]
     else:
         target = integers(-1, cfg.entities - 1) if modes.fight == "anybody" else same(-1, -1)
 
-    # In one tensor, of a narrow type, as actions may come; what steps get are views.
-    actions = torch.zeros(*shape, len(sizes), dtype=(torch.uint8, torch.int32)[int(integers(0, 1, ()))])
+    # In one tensor, of the narrowest type, as actions may come; what steps get are views.
+    actions = torch.zeros(*shape, len(sizes), dtype=torch.uint8)
     at = {name: actions[..., place] for place, name in enumerate(sizes)}
     if cfg.works:
         at["work"].copy_(integers(0, len(WORKS) - 1) if modes.work == "any" else same(0, len(WORKS) - 1))

@@ -240,7 +240,9 @@ class Policy(nn.Module):
 
     def heads(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
         """The fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
-        picked = records[:, : self.layout.head].index_select(0, index.reshape(-1))
+        # An even number of bytes, so that those of two bytes can be seen in the copy.
+        head = self.layout.head + self.layout.head % 2
+        picked = records[:, :head].index_select(0, index.reshape(-1))
         return self.layout.views(picked.view(*index.shape, -1))
 
     def encode(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import GARBAGE
+from helpers import GARBAGE, random_world
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig, preset
@@ -21,6 +21,8 @@ from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.window import FIRST_OCCUPANT
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.state import World
 
 CPU = torch.device("cpu")
 SYSTEMS = ("reach", "skills", "works", "rolls", "npcs", "exchange", "tokens")
@@ -58,6 +60,18 @@ def lively_env(ticks: int = 25, **settings: Any) -> Env:
     for _ in range(ticks):
         env.step(random_actions(env))
     return env
+
+
+def seen_in_a_random_world(
+    rules: WorldConfig, seed: int, realms: int = 3
+) -> tuple[ObservationLayout, Tensor, World]:
+    """(layout, [R * A, bytes] records, world): what is seen in a random world."""
+    world = random_world(rules, realms, seed)
+    layout = ObservationLayout(rules)
+    records = layout.allocate(realms, rules.slots, device="cpu")
+    seen = torch.full((realms, rules.slots, rules.nearest), -1, dtype=torch.int32)
+    resolve("torch", CPU).observe(world, records, seen)
+    return layout, records.view(-1, layout.bytes), world
 
 
 def shout(policy: Policy, gain: float = 100.0) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 from helpers import KERNEL_DEVICE
-from train.small import CPU, small
+from train.small import CPU, FULL, small
 
 from nmmo_gpu.train import gae, metrics, window
 from nmmo_gpu.train.graphs import Replayed
@@ -34,6 +34,18 @@ def test_numba_draws_and_leaves_the_rest():
     assert compiled.draw is not draw and not compiled.resident
 
 
+def test_numba_samples_and_judges_the_many_heads_of_the_full_game():
+    """There, and nowhere else: chaos has the bits of torch's own."""
+    pytest.importorskip("numba")
+    rules = resolve("numba", CPU)
+    compiled = operations(rules, extended=True)
+    assert compiled.sample.__module__ == compiled.evaluate.__module__ == "nmmo_gpu.cpu.sampling"
+    assert dataclasses.replace(compiled, sample=None, evaluate=None) == operations(rules)
+    assert Sword(small(backend="numba", **FULL), CPU).operations == compiled
+    assert Sword(small(backend="numba"), CPU).operations == operations(rules)
+    assert operations(resolve("torch", CPU), extended=True) == Operations()
+
+
 def test_kernels_replace_every_part():
     """Where Triton runs the world it runs the learner's parts too, and nothing asks the device for sizes."""
     pytest.importorskip("triton")
@@ -41,6 +53,9 @@ def test_kernels_replace_every_part():
     assert kernels.resident
     for field in dataclasses.fields(Operations):
         part = getattr(kernels, field.name)
+        if field.name == "sample":  # what is done where ``choose`` is not
+            assert part is None
+            continue
         assert part.__module__.startswith("nmmo_gpu.kernels."), field.name
     sword = Sword(small(backend="triton", device=KERNEL_DEVICE.type), KERNEL_DEVICE)
     assert sword.operations == kernels and sword.policy.embed is kernels.window_embedding

@@ -1,0 +1,176 @@
+"""What the full game tells a network: numbers worked out by hand, and the compiled twin's bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from helpers import ODD
+from train.small import seen_in_a_random_world
+
+from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.train import features
+from nmmo_gpu.train.features import belongings, belongings_width, looks, looks_width
+from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.layout import LOOK_FEATURES, ObservationLayout
+
+RULES = {
+    "all systems": {},
+    "without skills": {"skills": False, "max_health": 13},
+    "without NPCs": {"npcs": False},
+    "without talk": {"tokens": 0},
+    "talk alone": {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False},
+}
+
+
+def rules_of(name: str) -> WorldConfig:
+    """The full game but for what the name says, with 21 slots in 3 populations."""
+    return preset("full", **{**ODD, "slots": 21, "populations": 3, "nearest": 5, **RULES[name]})
+
+
+def doublings(number, many):
+    return math.log2(number + 1) / many
+
+
+def test_belongings_by_hand():
+    """One agent's record, column by column."""
+    rules = preset("full")
+    layout = ObservationLayout(rules)
+    record = layout.allocate(1, device="cpu")
+    views = layout.views(record)
+    levels = [1, 3, 7, 15, 20, 31, 63, 99, 2]
+    views["levels"][0] = torch.tensor(levels)
+    views["self"][0, 1] = 5  # health
+    views["goods"][0] = torch.tensor([1023, 7])
+    views["inventory"][0, [0, 16, 21]] = torch.tensor([14, 60, 1], dtype=torch.int16)
+    views["offer"][0] = torch.tensor([2, 4, 16, 25])
+    views["market"][0, 0] = torch.tensor([4, 8, 2], dtype=torch.uint8)
+    views["market"][0, 21] = torch.tensor([0, 16, 0], dtype=torch.uint8)
+
+    told = belongings(views, rules)[0]
+    assert told.dtype == torch.float32 and len(told) == belongings_width(rules) == 148
+    parts = told.split([9, 1, 2, 22, 22, 4, 22, 66])
+    levels_told, health, goods, held, any_held, offer, wanted, market = (part.tolist() for part in parts)
+    assert levels_told == pytest.approx([doublings(level, 4) for level in levels])
+    assert levels_told[3] == 1.0
+    assert health == [0.25]
+    assert goods == [1.0, 0.25]
+    assert held == pytest.approx([0.5] + [0.0] * 15 + [1.0] + [0.0] * 4 + [1 / 28])
+    assert any_held == [1.0] + [0.0] * 15 + [1.0] + [0.0] * 4 + [1.0]
+    assert offer == [0.0, 1.0, 1.0, 0.25]
+    assert wanted == [0.0, 0.0, 0.0, 1.0] + [0.0] * 18
+    # Nobody asking counts as dearer than the dearest; nobody bidding as cheaper than the cheapest.
+    nothing = [0.0, 17 / 16, 0.0]
+    assert market == pytest.approx([4 / 16, 8 / 16, 2 / 16, *nothing * 20, 0.0, 1.0, 0.0])
+
+
+def test_belongings_without_skills():
+    """The most health there can be is the setting's then."""
+    rules = preset("full", skills=False, max_health=20)
+    layout = ObservationLayout(rules)
+    record = layout.allocate(1, device="cpu")
+    views = layout.views(record)
+    views["self"][0, 1], views["levels"][0] = 5, 10
+    assert float(belongings(views, rules)[0, 9]) == 0.25
+    views["offer"][0] = torch.tensor([1, 22, 1, 100])
+    told = belongings(views, rules)[0]
+    assert told[56:60].tolist() == pytest.approx([1.0, 0.0, 1 / 16, 1.0])
+    assert told[60:82].nonzero().tolist() == [[21]]
+
+
+def test_looks_by_hand():
+    """A row for an agent, one for a bear, one that does not exist."""
+    rules = preset("full", nearest=3)
+    layout = ObservationLayout(rules)
+    record = layout.allocate(1, device="cpu")
+    views = layout.views(record)
+    views["entity_kind"][0] = torch.tensor([2, 5, 0], dtype=torch.uint8)
+    views["entities"][0, 0, 3], views["entities"][0, 1, 3] = 4, 30
+    assert LOOK_FEATURES == (
+        "npc_kind", "combat_level", "sword", "knife", "armor", "token", "max_health", "immune",
+    )  # fmt: skip
+    views["entity_looks"][0, 0] = torch.tensor([0, 7, 1, 2, 3, 7, 16, 1])
+    views["entity_looks"][0, 1] = torch.tensor([3, 15, 0, 0, 0, 0, 40, 0])
+
+    told = looks(views, rules)[0]
+    assert told.dtype == torch.float32 and told.shape == (3, looks_width(rules)) == (3, 17)
+    agent, bear, nobody = told
+    assert agent[:3].tolist() == [0.0, 0.0, 0.0] and bear[:3].tolist() == [0.0, 0.0, 1.0]
+    assert agent[3:5].tolist() == pytest.approx([0.75, doublings(16, 4)])
+    assert bear[3:5].tolist() == pytest.approx([1.0, doublings(40, 4)])
+    assert agent[5:9].tolist() == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
+    assert not bear[5:9].any()
+    assert agent[9:16].tolist() == [0.0] * 6 + [1.0] and not bear[9:16].any()
+    assert float(agent[16]) == 0.25 and float(bear[16]) == 0.75
+    assert not nobody.any()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_looks_and_belongings_together(name, monkeypatch):
+    """Belongings, then the looks row by row; the looks are the same numbers once more."""
+    monkeypatch.setattr(features, "has_numba", lambda: False)
+    rules = rules_of(name)
+    layout, records, _ = seen_in_a_random_world(rules, 3)
+    index = torch.tensor([[0, 5, 62], [62, 62, 30]])
+    picked = layout.views(records[index])
+    about_all, about_others = features.told(records, index, picked, rules)
+    assert about_all.shape == (2, 3, belongings_width(rules) + 5 * looks_width(rules))
+    assert torch.equal(about_all[..., : belongings_width(rules)], belongings(picked, rules))
+    assert torch.equal(about_others, looks(picked, rules))
+    assert torch.equal(about_all[..., belongings_width(rules) :], about_others.flatten(2))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_compiled_twin_has_the_same_bits(name, monkeypatch):
+    """On what is seen in random worlds, the empty slots included, in any order and several times over."""
+    pytest.importorskip("numba")
+    rules = rules_of(name)
+    random = torch.Generator().manual_seed(8)
+    for seed in range(2):
+        layout, records, _ = seen_in_a_random_world(rules, seed)
+        index = torch.randint(len(records), (3, 101), generator=random)
+        found = []
+        for numba in (True, False):
+            monkeypatch.setattr(features, "has_numba", lambda numba=numba: numba)
+            picked = layout.views(records[index])
+            found.append(features.told(records, index, picked, rules))
+        for one, other in zip(*found, strict=True):
+            assert one.isfinite().all() and one.any()
+            assert torch.equal(one, other)
+        dead = ~layout.views(records[index])["alive"]
+        assert dead.any() and not found[0][1][dead].any()
+
+
+def test_numbers_stay_small():
+    """Whatever a long life brings: no column leaves -0.1 ... 3, so that none drowns the others."""
+    rules = preset("full")
+    layout = ObservationLayout(rules)
+    record = layout.allocate(1, device="cpu")
+    views = layout.views(record)
+    views["levels"].fill_(99)
+    views["self"][:, 1] = 99
+    views["goods"][0] = torch.tensor([32767, 28])
+    views["inventory"].fill_(32767)
+    views["offer"][0] = torch.tensor([1, 22, 16, 100])
+    views["market"].fill_(16)
+    views["entity_kind"].fill_(2)
+    views["entity_looks"].fill_(99)
+    views["entity_looks"][..., 2:5], views["entity_looks"][..., 7] = 3, 1
+    views["entities"][..., 3] = 99
+    told = torch.cat((belongings(views, rules), looks(views, rules).flatten(1)), 1)
+    assert float(told.min()) > -0.1 and float(told.max()) < 3.0
+
+
+def test_other_contents():
+    """Widths follow the content: two items and one kind of NPC fewer."""
+    content = preset("full").content
+    fewer = dataclasses.replace(content, npcs=content.npcs[:2], prices=content.prices[:5])
+    rules = preset("full", content=fewer, tokens=3)
+    layout = ObservationLayout(rules)
+    views = layout.views(layout.allocate(4, device="cpu"))
+    assert belongings(views, rules).shape == (4, belongings_width(rules))
+    assert looks(views, rules).shape == (4, 8, looks_width(rules))
+    assert looks_width(rules) == 2 + 6 + 2 + 1
+    assert len(SKILLS) == 9

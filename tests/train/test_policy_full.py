@@ -1,0 +1,241 @@
+"""The policy of the full game: what it sees beside, and the heads that it has beside."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import ODD
+from train.small import KINDS, seen_in_a_random_world, shout, written_out
+
+from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.train import features
+from nmmo_gpu.train.config import PolicyConfig
+from nmmo_gpu.train.policy import MASKED, MORE_HEADS, Policy, side_of
+from nmmo_gpu.world import actions
+from nmmo_gpu.world.layout import NPC
+
+HIDDEN, BATCH = 8, 17
+RULES = preset("full", **{**ODD, "slots": 21, "populations": 3, "nearest": 5})
+PARTS = {
+    "work": {"works": ("fish", "eat")},
+    "exchange": {"exchange": True},
+    "talk": {"tokens": 5},
+    "skills": {"skills": True},
+    "NPCs": {"npcs": True},
+}
+"""Systems of the full game, each added to chaos by itself."""
+
+
+def new_policy(recurrent=False, targeting="auto", rules=RULES, **settings):
+    config = PolicyConfig(hidden=HIDDEN, recurrent=recurrent, targeting=targeting, **settings)
+    policy = Policy(rules, config, torch.Generator().manual_seed(5))
+    shout(policy)
+    return policy
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """(layout, records) of a random world; slots of the dead included."""
+    layout, records, _ = seen_in_a_random_world(RULES, 4)
+    return layout, records
+
+
+def batch(rows, seed=1):
+    """(index [3, BATCH], memory)."""
+    random = torch.Generator().manual_seed(seed)
+    index = torch.randint(rows, (3, BATCH), generator=random)
+    return index, torch.randn(3, BATCH, HIDDEN, generator=random).tanh()
+
+
+def look(policy, records, index, state):
+    with torch.no_grad():
+        return policy(records, index, state if policy.config.recurrent else None)
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_what_is_impossible_has_no_chance(seen, recurrent, targeting):
+    """Heads have the documented shapes; works, trades and words are masked as the observation says, prices
+    come with a mask per kind of trade."""
+    layout, records = seen
+    policy = new_policy(recurrent, targeting)
+    index, state = batch(len(records))
+    output = look(policy, records, index, state)
+    views = layout.views(records[index])
+    sizes = actions.heads(RULES)
+    for name in MORE_HEADS:
+        head = getattr(output, name)
+        assert head.shape == (3, BATCH, sizes[name]) and head.isfinite().all(), name
+        if name != "price":
+            possible = views[f"{name}_mask"]
+            assert torch.equal(head == MASKED, ~possible), name
+            assert name == "token" or (~possible).sum() > 30, "too little that is impossible to learn from"
+    assert torch.equal(output.price_mask, views["price_mask"])
+    assert output.move.shape[-1] == 5 and output.style.shape[-1] == 3
+    assert output.target.shape[-1] == (2 if targeting == "auto" else 6)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("targeting", ["auto", "learned"])
+def test_a_head_for_each_system_that_is_on(part, targeting):
+    """Any single system of the full game, added to chaos."""
+    rules = preset("chaos", **{**ODD, "slots": 21, "populations": 3, "nearest": 5, **PARTS[part]})
+    _, records, _ = seen_in_a_random_world(rules, 2)
+    policy = new_policy(targeting=targeting, rules=rules)
+    output = look(policy, records, *batch(len(records)))
+    there = [name for name in MORE_HEADS if getattr(output, name) is not None]
+    assert ["move", "style", "target", *there] == list(actions.heads(rules))
+    for name in there:
+        assert getattr(output, name).shape[-1] == actions.heads(rules)[name]
+    assert output.value.isfinite().all()
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_against_the_network_written_out(seen, recurrent, targeting):
+    """Window, own state, table, belongings and looks each through a matrix of its own, in float64; one
+    column of the heads' matrix for each choice, in the order of an action."""
+    layout, records = seen
+    policy = new_policy(recurrent, targeting)
+    random = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if name.endswith("bias"):
+                parameter.copy_(torch.randn(parameter.shape, generator=random))
+    index, state = batch(len(records))
+    output = look(policy, records, index, state)
+    with torch.no_grad():
+        weights = policy.weights()
+    views = layout.views(records[index])
+    window = written_out(records, index, weights.window, layout).double()
+    factor, centre = policy.self_scale.double()
+    own = ((views["self"].double() - centre) * factor).clamp(max=1.0)
+    kinds = torch.stack((views["entity_kind"] == 1, views["entity_kind"] == 2), -1)
+    table = torch.cat((views["entities"].double() * policy.entity_scale, kinds), -1)
+    looks = features.looks(views, RULES).double()
+    told = torch.cat((features.belongings(views, RULES).double(), looks.flatten(2)), -1)
+    aside = told @ torch.cat((policy.belongings, policy.looks), 1).double()
+    trunk = window + own @ weights.own.double() + table.flatten(2) @ weights.entities.double()
+    trunk = (trunk + torch.cat([aside] * 4, -1) + weights.input_bias.double()).relu()
+    hidden = (trunk @ weights.trunk[0].double() + weights.trunk_bias[0].double()).relu()
+    if recurrent:
+        with torch.no_grad():
+            hidden = policy.remember(hidden.float(), state, weights).double()
+    heads = hidden @ weights.heads.double() + weights.heads_bias.double()
+    rows = 1
+    if targeting == "learned":
+        query = hidden @ weights.query.double()
+        aims = (torch.cat((table, looks), -1) @ query[..., None]).squeeze(-1)
+        heads = torch.cat((heads[..., :9], aims, heads[..., 9:]), -1)
+        rows = RULES.nearest
+    sizes = {**actions.heads(RULES), "target": 1 + rows, "value": 1}
+    expected = dict(zip(sizes, heads.detach().split(list(sizes.values()), -1), strict=True))
+    for name, logits in expected.items():
+        found = getattr(output, name)
+        if name == "value":
+            logits = logits.squeeze(-1)
+        allowed = found != MASKED
+        assert allowed.float().mean() > 0.2, name
+        torch.testing.assert_close(found.double()[allowed], logits[allowed], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
+def test_populations_share_nothing(seen, recurrent, targeting):
+    """What the first population says has no gradient in the others' weights, and has in each of its own, the
+    full game's included."""
+    _, records = seen
+    policy = new_policy(recurrent, targeting)
+    index, state = batch(len(records))
+    output = policy(records, index, state if recurrent else None)
+    spoken = [getattr(output, name)[0] for name in ("move", "style", "target", *MORE_HEADS)]
+    wish = sum(part.clamp(min=-100).square().sum() for part in spoken) + output.value[0].square().sum()
+    wish.backward()
+    named = dict(policy.named_parameters())
+    fresh = {"belongings", "looks", "more", "more_bias"} | (
+        {"query_looks"} if targeting == "learned" else set()
+    )
+    assert fresh <= named.keys()
+    for name, parameter in named.items():
+        assert not parameter.grad[1:].any() and parameter.grad[0].any(), name
+
+
+def test_belongings_and_looks_are_seen(seen):
+    """Other goods, another quote, another look of a neighbour: each changes what is said; the same of a row
+    that does not exist cannot be, as records show."""
+    layout, records = seen
+    policy = new_policy(targeting="learned")
+    rows = layout.views(records)["entity_kind"][:, 0].nonzero()[:, 0][:9].view(3, 3)
+    before = look(policy, records, rows, None)
+    for name, place in (("inventory", 3), ("goods", 0), ("levels", 8), ("offer", 0), ("market", 5)):
+        changed = records.clone()
+        view = layout.views(changed)[name]
+        view[:, place] = view[:, place] * 2 + 1
+        after = look(policy, changed, rows, None)
+        assert not torch.equal(after.value, before.value), name
+        assert torch.equal(after.price_mask, before.price_mask)
+    changed = records.clone()
+    layout.views(changed)["entity_looks"][:, 0, 2] += 1
+    after = look(policy, changed, rows, None)
+    assert not torch.equal(after.value, before.value)
+    assert not torch.equal(after.target[..., 1], before.target[..., 1])
+
+
+def test_npcs_are_strangers_to_auto_targeting(seen):
+    """The nearest of strangers and NPCs in reach of the style is the target; friends never are."""
+    layout, records = seen
+    policy = new_policy()
+    views = layout.views(records)
+    found = set()
+    for style in range(3):
+        chosen = policy.auto_target(views, torch.full((len(records),), style)).tolist()
+        for row, target in enumerate(chosen):
+            kinds, reached = views["entity_kind"][row].tolist(), views["target_mask"][row, style, 1:].tolist()
+            others = [k + 1 for k in range(5) if reached[k] and kinds[k] >= 2]
+            assert target == (others[0] if others else 0)
+            found.add(kinds[target - 1] if target else 0)
+    assert found >= {0, 2} and any(kind >= NPC for kind in found)
+    index = torch.arange(len(records)).view(3, -1)
+    output = look(policy, records, index, None)
+    wanted = (views["entity_kind"] >= 2)[:, None] & views["target_mask"][..., 1:]
+    assert torch.equal(output.target_mask[..., 1], wanted.any(-1)[index])
+    assert torch.equal(output.style[..., 1:] > MASKED, wanted.any(-1)[index][..., 1:])
+
+
+def test_side_of_a_trade():
+    """By hand, for three items: nothing, three to sell, three to buy, withdraw."""
+    assert side_of(torch.arange(8), 8).tolist() == [0, 1, 1, 1, 2, 2, 2, 0]
+    assert side_of(torch.tensor([[0], [7]], dtype=torch.int16), 8).tolist() == [[0], [0]]
+
+
+@pytest.mark.parametrize("targeting", ["auto", "learned"])
+def test_in_bf16_it_says_nearly_the_same(seen, targeting):
+    """Heads come out in float32, off by no more than 8 bits of mantissa can explain, and off they are."""
+    _, records = seen
+    index, state = batch(len(records))
+    exact, rough = (
+        look(new_policy(targeting=targeting, precision=kind), records, index, state)
+        for kind in ("fp32", "bf16")
+    )
+    for name in ("move", "style", "target", "value", *MORE_HEADS):
+        one, other = getattr(exact, name), getattr(rough, name)
+        masked = one == MASKED
+        assert other.dtype == torch.float32 and torch.equal(masked, other == MASKED), name
+        off = (one - other)[~masked].abs()
+        assert 0 < float(off.max()) < 0.05 * float(one[~masked].abs().max()), name
+
+
+CHAOS = {
+    "window": (8, 225, 9, 16), "own": (8, 12, 16), "entities": (8, 80, 16), "input_bias": (8, 1, 16),
+    "trunk": (8, 1, 4, 16, 16), "trunk_bias": (8, 1, 1, 16), "go": (8, 4, 16, 1), "steady": (8, 16, 6),
+    "value": (8, 16, 1), "go_bias": (8, 1, 1), "steady_bias": (8, 1, 6), "value_bias": (8, 1, 1),
+}  # fmt: skip
+
+
+def test_chaos_has_the_weights_that_it_always_had():
+    """Names and shapes, in their order, so that checkpoints go on being loaded."""
+    policy = Policy(WorldConfig(), PolicyConfig(), torch.Generator().manual_seed(0))
+    assert {name: tuple(weight.shape) for name, weight in policy.state_dict().items()} == CHAOS
+    assert [name for name, _ in policy.named_parameters()] == list(CHAOS)
+    # What the full game adds is drawn afterwards: the same seed begins with the same weights.
+    rules = preset("chaos", tokens=2)
+    talking = Policy(rules, PolicyConfig(), torch.Generator().manual_seed(0)).state_dict()
+    assert all(torch.equal(weight, talking[name]) for name, weight in policy.state_dict().items())
+    assert talking.keys() > policy.state_dict().keys()
