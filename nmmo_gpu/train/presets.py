@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.errors import ConfigError
@@ -10,6 +11,13 @@ from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 
 SCALES = ("laptop", "gpu")
 """Sizes of batch and network."""
+
+WAGES: dict[str, dict[str, Any]] = {
+    # Levels more than experience: a second skill's first levels are cheap, so it pays to learn many trades.
+    # Gold is worth having, so what one makes and another needs finds a price. Nothing is paid for trading.
+    "full": {"pay_experience": 0.02, "pay_level": 5.0, "pay_gold": 0.02},
+}
+"""What training pays beyond staying alive."""
 
 
 def train_preset(name: str, scale: str = "laptop") -> TrainConfig:
@@ -24,7 +32,8 @@ def train_preset(name: str, scale: str = "laptop") -> TrainConfig:
     realms = {"laptop": 64, "gpu": 2048}[scale] if name != "million" else 1
     # Where some of those in reach are harmless and others not, whom to attack is the question.
     policy = PolicyConfig(targeting="learned" if name == "full" else "auto")
-    config = TrainConfig(env=EnvConfig(world=preset(name), realms=realms), policy=policy, run=f"runs/{name}")
+    env = dataclasses.replace(EnvConfig(world=preset(name), realms=realms), **WAGES.get(name, {}))
+    config = TrainConfig(env=env, policy=policy, run=f"runs/{name}")
     if scale == "laptop":
         return config
     return dataclasses.replace(

@@ -21,6 +21,7 @@ from nmmo_gpu.kernels import PHASES
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import launch
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.actions import choices, heads
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.rules import Rules, resolve
@@ -35,6 +36,14 @@ SETTINGS = {
     "anywhere": preset(
         "chaos", **CRAMPED, slots=100, populations=2, births=-1, spawn="anywhere", immune_ticks=3,
         damage=(4, 2, 1), regrowth=0.3,
+    ),
+    "full": preset(
+        "full", **CRAMPED, slots=70, populations=5, births=3, npc_numbers=(20, 30, 10), immune_ticks=3,
+        regrowth=0.3, ore_regrowth=0.3, offer_ticks=3,
+    ),
+    "full, flat combat": preset(
+        "chaos", **CRAMPED, slots=70, populations=5, births=-1, npcs=True, npc_numbers=(20, 30, 10), skills=True,
+        immune_ticks=3, works=("mine",),
     ),
 }  # fmt: skip
 ORDERS = {
@@ -61,13 +70,14 @@ def all_there_is(rules, config):
     """What a tick in two crowded realms makes of the world, and all tensors that come up."""
     world = random_world(config, 2, 4, fill=0.7, odds="~.ff,,..f")
     random = torch.Generator().manual_seed(1)
-    shape = world.alive.shape
+    shape = (world.realms, config.slots)
     records = ObservationLayout(config).allocate(*shape, device=CPU)
     seen = torch.zeros(*shape, config.nearest, dtype=torch.int32)
     rules.observe(world, records, seen)
-    actions = (torch.rand(*shape, 3, generator=random) * torch.tensor([5, 3, config.nearest + 1])).long()
+    sizes = torch.tensor(list(heads(config).values()))
+    actions = (torch.rand(*shape, len(sizes), generator=random) * sizes).long()
     decoded = rules.decode(actions, seen)
-    tick.step(world, rules, *decoded)
+    tick.step(world, rules, *choices(config, actions, decoded))
     # And the kernels of single phases, which a whole tick does not use.
     apart = world.clone()
     apart.cause.zero_()

@@ -132,8 +132,8 @@ def test_ticks_from_actions_as_an_environment_hands_them_on(name, kind):
         assert torch.equal(there.cpu(), actions)
 
 
-def test_100_ticks_apart_stay_together():
-    """Two worlds from nothing, each driven by what happens in it, and compared every 20 ticks by digest."""
+def test_40_ticks_apart_stay_together():
+    """Two worlds from nothing, each driven by what happens in it, and compared every 10 ticks by digest."""
     config = preset(
         "full", **CRAMPED, slots=14, populations=7, births=-1, npc_numbers=(4, 3, 2), immune_ticks=2,
         regrowth=0.1, ore_regrowth=0.2, npc_births=0.3, max_food=12, max_water=12, heal_above=5,
@@ -141,14 +141,14 @@ def test_100_ticks_apart_stay_together():
     ours = empty_world(config, random_maps(config, 1, generator(8), "~.ff,,..%....ff"), 6)
     theirs = ours.to(KERNEL_DEVICE)
     random = generator(4), generator(4)
-    for time in range(1, 101):
+    for time in range(1, 41):
         tick.step(ours, TORCH, *random_choices(ours, random[0]))
         tick.step(theirs, TRITON, *on_kernel_device(random_choices(theirs.to(CPU), random[1])))
-        if time % 20 == 0:
+        if time % 10 == 0:
             assert ours.digest() == theirs.digest(), f"apart by tick {time}"
             check_invariants(theirs.to(CPU))
             assert unclean(theirs) == []
-    assert int(ours.next_entity) > 40 and int(ours.departed.sum()) > 100
+    assert int(ours.next_entity) > 25 and int(ours.departed.sum()) > 30
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_100_ticks_apart_stay_together():
         ("chaos", {"realms": 1, "slots": 9, "populations": 1, "births": 3, "exchange": True, "tokens": 4}),
     ],
 )
-def test_12_steps_of_two_environments_return_the_same(name, settings):
+def test_6_steps_of_two_environments_return_the_same(name, settings):
     """Observations, rewards, who died, and what is told of them, from random actions drawn by either."""
     settings = {**CRAMPED, **settings, "seed": 2}
     ours = make(name, **settings, device="cpu", backend="torch")
@@ -166,7 +166,7 @@ def test_12_steps_of_two_environments_return_the_same(name, settings):
     assert (ours.rules.name, theirs.rules.name) == ("torch", "triton")
     first, second = ours.reset(), theirs.reset()
     assert all(torch.equal(first[field], second[field].cpu()) for field in first)
-    for time in range(12):
+    for time in range(6):
         actions, again = random_actions(ours), random_actions(theirs)
         assert torch.equal(actions, again.cpu()), f"tick {time}"
         left, right = ours.step(actions), theirs.step(again)

@@ -1,0 +1,222 @@
+"""Sampling and judging the heads of the full game, in torch and by the compiled twin."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import chi_square
+from train.heads import CROWDS, SLOTS, Crowd
+
+from nmmo_gpu.train.sampling import evaluate, sample, uniforms
+from nmmo_gpu.world.random import Stream, draw, unit
+
+LARGEST = 1.0 - 2.0**-24
+
+
+@pytest.fixture(scope="module", params=CROWDS)
+def crowd(request):
+    """Any heads that there can be."""
+    return Crowd(request.param)
+
+
+@pytest.fixture(params=["torch", "numba"])
+def path(request):
+    """Who samples and judges."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    return request.param
+
+
+def sampled(path, crowd, index, logits, uniform):
+    """(choices [P, B, heads], log-probability [P, B])."""
+    if path == "torch":
+        return sample(crowd.output(index, logits), uniform)
+    from nmmo_gpu.cpu import sampling
+
+    return sampling.sample(crowd.records, index, logits, uniform, crowd.layout, crowd.auto)
+
+
+def judged(path, crowd, index, logits, choices):
+    """(log-probability, entropy) of choices [N, heads], by row."""
+    if path == "torch":
+        return evaluate(crowd.output(index, logits), choices[index].long())
+    from nmmo_gpu.cpu import sampling
+
+    return sampling.evaluate(crowd.records, index, logits, choices, crowd.layout, crowd.auto)
+
+
+def test_which_draw_is_whose(crowd):
+    """The first three words of the policy's stream as ever; of the second stream a word for each head, the
+    same whichever heads there are."""
+    names = list(crowd.sizes)
+    index, world = crowd.everybody, crowd.world
+    realm, slot = index // SLOTS, index % SLOTS
+    found = uniforms(draw, world, names, realm, slot)
+    assert found.shape == (len(names), *index.shape) and found.dtype == torch.float32
+    first = draw(world.seed, world.tick, Stream.POLICY, realm, slot)
+    second = draw(world.seed, world.tick, Stream.POLICY_GOODS, realm, slot)
+    words = dict(zip(("move", "style", "target"), first, strict=False))
+    words |= dict(zip(("work", "trade", "price", "token"), second, strict=True))
+    for name, uniform in zip(names, found, strict=True):
+        assert torch.equal(uniform, unit(words[name])), name
+
+
+def test_only_what_is_possible(crowd, path):
+    """However much the heads want what is not; with draws at both ends among the others."""
+    index, random = crowd.everybody, torch.Generator().manual_seed(2)
+    barred = 0
+    for seed in range(6):
+        logits = crowd.logits(index, seed, spread=8.0)
+        uniform = torch.rand(len(crowd.sizes), *index.shape, generator=random)
+        uniform[torch.rand(uniform.shape, generator=random) < 0.2] = LARGEST
+        uniform[torch.rand(uniform.shape, generator=random) < 0.2] = 0.0
+        choices, log = sampled(path, crowd, index, logits, uniform)
+        assert choices.shape == (*index.shape, len(crowd.sizes)) and choices.dtype == torch.int64
+        output = crowd.output(index, logits)
+        assert crowd.possible(output, choices)[crowd.alive[index]].all()
+        assert log.isfinite().all() and (log < 1e-5).all()
+        barred += sum(int((~mask).sum()) for mask in crowd.masks(output, choices))
+    assert barred > 2000
+
+
+@pytest.mark.parametrize("end", [0.0, LARGEST])
+def test_the_least_and_the_largest_draw(crowd, path, end):
+    """The first possible and the last possible of each head."""
+    index = crowd.everybody
+    logits = crowd.logits(index, 3, spread=0.5)
+    choices, _ = sampled(path, crowd, index, logits, torch.full((len(crowd.sizes), *index.shape), end))
+    chances = crowd.distributions(crowd.output(index, logits), choices)
+    for column, log in enumerate(chances):
+        possible = log.exp() > 0
+        last = log.shape[-1] - 1 - possible.flip(-1).to(torch.uint8).argmax(-1)
+        expected = last if end else possible.to(torch.uint8).argmax(-1)
+        alive = crowd.alive[index]
+        assert torch.equal(choices[..., column][alive], expected[alive])
+
+
+def test_what_was_sampled_is_judged_alike(crowd, path):
+    """The log-probability told with a sample is the one found of it later."""
+    index = crowd.everybody
+    logits = crowd.logits(index, 4)
+    choices, log = sampled(path, crowd, index, logits, crowd.uniform(index))
+    by_row = torch.zeros(index.numel(), len(crowd.sizes), dtype=torch.int16)
+    by_row[index.reshape(-1)] = choices.flatten(0, 1).to(torch.int16)
+    found, entropy = judged(path, crowd, index, logits, by_row)
+    alive = crowd.alive[index]
+    torch.testing.assert_close(found[alive], log[alive], rtol=0, atol=1e-5)
+    assert found.isfinite().all() and entropy.isfinite().all()
+
+
+def test_against_torchs_distributions(crowd, path):
+    """Log-probability and entropy, all heads added up; the target's under the style, the price's under the
+    trade chosen."""
+    index = crowd.everybody
+    logits = crowd.logits(index, 5)
+    choices, _ = sample(crowd.output(index, logits), crowd.uniform(index))
+    by_row = torch.zeros(index.numel(), len(crowd.sizes), dtype=torch.int16)
+    by_row[index.reshape(-1)] = choices.flatten(0, 1).to(torch.int16)
+    log, entropy = judged(path, crowd, index, logits, by_row)
+    expected, spread = torch.zeros_like(log), torch.zeros_like(log)
+    masks = crowd.masks(crowd.output(index, logits), choices)
+    heads = logits[..., :-1].split(list(crowd.sizes.values()), -1)
+    for column, (head, mask) in enumerate(zip(heads, masks, strict=True)):
+        torchs = torch.distributions.Categorical(
+            logits=head.masked_fill(~mask, -torch.inf), validate_args=False
+        )
+        expected += torchs.log_prob(choices[..., column])
+        spread -= torch.where(torchs.probs > 0, torchs.probs * torchs.probs.log(), 0.0).sum(-1)
+    alive = crowd.alive[index]
+    torch.testing.assert_close(log[alive], expected[alive], rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(entropy[alive], spread[alive], rtol=1e-4, atol=2e-5)
+
+
+def test_the_twins_choices_and_gradients(crowd):
+    """From the same logits and draws: the same choices but where rounding decides, which is rare; the same
+    log-probability, entropy and gradients, of rows in any order, several times over; none in the value."""
+    pytest.importorskip("numba")
+    index, compared, unsure = crowd.everybody, 0, 0
+    alive = crowd.alive[index]
+    for seed in range(4):
+        logits, uniform = (
+            crowd.logits(index, 20 + seed),
+            torch.rand(len(crowd.sizes), *index.shape, generator=torch.Generator().manual_seed(seed)),
+        )
+        ours, log = sampled("torch", crowd, index, logits, uniform)
+        theirs, their_log = sampled("numba", crowd, index, logits, uniform)
+        near = crowd.near_a_border(crowd.output(index, logits), ours, uniform)
+        sure = alive & ~near
+        assert torch.equal(theirs[sure], ours[sure])
+        torch.testing.assert_close(their_log[sure], log[sure], rtol=1e-5, atol=2e-5)
+        compared, unsure = compared + int(sure.sum()), unsure + int((near & alive).sum())
+    assert compared > 100 and unsure < 0.02 * compared
+
+    by_row = torch.zeros(index.numel(), len(crowd.sizes), dtype=torch.int16)
+    by_row[index.reshape(-1)] = (ours * alive[..., None]).flatten(0, 1).to(torch.int16)
+    random = torch.Generator().manual_seed(5)
+    rows = torch.randint(index.numel(), (3, 40), generator=random)
+    start, lives = crowd.logits(rows, 30), crowd.alive[rows]
+    weights = torch.randn(2, *rows.shape, generator=random) * lives
+    for by in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
+        found = []
+        for path in ("torch", "numba"):
+            leaf = start.clone().requires_grad_()
+            log, entropy = judged(path, crowd, rows, leaf, by_row)
+            parts = [b * w * said for b, w, said in zip(by, weights, (log, entropy), strict=True) if b]
+            sum(parts).sum().backward()
+            found.append((log.detach()[lives], entropy.detach()[lives], leaf.grad))
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=2e-5)
+        grad = found[1][2]
+        assert not grad[~lives].any() and not grad[..., -1].any() and grad[..., :-1].any()
+        masked = ~crowd.layout.views(crowd.records[rows])["move_mask"]
+        assert masked.any() and not grad[..., :5][masked].any()
+
+
+def test_threads_do_not_show(crowd):
+    """The same bits by one thread and by three, choices and gradients."""
+    sampling = pytest.importorskip("nmmo_gpu.cpu.sampling")
+    index = crowd.everybody.repeat(1, 12)
+    logits, uniform = crowd.logits(index, 7), crowd.uniform(index)
+    choices = torch.zeros(crowd.everybody.numel(), len(crowd.sizes), dtype=torch.int16)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            leaf = logits.clone().requires_grad_()
+            parts = sampling.sample(crowd.records, index, leaf, uniform, crowd.layout, crowd.auto)
+            judgement = sampling.evaluate(crowd.records, index, leaf, choices, crowd.layout, crowd.auto)
+            (judgement[0] + 2 * judgement[1]).sum().backward()
+            found.append((*parts, *judgement, leaf.grad))
+    finally:
+        torch.set_num_threads(before)
+    for one, three in zip(*found, strict=True):
+        assert torch.equal(one, three)
+
+
+def test_trades_and_prices_come_as_often_as_they_should(path):
+    """Sixty thousand times the same agent: trade and price together, by chi-square."""
+    crowd = Crowd("exchange alone")
+    views = crowd.layout.views(crowd.records)
+    variety = views["trade_mask"].sum(1) * crowd.alive
+    agent, many = int(variety.argmax()), 60_000
+    one = torch.tensor([[agent]])
+    logits = crowd.logits(one, 5, spread=0.7)
+    logits[..., -17:-1] += torch.linspace(2.0, -8.0, 16)
+    uniform = torch.rand(len(crowd.sizes), 1, many, generator=torch.Generator().manual_seed(11))
+    choices, _ = sampled(path, crowd, one.expand(1, many), logits.expand(1, many, -1), uniform)
+    trades, prices = crowd.sizes["trade"], crowd.sizes["price"]
+    counts = (choices[0, :, -2] * prices + choices[0, :, -1]).bincount(minlength=trades * prices)
+    output = crowd.output(one, logits)
+    expected = torch.zeros(trades, prices)
+    for trade in range(trades):
+        given = torch.zeros(1, 1, len(crowd.sizes), dtype=torch.int64)
+        given[..., -2] = trade
+        trade_log, price_log = crowd.distributions(output, given)[-2:]
+        expected[trade] = (trade_log[0, 0, trade] + price_log[0, 0]).exp()
+    expected = expected.view(-1)
+    torch.testing.assert_close(expected.sum(), torch.tensor(1.0))
+    assert not counts[expected == 0].any() and (expected[prices:].view(-1, prices)[:, 1:] > 0).any()
+    common = expected * many >= 5
+    assert common.sum() > 30
+    statistic, bound = chi_square(counts[common], expected[common] * many)
+    assert statistic < bound

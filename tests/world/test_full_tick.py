@@ -1,0 +1,393 @@
+"""The tick of the full game as a whole: its order, who takes part in what, and what a world's history may
+depend on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from goods import all_work, booked, give, happened, held, set_level
+from helpers import ODD, assert_same, draw_world, orders, place, random_maps, random_orders, show
+from traders import orders as offers
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.world import tick
+from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.books import check_books
+from nmmo_gpu.world.content import SKILLS, WORKS
+from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.tables import experience_table
+
+OFF = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False, "tokens": 0}
+"""No system of the full game."""
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def fresh(realms=3, seed=3, slots=14, populations=7, births=3, **overrides):
+    """Nobody on random terrain without lava inside, NPC slots of each kind."""
+    rules = {
+        **ODD, "slots": slots, "populations": populations, "births": births, "spawn": "anywhere",
+        "npc_numbers": (5, 4, 3), "immune_ticks": 2, "offer_ticks": 6, "capacity": 6, **overrides,
+    }  # fmt: skip
+    config = preset("full", **rules)
+    return empty_world(config, random_maps(config, realms, generator(seed), "~.ff,,...#%"), seed)
+
+
+def random_choices(world, random):
+    """Everybody's choices of every head, many attacks at whoever is nearest."""
+    cfg = world.config
+    first = [world.players(part) for part in random_orders(world, random)]
+    shape = tuple(first[0].shape)
+    sizes = heads(cfg)
+    chosen = {name: torch.randint(sizes[name], shape, generator=random) for name in list(sizes)[3:]}
+    if "trade" in chosen:  # mostly for two kinds of fish, so that bids find asks
+        items = len(cfg.tables.items)
+        few = 1 + 3 + chosen["trade"] % 2 + items * (chosen["trade"] % 3 // 2)
+        chosen["trade"] = torch.where(torch.rand(shape, generator=random) < 0.5, few, chosen["trade"])
+    return *first, *(chosen.get(name) for name in ("work", "trade", "price", "token"))
+
+
+def play(world, rules, ticks, seed=0):
+    """So many ticks of random choices; the digest after each."""
+    random = generator(seed)
+    digests = []
+    for _ in range(ticks):
+        tick.step(world, rules, *random_choices(world, random))
+        digests.append(world.digest())
+    return digests
+
+
+# ------------------------------------------------------------------------------------------------- order
+
+ALL = (
+    "npcs combat work exchange movement spawning npc_births regrowth upkeep explore loot burial growth quotes"
+).split()
+
+
+@pytest.mark.parametrize(
+    ("off", "missing"),
+    [
+        ({}, set()), ({"npcs": False}, {"npcs", "npc_births"}), ({"works": ()}, {"work"}),
+        ({"exchange": False}, {"exchange", "quotes"}), ({"skills": False}, set()), ({"rolls": False}, set()),
+        ({"tokens": 0}, set()),
+        (OFF, {"npcs", "npc_births", "work", "exchange", "quotes", "loot", "growth"}),
+    ],
+)  # fmt: skip
+def test_the_phases_run_in_the_order_of_the_rules_and_only_those_that_are_on(off, missing):
+    world = fresh(realms=2, **off)
+    world.cause.fill_(3)
+    world.alive[1, :5] = True
+    called = []
+
+    class Spy:
+        fused = None
+
+        def __getattr__(self, name):
+            def phase(of, *rest):
+                called.append(name)
+                assert of is world and int(world.tick) == 0 and not world.cause.any()
+                assert world.acted.tolist() == [0, 5], "NPCs do not count as actors"
+                return rest
+
+            return phase
+
+    tick.step(world, Spy(), *random_choices(world, generator(1)))
+    assert called == [name for name in ALL if name not in missing]
+    assert int(world.tick) == 1
+
+
+def test_what_nobody_chose_is_not_asked_for(rules):
+    """Without works, trades and tokens a tick of the full game still runs; as the first one does."""
+    world = fresh()
+    for _ in range(3):
+        move, style, target = (world.players(part) for part in orders(world))
+        nothing = torch.zeros_like(move)
+        tick.step(world, rules, move, style, target, None, nothing, nothing)
+    check_books(world)
+    assert not world.events.any() and world.alive.any()
+
+
+# ------------------------------------------------------------------------------- one tick, agent by agent
+
+
+def trade(world, **choices):
+    return offers(world, **choices)
+
+
+def test_who_is_killed_in_combat_does_nothing_more(all_rules):
+    """1 would have fished, sold its sword and walked off; its killer, who walks on, gets all it had."""
+    picture = """
+        ~~~~
+        .0.1
+        ....
+    """
+    world = draw_world(picture, "full", slots=2, npcs=False, rolls=False, skills=False, reach=(2, 2, 2))
+    give(world, 1, copper_sword=1, raw_shrimp=2)
+    give(world, 0, iron_ore=1)
+    world.books[0, :, Way.MADE] = torch.tensor([*world.inventory.sum(1)[0].tolist(), 0])
+    step = orders(world, {0: "south", 1: "south"}, {0: ("melee", 1)})
+    tick.step(
+        world, all_rules, *step, all_work(world, {1: "fish"}), *trade(world, a1=("sell", "copper sword", 3)),
+        torch.tensor([[0, 5]]),
+    )  # fmt: skip
+    assert show(world, picture) == ["~~~~", "....", ".0.."]
+    assert world.cause[0].tolist() == [0, Cause.COMBAT] and not world.alive[0, 1]
+    assert held(world, 0) == {"iron_ore": 1, "copper_sword": 1, "raw_shrimp": 2} and world.gold[0, 0] == 20
+    assert held(world, 1) == {} and world.gold[0, 1] == 0 and not world.offer.any()
+    assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": 10, "players_killed": 1}
+    assert happened(world, 1) == {"spoken": 1}, "that came before the blow"
+    assert world.departed[0, Event.SPOKEN] == 1 and int(world.departed.sum()) == 1
+    assert not world.books[0, :, Way.LOST].any()
+    check_books(world)
+
+
+def test_attacks_cross_and_those_who_kill_each_other_leave_all(all_rules):
+    """Both died; what they had is lost, and neither is a killer."""
+    world = draw_world("01", "full", npcs=False, rolls=False, skills=False)
+    give(world, 0, iron_ore=1)
+    world.books[0, 2, Way.MADE] = 1
+    tick.step(world, all_rules, *orders(world, attack={0: ("melee", 1), 1: ("melee", 0)}))
+    assert world.cause[0].tolist() == [Cause.COMBAT] * 2 and not world.alive.any()
+    assert booked(world) == {("made", "iron_ore"): 1, ("lost", "iron_ore"): 1}
+    assert world.books[0, -1, Way.LOST] == 20 and not world.events[..., Event.PLAYERS_KILLED].any()
+    check_books(world)
+
+
+def test_work_and_trade_come_before_the_way_on(all_rules):
+    """0 fishes where it stood, and 1 buys what 2 sells in the same tick, before all three walk off; 2 into the
+    lava, with what it was paid."""
+    picture = """
+        ~...
+        0.1.
+        ..2^
+    """
+    world = draw_world(picture, "full", npcs=False, rolls=False)
+    set_level(world, 0, fishing=20)  # cannot fail
+    give(world, 2, tin_ore=3)
+    world.books[0, 1, Way.MADE] = 3
+    step = orders(world, {0: "east", 1: "north", 2: "east"})
+    market = trade(world, a1=("buy", "tin ore", 8), a2=("sell", "tin ore", 5))
+    tick.step(world, all_rules, *step, all_work(world, {0: "fish"}), *market, torch.zeros(1, 3))
+    assert show(world, picture) == ["~.1.", ".0..", "...^"]
+    assert held(world, 0) == {"raw_herring": 1}
+    assert held(world, 1) == {"tin_ore": 1} and world.gold[0, 1] == 5
+    assert world.cause[0, 2] == Cause.LAVA and world.books[0, -1, Way.LOST] == 15
+    assert booked(world) == {("made", "raw_herring"): 1, ("made", "tin_ore"): 3, ("lost", "tin_ore"): 2}
+    assert world.trades[0, 1].tolist() == [1, 5] and world.quotes[0, 1].tolist() == [0, 0, 1 + 3]
+    assert world.departed[0, Event.SOLD] == 1
+    check_books(world)
+
+
+def test_the_offer_of_the_dead_goes_with_them_and_is_quoted_no_more(all_rules):
+    """0 sells a herring and starves in the same tick: nothing of it is left on the market."""
+    world = draw_world("0.1", "full", npcs=False, rolls=False, skills=False)
+    give(world, 0, raw_herring=2)
+    world.books[0, 5, Way.MADE] = 2
+    world.health[0, 0], world.food[0, 0] = 1, 1
+    market = trade(world, a0=("sell", "raw herring", 40), a1=("buy", "raw herring", 8))
+    tick.step(world, all_rules, *orders(world), None, *market)
+    assert world.cause[0, 0] == Cause.HUNGER and not world.offer[0, 0] and world.offer[0, 1]
+    assert booked(world) == {("made", "raw_herring"): 2, ("lost", "raw_herring"): 2}
+    assert world.quotes[0, 5].tolist() == [1 + 4, 0, 0]
+    assert world.departed[0, Event.OFFERED] == 1 and world.departed[0, Event.WITHDRAWN] == 0
+    check_books(world)
+
+
+def test_a_level_counts_from_the_next_tick_on(all_rules):
+    """Cooking the first meal brings level 5, but goblin is not cooked in the same tick; the iron sword is worn
+    from the next tick on; and with constitution comes health, but not more of it at once."""
+    world = draw_world("0", "full", npcs=False, rolls=False)
+    give(world, 0, raw_shrimp=1, raw_goblin=1, iron_sword=1)
+    cooking, constitution, melee = (SKILLS.index(name) for name in ("cooking", "constitution", "melee"))
+    needed = experience_table()
+    world.xp[0, 0, cooking] = needed[19]
+    set_level(world, 0, cooking=1)
+    world.xp[0, 0, melee], world.xp[0, 0, constitution] = needed[9] - 1, needed[10]
+    tick.step(world, all_rules, *orders(world), all_work(world, "cook"))
+    before = dict(held(world))
+    assert before.get("raw_goblin") == 1 and "raw_shrimp" not in before
+    assert world.level[0, 0, [cooking, constitution, melee]].tolist() == [20, 11, 9]
+    assert world.health[0, 0] == 10 and world.worn[0, 0].tolist() == [0, 0, 0]
+    world.xp[0, 0, melee] += 1
+    tick.step(world, all_rules, *orders(world), all_work(world, "cook"))
+    assert held(world).get("cooked_goblin") == 1, "level 20 does not burn goblin"
+    assert world.health[0, 0] == 11 and world.worn[0, 0].tolist() == [3, 0, 0]
+    assert world.events[0, 0, Event.LEVELS] == 19 + 1 + 8 + 1
+
+
+def test_the_newborn_have_no_part_in_the_tick_of_their_birth(all_rules):
+    """Told to work, trade and attack while their slot was empty, they only live."""
+    config = preset("full", **ODD, slots=3, populations=1, births=-1, npc_numbers=(0, 0, 0))
+    maps = random_maps(config, 2, generator(1), "~.%")
+    world = empty_world(config, maps, 5)
+    told = torch.ones(2, 3, dtype=torch.int64)
+    trade = told + len(config.tables.items)  # a bid, which they could pay
+    tick.step(world, all_rules, told, told * 2, torch.zeros_like(told), told, trade, told * 0, told * 3)
+    assert world.alive.sum() > 3 and not world.events.any() and not world.offer.any()
+    assert not world.token.any() and (world.gold[world.alive] == 10).all() and not world.acted.any()
+    assert (world.age[world.alive] == 1).all()
+
+
+def test_beasts_take_part_in_combat_movement_and_death(all_rules):
+    """A chicken is struck down and makes room only in the next tick; a bear strikes whom it stands next to;
+    their killer gets what they leave."""
+    picture = """
+        ffffff
+        f0ffff
+        ffffff
+    """
+    world = draw_world(
+        picture, "full", slots=1, npc_numbers=(1, 0, 1), npc_births=0.0, rolls=False, under={"0": "f"}, fill="f",
+        wander=0.0,
+    )  # fmt: skip
+    place(world, 0, 1, 9, 10)  # a chicken
+    place(world, 0, 2, 10, 9)  # a bear
+    world.alive[0, 1:] = True
+    world.health[0] = torch.tensor([60, 5, 40])
+    set_level(world, 0, constitution=99)
+    world.xp[0, 0, SKILLS.index("constitution")] = experience_table()[98]
+    before = world.clone()
+    tick.step(
+        world, all_rules, *(world.players(part) for part in orders(world, {0: "east"}, {0: ("melee", 1)}))
+    )
+    assert world.alive[0].tolist() == [True, False, True] and world.slain[0].tolist() == [1, 0, 0]
+    assert world.events[0, 0, len(Event) :].tolist() == [1, 0, 0]
+    assert torch.equal(world.row, before.row) and torch.equal(world.col, before.col), (
+        "the way was still blocked"
+    )
+    assert held(world).keys() == {"raw_chicken"} and world.damage[0].tolist() == [10, 10, 0]
+    assert world.nemesis[0].tolist() == [2, 0, -1] and world.health[0, 0] == 60 - 10 + 1
+    tick.step(world, all_rules, *(world.players(part) for part in orders(world, {0: "east"})))
+    assert world.col[0, 0] == before.col[0, 0] + 1 and world.occupant[0, 9, 10] == 1
+    assert world.deaths.sum() == 0, "beasts are counted as slain"
+    check_books(world)
+
+
+# ----------------------------------------------------------------------------- what is off stays as it is
+
+EACH = {
+    "skills": {"skills": True}, "works": {"works": WORKS[1:]}, "rolls": {"rolls": True}, "npcs": {"npcs": True},
+    "exchange": {"exchange": True}, "tokens": {"tokens": 5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("on", EACH)
+def test_each_system_by_itself_leaves_the_others_alone(rules, on):
+    """What belongs to those that are off stays as it was at birth; part of what is on moves."""
+    world = fresh(**{**OFF, **EACH[on]}, damage=(10, 2, 1), reach=(4, 4, 4))
+    play(world, rules, 60)
+    check_books(world)
+    events = world.departed + world.events.sum(1)
+    alive = world.players(world.alive)
+    assert bool((world.events[..., Event.LEVELS] > 0).any() or (world.xp[alive].sum(1) > 1151).any()) == (
+        on == "skills"
+    )
+    assert bool(world.books[:, :-1, Way.MADE].any()) == (on == "works")
+    assert bool(events[:, Event.OFFERED].any()) == (on == "exchange")
+    assert bool(events[:, Event.SPOKEN].any()) == (on == "tokens")
+    assert (world.config.npc_slots > 0) == bool(world.slain.any()) == (on == "npcs")
+    assert events[:, Event.HITS].any() and not world.books[:, -1, Way.DROPPED].any() or on == "npcs"
+    if on != "skills":
+        assert (world.players(world.level)[alive].sum(1) == 18).all()
+        assert (world.players(world.health)[alive] <= 10).all()
+    if on not in ("works", "npcs"):
+        assert not world.inventory[alive].any() and not world.worn[alive].any()
+
+
+@pytest.mark.parametrize("on", ["tokens", "exchange", "works"])
+def test_what_one_can_leave_alone_changes_nothing_of_v1_while_it_is_left_alone(rules, on):
+    """Everything that chaos has comes out as in chaos, whatever is said."""
+    settings = {"slots": 44, "populations": 4, "reach": (1, 2, 3), "immune_ticks": 4}
+    world, plain = fresh(**{**OFF, **EACH[on]}, **settings), fresh(**OFF, **settings)
+    assert not plain.config.extended and world.config.extended
+    random = generator(4)
+    for time in range(80):
+        move, style, target = random_orders(plain, random)
+        tick.step(plain, rules, move, style, target)
+        nothing = torch.zeros_like(move)
+        tick.step(
+            world, rules, move, style, target, nothing, nothing, nothing,
+            torch.randint(5, move.shape, generator=random) * (on == "tokens"),
+        )  # fmt: skip
+        for name, tensor in plain.tensors():
+            if tensor.numel():
+                assert torch.equal(tensor, getattr(world, name)), f"tick {time}: {name}"
+    assert plain.deaths[:, Cause.COMBAT].any()
+
+
+# -------------------------------------------------------------------------------------- what it depends on
+
+
+def test_seed_and_choices_replay_the_world_bit_for_bit(rules):
+    first, second = fresh(), fresh()
+    assert play(first, rules, 40) == play(second, rules, 40)
+    other = fresh()
+    other.seed.add_(1)
+    assert play(other, rules, 10) != play(fresh(), rules, 10)
+    assert play(fresh(), rules, 10, seed=1)[-1] != play(fresh(), rules, 10)[-1]
+
+
+def test_a_world_goes_on_from_a_copy_as_it_would_have(rules):
+    world = fresh()
+    play(world, rules, 30)
+    assert play(world.clone(), rules, 30, seed=5) == play(world, rules, 30, seed=5)
+
+
+def test_a_realms_history_does_not_depend_on_its_neighbours(rules):
+    """Realm 1 of 3 is realm 1 of 5, with goods, beasts and all: same maps and choices for the first three."""
+    many = fresh(realms=5)
+    few = World(
+        config=many.config,
+        **{name: tensor if name in ("seed", "tick") else tensor[:3].clone() for name, tensor in many.clone().tensors()},
+    )  # fmt: skip
+    random = generator(2)
+    for _ in range(50):
+        choices = random_choices(many, random)
+        tick.step(many, rules, *choices)
+        tick.step(few, rules, *(part[:3].contiguous() for part in choices))
+        for name, tensor in few.tensors():
+            if name not in ("seed", "tick"):
+                assert torch.equal(tensor, getattr(many, name)[:3]), name
+    assert few.slain.any() and few.trades.any() and few.books[:, :-1, Way.MADE].any()
+
+
+def test_equal_realms_part_ways_only_by_their_number(rules):
+    """Three realms with one map: every kind of chance is drawn for each by itself."""
+    config = fresh().config
+    maps = random_maps(config, 1, generator(8), "~.ff,,...#%").expand(3, -1, -1)
+    world = empty_world(config, maps, 6)
+    random = generator(3)
+    for _ in range(40):
+        choices = [part[:1].expand(3, -1) for part in random_choices(world, random)]
+        tick.step(world, rules, *choices)
+    for name in ("row", "alive", "books", "departed", "slain", "material"):
+        field = getattr(world, name)
+        assert not torch.equal(field[0], field[1]) and not torch.equal(field[1], field[2]), name
+
+
+def test_the_choices_are_left_as_they_were(rules):
+    """Also where NPCs are put behind them."""
+    world = fresh()
+    random = generator(9)
+    for _ in range(20):
+        choices = random_choices(world, random)
+        copies = [part.clone() for part in choices]
+        tick.step(world, rules, *choices)
+        assert all(map(torch.equal, choices, copies))
+
+
+def test_torch_and_numba_agree_for_a_hundred_ticks():
+    numba = pytest.importorskip("numba") and pytest.importorskip("nmmo_gpu.world.rules")
+    ours, theirs = numba.resolve("torch", torch.device("cpu")), numba.resolve("numba", torch.device("cpu"))
+    world = fresh(slots=28)
+    twin = world.clone()
+    random = generator(7)
+    for time in range(100):
+        choices = random_choices(world, random)
+        tick.step(world, ours, *choices)
+        tick.step(twin, theirs, *choices)
+        assert_same(world, twin, f"tick {time}")
