@@ -101,7 +101,7 @@ class WorldConfig:
     """Chance per tick that an empty NPC slot is filled."""
     wander: float = 0.25
     """Chance per tick that an idle NPC takes a step."""
-    ore_regrowth: float = 0.05
+    ore_regrowth: float = 0.25
     """Chance per tick that a used-up orerock can be mined again."""
 
     def __post_init__(self) -> None:
@@ -172,10 +172,11 @@ class WorldConfig:
         for name in ("skills", "rolls", "npcs", "exchange"):
             if type(getattr(self, name)) is not bool:
                 check.fail(name, "is neither True nor False", "choose one of the two")
+        check.is_tuple("works", "some of " + ", ".join(WORKS[1:]))
         for work in self.works:
             if work not in WORKS[1:]:
                 check.fail("works", f"holds {work!r}", f"choose from {', '.join(WORKS[1:])}")
-        if self.tokens != 0:
+        if self.tokens != 0 or type(self.tokens) is not int:
             check.between("tokens", 2, 127)
         check.between("capacity", 1, 127)
         check.between("birth_gold", 0, 1 << 20)
@@ -184,6 +185,8 @@ class WorldConfig:
             chance = getattr(self, name)
             if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not 0 <= chance <= 1:
                 check.fail(name, "is no chance", "choose a number from 0 to 1")
+        if isinstance(self.ore_regrowth, bool) or not isinstance(self.ore_regrowth, (int, float)):
+            check.fail("ore_regrowth", "is not a number", "choose a chance per tick from 0 to 1")
         if not (self.ore_regrowth == 0.0 or SLOWEST_REGROWTH <= self.ore_regrowth <= 1.0):
             check.fail(
                 "ore_regrowth",
@@ -194,6 +197,7 @@ class WorldConfig:
         if wrong is not None:
             raise ConfigError(f"content: {wrong}")
         kinds = len(self.content.npcs)
+        check.is_tuple("npc_numbers", f"{kinds} counts, one per NPC kind, or none")
         if self.npc_numbers and (
             len(self.npc_numbers) != kinds
             or not all(type(n) is int and 0 <= n <= 1 << 24 for n in self.npc_numbers)
@@ -337,6 +341,10 @@ class _Checker:
             self.fail(name, "is not an integer", f"choose an integer from {low} to {high}")
         if not low <= value <= high:
             self.fail(name, "is out of range", f"choose a value from {low} to {high}")
+
+    def is_tuple(self, name: str, what: str) -> None:
+        if not isinstance(getattr(self.config, name), tuple):
+            self.fail(name, "is no tuple", f"give one of {what}")
 
     def fail(self, name: str, problem: str, remedy: str) -> None:
         raise ConfigError(f"{name} = {getattr(self.config, name)!r} {problem}; {remedy}.")

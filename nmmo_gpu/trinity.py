@@ -56,8 +56,8 @@ class Sword:
         self.config = config
         self.operations = operations(resolve(config.env.backend, device), config.env.world.extended)
         generator = torch.Generator().manual_seed(config.env.seed)
-        embed = self.operations.window_embedding
-        self.policy = Policy(config.env.world, config.policy, generator, embed).to(device)
+        parts = self.operations.window_embedding, self.operations.told
+        self.policy = Policy(config.env.world, config.policy, generator, *parts).to(device)
         self.heads = tuple(heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""
         self._everybody: Tensor | None = None

@@ -6,9 +6,13 @@ import dataclasses
 
 import pytest
 
-from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset, replace
+from nmmo_gpu.config import PAY, PRESETS, EnvConfig, WorldConfig, preset, replace
 from nmmo_gpu.errors import ConfigError, NmmoError
 from nmmo_gpu.train.presets import train_preset
+from nmmo_gpu.world.state import World
+
+OFF = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False, "tokens": 0}
+"""No system of the full game."""
 
 IMPOSSIBLE = [
     ({"height": 31}, "height = 31", "32 to 8192"),
@@ -60,11 +64,37 @@ IMPOSSIBLE = [
     ({"regrowth": float("nan")}, "regrowth = nan", "from 0 to 1"),
     ({"border": 40}, "height = 80", "choose at least 83, or a border of at most 38"),
     ({"width": 50, "border": 24}, "width = 50", "choose at least 51, or a border of at most 23"),
+    ({"works": ("fish", "dance")}, "works = ('fish', 'dance')", "choose from fish, mine, cook"),
+    ({"works": ("none",)}, "works = ('none',)", "choose from fish, mine, cook"),
+    ({"tokens": 1}, "tokens = 1", "2 to 127"),
+    ({"tokens": 128}, "tokens = 128", "2 to 127"),
+    ({"capacity": 0}, "capacity = 0", "1 to 127"),
+    ({"capacity": 128}, "capacity = 128", "1 to 127"),
+    ({"birth_gold": -1}, "birth_gold = -1", "0 to 1048576"),
+    ({"birth_gold": (1 << 20) + 1}, "birth_gold = 1048577", "0 to 1048576"),
+    ({"offer_ticks": 0}, "offer_ticks = 0", "1 to 127"),
+    ({"offer_ticks": 128}, "offer_ticks = 128", "1 to 127"),
+    ({"npc_births": -0.1}, "npc_births = -0.1", "from 0 to 1"),
+    ({"npc_births": 1.1}, "npc_births = 1.1", "from 0 to 1"),
+    ({"wander": float("nan")}, "wander = nan", "from 0 to 1"),
+    ({"ore_regrowth": 1e-5}, "ore_regrowth = 1e-05", "at least 0.0001"),
+    ({"ore_regrowth": 1.5}, "ore_regrowth = 1.5", "from 0 to 1"),
+    ({"npc_numbers": (1, 2)}, "npc_numbers = (1, 2)", "give 3 counts, one per NPC kind"),
+    ({"npc_numbers": (1, 2, -3)}, "npc_numbers = (1, 2, -3)", "give 3 counts, one per NPC kind"),
+    ({"npcs": True, "npc_numbers": (0, 0, 1 << 24)}, "npc_numbers = (0, 0, 16777216)", "at most 16777216"),
+    ({"npcs": True, "slots": 124, "populations": 124}, "populations = 124", "choose at most 123"),
+    ({"npcs": True, "vision": 4, "nearest": 5}, "vision = 4", "choose at least 5, or a shorter sight"),
 ]
 WRONG_TYPES = [
     {"regrowth": "0.1"}, {"regrowth": None}, {"regrowth": True}, {"reach": 3}, {"damage": None},
     {"reach": (1.5, 2, 3)}, {"damage": (10.5, 2, 1)}, {"damage": ("10", 2, 1)}, {"reach": (True, 2, 3)},
-    {"reach": [1, 2, 3]}, {"damage": [10, 2, 1]},
+    {"reach": [1, 2, 3]}, {"damage": [10, 2, 1]}, {"skills": 1}, {"rolls": None}, {"npcs": "yes"},
+    {"exchange": 0}, {"works": "fish"}, {"works": ["fish"]}, {"works": None}, {"works": (["fish"],)},
+    {"works": True}, {"npc_numbers": [1, 2, 3]}, {"npc_numbers": 3}, {"npc_numbers": (1.0, 2, 3)},
+    {"npc_numbers": (True, 2, 3)}, {"npc_numbers": None}, {"tokens": False}, {"tokens": True},
+    {"tokens": None}, {"tokens": 0.0}, {"tokens": "8"}, {"capacity": 3.5}, {"birth_gold": None},
+    {"offer_ticks": "9"}, {"npc_births": "0.1"}, {"npc_births": True}, {"wander": None},
+    {"ore_regrowth": "0.1"}, {"ore_regrowth": None}, {"ore_regrowth": True},
 ]  # fmt: skip
 IMPOSSIBLE_BATCH = [
     ({"realms": 0}, "realms = 0", "1 to 4194304"),
@@ -75,7 +105,10 @@ IMPOSSIBLE_BATCH = [
     ({"seed": None}, "seed = None", "choose an integer"),
     ({"reward": "gold"}, "reward = 'gold'", 'choose "alive" or "death"'),
     ({"backend": "jax"}, "backend = 'jax'", 'choose "auto", "torch"'),
-]
+    *(({name: value}, f"{name} = {value!r}", "choose a finite number")
+      for name in PAY for value in (float("nan"), float("inf"), "1", None, True)),
+    ({"check_books": True}, "check_books = True", "preset full"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("settings", "named", "remedy"), IMPOSSIBLE, ids=lambda value: str(value)[:30])
@@ -95,7 +128,8 @@ def test_a_value_of_the_wrong_type_is_refused_by_name_or_works(settings):
         assert str(error).startswith(f"{next(iter(settings))} = ")
     else:
         assert isinstance(hash(config), int)
-        assert config.regrowth is not True, "the regrowth table cannot be made for True"
+        for chance in (config.regrowth, config.ore_regrowth, config.npc_births, config.wander):
+            assert chance is not True, "tables and thresholds cannot be made for True"
         for number in (*config.reach, *config.damage):
             assert type(number) is int
 
@@ -115,6 +149,13 @@ def test_an_impossible_batch_is_refused_with_field_value_and_remedy(settings, na
         {"slots": 250, "populations": 250}, {"births": -1}, {"births": 0}, {"births": 128},
         {"nearest": 224}, {"nearest": 1}, {"vision": 1, "reach": (0, 1, 1), "nearest": 8}, {"regrowth": 0.0},
         {"regrowth": 1.0}, {"regrowth": 1}, {"damage": (127, 0, 0)}, {"immune_ticks": 0}, {"forage": 0},
+        {"tokens": 2}, {"tokens": 127}, {"works": ("eat", "fish")}, {"capacity": 1}, {"capacity": 127},
+        {"birth_gold": 0}, {"birth_gold": 1 << 20}, {"offer_ticks": 1}, {"offer_ticks": 127},
+        {"npc_births": 0}, {"npc_births": 1}, {"wander": 0.0}, {"ore_regrowth": 0}, {"ore_regrowth": 1.0},
+        {"npc_numbers": (0, 0, 0)},
+        {"npcs": True, "npc_numbers": (0, 0, (1 << 24) - 128)}, {"npcs": True, "npc_numbers": ()},
+        {"npcs": True, "slots": 123, "populations": 123}, {"npcs": True, "vision": 5, "nearest": 5},
+        {"vision": 4, "nearest": 5},
         {"border": 38}, {"max_health": 127, "max_food": 1, "max_water": 127, "heal_above": 127},
     ],
     ids=str,
@@ -136,6 +177,47 @@ def test_law_and_chaos_are_those_of_the_rules():
     assert (law.max_health, law.max_food, law.max_water) == (10, 32, 32)
     assert (law.freeze_ticks, law.immune_ticks, law.forage, law.heal_above) == (3, 15, 5, 16)
     assert law.regrowth == 0.025
+
+
+def test_full_is_the_rules_of_part_2_and_all_of_its_systems():
+    """With the sizes of law and chaos; and with all systems off they are what remains."""
+    full = PRESETS["full"]
+    assert full.extended and full.works == ("fish", "mine", "cook", "sword", "knives", "armor", "eat")
+    assert full.skills and full.rolls and full.npcs and full.exchange and full.tokens == 8
+    assert full.reach == (1, 4, 4) and full.npc_counts == (32, 24, 8)
+    assert (full.capacity, full.birth_gold, full.offer_ticks) == (28, 10, 100)
+    assert (full.npc_births, full.wander, full.ore_regrowth) == (0.05, 0.25, 0.05)
+    bare = replace(full, **OFF)
+    assert not bare.extended and bare == replace(WorldConfig(), reach=(1, 4, 4))
+    assert bare.entities == bare.slots and bare.npc_counts == () and bare.npc_slots == 0
+    assert not PRESETS["law"].extended and not PRESETS["chaos"].extended and not PRESETS["million"].extended
+
+
+@pytest.mark.parametrize("name", ["skills", "works", "rolls", "npcs", "exchange", "tokens"])
+def test_each_system_can_be_on_by_itself_and_off_by_itself(name):
+    full = PRESETS["full"]
+    alone = replace(full, **{**OFF, name: getattr(full, name)})
+    without = replace(full, **{name: OFF[name]})
+    assert alone.extended and without.extended
+    assert (alone.entities > alone.slots) == (name == "npcs") != (without.entities > without.slots)
+
+
+def test_a_world_of_the_full_game_alone_keeps_goods():
+    """Sizes by letter: nothing is allocated for what the rules have not."""
+    plain, full = World.sizes(PRESETS["chaos"], 5), World.sizes(PRESETS["full"], 5)
+    assert {k: plain[k] for k in "SNFEIBKV"} == {
+        "S": 128,
+        "N": 0,
+        "F": 0,
+        "E": 0,
+        "I": 0,
+        "B": 0,
+        "K": 0,
+        "V": 0,
+    }
+    assert {k: full[k] for k in "RASNFEIBKV"} == {
+        "R": 5, "A": 128, "S": 192, "N": 64, "F": 128, "E": 192, "I": 22, "B": 23, "K": 3, "V": 21,
+    }  # fmt: skip
 
 
 def test_million_is_chaos_for_a_million_agents_in_one_realm():

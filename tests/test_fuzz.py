@@ -19,7 +19,7 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig, WorldConfig, preset
 from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.actions import Choices, choices, heads
 from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.content import GOLD, STANDARD, WORKS, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.events import Event, Way, event_names
@@ -115,7 +115,7 @@ def config_of(rules: dict[str, object]) -> WorldConfig:
     return preset("full", **{**ODD, **rules, "content": content, "npc_numbers": numbers})
 
 
-def hostile(world: World, modes: Modes, random: torch.Generator) -> list[Tensor]:
+def hostile(world: World, modes: Modes, random: torch.Generator) -> Choices:
     """Everybody's choices, as ``tick.step`` takes them; the dead are told something too."""
     cfg, shape = world.config, (world.realms, world.config.slots)
     items, sizes = len(cfg.tables.items), heads(cfg)
@@ -154,7 +154,7 @@ def hostile(world: World, modes: Modes, random: torch.Generator) -> list[Tensor]
         at["price"].copy_(price)
     if cfg.tokens:
         at["token"].copy_(integers(0, cfg.tokens - 1))
-    return [move, style, target, *(at[name] for name in list(sizes)[3:])]
+    return choices(cfg, actions, (move, style, target))
 
 
 def _inland(world: World, move: Tensor) -> Tensor:
@@ -210,13 +210,13 @@ def play(
     first = before = counters(world)
     base = world.base.clone()
     for time in range(1, ticks + 1):
-        choices = hostile(world, modes, random)
-        told = [choice.clone() for choice in choices]
-        tick.step(world, rules, *choices)
+        told = hostile(world, modes, random)
+        copies = [part.clone() for part in told if part is not None]
+        tick.step(world, rules, *told)
         if twin is not None:
-            tick.step(twin, resolve("auto", CPU), *choices)
+            tick.step(twin, resolve("auto", CPU), *told)
             assert_same(world, twin, f"tick {time}")
-        assert all(map(torch.equal, choices, told)), "choices were changed"
+        assert all(map(torch.equal, filter(torch.is_tensor, told), copies)), "choices were changed"
         after = counters(world)
         for name, now in after.items():
             assert (now >= before[name]).all(), f"{name} fell"
@@ -327,6 +327,9 @@ def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
     @example(rules={**USUAL, "rolls": False}, start="random", seed=2, modes=HUNTERS)
     @example(rules={**USUAL, "rolls": False, "content": "odd"}, start="random", seed=3, modes=HUNTERS)
     @example(rules={**USUAL, "content": "no goods"}, start="random", seed=4, modes=HUNTERS)
+    @example(
+        rules={**USUAL, "rolls": False, "births": -1, "npc_births": 1.0}, start="empty", seed=5, modes=HUNTERS
+    )
     def run(rules, start, seed, modes):
         world, random = begun(config_of(rules), start, seed), torch.Generator().manual_seed(seed)
         twin = world.clone()
@@ -341,7 +344,7 @@ def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
 @pytest.mark.parametrize(("backend", "start", "ticks"), [("torch", "random", 400), ("auto", "empty", 4000)])
 def test_goods_are_conserved_in_a_long_run_in_which_everything_happens(backend, start, ticks):
     """Every 20 ticks they take to something else."""
-    rules = {**USUAL, "slots": 28, "births": 2, "npc_numbers": (7, 7, 9), "reach": (1, 7, 7)}
+    rules = {**USUAL, "slots": 28, "births": 2, "npc_numbers": (7, 7, 9), "reach": (1, 7, 7), "capacity": 5}
     world, random = begun(config_of(rules), start, 5), torch.Generator().manual_seed(6)
     habits = [
         Modes("inland", "npcs", "any", "any"), Modes("inland", "nearest", "any", "bargains"),

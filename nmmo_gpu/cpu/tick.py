@@ -3,7 +3,10 @@
 Realms do not touch each other, so a realm's phases can follow one another while its tiles are in the
 processor's cache, and the threads meet once a tick instead of once a phase. Only where there are fewer realms
 than it takes to keep the threads busy, and large ones, phase follows phase, and the threads share the realms
-in all that an agent or a tile does by itself."""
+in all that an agent or a tile does by itself.
+
+So for ``law`` and ``chaos``; in the full game, whose phases are longer, nothing was gained by it, and phase
+follows phase."""
 
 from torch import Tensor
 
@@ -38,7 +41,7 @@ def _phases(fight, go, spawn, regrow, keep, discover, bury, slots, area, low, hi
 
 def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
     """The tick of ``nmmo_gpu.world.tick.step``, in its order."""
-    world.acted += world.players(world.alive).sum(1)
+    world.acted += world.alive.sum(1)
     world.cause.zero_()
     cfg = world.config
     if shared(world.realms, cfg.slots):

@@ -1,7 +1,8 @@
 """All phases of a tick but observation, in as few launches as their order allows.
 
 What a slot does by itself shares a kernel with what it does next; a launch ends where a phase must see what
-all others have done."""
+all others have done. So for ``law`` and ``chaos``; in the full game phase follows phase, as each has most of
+its launches to itself anyway."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def enter(books, realm, item, way, amount, here, ITEMS: tl.constexpr):
 
 
 @triton.jit
-def _eat(
+def eat(
     realm, agent, being, eats, meals, health, food, level, inventory, events, books,
     MEALS: tl.constexpr, MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr,
     SKILLED: tl.constexpr, ITEMS: tl.constexpr, EVENTS: tl.constexpr,
@@ -197,7 +197,7 @@ def _labour(
         tl.store(notes + agent, tl.zeros([BLOCK], tl.int32), mask=inside & ~(able & (choice == MINE)))
     if MEALS > 0:  # noqa: SIM102 (the second condition is known on the device alone)
         if tl.max((able & (choice == EAT)).to(tl.int32), 0) > 0:
-            _eat(
+            eat(
                 realm, agent, being, able & (choice == EAT), meals, health, food, level, inventory, events,
                 books, MEALS, MAX_HEALTH, MAX_FOOD, SKILLED, ITEMS, EVENTS,
             )  # fmt: skip

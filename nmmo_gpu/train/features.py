@@ -22,9 +22,9 @@ RANKS = slice(LOOK_FEATURES.index("sword"), LOOK_FEATURES.index("armor") + 1)
 
 
 def told(
-    records: Tensor, index: Tensor, views: dict[str, Tensor], rules: WorldConfig
+    records: Tensor, index: Tensor, views: dict[str, Tensor], rules: WorldConfig, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """(belongings, then looks row by row: [P, B, n]; looks: [P, B, nearest, m]), float32.
+    """(belongings, then looks row by row: [P, B, n]; looks: [P, B, nearest, m]) of a floating dtype.
 
     Args:
         records: [rows, bytes] uint8. index: [P, B] int64: the rows that each population looks at.
@@ -36,6 +36,11 @@ def told(
         about_all = compiled(records, index, rules)
     else:
         about_all = torch.cat((belongings(views, rules), looks(views, rules).flatten(-2)), -1)
+    return parted(about_all.to(dtype), rules)
+
+
+def parted(about_all: Tensor, rules: WorldConfig) -> tuple[Tensor, Tensor]:
+    """(all of it [..., n], and the looks among it [..., nearest, m])."""
     about_others = about_all[..., belongings_width(rules) :]
     return about_all, torch.unflatten(about_others, -1, (rules.nearest, looks_width(rules)))
 

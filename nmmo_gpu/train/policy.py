@@ -93,10 +93,12 @@ class Policy(nn.Module):
         config: PolicyConfig,
         generator: torch.Generator,
         embed: Callable[..., Tensor] = window_embedding,
+        tell: Callable[..., tuple[Tensor, Tensor]] = features.told,
     ) -> None:
-        """Fresh weights, drawn from the (CPU) generator; ``embed``: ``window_embedding`` or a twin of it."""
+        """Fresh weights, drawn from the (CPU) generator; ``embed`` and ``tell``: ``window_embedding`` and
+        ``features.told``, or twins of them."""
         super().__init__()
-        self.rules, self.config, self.embed = rules, config, embed
+        self.rules, self.config, self.embed, self.tell = rules, config, embed, tell
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.layout = ObservationLayout(rules)
         populations, hidden, width = rules.populations, config.hidden, config.hidden // symmetry.TURNS
@@ -264,11 +266,11 @@ class Policy(nn.Module):
 
         total = seen + own + others + weights.input_bias
         if weights.told is not None:
-            told, looks = features.told(records, index, views, self.rules)
-            said = torch.bmm(told.to(self.dtype), weights.told)
+            told, looks = self.tell(records, index, views, self.rules, self.dtype)
+            said = torch.bmm(told, weights.told)
             total = total + said.repeat(1, 1, symmetry.TURNS)
             if self.config.targeting == "learned":
-                entities = torch.cat((entities, looks.to(self.dtype)), -1)
+                entities = torch.cat((entities, looks), -1)
         trunk = torch.relu(total)
         first, *deeper = zip(weights.trunk_bias, weights.trunk, strict=True)
         trunk = torch.relu(torch.baddbmm(first[0], trunk, first[1]))

@@ -181,16 +181,16 @@ STANDARD = Content(
     recipes=(
         *(Recipe("fish", "fishing", level, xp, f"raw {fish}")
           for fish, level, xp in (("shrimp", 1, 10), ("sardine", 5, 20), ("herring", 10, 30))),
-        *(Recipe("mine", "mining", level, 10 * tier, f"{metal} ore")
+        *(Recipe("mine", "mining", level, 40 * tier, f"{metal} ore")
           for tier, (metal, level) in enumerate(_metals(), 1)),
         *(Recipe("cook", "cooking", level, xp, f"cooked {food}", 1, f"raw {food}", 1)
           for food, level, xp in (("shrimp", 1, 10), ("sardine", 5, 20), ("herring", 10, 30),
                                   ("chicken", 1, 20), ("goblin", 5, 40))),
-        *(Recipe("sword", "smithing", level, 10 * tier, f"{metal} sword", 1, f"{metal} ore", 2)
+        *(Recipe("sword", "smithing", level, 40 * tier, f"{metal} sword", 1, f"{metal} ore", 2)
           for tier, (metal, level) in enumerate(_metals(), 1)),
-        *(Recipe("knives", "smithing", level, 10 * tier, f"{metal} knife", 10, f"{metal} ore", 1)
+        *(Recipe("knives", "smithing", level, 20 * tier, f"{metal} knife", 10, f"{metal} ore", 1)
           for tier, (metal, level) in enumerate(_metals(), 1)),
-        *(Recipe("armor", "smithing", level, 40 * tier, f"{metal} armor", 1, f"{metal} ore", 4)
+        *(Recipe("armor", "smithing", level, 80 * tier, f"{metal} armor", 1, f"{metal} ore", 4)
           for tier, (metal, level) in enumerate(_metals(), 1)),
     ),
     npcs=(

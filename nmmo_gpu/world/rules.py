@@ -55,7 +55,7 @@ class Rules:
     draw: Callable[..., tuple[Tensor, ...]] = draw
     fused: Phase | None = None
     """The whole of ``nmmo_gpu.world.tick.step`` in one call, ``fused(world, move, style, target)``, for who
-    can do better than one phase after the other."""
+    can do better than one phase after the other; of ``law`` and ``chaos`` only."""
 
     @property
     def resident(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from train.small import assert_equal_states, small, state_of
+from train.small import FULL, assert_equal_states, small, state_of
 from train.tape import Tape
 
 from nmmo_gpu.train.run import Run
@@ -17,6 +17,7 @@ KINDS = {
     "recurrent, learned targets": {"recurrent": True, "targeting": "learned"},
     "bf16, two layers, slots kept full": {"precision": "bf16", "layers": 2, "births": -1},
     "several blocks": {"births": 2, "spawn": "anywhere", "slots": 40},
+    "the full game": {**FULL, "targeting": "learned", "births": -1, "npc_numbers": (3, 2, 1)},
 }
 
 

@@ -7,21 +7,23 @@ import math
 
 import pytest
 import torch
-from helpers import ODD
-from train.small import seen_in_a_random_world
+from helpers import KERNEL_DEVICE, ODD
+from train.small import poisoned_memory, seen_in_a_random_world
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.train import features
 from nmmo_gpu.train.features import belongings, belongings_width, looks, looks_width
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.content import SKILLS, Content
 from nmmo_gpu.world.layout import LOOK_FEATURES, ObservationLayout
 
+TALK = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False}
 RULES = {
     "all systems": {},
     "without skills": {"skills": False, "max_health": 13},
     "without NPCs": {"npcs": False},
     "without talk": {"tokens": 0},
-    "talk alone": {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False},
+    "talk alone": TALK,
+    "talk, and nothing to have": {**TALK, "content": Content(prices=(1,))},
 }
 
 
@@ -115,7 +117,7 @@ def test_looks_and_belongings_together(name, monkeypatch):
     layout, records, _ = seen_in_a_random_world(rules, 3)
     index = torch.tensor([[0, 5, 62], [62, 62, 30]])
     picked = layout.views(records[index])
-    about_all, about_others = features.told(records, index, picked, rules)
+    about_all, about_others = features.told(records, index, picked, rules, torch.float32)
     assert about_all.shape == (2, 3, belongings_width(rules) + 5 * looks_width(rules))
     assert torch.equal(about_all[..., : belongings_width(rules)], belongings(picked, rules))
     assert torch.equal(about_others, looks(picked, rules))
@@ -135,12 +137,31 @@ def test_the_compiled_twin_has_the_same_bits(name, monkeypatch):
         for numba in (True, False):
             monkeypatch.setattr(features, "has_numba", lambda numba=numba: numba)
             picked = layout.views(records[index])
-            found.append(features.told(records, index, picked, rules))
+            found.append(features.told(records, index, picked, rules, torch.float32))
         for one, other in zip(*found, strict=True):
             assert one.isfinite().all() and one.any()
             assert torch.equal(one, other)
         dead = ~layout.views(records[index])["alive"]
         assert dead.any() and not found[0][1][dead].any()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_kernel_says_the_same(name, monkeypatch):
+    """To rounding, in float32 and in bfloat16; strided indices too, and whatever memory held before."""
+    kernels = pytest.importorskip("nmmo_gpu.kernels.features")
+    poisoned_memory(monkeypatch)
+    monkeypatch.setattr(kernels, "RECORDS", 32)
+    rules = rules_of(name)
+    layout, records, _ = seen_in_a_random_world(rules, 5)
+    index = torch.randint(len(records), (37, 3), generator=torch.Generator().manual_seed(1)).t()
+    picked = layout.views(records[index])
+    exact = torch.cat((belongings(picked, rules), looks(picked, rules).flatten(2)), -1)
+    for dtype, rounding in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
+        there = (part.to(KERNEL_DEVICE) for part in (records, index))
+        about_all, about_others = kernels.told(*there, {}, rules, dtype)
+        assert about_all.dtype == about_others.dtype == dtype and about_all.shape == exact.shape
+        torch.testing.assert_close(about_all.cpu().float(), exact, rtol=rounding, atol=rounding)
+        assert torch.equal(about_others.flatten(2), about_all[..., belongings_width(rules) :])
 
 
 def test_numbers_stay_small():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from train.small import small
+from train.small import FULL, small
 
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import graphs
@@ -22,6 +22,7 @@ KINDS = {
     "plain": {"minibatches": 2, "epochs": 2},
     "recurrent": {"recurrent": True, "targeting": "learned"},
     "bf16, a crowd": {"precision": "bf16", "layers": 3, "hidden": 64, **CROWD},
+    "the full game": {**FULL, "targeting": "learned", "births": -1},
 }
 """Memory, targeting, precision, and worlds of one block and of several."""
 

@@ -84,21 +84,21 @@ def test_meals_heal_2_3_5_3_5_and_feed_10():
 RECIPES = {
     "fish": [(1, "fishing", 10, "raw shrimp"), (5, "fishing", 20, "raw sardine"),
              (10, "fishing", 30, "raw herring")],
-    "mine": [(1, "mining", 10, "copper ore"), (5, "mining", 20, "tin ore"), (10, "mining", 30, "iron ore")],
+    "mine": [(1, "mining", 40, "copper ore"), (5, "mining", 80, "tin ore"), (10, "mining", 120, "iron ore")],
     "cook": [(1, "cooking", 10, "cooked shrimp", 1, "raw shrimp", 1),
              (1, "cooking", 20, "cooked chicken", 1, "raw chicken", 1),
              (5, "cooking", 20, "cooked sardine", 1, "raw sardine", 1),
              (5, "cooking", 40, "cooked goblin", 1, "raw goblin", 1),
              (10, "cooking", 30, "cooked herring", 1, "raw herring", 1)],
-    "sword": [(1, "smithing", 10, "copper sword", 1, "copper ore", 2),
-              (5, "smithing", 20, "tin sword", 1, "tin ore", 2),
-              (10, "smithing", 30, "iron sword", 1, "iron ore", 2)],
-    "knives": [(1, "smithing", 10, "copper knife", 10, "copper ore", 1),
-               (5, "smithing", 20, "tin knife", 10, "tin ore", 1),
-               (10, "smithing", 30, "iron knife", 10, "iron ore", 1)],
-    "armor": [(1, "smithing", 40, "copper armor", 1, "copper ore", 4),
-              (5, "smithing", 80, "tin armor", 1, "tin ore", 4),
-              (10, "smithing", 120, "iron armor", 1, "iron ore", 4)],
+    "sword": [(1, "smithing", 40, "copper sword", 1, "copper ore", 2),
+              (5, "smithing", 80, "tin sword", 1, "tin ore", 2),
+              (10, "smithing", 120, "iron sword", 1, "iron ore", 2)],
+    "knives": [(1, "smithing", 20, "copper knife", 10, "copper ore", 1),
+               (5, "smithing", 40, "tin knife", 10, "tin ore", 1),
+               (10, "smithing", 60, "iron knife", 10, "iron ore", 1)],
+    "armor": [(1, "smithing", 80, "copper armor", 1, "copper ore", 4),
+              (5, "smithing", 160, "tin armor", 1, "tin ore", 4),
+              (10, "smithing", 240, "iron armor", 1, "iron ore", 4)],
 }  # fmt: skip
 """(level, skill, experience, makes, how many, takes, how many), as the rule book has them."""
 
@@ -159,7 +159,7 @@ def test_prices_are_those_of_the_rules():
 
 def test_orerocks_are_stone_to_the_feet():
     assert not MATERIALS[Material.ORE_ROCK].walkable and int(Material.ORE_ROCK) == 6
-    assert FULL.ore_regrowth == 0.05 and FULL.wander == 0.25 and FULL.npc_births == 0.05
+    assert FULL.ore_regrowth == 0.25 and FULL.wander == 0.25 and FULL.npc_births == 0.05
 
 
 # ------------------------------------------------------------------------------------------------- curves

@@ -283,6 +283,17 @@ def test_of_equal_prices_at_the_same_time_the_smaller_id_goes_first_whatever_the
     assert [slot for slot in range(5) if offers(world, slot)[0]] == [4], "time before id"
 
 
+def test_somebody_older_than_can_be_told_apart_still_goes_first(all_rules):
+    """More agents have been born since than a place in the order has room for."""
+    world = market()
+    world.entity.add_(1 << 45)
+    world.next_entity.add_(1 << 45)
+    world.entity[:, 3] = 7
+    give(world, 5, tin_ore=1)
+    deal(all_rules, world, a1=buy("tin ore"), a3=buy("tin ore"), a4=buy("tin ore"), a5=sell("tin ore"))
+    assert bag(world, 3) == {"tin ore": 1} and gold(world)[:6] == [100, 95, 100, 95, 95, 105]
+
+
 def test_realms_do_not_trade_with_each_other(all_rules):
     world = market()
     give(world, 0, tin_ore=1)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from helpers import DATA, ODD, assert_same, blank_maps, random_maps
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.errors import ConfigError, MapError
-from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.genesis import empty_world, load_maps, realm_maps
+from nmmo_gpu.world.content import STANDARD, Material, NPCKind
+from nmmo_gpu.world.genesis import empty_world, load_maps, npc_levels, realm_maps
 from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.terrain import generate
 from nmmo_gpu.world.tiled import load_tmx, save_tmx
@@ -28,6 +30,57 @@ def test_in_an_empty_world_nobody_has_ever_lived(seed):
     for name, tensor in world.tensors():
         assert name in special or not tensor.any(), name
     assert (world.entity == -1).all() and (world.regrow_at == NEVER).all()
+
+
+FULL = preset("full", **ODD, slots=7, populations=7, npc_numbers=(2, 0, 3))
+BEAST = NPCKind("beast", 127, 99, ("grass",), "never")
+
+
+@pytest.mark.parametrize("seed", [0, -1])
+def test_an_empty_world_of_the_full_game_has_neither_goods_nor_beasts_but_the_levels_of_those_to_come(seed):
+    world = empty_world(FULL, random_maps(FULL, 3, torch.Generator().manual_seed(1)), seed)
+    levels = world.level[:, 7:].clone()
+    world.level[:, 7:] = 0
+    none = {"entity", "regrow_at", "foe", "foe_entity", "nemesis"}
+    special = {"seed", "base", "material", "shore"}
+    for name, tensor in world.tensors():
+        assert name in special or (tensor == (-1 if name in none else 0)).all(), name
+        assert tensor.is_contiguous()
+    # melee, range, mage, defense, constitution, and four trades: two chickens and three bears.
+    chicken, bear = [1, 1, 1, 1, 5, 1, 1, 1, 1], [15, 15, 15, 15, 40, 1, 1, 1, 1]
+    assert levels.tolist() == [[chicken] * 2 + [bear] * 3] * 3
+
+
+def test_what_no_preset_of_v1_has_takes_no_memory_there():
+    world = empty_world(SMALL, blank_maps(SMALL, 2), 0)
+    kept = {name for name, tensor in world.tensors() if not tensor.numel()}
+    assert kept == {
+        "xp", "level", "inventory", "gold", "worn", "offer", "offer_price", "offer_left", "token", "quotes",
+        "foe", "foe_entity", "temper", "nemesis", "events", "departed", "books", "trades", "slain",
+    }  # fmt: skip
+    assert world.alive.shape == (2, 7)
+
+
+def test_beasts_have_the_levels_of_their_kind_and_their_health_for_constitution_up_to_99():
+    content = dataclasses.replace(STANDARD, npcs=(STANDARD.npcs[1], BEAST))
+    config = preset("full", **ODD, slots=7, populations=7, content=content, npc_numbers=(1, 2))
+    goblin, beast = [5, 5, 5, 5, 15, 1, 1, 1, 1], [99, 99, 99, 99, 99, 1, 1, 1, 1]
+    assert npc_levels(config, torch.device("cpu")).tolist() == [goblin, beast, beast]
+    assert npc_levels(preset("full", npc_numbers=(0, 0, 0)), torch.device("cpu")).shape == (0, 9)
+
+
+@pytest.mark.parametrize(
+    ("off", "ore"), [({}, True), ({"works": ("fish",)}, False), ({"works": ("mine",)}, True)], ids=str
+)
+def test_there_are_orerocks_where_there_is_mining(off, ore):
+    """And else the terrain is that of v1: ore stands where stone would."""
+    config = EnvConfig(world=preset("full", **{**ODD, "height": 80, "width": 80}, **off), realms=3, seed=9)
+    maps = realm_maps(config)
+    plain = generate(9, 3, 80, 80, 7)
+    rocks = maps == Material.ORE_ROCK
+    assert bool(rocks.any()) == ore and (plain[rocks] == Material.STONE).all()
+    assert torch.equal(torch.where(rocks, int(Material.STONE), maps), plain)
+    assert torch.equal(maps, generate(9, 3, 80, 80, 7, ore=ore))
 
 
 def test_shore_is_beside_water_on_one_of_four_sides():

@@ -9,6 +9,7 @@ from helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, orders, p
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.state import Cause
 from nmmo_gpu.world.terrain import ring_tiles
@@ -212,6 +213,75 @@ def test_a_newborn_has_nothing_of_who_was_there_before(all_rules):
         assert world.next_entity[k] == 1000 + len(mine)
     untouched = ~world.alive
     assert (world.entity[untouched] == 1).all() and (world.health[untouched] == GARBAGE).all()
+
+
+@pytest.mark.parametrize("off", [{}, {"skills": False, "max_health": 23}, {"skills": False, "tokens": 0}])
+def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(all_rules, off):
+    """Levels of 1 and constitution 10, experience to match, empty hands, no offer, silence, nothing done yet;
+    the books say whose gold that is. Slots of those who are not born, and of beasts, are left alone."""
+    world = world_of(
+        realms=3,
+        slots=14,
+        populations=7,
+        births=-1,
+        rules="full",
+        npc_numbers=(2, 1, 1),
+        birth_gold=37,
+        **off,
+    )
+    goods = (
+        "xp", "level", "inventory", "gold", "worn", "offer", "offer_price", "offer_left", "token", "events",
+    )  # fmt: skip
+    for name in (
+        *goods,
+        "health",
+        "food",
+        "water",
+        "departed",
+        "books",
+        "foe",
+        "temper",
+        "trades",
+        "slain",
+        "quotes",
+    ):
+        getattr(world, name).fill_(101)
+    before = world.clone()
+    all_rules.spawning(world)
+    assert not world.alive[:, 14:].any()
+    realm, slot = world.alive.nonzero().unbind(1)
+    assert len(realm) > 30
+    levels, xp = torch.ones(9, dtype=torch.uint8), torch.zeros(9, dtype=torch.int32)
+    levels[4], xp[4] = 10, 1151
+    assert (world.level[realm, slot] == levels).all() and (world.xp[realm, slot] == xp).all()
+    assert (world.gold[realm, slot] == 37).all()
+    health = off.get("max_health", 10)
+    assert (world.health[realm, slot] == health).all() and (world.food[realm, slot] == 32).all()
+    for name in ("inventory", "worn", "offer", "offer_price", "offer_left", "token", "events"):
+        assert not getattr(world, name)[realm, slot].any(), name
+    for name in goods:
+        untouched = ~world.alive[:, : getattr(world, name).shape[1]]
+        assert torch.equal(getattr(world, name)[untouched], getattr(before, name)[untouched]), name
+    assert (world.health[:, 14:] == 101).all() and (world.entity[:, 14:] == -1).all()
+    before.books[:, -1, Way.ENDOWED] += 37 * world.alive.sum(1)
+    for name in ("books", "departed", "foe", "temper", "trades", "slain", "quotes"):
+        assert torch.equal(getattr(world, name), getattr(before, name)), name
+
+
+def test_beasts_do_not_count_as_slots_for_agents(all_rules):
+    """All slots of agents are taken, all of beasts are free: nobody is born; nor where beasts stand."""
+    world = world_of(slots=3, births=3, rules="full", npc_numbers=(5, 5, 5))
+    for slot in range(3):
+        place(world, 0, slot, 12, 12 + slot)
+    before = world.clone()
+    all_rules.spawning(world)
+    assert_same(world, before)
+    world = world_of(slots=5, births=-1, rules="full", npc_numbers=(100, 0, 0))
+    for number, tile in enumerate(RING[:100].tolist()):
+        place(world, 0, 5 + number, *divmod(tile, ODD["width"]))
+    before = world.clone()
+    all_rules.spawning(world)
+    assert_same(world, before)
 
 
 def test_the_newborn_have_their_first_upkeep_in_the_tick_of_their_birth(all_rules):

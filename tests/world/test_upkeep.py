@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import ODD, assert_same, blank_maps, draw_world, orders, show
+from helpers import ODD, assert_same, blank_maps, draw_world, orders, place, show
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env
@@ -194,9 +194,85 @@ def test_age_and_immunity(all_rules):
         assert bool(world.immune()[0, 0]) == (age < 15)
 
 
-@pytest.mark.parametrize("preset_name", ["law", "chaos"])
+# ---------------------------------------------------------------------------------------- the full game
+
+
+def beast_and_agent(ground=".", **overrides):
+    """An agent, and beside it a goblin on some ground, next to water both."""
+    world = draw_world("~~\n0.", "full", slots=1, npc_numbers=(0, 1, 0), under={"0": ground}, **overrides)
+    world.material[0, 9, 9] = world.base[0, 9, 9] = world.material[0, 9, 8]
+    place(world, 0, 1, 9, 9)
+    return world
+
+
+@pytest.mark.parametrize("ground", [".", "f", "^"])
+def test_beasts_only_thaw_and_age(all_rules, ground):
+    """They neither burn, eat, drink, heal nor hunger; the agent beside them does."""
+    world = beast_and_agent(ground)
+    for name, value in (("health", 3), ("food", 20), ("water", 20), ("freeze", 2), ("age", 7)):
+        getattr(world, name).fill_(value)
+    world.food[0, 1], world.water[0, 1] = 1, 0
+    all_rules.upkeep(world)
+    assert world.material[0, 9, 9] == world.base[0, 9, 9], "a beast eats no forest"
+    assert body(world, slot=1) == (3, 1, 0, 8)
+    assert world.freeze[0].tolist() == [1, 1] and world.cause[0, 1] == 0
+    assert world.cause[0, 0] == (Cause.LAVA if ground == "^" else 0)
+    if ground == "f":
+        assert body(world) == (4, 24, 24, 8)
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_what_the_mages_did_counts_for_beasts_too(all_rules, before):
+    world = beast_and_agent(freeze_ticks=3)
+    world.freeze.fill_(before)
+    world.chilled[0] = torch.tensor([False, True])
+    all_rules.upkeep(world)
+    assert world.freeze[0].tolist() == [max(0, before - 1), 2] and not world.chilled.any()
+
+
+def test_a_beast_that_was_killed_is_left_alone(all_rules):
+    world = beast_and_agent()
+    world.health[0, 1], world.cause[0, 1], world.freeze[0, 1] = 0, int(Cause.COMBAT), 2
+    row = [
+        tensor[0, 1].clone()
+        for name, tensor in world.tensors()
+        if name in ("health", "freeze", "age", "cause")
+    ]
+    all_rules.upkeep(world)
+    after = [tensor[0, 1] for name, tensor in world.tensors() if name in ("health", "freeze", "age", "cause")]
+    assert row == after
+
+
+def test_no_beast_leaves_footprints(all_rules):
+    """Those are for agents; without one nothing is marked."""
+    world = beast_and_agent()
+    world.row[0, 0], world.col[0, 0] = 12, 13
+    all_rules.explore(world)
+    assert world.explored.tolist() == [[1]]
+    assert world.visited[0, 0].nonzero().flatten().tolist() == [12] and world.visited[0, 0, 12] == 1 << 13
+
+
+@pytest.mark.parametrize(("level", "health"), [(10, 10), (11, 10), (99, 98), (99, 99), (1, 1), (30, 3)])
+def test_health_comes_back_up_to_the_level_in_constitution(all_rules, level, health):
+    """Whatever max_health says."""
+    world = draw_world("0", "full", npcs=False, max_health=20)
+    world.level[0, 0, 4], world.health[0, 0] = level, health
+    all_rules.upkeep(world)
+    assert world.health[0, 0] == min(level, health + 1)
+
+
+def test_without_skills_health_comes_back_up_to_max_health(all_rules):
+    world = draw_world("0", "full", npcs=False, skills=False, max_health=20)
+    world.level[0, 0, 4] = 99
+    for health in (19, 20):
+        world.health[0, 0] = health
+        all_rules.upkeep(world)
+        assert world.health[0, 0] == 20
+
+
+@pytest.mark.parametrize("preset_name", ["law", "chaos", "full"])
 def test_idle_on_bare_grass_dies_in_its_36th_upkeep_with_a_lifetime_of_35(rules, preset_name):
-    config = preset(preset_name, **ODD, slots=1, populations=1, births=1)
+    config = preset(preset_name, **ODD, slots=1, populations=1, births=1, npc_numbers=(0, 0, 0))
     world = empty_world(config, blank_maps(config, 1), 3)
     for upkeep in range(1, 37):
         assert world.cause[0, 0] == 0

@@ -71,7 +71,7 @@ def test_mining_takes_the_rock(all_rules):
     for realm in range(2):
         assert show(world, picture, realm) == ["0#.#1", "#####", "2####", "##3##"]
         for slot in range(4):
-            assert held(world, slot, realm) == {"iron_ore": 1} and gained(world, slot, realm)["mining"] == 30
+            assert held(world, slot, realm) == {"iron_ore": 1} and gained(world, slot, realm)["mining"] == 120
             assert happened(world, slot, realm) == {"mining": 1, "mined": 1}
         assert booked(world, realm) == {("made", "iron_ore"): 4}
     assert (world.regrow_at == NEVER).all()
@@ -95,16 +95,16 @@ def test_a_rock_that_shows_is_mined_whatever_its_base(all_rules):
 @pytest.mark.parametrize(
     ("work", "level", "goods", "left", "xp"),
     [
-        ("sword", 1, {"copper_ore": 2}, {"copper_sword": 1}, 10),
+        ("sword", 1, {"copper_ore": 2}, {"copper_sword": 1}, 40),
         ("sword", 9, {"iron_ore": 9, "tin_ore": 3, "copper_ore": 9},
-         {"iron_ore": 9, "tin_ore": 1, "copper_ore": 9, "tin_sword": 1}, 20),
+         {"iron_ore": 9, "tin_ore": 1, "copper_ore": 9, "tin_sword": 1}, 80),
         ("sword", 10, {"iron_ore": 1, "tin_ore": 1, "copper_ore": 3},
-         {"iron_ore": 1, "tin_ore": 1, "copper_ore": 1, "copper_sword": 1}, 10),
+         {"iron_ore": 1, "tin_ore": 1, "copper_ore": 1, "copper_sword": 1}, 40),
         ("knives", 4, {"tin_ore": 1, "copper_ore": 2},
-         {"tin_ore": 1, "copper_ore": 1, "copper_knife": 10}, 10),
-        ("knives", 99, {"iron_ore": 1, "iron_knife": 7}, {"iron_knife": 17}, 30),
-        ("armor", 10, {"iron_ore": 28}, {"iron_ore": 24, "iron_armor": 1}, 120),
-        ("armor", 5, {"tin_ore": 4, "iron_ore": 4}, {"iron_ore": 4, "tin_armor": 1}, 80),
+         {"tin_ore": 1, "copper_ore": 1, "copper_knife": 10}, 20),
+        ("knives", 99, {"iron_ore": 1, "iron_knife": 7}, {"iron_knife": 17}, 60),
+        ("armor", 10, {"iron_ore": 28}, {"iron_ore": 24, "iron_armor": 1}, 240),
+        ("armor", 5, {"tin_ore": 4, "iron_ore": 4}, {"iron_ore": 4, "tin_armor": 1}, 160),
     ],
 )  # fmt: skip
 def test_smithing_makes_the_last_recipe_that_is_possible(all_rules, work, level, goods, left, xp):
@@ -387,7 +387,7 @@ def test_one_of_several_miners_gets_the_ore_drawn_fairly(rules, picture, miners)
     assert (won.sum(1) == 1).all() and int(world.inventory.sum()) == realms
     statistic, limit = chi_square(won.sum(0))
     assert statistic < limit
-    assert torch.equal(world.xp[..., 6], 30 * won) and torch.equal(world.events[..., Event.MINED], won)
+    assert torch.equal(world.xp[..., 6], 120 * won) and torch.equal(world.events[..., Event.MINED], won)
     assert (world.events[..., Event.MINING] == 1).all()
     assert (world.books[:, 2, 0] == 1).all() and (world.books[:, :-1].sum((1, 2)) == 1).all()
     assert show(world, picture, 7)[1][1] == "#"

@@ -1,0 +1,139 @@
+"""Training in the full game from end to end, on all backends, with all that a run consists of."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from helpers import KERNEL_DEVICE
+from train.small import CPU, FULL, assert_equal_states, reloaded, shout, small, state_of
+
+from nmmo_gpu.env import Env
+from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.evaluate import evaluate, policy_actor
+from nmmo_gpu.train.presets import train_preset
+from nmmo_gpu.train.run import Run
+from nmmo_gpu.trinity import Sword
+from nmmo_gpu.world.actions import heads
+
+
+def full(**settings):
+    """A realm of the full game in which agents crowd, die and are born within the few ticks of a test."""
+    crowd = {**FULL, "births": -1, "immune_ticks": 2, "minibatches": 1}
+    return small(**{**crowd, **settings})
+
+
+def run_of(config, backend, device="cpu"):
+    """A run with loud heads."""
+    env = dataclasses.replace(config.env, backend=backend, device=device)
+    run = Run(dataclasses.replace(config, env=env))
+    shout(run.sword.policy, 30.0)
+    return run
+
+
+def iterate(run):
+    """The news of one iteration."""
+    (news,) = run.iterate() + run.settle()
+    return news
+
+
+def assert_alike(ours, theirs):
+    """The same world, records and choices; the same weights but for rounding."""
+    assert theirs.god.env.world.digest() == ours.god.env.world.digest()
+    for name in ("records", "alive", "choices", "reward", "died"):
+        mine, other = getattr(ours.god.rollout, name), getattr(theirs.god.rollout, name).cpu()
+        assert torch.equal(mine, other), name
+    assert torch.equal(ours.god.visits, theirs.god.visits.cpu())
+    weights = dict(theirs.sword.policy.named_parameters())
+    for name, weight in ours.sword.policy.named_parameters():
+        other = weights[name].detach().cpu()
+        torch.testing.assert_close(other, weight.detach(), rtol=1e-4, atol=3e-5)
+
+
+@pytest.mark.parametrize(("recurrent", "targeting"), [(False, "learned"), (True, "auto")])
+def test_two_iterations_by_torch_and_by_numba(recurrent, targeting):
+    """Both play the same worlds and learn the same; every weight moves; all heads choose, goods change hands
+    and levels are there to be seen."""
+    pytest.importorskip("numba")
+    config = full(recurrent=recurrent, targeting=targeting, horizon=12)
+    runs = [run_of(config, backend) for backend in ("torch", "numba")]
+    start = {name: weight.detach().clone() for name, weight in runs[0].sword.policy.named_parameters()}
+    for _ in range(2):
+        ours, theirs = (iterate(run) for run in runs)
+        assert ours.steps == theirs.steps > 100
+        for name, values in ours.statistics.items():
+            torch.testing.assert_close(theirs.statistics[name], values, rtol=1e-3, atol=1e-4)
+        assert_alike(*runs)
+    for name, weight in runs[1].sword.policy.named_parameters():
+        assert weight.isfinite().all() and not torch.equal(weight, start[name]), name
+    rollout = runs[0].god.rollout
+    assert rollout.choices.shape[-1] == 7 and (rollout.choices.view(-1, 7).amax(0) > 0).all()
+    world = runs[0].god.env.world
+    assert world.offer.any() and world.departed.any()
+    assert not rollout.log_probability[~rollout.alive].any()
+
+
+@pytest.mark.parametrize("targeting", ["learned", "auto"])
+def test_an_iteration_by_the_kernels(targeting):
+    """The kernels play the world of torch and learn what it learns."""
+    pytest.importorskip("triton")
+    config = full(
+        targeting=targeting, realms=1, height=33, width=33, border=7, slots=8, npc_numbers=(3, 3, 2),
+        nearest=5, horizon=3,
+    )  # fmt: skip
+    runs = [run_of(config, "torch"), run_of(config, "triton", KERNEL_DEVICE.type)]
+    ours, theirs = (iterate(run) for run in runs)
+    assert runs[1].sword.operations.resident and ours.steps == theirs.steps > 10
+    for name, values in ours.statistics.items():
+        torch.testing.assert_close(theirs.statistics[name].cpu(), values, rtol=1e-3, atol=1e-4)
+    assert_alike(*runs)
+
+
+def test_a_checkpoint_goes_on(tmp_path):
+    """Stored and read again: the next iteration is the same to the last bit."""
+    config = full(targeting="learned", iterations=9, backend="auto")
+    run = Run(config)
+    iterate(run)
+    stored = reloaded(run, tmp_path / checkpoints.FILE)
+    again = Run(stored.config, stored)
+    assert_equal_states(state_of(again), state_of(run))
+    for one in (run, again):
+        iterate(one)
+    assert_equal_states(state_of(again), state_of(run))
+
+
+def test_a_policy_is_played():
+    """A checkpoint's policies, recurrent ones with their memory, act in another world of the full game."""
+    config = full(recurrent=True, targeting="learned", backend="auto")
+    run = Run(config)
+    iterate(run)
+    found = evaluate(dataclasses.replace(config.env, seed=9), policy_actor(run.checkpoint()), 40, warmup=8)
+    assert found.ticks > 0 and found.summary["agent_steps"] > 100
+
+
+def test_visits_are_those_of_agents():
+    """The map of visits leaves NPCs out."""
+    config = full(slots=4, populations=2, npc_numbers=(30, 30, 9), npc_births=1.0, horizon=2)
+    run = Run(config)
+    iterate(run)
+    world = run.god.env.world
+    assert int(world.alive.sum()) > 60
+    assert int(run.god.visits.sum()) == int(world.players(world.alive).sum()) <= 8
+
+
+def test_the_preset():
+    """Preset full learns whom to attack, and has a head for everything; the others are as they were."""
+    for scale in ("laptop", "gpu"):
+        config = train_preset("full", scale)
+        assert config.policy.targeting == "learned" and config.run == "runs/full"
+        assert len(heads(config.env.world)) == 7
+        chaos = train_preset("chaos", scale)
+        assert chaos.policy.targeting == "auto"
+        assert dataclasses.replace(config.policy, targeting="auto") == chaos.policy
+
+
+def test_environment_and_sword_agree_on_the_heads():
+    """By name and in order."""
+    config = full()
+    assert tuple(Env(config.env).heads) == Sword(config, CPU).heads == tuple(heads(config.env.world))
