@@ -107,7 +107,6 @@ def stock(world: World, random: torch.Generator) -> None:
     world.water[:, slots:] = 0
 
     world.books.copy_(integers(0, 9, *world.books.shape))
-    world.books[..., Way.MADE] += 0
     short = holdings(world) - balance(world)
     world.books[..., Way.MADE] += short.clamp(min=0)
     world.books[..., Way.LOST] += (-short).clamp(min=0)

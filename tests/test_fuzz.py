@@ -74,8 +74,6 @@ MODES = Modes(
     ("any", "same"),
     ("any", "same", "one thing", "bargains", "withdraw"),
 )
-
-
 CONTENTS = {"standard": STANDARD, "odd": ODD_CONTENT, "no goods": NO_GOODS}
 
 
@@ -254,8 +252,11 @@ def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) ->
         pieces = made[:, 13:22] // torch.tensor([1, 1, 1, 10, 10, 10, 1, 1, 1])
         assert torch.equal(events[:, Event.SMITHED], pieces.sum(1))
         assert torch.equal(events[:, Event.BURNT], books[..., Way.BURNT].sum(1))
+    alive = world.players(world.alive)
+    if from_birth:
+        births = world.deaths.sum(1) + alive.sum(1)
+        assert torch.equal(world.books[:, -1, Way.ENDOWED], births * cfg.birth_gold)
     if from_birth and cfg.skills:
-        alive = world.players(world.alive)
         rises = (world.players(world.level).long() - torch.tensor(birth_levels())).sum(2)
         assert torch.equal(world.events[..., Event.LEVELS][alive].long(), rises[alive])
 
@@ -307,7 +308,6 @@ USUAL = {
     "reach": (1, 4, 4), "damage": (1, 0, 127), "regrowth": 0.2, "ore_regrowth": 0.2, "npc_births": 0.3,
     "wander": 0.25, "max_health": 10,
 }  # fmt: skip
-
 HUNTERS = [Modes("inland", "npcs", "any", "any"), Modes("stay", "npcs", "any", "bargains")]
 
 

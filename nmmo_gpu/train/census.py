@@ -20,8 +20,8 @@ def census(world: World) -> dict[str, Tensor]:
     """The state of all realms together, on their device and without waiting for it.
 
     Returns:
-        living: [] int64, agents. levels: [skills] int64, and worn: [gear] int64, sums over them. gold: [] int64,
-        theirs in all, with what they bid. gini: [] float32, inequality of it, 0 (all have the same) to 1.
+        living: [] int64, agents. levels: [skills] int64, and worn: [gear] int64, sums over them. gold: []
+        int64, theirs in all, with what they bid. gini: [] float32, inequality of it, 0 (all have the same) to 1.
         npcs: [kinds] int64, alive. events: [events], books: [items + 1, ways], trades: [items, 2],
         slain: [kinds], all int64: everything so far.
     """
@@ -96,7 +96,9 @@ def society(
     gold = grown["books"][tables.gold]
     result["wealth/gold in"] = sum(gold[way] for way in COMES) / thousand
     result["wealth/gold lost"] = gold[Way.LOST] / thousand
-    for kind, alive, slain in zip(config.content.npcs, now["npcs"].tolist(), grown["slain"]):
+    for kind, alive, slain in zip(
+        config.content.npcs if config.npcs else (), now["npcs"].tolist(), grown["slain"], strict=False
+    ):  # without NPCs none are counted
         result[f"npcs/{kind.name}"] = alive / realms
         result[f"killed/{kind.name}"] = slain / thousand
     return result

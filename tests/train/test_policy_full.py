@@ -137,6 +137,25 @@ def test_against_the_network_written_out(seen, recurrent, targeting):
         torch.testing.assert_close(found.double()[allowed], logits[allowed], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("targeting", ["auto", "learned"])
+def test_the_new_heads_have_weights_of_their_own(seen, targeting):
+    """With their weights at nought and their biases numbered, they say the numbers, work first; the others
+    say what they said."""
+    _, records = seen
+    policy = new_policy(targeting=targeting)
+    index, _ = batch(len(records))
+    before = look(policy, records, index, None)
+    numbers = torch.arange(float(policy.more_bias.shape[-1]))
+    with torch.no_grad():
+        policy.more.zero_()
+        policy.more_bias.copy_(numbers)
+    after = look(policy, records, index, None)
+    said = torch.cat([getattr(after, name) for name in MORE_HEADS], -1)
+    assert torch.equal(said[said != MASKED], numbers.expand_as(said)[said != MASKED])
+    for name in ("move", "style", "target", "value"):
+        assert torch.equal(getattr(after, name), getattr(before, name)), name
+
+
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
 def test_populations_share_nothing(seen, recurrent, targeting):
     """What the first population says has no gradient in the others' weights, and has in each of its own, the

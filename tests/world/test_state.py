@@ -9,7 +9,8 @@ from helpers import ODD, assert_same, random_world
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.state import Cause, World, field_shape, tensor_fields
 
-CONFIG = preset("chaos", **ODD, slots=7, populations=7)
+CONFIG = preset("full", **ODD, slots=7, populations=7, npc_numbers=(3, 1, 1))
+BARE = preset("chaos", **ODD, slots=7, populations=7)
 FIELDS = [field.name for field in tensor_fields()]
 
 
@@ -18,13 +19,26 @@ def world():
     return random_world(CONFIG, 3, 4)
 
 
-def test_every_field_has_its_declared_shape_and_dtype_and_is_contiguous(world):
-    sizes = World.sizes(CONFIG, 3)
-    assert sizes == {"R": 3, "H": 33, "W": 47, "A": 7}
+@pytest.mark.parametrize("config", [CONFIG, BARE], ids=["full", "chaos"])
+def test_every_field_has_its_declared_shape_and_dtype_and_is_contiguous(config):
+    world, sizes = random_world(config, 3, 4), World.sizes(config, 3)
     for field in tensor_fields():
         tensor = getattr(world, field.name)
         assert tuple(tensor.shape) == field_shape(field, sizes)
         assert tensor.dtype == field.metadata["dtype"] and tensor.is_contiguous()
+
+
+def test_what_the_letters_in_shapes_stand_for():
+    common = {"R": 3, "H": 33, "W": 47, "A": 7}
+    goods = {"S": 12, "N": 5, "F": 7, "E": 12, "I": 22, "B": 23, "K": 3, "V": 21}
+    assert World.sizes(CONFIG, 3) == common | goods
+    assert World.sizes(BARE, 3) == common | dict.fromkeys(goods, 0) | {"S": 7}
+
+
+def test_what_only_the_full_game_has_takes_no_memory_without_it():
+    empty = {name for name, tensor in random_world(BARE, 3, 4).tensors() if tensor.numel() == 0}
+    assert {"xp", "level", "inventory", "gold", "offer", "quotes", "foe", "events", "books"} < empty
+    assert not empty & {"alive", "health", "row", "occupant", "visited", "deaths"}
 
 
 def test_the_state_is_all_but_the_workspaces(world):
@@ -67,15 +81,21 @@ def test_the_digest_does_not_see_workspaces(world):
 
 def test_tile_is_the_index_into_flattened_planes(world):
     """The plane holds slot + 1 at the tile of whoever lives."""
-    assert world.tile().dtype == torch.int64 and world.tile().shape == (21,)
-    found = world.occupant.view(-1)[world.tile()].view(3, 7)
+    assert world.tile().dtype == torch.int64 and world.tile().shape == (36,)
+    found = world.occupant.view(-1)[world.tile()].view(3, 12)
     living = world.alive
-    assert living.any() and torch.equal(found[living], (torch.arange(7) + 1).expand(3, 7)[living].int())
+    assert living[:, 7:].any()
+    assert torch.equal(found[living], (torch.arange(12) + 1).expand(3, 12)[living].int())
 
 
-def test_immune_is_young(world):
-    world.age[0] = torch.tensor([0, 1, 13, 14, 15, 16, 1000])
-    assert world.immune()[0].tolist() == [True] * 4 + [False] * 3
+def test_immune_is_young_and_no_npc(world):
+    world.age[0] = torch.tensor([0, 1, 13, 14, 15, 16, 1000, 0, 3, 14, 15, 99])
+    assert world.immune()[0].tolist() == [True] * 4 + [False] * 8
+
+
+def test_players_are_the_first_slots(world):
+    view = world.players(world.row)
+    assert view.shape == (3, 7) and view.data_ptr() == world.row.data_ptr()
 
 
 def test_causes_are_numbered_as_the_deaths_are_counted(world):
