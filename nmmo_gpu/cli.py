@@ -232,7 +232,7 @@ def _registry() -> tyro.constructors.ConstructorRegistry:
 
 
 def _read_content(path: str) -> Content:
-    """Tables of content, as ``nmmo_gpu.serialise.to_plain`` writes them; those left out are as in ``full``."""
+    """Tables of content, as ``serialise.to_plain`` writes them; those left out are as in ``full``."""
     try:
         plain = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:

@@ -21,7 +21,8 @@ def census(world: World) -> dict[str, Tensor]:
 
     Returns:
         living: [] int64, agents. levels: [skills] int64, and worn: [gear] int64, sums over them. gold: []
-        int64, theirs in all, with what they bid. gini: [] float32, inequality of it, 0 (all have the same) to 1.
+        int64, theirs in all, with what they bid. gini: [] float32, inequality of it, 0 (all have the same)
+        to 1.
         npcs: [kinds] int64, alive. events: [events], books: [items + 1, ways], trades: [items, 2],
         slain: [kinds], all int64: everything so far.
     """
