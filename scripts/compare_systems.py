@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig
@@ -70,26 +68,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="folder of a run of preset full, or its checkpoint")
     parser.add_argument("--realms", type=int, default=32)
-    parser.add_argument("--ticks", type=int, default=1000, help="at least so many are measured")
+    parser.add_argument("--ticks", type=int, default=20_000, help="at most so many are played of each")
     parser.add_argument("--json", help="file for the numbers")
     options = parser.parse_args()
     stored = checkpoint.load(Path(options.run), torch.device("cpu"))
     env = as_v1_ran(stored.config.env, realms=options.realms)
     if not all((env.world.works, env.world.npcs, env.world.exchange, env.world.tokens)):
         parser.error("the run was not made with all systems on; train preset full")
-    table = Table(box=None, padding=(0, 1))
-    for column in ("", "lifetime", *SOCIETY):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    print(f"{'':22}" + "".join(f"{column:>9}" for column in ("lifetime", *SOCIETY)))
     kept = {}
     for name, (config, bind) in variants(env, policy_actor(stored)).items():
-        played = evaluate(config, bind, max_ticks=20_000, warmup=500, shortest=options.ticks)
-        table.add_row(*society_row(name, played))
+        played = evaluate(config, bind, max_ticks=options.ticks)
+        name, *cells = society_row(name, played)
+        print(f"{name:22}" + "".join(f"{cell:>9}" for cell in cells), flush=True)
         kept[name] = {"ticks": played.ticks, **played.summary}
-    Console(soft_wrap=True).print(table)
+        if options.json:
+            Path(options.json).write_text(json.dumps(kept, indent=2) + "\n")
     print("levels: sum over the nine skills; wear: pieces of gear per agent; gold per agent; the others per")
     print("1000 agent-steps: hunted are NPCs, kills agents. One birth a tick, maps not trained on.")
-    if options.json:
-        Path(options.json).write_text(json.dumps(kept, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ def test_full_is_the_rules_of_part_2_and_all_of_its_systems():
     assert full.skills and full.rolls and full.npcs and full.exchange and full.tokens == 8
     assert full.reach == (1, 4, 4) and full.npc_counts == (32, 24, 8)
     assert (full.capacity, full.birth_gold, full.offer_ticks) == (28, 10, 100)
-    assert (full.npc_births, full.wander, full.ore_regrowth) == (0.05, 0.25, 0.05)
+    assert (full.npc_births, full.wander, full.ore_regrowth) == (0.05, 0.25, 0.25)
     bare = replace(full, **OFF)
     assert not bare.extended and bare == replace(WorldConfig(), reach=(1, 4, 4))
     assert bare.entities == bare.slots and bare.npc_counts == () and bare.npc_slots == 0

@@ -38,6 +38,9 @@ def all_launches() -> dict[str, list[Launch]]:
     """By the name of the setting, in the order in which they are made."""
     found = {name: _of_world(rules) for name, rules in WORLDS.items()}
     found |= {name: _of_training(network) for name, network in NETWORKS.items()}
+    full = configs.preset("full")
+    found["learning full"] = _of_training(train_preset("full", "gpu").policy, full)
+    found["learning full, laptop"] = _of_training(PolicyConfig(), full)
     return found
 
 
@@ -61,11 +64,11 @@ def _of_world(rules: WorldConfig) -> list[Launch]:
     return launches
 
 
-def _of_training(network: PolicyConfig) -> list[Launch]:
+def _of_training(network: PolicyConfig, rules: WorldConfig = WORLDS["chaos"]) -> list[Launch]:
     """A short iteration."""
     ppo = PPOConfig(horizon=32, epochs=1, minibatches=2)
     launches: list[Launch] = []
     with diverted(launches.append):
-        env = EnvConfig(realms=2, device="cpu", backend="triton", check_actions=False)
+        env = EnvConfig(world=rules, realms=2, device="cpu", backend="triton", check_actions=False)
         Run(TrainConfig(env=env, policy=network, ppo=ppo)).iterate()
     return launches
