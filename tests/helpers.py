@@ -250,7 +250,7 @@ def random_world(
     world.explored.copy_(integers(1, 40, (realms, config.slots)))
     if config.extended:
         stock(world, random)
-        if config.works:
+        if "mine" in config.works:
             rocks = (world.base == Material.ORE_ROCK) & (torch.rand(world.base.shape, generator=random) < 0.3)
             world.material[rocks] = int(Material.STONE)
             due = (now + integers(0, 9, tuple(world.base.shape))) & TICK_MASK
