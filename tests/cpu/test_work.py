@@ -119,7 +119,7 @@ def test_the_book_lists_recipes_by_work():
     recipes, starts, meals, weights = twin.book(STANDARD)
     assert starts.tolist() == [0, 0, 3, 6, 11, 14, 17, 20, 20]
     tin_sword = recipes[starts[4] + 1]
-    assert tin_sword.tolist() == [5, 8, 20, 14, 1, 1, 2, 0, 4]
+    assert tin_sword.tolist() == [5, 8, 80, 14, 1, 1, 2, 0, 4]
     assert recipes[0].tolist() == [1, 5, 10, 3, 1, -1, 0, 1, 1]
     assert meals.tolist() == [[8, 2, 10], [9, 3, 10], [11, 3, 10], [10, 5, 10], [12, 5, 10]]
     assert np.flatnonzero(weights == 0).tolist() == [16, 17, 18]
