@@ -45,8 +45,9 @@ window.FORWARD[torch.float32] = window.Tile(128, 128, 8)
 ''',
     "a kernel that does not compile": '''
 import triton
+from triton.language import constexpr
 @triton.jit
-def _regrowth(tick, base, material, regrow_at, tiles, BLOCK: triton.language.constexpr):
+def _regrowth(tick, base, material, regrow_at, tiles, MINED: constexpr, BLOCK: constexpr):
     unknown_function(tick)
 sys.modules["nmmo_gpu.kernels.regrowth"]._regrowth = _regrowth
 ''',
