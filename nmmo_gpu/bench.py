@@ -154,7 +154,7 @@ def _environment(config: EnvConfig) -> Work:
     """Ticks with random actions made on the device, observations written."""
     env = Env(dataclasses.replace(config, check_actions=False))
     env.reset()
-    shape = env.world.alive.shape
+    shape = (config.realms, config.world.slots)
 
     def tick() -> None:
         heads = [torch.randint(n, shape, dtype=torch.uint8, device=env.device) for n in env.action_sizes]

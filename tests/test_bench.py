@@ -13,7 +13,7 @@ from train.small import small
 
 from nmmo_gpu import bench as benchmark
 from nmmo_gpu.bench import COLUMNS, GRID_AGENTS, GRID_SLOTS, BenchConfig, bench, machine, settings
-from nmmo_gpu.config import preset
+from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.errors import ConfigError
 
 TRAIN = small(births=-1, horizon=4, seed=1)
@@ -143,3 +143,12 @@ def test_the_machine_is_described():
     assert set(found["versions"]) == {"python", "torch", "triton", "numba"}
     with pytest.raises(ConfigError, match="abacus"):
         machine("abacus")
+
+
+def test_the_full_game_is_measured_with_all_its_heads():
+    """NPCs stand behind the agents in the world's tensors, and get no actions."""
+    rules = preset("full", height=33, width=47, border=7, slots=7, populations=7, npc_numbers=(2, 1, 1))
+    work = benchmark._environment(EnvConfig(world=rules, realms=2, device="cpu", backend="torch"))
+    before = int(work.world.tick)
+    work.run()
+    assert int(work.world.tick) == before + 1 and len(work.world.alive[0]) == 11
