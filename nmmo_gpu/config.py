@@ -267,8 +267,13 @@ class WorldConfig:
     @property
     def birthplaces(self) -> int:
         """Tiles on which agents can be born: those of the ring, or all from the ring inwards."""
-        rows, columns = self.height - 2 * self.border, self.width - 2 * self.border
-        return 2 * (rows + columns) - 4 if self.spawn == "ring" else rows * columns
+        ring = 2 * (self.height + self.width - 4 * self.border) - 4
+        return ring if self.spawn == "ring" else self.inland
+
+    @property
+    def inland(self) -> int:
+        """Tiles from the ring inwards, the ring included."""
+        return (self.height - 2 * self.border) * (self.width - 2 * self.border)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ActionError, UsageError
 from nmmo_gpu.memory import check_memory, environment_parts
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import Choices, choices, heads
+from nmmo_gpu.world.actions import Choices, choices, heads, row_of, side_of
 from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.genesis import empty_world, realm_maps
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
@@ -24,8 +24,6 @@ from nmmo_gpu.world.random import Stream, below
 from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.wages import Wages
-
-ACTION_HEADS = ("move", "style", "target")
 
 Observation = dict[str, Tensor]
 Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
@@ -229,7 +227,7 @@ def random_actions(env: Env) -> Tensor:
     slot = torch.arange(rules.slots, device=env.device)[None, :]
     words = env.rules.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
     style = below(words[1], len(STYLES))
-    reachable = _row(views["target_mask"], style)
+    reachable = row_of(views["target_mask"], style)
     # Rows are sorted by distance, so those in reach come first, behind "nobody"; but in rolled combat some of
     # them are immune.
     target = _any_of(reachable, words[2]) if rules.rolls else below(words[2], reachable.sum(-1))
@@ -240,17 +238,9 @@ def random_actions(env: Env) -> Tensor:
             if name in env.heads:
                 chosen[name] = _any_of(views[name + "_mask"], word)
     if "price" in env.heads:
-        items = len(rules.content.items)
-        trade = chosen["trade"]
-        # Row 0 of the mask is for trades without a price, row 1 for selling, row 2 for buying.
-        side = (trade > 0).long() + (trade > items) - 2 * (trade > 2 * items)
-        chosen["price"] = _any_of(_row(views["price_mask"], side), words[2])
+        side = side_of(chosen["trade"], env.heads["trade"])
+        chosen["price"] = _any_of(row_of(views["price_mask"], side), words[2])
     return torch.stack([chosen[name] for name in env.heads], -1)
-
-
-def _row(mask: Tensor, row: Tensor) -> Tensor:
-    """[..., n] of a mask [..., rows, n]: the row ([...] int64) of each."""
-    return mask.gather(-2, row[..., None, None].expand(*row.shape, 1, mask.shape[-1])).squeeze(-2)
 
 
 def _any_of(mask: Tensor, word: Tensor) -> Tensor:

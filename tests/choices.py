@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from helpers import random_orders
 
-from nmmo_gpu.world.actions import Choices, heads
+from nmmo_gpu.world.actions import MORE_HEADS, Choices, heads
 from nmmo_gpu.world.state import World
 
 
@@ -19,7 +19,7 @@ def random_choices(world: World, random: torch.Generator) -> Choices:
     others = {
         name: torch.randint(size, shape, generator=random)
         for name, size in sizes.items()
-        if name in ("work", "trade", "price", "token")
+        if name in MORE_HEADS
     }
     if "trade" in others:
         items = len(world.config.tables.items)

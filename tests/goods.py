@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from helpers import draw_world
+from helpers import ODD, draw_world, litter, random_world
 from torch import Tensor
 
-from nmmo_gpu.world.content import SKILLS, WORKS, Content
+from nmmo_gpu.config import preset
+from nmmo_gpu.world.content import SKILLS, STANDARD, WORKS, Content, Item, Recipe
 from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.state import World
 
@@ -82,3 +83,33 @@ def with_more(content: Content, **rows: tuple[object, ...]) -> Content:
     return dataclasses.replace(
         content, **{name: getattr(content, name) + more for name, more in rows.items()}
     )
+
+
+MORE = Content(
+    items=(*STANDARD.items, Item("pearl"), Item("bread", feeds=20), Item("net", weight=0)),
+    recipes=(
+        *STANDARD.recipes,
+        Recipe("fish", "fishing", 3, 55, "pearl", amount=3),
+        Recipe("mine", "smithing", 2, 5, "net", amount=9),
+        Recipe("cook", "cooking", 2, 5, "bread", takes="pearl", takes_amount=2),
+        Recipe("armor", "smithing", 2, 9, "pearl", amount=2, takes="pearl", takes_amount=1),
+    ),
+    npcs=STANDARD.npcs,
+    prices=STANDARD.prices,
+)
+"""More to fish, mine, cook and smith than in the standard content, pearls from pearls too."""
+
+
+def busy_world(realms: int, seed: int, **changes: object) -> World:
+    """A random world of preset ``full``, of nine rows of 23 tiles, half of them taken, so that many mine the
+    same rock; with garbage in the slots of the dead, and some killed."""
+    config = preset("full", **{**ODD, "border": 12, "slots": 105, "populations": 7, **changes})
+    return litter(random_world(config, realms, seed, odds="~..%%#f,", fill=0.9, wounded=True), seed)
+
+
+def random_works(world: World, seed: int) -> Tensor:
+    """[R, A] int64: choices for everybody, the dead and the killed included; more mining than all else."""
+    random = torch.Generator().manual_seed(seed)
+    shape = (world.realms, world.config.slots)
+    work = torch.randint(len(WORKS), shape, generator=random)
+    return torch.where(torch.rand(shape, generator=random) < 0.4, WORKS.index("mine"), work)

@@ -11,7 +11,7 @@ from helpers import DATA, GARBAGE, ODD, blank_maps, check_invariants, draw_world
 import nmmo_gpu
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.device import resolve_device
-from nmmo_gpu.env import ACTION_HEADS, Env, make, random_actions
+from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.errors import ActionError, ConfigError, MapError, NmmoError, UsageError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.content import Material
@@ -197,9 +197,9 @@ def test_actions_that_do_not_fit_are_refused_and_change_nothing(small, spoil, sa
     assert env.world.digest() == digest and torch.equal(env.records, records)
 
 
-@pytest.mark.parametrize(("head", "most"), [(0, 4), (1, 2), (2, 8)])
+@pytest.mark.parametrize(("head", "name", "most"), [(0, "move", 4), (1, "style", 2), (2, "target", 8)])
 @pytest.mark.parametrize("beyond", [-1, 1, 1 << 40, -(1 << 62)])
-def test_actions_out_of_range_are_refused_by_place_name_and_value(small, head, most, beyond):
+def test_actions_out_of_range_are_refused_by_place_name_and_value(small, head, name, most, beyond):
     """What empty slots are told is looked at too."""
     env = small()
     env.reset()
@@ -207,7 +207,6 @@ def test_actions_out_of_range_are_refused_by_place_name_and_value(small, head, m
     value = beyond if beyond < 0 else most + beyond
     actions = stay(env)
     actions[2, 13, head] = value
-    name = ACTION_HEADS[head]
     with pytest.raises(ActionError) as caught:
         env.step(actions)
     said = f"actions[2, 13, {head}] ({name}) = {value} is out of range; choose a value from 0 to {most}."

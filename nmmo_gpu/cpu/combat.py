@@ -8,7 +8,8 @@ from torch import Tensor
 from nmmo_gpu.cpu.combat_rolls import fight
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
-from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE, MAGE
+from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE
+from nmmo_gpu.world.content import MAGE
 from nmmo_gpu.world.state import Cause, World
 
 COMBAT = int(Cause.COMBAT)

@@ -11,17 +11,16 @@ from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import combat_rolls as rule
+from nmmo_gpu.world.content import ARMOR, CONSTITUTION, DEFENSE, KNIFE, MAGE, RANGE
 from nmmo_gpu.world.events import Event, Way
-from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.tables import Tables
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.STRIKE)
-RANGE, MAGE, DEFENSE, CONSTITUTION = rule.RANGE, rule.MAGE, rule.DEFENSE, rule.CONSTITUTION
-KNIFE, ARMOR, BARE = rule.KNIFE, rule.ARMOR, rule.BARE
+BARE, LARGEST_DAMAGE = rule.BARE, rule.LARGEST_DAMAGE
 STYLE_EXPERIENCE, BODY_EXPERIENCE = rule.STYLE_EXPERIENCE, rule.BODY_EXPERIENCE
-PROVOKED, LARGEST_DAMAGE = rule.PROVOKED, rule.LARGEST_DAMAGE
 SLOT_BITS, DAMAGE_SHIFT = rule.SLOT_BITS, rule.SLOT_BITS + rule.TIE_BITS
 SLOT_MASK = (1 << SLOT_BITS) - 1
 ATTACKS, HITS, DAMAGE, USED = int(Event.ATTACKS), int(Event.HITS), int(Event.DAMAGE), int(Way.USED)

@@ -100,11 +100,12 @@ def write_possible(
 
 
 @compiled(inline="always")
-def _refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices):
+def refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices):
+    """Ends the open offer, if any, of agent ``a`` of realm ``r``; what it held in escrow comes back."""
     code = offer[r, a]
     if code > len(lots):
         gold[r, a] += prices[offer_price[r, a]]
-    else:
+    elif code > 0:
         inventory[r, a, code - 1] += lots[code - 1]
     offer[r, a] = 0
     offer_price[r, a] = 0
@@ -137,9 +138,9 @@ def _offers(
             if code > 0:
                 offer_left[r, a] -= 1
                 if offer_left[r, a] <= 0:
-                    _refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices)
+                    refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices)
                 elif possible:
-                    _refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices)
+                    refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices)
                     events[r, a, WITHDRAWN] += 1
             if not possible or choice > 2 * items:
                 continue

@@ -16,11 +16,11 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import chunks, parallel
 from nmmo_gpu.train import features as plain
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.content import CONSTITUTION, SKILLS
 from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, NPC, ObservationLayout
 
 SKILL_COUNT, LOOKS, ENTITIES = len(SKILLS), len(LOOK_FEATURES), len(ENTITY_FEATURES)
-HEALTH, CONSTITUTION, THEIR_HEALTH = plain.HEALTH, plain.CONSTITUTION, plain.THEIR_HEALTH
+HEALTH, THEIR_HEALTH = plain.HEALTH, plain.THEIR_HEALTH
 STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
     LOOK_FEATURES.index(name) for name in ("combat_level", "sword", "token", "max_health", "immune")
 )

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.exchange import numbers, refund
+from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import loot as rule
@@ -24,24 +26,13 @@ CPU = torch.device("cpu")
 
 
 @compiled
-def _room(r, a, inventory, offer, weight, capacity):
-    """Units that an agent can still take."""
-    left = capacity
-    for i in range(len(weight)):
-        left -= inventory[r, a, i] * weight[i]
-    if offer[r, a] > 0:
-        left -= weight[(offer[r, a] - 1) % len(weight)]
-    return max(left, 0)
-
-
-@compiled
 def _loot(
     seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, departed,
-    books, slain, foe, foe_entity, temper, kind_of, weight, lot, prices, drops, first, capacity, low, high,
+    books, slain, foe, foe_entity, temper, kind_of, lots, weights, prices, drops, first, capacity, low, high,
 ):  # fmt: skip
     """``drops``: [n, 4], kind by kind: item, least, most, chance; kind k's from ``first[k]`` to
     ``first[k + 1]``."""
-    items = len(weight)
+    items = len(weights)
     agents = gold.shape[1]
     for r in range(low, high):
         for s in range(alive.shape[1]):
@@ -51,18 +42,12 @@ def _loot(
             killer = np.int64(nemesis[r, s]) if why == COMBAT else -1
             if killer >= agents or (killer >= 0 and (cause[r, killer] != 0 or not alive[r, killer])):
                 killer = -1
+            space = np.int64(0)
+            if killer >= 0:
+                space = np.int64(max(room(inventory, offer, weights, capacity, r, killer), 0))
             if s < agents:
-                wish = offer[r, s]
-                if wish > items:
-                    gold[r, s] += prices[offer_price[r, s]]
-                elif wish > 0:
-                    inventory[r, s, wish - 1] += lot[wish - 1]
-                offer[r, s] = 0
-                offer_price[r, s] = 0
-                offer_left[r, s] = 0
-                space = np.int64(0)
+                refund(r, s, offer, offer_price, offer_left, inventory, gold, lots, prices)
                 if killer >= 0:
-                    space = _room(r, killer, inventory, offer, weight, capacity)
                     gold[r, killer] += gold[r, s]
                     events[r, killer, PLAYERS_KILLED] += 1
                 else:
@@ -75,7 +60,7 @@ def _loot(
                     taken = np.int64(0)
                     if killer >= 0:
                         taken = np.int64(have)
-                        if weight[i]:
+                        if weights[i]:
                             taken = min(taken, space)
                             space -= taken
                         inventory[r, killer, i] += taken
@@ -93,7 +78,6 @@ def _loot(
             if killer < 0:
                 continue
             events[r, killer, EVENTS + kind] += 1
-            space = _room(r, killer, inventory, offer, weight, capacity)
             for d in range(first[kind], first[kind + 1]):
                 item, least, most, chance = drops[d]
                 happens, many, _, _ = draw(seed, tick, STREAM, r, DROPS * s + d - first[kind])
@@ -103,7 +87,7 @@ def _loot(
                 if item == items:
                     gold[r, killer] += amount
                 else:
-                    if weight[item]:
+                    if weights[item]:
                         amount = min(amount, space)
                         space -= amount
                     inventory[r, killer, item] += amount
@@ -112,11 +96,10 @@ def _loot(
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """(weights and lots of items, prices, ``drops``, ``first``) for ``_loot``; made once."""
+    """(lots, weights, prices, ``drops``, ``first``) for ``_loot``; made once."""
     rows = [drop for kind in tables.npcs for drop in kind.drops]
     first = np.cumsum([0, *(len(kind.drops) for kind in tables.npcs)])
-    of_items = (np.array(row, np.int64) for row in (tables.weight, tables.lot, tables.prices))
-    return (*of_items, np.array(rows, np.int64).reshape(-1, 4), first)
+    return (*numbers(tables), np.array(rows, np.int64).reshape(-1, 4), first)
 
 
 def arguments(world: World) -> tuple[Any, ...]:

@@ -6,17 +6,15 @@ import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.cpu.compile import compiled
-from nmmo_gpu.cpu.random import below, draw
+from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import movement as rule
 from nmmo_gpu.world.content import walkable_table
-from nmmo_gpu.world.movement import claims_plane
+from nmmo_gpu.world.contest import claims_plane
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
 MOVES = np.array(rule.MOVES, np.int64)
-CLAIMANTS = np.array(rule.CLAIMANTS, np.int64)
-NTH = np.array(rule.NTH, np.uint8)
 WALKABLE = walkable_table().numpy()
 STREAM = int(Stream.MOVE)
 
@@ -64,11 +62,8 @@ def _movement(
         for i in range(count):
             a, to = mover[i], goal[i]
             m = move[r, a]
-            mask = claim[to]
-            if mask != 1 << (m - 1):
-                word = draw(seed, tick, STREAM, r, to)[0]
-                if NTH[mask, below(word, CLAIMANTS[mask])] != 1 << (m - 1):
-                    continue
+            if not wins(seed, tick, STREAM, r, to, claim[to], 1 << (m - 1)):
+                continue
             here = row[r, a] * width + col[r, a]
             stands[to] = stands[here]
             stands[here] = 0

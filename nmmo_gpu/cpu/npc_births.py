@@ -7,9 +7,10 @@ import numpy as np
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.npcs import HABITAT, HEALTH, habits, kinds
 from nmmo_gpu.cpu.random import below, draw
+from nmmo_gpu.cpu.spawning import inland
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import npc_births as rule
-from nmmo_gpu.world.npc_births import inside, order_mask
+from nmmo_gpu.world.npc_births import order_mask
 from nmmo_gpu.world.npcs import chance
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
@@ -22,7 +23,7 @@ SIXTEEN = np.uint64(16)
 @compiled
 def _npc_births(
     seed, tick, alive, entity, row, col, health, food, water, freeze, heading, age, damage, foe, foe_entity,
-    temper, material, occupant, presence, next_entity, kinds, habits, trying, border, places, columns, mask,
+    temper, material, occupant, presence, next_entity, kinds, habits, trying, border, places, mask,
     populations, low, high,
 ):  # fmt: skip
     slots = alive.shape[1]
@@ -50,8 +51,7 @@ def _npc_births(
                 part = candidate % 4
                 if part == 0:
                     words = draw(seed, tick, BIRTH_STREAM, r, 8 * a + candidate // 4)
-                place = below(words[part], places)
-                at = (border + place // columns) * width + border + place % columns
+                at = inland(below(words[part], places), border, width)
                 if not home >> ground[at] & 1 or stands[at] > 0:
                     continue
                 if count == 0:
@@ -95,7 +95,7 @@ def arguments(world: World) -> tuple[Any, ...]:
         world.material, world.occupant, world.presence, world.next_entity,
     )  # fmt: skip
     constants = (
-        kinds(cfg), habits(cfg.tables.npcs), chance(cfg.npc_births), cfg.border, *inside(cfg),
+        kinds(cfg), habits(cfg.tables.npcs), chance(cfg.npc_births), cfg.border, cfg.inland,
         order_mask(cfg), cfg.populations,
     )  # fmt: skip
     return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)

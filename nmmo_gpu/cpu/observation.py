@@ -15,8 +15,8 @@ from nmmo_gpu.cpu.observation_goods import goods_arrays, goods_loop, looks_array
 from nmmo_gpu.cpu.threads import chunks, parallel, realm_slices
 from nmmo_gpu.cpu.words import LOW_BITS, ONES, SEVEN, load, nonzero_bytes, store, trailing_zeros
 from nmmo_gpu.world import observation as rule
-from nmmo_gpu.world.content import GEAR, walkable_table
-from nmmo_gpu.world.layout import LOOK_FEATURES, STYLES, ObservationLayout
+from nmmo_gpu.world.content import KNIFE, RANGE, walkable_table
+from nmmo_gpu.world.layout import LOOK_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import World
 
@@ -24,7 +24,6 @@ WALKABLE = walkable_table().numpy()
 STEPS = np.array(MOVES, np.int64)
 LARGEST_BYTE, LARGEST_SHORT = 127, 32767
 HIGHEST_BITS, ALL_BITS = ~LOW_BITS, np.uint64(0xFF)
-KNIFE = GEAR.index("knife")
 IMMUNE = np.uint64(8 * LOOK_FEATURES.index("immune"))
 OUT_OF_REACH = 255
 BLOCK = 64
@@ -52,7 +51,6 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     immune_ticks = config.immune_ticks
     extended, rolls = config.extended, config.rolls
     reach = tuple(r if d or rolls else 0 for r, d in zip(config.reach, config.damage, strict=True))
-    thrown = STYLES.index("range")
     order = np.array(rule.ring_order(vision), np.int64)
     rank_of_cell = np.empty(window * window, np.int64)
     rank_of_cell[(order[:, 0] + vision) * window + order[:, 1] + vision] = np.arange(len(order))
@@ -176,7 +174,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                 record[here] = 1
                 anybody_near = s == 0
                 far = reach[s]
-                if rolls and s == thrown and worn[3 * i + KNIFE] == 0:
+                if rolls and s == RANGE and worn[3 * i + KNIFE] == 0:
                     far = 0
                 for k in range(nearest):
                     within = distance[k] <= far

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import chunks, parallel
+from nmmo_gpu.world.actions import MORE_HEADS
 from nmmo_gpu.world.layout import STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 
@@ -44,7 +45,7 @@ class Head(NamedTuple):
 def _heads(layout: ObservationLayout, width: int) -> tuple[Head, ...]:
     """All heads in order; ``width``: logits per agent, the value's included."""
     fields = layout.fields
-    more = [name for name in ("work", "trade", "price", "token") if f"{name}_mask" in fields]
+    more = [name for name in MORE_HEADS if f"{name}_mask" in fields]
     sizes = [fields[f"{name}_mask"].shape[-1] for name in more]
     targets = width - len(MOVES) - STYLE_COUNT - sum(sizes) - 1
     named = {"move": len(MOVES), "style": STYLE_COUNT, "target": targets}
@@ -102,7 +103,7 @@ def _strangers(record, kind_at, target_at, nearest, free):
 
 @compiled
 def _side(trade, trades):
-    """See ``nmmo_gpu.train.policy.side_of``."""
+    """See ``nmmo_gpu.world.actions.side_of``."""
     if trade == trades - 1:
         return 0
     return int(trade > 0) + int(trade > trades // 2 - 1)
@@ -117,7 +118,6 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
     needs: probabilities, and each head's logarithm and entropy."""
     count = len(heads)
     kind, first, size, mask_at = (np.array(column, np.int64) for column in zip(*heads, strict=True))
-    trades = max([head.size for head in heads if head.kind == TRADE], default=0)
 
     @compiled
     def loop(records, index, logits, uniform, choices, joint, weights, logs, entropy, low, high):
@@ -165,7 +165,7 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
                 if kind[h] == STYLE:
                     style = choice
                 elif kind[h] == TRADE:
-                    side = _side(choice, trades)
+                    side = _side(choice, many)
             joint[i] = sure
 
     return loop
@@ -219,8 +219,9 @@ def sample(
     joint = torch.empty(index.shape)
     given = logits.detach().contiguous().view(count, width).numpy()
     fixed = (
-        records.numpy(), index.reshape(-1).numpy(), given, uniform.reshape(len(heads), count).numpy(),
-        choices.view(count, -1).numpy(), joint.view(-1).numpy(), NOTHING, NOTHING, NOTHING,
+        records.numpy(), index.contiguous().view(-1).numpy(), given,
+        uniform.reshape(len(heads), count).numpy(), choices.view(count, -1).numpy(), joint.view(-1).numpy(),
+        NOTHING, NOTHING, NOTHING,
     )  # fmt: skip
     parallel(loop, [(*fixed, *piece) for piece in chunks(count, LEAST)])
     return choices, joint
@@ -237,8 +238,9 @@ class Evaluate(torch.autograd.Function):
         width, count = logits.shape[-1], index.numel()
         heads, loop = _made(layout, width, auto)
         given = logits.detach().contiguous().view(count, width).numpy()
-        rows = index.reshape(-1)
-        made = choices[rows].numpy()
+        rows = index.contiguous().view(-1)
+        # As wide as those that are sampled, so that the loop is compiled once for both.
+        made = choices[rows].long().numpy()
         joint = torch.empty(index.shape)
         weights = np.empty((count, width), np.float32)
         logs, entropy = np.empty((2, count, len(heads)), np.float32)

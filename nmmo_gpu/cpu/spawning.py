@@ -9,16 +9,23 @@ from nmmo_gpu.config import ALL_FREE_SLOTS
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
+from nmmo_gpu.world.content import CONSTITUTION
 from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.terrain import safe_table
-from nmmo_gpu.world.upkeep import CONSTITUTION
 
 SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
 SAFE = safe_table().numpy()
 ENDOWED = int(Way.ENDOWED)
+
+
+@compiled(inline="always")
+def inland(spot, border, width):
+    """Tile within the realm from its number among those from the ring inwards."""
+    columns = width - 2 * border
+    return (border + spot // columns) * width + border + spot % columns
 
 
 @compiled
@@ -31,7 +38,6 @@ def _spawning(
         return
     slots = explored.shape[1]
     width = occupant.shape[2]
-    columns = width - 2 * border
     for r in range(low, high):
         free = 0
         for a in range(slots):
@@ -65,7 +71,7 @@ def _spawning(
             where, order, _, _ = draw(seed, tick, TILE_STREAM, r, a)
             spot = below(where, birthplaces)
             if anywhere:
-                at = (border + spot // columns) * width + border + spot % columns
+                at = inland(spot, border, width)
                 if not SAFE[ground[at]]:
                     continue
             else:

@@ -8,12 +8,11 @@ import torch
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import draw
 from nmmo_gpu.cpu.threads import cut, parallel
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.content import CONSTITUTION, Material
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
-from nmmo_gpu.world.upkeep import CONSTITUTION
 
 LAVA, SCRUB, FOREST = int(Material.LAVA), int(Material.SCRUB), int(Material.FOREST)
 BY_LAVA, BY_HUNGER, BY_THIRST = int(Cause.LAVA), int(Cause.HUNGER), int(Cause.THIRST)

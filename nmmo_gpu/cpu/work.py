@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import work as rule
-from nmmo_gpu.world.content import SKILLS, WORKS, Content, Material
+from nmmo_gpu.world.content import CONSTITUTION, WORKS, Content, Material
+from nmmo_gpu.world.contest import claims_plane
 from nmmo_gpu.world.events import Event, Way
-from nmmo_gpu.world.movement import CLAIMANTS, NTH, claims_plane
+from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
@@ -29,10 +31,8 @@ MEAL, HEALS, FEEDS = range(3)
 """Columns of ``meals``."""
 CAPACITY, WORKS_THERE, SKILLED, MAX_HEALTH, MAX_FOOD = range(5)
 """Places of ``numbers``; ``WORKS_THERE`` is one bit per work of the config."""
-CONSTITUTION = SKILLS.index("constitution")
 
-SIDES = np.array(rule.SIDES, np.int64)
-CLAIMS, SIDE_OF = np.array(CLAIMANTS, np.int64), np.array(NTH, np.int64)
+SIDES = np.array(MOVES[1:], np.int64)
 EVEN, CERTAIN, MOST_TIERS = rule.EVEN, rule.CERTAIN, rule.MOST_TIERS
 LUCK, ROCK, MINERS, REGROW = (int(s) for s in (Stream.WORK, Stream.ROCK, Stream.MINERS, Stream.REGROW))
 ORE_ROCK, STONE = int(Material.ORE_ROCK), int(Material.STONE)
@@ -226,11 +226,8 @@ def _work(
         # All claims are made before any rock is used up.
         for i in range(miners):
             a, tile, got = miner[i], rock[i], ore[i]
-            among = claim[tile]
-            if among != 1 << side_of[i]:
-                word = draw(seed, tick, MINERS, r, tile)[0]
-                if SIDE_OF[among, below(word, CLAIMS[among])] != 1 << side_of[i]:
-                    continue
+            if not wins(seed, tick, MINERS, r, tile, claim[tile], 1 << side_of[i]):
+                continue
             _make(recipes, got, skilled, inventory, books, xp, r, a)
             events[r, a, MINED] += recipes[got, AMOUNT]
             ground[tile] = STONE

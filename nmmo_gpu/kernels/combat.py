@@ -13,9 +13,10 @@ from nmmo_gpu.kernels.combat_rolls import fight
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import combat_rolls as rule
+from nmmo_gpu.world import content
 from nmmo_gpu.world.state import Cause, World
 
-MAGE = tl.constexpr(rule.MAGE)
+MAGE = tl.constexpr(content.MAGE)
 LARGEST_DAMAGE = tl.constexpr(rule.LARGEST_DAMAGE)
 COMBAT = tl.constexpr(int(Cause.COMBAT))
 

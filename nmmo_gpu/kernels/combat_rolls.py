@@ -11,7 +11,7 @@ from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.random import below, draw
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import combat_rolls as rule
-from nmmo_gpu.world.content import GEAR, SKILLS
+from nmmo_gpu.world import content, npcs
 from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
@@ -20,18 +20,18 @@ from nmmo_gpu.world.tables import Tables, tensor
 
 STREAM, COMBAT = tl.constexpr(int(Stream.STRIKE)), tl.constexpr(int(Cause.COMBAT))
 RANGE, MAGE, DEFENSE, CONSTITUTION = (
-    tl.constexpr(skill) for skill in (rule.RANGE, rule.MAGE, rule.DEFENSE, rule.CONSTITUTION)
+    tl.constexpr(skill) for skill in (content.RANGE, content.MAGE, content.DEFENSE, content.CONSTITUTION)
 )  # fmt: skip
-KNIFE, ARMOR, BARE = (tl.constexpr(number) for number in (rule.KNIFE, rule.ARMOR, rule.BARE))
+ARMOR, BARE = tl.constexpr(content.ARMOR), tl.constexpr(rule.BARE)
 STYLE_EXPERIENCE = tl.constexpr(rule.STYLE_EXPERIENCE)
 BODY_EXPERIENCE = tl.constexpr(rule.BODY_EXPERIENCE)
-PROVOKED, LARGEST_DAMAGE = tl.constexpr(rule.PROVOKED), tl.constexpr(rule.LARGEST_DAMAGE)
+PROVOKED, LARGEST_DAMAGE = tl.constexpr(npcs.PROVOKED), tl.constexpr(rule.LARGEST_DAMAGE)
 SLOT_BITS = tl.constexpr(rule.SLOT_BITS)
 DAMAGE_SHIFT = tl.constexpr(rule.SLOT_BITS + rule.TIE_BITS)
 SLOT_MASK = tl.constexpr((1 << rule.SLOT_BITS) - 1)
 ATTACKS, HITS, DAMAGE = (tl.constexpr(int(e)) for e in (Event.ATTACKS, Event.HITS, Event.DAMAGE))
 USED, WAYS = tl.constexpr(int(Way.USED)), tl.constexpr(len(Way))
-TRADES, WORN = tl.constexpr(len(SKILLS)), tl.constexpr(len(GEAR))
+TRADES, WORN = tl.constexpr(len(content.SKILLS)), tl.constexpr(len(content.GEAR))
 
 
 @triton.jit
@@ -209,7 +209,7 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
         world.col, style, target, world.level, world.worn, world.inventory, world.books, world.xp,
         world.events, *toll(world), world.chilled, tensor(attack, device, torch.int32),
         tensor(strength, device, torch.int32), tensor(tables.defense, device, torch.int32),
-        tensor(tables.gear[rule.KNIFE], device, torch.int32), cut.slots, cut.chunks, cfg.slots,
+        tensor(tables.gear[content.KNIFE], device, torch.int32), cut.slots, cut.chunks, cfg.slots,
         len(tables.items), len(attack[0]), world.events.shape[2],
         MELEE_REACH=cfg.reach[0], RANGE_REACH=cfg.reach[1], MAGE_REACH=cfg.reach[2],
         MELEE_DAMAGE=cfg.damage[0], RANGE_DAMAGE=cfg.damage[1], MAGE_DAMAGE=cfg.damage[2],

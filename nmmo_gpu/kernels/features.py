@@ -10,12 +10,12 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
 from nmmo_gpu.train import features as plain
+from nmmo_gpu.world import content
 from nmmo_gpu.world import layout as records_layout
-from nmmo_gpu.world.content import SKILLS as SKILL_NAMES
 from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, ObservationLayout
 
-SKILLS, SKILLS_PADDED = tl.constexpr(len(SKILL_NAMES)), tl.constexpr(16)
-CONSTITUTION, HEALTH = tl.constexpr(plain.CONSTITUTION), tl.constexpr(plain.HEALTH)
+SKILLS, SKILLS_PADDED = tl.constexpr(len(content.SKILLS)), tl.constexpr(16)
+CONSTITUTION, HEALTH = tl.constexpr(content.CONSTITUTION), tl.constexpr(plain.HEALTH)
 THEIR_HEALTH = tl.constexpr(plain.THEIR_HEALTH)
 LEVEL_DOUBLINGS = tl.constexpr(float(plain.LEVEL_DOUBLINGS))
 GOLD_DOUBLINGS = tl.constexpr(float(plain.GOLD_DOUBLINGS))

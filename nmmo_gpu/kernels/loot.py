@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.kernels.combat_rolls import add
+from nmmo_gpu.kernels.inventory import room
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.random import below, draw
 from nmmo_gpu.kernels.slots import my_slots
@@ -28,8 +29,8 @@ DROPS, CHANCE_SHIFT = tl.constexpr(rule.DROPS), tl.constexpr(rule.CHANCE_SHIFT)
 def _loot(
     seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, departed,
     books, slain, foe, foe_entity, temper, weight, lot, prices, kind_of, drops,
-    slots, chunks, agents, items, columns, kinds, most_drops,
-    CAPACITY: tl.constexpr, NPCS: tl.constexpr, BLOCK: tl.constexpr,
+    slots, chunks, agents, columns, kinds, most_drops,
+    CAPACITY: tl.constexpr, ITEMS: tl.constexpr, NPCS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Every victim's program hands over what it had.
 
@@ -46,42 +47,35 @@ def _loot(
         heir = heir & (tl.load(alive + of_killer, mask=heir, other=0) != 0)
         to = realm * agents + killer
 
-        wish = tl.load(offer + to, mask=heir, other=0).to(tl.int32)
-        on_offer = tl.where(wish > items, wish - items, wish) - 1
-        space = CAPACITY - tl.load(weight + on_offer, mask=heir & (wish > 0), other=0)
-        for i in range(items):
-            held = tl.load(inventory + to * items + i, mask=heir, other=0)
-            space -= held * tl.load(weight + i)
-        space = tl.maximum(space, 0)
-
-        account = books + realm * (items + 1) * WAYS
+        space = tl.maximum(room(to, heir, inventory, offer, weight, CAPACITY, ITEMS), 0)
+        account = books + realm * (ITEMS + 1) * WAYS
         body = dead & (slot < agents)
         if tl.max(body.to(tl.int32), 0) > 0:
             own = realm * agents + slot
             inherits = body & heir
             wish = tl.load(offer + own, mask=body, other=0).to(tl.int32)
-            bid = tl.load(offer_price + own, mask=body & (wish > items), other=0).to(tl.int32)
+            bid = tl.load(offer_price + own, mask=body & (wish > ITEMS), other=0).to(tl.int32)
             money = tl.load(gold + own, mask=body, other=0)
-            money += tl.load(prices + bid, mask=body & (wish > items), other=0).to(tl.int64)
+            money += tl.load(prices + bid, mask=body & (wish > ITEMS), other=0).to(tl.int64)
             tl.store(gold + own, tl.zeros([BLOCK], tl.int64), mask=body)
             tl.store(offer + own, tl.zeros([BLOCK], tl.int16), mask=body)
             tl.store(offer_price + own, tl.zeros([BLOCK], tl.uint8), mask=body)
             tl.store(offer_left + own, tl.zeros([BLOCK], tl.int16), mask=body)
             add(gold + to, money, inherits)
             wasted = tl.sum(tl.where(inherits, 0, money), 0)
-            tl.atomic_add(account + items * WAYS + LOST, wasted, sem="relaxed")
+            tl.atomic_add(account + ITEMS * WAYS + LOST, wasted, sem="relaxed")
             add(events + to * columns + PLAYERS_KILLED, tl.full([BLOCK], 1, tl.int32), inherits)
 
             left = space
-            for i in range(items):
-                have = tl.load(inventory + own * items + i, mask=body, other=0)
+            for i in range(ITEMS):
+                have = tl.load(inventory + own * ITEMS + i, mask=body, other=0)
                 have += tl.where(body & (wish == i + 1), tl.load(lot + i), 0)
-                tl.store(inventory + own * items + i, tl.zeros([BLOCK], tl.int32), mask=body)
+                tl.store(inventory + own * ITEMS + i, tl.zeros([BLOCK], tl.int32), mask=body)
                 heavy = tl.load(weight + i)
                 taken = tl.where(heavy > 0, tl.minimum(have, left), have)
                 taken = tl.where(inherits, taken, 0)
                 left -= taken * heavy
-                add(inventory + to * items + i, taken, inherits & (taken > 0))
+                add(inventory + to * ITEMS + i, taken, inherits & (taken > 0))
                 wasted = tl.sum((have - taken).to(tl.int64), 0)
                 tl.atomic_add(account + i * WAYS + LOST, wasted, sem="relaxed")
             for e in range(columns):
@@ -111,14 +105,14 @@ def _loot(
                     happens, many, _, _ = draw(seed_word, now, STREAM, realm, slot * DROPS + place)
                     falls = prey & ((happens >> CHANCE_SHIFT).to(tl.int32) < chance)
                     amount = least + below(many, most - least + 1)
-                    thing = falls & (item < items)
+                    thing = falls & (item < ITEMS)
                     heavy = tl.load(weight + item, mask=thing, other=0)
                     amount = tl.where(heavy > 0, tl.minimum(amount, space), amount)
                     space -= tl.where(heavy > 0, amount, 0)
                     # A thing may be dropped twice: additions that need not wait for each other.
-                    tl.atomic_add(inventory + to * items + item, amount, mask=thing, sem="relaxed")
+                    tl.atomic_add(inventory + to * ITEMS + item, amount, mask=thing, sem="relaxed")
                     many_more = amount.to(tl.int64)
-                    tl.atomic_add(gold + to, many_more, mask=falls & (item == items), sem="relaxed")
+                    tl.atomic_add(gold + to, many_more, mask=falls & (item == ITEMS), sem="relaxed")
                     tl.atomic_add(account + item * WAYS + DROPPED, many_more, mask=falls, sem="relaxed")
 
 
@@ -141,6 +135,7 @@ def loot(world: World) -> None:
         world.departed, world.books, world.slain, world.foe, world.foe_entity, world.temper,
         tensor(tables.weight, device, torch.int32), tensor(tables.lot, device, torch.int32),
         tensor(tables.prices, device, torch.int32), kind_of_slot(cfg, device), drops,
-        cut.slots, cut.chunks, cfg.slots, len(tables.items), world.events.shape[2], len(tables.npcs),
-        most_drops, CAPACITY=cfg.capacity, NPCS=cfg.npc_slots > 0, BLOCK=cut.block, warps=cut.warps,
+        cut.slots, cut.chunks, cfg.slots, world.events.shape[2], len(tables.npcs), most_drops,
+        CAPACITY=cfg.capacity, ITEMS=len(tables.items), NPCS=cfg.npc_slots > 0,
+        BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

@@ -1,7 +1,4 @@
-"""Movement in three kernels; twin of ``nmmo_gpu.world.movement``.
-
-The rule draws the winner of a tile among the directions from which it is claimed. A program can find these
-without a plane of claims: it looks at the goal's neighbours, and at what whoever stands there intends."""
+"""Movement in three kernels; twin of ``nmmo_gpu.world.movement``."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu.kernels.contest import wins
 from nmmo_gpu.kernels.launch import launch, over_slots
-from nmmo_gpu.kernels.random import below, draw_word
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world.content import MATERIALS, Material
 from nmmo_gpu.world.random import Stream
@@ -80,32 +77,16 @@ def _contest(
 ):  # fmt: skip
     """Decides which intents win.
 
-    Order-free: reads intents and occupants, which nobody changes here, and writes its own slots only. All
-    claimants of a tile find the same claims and draw the same word, so they agree on one winner."""
+    Order-free: reads intents and occupants, which nobody changes here, and writes its own slots only."""
     realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
     direction = tl.load(intent + agent, mask=inside, other=0).to(tl.int32)
     claims = direction > 0
     goal_row = tl.load(row + agent, mask=claims, other=0) + down(direction)
     goal_col = tl.load(col + agent, mask=claims, other=0) + right(direction)
-    plane = realm * (HEIGHT * WIDTH)
-
-    claimants = tl.zeros([BLOCK], tl.int32)  # how many there are,
-    before = tl.zeros([BLOCK], tl.int32)  # how many of them come from a lower direction than one's own,
-    for other in tl.static_range(1, 5):
-        from_row = goal_row - ((other == 2) - (other == 4))
-        from_col = goal_col - ((other == 1) - (other == 3))
-        there = claims & (from_row >= 0) & (from_row < HEIGHT) & (from_col >= 0) & (from_col < WIDTH)
-        who = tl.load(occupant + plane + from_row * WIDTH + from_col, mask=there, other=0)
-        aim = tl.load(intent + realm * slots + who - 1, mask=there & (who > 0), other=0).to(tl.int32)
-        claimants += (aim == other).to(tl.int32)
-        before += ((aim == other) & (other < direction)).to(tl.int32)
-
-    wins = claims
-    if tl.max(claimants, 0) > 1:
-        goal = goal_row * WIDTH + goal_col
-        word = draw_word(tl.load(seed), tl.load(tick), STREAM, realm, goal)
-        wins = claims & ((claimants < 2) | (below(word, claimants) == before))
-    tl.store(won + agent, tl.where(wins, direction, 0).to(tl.uint8), mask=inside)
+    lucky = wins(
+        seed, tick, STREAM, realm, goal_row, goal_col, direction, intent, occupant, slots, HEIGHT, WIDTH
+    )
+    tl.store(won + agent, tl.where(lucky, direction, 0).to(tl.uint8), mask=inside)
 
 
 @triton.jit

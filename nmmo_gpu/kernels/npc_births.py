@@ -15,8 +15,9 @@ from nmmo_gpu.kernels.movement import map_size
 from nmmo_gpu.kernels.npcs import habitat, health_of, kind_of, natures
 from nmmo_gpu.kernels.random import below, draw, draw_word
 from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.kernels.spawning import inland
 from nmmo_gpu.world import npc_births as rule
-from nmmo_gpu.world.npc_births import inside, order_mask
+from nmmo_gpu.world.npc_births import order_mask
 from nmmo_gpu.world.npcs import chance
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
@@ -36,12 +37,9 @@ def birth_key(seed, tick, realm, npc, mask):
 
 
 @triton.jit
-def fits(
-    word, open, plane, home, material, presence, places, columns, BORDER: tl.constexpr, WIDTH: tl.constexpr
-):
+def fits(word, open, plane, home, material, presence, places, BORDER: tl.constexpr, WIDTH: tl.constexpr):
     """(whether the place that a word says will do: [BLOCK] bool, its tile in the realm: [BLOCK] int32)."""
-    place = below(word, places)
-    at = (BORDER + place // columns) * WIDTH + BORDER + place % columns
+    at = inland(below(word, places), BORDER, WIDTH)
     ground = tl.load(material + plane + at, mask=open, other=0).to(tl.int32)
     fit = open & (((home >> ground) & 1) != 0)
     return fit & (tl.load(presence + plane + at, mask=fit, other=1) == 0), at
@@ -50,7 +48,7 @@ def fits(
 @triton.jit
 def _claim_homes(
     seed, tick, alive, material, occupant, presence, next_entity, natures, home, first_id,
-    npcs, chunks, agents, trying, places, columns, mask,
+    npcs, chunks, agents, trying, places, mask,
     BORDER: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Draws which empty slots try, finds each a tile, and leaves the lowest key of each tile in ``occupant``.
@@ -78,8 +76,7 @@ def _claim_homes(
                         open = open & ((words[0] >> 16).to(tl.int32) < trying)
                     elif 4 * number + part <= CANDIDATES:
                         fit, at = fits(
-                            words[part], open, plane, lives_on, material, presence, places, columns,
-                            BORDER, WIDTH,
+                            words[part], open, plane, lives_on, material, presence, places, BORDER, WIDTH,
                         )  # fmt: skip
                         found = tl.where(fit, at, found)
                         open = open & (fit == 0)
@@ -165,12 +162,11 @@ def npc_births(world: World) -> None:
     home = world.workspace("home", (world.realms, cfg.npc_slots), torch.int32)
     first_id = world.workspace("first id of npcs", (world.realms,), torch.int64)
     born_before = world.workspace("newborn npcs up to a block", blocks, torch.int32)
-    places, columns = inside(cfg)
     mask = order_mask(cfg)
     launch(
         _claim_homes, cut.programs, world.seed, world.tick, world.alive, world.material, world.occupant,
         world.presence, world.next_entity, natures(world), home, first_id,
-        cut.slots, cut.chunks, cfg.slots, chance(cfg.npc_births), places, columns, mask,
+        cut.slots, cut.chunks, cfg.slots, chance(cfg.npc_births), cfg.inland, mask,
         BORDER=cfg.border, BLOCK=cut.block, warps=cut.warps, **map_size(world),
     )  # fmt: skip
     if cut.chunks > 1:

@@ -19,8 +19,8 @@ from nmmo_gpu.kernels.launch import agents_per_program, launch, over_slots
 from nmmo_gpu.kernels.movement import down, map_size, right, walkable
 from nmmo_gpu.kernels.observation_goods import goods, looks_of
 from nmmo_gpu.kernels.slots import my_agents, my_slots
+from nmmo_gpu.world import content
 from nmmo_gpu.world import layout as records_layout
-from nmmo_gpu.world.content import GEAR
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.state import World
@@ -29,9 +29,7 @@ FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_lay
 NPC = tl.constexpr(records_layout.NPC)
 NPC_KIND_AT = tl.constexpr(records_layout.LOOK_FEATURES.index("npc_kind"))
 IMMUNE_AT = tl.constexpr(records_layout.LOOK_FEATURES.index("immune"))
-THROWN, KNIFE, GEAR_KINDS = (
-    tl.constexpr(n) for n in (records_layout.STYLES.index("range"), GEAR.index("knife"), len(GEAR))
-)
+THROWN, KNIFE, GEAR_KINDS = (tl.constexpr(n) for n in (content.RANGE, content.KNIFE, len(content.GEAR)))
 LARGEST_BYTE = tl.constexpr(127)
 LARGEST_SHORT = tl.constexpr(32767)
 

@@ -12,6 +12,7 @@ from nmmo_gpu.kernels.launch import agents_per_program, launch, over_slots
 from nmmo_gpu.kernels.movement import map_size
 from nmmo_gpu.kernels.slots import my_agents, my_slots
 from nmmo_gpu.kernels.work import book, possible_works, works_there
+from nmmo_gpu.world import content
 from nmmo_gpu.world import observation_goods as rule
 from nmmo_gpu.world.content import GEAR, SKILLS, WORKS
 from nmmo_gpu.world.layout import GOODS_FEATURES, OFFER_FEATURES, STYLES, ObservationLayout
@@ -22,7 +23,7 @@ from nmmo_gpu.world.tables import tensor
 STYLE_COUNT, SKILL_COUNT, GEAR_COUNT, WORK_COUNT, GOODS_COUNT, OFFER_COUNT = (
     tl.constexpr(len(names)) for names in (STYLES, SKILLS, GEAR, WORKS, GOODS_FEATURES, OFFER_FEATURES)
 )
-DEFENSE, CONSTITUTION = tl.constexpr(rule.DEFENSE), tl.constexpr(rule.CONSTITUTION)
+DEFENSE, CONSTITUTION = tl.constexpr(content.DEFENSE), tl.constexpr(content.CONSTITUTION)
 LARGEST_BYTE, LARGEST_SHORT = tl.constexpr(127), tl.constexpr(rule.LARGEST_SHORT)
 
 

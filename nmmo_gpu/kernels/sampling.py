@@ -15,6 +15,7 @@ from torch import Tensor
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
 from nmmo_gpu.kernels.random import draw, unit
 from nmmo_gpu.world import layout as records_layout
+from nmmo_gpu.world.actions import MORE_HEADS
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.movement import MOVES as MOVE_LIST
 from nmmo_gpu.world.random import Stream
@@ -98,7 +99,7 @@ def price_head(
     record, told, here, trade, FIRST: tl.constexpr, MASK_AT: tl.constexpr, TRADES: tl.constexpr,
     PRICES: tl.constexpr, PADDED: tl.constexpr,
 ):  # fmt: skip
-    """``distribution`` of the prices under a trade; twin of ``nmmo_gpu.train.policy.side_of``."""
+    """``distribution`` of the prices under a trade; twin of ``nmmo_gpu.world.actions.side_of``."""
     side = (trade > 0).to(tl.int32) + (trade > TRADES // 2 - 1).to(tl.int32)
     side = tl.where(trade == TRADES - 1, 0, side)
     return plain_head(record + side[:, None] * PRICES, told, here, FIRST, MASK_AT, PRICES, PADDED)
@@ -346,7 +347,7 @@ def _constants(layout: ObservationLayout, width: int, auto: bool) -> dict[str, A
     at = {name: field.offset for name, field in layout.fields.items()}
     more: dict[str, int] = {}
     sizes = []
-    for name in ("work", "trade", "price", "token"):
+    for name in MORE_HEADS:
         mask = layout.fields.get(f"{name}_mask")
         size = mask.shape[-1] if mask else 0
         padded = triton.next_power_of_2(size)

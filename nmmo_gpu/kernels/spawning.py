@@ -17,7 +17,6 @@ from nmmo_gpu.kernels.movement import WALKABLE, map_size
 from nmmo_gpu.kernels.random import below, draw, draw_word
 from nmmo_gpu.kernels.slots import my_agents, my_slots
 from nmmo_gpu.world import content, state
-from nmmo_gpu.world import upkeep as body
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.random import Stream
@@ -32,7 +31,7 @@ UNCLAIMED = tl.constexpr((1 << 63) - 1)
 """Above every key."""
 SAFE = tl.constexpr(WALKABLE & ~(1 << Material.LAVA))
 """One bit per material on which agents can be born."""
-SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(body.CONSTITUTION)
+SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.CONSTITUTION)
 GEAR = tl.constexpr(len(content.GEAR))
 VISITED_SIDE = tl.constexpr(state.VISITED_SIDE)
 WORDS = tl.constexpr(8)
@@ -40,14 +39,16 @@ WORDS = tl.constexpr(8)
 
 
 @triton.jit
+def inland(spot, BORDER: tl.constexpr, WIDTH: tl.constexpr):
+    """Tiles within the realm ([...] int32) from numbers of those from the ring inwards."""
+    columns: tl.constexpr = WIDTH - 2 * BORDER
+    return (BORDER + spot // columns) * WIDTH + BORDER + spot % columns
+
+
+@triton.jit
 def tile_of(spot, here, ring, WIDTH: tl.constexpr, ANYWHERE: tl.constexpr, BORDER: tl.constexpr):
     """Tiles within the realm from numbers of spots ([...] int32)."""
-    if ANYWHERE:
-        inside_width = WIDTH - 2 * BORDER
-        tile = (BORDER + spot // inside_width) * WIDTH + BORDER + spot % inside_width
-    else:
-        tile = tl.load(ring + spot, mask=here, other=0)
-    return tile
+    return inland(spot, BORDER, WIDTH) if ANYWHERE else tl.load(ring + spot, mask=here, other=0)
 
 
 @triton.jit
@@ -250,7 +251,7 @@ def spawning(world: World) -> None:
         world.alive, world.entity, world.row, world.col, world.health, world.food, world.water, world.freeze,
         world.heading, world.age, world.damage, world.explored, world.visited, world.occupant, world.presence,
         cut.slots, cut.chunks, spots, cfg.population_size,
-        HEALTH=birth_levels()[body.CONSTITUTION] if cfg.skills else cfg.max_health,
+        HEALTH=birth_levels()[content.CONSTITUTION] if cfg.skills else cfg.max_health,
         MAX_FOOD=cfg.max_food, MAX_WATER=cfg.max_water,
         BLOCK=cut.block, warps=cut.warps, **place,
     )  # fmt: skip
@@ -261,8 +262,8 @@ def spawning(world: World) -> None:
         _equip, cut.programs, world.entity, first_id, world.xp, world.level, world.gold, world.inventory,
         world.worn, world.offer, world.offer_price, world.offer_left, world.token, world.events, world.books,
         cut.slots, cut.chunks, cfg.birth_gold,
-        OTHER_XP=other_xp, BODY_XP=birth_experience()[body.CONSTITUTION],
-        OTHER_LEVEL=other_level, BODY_LEVEL=birth_levels()[body.CONSTITUTION],
+        OTHER_XP=other_xp, BODY_XP=birth_experience()[content.CONSTITUTION],
+        OTHER_LEVEL=other_level, BODY_LEVEL=birth_levels()[content.CONSTITUTION],
         ITEMS=world.inventory.shape[-1], EVENTS=world.events.shape[-1],
         WAYS=len(Way), ENDOWED=int(Way.ENDOWED), NPCS=npcs, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

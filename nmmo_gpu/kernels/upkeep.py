@@ -12,14 +12,13 @@ from nmmo_gpu.kernels.movement import map_size
 from nmmo_gpu.kernels.regrowth import return_tick, table
 from nmmo_gpu.kernels.slots import my_agents, my_slots
 from nmmo_gpu.world import content, state
-from nmmo_gpu.world import upkeep as rule
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.state import Cause, World
 
 LAVA, SCRUB, FOREST = (tl.constexpr(int(m)) for m in (Material.LAVA, Material.SCRUB, Material.FOREST))
 LAVA_DEATH, HUNGER, THIRST = (tl.constexpr(int(c)) for c in (Cause.LAVA, Cause.HUNGER, Cause.THIRST))
 VISITED_SIDE = tl.constexpr(state.VISITED_SIDE)
-SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(rule.CONSTITUTION)
+SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.CONSTITUTION)
 
 
 @triton.jit

@@ -1,8 +1,8 @@
 """Work in two kernels; twin of ``nmmo_gpu.world.work``.
 
 The first does all that agents do each by itself, and notes who struck ore in which rock; the second settles
-who of several gets it. A program finds a rock's other miners as movement finds competitors for a tile: it
-looks at who stands around the rock, and at what these noted."""
+who of several gets it. A note is the side on which the rock lies, 1 to 4 as in moves, and ``NOTE`` times the
+recipe."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu.kernels.contest import NOTE, wins
 from nmmo_gpu.kernels.inventory import room
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.movement import down, map_size, right
 from nmmo_gpu.kernels.random import below, draw_word
 from nmmo_gpu.kernels.regrowth import return_tick, table
 from nmmo_gpu.kernels.slots import my_agents
+from nmmo_gpu.world import content
 from nmmo_gpu.world import work as rule
-from nmmo_gpu.world.content import SKILLS, WORKS, Content, Material
+from nmmo_gpu.world.content import WORKS, Content, Material
 from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
@@ -37,7 +39,7 @@ COLUMNS = ("level", "skill", "experience", "makes", "amount", "takes", "takes_am
 WIDE = tl.constexpr(len(COLUMNS) + 2)
 HEALS, FEEDS, DISH = tl.constexpr(1), tl.constexpr(2), tl.constexpr(3)
 """Columns of the meals behind their item, and how many there are in all."""
-SKILL_COUNT, CONSTITUTION = tl.constexpr(len(SKILLS)), tl.constexpr(SKILLS.index("constitution"))
+SKILL_COUNT, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.CONSTITUTION)
 EVEN, CERTAIN = tl.constexpr(rule.EVEN), tl.constexpr(rule.CERTAIN)
 MOST_TIERS = tl.constexpr(rule.MOST_TIERS)
 ORE_ROCK, STONE = tl.constexpr(int(Material.ORE_ROCK)), tl.constexpr(int(Material.STONE))
@@ -53,8 +55,6 @@ FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
         Event.EATEN,
     )
 )  # fmt: skip
-NOTE = tl.constexpr(8)
-"""A note is the side on which the rock lies, 1 to 4 as in moves, and ``NOTE`` times the recipe."""
 
 
 @triton.jit
@@ -279,9 +279,8 @@ def _share(
 ):  # fmt: skip
     """Of those who struck ore, one per rock gets it, and uses up the rock.
 
-    Order-free: notes and occupants are only read here. All miners of a rock find the same rivals and draw the
-    same word, so they agree on one winner, who alone writes the rock's tile, and fields of its own; the books
-    are atomic additions of integers."""
+    Order-free: notes and occupants are only read here. A rock's one winner alone writes its tile, and fields
+    of its own; the books are atomic additions of integers."""
     realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     note = tl.load(notes + agent, mask=inside, other=0)
     struck = note > 0
@@ -289,21 +288,7 @@ def _share(
         side = note % NOTE
         rock_row = tl.load(row + being, mask=struck, other=0) + down(side)
         rock_col = tl.load(col + being, mask=struck, other=0) + right(side)
-        plane = realm * (HEIGHT * WIDTH)
-        rivals, before = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32)
-        for other in tl.static_range(1, 5):
-            from_row = rock_row - ((other == 2) - (other == 4))
-            from_col = rock_col - ((other == 1) - (other == 3))
-            there = struck & (from_row >= 0) & (from_row < HEIGHT) & (from_col >= 0) & (from_col < WIDTH)
-            who = tl.load(occupant + plane + from_row * WIDTH + from_col, mask=there, other=0)
-            there = there & (who > 0) & (who <= slots)
-            theirs = tl.load(notes + realm * slots + who - 1, mask=there, other=0)
-            mines = (theirs % NOTE) == other
-            rivals += mines.to(tl.int32)
-            before += (mines & (other < side)).to(tl.int32)
-        rock = rock_row * WIDTH + rock_col
-        key, now = tl.load(seed), tl.load(tick)
-        won = struck & (below(draw_word(key, now, MINERS, realm, rock), rivals) == before)
+        won = wins(seed, tick, MINERS, realm, rock_row, rock_col, side, notes, occupant, slots, HEIGHT, WIDTH)
 
         recipe = recipes + (note // NOTE) * WIDE
         item = tl.load(recipe + MAKES, mask=won, other=0)
@@ -312,10 +297,12 @@ def _share(
         add(events + agent * EVENTS + MINED, amount, won)
         enter(books, realm, item, MADE, amount, won, ITEMS)
         learn(recipe, agent, won, xp, SKILLED)
-        tl.store(material + plane + rock, tl.full([BLOCK], STONE, tl.uint8), mask=won)
+        rock = rock_row * WIDTH + rock_col
+        tile = realm * (HEIGHT * WIDTH) + rock
+        tl.store(material + tile, tl.full([BLOCK], STONE, tl.uint8), mask=won)
         if ENTRIES > 0:
-            due = return_tick(key, now, thresholds, realm, rock, won, ENTRIES, STEPS)
-            tl.store(regrow_at + plane + rock, due, mask=won)
+            due = return_tick(tl.load(seed), tl.load(tick), thresholds, realm, rock, won, ENTRIES, STEPS)
+            tl.store(regrow_at + tile, due, mask=won)
 
 
 @cache

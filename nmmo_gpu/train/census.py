@@ -19,7 +19,7 @@ FLOWS = ("events", "books", "trades", "slain")
 def census(world: World) -> dict[str, Tensor]:
     """The state of all realms together, on their device and without waiting for it.
 
-    Returns:
+    Returns (an empty dict where there is no full game):
         living: [] int64, agents. levels: [skills] int64, and worn: [gear] int64, sums over them. gold: []
         int64, theirs in all, with what they bid. gini: [] float32, inequality of it, 0 (all have the same)
         to 1.
@@ -27,6 +27,8 @@ def census(world: World) -> dict[str, Tensor]:
         slain: [kinds], all int64: everything so far.
     """
     cfg = world.config
+    if not cfg.extended:
+        return {}
     alive = world.players(world.alive)
     levels = world.players(world.level) * alive[..., None]
     wealth = world.gold + _bids(world)
@@ -46,6 +48,11 @@ def census(world: World) -> dict[str, Tensor]:
         "trades": world.trades.sum(0),
         "slain": world.slain.sum(0),
     }
+
+
+def census_on_host(world: World) -> dict[str, Tensor]:
+    """``census`` on the CPU; waits for the device."""
+    return {name: found.cpu() for name, found in census(world).items()}
 
 
 def gini(wealth: Tensor, alive: Tensor) -> Tensor:

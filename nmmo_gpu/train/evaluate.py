@@ -12,7 +12,7 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.train.census import census, society
+from nmmo_gpu.train.census import census_on_host, society
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.run import load_policy
@@ -77,7 +77,7 @@ def evaluate(
         play(warmup)
         played += warmup
     tally.reset()
-    before = _census(env)
+    before = census_on_host(env.world)
     measured = 0
     while True:
         play(warmup)
@@ -87,15 +87,8 @@ def evaluate(
         if measured >= enough or played >= max_ticks:
             if before:
                 lived = round(summary["agent_steps"])
-                summary |= society(config.world, before, _census(env), lived, config.realms)
+                summary |= society(config.world, before, census_on_host(env.world), lived, config.realms)
             return Evaluation(measured, summary)
-
-
-def _census(env: Env) -> dict[str, Tensor]:
-    """The census on the CPU; empty where there is no full game."""
-    if not env.config.world.extended:
-        return {}
-    return {name: tensor.cpu() for name, tensor in census(env.world).items()}
 
 
 def policy_actor(stored: Checkpoint) -> Callable[[Env], Actor]:
@@ -167,10 +160,7 @@ def society_row(name: str, evaluation: Evaluation) -> list[str]:
     """Cells for a table: name, lifetime, then ``SOCIETY``: sum of levels and pieces worn per agent, gold and
     its Gini coefficient; all others per 1000 agent-steps. ``hunted``: NPCs killed by agents."""
     summary = dict(evaluation.summary)
-    ours = ("events/players killed",)
-    summary["hunted"] = sum(
-        value for key, value in summary.items() if key.endswith(" killed") and key not in ours
-    )
+    summary["hunted"] = sum(value for key, value in summary.items() if key.endswith(" kills"))
     cells = [sum(summary[key] for key in keys) for keys in SOCIETY.values()]
     return [name, f"{evaluation.lifetime:.1f}", *(f"{cell:.2f}" for cell in cells)]
 

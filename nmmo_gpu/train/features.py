@@ -10,13 +10,12 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train.window import has_numba
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.content import CONSTITUTION, SKILLS
 from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, NPC, SELF_FEATURES
 
 LEVEL_DOUBLINGS, GOLD_DOUBLINGS = 4, 10
 """Levels of 15, and 1023 gold, come out as 1."""
 HEALTH = SELF_FEATURES.index("health")
-CONSTITUTION = SKILLS.index("constitution")
 THEIR_HEALTH = ENTITY_FEATURES.index("health")
 RANKS = slice(LOOK_FEATURES.index("sword"), LOOK_FEATURES.index("armor") + 1)
 

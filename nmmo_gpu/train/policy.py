@@ -27,9 +27,6 @@ AUTO_TARGETS = 2
 MASKED = -1e9
 """Logit of what is impossible: its probability is exactly 0, and no infinity enters a gradient."""
 
-MORE_HEADS = ("work", "trade", "price", "token")
-"""Heads of the full game, in their order; each is there if its system is on."""
-
 
 class Output(NamedTuple):
     """What the network says about a batch of agents."""
@@ -298,7 +295,7 @@ class Policy(nn.Module):
     ) -> Output:
         """The heads with their masks, on [P, B, hidden]; ``views`` as for ``encode``."""
         out = self.logits(hidden, entities, weights)
-        more = {name: views[f"{name}_mask"] for name in MORE_HEADS if f"{name}_mask" in views}
+        more = {name: views[f"{name}_mask"] for name in actions.MORE_HEADS if f"{name}_mask" in views}
         widths = [mask.shape[-1] for mask in more.values()]
         targets = out.shape[-1] - len(MOVES) - len(STYLES) - sum(widths) - 1
         sizes = [len(MOVES), len(STYLES), targets, *widths, 1]
@@ -345,24 +342,10 @@ class Policy(nn.Module):
 
         Args:
             views: an observation's fields, [..., ...]. style: [...] int64."""
-        reach = of_style(views["target_mask"], style)[..., 1:]
+        reach = actions.row_of(views["target_mask"], style)[..., 1:]
         wanted = reach & (views["entity_kind"] >= STRANGER)
         first = wanted.to(torch.uint8).argmax(-1) + 1
         return torch.where(wanted.any(-1), first, 0)
-
-
-def of_style(mask: Tensor, style: Tensor) -> Tensor:
-    """[..., n]: the rows of [..., styles, n] for [...] styles."""
-    where = style[..., None, None].expand(*style.shape, 1, mask.shape[-1])
-    return mask.gather(-2, where).squeeze(-2)
-
-
-def side_of(trade: Tensor, trades: int) -> Tensor:
-    """Row of a price mask for [...] trades: 0 for none and for withdrawing, 1 for selling, 2 for buying.
-
-    ``trades``: number of choices, 2 * items + 2."""
-    items = trades // 2 - 1
-    return torch.where(trade == trades - 1, 0, (trade > 0).to(trade.dtype) + (trade > items))
 
 
 def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from nmmo_gpu.memory import check_memory
 from nmmo_gpu.rehearsal import training_parts
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
-from nmmo_gpu.train.census import census, society
+from nmmo_gpu.train.census import census, census_on_host, society
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.metrics import summarise
@@ -79,8 +79,7 @@ class Run:
         self.pantheon = trinity.pantheon(config, self.sword)
         self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
         self.readback = Readback(self.device)
-        self.extended = config.env.world.extended
-        self.reported = self.take_census()
+        self.reported = census_on_host(self.god.env.world)
         """The census of the last report; at first of the world as it was found."""
         if stored is not None:
             self._restore(stored)
@@ -102,7 +101,7 @@ class Run:
         self.iteration += 1
         counts = {"agent_steps": rollout.alive.sum(), **_prefixed("tally", self.god.tally.state())}
         note = _Note(self.iteration, report, start, collected, end)
-        counts |= _prefixed("census", census(self.god.env.world) if self.extended else {})
+        counts |= _prefixed("census", census(self.god.env.world))
         letters = self.readback.send(counts | _prefixed("learner", statistics), note)
         if report:
             self.god.tally.reset()
@@ -123,12 +122,6 @@ class Run:
             seconds_between(note.start, note.collected) / seconds,
             _part("tally", letter.tensors), _part("learner", letter.tensors), _part("census", letter.tensors),
         )  # fmt: skip
-
-    def take_census(self) -> dict[str, Tensor]:
-        """The census of now, on the CPU; waits for the device."""
-        if not self.extended:
-            return {}
-        return {name: tensor.cpu() for name, tensor in census(self.god.env.world).items()}
 
     def progress(self) -> float:
         """Share of the run that is done, 0 to 1; 0 for a run without limit."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from nmmo_gpu.train.policy import MASKED, MORE_HEADS, Output, of_style, side_of
+from nmmo_gpu.train.policy import MASKED, Output
+from nmmo_gpu.world.actions import MORE_HEADS, Choices, row_of, side_of
 from nmmo_gpu.world.random import Stream, unit
 from nmmo_gpu.world.state import World
 
@@ -78,7 +79,7 @@ def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
 
 def _names(output: Output) -> list[str]:
     """The heads that there are, in order."""
-    return ["move", "style", "target", *(name for name in MORE_HEADS if getattr(output, name) is not None)]
+    return [name for name in Choices._fields if getattr(output, name) is not None]
 
 
 def _heads(output: Output, choice_of: Callable[[str, Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -89,11 +90,11 @@ def _heads(output: Output, choice_of: Callable[[str, Tensor], Tensor]) -> Iterat
     for name in _names(output):
         logits = getattr(output, name)
         if name == "target":
-            logits = logits.masked_fill(~of_style(output.target_mask, made["style"]), MASKED)
+            logits = logits.masked_fill(~row_of(output.target_mask, made["style"]), MASKED)
         elif name == "price":
             assert output.trade is not None and output.price_mask is not None
             side = side_of(made["trade"], output.trade.shape[-1])
-            logits = logits.masked_fill(~of_style(output.price_mask, side), MASKED)
+            logits = logits.masked_fill(~row_of(output.price_mask, side), MASKED)
         log = torch.log_softmax(logits, -1)
         made[name] = choice_of(name, log)
         yield log, made[name]

@@ -44,6 +44,10 @@ class Choices(NamedTuple):
     token: Tensor | None = None
 
 
+MORE_HEADS = Choices._fields[3:]
+"""Heads of the full game, in their order; each is there if its system is on."""
+
+
 def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(move, style, target slot or -1 for nobody), each [R, A] int64.
 
@@ -61,3 +65,16 @@ def choices(config: WorldConfig, actions: Tensor, first: tuple[Tensor, Tensor, T
     """All choices from [R, A, heads] actions, of which the first three are decoded already."""
     others = {name: actions[..., i] for i, name in enumerate(heads(config)) if i >= 3}
     return Choices(*first, **others)
+
+
+def row_of(mask: Tensor, row: Tensor) -> Tensor:
+    """[..., n]: of masks [..., rows, n] the row ([...] int64) that counts, such as that of a style."""
+    return mask.gather(-2, row[..., None, None].expand(*row.shape, 1, mask.shape[-1])).squeeze(-2)
+
+
+def side_of(trade: Tensor, trades: int) -> Tensor:
+    """Row of a price mask for [...] trades: 0 for none and for withdrawing, 1 for selling, 2 for buying.
+
+    ``trades``: number of choices, 2 * items + 2."""
+    items = trades // 2 - 1
+    return torch.where(trade == trades - 1, 0, (trade > 0).to(trade.dtype) + (trade > items))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE, MAGE, chebyshev, fight
-from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.combat_rolls import fight, flat_blows, wound
+from nmmo_gpu.world.state import World
 
 
 def combat(world: World, style: Tensor, target: Tensor) -> None:
@@ -27,28 +26,6 @@ def combat(world: World, style: Tensor, target: Tensor) -> None:
     world.damage.zero_()
     if not any(cfg.damage):
         return
-
-    # Only the few who attack somebody are looked at: [k].
-    attacker = ((target >= 0) & world.alive).view(-1).nonzero().squeeze(1)
-    style = style.reshape(-1)[attacker]
-    victim = attacker - attacker % cfg.slots + target.reshape(-1)[attacker]
-    row, col = world.row.view(-1), world.col.view(-1)
-    distance = chebyshev(row[attacker], col[attacker], row[victim], col[victim])
-    damage = torch.tensor(cfg.damage, dtype=torch.int32, device=world.device)[style]
-    reach = torch.tensor(cfg.reach, device=world.device)[style]
-    hits = (distance <= reach) & (victim != attacker) & world.alive.view(-1)[victim] & (damage > 0)
-    hit = hits.nonzero().squeeze(1)
-    attacker, victim, style, damage = attacker[hit], victim[hit], style[hit], damage[hit]
-
-    # A crowd can do more damage than 16 bits hold.
-    lost = torch.zeros_like(world.row).view(-1).index_add_(0, victim, damage).view_as(world.row)
-    gained = torch.zeros_like(lost)
-    gained.view(-1)[attacker] = damage  # one attack per attacker
-    drained = gained - lost
-    world.food.copy_((world.food + drained).clamp_(0, cfg.max_food))
-    world.water.copy_((world.water + drained).clamp_(0, cfg.max_water))
-    lost.masked_fill_(world.immune(), 0)
-    world.damage.copy_(lost.clamp(max=LARGEST_DAMAGE))
-    world.health.copy_((world.health - lost).clamp_(min=0))
-    world.chilled.view(-1)[victim[style == MAGE]] = True
-    world.cause[world.alive & (world.health == 0)] = Cause.COMBAT
+    _, victim, _, damage = flat_blows(world, style, target)
+    hurt = ~world.immune().view(-1)[victim]
+    wound(world, victim[hurt], damage[hurt])

@@ -7,22 +7,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import GEAR, SKILLS
+from nmmo_gpu.world.content import ARMOR, CONSTITUTION, DEFENSE, GEAR, KNIFE, MAGE, RANGE, SKILLS
 from nmmo_gpu.world.events import Event, Way
-from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.tables import Tables, tensor
 
-RANGE, MAGE = SKILLS.index("range"), SKILLS.index("mage")
-DEFENSE, CONSTITUTION = SKILLS.index("defense"), SKILLS.index("constitution")
-KNIFE, ARMOR = GEAR.index("knife"), GEAR.index("armor")
 BARE = 64
 """Bonuses count from here: what bare hands, or bare skin, are worth."""
 STYLE_EXPERIENCE, BODY_EXPERIENCE = 3, 1
 """Experience for a point of damage: in the style or in defense, and in constitution."""
-PROVOKED = 1
-"""``NPCRow.hunts`` of who fights back."""
 LARGEST_DAMAGE = 32767
 """What ``World.damage`` can hold; more is shown as this."""
 SLOT_BITS, TIE_BITS = 24, 32
@@ -43,11 +38,6 @@ class Attacks(NamedTuple):
     """Random word that decides between equals."""
 
 
-def chebyshev(row_a: Tensor, col_a: Tensor, row_b: Tensor, col_b: Tensor) -> Tensor:
-    """The larger of the row and column distance, tiles."""
-    return torch.maximum((row_a - row_b).abs(), (col_a - col_b).abs())
-
-
 def fight(world: World, style: Tensor, target: Tensor) -> None:
     """Resolves all attacks at once.
 
@@ -60,7 +50,11 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
         target: [R, S] integers, slot in the same realm; -1 for nobody.
     """
     cfg = world.config
-    attacks = _rolled(world, style, target) if cfg.rolls else _flat(world, style, target)
+    if cfg.rolls:
+        attacks = _rolled(world, style, target)
+    else:
+        blows = flat_blows(world, style, target)
+        attacks = Attacks(*blows, _words(world, blows[0])[2])
     _count(world, attacks.attacker, Event.ATTACKS, 1)
 
     hits = (attacks.damage > 0) & ~world.immune().view(-1)[attacks.victim]
@@ -69,13 +63,7 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
     _count(world, attacker, Event.HITS, 1)
     _count(world, attacker, Event.DAMAGE, damage.int())
 
-    # A crowd can do more damage than 16 bits hold.
-    lost = torch.zeros_like(world.row).view(-1).index_add_(0, victim, damage.int()).view_as(world.row)
-    world.damage.copy_(lost.clamp(max=LARGEST_DAMAGE))
-    world.health.copy_(torch.where(lost > 0, (world.health - lost).clamp_(min=0), world.health))
-    killed = world.alive & (lost > 0) & (world.health == 0)
-    world.cause[killed] = Cause.COMBAT
-
+    lost, killed = wound(world, victim, damage)
     key = (damage << SLOT_BITS + TIE_BITS) | (tie << SLOT_BITS) | attacker % cfg.entities
     best = torch.full_like(world.entity, -1)
     best.view(-1).scatter_reduce_(0, victim, key, "amax")
@@ -97,10 +85,8 @@ def _within_reach(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, 
     attacker = able.view(-1).nonzero().squeeze(1)
     kind = style.reshape(-1)[attacker].long()
     victim = attacker - attacker % cfg.entities + target.reshape(-1)[attacker].long()
-    row, col = world.row.view(-1), world.col.view(-1)
-    distance = chebyshev(row[attacker], col[attacker], row[victim], col[victim])
     reach = tensor(cfg.reach, world.device)[kind]
-    arrives = (distance <= reach) & (victim != attacker) & world.alive.view(-1)[victim]
+    arrives = (world.apart(attacker, victim) <= reach) & (victim != attacker) & world.alive.view(-1)[victim]
     chosen = arrives.nonzero().squeeze(1)
     return attacker[chosen], victim[chosen], kind[chosen]
 
@@ -111,9 +97,9 @@ def _words(world: World, attacker: Tensor) -> tuple[Tensor, ...]:
     return draw(world.seed, world.tick, Stream.STRIKE, attacker // slots, attacker % slots)[:3]
 
 
-def _flat(world: World, style: Tensor, target: Tensor) -> Attacks:
-    """Attacks of fixed damage, which always hit. They drain food and water, and give them to the attacker;
-    immunity stops neither that nor the chill."""
+def flat_blows(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Attacks of fixed damage, which always hit: (attacker, victim, style, damage), as in ``Attacks``. They
+    drain food and water, and give them to the attacker; immunity stops neither that nor the chill."""
     cfg = world.config
     attacker, victim, style = _within_reach(world, style, target)
     damage = tensor(cfg.damage, world.device)[style]
@@ -121,14 +107,34 @@ def _flat(world: World, style: Tensor, target: Tensor) -> Attacks:
     attacker, victim, style, damage = attacker[some], victim[some], style[some], damage[some]
     world.chilled.view(-1)[victim[style == MAGE]] = True
 
-    gained = torch.zeros_like(world.row)
-    gained.view(-1)[attacker] = damage.int()  # one attack per attacker
-    lost = torch.zeros_like(gained)
+    # Gains and losses are summed, and only then clamped, so the order does not matter.
+    drained = torch.zeros_like(world.row)
+    drained.view(-1)[attacker] = damage.int()  # one attack per attacker
+    drained.view(-1).index_add_(0, victim, -damage.int())
+    world.food.copy_((world.food + drained).clamp_(0, cfg.max_food))
+    world.water.copy_((world.water + drained).clamp_(0, cfg.max_water))
+    return attacker, victim, style, damage
+
+
+def wound(world: World, victim: Tensor, damage: Tensor) -> tuple[Tensor, Tensor]:
+    """Takes damage off the health of victims, and notes it.
+
+    Args:
+        victim: [k] int64, index into [R * S]; may name one several times.
+        damage: [k] integers.
+
+    Returns:
+        [R, S] int32: how much each lost.
+        [R, S] bool: who was killed.
+    """
+    # A crowd can do more damage than 16 bits hold.
+    lost = torch.zeros_like(world.row)
     lost.view(-1).index_add_(0, victim, damage.int())
-    fought, drained = (gained > 0) | (lost > 0), gained - lost
-    for stock, most in ((world.food, cfg.max_food), (world.water, cfg.max_water)):
-        stock.copy_(torch.where(fought, (stock + drained).clamp_(0, most), stock))
-    return Attacks(attacker, victim, style, damage, _words(world, attacker)[2])
+    world.damage.copy_(lost.clamp(max=LARGEST_DAMAGE))
+    world.health.copy_(torch.where(lost > 0, (world.health - lost).clamp_(min=0), world.health))
+    killed = world.alive & (lost > 0) & (world.health == 0)
+    world.cause[killed] = Cause.COMBAT
+    return lost, killed
 
 
 def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:

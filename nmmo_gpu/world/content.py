@@ -49,10 +49,16 @@ SKILLS = (
     "melee", "range", "mage", "defense", "constitution", "fishing", "mining", "cooking", "smithing",
 )  # fmt: skip
 """Skills in the order of their index; the first three are the attack styles."""
+MELEE, RANGE, MAGE, DEFENSE, CONSTITUTION = map(
+    SKILLS.index, ("melee", "range", "mage", "defense", "constitution")
+)
+"""Indices of those that rules know by name."""
 
 GEAR = ("sword", "knife", "armor")
 """What can be worn, one of each: a sword counts in melee, a knife at range, where it is thrown, armor in
 defense."""
+KNIFE, ARMOR = map(GEAR.index, ("knife", "armor"))
+"""Indices of those that rules know by name."""
 
 WORKS = ("none", "fish", "mine", "cook", "sword", "knives", "armor", "eat")
 """Choices of the work head, in the order of their index."""

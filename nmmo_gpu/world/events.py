@@ -73,5 +73,5 @@ COMES = (Way.MADE, Way.DROPPED, Way.ENDOWED)
 
 def event_names(config: WorldConfig) -> tuple[str, ...]:
     """Names of the columns of ``World.events``."""
-    kinds = tuple(f"{kind.name}s killed" for kind in config.content.npcs)
+    kinds = tuple(f"{kind.name} kills" for kind in config.content.npcs)
     return tuple(event.name.lower().replace("_", " ") for event in Event) + kinds

@@ -55,13 +55,16 @@ def possible_trades(world: World) -> tuple[Tensor, Tensor]:
     return mask, affordable
 
 
-def possible_prices(world: World) -> Tensor:
+def possible_prices(world: World, trades: Tensor, affordable: Tensor) -> Tensor:
     """[R, A, 3, prices] bool: which choices of the price head make sense with which trades: row 0 with those
     that have no price, where the first stands for all; row 1 with a sale; row 2 with a buy, what the agent
-    could pay, and the first where it can buy nothing at all."""
-    mask, affordable = possible_trades(world)
+    could pay, and the first where it can buy nothing at all.
+
+    Args:
+        trades, affordable: what ``possible_trades`` gives.
+    """
     prices, items = len(world.config.tables.prices), len(world.config.tables.items)
-    can_buy = mask[..., 1 + items : -1].any(-1)
+    can_buy = trades[..., 1 + items : -1].any(-1)
     possible = torch.ones(*affordable.shape, 3, prices, dtype=torch.bool, device=world.device)
     possible[..., 0, 1:] = False
     payable = torch.where(can_buy, affordable, 1)
@@ -97,7 +100,7 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
 
 
 def refund(world: World, ends: Tensor) -> None:
-    """Ends the open offers of ``ends`` ([R, A] bool); what they held in escrow comes back."""
+    """Ends the open offers, if any, of ``ends`` ([R, A] bool); what they held in escrow comes back."""
     items = len(world.config.tables.items)
     lots = tensor(world.config.tables.lot, world.device, torch.int32)
     prices = tensor(world.config.tables.prices, world.device)

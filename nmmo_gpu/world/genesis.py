@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.content import CONSTITUTION, SKILLS
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 from nmmo_gpu.world.tables import LEVELS
 from nmmo_gpu.world.terrain import generate, shore, validate_map
@@ -48,7 +48,7 @@ def npc_levels(config: WorldConfig, device: torch.device) -> Tensor:
     rows = []
     for kind, number in zip(config.tables.npcs, config.npc_counts, strict=True):
         levels = [kind.level if skill in FIGHTING else 1 for skill in SKILLS]
-        levels[SKILLS.index("constitution")] = min(kind.health, LEVELS)
+        levels[CONSTITUTION] = min(kind.health, LEVELS)
         rows += [levels] * number
     return torch.tensor(rows, dtype=torch.uint8, device=device).view(-1, len(SKILLS))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.content import DEFENSE, MELEE, RANGE
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import MOST_EXPERIENCE, World
 from nmmo_gpu.world.tables import experience_table, tensor
 
-GEAR_SKILLS = tuple(SKILLS.index(skill) for skill in ("melee", "range", "defense"))
+GEAR_SKILLS = (MELEE, RANGE, DEFENSE)
 """The skill whose level decides whether a sword, knife or armor can be worn."""
 
 

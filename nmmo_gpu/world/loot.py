@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.exchange import refund
 from nmmo_gpu.world.inventory import room, weights
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import tensor
 
 DROPS = 64
 """Draws set apart for each NPC's drops."""
@@ -32,6 +32,7 @@ def loot(world: World) -> None:
     survives = (world.cause == 0) & world.alive
     killer[~survives[realm, killer.clamp(min=0)]] = -1
 
+    refund(world, world.players(world.cause) != 0)
     agent, npc = slot < cfg.slots, slot >= cfg.slots
     _inherit(world, realm[agent], slot[agent], killer[agent])
     if cfg.npc_slots:
@@ -40,7 +41,6 @@ def loot(world: World) -> None:
 
 def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
     """Goods of dead agents ([k] int64 each; killer -1 for none) pass to their killers, or are lost."""
-    _withdraw(world, realm, slot)
     goods, gold = world.inventory[realm, slot], world.gold[realm, slot]
     world.inventory[realm, slot] = 0
     world.gold[realm, slot] = 0
@@ -60,22 +60,6 @@ def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
     lost = torch.cat((goods.long(), gold[:, None]), 1)
     world.books[..., Way.LOST] += torch.zeros_like(world.books[..., 0]).index_add_(0, realm, lost)
     world.departed.index_add_(0, realm, world.events[realm, slot].long())
-
-
-def _withdraw(world: World, realm: Tensor, slot: Tensor) -> None:
-    """Ends the offers of these agents; what was in escrow comes back to them."""
-    cfg = world.config
-    offer, price = world.offer[realm, slot].long(), world.offer_price[realm, slot].long()
-    items = len(cfg.tables.items)
-    sells = ((offer > 0) & (offer <= items)).nonzero().squeeze(1)
-    item = offer[sells] - 1
-    world.inventory[realm[sells], slot[sells], item] += tensor(cfg.tables.lot, world.device, torch.int32)[
-        item
-    ]
-    buys = (offer > items).nonzero().squeeze(1)
-    world.gold[realm[buys], slot[buys]] += tensor(cfg.tables.prices, world.device)[price[buys]]
-    for field in (world.offer, world.offer_price, world.offer_left):
-        field[realm, slot] = 0
 
 
 def _collect(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:

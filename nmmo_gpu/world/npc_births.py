@@ -8,6 +8,7 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.world.npcs import chance, habitats, kind_of_slot
 from nmmo_gpu.world.random import Stream, below, draw
+from nmmo_gpu.world.spawning import inland, winners
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
@@ -21,8 +22,9 @@ def npc_births(world: World) -> None:
 
     Each empty slot tries with the chance ``npc_births``, on the first of ``CANDIDATES`` random tiles, from
     the ring inwards, that is free and of its habitat; where land is scarce it may find none, and waits. Of
-    several that chose one tile one is born: the order of rank is drawn for all of a realm, so that no slot
-    has an advantage.
+    several that chose one tile the one of highest rank is born, and the order of rank is drawn for all of a
+    realm. It is fair between any two; among three or more that meet on a tile, which is rare, chances depend
+    on their slots.
     """
     cfg = world.config
     agents = cfg.slots
@@ -49,7 +51,7 @@ def npc_births(world: World) -> None:
     # Ranks are all different: exclusive or with a number only permutes the indices.
     all_realms = torch.arange(world.realms, device=world.device)
     mix = draw(world.seed, world.tick, Stream.BIRTH_ORDER, all_realms, torch.zeros_like(all_realms))[0]
-    wins = _highest(tile, npc ^ (mix[realm] & order_mask(cfg)))
+    wins = winners(tile, -(npc ^ (mix[realm] & order_mask(cfg))))
     realm, npc, slot, kind, within = realm[wins], npc[wins], slot[wins], kind[wins], within[wins]
 
     born = torch.zeros_like(world.alive)
@@ -77,12 +79,6 @@ def order_mask(config: WorldConfig) -> int:
     return (1 << max(1, (config.npc_slots - 1).bit_length())) - 1
 
 
-def inside(config: WorldConfig) -> tuple[int, int]:
-    """(tiles from the ring inwards, columns of them)."""
-    columns = config.width - 2 * config.border
-    return (config.height - 2 * config.border) * columns, columns
-
-
 def _candidates(world: World, realm: Tensor, slot: Tensor) -> Tensor:
     """[n, CANDIDATES] int64: tiles (row * width + column) that each tries, in order."""
     cfg = world.config
@@ -92,13 +88,4 @@ def _candidates(world: World, realm: Tensor, slot: Tensor) -> Tensor:
         for number in range(draws)
         for word in draw(world.seed, world.tick, Stream.NPC_BIRTH, realm, 8 * slot + number)
     ]
-    places, columns = inside(cfg)
-    place = below(torch.stack(words[1 : CANDIDATES + 1], 1), places)
-    return (cfg.border + place // columns) * cfg.width + cfg.border + place % columns
-
-
-def _highest(tile: Tensor, rank: Tensor) -> Tensor:
-    """Indices ([m] int64, ascending) of the one with the highest rank for each different tile."""
-    group = torch.unique(tile, return_inverse=True)[1]
-    best = torch.full_like(rank, -1).scatter_reduce_(0, group, rank, "amax")
-    return (best[group] == rank).nonzero().squeeze(1)
+    return inland(cfg, below(torch.stack(words[1 : CANDIDATES + 1], 1), cfg.inland))

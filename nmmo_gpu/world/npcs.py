@@ -127,10 +127,8 @@ def _provoker(world: World, realm: Tensor, npc: Tensor, kind: Tensor) -> Tensor:
     hunts = tensor(tuple(row.hunts for row in rows), world.device)[kind]
     sight = tensor(tuple(row.sight for row in rows), world.device)[kind]
     foe, slot = world.foe[realm, npc].long(), npc + cfg.slots
-    at = realm, foe.clamp(min=0)
-    apart = torch.maximum(
-        (world.row[at] - world.row[realm, slot]).abs(), (world.col[at] - world.col[realm, slot]).abs()
-    )
+    whom, first = foe.clamp(min=0), realm * cfg.entities
+    at, apart = (realm, whom), world.apart(first + whom, first + slot)
     fights = (
         (hunts == PROVOKED) & (world.temper[realm, npc] > 0) & (foe >= 0) & world.alive[at]
         & (world.entity[at] == world.foe_entity[realm, npc]) & (world.age[at] >= cfg.immune_ticks)

@@ -7,10 +7,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import walkable_table
-from nmmo_gpu.world.layout import EMPTY, FRIEND, NPC, STRANGER, STYLES, ObservationLayout
+from nmmo_gpu.world.content import KNIFE, RANGE, walkable_table
+from nmmo_gpu.world.layout import EMPTY, FRIEND, NPC, STRANGER, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.observation_goods import KNIFE, looks, observe_goods
+from nmmo_gpu.world.observation_goods import looks, observe_goods
 from nmmo_gpu.world.state import World
 
 WORD_BITS = 62
@@ -223,7 +223,7 @@ def _observe_targets(
         fair = ~world.immune().view(-1)[who]
     for style, (reach, damage) in enumerate(zip(cfg.reach, cfg.damage, strict=True)):
         within = fair & (distance <= (reach if damage or cfg.rolls else -1))
-        if cfg.rolls and STYLES[style] == "range":
+        if cfg.rolls and style == RANGE:
             within &= (world.worn.flatten(0, 1)[agent, KNIFE] > 0)[:, None]
         out["target_mask"][:, style, 0] = True
         out["target_mask"][:, style, 1:] = within

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import GEAR, SKILLS
+from nmmo_gpu.world.content import CONSTITUTION, DEFENSE
 from nmmo_gpu.world.exchange import possible_prices, possible_trades
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.layout import STYLES
@@ -15,8 +15,6 @@ from nmmo_gpu.world.upkeep import max_health
 from nmmo_gpu.world.work import possible_works
 
 LARGEST_SHORT = torch.iinfo(torch.int16).max
-DEFENSE, CONSTITUTION = SKILLS.index("defense"), SKILLS.index("constitution")
-KNIFE = GEAR.index("knife")
 
 
 def looks(world: World) -> Tensor:
@@ -70,7 +68,8 @@ def observe_goods(world: World, agent: Tensor, out: dict[str, Tensor]) -> None:
     if cfg.works:
         out["work_mask"].copy_(of_agents(possible_works(world)))
     if cfg.exchange:
-        out["trade_mask"].copy_(of_agents(possible_trades(world)[0]))
-        out["price_mask"].copy_(of_agents(possible_prices(world)))
+        trades, affordable = possible_trades(world)
+        out["trade_mask"].copy_(of_agents(trades))
+        out["price_mask"].copy_(of_agents(possible_prices(world, trades, affordable)))
     if cfg.tokens:
         out["token_mask"].fill_(True)

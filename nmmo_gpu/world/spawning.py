@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import ALL_FREE_SLOTS, WorldConfig
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world.content import CONSTITUTION, SKILLS
 from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import experience_table, tensor
 from nmmo_gpu.world.terrain import ring_tiles, safe_table
-from nmmo_gpu.world.upkeep import CONSTITUTION
 
 BIRTH_CONSTITUTION = 10
 """Level in constitution of a newborn; in everything else it is at level 1."""
@@ -31,11 +30,13 @@ def ring(config: WorldConfig, device: torch.device) -> Tensor:
 
 
 def birthplace(config: WorldConfig, spot: Tensor) -> Tensor:
-    """Tiles (row * width + column) from numbers of birthplaces, 0 to ``config.birthplaces`` - 1; int64.
+    """Tiles (row * width + column) from numbers of birthplaces, 0 to ``config.birthplaces`` - 1; int64."""
+    return ring(config, spot.device)[spot] if config.spawn == "ring" else inland(config, spot)
 
-    The ring is looked up in a table; the inside of a map, which may have 67 million tiles, is computed."""
-    if config.spawn == "ring":
-        return ring(config, spot.device)[spot]
+
+def inland(config: WorldConfig, spot: Tensor) -> Tensor:
+    """Tiles (row * width + column) from numbers of those from the ring inwards, 0 to ``config.inland`` - 1;
+    int64. Computed, not looked up: there may be 67 million."""
     columns = config.width - 2 * config.border
     return (config.border + spot // columns) * config.width + config.border + spot % columns
 
@@ -73,7 +74,7 @@ def spawning(world: World) -> None:
         fit &= safe_table(world.device)[world.material.view(-1)[tile].long()]
     chosen = fit.nonzero().squeeze(1)
     realm, slot, tile = realm[chosen], slot[chosen], tile[chosen]
-    first_come = _winners(tile, (priority[chosen] << 31) | slot)
+    first_come = winners(tile, (priority[chosen] << 31) | slot)
     realm, slot, tile = realm[first_come], slot[first_come], tile[first_come]
     within = tile % (cfg.height * cfg.width)
 
@@ -122,10 +123,10 @@ def _equip(world: World, realm: Tensor, slot: Tensor, born: Tensor) -> None:
     world.books[:, cfg.tables.gold, Way.ENDOWED] += born.sum(1) * cfg.birth_gold
 
 
-def _winners(tile: Tensor, key: Tensor) -> Tensor:
+def winners(tile: Tensor, key: Tensor) -> Tensor:
     """Indices ([m] int64, ascending) of the one with the lowest key for each different tile.
 
-    Keys end in the slot number, so no two are equal."""
+    No two keys of a tile may be equal."""
     if tile.numel() < 2:
         return torch.arange(tile.numel(), device=tile.device)
     group = torch.unique(tile, return_inverse=True)[1]

@@ -214,6 +214,11 @@ class World:
         young[:, self.config.slots :] = False
         return young
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """[...] int32: Chebyshev distance, tiles, between slots, given as indices into [R * S]."""
+        row, col = self.row.view(-1), self.col.view(-1)
+        return torch.maximum((row[one] - row[other]).abs(), (col[one] - col[other]).abs())
+
     def players(self, field: Tensor) -> Tensor:
         """[R, A, ...]: the agents' part of a field [R, S, ...]; a view."""
         return field[:, : self.config.slots]

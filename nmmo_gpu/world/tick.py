@@ -27,8 +27,6 @@ def step(
     if rules.fused is not None and not world.config.extended:
         rules.fused(world, move, style, target)  # the same list, cut otherwise
         return
-    if trade is None or price is None:
-        trade = price = torch.zeros_like(world.players(world.age))
     world.acted += world.players(world.alive).sum(1)
     world.cause.zero_()
     if token is not None and world.config.tokens:
@@ -39,6 +37,8 @@ def step(
     if work is not None and world.config.works:
         rules.work(world, work)
     if world.config.exchange:
+        if trade is None or price is None:
+            trade = price = torch.zeros_like(world.players(world.age))
         rules.exchange(world, trade, price)
     rules.movement(world, move)
     rules.spawning(world)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import SKILLS, Material
+from nmmo_gpu.world.content import CONSTITUTION, Material
 from nmmo_gpu.world.regrowth import schedule
 from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
-
-CONSTITUTION = SKILLS.index("constitution")
 
 
 def upkeep(world: World) -> None:

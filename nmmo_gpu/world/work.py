@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nmmo_gpu.world.content import WORKS, Material
+from nmmo_gpu.world.contest import contest
 from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.inventory import room
-from nmmo_gpu.world.movement import CLAIMANTS, MOVES, NTH, claims_plane
+from nmmo_gpu.world.movement import steps
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.regrowth import schedule
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import RecipeRow, tensor
 from nmmo_gpu.world.upkeep import max_health
 
-SIDES = MOVES[1:]
-"""(row, column) offset of the four neighbours: east, south, west, north."""
 EVEN, CERTAIN = 10, 20
 """Chances are in twentieths: EVEN at the level that a recipe needs, one more per level above it."""
 MOST_TIERS = 64
@@ -104,7 +102,6 @@ def _fish(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
 
 
 def _mine(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
-    cfg = world.config
     rocks = _rocks(world, crew)
     near = rocks.any(1).nonzero().squeeze(1)
     crew, rocks = crew.only(near), rocks[near].long()
@@ -116,22 +113,15 @@ def _mine(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
     word = draw(world.seed, world.tick, Stream.ROCK, crew.realm, crew.slot)[0]
     nth = below(word, rocks.sum(1))
     # The first side at which more than nth rocks have been counted.
-    side = (rocks.cumsum(1) > nth[:, None]).long().argmax(1)
-    area = cfg.height * cfg.width
-    steps, bits, claimants, nth_of = _tables(world.device, cfg.width)
-    rock = _tile(world, crew) + steps[side]
+    side = 1 + (rocks.cumsum(1) > nth[:, None]).long().argmax(1)
+    rock = _tile(world, crew) + steps(world)[side]
 
     # A rock's miners come from its four sides, so they are told apart as those are who want one tile.
-    material, claims = world.material.view(-1), claims_plane(world).view(-1)
-    claims.scatter_add_(0, rock, bits[side])
-    among = claims[rock].long()
-    claims[rock] = 0
-    word = draw(world.seed, world.tick, Stream.MINERS, crew.realm, rock % area)[0]
-    won = (nth_of[among, below(word, claimants[among])] == bits[side]).nonzero().squeeze(1)
+    won = contest(world, Stream.MINERS, crew.realm, rock, side).nonzero().squeeze(1)
     _make(world, crew.only(won), rows, got[won], Event.MINED)
     used_up = rock[won]
-    material[used_up] = int(Material.STONE)
-    schedule(world, used_up, cfg.ore_regrowth)
+    world.material.view(-1)[used_up] = int(Material.STONE)
+    schedule(world, used_up, world.config.ore_regrowth)
 
 
 def _craft(world: World, crew: _Crew, rows: tuple[RecipeRow, ...], can_fail: bool) -> None:
@@ -247,9 +237,8 @@ def _shore(world: World, crew: _Crew) -> Tensor:
 
 
 def _rocks(world: World, crew: _Crew) -> Tensor:
-    """[k, 4] bool: on which sides there is an orerock that is not used up."""
-    steps = _tables(world.device, world.config.width)[0]
-    beside = _tile(world, crew)[:, None] + steps
+    """[k, 4] bool: on which sides (east, south, west, north) there is an orerock that is not used up."""
+    beside = _tile(world, crew)[:, None] + steps(world)[1:]
     return world.material.view(-1)[beside] == int(Material.ORE_ROCK)
 
 
@@ -262,12 +251,3 @@ def _meals_held(world: World, crew: _Crew) -> Tensor:
 def _column(world: World, rows: tuple[RecipeRow, ...], name: str) -> Tensor:
     """[tiers] int64: one column of the recipes."""
     return tensor(tuple(getattr(row, name) for row in rows), world.device)
-
-
-@cache
-def _tables(device: torch.device, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Steps to the four neighbours on a flattened plane, their bits in a set of sides, and what movement
-    knows of such sets."""
-    steps = torch.tensor([row * width + col for row, col in SIDES], device=device)
-    bits = torch.tensor([1, 2, 4, 8], dtype=torch.uint8, device=device)
-    return steps, bits, torch.tensor(CLAIMANTS, device=device), torch.tensor(NTH, device=device)

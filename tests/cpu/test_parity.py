@@ -16,9 +16,9 @@ from helpers import (
     random_world,
     unclean,
 )
+from ticking import CPU, step_together, take_turns
 
-from nmmo_gpu.config import EnvConfig, preset
-from nmmo_gpu.env import Env, make, random_actions
+from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
@@ -27,7 +27,6 @@ from nmmo_gpu.world.state import Cause
 
 pytest.importorskip("numba")
 observation = importlib.import_module("nmmo_gpu.cpu.observation")
-CPU = torch.device("cpu")
 TORCH, NUMBA = resolve("torch", CPU), resolve("numba", CPU)
 SEEDS = range(6)
 
@@ -328,34 +327,11 @@ def test_whole_ticks_from_the_same_state_each(setting):
     ],
 )
 def test_300_ticks_apart_stay_together(name, settings):
-    """Two environments, each with its own backend, never compared but by digest and records; they also draw
-    the same random actions."""
-    settings = {**ODD, **settings, "seed": 2, "device": "cpu"}
-    ours, theirs = (make(name, **settings, backend=backend) for backend in ("torch", "numba"))
-    assert (ours.rules.name, theirs.rules.name) == ("torch", "numba")
-    ours.reset()
-    theirs.reset()
-    for time in range(300):
-        actions = random_actions(ours)
-        assert torch.equal(actions, random_actions(theirs)), f"tick {time}"
-        first, second = ours.step(actions), theirs.step(actions)
-        assert ours.world.digest() == theirs.world.digest(), f"tick {time}"
-        assert torch.equal(ours.records, theirs.records), f"tick {time}"
-        assert all(torch.equal(a, b) for a, b in zip(first[1:4], second[1:4], strict=True))
-    assert int(ours.world.next_entity.sum()) > 20
+    """Two environments, each with its own backend, draw the same random actions and return the same."""
+    world = step_together(300, name, "numba", **{**ODD, **settings, "seed": 2})
+    assert int(world.next_entity.sum()) > 20
 
 
 def test_backends_may_take_turns_on_one_world():
     """A world begun by one goes on under the other."""
-    config = preset("chaos", **ODD, slots=21, populations=7, births=3)
-    digests = []
-    for backends in (("torch", "torch"), ("torch", "numba"), ("numba", "torch")):
-        env = Env(EnvConfig(world=config, realms=3, seed=8, device="cpu", backend=backends[0]))
-        env.reset()
-        for _ in range(20):
-            env.step(random_actions(env))
-        env = Env(EnvConfig(world=config, realms=3, seed=8, device="cpu", backend=backends[1]), env.world)
-        for _ in range(20):
-            env.step(random_actions(env))
-        digests.append(env.world.digest())
-    assert len(set(digests)) == 1
+    take_turns(preset("chaos", **ODD, slots=21, populations=7, births=3), 3, 20, "numba")

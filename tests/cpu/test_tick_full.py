@@ -6,9 +6,9 @@ import pytest
 import torch
 from choices import random_choices
 from helpers import ODD, assert_same, check_invariants, litter, random_maps, random_world, unclean
+from ticking import CPU, generator, step_together, take_turns
 
-from nmmo_gpu.config import EnvConfig, preset
-from nmmo_gpu.env import Env, make, random_actions
+from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.genesis import empty_world
@@ -16,7 +16,6 @@ from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause
 
 pytest.importorskip("numba")
-CPU = torch.device("cpu")
 TORCH, NUMBA = resolve("torch", CPU), resolve("numba", CPU)
 NPCS = {"npc_numbers": (9, 14, 6)}
 SETTINGS = {
@@ -59,7 +58,7 @@ def test_whole_ticks_from_the_same_state_each(setting):
     slain = 0
     for seed, fill in enumerate(FILLS):
         world = litter(random_world(config, realms, seed, fill=fill, full=seed == 2), seed)
-        random = torch.Generator().manual_seed(seed)
+        random = generator(seed)
         start = world.slain.sum(0)
         for time in range(12):
             chosen = random_choices(world, random)
@@ -82,9 +81,9 @@ def test_200_hostile_ticks_apart_stay_together(name):
     """Two worlds from nothing, each driven by what happens in it, compared by digest; everything that can
     happen does."""
     realms, config = SETTINGS[name]
-    maps = random_maps(config, realms, torch.Generator().manual_seed(8), "~.ff,,..%....ff")
+    maps = random_maps(config, realms, generator(8), "~.ff,,..%....ff")
     ours, theirs = empty_world(config, maps, 6), empty_world(config, maps, 6)
-    first, second = (torch.Generator().manual_seed(4) for _ in range(2))
+    first, second = (generator(4) for _ in range(2))
     for time in range(200):
         tick.step(ours, TORCH, *random_choices(ours, first))
         tick.step(theirs, NUMBA, *random_choices(theirs, second))
@@ -110,33 +109,11 @@ def test_200_hostile_ticks_apart_stay_together(name):
 )
 def test_300_steps_of_two_environments_return_the_same(name, settings):
     """From random actions that the masks allow, drawn by either: records, rewards, deaths, and the world."""
-    settings = {**ODD, **settings, "seed": 2, "device": "cpu"}
-    ours, theirs = (make(name, **settings, backend=backend) for backend in ("torch", "numba"))
-    ours.reset()
-    theirs.reset()
-    for time in range(300):
-        actions = random_actions(ours)
-        assert torch.equal(actions, random_actions(theirs)), f"tick {time}"
-        first, second = ours.step(actions), theirs.step(actions)
-        assert ours.world.digest() == theirs.world.digest(), f"tick {time}"
-        assert torch.equal(ours.records, theirs.records), f"tick {time}"
-        assert all(torch.equal(a, b) for a, b in zip(first[1:4], second[1:4], strict=True))
-    check_invariants(ours.world)
-    assert int(ours.world.next_entity.sum()) > 20
+    world = step_together(300, name, "numba", **{**ODD, **settings, "seed": 2})
+    check_invariants(world)
+    assert int(world.next_entity.sum()) > 20
 
 
 def test_backends_may_take_turns_on_one_world():
     """A world begun by one goes on under the other."""
-    config = preset("full", **ODD, **NPCS, slots=21, populations=7, births=3)
-    digests = []
-    for backends in (("torch", "torch"), ("torch", "numba"), ("numba", "torch")):
-        world = None
-        for backend in backends:
-            env = Env(EnvConfig(world=config, realms=3, seed=8, device="cpu", backend=backend), world)
-            if world is None:
-                env.reset()
-            for _ in range(20):
-                env.step(random_actions(env))
-            world = env.world
-        digests.append(world.digest())
-    assert len(set(digests)) == 1
+    take_turns(preset("full", **ODD, **NPCS, slots=21, populations=7, births=3), 3, 20, "numba")

@@ -8,10 +8,10 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from helpers import ODD, assert_same, litter, random_world, unclean
+from goods import MORE, busy_world, random_works
+from helpers import ODD, assert_same, unclean
 
-from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import STANDARD, WORKS, Content, Item, Recipe
+from nmmo_gpu.world.content import STANDARD, WORKS, Content
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.work import possible_works
 from nmmo_gpu.world.work import work as torch_rule
@@ -20,20 +20,6 @@ pytest.importorskip("numba")
 twin = importlib.import_module("nmmo_gpu.cpu.work")
 compiled_room = importlib.import_module("nmmo_gpu.cpu.inventory").room
 
-CRAMPED = {**ODD, "border": 12, "slots": 105, "populations": 7}
-"""Nine rows of 23 tiles, half of them taken: many mine the same rock."""
-MORE = Content(
-    items=(*STANDARD.items, Item("pearl"), Item("bread", feeds=20), Item("net", weight=0)),
-    recipes=(
-        *STANDARD.recipes,
-        Recipe("fish", "fishing", 3, 55, "pearl", amount=3),
-        Recipe("mine", "smithing", 2, 5, "net", amount=9),
-        Recipe("cook", "cooking", 2, 5, "bread", takes="pearl", takes_amount=2),
-        Recipe("armor", "smithing", 2, 9, "pearl", amount=2, takes="pearl", takes_amount=1),
-    ),
-    npcs=STANDARD.npcs,
-    prices=STANDARD.prices,
-)
 SETTINGS = {
     "full": {},
     "three realms of seven, without NPCs": {**ODD, "slots": 7, "npcs": False},
@@ -49,22 +35,12 @@ SEEDS = range(3)
 @cache
 def worlds(setting):
     """A world of a setting per seed, with garbage in the slots of the dead, and some killed."""
-    config = preset("full", **{**CRAMPED, **SETTINGS[setting]})
-    made = [random_world(config, 3, seed, odds="~..%%#f,", fill=0.9, wounded=True) for seed in SEEDS]
-    return [litter(world, seed) for seed, world in enumerate(made)]
+    return [busy_world(3, seed, **SETTINGS[setting]) for seed in SEEDS]
 
 
 def many_worlds(setting):
     """(world, seed); the worlds can be changed."""
     return [(world.clone(), seed) for seed, world in enumerate(worlds(setting))]
-
-
-def random_works(world, seed):
-    """Choices for everybody, the dead and the killed included; more mining than all else."""
-    random = torch.Generator().manual_seed(seed)
-    shape = (world.realms, world.config.slots)
-    work = torch.randint(len(WORKS), shape, generator=random)
-    return torch.where(torch.rand(shape, generator=random) < 0.4, 2, work)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

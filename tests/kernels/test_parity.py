@@ -22,6 +22,7 @@ from helpers import (
     random_world,
     unclean,
 )
+from ticking import CPU, generator
 
 pytest.importorskip("triton")
 
@@ -33,7 +34,6 @@ from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause, World
 
-CPU = torch.device("cpu")
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
 
 
@@ -160,10 +160,6 @@ def both(phase, world, *orders):
     assert all(torch.equal(a, b.cpu()) for a, b in zip(orders, carried, strict=True)), f"{phase}: its orders"
     assert unclean(theirs) == []
     return ours
-
-
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.int16, torch.uint8])

@@ -13,9 +13,10 @@ from train.small import CPU, lively_env, poisoned_memory, shout, small
 pytest.importorskip("triton")
 
 from nmmo_gpu.kernels import sampling as kernels
-from nmmo_gpu.train.policy import MASKED, Policy, of_style
+from nmmo_gpu.train.policy import MASKED, Policy
 from nmmo_gpu.train.sampling import evaluate, head_distributions, sample
 from nmmo_gpu.trinity import Sword
+from nmmo_gpu.world.actions import row_of
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import STRANGER
 from nmmo_gpu.world.random import Stream, draw, unit
@@ -175,7 +176,7 @@ def test_masks_are_respected(crowd):
         move, style, target = found.choices[index].long().unbind(-1)
         assert (open_to_all.move.gather(-1, move[..., None])[..., 0][alive] == 0).all()
         assert (open_to_all.style.gather(-1, style[..., None])[..., 0][alive] == 0).all()
-        allowed = of_style(open_to_all.target_mask, style).gather(-1, target[..., None])[..., 0]
+        allowed = row_of(open_to_all.target_mask, style).gather(-1, target[..., None])[..., 0]
         assert allowed[alive].all()
         seen += int((target[alive] > 0).sum())
     assert (wish > 0).any(-1)[alive].sum() > 20 and seen > 20
@@ -250,7 +251,7 @@ def test_rounding_lets_nothing_impossible_in(crowd, monkeypatch):
         move, style, target = chosen_by_kernels(crowd, index, logits).choices[index].long().unbind(-1)
         assert (output.move.gather(-1, move[..., None])[..., 0] > MASKED)[alive].all()
         assert (output.style.gather(-1, style[..., None])[..., 0] > MASKED)[alive].all()
-        assert of_style(output.target_mask, style).gather(-1, target[..., None])[..., 0][alive].all()
+        assert row_of(output.target_mask, style).gather(-1, target[..., None])[..., 0][alive].all()
     assert tried > 100
 
 

@@ -18,19 +18,18 @@ from helpers import (
     random_world,
     unclean,
 )
+from ticking import CPU, generator, on_kernel_device, poison, step_together, table_of, take_turns
 
 pytest.importorskip("triton")
 
 from nmmo_gpu.config import EnvConfig, preset
-from nmmo_gpu.env import Env, make, random_actions
+from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause
 
-CPU = torch.device("cpu")
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
 ONE_BY_ONE = dataclasses.replace(TRITON, fused=None)
 """The same kernels, phase by phase."""
@@ -57,29 +56,6 @@ def setting(request, monkeypatch):
     if block:
         monkeypatch.setattr(launching, "BLOCK", block)
     return realms, config
-
-
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def poison(world, random):
-    """Random numbers in every workspace that may hold anything between ticks."""
-    for room in world.workspaces.values():
-        if room.fill is None:
-            room.tensor.copy_(torch.randint(-2, 200, room.tensor.shape, generator=random))
-
-
-def on_kernel_device(tensors):
-    return [tensor.to(KERNEL_DEVICE) for tensor in tensors]
-
-
-def table_of(world):
-    """[R, A, nearest]: who is seen, by the rules in torch."""
-    records = ObservationLayout(world.config).allocate(*world.alive.shape, device=CPU)
-    seen = torch.full((*world.alive.shape, world.config.nearest), -1, dtype=torch.int32)
-    TORCH.observe(world, records, seen)
-    return seen
 
 
 def test_whole_ticks_from_the_same_state_each(setting):
@@ -173,25 +149,8 @@ def test_300_ticks_apart_stay_together():
 )
 def test_20_steps_of_two_environments_return_the_same(name, settings):
     """Observations, rewards, who died, and what is told of them, from random actions drawn by either."""
-    settings = {**CRAMPED, **settings, "seed": 2}
-    ours = make(name, **settings, device="cpu", backend="torch")
-    theirs = make(name, **settings, device=KERNEL_DEVICE.type, backend="triton")
-    assert (ours.rules.name, theirs.rules.name) == ("torch", "triton")
-    first, second = ours.reset(), theirs.reset()
-    assert all(torch.equal(first[field], second[field].cpu()) for field in first)
-    for time in range(20):
-        actions, again = random_actions(ours), random_actions(theirs)
-        assert torch.equal(actions, again.cpu()), f"tick {time}"
-        left, right = ours.step(actions), theirs.step(again)
-        assert left[0].keys() == right[0].keys() and left[4].keys() == right[4].keys()
-        for place in (0, 4):
-            for field in left[place]:
-                assert torch.equal(left[place][field], right[place][field].cpu()), f"tick {time}: {field}"
-        for what, a, b in zip(("reward", "terminated", "truncated"), left[1:4], right[1:4], strict=True):
-            assert a.dtype == b.dtype and torch.equal(a, b.cpu()), f"tick {time}: {what}"
-        assert torch.equal(ours.records, theirs.records.cpu())
-    assert ours.world.digest() == theirs.world.digest()
-    assert int(ours.world.next_entity.min()) > 7 and ours.world.alive.any()
+    world = step_together(20, name, "triton", KERNEL_DEVICE, **{**CRAMPED, **settings, "seed": 2})
+    assert int(world.next_entity.min()) > 7 and world.alive.any()
 
 
 def test_observations_may_be_written_into_a_buffer_given(monkeypatch):
@@ -212,17 +171,4 @@ def test_observations_may_be_written_into_a_buffer_given(monkeypatch):
 def test_backends_may_take_turns_on_one_world():
     """A world begun by one goes on under the other."""
     config = preset("chaos", **CRAMPED, slots=21, populations=7, births=3)
-    digests = []
-    for backends in (("torch", "torch"), ("torch", "triton"), ("triton", "torch")):
-        world = None
-        for backend in backends:
-            device = KERNEL_DEVICE if backend == "triton" else CPU
-            settings = {"realms": 1, "seed": 8, "device": device.type, "backend": backend}
-            env = Env(EnvConfig(world=config, **settings), world and world.to(device))
-            if world is None:
-                env.reset()
-            for _ in range(4):
-                env.step(random_actions(env))
-            world = env.world
-        digests.append(world.digest())
-    assert len(set(digests)) == 1
+    take_turns(config, 1, 4, "triton", KERNEL_DEVICE)

@@ -15,19 +15,17 @@ from helpers import (
     random_world,
     unclean,
 )
+from ticking import CPU, generator, on_kernel_device, poison, step_together, table_of
 
 pytest.importorskip("triton")
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import choices, heads
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.rules import resolve
 
-CPU = torch.device("cpu")
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
 CRAMPED = {**ODD, "border": 12}
 NPCS = {"npc_numbers": (5, 7, 3)}
@@ -64,30 +62,6 @@ def setting(request, monkeypatch):
     if block:
         monkeypatch.setattr(launching, "BLOCK", block)
     return realms, config
-
-
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def poison(world, random):
-    """Random numbers in every workspace that may hold anything between ticks."""
-    for room in world.workspaces.values():
-        if room.fill is None:
-            room.tensor.copy_(torch.randint(-2, 200, room.tensor.shape, generator=random))
-
-
-def on_kernel_device(tensors):
-    return [part if part is None else part.to(KERNEL_DEVICE) for part in tensors]
-
-
-def table_of(world):
-    """[R, A, nearest]: who is seen, by the rules in torch."""
-    shape = (world.realms, world.config.slots)
-    records = ObservationLayout(world.config).allocate(*shape, device=CPU)
-    seen = torch.full((*shape, world.config.nearest), -1, dtype=torch.int32)
-    TORCH.observe(world, records, seen)
-    return seen
 
 
 def test_whole_ticks_from_the_same_state_each(setting):
@@ -160,20 +134,4 @@ def test_40_ticks_apart_stay_together():
 )
 def test_6_steps_of_two_environments_return_the_same(name, settings):
     """Observations, rewards, who died, and what is told of them, from random actions drawn by either."""
-    settings = {**CRAMPED, **settings, "seed": 2}
-    ours = make(name, **settings, device="cpu", backend="torch")
-    theirs = make(name, **settings, device=KERNEL_DEVICE.type, backend="triton")
-    assert (ours.rules.name, theirs.rules.name) == ("torch", "triton")
-    first, second = ours.reset(), theirs.reset()
-    assert all(torch.equal(first[field], second[field].cpu()) for field in first)
-    for time in range(6):
-        actions, again = random_actions(ours), random_actions(theirs)
-        assert torch.equal(actions, again.cpu()), f"tick {time}"
-        left, right = ours.step(actions), theirs.step(again)
-        assert left[0].keys() == right[0].keys() and left[4].keys() == right[4].keys()
-        for place in (0, 4):
-            for field in left[place]:
-                assert torch.equal(left[place][field], right[place][field].cpu()), f"tick {time}: {field}"
-        for what, a, b in zip(("reward", "terminated", "truncated"), left[1:4], right[1:4], strict=True):
-            assert a.dtype == b.dtype and torch.equal(a, b.cpu()), f"tick {time}: {what}"
-    assert ours.world.digest() == theirs.world.digest()
+    step_together(6, name, "triton", KERNEL_DEVICE, **{**CRAMPED, **settings, "seed": 2})

@@ -6,20 +6,20 @@ from functools import cache
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE, ODD, assert_same, carried, litter, random_world, unclean
+from goods import MORE, busy_world, random_works
+from helpers import KERNEL_DEVICE, ODD, assert_same, carried, unclean
 
 pytest.importorskip("triton")
 
 import triton
 import triton.language as tl
 
-from nmmo_gpu.config import preset
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.inventory import room as kernel_room
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents
 from nmmo_gpu.kernels.work import book, possible_works, works_there
-from nmmo_gpu.world.content import STANDARD, WORKS, Content, Item, Recipe
+from nmmo_gpu.world.content import STANDARD, WORKS, Content
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.tables import tensor
@@ -27,20 +27,6 @@ from nmmo_gpu.world.work import possible_works as rule_of_masks
 from nmmo_gpu.world.work import work as rule
 
 TRITON = carried(resolve("triton", KERNEL_DEVICE), KERNEL_DEVICE)
-CRAMPED = {**ODD, "border": 12, "slots": 105, "populations": 7}
-"""Nine rows of 23 tiles, half of them taken: many mine the same rock."""
-MORE = Content(
-    items=(*STANDARD.items, Item("pearl"), Item("bread", feeds=20), Item("net", weight=0)),
-    recipes=(
-        *STANDARD.recipes,
-        Recipe("fish", "fishing", 3, 55, "pearl", amount=3),
-        Recipe("mine", "smithing", 2, 5, "net", amount=9),
-        Recipe("cook", "cooking", 2, 5, "bread", takes="pearl", takes_amount=2),
-        Recipe("armor", "smithing", 2, 9, "pearl", amount=2, takes="pearl", takes_amount=1),
-    ),
-    npcs=STANDARD.npcs,
-    prices=STANDARD.prices,
-)
 SETTINGS = {
     "full": (2, None, {}),
     "in blocks of 32": (2, 32, {"npcs": False}),
@@ -60,9 +46,7 @@ SETTINGS = {
 def settled(setting):
     """A world with garbage in the slots of the dead, and some killed."""
     realms, _, changes = SETTINGS[setting]
-    config = preset("full", **{**CRAMPED, **changes})
-    seed = len(setting)
-    return litter(random_world(config, realms, seed, odds="~..%%#f,", fill=0.9, wounded=True), seed)
+    return busy_world(realms, len(setting), **changes)
 
 
 @pytest.fixture(params=SETTINGS)
@@ -74,18 +58,10 @@ def world(request, monkeypatch):
     return settled(request.param).clone()
 
 
-def random_works(world):
-    """Choices for everybody, the dead and the killed included; more mining than all else."""
-    random = torch.Generator().manual_seed(7)
-    shape = (world.realms, world.config.slots)
-    work = torch.randint(len(WORKS), shape, generator=random)
-    return torch.where(torch.rand(shape, generator=random) < 0.4, 2, work)
-
-
 def test_worlds_after_work_are_the_same(world):
     """Choices lie in a larger tensor, of a smaller type; notes of an earlier tick do not matter."""
     twins = world.clone()
-    work = random_works(world)
+    work = random_works(world, 7)
     actions = torch.full((*work.shape, 3), 5, dtype=torch.int16)
     actions[..., 1] = work
     if KERNEL_DEVICE.type == "cpu":

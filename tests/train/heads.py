@@ -12,9 +12,9 @@ from train.small import seen_in_a_random_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.policy import MASKED, Output, Policy, of_style, side_of
+from nmmo_gpu.train.policy import MASKED, Output, Policy
 from nmmo_gpu.train.sampling import head_distributions, uniforms
-from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.actions import heads, row_of, side_of
 from nmmo_gpu.world.random import draw
 
 SLOTS, POPULATIONS, REALMS = 21, 3, 3
@@ -90,11 +90,11 @@ class Crowd:
         masks = []
         for column, name in enumerate(self.sizes):
             if name == "target":
-                masks.append(of_style(output.target_mask, choices[..., 1]))
+                masks.append(row_of(output.target_mask, choices[..., 1]))
             elif name == "price":
                 assert output.price_mask is not None
                 side = side_of(choices[..., column - 1], self.sizes["trade"])
-                masks.append(of_style(output.price_mask, side))
+                masks.append(row_of(output.price_mask, side))
             else:
                 masks.append(getattr(output, name) > MASKED)
         return masks

@@ -82,6 +82,15 @@ def shout(policy: Policy, gain: float = 100.0) -> None:
                 parameter.mul_(gain)
 
 
+def randomise_biases(policy: Policy) -> None:
+    """Draws a fresh policy's biases, which begin as zeros."""
+    random = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            if name.endswith("bias"):
+                parameter.copy_(torch.randn(parameter.shape, generator=random))
+
+
 def state_of(run: Run) -> dict[str, Tensor]:
     """Copies of all that a checkpoint keeps, and the counters that are not about time."""
     kept = {name: tensor.clone() for name, tensor in run.checkpoint().tensors.items()}

@@ -83,7 +83,7 @@ def test_a_society_is_what_happened_between_two_looks(world):
     world.slain[0, 2] += 1
     found = society(RULES, before, census(world), agent_steps=2000, realms=1)
     assert found["events/smithed"] == 1.5
-    assert found["events/goblins killed"] == 1.0
+    assert found["events/goblin kills"] == 1.0
     assert found["made/tin sword"] == 2.5 and found["made/tin ore"] == 0.0
     assert found["trades/iron ore"] == 2.0 and found["price/iron ore"] == 7.5
     assert "price/tin ore" not in found
@@ -91,6 +91,10 @@ def test_a_society_is_what_happened_between_two_looks(world):
     assert found["killed/bear"] == 0.5 and found["npcs/chicken"] == 1.0
     assert found["level/total"] == 18.0 and found["level/constitution"] == 10.0
     assert found["wealth/gold"] == 10.0
+
+
+def test_without_the_full_game_there_is_nothing_to_count():
+    assert census(random_world(preset("chaos", **ODD, slots=7, populations=7), 1, 5)) == {}
 
 
 def test_without_npcs_and_on_random_worlds_a_census_is_possible():

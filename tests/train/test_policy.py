@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from train.small import KINDS, lively_env, shout, small
+from train.small import KINDS, lively_env, randomise_biases, shout, small
 
-from nmmo_gpu.train.policy import MASKED, Policy, of_style
+from nmmo_gpu.train.policy import MASKED, Policy
 from nmmo_gpu.train.sampling import head_distributions
 from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT
+from nmmo_gpu.world.actions import row_of
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import FRIEND, STRANGER, STYLES
 
@@ -177,11 +178,7 @@ def test_against_the_network_written_out(env, records, recurrent, targeting, lay
     after the first add to what they are given."""
     policy = new_policy(recurrent, targeting, layers=layers)
     assert policy.trunk.shape[1] == policy.trunk_bias.shape[1] == layers
-    random = torch.Generator().manual_seed(8)
-    with torch.no_grad():
-        for name, parameter in policy.named_parameters():
-            if name.endswith("bias"):
-                parameter.copy_(torch.randn(parameter.shape, generator=random))
+    randomise_biases(policy)
     index, state = batch(len(records))
     output = look(policy, records, index, state)
     views = env.layout.views(records)
@@ -302,7 +299,7 @@ def test_learned_targeting_chooses_among_those_in_reach(env, records):
     for style in range(len(STYLES)):
         chosen_style = torch.full(index.shape, style)
         chance = head_distributions(output, chosen_style)[2].exp()
-        mask = of_style(output.target_mask, chosen_style)
+        mask = row_of(output.target_mask, chosen_style)
         assert not chance[~mask].any()
         assert (chance[mask] > 0).all() and mask[..., 0].all()
         shown |= set(mask.sum(-1).view(-1).tolist())
@@ -319,15 +316,6 @@ def test_learned_targeting_chooses_among_those_in_reach(env, records):
     torch.testing.assert_close(after[..., [2, 1]], before[..., [1, 2]])
     torch.testing.assert_close(after[..., 3:], before[..., 3:])
     assert not torch.equal(before[..., 1], before[..., 2])
-
-
-def test_of_style_picks_the_chosen_row():
-    """[..., styles, n] and [...] give [..., n], for any leading shape."""
-    random = torch.Generator().manual_seed(1)
-    mask = torch.rand(2, 5, 3, 4, generator=random) < 0.5
-    style = torch.randint(3, (2, 5), generator=random)
-    expected = [[mask[i, j, style[i, j]].tolist() for j in range(5)] for i in range(2)]
-    assert of_style(mask, style).tolist() == expected
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])

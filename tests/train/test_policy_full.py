@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import ODD
-from train.small import KINDS, seen_in_a_random_world, shout, written_out
+from observed import CONFIGS
+from train.small import KINDS, randomise_biases, seen_in_a_random_world, shout, written_out
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.train import features
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.policy import MASKED, MORE_HEADS, Policy, side_of
-from nmmo_gpu.world import actions
+from nmmo_gpu.train.policy import MASKED, Policy
+from nmmo_gpu.world.actions import MORE_HEADS, heads
 from nmmo_gpu.world.layout import NPC
 
 HIDDEN, BATCH = 8, 17
@@ -61,7 +62,7 @@ def test_what_is_impossible_has_no_chance(seen, recurrent, targeting):
     index, state = batch(len(records))
     output = look(policy, records, index, state)
     views = layout.views(records[index])
-    sizes = actions.heads(RULES)
+    sizes = heads(RULES)
     for name in MORE_HEADS:
         head = getattr(output, name)
         assert head.shape == (3, BATCH, sizes[name]) and head.isfinite().all(), name
@@ -74,6 +75,21 @@ def test_what_is_impossible_has_no_chance(seen, recurrent, targeting):
     assert output.target.shape[-1] == (2 if targeting == "auto" else 6)
 
 
+def test_records_may_begin_with_an_odd_number_of_bytes():
+    """What is copied of a record, to look at it, is all but the windows and says what the record says: with
+    any systems, and of any length."""
+    lengths = set()
+    for name, (realms, rules) in CONFIGS.items():
+        layout, records, _ = seen_in_a_random_world(rules, 3, realms)
+        policy = new_policy(rules=rules)
+        index, _ = batch(len(records))
+        copied, whole = policy.heads(records, index), layout.views(records)
+        assert whole.keys() - copied.keys() == {"material", "occupant"}, name
+        assert all(torch.equal(view, whole[field][index]) for field, view in copied.items()), name
+        lengths.add(layout.head % 2)
+    assert lengths == {0, 1}
+
+
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
 def test_a_head_for_each_system_that_is_on(part, targeting):
@@ -83,9 +99,9 @@ def test_a_head_for_each_system_that_is_on(part, targeting):
     policy = new_policy(targeting=targeting, rules=rules)
     output = look(policy, records, *batch(len(records)))
     there = [name for name in MORE_HEADS if getattr(output, name) is not None]
-    assert ["move", "style", "target", *there] == list(actions.heads(rules))
+    assert ["move", "style", "target", *there] == list(heads(rules))
     for name in there:
-        assert getattr(output, name).shape[-1] == actions.heads(rules)[name]
+        assert getattr(output, name).shape[-1] == heads(rules)[name]
     assert output.value.isfinite().all()
 
 
@@ -95,11 +111,7 @@ def test_against_the_network_written_out(seen, recurrent, targeting):
     column of the heads' matrix for each choice, in the order of an action."""
     layout, records = seen
     policy = new_policy(recurrent, targeting)
-    random = torch.Generator().manual_seed(8)
-    with torch.no_grad():
-        for name, parameter in policy.named_parameters():
-            if name.endswith("bias"):
-                parameter.copy_(torch.randn(parameter.shape, generator=random))
+    randomise_biases(policy)
     index, state = batch(len(records))
     output = look(policy, records, index, state)
     with torch.no_grad():
@@ -119,15 +131,15 @@ def test_against_the_network_written_out(seen, recurrent, targeting):
     if recurrent:
         with torch.no_grad():
             hidden = policy.remember(hidden.float(), state, weights).double()
-    heads = hidden @ weights.heads.double() + weights.heads_bias.double()
+    said = hidden @ weights.heads.double() + weights.heads_bias.double()
     rows = 1
     if targeting == "learned":
         query = hidden @ weights.query.double()
         aims = (torch.cat((table, looks), -1) @ query[..., None]).squeeze(-1)
-        heads = torch.cat((heads[..., :9], aims, heads[..., 9:]), -1)
+        said = torch.cat((said[..., :9], aims, said[..., 9:]), -1)
         rows = RULES.nearest
-    sizes = {**actions.heads(RULES), "target": 1 + rows, "value": 1}
-    expected = dict(zip(sizes, heads.detach().split(list(sizes.values()), -1), strict=True))
+    sizes = {**heads(RULES), "target": 1 + rows, "value": 1}
+    expected = dict(zip(sizes, said.detach().split(list(sizes.values()), -1), strict=True))
     for name, logits in expected.items():
         found = getattr(output, name)
         if name == "value":
@@ -216,12 +228,6 @@ def test_npcs_are_strangers_to_auto_targeting(seen):
     wanted = (views["entity_kind"] >= 2)[:, None] & views["target_mask"][..., 1:]
     assert torch.equal(output.target_mask[..., 1], wanted.any(-1)[index])
     assert torch.equal(output.style[..., 1:] > MASKED, wanted.any(-1)[index][..., 1:])
-
-
-def test_side_of_a_trade():
-    """By hand, for three items: nothing, three to sell, three to buy, withdraw."""
-    assert side_of(torch.arange(8), 8).tolist() == [0, 1, 1, 1, 2, 2, 2, 0]
-    assert side_of(torch.tensor([[0], [7]], dtype=torch.int16), 8).tolist() == [[0], [0]]
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])

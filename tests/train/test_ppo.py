@@ -13,7 +13,7 @@ from train.small import CPU, KINDS, MEMORIES, lively_env, shout, small
 
 from nmmo_gpu.train.config import PPOConfig
 from nmmo_gpu.train.operations import Operations
-from nmmo_gpu.train.policy import MASKED, Output, Policy, of_style
+from nmmo_gpu.train.policy import MASKED, Output, Policy
 from nmmo_gpu.train.ppo import (
     STATISTICS,
     Judgement,
@@ -28,6 +28,7 @@ from nmmo_gpu.train.ppo import (
 from nmmo_gpu.train.rollout import Rollout, by_population
 from nmmo_gpu.train.sampling import evaluate, sample
 from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.world.actions import row_of
 from nmmo_gpu.world.layout import SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.rules import resolve
@@ -598,5 +599,5 @@ def test_a_bandit_is_learned(recurrent, targeting, precision, layers):
 def test_masks_of_the_batch_are_varied():
     """The batch of these tests has impossible targets under the chosen style, and possible ones."""
     output, rest = batch()
-    mask = of_style(output.target_mask, rest["choices"][..., 1])
+    mask = row_of(output.target_mask, rest["choices"][..., 1])
     assert mask.any() and not mask.all()

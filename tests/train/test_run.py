@@ -13,7 +13,8 @@ import time
 
 import pytest
 import torch
-from train.small import CPU, KINDS, MEMORIES, assert_equal_states, reloaded, small, state_of
+from helpers import ODD
+from train.small import CPU, FULL, KINDS, MEMORIES, assert_equal_states, reloaded, small, state_of
 
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.serialise import to_plain
@@ -34,16 +35,26 @@ def played(config, iterations):
     return run
 
 
-def test_the_same_seed_gives_the_same_run():
-    """After 50 iterations: weights, optimizer, tally and world, bit for bit; another seed gives others."""
-    one, same = (played(small(iterations=50), 50) for _ in range(2))
+CROWD = {
+    **ODD, **FULL, "slots": 21, "populations": 3, "realms": 3, "births": -1, "immune_ticks": 2, "horizon": 9,
+    "targeting": "learned", "recurrent": True,
+}  # fmt: skip
+"""The full game on an oblong map, with everything that a policy can have."""
+
+
+@pytest.mark.parametrize(("settings", "iterations"), [({}, 50), (CROWD, 7)], ids=["chaos", "full"])
+def test_the_same_seed_gives_the_same_run(settings, iterations):
+    """After so many iterations: weights, optimizer, memory, tally and world, bit for bit; another seed gives
+    others."""
+    settings = {**settings, "iterations": iterations}
+    one, same = (played(small(**settings), iterations) for _ in range(2))
     assert one.god.env.world.digest() == same.god.env.world.digest()
     assert_equal_states(state_of(one), state_of(same))
     assert int(one.god.env.world.deaths.sum()) > 100
-    assert one.iteration == 50 and one.progress() == 1.0
+    assert one.iteration == iterations and one.progress() == 1.0
 
-    other = played(small(iterations=50, seed=4), 3)
-    third = played(small(iterations=50), 3)
+    other = played(small(**{**settings, "seed": 4}), 3)
+    third = played(small(**settings), 3)
     assert other.god.env.world.digest() != third.god.env.world.digest()
     for (name, a), b in zip(
         other.sword.policy.named_parameters(), third.sword.policy.parameters(), strict=True

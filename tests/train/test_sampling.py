@@ -8,8 +8,9 @@ import pytest
 import torch
 from helpers import chi_square
 
-from nmmo_gpu.train.policy import MASKED, Output, of_style
+from nmmo_gpu.train.policy import MASKED, Output
 from nmmo_gpu.train.sampling import choose, evaluate, head_distributions, sample
+from nmmo_gpu.world.actions import row_of
 
 LARGEST = 1.0 - 2.0**-24
 """The largest float32 below 1, and the largest draw."""
@@ -79,7 +80,7 @@ def test_many_samples_are_all_possible():
         move, style, target = choices.unbind(-1)
         assert (output.move.gather(-1, move[..., None]) > MASKED / 2).all()
         assert (output.style.gather(-1, style[..., None]) > MASKED / 2).all()
-        assert of_style(output.target_mask, style).gather(-1, target[..., None]).all()
+        assert row_of(output.target_mask, style).gather(-1, target[..., None]).all()
         assert log.isfinite().all() and (log <= 0).all()
         seen += int((~output.target_mask).sum())
     assert seen > 1000
@@ -130,7 +131,7 @@ def test_a_samples_log_probability_is_its_evaluation(targets):
 
 def distributions(output, style):
     """The three heads as torch knows them; -inf for what is impossible."""
-    target = output.target.masked_fill(~of_style(output.target_mask, style), -torch.inf)
+    target = output.target.masked_fill(~row_of(output.target_mask, style), -torch.inf)
     heads = (output.move, output.style, target)
     return [
         torch.distributions.Categorical(logits=h.masked_fill(h <= MASKED, -torch.inf), validate_args=False)
@@ -173,7 +174,7 @@ def test_gradients_are_finite_and_spare_what_is_masked():
     choices, _ = sample(output, draws(2, 50, seed=5))
     log, entropy = evaluate(output._replace(move=heads[0], style=heads[1], target=heads[2]), choices)
     (log.sum() + 3 * entropy.sum()).backward()
-    masks = [output.move == MASKED, output.style == MASKED, ~of_style(output.target_mask, choices[..., 1])]
+    masks = [output.move == MASKED, output.style == MASKED, ~row_of(output.target_mask, choices[..., 1])]
     for head, mask in zip(heads, masks, strict=True):
         assert head.grad.isfinite().all() and mask.any()
         assert not head.grad[mask].any() and head.grad[~mask].any()

@@ -6,7 +6,8 @@ import torch
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.policy import MORE_HEADS, Policy
+from nmmo_gpu.train.policy import Policy
+from nmmo_gpu.world.actions import MORE_HEADS
 from nmmo_gpu.world.layout import SELF_FEATURES
 
 TURNED_MOVES = [0, 2, 3, 4, 1]

@@ -22,6 +22,17 @@ def path(request, monkeypatch):
     return request.param
 
 
+def assert_written_out(out, records, index, table, layout, random):
+    """Values and the table's gradient are those of ``written_out``, bit for bit on whole numbers."""
+    by_autograd = table.detach().clone().requires_grad_()
+    expected = written_out(records, index, by_autograd, layout)
+    assert torch.equal(out, expected)
+    upstream = whole_numbers(*out.shape, random=random)
+    out.backward(upstream)
+    expected.backward(upstream)
+    assert torch.equal(table.grad, by_autograd.grad)
+
+
 SIZES = {
     "one population": (1, 7, 5, 3),
     "three populations": (3, 5, 11, 5),
@@ -47,13 +58,7 @@ def test_values_and_gradient_are_the_sums_written_out(sizes, vision, path):
 
     assert (type(out.grad_fn).__name__ == "WindowEmbeddingBackward") == (path == "numba")
     assert out.shape == (populations, batch, hidden) and out.dtype == torch.float32
-    assert torch.equal(out, written_out(records, index, table.detach(), layout))
-
-    upstream = whole_numbers(*out.shape, random=random)
-    out.backward(upstream)
-    by_autograd = table.detach().clone().requires_grad_()
-    written_out(records, index, by_autograd, layout).backward(upstream)
-    assert torch.equal(table.grad, by_autograd.grad)
+    assert_written_out(out, records, index, table, layout, random)
     assert table.grad.abs().sum() > 0
 
 
@@ -68,12 +73,7 @@ def test_npcs_have_rows_of_their_own(path):
     index = torch.randint(9, (2, 13), generator=random)
     table = whole_numbers(2, 121, codes(rules), 5, random=random).requires_grad_()
     out = window_embedding(records, index, table, layout)
-    assert torch.equal(out, written_out(records, index, table.detach(), layout))
-    upstream = whole_numbers(*out.shape, random=random)
-    out.backward(upstream)
-    by_autograd = table.detach().clone().requires_grad_()
-    written_out(records, index, by_autograd, layout).backward(upstream)
-    assert torch.equal(table.grad, by_autograd.grad)
+    assert_written_out(out, records, index, table, layout, random)
     assert table.grad[:, :, FIRST_OCCUPANT + 3 :].flatten(0, 1).any(-1).any(0).all()
 
 

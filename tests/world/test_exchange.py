@@ -466,7 +466,7 @@ def test_possible_trades_by_hand():
     world.offer_left[:, 0] = 1  # it will have lapsed before it could be withdrawn
     assert not possible_trades(world)[0][:, 0, 45].any()
 
-    prices = possible_prices(world)
+    prices = possible_prices(world, *possible_trades(world))
     assert prices[0, :, 0].long().tolist() == [[1] + [0] * 15] * 7 and prices[0, :, 1].all()
     assert prices[0, :, 2].sum(-1).tolist() == [11, 1, 4, 11, 11, 11, 11] and prices[0, :, 2, 0].all()
 
@@ -477,7 +477,7 @@ def test_where_nothing_can_be_bought_there_is_one_price():
     give(world, 0, ore=1, meal=1)
     mask, affordable = possible_trades(world)
     assert mask[0, 0].tolist() == [True, True, True, False, False, False] and int(affordable[0, 0]) == 3
-    assert possible_prices(world)[0, :2].long().tolist() == [
+    assert possible_prices(world, mask, affordable)[0, :2].long().tolist() == [
         [[1, 0, 0], [1, 1, 1], [1, 0, 0]], [[1, 0, 0], [1, 1, 1], [1, 1, 1]],
     ]  # fmt: skip
 

@@ -3,15 +3,19 @@ depend on."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+import ticking
 import torch
+from choices import random_choices
 from goods import all_work, booked, give, happened, held, set_level
 from helpers import ODD, assert_same, draw_world, orders, place, random_maps, random_orders, show
+from ticking import generator, phases_called
 from traders import orders as offers
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import heads
 from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.content import SKILLS, WORKS
 from nmmo_gpu.world.events import Event, Way
@@ -24,10 +28,6 @@ OFF = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": 
 """No system of the full game."""
 
 
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
-
-
 def fresh(realms=3, seed=3, slots=14, populations=7, births=3, **overrides):
     """Nobody on random terrain without lava inside, NPC slots of each kind."""
     rules = {
@@ -38,28 +38,7 @@ def fresh(realms=3, seed=3, slots=14, populations=7, births=3, **overrides):
     return empty_world(config, random_maps(config, realms, generator(seed), "~.ff,,...#%"), seed)
 
 
-def random_choices(world, random):
-    """Everybody's choices of every head, many attacks at whoever is nearest."""
-    cfg = world.config
-    first = [world.players(part) for part in random_orders(world, random)]
-    shape = tuple(first[0].shape)
-    sizes = heads(cfg)
-    chosen = {name: torch.randint(sizes[name], shape, generator=random) for name in list(sizes)[3:]}
-    if "trade" in chosen:  # mostly for two kinds of fish, so that bids find asks
-        items = len(cfg.tables.items)
-        few = 1 + 3 + chosen["trade"] % 2 + items * (chosen["trade"] % 3 // 2)
-        chosen["trade"] = torch.where(torch.rand(shape, generator=random) < 0.5, few, chosen["trade"])
-    return *first, *(chosen.get(name) for name in ("work", "trade", "price", "token"))
-
-
-def play(world, rules, ticks, seed=0):
-    """So many ticks of random choices; the digest after each."""
-    random = generator(seed)
-    digests = []
-    for _ in range(ticks):
-        tick.step(world, rules, *random_choices(world, random))
-        digests.append(world.digest())
-    return digests
+play = partial(ticking.play, choose=random_choices)
 
 
 # ------------------------------------------------------------------------------------------------- order
@@ -81,25 +60,8 @@ ALL = (
 )  # fmt: skip
 def test_the_phases_run_in_the_order_of_the_rules_and_only_those_that_are_on(off, missing):
     world = fresh(realms=2, **off)
-    world.cause.fill_(3)
-    world.alive[1, :5] = True
-    called = []
-
-    class Spy:
-        fused = None
-
-        def __getattr__(self, name):
-            def phase(of, *rest):
-                called.append(name)
-                assert of is world and int(world.tick) == 0 and not world.cause.any()
-                assert world.acted.tolist() == [0, 5], "NPCs do not count as actors"
-                return rest
-
-            return phase
-
-    tick.step(world, Spy(), *random_choices(world, generator(1)))
+    called = phases_called(world, random_choices(world, generator(1)))
     assert called == [name for name in ALL if name not in missing]
-    assert int(world.tick) == 1
 
 
 def test_what_nobody_chose_is_not_asked_for(rules):

@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import GARBAGE, ODD, STYLE, draw_world, orders, place, random_world, unclean
+from helpers import ODD, STYLE, draw_world, orders, place, random_world, unclean
+from observed import look
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import MATERIALS, Material
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation import ring_order
-
-SENTINEL = 0x5A5A
-
-
-def look(rules, world):
-    """(views, seen, records) of an observation written over garbage; every byte must have been written."""
-    layout = ObservationLayout(world.config)
-    shape = world.alive.shape
-    results = []
-    for fill in (GARBAGE, 0x54):
-        records = layout.allocate(*shape, device="cpu").fill_(fill)
-        seen = torch.full((*shape, world.config.nearest), SENTINEL + fill, dtype=torch.int32)
-        rules.observe(world, records, seen)
-        results.append((records, seen))
-    (records, seen), (again, seen_again) = results
-    assert torch.equal(records, again) and torch.equal(seen, seen_again), "bytes that were not written"
-    return layout.views(records), seen, records
 
 
 def reference(world, realm, slot):

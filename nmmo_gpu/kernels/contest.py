@@ -1,0 +1,44 @@
+"""Contests for a tile, for kernels; twin of ``nmmo_gpu.world.contest``.
+
+The rule draws the winner of a tile among the directions from which it is claimed. A program can find these
+without a plane of claims: it looks at the tile's neighbours, and at what whoever stands there wants."""
+
+import triton
+import triton.language as tl
+
+from nmmo_gpu.kernels.random import below, draw_word
+
+NOTE = tl.constexpr(8)
+"""What a slot wants, modulo this, is the direction of the tile that it claims, 1 to 4 as in moves, or 0."""
+
+
+@triton.jit
+def wins(
+    seed, tick, STREAM: tl.constexpr, realm, row, col, direction, wants, occupant, slots,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """[...] bool: who gets the tile (``row``, ``col``) that it claims, by going in a ``direction`` (0 for
+    nobody). All claimants of a tile find the same claims and draw the same word, so they agree on one winner.
+
+    Args:
+        seed, tick: pointers.
+        wants: [R, slots], see ``NOTE``; slots behind these claim nothing.
+    """
+    claims = direction > 0
+    plane = realm * (HEIGHT * WIDTH)
+    # How many there are, and how many of them go in a lower direction than oneself.
+    claimants, before = tl.zeros(direction.shape, tl.int32), tl.zeros(direction.shape, tl.int32)
+    for other in tl.static_range(1, 5):
+        from_row = row - ((other == 2) - (other == 4))
+        from_col = col - ((other == 1) - (other == 3))
+        there = claims & (from_row >= 0) & (from_row < HEIGHT) & (from_col >= 0) & (from_col < WIDTH)
+        who = tl.load(occupant + plane + from_row * WIDTH + from_col, mask=there, other=0)
+        there = there & (who > 0) & (who <= slots)
+        aim = tl.load(wants + realm * slots + who - 1, mask=there, other=0).to(tl.int32) % NOTE
+        claimants += (aim == other).to(tl.int32)
+        before += ((aim == other) & (other < direction)).to(tl.int32)
+    won = claims
+    if tl.max(claimants, 0) > 1:
+        word = draw_word(tl.load(seed), tl.load(tick), STREAM, realm, row * WIDTH + col)
+        won = claims & (below(word, claimants) == before)
+    return won
