@@ -286,6 +286,9 @@ class EnvConfig:
     """Realms stepped together."""
     seed: int = 0
     """Seed of everything that is left to chance, terrain included; (seed, actions) replays a world."""
+    first_realm: int = 0
+    """Number of the first realm. A realm's map and dice depend on (seed, its number) alone, so that realms
+    can be dealt out to several environments."""
     device: str = "auto"
     """Where the world lives: "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1" ..."""
     backend: Literal["auto", "torch", "numba", "triton"] = "auto"
@@ -322,6 +325,7 @@ class EnvConfig:
         check = _Checker(self)
         check.between("realms", 1, 1 << 22)
         check.between("seed", -(1 << 63), (1 << 63) - 1)
+        check.between("first_realm", 0, (1 << 31) - 1)
         if self.reward not in ("alive", "death"):
             check.fail("reward", "is unknown", 'choose "alive" or "death"')
         for name in PAY:

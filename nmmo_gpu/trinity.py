@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.env import Env
-from nmmo_gpu.train import ppo
+from nmmo_gpu.train import checkpoint, cluster, ppo
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.graphs import Replayed
 from nmmo_gpu.train.metrics import Tally
@@ -129,18 +129,17 @@ class God:
     """A server: its realms, and the rollouts collected in them."""
 
     def __init__(self, config: TrainConfig, sword: Sword, world: World | None = None) -> None:
-        """Begins the realms, or goes on with those of a checkpoint."""
+        """Begins this process's share of the realms, or goes on with that of a checkpoint."""
         self.config, self.sword = config, sword
-        self.env = Env(config.env, world)
+        self.env = Env(cluster.share(config.env), world)
         if world is None:
             self.env.reset()
-        rules = config.env.world
+        rules, realms = config.env.world, self.env.config.realms
         self.rollout = Rollout.allocate(
-            self.env.layout, config.ppo.horizon, config.env.realms, rules.slots, self.env.device,
-            len(sword.heads),
-        )  # fmt: skip
+            self.env.layout, config.ppo.horizon, realms, rules.slots, self.env.device, len(sword.heads)
+        )
         self.rollout.records[-1].copy_(self.env.records)
-        self.memory = sword.policy.initial_state(config.env.realms * rules.slots, self.env.device)
+        self.memory = sword.policy.initial_state(realms * rules.slots, self.env.device)
         if self.memory is not None:
             self.rollout.state = torch.zeros_like(self.memory)
         self.tally = Tally(self.env.device, sword.operations.count)
@@ -149,12 +148,14 @@ class God:
         self._collect = Replayed(self._play, self.env.device, sword.operations.resident and config.graphs)
 
     def state(self) -> dict[str, Tensor]:
-        """The tensors, besides the world's, that a checkpoint keeps; they are restored in place."""
+        """The counts that a checkpoint keeps, summed over all processes; they are restored in place."""
         state = {f"tally.{name}": tensor for name, tensor in self.tally.state().items()}
         state["visits"] = self.visits
-        if self.memory is not None:
-            state["memory"] = self.memory
         return state
+
+    def by_realm(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of each realm besides its world, [realms * n, ...]; restored in place."""
+        return {} if self.memory is None else {"memory": self.memory}
 
     def collect(self) -> Rollout:
         """Plays ``horizon`` ticks. The rollout is written over by the next call."""
@@ -208,16 +209,16 @@ class Pantheon:
         self._source: Rollout | None = None
 
     def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
-        """One update.
+        """One update, the same in all processes.
 
         Args:
+            rollout: of this process's realms.
             progress: how much of the run is done, 0 to 1; sets the learning rate.
 
         Returns: statistics per population, [P] float32 each.
         """
         config, sword = self.config.ppo, self.sword
-        rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
-        self.set_rate(rate)
+        self.set_rate(self.learning_rate(progress))
         if self._learn is None or self._source is not rollout:
             self._source = rollout
             self._learn = Replayed(
@@ -227,6 +228,28 @@ class Pantheon:
             )
         statistics: dict[str, Tensor] = self._learn()
         return statistics
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of the learner: Adam's moments, by parameter."""
+        return {
+            f"{name}.{key}": value
+            for name, parameter in self.sword.policy.named_parameters()
+            for key, value in self.optimizer.state[parameter].items()
+        }
+
+    def restore(self, stored: dict[str, Tensor]) -> None:
+        """Goes on from what ``state`` gave; CheckpointError if it does not fit."""
+        for name, parameter in self.sword.policy.named_parameters():
+            shapes = {"step": (), "exp_avg": tuple(parameter.shape), "exp_avg_sq": tuple(parameter.shape)}
+            for key, shape in shapes.items():
+                checkpoint.expect(stored, f"{name}.{key}", shape, torch.float32)
+            state = {key: stored[f"{name}.{key}"].to(parameter.device) for key in shapes}
+            self.optimizer.state[parameter] = state
+
+    def learning_rate(self, progress: float) -> float:
+        """Adam's step size when so much of the run is done, 0 to 1."""
+        config = self.config.ppo
+        return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
 
     def set_rate(self, rate: float) -> None:
         """Sets the step size of the next updates."""

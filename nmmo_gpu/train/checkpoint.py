@@ -1,4 +1,8 @@
-"""Checkpoints: the whole run in one safetensors file (tensors and JSON; nothing in it is executed)."""
+"""Checkpoints: the whole run in one safetensors file (tensors and JSON; nothing in it is executed).
+
+Of a run on several processes each writes the realms that it plays into a file of its own beside that, a
+shard; the one file names them. Whoever goes on, on however many processes, reads the realms that it will
+play."""
 
 from __future__ import annotations
 
@@ -15,11 +19,12 @@ from torch import Tensor
 
 from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.serialise import from_plain, to_plain
+from nmmo_gpu.train import cluster
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FORMAT = "nmmo-gpu checkpoint"
-VERSION = "2"
+VERSION = "3"
 FILE = "checkpoint.safetensors"
 COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
 """How far a run has come; ``seconds`` of training."""
@@ -32,7 +37,8 @@ class Checkpoint:
     config: TrainConfig
     """The run's settings."""
     tensors: dict[str, Tensor]
-    """By name: ``world.*``, ``policy.*``, ``optimizer.*`` and ``god.*``."""
+    """By name: ``policy.*``, ``optimizer.*``, ``god.*``; and of each realm that this process plays
+    ``world.*`` [R, ...] and ``realms.*`` [R * n, ...]."""
     counters: dict[str, float]
     """By the names of ``COUNTERS``."""
 
@@ -45,14 +51,43 @@ class Checkpoint:
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Writes beside ``path``, flushes to the disk, and only then puts the file in its place.
 
-    A process killed at any moment leaves the former checkpoint or the new one, never half of one."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
+    A process killed at any moment leaves the former checkpoint or the new one, never half of one. All
+    processes of a run call it together; the new checkpoint is there as soon as the first of them has written
+    its file, which it does when all others have."""
+    tensors = checkpoint.tensors
+    shards: list[tuple[str, int, int]] = []
+    if cluster.size() > 1:
+        mine = {name: tensor for name, tensor in tensors.items() if _of_realms(name)}
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in mine}
+        parts = cluster.shares(checkpoint.config.env.realms, cluster.size())
+        stem = f"{path.stem}-{checkpoint.counters['iteration']}"
+        shards = [
+            (f"{stem}-{number}of{len(parts)}{path.suffix}", *part) for number, part in enumerate(parts, 1)
+        ]
+        _write(path.with_name(shards[cluster.rank()][0]), mine, {"format": FORMAT + " shard"})
+        cluster.wait()
+    if cluster.rank():
+        return
     metadata = {
         "format": FORMAT,
         "version": VERSION,
         "config": json.dumps(to_plain(checkpoint.config)),
         "counters": json.dumps(checkpoint.counters),
+        "shards": json.dumps(shards),
     }
+    _write(path, tensors, metadata)
+    for file in path.parent.glob(f"{path.stem}-*of*{path.suffix}"):
+        if file.name not in (name for name, _, _ in shards):
+            file.unlink()
+
+
+def _of_realms(name: str) -> bool:
+    """Whether a tensor's first dimension is that of realms, or of something in realms."""
+    return name.startswith(("world.", "realms.")) and name not in ("world.seed", "world.tick")
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     temporary = path.with_suffix(".writing")
     try:
         safetensors.torch.save_file(tensors, temporary, metadata)
@@ -72,7 +107,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: Path, device: torch.device) -> Checkpoint:
-    """Reads a checkpoint file; CheckpointError if it is missing, truncated or foreign."""
+    """Reads a checkpoint file: of the realms, those that this process plays.
+
+    Raises CheckpointError if it is missing, truncated or foreign."""
     if path.is_dir():
         path = path / FILE
     if not path.exists():
@@ -92,7 +129,10 @@ def load(path: Path, device: torch.device) -> Checkpoint:
             config = from_plain(TrainConfig, json.loads(metadata["config"]))
             stored = json.loads(metadata["counters"])
             counters = {name: kind(stored[name]) for name, kind in COUNTERS.items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            shards = json.loads(metadata["shards"]) or [[path.name, 0, config.env.realms]]
+            common = [name for name in file.keys() if not _of_realms(name)]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in common}
+        tensors |= _read_realms(path, shards, config, device)
     except CheckpointError:
         raise
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, ConfigError) as error:
@@ -103,10 +143,29 @@ def load(path: Path, device: torch.device) -> Checkpoint:
     return Checkpoint(config, tensors, counters)
 
 
+def _read_realms(
+    path: Path, shards: list[list[Any]], config: TrainConfig, device: torch.device
+) -> dict[str, Tensor]:
+    """What is kept of the realms that this process plays, from the files that have them."""
+    first, count = cluster.shares(config.env.realms, cluster.size())[cluster.rank()]
+    found: dict[str, list[Tensor]] = {}
+    for name, begin, length in shards:
+        low, high = max(first, begin) - begin, min(first + count, begin + length) - begin
+        if low >= high:
+            continue
+        with safetensors.safe_open(path.with_name(name), framework="pt", device=str(device)) as file:
+            for key in filter(_of_realms, file.keys()):
+                part = file.get_slice(key)
+                rows = part.get_shape()[0] // length
+                found.setdefault(key, []).append(part[low * rows : high * rows])
+    return {key: parts[0] if len(parts) == 1 else torch.cat(parts) for key, parts in found.items()}
+
+
 def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
-    """The world of a checkpoint; CheckpointError if its tensors do not have the shapes of its config."""
-    rules = checkpoint.config.env.world
-    sizes = World.sizes(rules, checkpoint.config.env.realms)
+    """This process's share of a checkpoint's world; CheckpointError if its tensors do not have the shapes of
+    its config."""
+    env = cluster.share(checkpoint.config.env)
+    rules, sizes = env.world, World.sizes(env.world, env.realms)
     stored = checkpoint.part("world")
     tensors: dict[str, Any] = {}
     for field in tensor_fields():
@@ -125,3 +184,10 @@ def expect(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype:
             f"checkpoint: {name} {has}, where {dtype} {shape} is due; it was written by another version "
             "or is damaged."
         )
+
+
+def restore(into: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    """Copies tensors into those of the same names; CheckpointError if they are not there or do not fit."""
+    for name, tensor in into.items():
+        expect(stored, name, tuple(tensor.shape), tensor.dtype)
+        tensor.copy_(stored[name])

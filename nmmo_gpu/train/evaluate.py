@@ -71,7 +71,7 @@ def evaluate(
     play(warmup)
     played = warmup
     while True:
-        lifetime = tally.summary(config.realms).get("lifetime/mean", float("inf"))
+        lifetime = tally.summary().get("lifetime/mean", float("inf"))
         if played >= min(2 * lifetime, max_ticks / 2):
             break
         play(warmup)
@@ -82,7 +82,7 @@ def evaluate(
     while True:
         play(warmup)
         played, measured = played + warmup, measured + warmup
-        summary = tally.summary(config.realms)
+        summary = tally.summary()
         enough = max(shortest, LIFETIMES * summary.get("lifetime/mean", float("inf")))
         if measured >= enough or played >= max_ticks:
             if before:

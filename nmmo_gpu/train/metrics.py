@@ -27,7 +27,7 @@ def count(
     died = acted & (cause > 0)
     lifetime = age[died].long()
     parts = (
-        torch.ones_like(world.tick[0]),
+        torch.full_like(world.tick[0], world.realms),
         acted.sum(),
         lifetime.sum(),
         world.explored[died].sum(),
@@ -55,7 +55,7 @@ class Tally:
         self.causes = torch.zeros(len(Cause), dtype=torch.int64, device=device)
 
     NAMES = (
-        "ticks",
+        "realm_ticks",
         "acted",
         "lifetime",
         "explored",
@@ -80,12 +80,12 @@ class Tally:
         for tensor in self.state().values():
             tensor.zero_()
 
-    def summary(self, realms: int) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         """Numbers by name, read from the device; see ``summarise``."""
-        return summarise(self.state(), realms)
+        return summarise(self.state())
 
 
-def summarise(counts: dict[str, Tensor], realms: int) -> dict[str, float]:
+def summarise(counts: dict[str, Tensor]) -> dict[str, float]:
     """Numbers by name from a tally's tensors; those about deaths are missing if nobody died.
 
     ``lifetime/mean`` is agent-steps lived / deaths, which does not forget those still alive, as the
@@ -93,11 +93,11 @@ def summarise(counts: dict[str, Tensor], realms: int) -> dict[str, float]:
     total = dict(zip(Tally.NAMES, counts["sums"].tolist(), strict=True))
     causes = counts["causes"].tolist()
     deaths = sum(causes)
-    ticks = max(1, total["ticks"])
+    ticks = max(1, total["realm_ticks"])
     alive, acted = max(1, total["alive"]), max(1, total["acted"])
     result = {
-        "population/alive per realm": total["alive"] / ticks / realms,
-        "population/deaths per tick and realm": deaths / ticks / realms,
+        "population/alive per realm": total["alive"] / ticks,
+        "population/deaths per tick and realm": deaths / ticks,
         "state/food": total["food"] / alive,
         "state/water": total["water"] / alive,
         "state/health": total["health"] / alive,

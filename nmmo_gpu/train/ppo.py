@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nmmo_gpu.train import cluster
 from nmmo_gpu.train.config import PPOConfig
 from nmmo_gpu.train.operations import Operations
 from nmmo_gpu.train.policy import Policy, Weights
@@ -28,13 +29,14 @@ class Judgement(NamedTuple):
 
 def loss(
     judgement: Judgement, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor,
-    config: PPOConfig,
+    config: PPOConfig, count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The clipped surrogate of PPO (Schulman et al. 2017, arXiv 1707.06347, equations 7 and 9).
 
     Args:
         judgement: of the batch, by the network that learns.
         old_log, advantage, returns: [P, B] float32. real: [P, B] bool, false for filling.
+        count: [P], how many are real where the batch is a part of a larger one; by default as many as here.
 
     Returns:
         loss: [] float32, the sum over populations of each one's mean, so that none sees the others.
@@ -44,7 +46,7 @@ def loss(
     change = torch.where(real, log_probability - old_log, 0.0)
     ratio = change.exp()
     surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - config.clip, 1 + config.clip) * advantage)
-    weight = real / real.sum(1, keepdim=True).clamp(min=1)
+    weight = real / (real.sum(1) if count is None else count)[:, None].clamp(min=1)
 
     def mean(values: Tensor) -> Tensor:
         return (values * weight).sum(1)
@@ -67,7 +69,8 @@ def update(
     config: PPOConfig,
     operations: Operations,
 ) -> dict[str, Tensor]:
-    """Learns from one rollout. With resident operations nothing in here waits for the device.
+    """Learns from one rollout, together with the other processes of the run, each from its own: what counts
+    is the mean over the samples of all. With resident operations nothing in here waits for the device.
 
     Returns:
         per population ([P] float32): ``STATISTICS``, means over the minibatches, ``explained_variance``
@@ -84,29 +87,37 @@ def update(
     if policy.config.recurrent:
         batches = SequenceBatches(policy, rollout, operations)
     else:
-        batches = SampleBatches(policy, rollout, operations)
+        batches = SampleBatches(policy, rollout, operations, config.minibatches)
     index, real = batches.index, batches.real
     explained = explained_variance(rollout.value[:horizon].view(-1)[index], returns.view(-1)[index], real)
     advantage = _normalised(advantage.view(-1), index, real)
     returns, old_log = returns.view(-1), rollout.log_probability.view(-1)
 
-    totals = torch.zeros(rules.populations, len(STATISTICS) + 1, device=advantage.device)
-    steps = 0
+    totals = torch.zeros(rules.populations, len(STATISTICS), device=advantage.device)
+    norms = torch.zeros(rules.populations, device=advantage.device)
     for epoch in range(config.epochs):
         order = shuffled(batches.columns, rollout, epoch, operations)
-        for columns in order.chunk(config.minibatches):
-            # Which samples share a minibatch is random; within it, memory is best read in order.
-            judgement, rows, valid = batches.judge(columns.sort().values)
-            total, statistics = loss(judgement, old_log[rows], advantage[rows], returns[rows], valid, config)
+        # Which samples share a minibatch is random; within it, memory is best read in order.
+        pieces = [columns.sort().values for columns in order.tensor_split(config.minibatches)]
+        counts = torch.stack([batches.valid(columns).sum(1) for columns in pieces])
+        cluster.add_up([counts])
+        for columns, count in zip(pieces, counts, strict=True):
+            judgement, rows, valid = batches.judge(columns)
+            total, statistics = loss(
+                judgement, old_log[rows], advantage[rows], returns[rows], valid, config, count
+            )
             optimizer.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
+            cluster.add_up(p.grad for p in policy.parameters() if p.grad is not None)
             norm = clip_per_population(policy, config.max_grad_norm)
             optimizer.step()
             policy.forget()
-            totals += torch.cat((statistics, norm[:, None]), 1)
-            steps += 1
-    means = (totals / steps).unbind(1)
-    result = dict(zip((*STATISTICS, "grad_norm"), means, strict=True))
+            totals += statistics
+            norms += norm
+    cluster.add_up([totals])
+    steps = config.epochs * config.minibatches
+    result = dict(zip(STATISTICS, (totals / steps).unbind(1), strict=True))
+    result["grad_norm"] = norms / steps
     result["explained_variance"] = explained
     return result
 
@@ -122,21 +133,28 @@ def shuffled(columns: int, rollout: Rollout, epoch: int, operations: Operations)
 class SampleBatches:
     """Minibatches of single steps, for policies without memory."""
 
-    def __init__(self, policy: Policy, rollout: Rollout, operations: Operations) -> None:
+    def __init__(self, policy: Policy, rollout: Rollout, operations: Operations, least: int = 1) -> None:
+        """``least``: there are to be so many columns at least, and if they are filling."""
         self.policy, self.operations = policy, operations
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
         self.choices = rollout.choices.view(-1, rollout.choices.shape[-1])
         rules = policy.rules
-        grouped = all_by_population if operations.resident else by_population
-        self.index, self.real = grouped(rollout.alive, rules.populations, rules.slots)
+        if operations.resident:
+            self.index, self.real = all_by_population(rollout.alive, rules.populations, rules.slots)
+        else:
+            self.index, self.real = by_population(rollout.alive, rules.populations, rules.slots, least)
         self.columns = self.index.shape[1]
+
+    def valid(self, columns: Tensor) -> Tensor:
+        """[P, B] bool: which samples of the chosen columns are real."""
+        return self.real[:, columns]
 
     def judge(self, columns: Tensor) -> tuple[Judgement, Tensor, Tensor]:
         """What the network says of the chosen columns, their rows in the rollout, and which are real."""
         rows, policy = self.index[:, columns], self.policy
         views, weights = policy.heads(self.records, rows), policy.weights()
         hidden, entities = policy.encode(self.records, rows, views, weights)
-        return _judged(self, rows, views, hidden, entities, weights), rows, self.real[:, columns]
+        return _judged(self, rows, views, hidden, entities, weights), rows, self.valid(columns)
 
 
 class SequenceBatches:
@@ -158,6 +176,10 @@ class SequenceBatches:
         self.all_rows = self.slots[:, None, :] + start[:, None]  # [P, T, columns]
         self.index = self.all_rows.flatten(1)
         self.real = rollout.alive.view(-1)[self.index]
+
+    def valid(self, columns: Tensor) -> Tensor:
+        """[P, T * columns] bool: which samples of the chosen columns are real."""
+        return self.rollout.alive.view(-1)[self.all_rows[:, :, columns]].flatten(1)
 
     def judge(self, columns: Tensor) -> tuple[Judgement, Tensor, Tensor]:
         """As ``SampleBatches.judge``; the rows are time-major, [P, T * columns]."""
@@ -206,22 +228,27 @@ def clip_per_population(policy: Policy, limit: float) -> Tensor:
 
 def explained_variance(value: Tensor, returns: Tensor, real: Tensor) -> Tensor:
     """1 - Var(returns - value) / Var(returns) over [P, B], per population; 0 where returns do not vary."""
-    error, total = _variance(returns - value, real), _variance(returns, real)
+    error, total = _moments(returns - value, real)[1], _moments(returns, real)[1]
     return torch.where(total > 0, 1 - error / total.clamp(min=1e-12), 0.0)
 
 
-def _variance(values: Tensor, real: Tensor) -> Tensor:
-    weight = real / real.sum(1, keepdim=True).clamp(min=1)
-    mean = (values * weight).sum(1, keepdim=True)
-    return ((values - mean).square() * weight).sum(1)
+def _moments(values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance, [P] each, of what is real in [P, B], over all processes."""
+    count = real.sum(1)
+    cluster.add_up([count])
+    weight = real / count[:, None].clamp(min=1)
+    mean = (values * weight).sum(1)
+    cluster.add_up([mean])
+    variance = ((values - mean[:, None]).square() * weight).sum(1)
+    cluster.add_up([variance])
+    return mean, variance
 
 
 def _normalised(advantage: Tensor, index: Tensor, real: Tensor) -> Tensor:
     """[rows]: zero mean and unit deviation within each population's real rows."""
     picked = advantage[index]
-    weight = real / real.sum(1, keepdim=True).clamp(min=1)
-    mean = (picked * weight).sum(1, keepdim=True)
-    scaled = (picked - mean) / (_variance(picked, real)[:, None].sqrt() + 1e-8)
+    mean, variance = (moment[:, None] for moment in _moments(picked, real))
+    scaled = (picked - mean) / (variance.sqrt() + 1e-8)
     # What is not real goes to a row beyond the last, which is dropped.
     out = advantage.new_zeros(len(advantage) + 1)
     out[torch.where(real, index, len(advantage))] = scaled

@@ -59,21 +59,21 @@ class Rollout:
         )
 
 
-def by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tensor, Tensor]:
+def by_population(alive: Tensor, populations: int, slots: int, least: int = 1) -> tuple[Tensor, Tensor]:
     """The living, as rows of equal length, one per population.
 
     Args:
-        alive: [T, R * slots] bool.
+        alive: [T, R * slots] bool. least: how long rows are at least.
 
     Returns:
         index: [P, B] int64 into the flattened [T * R * slots]; B is the largest population's number of
-            living (at least 1). Shorter rows are filled up with the population's first slot.
+            living (at least ``least``). Shorter rows are filled up with the population's first slot.
         real: [P, B] bool: false for the filling.
     """
     size = slots // populations
     grouped = alive.view(-1, populations, size).transpose(0, 1).reshape(populations, -1)
     count = grouped.sum(1)
-    width = max(1, int(count.max()))
+    width = max(least, int(count.max()))
     population, place = grouped.nonzero(as_tuple=True)
     column = torch.arange(len(population), device=alive.device) - (count.cumsum(0) - count)[population]
     index = (torch.arange(populations, device=alive.device) * size)[:, None].repeat(1, width)

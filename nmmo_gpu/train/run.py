@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -19,13 +20,12 @@ from nmmo_gpu.memory import check_memory
 from nmmo_gpu.rehearsal import training_parts
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
-from nmmo_gpu.train.census import census, census_on_host, society
+from nmmo_gpu.train import cluster
+from nmmo_gpu.train.census import census, census_on_host
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.train.metrics import summarise
-from nmmo_gpu.train.progress import Progress, duration, quantity
 from nmmo_gpu.train.readback import Letter, Readback, Stamp, seconds_between, stamp
-from nmmo_gpu.train.tensorboard import Dashboard
+from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.trinity import Sword, Trinity
 from nmmo_gpu.world.rules import resolve
 
@@ -80,12 +80,13 @@ class Run:
         self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
         self.readback = Readback(self.device)
         self.reported = census_on_host(self.god.env.world)
+        cluster.add_up(self.reported.values())
         """The census of the last report; at first of the world as it was found."""
         if stored is not None:
             self._restore(stored)
 
     def iterate(self, report: bool = False) -> list[News]:
-        """One rollout and one update.
+        """One rollout and one update, in all processes together. The news are of all of them.
 
         Args:
             report: the tally begins anew after this iteration.
@@ -96,12 +97,15 @@ class Run:
         start = stamp(self.device)
         rollout = self.god.collect()
         collected = stamp(self.device)
-        statistics = self.pantheon.learn(rollout, self.progress())
+        statistics = self.pantheon.learn(rollout, *cluster.most(self.progress()))
         end = stamp(self.device)
         self.iteration += 1
         counts = {"agent_steps": rollout.alive.sum(), **_prefixed("tally", self.god.tally.state())}
         note = _Note(self.iteration, report, start, collected, end)
         counts |= _prefixed("census", census(self.god.env.world))
+        if cluster.size() > 1:
+            counts = {name: count.clone() for name, count in counts.items()}
+            cluster.add_up(counts.values())
         letters = self.readback.send(counts | _prefixed("learner", statistics), note)
         if report:
             self.god.tally.reset()
@@ -136,10 +140,11 @@ class Run:
         """Everything that is needed to go on; to be taken when all is settled."""
         tensors = {f"world.{name}": t for name, t in self.god.env.world.tensors()}
         tensors.update({f"policy.{name}": t for name, t in self.sword.policy.state_dict().items()})
-        for name, parameter in self.sword.policy.named_parameters():
-            for key, value in self.pantheon.optimizer.state[parameter].items():
-                tensors[f"optimizer.{name}.{key}"] = value
-        tensors.update({f"god.{name}": t for name, t in self.god.state().items()})
+        tensors.update({f"optimizer.{name}": t for name, t in self.pantheon.state().items()})
+        tensors.update({f"realms.{name}": t for name, t in self.god.by_realm().items()})
+        counts = {f"god.{name}": t.clone() for name, t in self.god.state().items()}
+        cluster.add_up(counts.values())
+        tensors.update(counts)
         counters = {
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
         }  # fmt: skip
@@ -151,17 +156,12 @@ class Run:
 
     def _restore(self, stored: Checkpoint) -> None:
         load_policy(self.sword, stored)
-        optimizer = stored.part("optimizer")
-        for name, parameter in self.sword.policy.named_parameters():
-            state = {}
-            for key, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape)):
-                checkpoints.expect(optimizer, f"{name}.{key}", tuple(shape), torch.float32)
-                state[key] = optimizer[f"{name}.{key}"].to(self.device)
-            self.pantheon.optimizer.state[parameter] = state
-        own = stored.part("god")
-        for name, into in self.god.state().items():
-            checkpoints.expect(own, name, tuple(into.shape), into.dtype)
-            into.copy_(own[name])
+        self.pantheon.restore(stored.part("optimizer"))
+        checkpoints.restore(self.god.by_realm(), stored.part("realms"))
+        checkpoints.restore(self.god.state(), stored.part("god"))
+        if cluster.rank():  # the sums go on in the first process
+            for count in self.god.state().values():
+                count.zero_()
         counters = stored.counters
         self.iteration, self.agent_steps = int(counters["iteration"]), int(counters["agent_steps"])
         self.seconds = counters["seconds"]
@@ -178,10 +178,7 @@ def _part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def load_policy(sword: Sword, stored: Checkpoint) -> None:
     """Puts a checkpoint's weights into a Sword; CheckpointError if they do not fit its network."""
-    weights = stored.part("policy")
-    for name, parameter in sword.policy.state_dict().items():
-        checkpoints.expect(weights, name, tuple(parameter.shape), parameter.dtype)
-        parameter.copy_(weights[name])
+    checkpoints.restore(sword.policy.state_dict(), stored.part("policy"))
 
 
 class StopRequest:
@@ -212,45 +209,61 @@ class StopRequest:
 def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None) -> Run:
     """Trains until a limit or a signal, with progress, curves and checkpoints; returns the run.
 
+    In a process that torchrun started it trains together with the others; the first of them reports. One that
+    torchrun starts again, because a process was lost, goes on from the last checkpoint.
+
     Raises ConfigError if the folder already holds a run, or cannot be written."""
-    # What cannot run leaves no folder behind.
-    device = resolve_device(config.env.device)
-    rules = resolve(config.env.backend, device)
-    if device.type == "cuda" and rules.resident:
-        parts = training_parts(config)
-        check_memory(parts, device, "realms, slots, horizon or hidden, or raise minibatches")
-    folder = prepare_folder(config, resuming=stored is not None)
-    run = Run(config, stored, trinity)
-    board = Dashboard(folder, config, run.agent_steps if stored else None)
-    title = f"nmmo-gpu {folder}"
-    saved, saved_iteration = time.monotonic(), -1
-    with StopRequest() as stop, Progress(title) as progress:
-        newest: News | None = None
-
-        def hear(news: list[News]) -> None:
-            nonlocal newest
-            for newest in news:
-                if newest.report:
-                    _report(run, newest, board, progress)
-
-        while run.progress() < 1.0 and not stop.wanted:
-            hear(run.iterate(report=(run.iteration + 1) % config.log_every == 0))
-            if time.monotonic() - saved >= config.checkpoint_minutes * 60:
-                hear(run.settle())
-                run.save()
-                saved, saved_iteration = time.monotonic(), run.iteration
-        # Still shielded from the first signal: whenever it comes, what has been learned is saved.
-        hear(run.settle())
-        if newest is not None and not newest.report:
-            _report(run, newest, board, progress)
-            run.god.tally.reset()
-        progress.finish()
-        if run.iteration != saved_iteration:
-            run.save()
-    board.close()
-    if stop.wanted:
-        progress.console.print(f"stopped; saved in {folder}; go on with: nmmo-gpu train --resume {folder}")
+    with cluster.joined():
+        # What cannot run leaves no folder behind.
+        device = resolve_device(config.env.device)
+        rules = resolve(config.env.backend, device)
+        if device.type == "cuda" and rules.resident:
+            parts = training_parts(dataclasses.replace(config, env=cluster.share(config.env)))
+            check_memory(parts, device, "realms, slots, horizon or hidden, or raise minibatches")
+        if stored is None and cluster.restarted() and (Path(config.run) / checkpoints.FILE).exists():
+            stored = checkpoints.load(Path(config.run), torch.device("cpu"))
+        if cluster.rank() == 0:
+            prepare_folder(config, resuming=stored is not None)
+        cluster.wait()
+        run = Run(config, stored, trinity)
+        reporter = Reporter(run, resumed=stored is not None) if cluster.rank() == 0 else None
+        with StopRequest() as stop, reporter or contextlib.nullcontext():
+            _train(run, stop, reporter)
+        if stop.wanted and reporter:
+            reporter.say(f"stopped; saved in {config.run}; go on with: nmmo-gpu train --resume {config.run}")
     return run
+
+
+def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
+    """Iterations until the limit or until a stop is wanted, in any process; then the last checkpoint."""
+    config = run.config
+    saved, saved_iteration = time.monotonic(), -1
+    newest: News | None = None
+
+    def hear(news: list[News]) -> None:
+        nonlocal newest
+        for newest in news:
+            if newest.report and reporter:
+                reporter.report(newest)
+
+    while True:
+        late = time.monotonic() - saved >= config.checkpoint_minutes * 60
+        done, stopping, due = cluster.most(run.progress(), stop.wanted, late)
+        if done >= 1.0 or stopping:
+            break
+        hear(run.iterate(report=(run.iteration + 1) % config.log_every == 0))
+        if due:
+            hear(run.settle())
+            run.save()
+            saved, saved_iteration = time.monotonic(), run.iteration
+    # Still shielded from the first signal: whenever it comes, what has been learned is saved.
+    hear(run.settle())
+    if newest is not None and not newest.report:
+        if reporter:
+            reporter.report(newest)
+        run.god.tally.reset()
+    if run.iteration != saved_iteration:
+        run.save()
 
 
 def prepare_folder(config: TrainConfig, resuming: bool) -> Path:
@@ -289,37 +302,3 @@ def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
                 f"larger --{name} to go on."
             )
     return config, stored
-
-
-def _report(run: Run, news: News, board: Dashboard, progress: Progress) -> None:
-    env = run.config.env
-    world = summarise(news.counts, env.realms)
-    if news.census:
-        lived = round(world["agent_steps"])
-        world |= society(env.world, run.reported, news.census, lived, env.realms)
-        run.reported = news.census
-    learner = {f"learning/{name}": float(value.mean()) for name, value in news.statistics.items()}
-    rate = news.steps / news.seconds
-    rates = {
-        "rate/agent-steps per second": rate,
-        "rate/share of time in rollouts": news.collect_share,
-        "rate/learning rate": float(run.pantheon.optimizer.param_groups[0]["lr"]),
-    }
-    board.curves(world | learner | rates, run.agent_steps)
-    board.visits(run.god.visits, run.agent_steps)
-    done = run.progress()
-    shown = {
-        "iteration": str(news.iteration),
-        "agent-steps": quantity(run.agent_steps),
-        "rate": quantity(rate) + "/s",
-        "lifetime": f"{world['lifetime/mean']:.1f}" if "lifetime/mean" in world else "-",
-        "alive": f"{world['population/alive per realm']:.0f}",
-        **({"levels": f"{world['level/total']:.1f}"} if "level/total" in world else {}),
-        "entropy": f"{learner['learning/entropy']:.2f}",
-        "kl": f"{learner['learning/kl']:.4f}",
-        "value loss": f"{learner['learning/value_loss']:.4f}",
-        "time": duration(run.seconds),
-    }
-    if done > 0:
-        shown["left"] = duration(run.seconds * (1 - done) / done)
-    progress.show(shown)

@@ -60,9 +60,10 @@ def realm_maps(config: EnvConfig) -> Tensor:
     rules = config.world
     if config.maps:
         files = load_maps(config.maps, rules)
-        return files[torch.arange(config.realms) % len(files)]
-    count = 1 if config.shared_map else config.realms
-    made = generate(config.seed, count, rules.height, rules.width, rules.border, ore="mine" in rules.works)
+        return files[(config.first_realm + torch.arange(config.realms)) % len(files)]
+    count, first = (1, 0) if config.shared_map else (config.realms, config.first_realm)
+    ore = "mine" in rules.works
+    made = generate(config.seed, count, rules.height, rules.width, rules.border, first, ore)
     return made.expand(config.realms, -1, -1)
 
 

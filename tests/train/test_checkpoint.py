@@ -57,8 +57,9 @@ def test_round_trip(run, path):
             assert stored.tensors[name].dtype == tensor.dtype, name
             assert torch.equal(stored.tensors[name], tensor), name
     prefixes = {name.split(".")[0] for name in written}
-    assert prefixes == {"world", "policy", "optimizer", "god"}
-    assert stored.part("god").keys() == {"tally.lifetimes", "tally.sums", "tally.causes", "visits", "memory"}
+    assert prefixes == {"world", "realms", "policy", "optimizer", "god"}
+    assert stored.part("god").keys() == {"tally.lifetimes", "tally.sums", "tally.causes", "visits"}
+    assert stored.part("realms").keys() == {"memory"}
     assert os.listdir(path.parent) == [checkpoints.FILE], "no temporary file stays"
 
 

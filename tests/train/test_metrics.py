@@ -84,7 +84,7 @@ def test_against_lists_over_300_ticks(births):
         "deaths/thirst": hand.causes.count(Cause.THIRST) / deaths,
         "deaths/combat": hand.causes.count(Cause.COMBAT) / deaths,
     }
-    assert tally.summary(realms) == pytest.approx(expected, rel=1e-12)
+    assert tally.summary() == pytest.approx(expected, rel=1e-12)
     assert int(env.world.acted.sum()) == hand.acted
     assert int(env.world.deaths.sum()) == deaths
     assert min(expected["deaths/lava"], expected["deaths/combat"]) > 0
@@ -94,9 +94,9 @@ def test_nobody_died():
     """No numbers about deaths; no division by zero, even before the first tick."""
     world = draw_world("0.1", realms=2)
     tally = Tally(CPU)
-    empty = tally.summary(2)
+    empty = tally.summary()
     tally.add(world, world.alive, torch.zeros_like(world.alive))
-    found = tally.summary(2)
+    found = tally.summary()
     for summary in (empty, found):
         assert not [name for name in summary if name.startswith(("lifetime", "deaths/", "exploration"))]
     assert empty["population/alive per realm"] == 0 and empty["agent_steps"] == 0
@@ -115,7 +115,7 @@ def test_who_is_counted():
     acted = torch.tensor([[True, True, False, True]])
     tally = Tally(CPU)
     tally.add(world, acted, torch.tensor([[True, False, True, False]]))
-    found = tally.summary(1)
+    found = tally.summary()
     assert found["agent_steps"] == 3 and found["combat/attacks per step"] == 1 / 3
     assert found["lifetime/mean"] == 1.5
     assert found["lifetime/mean of the dead"] == (LIFETIME_BINS + 907) / 2
@@ -145,9 +145,9 @@ def test_state_is_the_tally_and_reset_empties_it_in_place():
     assert state.keys() == {"lifetimes", "sums", "causes"}
     for name, into in other.state().items():
         into.copy_(state[name])
-    assert other.summary(1) == tally.summary(1) and "lifetime/mean" in other.summary(1)
+    assert other.summary() == tally.summary() and "lifetime/mean" in other.summary()
     tally.reset()
-    assert tally.summary(1) == Tally(CPU).summary(1) != other.summary(1)
+    assert tally.summary() == Tally(CPU).summary() != other.summary()
     assert all(
         now is before and not now.any()
         for now, before in zip(tally.state().values(), state.values(), strict=True)

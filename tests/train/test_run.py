@@ -23,6 +23,7 @@ from nmmo_gpu.train import run as runs
 from nmmo_gpu.train.metrics import summarise
 from nmmo_gpu.train.ppo import STATISTICS
 from nmmo_gpu.train.readback import Readback
+from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.train.run import Run, StopRequest, Trinity, resume, train
 from nmmo_gpu.trinity import God, Pantheon
 
@@ -76,7 +77,7 @@ def test_stopped_and_gone_on_with_is_never_stopped(recurrent, targeting, tmp_pat
         second.iterate()
     assert_equal_states(state_of(second), state_of(whole))
     assert second.god.env.world.digest() == whole.god.env.world.digest()
-    assert second.god.tally.summary(2) == whole.god.tally.summary(2)
+    assert second.god.tally.summary() == whole.god.tally.summary()
     assert torch.equal(second.god.visits, whole.god.visits)
     assert second.god.memory is whole.god.memory is None or torch.equal(second.god.memory, whole.god.memory)
 
@@ -86,7 +87,7 @@ def test_agent_steps_are_those_that_agents_lived():
     run = played(small(horizon=5), 6)
     world = run.god.env.world
     assert run.agent_steps == int(world.acted.sum()) > 0
-    assert int(world.tick) == 1 + 6 * 5 and int(run.god.tally.sums[0]) == 30
+    assert int(world.tick) == 1 + 6 * 5 and int(run.god.tally.sums[0]) == 2 * 30
 
 
 def test_the_learning_rate_follows_a_line():
@@ -157,7 +158,7 @@ def test_the_news_of_an_iteration():
         assert news.counts.keys() == run.god.tally.state().keys()
         assert news.statistics.keys() == {*STATISTICS, "grad_norm", "explained_variance"}
         assert all(values.shape == (2,) and values.isfinite().all() for values in news.statistics.values())
-        assert summarise(news.counts, 2)["agent_steps"] == counted, "what was lived since the last report"
+        assert summarise(news.counts)["agent_steps"] == counted, "what was lived since the last report"
         assert int(run.god.tally.sums.sum()) == (0 if report else int(news.counts["sums"].sum()))
         counted *= not report
         told.append(news)
@@ -224,16 +225,18 @@ def test_reports_come_every_few_iterations_and_at_the_end(
     told = []
     monkeypatch.setattr(runs, "Readback", readback)
     monkeypatch.setattr(
-        runs, "_report", lambda run, news, *_: told.append((news, run.agent_steps, run.iteration))
+        Reporter,
+        "report",
+        lambda self, news: told.append((news, self.run.agent_steps, self.run.iteration)),
     )
     run = train(
         small(tmp_path, iterations=iterations, log_every=log_every, checkpoint_minutes=0.0, horizon=3)
     )
     assert [news.iteration for news, _, _ in told] == expected
-    ticks = [summarise(news.counts, 2)["agent_steps"] for news, _, _ in told]
+    ticks = [summarise(news.counts)["agent_steps"] for news, _, _ in told]
     lengths = [int(news.counts["sums"][0]) for news, _, _ in told]
     assert sum(ticks) == run.agent_steps == told[-1][1] == int(run.god.env.world.acted.sum())
-    assert lengths == [3 * (b - a) for a, b in itertools.pairwise([0, *expected])]
+    assert lengths == [2 * 3 * (b - a) for a, b in itertools.pairwise([0, *expected])]
     assert not run.god.tally.sums.any(), "what has been reported is not reported again"
 
 
@@ -242,7 +245,9 @@ def test_reports_between_checkpoints(tmp_path, monkeypatch):
     counters that a checkpoint keeps are those of all iterations."""
     told = []
     monkeypatch.setattr(runs, "Readback", Late)
-    monkeypatch.setattr(runs, "_report", lambda run, news, *_: told.append((news.iteration, run.iteration)))
+    monkeypatch.setattr(
+        Reporter, "report", lambda self, news: told.append((news.iteration, self.run.iteration))
+    )
     run = train(small(tmp_path, iterations=5, log_every=2, checkpoint_minutes=60.0))
     assert told == [(2, 3), (4, 5), (5, 5)]
     stored = checkpoints.load(tmp_path, CPU)
@@ -369,13 +374,13 @@ def test_a_second_signal_is_the_ordinary_one():
 def test_a_signal_at_any_moment_is_saved(tmp_path, monkeypatch):
     """Also one that arrives after the iteration, while the report is written: what train() says it has
     saved is in the folder."""
-    report = runs._report
+    report = Reporter.report
 
     def late(*arguments):
         report(*arguments)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(runs, "_report", late)
+    monkeypatch.setattr(Reporter, "report", late)
     run = train(small(tmp_path / "run", iterations=50, log_every=2, checkpoint_minutes=60.0))
     assert run.iteration == 2
     assert (tmp_path / "run" / checkpoints.FILE).exists()

@@ -1,0 +1,87 @@
+"""What is told of a run while it goes on: curves for TensorBoard, and a line or panel for whoever watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from nmmo_gpu.train.census import society
+from nmmo_gpu.train.metrics import summarise
+from nmmo_gpu.train.progress import Progress, duration, quantity
+from nmmo_gpu.train.tensorboard import Dashboard
+
+if TYPE_CHECKING:
+    from nmmo_gpu.train.run import News, Run
+
+
+class Reporter:
+    """Tells what news a run brings; a context manager, for the time of its training."""
+
+    def __init__(self, run: Run, resumed: bool) -> None:
+        """``resumed``: the run goes on with a stored one; curves beyond where it stopped are dropped."""
+        self.run = run
+        folder = Path(run.config.run)
+        self.board = Dashboard(folder, run.config, run.agent_steps if resumed else None)
+        self.progress = Progress(f"nmmo-gpu {folder}")
+
+    def __enter__(self) -> Reporter:
+        self.progress.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.finish()
+        self.progress.__exit__(kind, error, trace)
+        self.board.close()
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        self.progress.console.print(text)
+
+    def report(self, news: News) -> None:
+        """Curves, and what is shown, up to an iteration that ends a report."""
+        run, config = self.run, self.run.config
+        world = summarise(news.counts)
+        if news.census:
+            lived = round(world["agent_steps"])
+            world |= society(config.env.world, run.reported, news.census, lived, config.env.realms)
+            run.reported = news.census
+        learner = {f"learning/{name}": float(value.mean()) for name, value in news.statistics.items()}
+        rate = news.steps / news.seconds
+        rates = {
+            "rate/agent-steps per second": rate,
+            "rate/share of time in rollouts": news.collect_share,
+            "rate/learning rate": run.pantheon.learning_rate(run.progress()),
+        }
+        self.board.curves(world | learner | rates, run.agent_steps)
+        self.board.visits(run.god.visits, run.agent_steps)
+        self.progress.show(self._shown(news, world, learner, rate))
+
+    def _shown(
+        self, news: News, world: dict[str, float], learner: dict[str, float], rate: float
+    ) -> dict[str, str]:
+        run = self.run
+        done = run.progress()
+        shown = {
+            "iteration": str(news.iteration),
+            "agent-steps": quantity(run.agent_steps),
+            "rate": quantity(rate) + "/s",
+            "lifetime": f"{world['lifetime/mean']:.1f}" if "lifetime/mean" in world else "-",
+            "alive": f"{world['population/alive per realm']:.0f}",
+            **({"levels": f"{world['level/total']:.1f}"} if "level/total" in world else {}),
+            **{title: f"{learner[name]:.{places}f}" for title, name, places in SHOWN if name in learner},
+            "time": duration(run.seconds),
+        }
+        if done > 0:
+            shown["left"] = duration(run.seconds * (1 - done) / done)
+        return shown
+
+
+SHOWN = (
+    ("entropy", "learning/entropy", 2),
+    ("kl", "learning/kl", 4),
+    ("value loss", "learning/value_loss", 4),
+)
+"""Title, name and decimals of what is shown of the learner, if it measures that."""
