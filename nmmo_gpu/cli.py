@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import torch
 import tyro
@@ -19,6 +19,9 @@ from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ConfigError, NmmoError
 from nmmo_gpu.serialise import from_plain, to_plain
 from nmmo_gpu.world.content import STANDARD, Content
+
+if TYPE_CHECKING:
+    from nmmo_gpu.train.config import TrainConfig
 
 USAGE = """\
 usage: nmmo-gpu COMMAND ... [--help]
@@ -97,7 +100,25 @@ class EvalConfig:
     """Where to play."""
 
 
+def train_options(preset: str) -> TrainConfig:
+    """A preset's settings with what the command line changes of them, for scripts that train."""
+    from nmmo_gpu.train.presets import train_preset
+
+    default = train_preset(preset)
+    try:
+        return _parse(type(default), sys.argv[1:], Path(sys.argv[0]).name, default)
+    except NmmoError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+
+
 def _train(arguments: list[str]) -> None:
+    from nmmo_gpu.train import cluster
+
+    with cluster.joined():
+        _train_together(arguments)
+
+
+def _train_together(arguments: list[str]) -> None:
     from nmmo_gpu.train.presets import train_preset
     from nmmo_gpu.train.run import resume, train
 

@@ -52,12 +52,15 @@ class Decision(NamedTuple):
 class Sword:
     """The agents: the policies of all populations, and how they choose."""
 
+    network: type[Policy] = Policy
+    """What a policy is made of."""
+
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config = config
         self.operations = operations(resolve(config.env.backend, device), config.env.world.extended)
         generator = torch.Generator().manual_seed(config.env.seed)
         parts = self.operations.window_embedding, self.operations.told
-        self.policy = Policy(config.env.world, config.policy, generator, *parts).to(device)
+        self.policy = self.network(config.env.world, config.policy, generator, *parts).to(device)
         self.heads = tuple(heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""
         self._everybody: Tensor | None = None

@@ -15,6 +15,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.errors import ConfigError
@@ -32,9 +34,17 @@ def joined() -> Iterator[None]:
         return
     if on_gpu := torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    # torchrun lends the same store to the processes that it starts again (pytorch#167288). On one machine
+    # the count of restarts tells what the lost ones have left there from what is new.
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"] if os.environ["GROUP_WORLD_SIZE"] == "1" else "0"
+    store, number, processes = next(rendezvous("env://", timeout=PATIENCE))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE, rank=number, world_size=processes,
+        store=PrefixStore(f"attempt {attempt}", store),
+    )  # fmt: skip
     try:
         yield
+        wait()  # nobody takes a connection away that another still needs
     finally:
         dist.destroy_process_group()
 

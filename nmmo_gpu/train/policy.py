@@ -128,6 +128,10 @@ class Policy(nn.Module):
         self.go_bias, self.steady_bias, self.value_bias = bias(1), bias(steady), bias(1)
         if config.targeting == "learned":
             self.query = weight(width, len(DESCRIBED), fan_in=hidden, gain=0.01)
+        self.described = len(DESCRIBED)
+        """Features of an entity row, as ``encode`` returns it."""
+        if rules.extended and config.targeting == "learned":
+            self.described += features.looks_width(rules)
         self.more_heads = sum(list(actions.heads(rules).values())[3:])
         if rules.extended:
             about_self, about_others = features.belongings_width(rules), features.looks_width(rules)

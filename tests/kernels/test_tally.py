@@ -59,7 +59,7 @@ def test_the_ticks_of_a_lively_world(monkeypatch, block, bins):
         both.add(env.world, acted, attacks)
         both.same()
     assert died > 5 and attacked > 20
-    assert int(both.ours.sums[0]) == 8 - (7 << 33)
+    assert int(both.ours.sums[0]) == 2 * 8 - (7 << 33)
     assert int(both.ours.lifetimes.sum()) == 3 * bins + died
     if bins == 5:
         assert int(both.ours.lifetimes[-1]) > 3 + died / 3
@@ -121,4 +121,4 @@ def test_worlds_in_which_nothing_happens():
     before = both.ours.sums.clone()
     both.add(world, nobody, ~nobody)
     both.same()
-    assert (both.ours.sums - before).tolist() == [1, *[0] * 9]
+    assert (both.ours.sums - before).tolist() == [2, *[0] * 9]

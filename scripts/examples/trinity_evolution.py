@@ -1,0 +1,46 @@
+#!/usr/bin/env python
+"""A different learner in Pantheon: evolution strategies (Salimans et al. 2017, arXiv 1703.03864). The
+populations are perturbations of one policy, and compete in one world; no gradient is computed.
+
+scripts/examples/trinity_evolution.py [options of nmmo-gpu train chaos]
+"""
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.cli import train_options
+from nmmo_gpu.train import cluster
+from nmmo_gpu.train.rollout import Rollout
+from nmmo_gpu.train.run import train
+from nmmo_gpu.trinity import Pantheon, Trinity
+
+
+class Evolution(Pantheon):
+    deviation, step = 0.03, 0.3
+
+    @torch.no_grad()
+    def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
+        rules, policy = self.config.env.world, self.sword.policy
+        by_population = (len(rollout.alive), -1, rules.populations, rules.population_size)
+        counts = [part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died)]
+        cluster.add_up(counts)
+        lifetime = counts[0] / counts[1].clamp(min=1)
+        fitness = (lifetime - lifetime.mean()) / (lifetime.std() + 1e-6)
+        dice = torch.Generator().manual_seed(int(rollout.tick))
+        for weight in policy.parameters():
+            centre = weight.mean(0, keepdim=True)
+            centre += self.step * (fitness.view(-1, *[1] * (weight.dim() - 1)) * (weight - centre)).mean(0)
+            noise = torch.randn(weight.shape, generator=dice).to(weight.device)
+            weight.copy_(centre + self.deviation * (noise - noise.mean(0)))
+        policy.forget()
+        return {"fitness": lifetime}
+
+    def state(self) -> dict[str, Tensor]:
+        return {}  # all is in the weights: their mean is the policy
+
+    def restore(self, stored: dict[str, Tensor]) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    train(train_options("chaos"), trinity=Trinity(pantheon=Evolution))

@@ -1,0 +1,87 @@
+"""What the processes do that ``test_cluster.py`` starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nmmo_gpu.train import cluster, ppo
+from nmmo_gpu.train.run import Run, resume, train
+from nmmo_gpu.trinity import Pantheon, Trinity
+
+
+def settings(**more: Any) -> Any:
+    """The run of these tests."""
+    from train.small import small
+    from train.test_cluster import SETTINGS
+
+    return small(**{**SETTINGS, **more})
+
+
+def learn() -> dict[str, Any]:
+    """Trains for 3 iterations; what the test compares."""
+    from train.small import state_of
+
+    run = Run(settings())
+    kept = {}
+
+    def noted(*arguments: Any) -> Any:
+        kept["gradients"] = {name: p.grad.clone() for name, p in run.sword.policy.named_parameters()}
+        return clip(*arguments)
+
+    clip = ppo.clip_per_population
+    ppo.clip_per_population = noted
+    news = run.iterate()[0]
+    ppo.clip_per_population = clip
+    world = run.god.env.world
+    played = {name: getattr(world, name).clone() for name in ("material", "entity", "row", "health", "alive")}
+    kept["weights"] = {name: p.detach().clone() for name, p in run.sword.policy.named_parameters()}
+    for _ in range(2):
+        run.iterate()
+    return {
+        "first": kept,
+        "played": played,
+        "statistics": torch.stack(list(news.statistics.values())),
+        "agent_steps": run.agent_steps,
+        "last": {name: value.clone() for name, value in state_of(run).items()},
+    }
+
+
+class Mortal(Pantheon):
+    """Learns, until its second process is killed in the fourth iteration; the next one lives."""
+
+    iterations = 0
+
+    def learn(self, rollout: Any, progress: float) -> Any:
+        self.iterations += 1
+        if self.iterations == 4 and not cluster.restarted() and cluster.rank() == 1:
+            print("dies in iteration 4", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().learn(rollout, progress)
+
+
+def main(task: str, folder: str, *more: str) -> None:
+    if task == "learn":
+        with cluster.joined():
+            torch.save(learn(), Path(folder) / f"{cluster.rank()}.pt")
+    if task == "train":
+        recurrent = more[1] == "True"
+        config = settings(run=folder, iterations=int(more[0]), recurrent=recurrent, checkpoint_minutes=0.0)
+        train(config)
+    if task == "resume":
+        with cluster.joined():
+            train(*resume(folder, iterations=int(more[0])))
+    if task == "die":
+        config = settings(run=folder, iterations=int(more[0]), checkpoint_minutes=0.0)
+        run = train(config, trinity=Trinity(pantheon=Mortal))
+        if cluster.restarted() and run.iteration:
+            print(f"goes on after iteration {run.iteration - run.pantheon.iterations}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,155 @@
+"""Training on several processes, which torchrun starts on this machine: they learn what one process learns,
+and stop, go on and break down together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from train.small import CPU, assert_equal_states, small, state_of
+
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train import cluster
+from nmmo_gpu.train.run import Run
+
+WORKER = Path(__file__).with_name("cluster_worker.py")
+SETTINGS = {"realms": 5, "slots": 12, "populations": 3, "horizon": 6, "minibatches": 1, "epochs": 1}
+"""Five realms, which neither two nor three processes can share evenly."""
+
+
+def torchrun(processes: int, *arguments: object, restarts: int = 0, **more: object) -> subprocess.Popen[str]:
+    """The worker script with arguments, in so many processes."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
+        f"--max-restarts={restarts}", "--monitor-interval=0.2", *map(str, arguments),
+    ]  # fmt: skip
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more
+    )  # type: ignore[call-overload]
+
+
+def finished(process: subprocess.Popen[str], status: int = 0) -> str:
+    """What it printed, once it has ended as it should."""
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == status, output
+    return output
+
+
+def learned(folder: Path, processes: int) -> list[dict[str, torch.Tensor]]:
+    """What each of several processes holds after 3 iterations of training (see the worker)."""
+    finished(torchrun(processes, WORKER, "learn", folder))
+    return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[dict[str, torch.Tensor]]:
+    """The same in one process, after each iteration."""
+    from train.cluster_worker import learn
+
+    return learn()
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_learn_what_one_does(processes, tmp_path, alone):
+    """The gradient of the first update is that of one process with all realms, up to rounding, and their
+    realms have then the same history. After every update all processes hold the same weights and moments, bit
+    for bit."""
+    held = learned(tmp_path, processes)
+    for name, value in alone["first"]["gradients"].items():
+        assert value.abs().max() > 0, name
+        found = held[0]["first"]["gradients"][name]
+        torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-6)
+    for other in held[1:]:
+        assert_equal_states(other["last"], held[0]["last"])
+        assert_equal_states(other["first"]["weights"], held[0]["first"]["weights"])
+    for name, whole in alone["played"].items():
+        assert torch.equal(torch.cat([part["played"][name] for part in held]), whole), name
+    assert held[0]["agent_steps"] == held[-1]["agent_steps"] > 100
+    torch.testing.assert_close(held[0]["statistics"], alone["statistics"], rtol=1e-3, atol=1e-5)
+
+
+def test_shares():
+    """Every realm belongs to one process, in order; the numbers differ by one at most."""
+    for realms in range(1, 30):
+        for processes in range(1, realms + 1):
+            parts = cluster.shares(realms, processes)
+            assert [r for first, count in parts for r in range(first, first + count)] == list(range(realms))
+            counts = [count for _, count in parts]
+            assert max(counts) - min(counts) <= 1 and len(counts) == processes
+
+
+def test_more_processes_than_realms(monkeypatch):
+    """There is nothing for the last of them to do; the error says what to change."""
+    monkeypatch.setattr(cluster, "size", lambda: 3)
+    with pytest.raises(ConfigError, match="realms = 2, fewer than the 3 processes"):
+        cluster.share(small(realms=2).env)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_checkpoint_of_two_goes_on_with_others(processes, recurrent, tmp_path):
+    """Stopped after two iterations of two processes, a run goes on with one and with three: every realm, its
+    agents' memory, the weights, the moments and the counts are taken along. The shards of former checkpoints
+    are gone."""
+    run = tmp_path / "run"
+    finished(torchrun(2, WORKER, "train", run, 2, recurrent))
+    stored = checkpoints.load(run, CPU)
+    files = sorted(file.name for file in run.glob("*.safetensors"))
+    assert files == ["checkpoint-2-1of2.safetensors", "checkpoint-2-2of2.safetensors", checkpoints.FILE]
+    whole = Run(stored.config, stored)
+    assert whole.iteration == 2 and whole.agent_steps == int(whole.god.env.world.acted.sum()) > 50
+    assert int(whole.god.env.world.tick) == 1 + 2 * 6 and whole.god.env.world.realms == 5
+
+    if processes == 1:
+        whole.iterate()
+        assert whole.agent_steps == int(whole.god.env.world.acted.sum())
+        return
+    finished(torchrun(processes, WORKER, "resume", run, 3))
+    later = checkpoints.load(run, CPU)
+    again = Run(later.config, later)
+    whole.iterate()
+    assert again.iteration == 3 and len(list(run.glob("*.safetensors"))) == 1 + processes
+    assert again.agent_steps == int(again.god.env.world.acted.sum())
+    # The same realms with the same weights: what they played in between is the same, too.
+    assert again.god.env.world.digest() == whole.god.env.world.digest()
+    for name, weight in state_of(whole).items():
+        torch.testing.assert_close(state_of(again)[name], weight, rtol=1e-3, atol=1e-5)
+
+
+def test_a_killed_process(tmp_path):
+    """kill -9 of one in the middle of an iteration: torchrun starts both again, they go on from the last
+    checkpoint, and end as they should. Nobody waits for the dead."""
+    run = tmp_path / "run"
+    process = torchrun(2, WORKER, "die", run, 6, restarts=1)
+    output = finished(process)
+    assert "dies in iteration 4" in output and "goes on after iteration 3" in output, output
+    stored = checkpoints.load(run, CPU)
+    world = Run(stored.config, stored).god.env.world
+    assert stored.counters["iteration"] == 6
+    assert stored.counters["agent_steps"] == int(world.acted.sum())
+    assert int(world.tick) == 1 + 6 * 6, "the iteration that was lost was played again"
+
+
+def test_a_signal_stops_all(tmp_path):
+    """SIGTERM to torchrun: all processes finish the iteration in hand and save together."""
+    run = tmp_path / "run"
+    process = torchrun(2, WORKER, "train", run, 100000, False)
+    deadline = time.monotonic() + 120
+    while not (run / checkpoints.FILE).exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    stored = checkpoints.load(run, CPU)
+    world = Run(stored.config, stored).god.env.world
+    assert stored.counters["iteration"] > 0 and "stopped; saved in" in output
+    assert int(world.tick) == 1 + stored.counters["iteration"] * 6
