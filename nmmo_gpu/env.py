@@ -50,7 +50,8 @@ class Env:
         self.begun = world is not None
         if world is None:
             check_memory(environment_parts(config), self.device, "realms, slots, height or width")
-            world = empty_world(config.world, realm_maps(config).to(self.device), config.seed)
+            maps = realm_maps(config).to(self.device)
+            world = empty_world(config.world, maps, config.seed, config.first_realm)
         self.world = world
 
         shape = (config.realms, config.world.slots)

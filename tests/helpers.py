@@ -205,7 +205,8 @@ def random_world(
         wounded: as left behind by combat: some are dead (health 0, cause combat), some chilled.
     """
     random = torch.Generator().manual_seed(seed)
-    world = empty_world(config, random_maps(config, realms, random, odds), seed * 0x9E3779B9 - 5)
+    maps = random_maps(config, realms, random, odds)
+    world = empty_world(config, maps, seed * 0x9E3779B9 - 5, first_realm=seed % 5 << 20)
     now = int(torch.randint(1, 2000, (1,), generator=random)) + (seed % 3 << 31)
     world.tick.fill_(now)
 

@@ -158,7 +158,7 @@ def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
         *_look_ups(cfg.tables), np.array(cfg.reach), np.array(cfg.damage), cfg.rolls, cfg.skills, cfg.slots,
         cfg.immune_ticks, cfg.max_food, cfg.max_water,
     )  # fmt: skip
-    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
 
 
 def fight(world: World, style: Tensor, target: Tensor) -> None:

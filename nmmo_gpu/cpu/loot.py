@@ -110,7 +110,7 @@ def arguments(world: World) -> tuple[Any, ...]:
         world.offer_left, world.events, world.departed, world.books, world.slain, world.foe,
         world.foe_entity, world.temper, kind_of_slot(cfg, CPU),
     )  # fmt: skip
-    fixed = (int(world.seed), int(world.tick), *(t.numpy() for t in tensors))
+    fixed = (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
     return (*fixed, *_look_ups(cfg.tables), cfg.capacity)
 
 

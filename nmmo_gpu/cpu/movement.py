@@ -82,7 +82,7 @@ def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
         move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
         world.material, world.occupant, world.presence, claims_plane(world),
     )  # fmt: skip
-    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors))
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
 
 
 def movement(world: World, move: Tensor) -> None:

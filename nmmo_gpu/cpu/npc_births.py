@@ -98,7 +98,7 @@ def arguments(world: World) -> tuple[Any, ...]:
         kinds(cfg), habits(cfg.tables.npcs), chance(cfg.npc_births), cfg.border, cfg.inland,
         order_mask(cfg), cfg.populations,
     )  # fmt: skip
-    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
 
 
 def npc_births(world: World) -> None:

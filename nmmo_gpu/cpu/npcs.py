@@ -138,7 +138,7 @@ def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tupl
     constants = (
         kinds(cfg), habits(rows), sights(rows), cfg.immune_ticks, cfg.populations, chance(cfg.wander),
     )  # fmt: skip
-    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
 
 
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

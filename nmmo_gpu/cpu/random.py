@@ -18,12 +18,13 @@ ROUNDS = rule.ROUNDS
 
 @compiled(inline="always")
 def draw(seed, tick, stream, realm, index):
-    """Four 32-bit words (uint64) for (seed, tick, stream, realm, index), all integers."""
-    key0 = np.uint64(seed) & MASK
-    key1 = (np.uint64(seed) >> HALF) & MASK
+    """Four 32-bit words (uint64) for (seed, tick, stream, realm, index): ``seed`` is the array of
+    ``World.seed``, the others are integers."""
+    key0 = np.uint64(seed[0]) & MASK
+    key1 = (np.uint64(seed[0]) >> HALF) & MASK
     c0 = np.uint64(tick) & MASK
     c1 = ((np.uint64(tick) >> HALF) << EIGHT) + np.uint64(stream)
-    c2 = np.uint64(realm)
+    c2 = np.uint64(realm + seed[1])
     c3 = np.uint64(index)
     for _ in range(ROUNDS):
         p0 = M0 * c0
@@ -58,6 +59,6 @@ def draw_many(
     realm, index = torch.broadcast_tensors(realm, index)
     out = torch.empty(4, *realm.shape, dtype=torch.int64)
     arrays = (realm.reshape(-1).numpy(), index.reshape(-1).numpy(), out.view(4, -1).numpy())
-    head = (int(seed), int(tick), int(stream))
+    head = (seed.numpy(), int(tick), int(stream))
     parallel(_draw_many, [(*head, *arrays, *piece) for piece in slices(realm.numel(), 8)])
     return out.unbind(0)

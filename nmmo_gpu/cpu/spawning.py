@@ -154,7 +154,7 @@ def arguments(world: World) -> tuple[Any, ...]:
         cfg.spawn == "anywhere", ring(cfg, torch.device("cpu")).numpy(), cfg.birthplaces, cfg.border,
         np.array((health, cfg.max_food, cfg.max_water)), cfg.population_size,
     )  # fmt: skip
-    return (int(world.seed), int(world.tick), cfg.births, *(t.numpy() for t in tensors), *constants)
+    return (world.seed.numpy(), int(world.tick), cfg.births, *(t.numpy() for t in tensors), *constants)
 
 
 def goods(world: World) -> tuple[Any, ...]:

@@ -94,7 +94,7 @@ def arguments(world: World) -> tuple[Any, ...]:
         cfg.freeze_ticks, cfg.forage, cfg.heal_above,
         np.array((cfg.max_health, cfg.max_food, cfg.max_water)), cfg.skills, cfg.slots,
     )  # fmt: skip
-    return (int(world.seed), int(world.tick), *(t.numpy() for t in tensors), *constants)
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
 
 
 def explore_arguments(world: World) -> tuple[Any, ...]:

@@ -281,7 +281,7 @@ def arguments(world: World, work: Tensor) -> tuple[Any, ...]:
     recipes, starts, meals, weights = book(cfg.content)
     numbers = (cfg.capacity, works_there(cfg.works), cfg.skills, cfg.max_health, cfg.max_food)
     return (
-        int(world.seed), int(world.tick), *(t.numpy() for t in tensors), weights, recipes, starts, meals,
+        world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), weights, recipes, starts, meals,
         np.array(numbers, np.int64), threshold_tensor(cfg.ore_regrowth, torch.device("cpu")).numpy(),
     )  # fmt: skip
 

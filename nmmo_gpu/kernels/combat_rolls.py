@@ -82,7 +82,7 @@ def _blows(
         tl.store(gained + entity, tl.where(counts, damage, 0).to(tl.uint8), mask=inside)
 
     if tl.max(counts.to(tl.int32), 0) > 0:
-        aim, force, tie, _ = draw(tl.load(seed), tl.load(tick), STREAM, realm, slot)
+        aim, force, tie, _ = draw(seed, tick, STREAM, realm, slot)
         if ROLLS:
             throws = counts & (kind == RANGE)
             knife = tl.load(knives + weapon - 1, mask=throws, other=0)

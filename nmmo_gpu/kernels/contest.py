@@ -39,6 +39,6 @@ def wins(
         before += ((aim == other) & (other < direction)).to(tl.int32)
     won = claims
     if tl.max(claimants, 0) > 1:
-        word = draw_word(tl.load(seed), tl.load(tick), STREAM, realm, row * WIDTH + col)
+        word = draw_word(seed, tick, STREAM, realm, row * WIDTH + col)
         won = claims & (below(word, claimants) == before)
     return won

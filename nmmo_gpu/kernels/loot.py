@@ -95,14 +95,13 @@ def _loot(
 
                 prey = prey & heir
                 add(events + to * columns + EVENTS + kind, one, prey)
-                seed_word, now = tl.load(seed), tl.load(tick)
                 for place in range(most_drops):
                     at = drops + (kind * most_drops + place) * 4
                     item = tl.load(at, mask=prey, other=0)
                     least = tl.load(at + 1, mask=prey, other=1)
                     most = tl.load(at + 2, mask=prey, other=1)
                     chance = tl.load(at + 3, mask=prey, other=0)
-                    happens, many, _, _ = draw(seed_word, now, STREAM, realm, slot * DROPS + place)
+                    happens, many, _, _ = draw(seed, tick, STREAM, realm, slot * DROPS + place)
                     falls = prey & ((happens >> CHANCE_SHIFT).to(tl.int32) < chance)
                     amount = least + below(many, most - least + 1)
                     thing = falls & (item < ITEMS)

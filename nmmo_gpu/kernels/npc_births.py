@@ -64,13 +64,12 @@ def _claim_homes(
     empty = inside & (tl.load(alive + realm * (agents + npcs) + slot, mask=inside, other=1) == 0)
     found = tl.full([BLOCK], -1, tl.int32)
     if tl.max(empty.to(tl.int32), 0) > 0:
-        of_world, now = tl.load(seed), tl.load(tick)
         plane = realm * (HEIGHT * WIDTH)
         lives_on = habitat(tl.load(natures + slot, mask=empty, other=0))
         open = empty
         for number in tl.static_range(DRAWS):
             if tl.max(open.to(tl.int32), 0) > 0:
-                words = draw(of_world, now, BIRTH_STREAM, realm, 8 * slot + number)
+                words = draw(seed, tick, BIRTH_STREAM, realm, 8 * slot + number)
                 for part in tl.static_range(4):
                     if number == 0 and part == 0:
                         open = open & ((words[0] >> 16).to(tl.int32) < trying)
@@ -81,7 +80,7 @@ def _claim_homes(
                         found = tl.where(fit, at, found)
                         open = open & (fit == 0)
         claims = found >= 0
-        mine = birth_key(of_world, now, realm, npc, mask)
+        mine = birth_key(seed, tick, realm, npc, mask)
         tl.atomic_min(occupant + plane + found, mine, mask=claims, sem="relaxed")
     tl.store(home + entry, found, mask=inside)
 
@@ -102,7 +101,7 @@ def _count_newborn(
 ):  # fmt: skip
     """Newborn of each block. Order-free: one entry per program."""
     realm, npc, entry, inside = my_slots(npcs, chunks, BLOCK)
-    key = birth_key(tl.load(seed), tl.load(tick), realm, npc, mask)
+    key = birth_key(seed, tick, realm, npc, mask)
     born, _ = newborn(realm, entry, npc, inside, home, occupant, key, HEIGHT, WIDTH)
     tl.store(counts + tl.program_id(0), tl.sum(born.to(tl.int32), 0))
 
@@ -121,7 +120,7 @@ def _settle_npcs(
     way."""
     program = tl.program_id(0)
     realm, npc, entry, inside = my_slots(npcs, chunks, BLOCK)
-    key = birth_key(tl.load(seed), tl.load(tick), realm, npc, mask)
+    key = birth_key(seed, tick, realm, npc, mask)
     born, at = newborn(realm, entry, npc, inside, home, occupant, key, HEIGHT, WIDTH)
     count = tl.sum(born.to(tl.int32), 0)
     if count > 0:

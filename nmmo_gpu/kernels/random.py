@@ -15,10 +15,11 @@ from nmmo_gpu.world.random import Stream
 
 @triton.jit
 def draw(seed, tick, STREAM: tl.constexpr, realm, index):
-    """Four uint32 words for each (realm, index); seed and tick are int64 scalars."""
-    low = (tick & 0xFFFFFFFF).to(tl.uint32)
-    high = (((tick >> 32) << 8) + STREAM).to(tl.uint32)
-    return tl.philox(seed, low, high, realm.to(tl.uint32), index.to(tl.uint32))
+    """Four uint32 words for each (realm, index); seed and tick point to the world's."""
+    key, number, now = tl.load(seed), realm + tl.load(seed + 1), tl.load(tick)
+    low = (now & 0xFFFFFFFF).to(tl.uint32)
+    high = (((now >> 32) << 8) + STREAM).to(tl.uint32)
+    return tl.philox(key, low, high, number.to(tl.uint32), index.to(tl.uint32))
 
 
 @triton.jit
@@ -45,7 +46,7 @@ def _draw_many(seed, tick, realm, index, words, n, STREAM: tl.constexpr, BLOCK: 
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = i < n
     w0, w1, w2, w3 = draw(
-        tl.load(seed), tl.load(tick), STREAM,
+        seed, tick, STREAM,
         tl.load(realm + i, mask=here, other=0), tl.load(index + i, mask=here, other=0),
     )  # fmt: skip
     tl.store(words + i, w0.to(tl.int64), mask=here)

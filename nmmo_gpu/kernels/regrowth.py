@@ -52,7 +52,7 @@ def return_tick(seed, tick, thresholds, realm, tile, eaten, ENTRIES: tl.constexp
         above = tl.load(thresholds + middle, mask=searching, other=0) <= word
         low = tl.where(searching & above, middle + 1, low)
         high = tl.where(searching & ~above, middle, high)
-    return ((tick + low.to(tl.int64) + 1) & TICK_MASK).to(tl.int32)
+    return ((tl.load(tick) + low.to(tl.int64) + 1) & TICK_MASK).to(tl.int32)
 
 
 def table(world: World, chance: float | None = None) -> tuple[Tensor, int, int]:

@@ -190,7 +190,7 @@ def _choose(
     agent = tl.load(index + row, mask=here, other=0)
     being = agent + agent // slots * NPCS
     living = here & (tl.load(alive + being, mask=here, other=0) != 0)
-    w0, w1, w2, _ = draw(tl.load(seed), tl.load(tick), STREAM, agent // slots, agent % slots)
+    w0, w1, w2, _ = draw(seed, tick, STREAM, agent // slots, agent % slots)
     record = records + agent[:, None] * BYTES
     told = logits + row[:, None] * WIDTH
 
@@ -217,7 +217,7 @@ def _choose(
     # The heads of the full game, as far as they are there.
     goods, bids = choices + HEADS * agent + 3, actions + HEADS * agent + 3
     if HEADS > 3:
-        w0, w1, w2, w3 = draw(tl.load(seed), tl.load(tick), STREAM_GOODS, agent // slots, agent % slots)
+        w0, w1, w2, w3 = draw(seed, tick, STREAM_GOODS, agent // slots, agent % slots)
     if WORKS > 0:
         log, probability = plain_head(record, told, living, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
         work, chosen_log = pick(log, probability, unit(w0))

@@ -73,7 +73,6 @@ def _claim(
     which the kernel that follows counts up."""
     program = tl.program_id(0)
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
-    seed, tick = tl.load(seed), tl.load(tick)
     if program % chunks == 0:
         tl.store(first_id + realm, tl.load(next_entity + realm))
     tries = inside & (tl.load(alive + being, mask=inside, other=1) == 0)

@@ -60,7 +60,7 @@ def _second_half(
     line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)
     where = line * WIDTH + column
     why = keep(
-        tl.load(seed), tl.load(tick), thresholds, realm, agent, inside, living, living, where,
+        seed, tick, thresholds, realm, agent, inside, living, living, where,
         tl.load(cause + agent, mask=living, other=0).to(tl.int32), MAX_HEALTH,
         health, food, water, freeze, chilled, age, shore, material, regrow_at,
         NPCS, FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,

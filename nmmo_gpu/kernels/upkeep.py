@@ -121,7 +121,7 @@ def _upkeep(
     else:
         most = MAX_HEALTH
     why = keep(
-        tl.load(seed), tl.load(tick), thresholds, realm, agent, inside, living, slot < slots - NPCS, where,
+        seed, tick, thresholds, realm, agent, inside, living, slot < slots - NPCS, where,
         before, most, health, food, water, freeze, chilled, age, shore, material, regrow_at,
         NPCS, FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
     )  # fmt: skip

@@ -126,7 +126,7 @@ def add(pointer, amount, here):
 @triton.jit
 def succeeds(seed, tick, realm, slot, tier, above):
     """Whether attempts succeed, at levels so far above what they need."""
-    word = draw_word(tl.load(seed), tl.load(tick), LUCK, realm, slot * MOST_TIERS + tier)
+    word = draw_word(seed, tick, LUCK, realm, slot * MOST_TIERS + tier)
     return below(word, tl.full(slot.shape, CERTAIN, tl.int32)) < tl.minimum(above + EVEN, CERTAIN)
 
 
@@ -234,7 +234,7 @@ def _labour(
         if (MINE_BIT & WORKS_THERE) != 0:
             struck = doing & mines
             rocks = rocks_beside(tile, struck, material, HEIGHT, WIDTH)
-            nth = below(draw_word(tl.load(seed), tl.load(tick), ROCK, realm, slot), rocks)
+            nth = below(draw_word(seed, tick, ROCK, realm, slot), rocks)
             side = tl.zeros([BLOCK], tl.int32)
             for direction in tl.static_range(1, 5):
                 rock = is_rock(tile, struck, material, direction, HEIGHT, WIDTH)
@@ -301,7 +301,7 @@ def _share(
         tile = realm * (HEIGHT * WIDTH) + rock
         tl.store(material + tile, tl.full([BLOCK], STONE, tl.uint8), mask=won)
         if ENTRIES > 0:
-            due = return_tick(tl.load(seed), tl.load(tick), thresholds, realm, rock, won, ENTRIES, STEPS)
+            due = return_tick(seed, tick, thresholds, realm, rock, won, ENTRIES, STEPS)
             tl.store(regrow_at + tile, due, mask=won)
 
 

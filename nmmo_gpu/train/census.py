@@ -21,8 +21,8 @@ def census(world: World) -> dict[str, Tensor]:
 
     Returns (an empty dict where there is no full game):
         living: [] int64, agents. levels: [skills] int64, and worn: [gear] int64, sums over them. gold: []
-        int64, theirs in all, with what they bid. gini: [] float32, inequality of it, 0 (all have the same)
-        to 1.
+        int64, theirs in all, with what they bid. gini: [] float32, sum over the living of the inequality of
+        it in their realm, 0 (all have the same) to 1.
         npcs: [kinds] int64, alive. events: [events], books: [items + 1, ways], trades: [items, 2],
         slain: [kinds], all int64: everything so far.
     """
@@ -41,7 +41,7 @@ def census(world: World) -> dict[str, Tensor]:
         "levels": levels.sum((0, 1), dtype=torch.int64),
         "worn": ((world.worn > 0) & alive[..., None]).sum((0, 1)),
         "gold": (wealth * alive).sum(),
-        "gini": gini(wealth, alive),
+        "gini": (gini(wealth, alive) * alive.sum(1)).sum(),
         "npcs": npcs,
         "events": (world.events * alive[..., None]).sum((0, 1), dtype=torch.int64) + world.departed.sum(0),
         "books": world.books.sum(0),
@@ -56,16 +56,17 @@ def census_on_host(world: World) -> dict[str, Tensor]:
 
 
 def gini(wealth: Tensor, alive: Tensor) -> Tensor:
-    """[] float32: the Gini coefficient of the living's wealth, 0 or more; 0 where there is none.
+    """[R] float32: the Gini coefficient of the living's wealth in each realm, an economy of its own; 0 or
+    more, 0 where there is none. ``wealth``: [R, A] integers. ``alive``: [R, A] bool.
 
     With wealth sorted, x_1 <= ... <= x_n: (2 sum i x_i - (n + 1) sum x_i) / (n sum x_i) (Gini 1912, in the
     form of Dixon et al. 1987)."""
     # The dead are sorted to the front, as if they owned less than nothing, and count for nothing.
-    owned = torch.where(alive, wealth, -1).reshape(-1).sort().values
-    rank = torch.arange(owned.numel(), device=owned.device) - (owned.numel() - alive.sum()) + 1
-    owned = owned.clamp(min=0)
-    n, total = alive.sum(), owned.sum()
-    excess = 2 * (rank * owned).sum() - (n + 1) * total
+    owned = torch.where(alive, wealth, -1).sort(1).values.clamp(min=0)
+    n, total = alive.sum(1), owned.sum(1)
+    slots = alive.shape[1]
+    rank = torch.arange(1, slots + 1, device=owned.device) - (slots - n)[:, None]
+    excess = 2 * (rank * owned).sum(1) - (n + 1) * total
     return excess.to(torch.float32) / (n * total).clamp(min=1)
 
 
@@ -85,7 +86,7 @@ def society(
     tables = config.tables
     result = {
         "wealth/gold": int(now["gold"]) / living,
-        "wealth/gini": float(now["gini"]),
+        "wealth/gini": float(now["gini"]) / living,
         "level/total": int(now["levels"].sum()) / living,
     }
     for skill, total in zip(SKILLS, now["levels"].tolist(), strict=True):

@@ -172,6 +172,7 @@ def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
         shape, dtype = field_shape(field, sizes), field.metadata["dtype"]
         expect(stored, field.name, shape, dtype)
         tensors[field.name] = stored[field.name].to(device)
+    tensors["seed"][1] = env.first_realm
     return World(config=rules, **tensors)
 
 

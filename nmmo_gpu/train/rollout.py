@@ -29,7 +29,7 @@ class Rollout:
     died: Tensor
     """[T, N] bool."""
     seed: Tensor
-    """[1] int64: the world's."""
+    """[2] int64: the world's."""
     tick: Tensor
     """[1] int64: the world's after the last step."""
     state: Tensor | None
@@ -53,7 +53,7 @@ class Rollout:
             value=zeros(horizon + 1, agents),
             reward=zeros(horizon, agents),
             died=zeros(horizon, agents, dtype=torch.bool),
-            seed=zeros(1, dtype=torch.int64),
+            seed=zeros(2, dtype=torch.int64),
             tick=zeros(1, dtype=torch.int64),
             state=None,
         )

@@ -20,12 +20,12 @@ FIGHTING = ("melee", "range", "mage", "defense")
 """Skills in which an NPC has the level of its kind."""
 
 
-def empty_world(config: WorldConfig, maps: Tensor, seed: int) -> World:
+def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int = 0) -> World:
     """A world at tick 0 in which nobody lives yet.
 
     Args:
         maps: [R, H, W] uint8, Material: the map of each realm; decides device and number of realms.
-        seed: 64-bit key of the world's random numbers.
+        seed: 64-bit key of the world's random numbers. first_realm: the number of its first realm.
     """
     sizes = World.sizes(config, maps.shape[0])
     tensors = {}
@@ -33,7 +33,7 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int) -> World:
         shape, dtype, fill = field_shape(field, sizes), field.metadata["dtype"], field.metadata["fill"]
         tensors[field.name] = torch.full(shape, fill, dtype=dtype, device=maps.device)
     world = World(config=config, **tensors)
-    world.seed.fill_(seed)
+    world.seed.copy_(torch.tensor([seed, first_realm]))
     world.base.copy_(maps)
     world.material.copy_(maps)
     world.shore.copy_(shore(maps))

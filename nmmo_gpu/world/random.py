@@ -91,16 +91,16 @@ def draw(
     """Four 32-bit words for each (realm, index).
 
     Args:
-        seed: [1] int64. tick: [1] int64, 0 or more.
+        seed: [2] int64, the key and the number of realm 0 (``World.seed``). tick: [1] int64, 0 or more.
         stream: what the draw is for.
         realm, index: int64 tensors that broadcast together, 0 to 2^32 - 1.
 
     Returns:
         Four int64 tensors of the broadcast shape, values 0 to 2^32 - 1.
     """
-    key = (seed & MASK32, (seed >> 32) & MASK32)
+    key = (seed[0] & MASK32, (seed[0] >> 32) & MASK32)
     # The tick's high half shares a word with the stream, so that a world can run for ever.
-    counter = (tick & MASK32, ((tick >> 32) << 8) + int(stream), realm, index)
+    counter = (tick & MASK32, ((tick >> 32) << 8) + int(stream), realm + seed[1], index)
     w0, w1, w2, w3 = philox(key, counter)
     return w0, w1, w2, w3
 

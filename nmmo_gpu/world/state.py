@@ -56,8 +56,9 @@ class World:
     config: WorldConfig
     """The rules."""
 
-    seed: Tensor = _tensor("1", torch.int64)
-    """[1] int64: key of all random numbers."""
+    seed: Tensor = _tensor("2", torch.int64)
+    """[2] int64: key of all random numbers; and the number of the first realm among all that share the key,
+    which may be dealt out to several worlds."""
     tick: Tensor = _tensor("1", torch.int64)
     """[1] int64: ticks completed."""
 

@@ -450,7 +450,7 @@ def test_draws_of_many_at_once(monkeypatch):
     for seed, now in keys:
         for stream in (Stream.MOVE, Stream.RANDOM_ACTION):
             for at in places:
-                arguments = torch.tensor([seed]), torch.tensor([now]), stream, *at
+                arguments = torch.tensor([seed, 0]), torch.tensor([now]), stream, *at
                 there = [a.to(KERNEL_DEVICE) if isinstance(a, torch.Tensor) else a for a in arguments]
                 ours, theirs = TORCH.draw(*arguments), TRITON.draw(*there)
                 assert len(ours) == len(theirs) == 4

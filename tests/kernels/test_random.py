@@ -32,22 +32,25 @@ kernels_below, kernels_unit = kernels.below, kernels.unit
 
 @triton.jit
 def _draw(seed, tick, realm, index, words, STREAM: tl.constexpr):
-    w0, w1, w2, w3 = kernels_draw(tl.load(seed), tl.load(tick), STREAM, tl.load(realm), tl.load(index))
+    w0, w1, w2, w3 = kernels_draw(seed, tick, STREAM, tl.load(realm), tl.load(index))
     tl.store(words, w0.to(tl.int64))
     tl.store(words + 1, w1.to(tl.int64))
     tl.store(words + 2, w2.to(tl.int64))
     tl.store(words + 3, w3.to(tl.int64))
-    tl.store(words + 4, kernels_word(tl.load(seed), tl.load(tick), STREAM, tl.load(realm), tl.load(index)))
+    tl.store(words + 4, kernels_word(seed, tick, STREAM, tl.load(realm), tl.load(index)))
 
 
+@pytest.mark.parametrize("first", [0, 7])
 @pytest.mark.parametrize(("key", "counter", "answer"), KNOWN)
-def test_draw_gives_the_published_answers(key, counter, answer):
+def test_draw_gives_the_published_answers(key, counter, answer, first):
     """Key from the seed; counter from the low tick word, then stream and high tick bits, realm and index;
-    streams and realms that no world has included. ``draw_word`` is the first of the words."""
+    streams and realms that no world has included, realms counted from the world's first. ``draw_word`` is the
+    first of the words."""
     seed = key[1] << 32 | key[0]
     seed -= (seed >> 63) << 64
     now, stream = (counter[1] >> 8) << 32 | counter[0], counter[1] & 0xFF
-    places = [torch.tensor([n], device=KERNEL_DEVICE) for n in (seed, now, counter[2], counter[3])]
+    numbers = [seed, first], [now], [counter[2] - first], [counter[3]]
+    places = [torch.tensor(part, device=KERNEL_DEVICE) for part in numbers]
     words = torch.full((5,), -1, device=KERNEL_DEVICE)
     launch(_draw, 1, *places, words, STREAM=stream)
     assert words.tolist() == [*answer, answer[0]]
@@ -64,7 +67,7 @@ def _numbers(words, bounds, integers, fractions, n, BLOCK: tl.constexpr):
 def test_integers_and_fractions_are_those_of_torch_to_the_last_bit():
     """At the ends of word and bound too, up to 2^31 - 1; bound 0 gives 0."""
     ends = torch.tensor([0, 1, 127, 128, 255, 256, 257, (1 << 31) - 1, 1 << 31, MASK32 - 255, MASK32])
-    key = torch.tensor([3]), torch.tensor([9])
+    key = torch.tensor([3, 0]), torch.tensor([9])
     words = torch.cat((ends, draw(*key, Stream.MOVE, ends[:1], torch.arange(89))[0]))
     bounds = torch.tensor([0, 1, 2, 3, 4, 7, 100, 207, 1551, (1 << 26) + 1, (1 << 31) - 1])
     word, bound = (part.reshape(-1).contiguous() for part in torch.meshgrid(words, bounds, indexing="ij"))

@@ -48,7 +48,7 @@ def learn() -> dict[str, Any]:
         "played": played,
         "statistics": torch.stack(list(news.statistics.values())),
         "agent_steps": run.agent_steps,
-        "last": {name: value.clone() for name, value in state_of(run).items()},
+        "last": {name: t.clone() for name, t in state_of(run).items() if not name.startswith("world.")},
     }
 
 

@@ -3,6 +3,7 @@ and stop, go on and break down together."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -105,7 +106,7 @@ def test_a_checkpoint_of_two_goes_on_with_others(processes, recurrent, tmp_path)
     stored = checkpoints.load(run, CPU)
     files = sorted(file.name for file in run.glob("*.safetensors"))
     assert files == ["checkpoint-2-1of2.safetensors", "checkpoint-2-2of2.safetensors", checkpoints.FILE]
-    whole = Run(stored.config, stored)
+    whole = Run(dataclasses.replace(stored.config, iterations=3), stored)
     assert whole.iteration == 2 and whole.agent_steps == int(whole.god.env.world.acted.sum()) > 50
     assert int(whole.god.env.world.tick) == 1 + 2 * 6 and whole.god.env.world.realms == 5
 

@@ -408,7 +408,7 @@ def test_seed_and_tick_are_the_only_dice(memory):
     found = []
     for seed, tick in ((5, 100), (5, 100), (6, 100), (5, 101)):
         god, rollout = played(MEMORIES[memory], "auto")
-        rollout.seed.fill_(seed)
+        rollout.seed[0] = seed
         rollout.tick.fill_(tick)
         policy = god.sword.policy
         optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
@@ -471,7 +471,7 @@ def test_the_dead_among_the_rows_do_not_matter(recurrent, targeting):
 def at(seed, tick):
     """A rollout that ended at that tick of that world."""
     rollout = Rollout.allocate(lively_layout(), 1, 1, 4, CPU)
-    rollout.seed.fill_(seed)
+    rollout.seed[0] = seed
     rollout.tick.fill_(tick)
     return rollout
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from helpers import chi_square
@@ -19,7 +20,7 @@ KNOWN = [
 
 def words(seed: int, tick: int, stream: int, realm, index) -> torch.Tensor:
     """[4, ...] words for one seed and tick."""
-    when = torch.tensor([seed]), torch.tensor([tick])
+    when = torch.tensor([seed, 0]), torch.tensor([tick])
     return torch.stack(draw(*when, stream, torch.as_tensor(realm), torch.as_tensor(index)))
 
 
@@ -46,7 +47,7 @@ def test_draw_keys_philox_with_the_seed_and_counts_with_the_rest(key, counter, a
     seed, tick, stream, realm, index = arguments(key, counter)
     assert words(seed, tick, stream, [realm], [index]).squeeze(1).tolist() == list(answer)
     compiled = pytest.importorskip("nmmo_gpu.cpu.random")
-    assert tuple(map(int, compiled.draw(seed, tick, stream, realm, index))) == answer
+    assert tuple(map(int, compiled.draw(np.array([seed, 0]), tick, stream, realm, index))) == answer
 
 
 def test_numba_draws_the_same_words_and_the_same_integers_below_a_bound():
@@ -59,9 +60,19 @@ def test_numba_draws_the_same_words_and_the_same_integers_below_a_bound():
         bound = int(torch.randint(1, 1 << 31, (1,), generator=random))
         for stream in Stream:
             ours = words(seed, tick, stream, [realm], [index])[:, 0]
-            theirs = compiled.draw(seed, tick, int(stream), realm, index)
+            theirs = compiled.draw(np.array([seed, 0]), tick, int(stream), realm, index)
             assert ours.tolist() == [int(w) for w in theirs]
             assert int(below(ours[0], bound)) == compiled.below(theirs[0], bound)
+
+
+def test_realms_are_numbered_from_the_first_one_on():
+    """Realm 0 of a world whose first realm is number 70,000 draws what realm 70,000 of another does."""
+    realm, index, tick = torch.arange(4), torch.arange(4) + 9, torch.tensor([8])
+    expected = torch.stack(draw(torch.tensor([-3, 0]), tick, Stream.MOVE, realm + 70_000, index))
+    shifted = torch.tensor([-3, 70_000])
+    assert torch.equal(torch.stack(draw(shifted, tick, Stream.MOVE, realm, index)), expected)
+    compiled = pytest.importorskip("nmmo_gpu.cpu.random")
+    assert torch.equal(torch.stack(compiled.draw_many(shifted, tick, Stream.MOVE, realm, index)), expected)
 
 
 def test_drawing_for_a_few_gives_the_same_bits_as_drawing_for_all():

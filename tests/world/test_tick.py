@@ -91,7 +91,7 @@ def test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play
         name, realms, seed % 1000, births=births if births else 1, slots=slots, populations=populations,
         regrowth=0.2, immune_ticks=3,
     )  # fmt: skip
-    world.seed.fill_(seed)
+    world.seed[0] = seed
     world.tick.fill_(start)
     if births == 0:  # grown for a while, then left alone
         play(world, TORCH, 8)
@@ -143,7 +143,7 @@ def test_seed_and_actions_replay_the_world_bit_for_bit(rules):
 def test_another_seed_or_other_actions_make_another_world(rules):
     base = play(fresh(births=-1), rules, 12)
     other = fresh(births=-1)
-    other.seed.add_(1)
+    other.seed[0] += 1
     assert play(other, rules, 12)[-1] != base[-1]
     assert play(fresh(births=-1), rules, 12, seed=1)[-1] != base[-1]
 
