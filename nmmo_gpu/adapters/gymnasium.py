@@ -285,8 +285,8 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         if not self._alive():
             raise UsageError("the agent is dead; call reset() for the next one.")
         action = np.asarray(action)
-        if action not in self.action_space:
-            raise ActionError(f"action = {action!r} is not in {self.action_space}.")
+        if action.dtype.kind not in "iu" or action not in self.action_space:
+            raise ActionError(f"action = {action!r} is not in {self.action_space}; give such integers.")
         actions = self.others(native).clone()
         actions[0, self.slot] = torch.as_tensor(action, device=native.device)
         _, reward, died, _, _ = native.step(actions)
