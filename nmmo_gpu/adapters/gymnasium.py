@@ -63,7 +63,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             output: "numpy" gives arrays that belong to the caller: nothing is written over them later, on a
                 CPU at the price of fresh memory in each step. "torch" gives the environment's own tensors,
                 on its device and without a copy: observations last until the step after the next, all else
-                until the next; masks are bool in them, and wrappers made for NumPy may not do.
+                until the next (only beside NPCs are ``entity``, ``lifetime`` and ``cause`` copies); masks
+                are bool in them, and wrappers made for NumPy may not do.
 
         Raises ConfigError for what cannot work.
         """
