@@ -202,18 +202,23 @@ class Env:
                 )
 
 
-def make(preset: str = "chaos", **settings: Any) -> Env:
-    """An environment from a preset's name and any fields of EnvConfig and WorldConfig.
-
-    ``nmmo_gpu.make("chaos", realms=64, seed=0, device="auto", height=256, width=256, births=-1)``.
-    Raises ConfigError for an unknown preset or field, or for values that cannot work."""
+def configure(preset: str = "chaos", **settings: Any) -> EnvConfig:
+    """The config of a preset's name and any fields of EnvConfig and WorldConfig, as ``make`` takes them."""
     of_batch = {field.name for field in dataclasses.fields(EnvConfig)} - {"world"}
     rules = {name: value for name, value in settings.items() if name not in of_batch}
     batch = {name: value for name, value in settings.items() if name in of_batch}
     if "maps" in batch:
         maps = batch["maps"]
         batch["maps"] = (str(maps),) if isinstance(maps, (str, Path)) else tuple(map(str, maps))
-    return Env(EnvConfig(world=configs.preset(preset, **rules), **batch))
+    return EnvConfig(world=configs.preset(preset, **rules), **batch)
+
+
+def make(preset: str = "chaos", **settings: Any) -> Env:
+    """An environment from a preset's name and any fields of EnvConfig and WorldConfig.
+
+    ``nmmo_gpu.make("chaos", realms=64, seed=0, device="auto", height=256, width=256, births=-1)``.
+    Raises ConfigError for an unknown preset or field, or for values that cannot work."""
+    return Env(configure(preset, **settings))
 
 
 def random_actions(env: Env) -> Tensor:
@@ -255,4 +260,4 @@ def _describe(tensor: Tensor) -> str:
     return f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}".replace("torch.", "")
 
 
-__all__ = ["Env", "EnvConfig", "WorldConfig", "make", "random_actions"]
+__all__ = ["Env", "EnvConfig", "WorldConfig", "configure", "make", "random_actions"]

@@ -1,0 +1,358 @@
+"""Gymnasium: every slot as a sub-environment of one vector environment, or one slot as an environment.
+
+Importing this module registers both as ``nmmo_gpu/Law-v0``, ``nmmo_gpu/Chaos-v0`` and ``nmmo_gpu/Full-v0``:
+
+    envs = gymnasium.make_vec("nmmo_gpu.adapters.gymnasium:nmmo_gpu/Chaos-v0", num_envs=256, births=-1)
+
+where what stands before the colon is the import; Gymnasium has no plugins that would spare it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Space
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from nmmo_gpu.adapters.spaces import action_space, arrays, observation_space
+from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.device import resolve_device
+from nmmo_gpu.env import Env, configure, random_actions
+from nmmo_gpu.errors import ActionError, ConfigError, UsageError
+
+PATIENCE = 10_000
+"""Ticks for which ``SingleAgentEnv.reset`` waits for a birth in its slot."""
+
+
+class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """All slots of all realms as sub-environments, realm by realm: slot s of realm r is number
+    r * slots + s.
+
+    Autoreset is Gymnasium's NEXT_STEP. In the step in which a slot's agent dies, ``terminated`` is True, the
+    reward is the dying agent's last, and the observation is what the dead see, all zeros. In the next step
+    the slot's action is ignored, the reward is 0, and the observation is the first of whoever was born into
+    the slot. If nobody was, the slot stays as it is: zeros, reward 0, not terminated, its action ignored,
+    until somebody is. ``infos["alive"]`` tells who is there; with ``births=-1`` a slot is hardly ever empty
+    for longer than that one step. ``truncated`` is always False.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        config: EnvConfig | str = "chaos",
+        *,
+        num_envs: int | None = None,
+        output: Literal["numpy", "torch"] = "numpy",
+        **settings: Any,
+    ) -> None:
+        """Makes no world yet; ``reset`` does.
+
+        Args:
+            config: the batch of realms, or a preset's name, to which ``settings`` are added as in
+                ``nmmo_gpu.make``.
+            num_envs: sub-environments, a multiple of the slots of a realm, instead of ``realms``.
+            output: "numpy" gives arrays that belong to the caller: nothing is written over them later, on a
+                CPU at the price of fresh memory in each step. "torch" gives the environment's own tensors,
+                on its device and without a copy: observations last until the step after the next, all else
+                until the next (only beside NPCs are ``entity``, ``lifetime`` and ``cause`` copies); masks
+                are bool in them, and wrappers made for NumPy may not do.
+
+        Raises ConfigError for what cannot work.
+        """
+        self.config = _batch(config, settings, num_envs)
+        if output not in ("numpy", "torch"):
+            raise ConfigError(f'output = {output!r} is unknown; choose "numpy" or "torch".')
+        self.output = output
+        self.device = resolve_device(self.config.device)
+        self.num_envs = self.config.realms * self.config.world.slots
+        self.single_observation_space = observation_space(self.config.world)
+        self.single_action_space = action_space(self.config.world)
+        self.native: Env | None = None
+        """The environment beneath, since ``reset``."""
+
+    # Made when asked for: the bounds of a million sub-environments fill gigabytes.
+    @cached_property
+    def observation_space(self) -> Space[Any]:  # type: ignore[override]
+        """``single_observation_space``, ``num_envs`` times."""
+        return batch_space(self.single_observation_space, self.num_envs)
+
+    @cached_property
+    def action_space(self) -> Space[Any]:  # type: ignore[override]
+        """``single_action_space``, ``num_envs`` times."""
+        return batch_space(self.single_action_space, self.num_envs)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begins a world. As worlds never end, that of an earlier ``reset`` is given up for it.
+
+        Args:
+            seed: the world's; without, the first world has the config's, and the next are drawn from
+                ``np_random``.
+            options: there are none.
+
+        Returns: observations and infos as of ``step``.
+        """
+        _refuse(options)
+        super().reset(seed=seed)
+        if seed is None and self._np_random is None:
+            seed = self.config.seed
+            self._np_random, self._np_random_seed = seeding.np_random(seed % (1 << 63))
+        elif seed is None:
+            seed = int(self.np_random.integers(1 << 63))
+        self.native = None  # frees the memory of the old world before the new one takes its own
+        self.native = Env(dataclasses.replace(self.config, seed=seed))
+        self.native.reset(out=self._room(self.native))
+        nobody = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        return self._observations(self.native), self._infos(self.native, nobody)
+
+    def step(self, actions: Any) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
+        """One tick.
+
+        Args:
+            actions: [num_envs, heads] integers: an array, or with output "torch" a tensor on the device.
+
+        Returns:
+            observations: ``name -> [num_envs, ...]``.
+            rewards: [num_envs] float32.
+            terminations: [num_envs] bool, the slot's agent has died.
+            truncations: [num_envs] bool, always False.
+            infos: ``alive`` (bool, somebody lives in the slot); of the slot's agent, living or just dead,
+                ``entity`` (int64 id, unique within the realm and never used again), ``lifetime`` (int32
+                ticks) and ``explored`` (int32 tiles); and of the just dead ``cause`` (uint8,
+                ``nmmo_gpu.world.state.Cause``). Each is [num_envs], and has a mask, ``_alive`` and so on,
+                that tells where it holds.
+
+        Raises ActionError for actions that do not fit, and UsageError before ``reset``.
+        """
+        native = _begun(self.native)
+        _, reward, died, truncated, _ = native.step(self._actions(native, actions), out=self._room(native))
+        return (
+            self._observations(native),
+            self._give(reward.view(-1)),
+            self._give(died.view(-1)),
+            self._give(truncated.view(-1)),
+            self._infos(native, died.view(-1)),
+        )
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Gives up the world."""
+        self.native = None
+
+    def _actions(self, native: Env, actions: Any) -> Tensor:
+        """[R, A, heads], on the device; what is in them is looked at by the environment beneath."""
+        if self.output == "numpy":
+            actions = torch.tensor(np.asarray(actions), device=self.device)
+        elif not isinstance(actions, Tensor):
+            raise ActionError(f'actions is a {type(actions).__name__}; with output = "torch" give a tensor.')
+        expected = (self.num_envs, len(native.heads))
+        if tuple(actions.shape) != expected:
+            raise ActionError(
+                f"actions has shape {tuple(actions.shape)}; give {expected}: sub-environments, "
+                f"({', '.join(native.heads)})."
+            )
+        per_realm: Tensor = actions.reshape(self.config.realms, self.config.world.slots, -1)
+        return per_realm
+
+    def _room(self, native: Env) -> Tensor | None:
+        """Memory for an observation that is the caller's to keep; None for the environment's own."""
+        if self.output == "torch" or self.device.type != "cpu":
+            return None
+        return torch.empty_like(native.records)
+
+    def _observations(self, native: Env) -> dict[str, Any]:
+        records = native.records.flatten(0, 1)
+        if self.output == "torch":
+            return native.layout.views(records)
+        return arrays(native.layout.views(records.cpu()))
+
+    def _infos(self, native: Env, died: Tensor) -> dict[str, Any]:
+        world = native.world
+        alive = native.layout.views(native.records)["alive"].reshape(-1)
+        known = alive | died
+        infos = {}
+        for name, values, where in (
+            ("alive", alive, torch.ones_like(alive)),
+            ("entity", world.players(world.entity), known),
+            ("lifetime", world.players(world.age), known),
+            ("explored", world.explored, known),
+            ("cause", world.players(world.cause), died),
+        ):
+            infos[name], infos[f"_{name}"] = self._give(values.reshape(-1)), self._give(where)
+        return infos
+
+    def _give(self, tensor: Tensor) -> Any:
+        return tensor if self.output == "torch" else tensor.to("cpu", copy=True).numpy()
+
+
+class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
+    """One slot of one realm: its agents live one after the other, each life an episode.
+
+    The other slots are played by ``others``. An agent's death is its ``terminated``, and what it observes
+    then is all zeros; ``truncated`` is always False."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        config: EnvConfig | str = "chaos",
+        *,
+        slot: int = 0,
+        others: Callable[[Env], Tensor] = random_actions,
+        **settings: Any,
+    ) -> None:
+        """Makes no world yet; ``reset`` does.
+
+        Args:
+            config: one realm, or a preset's name, to which ``settings`` are added as in ``nmmo_gpu.make``.
+            slot: which one is played from outside.
+            others: called in each tick with the environment beneath, for [1, slots, heads] integers; what
+                it says for ``slot`` counts only while nobody lives there to be played.
+
+        Raises ConfigError for what cannot work.
+        """
+        if isinstance(config, str):
+            settings.setdefault("realms", 1)
+        self.config = _batch(config, settings)
+        world = self.config.world
+        if self.config.realms != 1:
+            raise ConfigError(f"realms = {self.config.realms}: one agent lives in one realm; choose 1.")
+        if world.births == 0:
+            raise ConfigError("births = 0 lets nobody be born, so nobody can be played; choose 1, say.")
+        if not 0 <= slot < world.slots:
+            raise ConfigError(f"slot = {slot} is out of range; choose a value from 0 to {world.slots - 1}.")
+        resolve_device(self.config.device)
+        self.slot = slot
+        self.others = others
+        self.observation_space = observation_space(world)
+        self.action_space = action_space(world)
+        self.native: Env | None = None
+        """The environment beneath, since ``reset``."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The first observation of an episode.
+
+        With a seed, and the first time (then with the config's), in a new world. Otherwise the world goes
+        on: if the slot's agent lives, because somebody stopped looking before it died, so does its life; if
+        not, ticks are played until somebody is born into the slot.
+
+        Args:
+            seed: the world's. options: there are none.
+
+        Raises UsageError if nobody is born within ``PATIENCE`` ticks.
+        """
+        _refuse(options)
+        super().reset(seed=seed)
+        if seed is not None or self.native is None:
+            self.native = None
+            seed = self.config.seed if seed is None else seed
+            self.native = Env(dataclasses.replace(self.config, seed=seed))
+            self.native.reset()
+        for _ in range(PATIENCE):
+            if self._alive():
+                break
+            self.native.step(self.others(self.native))
+        else:
+            raise UsageError(
+                f"nobody was born into slot {self.slot} within {PATIENCE} ticks; choose more births "
+                "(births = -1 fills every free slot), or fewer slots."
+            )
+        return self._observation(), self._info()
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """One tick.
+
+        Args:
+            action: [heads] integers.
+
+        Returns:
+            Observation, reward, terminated, False, and info: ``entity`` (id), ``lifetime`` (ticks),
+            ``explored`` (tiles) and ``cause`` (of death, 0 while alive).
+
+        Raises ActionError for an action that does not fit, and UsageError where ``reset`` is due.
+        """
+        native = _begun(self.native)
+        if not self._alive():
+            raise UsageError("the agent is dead; call reset() for the next one.")
+        action = np.asarray(action)
+        if action.dtype.kind not in "iu" or action not in self.action_space:
+            raise ActionError(f"action = {action!r} is not in {self.action_space}; give such integers.")
+        actions = self.others(native).clone()
+        actions[0, self.slot] = torch.as_tensor(action, device=native.device)
+        _, reward, died, _, _ = native.step(actions)
+        at = 0, self.slot
+        return self._observation(), float(reward[at]), bool(died[at]), False, self._info()
+
+    def close(self) -> None:
+        """Gives up the world."""
+        self.native = None
+
+    def _alive(self) -> bool:
+        return bool(_begun(self.native).world.alive[0, self.slot])
+
+    def _observation(self) -> dict[str, Any]:
+        native = _begun(self.native)
+        return arrays(native.layout.views(native.records[0, self.slot].to("cpu", copy=True)))
+
+    def _info(self) -> dict[str, Any]:
+        world = _begun(self.native).world
+        fields = {
+            "entity": world.entity, "lifetime": world.age, "explored": world.explored, "cause": world.cause,
+        }  # fmt: skip
+        return {name: int(field[0, self.slot]) for name, field in fields.items()}
+
+
+def _batch(config: EnvConfig | str, settings: dict[str, Any], num_envs: int | None = None) -> EnvConfig:
+    """The config that the arguments stand for."""
+    if isinstance(config, str):
+        if num_envs is not None and "realms" in settings:
+            raise ConfigError(
+                f"realms = {settings['realms']} beside num_envs = {num_envs}: give one of the two; num_envs "
+                "is realms * slots."
+            )
+        config = configure(config, **settings)
+    elif settings:
+        raise ConfigError(
+            f"{', '.join(settings)}: an EnvConfig has all settings; give a preset's name, or "
+            "dataclasses.replace(config, ...)."
+        )
+    if num_envs is None:
+        return config
+    slots = config.world.slots
+    if num_envs < 1 or num_envs % slots:
+        raise ConfigError(
+            f"num_envs = {num_envs} is not a multiple of slots = {slots}: each slot is a sub-environment, "
+            f"and a realm's are stepped together; choose {slots} for one realm, or set slots and populations."
+        )
+    return dataclasses.replace(config, realms=num_envs // slots)
+
+
+def _begun(native: Env | None) -> Env:
+    if native is None:
+        raise UsageError("there is no world yet; call reset() first.")
+    return native
+
+
+def _refuse(options: dict[str, Any] | None) -> None:
+    if options:
+        raise UsageError(f"reset() has no options, and was given {', '.join(options)}; leave them out.")
+
+
+for _preset in ("law", "chaos", "full"):
+    gymnasium.register(
+        f"nmmo_gpu/{_preset.capitalize()}-v0",
+        entry_point=f"{__name__}:SingleAgentEnv",
+        vector_entry_point=f"{__name__}:VectorEnv",
+        kwargs={"config": _preset},
+    )

@@ -1,0 +1,112 @@
+"""Gymnasium spaces of what one agent sees and chooses, and observations as these spaces have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.content import GEAR, Material
+from nmmo_gpu.world.layout import (
+    ENTITY_FEATURES,
+    GOODS_FEATURES,
+    LOOK_FEATURES,
+    NPC,
+    OFFER_FEATURES,
+    OFFER_SIDES,
+    SELF_FEATURES,
+    STRANGER,
+    ObservationField,
+    ObservationLayout,
+)
+from nmmo_gpu.world.tables import LEVELS
+
+BYTE, SHORT = torch.iinfo(torch.int8).max, torch.iinfo(torch.int16).max
+"""Where numbers without a bound of their own are cut off."""
+
+
+def observation_space(config: WorldConfig) -> Dict:
+    """What one slot observes: an entry for every field of ``ObservationLayout``, of its shape.
+
+    Masks are MultiBinary, ``alive`` is Discrete(2), everything else a Box of the field's dtype whose bounds
+    follow from the rules. The zeros of an empty slot are inside."""
+    bounds = _bounds(config)
+    fields = ObservationLayout(config).fields
+    return Dict({name: _space(field, *bounds.get(name, (0, 1))) for name, field in fields.items()})
+
+
+def action_space(config: WorldConfig) -> MultiDiscrete[np.int64]:
+    """What one agent chooses: one of each head (``nmmo_gpu.world.actions.heads``), in their order."""
+    return MultiDiscrete(list(heads(config).values()))
+
+
+def arrays(views: dict[str, Tensor]) -> dict[str, Any]:
+    """Observations as ``observation_space``, or a batch of it, has them.
+
+    Args:
+        views: ``name -> [..., *shape]``, as ``ObservationLayout.views`` gives them, on the CPU.
+
+    Returns:
+        ``name -> [..., *shape]`` arrays over the same memory: masks as int8, numbers as they are. Only
+        ``alive`` is copied, to int64: an array, or a scalar for one agent alone.
+    """
+    named: dict[str, Any] = {name: view.numpy() for name, view in views.items()}
+    named = {name: a.view(np.int8) if a.dtype == np.bool_ else a for name, a in named.items()}
+    named["alive"] = named["alive"].astype(np.int64)[()]
+    return named
+
+
+def _space(field: ObservationField, low: Any, high: Any) -> Box[Any] | Discrete[Any] | MultiBinary:
+    if field.dtype == torch.bool:
+        return MultiBinary(field.shape) if field.shape else Discrete(2)
+    dtype = torch.empty(0, dtype=field.dtype).numpy().dtype
+    low, high = (np.broadcast_to(bound, field.shape).astype(dtype) for bound in (low, high))
+    return Box(low, high, dtype=dtype)
+
+
+def _bounds(config: WorldConfig) -> dict[str, tuple[Any, Any]]:
+    """``name -> (low, high)`` of every field that holds numbers: one for all, or one for each column."""
+    content, see = config.content, config.vision
+    npcs = content.npcs if config.npcs else ()
+    kind = NPC + len(npcs) - 1 if npcs else STRANGER
+    most_health = LEVELS if config.skills else config.max_health
+    toughest = max([most_health, *(npc.health for npc in npcs)])
+    body = {"food": config.max_food, "water": config.max_water, "freeze": config.freeze_ticks - 1}
+    own = {
+        **body, "age": SHORT, "health": most_health, "row": config.height - 1, "col": config.width - 1,
+        "damage": SHORT, "immune": 1, "population": config.populations - 1, "heading_row": 1,
+        "heading_col": 1,
+    }  # fmt: skip
+    entity = {
+        **body, "row_offset": see, "col_offset": see, "age": BYTE, "health": toughest, "damage": BYTE,
+    }  # fmt: skip
+    look = {
+        "npc_kind": len(npcs), "combat_level": BYTE, "token": max(config.tokens - 1, 0), "immune": 1,
+        "max_health": toughest, **dict(zip(GEAR, map(len, config.tables.gear), strict=True)),
+    }  # fmt: skip
+    offer = {"side": OFFER_SIDES - 1, "item": len(content.items), "price": len(content.prices)}
+    return {
+        "self": _columns(SELF_FEATURES, own, {"heading_row": -1, "heading_col": -1}),
+        "entities": _columns(ENTITY_FEATURES, entity, {"row_offset": -see, "col_offset": -see}),
+        "entity_looks": _columns(LOOK_FEATURES, look),
+        "levels": (0, LEVELS),
+        "goods": _columns(GOODS_FEATURES, {"gold": SHORT, "room": config.capacity}),
+        "inventory": (0, SHORT),
+        "offer": _columns(OFFER_FEATURES, {**offer, "ticks_left": config.offer_ticks}),
+        "market": (0, len(content.prices)),
+        "entity_kind": (0, kind),
+        "material": (0, max(Material)),
+        "occupant": (0, kind),
+    }
+
+
+def _columns(
+    names: tuple[str, ...], high: dict[str, int], low: dict[str, int] | None = None
+) -> tuple[list[int], list[int]]:
+    """(low, high) in the order of the names; 0 where no low is given."""
+    return [(low or {}).get(name, 0) for name in names], [high[name] for name in names]
