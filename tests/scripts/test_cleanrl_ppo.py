@@ -40,9 +40,22 @@ def test_two_iterations_change_every_layer_and_leave_it_finite(tmp_path, capsys)
         assert after.isfinite().all() and not torch.equal(before, after)
         assert torch.equal(after, repeated)
     assert capsys.readouterr().out.count("mean lifetime") == 6
-    events = EventAccumulator(str(tmp_path / "a")).Reload()
-    lifetimes = events.Scalars("lifetime/mean")
-    assert len(lifetimes) == 2 and all(1 < point.value <= point.step for point in lifetimes)
+
+
+def test_the_curve_counts_who_acted_and_who_died(tmp_path, monkeypatch):
+    """Steps and deaths are those that the world itself counts."""
+    worlds = []
+
+    def kept(*args, **settings):
+        worlds.append(make(*args, **settings))
+        return worlds[-1]
+
+    monkeypatch.setattr(cleanrl_ppo.nmmo_gpu, "make", kept)
+    learned(tmp_path)
+    first, second = EventAccumulator(str(tmp_path)).Reload().Scalars("lifetime/mean")
+    assert second.step == int(worlds[0].world.acted.sum())
+    deaths = first.step / first.value + (second.step - first.step) / second.value
+    assert round(deaths, 3) == int(worlds[0].world.deaths.sum()) > 5
 
 
 @pytest.mark.parametrize("preset", ["chaos", "law"])
@@ -50,7 +63,8 @@ def test_what_is_chosen_is_possible_and_as_probable_as_it_was(preset):
     """Targets are in reach of the very style, and in law nobody ever is; asked about its own choices, the
     network says the same."""
     torch.manual_seed(1)
-    env = make(preset, **ODD, realms=3, slots=24, births=-1, device="cpu", backend="torch")
+    settings = {"slots": 24, "births": -1, "reach": (3, 2, 1), "device": "cpu", "backend": "torch"}
+    env = make(preset, **ODD, realms=3, **settings)
     agent = cleanrl_ppo.Agent(env, 12)
     torch.nn.init.normal_(agent.scores_and_value.weight)  # decided, and on something else for each
     obs = env.reset()
