@@ -92,7 +92,7 @@ def add_up(tensors: Iterable[Tensor]) -> None:
         groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
     for group in groups.values():
         flat = torch.cat([tensor.reshape(-1) for tensor in group])
-        dist.all_reduce(flat)
+        _reduce(flat, dist.ReduceOp.SUM)
         for tensor, total in zip(group, torch.split(flat, [t.numel() for t in group]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
@@ -102,8 +102,18 @@ def most(*values: float) -> list[float]:
     if size() == 1:
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64)
-    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    _reduce(tensor, dist.ReduceOp.MAX)
     return tensor.tolist()
+
+
+def _reduce(tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> None:
+    dist.all_reduce(tensor, operation)
+    # gloo's thread may let go of it later than we, and would then need the interpreter, which may have ended.
+    _newest[:] = [tensor]
+
+
+_newest: list[Tensor] = []
+"""What was reduced last, kept until the next or until the processes part."""
 
 
 def wait() -> None:

@@ -1,0 +1,152 @@
+#!/usr/bin/env python
+"""PPO in one file, after CleanRL: one network for everybody, fed by the environment's own tensors.
+
+scripts/examples/cleanrl_ppo.py --minutes 3
+tensorboard --logdir runs
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import tyro
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+import nmmo_gpu
+from nmmo_gpu.world.content import MATERIALS
+
+
+@dataclass
+class Args:
+    preset: Literal["chaos", "law"] = "chaos"  # the rules
+    realms: int = 32  # worlds stepped together
+    slots: int = 128  # agents that a world can hold; a multiple of 8
+    device: str = "auto"  # cpu, cuda, or auto for whichever there is
+    seed: int = 0  # of worlds, weights and choices
+    run: str = "runs/cleanrl"  # folder for the curves
+    minutes: float = 3.0  # how long to learn
+    iterations: int | None = None  # or how many rollouts to learn from
+    horizon: int = 32  # ticks per rollout
+    epochs: int = 2  # passes over a rollout
+    minibatch: int = 2048  # agent-steps per update
+    learning_rate: float = 1e-3
+    width: int = 128  # of the network's layers
+    gamma: float = 0.99  # discount per tick
+    gae_lambda: float = 0.95
+    clip: float = 0.2  # how far a ratio of probabilities may leave 1
+    entropy_weight: float = 0.01
+    value_weight: float = 2.0
+
+
+class Agent(nn.Module):
+    """What an agent sees goes in; its move, style and target, and what its future is worth, come out."""
+
+    NUMBERS = ("self", "entities", "entity_kind")
+
+    def __init__(self, env: nmmo_gpu.Env, width: int) -> None:
+        super().__init__()
+        self.layout, self.heads = env.layout, env.heads
+        size = {name: math.prod(field.shape) for name, field in env.layout.fields.items()}
+        columns = size["material"] * (len(MATERIALS) + 2) + sum(size[name] for name in self.NUMBERS)
+        self.body = nn.Sequential(nn.Linear(columns, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.scores_and_value = nn.Linear(width, sum(env.action_sizes) + 1)
+        nn.init.orthogonal_(self.scores_and_value.weight, 0.01)  # undecided at first
+
+    def forward(
+        self, records: Tensor, actions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Actions [N, 3] (drawn, unless given), their log-probabilities, entropies and values [N] of N living
+        agents, from their records [N, bytes]."""
+        seen = self.layout.views(records)
+        tiles = one_hot(seen["material"], range(len(MATERIALS)))
+        agents = one_hot(seen["occupant"], range(1, 3))  # friends and strangers
+        numbers = torch.cat([seen[name].flatten(1) for name in self.NUMBERS], 1).float()
+        numbers = numbers.sign() * numbers.abs().log1p()  # ages, offsets, health: all about as large
+        features = self.body(torch.cat((tiles, agents, numbers), 1))
+        *scores, value = self.scores_and_value(features).split((*self.heads.values(), 1), 1)
+
+        chosen: dict[str, Tensor] = {}
+        log_probability = entropy = torch.zeros_like(value[:, 0])
+        for column, (head, score) in enumerate(zip(self.heads, scores, strict=True)):
+            mask = seen[f"{head}_mask"]
+            if head == "target":  # who is in reach depends on the style
+                mask = mask[torch.arange(len(mask), device=mask.device), chosen["style"]]
+            logs = score.masked_fill(~mask, -1e9).log_softmax(1)
+            chosen[head] = logs.exp().multinomial(1)[:, 0] if actions is None else actions[:, column]
+            log_probability = log_probability + logs.gather(1, chosen[head][:, None])[:, 0]
+            entropy = entropy - (logs.exp() * logs).sum(1)
+        return torch.stack([*chosen.values()], 1), log_probability, entropy, value[:, 0]
+
+
+def one_hot(window: Tensor, kinds: range) -> Tensor:
+    """[N, cells * kinds] bool: which of the kinds is in each cell of windows [N, rows, columns]."""
+    return (window[..., None] == torch.tensor(kinds, dtype=window.dtype, device=window.device)).flatten(1)
+
+
+def main(args: Args) -> Agent:
+    torch.manual_seed(args.seed)
+    env = nmmo_gpu.make(args.preset, realms=args.realms, slots=args.slots, seed=args.seed, device=args.device)
+    agent = Agent(env, args.width).to(env.device)
+    optimizer = torch.optim.Adam(agent.parameters(), lr=args.learning_rate, eps=1e-5)
+    writer = SummaryWriter(args.run)
+
+    # One rollout. The environment writes observations straight into it; the last are the next one's first.
+    size = (args.horizon, args.realms, args.slots)
+    records = env.layout.allocate(args.horizon + 1, *size[1:], device=env.device)
+    alive = env.layout.views(records)["alive"]
+    actions = torch.zeros(*size, len(env.heads), dtype=torch.int64, device=env.device)
+    log_probability, reward, died, advantage = torch.zeros(4, *size, device=env.device)
+    value = torch.zeros(args.horizon + 1, *size[1:], device=env.device)
+
+    env.reset(out=records[0])  # once and for all: worlds never end, agents die and others are born
+    start, steps, iteration = time.monotonic(), 0, 0
+    while iteration < args.iterations if args.iterations else time.monotonic() - start < 60 * args.minutes:
+        with torch.no_grad():
+            for t in range(args.horizon):
+                who = alive[t]  # of empty slots nothing is asked, and what they are told is ignored
+                actions[t][who], log_probability[t][who], _, value[t][who] = agent(records[t][who])
+                _, reward[t], died[t], _, _ = env.step(actions[t], out=records[t + 1])
+            *_, value[-1][alive[-1]] = agent(records[-1][alive[-1]])
+
+        # Generalised advantages, in units of 1 / (1 - gamma), so that values stay below 1. A death cuts off
+        # what the slot's next inhabitant will earn.
+        later = torch.zeros_like(value[0])
+        for t in reversed(range(args.horizon)):
+            lives = 1 - died[t]
+            surprise = (1 - args.gamma) * reward[t] + args.gamma * lives * value[t + 1] - value[t]
+            advantage[t] = later = surprise + args.gamma * args.gae_lambda * lives * later
+
+        samples = alive[:-1].flatten().nonzero().squeeze(1)
+        parts = records[:-1], actions, log_probability, advantage, advantage + value[:-1]
+        seen, done, before, gain, worth = (part.flatten(0, 2)[samples] for part in parts)
+        gain = (gain - gain.mean()) / (gain.std() + 1e-8)
+        for _ in range(args.epochs):
+            for rows in torch.split(torch.randperm(len(samples), device=env.device), args.minibatch):
+                _, now, entropy, guess = agent(seen[rows], done[rows])
+                ratio = (now - before[rows]).exp()
+                clipped = ratio.clamp(1 - args.clip, 1 + args.clip)
+                policy_loss = -torch.min(ratio * gain[rows], clipped * gain[rows]).mean()
+                value_loss = (guess - worth[rows]).square().mean()
+                loss = policy_loss + args.value_weight * value_loss - args.entropy_weight * entropy.mean()
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(agent.parameters(), 0.5)
+                optimizer.step()
+
+        records[0], value[0] = records[-1], value[-1]
+        iteration, steps = iteration + 1, steps + len(samples)
+        lifetime = len(samples) / max(1, int(died.sum()))
+        writer.add_scalar("lifetime/mean", lifetime, steps)
+        writer.add_scalar("loss/value", value_loss.item(), steps)
+        writer.add_scalar("loss/entropy", entropy.mean().item(), steps)
+        writer.add_scalar("speed/agent-steps per second", steps / (time.monotonic() - start), steps)
+        print(f"{steps:11,} agent-steps   mean lifetime {lifetime:5.1f} ticks", flush=True)
+    writer.close()
+    return agent
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))

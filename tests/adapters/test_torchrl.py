@@ -1,0 +1,249 @@
+"""TorchRL sees what the native environment gives, unchanged and for as long as it keeps it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import ODD
+
+from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.env import make, random_actions
+from nmmo_gpu.errors import ActionError, ConfigError, UsageError
+
+pytest.importorskip("torchrl")
+
+from torchrl.collectors import Collector
+from torchrl.envs import ActionMask, TransformedEnv
+from torchrl.envs.utils import check_env_specs
+
+from nmmo_gpu.adapters.torchrl import TorchRLEnv, key
+
+SMALL = {**ODD, "slots": 14, "populations": 7, "realms": 3, "device": "cpu", "seed": 4, "backend": "torch"}
+
+
+def adapted(name="chaos", **settings):
+    return TorchRLEnv(name, **{**SMALL, **settings})
+
+
+def native(name="chaos", **settings):
+    return make(name, **{**SMALL, **settings})
+
+
+def at_random(env):
+    """A policy: the native random actions, which the world's seed and tick decide."""
+    return lambda tensordict: tensordict.set("action", random_actions(env.native))
+
+
+def told(env, obs):
+    """What a tensordict must show of a native environment."""
+    world = env.world
+    about = {
+        "entity": world.players(world.entity),
+        "lifetime": world.players(world.age),
+        "explored": world.explored,
+        "cause": world.players(world.cause),
+    }
+    return {name: view.clone() for name, view in {**{key(n): v for n, v in obs.items()}, **about}.items()}
+
+
+def assert_shows(tensordict, expected):
+    assert set(tensordict.keys()) >= set(expected)
+    for name, tensor in expected.items():
+        assert tensordict[name].dtype == tensor.dtype and torch.equal(tensordict[name], tensor), name
+
+
+@pytest.mark.parametrize("name", ["chaos", "full"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_torchrl_finds_nothing_wrong_with_the_specs(name, masked):
+    """Its own check: a short random rollout, stopped at a death or not, is as the specs say."""
+    env = adapted(name, births=-1)
+    if masked:
+        env = TransformedEnv(env, ActionMask())
+    check_env_specs(env, break_when_any_done="both")
+    check_env_specs(env, return_contiguous=False, break_when_any_done=False)
+
+
+def test_the_specs_are_those_of_the_layout():
+    env = adapted("full")
+    assert env.batch_size == (3, 14) and env.device == torch.device("cpu")
+    for name, field in env.native.layout.fields.items():
+        spec = env.observation_spec[key(name)]
+        assert spec.shape == (3, 14, *field.shape) and spec.dtype == field.dtype, name
+    assert set(env.observation_spec.keys()) == {key(name) for name in env.native.layout.fields} | {
+        "entity", "lifetime", "explored", "cause", "action_mask",
+    }  # fmt: skip
+    assert env.action_spec.shape == (3, 14, 7) and env.action_spec.dtype == torch.int64
+    assert tuple(env.action_spec.nvec[0, 0].tolist()) == env.native.action_sizes
+    assert env.reward_spec.shape == (3, 14, 1) and env.reward_spec.dtype == torch.float32
+    assert set(env.done_keys) == {"done", "terminated", "truncated"}
+
+
+@pytest.mark.parametrize("name", ["chaos", "full"])
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_a_rollout_is_what_playing_by_hand_gives(name, contiguous):
+    """Seven steps, more than the native environment has buffers: none is overwritten by a later one."""
+    env, hand = adapted(name, births=-1), native(name, births=-1)
+    played = env.rollout(7, at_random(env), break_when_any_done=False, return_contiguous=contiguous)
+    assert played.shape == (3, 14, 7)
+    now = told(hand, hand.reset())
+    deaths = 0
+    for t in range(7):
+        step = played[..., t]
+        assert_shows(step, now)
+        actions = random_actions(hand)
+        assert torch.equal(step["action"], actions)
+        obs, reward, terminated, *_ = hand.step(actions)
+        now = told(hand, obs)
+        assert_shows(step["next"], now)
+        assert torch.equal(step["next", "reward"], reward[..., None])
+        assert torch.equal(step["next", "terminated"], terminated[..., None])
+        assert torch.equal(step["next", "done"], terminated[..., None])
+        assert not step["next", "truncated"].any() and not step["done"].any()
+        deaths += int(terminated.sum())
+    assert deaths > 3 and env.native.world.digest() == hand.world.digest()
+
+
+def test_a_collector_keeps_every_step_of_every_batch():
+    """Batches of five ticks in a row are one native run, deaths and births included."""
+    env, hand = adapted(births=-1), native(births=-1)
+    collector = Collector(env, at_random(env), frames_per_batch=5 * 42, total_frames=3 * 5 * 42)
+    now = told(hand, hand.reset())
+    ticks = 0
+    for batch in collector:
+        for t in range(5):
+            assert_shows(batch[..., t], now)
+            obs, reward, *_ = hand.step(random_actions(hand))
+            now = told(hand, obs)
+            assert_shows(batch[..., t]["next"], now)
+            assert torch.equal(batch[..., t]["next", "reward"], reward[..., None])
+            ticks += 1
+    assert ticks == 15 and int(hand.world.deaths.sum()) > 10
+    collector.shutdown()
+
+
+def test_observations_are_the_records_and_not_copies():
+    env = adapted(births=-1)
+    tensordict = env.reset()
+    for _ in range(3):
+        storage = env.native.records.untyped_storage().data_ptr()
+        for name, field in env.native.layout.fields.items():
+            view = tensordict[key(name)]
+            assert view.untyped_storage().data_ptr() == storage
+            assert view.data_ptr() == env.native.records.data_ptr() + field.offset
+        tensordict = env.step(at_random(env)(tensordict))["next"]
+
+
+def test_a_partial_reset_hands_over_the_next_inhabitant_and_moves_nothing():
+    """Zeros at first, as nobody is born in the tick of a death; then a newborn with another id."""
+    env = adapted(births=-1)
+    step = env.reset()
+    while not (died := (step := env.step(at_random(env)(step)))["next", "done"]).any():
+        step = step["next"].exclude("reward")
+    died = died.squeeze(-1)
+    digest, before = env.native.world.digest(), step["next", "entity"].clone()
+    after = env.reset(step["next"].exclude("reward").set("_reset", died[..., None].clone()))
+    assert env.native.world.digest() == digest
+    assert not after["done"].any() and not after["terminated"].any() and not after["alive"][died].any()
+    assert not any(after[key(name)][died].any() for name in env.native.layout.fields)
+    assert_shows(after, told(env.native, env.native.layout.views(env.native.records)))
+    later = env.step(at_random(env)(after))["next"]
+    born = later["alive"] & died
+    assert born.any() and (later["entity"] > before)[born].all() and (later["lifetime"][born] == 1).all()
+    assert step["next", "terminated"].squeeze(-1).equal(died), "the flags of the past stay as they were"
+
+
+def test_full_resets_begin_worlds_with_the_seeds_that_follow():
+    """As ``set_seed`` says, if it was asked; each is the world that the seed gives by itself."""
+    env = adapted(births=-1)
+    digests = {}
+    for expected in (4, 5, 6, 90, 91, 4):
+        if expected in (90, 4) and digests:
+            env.set_seed(expected)
+        env.reset()
+        hand = native(births=-1, seed=expected)
+        hand.reset()
+        assert env.native.config.seed == expected and env.native.world.digest() == hand.world.digest()
+        digests[expected] = hand.world.digest()
+    assert len(set(digests.values())) == 5
+    env.set_seed(None)
+    env.reset()
+    assert env.native.config.seed == 5
+
+
+def test_a_seed_before_the_first_reset_is_that_of_the_first_world():
+    env = adapted()
+    assert env.set_seed(17) != 17
+    env.reset()
+    assert env.native.config.seed == 17
+    assert torch.equal(env.native.world.base, native(seed=17).world.base)
+
+
+@pytest.mark.parametrize("name", ["chaos", "full"])
+def test_the_action_mask_is_the_heads_masks_side_by_side(name):
+    """A head whose mask depends on another's choice has what any of those choices allows; nobody at all may
+    do nothing."""
+    env = adapted(name, births=5)
+    tensordict = env.rollout(9, at_random(env), break_when_any_done=False)
+    living = tensordict["alive"]
+    assert living.any() and not living.all()
+    parts = dict(
+        zip(env.native.heads, tensordict["action_mask"].split(env.native.action_sizes, -1), strict=True)
+    )
+    for head, mask in parts.items():
+        field = tensordict[f"{head}_mask"]
+        if head in ("target", "price"):
+            field = field[..., 0, :] | field[..., 1, :] | field[..., 2, :]
+        assert torch.equal(mask[living], field[living]), head
+        assert mask[~living][:, 0].all() and not mask[~living][:, 1:].any(), head
+
+
+@pytest.mark.parametrize("name", ["chaos", "full"])
+def test_with_torchrls_action_mask_random_actions_are_possible_ones(name):
+    plain, masked = adapted(name, births=-1), TransformedEnv(adapted(name, births=-1), ActionMask())
+    forbidden = []
+    for env in (plain, masked):
+        tensordict = env.rollout(8, break_when_any_done=False)
+        masks = tensordict["action_mask"].split(env.native.action_sizes, -1)
+        chosen = tensordict["action"].split(1, -1)
+        forbidden.append(
+            sum(int((~mask.gather(-1, one)).sum()) for mask, one in zip(masks, chosen, strict=True))
+        )
+    assert forbidden[0] > 50 and forbidden[1] == 0
+
+
+def test_a_config_does_as_well_as_a_name():
+    config = EnvConfig(world=preset("law", **ODD, slots=14, populations=7), realms=2, device="cpu")
+    env = TorchRLEnv(config, backend="torch", seed=8)
+    assert env.batch_size == (2, 14) and env.native.config.seed == 8
+    assert env.native.config.world is config.world
+
+
+def test_what_cannot_work_is_refused():
+    with pytest.raises(ConfigError, match="preset = 'peace' is unknown"):
+        TorchRLEnv("peace")
+    with pytest.raises(ConfigError, match="slots = 5: EnvConfig has no such field"):
+        TorchRLEnv(EnvConfig(device="cpu"), slots=5)
+    env = adapted()
+    assert env.to("cpu") is env
+    with pytest.raises(
+        UsageError, match=r'cannot move to meta; make it there: TorchRLEnv\(..., device="meta"'
+    ):
+        env.to("meta")
+    tensordict = env.reset()
+    with pytest.raises(ActionError, match=r"actions\[0, 0, 0\] \(move\) = 9 is out of range"):
+        env.step(tensordict.set("action", torch.full((3, 14, 3), 9)))
+
+
+def test_without_torchrl_the_error_names_the_remedy_and_the_package_needs_none():
+    """In a process of its own, in which TorchRL cannot be imported."""
+    code = (
+        "import sys; sys.modules['torchrl'] = sys.modules['tensordict'] = None\n"
+        "import nmmo_gpu\n"
+        "try:\n    import nmmo_gpu.adapters.torchrl\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 'pip install "nmmo-gpu[adapters]"' in done.stdout
