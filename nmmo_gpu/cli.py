@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import torch
 import tyro
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.device import resolve_device
+from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, NmmoError
 from nmmo_gpu.serialise import from_plain, to_plain
 from nmmo_gpu.world.content import STANDARD, Content
@@ -29,6 +31,7 @@ usage: nmmo-gpu COMMAND ... [--help]
   nmmo-gpu train PRESET [options]    train policies; watch them with: tensorboard --logdir runs
   nmmo-gpu train --resume RUN        go on with a run
   nmmo-gpu eval RUN [options]        play a checkpoint without learning, beside a random policy
+  nmmo-gpu eval PRESET [options]     the same without a checkpoint; --scripted forager hunter adds these
   nmmo-gpu bench PRESET [options]    measure environment, + policy and + training
   nmmo-gpu info PRESET [options]     the memory that each part of a training run takes
 
@@ -82,10 +85,12 @@ class ResumeConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """How to evaluate a run: as v1 ran (one birth a tick), and with the slots kept full."""
+    """How to evaluate policies: as v1 ran (one birth a tick), and with the slots kept full."""
 
     run: Annotated[str, tyro.conf.Positional]
-    """Folder of the run, or a checkpoint file."""
+    """Folder of the run, or a checkpoint file; or a preset, in whose rules nobody trained plays."""
+    scripted: tuple[Literal["forager", "hunter"], ...] = ()
+    """Scripted policies that play as well."""
     realms: int | None = None
     """Realms to play at a time; by default 16, or as many as were trained on if these are fewer."""
     seed: int | None = None
@@ -133,17 +138,26 @@ def _train_together(arguments: list[str]) -> None:
 
 
 def _eval(arguments: list[str]) -> None:
+    from nmmo_gpu import scripted
     from nmmo_gpu.train import checkpoint, evaluate
+    from nmmo_gpu.train.presets import train_preset
 
     options = _parse(EvalConfig, arguments, "nmmo-gpu eval")
-    stored = checkpoint.load(Path(options.run), torch.device("cpu"))
-    realms = options.realms or min(16, stored.config.env.realms)
+    actors: dict[str, Callable[[Env], evaluate.Actor]] = {}
+    if options.run in PRESETS:
+        config = train_preset(options.run).env
+    else:
+        stored = checkpoint.load(Path(options.run), torch.device("cpu"))
+        config, actors["trained"] = stored.config.env, evaluate.policy_actor(stored)
+    for name in (*options.scripted, "random"):
+        actors[name] = scripted.actor(name)
+    realms = options.realms or min(16, config.realms)
     changes: dict[str, Any] = {"realms": realms, "device": options.device}
     if options.seed is not None:
         changes["seed"] = options.seed
     if options.maps:
         changes["maps"] = options.maps
-    world = evaluate.as_v1_ran(stored.config.env, **changes)
+    world = evaluate.as_v1_ran(config, **changes)
     settings = {"lifetimes as v1 ran: one birth a tick": world}
     if options.full:
         settings["lifetimes with the slots kept full"] = evaluate.slots_kept_full(world)
@@ -152,12 +166,13 @@ def _eval(arguments: list[str]) -> None:
         table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
         for column in ("", "mean", "median", "90 %", "alive", "lava", "hunger", "thirst", "combat"):
             table.add_column(column, justify="right" if column else "left", no_wrap=True)
-        for name, actor in (("trained", evaluate.policy_actor(stored)), ("random", None)):
+        for name, actor in actors.items():
             played = evaluate.evaluate(env, actor, options.max_ticks)
             table.add_row(*evaluate.table_row(f"{name}, {played.ticks} ticks", played))
         console.print(table)
         console.print()
-    console.print("mean: lifetime, agent-steps lived / deaths. Maps and dice are not those of the training.")
+    console.print("mean: lifetime, agent-steps lived / deaths.", end=" ")
+    console.print("Maps and dice are not those of the training." if "trained" in actors else "")
 
 
 def _bench(arguments: list[str]) -> None:

@@ -145,6 +145,20 @@ def test_train_resume_evaluate(capsys, tmp_path):
     assert "slots kept full" not in less and "trained" in less
 
 
+def test_evaluate_scripted_policies(capsys, tmp_path):
+    """In a preset's rules beside random agents, or beside a trained policy; misspelt, they are refused."""
+    options = ["--realms", 1, "--max-ticks", 60, "--device", "cpu", "--no-full"]
+    out, _ = said(capsys, ["eval", "chaos", "--scripted", "hunter", "forager", *options], 0)
+    rows = [word.rstrip(",") for word in out.split() if word.endswith(",")]
+    assert rows[:3] == ["hunter", "forager", "random"] and "trained" not in out and "the training" not in out
+    train = ["train", "chaos", *TINY, "--run", tmp_path / "run", "--iterations", 1]
+    said(capsys, train, 0)
+    out, _ = said(capsys, ["eval", tmp_path / "run", "--scripted", "forager", *options], 0)
+    assert out.index("trained,") < out.index("forager,") < out.index("random,")
+    out, err = said(capsys, ["eval", "chaos", "--scripted", "gatherer"], 2)
+    assert "gatherer" in out + err and "forager" in out + err
+
+
 def test_errors_on_the_way_are_told_without_a_traceback(capsys, monkeypatch):
     """Whatever a command raises on purpose; anything else is a bug, and goes on."""
 

@@ -1,0 +1,214 @@
+"""Scripted policies: fixed rules, as a yardstick for trained policies and as company for them.
+
+Each is a function of an environment that gives [R, A, heads] int64 actions, like ``random_actions``. It has
+no memory, and looks at nothing but the newest observations. Ties are broken by the world's own counter-based
+draws, so a seed replays a game. Only the living are computed, so a call waits for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.env import Env, Observation, random_actions
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.content import SKILLS, WORKS, Material, walkable_table
+from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.random import Stream
+
+PATIENCE = 2
+"""Paths are looked for up to this many times the vision, in steps."""
+
+SPARE = 8
+"""Ticks of food and water that a hunter wants to have left on arrival at the nearest of either; with less it
+forages."""
+
+NEVER = 1 << 20
+"""Above every score."""
+
+
+def forager(env: Env) -> Tensor:
+    """[R, A, heads] int64: goes to food or water, whichever it will lack first, by the shortest way it sees;
+    keeps to the shore while it has enough, and goes straight on where it sees nothing of what it needs. Never
+    steps on lava, never fights. Where there is work it fishes, cooks what it can, and eats when hungry or
+    hurt."""
+    return _play(env, hunts=False)
+
+
+def hunter(env: Env) -> Tensor:
+    """[R, A, heads] int64: a forager that walks up to the weakest neighbour while it has food and water to
+    spare, and at all times attacks the weakest in reach, in the style that hurts most. Leaves its own
+    population alone, and whoever has more health than both itself and a newborn (goblins and bears, to begin
+    with)."""
+    return _play(env, hunts=True)
+
+
+POLICIES: dict[str, Callable[[Env], Tensor]] = {
+    "random": random_actions, "forager": forager, "hunter": hunter,
+}  # fmt: skip
+"""All of them by name, and random actions."""
+
+
+def actor(name: str) -> Callable[[Env], Callable[[Env], Tensor]]:
+    """One of ``POLICIES`` for ``nmmo_gpu.train.evaluate.evaluate``; ConfigError for another name."""
+    if name not in POLICIES:
+        raise ConfigError(f"{name!r} is no scripted policy; choose one of {', '.join(POLICIES)}.")
+    return lambda env: POLICIES[name]
+
+
+class _Hunt(NamedTuple):
+    """What n hunters are after."""
+
+    style: Tensor
+    """[n] int64"""
+    target: Tensor
+    """[n] int64: row of the entity table from 1; 0 for nobody."""
+    ground: Tensor
+    """[n, window, window] bool: from where the weakest neighbour can be attacked; empty without one."""
+
+
+def _play(env: Env, hunts: bool) -> Tensor:
+    rules, world = env.config.world, env.world
+    records = env.records.flatten(0, 1)
+    living = env.layout.views(records)["alive"].nonzero().squeeze(1)
+    obs = env.layout.views(records[living])
+    own = dict(zip(SELF_FEATURES, obs["self"].int().unbind(-1), strict=True))
+    realm, slot = living // rules.slots, living % rules.slots
+    dice = env.rules.draw(world.seed, world.tick, Stream.POLICY, realm, slot)[0]
+
+    chosen: dict[str, Tensor] = {}
+    hunt = _hunt(rules, obs, own) if hunts and (rules.rolls or any(rules.damage)) else None
+    if hunt is not None:
+        chosen |= {"style": hunt.style, "target": hunt.target}
+    chosen["move"] = _move(rules, obs, own, hunt, dice)
+    if rules.works:
+        chosen["work"] = _work(rules, obs, own)
+    actions = torch.zeros(len(records), len(env.heads), dtype=torch.int64, device=records.device)
+    for column, head in enumerate(env.heads):
+        if head in chosen:
+            actions[living, column] = chosen[head]
+    return actions.view(env.config.realms, rules.slots, -1)
+
+
+def _move(
+    rules: WorldConfig, obs: Observation, own: dict[str, Tensor], hunt: _Hunt | None, dice: Tensor
+) -> Tensor:
+    """[n] int64: the first step of the shortest way to where one wants to be."""
+    vision, device = rules.vision, dice.device
+    offsets = torch.tensor(MOVES, device=device)
+    rows, cols = _grid(vision, device)
+    safe = walkable_table(device)
+    safe[Material.LAVA] = False
+    safe = safe[obs["material"].long()]
+    free = safe & (obs["occupant"] == 0)
+    free[:, vision, vision] = True
+    open_ = _bits(free)
+
+    heading = own["heading_row"][:, None], own["heading_col"][:, None]
+    ahead = heading[0][..., None] * rows + heading[1][..., None] * cols == vision
+    goals = [
+        _bits(obs["material"] == Material.FOREST),
+        _spread(_bits(obs["material"] == Material.WATER)),
+        _bits(ahead),
+        _bits(torch.maximum(rows.abs(), cols.abs()) == vision).expand_as(open_),
+    ]
+    if hunt is not None:
+        goals.append(_bits(hunt.ground))
+    steps = _steps(torch.stack(goals) & open_, open_, vision)
+    to_food, to_water, to_edge_ahead, *_ = near = steps[..., 0]
+    food, water, onward, anywhere, prey = range(5)
+
+    # What grows is left alone until none of it would be wasted; who can fish goes for it in need only.
+    fishes = {"fish", "cook", "eat"} <= set(rules.works)
+    hungry = own["food"] <= (rules.heal_above if fishes else rules.max_food - rules.forage)
+    food_left, water_left = own["food"] - to_food, own["water"] - to_water
+    goal = torch.where(hungry & (food_left < water_left), food, water)
+    far = PATIENCE * vision
+    if hunt is not None:
+        spare = torch.minimum(food_left, water_left) >= SPARE
+        goal = torch.where(spare & (near[prey] < far), prey, goal)
+    lost = near.gather(0, goal[None]).squeeze(0) == far
+    goal = torch.where(lost, torch.where(to_edge_ahead < far, onward, anywhere), goal)
+
+    steps = steps[goal, torch.arange(len(goal), device=device)]
+    straight = (offsets[:, 0] == heading[0]) & (offsets[:, 1] == heading[1])
+    tie = dice[:, None] >> torch.arange(0, 2 * len(MOVES), 2, device=device) & 3
+    allowed = obs["move_mask"] & safe[:, vision + offsets[:, 0], vision + offsets[:, 1]]
+    return (8 * steps - 4 * straight + tie).masked_fill(~allowed, NEVER).argmin(1)
+
+
+def _hunt(rules: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hunt:
+    """Whom to attack now and how, and whom to walk up to."""
+    device = obs["self"].device
+    line = torch.arange(len(obs["self"]), device=device)
+    health = obs["entities"][..., ENTITY_FEATURES.index("health")].int()
+    prey = (obs["entity_kind"] >= STRANGER) & (health <= own["health"].clamp(min=rules.max_health)[:, None])
+    rank = health * rules.nearest + torch.arange(rules.nearest, device=device)
+    reach = torch.tensor(rules.reach, device=device)
+    damage = torch.tensor(rules.damage, device=device).expand(len(line), -1)
+    if rules.rolls:
+        damage = obs["levels"][:, : len(STYLES)].int()
+    power = damage * (rules.vision + 1) + reach
+
+    in_reach = obs["target_mask"][:, :, 1:] & prey[:, None]
+    victim = rank.masked_fill(~in_reach.any(1), NEVER).argmin(1)
+    style = power.masked_fill(~in_reach[line, :, victim], -1).argmax(1)
+    struck = in_reach[line, style, victim]
+
+    # A knife to throw shows only in what is in reach, so nobody counts on one from afar.
+    melee_or_mage = torch.tensor([not rules.rolls or style != "range" for style in STYLES], device=device)
+    wanted = reach[power.masked_fill(~melee_or_mage, -1).argmax(1)]
+    weakest = rank.masked_fill(~prey, NEVER).argmin(1)
+    row, col = obs["entities"][line, weakest, :2].int()[..., None, None].unbind(1)
+    rows, cols = _grid(rules.vision, device)
+    ground = torch.maximum((rows - row).abs(), (cols - col).abs()) <= wanted[:, None, None]
+    return _Hunt(style * struck, (victim + 1) * struck, ground & prey.any(1)[:, None, None])
+
+
+def _work(rules: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> Tensor:
+    """[n] int64: eats if it should and can, else cooks if it can, else fishes if it can."""
+    hungry = own["food"] <= rules.max_food - rules.forage
+    hurt = own["health"] <= obs["levels"][:, SKILLS.index("constitution")] - 2
+    eat, cook, fish = (WORKS.index(name) for name in ("eat", "cook", "fish"))
+    work = obs["work_mask"][:, fish] * fish
+    work = torch.where(obs["work_mask"][:, cook], cook, work)
+    return torch.where(obs["work_mask"][:, eat] & (hungry | hurt), eat, work)
+
+
+def _grid(vision: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(rows [window, 1], columns [window]) of a window's cells, from its centre."""
+    axis = torch.arange(-vision, vision + 1, device=device)
+    return axis[:, None], axis
+
+
+def _bits(cells: Tensor) -> Tensor:
+    """[..., window] int32, a bit for each column, of [..., window, window] bool cells. What spreads over a
+    window then spreads over a word at a time; 31 columns, the most there are, fit."""
+    column = torch.arange(cells.shape[-1], dtype=torch.int32, device=cells.device)
+    return (cells << column).sum(-1, dtype=torch.int32)
+
+
+def _spread(rows: Tensor) -> Tensor:
+    """The cells (as ``_bits``) and their four neighbours; a bit beyond the last column may be set as well."""
+    wide = rows | rows << 1 | rows >> 1
+    wide[..., 1:] |= rows[..., :-1]
+    wide[..., :-1] |= rows[..., 1:]
+    return wide
+
+
+def _steps(goals: Tensor, free: Tensor, vision: int) -> Tensor:
+    """[goals, n, 5] int32: steps from where each of ``MOVES`` leads to the nearest cell of each goal; as many
+    as are looked for, where there is no way.
+
+    Args:
+        goals, free: [goals, n, window] and [n, window], cells as ``_bits``; goals are free."""
+    row, col = (torch.tensor(MOVES, dtype=torch.int32, device=goals.device) + vision).unbind(1)
+    steps = torch.zeros(*goals.shape[:2], len(MOVES), dtype=torch.int32, device=goals.device)
+    for _ in range(PATIENCE * vision):
+        steps += 1 - (goals[..., row] >> col & 1)
+        goals = _spread(goals) & free
+    return steps

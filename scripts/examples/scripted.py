@@ -1,0 +1,37 @@
+#!/usr/bin/env python
+"""Plays scripted policies side by side, each in worlds of its own, and prints how long their agents live.
+
+scripts/examples/scripted.py full
+"""
+
+import argparse
+
+from nmmo_gpu.config import PRESETS, EnvConfig, preset
+from nmmo_gpu.scripted import POLICIES, actor
+from nmmo_gpu.train.evaluate import evaluate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("preset", nargs="?", default="chaos", choices=PRESETS)
+    parser.add_argument("--realms", type=int, default=8, help="worlds played at a time")
+    parser.add_argument("--side", type=int, default=80, help="height and width of a map, tiles")
+    parser.add_argument("--slots", type=int, default=128, help="agents that a world can hold")
+    parser.add_argument("--ticks", type=int, default=2000, help="at most so many are played of each")
+    parser.add_argument("--backend", default="auto", help="auto, torch, numba or triton")
+    options = parser.parse_args()
+
+    rules = preset(options.preset, height=options.side, width=options.side, slots=options.slots, births=1)
+    env = EnvConfig(world=rules, realms=options.realms, backend=options.backend)
+    print(f"{options.preset}: mean lifetime in ticks, agents alive per world, share of deaths in combat")
+    for name in POLICIES:
+        played = evaluate(env, actor(name), options.ticks, warmup=min(200, options.ticks // 4))
+        summary = played.summary
+        print(
+            f"{name:8} {played.lifetime:8.1f} {summary['population/alive per realm']:8.1f} "
+            f"{100 * summary.get('deaths/combat', 0.0):6.1f} %"
+        )
+
+
+if __name__ == "__main__":
+    main()
