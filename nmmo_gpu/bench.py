@@ -56,6 +56,8 @@ class BenchConfig:
     a million slots in all."""
     largest: int = 1 << 20
     """The most slots in all that ``grid`` tries."""
+    adapters: bool = False
+    """Instead of the columns: the environment through each adapter, on the first of ``batches``."""
     columns: Literal["environment", "policy", "training"] = "training"
     """The last of the three columns to be measured."""
     repeats: int = 5
@@ -78,7 +80,7 @@ class Work(NamedTuple):
 def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Measures each setting, reports each as it is done, and returns (and writes) everything."""
     if config.json is not None:
-        _check_writable(Path(config.json))
+        check_writable(Path(config.json))
     rows: list[dict[str, Any]] = []
     result = {
         "what": "agent-steps of living agents per second; ticks per second of the environment alone",
@@ -92,11 +94,11 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
     for env in settings(config):
         train = TrainConfig(env=env, policy=config.policy, ppo=config.ppo)
         row: dict[str, Any] = {"realms": env.realms, "slots": env.world.slots, "side": env.world.height}
-        row["environment"], row["ticks/s"] = _measure(_environment(env), config)
+        row["environment"], row["ticks/s"] = measure(_environment(env), config)
         if config.columns != "environment":
-            row["+ policy"], _ = _measure(_with_policy(train), config)
+            row["+ policy"], _ = measure(_with_policy(train), config)
         if config.columns == "training":
-            row["+ training"], _ = _measure(_training(train), config)
+            row["+ training"], _ = measure(_training(train), config)
         rows.append(row)
         report(row)
         if config.json is not None:
@@ -183,7 +185,7 @@ def _training(config: TrainConfig) -> Work:
     return Work(run.iterate, run.god.env.world)
 
 
-def _measure(work: Work, config: BenchConfig) -> tuple[float, float]:
+def measure(work: Work, config: BenchConfig) -> tuple[float, float]:
     """Medians of several timed runs, after a warm-up: (agent-steps per second, ticks per second)."""
 
     def timed(calls: int) -> tuple[int, int, float]:
@@ -209,7 +211,8 @@ def _counts(world: World) -> tuple[int, int]:
     return int(world.acted.sum()), int(world.tick)
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(path: Path) -> None:
+    """ConfigError unless the file for the results can be written."""
     try:
         with open(path, "a"):
             pass

@@ -23,6 +23,7 @@ from nmmo_gpu.serialise import from_plain, to_plain
 from nmmo_gpu.world.content import STANDARD, Content
 
 if TYPE_CHECKING:
+    from nmmo_gpu.bench import BenchConfig
     from nmmo_gpu.train.config import TrainConfig
 
 USAGE = """\
@@ -187,6 +188,9 @@ def _bench(arguments: list[str]) -> None:
     if preset.env.realms == 1:
         default = dataclasses.replace(default, batches=(1,))
     config = _parse(BenchConfig, rest, f"nmmo-gpu bench {name}", default)
+    if config.adapters:
+        _bench_adapters(config)
+        return
     columns = (*COLUMNS, "ticks/s")
     print(f"{'realms x slots':>16}" + "".join(f"{column:>15}" for column in columns))
 
@@ -196,6 +200,21 @@ def _bench(arguments: list[str]) -> None:
 
     bench(config, report)
     print("agent-steps of living agents per second; ticks per second of the environment alone")
+
+
+def _bench_adapters(config: BenchConfig) -> None:
+    from nmmo_gpu.bench_adapters import bench_adapters
+
+    def report(row: dict[str, Any]) -> None:
+        if "missing" in row:
+            print(f"{row['name']:22} {row['missing']}", flush=True)
+            return
+        size = f"{row['realms']} x {row['slots']}"
+        print(f"{row['name']:22}{size:>16}{row['rate']:16,.0f}{row['share']:11.1%}", flush=True)
+
+    print(f"{'':22}{'realms x slots':>16}{'agent-steps/s':>16}{'of native':>11}")
+    bench_adapters(config, report)
+    print("environment alone, random actions made beforehand; of one agent its own steps are counted")
 
 
 def _info(arguments: list[str]) -> None:

@@ -103,7 +103,7 @@ def test_the_median_of_the_repeats(monkeypatch):
 
     # Warm-up of 3 calls, then 2 calls in 2 s: one call takes 1 s, so timed runs of 3 s have 3 calls.
     config = dataclasses.replace(QUICK, repeats=3, seconds=3.0)
-    rates = benchmark._measure(benchmark.Work(work, world), config)
+    rates = benchmark.measure(benchmark.Work(work, world), config)
     assert len(calls) == 3 + 2 + 3 * 3
     assert rates == (15.0, 3.0), "30 steps and 6 ticks in 1, 4 and 2 seconds"
 

@@ -1,0 +1,98 @@
+"""The three worked examples of Trinity: each changes what it says it changes."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from train.small import CPU, small
+
+from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.run import Run, resume, train
+from nmmo_gpu.trinity import Trinity
+
+EXAMPLES = Path(__file__).parents[2] / "scripts" / "examples"
+CONFIG = {"populations": 4, "horizon": 8, "births": -1}
+
+
+def example(name):
+    """The module of an example."""
+    found = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_none_is_longer_than_40_lines():
+    """Of code: imports and the class, without blank lines and the text at the top."""
+    for file in EXAMPLES.glob("trinity_*.py"):
+        code = file.read_text().split('"""', 2)[2]
+        assert 10 < len([line for line in code.splitlines() if line.strip()]) <= 40, file.name
+
+
+@pytest.mark.parametrize("preset", ["chaos", "full"])
+def test_network(preset):
+    """The weights of attention get gradients and move; what it answers changes what is chosen."""
+    from train.small import FULL
+
+    more = FULL if preset == "full" else {}
+    config = small(**CONFIG, targeting="learned", minibatches=1, **more)
+    run = Run(config, trinity=Trinity(sword=example("trinity_network").Attending))
+    before = {name: p.detach().clone() for name, p in run.sword.policy.named_parameters()}
+    for _ in range(2):  # at first the answer is zero, and what is asked makes no difference
+        run.iterate()
+    for name in ("ask", "answer"):
+        assert not torch.equal(before[name], dict(run.sword.policy.named_parameters())[name]), name
+
+
+def test_population_based_training(monkeypatch):
+    """The shortest-lived population becomes a copy of the longest-lived, but for the mutation; the others
+    stay as they are."""
+    module = example("trinity_population_based")
+    monkeypatch.setattr(module.Selective, "every", 1)
+    run = Run(small(**CONFIG), trinity=Trinity(god=module.Selective))
+    before = run.sword.policy.window.detach().clone()
+    chosen = []
+    replace = module.Selective.replace
+
+    def noted(self, worst, best):
+        chosen.append((int(worst), int(best)))
+        replace(self, worst, best)
+
+    monkeypatch.setattr(module.Selective, "replace", noted)
+    rollout = run.god.collect()
+    by_population = (8, 2, 4, 4)
+    lived, died = (part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died))
+    lifetime = lived / died.clamp(min=1)
+    ((worst, best),) = chosen
+    assert lifetime[worst] == lifetime.min() and lifetime[best] == lifetime.max() > lifetime.min()
+    after = run.sword.policy.window.detach()
+    torch.testing.assert_close(after[worst], before[best], rtol=0.2, atol=1e-6)
+    assert not torch.equal(after[worst], before[best])
+    others = [p for p in range(4) if p != worst]
+    assert torch.equal(after[others], before[others])
+    assert not run.god.score.any(), "begins anew"
+
+
+def test_evolution(tmp_path):
+    """The populations' mean moves towards the fittest, their spread becomes the deviation, and the run goes
+    on from its checkpoint without moments."""
+    module = example("trinity_evolution")
+    trinity = Trinity(pantheon=module.Evolution)
+    run = train(small(tmp_path / "run", **CONFIG, iterations=3), trinity=trinity)
+    weight = run.sword.policy.window.detach()
+    assert float(weight.std(0).mean()) == pytest.approx(module.Evolution.deviation, rel=0.1)
+    assert not checkpoints.load(tmp_path / "run", CPU).part("optimizer")
+
+    mean = weight.mean(0)
+    rollout = run.god.collect()
+    rollout.died.zero_()
+    rollout.died.view(8, 2, 4, 4)[:, :, 1:] = True  # population 0 alone lives long
+    rollout.alive.fill_(True)
+    run.pantheon.learn(rollout, 0.5)
+    moved = run.sword.policy.window.detach().mean(0) - mean
+    assert float((moved * (weight[0] - mean)).sum()) > 0
+    again = train(*resume(str(tmp_path / "run"), iterations=4), trinity)
+    assert again.iteration == 4
