@@ -62,15 +62,16 @@ def wounds(
         loss = tl.load(lost + agent, mask=inside, other=0)
         tl.store(lost + agent, tl.zeros_like(loss), mask=inside)
         drained = tl.load(gained + agent, mask=inside, other=0).to(tl.int32) - loss
-        full = tl.load(food + agent, mask=inside, other=0).to(tl.int32) + drained
-        wet = tl.load(water + agent, mask=inside, other=0).to(tl.int32) + drained
-        tl.store(food + agent, tl.minimum(tl.maximum(full, 0), MAX_FOOD).to(tl.int16), mask=inside)
-        tl.store(water + agent, tl.minimum(tl.maximum(wet, 0), MAX_WATER).to(tl.int16), mask=inside)
+        changed = inside & (drained != 0)
+        full = tl.load(food + agent, mask=changed, other=0).to(tl.int32) + drained
+        wet = tl.load(water + agent, mask=changed, other=0).to(tl.int32) + drained
+        tl.store(food + agent, tl.minimum(tl.maximum(full, 0), MAX_FOOD).to(tl.int16), mask=changed)
+        tl.store(water + agent, tl.minimum(tl.maximum(wet, 0), MAX_WATER).to(tl.int16), mask=changed)
         immune = tl.load(age + agent, mask=inside, other=0) < IMMUNE_TICKS
         loss = tl.where(immune, 0, loss)
-        left = tl.maximum(left - loss, 0)
+        left = tl.where(loss > 0, tl.maximum(left - loss, 0), left)
         tl.store(damage + agent, tl.minimum(loss, LARGEST_DAMAGE).to(tl.int16), mask=inside)
-        tl.store(health + agent, left.to(tl.int16), mask=inside)
+        tl.store(health + agent, left.to(tl.int16), mask=inside & (loss > 0))
         killed = living & (left == 0)
     else:
         tl.store(damage + agent, tl.zeros_like(left).to(tl.int16), mask=inside)

@@ -111,8 +111,8 @@ def flat_blows(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, Ten
     drained = torch.zeros_like(world.row)
     drained.view(-1)[attacker] = damage.int()  # one attack per attacker
     drained.view(-1).index_add_(0, victim, -damage.int())
-    world.food.copy_((world.food + drained).clamp_(0, cfg.max_food))
-    world.water.copy_((world.water + drained).clamp_(0, cfg.max_water))
+    for stock, most in ((world.food, cfg.max_food), (world.water, cfg.max_water)):
+        stock.copy_(torch.where(drained != 0, (stock + drained).clamp_(0, most), stock))
     return attacker, victim, style, damage
 
 
