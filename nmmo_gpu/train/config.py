@@ -110,5 +110,13 @@ class TrainConfig:
             raise ConfigError(f"checkpoint_minutes = {self.checkpoint_minutes} is no time; choose 0 or more.")
         if self.log_every < 1:
             raise ConfigError(f"log_every = {self.log_every} is too small; choose 1 or more.")
+        # A recurrent policy learns from whole slots, others from single ticks.
+        samples = self.env.realms * self.env.world.population_size
+        samples *= 1 if self.policy.recurrent else self.ppo.horizon
+        if samples < self.ppo.minibatches:
+            raise ConfigError(
+                f"minibatches = {self.ppo.minibatches}, but a population gives only {samples} samples in "
+                f"{self.env.realms} realms; choose at most {samples}, or more realms (or fewer processes)."
+            )
         if not self.run:
             raise ConfigError("run = '' names no folder; give one, such as runs/chaos.")

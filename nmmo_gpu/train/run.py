@@ -217,9 +217,9 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         # What cannot run leaves no folder behind.
         device = resolve_device(config.env.device)
         rules = resolve(config.env.backend, device)
+        mine = dataclasses.replace(config, env=cluster.share(config.env))
         if device.type == "cuda" and rules.resident:
-            parts = training_parts(dataclasses.replace(config, env=cluster.share(config.env)))
-            check_memory(parts, device, "realms, slots, horizon or hidden, or raise minibatches")
+            check_memory(training_parts(mine), device, "realms, slots, horizon or hidden, or raise minibatches")
         if stored is None and cluster.restarted() and (Path(config.run) / checkpoints.FILE).exists():
             stored = checkpoints.load(Path(config.run), torch.device("cpu"))
         if cluster.rank() == 0:

@@ -29,6 +29,14 @@ def test_impossible_values(name, value):
         small(**{name: value})
 
 
+@pytest.mark.parametrize(("recurrent", "samples"), [(True, 2 * 8), (False, 2 * 8 * 5)])
+def test_no_more_minibatches_than_samples(recurrent, samples):
+    """2 realms of 8 slots per population, 5 ticks: whole slots to choose from with memory, else ticks."""
+    assert small(recurrent=recurrent, horizon=5, minibatches=samples).ppo.minibatches == samples
+    with pytest.raises(ConfigError, match=f"minibatches = {samples + 1}, .* only {samples} samples.* choose"):
+        small(recurrent=recurrent, horizon=5, minibatches=samples + 1)
+
+
 @pytest.mark.parametrize(("name", "value"), POSSIBLE)
 def test_values_at_the_edge(name, value):
     """The extremes that make sense are allowed."""
