@@ -219,7 +219,8 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         rules = resolve(config.env.backend, device)
         mine = dataclasses.replace(config, env=cluster.share(config.env))
         if device.type == "cuda" and rules.resident:
-            check_memory(training_parts(mine), device, "realms, slots, horizon or hidden, or raise minibatches")
+            remedy = "realms, slots, horizon or hidden, or raise minibatches"
+            check_memory(training_parts(mine), device, remedy)
         if stored is None and cluster.restarted() and (Path(config.run) / checkpoints.FILE).exists():
             stored = checkpoints.load(Path(config.run), torch.device("cpu"))
         if cluster.rank() == 0:
