@@ -166,7 +166,7 @@ def _hunt(rules: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hunt
     row, col = obs["entities"][line, weakest, :2].int()[..., None, None].unbind(1)
     rows, cols = _grid(rules.vision, device)
     ground = torch.maximum((rows - row).abs(), (cols - col).abs()) <= wanted[:, None, None]
-    return _Hunt(style * struck, (victim + 1) * struck, ground & prey.any(1)[:, None, None])
+    return _Hunt(style, (victim + 1) * struck, ground & prey.any(1)[:, None, None])
 
 
 def _work(rules: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> Tensor:

@@ -54,7 +54,7 @@ def test_the_shortest_way_round_walls_and_lava():
 
 @pytest.mark.parametrize(
     ("food", "water", "move"),
-    [(10, 20, WEST), (20, 10, EAST), (20, 19, EAST), (32, 30, EAST), (25, 32, WEST)],
+    [(10, 20, WEST), (20, 10, EAST), (12, 12, WEST), (32, 30, EAST), (25, 32, WEST)],
 )
 def test_it_goes_for_what_it_will_lack_first(food, water, move):
     """Forest is three steps off, the shore two; who has eaten enough goes to drink."""
@@ -77,6 +77,20 @@ def test_it_goes_straight_on_where_there_is_nothing():
     hall = "\n".join(["#" * 21, "#0" + "." * 18 + "#", "#" * 21])
     path = walk(of(draw_world(hall)), forager, 18)
     assert [col for _, col in path] == [*range(1, 14), *range(12, 6, -1)]
+
+
+def test_it_turns_no_more_than_it_must():
+    """Of many shortest ways across a field it takes one with a single corner."""
+    field = "\n".join(
+        ["#" * 8, "#0" + "." * 5 + "#", *["#" + "." * 6 + "#"] * 4, "#" + "." * 5 + "f#", "#" * 8]
+    )
+    for seed in range(4):
+        world = draw_world(field, seed=seed)
+        world.food[:] = 12
+        path = walk(of(world), forager, 10)
+        assert path[-1] == (6, 6)
+        corners = [(1, 6), (6, 1)]
+        assert sum(corner in path for corner in corners) == 1, path
 
 
 def test_steps_are_those_of_a_plain_search():
