@@ -80,7 +80,6 @@ class TorchRLEnv(EnvBase):
             torch.tensor(sizes),
             shape=torch.Size((*self.batch_size, len(sizes))),
             device=native.device,
-            mask=torch.ones_like(self._first),  # with a mask, even of ones, rand() draws for all at once
         )
         self.reward_spec = self._spec(torch.float32, 1)
         self.full_done_spec = Composite(
@@ -89,10 +88,13 @@ class TorchRLEnv(EnvBase):
         )
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        _, reward, terminated, *_ = self.native.step(tensordict["action"], out=self._buffer())
+        _, reward, terminated, truncated, _ = self.native.step(tensordict["action"], out=self._buffer())
         told = self._observation()
-        told["reward"] = reward.clone()[..., None]
-        told["terminated"] = terminated.clone()[..., None]
+        # Copies, as the next step writes over these. All flags, as a SerialEnv completes none.
+        told["reward"] = reward[..., None].clone()
+        told["terminated"] = terminated[..., None].clone()
+        told["truncated"] = truncated[..., None].clone()
+        told["done"] = (terminated | truncated)[..., None]
         return told
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:

@@ -16,7 +16,7 @@ from nmmo_gpu.errors import ActionError, ConfigError, UsageError
 pytest.importorskip("torchrl")
 
 from torchrl.collectors import Collector
-from torchrl.envs import ActionMask, TransformedEnv
+from torchrl.envs import ActionMask, RewardSum, SerialEnv, TransformedEnv
 from torchrl.envs.utils import check_env_specs
 
 from nmmo_gpu.adapters.torchrl import TorchRLEnv, key
@@ -212,6 +212,30 @@ def test_with_torchrls_action_mask_random_actions_are_possible_ones(name):
             sum(int((~mask.gather(-1, one)).sum()) for mask, one in zip(masks, chosen, strict=True))
         )
     assert forbidden[0] > 50 and forbidden[1] == 0
+
+
+def test_torchrls_transforms_see_one_life_at_a_time():
+    """What a life was paid adds up to its lifetime, less the tick of its death."""
+    env = TransformedEnv(adapted(births=-1), RewardSum())
+    tensordict = env.rollout(25, at_random(env), break_when_any_done=False)["next"]
+    died = tensordict["terminated"].squeeze(-1)
+    assert died.sum() > 30
+    assert torch.equal(tensordict["episode_reward"].squeeze(-1)[died], tensordict["lifetime"][died] - 1.0)
+
+
+def test_torchrl_can_batch_several():
+    """Each of the batch plays as it would alone."""
+
+    def east(tensordict):
+        return tensordict.set("action", torch.tensor([1, 0, 0]).expand(*tensordict.shape, 3))
+
+    both = SerialEnv(2, [lambda: adapted(births=-1, seed=1), lambda: adapted(births=-1, seed=2)])
+    batched = both.rollout(6, east, break_when_any_done=False)
+    assert batched["next", "done"].any()
+    for i in range(2):
+        alone = adapted(births=-1, seed=1 + i).rollout(6, east, break_when_any_done=False)
+        for name in alone.keys(True, True):
+            assert torch.equal(batched[i][name], alone[name]), name
 
 
 def test_a_config_does_as_well_as_a_name():
