@@ -120,9 +120,10 @@ class TorchRLEnv(EnvBase):
 
     def to(self, device: torch.device | str) -> TorchRLEnv:
         """This environment, if its world is there already; UsageError if not."""
-        if torch.zeros((), device=device).device != self.native.device:
+        here = self.native.records.device
+        if torch.empty(0, device=device).device != here:  # "cuda" is cuda:0, say
             raise UsageError(
-                f"the world is on {self.native.device} and cannot move to {device}; make it there: "
+                f"the world is on {here} and cannot move to {device}; make it there: "
                 f'TorchRLEnv(..., device="{device}").'
             )
         return self
