@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+from gymnasium.spaces import Box, Dict, Space
+
+from nmmo_gpu.adapters.spaces import action_space, observation_space
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.world.actions import heads
 from nmmo_gpu.world.content import MATERIALS, SKILLS, WORKS
@@ -33,20 +37,21 @@ def observation_page() -> str:
         "*Written by `scripts/write_reference.py` from the code; sizes are those of preset `chaos`.*",
         "",
         "`env.reset()` and `env.step()` return a dict of tensors `[realms, slots, ...]`: views into one "
-        f"buffer of {layout.bytes} bytes per agent (`env.records`). An empty slot's record is all zeros.",
+        f"buffer of {layout.bytes} bytes per agent (`env.records`). An empty slot's record is all zeros. "
+        "The adapters' spaces (`nmmo_gpu.adapters.spaces`) are these, with these bounds.",
         "",
-        *_fields(layout),
+        *_fields(layout, observation_space(rules)),
         "",
-        f"Columns of `self`: {_numbered(SELF_FEATURES)}.",
+        f"Columns of `self`, with their bounds: {_columns(SELF_FEATURES, observation_space(rules)['self'])}.",
         "",
-        f"Columns of `entities`: {_numbered(ENTITY_FEATURES)}. Offsets are in tiles, south and east "
-        "positive; an age above 127 shows as 127.",
+        f"Columns of `entities`: {_columns(ENTITY_FEATURES, observation_space(rules)['entities'])}. Offsets "
+        "are in tiles, south and east positive; an age above 127 shows as 127.",
         "",
         "Materials: " + _numbered(kind.name for kind in MATERIALS.values()) + ".",
         "",
         "## Actions",
         "",
-        f"`[realms, slots, {len(heads(rules))}]` integers: {', '.join(heads(rules))}.",
+        f"`[realms, slots, {len(heads(rules))}]` integers: {_choices(rules)}.",
         "",
         f"- move: {_numbered(MOVE_NAMES[move] for move in MOVES)}",
         f"- style: {_numbered(STYLES)}",
@@ -78,6 +83,7 @@ def observation_page() -> str:
 
 def _full_game(rules: WorldConfig, layout: ObservationLayout) -> list[str]:
     known, content, items = heads(rules), rules.content, len(rules.content.items)
+    space = observation_space(rules)
     return [
         "## In preset `full`",
         "",
@@ -85,14 +91,15 @@ def _full_game(rules: WorldConfig, layout: ObservationLayout) -> list[str]:
         "stand among the entities. The masks of work, trade and price, and of tokens, are there where these "
         "systems are on; the other new fields wherever any system of the full game is.",
         "",
-        *_fields(layout),
+        *_fields(layout, space),
         "",
-        f"Columns of `entity_looks`: {_numbered(LOOK_FEATURES)}. npc_kind is 0 for an agent, and "
-        f"{', '.join(f'{1 + k} for a {kind.name}' for k, kind in enumerate(content.npcs))}; what is worn is "
+        f"Columns of `entity_looks`: {_columns(LOOK_FEATURES, space['entity_looks'])}. npc_kind is 0 for an "
+        f"agent, and {', '.join(f'{1 + k} for a {kind.name}' for k, kind in enumerate(content.npcs))}; what is worn is "
         "told by its rank among the gear of its sort, 0 for nothing.",
         "",
-        f"Columns of `levels`: {_numbered(SKILLS)}. Of `goods`: {_numbered(GOODS_FEATURES)}. Of `offer`: "
-        f"{_numbered(OFFER_FEATURES)}; side is 1 for selling, 2 for buying; item and price count from 1.",
+        f"Columns of `levels`: {_numbered(SKILLS)}. Of `goods`: {_columns(GOODS_FEATURES, space['goods'])}. "
+        f"Of `offer`: {_columns(OFFER_FEATURES, space['offer'])}; side is 1 for selling, 2 for buying; item "
+        "and price count from 1.",
         "",
         f"Items: {_numbered(item.name for item in content.items)}.",
         "",
@@ -102,7 +109,7 @@ def _full_game(rules: WorldConfig, layout: ObservationLayout) -> list[str]:
         "forbids would do nothing. Where it is asked what could be offered, an open offer counts as taken "
         "back.",
         "",
-        f"`[realms, slots, {len(known)}]` integers: {', '.join(known)}. The first three are as above.",
+        f"`[realms, slots, {len(known)}]` integers: {_choices(rules)}. The first three are as above.",
         "",
         f"- work: {_numbered(WORKS)}",
         f"- trade: 0 nothing, 1 to {items} sell item 0 to {items - 1}, {items + 1} to {2 * items} buy item 0 "
@@ -113,14 +120,29 @@ def _full_game(rules: WorldConfig, layout: ObservationLayout) -> list[str]:
     ]
 
 
-def _fields(layout: ObservationLayout) -> list[str]:
+def _fields(layout: ObservationLayout, space: Dict) -> list[str]:
     """A table of a record's fields."""
-    lines = ["| name | shape | dtype | first byte | what it holds |", "|---|---|---|---|---|"]
+    lines = ["| name | shape | dtype | bounds | first byte | what it holds |", "|---|---|---|---|---|---|"]
     for name, field in layout.fields.items():
+        numbers = space[name]
+        bounds = f"{numbers.low.min()} to {numbers.high.max()}" if isinstance(numbers, Box) else ""
         dtype = str(field.dtype).removeprefix("torch.")
         shape = "[" + ", ".join(map(str, field.shape)) + "]"
-        lines.append(f"| `{name}` | {shape} | {dtype} | {field.offset} | {field.about} |")
+        lines.append(f"| `{name}` | {shape} | {dtype} | {bounds} | {field.offset} | {field.about} |")
     return lines
+
+
+def _columns(names: tuple[str, ...], space: Space[Any]) -> str:
+    """Numbered names with the bounds of the last axis of a Box."""
+    assert isinstance(space, Box)
+    low, high = (bound.reshape(-1, len(names))[0] for bound in (space.low, space.high))
+    return _numbered(f"{name} ({a} to {b})" for name, a, b in zip(names, low, high, strict=True))
+
+
+def _choices(rules: WorldConfig) -> str:
+    """The heads with their numbers of choices, as ``action_space`` has them."""
+    sizes = action_space(rules).nvec.tolist()
+    return ", ".join(f"{name} ({n})" for name, n in zip(heads(rules), sizes, strict=True))
 
 
 def _numbered(names: Iterable[str]) -> str:
