@@ -94,8 +94,8 @@ def _full_game(rules: WorldConfig, layout: ObservationLayout) -> list[str]:
         *_fields(layout, space),
         "",
         f"Columns of `entity_looks`: {_columns(LOOK_FEATURES, space['entity_looks'])}. npc_kind is 0 for an "
-        f"agent, and {', '.join(f'{1 + k} for a {kind.name}' for k, kind in enumerate(content.npcs))}; what is worn is "
-        "told by its rank among the gear of its sort, 0 for nothing.",
+        f"agent, and {', '.join(f'{1 + k} for a {kind.name}' for k, kind in enumerate(content.npcs))}; what "
+        "is worn is told by its rank among the gear of its sort, 0 for nothing.",
         "",
         f"Columns of `levels`: {_numbered(SKILLS)}. Of `goods`: {_columns(GOODS_FEATURES, space['goods'])}. "
         f"Of `offer`: {_columns(OFFER_FEATURES, space['offer'])}; side is 1 for selling, 2 for buying; item "

@@ -7,7 +7,7 @@
 #   tests    the tests that need CUDA, and those of kernels and trainer, compiled
 #   phases   each kernel's time beside the bytes that it moves
 #   grid     the environment alone, over realms x slots, up to a realm of a million
-#   rates    environment, + policy, + training with the GPU network, of chaos and of the full game
+#   rates    environment, + policy, + training with the GPU network, of chaos and of the full game; what adapters cost
 #   memory   what `nmmo-gpu info` says beside what a run took
 #   train    five minutes of end-to-end training, and lifetimes
 #   full     the same with the full game, and what its systems are worth to the trained policy
@@ -56,6 +56,7 @@ for name in $steps; do
             --json "$out/rates-laptop-network.json"
         step rates-full "$python" -m nmmo_gpu bench full --scale gpu --batches 512 2048 --repeats 3 \
             --json "$out/rates-full.json"
+        step adapters "$python" -m nmmo_gpu bench chaos --adapters --batches 512 --json "$out/adapters.json"
         ;;
     memory) step memory "$python" scripts/check_memory.py --scale gpu ;;
     train)
