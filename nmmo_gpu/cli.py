@@ -164,7 +164,8 @@ def _eval(arguments: list[str]) -> None:
         settings["lifetimes with the slots kept full"] = evaluate.slots_kept_full(world)
     console = Console(soft_wrap=True)
     for title, env in settings.items():
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+        # Without an edge, so that the longest row still fits in 80 columns.
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
         for column in ("", "mean", "median", "90 %", "alive", "lava", "hunger", "thirst", "combat"):
             table.add_column(column, justify="right" if column else "left", no_wrap=True)
         for name, actor in actors.items():
@@ -172,8 +173,8 @@ def _eval(arguments: list[str]) -> None:
             table.add_row(*evaluate.table_row(f"{name}, {played.ticks} ticks", played))
         console.print(table)
         console.print()
-    console.print("mean: lifetime, agent-steps lived / deaths.", end=" ")
-    console.print("Maps and dice are not those of the training." if "trained" in actors else "")
+    fresh = " Maps and dice are not those of the training." if "trained" in actors else ""
+    console.print("mean: lifetime, agent-steps lived / deaths." + fresh)
 
 
 def _bench(arguments: list[str]) -> None:

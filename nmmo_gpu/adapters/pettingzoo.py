@@ -67,8 +67,8 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         """Makes the terrain; nobody lives there before ``reset``.
 
         Args:
-            config: a preset's name or a whole config; ``settings`` replace fields of it, as in
-                ``nmmo_gpu.make``. ``realms`` is 1.
+            config: a preset's name, with ``settings`` as for ``nmmo_gpu.make``; or a whole config, of which
+                ``settings`` replace fields. ``realms`` is 1.
             render_mode: "rgb_array" for ``render``, or None.
             observe_death: whether the dying get a last observation.
 
