@@ -154,3 +154,14 @@ def test_a_signal_stops_all(tmp_path):
     world = Run(stored.config, stored).god.env.world
     assert stored.counters["iteration"] > 0 and "stopped; saved in" in output
     assert int(world.tick) == 1 + stored.counters["iteration"] * 6
+
+
+def test_the_command_of_the_docs(tmp_path):
+    """torchrun ... -m -- nmmo_gpu train: options of ours that torchrun has alike come through."""
+    options = {
+        "realms": 3, "slots": 8, "populations": 2, "height": 40, "width": 40, "horizon": 4, "minibatches": 2,
+        "iterations": 1, "run": tmp_path / "run",
+    }  # fmt: skip
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    finished(torchrun(2, "-m", "--", "nmmo_gpu", "train", "chaos", *words))
+    assert checkpoints.load(tmp_path / "run", CPU).counters["iteration"] == 1
