@@ -221,7 +221,8 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         if device.type == "cuda" and rules.resident:
             remedy = "realms, slots, horizon or hidden, or raise minibatches"
             check_memory(training_parts(mine), device, remedy)
-        if stored is None and cluster.restarted() and (Path(config.run) / checkpoints.FILE).exists():
+        (restarted,) = cluster.most(cluster.restarted())  # each machine's torchrun counts for itself
+        if stored is None and restarted and (Path(config.run) / checkpoints.FILE).exists():
             stored = checkpoints.load(Path(config.run), torch.device("cpu"))
         if cluster.rank() == 0:
             prepare_folder(config, resuming=stored is not None)
