@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
@@ -47,6 +48,9 @@ def joined() -> Iterator[None]:
         wait()  # nobody takes a connection away that another still needs
     finally:
         dist.destroy_process_group()
+        # A process that ended at once was now and then aborted, as by a thread of gloo's that wanted the
+        # interpreter while that was being taken down; this gives it the time to end first.
+        time.sleep(0.5)
 
 
 def restarted() -> bool:
