@@ -14,6 +14,7 @@ from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ActionError, UsageError
 from nmmo_gpu.memory import check_memory, environment_parts
+from nmmo_gpu.replay.columns import Deeds
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, choices, heads, row_of, side_of
 from nmmo_gpu.world.books import check_books
@@ -68,6 +69,8 @@ class Env:
         self._seen = torch.full((*shape, config.world.nearest), -1, dtype=torch.int32, device=self.device)
         self.records = self._buffers[0]
         """[R, A, bytes] uint8: the newest observation as ``ObservationLayout`` records."""
+        self.deeds: Deeds | None = None
+        """What everybody did in the last step, for recordings; good until the next."""
         self._reward = torch.zeros(shape, device=self.device)
         self._wages = Wages(config, self.world)
         self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
@@ -126,7 +129,9 @@ class Env:
         out = self._buffer(out)
         world = self.world
         acting = world.players(world.alive).clone()
-        tick.step(world, self.rules, *self.decode(actions))
+        chosen = self.decode(actions)
+        style, target = tick.step(world, self.rules, *chosen)
+        self.deeds = Deeds(style, target, chosen.work)
         self._check_books()
         died = (world.players(world.cause) != 0) & acting
         if self.config.reward == "alive":

@@ -27,3 +27,7 @@ class UsageError(NmmoError, RuntimeError):
 
 class BooksError(NmmoError, AssertionError):
     """Goods came from nowhere, or went there: a rule is wrong."""
+
+
+class ReplayError(NmmoError, RuntimeError):
+    """A replay file that is foreign or damaged, or cannot be written."""

@@ -13,7 +13,7 @@ from nmmo_gpu.world.talk import talk
 def step(
     world: World, rules: Rules, move: Tensor, style: Tensor, target: Tensor, work: Tensor | None = None,
     trade: Tensor | None = None, price: Tensor | None = None, token: Tensor | None = None,
-) -> None:  # fmt: skip
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Runs one tick in place. Everybody acts on what it saw at the end of the last one, all at once.
 
     Args:
@@ -23,10 +23,12 @@ def step(
         work, trade, price, token: [R, A] integers, as ``nmmo_gpu.world.actions.heads`` lists them. None:
             nobody works, trades or speaks.
         What the slots of the dead are told is ignored.
+
+    Returns: style and target of everybody, NPCs included: [R, S] integers, good until the next tick.
     """
     if rules.fused is not None and not world.config.extended:
         rules.fused(world, move, style, target)  # the same list, cut otherwise
-        return
+        return style, target
     world.acted += world.players(world.alive).sum(1)
     world.cause.zero_()
     if token is not None and world.config.tokens:
@@ -55,3 +57,4 @@ def step(
     if world.config.exchange:
         rules.quotes(world)
     world.tick += 1
+    return style, target

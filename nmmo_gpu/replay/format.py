@@ -1,0 +1,166 @@
+"""The bytes of a replay file, as docs/replay-format.md describes them: chunks, and what is packed in them."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmmo_gpu.errors import ReplayError
+from nmmo_gpu.replay.columns import Column
+
+MAGIC = b"\x89NMMO\r\n\x1a"
+VERSION = 1
+PREAMBLE = struct.Struct("<8sII")
+CHUNK = struct.Struct("<4sIIIQ")
+
+HEAD, TILE, FRAM, HEAT = b"HEAD", b"TILE", b"FRAM", b"HEAT"
+
+MIB = 1 << 20
+MOST_STORED = 256 * MIB
+MOST_RAW = {HEAD: 16 * MIB, FRAM: 256 * MIB}
+MOST_TICKS = 4096
+MOST_SIDE = 8192
+MOST_ENTITIES = 1 << 24
+MOST_COLUMNS = 256
+MOST_WIDTH = 4096
+HEAT_LINE = 4096
+
+GZIP = 31
+"""zlib's window bits for a gzip member."""
+
+Bytes = NDArray[np.uint8]
+
+
+class ChunkHeader(NamedTuple):
+    """What a chunk says of itself."""
+
+    type: bytes
+    stored: int
+    """Bytes in the file."""
+    raw: int
+    """Bytes unpacked."""
+    ticks: int = 0
+    first: int = 0
+    """First tick."""
+
+
+def pack(type: bytes, payload: bytes | memoryview, ticks: int = 0, first: int = 0, level: int = 1) -> bytes:
+    """A whole chunk."""
+    packer = zlib.compressobj(level, zlib.DEFLATED, GZIP)
+    stored = packer.compress(payload) + packer.flush()
+    return CHUNK.pack(type, len(stored), len(payload), ticks, first) + stored
+
+
+def unpack(stored: bytes, raw: int, what: str) -> bytes:
+    """The payload of a chunk; ReplayError if it is damaged or not as long as it says. Never unpacks more than
+    that."""
+    unpacker = zlib.decompressobj(GZIP)
+    try:
+        payload = unpacker.decompress(stored, raw + 1)
+    except zlib.error as error:
+        raise ReplayError(f"{what} is damaged ({error}); take the file from its source again.") from error
+    if len(payload) != raw or not unpacker.eof:
+        raise ReplayError(f"{what} does not hold the {raw} bytes that it says; the file is damaged.")
+    return payload
+
+
+def planes(numbers: NDArray[np.generic]) -> bytes:
+    """The bytes of an array, plane by plane: first the lowest of all numbers, then the next."""
+    flat = np.ascontiguousarray(numbers).reshape(-1)
+    return flat.view(np.uint8).reshape(flat.size, flat.itemsize).T.tobytes()
+
+
+def from_planes(data: Bytes, type: str) -> NDArray[np.generic]:
+    """What ``planes`` was given, flat."""
+    dtype = np.dtype(type).newbyteorder("<")
+    flat = np.ascontiguousarray(data.reshape(dtype.itemsize, -1).T).reshape(-1).view(dtype)
+    return flat.astype(np.dtype(type), copy=False)
+
+
+def least_raw(columns: tuple[Column, ...], entities: int, agents: int, tiles: int, ticks: int) -> int:
+    """Length of a ``FRAM`` payload in which no tile changes."""
+    numbers = sum(column.bytes * column.numbers(entities, agents) for column in columns)
+    return ticks * numbers + math.ceil(tiles / 8) + 4 * ticks
+
+
+def encode_frames(
+    frames: Bytes, columns: tuple[Column, ...], entities: int, agents: int, tiles: int
+) -> bytes:
+    """The payload of a ``FRAM`` chunk.
+
+    Args:
+        frames: [ticks, bytes], as ``FrameLayout`` lays them out."""
+    parts, offset = [], 0
+    for column in columns:
+        length = column.bytes * column.numbers(entities, agents)
+        unsigned = np.dtype(f"u{column.bytes}")
+        values = np.ascontiguousarray(frames[:, offset : offset + length]).view(unsigned)
+        if column.delta:
+            values = np.concatenate((values[:1], values[1:] - values[:-1]))
+        parts.append(planes(values))
+        offset += length
+    bits = frames[:, offset : offset + math.ceil(tiles / 8)]
+    turned = bits[1:] ^ bits[:-1]
+    tick, byte = turned.nonzero()  # by rising tick, then byte
+    which = np.unpackbits(turned[tick, byte][:, None], axis=1, bitorder="little")
+    entry, bit = which.nonzero()
+    tile, tick = byte[entry] * 8 + bit, tick[entry] + 1
+    counts = np.bincount(tick, minlength=len(frames)).astype(np.uint32)
+    before = np.concatenate((np.zeros(min(1, len(tile)), tile.dtype), tile[:-1]))
+    first_of_tick = np.concatenate((np.ones(min(1, len(tick)), bool), tick[1:] != tick[:-1]))
+    steps = np.where(first_of_tick, tile, tile - before).astype(np.uint32)
+    return b"".join((*parts, bits[0].tobytes(), planes(counts), planes(steps)))
+
+
+class Frames(NamedTuple):
+    """Some ticks in a row, unpacked."""
+
+    first: int
+    """First tick."""
+    columns: dict[str, NDArray[np.generic]]
+    """name -> [ticks, n, width], as stored, unscaled."""
+    used_up: Bytes
+    """[ticks, tiles] of 0 and 1."""
+
+
+def decode_frames(
+    payload: bytes, header: ChunkHeader, columns: tuple[Column, ...], entities: int, agents: int, tiles: int
+) -> Frames:
+    """What ``encode_frames`` was given; ReplayError where changes point outside the map."""
+    data, ticks, offset = np.frombuffer(payload, np.uint8), header.ticks, 0
+    decoded: dict[str, NDArray[np.generic]] = {}
+    for column in columns:
+        numbers = column.numbers(entities, agents)
+        length = ticks * numbers * column.bytes
+        values = from_planes(data[offset : offset + length], f"u{column.bytes}").reshape(ticks, -1)
+        if column.delta:
+            values = values.cumsum(0, dtype=values.dtype)
+        kind = np.dtype(_numpy(column.type))
+        decoded[column.name] = values.view(kind).reshape(ticks, -1, column.width)
+        offset += length
+    width = math.ceil(tiles / 8)
+    bits = np.empty((ticks, tiles), np.uint8)
+    bits[0] = np.unpackbits(data[offset : offset + width], bitorder="little")[:tiles]
+    offset += width
+    counts = from_planes(data[offset : offset + 4 * ticks], "u4").astype(np.int64)
+    steps = from_planes(data[offset + 4 * ticks :], "u4").astype(np.int64)
+    if counts[0] or counts.sum() != len(steps):
+        raise ReplayError(f"the changes of tiles from tick {header.first} on are not as many as they say.")
+    end = 0
+    for t in range(1, ticks):
+        begin, end = end, end + int(counts[t])
+        changed = steps[begin:end].cumsum()
+        if len(changed) and changed[-1] >= tiles:
+            raise ReplayError(f"tick {header.first + t} changes a tile outside the map; the file is damaged.")
+        bits[t] = bits[t - 1]
+        bits[t, changed] ^= 1
+    return Frames(header.first, decoded, bits)
+
+
+def _numpy(type: str) -> str:
+    return {"u8": "u1", "i16": "i2", "i32": "i4", "u32": "u4"}[type]

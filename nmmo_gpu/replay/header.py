@@ -1,0 +1,85 @@
+"""The header of a replay: everything that whoever shows it has to know."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.replay.columns import columns
+from nmmo_gpu.replay.format import VERSION
+from nmmo_gpu.serialise import to_plain
+from nmmo_gpu.world.content import GEAR, MATERIALS, SKILLS, WORKS, Material
+from nmmo_gpu.world.layout import STYLES
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.state import Cause
+
+FORMAT = "nmmo-gpu replay"
+USED_UP = {Material.FOREST: Material.SCRUB, Material.ORE_ROCK: Material.STONE}
+
+
+def header(config: EnvConfig, realm: int, title: str, heads: dict[str, int] | None = None) -> dict[str, Any]:
+    """The header as plain JSON; its fields are those of docs/replay-format.md.
+
+    Args:
+        realm: its number among all realms.
+        heads: choices of each head in column ``probability``; nothing if the policy is not recorded."""
+    world, heads = config.world, heads or {}
+    extended, content = world.extended, world.content
+    npcs, first = [], world.slots
+    for kind, count in zip(content.npcs, world.npc_counts, strict=False):
+        npcs.append({
+            "name": kind.name, "health": kind.health, "level": kind.level, "hunts": kind.hunts,
+            "first": first, "count": count,
+        })  # fmt: skip
+        first += count
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "software": f"nmmo-gpu {_version()}",
+        "title": title,
+        "realm": realm,
+        "height": world.height,
+        "width": world.width,
+        "border": world.border,
+        "agents": world.slots,
+        "entities": world.entities,
+        "populations": world.populations,
+        "vision": world.vision,
+        "nearest": world.nearest,
+        "reach": list(world.reach),
+        "immune_ticks": world.immune_ticks,
+        "most": {
+            "health": None if world.skills else world.max_health,
+            "food": world.max_food,
+            "water": world.max_water,
+        },
+        "materials": [
+            {"name": kind.name, "colour": list(kind.colour), "walkable": kind.walkable}
+            for kind in (MATERIALS[material] for material in Material)
+        ],
+        "used_up": [int(USED_UP.get(material, material)) for material in Material],
+        "causes": [cause.name.lower() for cause in Cause],
+        "styles": list(STYLES),
+        "moves": [list(move) for move in MOVES],
+        "skills": list(SKILLS) if extended else [],
+        "works": list(WORKS) if extended else [],
+        "prices": list(content.prices) if extended else [],
+        "words": world.tokens,
+        "items": [{"name": item.name, "gear": item.gear} for item in content.items] if extended else [],
+        "gear": {name: list(world.tables.gear[k]) for k, name in enumerate(GEAR)} if extended else {},
+        "npcs": npcs,
+        "heads": heads,
+        "columns": [
+            {"name": c.name, "type": c.type, "of": c.of, "width": c.width, "delta": c.delta, "scale": c.scale}
+            for c in columns(world, sum(heads.values()))
+        ],
+        "config": to_plain(config),
+    }
+
+
+def _version() -> str:
+    try:
+        return version("nmmo-gpu")
+    except PackageNotFoundError:
+        return "(not installed)"

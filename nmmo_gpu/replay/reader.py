@@ -1,0 +1,212 @@
+"""Reading a replay file, whoever wrote it: what it claims is checked before it is believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmmo_gpu.errors import ReplayError
+from nmmo_gpu.replay import format as fmt
+from nmmo_gpu.replay.columns import TYPES, Column
+from nmmo_gpu.replay.format import Bytes, ChunkHeader, Frames
+from nmmo_gpu.replay.header import FORMAT
+
+
+class ChunkEntry(NamedTuple):
+    """Where a chunk of frames lies."""
+
+    offset: int
+    """Of its chunk header, bytes from the start of the file."""
+    length: int
+    """Header and payload, bytes."""
+    first: int
+    """First tick."""
+    ticks: int
+
+
+class Heat(NamedTuple):
+    """A map of numbers; see ``HEAT`` in docs/replay-format.md."""
+
+    name: str
+    population: int
+    stride: int
+    about: str
+    tick: int
+    values: NDArray[np.float32]
+    """[rows, cols], NaN where there is nothing."""
+
+
+class Replay:
+    """A replay file, open for reading; ``refresh`` finds what has been appended since. A context manager.
+
+    Raises ReplayError for a file that is missing, foreign, of another version, or whose parts lie about
+    themselves; a file that ends within a chunk is good up to there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise ReplayError(f"{path} cannot be read ({error.strerror}); give a .replay file.") from error
+        self.chunks: list[ChunkEntry] = []
+        """The chunks of frames, by rising tick."""
+        self.heats: list[Heat] = []
+        try:
+            self._begin()
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        preamble = self._file.read(fmt.PREAMBLE.size)
+        if len(preamble) < fmt.PREAMBLE.size or preamble[:8] != fmt.MAGIC:
+            raise ReplayError(f"{self.path} is no replay; give a .replay file.")
+        version = fmt.PREAMBLE.unpack(preamble)[1]
+        if version != fmt.VERSION:
+            raise ReplayError(
+                f"{self.path}: version {version} of the format, and this nmmo-gpu reads version "
+                f"{fmt.VERSION}; open it with the nmmo-gpu that wrote it."
+            )
+        self._end = fmt.PREAMBLE.size
+        head = self._first(fmt.HEAD)
+        try:
+            self.header: dict[str, Any] = json.loads(head)
+            self._check_header()
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ReplayError(f"{self.path}: its header is damaged ({error!r}).") from error
+        self.base: Bytes = np.frombuffer(self._first(fmt.TILE), np.uint8).reshape(self.height, self.width)
+        """[H, W] uint8, Material: what every tile is made of."""
+        if self.base.max() >= len(self.header["materials"]):
+            raise ReplayError(f"{self.path}: its map has materials that its header does not know.")
+
+    def _check_header(self) -> None:
+        header = self.header
+        if header["format"] != FORMAT or header["version"] != fmt.VERSION:
+            raise ReplayError(f"{self.path}: its header is not that of a replay.")
+        self.height = self._size("height", fmt.MOST_SIDE)
+        self.width = self._size("width", fmt.MOST_SIDE)
+        self.entities = self._size("entities", fmt.MOST_ENTITIES)
+        self.agents = self._size("agents", self.entities)
+        if len(header["columns"]) > fmt.MOST_COLUMNS:
+            raise ReplayError(f"{self.path}: its header lists too many columns.")
+        self.columns = tuple(Column(**column) for column in header["columns"])
+        for column in self.columns:
+            width = column.width
+            whole = type(width) is int and 1 <= width <= fmt.MOST_WIDTH
+            if not whole or column.type not in TYPES or column.of not in ("entities", "agents", "realm"):
+                raise ReplayError(f"{self.path}: column {column.name!r} cannot be read.")
+
+    def _size(self, name: str, most: int) -> int:
+        value = self.header[name]
+        if type(value) is not int or not 1 <= value <= most:
+            raise ReplayError(f"{self.path}: its header says {name} = {value!r}, which cannot be.")
+        return value
+
+    def _first(self, type: bytes) -> bytes:
+        """The payload of a chunk that must come next."""
+        header = self._chunk_header()
+        if header is None or header.type != type:
+            raise ReplayError(f"{self.path} ends before its {type.decode()} chunk, or lacks it.")
+        return self._payload(header)
+
+    def _chunk_header(self) -> ChunkHeader | None:
+        """That at the end of what is known, checked; None if the chunk is not there as a whole."""
+        self._file.seek(self._end)
+        data = self._file.read(fmt.CHUNK.size)
+        if len(data) < fmt.CHUNK.size:
+            return None
+        header = ChunkHeader(*fmt.CHUNK.unpack(data))
+        self._check_chunk(header)
+        self._file.seek(0, 2)
+        return header if self._file.tell() >= self._end + fmt.CHUNK.size + header.stored else None
+
+    def _check_chunk(self, header: ChunkHeader) -> None:
+        least, most = 0, fmt.MOST_RAW.get(header.type, fmt.MOST_STORED)
+        if header.type == fmt.TILE:
+            least = most = self.height * self.width
+        elif header.type == fmt.HEAT:
+            most = fmt.HEAT_LINE + 4 * self.height * self.width
+        elif header.type == fmt.FRAM:
+            tiles = self.height * self.width
+            if not 1 <= header.ticks <= fmt.MOST_TICKS:
+                raise ReplayError(f"{self.path}: a chunk claims {header.ticks} ticks.")
+            least = fmt.least_raw(self.columns, self.entities, self.agents, tiles, header.ticks)
+            if (header.raw - least) % 4:
+                least = most + 1
+        if not least <= header.raw <= most or header.stored > fmt.MOST_STORED:
+            raise ReplayError(
+                f"{self.path}: the chunk at byte {self._end} claims {header.raw} bytes, which cannot be; the "
+                "file is damaged."
+            )
+
+    def _payload(self, header: ChunkHeader) -> bytes:
+        self._file.seek(self._end + fmt.CHUNK.size)
+        stored = self._file.read(header.stored)
+        what = f"{self.path}: the chunk at byte {self._end}"
+        self._end += fmt.CHUNK.size + header.stored
+        return fmt.unpack(stored, header.raw, what)
+
+    def refresh(self) -> list[ChunkEntry]:
+        """Looks for whole chunks behind those known, and returns those of frames."""
+        found = []
+        while (header := self._chunk_header()) is not None:
+            length = fmt.CHUNK.size + header.stored
+            if header.type == fmt.FRAM:
+                if header.first < self.ticks.stop:
+                    raise ReplayError(f"{self.path}: time runs backwards at tick {header.first}.")
+                found.append(ChunkEntry(self._end, length, header.first, header.ticks))
+                self.chunks.append(found[-1])
+            elif header.type == fmt.HEAT:
+                self.heats.append(self._heat(header))
+                continue
+            self._end += length
+        return found
+
+    def _heat(self, header: ChunkHeader) -> Heat:
+        line, _, numbers = self._payload(header).partition(b"\n")
+        try:
+            told = json.loads(line)
+            shape = int(told["rows"]), int(told["cols"])
+            values = np.frombuffer(numbers, "<f4").reshape(shape)
+            about, stride = str(told["about"]), int(told["stride"])
+            return Heat(str(told["name"]), int(told["population"]), stride, about, header.first, values)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ReplayError(f"{self.path}: a map in it is damaged ({error}).") from error
+
+    @property
+    def ticks(self) -> range:
+        """From the first tick to the last, gaps included."""
+        if not self.chunks:
+            return range(0)
+        last = self.chunks[-1]
+        return range(self.chunks[0].first, last.first + last.ticks)
+
+    def read(self, entry: ChunkEntry) -> Frames:
+        """Unpacks a chunk of frames."""
+        self._file.seek(entry.offset)
+        data = self._file.read(entry.length)
+        header = ChunkHeader(*fmt.CHUNK.unpack(data[: fmt.CHUNK.size]))
+        what = f"{self.path}: the chunk at byte {entry.offset}"
+        payload = fmt.unpack(data[fmt.CHUNK.size :], header.raw, what)
+        tiles = self.height * self.width
+        return fmt.decode_frames(payload, header, self.columns, self.entities, self.agents, tiles)
+
+    def __iter__(self) -> Iterator[Frames]:
+        """All chunks of frames, unpacked one after another."""
+        return map(self.read, self.chunks)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def __enter__(self) -> Replay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,118 @@
+/** What a recording holds, as the rest of the viewer sees it; docs/replay-format.md describes the file. */
+
+/** Numbers of a column. They stand for themselves times the column's scale. */
+export type Numbers = Uint8Array | Int16Array | Int32Array | Uint32Array;
+
+export interface Column {
+  readonly name: string;
+  readonly type: "u8" | "i16" | "i32" | "u32";
+  readonly of: "entities" | "agents" | "realm";
+  readonly width: number;
+  readonly delta: boolean;
+  readonly scale: number;
+}
+
+export interface Material {
+  readonly name: string;
+  /** Red, green, blue, 0 to 255. */
+  readonly colour: readonly [number, number, number];
+  readonly walkable: boolean;
+}
+
+export interface NpcKind {
+  readonly name: string;
+  readonly health: number;
+  readonly level: number;
+  readonly hunts: "never" | "provoked" | "always";
+  /** First slot of the kind; it has `count` slots in a row. */
+  readonly first: number;
+  readonly count: number;
+}
+
+/** The header of a recording, checked; its fields are those of docs/replay-format.md. */
+export interface Header {
+  readonly software: string;
+  readonly title: string;
+  readonly realm: number;
+  readonly height: number;
+  readonly width: number;
+  readonly border: number;
+  /** Slots of agents; those of NPCs come behind. */
+  readonly agents: number;
+  /** Slots in all. */
+  readonly entities: number;
+  readonly populations: number;
+  readonly vision: number;
+  readonly nearest: number;
+  /** Per style, tiles (Chebyshev). */
+  readonly reach: readonly number[];
+  readonly immune_ticks: number;
+  /** Most there can be; health null: it is the level in constitution (of an NPC what its kind has). */
+  readonly most: { readonly health: number | null; readonly food: number; readonly water: number };
+  readonly materials: readonly Material[];
+  /** Per material, what is shown where it is used up. */
+  readonly used_up: readonly number[];
+  readonly causes: readonly string[];
+  readonly styles: readonly string[];
+  /** [rows, columns] of each move. */
+  readonly moves: readonly (readonly [number, number])[];
+  readonly skills: readonly string[];
+  readonly works: readonly string[];
+  readonly prices: readonly number[];
+  readonly words: number;
+  readonly items: readonly { readonly name: string; readonly gear: string }[];
+  readonly gear: Readonly<Record<string, readonly number[]>>;
+  readonly npcs: readonly NpcKind[];
+  /** Choices of each head of the policy, in the order of column `probability`; empty if that is not recorded. */
+  readonly heads: Readonly<Record<string, number>>;
+  readonly columns: readonly Column[];
+  readonly config: unknown;
+}
+
+/** The world at the end of a tick, and what was done in it. Arrays are shared views: read, never written. */
+export interface Frame {
+  readonly tick: number;
+  /** A column at this tick, [n * width]; undefined if it was not recorded. */
+  column(name: string): Numbers | undefined;
+  /** A bit per tile, row by row (bit i & 7 of byte i >> 3): used up. */
+  readonly usedUp: Uint8Array;
+}
+
+/** A map of numbers to lay over the terrain; cell (r, c) stands for the tiles from (r * stride, c * stride) on. */
+export interface Heat {
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly stride: number;
+  /** One sentence: what the numbers are, with their unit. */
+  readonly about: string;
+  /** [rows * cols]; NaN where there is nothing. */
+  readonly values: Float32Array;
+}
+
+/** What can be laid over the terrain. */
+export type Overlay = "none" | "visits" | "value" | "danger" | "resources";
+
+/** Curves over the whole recording. All arrays have one entry per point of `tick`. */
+export interface Series {
+  readonly tick: Float64Array;
+  /** Living agents of each population. */
+  readonly population: readonly Float64Array[];
+  /** Mean age at death of the agents that died since the last point; NaN if none did. */
+  readonly lifetime: Float64Array;
+  /** Deaths of agents since the last point, per cause (index 0, none, stays 0). */
+  readonly deaths: readonly Float64Array[];
+  /** Births of agents since the last point. */
+  readonly births: Float64Array;
+  /** Tiles used up, per material that can be (key: material's name). */
+  readonly usedUp: Readonly<Record<string, Float64Array>>;
+  /** Last price paid per item, gold; NaN before the first trade. Empty without an exchange. */
+  readonly price: readonly Float64Array[];
+}
+
+/** Who is selected: the slot, and the id of who lived there, since a slot passes on at death. */
+export interface Selection {
+  readonly slot: number;
+  readonly entity: number;
+}
+
