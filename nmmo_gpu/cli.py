@@ -82,6 +82,8 @@ class ResumeConfig:
     """Time between checkpoints, minutes."""
     log_every: int | None = None
     """Iterations between two points of the curves."""
+    record: tuple[int, ...] | None = None
+    """Numbers of realms to record from now on."""
 
 
 @dataclass(frozen=True)

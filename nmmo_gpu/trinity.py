@@ -20,14 +20,16 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.env import Env
+from nmmo_gpu.replay.columns import Insight
+from nmmo_gpu.replay.film import Film
 from nmmo_gpu.train import checkpoint, cluster, ppo
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.graphs import Replayed
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.operations import operations
-from nmmo_gpu.train.policy import Policy
+from nmmo_gpu.train.policy import AUTO_TARGETS, Policy
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
-from nmmo_gpu.train.sampling import sample, uniforms
+from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
 from nmmo_gpu.world.actions import heads
 from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
@@ -127,6 +129,35 @@ class Sword:
         actions = chosen.actions.view(realms, slots, -1)
         return Decision(actions, chosen.choices, chosen.log_probability, chosen.value, memory)
 
+    def choices(self) -> dict[str, int]:
+        """``name -> number of choices`` of every head of the policy, in order: those of an action, but for a
+        target that is chosen by rule."""
+        sizes = heads(self.config.env.world)
+        return sizes | ({"target": AUTO_TARGETS} if self.policy.config.targeting == "auto" else {})
+
+    @torch.no_grad()
+    def insight(
+        self, records: Tensor, world: World, memory: Tensor | None, decision: Decision, realms: Tensor
+    ) -> Insight:
+        """What the policies of some realms thought when they took a decision, for recordings; asks the device
+        for nothing.
+
+        Args:
+            records, world, memory: what ``decide`` was given. realms: [k] int64."""
+        policy, slots = self.policy, records.shape[1]
+        rows = records[realms].flatten(0, 1)
+        alive = world.players(world.alive)[realms]
+        place = (realms[:, None] * slots + torch.arange(slots, device=realms.device)).view(-1)
+        index, _ = all_by_population(alive.reshape(1, -1), policy.rules.populations, slots)
+        made = dict(zip(self.heads, decision.choices[place][index].long().unbind(-1), strict=True))
+        output = policy(rows, index, None if memory is None else memory[place][index])
+        logs = head_distributions(output, made["style"], made.get("trade"))
+        thought = torch.cat((output.value[..., None], *(log.exp() for log in logs)), -1).float()
+        told = torch.empty(len(place), thought.shape[-1], device=thought.device)
+        told.index_copy_(0, index.view(-1), thought.flatten(0, 1))
+        told = told.masked_fill_(~alive.reshape(-1, 1), 0.0).view(*alive.shape, -1)
+        return Insight(told[..., 1:], told[..., 0])
+
 
 class God:
     """A server: its realms, and the rollouts collected in them."""
@@ -148,6 +179,8 @@ class God:
         self.tally = Tally(self.env.device, sword.operations.count)
         self.visits = torch.zeros(rules.height, rules.width, dtype=torch.int64, device=self.env.device)
         """[H, W] int64: how often an agent stood there, sampled once per rollout, over all realms."""
+        self.film: Film | None = None
+        """Records realms as they are played, if it is there."""
         self._collect = Replayed(self._play, self.env.device, sword.operations.resident and config.graphs)
 
     def state(self) -> dict[str, Tensor]:
@@ -163,6 +196,8 @@ class God:
     def collect(self) -> Rollout:
         """Plays ``horizon`` ticks. The rollout is written over by the next call."""
         self._collect()
+        if self.film is not None:
+            self.film.develop()
         return self.rollout
 
     @torch.no_grad()
@@ -179,7 +214,10 @@ class God:
             rollout.choices[t] = decision.choices
             rollout.log_probability[t] = decision.log_probability
             rollout.value[t] = decision.value
+            insight = self._insight(rollout.records[t], decision)
             _, reward, died, _, _ = env.step(decision.actions, out=rollout.records[t + 1])
+            if self.film is not None and env.deeds is not None:
+                self.film.shoot(t, env.deeds, insight)
             rollout.reward[t] = reward.view(-1) * scale
             rollout.died[t] = died.view(-1)
             if self.memory is not None and decision.memory is not None:
@@ -193,6 +231,13 @@ class God:
             somebody &= world.presence <= world.config.populations
         self.visits += somebody.sum(0)
         self.sword.policy.forget()
+
+    def _insight(self, records: Tensor, decision: Decision) -> Insight | None:
+        """What is recorded of the decision, if anything is."""
+        film = self.film
+        if film is None or not self.config.record_thoughts:
+            return None
+        return self.sword.insight(records, self.env.world, self.memory, decision, film.realms)
 
 
 class Pantheon:

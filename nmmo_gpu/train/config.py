@@ -97,6 +97,13 @@ class TrainConfig:
     """Time between checkpoints, minutes; 0 for one after every iteration."""
     log_every: int = 5
     """Iterations between two points of the TensorBoard curves."""
+    record: tuple[int, ...] = ()
+    """Numbers of realms to record, for the viewer (``nmmo-gpu view``)."""
+    record_thoughts: bool = True
+    """Record of these realms also what the policy thinks: the value, and how likely every choice is. Makes
+    the files several times larger."""
+    record_megabytes: int = 1000
+    """Room on the disk for the recordings of a realm; the oldest make place for new ones."""
     graphs: bool = True
     """On a GPU, replay rollouts and updates as CUDA graphs. To be switched off for classes of one's own that
     ask the device for values, which a graph cannot."""
@@ -118,5 +125,13 @@ class TrainConfig:
                 f"minibatches = {self.ppo.minibatches}, but a population gives only {samples} samples in "
                 f"{self.env.realms} realms; choose at most {samples}, or more realms (or fewer processes)."
             )
+        for realm in self.record:
+            if not 0 <= realm < self.env.realms:
+                most = self.env.realms - 1
+                raise ConfigError(f"record = {realm} is no realm of this run; choose from 0 to {most}.")
+        if len(set(self.record)) < len(self.record):
+            raise ConfigError(f"record = {self.record} names a realm twice; name each once.")
+        if self.record_megabytes < 1:
+            raise ConfigError(f"record_megabytes = {self.record_megabytes} is no room; choose 1 or more.")
         if not self.run:
             raise ConfigError("run = '' names no folder; give one, such as runs/chaos.")

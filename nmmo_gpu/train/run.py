@@ -18,6 +18,8 @@ from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.memory import check_memory
 from nmmo_gpu.rehearsal import training_parts
+from nmmo_gpu.replay import reel
+from nmmo_gpu.replay.film import Film
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import cluster
@@ -79,6 +81,12 @@ class Run:
         self.pantheon = trinity.pantheon(config, self.sword)
         self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
         self.readback = Readback(self.device)
+        if config.record:
+            self.god.film = Film(
+                self.god.env, config.record, config.ppo.horizon, Path(config.run) / reel.FOLDER,
+                Path(config.run).name, self.sword.choices() if config.record_thoughts else None,
+                config.record_megabytes << 20,
+            )  # fmt: skip
         self.reported = census_on_host(self.god.env.world)
         cluster.add_up(self.reported.values())
         """The census of the last report; at first of the world as it was found."""
@@ -149,6 +157,11 @@ class Run:
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
         }  # fmt: skip
         return Checkpoint(self.config, tensors, counters)
+
+    def close(self) -> None:
+        """Ends the recordings, if there are any."""
+        if self.god.film is not None:
+            self.god.film.close()
 
     def save(self) -> None:
         """Writes the checkpoint into the run's folder."""
@@ -229,7 +242,7 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         cluster.wait()
         run = Run(config, stored, trinity)
         reporter = Reporter(run, resumed=stored is not None) if cluster.rank() == 0 else None
-        with StopRequest() as stop, reporter or contextlib.nullcontext():
+        with contextlib.closing(run), StopRequest() as stop, reporter or contextlib.nullcontext():
             _train(run, stop, reporter)
         if stop.wanted and reporter:
             reporter.say(f"stopped; saved in {config.run}; go on with: nmmo-gpu train --resume {config.run}")

@@ -1,0 +1,49 @@
+"""The files of one realm's recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nmmo_gpu.replay.format import Bytes
+from nmmo_gpu.replay.writer import ReplayWriter
+
+FOLDER = "replays"
+"""Where a run's recordings lie, in the run's folder."""
+
+
+class Reel:
+    """Writes the frames of a realm into ``FOLDER/realm-<number>-<first tick>.replay``; when that is full it goes
+    on in another file, and gives up the oldest, so that a run may last for ever."""
+
+    def __init__(self, folder: Path, header: dict[str, Any], base: Bytes, limit: int) -> None:
+        """``limit``: bytes that the realm's files may take together, those of former runs included."""
+        self.folder, self.header, self.base, self.limit = folder, header, base, limit
+        self._writer: ReplayWriter | None = None
+
+    def frames(self, first: int, frames: Bytes) -> None:
+        """Appends ticks in a row; see ``ReplayWriter.frames``."""
+        if self._writer is None or self._writer.bytes > self.limit // 2:
+            self._begin(first)
+        assert self._writer is not None
+        self._writer.frames(first, frames)
+
+    def _begin(self, first: int) -> None:
+        self.close()
+        stem = f"realm-{self.header['realm']}"
+        path = self.folder / f"{stem}-{first}.replay"
+        # Whoever still reads a file of this name keeps it as it was.
+        path.unlink(missing_ok=True)
+        others = [(int(p.stem.rpartition("-")[2]), p) for p in self.folder.glob(f"{stem}-*.replay")]
+        kept = 0
+        for _, old in sorted(others, reverse=True):
+            kept += old.stat().st_size
+            if kept > self.limit // 2:
+                old.unlink()
+        self._writer = ReplayWriter(path, self.header, self.base)
+
+    def close(self) -> None:
+        """Ends the file in hand."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
