@@ -1,4 +1,4 @@
-"""The command line: nmmo-gpu train | eval | bench | info."""
+"""The command line: nmmo-gpu train | eval | export | play | bench | info."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ usage: nmmo-gpu COMMAND ... [--help]
   nmmo-gpu train --resume RUN        go on with a run
   nmmo-gpu eval RUN [options]        play a checkpoint without learning, beside a random policy
   nmmo-gpu eval PRESET [options]     the same without a checkpoint; --scripted forager hunter adds these
+  nmmo-gpu export RUN [options]      write a checkpoint's world, or ticks played from it, into a .replay file
+  nmmo-gpu play PRESET [options]     play a new world with a random, scripted or trained policy; --view: watch
   nmmo-gpu bench PRESET [options]    measure environment, + policy and + training
   nmmo-gpu info PRESET [options]     the memory that each part of a training run takes
 
@@ -51,7 +53,14 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status."""
-    commands = {"train": _train, "eval": _eval, "bench": _bench, "info": _info}
+    commands = {
+        "train": _train,
+        "eval": _eval,
+        "export": _export,
+        "play": _play,
+        "bench": _bench,
+        "info": _info,
+    }
     usage = USAGE.format(presets=", ".join(PRESETS))
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage)
@@ -177,6 +186,21 @@ def _eval(arguments: list[str]) -> None:
         console.print()
     fresh = " Maps and dice are not those of the training." if "trained" in actors else ""
     console.print("mean: lifetime, agent-steps lived / deaths." + fresh)
+
+
+def _export(arguments: list[str]) -> None:
+    from nmmo_gpu.cli_replay import ExportConfig, export
+
+    print(export(_parse(ExportConfig, arguments, "nmmo-gpu export")))
+
+
+def _play(arguments: list[str]) -> None:
+    from nmmo_gpu.cli_replay import PlayConfig, play
+    from nmmo_gpu.train.presets import train_preset
+
+    name, _, rest = _preset(arguments, "play")
+    env = dataclasses.replace(train_preset(name).env, realms=1)
+    print(play(_parse(PlayConfig, rest, f"nmmo-gpu play {name}", PlayConfig(env))))
 
 
 def _bench(arguments: list[str]) -> None:

@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--ticks", type=int, default=400, help="ticks to play first")
     parser.add_argument("--scale", type=int, default=10, help="pixels per tile")
     options = parser.parse_args()
+    act: Actor
     try:
         if options.run:
             stored = checkpoint.load(Path(options.run), torch.device("cpu"))

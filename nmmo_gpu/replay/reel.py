@@ -13,7 +13,7 @@ FOLDER = "replays"
 
 
 class Reel:
-    """Writes the frames of a realm into ``FOLDER/realm-<number>-<first tick>.replay``; when that is full it goes
+    """Writes frames of a realm into ``FOLDER/realm-<number>-<first tick>.replay``; when that is full it goes
     on in another file, and gives up the oldest, so that a run may last for ever."""
 
     def __init__(self, folder: Path, header: dict[str, Any], base: Bytes, limit: int) -> None:

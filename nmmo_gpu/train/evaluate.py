@@ -12,11 +12,12 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.replay.columns import Insight
 from nmmo_gpu.train.census import census_on_host, society
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.run import load_policy
-from nmmo_gpu.trinity import Sword
+from nmmo_gpu.trinity import Decision, Sword
 
 Actor = Callable[[Env], Tensor]
 """Chooses [R, A, heads] actions from the environment's newest observation."""
@@ -91,27 +92,38 @@ def evaluate(
             return Evaluation(measured, summary)
 
 
-def policy_actor(stored: Checkpoint) -> Callable[[Env], Actor]:
-    """An actor with a checkpoint's policies."""
+class PolicyActor:
+    """Chooses by a checkpoint's policies."""
 
-    def bind(env: Env) -> Actor:
-        sword = Sword(dataclasses.replace(stored.config, env=env.config), env.device)
-        load_policy(sword, stored)
+    def __init__(self, stored: Checkpoint, env: Env, memory: Tensor | None = None) -> None:
+        """``memory``: [R * A, hidden] to go on with, of a recurrent policy; none if not given."""
+        self.sword = Sword(dataclasses.replace(stored.config, env=env.config, record=()), env.device)
+        load_policy(self.sword, stored)
         agents = env.config.realms * env.config.world.slots
-        memory = sword.policy.initial_state(agents, env.device)
+        self._memory = self.sword.policy.initial_state(agents, env.device) if memory is None else memory
+        self._before: tuple[Tensor, Tensor | None, Decision] | None = None
 
-        def act(env: Env) -> Tensor:
-            nonlocal memory
-            if memory is not None:
-                # Whoever was born since has no memory, and the dead have no use for theirs.
-                memory = memory * (env.world.players(env.world.age) > 1).reshape(-1, 1)
-            decision = sword.decide(env.records, env.world, memory)
-            memory = decision.memory
-            return decision.actions
+    def __call__(self, env: Env) -> Tensor:
+        """[R, A, heads] actions, from the environment's newest observation."""
+        memory = self._memory
+        if memory is not None:
+            # Whoever was born since has no memory, and the dead have no use for theirs.
+            memory = memory * (env.world.players(env.world.age) > 1).reshape(-1, 1)
+        decision = self.sword.decide(env.records, env.world, memory)
+        self._before, self._memory = (env.records, memory, decision), decision.memory
+        return decision.actions
 
-        return act
+    def insight(self, env: Env, realms: Tensor) -> Insight:
+        """What it thought when it chose the last actions, before they are carried out; see
+        ``Sword.insight``."""
+        assert self._before is not None, "it has not chosen yet"
+        records, memory, decision = self._before
+        return self.sword.insight(records, env.world, memory, decision, realms)
 
-    return bind
+
+def policy_actor(stored: Checkpoint) -> Callable[[Env], PolicyActor]:
+    """An actor with a checkpoint's policies."""
+    return lambda env: PolicyActor(stored, env)
 
 
 HELD_OUT_SEED = 1_000_003

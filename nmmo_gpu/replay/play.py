@@ -1,0 +1,121 @@
+"""Playing a world to record it, with a scripted, random or trained policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from nmmo_gpu import scripted
+from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.env import Env
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.replay.columns import Deeds, FrameLayout
+from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay.header import header
+from nmmo_gpu.replay.writer import ReplayWriter
+from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.checkpoint import Checkpoint
+from nmmo_gpu.train.evaluate import Actor, PolicyActor
+from nmmo_gpu.world.state import World
+
+
+def begin(config: EnvConfig, policy: str) -> tuple[Env, Actor]:
+    """A new world, and who acts in it.
+
+    Args:
+        config: the world. policy: one of ``scripted.POLICIES``, or the folder of a run.
+
+    Raises CheckpointError if there is no such run, ConfigError if its policies do not fit the world."""
+    if policy in scripted.POLICIES:
+        env = Env(config)
+        env.reset()
+        return env, scripted.actor(policy)(env)
+    stored = checkpoints.load(Path(policy), torch.device("cpu"))
+    theirs, ours = (dataclasses.replace(w, births=0) for w in (stored.config.env.world, config.world))
+    if theirs != ours:
+        raise ConfigError(
+            f"policy = {policy!r} was trained by other rules than those of this world; play the preset, with "
+            "the options, that it was trained with."
+        )
+    env = Env(config)
+    env.reset()
+    return env, PolicyActor(stored, env)
+
+
+def go_on(stored: Checkpoint, realm: int, device: torch.device) -> tuple[Env, PolicyActor]:
+    """One realm of a checkpoint, as it was when it was written, and its policies, which go on as they would
+    have there, but for what they learn.
+
+    Raises ConfigError for a realm that there is not."""
+    whole = stored.config.env
+    if not 0 <= realm < whole.realms:
+        raise ConfigError(f"realm = {realm} is not there; choose from 0 to {whole.realms - 1}.")
+    world = checkpoints.load_world(stored, device)
+    alone = {
+        name: tensor if name in ("seed", "tick") else tensor[realm : realm + 1].clone()
+        for name, tensor in world.tensors()
+    }
+    alone["seed"][1] += realm
+    config = dataclasses.replace(
+        whole, realms=1, first_realm=whole.first_realm + realm, maps=(), device=str(device), backend="auto"
+    )
+    env = Env(config, World(config=whole.world, **alone))
+    memory = stored.part("realms").get("memory")
+    if memory is not None:
+        slots = whole.world.slots
+        memory = memory[realm * slots : (realm + 1) * slots].to(device)
+    return env, PolicyActor(stored, env, memory)
+
+
+def save_moment(env: Env, path: Path, title: str) -> None:
+    """Writes the first realm as it is now into a file of one tick.
+
+    Raises ReplayError if it cannot be written."""
+    layout = FrameLayout(env.config.world)
+    frames = torch.zeros(1, layout.bytes, dtype=torch.uint8, device=env.device)
+    nobody = torch.full((1, env.config.world.entities), -1, device=env.device)
+    first = torch.zeros(1, dtype=torch.int64, device=env.device)
+    layout.write(frames, env.world, first, Deeds(torch.zeros_like(nobody), nobody))
+    told = header(env.config, env.config.first_realm, title)
+    with ReplayWriter(path, told, env.world.base[0].cpu().numpy()) as writer:
+        writer.frames(int(env.world.tick), frames.cpu().numpy())
+
+
+def play(
+    env: Env, act: Actor, film: Film, ticks: int | None, rate: float = 0.0,
+    stopped: Callable[[], bool] = lambda: False, told: Callable[[int], None] = lambda tick: None,
+) -> None:  # fmt: skip
+    """Plays on, and records every tick.
+
+    Args:
+        film: its buffer's length is how many ticks are written at a time.
+        ticks: how many to play; None: until ``stopped``. rate: ticks per second at most; 0 for no limit.
+        stopped: asked after every tick. told: is told how many ticks have been played.
+    """
+    length, t, played = len(film.frames), 0, 0
+    due = time.monotonic()
+    while (ticks is None or played < ticks) and not stopped():
+        actions = act(env)
+        insight = act.insight(env, film.realms) if isinstance(act, PolicyActor) else None
+        env.step(actions)
+        assert env.deeds is not None
+        film.shoot(t, env.deeds, insight)
+        t, played = t + 1, played + 1
+        if t == length:
+            film.develop()
+            t = 0
+        told(played)
+        if rate > 0:
+            due = max(due + 1 / rate, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+    if t:
+        film.develop(t)
+
+
+def thoughts(act: Actor) -> dict[str, int] | None:
+    """The heads of a policy, for ``Film``; None if it does not tell what it thinks."""
+    return act.sword.choices() if isinstance(act, PolicyActor) else None
