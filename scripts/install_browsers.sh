@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the viewer's tests need besides npm: Chromium, Firefox, Xvfb and OpenGL in software. Does
-# nothing where they are; only Debian's packages are known (Ubuntu has browsers as snaps: install them yourself).
+# nothing where they are. Only Debian's packages are known: Ubuntu has browsers as snaps, which are yours to
+# install.
 set -euo pipefail
 any() { # command ...: whether one of them is on the PATH
     for command; do
