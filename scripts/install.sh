@@ -11,10 +11,17 @@ python=${PYTHON:-python3}
     echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2
     exit 1
 }
-# Packages change only with these files; an install that is up to date is not repeated.
+# Packages change only with these files, and the viewer's page with its sources; an install that is up to date
+# is not repeated.
 stamp=.venv/installed-$1
-if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
+changed() {
+    find pyproject.toml constraints.txt scripts/build_backend.py viewer \
+        -type d \( -name node_modules -o -name dist -o -name tests \) -prune -o -type f -newer "$stamp" -print -quit
+}
+if [ ! -e "$stamp" ] || [ -n "$(changed)" ]; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$1]"
+    # pip hides what the build said.
+    .venv/bin/python -c 'from nmmo_gpu.view.page import folder; folder()' 2>&1 | tail -n 1 >&2 || true
     touch "$stamp"
 fi
 export PATH="$PWD/.venv/bin:$PATH"

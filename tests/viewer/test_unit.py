@@ -1,0 +1,13 @@
+"""The viewer's types and unit tests, which npm runs."""
+
+from __future__ import annotations
+
+
+def test_the_viewer_is_well_typed(npm):
+    """TypeScript finds nothing wrong in sources and tests."""
+    npm("run", "check")
+
+
+def test_the_viewers_unit_tests_pass(npm):
+    """All of viewer/tests that needs no browser."""
+    npm("run", "test")
