@@ -56,7 +56,7 @@ def go_on(stored: Checkpoint, realm: int, device: torch.device) -> tuple[Env, Po
         raise ConfigError(f"realm = {realm} is not there; choose from 0 to {whole.realms - 1}.")
     world = checkpoints.load_world(stored, device)
     alone = {
-        name: tensor if name in ("seed", "tick") else tensor[realm : realm + 1].clone()
+        name: (tensor if name in ("seed", "tick") else tensor[realm : realm + 1]).clone()
         for name, tensor in world.tensors()
     }
     alone["seed"][1] += realm

@@ -36,9 +36,9 @@ class Reel:
         path.unlink(missing_ok=True)
         others = [(int(p.stem.rpartition("-")[2]), p) for p in self.folder.glob(f"{stem}-*.replay")]
         kept = 0
-        for _, old in sorted(others, reverse=True):
+        for place, (_, old) in enumerate(sorted(others, reverse=True)):
             kept += old.stat().st_size
-            if kept > self.limit // 2:
+            if place > 0 and kept > self.limit // 2:
                 old.unlink()
         self._writer = ReplayWriter(path, self.header, self.base)
 

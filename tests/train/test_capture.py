@@ -18,6 +18,7 @@ KINDS = {
     "bf16, two layers, slots kept full": {"precision": "bf16", "layers": 2, "births": -1},
     "several blocks": {"births": 2, "spawn": "anywhere", "slots": 40},
     "the full game": {**FULL, "targeting": "learned", "births": -1, "npc_numbers": (3, 2, 1)},
+    "recorded": {**FULL, "targeting": "learned", "recurrent": True, "npc_numbers": (3, 2, 1), "record": (0,)},
 }
 
 
@@ -25,16 +26,16 @@ def tiny(**settings):
     """A run on the Triton path."""
     size = {"realms": 1, "slots": 12, "populations": 2, "height": 32, "width": 33, "horizon": 2}
     size["check_actions"] = False  # as on a GPU
-    return Run(small(backend="triton", **(size | settings)))
+    return Run(small(**{"backend": "triton", **size, **settings}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_replay_is_as_good_as_the_call(kind, monkeypatch):
+def test_a_replay_is_as_good_as_the_call(kind, monkeypatch, tmp_path):
     """Two runs from one seed: four ordinary iterations; and two ordinary ones, of which the second is
-    recorded, then the recordings twice."""
+    taped, then the tapes twice."""
     if kind == "several blocks":
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
-    called, replayed = tiny(**KINDS[kind]), tiny(**KINDS[kind])
+    called, replayed = (tiny(run=tmp_path / name, **KINDS[kind]) for name in ("called", "replayed"))
     for _ in range(4):
         called.iterate()
     replayed.iterate()
@@ -53,6 +54,12 @@ def test_a_replay_is_as_good_as_the_call(kind, monkeypatch):
         del state["counters"]
     assert int(replayed.god.env.world.tick) == 1 + 4 * 2
     assert_equal_states(ours, theirs)
+    if kind == "recorded":
+        films = [run.god.film for run in (called, replayed)]
+        assert films[0].ticks.tolist() == films[1].ticks.tolist() == [8, 9]
+        assert torch.equal(films[0].frames, films[1].frames) and films[0].frames.any()
+        called.close()
+        replayed.close()
 
 
 def test_the_recording_would_show_what_is_not_fit():

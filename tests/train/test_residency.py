@@ -23,6 +23,7 @@ KINDS = {
     "recurrent": {"recurrent": True, "targeting": "learned"},
     "bf16, a crowd": {"precision": "bf16", "layers": 3, "hidden": 64, **CROWD},
     "the full game": {**FULL, "targeting": "learned", "births": -1},
+    "recorded": {**FULL, "targeting": "learned", "recurrent": True, "record": (1,)},
 }
 """Memory, targeting, precision, and worlds of one block and of several."""
 

@@ -1,0 +1,204 @@
+"""Realms are recorded as they were, whatever plays them, and nothing waits for the disk unless asked to."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from helpers import ODD
+from replay.recorded import expected, frames_of, same
+from train.small import FULL
+
+import nmmo_gpu
+from nmmo_gpu.errors import ReplayError
+from nmmo_gpu.replay import film as films
+from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.replay.reel import Reel
+
+KINDS = {
+    "chaos": {"preset": "chaos", **ODD, "slots": 12, "populations": 3},
+    "full": {"preset": "full", **ODD, "slots": 12, "populations": 3, "npc_numbers": FULL["npc_numbers"]},
+}
+
+
+def begun(kind="chaos", realms=3, **settings):
+    """An odd little environment, begun."""
+    env = nmmo_gpu.make(realms=realms, seed=11, device="cpu", backend="torch", **(KINDS[kind] | settings))
+    env.reset()
+    return env
+
+
+def shot(env, film, ticks, told):
+    """Plays random actions, and notes what the frames have to say: (number of realm, tick) -> frame."""
+    t = 0
+    for _ in range(ticks):
+        env.step(nmmo_gpu.random_actions(env))
+        film.shoot(t, env.deeds)
+        for realm in film.realms.tolist():
+            told[env.config.first_realm + realm, int(env.world.tick)] = expected(env, realm)
+        t += 1
+        if t == len(film.frames):
+            film.develop()
+            t = 0
+    if t:
+        film.develop(t)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_recorded_is_what_was(kind, tmp_path):
+    """Two of three realms, with rollouts of seven ticks and an unfinished one: every column of every tick."""
+    env, told = begun(kind, births=2, first_realm=5), {}
+    film = Film(env, (7, 5), 7, tmp_path, "odd", wait=True)
+    shot(env, film, 24, told)
+    film.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["realm-5-2.replay", "realm-7-2.replay"]
+    for number in (5, 7):
+        with Replay(tmp_path / f"realm-{number}-2.replay") as replay:
+            assert replay.header["realm"] == number and replay.header["title"] == f"odd, realm {number}"
+            assert (replay.base == env.world.base[number - 5].numpy()).all()
+            assert [chunk.ticks for chunk in replay.chunks] == [7, 7, 7, 3]
+            frames = frames_of(replay)
+        assert list(frames) == list(range(2, 26))
+        assert all(same(told[number, tick], frames[tick]) for tick in frames)
+        assert any(any(frame["cause"]) for frame in frames.values()), "nobody died: too little to see"
+
+
+def test_realms_of_other_processes_are_left_to_them(tmp_path):
+    """An environment that plays realms 5 to 7 records of 2, 6 and 9 only 6; and nothing, if it has none."""
+    env = begun(first_realm=5)
+    film = Film(env, (2, 6, 9), 4, tmp_path / "some", "odd", wait=True)
+    assert film.realms.tolist() == [1]
+    shot(env, film, 4, {})
+    film.close()
+    assert [p.name for p in (tmp_path / "some").iterdir()] == ["realm-6-2.replay"]
+    film = Film(env, (2,), 4, tmp_path / "none", "odd")
+    shot(env, film, 4, {})
+    film.close()
+    assert not (tmp_path / "none").exists()
+
+
+class Stuck:
+    """A disk that takes nothing until it is let."""
+
+    def __init__(self, monkeypatch):
+        self.let, self.begun = threading.Event(), threading.Event()
+        frames = Reel.frames
+
+        def wait(reel, first, part):
+            self.begun.set()
+            assert self.let.wait(60)
+            frames(reel, first, part)
+
+        monkeypatch.setattr(Reel, "frames", wait)
+
+
+def test_a_slow_disk_leaves_gaps_and_stops_nobody(tmp_path, monkeypatch):
+    """While the disk is stuck rollouts beyond the ring's are left out; what is there is right, and what comes
+    after as well."""
+    disk, env, told = Stuck(monkeypatch), begun(), {}
+    film = Film(env, (0,), 3, tmp_path, "odd")
+    shot(env, film, 3, told)
+    assert disk.begun.wait(60)
+    shot(env, film, 3 * (films.SLOTS - 1 + 5), told)
+    assert film.dropped == 5
+    disk.let.set()
+    while film._free.qsize() < films.SLOTS:
+        pass
+    shot(env, film, 3, told)
+    film.close()
+    with Replay(tmp_path / "realm-0-2.replay") as replay:
+        firsts = [chunk.first for chunk in replay.chunks]
+        frames = frames_of(replay)
+    assert firsts == [2, 5, 8, 11, 2 + 3 * (films.SLOTS + 5)]
+    assert all(same(told[0, tick], frames[tick]) for tick in frames)
+
+
+def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
+    """The same disk; whoever waits goes on when it does."""
+    disk, env = Stuck(monkeypatch), begun()
+    film = Film(env, (0,), 1, tmp_path, "odd", wait=True)
+    threading.Timer(0.2, disk.let.set).start()
+    shot(env, film, films.SLOTS + 4, {})
+    film.close()
+    with Replay(tmp_path / "realm-0-2.replay") as replay:
+        assert [chunk.first for chunk in replay.chunks] == list(range(2, films.SLOTS + 6))
+    assert film.dropped == 0
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_full_disk_ends_the_recording_and_nothing_else(wait, tmp_path, monkeypatch):
+    """Training goes on with a warning, once; an export, which is nothing without its file, stops."""
+
+    def full(reel, first, frames):
+        raise ReplayError("no room")
+
+    monkeypatch.setattr(Reel, "frames", full)
+    env = begun()
+    film = Film(env, (0,), 1, tmp_path, "odd", wait=wait)
+
+    def until_noticed():
+        for _ in range(1000):
+            shot(env, film, 1, {})
+            if film._error is not None:
+                shot(env, film, 2, {})
+                return
+
+    if wait:
+        with pytest.raises(ReplayError, match="no room"):
+            until_noticed()
+        with pytest.raises(ReplayError, match="no room"):
+            film.close()
+    else:
+        with pytest.warns(UserWarning, match="nothing more is recorded: no room") as warned:
+            until_noticed()
+            film.close()
+        assert len(warned) == 1
+    assert not film._thread.is_alive()
+
+
+def test_the_ring_is_written_while_the_next_rollout_is_played(tmp_path):
+    """What was handed over is not what the buffer holds by now."""
+    env, told = begun(), {}
+    film = Film(env, (0,), 2, tmp_path, "odd", wait=True)
+    shot(env, film, 2, told)
+    film.frames.fill_(0xAB)
+    film.ticks.fill_(99)
+    film.close()
+    with Replay(tmp_path / "realm-0-2.replay") as replay:
+        frames = frames_of(replay)
+    assert list(frames) == [2, 3] and same(told[0, 3], frames[3])
+
+
+def test_wide_numbers_are_clipped_not_wrapped(tmp_path):
+    """Inventories and gold beyond what the file has room for are the most it can say; ids keep their low 32
+    bits."""
+    env = begun("full")
+    film = Film(env, (0,), 1, tmp_path, "odd", wait=True)
+    env.step(nmmo_gpu.random_actions(env))
+    world = env.world
+    world.inventory[0, 0] = 1 << 20
+    world.gold[0, 0] = 1 << 40
+    world.entity[0, 0] = (1 << 33) + 5
+    film.shoot(0, env.deeds)
+    film.develop()
+    film.close()
+    with Replay(tmp_path / "realm-0-2.replay") as replay:
+        (frame,) = frames_of(replay).values()
+    assert set(frame["inventory"][: len(world.inventory[0, 0])]) == {32767}
+    assert frame["gold"][0] == 2**31 - 1 and frame["entity"][0] == 5
+
+
+def test_a_film_asks_the_device_for_nothing(tmp_path):
+    """Shooting works on tensors that have no data at all."""
+    env = begun("full")
+    film = Film(env, (1,), 2, tmp_path, "odd", wait=True)
+    with torch.device("meta"):
+        frames = torch.empty(1, film.layout.bytes, dtype=torch.uint8)
+    world = env.world.to("meta")
+    nobody = torch.empty(3, env.config.world.entities, dtype=torch.int64, device="meta")
+    work = torch.empty(3, env.config.world.slots, dtype=torch.int64, device="meta")
+    deeds = films.Deeds(nobody, nobody, work)
+    film.layout.write(frames, world, film.realms.to("meta"), deeds)
+    film.close()

@@ -1,0 +1,241 @@
+"""Worlds that are played to be recorded: a checkpoint's goes on as it would have, a new one as it should."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from helpers import ODD
+from replay.recorded import alive_rows, expected, frames_of, same
+from train.small import FULL, small
+
+from nmmo_gpu import cli
+from nmmo_gpu.errors import CheckpointError, ConfigError
+from nmmo_gpu.replay import play as playing
+from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.run import Run, train
+from nmmo_gpu.train.sampling import head_distributions
+
+CPU = torch.device("cpu")
+KINDS = {
+    "chaos": {"backend": "torch"},
+    "full": {**FULL, "backend": "torch", "targeting": "learned", "recurrent": True, "births": 2},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request, tmp_path_factory):
+    """(settings, folder) of a small run that recorded its second realm."""
+    folder = tmp_path_factory.mktemp("run")
+    settings = {**KINDS[request.param], "realms": 3, "iterations": 3, "record": (1,)}
+    train(small(folder, **settings))
+    return settings, folder
+
+
+def one_file(folder):
+    """The only recording in a folder."""
+    (path,) = folder.glob("*.replay")
+    return path
+
+
+def test_training_records_what_it_plays(trained, tmp_path):
+    """Beside a run that is not recorded: the same worlds, and every frame what that world was."""
+    settings, folder = trained
+    plain = Run(small(tmp_path, **(settings | {"record": ()})))
+    told, step = {}, plain.god.env.step
+
+    def noted(*args, **options):
+        result = step(*args, **options)
+        told[int(plain.god.env.world.tick)] = expected(plain.god.env, 1)
+        return result
+
+    plain.god.env.step = noted
+    for _ in range(3):
+        plain.iterate()
+    with Replay(one_file(folder / "replays")) as replay:
+        frames = frames_of(replay)
+        assert replay.header["heads"] == plain.sword.choices()
+    assert list(frames) == list(told) == list(range(2, 26))
+    assert all(same(told[tick], frames[tick]) for tick in told)
+    stored = checkpoints.load(folder, CPU)
+    assert all(torch.equal(t, stored.part("world")[name]) for name, t in plain.god.env.world.tensors())
+
+
+def test_thoughts_are_those_that_decided(trained, tmp_path):
+    """The numbers of a frame are the policy's of the tick before, to the file's precision: probabilities add
+    up to 1 per head, what was chosen was possible, and nobody dead has any."""
+    stored = checkpoints.load(trained[1], CPU)
+    env, act = playing.go_on(stored, 2, CPU)
+    heads = act.sword.choices()
+    film = Film(env, (2,), 1, tmp_path, "odd", heads, wait=True)
+    slots, columns = env.config.world.slots, {column.name: column for column in film.layout.columns}
+
+    def told(name):
+        start, column = film.layout.offsets[name], columns[name]
+        numbers = film.frames[0, 0].numpy()[start : start + column.bytes * slots * column.width]
+        return numbers.view({1: "u1", 2: "i2"}[column.bytes]).reshape(slots, -1)
+
+    for _ in range(5):
+        records, alive = env.records.clone(), env.world.players(env.world.alive).clone()
+        playing.play(env, act, film, 1)
+        _, memory, decision = act._before
+        index = torch.arange(slots).view(env.config.world.populations, -1)
+        with torch.no_grad():
+            recalled = None if memory is None else memory[index]
+            output = act.sword.policy(records.view(slots, -1), index, recalled)
+        made = dict(zip(act.sword.heads, decision.choices[index].long().unbind(-1), strict=True))
+        logs = head_distributions(output, made["style"], made.get("trade"))
+        wanted = torch.cat([log.exp() for log in logs], -1).flatten(0, 1)[alive[0]]
+        probability, value = told("probability"), told("value")
+        assert not probability[~alive[0].numpy()].any() and not value[~alive[0].numpy()].any()
+        ours = torch.from_numpy(alive_rows(probability, alive[0])).float() / 255
+        assert (ours - wanted).abs().max() <= 0.5 / 255 + 1e-5
+        values = torch.from_numpy(alive_rows(value, alive[0]).copy()).float()[:, 0] / 1024
+        assert (values - output.value.flatten()[alive[0]]).abs().max() <= 0.5 / 1024 + 1e-5
+        start = 0
+        for name, size in heads.items():
+            assert ((ours[:, start : start + size].sum(1) - 1).abs() < size / 255).all(), name
+            start += size
+    film.close()
+
+
+def test_an_exported_realm_goes_on_as_in_its_run(trained, tmp_path):
+    """Without learning, the realms of a checkpoint and one of them alone are the same world at every tick."""
+    _, folder = trained
+    stored = checkpoints.load(folder, CPU)
+    config = dataclasses.replace(stored.config, record=(), iterations=9)
+    whole = Run(config, dataclasses.replace(checkpoints.load(folder, CPU), config=config))
+    told, step = {}, whole.god.env.step
+
+    def noted(*args, **options):
+        result = step(*args, **options)
+        told[int(whole.god.env.world.tick)] = expected(whole.god.env, 2)
+        return result
+
+    whole.god.env.step = noted
+    whole.god.collect()
+    env, act = playing.go_on(stored, 2, CPU)
+    film = Film(env, (2,), 3, tmp_path, "odd", wait=True)
+    playing.play(env, act, film, 8)
+    film.close()
+    with Replay(one_file(tmp_path)) as replay:
+        frames = frames_of(replay)
+    assert list(frames) == list(told) == list(range(26, 34))
+    assert all(same(told[tick], frames[tick]) for tick in told)
+
+
+def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
+    """By the command line: one tick without --ticks, with it so many; a broken one leaves the former file."""
+    _, folder = trained
+    out = tmp_path / "deep" / "one.replay"
+    assert cli.run(["export", str(folder), "--out", str(out), "--realm", "1", "--device", "cpu"]) == 0
+    assert str(out) in capsys.readouterr().out
+    stored = checkpoints.load(folder, CPU)
+    with Replay(out) as replay:
+        ((tick, frame),) = frames_of(replay).items()
+    world = stored.part("world")
+    assert tick == int(world["tick"]) == 25 and frame["health"] == world["health"][1].tolist()
+    assert set(frame["target"]) == {-1}
+    assert cli.run(["export", str(folder), "--out", str(out), "--ticks", "37", "--device", "cpu"]) == 0
+    with Replay(out) as replay:
+        assert replay.ticks == range(26, 63) and replay.header["realm"] == 0
+    assert list(out.parent.iterdir()) == [out]
+    assert cli.run(["export", str(folder), "--device", "cpu"]) == 0
+    assert (folder / "replays" / "export-0-25.replay").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--realm", "3"], "realm = 3 is not there; choose from 0 to 2"),
+        (["--ticks", "-1"], "ticks = -1 cannot be played"),
+        (["--out", "/proc/nowhere/x.replay"], "cannot be written"),
+    ],
+)
+def test_export_says_what_is_wrong(trained, arguments, said, capsys):
+    """In a sentence, with status 2."""
+    assert cli.run(["export", str(trained[1]), "--device", "cpu", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("policy", ["random", "forager"])
+def test_play_records_a_new_world(policy, tmp_path, capsys):
+    """Every realm, from its second tick on; and an earlier recording is not written over."""
+    size = [f"--{name}={ODD[name]}" for name in ODD]
+    options = ["--realms", "2", "--slots", "8", "--device", "cpu", "--backend", "torch", *size]
+    arguments = ["play", "chaos", "--policy", policy, "--ticks", "35", "--out", str(tmp_path), *options]
+    assert cli.run(arguments) == 0
+    paths = sorted(tmp_path.iterdir())
+    assert [p.name for p in paths] == ["realm-0-2.replay", "realm-1-2.replay"]
+    for path in paths:
+        with Replay(path) as replay:
+            assert replay.ticks == range(2, 37) and replay.header["heads"] == {}
+            assert any(any(frame["alive"]) for frame in frames_of(replay).values())
+    assert cli.run(arguments) == 2
+    assert "holds recordings already" in capsys.readouterr().err
+
+
+def test_play_with_a_trained_policy(trained, tmp_path):
+    """Under the rules it was trained by, births aside; under others it says so."""
+    settings, folder = trained
+    config = dataclasses.replace(small(**{k: v for k, v in settings.items() if k != "births"}).env, seed=99)
+    env, act = playing.begin(config, str(folder))
+    film = Film(env, (0,), 4, tmp_path, "odd", playing.thoughts(act), wait=True)
+    playing.play(env, act, film, 9)
+    film.close()
+    with Replay(one_file(tmp_path)) as replay:
+        assert replay.ticks == range(2, 11) and replay.header["heads"] == act.sword.choices()
+    other = dataclasses.replace(config, world=dataclasses.replace(config.world, forage=6))
+    with pytest.raises(ConfigError, match="trained by other rules"):
+        playing.begin(other, str(folder))
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        playing.begin(config, str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing would be kept of it"),
+        (["--out", "x", "--ticks", "0"], "ticks = 0 cannot be played"),
+        (["--out", "x", "--rate", "-1"], "rate = -1.0 is no rate"),
+        (["--out", "x", "--policy", "nobody"], "there is no checkpoint"),
+    ],
+)
+def test_play_says_what_is_wrong(arguments, said, capsys, tmp_path, monkeypatch):
+    """In a sentence, with status 2, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["play", "chaos", "--device", "cpu", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"record": (2,)}, "record = 2 is no realm of this run; choose from 0 to 1"),
+        ({"record": (1, 1)}, "names a realm twice"),
+        ({"record_megabytes": 0}, "record_megabytes = 0 is no room"),
+    ],
+)
+def test_settings_that_cannot_be_recorded(settings, said):
+    """Refused before anything is trained."""
+    with pytest.raises(ConfigError, match=said):
+        small(**settings)
+
+
+def test_a_run_that_goes_on_begins_another_file(tmp_path):
+    """Its recording has no tick twice and none missing, in two files."""
+    settings = {"backend": "torch", "iterations": 2, "record": (0,), "record_thoughts": False}
+    train(small(tmp_path, **settings))
+    stored = checkpoints.load(tmp_path, CPU)
+    config = dataclasses.replace(stored.config, iterations=3)
+    train(config, dataclasses.replace(stored, config=config))
+    ranges = {}
+    for path in (tmp_path / "replays").iterdir():
+        with Replay(path) as replay:
+            ranges[path.name] = replay.ticks
+            assert "probability" not in {column.name for column in replay.columns}
+    assert ranges == {"realm-0-2.replay": range(2, 18), "realm-0-18.replay": range(18, 26)}
