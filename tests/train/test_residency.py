@@ -8,6 +8,7 @@ import torch
 from train.small import FULL, small
 
 from nmmo_gpu.env import Env, random_actions
+from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.train import graphs
 from nmmo_gpu.train.run import Run
 
@@ -22,8 +23,7 @@ KINDS = {
     "plain": {"minibatches": 2, "epochs": 2},
     "recurrent": {"recurrent": True, "targeting": "learned"},
     "bf16, a crowd": {"precision": "bf16", "layers": 3, "hidden": 64, **CROWD},
-    "the full game": {**FULL, "targeting": "learned", "births": -1},
-    "recorded": {**FULL, "targeting": "learned", "recurrent": True, "record": (1,)},
+    "the full game, recorded": {**FULL, "targeting": "learned", "births": -1, "record": (1,)},
 }
 """Memory, targeting, precision, and worlds of one block and of several."""
 
@@ -39,13 +39,14 @@ def captured(run):
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def run(request):
+def run(request, tmp_path_factory):
     """One of each kind, after four iterations: two ordinary ones, the capture, and a replay."""
-    made = started(**KINDS[request.param])
+    made = started(run=tmp_path_factory.mktemp("run"), **KINDS[request.param])
     for _ in range(4):
         made.iterate()
     assert captured(made)
-    return made
+    yield made
+    made.close()
 
 
 def test_nothing_waits_for_the_device(run):
@@ -65,7 +66,8 @@ def test_nothing_waits_for_the_device(run):
 
 def test_nothing_is_copied_to_or_from_the_host(run):
     """In all that the device does in a rollout and an update, the kernels are seen, and no copy but within
-    the device. That a copy would be seen is shown by one."""
+    the device; of a run that is recorded, two, of the frames and their numbers. That a copy would be seen is
+    shown by one."""
 
     def seen(work):
         torch.cuda.synchronize()
@@ -73,7 +75,7 @@ def test_nothing_is_copied_to_or_from_the_host(run):
         with torch.profiler.profile(activities=activities) as profile:
             work()
             torch.cuda.synchronize()
-        return {event.name for event in profile.events()}
+        return [event.name for event in profile.events()]
 
     def iteration():
         run.pantheon.learn(run.god.collect(), run.progress())
@@ -81,17 +83,18 @@ def test_nothing_is_copied_to_or_from_the_host(run):
     run.settle()
     names = seen(iteration)
     assert any("_choose" in name for name in names) and any("_evaluate" in name for name in names)
-    assert not [name for name in names if "Memcpy HtoD" in name or "Memcpy DtoH" in name]
+    assert not [name for name in names if "Memcpy HtoD" in name]
+    assert sum("Memcpy DtoH" in name for name in names) == (0 if run.god.film is None else 2)
     assert any("Memcpy DtoH" in name for name in seen(lambda: torch.ones(3, device=DEVICE).cpu()))
     assert any("Memcpy HtoD" in name for name in seen(lambda: torch.ones(3).to(DEVICE)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_replays_are_as_good_as_calls(kind, monkeypatch):
+def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
     """Two runs from one seed, one of which is never captured: the same worlds and weights, to the last bit as
     long as torch's own sums come out alike in a graph, and to rounding where they do not; news of each
     iteration, one call later than on a CPU."""
-    replayed, called = started(**KINDS[kind]), started(**KINDS[kind])
+    replayed, called = (started(run=tmp_path / name, **KINDS[kind]) for name in ("replayed", "called"))
     heard, same = ([], []), True
     for _ in range(6):
         heard[0].extend(replayed.iterate())
@@ -112,6 +115,13 @@ def test_replays_are_as_good_as_calls(kind, monkeypatch):
         assert news[-1].iteration == 6 and run.settle() == []
         assert sum(one.steps for one in news) == run.agent_steps == int(run.god.env.world.acted.sum())
         assert all(one.seconds > 0 and 0 < one.collect_share < 1 for one in news)
+        run.close()
+    if replayed.god.film is not None:
+        (ours,), (theirs,) = ((tmp_path / name / "replays").iterdir() for name in ("replayed", "called"))
+        with Replay(ours) as one, Replay(theirs) as other:
+            assert one.ticks == other.ticks == range(2, 2 + 6 * 8)
+            if same:
+                assert one.path.read_bytes()[-64:] == other.path.read_bytes()[-64:]
 
 
 def test_the_learning_rate_of_a_replay():
