@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.env import Env
+from nmmo_gpu.errors import UsageError
 from nmmo_gpu.replay.columns import Insight
 from nmmo_gpu.replay.film import Film
 from nmmo_gpu.train import checkpoint, cluster, ppo
@@ -27,7 +28,7 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.graphs import Replayed
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.operations import operations
-from nmmo_gpu.train.policy import AUTO_TARGETS, Policy
+from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
 from nmmo_gpu.world.actions import heads
@@ -66,6 +67,8 @@ class Sword:
         self.heads = tuple(heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""
         self._everybody: Tensor | None = None
+        self._thought: tuple[Tensor, Output | Tensor] | None = None
+        # Of the last decision: [P, B] index of its rows, and what the policies put out for them.
 
     @torch.no_grad()
     def decide(self, records: Tensor, world: World, memory: Tensor | None) -> Decision:
@@ -88,11 +91,13 @@ class Sword:
         draws = uniforms(self.operations.draw, world, self.heads, index // slots, index % slots)
         if self.operations.sample is not None:
             logits, state = policy.unmasked(rows, index, recalled)
+            self._thought = index, logits
             auto = policy.config.targeting == "auto"
             choices, log_probability = self.operations.sample(rows, index, logits, draws, policy.layout, auto)
             value = logits[..., -1]
         else:
             output = policy(rows, index, recalled)
+            self._thought = index, output
             choices, log_probability = sample(output, draws)
             value, state = output.value, output.state
 
@@ -122,6 +127,7 @@ class Sword:
             self._everybody, _ = all_by_population(alive.reshape(1, -1), policy.rules.populations, slots)
         index = self._everybody
         logits, state = policy.unmasked(rows, index, None if memory is None else memory[index])
+        self._thought = index, logits
         chosen = choose(world, rows, index, logits, policy.layout, policy.config.targeting == "auto")
         if memory is not None and state is not None:
             kept = state.flatten(0, 1) * alive.reshape(-1)[index.view(-1)][:, None]
@@ -136,26 +142,35 @@ class Sword:
         return sizes | ({"target": AUTO_TARGETS} if self.policy.config.targeting == "auto" else {})
 
     @torch.no_grad()
-    def insight(
-        self, records: Tensor, world: World, memory: Tensor | None, decision: Decision, realms: Tensor
-    ) -> Insight:
-        """What the policies of some realms thought when they took a decision, for recordings; asks the device
-        for nothing.
+    def insight(self, records: Tensor, world: World, decision: Decision, realms: Tensor) -> Insight:
+        """What the policies of some realms thought when they took the last decision, for recordings; asks the
+        device for nothing.
 
         Args:
-            records, world, memory: what ``decide`` was given. realms: [k] int64."""
-        policy, slots = self.policy, records.shape[1]
-        rows = records[realms].flatten(0, 1)
-        alive = world.players(world.alive)[realms]
+            records, world: what ``decide`` was given, the world as it was. realms: [k] int64.
+
+        Raises UsageError if ``decide`` is another than this class's, and does not call it."""
+        if self._thought is None:
+            raise UsageError(
+                "what this policy thinks cannot be recorded, as its decide() does not call Sword.decide(); "
+                "record without: --no-record-thoughts."
+            )
+        index, thought = self._thought
+        alive, slots = world.players(world.alive), records.shape[1]
         place = (realms[:, None] * slots + torch.arange(slots, device=realms.device)).view(-1)
-        index, _ = all_by_population(alive.reshape(1, -1), policy.rules.populations, slots)
-        made = dict(zip(self.heads, decision.choices[place][index].long().unbind(-1), strict=True))
-        output = policy(rows, index, None if memory is None else memory[place][index])
+        # Where each slot stands in the index. What fills up its rows is looked at twice, to the same effect.
+        number = torch.arange(index.numel(), device=index.device)
+        where = torch.zeros(alive.numel(), dtype=torch.int64, device=index.device)
+        where = where.scatter_(0, index.reshape(-1), number)[place]
+        if isinstance(thought, Output):
+            output = Output._make(part if part is None else part.flatten(0, 1)[where] for part in thought)
+        else:
+            views = self.policy.heads(records.view(-1, records.shape[-1]), place)
+            output = self.policy.masked(views, thought.flatten(0, 1)[where])
+        made = dict(zip(self.heads, decision.choices[place].long().unbind(-1), strict=True))
         logs = head_distributions(output, made["style"], made.get("trade"))
-        thought = torch.cat((output.value[..., None], *(log.exp() for log in logs)), -1).float()
-        told = torch.empty(len(place), thought.shape[-1], device=thought.device)
-        told.index_copy_(0, index.view(-1), thought.flatten(0, 1))
-        told = told.masked_fill_(~alive.reshape(-1, 1), 0.0).view(*alive.shape, -1)
+        told = torch.cat((output.value[..., None], *(log.exp() for log in logs)), -1).float()
+        told = told.view(len(realms), slots, -1).masked_fill(~alive[realms][..., None], 0.0)
         return Insight(told[..., 1:], told[..., 0])
 
 
@@ -237,7 +252,7 @@ class God:
         film = self.film
         if film is None or not self.config.record_thoughts:
             return None
-        return self.sword.insight(records, self.env.world, self.memory, decision, film.realms)
+        return self.sword.insight(records, self.env.world, decision, film.realms)
 
 
 class Pantheon:

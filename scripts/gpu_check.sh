@@ -8,6 +8,7 @@
 #   phases   each kernel's time beside the bytes that it moves
 #   grid     the environment alone, over realms x slots, up to a realm of a million
 #   rates    environment, + policy, + training with the GPU network, of chaos and of the full game; what adapters cost
+#   record   what recording a realm costs the training
 #   memory   what `nmmo-gpu info` says beside what a run took
 #   train    five minutes of end-to-end training, and lifetimes
 #   full     the same with the full game, and what its systems are worth to the trained policy
@@ -24,7 +25,7 @@ fi
 }
 out=${1:-runs/gpu-check-$(date +%Y%m%d-%H%M%S)}
 shift || true
-steps=${*:-tests phases grid rates memory train full}
+steps=${*:-tests phases grid rates record memory train full}
 mkdir -p "$out"
 status=0
 
@@ -58,6 +59,11 @@ for name in $steps; do
             --json "$out/rates-full.json"
         step adapters "$python" -m nmmo_gpu bench chaos --adapters --batches 512 --json "$out/adapters.json"
         ;;
+    record)
+        step record "$python" scripts/measure_recording.py chaos --scale gpu --births -1 --json "$out/record.json"
+        step record-full "$python" scripts/measure_recording.py full --scale gpu --births -1 \
+            --json "$out/record-full.json"
+        ;;
     memory) step memory "$python" scripts/check_memory.py --scale gpu ;;
     train)
         step train "$python" -m nmmo_gpu train chaos --scale gpu --minutes 5 --run "$out/run"
@@ -68,7 +74,7 @@ for name in $steps; do
         step systems "$python" scripts/compare_systems.py "$out/run-full" --json "$out/systems.json"
         ;;
     *)
-        echo "$name is no step; choose among tests, phases, grid, rates, memory, train, full." >&2
+        echo "$name is no step; choose among tests, phases, grid, rates, record, memory, train, full." >&2
         exit 2
         ;;
     esac

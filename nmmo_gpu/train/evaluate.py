@@ -101,7 +101,7 @@ class PolicyActor:
         load_policy(self.sword, stored)
         agents = env.config.realms * env.config.world.slots
         self._memory = self.sword.policy.initial_state(agents, env.device) if memory is None else memory
-        self._before: tuple[Tensor, Tensor | None, Decision] | None = None
+        self._before: tuple[Tensor, Decision] | None = None
 
     def __call__(self, env: Env) -> Tensor:
         """[R, A, heads] actions, from the environment's newest observation."""
@@ -110,15 +110,14 @@ class PolicyActor:
             # Whoever was born since has no memory, and the dead have no use for theirs.
             memory = memory * (env.world.players(env.world.age) > 1).reshape(-1, 1)
         decision = self.sword.decide(env.records, env.world, memory)
-        self._before, self._memory = (env.records, memory, decision), decision.memory
+        self._before, self._memory = (env.records, decision), decision.memory
         return decision.actions
 
     def insight(self, env: Env, realms: Tensor) -> Insight:
         """What it thought when it chose the last actions, before they are carried out; see
         ``Sword.insight``."""
         assert self._before is not None, "it has not chosen yet"
-        records, memory, decision = self._before
-        return self.sword.insight(records, env.world, memory, decision, realms)
+        return self.sword.insight(self._before[0], env.world, self._before[1], realms)
 
 
 def policy_actor(stored: Checkpoint) -> Callable[[Env], PolicyActor]:

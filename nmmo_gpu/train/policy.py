@@ -298,7 +298,11 @@ class Policy(nn.Module):
         weights: Weights,
     ) -> Output:
         """The heads with their masks, on [P, B, hidden]; ``views`` as for ``encode``."""
-        out = self.logits(hidden, entities, weights)
+        return self.masked(views, self.logits(hidden, entities, weights), state)
+
+    def masked(self, views: dict[str, Tensor], out: Tensor, state: Tensor | None = None) -> Output:
+        """``logits`` [..., n] with the masks of the records that they belong to, whose fields before the
+        windows are ``views``."""
         more = {name: views[f"{name}_mask"] for name in actions.MORE_HEADS if f"{name}_mask" in views}
         widths = [mask.shape[-1] for mask in more.values()]
         targets = out.shape[-1] - len(MOVES) - len(STYLES) - sum(widths) - 1

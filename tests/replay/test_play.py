@@ -22,6 +22,7 @@ from nmmo_gpu.train.sampling import head_distributions
 CPU = torch.device("cpu")
 KINDS = {
     "chaos": {"backend": "torch"},
+    "chaos, numba": {"backend": "numba"},
     "full": {**FULL, "backend": "torch", "targeting": "learned", "recurrent": True, "births": 2},
 }
 
@@ -80,8 +81,11 @@ def test_thoughts_are_those_that_decided(trained, tmp_path):
 
     for _ in range(5):
         records, alive = env.records.clone(), env.world.players(env.world.alive).clone()
+        memory = act._memory
+        if memory is not None:
+            memory = memory * (env.world.players(env.world.age) > 1).reshape(-1, 1)
         playing.play(env, act, film, 1)
-        _, memory, decision = act._before
+        _, decision = act._before
         index = torch.arange(slots).view(env.config.world.populations, -1)
         with torch.no_grad():
             recalled = None if memory is None else memory[index]
