@@ -144,10 +144,13 @@ export class Recording implements RecordingLike {
       this.end = Math.max(this.end, entry.offset + entry.length);
       if (entry.ticks > 0) this.append(entry);
     }
-    for (const entry of fresh) {
-      if (entry.ticks === 0) await this.addHeat(entry);
+    try {
+      for (const entry of fresh) {
+        if (entry.ticks === 0) await this.addHeat(entry);
+      }
+    } finally {
+      if (fresh.length > 0) this.listeners.forEach((listener) => listener());
     }
-    if (fresh.length > 0) this.listeners.forEach((listener) => listener());
   }
 
   /** The frame of a tick if it is in memory. If not, it comes in soon; why it does not, `load` says. */
