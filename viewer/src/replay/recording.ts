@@ -82,7 +82,8 @@ export class Recording implements RecordingLike {
   }
 
   /**
-   * Opens a recording of which somebody else (a server) knows where the chunks lie: only the beginning is read.
+   * Opens a recording of which somebody else (a server) knows where the chunks lie: only its beginning is
+   * read.
    *
    * @param entries as in `ChunkEntry`; maps have 0 ticks.
    */
@@ -219,7 +220,7 @@ export class Recording implements RecordingLike {
     return chunk;
   }
 
-  /** Places in the index of what is to be in memory: the chunk shown, and some in the direction of playing. */
+  /** Places in the index of what is to be in memory: the chunk shown, and some in playing direction. */
   private want(at: number): number[] {
     const wanted = [at];
     const step = this.forwards ? 1 : -1;
