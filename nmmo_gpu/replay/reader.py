@@ -16,6 +16,8 @@ from nmmo_gpu.replay.columns import TYPES, Column
 from nmmo_gpu.replay.format import Bytes, ChunkHeader, Frames
 from nmmo_gpu.replay.header import FORMAT
 
+MOST_HEAT_BYTES = 256 * fmt.MIB
+
 
 class ChunkEntry(NamedTuple):
     """Where a chunk of frames lies."""
@@ -56,6 +58,7 @@ class Replay:
         self.chunks: list[ChunkEntry] = []
         """The chunks of frames, by rising tick."""
         self.heats: list[Heat] = []
+        """Maps of numbers; if they are more than 256 MiB together, the newest of them."""
         try:
             self._begin()
             self.refresh()
@@ -74,6 +77,9 @@ class Replay:
                 f"{fmt.VERSION}; open it with the nmmo-gpu that wrote it."
             )
         self._end = fmt.PREAMBLE.size
+        # Until the header has told: whatever comes in its place is looked at, too.
+        self.height = self.width = self.entities = self.agents = 0
+        self.columns: tuple[Column, ...] = ()
         head = self._first(fmt.HEAD)
         try:
             self.header: dict[str, Any] = json.loads(head)
@@ -82,7 +88,7 @@ class Replay:
             raise ReplayError(f"{self.path}: its header is damaged ({error!r}).") from error
         self.base: Bytes = np.frombuffer(self._first(fmt.TILE), np.uint8).reshape(self.height, self.width)
         """[H, W] uint8, Material: what every tile is made of."""
-        if self.base.max() >= len(self.header["materials"]):
+        if self.base.max() >= self._materials:
             raise ReplayError(f"{self.path}: its map has materials that its header does not know.")
 
     def _check_header(self) -> None:
@@ -93,9 +99,13 @@ class Replay:
         self.width = self._size("width", fmt.MOST_SIDE)
         self.entities = self._size("entities", fmt.MOST_ENTITIES)
         self.agents = self._size("agents", self.entities)
-        if len(header["columns"]) > fmt.MOST_COLUMNS:
-            raise ReplayError(f"{self.path}: its header lists too many columns.")
-        self.columns = tuple(Column(**column) for column in header["columns"])
+        listed = header["columns"]
+        if not isinstance(listed, list) or len(listed) > fmt.MOST_COLUMNS:
+            raise ReplayError(f"{self.path}: its header has no list of columns, or too many.")
+        self.columns = tuple(Column(**column) for column in listed)
+        self._materials = len(header["materials"])
+        if len({column.name for column in self.columns}) < len(self.columns):
+            raise ReplayError(f"{self.path}: its header lists a column twice.")
         for column in self.columns:
             width = column.width
             whole = type(width) is int and 1 <= width <= fmt.MOST_WIDTH
@@ -134,7 +144,8 @@ class Replay:
             most = fmt.HEAT_LINE + 4 * self.height * self.width
         elif header.type == fmt.FRAM:
             tiles = self.height * self.width
-            if not 1 <= header.ticks <= fmt.MOST_TICKS:
+            in_time = header.first + header.ticks <= fmt.LAST_TICK
+            if not 1 <= header.ticks <= fmt.MOST_TICKS or not in_time:
                 raise ReplayError(f"{self.path}: a chunk claims {header.ticks} ticks.")
             least = fmt.least_raw(self.columns, self.entities, self.agents, tiles, header.ticks)
             if (header.raw - least) % 4:
@@ -164,6 +175,7 @@ class Replay:
                 self.chunks.append(found[-1])
             elif header.type == fmt.HEAT:
                 self.heats.append(self._heat(header))
+                self._bound_heats()
                 continue
             self._end += length
         return found
@@ -173,11 +185,18 @@ class Replay:
         try:
             told = json.loads(line)
             shape = int(told["rows"]), int(told["cols"])
-            values = np.frombuffer(numbers, "<f4").reshape(shape)
             about, stride = str(told["about"]), int(told["stride"])
+            if min(shape) < 1 or stride < 1:
+                raise ValueError("it has no cells")
+            values = np.frombuffer(numbers, "<f4").reshape(shape)
             return Heat(str(told["name"]), int(told["population"]), stride, about, header.first, values)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ReplayError(f"{self.path}: a map in it is damaged ({error}).") from error
+
+    def _bound_heats(self) -> None:
+        """However many maps there are, the newest are kept that memory has room for."""
+        while len(self.heats) > 1 and sum(heat.values.nbytes for heat in self.heats) > MOST_HEAT_BYTES:
+            del self.heats[0]
 
     @property
     def ticks(self) -> range:
@@ -191,8 +210,11 @@ class Replay:
         """Unpacks a chunk of frames."""
         self._file.seek(entry.offset)
         data = self._file.read(entry.length)
-        header = ChunkHeader(*fmt.CHUNK.unpack(data[: fmt.CHUNK.size]))
         what = f"{self.path}: the chunk at byte {entry.offset}"
+        if len(data) < entry.length:
+            raise ReplayError(f"{what} is no longer there; the file has been cut off. Open it again.")
+        header = ChunkHeader(*fmt.CHUNK.unpack(data[: fmt.CHUNK.size]))
+        self._check_chunk(header)
         payload = fmt.unpack(data[fmt.CHUNK.size :], header.raw, what)
         tiles = self.height * self.width
         return fmt.decode_frames(payload, header, self.columns, self.entities, self.agents, tiles)
