@@ -96,7 +96,8 @@ def columns(config: WorldConfig, choices: int = 0) -> tuple[Column, ...]:
     if choices:
         listed.append(Column("value", "i16", "agents", scale=VALUE_SCALE))
         listed.append(Column("probability", "u8", "agents", choices, delta=False, scale=PROBABILITY_SCALE))
-    return tuple(sorted(listed, key=lambda column: -column.bytes))
+    # A content without items has none to tell of.
+    return tuple(sorted(filter(lambda c: c.width > 0, listed), key=lambda column: -column.bytes))
 
 
 class FrameLayout:
