@@ -24,15 +24,15 @@ class Faces {
   vertices = 0;
   private corners = 0;
 
-  /** A corner: its place, its brightness, and how its colour's place is moved (-1 to 1 each way). */
-  vertex(x: number, y: number, z: number, brightness: number, insetX: number, insetZ: number): void {
+  /** A corner: its place, its brightness, how its colour's place is moved (-1 to 1 each way), and whether it waves. */
+  vertex(x: number, y: number, z: number, brightness: number, insetX: number, insetZ: number, liquid = 0): void {
     if (3 * this.vertices + 3 > this.positions.length) {
       this.positions = grown(this.positions);
       this.extras = grown(this.extras);
     }
     this.positions.set([x, y, z], 3 * this.vertices);
     const level = Math.min(255, Math.max(0, brightness * 160));
-    this.extras.set([level, 127 + insetX * INSET, 127 + insetZ * INSET, 0], 4 * this.vertices);
+    this.extras.set([level, 127 + insetX * INSET, 127 + insetZ * INSET, 255 * liquid], 4 * this.vertices);
     this.vertices++;
   }
 
@@ -142,10 +142,11 @@ function face(ground: Ground, row: number, col: number, of: number): void {
     (northWest + northEast - southWest - southEast) / 2); // prettier-ignore
   // Every tile a little lighter or darker, so that tiles can be told apart.
   const level = of === LOW ? 1 : slope * (0.965 + 0.07 * noise(row + 7919, col));
-  faces.vertex(col, northWest, row, level * corner(ground, row, col, of), 1, 1);
-  faces.vertex(col + 1, northEast, row, level * corner(ground, row, col + 1, of), -1, 1);
-  faces.vertex(col, southWest, row + 1, level * corner(ground, row + 1, col, of), 1, -1);
-  faces.vertex(col + 1, southEast, row + 1, level * corner(ground, row + 1, col + 1, of), -1, -1);
+  const liquid = Number(of === LOW);
+  faces.vertex(col, northWest, row, level * corner(ground, row, col, of), 1, 1, liquid);
+  faces.vertex(col + 1, northEast, row, level * corner(ground, row, col + 1, of), -1, 1, liquid);
+  faces.vertex(col, southWest, row + 1, level * corner(ground, row + 1, col, of), 1, -1, liquid);
+  faces.vertex(col + 1, southEast, row + 1, level * corner(ground, row + 1, col + 1, of), -1, -1, liquid);
   faces.quad();
 }
 
@@ -170,8 +171,9 @@ function cliff(ground: Ground, row: number, col: number, of: number, down: numbe
   // The edge from left to right, as seen from the lower side.
   const [firstRow, firstCol] = down ? [down > 0 ? row + 1 : row, down > 0 ? col : col + 1] : [east > 0 ? row + 1 : row, east > 0 ? col + 1 : col];
   const [lastRow, lastCol] = [firstRow - east, firstCol + down];
-  const bottomFirst = outside ? LOW_HEIGHT - EDGE : ground.corner(firstRow, firstCol, other);
-  const bottomLast = outside ? LOW_HEIGHT - EDGE : ground.corner(lastRow, lastCol, other);
+  // Reaches a little below the water, which waves.
+  const bottomFirst = outside ? LOW_HEIGHT - EDGE : ground.corner(firstRow, firstCol, other) - 0.06;
+  const bottomLast = outside ? LOW_HEIGHT - EDGE : ground.corner(lastRow, lastCol, other) - 0.06;
   const light = shade(east, 0, down) * (of === MIDDLE ? 0.86 : 0.98);
   const dark = light * 0.72;
   faces.vertex(firstCol, ground.corner(firstRow, firstCol, of), firstRow, light, -east, -down);

@@ -1,10 +1,10 @@
-import { BufferAttribute, BufferGeometry, CustomBlending, Group } from "three";
+import { BufferAttribute, BufferGeometry, Group } from "three";
 import type { Header } from "../model/types";
 import { npcColour, populationColour } from "./colours";
 import { ABSENT, BORN, DIED, type Events } from "./events";
 import { Instances } from "./instances";
 import type { Moment } from "./moment";
-import { FOG, SKY, type Shared, shaded } from "./shading";
+import { FOG, SKY, type Shared, MIXED, shaded } from "./shading";
 import { NPC_SHAPES, agentShape, npcShape, type Shape } from "./shapes";
 
 /** From this many on the outlines are left out: they would double the triangles. */
@@ -44,7 +44,7 @@ export class Crowd {
     const material = shaded({ vertexShader: BODY, fragmentShader: SOLID, uniforms });
     for (const { geometry } of this.shapes) this.figures.push(new Instances(geometry, material, LOOK));
     const shadow = shaded({
-      vertexShader: SHADOW, fragmentShader: DARK, uniforms, blending: CustomBlending, depthWrite: false,
+      vertexShader: SHADOW, fragmentShader: DARK, uniforms, ...MIXED,
       polygonOffset: true, polygonOffsetFactor: -2, polygonOffsetUnits: -2,
     }); // prettier-ignore
     this.shadows = new Instances(disc(), shadow, { place: 4 });
@@ -75,8 +75,11 @@ export class Crowd {
     });
   }
 
-  /** Writes everybody as they are at the moment. `camera` is where it is looked from. */
-  update(camera: { x: number; y: number; z: number }, bars: boolean): void {
+  /**
+   * Writes everybody as they are at the moment. `camera` is where it is looked from; `outlined`: near enough for
+   * outlines to be seen.
+   */
+  update(camera: { x: number; y: number; z: number }, bars: boolean, outlined: boolean): void {
     const { header, moment, events, figures, figure, colours, shadows } = this;
     const { fate, before, after } = events;
     const { fraction } = moment;
@@ -119,7 +122,7 @@ export class Crowd {
     for (const [n, instances] of figures.entries()) {
       instances.end();
       const corners = this.shapes[n]?.solid ?? 0;
-      instances.mesh.geometry.setDrawRange(0, instances.count < OUTLINED ? 2 * corners : corners);
+      instances.mesh.geometry.setDrawRange(0, outlined && instances.count < OUTLINED ? 2 * corners : corners);
     }
     shadows.end();
     if (shadows.count >= OUTLINED) shadows.mesh.visible = false;
@@ -208,7 +211,7 @@ const BODY = `
     c = cos(place.w); s = sin(place.w);
     p.xz = mat2(c, s, -s, c) * p.xz;
     n.xz = mat2(c, s, -s, c) * n.xz;
-    p *= state.x * afar(away, 11.0);
+    p *= state.x * afar(away, 14.0);
     p.y -= state.z * 0.6;
     vec3 base = mix(mix(colour.rgb, vec3(1.0), paint.x), vec3(0.06, 0.07, 0.09), paint.y);
     base = mix(base, vec3(0.72, 0.93, 1.0), 0.65 * max(colour.a, 0.0));
@@ -242,7 +245,7 @@ const SHADOW = `
   ${AFAR}
   void main() {
     float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
-    vec3 p = place.xyz + vec3(position.x, 0.0, position.z) * 0.33 * place.w * afar(away, 11.0) + vec3(0.05, 0.03, -0.03);
+    vec3 p = place.xyz + vec3(position.x, 0.0, position.z) * 0.33 * place.w * afar(away, 14.0) + vec3(0.05, 0.03, -0.03);
     vec4 seen = viewMatrix * vec4(p, 1.0);
     dark = (1.0 - length(position)) * (1.0 - foggy(-seen.z));
     gl_Position = projectionMatrix * seen;
@@ -265,7 +268,7 @@ const BAR = `
   void main() {
     vec4 seen = viewMatrix * vec4(place.xyz, 1.0);
     float away = -seen.z;
-    seen.y += 0.1 * afar(away, 11.0);
+    seen.y += 0.1 * afar(away, 14.0);
     // Pixels that a tile has here.
     float tile = 1.0 / (pixel * away);
     float width = clamp(0.72 * tile, 12.0 * screen.z, 46.0 * screen.z);

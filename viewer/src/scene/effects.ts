@@ -139,7 +139,7 @@ const FLYING = `
     vec3 z = normalize(cross(x, vec3(0.0, 1.0, 0.0)));
     vec3 y = cross(z, x);
     float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
-    vec3 p = position * place.w * afar(away, 11.0);
+    vec3 p = position * place.w * afar(away, 14.0);
     tint = vec4(paint.rgb, paint.a * ahead.w);
     gl_Position = projectionMatrix * viewMatrix * vec4(place.xyz + x * p.x + y * p.y + z * p.z, 1.0);
   }
@@ -158,7 +158,7 @@ const BALL = `
   void main() {
     vec4 seen = viewMatrix * vec4(place.xyz, 1.0);
     at = position.xy;
-    seen.xy += position.xy * place.w * afar(-seen.z, 11.0);
+    seen.xy += position.xy * place.w * afar(-seen.z, 14.0);
     gl_Position = projectionMatrix * seen;
   }
 `;

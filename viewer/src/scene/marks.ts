@@ -1,8 +1,8 @@
 import {
-  BufferAttribute, BufferGeometry, CustomBlending, DoubleSide, DynamicDrawUsage, Group, Mesh, type ShaderMaterial, Vector4,
+  BufferAttribute, BufferGeometry, DoubleSide, DynamicDrawUsage, Group, Mesh, type ShaderMaterial, Vector4,
 } from "three"; // prettier-ignore
 import type { Ground } from "./ground";
-import { shaded } from "./shading";
+import { MIXED, shaded } from "./shading";
 
 const RING = 40;
 
@@ -82,9 +82,8 @@ class Ribbon {
       fragmentShader: `uniform vec4 tint; out vec4 colour; void main() { colour = tint; }`,
       uniforms: { tint: { value: colour } },
       // Drawn right after the land and before all that stands on it, so not among what is transparent.
-      blending: CustomBlending,
+      ...MIXED,
       depthTest: false,
-      depthWrite: false,
       side: DoubleSide,
     });
     this.mesh = new Mesh(geometry, material);

@@ -1,4 +1,6 @@
-import { GLSL3, ShaderMaterial, type ShaderMaterialParameters, Vector2, Vector3 } from "three";
+import {
+  CustomBlending, GLSL3, OneFactor, OneMinusSrcAlphaFactor, ShaderMaterial, type ShaderMaterialParameters, Vector2, Vector3,
+} from "three"; // prettier-ignore
 import type { Rgb } from "./colours";
 import { LIGHT } from "./chunk";
 
@@ -28,6 +30,14 @@ export class Shared {
     this.uniforms.skyHigh.value.set(...high).divideScalar(255);
   }
 }
+
+/** What lies on the ground: mixed with it, yet drawn with what is solid, before all that stands there. */
+export const MIXED = {
+  blending: CustomBlending,
+  blendSrcAlpha: OneFactor,
+  blendDstAlpha: OneMinusSrcAlphaFactor,
+  depthWrite: false,
+} as const;
 
 /** A material with shaders in GLSL ES 3. */
 export function shaded(parameters: ShaderMaterialParameters): ShaderMaterial {

@@ -92,7 +92,9 @@ export class Stage implements StageLike {
     const place = selected < 0 ? null : { x: moment.x[selected] ?? 0, z: moment.z[selected] ?? 0 };
     rig.update(seconds, state.following ? place : null);
     const eye = rig.camera.position;
-    this.crowd.update(eye, state.bars);
+    // Outlines are a fortieth of a tile thick.
+    const outlined = rig.distance * this.cssPixel() < (this.drawing.software ? 0.06 : 0.12);
+    this.crowd.update(eye, state.bars, outlined);
     this.effects.update(moment.fraction, state.effects);
     this.labels.update(eye, selected, state.names, state.effects, state.bars);
     if (place) {
@@ -216,7 +218,7 @@ export class Stage implements StageLike {
     shared.background(state.dark);
     const away = rig.distance;
     shared.uniforms.fog.value.set(1.25 * away + 25, 1 / (1.5 * away + 70));
-    terrain.update(rig.camera, { trees: state.trees, opacity: state.overlayOpacity });
+    terrain.update(rig.camera, { trees: state.trees, opacity: state.overlayOpacity, thinned: this.drawing.software ? 60 : 120 });
     drawing.renderer.render(this.scene, rig.camera);
   }
 

@@ -54,7 +54,7 @@ export class Terrain {
         tiles: { value: this.tiles.texture },
         perTile: { value: new Vector2(1 / width, 1 / height) },
         laid: { value: this.empty },
-        /** Cells per tile in x and y, how far it covers, and its opacity. */
+        /** 1 / tiles that it covers in x and y; its opacity last. */
         laidPlace: { value: new Vector4(1, 1, 0, 0) },
       },
     });
@@ -100,9 +100,15 @@ export class Terrain {
   }
 
   /** Chooses what is drawn finely, and what is drawn at all, from where the camera is. */
-  update(camera: Camera, options: { trees: boolean; opacity: number }): void {
+  update(camera: Camera, options: { trees: boolean; opacity: number; thinned: number }): void {
     const place = this.material.uniforms["laidPlace"]?.value as Vector4;
-    place.w = this.laid ? options.opacity : 0;
+    place.w = options.opacity;
+    // Without anything laid over it the land is cheaper to draw.
+    const laid = this.laid !== null && options.opacity > 0;
+    if (laid !== "LAID" in this.material.defines) {
+      this.material.defines = laid ? { LAID: "" } : {};
+      this.material.needsUpdate = true;
+    }
     const { x, y, z } = camera.position;
     let budget = AT_ONCE;
     for (const [index, chunk] of this.chunks.entries()) {
@@ -120,7 +126,7 @@ export class Terrain {
         }
         mesh.geometry = away < this.reach && chunk.near ? chunk.near : far;
       }
-      this.woods.show(index, options.trees && away < Math.min(this.reach, 170));
+      this.woods.show(index, options.trees && away < Math.min(this.reach, 170), away > options.thinned);
     }
   }
 
@@ -177,15 +183,21 @@ export class Terrain {
 }
 
 const VERTEX = `
+  uniform float time;
   in vec4 extra;
   out vec2 tile;
   out float brightness;
   out float hidden;
+  out float swell;
   ${FOG}
   void main() {
-    tile = position.xz + (extra.yz * 255.0 - 127.0) * 0.001;
+    vec3 p = position;
+    tile = p.xz + (extra.yz * 255.0 - 127.0) * 0.001;
     brightness = extra.x * (255.0 / 160.0);
-    vec4 seen = viewMatrix * vec4(position, 1.0);
+    // Two slow waves on water and lava; here rather than per pixel, since sines are dear in software.
+    swell = extra.w * 0.5 * (sin(p.x * 1.9 + p.z * 0.7 + time * 0.9) + sin(p.z * 1.3 - p.x * 0.9 - time * 0.7));
+    p.y += 0.03 * swell;
+    vec4 seen = viewMatrix * vec4(p, 1.0);
     hidden = foggy(-seen.z);
     gl_Position = projectionMatrix * seen;
   }
@@ -193,32 +205,27 @@ const VERTEX = `
 
 const FRAGMENT = `
   uniform sampler2D tiles;
-  uniform sampler2D laid;
   uniform vec2 perTile;
-  uniform vec4 laidPlace;
-  uniform float time;
   in vec2 tile;
   in float brightness;
   in float hidden;
+  in float swell;
   out vec4 colour;
   ${SKY}
+  #ifdef LAID
+    uniform sampler2D laid;
+    uniform vec4 laidPlace;
+  #endif
   void main() {
     vec4 here = texture(tiles, tile * perTile);
-    vec3 c = here.rgb * brightness;
-    if (here.a < 0.2) {
-      // Two slow swells, and a glint where they meet.
-      float swell = sin(tile.x * 1.9 + tile.y * 0.7 + time * 0.9) + sin(tile.y * 2.3 - tile.x * 0.9 - time * 0.7);
-      c *= 1.0 + 0.035 * swell;
-      c += vec3(0.16) * smoothstep(1.75, 2.0, swell);
-    } else if (here.a > 0.9) {
-      float flow = sin(tile.x * 1.3 + sin(tile.y * 0.9 + time * 0.25)) + sin(tile.y * 1.7 + sin(tile.x * 1.1 - time * 0.2));
-      c = here.rgb * (0.92 + 0.08 * flow) * min(brightness + 0.1, 1.0);
-      c += vec3(0.16, 0.10, 0.0) * smoothstep(1.2, 1.9, flow);
-    }
-    if (laidPlace.w > 0.0) {
+    // 1 for lava, which glows by itself; 0 for all else.
+    float hot = max(here.a * 3.0 - 2.0, 0.0);
+    float bright = mix(brightness, min(brightness + 0.12, 1.0), hot);
+    vec3 c = here.rgb * (bright + 0.07 * swell) + mix(vec3(0.10), vec3(0.28, 0.16, 0.0), hot) * max(swell - 0.35, 0.0);
+    #ifdef LAID
       vec4 over = texture(laid, tile * laidPlace.xy);
       c = mix(c, over.rgb * min(brightness, 1.0), over.a * laidPlace.w);
-    }
+    #endif
     colour = vec4(mix(c, sky(), hidden), 1.0);
   }
 `;

@@ -1,4 +1,4 @@
-import { DataTexture, LinearMipmapLinearFilter, NearestFilter, NearestMipmapLinearFilter } from "three";
+import { DataTexture, LinearMipmapLinearFilter, NearestFilter, NearestMipmapNearestFilter } from "three";
 import type { Header } from "../model/types";
 
 /** What the fourth number of a tile says; what lies between comes from looking at many tiles from afar. */
@@ -40,7 +40,7 @@ export class Tiles {
     this.shown = new Uint8Array(Math.ceil(base.length / 8));
     this.texture = new DataTexture(this.data, width, height);
     this.texture.magFilter = NearestFilter;
-    this.texture.minFilter = NearestMipmapLinearFilter;
+    this.texture.minFilter = NearestMipmapNearestFilter;
     this.texture.generateMipmaps = true;
     this.texture.onUpdate = () => {
       this.sent = true;

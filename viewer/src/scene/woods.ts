@@ -13,8 +13,8 @@ export class Woods {
   readonly group = new Group();
   private readonly material: ShaderMaterial;
   private readonly models = { tree: tree(), ore: ore() };
-  /** Per chunk its meshes. */
-  private readonly chunks: Mesh[][] = [];
+  /** Per chunk its meshes, and how many of their copies are the first on their tile; those come first. */
+  private readonly chunks: { mesh: Mesh<InstancedBufferGeometry>; firsts: number }[][] = [];
 
   constructor(
     private readonly header: Header,
@@ -35,32 +35,42 @@ export class Woods {
     const forest = this.header.materials.findIndex(({ name }) => name === "forest");
     const rock = this.header.materials.findIndex(({ name }) => name === "orerock");
     const trees: number[] = [];
+    const seconds: number[] = [];
     const ores: number[] = [];
     for (let row = part.top; row < part.bottom; row++) {
       for (let col = part.left; col < part.right; col++) {
         const material = this.base[row * this.header.width + col];
-        if (material === forest) this.plant(trees, row, col);
+        if (material === forest) this.plant(trees, seconds, row, col);
         else if (material === rock) {
           const [x, z] = [col + 0.5 + 0.3 * (noise(row, col + 31) - 0.5), row + 0.5 + 0.3 * (noise(row + 31, col) - 0.5)];
           ores.push(x, this.ground.at(x, z) - 0.05, z, 0.9 + 0.4 * noise(row, col + 77));
         }
       }
     }
-    const meshes = [this.mesh(this.models.tree, trees, part), this.mesh(this.models.ore, ores, part)];
-    this.chunks.push(meshes.filter((mesh) => mesh !== null));
+    const firsts = trees.length / 4;
+    for (const number of seconds) trees.push(number);
+    const [wood, rocks] = [this.mesh(this.models.tree, trees, part), this.mesh(this.models.ore, ores, part)];
+    this.chunks.push([]);
+    if (wood) this.chunks.at(-1)?.push({ mesh: wood, firsts });
+    if (rocks) this.chunks.at(-1)?.push({ mesh: rocks, firsts: ores.length / 4 });
   }
 
-  show(chunk: number, visible: boolean): void {
-    for (const mesh of this.chunks[chunk] ?? []) mesh.visible = visible;
+  /** @param thinned One tree a tile is enough. */
+  show(chunk: number, visible: boolean, thinned: boolean): void {
+    for (const { mesh, firsts } of this.chunks[chunk] ?? []) {
+      mesh.visible = visible;
+      const places = mesh.geometry.getAttribute("place");
+      mesh.geometry.instanceCount = thinned ? firsts : places.count;
+    }
   }
 
   dispose(): void {
-    for (const mesh of this.chunks.flat()) mesh.geometry.dispose();
+    for (const { mesh } of this.chunks.flat()) mesh.geometry.dispose();
     this.material.dispose();
   }
 
   /** One tree in a corner of the tile, often a second in the corner opposite: the middle stays free to see. */
-  private plant(trees: number[], row: number, col: number): void {
+  private plant(trees: number[], seconds: number[], row: number, col: number): void {
     const choice = noise(row + 13, col + 5);
     const [right, down] = [choice < 0.5 ? 1 : -1, noise(row + 3, col + 17) < 0.65 ? -1 : 1];
     const number = (choice * 7) % 1 < 0.45 ? 2 : 1;
@@ -68,11 +78,11 @@ export class Woods {
       const side = n === 0 ? 0.27 : -0.3;
       const x = col + 0.5 + right * side + 0.12 * (noise(row + n, col + 41) - 0.5);
       const z = row + 0.5 + down * side + 0.12 * (noise(row + 41, col + n) - 0.5);
-      trees.push(x, this.ground.at(x, z) - 0.03, z, (n === 0 ? 0.8 : 0.55) + 0.35 * noise(row + 9, col + n));
+      (n === 0 ? trees : seconds).push(x, this.ground.at(x, z) - 0.03, z, (n === 0 ? 0.8 : 0.55) + 0.35 * noise(row + 9, col + n));
     }
   }
 
-  private mesh(model: BufferAttributes, places: readonly number[], part: Part): Mesh | null {
+  private mesh(model: BufferAttributes, places: readonly number[], part: Part): Mesh<InstancedBufferGeometry> | null {
     if (!places.length) return null;
     const geometry = new InstancedBufferGeometry();
     geometry.setAttribute("position", model.position);
@@ -95,11 +105,11 @@ type BufferAttributes = Readonly<Record<"position" | "normal" | "paint", BufferA
 function tree(): BufferAttributes {
   const model = new Model();
   model.paint(0.36, 0.26, 0.17, 0);
-  model.cone(0, 0, 0, 0.09, 0.075, 0.16, 4, true);
+  model.cone(0, 0, 0, 0.11, 0, 0.3, 3, false);
   model.paint(0.15, 0.4, 0.21, 1);
-  model.cone(0, 0.14, 0, 0.34, 0, 0.55, 5, false);
+  model.cone(0, 0.14, 0, 0.36, 0, 0.55, 4, false);
   model.paint(0.19, 0.47, 0.25, 1);
-  model.cone(0, 0.45, 0, 0.25, 0, 0.5, 5, false);
+  model.cone(0, 0.45, 0, 0.26, 0, 0.5, 4, false);
   return model.attributes();
 }
 
