@@ -43,7 +43,7 @@ export const HEALTH: Rgb = [224, 82, 74];
 export const FOOD: Rgb = [236, 182, 68];
 export const WATER: Rgb = [70, 160, 230];
 
-/** Colour of a population; beyond the twelfth they come again, each time darker or lighter. */
+/** Colour of a population; beyond the twelfth they come again, each time darker. */
 export function populationColour(population: number): Rgb {
   return repeated(POPULATIONS, population);
 }
@@ -62,8 +62,5 @@ function repeated(colours: readonly Rgb[], index: number): Rgb {
   const colour = colours[index % colours.length] ?? [128, 128, 128];
   const round = Math.floor(index / colours.length);
   if (round === 0) return colour;
-  // 1st time darker, 2nd lighter, 3rd still darker, ...
-  const share = 1 - 0.6 ** Math.ceil(round / 2);
-  const goal = round % 2 ? 0 : 255;
-  return colour.map((value) => Math.round(value + (goal - value) * share)) as unknown as Rgb;
+  return colour.map((value) => Math.round(value * 0.6 ** round)) as unknown as Rgb;
 }

@@ -108,7 +108,7 @@ export class Crowd {
       data[at++] = colours[3 * slot] ?? 0;
       data[at++] = colours[3 * slot + 1] ?? 0;
       data[at++] = colours[3 * slot + 2] ?? 0;
-      // Ice is above 0, a wound below; what fades has 2 more per full step.
+      // Ice is above 0, a wound below.
       const frozen = ((before.freeze[slot] ?? 0) > 0 ? 1 - fraction : 0) + ((after.freeze[slot] ?? 0) > 0 ? fraction : 0);
       const hurt = before.tick !== after.tick && (after.damage[slot] ?? 0) > 0 ? flash(fraction) : 0;
       data[at] = hurt > 0 ? -hurt : frozen;
@@ -186,10 +186,14 @@ export function square(): BufferGeometry {
   return new BufferGeometry().setAttribute("position", new BufferAttribute(new Float32Array(places), 3));
 }
 
-/** How much larger than life something is drawn so that it is still seen from afar: at least `pixels` a tile. */
+/** Everybody is drawn at least as large as if a tile had so many pixels. */
+export const SMALLEST = 14;
+
+/** How much larger than life something is drawn so that it is still seen from afar. */
 export const AFAR = `
   uniform float pixel;
-  float afar(float away, float pixels) { return clamp(pixels * pixel * away, 1.0, 6.0); }
+  uniform vec3 screen;
+  float afar(float away) { return clamp(${SMALLEST}.0 * screen.z * pixel * away, 1.0, 6.0); }
 `;
 
 const BODY = `
@@ -211,10 +215,11 @@ const BODY = `
     c = cos(place.w); s = sin(place.w);
     p.xz = mat2(c, s, -s, c) * p.xz;
     n.xz = mat2(c, s, -s, c) * n.xz;
-    p *= state.x * afar(away, 14.0);
+    p *= state.x * afar(away);
     p.y -= state.z * 0.6;
     vec3 base = mix(mix(colour.rgb, vec3(1.0), paint.x), vec3(0.06, 0.07, 0.09), paint.y);
-    base = mix(base, vec3(0.72, 0.93, 1.0), 0.65 * max(colour.a, 0.0));
+    // Ice up to the chest; the head keeps more of its colour.
+    base = mix(base, vec3(0.58, 0.87, 1.0), max(colour.a, 0.0) * mix(0.85, 0.4, smoothstep(0.4, 0.56, position.y)));
     base = mix(base, vec3(1.0, 0.12, 0.08), 0.75 * max(-colour.a, 0.0));
     base = mix(base, vec3(1.0, 0.5, 0.1), state.z);
     float shade = 0.66 + 0.46 * max(dot(n, light), 0.0) - 0.12 * max(-n.y, 0.0);
@@ -245,7 +250,7 @@ const SHADOW = `
   ${AFAR}
   void main() {
     float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
-    vec3 p = place.xyz + vec3(position.x, 0.0, position.z) * 0.33 * place.w * afar(away, 14.0) + vec3(0.05, 0.03, -0.03);
+    vec3 p = place.xyz + vec3(position.x, 0.0, position.z) * 0.33 * place.w * afar(away) + vec3(0.05, 0.03, -0.03);
     vec4 seen = viewMatrix * vec4(p, 1.0);
     dark = (1.0 - length(position)) * (1.0 - foggy(-seen.z));
     gl_Position = projectionMatrix * seen;
@@ -260,7 +265,6 @@ const DARK = `
 
 const BAR = `
   in vec4 place, filled;
-  uniform vec3 screen;
   out vec2 at;
   out vec3 full;
   out float shown;
@@ -268,7 +272,7 @@ const BAR = `
   void main() {
     vec4 seen = viewMatrix * vec4(place.xyz, 1.0);
     float away = -seen.z;
-    seen.y += 0.1 * afar(away, 14.0);
+    seen.y += 0.1 * afar(away);
     // Pixels that a tile has here.
     float tile = 1.0 / (pixel * away);
     float width = clamp(0.72 * tile, 12.0 * screen.z, 46.0 * screen.z);

@@ -1,4 +1,4 @@
-import { AdditiveBlending, BufferAttribute, BufferGeometry, DoubleSide, Group } from "three";
+import { BufferAttribute, BufferGeometry, DoubleSide, Group } from "three";
 import type { Header } from "../model/types";
 import { AFAR, square } from "./crowd";
 import type { Events } from "./events";
@@ -31,7 +31,6 @@ export class Effects {
     const solid = shaded({ vertexShader: FLYING, fragmentShader: PLAIN, uniforms, side: DoubleSide });
     const glow = shaded({
       vertexShader: BALL, fragmentShader: GLOW, uniforms, transparent: true, depthWrite: false,
-      blending: AdditiveBlending,
     }); // prettier-ignore
     this.slashes = new Instances(crescent(), flat, { place: 4, ahead: 4 });
     this.arrows = new Instances(arrow(), solid, { place: 4, ahead: 4 });
@@ -139,7 +138,7 @@ const FLYING = `
     vec3 z = normalize(cross(x, vec3(0.0, 1.0, 0.0)));
     vec3 y = cross(z, x);
     float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
-    vec3 p = position * place.w * afar(away, 14.0);
+    vec3 p = position * place.w * afar(away);
     tint = vec4(paint.rgb, paint.a * ahead.w);
     gl_Position = projectionMatrix * viewMatrix * vec4(place.xyz + x * p.x + y * p.y + z * p.z, 1.0);
   }
@@ -158,7 +157,7 @@ const BALL = `
   void main() {
     vec4 seen = viewMatrix * vec4(place.xyz, 1.0);
     at = position.xy;
-    seen.xy += position.xy * place.w * afar(-seen.z, 14.0);
+    seen.xy += position.xy * place.w * afar(-seen.z);
     gl_Position = projectionMatrix * seen;
   }
 `;
@@ -170,6 +169,6 @@ const GLOW = `
     float d = length(at);
     float heart = smoothstep(0.42, 0.2, d);
     float glow = max(0.0, 1.0 - d);
-    colour = vec4(mix(vec3(0.55, 0.35, 1.0), vec3(0.92, 0.88, 1.0), heart), max(heart, glow * glow * 0.9));
+    colour = vec4(mix(vec3(0.60, 0.36, 1.0), vec3(0.93, 0.86, 1.0), heart), max(heart, glow * 0.85));
   }
 `;

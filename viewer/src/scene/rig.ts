@@ -37,7 +37,9 @@ export class Rig {
     private readonly session: Session,
   ) {
     const side = Math.max(ground.height, ground.width);
-    this.farthest = Math.max(40, 1.9 * side);
+    // On a narrow screen all of the map is seen only from farther away.
+    const narrow = Math.max(1, (1.15 * canvas.clientHeight) / Math.max(1, canvas.clientWidth));
+    this.farthest = Math.max(40, 1.9 * side * narrow);
     this.camera.far = 4 * this.farthest;
     this.controls = new MapControls(this.camera, canvas);
     this.controls.minDistance = NEAREST;
@@ -56,7 +58,7 @@ export class Rig {
     this.view = {
       row: ground.height / 2 - 0.5,
       col: ground.width / 2 - 0.5,
-      distance: Math.min(1.55 * side, 130),
+      distance: Math.min(1.5 * side * narrow, 140),
       heading: 0,
       tilt: 0.82,
     };

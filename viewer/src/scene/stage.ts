@@ -2,7 +2,7 @@ import { BufferAttribute, BufferGeometry, Mesh, Scene, type ShaderMaterial, Vect
 import type { Projected, StageLike } from "../model/contract";
 import type { Session } from "../model/session";
 import type { Frame, Header, Heat, Overlay } from "../model/types";
-import { Crowd } from "./crowd";
+import { Crowd, SMALLEST } from "./crowd";
 import { Effects } from "./effects";
 import { ABSENT, Events } from "./events";
 import { Ground } from "./ground";
@@ -17,7 +17,7 @@ import { Texts } from "./text";
 import { clipToMap } from "./view";
 
 /** How near a point must be to pick somebody, CSS pixels. */
-const PICK = 14;
+const PICK = 10;
 
 /** The picture of a world in three dimensions. */
 export class Stage implements StageLike {
@@ -124,13 +124,18 @@ export class Stage implements StageLike {
     let [nearest, best] = [-1, Infinity];
     for (let slot = 0; slot < this.header.entities; slot++) {
       if (fate[slot] === ABSENT || !((moment.size[slot] ?? 0) > 0)) continue;
-      point.set(moment.x[slot] ?? 0, (moment.y[slot] ?? 0) + 0.4, moment.z[slot] ?? 0);
-      const away = point.distanceTo(this.rig.camera.position);
-      const { x: px, y: py, visible } = this.toScreen(point);
-      if (!visible) continue;
-      // As large as it is drawn, but never too small to hit.
-      const reach = Math.max(PICK, 0.45 / (away * this.cssPixel()));
-      const distance = Math.hypot(px - x, py - y) / reach;
+      const [x0, y0, z0] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
+      point.set(x0, y0, z0);
+      const tile = 1 / (point.distanceTo(this.rig.camera.position) * this.cssPixel());
+      const feet = this.toScreen(point);
+      if (!feet.visible) continue;
+      // Its nearest point between feet and head, as large as it is drawn, but never too small to hit.
+      const head = this.toScreen(point.set(x0, y0 + 0.75 * Math.max(1, SMALLEST / tile), z0));
+      const [dx, dy] = [head.x - feet.x, head.y - feet.y];
+      const along = ((x - feet.x) * dx + (y - feet.y) * dy) / (dx * dx + dy * dy || 1);
+      const share = Math.min(Math.max(along, 0), 1);
+      const reach = Math.max(PICK, 0.4 * tile);
+      const distance = Math.hypot(feet.x + dx * share - x, feet.y + dy * share - y) / reach;
       if (distance < 1 && distance < best) [nearest, best] = [slot, distance];
     }
     return nearest < 0 ? null : nearest;

@@ -119,17 +119,28 @@ function count(picture: Picture, x: number, y: number, w: number, h: number, hol
   return number;
 }
 
-/** Middle of the pixels that differ between two pictures, and how many there are. */
-function difference(one: Picture, other: Picture): { x: number; y: number; number: number } {
+/** Middle of the pixels that differ between two pictures, or parts of them, and how many there are. */
+function difference(
+  one: Picture, other: Picture, left = 0, top = 0, right = one.width, bottom = one.height,
+): { x: number; y: number; number: number } {
   let [x, y, number] = [0, 0, 0];
-  for (let py = 0; py < one.height; py++) {
-    for (let px = 0; px < one.width; px++) {
+  for (let py = Math.floor(top); py < bottom; py++) {
+    for (let px = Math.floor(left); px < right; px++) {
       const [a, b] = [colourAt(one, px, py), colourAt(other, px, py)];
       if (a.every((value, k) => Math.abs(value - b[k]!) < 40)) continue;
       [x, y, number] = [x + px, y + py, number + 1];
     }
   }
   return { x: x / number, y: y / number, number };
+}
+
+/** White where two pictures differ, else black. */
+function silhouette(one: Picture, other: Picture): Picture {
+  const rgba = new Uint8Array(one.rgba.length);
+  for (let at = 0; at < rgba.length; at += 4) {
+    if ([0, 1, 2].some((k) => Math.abs(one.rgba[at + k]! - other.rgba[at + k]!) > 40)) rgba.fill(255, at, at + 4);
+  }
+  return { ...one, rgba };
 }
 
 test("tiles have their material's colour where they are, from any side", async () => {
@@ -229,9 +240,9 @@ test("each style of attack flies from the attacker to its target", async () => {
     const without = await pixels(page);
     await show(camera, [from, to], { after, fraction: 0.5, change: { effects: true } });
     const picture = await pixels(page);
-    const seen = difference(picture, without);
-    expect(seen.number, name).toBeGreaterThan(20);
     const [start, end] = [await project(from.row, from.col), await project(to.row, to.col)];
+    const seen = difference(picture, without, start.x - 40, start.y - 70, end.x + 40, end.y + 40);
+    expect(seen.number, name).toBeGreaterThan(20);
     expect(seen.x, name).toBeGreaterThan(start.x);
     expect(seen.x, name).toBeLessThan(end.x);
     expect(Math.abs(seen.y - start.y), name).toBeLessThan(45);
@@ -250,17 +261,17 @@ test("wounds show their number in red, and the frozen are pale", async () => {
   const red = ([r, g, b]: Colour): boolean => r > 230 && g < 110 && b < 100;
   const being = { slot: 5, row, col };
   const change = { bars: false, names: false, effects: true };
-  await show(camera, [being], { after: [{ ...being, damage: 8 }], fraction: 0.97, change });
+  await show(camera, [being], { after: [{ ...being, damage: 8 }], fraction: 0.85, change });
   const at = await project(row, col);
   expect(count(await pixels(page), at.x, at.y - 70, 12, 60, red)).toBeGreaterThan(25);
-  await show(camera, [being], { after: [being], fraction: 0.97 });
+  await show(camera, [being], { after: [being], fraction: 0.85 });
   expect(count(await pixels(page), at.x, at.y - 70, 12, 60, red)).toBe(0);
 
   const body: number[] = [];
   for (const freeze of [0, 3]) {
     await show(camera, [{ ...being, freeze }]);
     const picture = await pixels(page);
-    body.push(count(picture, at.x, at.y - 15, 15, 25, ([r, , b]) => b > 200 && r > 120 && b > r));
+    body.push(count(picture, at.x, at.y - 15, 15, 25, ([r, , b]) => b > 150 && b > r));
   }
   expect(body[1]).toBeGreaterThan(body[0]! + 100);
 });
@@ -305,13 +316,13 @@ test("a map laid over the land colours where it has numbers, and nothing else", 
 test("picking and looking up tiles undo projecting", async () => {
   const land = [inside("grass", 1), inside("grass", 1, 12), inside("forest", 1)];
   const beings = land.map(({ row, col }, slot) => ({ slot: 5 * slot, row, col }));
-  await show(`16_23_30_0.4_0.6`, beings);
+  await show(`16_23_45_0.4_0.6`, beings);
   for (const { slot, row, col } of beings) {
     const at = await project(row, col);
     expect(await page.evaluate(({ x, y }) => window.scene.stage.pick(x, y), at)).toBe(slot);
   }
   expect(await page.evaluate(() => window.scene.stage.pick(3, 597))).toBeNull();
-  await show(`16_23_40_0.4_0.3`, []);
+  await show(`16_23_60_0.4_0.02`, []);
   const wrong = await page.evaluate(
     (rows, cols) => {
       const { stage } = window.scene;
@@ -327,8 +338,7 @@ test("picking and looking up tiles undo projecting", async () => {
     },
     HEIGHT, WIDTH,
   ); // prettier-ignore
-  // Behind a rock there may be one that cannot be seen.
-  expect(wrong.length, wrong.join("; ")).toBeLessThan(4);
+  expect(wrong).toEqual([]);
   expect(await page.evaluate(() => window.scene.stage.tileAt(1, 1))).toBeNull();
 });
 
@@ -404,21 +414,23 @@ test("without WebGL 2 it says so in plain words", async () => {
 test("names and bars come and go, NPCs have shapes of their own, and the browser complains of nothing", async () => {
   const { row, col } = inside("grass", 2);
   const off = { bars: false, names: false, trees: false };
-  const silhouettes: number[] = [];
+  const silhouettes: Picture[] = [];
   await show(above(row, col, 8), [], { change: off });
   const nobody = await pixels(page);
   for (const slot of [0, AGENTS, AGENTS + 4, AGENTS + 6]) {
     await show(above(row, col, 8), [{ slot, row, col }]);
-    silhouettes.push(difference(await pixels(page), nobody).number);
+    silhouettes.push(silhouette(await pixels(page), nobody));
   }
-  expect(Math.min(...silhouettes)).toBeGreaterThan(300);
-  for (const [n, area] of silhouettes.entries()) {
-    for (const other of silhouettes.slice(0, n)) expect(Math.abs(area - other)).toBeGreaterThan(100);
+  for (const [n, one] of silhouettes.entries()) {
+    expect(difference(one, silhouette(nobody, nobody), 380, 200, 580, 420).number).toBeGreaterThan(500);
+    for (const other of silhouettes.slice(0, n)) {
+      expect(difference(one, other, 380, 200, 580, 420).number).toBeGreaterThan(300);
+    }
   }
   const counts = [];
   for (const change of [{}, { bars: true }, { names: true }]) {
     await show(above(row, col, 8), [{ slot: 0, row, col }], { change });
-    counts.push(difference(await pixels(page), nobody).number);
+    counts.push(difference(await pixels(page), nobody, 380, 150, 580, 420).number);
   }
   expect(counts[1]).toBeGreaterThan(counts[0]! + 100);
   expect(counts[2]).toBeGreaterThan(counts[1]! + 100);
