@@ -125,7 +125,7 @@ function clamp(line: number, cells: number): number {
 
 function mean(ground: Ground, x: number, z: number): number {
   return (ground.at(x - 0.5, z - 0.5) + ground.at(x + 0.5, z - 0.5) + ground.at(x - 0.5, z + 0.5) +
-    ground.at(x + 0.5, z + 0.5)) / 4; // prettier-ignore
+    ground.at(x + 0.5, z + 0.5)) / 4;
 }
 
 function sphere(part: Part): Sphere {
@@ -139,7 +139,7 @@ function face(ground: Ground, row: number, col: number, of: number): void {
   const southWest = ground.corner(row + 1, col, of);
   const southEast = ground.corner(row + 1, col + 1, of);
   const slope = shade((northWest + southWest - northEast - southEast) / 2, 1,
-    (northWest + northEast - southWest - southEast) / 2); // prettier-ignore
+    (northWest + northEast - southWest - southEast) / 2);
   // Every tile a little lighter or darker, so that tiles can be told apart.
   const level = of === LOW ? 1 : slope * (0.965 + 0.07 * noise(row + 7919, col));
   const liquid = Number(of === LOW);
@@ -176,8 +176,9 @@ function cliff(ground: Ground, row: number, col: number, of: number, down: numbe
   const bottomLast = outside ? LOW_HEIGHT - EDGE : ground.corner(lastRow, lastCol, other) - 0.06;
   const light = shade(east, 0, down) * (of === MIDDLE ? 0.86 : 0.98);
   const dark = light * 0.72;
-  faces.vertex(firstCol, ground.corner(firstRow, firstCol, of), firstRow, light, -east, -down);
-  faces.vertex(lastCol, ground.corner(lastRow, lastCol, of), lastRow, light, -east, -down);
+  const liquid = Number(of === LOW);
+  faces.vertex(firstCol, ground.corner(firstRow, firstCol, of), firstRow, light, -east, -down, liquid);
+  faces.vertex(lastCol, ground.corner(lastRow, lastCol, of), lastRow, light, -east, -down, liquid);
   faces.vertex(firstCol, bottomFirst, firstRow, dark, -east, -down);
   faces.vertex(lastCol, bottomLast, lastRow, dark, -east, -down);
   faces.quad();

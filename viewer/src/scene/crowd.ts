@@ -1,16 +1,19 @@
-import { BufferAttribute, BufferGeometry, Group } from "three";
+import { BufferAttribute, BufferGeometry, Group, Matrix4, type PerspectiveCamera } from "three";
 import type { Header } from "../model/types";
 import { npcColour, populationColour } from "./colours";
 import { ABSENT, BORN, DIED, type Events } from "./events";
 import { Instances } from "./instances";
 import type { Moment } from "./moment";
 import { FOG, SKY, type Shared, MIXED, shaded } from "./shading";
-import { NPC_SHAPES, agentShape, npcShape, type Shape } from "./shapes";
+import { NPC_SHAPES, agentShape, farAgentShape, npcShape, type Shape } from "./shapes";
 
 /** From this many on the outlines are left out: they would double the triangles. */
 const OUTLINED = 3000;
 /** Beyond this many tiles from the camera there are no bars. */
 const BARS_REACH = 45;
+
+/** Agents are drawn simply where a tile has fewer CSS pixels. */
+const SIMPLE = 13;
 
 const LOOK = { place: 4, state: 4, colour: 4 } as const;
 
@@ -28,6 +31,7 @@ export class Crowd {
   private readonly most: Float32Array;
   private readonly shadows: Instances;
   private readonly bars: Instances;
+  private readonly matrix = new Matrix4();
   private readonly lava: number;
   private readonly combat: number;
   private readonly constitution: number;
@@ -39,19 +43,19 @@ export class Crowd {
     shared: Shared,
   ) {
     const kinds = Math.min(header.npcs.length, NPC_SHAPES);
-    this.shapes = [agentShape(), ...Array.from({ length: kinds }, (_, kind) => npcShape(kind))];
+    this.shapes = [agentShape(), farAgentShape(), ...Array.from({ length: kinds }, (_, kind) => npcShape(kind))];
     const { uniforms } = shared;
     const material = shaded({ vertexShader: BODY, fragmentShader: SOLID, uniforms });
     for (const { geometry } of this.shapes) this.figures.push(new Instances(geometry, material, LOOK));
     const shadow = shaded({
       vertexShader: SHADOW, fragmentShader: DARK, uniforms, ...MIXED,
       polygonOffset: true, polygonOffsetFactor: -2, polygonOffsetUnits: -2,
-    }); // prettier-ignore
+    });
     this.shadows = new Instances(disc(), shadow, { place: 4 });
     this.shadows.mesh.renderOrder = -4;
     const bar = shaded({
       vertexShader: BAR, fragmentShader: STRIPES, uniforms, transparent: true, depthWrite: false,
-    }); // prettier-ignore
+    });
     this.bars = new Instances(square(), bar, { place: 4, filled: 4 });
     this.bars.mesh.renderOrder = 20;
     this.group.add(...this.figures.map(({ mesh }) => mesh), this.shadows.mesh, this.bars.mesh);
@@ -67,8 +71,8 @@ export class Crowd {
     for (let slot = 0; slot < header.agents; slot++) this.colour(slot, populationColour(Math.floor(slot / size)));
     header.npcs.forEach((npc, kind) => {
       for (let slot = npc.first; slot < npc.first + npc.count; slot++) {
-        this.figure[slot] = 1 + (kind % NPC_SHAPES);
-        this.heights[slot] = this.shapes[1 + (kind % NPC_SHAPES)]?.height ?? 1;
+        this.figure[slot] = 2 + (kind % NPC_SHAPES);
+        this.heights[slot] = this.shapes[2 + (kind % NPC_SHAPES)]?.height ?? 1;
         this.most[slot] = npc.health;
         this.colour(slot, npcColour(kind));
       }
@@ -76,13 +80,18 @@ export class Crowd {
   }
 
   /**
-   * Writes everybody as they are at the moment. `camera` is where it is looked from; `outlined`: near enough for
-   * outlines to be seen.
+   * Writes those in view as they are at the moment.
+   *
+   * @param cssPixel Height of a CSS pixel at distance 1.
+   * @param outlined Near enough for outlines to be seen.
    */
-  update(camera: { x: number; y: number; z: number }, bars: boolean, outlined: boolean): void {
+  update(camera: PerspectiveCamera, cssPixel: number, bars: boolean, outlined: boolean): void {
     const { header, moment, events, figures, figure, colours, shadows } = this;
     const { fate, before, after } = events;
     const { fraction } = moment;
+    const eye = camera.position;
+    const m = this.matrix.multiplyMatrices(camera.projectionMatrix, camera.matrixWorldInverse).elements;
+    const [wide, high] = [camera.projectionMatrix.elements[0], camera.projectionMatrix.elements[5]];
     for (const instances of figures) instances.begin(header.entities);
     shadows.begin(header.entities);
     this.bars.begin(bars ? header.entities : 0);
@@ -90,10 +99,17 @@ export class Crowd {
       const state = fate[slot];
       const size = moment.size[slot] ?? 0;
       if (state === ABSENT || size <= 0) continue;
-      const instances = figures[figure[slot] ?? 0] as Instances;
+      const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
+      // Only who is in view, or little beside it.
+      const away = m[3] * x + m[7] * y + m[11] * z + m[15];
+      const room = 1.5 * Math.max(1, Math.min(SMALLEST * cssPixel * away, 6));
+      if (away < -room) continue;
+      if (Math.abs(m[0] * x + m[4] * y + m[8] * z + m[12]) > away + room * wide) continue;
+      if (Math.abs(m[1] * x + m[5] * y + m[9] * z + m[13]) > away + room * high) continue;
+      const simple = slot < header.agents && away * cssPixel * SIMPLE > 1;
+      const instances = figures[simple ? 1 : (figure[slot] ?? 0)] as Instances;
       const { data } = instances;
       let at = instances.next();
-      const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
       const dead = state === DIED ? 1 - size : 0;
       const cause = state === DIED ? (after.cause[slot] ?? 0) : 0;
       data[at++] = x;
@@ -117,7 +133,7 @@ export class Crowd {
       shadows.data[shadow + 1] = y;
       shadows.data[shadow + 2] = z;
       shadows.data[shadow + 3] = size;
-      if (bars && state !== DIED) this.bar(slot, x, y, z, camera, state === BORN);
+      if (bars && state !== DIED) this.bar(slot, x, y, z, eye, state === BORN);
     }
     for (const [n, instances] of figures.entries()) {
       instances.end();
@@ -137,9 +153,9 @@ export class Crowd {
   }
 
   private bar(
-    slot: number, x: number, y: number, z: number, camera: { x: number; y: number; z: number }, born: boolean,
+    slot: number, x: number, y: number, z: number, eye: { x: number; y: number; z: number }, born: boolean,
   ): void {
-    const [dx, dy, dz] = [x - camera.x, y - camera.y, z - camera.z];
+    const [dx, dy, dz] = [x - eye.x, y - eye.y, z - eye.z];
     if (dx * dx + dy * dy + dz * dz > BARS_REACH * BARS_REACH) return;
     const { header, moment, bars } = this;
     const { before, after } = this.events;

@@ -13,7 +13,7 @@ const number = (name: string, otherwise: number): number => Number(question.get(
 const canvas = document.querySelector<HTMLCanvasElement>("#world");
 if (!canvas) throw new Error("scene.html has no canvas #world");
 const header = madeHeader(number("height", 80), number("width", 80), number("agents", 128), number("npcs", 32),
-  number("populations", 8)); // prettier-ignore
+  number("populations", 8));
 const base = madeTerrain(header, number("seed", 1));
 const session = new Session();
 const stage = new Stage(canvas, header, base, session);
@@ -27,7 +27,7 @@ const scene = {
     madeFrame(header, tick, beings, used),
   /** The next frame of the world that goes on by itself. */
   next: (): Frame => world.next(),
-}; // prettier-ignore
+};
 const world = new MadeWorld(header, base);
 
 declare global {

@@ -27,11 +27,11 @@ export class Effects {
     const { uniforms } = shared;
     const flat = shaded({
       vertexShader: FLYING, fragmentShader: PLAIN, uniforms, transparent: true, depthWrite: false, side: DoubleSide,
-    }); // prettier-ignore
+    });
     const solid = shaded({ vertexShader: FLYING, fragmentShader: PLAIN, uniforms, side: DoubleSide });
     const glow = shaded({
       vertexShader: BALL, fragmentShader: GLOW, uniforms, transparent: true, depthWrite: false,
-    }); // prettier-ignore
+    });
     this.slashes = new Instances(crescent(), flat, { place: 4, ahead: 4 });
     this.arrows = new Instances(arrow(), solid, { place: 4, ahead: 4 });
     this.balls = new Instances(square(), glow, { place: 4 });
@@ -69,7 +69,7 @@ export class Effects {
         const at = arrows.next();
         const rise = 0.12 * length;
         arrows.data.set([x + dx * length * share, y + (toY - y) * share + rise * 4 * share * (1 - share),
-          z + dz * length * share, 1], at); // prettier-ignore
+          z + dz * length * share, 1], at);
         arrows.data.set([dx, (toY - y) / length + (rise * 4 * (1 - 2 * share)) / length, dz, 1], at + 4);
       } else {
         // The ball, and two sparks behind it.
@@ -77,7 +77,7 @@ export class Effects {
           const part = share - 0.09 * spark;
           if (part < 0) continue;
           balls.data.set([x + dx * length * part, y + (toY - y) * part + 0.06 * Math.sin(part * 20) * spark,
-            z + dz * length * part, 0.42 - 0.12 * spark], balls.next()); // prettier-ignore
+            z + dz * length * part, 0.42 - 0.12 * spark], balls.next());
         }
       }
     }

@@ -33,7 +33,7 @@ export class Columns {
 
 const NAMES = [
   "alive", "entity", "row", "col", "health", "food", "water", "freeze", "damage", "cause", "style", "target", "level",
-] as const; // prettier-ignore
+] as const;
 
 /** What happens between two frames, for every slot. Arrays are made once, and written anew by `update`. */
 export class Events {

@@ -1,6 +1,6 @@
 import {
   BufferAttribute, BufferGeometry, DoubleSide, DynamicDrawUsage, Group, Mesh, type ShaderMaterial, Vector4,
-} from "three"; // prettier-ignore
+} from "three";
 import type { Ground } from "./ground";
 import { MIXED, shaded } from "./shading";
 

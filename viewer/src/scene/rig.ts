@@ -29,6 +29,7 @@ export class Rig {
   private readonly goal = new Vector3();
   private readonly shift = new Vector3();
   private readonly abort = new AbortController();
+  private readonly unlisten: () => void;
   private pursued = false;
 
   constructor(
@@ -38,7 +39,7 @@ export class Rig {
   ) {
     const side = Math.max(ground.height, ground.width);
     // On a narrow screen all of the map is seen only from farther away.
-    const narrow = Math.max(1, (1.15 * canvas.clientHeight) / Math.max(1, canvas.clientWidth));
+    const narrow = Math.max(1, (1.1 * canvas.clientHeight) / Math.max(1, canvas.clientWidth));
     this.farthest = Math.max(40, 1.9 * side * narrow);
     this.camera.far = 4 * this.farthest;
     this.controls = new MapControls(this.camera, canvas);
@@ -53,12 +54,12 @@ export class Rig {
     window.addEventListener("keyup", (event) => this.held.delete(event.code), { signal });
     window.addEventListener("blur", () => this.held.clear(), { signal });
     // A drag moves the map, or while somebody is followed goes around them.
-    session.listen(["following"], () => this.buttons());
+    this.unlisten = session.listen(["following"], () => this.buttons());
     this.buttons();
     this.view = {
       row: ground.height / 2 - 0.5,
       col: ground.width / 2 - 0.5,
-      distance: Math.min(1.5 * side * narrow, 140),
+      distance: Math.min(1.5 * side, 140) * narrow,
       heading: 0,
       tilt: 0.82,
     };
@@ -90,7 +91,7 @@ export class Rig {
     const flat = away * Math.sin(down);
     this.camera.position.set(
       this.target.x - flat * Math.sin(heading), away * Math.cos(down), this.target.z + flat * Math.cos(heading),
-    ); // prettier-ignore
+    );
     this.controls.update();
     this.settle();
   }
@@ -128,6 +129,7 @@ export class Rig {
 
   dispose(): void {
     this.abort.abort();
+    this.unlisten();
     this.controls.dispose();
   }
 

@@ -94,7 +94,7 @@ export class Stage implements StageLike {
     const eye = rig.camera.position;
     // Outlines are a fortieth of a tile thick.
     const outlined = rig.distance * this.cssPixel() < (this.drawing.software ? 0.06 : 0.12);
-    this.crowd.update(eye, state.bars, outlined);
+    this.crowd.update(rig.camera, this.cssPixel(), state.bars, outlined);
     this.effects.update(moment.fraction, state.effects);
     this.labels.update(eye, selected, state.names, state.effects, state.bars);
     if (place) {
@@ -165,7 +165,7 @@ export class Stage implements StageLike {
 
   footprint(): readonly (readonly [number, number])[] {
     const { position, far } = this.rig.camera;
-    const corners = [[0, 0], [this.width, 0], [this.width, this.height], [0, this.height]] as const; // prettier-ignore
+    const corners = [[0, 0], [this.width, 0], [this.width, this.height], [0, this.height]] as const;
     const polygon = corners.map(([x, y]) => {
       const [dx, dy, dz] = this.ray(x, y);
       // Rays into the sky end far away.

@@ -37,7 +37,7 @@ const NPCS = [
 const TYPES = {
   entity: "u32", age: "i32", target: "i32", row: "i16", col: "i16", health: "i16", food: "i16", water: "i16",
   freeze: "i16", damage: "i16", alive: "u8", cause: "u8", style: "u8",
-} as const; // prettier-ignore
+} as const;
 
 const ARRAYS = { u8: Uint8Array, i16: Int16Array, i32: Int32Array, u32: Uint32Array } as const;
 
@@ -51,7 +51,7 @@ export function madeHeader(height: number, width: number, agents: number, npcs: 
   });
   const columns: Column[] = Object.entries(TYPES).map(([name, type]) => ({
     name, type, of: "entities", width: 1, delta: false, scale: 1,
-  })); // prettier-ignore
+  }));
   return {
     software: "made up", title: "A made-up world", realm: 0, height, width, border: 2, agents,
     entities: agents + npcs, populations, vision: 7, nearest: 10, reach: [1, 3, 4], immune_ticks: 15,
@@ -71,7 +71,7 @@ export function madeHeader(height: number, width: number, agents: number, npcs: 
     moves: [[0, 0], [-1, 0], [1, 0], [0, 1], [0, -1]],
     skills: [], works: [], prices: [], words: 0, items: [], gear: {}, npcs: npcs ? kinds : [], heads: {}, columns,
     config: {},
-  }; // prettier-ignore
+  };
 }
 
 /** Terrain with the game's shares of materials, and a border of lava. */
@@ -88,7 +88,7 @@ export function madeTerrain({ height, width, border }: Header, seed = 1): Uint8A
         : level < 0.53 ? GRASS
         : level < 0.65 ? FOREST
         : noise(row, col + 999) < 0.1 ? ORE
-        : STONE; // prettier-ignore
+        : STONE;
     }
   }
   return base;
@@ -175,7 +175,7 @@ export class MadeWorld {
         ...being, ...deeds[slot], row, col, damage, health: Math.max(0, health), alive: !dead, cause: dead ? 4 : 0,
         food: 4 + ((being.food + 27) % 28), water: 4 + ((being.water + 26) % 28),
         freeze: chilled.has(slot) ? 3 : Math.max(0, being.freeze - 1),
-      }; // prettier-ignore
+      };
     });
     return madeFrame(header, this.tick, this.beings, this.used);
   }
@@ -186,7 +186,7 @@ export class MadeWorld {
     return {
       slot, row: Math.floor(tile / width), col: tile % width, entity: this.ids++, health: 4 + 6 * this.random(),
       food: Math.floor(32 * this.random()), water: Math.floor(32 * this.random()), freeze: 0, alive: true, target: -1,
-    }; // prettier-ignore
+    };
   }
 
   private random(): number {

@@ -1,6 +1,6 @@
 import {
   type BufferGeometry, type Camera, DataTexture, Group, Mesh, type ShaderMaterial, Vector2, Vector4,
-} from "three"; // prettier-ignore
+} from "three";
 import type { Header, Heat, Overlay } from "../model/types";
 import { coarse, fine, type Part } from "./chunk";
 import type { Ground } from "./ground";
@@ -126,7 +126,7 @@ export class Terrain {
         }
         mesh.geometry = away < this.reach && chunk.near ? chunk.near : far;
       }
-      this.woods.show(index, options.trees && away < Math.min(this.reach, 170), away > options.thinned);
+      this.woods.show(index, options.trees && (!far || away < Math.min(this.reach, 170)), away > options.thinned);
     }
   }
 

@@ -1,7 +1,7 @@
 import {
   Group, InstancedBufferAttribute, InstancedBufferGeometry, Mesh, type ShaderMaterial, Sphere, Vector3,
   type BufferAttribute, type Texture,
-} from "three"; // prettier-ignore
+} from "three";
 import type { Header } from "../model/types";
 import type { Part } from "./chunk";
 import { type Ground, noise } from "./ground";

@@ -60,7 +60,7 @@ async function show(
       for (let n = 0; n < 2; n++) stage.draw(start, same ? start : frame(6, after, used), fraction);
     },
     camera, before, after, fraction, used, change, same,
-  ); // prettier-ignore
+  );
 }
 
 const project = (row: number, col: number): Promise<Projected> =>
@@ -160,7 +160,7 @@ test("tiles have their material's colour where they are, from any side", async (
 
 test("eaten forest looks like scrub, and its neighbour does not", async () => {
   const { row, col } = inside("forest");
-  const [green, dry] = [[38, 98, 52], [168, 158, 98]] as const; // prettier-ignore
+  const [green, dry] = [[38, 98, 52], [168, 158, 98]] as const;
   for (const trees of [false, true]) {
     await show(above(row, col), [], { change: { trees } });
     const [tile, next] = [await project(row, col), await project(row, col + 1)];
@@ -276,6 +276,81 @@ test("wounds show their number in red, and the frozen are pale", async () => {
   expect(body[1]).toBeGreaterThan(body[0]! + 100);
 });
 
+test("the newborn grow and the dead vanish", async () => {
+  const { row, col } = inside("grass", 2);
+  const camera = `${row}_${col}_10_0_0.4`;
+  const change = { bars: false, names: false, effects: false, trees: false };
+  await show(camera, [], { change });
+  const nobody = await pixels(page);
+  const at = await project(row, col);
+  const seen = async (before: readonly Being[], after: readonly Being[], fraction: number): Promise<number> => {
+    await show(camera, before, { after, fraction });
+    return difference(await pixels(page), nobody, at.x - 60, at.y - 90, at.x + 60, at.y + 60).number;
+  };
+  const being = { slot: 5, row, col };
+  const births = [await seen([], [being], 0), await seen([], [being], 0.3), await seen([], [being], 1)];
+  expect(births[0]).toBe(0);
+  expect(births[1]).toBeGreaterThan(50);
+  expect(births[2]).toBeGreaterThan(births[1]! * 1.5);
+  for (const cause of [1, 2, 3, 4]) {
+    const dead = [{ ...being, alive: false, cause }];
+    expect(await seen([being], dead, 0.3)).toBeGreaterThan(births[2]! * 0.8);
+    expect(await seen([being], dead, 1), `cause ${cause}`).toBe(0);
+  }
+});
+
+test("mouse and keys move the camera, but not while somebody types", async () => {
+  const place = "16_23_20_0_0.6";
+  const view = (): Promise<number[]> => page.evaluate(() => window.scene.stage.camera().split("_").map(Number));
+  const draw = (): Promise<void> => show(place, []);
+  const hold = async (key: "w" | "d" | "e"): Promise<number[]> => {
+    await draw();
+    await page.keyboard.down(key);
+    await page.evaluate(async () => {
+      const { stage, frame } = window.scene;
+      const now = frame(5, []);
+      for (let n = 0; n < 6; n++) {
+        stage.draw(now, now, 1);
+        await new Promise((resolve) => setTimeout(resolve, 40));
+      }
+    });
+    await page.keyboard.up(key);
+    return view();
+  };
+  const [north, east, turned] = [await hold("w"), await hold("d"), await hold("e")];
+  expect(north[0]).toBeLessThan(15.5);
+  expect(north[1]).toBeCloseTo(23, 1);
+  expect(east[1]).toBeGreaterThan(23.5);
+  expect(turned[3]).toBeGreaterThan(0.1);
+  expect(turned.slice(0, 2)).toEqual([16, 23]);
+
+  await page.evaluate(() => {
+    const field = document.createElement("input");
+    document.body.append(field);
+    field.focus();
+  });
+  expect((await hold("w")).slice(0, 2)).toEqual([16, 23]);
+  await page.evaluate(() => document.querySelector("input")?.remove());
+
+  await draw();
+  await page.mouse.move(480, 300);
+  await page.mouse.wheel({ deltaY: -300 });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect((await view())[2]).toBeLessThan(19);
+  await draw();
+  await page.mouse.down();
+  await page.mouse.move(380, 300, { steps: 4 });
+  await page.mouse.up();
+  // The map goes with the mouse: what is looked at lies farther east.
+  expect((await view())[1]).toBeGreaterThan(24);
+  // Nobody gets lost below the ground, or far away.
+  await show("900_-900_99999_0_3.1", []);
+  const [row = 0, col = 0, distance = 0, , tilt = 0] = await view();
+  expect([row, col]).toEqual([HEIGHT - 0.5, -0.5]);
+  expect(distance).toBeLessThan(200);
+  expect(tilt).toBeLessThan(Math.PI / 2);
+});
+
 test("a map laid over the land colours where it has numbers, and nothing else", async () => {
   const { row, col } = inside("grass", 1);
   const plain = { bars: false, names: false, trees: false, overlayOpacity: 1 };
@@ -291,7 +366,7 @@ test("a map laid over the land colours where it has numbers, and nothing else", 
         window.scene.stage.overlay({ name: kind, rows, cols, stride: 1, about: "", values }, kind);
       },
       kind, row, col, HEIGHT, WIDTH,
-    ); // prettier-ignore
+    );
     await show(above(row, col), []);
     const picture = await pixels(page);
     // The highest number is the bright end of either scale.
@@ -337,7 +412,7 @@ test("picking and looking up tiles undo projecting", async () => {
       return found;
     },
     HEIGHT, WIDTH,
-  ); // prettier-ignore
+  );
   expect(wrong).toEqual([]);
   expect(await page.evaluate(() => window.scene.stage.tileAt(1, 1))).toBeNull();
 });

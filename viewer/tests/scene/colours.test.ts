@@ -9,7 +9,7 @@ const SIGHTS: Readonly<Record<string, Matrix>> = {
   protanopia: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
   deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
   tritanopia: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
-}; // prettier-ignore
+};
 const XYZ: Matrix = [
   [0.4124564, 0.3575761, 0.1804375],
   [0.2126729, 0.7151522, 0.072175],
@@ -48,7 +48,7 @@ test.each(Object.entries(SIGHTS))("any two of the twelve colours differ with %s"
 });
 
 test("the measure knows colours that the colour-blind confuse", () => {
-  const [red, green]: Rgb[] = [[200, 80, 60], [125, 120, 50]]; // prettier-ignore
+  const [red, green]: Rgb[] = [[200, 80, 60], [125, 120, 50]];
   expect(distance(red!, green!, SIGHTS["normal"]!)).toBeGreaterThan(40);
   expect(distance(red!, green!, SIGHTS["deuteranopia"]!)).toBeLessThan(15);
 });

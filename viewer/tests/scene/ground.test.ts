@@ -35,7 +35,7 @@ test("heights are those of the mesh", () => {
       (get) => corners.reduce((sum, corner) => sum + position[get](corner), 0) / 3,
     ) as [number, number, number];
     const wall = new Set(corners.map((corner) => position.getX(corner))).size === 1 ||
-      new Set(corners.map((corner) => position.getZ(corner))).size === 1; // prettier-ignore
+      new Set(corners.map((corner) => position.getZ(corner))).size === 1;
     if (wall) continue;
     level++;
     expect(ground.at(x, z)).toBeCloseTo(y, 5);

@@ -19,10 +19,10 @@ test.each(["", "1_2_3_4", "1_2_3_4_5_6", "a_2_3_4_5", "1__3_4_5", "1e9_2_3_4_5",
 );
 
 test("what is in view is cut off where the map ends", () => {
-  const around = [[-10, -10], [-10, 60], [50, 60], [50, -10]] as const; // prettier-ignore
+  const around = [[-10, -10], [-10, 60], [50, 60], [50, -10]] as const;
   const corners = clipToMap(around, 33, 47);
   expect([...corners].map(String).sort()).toEqual(["0,0", "0,47", "33,0", "33,47"]);
-  const inner = [[5, 5], [5, 9], [8, 9]] as const; // prettier-ignore
+  const inner = [[5, 5], [5, 9], [8, 9]] as const;
   expect(clipToMap(inner, 33, 47)).toEqual(inner);
-  expect(clipToMap([[-9, 1], [-9, 5], [-2, 3]], 33, 47)).toEqual([]); // prettier-ignore
+  expect(clipToMap([[-9, 1], [-9, 5], [-2, 3]], 33, 47)).toEqual([]);
 });
