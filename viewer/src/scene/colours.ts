@@ -1,14 +1,14 @@
-/** Colours of populations, of kinds of NPCs and of what is measured; used by the picture and by the panels. */
+/** Colours of populations, of kinds of NPCs and of what is measured; for the picture and the panels. */
 
 /** Red, green and blue, 0 to 255. */
 export type Rgb = readonly [number, number, number];
 
 /**
- * Twelve colours that also the colour-blind can tell apart: taken from the schemes "vibrant", "bright", "muted",
- * "light", "high-contrast" and "medium-contrast" of Paul Tol (Introduction to colour schemes,
- * https://sronpersonalpages.nl/~pault/), so that the least distance of two of them (CIE Lab, also as seen with
- * each of the three dichromacies) is as large as a search found, in an order that keeps the first ones furthest
- * apart. tests/scene/colours.test.ts measures it.
+ * Twelve colours that also the colour-blind can tell apart: white, and eleven from the schemes "vibrant",
+ * "bright", "muted", "light", "high-contrast" and "medium-contrast" of Paul Tol (Introduction to colour schemes,
+ * https://sronpersonalpages.nl/~pault/). Chosen so that the least distance of two of them (CIE Lab, also as
+ * seen with each of the three dichromacies) is as large as a search found, and ordered so that the first ones
+ * are furthest apart. tests/scene/colours.test.ts measures it.
  */
 const POPULATIONS: readonly Rgb[] = [
   [0x00, 0x77, 0xbb],

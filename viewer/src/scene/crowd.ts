@@ -43,18 +43,31 @@ export class Crowd {
     shared: Shared,
   ) {
     const kinds = Math.min(header.npcs.length, NPC_SHAPES);
-    this.shapes = [agentShape(), farAgentShape(), ...Array.from({ length: kinds }, (_, kind) => npcShape(kind))];
+    this.shapes = [
+      agentShape(),
+      farAgentShape(),
+      ...Array.from({ length: kinds }, (_, kind) => npcShape(kind)),
+    ];
     const { uniforms } = shared;
     const material = shaded({ vertexShader: BODY, fragmentShader: SOLID, uniforms });
     for (const { geometry } of this.shapes) this.figures.push(new Instances(geometry, material, LOOK));
     const shadow = shaded({
-      vertexShader: SHADOW, fragmentShader: DARK, uniforms, ...MIXED,
-      polygonOffset: true, polygonOffsetFactor: -2, polygonOffsetUnits: -2,
+      vertexShader: SHADOW,
+      fragmentShader: DARK,
+      uniforms,
+      ...MIXED,
+      polygonOffset: true,
+      polygonOffsetFactor: -2,
+      polygonOffsetUnits: -2,
     });
     this.shadows = new Instances(disc(), shadow, { place: 4 });
     this.shadows.mesh.renderOrder = -4;
     const bar = shaded({
-      vertexShader: BAR, fragmentShader: STRIPES, uniforms, transparent: true, depthWrite: false,
+      vertexShader: BAR,
+      fragmentShader: STRIPES,
+      uniforms,
+      transparent: true,
+      depthWrite: false,
     });
     this.bars = new Instances(square(), bar, { place: 4, filled: 4 });
     this.bars.mesh.renderOrder = 20;
@@ -68,7 +81,8 @@ export class Crowd {
     this.heights = new Float32Array(header.entities).fill(this.shapes[0]?.height ?? 1);
     this.most = new Float32Array(header.entities);
     const size = Math.max(1, header.agents / header.populations);
-    for (let slot = 0; slot < header.agents; slot++) this.colour(slot, populationColour(Math.floor(slot / size)));
+    for (let slot = 0; slot < header.agents; slot++)
+      this.colour(slot, populationColour(Math.floor(slot / size)));
     header.npcs.forEach((npc, kind) => {
       for (let slot = npc.first; slot < npc.first + npc.count; slot++) {
         this.figure[slot] = 2 + (kind % NPC_SHAPES);
@@ -125,7 +139,8 @@ export class Crowd {
       data[at++] = colours[3 * slot + 1] ?? 0;
       data[at++] = colours[3 * slot + 2] ?? 0;
       // Ice is above 0, a wound below.
-      const frozen = ((before.freeze[slot] ?? 0) > 0 ? 1 - fraction : 0) + ((after.freeze[slot] ?? 0) > 0 ? fraction : 0);
+      const frozen =
+        ((before.freeze[slot] ?? 0) > 0 ? 1 - fraction : 0) + ((after.freeze[slot] ?? 0) > 0 ? fraction : 0);
       const hurt = before.tick !== after.tick && (after.damage[slot] ?? 0) > 0 ? flash(fraction) : 0;
       data[at] = hurt > 0 ? -hurt : frozen;
       const shadow = shadows.next();
@@ -153,7 +168,12 @@ export class Crowd {
   }
 
   private bar(
-    slot: number, x: number, y: number, z: number, eye: { x: number; y: number; z: number }, born: boolean,
+    slot: number,
+    x: number,
+    y: number,
+    z: number,
+    eye: { x: number; y: number; z: number },
+    born: boolean,
   ): void {
     const [dx, dy, dz] = [x - eye.x, y - eye.y, z - eye.z];
     if (dx * dx + dy * dy + dz * dz > BARS_REACH * BARS_REACH) return;
@@ -162,7 +182,8 @@ export class Crowd {
     const from = born ? 0 : 1 - moment.fraction;
     const npc = slot >= header.agents;
     const skills = header.skills.length;
-    const level = skills && this.constitution >= 0 ? (after.level[slot * skills + this.constitution] ?? 1) : 1;
+    const level =
+      skills && this.constitution >= 0 ? (after.level[slot * skills + this.constitution] ?? 1) : 1;
     const most = npc ? (this.most[slot] ?? 1) : (header.most.health ?? level);
     const at = bars.next();
     bars.data[at] = x;
@@ -171,8 +192,12 @@ export class Crowd {
     bars.data[at + 3] = moment.size[slot] ?? 1;
     const now = 1 - from;
     bars.data[at + 4] = ((before.health[slot] ?? 0) * from + (after.health[slot] ?? 0) * now) / most;
-    bars.data[at + 5] = npc ? -1 : ((before.food[slot] ?? 0) * from + (after.food[slot] ?? 0) * now) / header.most.food;
-    bars.data[at + 6] = npc ? -1 : ((before.water[slot] ?? 0) * from + (after.water[slot] ?? 0) * now) / header.most.water;
+    bars.data[at + 5] = npc
+      ? -1
+      : ((before.food[slot] ?? 0) * from + (after.food[slot] ?? 0) * now) / header.most.food;
+    bars.data[at + 6] = npc
+      ? -1
+      : ((before.water[slot] ?? 0) * from + (after.water[slot] ?? 0) * now) / header.most.water;
     bars.data[at + 7] = 0;
   }
 
@@ -235,7 +260,8 @@ const BODY = `
     p.y -= state.z * 0.6;
     vec3 base = mix(mix(colour.rgb, vec3(1.0), paint.x), vec3(0.06, 0.07, 0.09), paint.y);
     // Ice up to the chest; the head keeps more of its colour.
-    base = mix(base, vec3(0.58, 0.87, 1.0), max(colour.a, 0.0) * mix(0.85, 0.4, smoothstep(0.4, 0.56, position.y)));
+    float ice = max(colour.a, 0.0) * mix(0.85, 0.4, smoothstep(0.4, 0.56, position.y));
+    base = mix(base, vec3(0.58, 0.87, 1.0), ice);
     base = mix(base, vec3(1.0, 0.12, 0.08), 0.75 * max(-colour.a, 0.0));
     base = mix(base, vec3(1.0, 0.5, 0.1), state.z);
     float shade = 0.66 + 0.46 * max(dot(n, light), 0.0) - 0.12 * max(-n.y, 0.0);
@@ -266,7 +292,8 @@ const SHADOW = `
   ${AFAR}
   void main() {
     float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
-    vec3 p = place.xyz + vec3(position.x, 0.0, position.z) * 0.33 * place.w * afar(away) + vec3(0.05, 0.03, -0.03);
+    vec3 p = place.xyz + vec3(0.05, 0.03, -0.03);
+    p.xz += position.xz * 0.33 * place.w * afar(away);
     vec4 seen = viewMatrix * vec4(p, 1.0);
     dark = (1.0 - length(position)) * (1.0 - foggy(-seen.z));
     gl_Position = projectionMatrix * seen;

@@ -12,8 +12,13 @@ const number = (name: string, otherwise: number): number => Number(question.get(
 
 const canvas = document.querySelector<HTMLCanvasElement>("#world");
 if (!canvas) throw new Error("scene.html has no canvas #world");
-const header = madeHeader(number("height", 80), number("width", 80), number("agents", 128), number("npcs", 32),
-  number("populations", 8));
+const header = madeHeader(
+  number("height", 80),
+  number("width", 80),
+  number("agents", 128),
+  number("npcs", 32),
+  number("populations", 8),
+);
 const base = madeTerrain(header, number("seed", 1));
 const session = new Session();
 const stage = new Stage(canvas, header, base, session);
@@ -21,7 +26,11 @@ window.addEventListener("resize", () => stage.resize());
 
 /** What tests and the console of the browser can do. */
 const scene = {
-  Stage, stage, session, header, base,
+  Stage,
+  stage,
+  session,
+  header,
+  base,
   /** A frame with just these beings. */
   frame: (tick: number, beings: readonly Being[], used: readonly number[] = []): Frame =>
     madeFrame(header, tick, beings, used),

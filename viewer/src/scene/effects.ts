@@ -26,11 +26,20 @@ export class Effects {
   ) {
     const { uniforms } = shared;
     const flat = shaded({
-      vertexShader: FLYING, fragmentShader: PLAIN, uniforms, transparent: true, depthWrite: false, side: DoubleSide,
+      vertexShader: FLYING,
+      fragmentShader: PLAIN,
+      uniforms,
+      transparent: true,
+      depthWrite: false,
+      side: DoubleSide,
     });
     const solid = shaded({ vertexShader: FLYING, fragmentShader: PLAIN, uniforms, side: DoubleSide });
     const glow = shaded({
-      vertexShader: BALL, fragmentShader: GLOW, uniforms, transparent: true, depthWrite: false,
+      vertexShader: BALL,
+      fragmentShader: GLOW,
+      uniforms,
+      transparent: true,
+      depthWrite: false,
     });
     this.slashes = new Instances(crescent(), flat, { place: 4, ahead: 4 });
     this.arrows = new Instances(arrow(), solid, { place: 4, ahead: 4 });
@@ -68,16 +77,30 @@ export class Effects {
       } else if (style === 1) {
         const at = arrows.next();
         const rise = 0.12 * length;
-        arrows.data.set([x + dx * length * share, y + (toY - y) * share + rise * 4 * share * (1 - share),
-          z + dz * length * share, 1], at);
+        arrows.data.set(
+          [
+            x + dx * length * share,
+            y + (toY - y) * share + rise * 4 * share * (1 - share),
+            z + dz * length * share,
+            1,
+          ],
+          at,
+        );
         arrows.data.set([dx, (toY - y) / length + (rise * 4 * (1 - 2 * share)) / length, dz, 1], at + 4);
       } else {
         // The ball, and two sparks behind it.
         for (let spark = 0; spark < 3; spark++) {
           const part = share - 0.09 * spark;
           if (part < 0) continue;
-          balls.data.set([x + dx * length * part, y + (toY - y) * part + 0.06 * Math.sin(part * 20) * spark,
-            z + dz * length * part, 0.42 - 0.12 * spark], balls.next());
+          balls.data.set(
+            [
+              x + dx * length * part,
+              y + (toY - y) * part + 0.06 * Math.sin(part * 20) * spark,
+              z + dz * length * part,
+              0.42 - 0.12 * spark,
+            ],
+            balls.next(),
+          );
         }
       }
     }
@@ -117,7 +140,12 @@ function arrow(): BufferGeometry {
   model.paint(0.45, 0.27, 0.1, 1).box(-0.05, 0, 0, 0.5, 0.05, 0.05);
   model.paint(1, 0.95, 0.55, 1);
   const tip = [0.36, 0, 0] as const;
-  const back = [[0.16, 0.07, 0.07], [0.16, 0.07, -0.07], [0.16, -0.07, -0.07], [0.16, -0.07, 0.07]] as const;
+  const back = [
+    [0.16, 0.07, 0.07],
+    [0.16, 0.07, -0.07],
+    [0.16, -0.07, -0.07],
+    [0.16, -0.07, 0.07],
+  ] as const;
   for (let k = 0; k < 4; k++) model.triangle(tip, back[k]!, back[(k + 1) % 4]!);
   model.triangle(back[0], back[1], back[2]).triangle(back[0], back[2], back[3]);
   model.paint(1, 0.98, 0.9, 1).box(-0.28, 0, 0, 0.14, 0.02, 0.16).box(-0.28, 0, 0, 0.14, 0.16, 0.02);

@@ -1,6 +1,11 @@
 import {
-  type BufferGeometry, DynamicDrawUsage, InstancedBufferGeometry, InstancedInterleavedBuffer,
-  InterleavedBufferAttribute, Mesh, type ShaderMaterial,
+  type BufferGeometry,
+  DynamicDrawUsage,
+  InstancedBufferGeometry,
+  InstancedInterleavedBuffer,
+  InterleavedBufferAttribute,
+  Mesh,
+  type ShaderMaterial,
 } from "three";
 
 /** Many copies of a shape in one draw call; their numbers are written anew for every picture. */

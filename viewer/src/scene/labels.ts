@@ -38,7 +38,11 @@ export class Labels {
   }
 
   update(
-    camera: { x: number; y: number; z: number }, selected: number, names: boolean, effects: boolean, bars: boolean,
+    camera: { x: number; y: number; z: number },
+    selected: number,
+    names: boolean,
+    effects: boolean,
+    bars: boolean,
   ): void {
     const { texts } = this;
     if (names) this.findNearest(camera);
@@ -52,7 +56,8 @@ export class Labels {
       const fade = 1 - Math.min(Math.max(((this.distances[n] ?? 0) - REACH * 0.7) / (REACH * 0.3), 0), 1);
       this.name(slot, slot === selected ? 1 : fade, bars);
     }
-    if (names && !named && selected >= 0 && (this.moment.size[selected] ?? 0) > 0) this.name(selected, 1, bars);
+    if (names && !named && selected >= 0 && (this.moment.size[selected] ?? 0) > 0)
+      this.name(selected, 1, bars);
     if (wounds) this.wounds(camera);
     texts.end();
   }

@@ -90,7 +90,9 @@ export class Rig {
     this.hold();
     const flat = away * Math.sin(down);
     this.camera.position.set(
-      this.target.x - flat * Math.sin(heading), away * Math.cos(down), this.target.z + flat * Math.cos(heading),
+      this.target.x - flat * Math.sin(heading),
+      away * Math.cos(down),
+      this.target.z + flat * Math.cos(heading),
     );
     this.controls.update();
     this.settle();
@@ -138,7 +140,8 @@ export class Rig {
     const { target } = event;
     if (target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]")) return;
     this.held.add(event.code);
-    if (this.session.state.following && (KEYS[event.code]?.[2] ?? 0) === 0) this.session.change({ following: false });
+    if (this.session.state.following && (KEYS[event.code]?.[2] ?? 0) === 0)
+      this.session.change({ following: false });
   }
 
   private drive(seconds: number): void {

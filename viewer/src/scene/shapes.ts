@@ -79,7 +79,12 @@ function goblin(): Shape {
 /** Heavy, on four legs. */
 function beast(): Shape {
   const model = new Model();
-  for (const [x, z, swing] of [[0.22, 0.14, 1], [-0.24, 0.14, -1], [0.22, -0.14, -1], [-0.24, -0.14, 1]] as const) {
+  for (const [x, z, swing] of [
+    [0.22, 0.14, 1],
+    [-0.24, 0.14, -1],
+    [0.22, -0.14, -1],
+    [-0.24, -0.14, 1],
+  ] as const) {
     model.paint(0, 0.35, swing, 0).box(x, 0.12, z, 0.15, 0.24, 0.14);
   }
   model.paint(0, 0, 0, 0).ball(-0.03, 0.42, 0, 0.43, 0.27, 0.27, 8, 5);

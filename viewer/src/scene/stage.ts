@@ -58,7 +58,14 @@ export class Stage implements StageLike {
     const { renderer, software } = this.drawing;
     this.ground = new Ground(header, base);
     const reach = software ? 70 : 150;
-    this.terrain = new Terrain(header, base, this.ground, this.shared, renderer.capabilities.maxTextureSize, reach);
+    this.terrain = new Terrain(
+      header,
+      base,
+      this.ground,
+      this.shared,
+      renderer.capabilities.maxTextureSize,
+      reach,
+    );
     this.events = new Events(header);
     this.moment = new Moment(header, this.ground, this.events);
     this.crowd = new Crowd(header, this.events, this.moment, this.shared);
@@ -165,7 +172,12 @@ export class Stage implements StageLike {
 
   footprint(): readonly (readonly [number, number])[] {
     const { position, far } = this.rig.camera;
-    const corners = [[0, 0], [this.width, 0], [this.width, this.height], [0, this.height]] as const;
+    const corners = [
+      [0, 0],
+      [this.width, 0],
+      [this.width, this.height],
+      [0, this.height],
+    ] as const;
     const polygon = corners.map(([x, y]) => {
       const [dx, dy, dz] = this.ray(x, y);
       // Rays into the sky end far away.
@@ -201,7 +213,8 @@ export class Stage implements StageLike {
 
   dispose(): void {
     this.canvas.removeEventListener("webglcontextrestored", this.restore);
-    for (const part of [this.terrain, this.crowd, this.effects, this.texts, this.marks, this.rig]) part.dispose();
+    for (const part of [this.terrain, this.crowd, this.effects, this.texts, this.marks, this.rig])
+      part.dispose();
     this.sky.geometry.dispose();
     this.sky.material.dispose();
     this.drawing.renderer.dispose();
@@ -223,7 +236,11 @@ export class Stage implements StageLike {
     shared.background(state.dark);
     const away = rig.distance;
     shared.uniforms.fog.value.set(1.25 * away + 25, 1 / (1.5 * away + 70));
-    terrain.update(rig.camera, { trees: state.trees, opacity: state.overlayOpacity, thinned: this.drawing.software ? 60 : 120 });
+    terrain.update(rig.camera, {
+      trees: state.trees,
+      opacity: state.overlayOpacity,
+      thinned: this.drawing.software ? 60 : 120,
+    });
     drawing.renderer.render(this.scene, rig.camera);
   }
 
@@ -251,7 +268,10 @@ export class Stage implements StageLike {
 /** What is behind everything. */
 function sky(shared: Shared): Mesh<BufferGeometry, ShaderMaterial> {
   const geometry = new BufferGeometry();
-  geometry.setAttribute("position", new BufferAttribute(new Float32Array([-1, -1, 1, 3, -1, 1, -1, 3, 1]), 3));
+  geometry.setAttribute(
+    "position",
+    new BufferAttribute(new Float32Array([-1, -1, 1, 3, -1, 1, -1, 3, 1]), 3),
+  );
   const material = shaded({
     vertexShader: `void main() { gl_Position = vec4(position.xy, 1.0, 1.0); }`,
     fragmentShader: `out vec4 colour; ${SKY} void main() { colour = vec4(sky(), 1.0); }`,

@@ -46,7 +46,12 @@ beforeEach(async () => {
 async function show(
   camera: string,
   before: readonly Being[],
-  options: { after?: readonly Being[]; fraction?: number; used?: readonly number[]; change?: Partial<State> } = {},
+  options: {
+    after?: readonly Being[];
+    fraction?: number;
+    used?: readonly number[];
+    change?: Partial<State>;
+  } = {},
 ): Promise<void> {
   const { after = before, fraction = 1, used = [], change = {} } = options;
   const same = options.after === undefined;
@@ -59,7 +64,13 @@ async function show(
       // Twice: who is drawn for the first time turns to where it goes.
       for (let n = 0; n < 2; n++) stage.draw(start, same ? start : frame(6, after, used), fraction);
     },
-    camera, before, after, fraction, used, change, same,
+    camera,
+    before,
+    after,
+    fraction,
+    used,
+    change,
+    same,
   );
 }
 
@@ -88,7 +99,8 @@ const above = (row: number, col: number, distance = 16): string => `${row}_${col
 function mean(picture: Picture, x: number, y: number): Colour {
   const sum = [0, 0, 0];
   for (let dx = -2; dx <= 2; dx++) {
-    for (let dy = -2; dy <= 2; dy++) colourAt(picture, x + dx, y + dy).forEach((value, k) => (sum[k]! += value / 25));
+    for (let dy = -2; dy <= 2; dy++)
+      colourAt(picture, x + dx, y + dy).forEach((value, k) => (sum[k]! += value / 25));
   }
   return sum as unknown as Colour;
 }
@@ -98,7 +110,12 @@ function hsv([red, green, blue]: Colour): [number, number, number] {
   const high = Math.max(red, green, blue);
   const range = high - Math.min(red, green, blue);
   if (range === 0) return [0, 0, high / 255];
-  const hue = high === red ? (green - blue) / range : high === green ? 2 + (blue - red) / range : 4 + (red - green) / range;
+  const hue =
+    high === red
+      ? (green - blue) / range
+      : high === green
+        ? 2 + (blue - red) / range
+        : 4 + (red - green) / range;
   return [(60 * hue + 360) % 360, range / high, high / 255];
 }
 
@@ -111,7 +128,14 @@ function likePaint(seen: Colour, paint: Colour, hueBy = 14): boolean {
 }
 
 /** Pixels of a rectangle that hold. */
-function count(picture: Picture, x: number, y: number, w: number, h: number, holds: (colour: Colour) => boolean): number {
+function count(
+  picture: Picture,
+  x: number,
+  y: number,
+  w: number,
+  h: number,
+  holds: (colour: Colour) => boolean,
+): number {
   let number = 0;
   for (let px = Math.floor(x - w); px <= x + w; px++) {
     for (let py = Math.floor(y - h); py <= y + h; py++) if (holds(colourAt(picture, px, py))) number++;
@@ -121,7 +145,12 @@ function count(picture: Picture, x: number, y: number, w: number, h: number, hol
 
 /** Middle of the pixels that differ between two pictures, or parts of them, and how many there are. */
 function difference(
-  one: Picture, other: Picture, left = 0, top = 0, right = one.width, bottom = one.height,
+  one: Picture,
+  other: Picture,
+  left = 0,
+  top = 0,
+  right = one.width,
+  bottom = one.height,
 ): { x: number; y: number; number: number } {
   let [x, y, number] = [0, 0, 0];
   for (let py = Math.floor(top); py < bottom; py++) {
@@ -138,7 +167,8 @@ function difference(
 function silhouette(one: Picture, other: Picture): Picture {
   const rgba = new Uint8Array(one.rgba.length);
   for (let at = 0; at < rgba.length; at += 4) {
-    if ([0, 1, 2].some((k) => Math.abs(one.rgba[at + k]! - other.rgba[at + k]!) > 40)) rgba.fill(255, at, at + 4);
+    if ([0, 1, 2].some((k) => Math.abs(one.rgba[at + k]! - other.rgba[at + k]!) > 40))
+      rgba.fill(255, at, at + 4);
   }
   return { ...one, rgba };
 }
@@ -160,7 +190,10 @@ test("tiles have their material's colour where they are, from any side", async (
 
 test("eaten forest looks like scrub, and its neighbour does not", async () => {
   const { row, col } = inside("forest");
-  const [green, dry] = [[38, 98, 52], [168, 158, 98]] as const;
+  const [green, dry] = [
+    [38, 98, 52],
+    [168, 158, 98],
+  ] as const;
   for (const trees of [false, true]) {
     await show(above(row, col), [], { change: { trees } });
     const [tile, next] = [await project(row, col), await project(row, col + 1)];
@@ -283,7 +316,11 @@ test("the newborn grow and the dead vanish", async () => {
   await show(camera, [], { change });
   const nobody = await pixels(page);
   const at = await project(row, col);
-  const seen = async (before: readonly Being[], after: readonly Being[], fraction: number): Promise<number> => {
+  const seen = async (
+    before: readonly Being[],
+    after: readonly Being[],
+    fraction: number,
+  ): Promise<number> => {
     await show(camera, before, { after, fraction });
     return difference(await pixels(page), nobody, at.x - 60, at.y - 90, at.x + 60, at.y + 60).number;
   };
@@ -301,7 +338,8 @@ test("the newborn grow and the dead vanish", async () => {
 
 test("mouse and keys move the camera, but not while somebody types", async () => {
   const place = "16_23_20_0_0.6";
-  const view = (): Promise<number[]> => page.evaluate(() => window.scene.stage.camera().split("_").map(Number));
+  const view = (): Promise<number[]> =>
+    page.evaluate(() => window.scene.stage.camera().split("_").map(Number));
   const draw = (): Promise<void> => show(place, []);
   const hold = async (key: "w" | "d" | "e"): Promise<number[]> => {
     await draw();
@@ -361,17 +399,24 @@ test("a map laid over the land colours where it has numbers, and nothing else", 
     await page.evaluate(
       (kind, row, col, rows, cols) => {
         const values = new Float32Array(rows * cols).fill(NaN);
-        for (let r = 0; r < rows; r++) for (let c = col + 1; c < cols; c++) values[r * cols + c] = c === cols - 1 ? 2 : 1;
+        for (let r = 0; r < rows; r++)
+          for (let c = col + 1; c < cols; c++) values[r * cols + c] = c === cols - 1 ? 2 : 1;
         values[row * cols + col + 1] = 5;
         window.scene.stage.overlay({ name: kind, rows, cols, stride: 1, about: "", values }, kind);
       },
-      kind, row, col, HEIGHT, WIDTH,
+      kind,
+      row,
+      col,
+      HEIGHT,
+      WIDTH,
     );
     await show(above(row, col), []);
     const picture = await pixels(page);
     // The highest number is the bright end of either scale.
     const top = mean(picture, right.x, right.y);
-    expect(likePaint(top, kind === "danger" ? [252, 255, 164] : [253, 231, 37]), `${kind}: ${top}`).toBe(true);
+    expect(likePaint(top, kind === "danger" ? [252, 255, 164] : [253, 231, 37]), `${kind}: ${top}`).toBe(
+      true,
+    );
     expect(mean(picture, left.x, left.y)).toEqual(mean(was, left.x, left.y));
   }
   await page.evaluate(() => window.scene.stage.overlay(null, "none"));
@@ -411,7 +456,8 @@ test("picking and looking up tiles undo projecting", async () => {
       }
       return found;
     },
-    HEIGHT, WIDTH,
+    HEIGHT,
+    WIDTH,
   );
   expect(wrong).toEqual([]);
   expect(await page.evaluate(() => window.scene.stage.tileAt(1, 1))).toBeNull();
@@ -486,7 +532,7 @@ test("without WebGL 2 it says so in plain words", async () => {
   expect(message).toMatch(/cannot draw in 3D: WebGL 2 is missing/);
 });
 
-test("names and bars come and go, NPCs have shapes of their own, and the browser complains of nothing", async () => {
+test("names and bars come and go, NPCs have shapes of their own, WebGL complains of nothing", async () => {
   const { row, col } = inside("grass", 2);
   const off = { bars: false, names: false, trees: false };
   const silhouettes: Picture[] = [];

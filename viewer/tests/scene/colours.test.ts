@@ -3,12 +3,28 @@ import { css, populationColour, SAFE_POPULATIONS, type Rgb } from "../../src/sce
 
 type Matrix = readonly (readonly [number, number, number])[];
 
-/** Dichromacies (severity 1), linear RGB: Machado, Oliveira, Fernandes (2009), A physiologically-based model. */
+/** Dichromacies (severity 1.0) in linear RGB, of Machado, Oliveira and Fernandes (2009). */
 const SIGHTS: Readonly<Record<string, Matrix>> = {
-  normal: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-  protanopia: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-  deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
-  tritanopia: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+  normal: [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+  ],
+  protanopia: [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+  ],
+  deuteranopia: [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.01182, 0.04294, 0.968881],
+  ],
+  tritanopia: [
+    [1.255528, -0.076749, -0.178779],
+    [-0.078411, 0.930809, 0.147602],
+    [0.004733, 0.691367, 0.3039],
+  ],
 };
 const XYZ: Matrix = [
   [0.4124564, 0.3575761, 0.1804375],
@@ -22,7 +38,9 @@ const times = (matrix: Matrix, [x, y, z]: readonly number[]): number[] =>
 
 /** CIE Lab (D65) of a colour as somebody sees it. */
 function lab(colour: Rgb, sight: Matrix): number[] {
-  const linear = colour.map((value) => (value <= 10.31475 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+  const linear = colour.map((value) =>
+    value <= 10.31475 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4,
+  );
   const seen = times(sight, linear).map((value) => Math.min(Math.max(value, 0), 1));
   const [x = 0, y = 0, z = 0] = times(XYZ, seen).map((value, k) => {
     const share = value / (WHITE[k] ?? 1);
@@ -48,7 +66,10 @@ test.each(Object.entries(SIGHTS))("any two of the twelve colours differ with %s"
 });
 
 test("the measure knows colours that the colour-blind confuse", () => {
-  const [red, green]: Rgb[] = [[200, 80, 60], [125, 120, 50]];
+  const [red, green]: Rgb[] = [
+    [200, 80, 60],
+    [125, 120, 50],
+  ];
   expect(distance(red!, green!, SIGHTS["normal"]!)).toBeGreaterThan(40);
   expect(distance(red!, green!, SIGHTS["deuteranopia"]!)).toBeLessThan(15);
 });

@@ -12,8 +12,16 @@ function events(before: readonly Being[], after: readonly Being[], ticks = 1): E
 
 test("a slot lives on, is born, dies or is empty; a new id in it is a birth", () => {
   const here = { row: 5, col: 5 };
-  const before = [{ slot: 0, ...here }, { slot: 2, ...here }, { slot: 3, ...here, entity: 4 }];
-  const after = [{ slot: 0, ...here }, { slot: 1, ...here }, { slot: 3, ...here, entity: 44 }];
+  const before = [
+    { slot: 0, ...here },
+    { slot: 2, ...here },
+    { slot: 3, ...here, entity: 4 },
+  ];
+  const after = [
+    { slot: 0, ...here },
+    { slot: 1, ...here },
+    { slot: 3, ...here, entity: 44 },
+  ];
   expect([...events(before, after).fate.subarray(0, 5)]).toEqual([LIVING, BORN, DIED, BORN, ABSENT]);
 });
 
@@ -27,8 +35,14 @@ test.each([
   [2, 5, false],
 ])("style %i at %i tiles: %s", (style, away, counts) => {
   // Who walks into or out of reach meanwhile does not matter.
-  const before = [{ slot: 1, row: 9, col: 9 }, { slot: 2, row: 9 + away, col: 10 }];
-  const after = [{ slot: 1, row: 9, col: 9, style, target: 2 }, { slot: 2, row: counts ? 30 : 9, col: 10 }];
+  const before = [
+    { slot: 1, row: 9, col: 9 },
+    { slot: 2, row: 9 + away, col: 10 },
+  ];
+  const after = [
+    { slot: 1, row: 9, col: 9, style, target: 2 },
+    { slot: 2, row: counts ? 30 : 9, col: 10 },
+  ];
   const made = events(before, after);
   expect(made.attacks).toBe(Number(counts));
   expect(made.attacked[1]).toBe(counts ? 2 : -1);
@@ -41,18 +55,32 @@ test("NPCs reach one tile, whatever the style; the dead neither strike nor are s
     const victim = { slot: 0, row: 9, col: 9 + away };
     expect(events([npc, victim], [{ ...npc, style: 2, target: 0 }, victim]).attacks).toBe(Number(away === 1));
   }
-  const [one, other] = [{ slot: 0, row: 9, col: 9 }, { slot: 1, row: 9, col: 10 }];
+  const [one, other] = [
+    { slot: 0, row: 9, col: 9 },
+    { slot: 1, row: 9, col: 10 },
+  ];
   const strike = [{ ...one, target: 1 }, other];
   expect(events([one, other], strike).attacks).toBe(1);
   expect(events([one], strike).attacks).toBe(0);
   expect(events([other], strike).attacks).toBe(0);
   expect(events([one, other], [{ ...one, target: 0 }, other]).attacks).toBe(0);
   // Struck down in that very tick: it was alive when it was struck.
-  expect(events([one, other], [{ ...one, target: 1 }, { ...other, alive: false, cause: 4 }]).attacks).toBe(1);
+  expect(
+    events(
+      [one, other],
+      [
+        { ...one, target: 1 },
+        { ...other, alive: false, cause: 4 },
+      ],
+    ).attacks,
+  ).toBe(1);
 });
 
 test("beyond a gap nobody knows who struck whom; the same frames are not looked at twice", () => {
-  const [one, other] = [{ slot: 0, row: 9, col: 9 }, { slot: 1, row: 9, col: 10 }];
+  const [one, other] = [
+    { slot: 0, row: 9, col: 9 },
+    { slot: 1, row: 9, col: 10 },
+  ];
   expect(events([one, other], [{ ...one, target: 1 }, other], 2).attacks).toBe(0);
   const made = new Events(header);
   const [before, after] = [madeFrame(header, 1, [one]), madeFrame(header, 2, [one])];

@@ -34,7 +34,8 @@ test("heights are those of the mesh", () => {
     const [x, y, z] = (["getX", "getY", "getZ"] as const).map(
       (get) => corners.reduce((sum, corner) => sum + position[get](corner), 0) / 3,
     ) as [number, number, number];
-    const wall = new Set(corners.map((corner) => position.getX(corner))).size === 1 ||
+    const wall =
+      new Set(corners.map((corner) => position.getX(corner))).size === 1 ||
       new Set(corners.map((corner) => position.getZ(corner))).size === 1;
     if (wall) continue;
     level++;

@@ -2,7 +2,12 @@ import { expect, test } from "vitest";
 import { paint, scaleOf, share } from "../../src/scene/heat";
 
 const heat = (values: readonly number[]): Parameters<typeof paint>[0] => ({
-  name: "x", rows: 1, cols: values.length, stride: 1, about: "", values: Float32Array.from(values),
+  name: "x",
+  rows: 1,
+  cols: values.length,
+  stride: 1,
+  about: "",
+  values: Float32Array.from(values),
 });
 
 test("values go evenly from their least to their largest; NaN is clear", () => {
@@ -30,8 +35,10 @@ test("a map of one number, or of none, has a scale, too", () => {
 test("scales grow lighter all the way", () => {
   for (const kind of ["visits", "danger"] as const) {
     const { colours } = scaleOf(heat([1]), kind);
-    const light = Array.from({ length: 256 }, (_, n) =>
-      0.2126 * colours[4 * n]! + 0.7152 * colours[4 * n + 1]! + 0.0722 * colours[4 * n + 2]!);
+    const light = Array.from(
+      { length: 256 },
+      (_, n) => 0.2126 * colours[4 * n]! + 0.7152 * colours[4 * n + 1]! + 0.0722 * colours[4 * n + 2]!,
+    );
     for (let n = 8; n < 256; n += 8) expect(light[n]).toBeGreaterThan(light[n - 8]!);
   }
 });
