@@ -1,12 +1,8 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { builtPage, colourAt, near, pixels, serve, useBrowser, type Server } from "./harness";
+import { afterAll, expect, test } from "vitest";
+import { builtPage, colourAt, near, pixels, serve, useBrowser } from "./harness";
 
 const session = useBrowser();
-let server: Server;
-
-beforeAll(async () => {
-  server = await serve(builtPage());
-});
+const server = await serve(builtPage());
 afterAll(() => server.close());
 
 test("the built page draws by WebGL", async () => {
