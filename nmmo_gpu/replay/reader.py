@@ -47,8 +47,12 @@ class Replay:
     Raises ReplayError for a file that is missing, foreign, of another version, or whose parts lie about
     themselves; a file that ends within a chunk is good up to there."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, heats: bool = True) -> None:
+        """Opens the file.
+
+        Args:
+            heats: keep the maps of numbers; else they are passed over, and take no memory."""
+        self.path, self._keeps_heats = path, heats
         try:
             self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
         except OSError as error:
@@ -162,7 +166,7 @@ class Replay:
                     raise ReplayError(f"{self.path}: time runs backwards at tick {header.first}.")
                 found.append(ChunkEntry(self._end, length, header.first, header.ticks))
                 self.chunks.append(found[-1])
-            elif header.type == fmt.HEAT:
+            elif header.type == fmt.HEAT and self._keeps_heats:
                 self.heats.append(self._heat(header))
                 continue
             self._end += length
@@ -178,6 +182,11 @@ class Replay:
             return Heat(str(told["name"]), int(told["population"]), stride, about, header.first, values)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReplayError(f"{self.path}: a map in it is damaged ({error}).") from error
+
+    @property
+    def size(self) -> int:
+        """Bytes from the start of the file to the end of the last whole chunk known."""
+        return self._end
 
     @property
     def ticks(self) -> range:
