@@ -75,7 +75,7 @@ def value_map(
     grounds = [torch.tensor(tiles) for tiles in (base, base if material is None else material)]
     for ground in grounds:
         validate_map(ground, rules.border, rules.vision, "the recording")
-    stride = stride or _least_stride(rules.height, rules.width)
+    stride = stride or least_stride(rules.height, rules.width)
     cells = _cells(safe_table()[grounds[1].long()], stride)
 
     groups = _groups(cells, rules, stride)
@@ -91,7 +91,8 @@ def value_map(
     return found
 
 
-def _least_stride(height: int, width: int) -> int:
+def least_stride(height: int, width: int) -> int:
+    """The smallest that makes at most ``MOST_CELLS`` cells."""
     stride = 1
     while math.ceil(height / stride) * math.ceil(width / stride) > MOST_CELLS:
         stride += 1

@@ -39,7 +39,7 @@ def trained(tmp_path, **settings):
 
 
 def born_alone(stored, material, realms=120):
-    """(records [n, bytes], tiles [n], populations [n], values [n]) of agents that are born in the first tick of
+    """(records [n, bytes], tiles [n], populations [n], values [n]) of agents born in the first tick of
     an ordinary world, one in each realm, anywhere."""
     world = dataclasses.replace(stored.config.env.world, spawn="anywhere", births=1)
     env = Env(dataclasses.replace(stored.config.env, world=world, realms=realms, seed=stored.config.env.seed))
@@ -124,7 +124,7 @@ def test_the_same_however_much_at_a_time(tmp_path, monkeypatch, batch, slots):
 )
 def test_strides_of_large_maps(height, width, stride):
     """As small as 6400 cells allow."""
-    assert value_maps._least_stride(height, width) == stride
+    assert value_maps.least_stride(height, width) == stride
 
 
 def test_what_does_not_fit(tmp_path):
