@@ -57,12 +57,13 @@ class Recordings:
 
     def find(self, name: str) -> Path | None:
         """The recording of that name; None if there is none, or the name leads out of the folder."""
-        if Path(name).name != name or "\0" in name or not name.endswith(SUFFIX):
+        if Path(name).name != name or not name.endswith(SUFFIX) or self._only not in (None, name):
             return None
-        if self._only not in (None, name):
+        try:
+            path = (self.folder / name).resolve()
+            return path if path.parent == self.folder and path.is_file() else None
+        except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a zero byte
             return None
-        path = (self.folder / name).resolve()
-        return path if path.parent == self.folder and path.is_file() else None
 
     def names(self) -> list[str]:
         """All names, in no order."""

@@ -25,7 +25,7 @@ def entries_of(path):
 
 
 def test_three_viewers_of_a_file_that_grows(tmp_path):
-    """One that comes late, one that never reads and one that leaves; each chunk is told of once, in order, and
+    """One that comes late, one that does not read, one that leaves; each chunk is told of once, in order, and
     sent as it lies in the file, maps of numbers too."""
     path = tmp_path / NAME
     with Tape(path) as tape, served(tmp_path) as server:
@@ -66,7 +66,7 @@ def test_three_viewers_of_a_file_that_grows(tmp_path):
 
 
 def test_a_viewer_that_stalls_misses_chunks_but_not_the_index(tmp_path, monkeypatch):
-    """Once it reads again it gets the newest chunks; the others are not kept for it. Nobody else misses any."""
+    """Once it reads again it gets the newest; the others are not kept for it. Nobody else misses any."""
     monkeypatch.setattr(live, "PIECES", 2)
     path = tmp_path / NAME
     with Tape(path) as tape, served(tmp_path) as server:
@@ -117,7 +117,7 @@ def test_long_indices_come_in_parts(tmp_path, monkeypatch):
     with served(tmp_path) as server, server.watch(NAME) as socket:
         parts = [json.loads(socket.recv(60)) for _ in range(3)]
     assert [len(part["entries"]) for part in parts] == [2, 2, 1]
-    assert sum((part["entries"] for part in parts), []) == entries_of(tmp_path / NAME)
+    assert [entry for part in parts for entry in part["entries"]] == entries_of(tmp_path / NAME)
 
 
 def test_a_chunk_is_told_of_when_it_is_whole(tmp_path):
@@ -178,7 +178,7 @@ def test_the_server_stops_though_somebody_watches(tmp_path):
 
 
 def test_one_look_at_a_time_for_all(tmp_path, monkeypatch):
-    """However many watch, a file is opened once; when nobody does any more it is closed, and not looked at."""
+    """However many watch, a file is opened once; when nobody does any more it is closed, and left alone."""
     opened, looks = [], []
 
     class Counted(Replay):
