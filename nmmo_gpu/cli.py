@@ -1,4 +1,4 @@
-"""The command line: nmmo-gpu train | eval | export | play | bench | info."""
+"""The command line: nmmo-gpu train | view | eval | export | play | bench | info."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ usage: nmmo-gpu COMMAND ... [--help]
 
   nmmo-gpu train PRESET [options]    train policies; watch them with: tensorboard --logdir runs
   nmmo-gpu train --resume RUN        go on with a run
+  nmmo-gpu view RUN [options]        watch its recordings in a browser, also while it trains
   nmmo-gpu eval RUN [options]        play a checkpoint without learning, beside a random policy
   nmmo-gpu eval PRESET [options]     the same without a checkpoint; --scripted forager hunter adds these
   nmmo-gpu export RUN [options]      write a checkpoint's world, or ticks played from it, into a .replay file
@@ -54,13 +55,9 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status."""
     commands = {
-        "train": _train,
-        "eval": _eval,
-        "export": _export,
-        "play": _play,
-        "bench": _bench,
+        "train": _train, "view": _view, "eval": _eval, "export": _export, "play": _play, "bench": _bench,
         "info": _info,
-    }
+    }  # fmt: skip
     usage = USAGE.format(presets=", ".join(PRESETS))
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage)
@@ -93,6 +90,20 @@ class ResumeConfig:
     """Iterations between two points of the curves."""
     record: tuple[int, ...] | None = None
     """Numbers of realms to record from now on."""
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """The viewer, served until Ctrl-C."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Folder of the run; or a .replay file, or a folder of them."""
+    port: int | None = None
+    """Port to listen on; by default 8006, or the next that is free."""
+    host: str = "127.0.0.1"
+    """Address or name to listen on: 0.0.0.0 lets others look who can reach this machine."""
+    browser: bool = True
+    """Open the page in the browser."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,13 @@ def _train_together(arguments: list[str]) -> None:
         return
     name, scale, rest = _preset(arguments, "train")
     train(_parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default))
+
+
+def _view(arguments: list[str]) -> None:
+    from nmmo_gpu.view.serve import serve
+
+    options = _parse(ViewConfig, arguments, "nmmo-gpu view")
+    serve(Path(options.run), options.host, options.port, options.browser)
 
 
 def _eval(arguments: list[str]) -> None:
