@@ -65,7 +65,9 @@ class PlayConfig:
     rate: float = 0.0
     """Ticks per second at most; by default as fast as it goes, or 4 where somebody is watching."""
     port: int | None = None
-    """Port of the page; by default one that is free."""
+    """Port of the page; by default 8006, or the next that is free."""
+    browser: bool = True
+    """Open the page in the browser, where somebody is watching."""
 
 
 def export(options: ExportConfig) -> Path:
@@ -149,7 +151,7 @@ def _play_watched(options: PlayConfig, env: Env, act: Actor, film: Film, folder:
     player = threading.Thread(target=run, name="player")
     player.start()
     try:
-        serve(folder, port=options.port)
+        serve(folder, port=options.port, open_browser=options.browser)
     finally:
         stop.set()
         player.join()
