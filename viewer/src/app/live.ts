@@ -1,0 +1,169 @@
+/** A chunk of the file: [offset, length, first tick, ticks]; bytes, bytes, tick, ticks. */
+export type Entry = readonly [number, number, number, number];
+
+/** Where what the server tells goes to. */
+export interface LiveTarget {
+  /** The file's index for the first time, or anew because the file has been replaced. */
+  begin(entries: readonly Entry[], size: number): void;
+  /** More chunks have been written. */
+  grow(entries: readonly Entry[], size: number): void;
+  /** Bytes of the file from an offset on: a chunk with its header. */
+  bytes(offset: number, bytes: Uint8Array): void;
+  /** The file has been replaced by another of the same name; `begin` comes next. */
+  replaced(): void;
+  /** The run goes on in another file; the connection ends. */
+  next(name: string): void;
+  /** The server says that it cannot go on; the connection ends. */
+  fail(message: string): void;
+  /** How the connection is. */
+  state(state: LiveState): void;
+}
+
+export type LiveState = "connecting" | "live" | "ended";
+
+/** As much of a WebSocket as is used. */
+export interface Socket {
+  binaryType: BinaryType;
+  onmessage: ((event: { readonly data: unknown }) => void) | null;
+  onclose: ((event: { readonly code: number }) => void) | null;
+  close(): void;
+}
+
+/** What the connection takes from the browser; a test has its own. */
+export interface Surroundings {
+  open(address: string): Socket;
+  /** Calls later, after so many milliseconds; returns how to call that off. */
+  later(act: () => void, milliseconds: number): () => void;
+}
+
+export const browser: Surroundings = {
+  open: (address) => new WebSocket(address),
+  later: (act, milliseconds) => {
+    const timer = window.setTimeout(act, milliseconds);
+    return () => window.clearTimeout(timer);
+  },
+};
+
+const SHORTEST = 500;
+const LONGEST = 5000;
+/** How much of the index must be the same for the file to be the same. */
+const COMPARED = 16;
+
+type Message =
+  | { readonly type: "index"; readonly entries: readonly Entry[]; readonly size: number }
+  | { readonly type: "next"; readonly name: string }
+  | { readonly type: "error"; readonly message: string }
+  | { readonly type: "end" };
+
+/**
+ * The connection to a server that streams a growing file. When it breaks it is made again, first after half a
+ * second, then after twice as long each time, up to five seconds; what was known stays.
+ */
+export class Live {
+  private entries: Entry[] = [];
+  private begun = false;
+  private first = true;
+  private wait = SHORTEST;
+  private socket: Socket | null = null;
+  private calledOff: (() => void) | null = null;
+  private ended = false;
+
+  constructor(
+    private readonly address: string,
+    private readonly target: LiveTarget,
+    private readonly surroundings: Surroundings = browser,
+  ) {
+    this.connect();
+  }
+
+  /** Ends the connection for good. */
+  close(): void {
+    this.finish();
+  }
+
+  private connect(): void {
+    this.calledOff = null;
+    this.first = true;
+    this.target.state("connecting");
+    const socket = this.surroundings.open(this.address);
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) => this.receive(data);
+    socket.onclose = () => this.lost();
+    this.socket = socket;
+  }
+
+  private lost(): void {
+    this.socket = null;
+    if (this.ended) return;
+    this.target.state("connecting");
+    this.calledOff = this.surroundings.later(() => this.connect(), this.wait);
+    this.wait = Math.min(2 * this.wait, LONGEST);
+  }
+
+  private finish(): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.calledOff?.();
+    if (this.socket) {
+      this.socket.onmessage = null;
+      this.socket.onclose = null;
+      this.socket.close();
+      this.socket = null;
+    }
+    this.target.state("ended");
+  }
+
+  private receive(data: unknown): void {
+    if (data instanceof ArrayBuffer) return this.receiveBytes(data);
+    const message = parse(data);
+    if (message === null) return;
+    if (message.type === "index") this.receiveIndex(message.entries, message.size);
+    else {
+      this.finish();
+      if (message.type === "next") this.target.next(message.name);
+      if (message.type === "error") this.target.fail(message.message);
+    }
+  }
+
+  private receiveBytes(data: ArrayBuffer): void {
+    if (!this.begun || data.byteLength < 8) return;
+    const offset = Number(new DataView(data).getBigUint64(0, true));
+    this.target.bytes(offset, new Uint8Array(data, 8));
+  }
+
+  /** The first index of a connection is the whole; those after it hold what is new. */
+  private receiveIndex(entries: readonly Entry[], size: number): void {
+    const whole = this.first;
+    this.first = false;
+    this.wait = SHORTEST;
+    if (!this.begun || (whole && !continues(this.entries, entries))) {
+      if (this.begun) this.target.replaced();
+      this.begun = true;
+      this.entries = [...entries];
+      this.target.begin(entries, size);
+    } else {
+      const end = this.entries.at(-1)?.[0] ?? -1;
+      const fresh = entries.filter(([offset]) => offset > end);
+      this.entries.push(...fresh);
+      if (fresh.length) this.target.grow(fresh, size);
+    }
+    this.target.state("live");
+  }
+}
+
+/** Whether an index is that of the same file, as long as before or longer. */
+function continues(before: readonly Entry[], now: readonly Entry[]): boolean {
+  if (now.length < before.length) return false;
+  const compared = [...before.slice(0, COMPARED).keys(), before.length - 1].filter((k) => k >= 0);
+  return compared.every((k) => before[k]?.every((value, part) => value === now[k]?.[part]));
+}
+
+function parse(data: unknown): Message | null {
+  if (typeof data !== "string") return null;
+  try {
+    const message: unknown = JSON.parse(data);
+    return typeof message === "object" && message !== null && "type" in message ? (message as Message) : null;
+  } catch {
+    return null;
+  }
+}

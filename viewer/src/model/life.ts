@@ -1,0 +1,70 @@
+import type { RecordingLike } from "./contract";
+import type { Frame, Header, Selection } from "./types";
+
+/** Whether the selected is there at a frame. A slot passes on at death, to somebody with a higher id. */
+export type Life = "unborn" | "alive" | "dead";
+
+/** No entity has lived in the slot yet: -1 in 32 bits. */
+const NOBODY = 0xffffffff;
+
+export function lifeAt(frame: Frame, { slot, entity }: Selection): Life {
+  const there = entityAt(frame, slot);
+  if (there === NOBODY || there < entity) return "unborn";
+  return there === entity && numberAt(frame, "alive", slot) ? "alive" : "dead";
+}
+
+/** Id of who lives in a slot, or lived there last. */
+export function entityAt(frame: Frame, slot: number): number {
+  return numberAt(frame, "entity", slot) >>> 0;
+}
+
+/** A column's number for a slot; 0 if the column is not there. */
+export function numberAt(frame: Frame, name: string, slot: number): number {
+  return frame.column(name)?.[slot] ?? 0;
+}
+
+/** Whoever lives in a slot, as a selection; null if nobody does. */
+export function whoIs(frame: Frame, slot: number): Selection | null {
+  return numberAt(frame, "alive", slot) ? { slot, entity: entityAt(frame, slot) } : null;
+}
+
+export function populationOf(header: Header, slot: number): number {
+  return Math.floor(slot / (header.agents / header.populations));
+}
+
+/** What a slot is: "Agent" or the kind of NPC. */
+export function kindOf(header: Header, slot: number): string {
+  if (slot < header.agents) return "agent";
+  return header.npcs.find((kind) => slot >= kind.first && slot < kind.first + kind.count)?.name ?? "NPC";
+}
+
+/**
+ * First tick at which the selected is dead, or null if it lives to the end of what is there. Ids of a slot only
+ * rise, so that a few frames tell.
+ */
+export async function findDeath(recording: RecordingLike, selection: Selection): Promise<number | null> {
+  return search(recording, (frame) => lifeAt(frame, selection) === "dead");
+}
+
+/** First tick at which the selected is there; null if it never is. */
+export async function findBirth(recording: RecordingLike, selection: Selection): Promise<number | null> {
+  return search(recording, (frame) => lifeAt(frame, selection) !== "unborn");
+}
+
+/** First recorded tick whose frame is so, if all that come after are so, too. */
+async function search(recording: RecordingLike, so: (frame: Frame) => boolean): Promise<number | null> {
+  let [low, high] = [recording.first, recording.last + 1];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const frame = await recording.load(middle);
+    // In a gap it is the frame before that was asked.
+    if (so(frame)) high = Math.min(middle, frame.tick);
+    else low = middle + 1;
+  }
+  return low > recording.last ? null : recordedFrom(recording, low);
+}
+
+/** The tick itself, or the first after the gap that it is in. */
+function recordedFrom(recording: RecordingLike, tick: number): number {
+  return Math.max(tick, recording.spans.find(([, last]) => last >= tick)?.[0] ?? tick);
+}

@@ -1,0 +1,294 @@
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import type { Series } from "../model/types";
+import type { Context, Part } from "./context";
+import { el, setText, textButton } from "./dom";
+import { materialName, short } from "./format";
+import { cssColour } from "./tiles";
+
+interface Line {
+  readonly name: string;
+  readonly colour: string;
+  readonly values: (series: Series) => Float64Array | undefined;
+  readonly dash?: number[];
+}
+
+interface Kind {
+  readonly title: string;
+  readonly about: string;
+  readonly lines: () => readonly Line[];
+  readonly stacked?: () => boolean;
+  /** Buttons beside the title. */
+  readonly controls?: HTMLElement;
+}
+
+/** Colours for what has none of its own: those of Okabe and Ito, apart for the colour-blind. */
+const OTHERS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#0072b2", "#f0e442", "#999999"];
+const DASHES = [undefined, [6, 3], [2, 2]] as const;
+
+/** Curves over the whole recording, with the moment shown marked; a click goes to a tick. */
+export class Charts implements Part {
+  readonly element: HTMLElement;
+  private readonly progress = el("span", { class: "count", role: "status" });
+  private readonly charts: Chart[] = [];
+  private stacked = true;
+  private items: number[] = [];
+  private painted = "";
+  private dirty = true;
+  private readonly endings: (() => void)[] = [];
+
+  constructor(private readonly context: Context) {
+    const grid = el("div", { class: "grid" });
+    for (const kind of this.kinds()) {
+      const chart = new Chart(context, kind);
+      this.charts.push(chart);
+      grid.append(chart.element);
+    }
+    this.element = el(
+      "section",
+      { class: "panel charts", "aria-label": "Charts" },
+      el("header", {}, el("h2", {}, "Charts"), this.progress),
+      grid,
+    );
+    const resized = new ResizeObserver(() => (this.dirty = true));
+    resized.observe(this.element);
+    this.endings.push(
+      context.scan.listen(() => (this.dirty = true)),
+      () => resized.disconnect(),
+    );
+  }
+
+  show(): void {
+    const { scan, session } = this.context;
+    setText(this.progress, scan.progress < 1 ? `counting, ${Math.floor(100 * scan.progress)} %` : "");
+    const look = `${session.state.dark}.${this.stacked}.${this.items.join()}`;
+    if (look !== this.painted) this.charts.forEach((chart) => chart.rebuild());
+    if (this.dirty || look !== this.painted) this.charts.forEach((chart) => chart.update(scan.series));
+    this.painted = look;
+    this.dirty = false;
+    this.charts.forEach((chart) => chart.mark(session.state.time));
+  }
+
+  dispose(): void {
+    this.endings.forEach((end) => end());
+    this.charts.forEach((chart) => chart.dispose());
+  }
+
+  private kinds(): readonly Kind[] {
+    const { header } = this.context.recording;
+    const kinds: Kind[] = [
+      {
+        title: "Population",
+        about: "Living agents, by population",
+        controls: this.stackButton(),
+        stacked: () => this.stacked,
+        lines: () =>
+          Array.from({ length: header.populations }, (_, p) => ({
+            name: String(p),
+            colour: this.context.colour(p),
+            values: (series: Series) => series.population[p],
+          })),
+      },
+      {
+        title: "Lifetime",
+        about: "Mean age at death, ticks",
+        lines: () => [{ name: "ticks", colour: OTHERS[1] ?? "", values: (series) => series.lifetime }],
+      },
+      {
+        title: "Deaths",
+        about: "Deaths of agents since the point before, by cause",
+        lines: () =>
+          header.causes.slice(1).map((name, k) => ({
+            name,
+            colour: OTHERS[(k + 3) % OTHERS.length] ?? "",
+            dash: [...(DASHES[k % 3] ?? [])],
+            values: (series: Series) => series.deaths[k + 1],
+          })),
+      },
+      {
+        title: "Used up",
+        about: "Tiles used up, by material",
+        lines: () =>
+          header.materials
+            .map((material, k) => ({ material, k }))
+            .filter(({ k }) => header.used_up[k] !== k)
+            .map(({ material, k }) => ({
+              name: materialName(material.name),
+              colour: cssColour(header, k),
+              values: (series: Series) => series.usedUp[material.name],
+            })),
+      },
+    ];
+    if (header.items.length && header.prices.length) {
+      this.items = [0, 1, 2].filter((item) => item < header.items.length);
+      kinds.push({
+        title: "Prices",
+        about: "Last price paid on the market, gold",
+        controls: this.itemMenu(),
+        lines: () =>
+          this.items.map((item, k) => ({
+            name: header.items[item]?.name ?? "",
+            colour: OTHERS[k % OTHERS.length] ?? "",
+            dash: [...(DASHES[Math.floor(k / OTHERS.length) % 3] ?? [])],
+            values: (series: Series) => series.price[item],
+          })),
+      });
+    }
+    return kinds;
+  }
+
+  private stackButton(): HTMLElement {
+    const button = textButton("stacked", "Stacked areas, or a line each", () => {
+      this.stacked = !this.stacked;
+      setText(button, this.stacked ? "stacked" : "lines");
+    });
+    return button;
+  }
+
+  private itemMenu(): HTMLElement {
+    const menu = el("details", { class: "menu" }, el("summary", { title: "Choose items" }, "items"));
+    const box = el("div", { class: "choices" });
+    this.context.recording.header.items.forEach(({ name }, item) => {
+      const tick = el("input", { type: "checkbox" });
+      tick.checked = this.items.includes(item);
+      tick.addEventListener("change", () => {
+        this.items = tick.checked ? [...this.items, item] : this.items.filter((other) => other !== item);
+      });
+      box.append(el("label", {}, tick, name));
+    });
+    menu.append(box);
+    return menu;
+  }
+}
+
+class Chart {
+  readonly element: HTMLElement;
+  private readonly place = el("div", { class: "plot" });
+  private readonly legend = el("div", { class: "legend" });
+  private readonly line = el("div", { class: "now" });
+  private plot: uPlot | null = null;
+  private lines: readonly Line[] = [];
+
+  constructor(
+    private readonly context: Context,
+    private readonly kind: Kind,
+  ) {
+    this.element = el(
+      "figure",
+      { class: "chart", "aria-label": kind.about },
+      el("figcaption", { title: kind.about }, el("b", {}, kind.title), kind.controls ?? null, this.legend),
+      this.place,
+    );
+  }
+
+  rebuild(): void {
+    this.plot?.destroy();
+    this.plot = null;
+    this.lines = this.kind.lines();
+    this.legend.replaceChildren(
+      ...this.lines.map(({ name, colour }) => el("span", { style: `--colour: ${colour}` }, name)),
+    );
+  }
+
+  update(series: Series): void {
+    const [width, height] = [this.place.clientWidth, this.place.clientHeight];
+    if (width < 40 || height < 30) return;
+    const curves = this.lines.map((line) => gaps(line.values(series) ?? new Float64Array(series.tick.length)));
+    const data = this.kind.stacked?.() ? stack(curves) : curves;
+    this.plot ??= this.make(width, height);
+    if (this.plot.width !== width || this.plot.height !== height) this.plot.setSize({ width, height });
+    this.plot.setData([series.tick, ...data]);
+  }
+
+  mark(time: number): void {
+    if (!this.plot || !this.plot.data[0]?.length) return;
+    const left = this.plot.valToPos(time, "x");
+    this.line.hidden = !(left >= -1 && left <= this.plot.over.clientWidth + 1);
+    this.line.style.transform = `translateX(${left}px)`;
+  }
+
+  dispose(): void {
+    this.plot?.destroy();
+  }
+
+  private make(width: number, height: number): uPlot {
+    const style = getComputedStyle(this.element);
+    const [text, grid] = [style.getPropertyValue("--text-dim"), style.getPropertyValue("--line")];
+    const axis: uPlot.Axis = {
+      stroke: text,
+      font: "10px system-ui, sans-serif",
+      grid: { stroke: grid, width: 1 },
+      ticks: { show: false },
+      gap: 2,
+    };
+    const stacked = this.kind.stacked?.() ?? false;
+    const { recording, actions } = this.context;
+    const plot = new uPlot(
+      {
+        width,
+        height,
+        padding: [6, 8, 0, 0],
+        legend: { show: false },
+        scales: {
+          x: { time: false, range: () => [recording.first, Math.max(recording.last, recording.first + 1)] },
+          y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) > 0 ? 1.08 * (high ?? 1) : 1] },
+        },
+        axes: [
+          { ...axis, size: 18, values: (_, ticks) => ticks.map(short) },
+          { ...axis, size: 38, values: (_, ticks) => ticks.map(short) },
+        ],
+        cursor: { y: false, drag: { x: false, y: false }, points: { size: 5 } },
+        series: [
+          {},
+          ...this.lines.map(({ colour, dash }) => ({
+            stroke: colour,
+            width: stacked ? 0.5 : 1.5,
+            points: { show: false },
+            ...(dash?.length ? { dash } : {}),
+            ...(stacked ? { fill: colour } : {}),
+            spanGaps: true,
+          })),
+        ],
+        hooks: { setCursor: [(shown) => this.showValues(shown)] },
+      },
+      [[], ...this.lines.map(() => [])],
+      this.place,
+    );
+    plot.over.append(this.line);
+    plot.over.title = `${this.kind.about}. Click to go to a tick.`;
+    plot.over.addEventListener("click", (event) => {
+      const left = event.clientX - plot.over.getBoundingClientRect().left;
+      actions.seek(Math.round(plot.posToVal(left, "x")));
+    });
+    return plot;
+  }
+
+  /** The numbers under the pointer, in the legend. */
+  private showValues(plot: uPlot): void {
+    const index = plot.cursor.idx;
+    const over = plot.cursor.left !== undefined && plot.cursor.left >= 0 && index != null;
+    const series = this.context.scan.series;
+    this.lines.forEach((line, k) => {
+      const entry = this.legend.children[k];
+      const value = over ? line.values(series)?.[index] : undefined;
+      if (entry) setText(entry, value === undefined ? line.name : `${line.name} ${short(value)}`);
+    });
+  }
+}
+
+/** What is not a number leaves a gap. */
+function gaps(values: Float64Array): (number | null)[] {
+  return Array.from(values, (value) => (Number.isFinite(value) ? value : null));
+}
+
+/** Each curve with those behind it added; drawn from the highest down, so that each is seen. */
+function stack(curves: readonly (number | null)[][]): (number | null)[][] {
+  let below: number[] | null = null;
+  const sums: number[][] = [];
+  for (const curve of [...curves].reverse()) {
+    const sum: number[] = curve.map((value, k) => (value ?? 0) + (below?.[k] ?? 0));
+    sums.unshift(sum);
+    below = sum;
+  }
+  return sums;
+}
