@@ -1,0 +1,118 @@
+/** Has chunks decoded in a worker; on the page itself where no worker can be had. */
+import { ReplayError } from "./error";
+import type { ChunkEntry } from "./chunks";
+import type { Decoded } from "./decode";
+import type { Bytes } from "./source";
+import type { Summary } from "./summary";
+import { Workshop, type Order, type Product, type Shape } from "./work";
+
+/** To the worker. */
+export type Message = { readonly shape: Shape } | { readonly id: number; readonly order: Order };
+/** And back. */
+export type Answer =
+  | "ready"
+  | { readonly id: number; readonly product: Product }
+  | { readonly id: number; readonly error: string };
+
+interface Waiting {
+  readonly order: Order;
+  resolve(product: Product): void;
+  reject(error: ReplayError): void;
+}
+
+/**
+ * One worker, or none: pages from `file://` and old browsers have no module workers. Orders wait until the worker
+ * has shown that it runs, since data that has been handed over does not come back.
+ */
+export class Foreman {
+  private worker: Worker | undefined;
+  private ready = false;
+  private workshop: Workshop | undefined;
+  private readonly waiting = new Map<number, Waiting>();
+  private orders = 0;
+
+  constructor(private readonly shape: Shape) {
+    this.hire();
+  }
+
+  /** Decodes a chunk; `data` (chunk header and payload) is used up. Rejects with a ReplayError. */
+  decode(entry: ChunkEntry, data: Bytes): Promise<Decoded> {
+    return this.order({ task: "decode", entry, data }) as Promise<Decoded>;
+  }
+
+  /** Counts what happens in a chunk; to be called chunk by chunk, in their order. */
+  summarise(entry: ChunkEntry, data: Bytes): Promise<Summary> {
+    return this.order({ task: "summarise", entry, data }) as Promise<Summary>;
+  }
+
+  /** Ends the worker; what is still under way never comes. */
+  close(): void {
+    this.worker?.terminate();
+    this.worker = undefined;
+    this.waiting.clear();
+  }
+
+  private order(order: Order): Promise<Product> {
+    if (this.workshop) return this.workshop[order.task](order.entry, order.data);
+    return new Promise((resolve, reject) => {
+      const id = this.orders++;
+      this.waiting.set(id, { order, resolve, reject });
+      if (this.ready) this.send(id, order);
+    });
+  }
+
+  private send(id: number, order: Order): void {
+    const { data } = order;
+    // A part of a larger buffer would take all of it along.
+    const whole = data.byteLength === data.buffer.byteLength ? data : data.slice();
+    this.post({ id, order: { ...order, data: whole } }, [whole.buffer]);
+  }
+
+  private post(message: Message, transfer: Transferable[] = []): void {
+    this.worker?.postMessage(message, transfer);
+  }
+
+  private hire(): void {
+    if (typeof Worker === "undefined") return this.doItHere();
+    try {
+      this.worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    } catch {
+      return this.doItHere();
+    }
+    this.worker.onmessage = ({ data }: MessageEvent<Answer>) => this.hear(data);
+    this.worker.onerror = (event) => {
+      event.preventDefault();
+      this.lose();
+    };
+  }
+
+  private hear(answer: Answer): void {
+    if (answer === "ready") {
+      this.ready = true;
+      this.post({ shape: this.shape });
+      this.waiting.forEach(({ order }, id) => this.send(id, order));
+      return;
+    }
+    const waiting = this.waiting.get(answer.id);
+    this.waiting.delete(answer.id);
+    if ("error" in answer) waiting?.reject(new ReplayError(answer.error));
+    else waiting?.resolve(answer.product);
+  }
+
+  /** The worker did not start, or broke down: its memory may have run out. */
+  private lose(): void {
+    const started = this.ready;
+    this.worker?.terminate();
+    this.worker = undefined;
+    this.doItHere();
+    this.waiting.forEach((waiting) => {
+      if (started) waiting.reject(new ReplayError("The recording could not be unpacked; is memory short? Try again."));
+      else this.order(waiting.order).then(waiting.resolve, waiting.reject);
+    });
+    this.waiting.clear();
+  }
+
+  private doItHere(): void {
+    this.workshop = new Workshop(this.shape);
+  }
+}

@@ -1,0 +1,240 @@
+/** The header of a recording: what the viewer relies on is checked here, once. */
+import type { Column, Header, Material, NpcKind } from "../model/types";
+import { ReplayError } from "./error";
+
+export const MOST_SIDE = 8192;
+export const MOST_ENTITIES = 1 << 24;
+export const MOST_COLUMNS = 256;
+export const MOST_WIDTH = 4096;
+
+/** Bytes of one number. */
+export const BYTES = { u8: 1, i16: 2, i32: 4, u32: 4 } as const;
+
+const MOST_POPULATIONS = 256;
+const MOST_LISTED = 4096;
+const MOST_TEXT = 4096;
+const LARGEST = 0x7fffffff;
+
+/** How many numbers of a column a tick has. */
+export function numbersOf(column: Column, header: Pick<Header, "entities" | "agents">): number {
+  const slots = { entities: header.entities, agents: header.agents, realm: 1 }[column.of];
+  return slots * column.width;
+}
+
+type Shape = readonly [type: Column["type"], of: Column["of"], width: number];
+
+/** Columns without which nothing can be shown. */
+const NEEDED: Readonly<Record<string, Shape>> = {
+  entity: ["u32", "entities", 1],
+  age: ["i32", "entities", 1],
+  target: ["i32", "entities", 1],
+  row: ["i16", "entities", 1],
+  col: ["i16", "entities", 1],
+  health: ["i16", "entities", 1],
+  food: ["i16", "entities", 1],
+  water: ["i16", "entities", 1],
+  freeze: ["i16", "entities", 1],
+  damage: ["i16", "entities", 1],
+  alive: ["u8", "entities", 1],
+  cause: ["u8", "entities", 1],
+  style: ["u8", "entities", 1],
+};
+
+/** Columns that may be there; of others nothing is expected, and nobody looks at them. */
+function optional(header: Header): Readonly<Record<string, Shape>> {
+  const items = header.items.length;
+  const choices = Object.values(header.heads).reduce((sum, each) => sum + each, 0);
+  return {
+    gold: ["i32", "agents", 1],
+    offer: ["i16", "agents", 1],
+    offer_left: ["i16", "agents", 1],
+    offer_price: ["u8", "agents", 1],
+    inventory: ["i16", "agents", items],
+    worn: ["u8", "agents", Object.keys(header.gear).length],
+    token: ["u8", "agents", 1],
+    work: ["u8", "agents", 1],
+    level: ["u8", "entities", header.skills.length],
+    quotes: ["u8", "realm", items * 3],
+    value: ["i16", "agents", 1],
+    probability: ["u8", "agents", choices],
+  };
+}
+
+/** Reads the JSON of a `HEAD` chunk; ReplayError for one that is foreign, or says what cannot be. */
+export function parseHeader(payload: Uint8Array): Header {
+  let told: unknown;
+  try {
+    told = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
+  } catch {
+    throw new ReplayError("The recording's header is damaged. Take the file from its source again.");
+  }
+  return checkHeader(told);
+}
+
+/** The same from parsed JSON. */
+export function checkHeader(told: unknown): Header {
+  const fields = record(told, "it");
+  if (fields["format"] !== "nmmo-gpu replay" || fields["version"] !== 1) {
+    throw new ReplayError("The file's header is not that of a recording of nmmo-gpu, version 1.");
+  }
+  const whole = (name: string, least: number, most: number): number => integer(fields[name], name, least, most);
+  const entities = whole("entities", 1, MOST_ENTITIES);
+  const agents = whole("agents", 1, entities);
+  const vision = whole("vision", 1, 64);
+  const materials = list(fields["materials"], "materials", 256).map(material);
+  const most = record(fields["most"], "most");
+  const styles = texts(fields["styles"], "styles");
+  const items = list(fields["items"], "items", MOST_LISTED).map((item) => {
+    const { name, gear } = record(item, "items");
+    return { name: text(name, "items"), gear: text(gear, "items") };
+  });
+  const gear = Object.entries(record(fields["gear"], "gear")).map(([name, ranks]) => [
+    name,
+    list(ranks, "gear", MOST_LISTED).map((item) => integer(item, "gear", 0, items.length - 1)),
+  ]);
+  const heads = Object.entries(record(fields["heads"], "heads")).map(([name, choices]) => [
+    name,
+    integer(choices, "heads", 1, MOST_WIDTH),
+  ]);
+  const header: Header = {
+    software: text(fields["software"], "software"),
+    title: text(fields["title"], "title"),
+    realm: whole("realm", 0, LARGEST),
+    height: whole("height", 1, MOST_SIDE),
+    width: whole("width", 1, MOST_SIDE),
+    border: whole("border", 0, MOST_SIDE),
+    agents,
+    entities,
+    populations: whole("populations", 1, Math.min(agents, MOST_POPULATIONS)),
+    vision,
+    nearest: whole("nearest", 1, (2 * vision + 1) ** 2 - 1),
+    reach: list(fields["reach"], "reach", MOST_LISTED).map((tiles) => integer(tiles, "reach", 0, MOST_SIDE)),
+    immune_ticks: whole("immune_ticks", 0, LARGEST),
+    most: {
+      health: most["health"] === null ? null : integer(most["health"], "most", 1, LARGEST),
+      food: integer(most["food"], "most", 1, LARGEST),
+      water: integer(most["water"], "most", 1, LARGEST),
+    },
+    materials,
+    used_up: list(fields["used_up"], "used_up", 256).map((m) => integer(m, "used_up", 0, materials.length - 1)),
+    causes: texts(fields["causes"], "causes"),
+    styles,
+    moves: list(fields["moves"], "moves", MOST_LISTED).map(move),
+    skills: texts(fields["skills"], "skills"),
+    works: texts(fields["works"], "works"),
+    prices: list(fields["prices"], "prices", MOST_LISTED).map((gold) => integer(gold, "prices", 0, LARGEST)),
+    words: whole("words", 0, MOST_WIDTH),
+    items,
+    gear: Object.fromEntries(gear) as Header["gear"],
+    npcs: list(fields["npcs"], "npcs", MOST_LISTED).map(npc),
+    heads: Object.fromEntries(heads) as Header["heads"],
+    columns: list(fields["columns"], "columns", MOST_COLUMNS).map(column),
+    config: fields["config"],
+  };
+  checkTogether(header);
+  return header;
+}
+
+function checkTogether(header: Header): void {
+  if (header.agents % header.populations !== 0) {
+    throw wrong("populations", `${header.agents} agents cannot be shared equally by ${header.populations}`);
+  }
+  if (header.reach.length !== header.styles.length) throw wrong("reach", "it has not one number per style");
+  if (header.used_up.length !== header.materials.length) throw wrong("used_up", "it has not one per material");
+  if (header.materials.length === 0) throw wrong("materials", "there are none");
+  let free = header.agents;
+  for (const kind of header.npcs) {
+    if (kind.first < free || kind.first + kind.count > header.entities) {
+      throw wrong("npcs", `the slots of ${kind.name} overlap with others, or are not there`);
+    }
+    free = kind.first + kind.count;
+  }
+  checkColumns(header);
+}
+
+function checkColumns(header: Header): void {
+  const byName = new Map(header.columns.map((each) => [each.name, each]));
+  if (byName.size !== header.columns.length) throw wrong("columns", "two have the same name");
+  for (const name of Object.keys(NEEDED)) {
+    if (!byName.has(name)) throw wrong("columns", `${name} is missing`);
+  }
+  for (const [name, [type, of, width]] of Object.entries({ ...NEEDED, ...optional(header) })) {
+    const there = byName.get(name);
+    if (there && (there.type !== type || there.of !== of || there.width !== width)) {
+      throw wrong("columns", `${name} has the wrong type or shape`);
+    }
+  }
+}
+
+function material(told: unknown): Material {
+  const { name, colour, walkable } = record(told, "materials");
+  const parts = list(colour, "materials", 3).map((part) => integer(part, "materials", 0, 255));
+  const [red, green, blue] = parts;
+  if (red === undefined || green === undefined || blue === undefined || typeof walkable !== "boolean") {
+    throw wrong("materials", "one has no colour, or does not say whether one can walk on it");
+  }
+  return { name: text(name, "materials"), colour: [red, green, blue], walkable };
+}
+
+function move(told: unknown): [number, number] {
+  const [rows, columns] = list(told, "moves", 2).map((tiles) => integer(tiles, "moves", -MOST_SIDE, MOST_SIDE));
+  if (rows === undefined || columns === undefined) throw wrong("moves", "one is no pair of numbers");
+  return [rows, columns];
+}
+
+function npc(told: unknown): NpcKind {
+  const { name, health, level, hunts, first, count } = record(told, "npcs");
+  if (hunts !== "never" && hunts !== "provoked" && hunts !== "always") throw wrong("npcs", "one hunts nobody knows how");
+  return {
+    name: text(name, "npcs"),
+    health: integer(health, "npcs", 0, LARGEST),
+    level: integer(level, "npcs", 0, LARGEST),
+    hunts,
+    first: integer(first, "npcs", 0, MOST_ENTITIES),
+    count: integer(count, "npcs", 0, MOST_ENTITIES),
+  };
+}
+
+function column(told: unknown): Column {
+  const { name, type, of, width, delta, scale } = record(told, "columns");
+  if (type !== "u8" && type !== "i16" && type !== "i32" && type !== "u32") {
+    throw wrong("columns", "one has numbers of a type that this viewer cannot read; use the nmmo-gpu that wrote it");
+  }
+  if (of !== "entities" && of !== "agents" && of !== "realm") {
+    throw wrong("columns", "one is of something that this viewer does not know; use the nmmo-gpu that wrote it");
+  }
+  if (typeof delta !== "boolean" || typeof scale !== "number" || !Number.isFinite(scale)) {
+    throw wrong("columns", "one lacks its scale, or how it is stored");
+  }
+  return { name: text(name, "columns"), type, of, width: integer(width, "columns", 1, MOST_WIDTH), delta, scale };
+}
+
+function wrong(field: string, why: string): ReplayError {
+  return new ReplayError(`The recording's header cannot be right (${field}: ${why}). The file is damaged.`);
+}
+
+function record(told: unknown, field: string): Record<string, unknown> {
+  if (typeof told !== "object" || told === null || Array.isArray(told)) throw wrong(field, "it has no fields");
+  return told as Record<string, unknown>;
+}
+
+function list(told: unknown, field: string, most: number): unknown[] {
+  if (!Array.isArray(told) || told.length > most) throw wrong(field, `it is no list of at most ${most}`);
+  return told as unknown[];
+}
+
+function texts(told: unknown, field: string): string[] {
+  return list(told, field, MOST_LISTED).map((each) => text(each, field));
+}
+
+function text(told: unknown, field: string): string {
+  if (typeof told !== "string" || told.length > MOST_TEXT) throw wrong(field, "it is no text, or too long");
+  return told;
+}
+
+function integer(told: unknown, field: string, least: number, most: number): number {
+  if (typeof told !== "number" || !Number.isInteger(told) || told < least || told > most) {
+    throw wrong(field, `it is no number from ${least} to ${most}`);
+  }
+  return told;
+}

@@ -1,0 +1,38 @@
+/** Maps of numbers that a recording holds (`HEAT` chunks). */
+import type { Heat } from "../model/types";
+import { HEAT_LINE } from "./chunks";
+import { ReplayError } from "./error";
+
+/** A map in a recording. */
+export type RecordedHeat = Heat & { readonly population: number; readonly tick: number };
+
+/** Reads the payload of a `HEAT` chunk; ReplayError if it is damaged. */
+export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
+  const end = payload.subarray(0, HEAT_LINE).indexOf(10);
+  let told: unknown;
+  try {
+    told = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload.subarray(0, Math.max(0, end))));
+  } catch {
+    throw damaged("it does not say what it shows");
+  }
+  if (typeof told !== "object" || told === null) throw damaged("it does not say what it shows");
+  const fields = told as Record<string, unknown>;
+  const whole = (name: string, least: number): number => {
+    const value = fields[name];
+    if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > 1 << 26) {
+      throw damaged(`${name} cannot be`);
+    }
+    return value;
+  };
+  const [rows, cols] = [whole("rows", 1), whole("cols", 1)];
+  const { name, about } = fields;
+  if (typeof name !== "string" || typeof about !== "string") throw damaged("it has no name");
+  const numbers = payload.slice(end + 1);
+  if (numbers.length !== 4 * rows * cols) throw damaged("it is not as large as it says");
+  const values = new Float32Array(numbers.buffer);
+  return { name, about, rows, cols, stride: whole("stride", 1), population: whole("population", -1), tick, values };
+}
+
+function damaged(why: string): ReplayError {
+  return new ReplayError(`A map in the recording is damaged (${why}). Take the file from its source again.`);
+}

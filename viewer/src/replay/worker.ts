@@ -1,0 +1,32 @@
+/** The worker's side of ./foreman.ts. */
+import { reasonOf } from "./error";
+import type { Answer, Message } from "./foreman";
+import type { Product } from "./work";
+import { Workshop } from "./work";
+
+// The page's types know `self` as a window; of a worker only this much is used.
+interface Scope {
+  onmessage: ((event: MessageEvent<Message>) => void) | null;
+  postMessage(message: Answer, transfer?: Transferable[]): void;
+}
+const scope = self as unknown as Scope;
+
+let workshop: Workshop | undefined;
+
+scope.onmessage = ({ data: message }) => {
+  if ("shape" in message) {
+    workshop = new Workshop(message.shape);
+    return;
+  }
+  const { id, order } = message;
+  const work: Promise<Product> = workshop![order.task](order.entry, order.data);
+  work.then(
+    (product) => scope.postMessage({ id, product }, transfers(product)),
+    (thrown: unknown) => scope.postMessage({ id, error: reasonOf(thrown) }),
+  );
+};
+scope.postMessage("ready");
+
+function transfers(product: Product): Transferable[] {
+  return "buffer" in product ? [product.buffer] : [product.visits.buffer, product.deaths.buffer];
+}
