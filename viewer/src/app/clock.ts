@@ -86,8 +86,6 @@ export class Clock {
     const before = this.recording.frame(tick);
     const fraction = gapAt(this.recording.spans, time) ? 0 : time - tick;
     const after = fraction > 0 && tick < this.recording.last ? this.recording.frame(tick + 1) : before;
-    // Asked for early, so that playing does not stop at the border of a chunk.
-    if (this.session.state.playing) this.recording.frame(Math.min(tick + this.ahead(), this.recording.last));
     if (!this.session.state.playing) this.waiting = !before;
     if (before) this.last = { before, after: after ?? before, fraction: after ? fraction : 0 };
     return this.last;
@@ -95,10 +93,6 @@ export class Clock {
 
   private pace(): number {
     return this.session.state.speed * this.session.state.ticksPerSecond;
-  }
-
-  private ahead(): number {
-    return Math.max(8, Math.ceil(this.pace()));
   }
 
   /** Slower when it comes near the newest, which it never runs into; up to four times as fast when behind. */

@@ -41,19 +41,32 @@ export function kindOf(header: Header, slot: number): string {
 /**
  * First tick at which the selected is dead, or null if it lives to the end of what is there. Ids of a slot only
  * rise, so that a few frames tell.
+ *
+ * @param from a tick at which it is not dead; the first if that is not known.
  */
-export async function findDeath(recording: RecordingLike, selection: Selection): Promise<number | null> {
-  return search(recording, (frame) => lifeAt(frame, selection) === "dead");
+export async function findDeath(
+  recording: RecordingLike,
+  selection: Selection,
+  from = recording.first,
+): Promise<number | null> {
+  return search(recording, from, (frame) => lifeAt(frame, selection) === "dead");
 }
 
 /** First tick at which the selected is there; null if it never is. */
 export async function findBirth(recording: RecordingLike, selection: Selection): Promise<number | null> {
-  return search(recording, (frame) => lifeAt(frame, selection) !== "unborn");
+  return search(recording, recording.first, (frame) => lifeAt(frame, selection) !== "unborn");
 }
 
-/** First recorded tick whose frame is so, if all that come after are so, too. */
-async function search(recording: RecordingLike, so: (frame: Frame) => boolean): Promise<number | null> {
-  let [low, high] = [recording.first, recording.last + 1];
+/** First recorded tick from one on whose frame is so, if all that come after are so, too. */
+async function search(
+  recording: RecordingLike,
+  from: number,
+  so: (frame: Frame) => boolean,
+): Promise<number | null> {
+  const { last } = recording;
+  // Most often all is decided by the newest frame.
+  if (last < from || !so(await recording.load(last))) return null;
+  let [low, high] = [from, last];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const frame = await recording.load(middle);
@@ -61,7 +74,7 @@ async function search(recording: RecordingLike, so: (frame: Frame) => boolean): 
     if (so(frame)) high = Math.min(middle, frame.tick);
     else low = middle + 1;
   }
-  return low > recording.last ? null : recordedFrom(recording, low);
+  return recordedFrom(recording, low);
 }
 
 /** The tick itself, or the first after the gap that it is in. */

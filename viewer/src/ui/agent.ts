@@ -10,6 +10,13 @@ import { materialAt } from "./tiles";
 
 const WINDOW = 132;
 
+/** When and of what the selected died; null while that is looked up. */
+interface Death {
+  readonly selection: Selection;
+  tick: number | null;
+  cause: string;
+}
+
 /** All about the selected. When it has died its last state stays, until something else is selected. */
 export class AgentPanel implements Part {
   readonly element: HTMLElement;
@@ -33,7 +40,7 @@ export class AgentPanel implements Part {
   private readonly nobody = el("p", { class: "empty" }, "Nobody is selected: click an agent, or choose one from the list.");
   /** The newest frame shown in which the selected lived, at most at the moment shown. */
   private last: { readonly selection: Selection; readonly frame: Frame } | null = null;
-  private death: { readonly selection: Selection; tick: number | null } | null = null;
+  private death: Death | null = null;
 
   constructor(private readonly context: Context) {
     const { actions, recording, panels } = context;
@@ -145,26 +152,26 @@ export class AgentPanel implements Part {
   /** When and of what the selected died; looked up if that was not seen. */
   private obituary(selected: Selection, frame: Frame, known: Frame | null): string {
     if (this.death?.selection !== selected) {
-      const death = { selection: selected, tick: null as number | null };
+      const death: Death = { selection: selected, tick: null, cause: "" };
       this.death = death;
       void this.lookUp(death).catch(() => undefined);
     }
-    const tick = this.death.tick;
+    const { tick, cause } = this.death;
     if (tick === null || tick > frame.tick) return "Dead.";
-    const dying = this.context.recording.frame(tick);
-    const cause = dying ? (this.context.recording.header.causes[numberAt(dying, "cause", selected.slot)] ?? "") : "";
     const reason = cause && cause !== "none" ? ` of ${cause}` : "";
     const state = known ? ` This is how it was at tick ${number(known.tick)}.` : "";
     return `Died${reason} at tick ${number(tick)}.${state}`;
   }
 
   /** Finds the tick of death, and the frame before it: the last state, even if it was never on the screen. */
-  private async lookUp(death: { readonly selection: Selection; tick: number | null }): Promise<void> {
+  private async lookUp(death: Death): Promise<void> {
     const { recording } = this.context;
     const tick = await findDeath(recording, death.selection);
     if (tick === null) return;
-    await recording.load(tick);
+    const dying = await recording.load(tick);
     const before = tick > recording.first ? await recording.load(tick - 1) : null;
+    const died = entityAt(dying, death.selection.slot) === death.selection.entity;
+    death.cause = died ? (recording.header.causes[numberAt(dying, "cause", death.selection.slot)] ?? "") : "";
     death.tick = tick;
     if (before && lifeAt(before, death.selection) === "alive") {
       this.last = { selection: death.selection, frame: before };
@@ -249,7 +256,7 @@ export class AgentPanel implements Part {
   private showAttacks(frame: Frame, slot: number): void {
     const { recording, colour } = this.context;
     const { header } = recording;
-    const before = recording.frame(frame.tick - 1);
+    const before = this.context.before(frame);
     const began = before && entityAt(before, slot) === entityAt(frame, slot) ? before : frame;
     const most = Math.max(...header.reach, 1);
     const map = new Around(this.attacks, recording, began, slot, Math.min(most + 1, header.vision), WINDOW);
@@ -283,7 +290,7 @@ export class AgentPanel implements Part {
     this.sections.policy.hidden = !heads && value === null;
     this.value.set("value", value === null ? null : short(value));
     if (!heads) return;
-    const before = recording.frame(frame.tick - 1);
+    const before = this.context.before(frame);
     const seen = before ? seenFrom(recording, before, slot, header.vision).slice(0, header.nearest) : [];
     const targets = seen.map((other) => (before ? nameOf(recording, before, other.slot) : ""));
     for (const [head, shares] of heads) {

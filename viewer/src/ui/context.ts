@@ -35,6 +35,8 @@ export interface Context {
   readonly stage: StageLike;
   readonly actions: Actions;
   readonly panels: Panels;
+  /** The frame of the tick before; undefined while it is fetched, and across a gap. */
+  before(frame: Frame): Frame | undefined;
   /** A population's colour, as CSS has it. */
   colour(population: number): string;
 }

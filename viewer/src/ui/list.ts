@@ -59,10 +59,6 @@ export class AgentList implements Part {
     );
   }
 
-  focusSearch(): void {
-    this.search.focus({ preventScroll: true });
-  }
-
   show(frame: Frame): void {
     this.frame = frame;
     this.refresh();

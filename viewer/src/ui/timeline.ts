@@ -10,6 +10,8 @@ interface Lifetime {
   readonly selection: Selection;
   birth: number | null;
   death: number | null;
+  /** Last tick at which it was found alive, or the first of all. */
+  looked: number;
 }
 
 /** Play, pause, steps, speed, and the track of ticks to seek on. */
@@ -175,7 +177,7 @@ export class Timeline implements Part {
       this.lifetime = null;
       return;
     }
-    const lifetime: Lifetime = { selection: selected, birth: null, death: null };
+    const lifetime: Lifetime = { selection: selected, birth: null, death: null, looked: this.context.recording.first };
     this.lifetime = lifetime;
     // What cannot be read is told where it is shown; here there is just no mark.
     findBirth(this.context.recording, selected).then((tick) => (lifetime.birth = tick), () => undefined);
@@ -183,8 +185,12 @@ export class Timeline implements Part {
   }
 
   private findEnd(lifetime: Lifetime): void {
-    findDeath(this.context.recording, lifetime.selection).then(
-      (tick) => (lifetime.death = tick),
+    const { last } = this.context.recording;
+    findDeath(this.context.recording, lifetime.selection, lifetime.looked).then(
+      (tick) => {
+        lifetime.death = tick;
+        if (tick === null) lifetime.looked = last;
+      },
       () => undefined,
     );
   }
