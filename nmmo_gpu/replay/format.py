@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +32,11 @@ MOST_SIDE = 8192
 MOST_ENTITIES = 1 << 24
 MOST_COLUMNS = 256
 MOST_WIDTH = 4096
+LAST_TICK = 1 << 53
+"""Ticks are numbers that JavaScript counts exactly."""
 HEAT_LINE = 4096
+MOST_TOGETHER = 1 << 30
+"""Tiles times ticks of which ``Frames.used_up`` makes one array."""
 
 GZIP = 31
 """zlib's window bits for a gzip member."""
@@ -64,7 +72,7 @@ def unpack(stored: bytes, raw: int, what: str) -> bytes:
         payload = unpacker.decompress(stored, raw + 1)
     except zlib.error as error:
         raise ReplayError(f"{what} is damaged ({error}); take the file from its source again.") from error
-    if len(payload) != raw or not unpacker.eof:
+    if len(payload) != raw or not unpacker.eof or unpacker.unused_data:
         raise ReplayError(f"{what} does not hold the {raw} bytes that it says; the file is damaged.")
     return payload
 
@@ -117,21 +125,49 @@ def encode_frames(
     return b"".join((*parts, bits[0].tobytes(), planes(counts), planes(steps)))
 
 
-class Frames(NamedTuple):
+@dataclass(frozen=True)
+class Frames:
     """Some ticks in a row, unpacked."""
 
     first: int
     """First tick."""
     columns: dict[str, NDArray[np.generic]]
     """name -> [ticks, n, width], as stored, unscaled."""
-    used_up: Bytes
-    """[ticks, tiles] of 0 and 1."""
+    tiles: int
+    """How many there are."""
+    bits: Bytes
+    """[ceil(tiles / 8)]: a bit per tile, used up at the end of the first tick."""
+    starts: NDArray[np.int64]
+    """[ticks + 1]: where each tick's changes begin in ``changed``."""
+    changed: NDArray[np.int64]
+    """Indices of the tiles that were turned over."""
+
+    @cached_property
+    def used_up(self) -> Bytes:
+        """[ticks, tiles] of 0 and 1. ReplayError where that would be very large: ``used_up_by_tick`` goes
+        through the ticks one by one."""
+        ticks = len(self.starts) - 1
+        if ticks * self.tiles > MOST_TOGETHER:
+            raise ReplayError(
+                f"{ticks} ticks of {self.tiles} tiles do not fit in memory at once; use used_up_by_tick()."
+            )
+        together = np.empty((ticks, self.tiles), np.uint8)
+        for t, used_up in enumerate(self.used_up_by_tick()):
+            together[t] = used_up
+        return together
+
+    def used_up_by_tick(self) -> Iterator[Bytes]:
+        """[tiles] of 0 and 1 of one tick after another; the next overwrites it."""
+        used_up = np.unpackbits(self.bits, count=self.tiles, bitorder="little")
+        for begin, end in pairwise(self.starts):
+            used_up[self.changed[begin:end]] ^= 1
+            yield used_up
 
 
 def decode_frames(
     payload: bytes, header: ChunkHeader, columns: tuple[Column, ...], entities: int, agents: int, tiles: int
 ) -> Frames:
-    """What ``encode_frames`` was given; ReplayError where changes point outside the map."""
+    """What ``encode_frames`` was given; ReplayError where changes of tiles are damaged."""
     data, ticks, offset = np.frombuffer(payload, np.uint8), header.ticks, 0
     decoded: dict[str, NDArray[np.generic]] = {}
     for column in columns:
@@ -144,22 +180,20 @@ def decode_frames(
         decoded[column.name] = values.view(kind).reshape(ticks, -1, column.width)
         offset += length
     width = math.ceil(tiles / 8)
-    bits = np.empty((ticks, tiles), np.uint8)
-    bits[0] = np.unpackbits(data[offset : offset + width], bitorder="little")[:tiles]
+    bits = data[offset : offset + width]
     offset += width
     counts = from_planes(data[offset : offset + 4 * ticks], "u4").astype(np.int64)
-    steps = from_planes(data[offset + 4 * ticks :], "u4").astype(np.int64)
-    if counts[0] or counts.sum() != len(steps):
+    changed = from_planes(data[offset + 4 * ticks :], "u4").astype(np.int64)
+    if counts[0] or counts.sum() != len(changed):
         raise ReplayError(f"the changes of tiles from tick {header.first} on are not as many as they say.")
-    end = 0
+    starts = np.concatenate((np.zeros(1, np.int64), counts.cumsum()))
     for t in range(1, ticks):
-        begin, end = end, end + int(counts[t])
-        changed = steps[begin:end].cumsum()
-        if len(changed) and changed[-1] >= tiles:
+        steps = changed[starts[t] : starts[t + 1]]
+        stand_still = (steps[1:] == 0).any()
+        steps.cumsum(out=steps)
+        if len(steps) and (steps[-1] >= tiles or stand_still):
             raise ReplayError(f"tick {header.first + t} changes a tile outside the map; the file is damaged.")
-        bits[t] = bits[t - 1]
-        bits[t, changed] ^= 1
-    return Frames(header.first, decoded, bits)
+    return Frames(header.first, decoded, tiles, bits, starts, changed)
 
 
 def _numpy(type: str) -> str:

@@ -16,6 +16,8 @@ from nmmo_gpu.replay.columns import TYPES, Column
 from nmmo_gpu.replay.format import Bytes, ChunkHeader, Frames
 from nmmo_gpu.replay.header import FORMAT
 
+MOST_HEAT_BYTES = 256 * fmt.MIB
+
 
 class ChunkEntry(NamedTuple):
     """Where a chunk of frames lies."""
@@ -56,6 +58,7 @@ class Replay:
         self.chunks: list[ChunkEntry] = []
         """The chunks of frames, by rising tick."""
         self.heats: list[Heat] = []
+        """Maps of numbers; if they are more than 256 MiB together, the newest of them."""
         try:
             self._begin()
             self.refresh()
@@ -82,7 +85,7 @@ class Replay:
             raise ReplayError(f"{self.path}: its header is damaged ({error!r}).") from error
         self.base: Bytes = np.frombuffer(self._first(fmt.TILE), np.uint8).reshape(self.height, self.width)
         """[H, W] uint8, Material: what every tile is made of."""
-        if self.base.max() >= len(self.header["materials"]):
+        if self.base.max() >= self._materials:
             raise ReplayError(f"{self.path}: its map has materials that its header does not know.")
 
     def _check_header(self) -> None:
@@ -96,6 +99,9 @@ class Replay:
         if len(header["columns"]) > fmt.MOST_COLUMNS:
             raise ReplayError(f"{self.path}: its header lists too many columns.")
         self.columns = tuple(Column(**column) for column in header["columns"])
+        self._materials = len(header["materials"])
+        if len({column.name for column in self.columns}) < len(self.columns):
+            raise ReplayError(f"{self.path}: its header lists a column twice.")
         for column in self.columns:
             width = column.width
             whole = type(width) is int and 1 <= width <= fmt.MOST_WIDTH
@@ -134,7 +140,8 @@ class Replay:
             most = fmt.HEAT_LINE + 4 * self.height * self.width
         elif header.type == fmt.FRAM:
             tiles = self.height * self.width
-            if not 1 <= header.ticks <= fmt.MOST_TICKS:
+            in_time = header.first + header.ticks <= fmt.LAST_TICK
+            if not 1 <= header.ticks <= fmt.MOST_TICKS or not in_time:
                 raise ReplayError(f"{self.path}: a chunk claims {header.ticks} ticks.")
             least = fmt.least_raw(self.columns, self.entities, self.agents, tiles, header.ticks)
             if (header.raw - least) % 4:
@@ -164,6 +171,7 @@ class Replay:
                 self.chunks.append(found[-1])
             elif header.type == fmt.HEAT:
                 self.heats.append(self._heat(header))
+                self._bound_heats()
                 continue
             self._end += length
         return found
@@ -173,11 +181,18 @@ class Replay:
         try:
             told = json.loads(line)
             shape = int(told["rows"]), int(told["cols"])
-            values = np.frombuffer(numbers, "<f4").reshape(shape)
             about, stride = str(told["about"]), int(told["stride"])
+            if min(shape) < 1 or stride < 1:
+                raise ValueError("it has no cells")
+            values = np.frombuffer(numbers, "<f4").reshape(shape)
             return Heat(str(told["name"]), int(told["population"]), stride, about, header.first, values)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ReplayError(f"{self.path}: a map in it is damaged ({error}).") from error
+
+    def _bound_heats(self) -> None:
+        """However many maps there are, the newest are kept that memory has room for."""
+        while len(self.heats) > 1 and sum(heat.values.nbytes for heat in self.heats) > MOST_HEAT_BYTES:
+            del self.heats[0]
 
     @property
     def ticks(self) -> range:
@@ -191,8 +206,11 @@ class Replay:
         """Unpacks a chunk of frames."""
         self._file.seek(entry.offset)
         data = self._file.read(entry.length)
-        header = ChunkHeader(*fmt.CHUNK.unpack(data[: fmt.CHUNK.size]))
         what = f"{self.path}: the chunk at byte {entry.offset}"
+        if len(data) < entry.length:
+            raise ReplayError(f"{what} is no longer there; the file has been cut off. Open it again.")
+        header = ChunkHeader(*fmt.CHUNK.unpack(data[: fmt.CHUNK.size]))
+        self._check_chunk(header)
         payload = fmt.unpack(data[fmt.CHUNK.size :], header.raw, what)
         tiles = self.height * self.width
         return fmt.decode_frames(payload, header, self.columns, self.entities, self.agents, tiles)

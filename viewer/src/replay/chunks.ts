@@ -79,7 +79,9 @@ export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): voi
   }
   const { raw, stored } = chunk;
   if (raw < least || raw > most || stored > MOST_STORED || raw > stored * MOST_RATIO) {
-    throw new ReplayError(`The chunk at byte ${at} claims ${raw} bytes, which cannot be. The file is damaged.`);
+    throw new ReplayError(
+      `The chunk at byte ${at} claims ${raw} bytes, which cannot be. The file is damaged.`,
+    );
   }
 }
 
@@ -148,7 +150,9 @@ export async function readBeginning(source: Source): Promise<Beginning> {
   const header = parseHeader(await next("HEAD"));
   const base = await next("TILE", header);
   if (base.some((material) => material >= header.materials.length)) {
-    throw new ReplayError("The recording's map has materials that its header does not know. The file is damaged.");
+    throw new ReplayError(
+      "The recording's map has materials that its header does not know. The file is damaged.",
+    );
   }
   return { header, base, end };
 }
@@ -227,11 +231,14 @@ export async function payloadOf(
 ): Promise<{ chunk: ChunkHeader; payload: Bytes }> {
   const what = `The chunk at byte ${entry.offset}`;
   if (data.length < CHUNK_BYTES || data.length !== entry.length) {
-    throw new ReplayError(`${what} is no longer there. The file has been cut off, or replaced; open it again.`);
+    throw new ReplayError(
+      `${what} is no longer there. The file has been cut off, or replaced; open it again.`,
+    );
   }
   const chunk = parseChunkHeader(data);
   checkChunk(chunk, entry.offset, header);
-  const same = chunk.type === (entry.ticks > 0 ? "FRAM" : "HEAT") && chunk.stored === data.length - CHUNK_BYTES;
+  const same =
+    chunk.type === (entry.ticks > 0 ? "FRAM" : "HEAT") && chunk.stored === data.length - CHUNK_BYTES;
   if (!same || (entry.ticks > 0 && chunk.ticks !== entry.ticks) || chunk.first !== entry.first) {
     throw new ReplayError(`${what} is another than before. The file has been replaced; open it again.`);
   }

@@ -65,7 +65,8 @@ function layoutOf(header: Header, ticks: number) {
  */
 export function decodeFrames(header: Header, first: number, ticks: number, payload: Uint8Array): Decoded {
   const tiles = header.height * header.width;
-  const fixed = header.columns.reduce((sum, each) => sum + BYTES[each.type] * numbersOf(each, header), 0) * ticks;
+  const fixed =
+    header.columns.reduce((sum, each) => sum + BYTES[each.type] * numbersOf(each, header), 0) * ticks;
   const bits = Math.ceil(tiles / 8);
   const changes = (payload.length - fixed - bits - 4 * ticks) / 4;
   const buffer = new ArrayBuffer(decodedBytes(header, ticks) + 4 * changes);
@@ -91,7 +92,9 @@ function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number
   let total = 0;
   for (const count of counts) total += count;
   if (counts[0] !== 0 || total !== changed.length) {
-    throw new ReplayError(`The changes of tiles from tick ${first} on are not as many as they say. ${DAMAGED}`);
+    throw new ReplayError(
+      `The changes of tiles from tick ${first} on are not as many as they say. ${DAMAGED}`,
+    );
   }
   let end = 0;
   for (let t = 0; t < counts.length; t++) {
@@ -103,7 +106,8 @@ function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number
       // Within a tick they rise; only the first may be tile 0.
       if (tile >= 0 && step === 0) tile = tiles;
       tile = Math.max(tile, 0) + step;
-      if (tile >= tiles) throw new ReplayError(`Tick ${first + t} changes a tile outside the map. ${DAMAGED}`);
+      if (tile >= tiles)
+        throw new ReplayError(`Tick ${first + t} changes a tile outside the map. ${DAMAGED}`);
       changed[i] = tile;
     }
   }
@@ -154,11 +158,13 @@ function check(header: Header, first: number, ticks: number, { columns }: Conten
   ]; // prettier-ignore
   const { entities, height, width, causes, styles } = header;
   for (let i = 0; i < ticks * entities; i++) {
-    if (cause[i]! >= causes.length) throw new ReplayError(`${tickOf(i)} has an unknown cause of death. ${DAMAGED}`);
+    if (cause[i]! >= causes.length)
+      throw new ReplayError(`${tickOf(i)} has an unknown cause of death. ${DAMAGED}`);
     if (alive[i] === 0 && cause[i] === 0) continue;
     const stands = row[i]! >= 0 && row[i]! < height && col[i]! >= 0 && col[i]! < width;
     if (!stands) throw new ReplayError(`${tickOf(i)} puts somebody outside the map. ${DAMAGED}`);
-    if (style[i]! >= styles.length) throw new ReplayError(`${tickOf(i)} has an unknown style of attack. ${DAMAGED}`);
+    if (style[i]! >= styles.length)
+      throw new ReplayError(`${tickOf(i)} has an unknown style of attack. ${DAMAGED}`);
   }
 
   function tickOf(index: number): string {

@@ -106,7 +106,8 @@ export class Foreman {
     this.worker = undefined;
     this.doItHere();
     this.waiting.forEach((waiting) => {
-      if (started) waiting.reject(new ReplayError("The recording could not be unpacked; is memory short? Try again."));
+      if (started)
+        waiting.reject(new ReplayError("The recording could not be unpacked; is memory short? Try again."));
       else this.order(waiting.order).then(waiting.resolve, waiting.reject);
     });
     this.waiting.clear();

@@ -77,7 +77,8 @@ export function checkHeader(told: unknown): Header {
   if (fields["format"] !== "nmmo-gpu replay" || fields["version"] !== 1) {
     throw new ReplayError("The file's header is not that of a recording of nmmo-gpu, version 1.");
   }
-  const whole = (name: string, least: number, most: number): number => integer(fields[name], name, least, most);
+  const whole = (name: string, least: number, most: number): number =>
+    integer(fields[name], name, least, most);
   const entities = whole("entities", 1, MOST_ENTITIES);
   const agents = whole("agents", 1, entities);
   const vision = whole("vision", 1, 64);
@@ -116,7 +117,9 @@ export function checkHeader(told: unknown): Header {
       water: integer(most["water"], "most", 1, LARGEST),
     },
     materials,
-    used_up: list(fields["used_up"], "used_up", 256).map((m) => integer(m, "used_up", 0, materials.length - 1)),
+    used_up: list(fields["used_up"], "used_up", 256).map((m) =>
+      integer(m, "used_up", 0, materials.length - 1),
+    ),
     causes: texts(fields["causes"], "causes"),
     styles,
     moves: list(fields["moves"], "moves", MOST_LISTED).map(move),
@@ -140,7 +143,8 @@ function checkTogether(header: Header): void {
     throw wrong("populations", `${header.agents} agents cannot be shared equally by ${header.populations}`);
   }
   if (header.reach.length !== header.styles.length) throw wrong("reach", "it has not one number per style");
-  if (header.used_up.length !== header.materials.length) throw wrong("used_up", "it has not one per material");
+  if (header.used_up.length !== header.materials.length)
+    throw wrong("used_up", "it has not one per material");
   if (header.materials.length === 0) throw wrong("materials", "there are none");
   let free = header.agents;
   for (const kind of header.npcs) {
@@ -177,14 +181,17 @@ function material(told: unknown): Material {
 }
 
 function move(told: unknown): [number, number] {
-  const [rows, columns] = list(told, "moves", 2).map((tiles) => integer(tiles, "moves", -MOST_SIDE, MOST_SIDE));
+  const [rows, columns] = list(told, "moves", 2).map((tiles) =>
+    integer(tiles, "moves", -MOST_SIDE, MOST_SIDE),
+  );
   if (rows === undefined || columns === undefined) throw wrong("moves", "one is no pair of numbers");
   return [rows, columns];
 }
 
 function npc(told: unknown): NpcKind {
   const { name, health, level, hunts, first, count } = record(told, "npcs");
-  if (hunts !== "never" && hunts !== "provoked" && hunts !== "always") throw wrong("npcs", "one hunts nobody knows how");
+  if (hunts !== "never" && hunts !== "provoked" && hunts !== "always")
+    throw wrong("npcs", "one hunts nobody knows how");
   return {
     name: text(name, "npcs"),
     health: integer(health, "npcs", 0, LARGEST),
@@ -198,15 +205,28 @@ function npc(told: unknown): NpcKind {
 function column(told: unknown): Column {
   const { name, type, of, width, delta, scale } = record(told, "columns");
   if (type !== "u8" && type !== "i16" && type !== "i32" && type !== "u32") {
-    throw wrong("columns", "one has numbers of a type that this viewer cannot read; use the nmmo-gpu that wrote it");
+    throw wrong(
+      "columns",
+      "one has numbers of a type that this viewer cannot read; use the nmmo-gpu that wrote it",
+    );
   }
   if (of !== "entities" && of !== "agents" && of !== "realm") {
-    throw wrong("columns", "one is of something that this viewer does not know; use the nmmo-gpu that wrote it");
+    throw wrong(
+      "columns",
+      "one is of something that this viewer does not know; use the nmmo-gpu that wrote it",
+    );
   }
   if (typeof delta !== "boolean" || typeof scale !== "number" || !Number.isFinite(scale)) {
     throw wrong("columns", "one lacks its scale, or how it is stored");
   }
-  return { name: text(name, "columns"), type, of, width: integer(width, "columns", 1, MOST_WIDTH), delta, scale };
+  return {
+    name: text(name, "columns"),
+    type,
+    of,
+    width: integer(width, "columns", 1, MOST_WIDTH),
+    delta,
+    scale,
+  };
 }
 
 function wrong(field: string, why: string): ReplayError {
@@ -214,7 +234,8 @@ function wrong(field: string, why: string): ReplayError {
 }
 
 function record(told: unknown, field: string): Record<string, unknown> {
-  if (typeof told !== "object" || told === null || Array.isArray(told)) throw wrong(field, "it has no fields");
+  if (typeof told !== "object" || told === null || Array.isArray(told))
+    throw wrong(field, "it has no fields");
   return told as Record<string, unknown>;
 }
 

@@ -11,7 +11,9 @@ export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
   const end = payload.subarray(0, HEAT_LINE).indexOf(10);
   let told: unknown;
   try {
-    told = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload.subarray(0, Math.max(0, end))));
+    told = JSON.parse(
+      new TextDecoder("utf-8", { fatal: true }).decode(payload.subarray(0, Math.max(0, end))),
+    );
   } catch {
     throw damaged("it does not say what it shows");
   }
@@ -30,7 +32,16 @@ export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
   const numbers = payload.slice(end + 1);
   if (numbers.length !== 4 * rows * cols) throw damaged("it is not as large as it says");
   const values = new Float32Array(numbers.buffer);
-  return { name, about, rows, cols, stride: whole("stride", 1), population: whole("population", -1), tick, values };
+  return {
+    name,
+    about,
+    rows,
+    cols,
+    stride: whole("stride", 1),
+    population: whole("population", -1),
+    tick,
+    values,
+  };
 }
 
 function damaged(why: string): ReplayError {

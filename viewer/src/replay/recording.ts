@@ -1,7 +1,15 @@
 /** A recording: its index, and as much of it as is needed in memory. */
 import type { RecordingLike } from "../model/contract";
 import type { Column, Frame, Header, Numbers } from "../model/types";
-import { after, checkEntry, payloadOf, readBeginning, scanChunks, type Beginning, type ChunkEntry } from "./chunks";
+import {
+  after,
+  checkEntry,
+  payloadOf,
+  readBeginning,
+  scanChunks,
+  type Beginning,
+  type ChunkEntry,
+} from "./chunks";
 import { contentsOf, decodedBytes, type Contents, type Decoded } from "./decode";
 import { ReplayError, reasonOf } from "./error";
 import { Foreman } from "./foreman";
@@ -78,7 +86,11 @@ export class Recording implements RecordingLike {
    *
    * @param entries as in `ChunkEntry`; maps have 0 ticks.
    */
-  static async attach(source: Source, entries: readonly ChunkEntry[], options: Options = {}): Promise<Recording> {
+  static async attach(
+    source: Source,
+    entries: readonly ChunkEntry[],
+    options: Options = {},
+  ): Promise<Recording> {
     const recording = new Recording(source, await readBeginning(source), options);
     try {
       await recording.add(entries);
@@ -152,7 +164,8 @@ export class Recording implements RecordingLike {
 
   async load(tick: number): Promise<Frame> {
     const entry = this.index[this.find(tick)];
-    if (!entry) throw new ReplayError("The recording has no frames yet. Wait for the first, or open another.");
+    if (!entry)
+      throw new ReplayError("The recording has no frames yet. Wait for the first, or open another.");
     const chunk = this.use(entry.offset) ?? (await this.fetch(entry));
     return chunk.frame(within(tick, entry));
   }
@@ -210,7 +223,11 @@ export class Recording implements RecordingLike {
     let [ticks, bytes] = [0, this.bytesOf(at)];
     for (let next = at + step; this.index[next]; next += step) {
       bytes += this.bytesOf(next);
-      if (wanted.length > 1 && (ticks >= AHEAD_TICKS || wanted.length > AHEAD_CHUNKS || bytes > this.cacheBytes)) break;
+      if (
+        wanted.length > 1 &&
+        (ticks >= AHEAD_TICKS || wanted.length > AHEAD_CHUNKS || bytes > this.cacheBytes)
+      )
+        break;
       wanted.push(next);
       ticks += this.index[next]!.ticks;
     }
@@ -297,7 +314,13 @@ class Chunk {
 
   /** The same object for the same tick. */
   frame(t: number): Frame {
-    return (this.frames[t] ??= new FrameOfChunk(this.decoded.first + t, t, this.sizes, this.contents, this.usedUp));
+    return (this.frames[t] ??= new FrameOfChunk(
+      this.decoded.first + t,
+      t,
+      this.sizes,
+      this.contents,
+      this.usedUp,
+    ));
   }
 }
 

@@ -96,7 +96,8 @@ export class Curves {
       population: Array.from({ length: header.populations }, (_, p) => mean(measures.population + p)),
       lifetime: curve((at) => {
         let dead = 0;
-        for (let cause = 0; cause < deaths.length; cause++) dead += bins[at + MORE + measures.deaths + cause]!;
+        for (let cause = 0; cause < deaths.length; cause++)
+          dead += bins[at + MORE + measures.deaths + cause]!;
         return bins[at + MORE + measures.lifetimes]! / dead; // 0 / 0 is NaN
       }),
       deaths,

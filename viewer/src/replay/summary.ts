@@ -84,7 +84,9 @@ export class Summariser {
   ) {
     this.measures = new Measures(header);
     this.grid = new Grid(header);
-    this.place = Int32Array.from(header.materials, (_, material) => this.measures.materials.indexOf(material));
+    this.place = Int32Array.from(header.materials, (_, material) =>
+      this.measures.materials.indexOf(material),
+    );
   }
 
   add({ first, ticks, buffer }: Decoded): Summary {
@@ -116,7 +118,10 @@ export class Summariser {
         if (alive[i] !== 0) {
           counts[out + measures.population + population]! += 1;
           visits[visited++] = cell;
-          if (this.entity?.[slot] !== undefined && (this.entity[slot] !== entity[i] || this.alive![slot] === 0)) {
+          if (
+            this.entity?.[slot] !== undefined &&
+            (this.entity[slot] !== entity[i] || this.alive![slot] === 0)
+          ) {
             counts[out + measures.births]! += 1;
           }
         }

@@ -42,7 +42,8 @@ export class UsedUp {
     // A change turns a bit over, so that it can be gone through in either direction.
     const { starts, changed } = this.contents;
     const [low, high] = nearest < t ? [nearest, t] : [t, nearest];
-    for (let i = starts[low + 1]!; i < starts[high + 1]!; i++) copy[changed[i]! >> 3]! ^= 1 << (changed[i]! & 7);
+    for (let i = starts[low + 1]!; i < starts[high + 1]!; i++)
+      copy[changed[i]! >> 3]! ^= 1 << (changed[i]! & 7);
     return copy;
   }
 }
