@@ -21,23 +21,26 @@ export interface LiveTarget {
 
 export type LiveState = "connecting" | "live" | "ended";
 
-/** As much of a WebSocket as is used. */
-export interface Socket {
-  binaryType: BinaryType;
-  onmessage: ((event: { readonly data: unknown }) => void) | null;
-  onclose: ((event: { readonly code: number }) => void) | null;
-  close(): void;
-}
-
 /** What the connection takes from the browser; a test has its own. */
 export interface Surroundings {
-  open(address: string): Socket;
+  /** Opens a connection; returns how to close it, after which nothing more is received. */
+  open(address: string, receive: (data: unknown) => void, lost: () => void): () => void;
   /** Calls later, after so many milliseconds; returns how to call that off. */
   later(act: () => void, milliseconds: number): () => void;
 }
 
 export const browser: Surroundings = {
-  open: (address) => new WebSocket(address),
+  open: (address, receive, lost) => {
+    const socket = new WebSocket(address);
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) => receive(data);
+    socket.onclose = lost;
+    return () => {
+      socket.onmessage = null;
+      socket.onclose = null;
+      socket.close();
+    };
+  },
   later: (act, milliseconds) => {
     const timer = window.setTimeout(act, milliseconds);
     return () => window.clearTimeout(timer);
@@ -64,7 +67,7 @@ export class Live {
   private begun = false;
   private first = true;
   private wait = SHORTEST;
-  private socket: Socket | null = null;
+  private closeSocket: (() => void) | null = null;
   private calledOff: (() => void) | null = null;
   private ended = false;
 
@@ -85,15 +88,15 @@ export class Live {
     this.calledOff = null;
     this.first = true;
     this.target.state("connecting");
-    const socket = this.surroundings.open(this.address);
-    socket.binaryType = "arraybuffer";
-    socket.onmessage = ({ data }) => this.receive(data);
-    socket.onclose = () => this.lost();
-    this.socket = socket;
+    this.closeSocket = this.surroundings.open(
+      this.address,
+      (data) => this.receive(data),
+      () => this.lost(),
+    );
   }
 
   private lost(): void {
-    this.socket = null;
+    this.closeSocket = null;
     if (this.ended) return;
     this.target.state("connecting");
     this.calledOff = this.surroundings.later(() => this.connect(), this.wait);
@@ -104,12 +107,8 @@ export class Live {
     if (this.ended) return;
     this.ended = true;
     this.calledOff?.();
-    if (this.socket) {
-      this.socket.onmessage = null;
-      this.socket.onclose = null;
-      this.socket.close();
-      this.socket = null;
-    }
+    this.closeSocket?.();
+    this.closeSocket = null;
     this.target.state("ended");
   }
 

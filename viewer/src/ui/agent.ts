@@ -1,14 +1,17 @@
-import { entityAt, findDeath, kindOf, lifeAt, numberAt, populationOf } from "../model/life";
+import { entityAt, findDeath, lifeAt } from "../model/life";
+import { attackMap, perceive, probabilitiesOf, shownMaterial, valueOf, type Seen } from "../model/perception";
+import { isAlive, isNpc, maxHealth, nameOf, numberOf, populationOf } from "../model/slots";
 import type { Frame, Header, Selection } from "../model/types";
 import type { Context, Part } from "./context";
 import { el, iconButton, setIcon, setText, textButton } from "./dom";
 import { materialName, number, short, tradeName, wordName } from "./format";
 import { ChoiceBars, Facts, Meter } from "./meters";
-import { choiceNames, choicesOf, probabilities, valueOfPolicy } from "./policy";
-import { Around, direction, nameOf, seenFrom, type Seen } from "./surroundings";
-import { materialAt } from "./tiles";
+import { choiceNames, choicesOf } from "./policy";
+import { Around, direction } from "./surroundings";
 
+/** Side of the small maps, CSS pixels. */
 const WINDOW = 132;
+const DASHES = [[], [5, 3], [2, 2]] as const;
 
 /** When and of what the selected died; null while that is looked up. */
 interface Death {
@@ -134,17 +137,16 @@ export class AgentPanel implements Part {
     const { recording, colour } = this.context;
     const { header } = recording;
     const { slot, entity } = selected;
-    const kind = kindOf(header, slot);
-    setText(this.title, `${kind.charAt(0).toUpperCase()}${kind.slice(1)} ${entity}`);
-    const agent = slot < header.agents;
+    setText(this.title, nameOf(header, slot, entity));
+    const agent = !isNpc(header, slot);
     setText(this.subtitle, agent ? `population ${populationOf(header, slot)}` : "NPC");
     if (agent) this.element.style.setProperty("--colour", colour(populationOf(header, slot)));
     else this.element.style.removeProperty("--colour");
     this.fate.hidden = !gone;
     const here = entityAt(frame, slot);
-    const heir = gone === "dead" && here !== entity && numberAt(frame, "alive", slot) > 0;
+    const heir = gone === "dead" && here !== entity && isAlive(frame, slot);
     this.successor.hidden = !heir;
-    if (heir) setText(this.successor, `Its slot is now ${kind} ${here}'s`);
+    if (heir) setText(this.successor, `Its slot is now ${nameOf(header, slot, here)}'s`);
     if (gone === "unborn") setText(this.fate, "Not born yet at this tick.");
     if (gone === "dead") setText(this.fate, this.obituary(selected, frame, known));
   }
@@ -171,7 +173,7 @@ export class AgentPanel implements Part {
     const dying = await recording.load(tick);
     const before = tick > recording.first ? await recording.load(tick - 1) : null;
     const died = entityAt(dying, death.selection.slot) === death.selection.entity;
-    death.cause = died ? (recording.header.causes[numberAt(dying, "cause", death.selection.slot)] ?? "") : "";
+    death.cause = died ? (recording.header.causes[numberOf(dying, "cause", death.selection.slot)] ?? "") : "";
     death.tick = tick;
     if (before && lifeAt(before, death.selection) === "alive") {
       this.last = { selection: death.selection, frame: before };
@@ -185,28 +187,30 @@ export class AgentPanel implements Part {
     const agent = slot < header.agents;
     for (const [name, meter] of this.meters) {
       meter.element.hidden = !agent && name !== "health";
-      meter.set(numberAt(frame, name, slot), mostOf(header, frame, slot, name));
+      meter.set(numberOf(frame, name, slot), mostOf(header, frame, slot, name));
     }
-    const [row, col] = [numberAt(frame, "row", slot), numberAt(frame, "col", slot)];
-    const material = header.materials[materialAt(recording, frame, row * header.width + col)];
+    const [row, col] = [numberOf(frame, "row", slot), numberOf(frame, "col", slot)];
+    const material = header.materials[shownMaterial(header, recording.base, frame.usedUp, row * header.width + col)];
     const has = (name: string): boolean => agent && frame.column(name) !== undefined;
-    this.facts.set("age", ticks(numberAt(frame, "age", slot)));
+    this.facts.set("age", ticks(numberOf(frame, "age", slot)));
     this.facts.set("stands at", `row ${row}, column ${col}, on ${materialName(material?.name ?? "?")}`);
-    const freeze = numberAt(frame, "freeze", slot);
+    const freeze = numberOf(frame, "freeze", slot);
     this.facts.set("frozen", freeze ? `for ${ticks(freeze)}` : "no");
-    const damage = numberAt(frame, "damage", slot);
+    const damage = numberOf(frame, "damage", slot);
     this.facts.set("damage taken", damage ? String(damage) : "none");
-    this.facts.set("gold", has("gold") ? number(numberAt(frame, "gold", slot)) : null);
+    this.facts.set("gold", has("gold") ? number(numberOf(frame, "gold", slot)) : null);
     this.facts.set("wears", has("worn") ? wears(header, frame, slot) : null);
     this.facts.set("offer", has("offer") ? offer(header, frame, slot) : null);
-    this.facts.set("work", has("work") ? (header.works[numberAt(frame, "work", slot)] ?? "?") : null);
+    this.facts.set("work", has("work") ? (header.works[numberOf(frame, "work", slot)] ?? "?") : null);
     const speaks = has("token") && header.words > 0;
-    this.facts.set("said", speaks ? wordName(numberAt(frame, "token", slot)) : null);
+    this.facts.set("said", speaks ? wordName(numberOf(frame, "token", slot)) : null);
     this.facts.set("slot", String(slot));
     this.showSkills(frame, slot);
     this.showInventory(frame, slot);
     this.showSurroundings(frame, slot);
-    this.showPolicy(frame, slot);
+    const before = this.context.before(frame);
+    this.showAttacks(frame, slot, before);
+    this.showPolicy(frame, slot, before);
   }
 
   private showSkills(frame: Frame, slot: number): void {
@@ -214,7 +218,10 @@ export class AgentPanel implements Part {
     const levels = frame.column("level");
     this.sections.skills.hidden = !levels || !skills.length;
     if (!levels || !skills.length) return;
-    chips(this.skills, skills.map((name, k) => [name, levels[slot * skills.length + k] ?? 0]));
+    chips(
+      this.skills,
+      skills.map((name, k) => [name, levels[slot * skills.length + k] ?? 0]),
+    );
   }
 
   private showInventory(frame: Frame, slot: number): void {
@@ -223,81 +230,82 @@ export class AgentPanel implements Part {
     this.sections.inventory.hidden = !numbers || !header.items.length;
     if (!numbers) return;
     const held = header.items.map(({ name }, k) => [name, numbers[slot * header.items.length + k] ?? 0] as const);
-    chips(this.inventory, held.filter(([, amount]) => amount > 0)); // prettier-ignore
+    chips(
+      this.inventory,
+      held.filter(([, amount]) => amount > 0),
+    );
     if (!this.inventory.childElementCount) this.inventory.append(el("span", { class: "none" }, "nothing"));
   }
 
   private showSurroundings(frame: Frame, slot: number): void {
     const { recording, colour, actions } = this.context;
-    const { header } = recording;
-    const view = new Around(this.window, recording, frame, slot, header.vision, WINDOW);
+    const { header, base } = recording;
+    const now = perceive(header, base, frame, slot);
+    if (!now) return;
+    const view = new Around(this.window, header, now, header.vision, WINDOW);
     view.terrain();
     view.everybody(colour);
-    const seen = seenFrom(recording, frame, slot, header.vision).slice(0, header.nearest);
-    keyed(this.seen, seen.map((other) => this.seenRow(frame, other))); // prettier-ignore
-    if (!seen.length) this.seen.replaceChildren(el("span", { class: "none" }, "nobody"));
+    buttons(
+      this.seen,
+      now.entities.map((other) => this.seenRow(frame, other)),
+    );
+    if (!now.entities.length) this.seen.replaceChildren(el("span", { class: "none" }, "nobody"));
     this.seen.onclick = (event) => {
       const row = event.target instanceof Element ? event.target.closest("button") : null;
       if (row) actions.select(Number(row.dataset["slot"]));
     };
-    this.showAttacks(frame, slot);
   }
 
-  private seenRow(frame: Frame, other: Seen): readonly [string, string, string] {
-    const { recording, colour } = this.context;
-    const agent = other.slot < recording.header.agents;
-    const paint = agent ? colour(populationOf(recording.header, other.slot)) : "var(--text-dim)";
-    const health = numberAt(frame, "health", other.slot);
-    const text = `${nameOf(recording, frame, other.slot)} · ${direction(other.row, other.col)} · health ${health}`;
-    return [String(other.slot), paint, text];
-  }
-
-  /** As it was when the tick began: that is what counts for an attack. */
-  private showAttacks(frame: Frame, slot: number): void {
+  private seenRow(frame: Frame, { slot, rowOffset, colOffset }: Seen): readonly [string, string, string] {
     const { recording, colour } = this.context;
     const { header } = recording;
-    const before = this.context.before(frame);
-    const began = before && entityAt(before, slot) === entityAt(frame, slot) ? before : frame;
-    const most = Math.max(...header.reach, 1);
-    const map = new Around(this.attacks, recording, began, slot, Math.min(most + 1, header.vision), WINDOW);
+    const paint = isNpc(header, slot) ? "var(--text-dim)" : colour(populationOf(header, slot));
+    const who = nameOf(header, slot, entityAt(frame, slot));
+    const health = numberOf(frame, "health", slot);
+    return [String(slot), paint, `${who} · ${direction(rowOffset, colOffset)} · health ${health}`];
+  }
+
+  /** Whom it could reach, as it was when the tick began: that is what counts for an attack. */
+  private showAttacks(frame: Frame, slot: number, before: Frame | undefined): void {
+    const { recording, colour } = this.context;
+    const { header, base } = recording;
+    const newborn = !before || entityAt(before, slot) !== entityAt(frame, slot);
+    const began = newborn ? frame : before;
+    const seen = perceive(header, base, began, slot);
+    if (!seen) return;
+    const style = numberOf(frame, "style", slot);
+    const probabilities = probabilitiesOf(header, frame, slot);
+    const map = new Around(this.attacks, header, seen, Math.max(...header.reach, 1) + 1, WINDOW);
     map.terrain(0.55);
-    const near = seenFrom(recording, began, slot, header.vision);
-    const shares = probabilities(frame, header, slot)?.get("target");
-    for (const [k, other] of near.entries()) {
-      const share = shares ? (shares.length === 2 ? (k === 0 ? shares[1] : 0) : shares[k + 1]) : undefined;
-      if (other.distance <= most) map.tint(other.row, other.col, `rgba(255, 90, 60, ${share ?? 0.45})`);
-    }
+    const shares =
+      probabilities && !newborn ? attackMap(header, seen, probabilities, style) : reachable(seen.entities, seen.side);
+    map.shares(shares, "#ff5a3c");
     map.everybody(colour);
-    const dashes = [[], [5, 3], [2, 2]] as const;
-    header.reach.forEach((reach, k) => map.outline(reach, "#ffffffcc", 1, dashes[k % 3]));
-    const target = numberAt(frame, "target", slot);
-    const hit = near.find((other) => other.slot === target);
-    if (hit) map.line(hit.row, hit.col, "#ff5a3c");
-    const style = header.styles[numberAt(frame, "style", slot)] ?? "";
-    const reach = header.reach[numberAt(frame, "style", slot)] ?? 0;
-    const words =
-      target < 0
-        ? "Attacked nobody in this tick."
-        : `Attacked ${nameOf(recording, began, target)} by ${style}${hit && hit.distance <= reach ? "" : ", out of reach"}.`;
-    setText(this.attack, `${words} Reach: ${header.styles.map((name, k) => `${name} ${header.reach[k]}`).join(", ")}.`);
+    header.reach.forEach((reach, k) => map.outline(reach, "#ffffffcc", 1, DASHES[k % DASHES.length]));
+    const target = numberOf(frame, "target", slot);
+    const hit = seen.entities.find((other) => other.slot === target);
+    if (hit && !newborn) map.line(hit.rowOffset, hit.colOffset, "#ff5a3c");
+    const reach = header.styles.map((name, k) => `${name} ${header.reach[k]}`).join(", ");
+    const whom = target < 0 ? "nobody" : nameOf(header, target, entityAt(began, target));
+    const how = target < 0 ? "" : ` by ${header.styles[style]}${hit?.reachable[style] ? "" : ", which was out of reach"}`;
+    setText(this.attack, newborn ? `Reach: ${reach}.` : `Attacked ${whom}${how}. Reach: ${reach}.`);
   }
 
-  private showPolicy(frame: Frame, slot: number): void {
-    const { recording } = this.context;
-    const { header } = recording;
-    const heads = probabilities(frame, header, slot);
-    const value = valueOfPolicy(frame, header, slot);
-    this.sections.policy.hidden = !heads && value === null;
-    this.value.set("value", value === null ? null : short(value));
+  private showPolicy(frame: Frame, slot: number, before: Frame | undefined): void {
+    const { header, base } = this.context.recording;
+    const heads = probabilitiesOf(header, frame, slot);
+    const value = valueOf(header, frame, slot);
+    this.sections.policy.hidden = !heads && value === undefined;
+    this.value.set("value", value === undefined ? null : short(value));
     if (!heads) return;
-    const before = this.context.before(frame);
-    const seen = before ? seenFrom(recording, before, slot, header.vision).slice(0, header.nearest) : [];
-    const targets = seen.map((other) => (before ? nameOf(recording, before, other.slot) : ""));
+    const seen = (before && perceive(header, base, before, slot)?.entities) ?? [];
+    const targets = before ? seen.map((other) => nameOf(header, other.slot, entityAt(before, other.slot))) : [];
     for (const [head, shares] of heads) {
-      const short = head === "target" && shares.length === 2;
-      const names = choiceNames(header, head, shares.length, short ? [targets[0] ?? "the nearest"] : targets);
-      const rows = head === "target" && !short ? Math.max(1 + seen.length, 1) : shares.length;
-      const made = this.made(frame, before, slot, head, seen);
+      const byRule = head === "target" && shares.length === 2 && header.nearest !== 1;
+      const names = choiceNames(header, head, shares.length, byRule ? ["the nearest"] : targets);
+      // Rows of the table that were empty are no choices.
+      const rows = head === "target" && !byRule && before ? 1 + seen.length : shares.length;
+      const made = this.made(frame, before, slot, head, byRule ? null : seen);
       this.heads.get(head)?.show(choicesOf(names.slice(0, rows), shares, made));
     }
   }
@@ -308,19 +316,20 @@ export class AgentPanel implements Part {
     before: Frame | undefined,
     slot: number,
     head: string,
-    seen: readonly Seen[],
+    seen: readonly Seen[] | null,
   ): number | null {
     const { header } = this.context.recording;
-    if (head === "style") return numberAt(frame, "style", slot);
-    if (head === "work") return numberAt(frame, "work", slot);
-    if (head === "token") return numberAt(frame, "token", slot);
+    if (head === "style") return numberOf(frame, "style", slot);
+    if (head === "work") return numberOf(frame, "work", slot);
+    if (head === "token") return numberOf(frame, "token", slot);
     if (head === "target") {
-      const target = numberAt(frame, "target", slot);
-      return target < 0 ? 0 : 1 + seen.findIndex((other) => other.slot === target);
+      const target = numberOf(frame, "target", slot);
+      if (target < 0 || !seen) return target < 0 ? 0 : 1;
+      return 1 + seen.findIndex((other) => other.slot === target) || null;
     }
     if (head === "move" && before && entityAt(before, slot) === entityAt(frame, slot)) {
-      const row = numberAt(frame, "row", slot) - numberAt(before, "row", slot);
-      const col = numberAt(frame, "col", slot) - numberAt(before, "col", slot);
+      const row = numberOf(frame, "row", slot) - numberOf(before, "row", slot);
+      const col = numberOf(frame, "col", slot) - numberOf(before, "col", slot);
       // Who stayed may have been in somebody's way: that is not told.
       return row || col ? header.moves.findIndex(([r, c]) => r === row && c === col) : null;
     }
@@ -329,13 +338,19 @@ export class AgentPanel implements Part {
 }
 
 /** Most that a slot's health, food or water can be. */
-export function mostOf(header: Header, frame: Frame, slot: number, name: string): number {
+function mostOf(header: Header, frame: Frame, slot: number, name: string): number {
   if (name === "food") return header.most.food;
-  if (name === "water") return header.most.water;
-  const kind = header.npcs.find(({ first, count }) => slot >= first && slot < first + count);
-  if (kind) return kind.health;
-  const skill = header.skills.indexOf("constitution");
-  return header.most.health ?? frame.column("level")?.[slot * header.skills.length + skill] ?? 1;
+  return name === "water" ? header.most.water : maxHealth(header, frame, slot);
+}
+
+/** 1 for each cell of the window with somebody who could be attacked in some style. */
+function reachable(entities: readonly Seen[], side: number): Float32Array {
+  const vision = (side - 1) / 2;
+  const map = new Float32Array(side * side);
+  for (const { rowOffset, colOffset, reachable: styles } of entities) {
+    if (styles.some(Boolean)) map[(rowOffset + vision) * side + colOffset + vision] = 0.5;
+  }
+  return map;
 }
 
 function ticks(count: number): string {
@@ -352,10 +367,10 @@ function wears(header: Header, frame: Frame, slot: number): string {
 }
 
 function offer(header: Header, frame: Frame, slot: number): string {
-  const open = numberAt(frame, "offer", slot);
+  const open = numberOf(frame, "offer", slot);
   if (!open) return "none";
-  const price = header.prices[numberAt(frame, "offer_price", slot)] ?? "?";
-  return `${tradeName(open, header.items)} for ${price} gold, ${ticks(numberAt(frame, "offer_left", slot))} left`;
+  const price = header.prices[numberOf(frame, "offer_price", slot)] ?? "?";
+  return `${tradeName(open, header.items)} for ${price} gold, ${ticks(numberOf(frame, "offer_left", slot))} left`;
 }
 
 /** Shows names with numbers, in as many elements as there are. */
@@ -370,8 +385,8 @@ function chips(place: HTMLElement, entries: readonly (readonly [string, number])
   });
 }
 
-/** Buttons with a key, a colour and a text each; those that are there are changed, not made anew. */
-function keyed(place: HTMLElement, entries: readonly (readonly [string, string, string])[]): void {
+/** Buttons with a slot, a colour and a text each; those that are there are changed, not made anew. */
+function buttons(place: HTMLElement, entries: readonly (readonly [string, string, string])[]): void {
   place.querySelector(".none")?.remove();
   while (place.childElementCount > entries.length) place.lastElementChild?.remove();
   entries.forEach(([slot, colour, text], k) => {

@@ -26,7 +26,7 @@ export class AgentList implements Part {
   private readonly scroller: HTMLElement;
   private readonly body = el("div", { class: "rows" });
   private readonly rows: HTMLElement[] = [];
-  private slots = new Uint32Array(0);
+  private slots: Uint32Array = new Uint32Array(0);
   private frame: Frame | null = null;
   private key: SortKey = "id";
   private descending = false;

@@ -38,6 +38,6 @@ export function valueOfPolicy(frame: Frame, header: Header, slot: number): numbe
 }
 
 /** Choices of a head with their shares; `made` is the index of what was done, if that is known. */
-export function choicesOf(names: readonly string[], shares: readonly number[], made: number | null): Choice[] {
+export function choicesOf(names: readonly string[], shares: Float64Array, made: number | null): Choice[] {
   return names.map((name, k) => ({ name, share: shares[k] ?? 0, made: k === made }));
 }

@@ -1,34 +1,8 @@
-import type { RecordingLike } from "../model/contract";
-import { entityAt, kindOf, numberAt, populationOf } from "../model/life";
-import type { Frame } from "../model/types";
+import { NOWHERE, type Perception } from "../model/perception";
+import { populationOf } from "../model/slots";
+import type { Header } from "../model/types";
 import { fitCanvas } from "./dom";
-import { cssColour, materialAt } from "./tiles";
-
-/** Somebody whom an agent sees. */
-export interface Seen {
-  readonly slot: number;
-  readonly entity: number;
-  /** Offset in tiles, south and east positive. */
-  readonly row: number;
-  readonly col: number;
-  /** Chebyshev distance, tiles. */
-  readonly distance: number;
-}
-
-/** Living others within so many tiles of a slot, nearest first, ties row by row. */
-export function seenFrom(recording: RecordingLike, frame: Frame, slot: number, vision: number): Seen[] {
-  const { header } = recording;
-  const [rows, cols, alive] = [frame.column("row"), frame.column("col"), frame.column("alive")];
-  const [row0, col0] = [rows?.[slot] ?? 0, cols?.[slot] ?? 0];
-  const seen: Seen[] = [];
-  for (let other = 0; other < header.entities; other++) {
-    if (other === slot || !alive?.[other]) continue;
-    const [row, col] = [(rows?.[other] ?? 0) - row0, (cols?.[other] ?? 0) - col0];
-    const distance = Math.max(Math.abs(row), Math.abs(col));
-    if (distance <= vision) seen.push({ slot: other, entity: entityAt(frame, other), row, col, distance });
-  }
-  return seen.sort((a, b) => a.distance - b.distance || a.row - b.row || a.col - b.col);
-}
+import { cssColour } from "./tiles";
 
 /** "2 north, 1 west" of an offset in tiles. */
 export function direction(row: number, col: number): string {
@@ -39,72 +13,65 @@ export function direction(row: number, col: number): string {
   return parts.join(", ") || "here";
 }
 
-/** "agent 12" or "goblin 70". */
-export function nameOf(recording: RecordingLike, frame: Frame, slot: number): string {
-  return `${kindOf(recording.header, slot)} ${entityAt(frame, slot)}`;
-}
-
-/** A square of the map around a slot, on a canvas. */
+/** What somebody sees, on a canvas: as much of the window as lies within `radius` tiles. */
 export class Around {
   private readonly side: number;
   private readonly context: CanvasRenderingContext2D;
-  private readonly row: number;
-  private readonly col: number;
+  private readonly radius: number;
 
-  /**
-   * @param radius tiles to each side.
-   * @param size of the canvas, CSS pixels.
-   */
+  /** @param size of the canvas, CSS pixels. */
   constructor(
     canvas: HTMLCanvasElement,
-    private readonly recording: RecordingLike,
-    private readonly frame: Frame,
-    slot: number,
-    private readonly radius: number,
+    private readonly header: Header,
+    private readonly seen: Perception,
+    radius: number,
     size: number,
   ) {
-    this.side = size / (2 * radius + 1);
+    this.radius = Math.min(radius, header.vision);
+    this.side = size / (2 * this.radius + 1);
     this.context = fitCanvas(canvas, size, size);
-    this.row = numberAt(frame, "row", slot);
-    this.col = numberAt(frame, "col", slot);
   }
 
+  /** @param dimmed 0 to 1. */
   terrain(dimmed = 0): void {
-    const { header } = this.recording;
-    for (let y = -this.radius; y <= this.radius; y++) {
-      for (let x = -this.radius; x <= this.radius; x++) {
-        const [row, col] = [this.row + y, this.col + x];
-        const inside = row >= 0 && col >= 0 && row < header.height && col < header.width;
-        this.context.fillStyle = inside
-          ? cssColour(header, materialAt(this.recording, this.frame, row * header.width + col))
-          : "#222";
-        this.fillTile(y, x);
-      }
-    }
+    this.tiles((row, col, cell) => {
+      const material = this.seen.material[cell] ?? NOWHERE;
+      this.tint(row, col, material === NOWHERE ? "#222" : cssColour(this.header, material));
+    });
     this.context.fillStyle = `rgba(24, 26, 30, ${dimmed})`;
     this.context.fillRect(0, 0, this.context.canvas.width, this.context.canvas.height);
   }
 
   /** Everybody who stands there: agents round, NPCs square. */
   everybody(colour: (population: number) => string): void {
-    const { header } = this.recording;
-    const [rows, cols, alive] = ["row", "col", "alive"].map((name) => this.frame.column(name));
-    for (let slot = 0; slot < header.entities; slot++) {
-      const [y, x] = [(rows?.[slot] ?? 0) - this.row, (cols?.[slot] ?? 0) - this.col];
-      if (!alive?.[slot] || Math.abs(y) > this.radius || Math.abs(x) > this.radius) continue;
+    const { context, header } = this;
+    this.tiles((row, col, cell) => {
+      const slot = this.seen.occupant[cell] ?? -1;
+      if (slot < 0) return;
       const agent = slot < header.agents;
-      this.context.fillStyle = agent ? colour(populationOf(header, slot)) : "#e8e4d8";
-      this.context.strokeStyle = "rgba(0, 0, 0, 0.7)";
-      this.context.lineWidth = 1;
-      this.context.beginPath();
-      const [cx, cy] = this.middle(y, x);
+      context.fillStyle = agent ? colour(populationOf(header, slot)) : "#e8e4d8";
+      context.strokeStyle = "rgba(0, 0, 0, 0.7)";
+      context.lineWidth = 1;
+      context.beginPath();
+      const [x, y] = this.middle(row, col);
       const r = this.side * 0.36;
-      if (agent) this.context.arc(cx, cy, r, 0, 2 * Math.PI);
-      else this.context.rect(cx - r, cy - r, 2 * r, 2 * r);
-      this.context.fill();
-      this.context.stroke();
-    }
+      if (agent) context.arc(x, y, r, 0, 2 * Math.PI);
+      else context.rect(x - r, y - r, 2 * r, 2 * r);
+      context.fill();
+      context.stroke();
+    });
     this.outline(0, "#fff", 1.5);
+  }
+
+  /** Colours tiles by a number from 0 to 1 for each cell of the window. */
+  shares(values: Float32Array, colour: string): void {
+    this.tiles((row, col, cell) => {
+      const share = values[cell] ?? 0;
+      if (!share) return;
+      this.context.globalAlpha = 0.15 + 0.85 * share;
+      this.tint(row, col, colour);
+    });
+    this.context.globalAlpha = 1;
   }
 
   /** The border of all tiles within so many tiles (Chebyshev) of the middle. */
@@ -118,28 +85,32 @@ export class Around {
     this.context.setLineDash([]);
   }
 
-  /** Colours a tile, offset from the middle. */
-  tint(y: number, x: number, colour: string): void {
-    this.context.fillStyle = colour;
-    this.fillTile(y, x);
-  }
-
   /** A line from the middle to a tile. */
-  line(y: number, x: number, colour: string): void {
+  line(row: number, col: number, colour: string): void {
     this.context.strokeStyle = colour;
     this.context.lineWidth = 2;
     this.context.beginPath();
     this.context.moveTo(...this.middle(0, 0));
-    this.context.lineTo(...this.middle(y, x));
+    this.context.lineTo(...this.middle(row, col));
     this.context.stroke();
   }
 
-  private fillTile(y: number, x: number): void {
-    const [left, top] = [(x + this.radius) * this.side, (y + this.radius) * this.side];
-    this.context.fillRect(left, top, this.side + 0.5, this.side + 0.5);
+  private tint(row: number, col: number, colour: string): void {
+    const { side, radius, context } = this;
+    context.fillStyle = colour;
+    context.fillRect((col + radius) * side, (row + radius) * side, side + 0.5, side + 0.5);
   }
 
-  private middle(y: number, x: number): [number, number] {
-    return [(x + this.radius + 0.5) * this.side, (y + this.radius + 0.5) * this.side];
+  private tiles(each: (row: number, col: number, cell: number) => void): void {
+    const { vision } = this.header;
+    for (let row = -this.radius; row <= this.radius; row++) {
+      for (let col = -this.radius; col <= this.radius; col++) {
+        each(row, col, (row + vision) * this.seen.side + col + vision);
+      }
+    }
+  }
+
+  private middle(row: number, col: number): [number, number] {
+    return [(col + this.radius + 0.5) * this.side, (row + this.radius + 0.5) * this.side];
   }
 }
