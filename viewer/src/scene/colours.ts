@@ -1,0 +1,69 @@
+/** Colours of populations, of kinds of NPCs and of what is measured; used by the picture and by the panels. */
+
+/** Red, green and blue, 0 to 255. */
+export type Rgb = readonly [number, number, number];
+
+/**
+ * Twelve colours that also the colour-blind can tell apart: taken from the schemes "vibrant", "bright", "muted",
+ * "light", "high-contrast" and "medium-contrast" of Paul Tol (Introduction to colour schemes,
+ * https://sronpersonalpages.nl/~pault/), so that the least distance of two of them (CIE Lab, also as seen with
+ * each of the three dichromacies) is as large as a search found, in an order that keeps the first ones furthest
+ * apart. tests/scene/colours.test.ts measures it.
+ */
+const POPULATIONS: readonly Rgb[] = [
+  [0x00, 0x77, 0xbb],
+  [0xcc, 0x33, 0x11],
+  [0xff, 0xff, 0xff],
+  [0x88, 0x22, 0x55],
+  [0xee, 0x88, 0x66],
+  [0xbb, 0xcc, 0x33],
+  [0x99, 0xdd, 0xff],
+  [0xff, 0xaa, 0xbb],
+  [0x00, 0x44, 0x88],
+  [0x77, 0xaa, 0xdd],
+  [0xbb, 0x55, 0x66],
+  [0xee, 0xdd, 0x88],
+];
+
+/** How many populations have a colour that is safe for the colour-blind. */
+export const SAFE_POPULATIONS = POPULATIONS.length;
+
+/** NPCs are told apart by shape; their colours are those of fur and bone, which no population has. */
+const NPCS: readonly Rgb[] = [
+  [226, 214, 188],
+  [92, 108, 62],
+  [98, 72, 54],
+  [96, 96, 104],
+  [58, 52, 66],
+  [178, 150, 112],
+];
+
+/** Colours of the bars over an agent, which the panels use, too. */
+export const HEALTH: Rgb = [224, 82, 74];
+export const FOOD: Rgb = [236, 182, 68];
+export const WATER: Rgb = [70, 160, 230];
+
+/** Colour of a population; beyond the twelfth they come again, each time darker or lighter. */
+export function populationColour(population: number): Rgb {
+  return repeated(POPULATIONS, population);
+}
+
+/** Colour of a kind of NPC. */
+export function npcColour(kind: number): Rgb {
+  return repeated(NPCS, kind);
+}
+
+/** A colour as CSS has it: "#0077bb". */
+export function css([red, green, blue]: Rgb): string {
+  return `#${((1 << 24) | (red << 16) | (green << 8) | blue).toString(16).slice(1)}`;
+}
+
+function repeated(colours: readonly Rgb[], index: number): Rgb {
+  const colour = colours[index % colours.length] ?? [128, 128, 128];
+  const round = Math.floor(index / colours.length);
+  if (round === 0) return colour;
+  // 1st time darker, 2nd lighter, 3rd still darker, ...
+  const share = 1 - 0.6 ** Math.ceil(round / 2);
+  const goal = round % 2 ? 0 : 255;
+  return colour.map((value) => Math.round(value + (goal - value) * share)) as unknown as Rgb;
+}

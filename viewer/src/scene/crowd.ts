@@ -1,0 +1,297 @@
+import { BufferAttribute, BufferGeometry, Group } from "three";
+import type { Header } from "../model/types";
+import { npcColour, populationColour } from "./colours";
+import { ABSENT, BORN, DIED, type Events } from "./events";
+import { Instances } from "./instances";
+import type { Moment } from "./moment";
+import { FOG, SKY, type Shared, MIXED, shaded } from "./shading";
+import { NPC_SHAPES, agentShape, npcShape, type Shape } from "./shapes";
+
+/** From this many on the outlines are left out: they would double the triangles. */
+const OUTLINED = 3000;
+/** Beyond this many tiles from the camera there are no bars. */
+const BARS_REACH = 45;
+
+const LOOK = { place: 4, state: 4, colour: 4 } as const;
+
+/** Everybody: agents and NPCs, with shadows and bars. */
+export class Crowd {
+  readonly group = new Group();
+  /** Height of the top of each slot's shape, tiles. */
+  readonly heights: Float32Array;
+  private readonly figures: Instances[] = [];
+  private readonly shapes: Shape[];
+  /** [entities]: index into figures; [entities * 3]: colour, 0 to 1. */
+  private readonly figure: Uint8Array;
+  private readonly colours: Float32Array;
+  /** [entities]: kind of NPC's health; 0 for agents. */
+  private readonly most: Float32Array;
+  private readonly shadows: Instances;
+  private readonly bars: Instances;
+  private readonly lava: number;
+  private readonly combat: number;
+  private readonly constitution: number;
+
+  constructor(
+    private readonly header: Header,
+    private readonly events: Events,
+    private readonly moment: Moment,
+    shared: Shared,
+  ) {
+    const kinds = Math.min(header.npcs.length, NPC_SHAPES);
+    this.shapes = [agentShape(), ...Array.from({ length: kinds }, (_, kind) => npcShape(kind))];
+    const { uniforms } = shared;
+    const material = shaded({ vertexShader: BODY, fragmentShader: SOLID, uniforms });
+    for (const { geometry } of this.shapes) this.figures.push(new Instances(geometry, material, LOOK));
+    const shadow = shaded({
+      vertexShader: SHADOW, fragmentShader: DARK, uniforms, ...MIXED,
+      polygonOffset: true, polygonOffsetFactor: -2, polygonOffsetUnits: -2,
+    }); // prettier-ignore
+    this.shadows = new Instances(disc(), shadow, { place: 4 });
+    this.shadows.mesh.renderOrder = -4;
+    const bar = shaded({
+      vertexShader: BAR, fragmentShader: STRIPES, uniforms, transparent: true, depthWrite: false,
+    }); // prettier-ignore
+    this.bars = new Instances(square(), bar, { place: 4, filled: 4 });
+    this.bars.mesh.renderOrder = 20;
+    this.group.add(...this.figures.map(({ mesh }) => mesh), this.shadows.mesh, this.bars.mesh);
+
+    this.lava = header.causes.indexOf("lava");
+    this.combat = header.causes.indexOf("combat");
+    this.constitution = header.skills.indexOf("constitution");
+    this.figure = new Uint8Array(header.entities);
+    this.colours = new Float32Array(3 * header.entities);
+    this.heights = new Float32Array(header.entities).fill(this.shapes[0]?.height ?? 1);
+    this.most = new Float32Array(header.entities);
+    const size = Math.max(1, header.agents / header.populations);
+    for (let slot = 0; slot < header.agents; slot++) this.colour(slot, populationColour(Math.floor(slot / size)));
+    header.npcs.forEach((npc, kind) => {
+      for (let slot = npc.first; slot < npc.first + npc.count; slot++) {
+        this.figure[slot] = 1 + (kind % NPC_SHAPES);
+        this.heights[slot] = this.shapes[1 + (kind % NPC_SHAPES)]?.height ?? 1;
+        this.most[slot] = npc.health;
+        this.colour(slot, npcColour(kind));
+      }
+    });
+  }
+
+  /**
+   * Writes everybody as they are at the moment. `camera` is where it is looked from; `outlined`: near enough for
+   * outlines to be seen.
+   */
+  update(camera: { x: number; y: number; z: number }, bars: boolean, outlined: boolean): void {
+    const { header, moment, events, figures, figure, colours, shadows } = this;
+    const { fate, before, after } = events;
+    const { fraction } = moment;
+    for (const instances of figures) instances.begin(header.entities);
+    shadows.begin(header.entities);
+    this.bars.begin(bars ? header.entities : 0);
+    for (let slot = 0; slot < header.entities; slot++) {
+      const state = fate[slot];
+      const size = moment.size[slot] ?? 0;
+      if (state === ABSENT || size <= 0) continue;
+      const instances = figures[figure[slot] ?? 0] as Instances;
+      const { data } = instances;
+      let at = instances.next();
+      const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
+      const dead = state === DIED ? 1 - size : 0;
+      const cause = state === DIED ? (after.cause[slot] ?? 0) : 0;
+      data[at++] = x;
+      data[at++] = y;
+      data[at++] = z;
+      data[at++] = moment.yaw[slot] ?? 0;
+      // Fallen in a fight one tips over; from hunger and thirst one shrinks; lava swallows.
+      data[at++] = cause === this.combat ? Math.max(size, 0.55) : size;
+      data[at++] = cause === this.combat ? dead * 1.5 : 0;
+      data[at++] = cause === this.lava && cause > 0 ? dead : 0;
+      data[at++] = moment.step[slot] ?? 0;
+      data[at++] = colours[3 * slot] ?? 0;
+      data[at++] = colours[3 * slot + 1] ?? 0;
+      data[at++] = colours[3 * slot + 2] ?? 0;
+      // Ice is above 0, a wound below; what fades has 2 more per full step.
+      const frozen = ((before.freeze[slot] ?? 0) > 0 ? 1 - fraction : 0) + ((after.freeze[slot] ?? 0) > 0 ? fraction : 0);
+      const hurt = before.tick !== after.tick && (after.damage[slot] ?? 0) > 0 ? flash(fraction) : 0;
+      data[at] = hurt > 0 ? -hurt : frozen;
+      const shadow = shadows.next();
+      shadows.data[shadow] = x;
+      shadows.data[shadow + 1] = y;
+      shadows.data[shadow + 2] = z;
+      shadows.data[shadow + 3] = size;
+      if (bars && state !== DIED) this.bar(slot, x, y, z, camera, state === BORN);
+    }
+    for (const [n, instances] of figures.entries()) {
+      instances.end();
+      const corners = this.shapes[n]?.solid ?? 0;
+      instances.mesh.geometry.setDrawRange(0, outlined && instances.count < OUTLINED ? 2 * corners : corners);
+    }
+    shadows.end();
+    if (shadows.count >= OUTLINED) shadows.mesh.visible = false;
+    this.bars.end();
+  }
+
+  dispose(): void {
+    for (const instances of [...this.figures, this.shadows, this.bars]) {
+      instances.mesh.material.dispose();
+      instances.dispose();
+    }
+  }
+
+  private bar(
+    slot: number, x: number, y: number, z: number, camera: { x: number; y: number; z: number }, born: boolean,
+  ): void {
+    const [dx, dy, dz] = [x - camera.x, y - camera.y, z - camera.z];
+    if (dx * dx + dy * dy + dz * dz > BARS_REACH * BARS_REACH) return;
+    const { header, moment, bars } = this;
+    const { before, after } = this.events;
+    const from = born ? 0 : 1 - moment.fraction;
+    const npc = slot >= header.agents;
+    const skills = header.skills.length;
+    const level = skills && this.constitution >= 0 ? (after.level[slot * skills + this.constitution] ?? 1) : 1;
+    const most = npc ? (this.most[slot] ?? 1) : (header.most.health ?? level);
+    const at = bars.next();
+    bars.data[at] = x;
+    bars.data[at + 1] = y + (this.heights[slot] ?? 1);
+    bars.data[at + 2] = z;
+    bars.data[at + 3] = moment.size[slot] ?? 1;
+    const now = 1 - from;
+    bars.data[at + 4] = ((before.health[slot] ?? 0) * from + (after.health[slot] ?? 0) * now) / most;
+    bars.data[at + 5] = npc ? -1 : ((before.food[slot] ?? 0) * from + (after.food[slot] ?? 0) * now) / header.most.food;
+    bars.data[at + 6] = npc ? -1 : ((before.water[slot] ?? 0) * from + (after.water[slot] ?? 0) * now) / header.most.water;
+    bars.data[at + 7] = 0;
+  }
+
+  private colour(slot: number, [red, green, blue]: readonly [number, number, number]): void {
+    this.colours.set([red / 255, green / 255, blue / 255], 3 * slot);
+  }
+}
+
+/** How red a wound is: it shows when the blow lands. */
+function flash(fraction: number): number {
+  return Math.max(0, 1 - Math.abs(fraction - 0.75) / 0.2);
+}
+
+/** A flat ring of corners around (0, 0). */
+function disc(): BufferGeometry {
+  const places: number[] = [];
+  for (let k = 0; k < 8; k++) {
+    const [a, b] = [(k * Math.PI) / 4, ((k + 1) * Math.PI) / 4];
+    places.push(0, 0, 0, Math.cos(b), 0, Math.sin(b), Math.cos(a), 0, Math.sin(a));
+  }
+  return new BufferGeometry().setAttribute("position", new BufferAttribute(new Float32Array(places), 3));
+}
+
+/** Two triangles from -1 to 1 in x and y. */
+export function square(): BufferGeometry {
+  const places = [-1, -1, 0, 1, -1, 0, 1, 1, 0, -1, -1, 0, 1, 1, 0, -1, 1, 0];
+  return new BufferGeometry().setAttribute("position", new BufferAttribute(new Float32Array(places), 3));
+}
+
+/** How much larger than life something is drawn so that it is still seen from afar: at least `pixels` a tile. */
+export const AFAR = `
+  uniform float pixel;
+  float afar(float away, float pixels) { return clamp(pixels * pixel * away, 1.0, 6.0); }
+`;
+
+const BODY = `
+  uniform vec3 light;
+  in vec4 place, state, colour, paint;
+  out vec4 tint;
+  out float shown;
+  ${FOG}
+  ${AFAR}
+  void main() {
+    float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
+    vec3 p = position;
+    p.x += paint.z * 0.11 * sin(state.w * 6.2832) * (1.0 - smoothstep(0.0, 0.5, p.y));
+    vec3 n = normal;
+    // Tips over backwards.
+    float c = cos(state.y), s = sin(state.y);
+    p.xy = mat2(c, s, -s, c) * p.xy;
+    n.xy = mat2(c, s, -s, c) * n.xy;
+    c = cos(place.w); s = sin(place.w);
+    p.xz = mat2(c, s, -s, c) * p.xz;
+    n.xz = mat2(c, s, -s, c) * n.xz;
+    p *= state.x * afar(away, 14.0);
+    p.y -= state.z * 0.6;
+    vec3 base = mix(mix(colour.rgb, vec3(1.0), paint.x), vec3(0.06, 0.07, 0.09), paint.y);
+    base = mix(base, vec3(0.72, 0.93, 1.0), 0.65 * max(colour.a, 0.0));
+    base = mix(base, vec3(1.0, 0.12, 0.08), 0.75 * max(-colour.a, 0.0));
+    base = mix(base, vec3(1.0, 0.5, 0.1), state.z);
+    float shade = 0.66 + 0.46 * max(dot(n, light), 0.0) - 0.12 * max(-n.y, 0.0);
+    tint.rgb = paint.w > 0.5 ? base * 0.16 : min(base * shade, vec3(1.0));
+    vec4 seen = viewMatrix * vec4(place.xyz + p, 1.0);
+    tint.a = foggy(-seen.z);
+    // Toppled ones dissolve.
+    shown = 1.0 - smoothstep(0.5, 1.5, state.y);
+    gl_Position = projectionMatrix * seen;
+  }
+`;
+
+const SOLID = `
+  in vec4 tint;
+  in float shown;
+  out vec4 colour;
+  ${SKY}
+  void main() {
+    if (shown < 1.0 && fract(52.98 * fract(dot(gl_FragCoord.xy, vec2(0.0671, 0.00584)))) > shown) discard;
+    colour = vec4(mix(tint.rgb, sky(), tint.a), 1.0);
+  }
+`;
+
+const SHADOW = `
+  in vec4 place;
+  out float dark;
+  ${FOG}
+  ${AFAR}
+  void main() {
+    float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
+    vec3 p = place.xyz + vec3(position.x, 0.0, position.z) * 0.33 * place.w * afar(away, 14.0) + vec3(0.05, 0.03, -0.03);
+    vec4 seen = viewMatrix * vec4(p, 1.0);
+    dark = (1.0 - length(position)) * (1.0 - foggy(-seen.z));
+    gl_Position = projectionMatrix * seen;
+  }
+`;
+
+const DARK = `
+  in float dark;
+  out vec4 colour;
+  void main() { colour = vec4(0.0, 0.02, 0.05, min(dark * 0.9, 0.42)); }
+`;
+
+const BAR = `
+  in vec4 place, filled;
+  uniform vec3 screen;
+  out vec2 at;
+  out vec3 full;
+  out float shown;
+  ${AFAR}
+  void main() {
+    vec4 seen = viewMatrix * vec4(place.xyz, 1.0);
+    float away = -seen.z;
+    seen.y += 0.1 * afar(away, 14.0);
+    // Pixels that a tile has here.
+    float tile = 1.0 / (pixel * away);
+    float width = clamp(0.72 * tile, 12.0 * screen.z, 46.0 * screen.z);
+    float height = max(floor(width * 0.13), 2.0) * (filled.y < 0.0 ? 1.0 : 3.0);
+    vec4 where = projectionMatrix * seen;
+    where.xy += (vec2(position.x * width, (position.y + 1.0) * height) / screen.xy) * where.w;
+    at = position.xy * 0.5 + 0.5;
+    full = filled.xyz;
+    shown = smoothstep(14.0, 24.0, tile / screen.z) * place.w;
+    gl_Position = where;
+  }
+`;
+
+const STRIPES = `
+  in vec2 at;
+  in vec3 full;
+  in float shown;
+  out vec4 colour;
+  void main() {
+    bool one = full.y < 0.0;
+    float share = one || at.y > 0.667 ? full.x : at.y > 0.333 ? full.y : full.z;
+    vec3 c = one || at.y > 0.667 ? vec3(0.878, 0.322, 0.290) : at.y > 0.333 ? vec3(0.925, 0.714, 0.267)
+      : vec3(0.275, 0.627, 0.902);
+    colour = at.x <= share ? vec4(c, shown) : vec4(0.05, 0.06, 0.08, 0.72 * shown);
+  }
+`;

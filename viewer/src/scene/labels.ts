@@ -1,0 +1,122 @@
+import type { Header } from "../model/types";
+import { ABSENT, DIED, type Events } from "./events";
+import type { Crowd } from "./crowd";
+import type { Moment } from "./moment";
+import type { Texts } from "./text";
+
+/** Most names at once, and the farthest (tiles from the camera) that has one. */
+const MOST = 40;
+const REACH = 34;
+
+/** Names over those near the camera and the selected, and the numbers of wounds. */
+export class Labels {
+  private readonly names = new Map<number, { entity: number; level: number; text: string }>();
+  /** Slots of the nearest, and how far they are; as many as `near`. */
+  private readonly slots = new Int32Array(MOST);
+  private readonly distances = new Float32Array(MOST);
+  private near = 0;
+  /** [entities]: name of the NPC's kind. */
+  private readonly kinds: readonly string[];
+
+  constructor(
+    private readonly header: Header,
+    private readonly events: Events,
+    private readonly moment: Moment,
+    private readonly crowd: Crowd,
+    private readonly texts: Texts,
+  ) {
+    const kinds = new Array<string>(header.entities).fill("");
+    for (const { name, first, count } of header.npcs) kinds.fill(name, first, first + count);
+    this.kinds = kinds;
+  }
+
+  /** Letters that may be needed. */
+  static letters(header: Header): string {
+    return `Agent level${header.npcs.map(({ name }) => name).join("")}-0123456789 ·`;
+  }
+
+  update(
+    camera: { x: number; y: number; z: number }, selected: number, names: boolean, effects: boolean, bars: boolean,
+  ): void {
+    const { texts } = this;
+    if (names) this.findNearest(camera);
+    else this.near = 0;
+    const wounds = effects && this.moment.fraction > 0.6 && this.moment.fraction < 1;
+    texts.begin((MOST + 1) * 32 + (wounds ? this.header.entities * 3 : 0));
+    let named = false;
+    for (let n = 0; n < this.near; n++) {
+      const slot = this.slots[n] ?? 0;
+      named ||= slot === selected;
+      const fade = 1 - Math.min(Math.max(((this.distances[n] ?? 0) - REACH * 0.7) / (REACH * 0.3), 0), 1);
+      this.name(slot, slot === selected ? 1 : fade, bars);
+    }
+    if (names && !named && selected >= 0 && (this.moment.size[selected] ?? 0) > 0) this.name(selected, 1, bars);
+    if (wounds) this.wounds();
+    texts.end();
+  }
+
+  private findNearest(camera: { x: number; y: number; z: number }): void {
+    const { slots, distances, moment } = this;
+    const { fate } = this.events;
+    this.near = 0;
+    for (let slot = 0; slot < this.header.entities; slot++) {
+      if (fate[slot] === ABSENT || fate[slot] === DIED) continue;
+      const dx = (moment.x[slot] ?? 0) - camera.x;
+      const dz = (moment.z[slot] ?? 0) - camera.z;
+      const away = Math.sqrt(dx * dx + dz * dz + camera.y * camera.y);
+      if (away > REACH || (this.near === MOST && away >= (distances[MOST - 1] ?? 0))) continue;
+      // Goes into its place among the nearest.
+      let place = this.near < MOST ? this.near++ : MOST - 1;
+      for (; place > 0 && (distances[place - 1] ?? 0) > away; place--) {
+        distances[place] = distances[place - 1] ?? 0;
+        slots[place] = slots[place - 1] ?? 0;
+      }
+      distances[place] = away;
+      slots[place] = slot;
+    }
+  }
+
+  private name(slot: number, opacity: number, bars: boolean): void {
+    const { moment } = this;
+    const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
+    const up = bars ? 27 : 15;
+    this.texts.write(this.text(slot), x, y + (this.crowd.heights[slot] ?? 1), z, up, 13, 1, 1, 1, opacity);
+  }
+
+  /** "Agent 123", or an NPC's kind; in the full game with its level. */
+  private text(slot: number): string {
+    const { after } = this.events;
+    const entity = after.entity[slot] ?? 0;
+    const level = this.level(slot);
+    const known = this.names.get(slot);
+    if (known?.entity === entity && known.level === level) return known.text;
+    const name = slot < this.header.agents ? `Agent ${entity}` : (this.kinds[slot] ?? "");
+    const text = level ? `${name} · level ${level}` : name;
+    this.names.set(slot, { entity, level, text });
+    return text;
+  }
+
+  /** Combat level, as nmmo_gpu/world/tables.py has it; 0 without skills. */
+  private level(slot: number): number {
+    const { skills, styles } = this.header;
+    const { level } = this.events.after;
+    if (!skills.length || !level.length) return 0;
+    const of = (name: string): number => level[slot * skills.length + skills.indexOf(name)] ?? 0;
+    const best = Math.max(...styles.map(of));
+    return Math.floor((5 * (of("defense") + of("constitution")) + 13 * best) / 20);
+  }
+
+  private wounds(): void {
+    const { moment, texts, header } = this;
+    const { before, after } = this.events;
+    if (before.tick === after.tick) return;
+    const share = (moment.fraction - 0.6) / 0.4;
+    for (let slot = 0; slot < header.entities; slot++) {
+      const damage = after.damage[slot] ?? 0;
+      if (damage <= 0 || (moment.size[slot] ?? 0) <= 0) continue;
+      const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
+      const opacity = Math.min(1, 3 * (1 - share));
+      texts.write(String(Math.min(damage, 999)), x, y + 0.7, z, 6 + 26 * share, 17, 1, 0.3, 0.24, opacity);
+    }
+  }
+}

@@ -1,0 +1,231 @@
+import {
+  type BufferGeometry, type Camera, DataTexture, Group, Mesh, type ShaderMaterial, Vector2, Vector4,
+} from "three"; // prettier-ignore
+import type { Header, Heat, Overlay } from "../model/types";
+import { coarse, fine, type Part } from "./chunk";
+import type { Ground } from "./ground";
+import { LEFT, USED, paint } from "./heat";
+import { FOG, SKY, type Shared, shaded } from "./shading";
+import { overlayTexture, Tiles } from "./tiles";
+import { Woods } from "./woods";
+
+/** Faces a side of a chunk seen from afar. */
+const CELLS = 8;
+/** Chunks given their fine shape per frame, so that a large map does not stop the picture. */
+const AT_ONCE = 24;
+
+interface Chunk {
+  readonly part: Part;
+  readonly mesh: Mesh<BufferGeometry, ShaderMaterial>;
+  readonly far: BufferGeometry | null;
+  near: BufferGeometry | null;
+}
+
+/** The land: tiles with their colours, trees, and what is laid over it. */
+export class Terrain {
+  readonly group = new Group();
+  readonly tiles: Tiles;
+  private readonly material: ShaderMaterial;
+  private readonly chunks: Chunk[] = [];
+  private readonly woods: Woods;
+  private readonly empty = overlayTexture(new Uint8Array(4), 1, 1);
+  private laid: DataTexture | null = null;
+  private laidKind: Overlay = "none";
+  private resourcesStale = true;
+
+  /**
+   * @param reach Beyond this many tiles chunks are drawn coarsely, on maps where that matters.
+   */
+  constructor(
+    private readonly header: Header,
+    private readonly base: Uint8Array,
+    private readonly ground: Ground,
+    shared: Shared,
+    maxSize: number,
+    private readonly reach: number,
+  ) {
+    const { height, width } = header;
+    this.tiles = new Tiles(header, base, maxSize);
+    this.material = shaded({
+      vertexShader: VERTEX,
+      fragmentShader: FRAGMENT,
+      uniforms: {
+        ...shared.uniforms,
+        tiles: { value: this.tiles.texture },
+        perTile: { value: new Vector2(1 / width, 1 / height) },
+        laid: { value: this.empty },
+        /** 1 / tiles that it covers in x and y; its opacity last. */
+        laidPlace: { value: new Vector4(1, 1, 0, 0) },
+      },
+    });
+    const side = Math.max(height, width);
+    const size = side <= 256 ? 32 : side <= 2048 ? 64 : 128;
+    if (side <= 1.2 * reach) this.reach = Infinity;
+    this.woods = new Woods(header, base, ground, this.tiles.texture, shared);
+    for (let top = 0; top < height; top += size) {
+      for (let left = 0; left < width; left += size) {
+        const part = { top, left, bottom: Math.min(top + size, height), right: Math.min(left + size, width) };
+        const far = this.reach < Infinity ? coarse(ground, part, CELLS) : null;
+        const near = far ? null : fine(ground, part);
+        const mesh = new Mesh((near ?? far) as BufferGeometry, this.material);
+        mesh.matrixAutoUpdate = false;
+        mesh.renderOrder = -10;
+        this.chunks.push({ part, mesh, far, near });
+        this.group.add(mesh);
+        this.woods.add(part);
+      }
+    }
+    this.group.add(this.woods.group);
+  }
+
+  /** Shows which tiles are used up. */
+  show(usedUp: Uint8Array): void {
+    if (!this.tiles.show(usedUp)) return;
+    this.resourcesStale = true;
+    if (this.laidKind === "resources") this.layResources();
+  }
+
+  /** Lays a map over the land; without one it is taken off, except for resources, which are known here. */
+  lay(heat: Heat | null, kind: Overlay): void {
+    this.laidKind = heat || kind === "resources" ? kind : "none";
+    if (this.laidKind === "none") this.cover(null, 1);
+    else if (heat && kind !== "resources") {
+      const texture = this.room(heat.rows, heat.cols);
+      paint(heat, kind, texture.image.data as Uint8Array);
+      this.cover(texture, heat.stride);
+    } else {
+      this.resourcesStale = true;
+      this.layResources();
+    }
+  }
+
+  /** Chooses what is drawn finely, and what is drawn at all, from where the camera is. */
+  update(camera: Camera, options: { trees: boolean; opacity: number; thinned: number }): void {
+    const place = this.material.uniforms["laidPlace"]?.value as Vector4;
+    place.w = options.opacity;
+    // Without anything laid over it the land is cheaper to draw.
+    const laid = this.laid !== null && options.opacity > 0;
+    if (laid !== "LAID" in this.material.defines) {
+      this.material.defines = laid ? { LAID: "" } : {};
+      this.material.needsUpdate = true;
+    }
+    const { x, y, z } = camera.position;
+    let budget = AT_ONCE;
+    for (const [index, chunk] of this.chunks.entries()) {
+      const { part, mesh, far } = chunk;
+      const dx = x - Math.min(Math.max(x, part.left), part.right);
+      const dz = z - Math.min(Math.max(z, part.top), part.bottom);
+      const away = Math.hypot(dx, y, dz);
+      if (far) {
+        if (away < this.reach && !chunk.near && budget > 0) {
+          chunk.near = fine(this.ground, part);
+          budget--;
+        } else if (chunk.near && away > 1.6 * this.reach) {
+          chunk.near.dispose();
+          chunk.near = null;
+        }
+        mesh.geometry = away < this.reach && chunk.near ? chunk.near : far;
+      }
+      this.woods.show(index, options.trees && away < Math.min(this.reach, 170), away > options.thinned);
+    }
+  }
+
+  dispose(): void {
+    for (const { near, far } of this.chunks) {
+      near?.dispose();
+      far?.dispose();
+    }
+    this.woods.dispose();
+    this.material.dispose();
+    this.tiles.texture.dispose();
+    this.laid?.dispose();
+    this.empty.dispose();
+  }
+
+  /** The overlay's texture, with room for so many cells. */
+  private room(rows: number, cols: number): DataTexture {
+    const { laid } = this;
+    if (laid && laid.image.width === cols && laid.image.height === rows) {
+      laid.needsUpdate = true;
+      return laid;
+    }
+    laid?.dispose();
+    return overlayTexture(new Uint8Array(4 * rows * cols), cols, rows);
+  }
+
+  private cover(texture: DataTexture | null, stride: number): void {
+    if (this.laid !== texture) {
+      if (!texture) this.laid?.dispose();
+      this.laid = texture;
+    }
+    const { uniforms } = this.material;
+    (uniforms["laid"] as { value: DataTexture }).value = texture ?? this.empty;
+    const { width, height } = texture?.image ?? { width: 1, height: 1 };
+    (uniforms["laidPlace"]?.value as Vector4).set(1 / (stride * width), 1 / (stride * height), 0, 0);
+  }
+
+  private layResources(): void {
+    if (!this.resourcesStale) return;
+    this.resourcesStale = false;
+    const { height, width, used_up: usedUp } = this.header;
+    const texture = this.room(height, width);
+    const data = texture.image.data as Uint8Array;
+    data.fill(0);
+    for (let tile = 0; tile < this.base.length; tile++) {
+      const material = this.base[tile] ?? 0;
+      if (usedUp[material] === material) continue;
+      const colour = this.tiles.isUsedUp(tile) ? USED : LEFT;
+      for (let k = 0; k < 3; k++) data[4 * tile + k] = colour[k] ?? 0;
+      data[4 * tile + 3] = 255;
+    }
+    this.cover(texture, 1);
+  }
+}
+
+const VERTEX = `
+  uniform float time;
+  in vec4 extra;
+  out vec2 tile;
+  out float brightness;
+  out float hidden;
+  out float swell;
+  ${FOG}
+  void main() {
+    vec3 p = position;
+    tile = p.xz + (extra.yz * 255.0 - 127.0) * 0.001;
+    brightness = extra.x * (255.0 / 160.0);
+    // Two slow waves on water and lava; here rather than per pixel, since sines are dear in software.
+    swell = extra.w * 0.5 * (sin(p.x * 1.9 + p.z * 0.7 + time * 0.9) + sin(p.z * 1.3 - p.x * 0.9 - time * 0.7));
+    p.y += 0.03 * swell;
+    vec4 seen = viewMatrix * vec4(p, 1.0);
+    hidden = foggy(-seen.z);
+    gl_Position = projectionMatrix * seen;
+  }
+`;
+
+const FRAGMENT = `
+  uniform sampler2D tiles;
+  uniform vec2 perTile;
+  in vec2 tile;
+  in float brightness;
+  in float hidden;
+  in float swell;
+  out vec4 colour;
+  ${SKY}
+  #ifdef LAID
+    uniform sampler2D laid;
+    uniform vec4 laidPlace;
+  #endif
+  void main() {
+    vec4 here = texture(tiles, tile * perTile);
+    // 1 for lava, which glows by itself; 0 for all else.
+    float hot = max(here.a * 3.0 - 2.0, 0.0);
+    float bright = mix(brightness, min(brightness + 0.12, 1.0), hot);
+    vec3 c = here.rgb * (bright + 0.07 * swell) + mix(vec3(0.10), vec3(0.28, 0.16, 0.0), hot) * max(swell - 0.35, 0.0);
+    #ifdef LAID
+      vec4 over = texture(laid, tile * laidPlace.xy);
+      c = mix(c, over.rgb * min(brightness, 1.0), over.a * laidPlace.w);
+    #endif
+    colour = vec4(mix(c, sky(), hidden), 1.0);
+  }
+`;
