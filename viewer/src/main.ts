@@ -5,4 +5,4 @@ import "./styles/layout.css";
 import "./styles/panels.css";
 import "./styles/options.css";
 
-void new App((canvas, recording, session) => new Stage(canvas, recording, session)).begin();
+void new App((canvas, recording, session) => new Stage(canvas, recording.header, recording.base, session)).begin();
