@@ -21,7 +21,7 @@ window.addEventListener("resize", () => stage.resize());
 
 /** What tests and the console of the browser can do. */
 const scene = {
-  stage, session, header, base,
+  Stage, stage, session, header, base,
   /** A frame with just these beings. */
   frame: (tick: number, beings: readonly Being[], used: readonly number[] = []): Frame =>
     madeFrame(header, tick, beings, used),

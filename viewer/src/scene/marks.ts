@@ -57,9 +57,11 @@ export class Marks {
       const along = -half + (k % side) / 2;
       const edge = Math.floor(k / side) % 4;
       const [u, v] = edge === 0 ? [along, -half] : edge === 1 ? [half, along] : edge === 2 ? [-along, half] : [-half, -along];
-      const [px, pz] = [x + u, z + v];
-      const shrink = 1 - thick / half;
-      this.window.point(k, px, this.ground.at(px, pz) + 0.06, pz, x + u * shrink, z + v * shrink);
+      // Cut off where the map ends.
+      const px = Math.min(Math.max(x + u, 0.01), this.ground.width - 0.01);
+      const pz = Math.min(Math.max(z + v, 0.01), this.ground.height - 0.01);
+      const shrink = thick / half;
+      this.window.point(k, px, this.ground.at(px, pz) + 0.06, pz, px - u * shrink, pz - v * shrink);
     }
     this.window.written();
   }

@@ -1,0 +1,426 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PNG } from "pngjs";
+import type { Page } from "puppeteer-core";
+import { build } from "vite";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import type { Projected } from "../../src/model/contract";
+import type { State } from "../../src/model/session";
+import type { Overlay } from "../../src/model/types";
+import type { Being } from "../../src/scene/synthetic";
+import { colourAt, pixels, serve, useBrowser, type Colour, type Picture, type Server } from "./harness";
+
+// Whether the picture shows what the frames say: colours of pixels are looked up where the stage says that
+// tiles and agents are. The world is made up (src/scene/synthetic.ts), 33 x 47 tiles.
+
+const [HEIGHT, WIDTH] = [33, 47];
+const MATERIALS = ["lava", "water", "grass", "scrub", "forest", "stone", "orerock"];
+const AGENTS = 16;
+
+const session = useBrowser();
+const folder = mkdtempSync(join(tmpdir(), "viewer-scene-"));
+let server: Server;
+let page: Page;
+let base: number[];
+let complaints: string[];
+
+beforeAll(async () => {
+  const input = "scene.html";
+  await build({ logLevel: "warn", build: { outDir: folder, emptyOutDir: true, rollupOptions: { input } } });
+  server = await serve(folder);
+});
+afterAll(async () => {
+  await server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  const query = `still&height=${HEIGHT}&width=${WIDTH}&agents=${AGENTS}&npcs=8&populations=4`;
+  page = await session.open(`${server.url}scene.html?${query}`);
+  complaints = [];
+  page.on("console", (message) => complaints.push(message.text()));
+  base = await page.evaluate(() => [...window.scene.base]);
+});
+
+/** Draws a moment between two ticks in which there are just these beings, as seen by a camera. */
+async function show(
+  camera: string,
+  before: readonly Being[],
+  options: { after?: readonly Being[]; fraction?: number; used?: readonly number[]; change?: Partial<State> } = {},
+): Promise<void> {
+  const { after = before, fraction = 1, used = [], change = {} } = options;
+  const same = options.after === undefined;
+  await page.evaluate(
+    (camera, before, after, fraction, used, change, same) => {
+      const { stage, session, frame } = window.scene;
+      session.change(change);
+      stage.setCamera(camera);
+      const start = frame(5, before, used);
+      // Twice: who is drawn for the first time turns to where it goes.
+      for (let n = 0; n < 2; n++) stage.draw(start, same ? start : frame(6, after, used), fraction);
+    },
+    camera, before, after, fraction, used, change, same,
+  ); // prettier-ignore
+}
+
+const project = (row: number, col: number): Promise<Projected> =>
+  page.evaluate((row, col) => window.scene.stage.project(row, col), row, col);
+
+/** A tile with only its own material around it, some way from the map's edge. */
+function inside(material: string, radius = 1, skip = 0): { row: number; col: number } {
+  const wanted = MATERIALS.indexOf(material);
+  let left = skip;
+  for (let row = radius; row < HEIGHT - radius; row++) {
+    for (let col = radius; col < WIDTH - radius; col++) {
+      let all = true;
+      for (let r = row - radius; r <= row + radius; r++) {
+        for (let c = col - radius; c <= col + radius; c++) all &&= base[r * WIDTH + c] === wanted;
+      }
+      if (all && left-- === 0) return { row, col };
+    }
+  }
+  throw new Error(`the map has no ${material} of radius ${radius}`);
+}
+
+const above = (row: number, col: number, distance = 16): string => `${row}_${col}_${distance}_0_0.05`;
+
+/** Mean colour of 5 x 5 pixels. */
+function mean(picture: Picture, x: number, y: number): Colour {
+  const sum = [0, 0, 0];
+  for (let dx = -2; dx <= 2; dx++) {
+    for (let dy = -2; dy <= 2; dy++) colourAt(picture, x + dx, y + dy).forEach((value, k) => (sum[k]! += value / 25));
+  }
+  return sum as unknown as Colour;
+}
+
+/** Hue in degrees, saturation and value from 0 to 1. */
+function hsv([red, green, blue]: Colour): [number, number, number] {
+  const high = Math.max(red, green, blue);
+  const range = high - Math.min(red, green, blue);
+  if (range === 0) return [0, 0, high / 255];
+  const hue = high === red ? (green - blue) / range : high === green ? 2 + (blue - red) / range : 4 + (red - green) / range;
+  return [(60 * hue + 360) % 360, range / high, high / 255];
+}
+
+/** Whether it is the same paint, in brighter or darker light. */
+function likePaint(seen: Colour, paint: Colour, hueBy = 14): boolean {
+  const [a, b] = [hsv(seen), hsv(paint)];
+  const hue = Math.abs(((a[0] - b[0] + 540) % 360) - 180);
+  const light = a[2] / b[2];
+  return Math.abs(a[1] - b[1]) < 0.22 && light > 0.6 && light < 1.35 && (b[1] < 0.1 || hue < hueBy);
+}
+
+/** Pixels of a rectangle that hold. */
+function count(picture: Picture, x: number, y: number, w: number, h: number, holds: (colour: Colour) => boolean): number {
+  let number = 0;
+  for (let px = Math.floor(x - w); px <= x + w; px++) {
+    for (let py = Math.floor(y - h); py <= y + h; py++) if (holds(colourAt(picture, px, py))) number++;
+  }
+  return number;
+}
+
+/** Middle of the pixels that differ between two pictures, and how many there are. */
+function difference(one: Picture, other: Picture): { x: number; y: number; number: number } {
+  let [x, y, number] = [0, 0, 0];
+  for (let py = 0; py < one.height; py++) {
+    for (let px = 0; px < one.width; px++) {
+      const [a, b] = [colourAt(one, px, py), colourAt(other, px, py)];
+      if (a.every((value, k) => Math.abs(value - b[k]!) < 40)) continue;
+      [x, y, number] = [x + px, y + py, number + 1];
+    }
+  }
+  return { x: x / number, y: y / number, number };
+}
+
+test("tiles have their material's colour where they are, from any side", async () => {
+  const materials = await page.evaluate(() => window.scene.header.materials);
+  for (const name of ["water", "grass", "forest", "stone", "lava"]) {
+    const { row, col } = name === "lava" ? { row: 1, col: 20 } : inside(name);
+    for (const camera of [above(row, col), `${row}_${col}_14_2.5_0.7`]) {
+      await show(camera, [], { change: { trees: false } });
+      const place = await project(row, col);
+      expect(place.visible).toBe(true);
+      const colour = mean(await pixels(page), place.x, place.y);
+      const paint = materials.find((material) => material.name === name)?.colour ?? [0, 0, 0];
+      expect(likePaint(colour, paint), `${name}: ${colour.map(Math.round)}, not like ${paint}`).toBe(true);
+    }
+  }
+});
+
+test("eaten forest looks like scrub, and its neighbour does not", async () => {
+  const { row, col } = inside("forest");
+  const [green, dry] = [[38, 98, 52], [168, 158, 98]] as const; // prettier-ignore
+  for (const trees of [false, true]) {
+    await show(above(row, col), [], { change: { trees } });
+    const [tile, next] = [await project(row, col), await project(row, col + 1)];
+    const fresh = mean(await pixels(page), tile.x, tile.y);
+    expect(likePaint(fresh, green), `${fresh}`).toBe(true);
+    await show(above(row, col), [], { used: [row * WIDTH + col] });
+    const picture = await pixels(page);
+    const [eaten, left] = [mean(picture, tile.x, tile.y), mean(picture, next.x, next.y)];
+    expect(likePaint(eaten, dry), `${eaten}`).toBe(true);
+    expect(likePaint(left, green), `${left}`).toBe(true);
+    await show(above(row, col), []);
+    expect(likePaint(mean(await pixels(page), tile.x, tile.y), green)).toBe(true);
+  }
+});
+
+test("an agent is where the data says, in its population's colour, also between two ticks", async () => {
+  const { row, col } = inside("grass", 2);
+  const blue: Colour = [0, 0x77, 0xbb];
+  const plain = { bars: false, names: false, effects: false, trees: false };
+  const [before, after] = [[{ slot: 1, row, col: col - 1 }], [{ slot: 1, row, col: col + 1 - 1 }]];
+  const camera = `${row}_${col}_14_0_0.5`;
+  for (const fraction of [0, 0.5, 1]) {
+    await show(camera, before, { after, fraction, change: plain });
+    const picture = await pixels(page);
+    const at = await project(row, col - 1 + fraction);
+    const isBlue = (colour: Colour): boolean => likePaint(colour, blue, 20);
+    expect(count(picture, at.x, at.y - 10, 6, 12, isBlue), `at ${fraction}`).toBeGreaterThan(60);
+    const elsewhere = await project(row, col + (fraction === 1 ? -1 : 1));
+    expect(count(picture, elsewhere.x, elsewhere.y - 10, 6, 12, isBlue)).toBe(0);
+  }
+});
+
+test("the selected has a ring, and the camera follows it", async () => {
+  const { row, col } = inside("grass", 2);
+  const yellow = ([red, green, blue]: Colour): boolean => red > 230 && green > 210 && blue < 130;
+  const beings = [{ slot: 6, row, col }];
+  const plain = { bars: false, names: false };
+  await show(above(row, col), beings, { change: plain });
+  const at = await project(row, col);
+  expect(count(await pixels(page), at.x, at.y, 60, 60, yellow)).toBe(0);
+  await show(above(row, col), beings, { change: { selected: { slot: 6, entity: 7 } } });
+  const picture = await pixels(page);
+  expect(count(picture, at.x, at.y, 60, 60, yellow)).toBeGreaterThan(150);
+  // Around it, not over it.
+  expect(count(picture, at.x, at.y, 8, 8, yellow)).toBe(0);
+  // Another being in the slot is not the selected.
+  await show(above(row, col), [{ slot: 6, row, col, entity: 99 }]);
+  expect(count(await pixels(page), at.x, at.y, 60, 60, yellow)).toBe(0);
+
+  await show(above(row + 3, col + 6), beings, { change: { following: true } });
+  await page.evaluate(async (beings) => {
+    const { stage, frame } = window.scene;
+    const now = frame(5, beings);
+    for (let n = 0; n < 60; n++) {
+      stage.draw(now, now, 1);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+  }, beings);
+  const followed = await project(row, col);
+  expect(Math.hypot(followed.x - 480, followed.y - 300)).toBeLessThan(15);
+});
+
+test("each style of attack flies from the attacker to its target", async () => {
+  const { row, col } = inside("grass", 2);
+  const camera = `${row}_${col}_13_0_0.3`;
+  const colours: Readonly<Record<string, (colour: Colour) => boolean>> = {
+    melee: ([red, green, blue]) => red > 220 && green > 220 && blue > 170,
+    range: ([red, green, blue]) => red > 200 && green > 185 && blue > 90 && blue < 190,
+    mage: ([red, green, blue]) => blue > 225 && red > 140 && green < red,
+  };
+  for (const [style, name] of ["melee", "range", "mage"].entries()) {
+    const from = { slot: 12, row, col: style === 0 ? col : col - 1 };
+    const to = { slot: 13, row, col: col + 1 };
+    const after = [{ ...from, style, target: 13 }, to];
+    const plain = { bars: false, names: false, trees: false };
+    await show(camera, [from, to], { after, fraction: 0.5, change: { ...plain, effects: false } });
+    const without = await pixels(page);
+    await show(camera, [from, to], { after, fraction: 0.5, change: { effects: true } });
+    const picture = await pixels(page);
+    const seen = difference(picture, without);
+    expect(seen.number, name).toBeGreaterThan(20);
+    const [start, end] = [await project(from.row, from.col), await project(to.row, to.col)];
+    expect(seen.x, name).toBeGreaterThan(start.x);
+    expect(seen.x, name).toBeLessThan(end.x);
+    expect(Math.abs(seen.y - start.y), name).toBeLessThan(45);
+    expect(count(picture, seen.x, seen.y, 25, 25, colours[name]!), name).toBeGreaterThan(5);
+    // What is out of reach does not fly.
+    const far = { slot: 13, row, col: col + 6 };
+    await show(camera, [from, far], { after: [{ ...from, style, target: 13 }, far], fraction: 0.5 });
+    const missed = await pixels(page);
+    expect(count(missed, (start.x + end.x) / 2, seen.y, 60, 25, colours[name]!), name).toBe(0);
+  }
+});
+
+test("wounds show their number in red, and the frozen are pale", async () => {
+  const { row, col } = inside("grass", 2);
+  const camera = `${row}_${col}_10_0_0.4`;
+  const red = ([r, g, b]: Colour): boolean => r > 230 && g < 110 && b < 100;
+  const being = { slot: 5, row, col };
+  const change = { bars: false, names: false, effects: true };
+  await show(camera, [being], { after: [{ ...being, damage: 8 }], fraction: 0.97, change });
+  const at = await project(row, col);
+  expect(count(await pixels(page), at.x, at.y - 70, 12, 60, red)).toBeGreaterThan(25);
+  await show(camera, [being], { after: [being], fraction: 0.97 });
+  expect(count(await pixels(page), at.x, at.y - 70, 12, 60, red)).toBe(0);
+
+  const body: number[] = [];
+  for (const freeze of [0, 3]) {
+    await show(camera, [{ ...being, freeze }]);
+    const picture = await pixels(page);
+    body.push(count(picture, at.x, at.y - 15, 15, 25, ([r, , b]) => b > 200 && r > 120 && b > r));
+  }
+  expect(body[1]).toBeGreaterThan(body[0]! + 100);
+});
+
+test("a map laid over the land colours where it has numbers, and nothing else", async () => {
+  const { row, col } = inside("grass", 1);
+  const plain = { bars: false, names: false, trees: false, overlayOpacity: 1 };
+  await show(above(row, col), [], { change: plain });
+  const [left, right] = [await project(row, col - 1), await project(row, col + 1)];
+  const was = await pixels(page);
+  for (const kind of ["visits", "value", "danger"] as Overlay[]) {
+    await page.evaluate(
+      (kind, row, col, rows, cols) => {
+        const values = new Float32Array(rows * cols).fill(NaN);
+        for (let r = 0; r < rows; r++) for (let c = col + 1; c < cols; c++) values[r * cols + c] = c === cols - 1 ? 2 : 1;
+        values[row * cols + col + 1] = 5;
+        window.scene.stage.overlay({ name: kind, rows, cols, stride: 1, about: "", values }, kind);
+      },
+      kind, row, col, HEIGHT, WIDTH,
+    ); // prettier-ignore
+    await show(above(row, col), []);
+    const picture = await pixels(page);
+    // The highest number is the bright end of either scale.
+    const top = mean(picture, right.x, right.y);
+    expect(likePaint(top, kind === "danger" ? [252, 255, 164] : [253, 231, 37]), `${kind}: ${top}`).toBe(true);
+    expect(mean(picture, left.x, left.y)).toEqual(mean(was, left.x, left.y));
+  }
+  await page.evaluate(() => window.scene.stage.overlay(null, "none"));
+  await show(above(row, col), []);
+  expect(mean(await pixels(page), right.x, right.y)).toEqual(mean(was, right.x, right.y));
+
+  // Resources: forest that is left and that is eaten, known to the stage itself.
+  const wood = inside("forest");
+  await page.evaluate(() => window.scene.stage.overlay(null, "resources"));
+  await show(above(wood.row, wood.col), [], { used: [wood.row * WIDTH + wood.col] });
+  const picture = await pixels(page);
+  const [eaten, fresh] = [await project(wood.row, wood.col), await project(wood.row, wood.col + 1)];
+  expect(likePaint(mean(picture, eaten.x, eaten.y), [232, 130, 50])).toBe(true);
+  expect(likePaint(mean(picture, fresh.x, fresh.y), [38, 190, 150])).toBe(true);
+});
+
+test("picking and looking up tiles undo projecting", async () => {
+  const land = [inside("grass", 1), inside("grass", 1, 12), inside("forest", 1)];
+  const beings = land.map(({ row, col }, slot) => ({ slot: 5 * slot, row, col }));
+  await show(`16_23_30_0.4_0.6`, beings);
+  for (const { slot, row, col } of beings) {
+    const at = await project(row, col);
+    expect(await page.evaluate(({ x, y }) => window.scene.stage.pick(x, y), at)).toBe(slot);
+  }
+  expect(await page.evaluate(() => window.scene.stage.pick(3, 597))).toBeNull();
+  await show(`16_23_40_0.4_0.3`, []);
+  const wrong = await page.evaluate(
+    (rows, cols) => {
+      const { stage } = window.scene;
+      const found: string[] = [];
+      for (let row = 2; row < rows; row += 3) {
+        for (let col = 2; col < cols; col += 3) {
+          const { x, y, visible } = stage.project(row, col);
+          const tile = visible ? stage.tileAt(x, y) : { row, col };
+          if (tile?.row !== row || tile.col !== col) found.push(`${row},${col}: ${JSON.stringify(tile)}`);
+        }
+      }
+      return found;
+    },
+    HEIGHT, WIDTH,
+  ); // prettier-ignore
+  // Behind a rock there may be one that cannot be seen.
+  expect(wrong.length, wrong.join("; ")).toBeLessThan(4);
+  expect(await page.evaluate(() => window.scene.stage.tileAt(1, 1))).toBeNull();
+});
+
+test("the camera's text restores it, and the part in view surrounds what it looks at", async () => {
+  await show("12.5_30.25_20_1.2_0.7", []);
+  const before = await project(12, 30);
+  const text = await page.evaluate(() => window.scene.stage.camera());
+  expect(encodeURIComponent(text)).toBe(text);
+  await page.evaluate(() => window.scene.stage.lookAt(3, 3, 8));
+  expect((await project(12, 30)).x).not.toBeCloseTo(before.x, 0);
+  await page.evaluate((text) => window.scene.stage.setCamera(text), text);
+  const after = await project(12, 30);
+  expect(Math.hypot(after.x - before.x, after.y - before.y)).toBeLessThan(0.5);
+  await page.evaluate(() => window.scene.stage.setCamera("nonsense"));
+  expect(await page.evaluate(() => window.scene.stage.camera())).toBe(text);
+  const corners = await page.evaluate(() => window.scene.stage.footprint());
+  const rows = corners.map(([row]) => row);
+  expect(Math.min(...rows)).toBeLessThan(12);
+  expect(Math.max(...rows)).toBeGreaterThan(12);
+  for (const [row, col] of corners) expect(row >= 0 && row <= HEIGHT && col >= 0 && col <= WIDTH).toBe(true);
+});
+
+test("a screenshot is what the page shows", async () => {
+  const { row, col } = inside("grass", 1);
+  await show(`${row}_${col}_25_0.3_0.8`, [{ slot: 3, row, col }]);
+  const [bytes, shown] = [
+    await page.evaluate(async () => {
+      const blob = await window.scene.stage.screenshot();
+      return [blob.type, ...new Uint8Array(await blob.arrayBuffer())] as [string, ...number[]];
+    }),
+    await pixels(page),
+  ];
+  expect(bytes[0]).toBe("image/png");
+  const taken = PNG.sync.read(Buffer.from(bytes.slice(1) as number[]));
+  expect([taken.width, taken.height]).toEqual([shown.width, shown.height]);
+  const picture = { width: taken.width, height: taken.height, rgba: taken.data };
+  expect(difference(picture, shown).number).toBe(0);
+});
+
+test("it draws again when the graphics card comes back", async () => {
+  const { row, col } = inside("forest", 1);
+  const used = [row * WIDTH + col];
+  await show(above(row, col), [{ slot: 3, row, col }], { used });
+  const before = await pixels(page);
+  await page.evaluate(async () => {
+    const { canvas } = window.scene.stage;
+    const losing = canvas.getContext("webgl2")?.getExtension("WEBGL_lose_context");
+    const restored = new Promise((resolve) => canvas.addEventListener("webglcontextrestored", resolve));
+    losing?.loseContext();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    losing?.restoreContext();
+    await restored;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  });
+  expect(difference(await pixels(page), before).number).toBe(0);
+});
+
+test("without WebGL 2 it says so in plain words", async () => {
+  const message = await page.evaluate(() => {
+    const { Stage, header, base, session } = window.scene;
+    const canvas = document.createElement("canvas");
+    HTMLCanvasElement.prototype.getContext = () => null;
+    try {
+      new Stage(canvas, header, base, session);
+    } catch (error) {
+      return String(error);
+    }
+    return "";
+  });
+  expect(message).toMatch(/cannot draw in 3D: WebGL 2 is missing/);
+});
+
+test("names and bars come and go, NPCs have shapes of their own, and the browser complains of nothing", async () => {
+  const { row, col } = inside("grass", 2);
+  const off = { bars: false, names: false, trees: false };
+  const silhouettes: number[] = [];
+  await show(above(row, col, 8), [], { change: off });
+  const nobody = await pixels(page);
+  for (const slot of [0, AGENTS, AGENTS + 4, AGENTS + 6]) {
+    await show(above(row, col, 8), [{ slot, row, col }]);
+    silhouettes.push(difference(await pixels(page), nobody).number);
+  }
+  expect(Math.min(...silhouettes)).toBeGreaterThan(300);
+  for (const [n, area] of silhouettes.entries()) {
+    for (const other of silhouettes.slice(0, n)) expect(Math.abs(area - other)).toBeGreaterThan(100);
+  }
+  const counts = [];
+  for (const change of [{}, { bars: true }, { names: true }]) {
+    await show(above(row, col, 8), [{ slot: 0, row, col }], { change });
+    counts.push(difference(await pixels(page), nobody).number);
+  }
+  expect(counts[1]).toBeGreaterThan(counts[0]! + 100);
+  expect(counts[2]).toBeGreaterThan(counts[1]! + 100);
+  expect(complaints.filter((text) => /invalid|error|warn/i.test(text))).toEqual([]);
+});
