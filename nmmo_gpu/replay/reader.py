@@ -77,6 +77,9 @@ class Replay:
                 f"{fmt.VERSION}; open it with the nmmo-gpu that wrote it."
             )
         self._end = fmt.PREAMBLE.size
+        # Until the header has told: whatever comes in its place is looked at, too.
+        self.height = self.width = self.entities = self.agents = 0
+        self.columns: tuple[Column, ...] = ()
         head = self._first(fmt.HEAD)
         try:
             self.header: dict[str, Any] = json.loads(head)
@@ -96,9 +99,10 @@ class Replay:
         self.width = self._size("width", fmt.MOST_SIDE)
         self.entities = self._size("entities", fmt.MOST_ENTITIES)
         self.agents = self._size("agents", self.entities)
-        if len(header["columns"]) > fmt.MOST_COLUMNS:
-            raise ReplayError(f"{self.path}: its header lists too many columns.")
-        self.columns = tuple(Column(**column) for column in header["columns"])
+        listed = header["columns"]
+        if not isinstance(listed, list) or len(listed) > fmt.MOST_COLUMNS:
+            raise ReplayError(f"{self.path}: its header has no list of columns, or too many.")
+        self.columns = tuple(Column(**column) for column in listed)
         self._materials = len(header["materials"])
         if len({column.name for column in self.columns}) < len(self.columns):
             raise ReplayError(f"{self.path}: its header lists a column twice.")

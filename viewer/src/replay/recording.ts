@@ -137,10 +137,10 @@ export class Recording implements RecordingLike {
 
   /** Takes in chunks that have been appended, by rising tick; those that are known already are left out. */
   async add(entries: readonly ChunkEntry[]): Promise<void> {
+    for (const entry of entries) checkEntry(entry, this.header);
     const newest = this.end;
     const fresh = entries.filter(({ offset }) => offset >= newest);
     for (const entry of fresh) {
-      checkEntry(entry, this.header);
       this.end = Math.max(this.end, entry.offset + entry.length);
       if (entry.ticks > 0) this.append(entry);
     }

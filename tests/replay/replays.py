@@ -1,0 +1,44 @@
+"""Small replays for the tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmmo_gpu.env import configure
+from nmmo_gpu.replay.columns import FrameLayout
+from nmmo_gpu.replay.format import Bytes
+from nmmo_gpu.replay.header import header
+from nmmo_gpu.replay.writer import ReplayWriter
+
+CONFIG = configure("chaos", height=33, width=47, border=7, slots=6, populations=3)
+LAYOUT = FrameLayout(CONFIG.world)
+TILES = 33 * 47
+
+
+def told() -> dict[str, Any]:
+    """The header of them all."""
+    return header(CONFIG, 0, "a test")
+
+
+def base() -> Bytes:
+    """Their map."""
+    return np.random.default_rng(7).integers(0, 7, (33, 47), np.uint8)
+
+
+def noise(ticks: int, seed: int = 0) -> Bytes:
+    """[ticks, bytes]: frames of random bits; beyond the last tile they are zero."""
+    frames = np.random.default_rng(seed).integers(0, 256, (ticks, LAYOUT.bytes), np.uint8)
+    frames[:, LAYOUT.tiles + TILES // 8] &= (1 << TILES % 8) - 1
+    frames[:, LAYOUT.tiles + TILES // 8 + 1 :] = 0
+    return frames
+
+
+def write(path: Path, parts: dict[int, Bytes]) -> bytes:
+    """A file of some stretches of frames by first tick; what is in it."""
+    with ReplayWriter(path, told(), base()) as writer:
+        for first, frames in parts.items():
+            writer.frames(first, frames)
+    return path.read_bytes()

@@ -1,0 +1,290 @@
+"""Whatever a file claims: it opens up to its last whole chunk, or gives a ReplayError, in little memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from replay.replays import base, noise, told, write
+
+from nmmo_gpu.errors import ReplayError
+from nmmo_gpu.replay.format import CHUNK, FRAM, HEAD, HEAT, MIB, PREAMBLE, TILE, pack
+from nmmo_gpu.replay.reader import MOST_HEAT_BYTES, Replay
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> bytes:
+    """A file of three chunks of frames."""
+    return write(tmp_path / "sound.replay", {1: noise(1, 1), 2: noise(2, 2), 9: noise(1, 3)})
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[bytes], int]:
+    """Opens and reads all of a file's bytes; how many chunks of frames there were."""
+    path = tmp_path / "b.replay"
+
+    def read(data: bytes) -> int:
+        path.write_bytes(data)
+        with Replay(path) as replay:
+            return len([frames.used_up for frames in replay])
+
+    return read
+
+
+def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    """(type, offset, end) of each chunk of a sound file."""
+    found, offset = [], PREAMBLE.size
+    while offset < len(data):
+        type, stored, *_ = CHUNK.unpack_from(data, offset)
+        found.append((type, offset, offset + CHUNK.size + stored))
+        offset = found[-1][2]
+    return found
+
+
+def _frames(data: bytes) -> list[tuple[int, int]]:
+    return [(offset, end) for type, offset, end in _chunks(data) if type == FRAM]
+
+
+@contextmanager
+def _little_memory(most: int = 64 * MIB) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+def test_cut_off_anywhere(sound: bytes, read: Callable[[bytes], int]) -> None:
+    """Good up to the last whole chunk; without header and map it is no replay."""
+    beginning = _chunks(sound)[1][2]
+    for length in range(len(sound)):
+        if length < beginning:
+            with pytest.raises(ReplayError):
+                read(sound[:length])
+        else:
+            assert read(sound[:length]) == sum(end <= length for _, end in _frames(sound))
+
+
+def test_every_byte_turned_and_many_at_random(sound: bytes, read: Callable[[bytes], int]) -> None:
+    """Nothing but ReplayError, ever; and where it matters, that."""
+    rng, errors = np.random.default_rng(0), 0
+    for at in range(len(sound)):
+        data = bytearray(sound)
+        data[at] ^= 1 << int(rng.integers(8))
+        errors += _fails(read, bytes(data))
+    # Not in what nobody looks at, such as the time in a gzip member's header.
+    assert errors > 0.9 * len(sound)
+    for _ in range(500):
+        data = bytearray(sound)
+        for at in rng.integers(len(sound), size=8):
+            data[at] = int(rng.integers(256))
+        _fails(read, bytes(data))
+
+
+def _fails(read: Callable[[bytes], int], data: bytes) -> bool:
+    try:
+        read(data)
+    except ReplayError:
+        return True
+    return False
+
+
+def test_payloads_of_the_right_length_and_any_content(sound: bytes, read: Callable[[bytes], int]) -> None:
+    """Numbers that are nonsense, and changes of tiles that do not fit."""
+    rng, errors = np.random.default_rng(1), 0
+    for i in range(300):
+        offset, end = _frames(sound)[1]
+        payload = bytearray(gzip.decompress(sound[offset + CHUNK.size : end]))
+        tail = len(payload) // 2 if i % 2 else 0
+        for at in rng.integers(tail, len(payload), size=1 + i % 20):
+            payload[at] = int(rng.integers(256))
+        errors += _fails(read, sound[:offset] + pack(FRAM, bytes(payload), 2, 2) + sound[end:])
+    assert errors > 20
+
+
+def _file(header: Any, tiles: bytes | None = None, *chunks: bytes) -> bytes:
+    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    tile = base().tobytes() if tiles is None else tiles
+    return PREAMBLE.pack(b"\x89NMMO\r\n\x1a", 1, 0) + pack(HEAD, head) + pack(TILE, tile) + b"".join(chunks)
+
+
+NEEDED = ("format", "version", "height", "width", "entities", "agents", "materials", "columns")
+NONSENSE = (None, -1, 0, 0.5, 1 << 40, 10**400, "x", [], {}, [[]], [{}], "missing")
+
+
+@pytest.mark.parametrize("field", NEEDED)
+@pytest.mark.parametrize("value", NONSENSE, ids=range(len(NONSENSE)))
+def test_headers_that_say_what_cannot_be(read: Callable[[bytes], int], field: str, value: Any) -> None:
+    """What the reader relies on is there, and in bounds."""
+    header = {**told(), field: value}
+    if value == "missing":
+        del header[field]
+    if field == "columns" and value == []:
+        assert read(_file(header)) == 0
+        return
+    with pytest.raises(ReplayError):
+        read(_file(header))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"7",
+        b'"x"',
+        b"{",
+        b"\xff\xfe",
+        b"[" * 1_000_000,
+        b"1" * 10_000,
+        b'{"format": NaN}',
+    ],
+    ids=range(10),
+)
+def test_headers_that_are_none(read: Callable[[bytes], int], header: bytes) -> None:
+    """No JSON, or no header."""
+    with pytest.raises(ReplayError):
+        read(_file(header))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", ["row"]), ("name", "col"), ("type", "f64"), ("type", []), ("of", "tiles"), ("of", {}),
+        ("width", 0), ("width", 4097), ("width", True), ("width", "1"), ("colour", "red"),
+    ],
+)  # fmt: skip
+def test_columns_that_cannot_be_read(read: Callable[[bytes], int], key: str, value: Any) -> None:
+    """Each of the fields of a column."""
+    header = told()
+    header["columns"][3] = {**header["columns"][3], key: value}
+    with pytest.raises(ReplayError):
+        read(_file(header))
+
+
+@pytest.mark.parametrize("chunk", range(5))
+@pytest.mark.parametrize(
+    ("at", "number"),
+    [(8, 0), (8, 1), (8, 0x0FFFFFFF), (8, 0xFFFFFFFF), (4, 0xFFFFFFFF), (0, 0x54414548)],
+)
+def test_sizes_that_lie(sound: bytes, read: Callable[[bytes], int], chunk: int, at: int, number: int) -> None:
+    """A chunk that says more or less than there is, or that it is another."""
+    data = bytearray(sound)
+    struct.pack_into("<I", data, _chunks(sound)[chunk][1] + at, number)
+    with _little_memory(), pytest.raises(ReplayError):
+        read(bytes(data))
+
+
+@pytest.mark.parametrize("ticks", [0, 1, 3, 4097, 0xFFFFFFFF])
+def test_ticks_that_lie(sound: bytes, read: Callable[[bytes], int], ticks: int) -> None:
+    """More or fewer frames than there are."""
+    data = bytearray(sound)
+    struct.pack_into("<I", data, _frames(sound)[1][0] + 12, ticks)
+    with _little_memory(), pytest.raises(ReplayError):
+        read(bytes(data))
+
+
+@pytest.mark.parametrize("first", [0, 1, 8, (1 << 53) - 1, (1 << 64) - 1])
+def test_time_does_not_run_backwards(sound: bytes, read: Callable[[bytes], int], first: int) -> None:
+    """A chunk that begins before the one before has ended, or another begins before it has; or never ends."""
+    data = bytearray(sound)
+    struct.pack_into("<Q", data, _frames(sound)[1][0] + 16, first)
+    if first == 8:  # two ticks, and 9 is the next chunk's
+        with pytest.raises(ReplayError, match="backwards"):
+            read(bytes(data))
+    else:
+        with pytest.raises(ReplayError):
+            read(bytes(data))
+
+
+def test_a_chunk_that_reaches_beyond_the_end_is_still_being_written(
+    sound: bytes, read: Callable[[bytes], int]
+) -> None:
+    """However much it claims."""
+    data = bytearray(sound)
+    struct.pack_into("<I", data, _frames(sound)[2][0] + 4, 0x0FFFFFFF)
+    with _little_memory():
+        assert read(bytes(data)) == 2
+
+
+@pytest.mark.parametrize("chunk", range(5))
+def test_bombs_go_off_in_a_small_room(sound: bytes, read: Callable[[bytes], int], chunk: int) -> None:
+    """64 MiB of zeros in 64 KiB, where much less is claimed."""
+    packed = gzip.compress(bytes(64 * MIB), 9)
+    type, offset, end = _chunks(sound)[chunk]
+    _, _, raw, ticks, first = CHUNK.unpack_from(sound, offset)
+    armed = CHUNK.pack(type, len(packed), raw, ticks, first) + packed
+    with _little_memory(32 * MIB), pytest.raises(ReplayError):
+        read(sound[:offset] + armed + sound[end:])
+
+
+def test_a_great_map_in_a_few_bytes(tmp_path: Path) -> None:
+    """4096 ticks of 8192 x 8192 tiles would be 256 GiB; they are gone through one by one."""
+    header = {**told(), "height": 8192, "width": 8192, "agents": 1, "entities": 1, "columns": []}
+    payload = bytes(8192 * 1024 + 4 * 4096)
+    path = tmp_path / "large.replay"
+    path.write_bytes(_file(header, bytes(1 << 26), pack(FRAM, payload, 4096, 0)))
+    with Replay(path) as replay, _little_memory(256 * MIB):
+        frames = replay.read(replay.chunks[0])
+        with pytest.raises(ReplayError, match="used_up_by_tick"):
+            _ = frames.used_up
+        assert not next(frames.used_up_by_tick()).any()
+
+
+LINE = {"name": "value", "population": 0, "rows": 33, "cols": 47, "stride": 1, "about": "it"}
+WRONG_LINES = (
+    *(b"", b"{}", b"[]", b"7", b"{" * 4000),
+    *(
+        json.dumps({**LINE, "rows": rows}).encode()
+        for rows in (32, -1, 0, 1 << 70, float("inf"), float("nan"), None, "x")
+    ),
+    json.dumps({**LINE, "stride": 0}).encode(),
+)
+
+
+@pytest.mark.parametrize("line", WRONG_LINES, ids=range(len(WRONG_LINES)))
+def test_maps_that_are_damaged(read: Callable[[bytes], int], line: bytes) -> None:
+    """A line that is none, or that does not fit the numbers behind it."""
+    heat = pack(HEAT, line + b"\n" + bytes(4 * 33 * 47))
+    with pytest.raises(ReplayError):
+        read(_file(told(), None, heat))
+
+
+def test_maps_are_kept_while_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest of them; the last in any case."""
+    monkeypatch.setattr("nmmo_gpu.replay.reader.MOST_HEAT_BYTES", 2 * 4 * 33 * 47)
+    line = json.dumps(LINE).encode() + b"\n"
+    path = tmp_path / "a.replay"
+    path.write_bytes(_file(told(), None, *(pack(HEAT, line + bytes(4 * 33 * 47), first=t) for t in range(5))))
+    with Replay(path) as replay:
+        assert [heat.tick for heat in replay.heats] == [3, 4]
+    assert MOST_HEAT_BYTES >= 4 * 8192 * 8192
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89NMMO", b"PK\x03\x04" * 10, b"\x89NMMO\r\n\x1a" + bytes(8)])
+def test_foreign_files_are_errors(read: Callable[[bytes], int], data: bytes) -> None:
+    """No replay, or of another version."""
+    with pytest.raises(ReplayError, match="no replay|version 0"):
+        read(data)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """With what to give instead."""
+    with pytest.raises(ReplayError, match="cannot be read"):
+        Replay(tmp_path / "none.replay")
+
+
+def test_unknown_chunks_are_skipped(sound: bytes, read: Callable[[bytes], int]) -> None:
+    """Of a later version, say."""
+    offset = _frames(sound)[1][0]
+    assert read(sound[:offset] + pack(b"WHAT", b"?" * 99) + sound[offset:]) == 3

@@ -1,0 +1,166 @@
+"""Small recordings, and what a reader must find in them, told by the world itself.
+
+``python tests/viewer/fixtures.py FOLDER`` writes them for the viewer's tests in viewer/tests/cross."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import nmmo_gpu
+from nmmo_gpu import scripted
+from nmmo_gpu.env import Env, random_actions
+from nmmo_gpu.replay.columns import PROBABILITY_SCALE, VALUE_SCALE, FrameLayout, Insight
+from nmmo_gpu.replay.header import header
+from nmmo_gpu.replay.writer import ReplayWriter
+from nmmo_gpu.world.combat_rolls import _rolled, flat_blows
+
+REALM = 1
+"""The realm recorded, of two."""
+ODD = {"height": 33, "width": 47, "border": 7, "slots": 12, "populations": 3, "births": -1}
+FULL = {**ODD, "npc_numbers": (5, 4, 3), "npc_births": 0.3}
+AGENT_FIELDS = ("gold", "offer", "offer_price", "offer_left", "inventory", "worn", "token")
+ENTITY_FIELDS = (
+    "entity", "age", "row", "col", "health", "food", "water", "freeze", "damage", "alive", "cause",
+)  # fmt: skip
+
+
+def write(folder: Path) -> None:
+    """Writes every recording as NAME.replay, and what is in it as NAME.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _record(folder / "chaos", "chaos", 40, chunk=16, heads={"move": 5, "style": 3, "target": 9}, **ODD)
+    _record(folder / "auto", "chaos", 20, chunk=7, heads={"move": 5, "style": 3, "target": 2}, **ODD)
+    _record(folder / "full", "full", 40, chunk=16, heads="all", maps=True, **FULL)
+    _record(folder / "rolls", "full", 60, chunk=25, mixed=True, **{**FULL, "immune_ticks": 3, "slots": 48})
+    _record(folder / "single", "chaos", 12, chunk=1, **ODD)
+    _record(folder / "tiny", "chaos", 3, chunk=1, **ODD)
+    _record(folder / "gaps", "chaos", 24, chunk=5, gaps=(5, 6, 7, 15), **ODD)
+    _record(folder / "large", "chaos", 9, chunk=4, **{**ODD, "height": 300, "width": 1031})
+
+
+def _record(
+    path: Path,
+    preset: str,
+    ticks: int,
+    chunk: int,
+    heads: dict[str, int] | str | None = None,
+    gaps: Sequence[int] = (),
+    maps: bool = False,
+    mixed: bool = False,
+    **settings: Any,
+) -> None:
+    """``gaps``: ticks, counted from 0, that are not recorded. ``mixed``: half of what is done is random."""
+    torch.manual_seed(len(path.name))
+    env = nmmo_gpu.make(preset, realms=2, seed=4, device="cpu", backend="torch", **settings)
+    env.reset()
+    rules = env.config.world
+    heads = env.heads if heads == "all" else dict(heads or {})
+    choices = sum(heads.values())
+    layout, realms = FrameLayout(rules, choices), torch.tensor([REALM])
+    told = header(env.config, REALM, f"fixture {path.name}", heads)
+    truth: list[dict[str, Any]] = []
+    with ReplayWriter(path.with_suffix(".replay"), told, env.world.base[REALM].numpy()) as writer:
+        part: list[Tensor] = []
+
+        def flush() -> None:
+            if part:
+                first = truth[len(truth) - len(part)]["tick"]
+                writer.frames(first, torch.cat(part).numpy())
+                part.clear()
+
+        for t in range(ticks):
+            before = copy.deepcopy(env.world)
+            actions = scripted.hunter(env)
+            if mixed:
+                dice = torch.rand(actions.shape[:2]) < 0.5
+                actions = torch.where(dice[..., None], random_actions(env), actions)
+            env.step(actions)
+            insight = _insight(rules.slots, heads) if heads else None
+            if t in gaps:
+                flush()
+                continue
+            frame = torch.zeros(1, layout.bytes, dtype=torch.uint8)
+            layout.write(frame, env.world, realms, _deeds(env), insight)
+            part.append(frame)
+            truth.append(_truth(env, before, insight, t))
+            if len(part) == chunk:
+                flush()
+            if maps and t in (10, 20):
+                values = np.arange(33 * 47, dtype=np.float32).reshape(33, 47) * t
+                values[3, 5] = np.nan
+                writer.heat("value", values, truth[-1]["tick"], 2, 1, "A map in a fixture.")
+        flush()
+    rest = {"base": _list(env.world.base[REALM].flatten()), "heads": heads, "ticks": truth}
+    path.with_suffix(".json").write_text(json.dumps(rest))
+
+
+def _deeds(env: Env) -> Any:
+    assert env.deeds is not None
+    return env.deeds
+
+
+def _insight(slots: int, heads: dict[str, int]) -> Insight:
+    parts = [torch.softmax(torch.randn(1, slots, n), -1) for n in heads.values()]
+    return Insight(torch.cat(parts, -1), torch.randn(1, slots))
+
+
+def _truth(env: Env, before: Any, insight: Insight | None, t: int) -> dict[str, Any]:
+    world, deeds, rules = env.world, _deeds(env), env.config.world
+    columns = {name: getattr(world, name)[REALM] for name in ENTITY_FIELDS}
+    columns["entity"] = columns["entity"] & 0xFFFFFFFF  # a slot in which nobody ever lived has -1
+    columns |= {"style": deeds.style[REALM], "target": deeds.target[REALM]}
+    if rules.extended:
+        columns |= {name: getattr(world, name)[REALM] for name in AGENT_FIELDS}
+        columns |= {"level": world.level[REALM], "quotes": world.quotes[REALM], "work": deeds.work[REALM]}
+    if insight is not None:
+        columns["value"] = (insight.value[0] / VALUE_SCALE).round().int()
+        columns["probability"] = (insight.probability[0] / PROBABILITY_SCALE).round().int()
+    used = (world.material[REALM] != world.base[REALM]).flatten().nonzero().flatten()
+    return {
+        "tick": int(world.tick),
+        "columns": {name: _list(column.flatten()) for name, column in columns.items()},
+        "usedUp": _list(used),
+        "attacks": _attacks(before, deeds, rules.rolls),
+        "seen": _seen(env) if t % 5 == 0 else [],
+    }
+
+
+def _attacks(before: Any, deeds: Any, rolls: bool) -> list[list[int]]:
+    """[attacker, victim, style] of the attacks that count in the realm, as the rules themselves find them."""
+    attacker, victim, style = (_rolled if rolls else flat_blows)(before, deeds.style, deeds.target)[:3]
+    slots, here = before.config.entities, attacker // before.config.entities == REALM
+    rows = torch.stack((attacker[here] % slots, victim[here] % slots, style[here]), -1)
+    return _list(rows)
+
+
+def _seen(env: Env) -> list[dict[str, Any]]:
+    """What three agents observe: all that the viewer works out anew."""
+    views = {name: view[REALM] for name, view in env.layout.views(env.records).items()}
+    agents = views["alive"].nonzero().flatten()[:3]
+    return [
+        {
+            "slot": int(slot),
+            "material": _list(views["material"][slot].flatten()),
+            "occupant": _list(views["occupant"][slot].flatten()),
+            "rows": _list(env._seen[REALM, slot]),
+            "offsets": _list(views["entities"][slot][:, :2]),
+            "targets": _list(views["target_mask"][slot].int()),
+        }
+        for slot in agents
+    ]
+
+
+def _list(tensor: Tensor) -> Any:
+    return (tensor.int() if tensor.dtype == torch.bool else tensor).tolist()
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
