@@ -1,5 +1,6 @@
 import type { ScanLike, StageLike } from "../model/contract";
 import { lifeAt, whoIs } from "../model/life";
+import { numberOf } from "../model/slots";
 import { Session, type State } from "../model/session";
 import type { Frame, Overlay } from "../model/types";
 import type { Recording } from "../replay/recording";
@@ -52,6 +53,9 @@ const OVERLAY_NAMES: Readonly<Record<Overlay, string>> = {
 const PANEL_PAUSE = 90;
 /** How long it is drawn on after something was touched: the camera glides. Milliseconds. */
 const AWAKE = 1500;
+/** Tiles smaller than so many pixels are too small to follow somebody; from how many tiles away it is looked. */
+const SMALL = 16;
+const NEAR = 24;
 /** A pointer that moved less than so many pixels has clicked. */
 const CLICK = 6;
 
@@ -313,7 +317,10 @@ export class Viewer {
       if (!start || Math.hypot(event.clientX - start.x, event.clientY - start.y) > CLICK) return;
       const box = canvas.getBoundingClientRect();
       const slot = this.stage.pick(event.clientX - box.left, event.clientY - box.top);
-      if (slot !== null) this.select(slot);
+      if (slot === null) return;
+      // A second click follows.
+      if (this.session.state.selected?.slot === slot && this.parts.agent.element.checkVisibility()) this.follow(true);
+      else this.select(slot);
     });
   }
 
@@ -329,6 +336,17 @@ export class Viewer {
     this.session.change({ selected: who });
     // On a phone the list stays, so that one can go on choosing.
     if (!this.panels.isNarrow || !this.panels.isOpen("list")) this.panels.set("agent", true);
+  }
+
+  /** Goes along with the selected; from far away the camera comes nearer first. */
+  private follow(following: boolean): void {
+    const { selected } = this.session.state;
+    const frame = this.shown?.before;
+    this.session.change({ following });
+    if (!following || !selected || !frame) return;
+    const [row, col] = [numberOf(frame, "row", selected.slot), numberOf(frame, "col", selected.slot)];
+    const [here, beside] = [this.stage.project(row, col), this.stage.project(row, col + 1)];
+    if (Math.hypot(here.x - beside.x, here.y - beside.y) < SMALL) this.stage.lookAt(row, col, NEAR);
   }
 
   private neighbour(direction: 1 | -1): void {
@@ -372,7 +390,7 @@ export class Viewer {
       select: (slot) => this.select(slot),
       neighbour: (direction) => this.neighbour(direction),
       toggleFollow: () => {
-        if (session.state.selected) session.change({ following: !session.state.following });
+        if (session.state.selected) this.follow(!session.state.following);
         else notices.tell("Select an agent first: click one, or choose one from the list.");
       },
       cycleOverlay: () => {

@@ -193,7 +193,7 @@ export class AgentPanel implements Part {
     const material = header.materials[shownMaterial(header, recording.base, frame.usedUp, row * header.width + col)];
     const has = (name: string): boolean => agent && frame.column(name) !== undefined;
     this.facts.set("age", ticks(numberOf(frame, "age", slot)));
-    this.facts.set("stands at", `row ${row}, column ${col}, on ${materialName(material?.name ?? "?")}`);
+    this.facts.set("stands at", `row ${row}, column ${col} (${materialName(material?.name ?? "?")})`);
     const freeze = numberOf(frame, "freeze", slot);
     this.facts.set("frozen", freeze ? `for ${ticks(freeze)}` : "no");
     const damage = numberOf(frame, "damage", slot);

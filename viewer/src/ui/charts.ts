@@ -17,6 +17,8 @@ interface Kind {
   readonly title: string;
   readonly about: string;
   readonly lines: () => readonly Line[];
+  /** Events are counted over some ticks, since a tick has few of them. */
+  readonly gather?: (series: Series, values: Float64Array, from: number, to: number) => number;
   readonly stacked?: () => boolean;
   /** Buttons beside the title. */
   readonly controls?: HTMLElement;
@@ -25,6 +27,8 @@ interface Kind {
 /** Colours for what has none of its own: those of Okabe and Ito, apart for the colour-blind. */
 const OTHERS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#0072b2", "#f0e442", "#999999"];
 const DASHES = [undefined, [6, 3], [2, 2]] as const;
+/** Points of curves that gather events. */
+const GATHERED = 90;
 
 /** Curves over the whole recording, with the moment shown marked; a click goes to a tick. */
 export class Charts implements Part {
@@ -92,11 +96,13 @@ export class Charts implements Part {
       {
         title: "Lifetime",
         about: "Mean age at death, ticks",
+        gather: meanLifetime,
         lines: () => [{ name: "ticks", colour: OTHERS[1] ?? "", values: (series) => series.lifetime }],
       },
       {
         title: "Deaths",
-        about: "Deaths of agents since the point before, by cause",
+        about: "Deaths of agents a tick, by cause",
+        gather: deathsPerTick,
         lines: () =>
           header.causes.slice(1).map((name, k) => ({
             name,
@@ -168,6 +174,8 @@ class Chart {
   private readonly line = el("div", { class: "now" });
   private plot: uPlot | null = null;
   private lines: readonly Line[] = [];
+  private ticks: Float64Array = new Float64Array(0);
+  private curves: readonly (number | null)[][] = [];
 
   constructor(
     private readonly context: Context,
@@ -193,11 +201,23 @@ class Chart {
   update(series: Series): void {
     const [width, height] = [this.place.clientWidth, this.place.clientHeight];
     if (width < 40 || height < 30) return;
-    const curves = this.lines.map((line) => gaps(line.values(series) ?? new Float64Array(series.tick.length)));
-    const data = this.kind.stacked?.() ? stack(curves) : curves;
+    const step = this.kind.gather ? Math.ceil(series.tick.length / GATHERED) : 1;
+    this.ticks = step > 1 ? series.tick.filter((_, k) => k % step === 0) : series.tick;
+    this.curves = this.lines.map((line) => this.gather(series, line.values(series), step));
+    const data = this.kind.stacked?.() ? stack(this.curves) : this.curves;
     this.plot ??= this.make(width, height);
     if (this.plot.width !== width || this.plot.height !== height) this.plot.setSize({ width, height });
-    this.plot.setData([series.tick, ...data]);
+    this.plot.setData([this.ticks, ...data]);
+  }
+
+  private gather(series: Series, values: Float64Array | undefined, step: number): (number | null)[] {
+    const { gather } = this.kind;
+    if (!values) return Array.from(this.ticks, () => null);
+    const numbers = gather
+      ? Array.from(this.ticks, (_, k) => gather(series, values, k * step, Math.min((k + 1) * step, values.length)))
+      : Array.from(values);
+    // What is not a number leaves a gap.
+    return numbers.map((value) => (Number.isFinite(value) ? value : null));
   }
 
   mark(time: number): void {
@@ -227,7 +247,7 @@ class Chart {
       {
         width,
         height,
-        padding: [6, 8, 0, 0],
+        padding: [6, 16, 0, 0],
         legend: { show: false },
         scales: {
           x: { time: false, range: () => [recording.first, Math.max(recording.last, recording.first + 1)] },
@@ -267,18 +287,30 @@ class Chart {
   private showValues(plot: uPlot): void {
     const index = plot.cursor.idx;
     const over = plot.cursor.left !== undefined && plot.cursor.left >= 0 && index != null;
-    const series = this.context.scan.series;
     this.lines.forEach((line, k) => {
       const entry = this.legend.children[k];
-      const value = over ? line.values(series)?.[index] : undefined;
-      if (entry) setText(entry, value === undefined ? line.name : `${line.name} ${short(value)}`);
+      const value = over ? this.curves[k]?.[index] : undefined;
+      if (entry) setText(entry, value == null ? line.name : `${line.name} ${short(value)}`);
     });
   }
 }
 
-/** What is not a number leaves a gap. */
-function gaps(values: Float64Array): (number | null)[] {
-  return Array.from(values, (value) => (Number.isFinite(value) ? value : null));
+/** Mean over all deaths from one point to another: each point counts as often as agents died since the last. */
+function meanLifetime(series: Series, values: Float64Array, from: number, to: number): number {
+  let [sum, count] = [0, 0];
+  for (let k = from; k < to; k++) {
+    const died = series.deaths.reduce((all, cause) => all + (cause[k] ?? 0), 0);
+    if (!died || !Number.isFinite(values[k])) continue;
+    sum += died * (values[k] ?? 0);
+    count += died;
+  }
+  return sum / count;
+}
+
+function deathsPerTick(series: Series, values: Float64Array, from: number, to: number): number {
+  const sum = values.subarray(from, to).reduce((all, value) => all + value, 0);
+  const span = (series.tick[to - 1] ?? 0) - (series.tick[from - 1] ?? (series.tick[0] ?? 0) - 1);
+  return sum / Math.max(1, span);
 }
 
 /** Each curve with those behind it added; drawn from the highest down, so that each is seen. */

@@ -52,18 +52,22 @@ export class Minimap implements Part {
     context.drawImage(this.terrain, 0, 0, box.width, box.height);
     const [across, down] = [box.width / header.width, box.height / header.height];
     const [alive, rows, cols] = [frame.column("alive"), frame.column("row"), frame.column("col")];
-    const size = Math.max(2, Math.min(across * 1.4, 6));
-    const dot = (slot: number): void => {
-      const x = ((cols?.[slot] ?? 0) + 0.5) * across - size / 2;
-      context.fillRect(x, ((rows?.[slot] ?? 0) + 0.5) * down - size / 2, size, size);
+    // Of a crowd, as many as there is room for are still told apart.
+    const room = Math.sqrt((box.width * box.height) / header.agents);
+    const size = Math.max(1.5, Math.min(room / 4, 4.5));
+    const dot = (slot: number, grown: number): void => {
+      const side = size + grown;
+      const x = ((cols?.[slot] ?? 0) + 0.5) * across - side / 2;
+      context.fillRect(x, ((rows?.[slot] ?? 0) + 0.5) * down - side / 2, side, side);
     };
-    context.fillStyle = "rgba(20, 20, 20, 0.75)";
-    for (let slot = header.agents; slot < header.entities; slot++) if (alive?.[slot]) dot(slot);
+    context.fillStyle = "rgba(20, 20, 20, 0.8)";
+    for (let slot = 0; slot < header.agents; slot++) if (alive?.[slot]) dot(slot, 1.5);
+    for (let slot = header.agents; slot < header.entities; slot++) if (alive?.[slot]) dot(slot, -1);
     const each = header.agents / header.populations;
     for (let population = 0; population < header.populations; population++) {
       context.fillStyle = colour(population);
       for (let slot = Math.round(population * each); slot < Math.round((population + 1) * each); slot++) {
-        if (alive?.[slot] && populationOf(header, slot) === population) dot(slot);
+        if (alive?.[slot] && populationOf(header, slot) === population) dot(slot, 0);
       }
     }
     const { selected } = session.state;

@@ -6,10 +6,10 @@ import { el } from "./dom";
 
 const OVERLAYS: Readonly<Record<string, Overlay>> = {
   none: "none",
-  "visits (ticks per tile)": "visits",
-  "danger (deaths per tile)": "danger",
-  "resources left": "resources",
-  "value to a newborn": "value",
+  visits: "visits",
+  danger: "danger",
+  resources: "resources",
+  value: "value",
 };
 
 /** What is drawn, and how. */
