@@ -13,6 +13,7 @@ import { LiveSource } from "./source";
 import { applyTheme, initialDark } from "./theme";
 import { Viewer } from "./viewer";
 
+/** Makes the picture on a canvas. Throws an Error with a plain sentence if the browser cannot. */
 type MakeStage = (canvas: HTMLCanvasElement, recording: Recording, session: Session) => StageLike;
 
 declare global {
@@ -173,6 +174,7 @@ export class App {
         this.served.set(next, true);
         this.watch(next, `?${new URLSearchParams({ run: next })}`, viewer ? { ...viewer.choices } : before);
       },
+      complain: (message) => this.notices.tell(message, 8),
       fail: (message) => {
         if (viewer) this.notices.tell(message, 12);
         else this.complain(name, message, () => this.openServed(name));

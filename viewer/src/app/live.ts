@@ -13,7 +13,9 @@ export interface LiveTarget {
   replaced(): void;
   /** The run goes on in another file; the connection ends. */
   next(name: string): void;
-  /** The server says that it cannot go on; the connection ends. */
+  /** The server says that something is wrong; it is tried again. */
+  complain(message: string): void;
+  /** The server will not have us; the connection ends. */
   fail(message: string): void;
   /** How the connection is. */
   state(state: LiveState): void;
@@ -55,8 +57,7 @@ const COMPARED = 16;
 type Message =
   | { readonly type: "index"; readonly entries: readonly Entry[]; readonly size: number }
   | { readonly type: "next"; readonly name: string }
-  | { readonly type: "error"; readonly message: string }
-  | { readonly type: "end" };
+  | { readonly type: "error"; readonly message: string };
 
 /**
  * The connection to a server that streams a growing file. When it breaks it is made again, first after half a
@@ -64,6 +65,8 @@ type Message =
  */
 export class Live {
   private entries: Entry[] = [];
+  /** Of the file, bytes. */
+  private size = 0;
   private begun = false;
   private first = true;
   private wait = SHORTEST;
@@ -117,7 +120,11 @@ export class Live {
     const message = parse(data);
     if (message === null) return;
     if (message.type === "index") this.receiveIndex(message.entries, message.size);
-    else {
+    else if (message.type === "error" && !this.first) {
+      // What went well so far may do so again: the file has been begun anew, say.
+      this.wait = LONGEST;
+      this.target.complain(message.message);
+    } else {
       this.finish();
       if (message.type === "next") this.target.next(message.name);
       if (message.type === "error") this.target.fail(message.message);
@@ -135,25 +142,27 @@ export class Live {
     const whole = this.first;
     this.first = false;
     this.wait = SHORTEST;
-    if (!this.begun || (whole && !continues(this.entries, entries))) {
+    if (!this.begun || (whole && (size < this.size || !continues(this.entries, entries)))) {
       if (this.begun) this.target.replaced();
       this.begun = true;
+      this.size = size;
       this.entries = [...entries];
       this.target.begin(entries, size);
     } else {
       const end = this.entries.at(-1)?.[0] ?? -1;
       const fresh = entries.filter(([offset]) => offset > end);
       this.entries.push(...fresh);
-      if (fresh.length) this.target.grow(fresh, size);
+      this.size = Math.max(size, this.size);
+      if (fresh.length) this.target.grow(fresh, this.size);
     }
     this.target.state("live");
   }
 }
 
-/** Whether an index is that of the same file, as long as before or longer. */
+/** Whether an index is that of the same file; a long one comes in several messages. */
 function continues(before: readonly Entry[], now: readonly Entry[]): boolean {
-  if (now.length < before.length) return false;
-  const compared = [...before.slice(0, COMPARED).keys(), before.length - 1].filter((k) => k >= 0);
+  const both = Math.min(before.length, now.length);
+  const compared = [...before.slice(0, Math.min(COMPARED, both)).keys(), both - 1].filter((k) => k >= 0);
   return compared.every((k) => before[k]?.every((value, part) => value === now[k]?.[part]));
 }
 
@@ -161,7 +170,8 @@ function parse(data: unknown): Message | null {
   if (typeof data !== "string") return null;
   try {
     const message: unknown = JSON.parse(data);
-    return typeof message === "object" && message !== null && "type" in message ? (message as Message) : null;
+    const known = typeof message === "object" && message !== null && "type" in message;
+    return known && ["index", "next", "error"].includes(String(message.type)) ? (message as Message) : null;
   } catch {
     return null;
   }

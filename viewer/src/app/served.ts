@@ -1,11 +1,12 @@
 /** What comes from `nmmo-gpu view`, besides the recordings themselves. */
 import type { Heat } from "../model/types";
 import { parseHeat } from "../replay/heat";
+import { number } from "../ui/format";
 import type { Offered } from "../ui/start";
 
 /** Recordings that the server of the page offers; null if it is a plain file server, or there is none. */
 export async function offeredRecordings(): Promise<Offered[] | null> {
-  if (!document.querySelector('meta[name="nmmo-gpu-view"]')) return null;
+  if (!(await isServed())) return null;
   const response = await fetch("api/recordings");
   if (!response.ok) return null;
   const list: unknown = await response.json();
@@ -15,10 +16,19 @@ export async function offeredRecordings(): Promise<Offered[] | null> {
     const name = told["name"];
     if (typeof name !== "string") return [];
     const text = (key: string): string => (typeof told[key] === "string" ? told[key] : "");
-    const bytes = typeof told["bytes"] === "number" ? told["bytes"] : told["size"];
-    const about = typeof bytes === "number" ? `${name} · ${(bytes / (1 << 20)).toFixed(1)} MiB` : name;
-    return [{ name, title: text("title"), about, live: told["live"] === true }];
+    const count = (key: string): number => (typeof told[key] === "number" ? told[key] : 0);
+    const [first, last] = [count("first"), count("last")];
+    const ticks = last >= first ? `ticks ${number(first)} to ${number(last)}` : "no ticks yet";
+    const about = `${name} · ${ticks} · ${(count("bytes") / (1 << 20)).toFixed(1)} MiB`;
+    return [{ name, title: text("title"), about, live: told["growing"] === true }];
   });
+}
+
+/** Whether the page comes from that server; asked so that a plain file server is not asked for what it lacks. */
+async function isServed(): Promise<boolean> {
+  if (!window.location.protocol.startsWith("http")) return false;
+  const { headers } = await fetch(document.baseURI, { method: "HEAD" });
+  return headers.has("x-nmmo-gpu") || (headers.get("server") ?? "").includes("uvicorn");
 }
 
 /** Where a recording's bytes are. */
@@ -100,13 +110,7 @@ export class ValueMaps {
 /** The sentence that the server gave, or one of our own. */
 async function reason(response: Response): Promise<string> {
   const text = await response.text();
-  try {
-    const told = fields(JSON.parse(text));
-    for (const key of ["message", "error", "detail"]) if (typeof told[key] === "string") return told[key];
-  } catch {
-    if (text && text.length < 300 && !text.includes("<")) return text;
-  }
-  return "There is no map of values for this run.";
+  return text && text.length < 400 && !text.includes("<") ? text : "There is no map of values for this run.";
 }
 
 function fields(value: unknown): Record<string, unknown> {

@@ -1,5 +1,7 @@
+/** From when to when the selected lives: a slot passes on at death. */
 import type { RecordingLike } from "./contract";
-import type { Frame, Header, Selection } from "./types";
+import { isAlive, numberOf } from "./slots";
+import type { Frame, Selection } from "./types";
 
 /** Whether the selected is there at a frame. A slot passes on at death, to somebody with a higher id. */
 export type Life = "unborn" | "alive" | "dead";
@@ -10,32 +12,17 @@ const NOBODY = 0xffffffff;
 export function lifeAt(frame: Frame, { slot, entity }: Selection): Life {
   const there = entityAt(frame, slot);
   if (there === NOBODY || there < entity) return "unborn";
-  return there === entity && numberAt(frame, "alive", slot) ? "alive" : "dead";
+  return there === entity && isAlive(frame, slot) ? "alive" : "dead";
 }
 
 /** Id of who lives in a slot, or lived there last. */
 export function entityAt(frame: Frame, slot: number): number {
-  return numberAt(frame, "entity", slot) >>> 0;
-}
-
-/** A column's number for a slot; 0 if the column is not there. */
-export function numberAt(frame: Frame, name: string, slot: number): number {
-  return frame.column(name)?.[slot] ?? 0;
+  return numberOf(frame, "entity", slot) >>> 0;
 }
 
 /** Whoever lives in a slot, as a selection; null if nobody does. */
 export function whoIs(frame: Frame, slot: number): Selection | null {
-  return numberAt(frame, "alive", slot) ? { slot, entity: entityAt(frame, slot) } : null;
-}
-
-export function populationOf(header: Header, slot: number): number {
-  return Math.floor(slot / (header.agents / header.populations));
-}
-
-/** What a slot is: "Agent" or the kind of NPC. */
-export function kindOf(header: Header, slot: number): string {
-  if (slot < header.agents) return "agent";
-  return header.npcs.find((kind) => slot >= kind.first && slot < kind.first + kind.count)?.name ?? "NPC";
+  return isAlive(frame, slot) ? { slot, entity: entityAt(frame, slot) } : null;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Frame, Header } from "../model/types";
-import { populationOf } from "../model/life";
+import { populationOf } from "../model/slots";
 
 /** What the list of agents can be sorted by. */
 export type SortKey = "id" | "population" | "age" | "health" | "food" | "water" | "gold" | "levels";

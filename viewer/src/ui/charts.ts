@@ -261,7 +261,7 @@ class Chart {
         series: [
           {},
           ...this.lines.map(({ colour, dash }) => ({
-            stroke: colour,
+            stroke: visible(colour, style.getPropertyValue("--panel")),
             width: stacked ? 0.5 : 1.5,
             points: { show: false },
             ...(dash?.length ? { dash } : {}),
@@ -311,6 +311,22 @@ function deathsPerTick(series: Series, values: Float64Array, from: number, to: n
   const sum = values.subarray(from, to).reduce((all, value) => all + value, 0);
   const span = (series.tick[to - 1] ?? 0) - (series.tick[from - 1] ?? (series.tick[0] ?? 0) - 1);
   return sum / Math.max(1, span);
+}
+
+/** The colour itself, or one between it and grey where it would hardly be seen before the panel's. */
+function visible(colour: string, panel: string): string {
+  const [one, other] = [luminance(colour), luminance(panel)];
+  const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+  return contrast < 1.6 ? `color-mix(in srgb, ${colour}, ${other > 0.5 ? "#303844" : "#e0e6f0"} 40%)` : colour;
+}
+
+/** 0 to 1, of a colour such as "#0077bb" or "rgb(1,2,3)". */
+function luminance(colour: string): number {
+  const parts = colour.trim().startsWith("#")
+    ? [1, 3, 5].map((at) => parseInt(colour.trim().slice(at, at + 2), 16))
+    : (colour.match(/\d+/g) ?? []).map(Number);
+  const [red, green, blue] = parts.map((part) => (part / 255) ** 2.2);
+  return 0.2126 * (red ?? 0) + 0.7152 * (green ?? 0) + 0.0722 * (blue ?? 0);
 }
 
 /** Each curve with those behind it added; drawn from the highest down, so that each is seen. */

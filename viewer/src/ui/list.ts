@@ -1,4 +1,5 @@
-import { entityAt, populationOf } from "../model/life";
+import { entityAt } from "../model/life";
+import { populationOf } from "../model/slots";
 import type { Frame } from "../model/types";
 import { listAgents, parseQuery, sortKeys, valueOf, type SortKey } from "./agents";
 import type { Context, Part } from "./context";

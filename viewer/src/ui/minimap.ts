@@ -1,8 +1,10 @@
-import { numberAt, populationOf } from "../model/life";
+import { entityAt } from "../model/life";
+import { shownMaterial } from "../model/perception";
+import { numberOf, populationOf } from "../model/slots";
 import type { Frame } from "../model/types";
 import type { Context, Part } from "./context";
 import { el, fitCanvas } from "./dom";
-import { materialAt, packedColours } from "./tiles";
+import { packedColours } from "./tiles";
 
 /** Most tiles a side of the map's picture; of a larger world every other tile is shown, or fewer. */
 const MOST = 512;
@@ -71,9 +73,9 @@ export class Minimap implements Part {
       }
     }
     const { selected } = session.state;
-    if (selected && numberAt(frame, "entity", selected.slot) >>> 0 === selected.entity) {
-      const x = (numberAt(frame, "col", selected.slot) + 0.5) * across;
-      const y = (numberAt(frame, "row", selected.slot) + 0.5) * down;
+    if (selected && entityAt(frame, selected.slot) === selected.entity) {
+      const x = (numberOf(frame, "col", selected.slot) + 0.5) * across;
+      const y = (numberOf(frame, "row", selected.slot) + 0.5) * down;
       for (const [width, style] of [[4, "rgba(0, 0, 0, 0.6)"], [2, "#fff"]] as const) { // prettier-ignore
         context.lineWidth = width;
         context.strokeStyle = style;
@@ -110,13 +112,12 @@ export class Minimap implements Part {
     const now = frame.usedUp;
     if (this.usedUp.length === now.length && this.usedUp.every((byte, k) => byte === now[k])) return;
     this.usedUp = now.slice();
-    const { recording } = this.context;
-    const { width } = recording.header;
+    const { header, base } = this.context.recording;
     const pixels = new Uint32Array(this.image.data.buffer);
     for (let y = 0; y < this.image.height; y++) {
       for (let x = 0; x < this.image.width; x++) {
-        const tile = y * this.stride * width + x * this.stride;
-        pixels[y * this.image.width + x] = this.colours[materialAt(recording, frame, tile)] ?? 0;
+        const tile = y * this.stride * header.width + x * this.stride;
+        pixels[y * this.image.width + x] = this.colours[shownMaterial(header, base, now, tile)] ?? 0;
       }
     }
     this.terrain.getContext("2d")?.putImageData(this.image, 0, 0);

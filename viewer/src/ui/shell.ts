@@ -1,6 +1,7 @@
 import type { Overlay } from "../model/types";
 import type { Legend } from "../app/overlays";
-import { scaleOf } from "../scene/heat";
+import { css } from "../scene/colours";
+import { LEFT, scaleOf, USED } from "../scene/heat";
 import type { Actions } from "./context";
 import { el, iconButton, setIcon, setText, type Icon } from "./dom";
 import { short } from "./format";
@@ -125,17 +126,21 @@ export class Shell {
   showLegend({ heat, text }: Legend, kind: Overlay): void {
     this.legend.hidden = !text;
     const parts: HTMLElement[] = [el("p", {}, text)];
+    if (kind === "resources") {
+      for (const [colour, name] of [[LEFT, "there"], [USED, "used up"]] as const) { // prettier-ignore
+        parts.push(el("span", { class: "swatch", style: `--colour: ${css(colour)}` }, name));
+      }
+    }
     if (heat) {
       const { low, high, colours } = scaleOf(heat, kind);
       const stops = [0, 64, 128, 192, 255].map((k) => `rgb(${colours.subarray(4 * k, 4 * k + 3).join(",")})`);
-      const ends = kind === "resources" ? ["used up", "there"] : [short(low), short(high)];
       parts.push(
         el(
           "div",
           { class: "scale" },
-          el("span", {}, ends[0] ?? ""),
+          el("span", {}, short(low)),
           el("i", { style: `background: linear-gradient(to right, ${stops.join(", ")})` }),
-          el("span", {}, ends[1] ?? ""),
+          el("span", {}, short(high)),
         ),
       );
     }

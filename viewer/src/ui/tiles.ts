@@ -1,11 +1,4 @@
-import type { RecordingLike } from "../model/contract";
-import type { Frame, Header } from "../model/types";
-
-/** Material that a tile shows now: the base, or what it is once used up. */
-export function materialAt(recording: RecordingLike, frame: Frame, tile: number): number {
-  const base = recording.base[tile] ?? 0;
-  return (frame.usedUp[tile >> 3] ?? 0) & (1 << (tile & 7)) ? (recording.header.used_up[base] ?? base) : base;
-}
+import type { Header } from "../model/types";
 
 /** A material's colour as 0xAABBGGRR, for the pixels of a canvas. */
 export function packedColours(header: Header): Uint32Array {

@@ -1,5 +1,6 @@
 import { gapAt } from "../app/clock";
-import { findBirth, findDeath, populationOf } from "../model/life";
+import { findBirth, findDeath } from "../model/life";
+import { populationOf } from "../model/slots";
 import type { Frame, Selection } from "../model/types";
 import type { Context, Part } from "./context";
 import { el, fitCanvas, iconButton, setIcon, setText } from "./dom";
