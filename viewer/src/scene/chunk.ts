@@ -24,8 +24,16 @@ class Faces {
   vertices = 0;
   private corners = 0;
 
-  /** A corner: its place, its brightness, how its colour's place is moved (-1 to 1 each way), and whether it waves. */
-  vertex(x: number, y: number, z: number, brightness: number, insetX: number, insetZ: number, liquid = 0): void {
+  /** A corner: its place, its brightness, how its colour's place is moved (-1 to 1), and whether it waves. */
+  vertex(
+    x: number,
+    y: number,
+    z: number,
+    brightness: number,
+    insetX: number,
+    insetZ: number,
+    liquid = 0,
+  ): void {
     if (3 * this.vertices + 3 > this.positions.length) {
       this.positions = grown(this.positions);
       this.extras = grown(this.extras);
@@ -124,8 +132,13 @@ function clamp(line: number, cells: number): number {
 }
 
 function mean(ground: Ground, x: number, z: number): number {
-  return (ground.at(x - 0.5, z - 0.5) + ground.at(x + 0.5, z - 0.5) + ground.at(x - 0.5, z + 0.5) +
-    ground.at(x + 0.5, z + 0.5)) / 4; // prettier-ignore
+  return (
+    (ground.at(x - 0.5, z - 0.5) +
+      ground.at(x + 0.5, z - 0.5) +
+      ground.at(x - 0.5, z + 0.5) +
+      ground.at(x + 0.5, z + 0.5)) /
+    4
+  );
 }
 
 function sphere(part: Part): Sphere {
@@ -138,8 +151,11 @@ function face(ground: Ground, row: number, col: number, of: number): void {
   const northEast = ground.corner(row, col + 1, of);
   const southWest = ground.corner(row + 1, col, of);
   const southEast = ground.corner(row + 1, col + 1, of);
-  const slope = shade((northWest + southWest - northEast - southEast) / 2, 1,
-    (northWest + northEast - southWest - southEast) / 2); // prettier-ignore
+  const slope = shade(
+    (northWest + southWest - northEast - southEast) / 2,
+    1,
+    (northWest + northEast - southWest - southEast) / 2,
+  );
   // Every tile a little lighter or darker, so that tiles can be told apart.
   const level = of === LOW ? 1 : slope * (0.965 + 0.07 * noise(row + 7919, col));
   const liquid = Number(of === LOW);
@@ -169,15 +185,18 @@ function cliff(ground: Ground, row: number, col: number, of: number, down: numbe
   const other = ground.classAt(otherRow, otherCol);
   if (!outside && other >= of) return;
   // The edge from left to right, as seen from the lower side.
-  const [firstRow, firstCol] = down ? [down > 0 ? row + 1 : row, down > 0 ? col : col + 1] : [east > 0 ? row + 1 : row, east > 0 ? col + 1 : col];
+  const [firstRow, firstCol] = down
+    ? [down > 0 ? row + 1 : row, down > 0 ? col : col + 1]
+    : [east > 0 ? row + 1 : row, east > 0 ? col + 1 : col];
   const [lastRow, lastCol] = [firstRow - east, firstCol + down];
   // Reaches a little below the water, which waves.
   const bottomFirst = outside ? LOW_HEIGHT - EDGE : ground.corner(firstRow, firstCol, other) - 0.06;
   const bottomLast = outside ? LOW_HEIGHT - EDGE : ground.corner(lastRow, lastCol, other) - 0.06;
   const light = shade(east, 0, down) * (of === MIDDLE ? 0.86 : 0.98);
   const dark = light * 0.72;
-  faces.vertex(firstCol, ground.corner(firstRow, firstCol, of), firstRow, light, -east, -down);
-  faces.vertex(lastCol, ground.corner(lastRow, lastCol, of), lastRow, light, -east, -down);
+  const liquid = Number(of === LOW);
+  faces.vertex(firstCol, ground.corner(firstRow, firstCol, of), firstRow, light, -east, -down, liquid);
+  faces.vertex(lastCol, ground.corner(lastRow, lastCol, of), lastRow, light, -east, -down, liquid);
   faces.vertex(firstCol, bottomFirst, firstRow, dark, -east, -down);
   faces.vertex(lastCol, bottomLast, lastRow, dark, -east, -down);
   faces.quad();

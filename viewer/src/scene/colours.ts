@@ -1,14 +1,14 @@
-/** Colours of populations, of kinds of NPCs and of what is measured; used by the picture and by the panels. */
+/** Colours of populations, of kinds of NPCs and of what is measured; for the picture and the panels. */
 
 /** Red, green and blue, 0 to 255. */
 export type Rgb = readonly [number, number, number];
 
 /**
- * Twelve colours that also the colour-blind can tell apart: taken from the schemes "vibrant", "bright", "muted",
- * "light", "high-contrast" and "medium-contrast" of Paul Tol (Introduction to colour schemes,
- * https://sronpersonalpages.nl/~pault/), so that the least distance of two of them (CIE Lab, also as seen with
- * each of the three dichromacies) is as large as a search found, in an order that keeps the first ones furthest
- * apart. tests/scene/colours.test.ts measures it.
+ * Twelve colours that also the colour-blind can tell apart: white, and eleven from the schemes "vibrant",
+ * "bright", "muted", "light", "high-contrast" and "medium-contrast" of Paul Tol (Introduction to colour schemes,
+ * https://sronpersonalpages.nl/~pault/). Chosen so that the least distance of two of them (CIE Lab, also as
+ * seen with each of the three dichromacies) is as large as a search found, and ordered so that the first ones
+ * are furthest apart. tests/scene/colours.test.ts measures it.
  */
 const POPULATIONS: readonly Rgb[] = [
   [0x00, 0x77, 0xbb],
@@ -43,7 +43,7 @@ export const HEALTH: Rgb = [224, 82, 74];
 export const FOOD: Rgb = [236, 182, 68];
 export const WATER: Rgb = [70, 160, 230];
 
-/** Colour of a population; beyond the twelfth they come again, each time darker or lighter. */
+/** Colour of a population; beyond the twelfth they come again, each time darker. */
 export function populationColour(population: number): Rgb {
   return repeated(POPULATIONS, population);
 }
@@ -62,8 +62,5 @@ function repeated(colours: readonly Rgb[], index: number): Rgb {
   const colour = colours[index % colours.length] ?? [128, 128, 128];
   const round = Math.floor(index / colours.length);
   if (round === 0) return colour;
-  // 1st time darker, 2nd lighter, 3rd still darker, ...
-  const share = 1 - 0.6 ** Math.ceil(round / 2);
-  const goal = round % 2 ? 0 : 255;
-  return colour.map((value) => Math.round(value + (goal - value) * share)) as unknown as Rgb;
+  return colour.map((value) => Math.round(value * 0.6 ** round)) as unknown as Rgb;
 }

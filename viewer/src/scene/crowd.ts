@@ -1,16 +1,19 @@
-import { BufferAttribute, BufferGeometry, Group } from "three";
+import { BufferAttribute, BufferGeometry, Group, Matrix4, type PerspectiveCamera } from "three";
 import type { Header } from "../model/types";
 import { npcColour, populationColour } from "./colours";
 import { ABSENT, BORN, DIED, type Events } from "./events";
 import { Instances } from "./instances";
 import type { Moment } from "./moment";
 import { FOG, SKY, type Shared, MIXED, shaded } from "./shading";
-import { NPC_SHAPES, agentShape, npcShape, type Shape } from "./shapes";
+import { NPC_SHAPES, agentShape, farAgentShape, npcShape, type Shape } from "./shapes";
 
 /** From this many on the outlines are left out: they would double the triangles. */
 const OUTLINED = 3000;
 /** Beyond this many tiles from the camera there are no bars. */
 const BARS_REACH = 45;
+
+/** Agents are drawn simply where a tile has fewer CSS pixels. */
+const SIMPLE = 13;
 
 const LOOK = { place: 4, state: 4, colour: 4 } as const;
 
@@ -28,6 +31,7 @@ export class Crowd {
   private readonly most: Float32Array;
   private readonly shadows: Instances;
   private readonly bars: Instances;
+  private readonly matrix = new Matrix4();
   private readonly lava: number;
   private readonly combat: number;
   private readonly constitution: number;
@@ -39,19 +43,32 @@ export class Crowd {
     shared: Shared,
   ) {
     const kinds = Math.min(header.npcs.length, NPC_SHAPES);
-    this.shapes = [agentShape(), ...Array.from({ length: kinds }, (_, kind) => npcShape(kind))];
+    this.shapes = [
+      agentShape(),
+      farAgentShape(),
+      ...Array.from({ length: kinds }, (_, kind) => npcShape(kind)),
+    ];
     const { uniforms } = shared;
     const material = shaded({ vertexShader: BODY, fragmentShader: SOLID, uniforms });
     for (const { geometry } of this.shapes) this.figures.push(new Instances(geometry, material, LOOK));
     const shadow = shaded({
-      vertexShader: SHADOW, fragmentShader: DARK, uniforms, ...MIXED,
-      polygonOffset: true, polygonOffsetFactor: -2, polygonOffsetUnits: -2,
-    }); // prettier-ignore
+      vertexShader: SHADOW,
+      fragmentShader: DARK,
+      uniforms,
+      ...MIXED,
+      polygonOffset: true,
+      polygonOffsetFactor: -2,
+      polygonOffsetUnits: -2,
+    });
     this.shadows = new Instances(disc(), shadow, { place: 4 });
     this.shadows.mesh.renderOrder = -4;
     const bar = shaded({
-      vertexShader: BAR, fragmentShader: STRIPES, uniforms, transparent: true, depthWrite: false,
-    }); // prettier-ignore
+      vertexShader: BAR,
+      fragmentShader: STRIPES,
+      uniforms,
+      transparent: true,
+      depthWrite: false,
+    });
     this.bars = new Instances(square(), bar, { place: 4, filled: 4 });
     this.bars.mesh.renderOrder = 20;
     this.group.add(...this.figures.map(({ mesh }) => mesh), this.shadows.mesh, this.bars.mesh);
@@ -64,11 +81,12 @@ export class Crowd {
     this.heights = new Float32Array(header.entities).fill(this.shapes[0]?.height ?? 1);
     this.most = new Float32Array(header.entities);
     const size = Math.max(1, header.agents / header.populations);
-    for (let slot = 0; slot < header.agents; slot++) this.colour(slot, populationColour(Math.floor(slot / size)));
+    for (let slot = 0; slot < header.agents; slot++)
+      this.colour(slot, populationColour(Math.floor(slot / size)));
     header.npcs.forEach((npc, kind) => {
       for (let slot = npc.first; slot < npc.first + npc.count; slot++) {
-        this.figure[slot] = 1 + (kind % NPC_SHAPES);
-        this.heights[slot] = this.shapes[1 + (kind % NPC_SHAPES)]?.height ?? 1;
+        this.figure[slot] = 2 + (kind % NPC_SHAPES);
+        this.heights[slot] = this.shapes[2 + (kind % NPC_SHAPES)]?.height ?? 1;
         this.most[slot] = npc.health;
         this.colour(slot, npcColour(kind));
       }
@@ -76,13 +94,18 @@ export class Crowd {
   }
 
   /**
-   * Writes everybody as they are at the moment. `camera` is where it is looked from; `outlined`: near enough for
-   * outlines to be seen.
+   * Writes those in view as they are at the moment.
+   *
+   * @param cssPixel Height of a CSS pixel at distance 1.
+   * @param outlined Near enough for outlines to be seen.
    */
-  update(camera: { x: number; y: number; z: number }, bars: boolean, outlined: boolean): void {
+  update(camera: PerspectiveCamera, cssPixel: number, bars: boolean, outlined: boolean): void {
     const { header, moment, events, figures, figure, colours, shadows } = this;
     const { fate, before, after } = events;
     const { fraction } = moment;
+    const eye = camera.position;
+    const m = this.matrix.multiplyMatrices(camera.projectionMatrix, camera.matrixWorldInverse).elements;
+    const [wide, high] = [camera.projectionMatrix.elements[0], camera.projectionMatrix.elements[5]];
     for (const instances of figures) instances.begin(header.entities);
     shadows.begin(header.entities);
     this.bars.begin(bars ? header.entities : 0);
@@ -90,10 +113,17 @@ export class Crowd {
       const state = fate[slot];
       const size = moment.size[slot] ?? 0;
       if (state === ABSENT || size <= 0) continue;
-      const instances = figures[figure[slot] ?? 0] as Instances;
+      const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
+      // Only who is in view, or little beside it.
+      const away = m[3] * x + m[7] * y + m[11] * z + m[15];
+      const room = 1.5 * Math.max(1, Math.min(SMALLEST * cssPixel * away, 6));
+      if (away < -room) continue;
+      if (Math.abs(m[0] * x + m[4] * y + m[8] * z + m[12]) > away + room * wide) continue;
+      if (Math.abs(m[1] * x + m[5] * y + m[9] * z + m[13]) > away + room * high) continue;
+      const simple = slot < header.agents && away * cssPixel * SIMPLE > 1;
+      const instances = figures[simple ? 1 : (figure[slot] ?? 0)] as Instances;
       const { data } = instances;
       let at = instances.next();
-      const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
       const dead = state === DIED ? 1 - size : 0;
       const cause = state === DIED ? (after.cause[slot] ?? 0) : 0;
       data[at++] = x;
@@ -108,8 +138,9 @@ export class Crowd {
       data[at++] = colours[3 * slot] ?? 0;
       data[at++] = colours[3 * slot + 1] ?? 0;
       data[at++] = colours[3 * slot + 2] ?? 0;
-      // Ice is above 0, a wound below; what fades has 2 more per full step.
-      const frozen = ((before.freeze[slot] ?? 0) > 0 ? 1 - fraction : 0) + ((after.freeze[slot] ?? 0) > 0 ? fraction : 0);
+      // Ice is above 0, a wound below.
+      const frozen =
+        ((before.freeze[slot] ?? 0) > 0 ? 1 - fraction : 0) + ((after.freeze[slot] ?? 0) > 0 ? fraction : 0);
       const hurt = before.tick !== after.tick && (after.damage[slot] ?? 0) > 0 ? flash(fraction) : 0;
       data[at] = hurt > 0 ? -hurt : frozen;
       const shadow = shadows.next();
@@ -117,7 +148,7 @@ export class Crowd {
       shadows.data[shadow + 1] = y;
       shadows.data[shadow + 2] = z;
       shadows.data[shadow + 3] = size;
-      if (bars && state !== DIED) this.bar(slot, x, y, z, camera, state === BORN);
+      if (bars && state !== DIED) this.bar(slot, x, y, z, eye, state === BORN);
     }
     for (const [n, instances] of figures.entries()) {
       instances.end();
@@ -137,16 +168,22 @@ export class Crowd {
   }
 
   private bar(
-    slot: number, x: number, y: number, z: number, camera: { x: number; y: number; z: number }, born: boolean,
+    slot: number,
+    x: number,
+    y: number,
+    z: number,
+    eye: { x: number; y: number; z: number },
+    born: boolean,
   ): void {
-    const [dx, dy, dz] = [x - camera.x, y - camera.y, z - camera.z];
+    const [dx, dy, dz] = [x - eye.x, y - eye.y, z - eye.z];
     if (dx * dx + dy * dy + dz * dz > BARS_REACH * BARS_REACH) return;
     const { header, moment, bars } = this;
     const { before, after } = this.events;
     const from = born ? 0 : 1 - moment.fraction;
     const npc = slot >= header.agents;
     const skills = header.skills.length;
-    const level = skills && this.constitution >= 0 ? (after.level[slot * skills + this.constitution] ?? 1) : 1;
+    const level =
+      skills && this.constitution >= 0 ? (after.level[slot * skills + this.constitution] ?? 1) : 1;
     const most = npc ? (this.most[slot] ?? 1) : (header.most.health ?? level);
     const at = bars.next();
     bars.data[at] = x;
@@ -155,8 +192,12 @@ export class Crowd {
     bars.data[at + 3] = moment.size[slot] ?? 1;
     const now = 1 - from;
     bars.data[at + 4] = ((before.health[slot] ?? 0) * from + (after.health[slot] ?? 0) * now) / most;
-    bars.data[at + 5] = npc ? -1 : ((before.food[slot] ?? 0) * from + (after.food[slot] ?? 0) * now) / header.most.food;
-    bars.data[at + 6] = npc ? -1 : ((before.water[slot] ?? 0) * from + (after.water[slot] ?? 0) * now) / header.most.water;
+    bars.data[at + 5] = npc
+      ? -1
+      : ((before.food[slot] ?? 0) * from + (after.food[slot] ?? 0) * now) / header.most.food;
+    bars.data[at + 6] = npc
+      ? -1
+      : ((before.water[slot] ?? 0) * from + (after.water[slot] ?? 0) * now) / header.most.water;
     bars.data[at + 7] = 0;
   }
 
@@ -186,10 +227,14 @@ export function square(): BufferGeometry {
   return new BufferGeometry().setAttribute("position", new BufferAttribute(new Float32Array(places), 3));
 }
 
-/** How much larger than life something is drawn so that it is still seen from afar: at least `pixels` a tile. */
+/** Everybody is drawn at least as large as if a tile had so many pixels. */
+export const SMALLEST = 14;
+
+/** How much larger than life something is drawn so that it is still seen from afar. */
 export const AFAR = `
   uniform float pixel;
-  float afar(float away, float pixels) { return clamp(pixels * pixel * away, 1.0, 6.0); }
+  uniform vec3 screen;
+  float afar(float away) { return clamp(${SMALLEST}.0 * screen.z * pixel * away, 1.0, 6.0); }
 `;
 
 const BODY = `
@@ -211,10 +256,12 @@ const BODY = `
     c = cos(place.w); s = sin(place.w);
     p.xz = mat2(c, s, -s, c) * p.xz;
     n.xz = mat2(c, s, -s, c) * n.xz;
-    p *= state.x * afar(away, 14.0);
+    p *= state.x * afar(away);
     p.y -= state.z * 0.6;
     vec3 base = mix(mix(colour.rgb, vec3(1.0), paint.x), vec3(0.06, 0.07, 0.09), paint.y);
-    base = mix(base, vec3(0.72, 0.93, 1.0), 0.65 * max(colour.a, 0.0));
+    // Ice up to the chest; the head keeps more of its colour.
+    float ice = max(colour.a, 0.0) * mix(0.85, 0.4, smoothstep(0.4, 0.56, position.y));
+    base = mix(base, vec3(0.58, 0.87, 1.0), ice);
     base = mix(base, vec3(1.0, 0.12, 0.08), 0.75 * max(-colour.a, 0.0));
     base = mix(base, vec3(1.0, 0.5, 0.1), state.z);
     float shade = 0.66 + 0.46 * max(dot(n, light), 0.0) - 0.12 * max(-n.y, 0.0);
@@ -245,7 +292,8 @@ const SHADOW = `
   ${AFAR}
   void main() {
     float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
-    vec3 p = place.xyz + vec3(position.x, 0.0, position.z) * 0.33 * place.w * afar(away, 14.0) + vec3(0.05, 0.03, -0.03);
+    vec3 p = place.xyz + vec3(0.05, 0.03, -0.03);
+    p.xz += position.xz * 0.33 * place.w * afar(away);
     vec4 seen = viewMatrix * vec4(p, 1.0);
     dark = (1.0 - length(position)) * (1.0 - foggy(-seen.z));
     gl_Position = projectionMatrix * seen;
@@ -260,7 +308,6 @@ const DARK = `
 
 const BAR = `
   in vec4 place, filled;
-  uniform vec3 screen;
   out vec2 at;
   out vec3 full;
   out float shown;
@@ -268,7 +315,7 @@ const BAR = `
   void main() {
     vec4 seen = viewMatrix * vec4(place.xyz, 1.0);
     float away = -seen.z;
-    seen.y += 0.1 * afar(away, 14.0);
+    seen.y += 0.1 * afar(away);
     // Pixels that a tile has here.
     float tile = 1.0 / (pixel * away);
     float width = clamp(0.72 * tile, 12.0 * screen.z, 46.0 * screen.z);

@@ -12,8 +12,13 @@ const number = (name: string, otherwise: number): number => Number(question.get(
 
 const canvas = document.querySelector<HTMLCanvasElement>("#world");
 if (!canvas) throw new Error("scene.html has no canvas #world");
-const header = madeHeader(number("height", 80), number("width", 80), number("agents", 128), number("npcs", 32),
-  number("populations", 8)); // prettier-ignore
+const header = madeHeader(
+  number("height", 80),
+  number("width", 80),
+  number("agents", 128),
+  number("npcs", 32),
+  number("populations", 8),
+);
 const base = madeTerrain(header, number("seed", 1));
 const session = new Session();
 const stage = new Stage(canvas, header, base, session);
@@ -21,13 +26,17 @@ window.addEventListener("resize", () => stage.resize());
 
 /** What tests and the console of the browser can do. */
 const scene = {
-  Stage, stage, session, header, base,
+  Stage,
+  stage,
+  session,
+  header,
+  base,
   /** A frame with just these beings. */
   frame: (tick: number, beings: readonly Being[], used: readonly number[] = []): Frame =>
     madeFrame(header, tick, beings, used),
   /** The next frame of the world that goes on by itself. */
   next: (): Frame => world.next(),
-}; // prettier-ignore
+};
 const world = new MadeWorld(header, base);
 
 declare global {

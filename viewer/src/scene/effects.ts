@@ -1,4 +1,4 @@
-import { AdditiveBlending, BufferAttribute, BufferGeometry, DoubleSide, Group } from "three";
+import { BufferAttribute, BufferGeometry, DoubleSide, Group } from "three";
 import type { Header } from "../model/types";
 import { AFAR, square } from "./crowd";
 import type { Events } from "./events";
@@ -26,13 +26,21 @@ export class Effects {
   ) {
     const { uniforms } = shared;
     const flat = shaded({
-      vertexShader: FLYING, fragmentShader: PLAIN, uniforms, transparent: true, depthWrite: false, side: DoubleSide,
-    }); // prettier-ignore
+      vertexShader: FLYING,
+      fragmentShader: PLAIN,
+      uniforms,
+      transparent: true,
+      depthWrite: false,
+      side: DoubleSide,
+    });
     const solid = shaded({ vertexShader: FLYING, fragmentShader: PLAIN, uniforms, side: DoubleSide });
     const glow = shaded({
-      vertexShader: BALL, fragmentShader: GLOW, uniforms, transparent: true, depthWrite: false,
-      blending: AdditiveBlending,
-    }); // prettier-ignore
+      vertexShader: BALL,
+      fragmentShader: GLOW,
+      uniforms,
+      transparent: true,
+      depthWrite: false,
+    });
     this.slashes = new Instances(crescent(), flat, { place: 4, ahead: 4 });
     this.arrows = new Instances(arrow(), solid, { place: 4, ahead: 4 });
     this.balls = new Instances(square(), glow, { place: 4 });
@@ -69,16 +77,30 @@ export class Effects {
       } else if (style === 1) {
         const at = arrows.next();
         const rise = 0.12 * length;
-        arrows.data.set([x + dx * length * share, y + (toY - y) * share + rise * 4 * share * (1 - share),
-          z + dz * length * share, 1], at); // prettier-ignore
+        arrows.data.set(
+          [
+            x + dx * length * share,
+            y + (toY - y) * share + rise * 4 * share * (1 - share),
+            z + dz * length * share,
+            1,
+          ],
+          at,
+        );
         arrows.data.set([dx, (toY - y) / length + (rise * 4 * (1 - 2 * share)) / length, dz, 1], at + 4);
       } else {
         // The ball, and two sparks behind it.
         for (let spark = 0; spark < 3; spark++) {
           const part = share - 0.09 * spark;
           if (part < 0) continue;
-          balls.data.set([x + dx * length * part, y + (toY - y) * part + 0.06 * Math.sin(part * 20) * spark,
-            z + dz * length * part, 0.42 - 0.12 * spark], balls.next()); // prettier-ignore
+          balls.data.set(
+            [
+              x + dx * length * part,
+              y + (toY - y) * part + 0.06 * Math.sin(part * 20) * spark,
+              z + dz * length * part,
+              0.42 - 0.12 * spark,
+            ],
+            balls.next(),
+          );
         }
       }
     }
@@ -118,7 +140,12 @@ function arrow(): BufferGeometry {
   model.paint(0.45, 0.27, 0.1, 1).box(-0.05, 0, 0, 0.5, 0.05, 0.05);
   model.paint(1, 0.95, 0.55, 1);
   const tip = [0.36, 0, 0] as const;
-  const back = [[0.16, 0.07, 0.07], [0.16, 0.07, -0.07], [0.16, -0.07, -0.07], [0.16, -0.07, 0.07]] as const;
+  const back = [
+    [0.16, 0.07, 0.07],
+    [0.16, 0.07, -0.07],
+    [0.16, -0.07, -0.07],
+    [0.16, -0.07, 0.07],
+  ] as const;
   for (let k = 0; k < 4; k++) model.triangle(tip, back[k]!, back[(k + 1) % 4]!);
   model.triangle(back[0], back[1], back[2]).triangle(back[0], back[2], back[3]);
   model.paint(1, 0.98, 0.9, 1).box(-0.28, 0, 0, 0.14, 0.02, 0.16).box(-0.28, 0, 0, 0.14, 0.16, 0.02);
@@ -139,7 +166,7 @@ const FLYING = `
     vec3 z = normalize(cross(x, vec3(0.0, 1.0, 0.0)));
     vec3 y = cross(z, x);
     float away = -(viewMatrix * vec4(place.xyz, 1.0)).z;
-    vec3 p = position * place.w * afar(away, 14.0);
+    vec3 p = position * place.w * afar(away);
     tint = vec4(paint.rgb, paint.a * ahead.w);
     gl_Position = projectionMatrix * viewMatrix * vec4(place.xyz + x * p.x + y * p.y + z * p.z, 1.0);
   }
@@ -158,7 +185,7 @@ const BALL = `
   void main() {
     vec4 seen = viewMatrix * vec4(place.xyz, 1.0);
     at = position.xy;
-    seen.xy += position.xy * place.w * afar(-seen.z, 14.0);
+    seen.xy += position.xy * place.w * afar(-seen.z);
     gl_Position = projectionMatrix * seen;
   }
 `;
@@ -170,6 +197,6 @@ const GLOW = `
     float d = length(at);
     float heart = smoothstep(0.42, 0.2, d);
     float glow = max(0.0, 1.0 - d);
-    colour = vec4(mix(vec3(0.55, 0.35, 1.0), vec3(0.92, 0.88, 1.0), heart), max(heart, glow * glow * 0.9));
+    colour = vec4(mix(vec3(0.60, 0.36, 1.0), vec3(0.93, 0.86, 1.0), heart), max(heart, glow * 0.85));
   }
 `;

@@ -32,8 +32,20 @@ export class Columns {
 }
 
 const NAMES = [
-  "alive", "entity", "row", "col", "health", "food", "water", "freeze", "damage", "cause", "style", "target", "level",
-] as const; // prettier-ignore
+  "alive",
+  "entity",
+  "row",
+  "col",
+  "health",
+  "food",
+  "water",
+  "freeze",
+  "damage",
+  "cause",
+  "style",
+  "target",
+  "level",
+] as const;
 
 /** What happens between two frames, for every slot. Arrays are made once, and written anew by `update`. */
 export class Events {
@@ -72,8 +84,8 @@ export class Events {
   }
 
   /**
-   * An attack counts if both were alive when the tick began, and the target was in reach then: of the style, or next
-   * to an NPC. Without the frame just before, nobody knows.
+   * An attack counts if both were alive when the tick began, and the target was in reach then: of the style, or
+   * next to an NPC. Without the frame just before, nobody knows.
    */
   private findAttacks(): void {
     const { before, after, attacked, attackers, header } = this;

@@ -10,8 +10,8 @@ export const LOW_HEIGHT = -0.3;
 
 /**
  * The lie of the land. One tile is one unit wide; x goes east, y up, z south, so the tile in row r and column c
- * spans x from c to c + 1 and z from r to r + 1. Neighbouring tiles of one class share the heights of their common
- * corners; between classes there are cliffs. Used-up tiles keep their height.
+ * spans x from c to c + 1 and z from r to r + 1. Neighbouring tiles of one class share the heights of their
+ * common corners; between classes there are cliffs. Used-up tiles keep their height.
  */
 export class Ground {
   readonly height: number;
@@ -41,7 +41,11 @@ export class Ground {
       for (let col = 0; col <= this.width; col++) {
         const west = Math.max(col - 1, 0);
         const east = Math.min(col, this.width - 1);
-        const sum = at(field, north + west) + at(field, north + east) + at(field, south + west) + at(field, south + east);
+        const sum =
+          at(field, north + west) +
+          at(field, north + east) +
+          at(field, south + west) +
+          at(field, south + east);
         this.hills[row * (this.width + 1) + col] = Math.max(0, sum / 4 - 85);
       }
     }
@@ -123,7 +127,12 @@ function clampInto(value: number, tile: number): number {
 }
 
 /** Mean over the tiles at most `radius` away, rows first and then columns. */
-function blur(field: Uint8Array<ArrayBuffer>, height: number, width: number, radius: number): Uint8Array<ArrayBuffer> {
+function blur(
+  field: Uint8Array<ArrayBuffer>,
+  height: number,
+  width: number,
+  radius: number,
+): Uint8Array<ArrayBuffer> {
   const rows = new Uint8Array(field.length);
   const out = new Uint8Array(field.length);
   line(field, rows, height, width, width, 1, radius);
@@ -132,7 +141,13 @@ function blur(field: Uint8Array<ArrayBuffer>, height: number, width: number, rad
 }
 
 function line(
-  from: Uint8Array, to: Uint8Array, lines: number, length: number, lineStep: number, step: number, radius: number,
+  from: Uint8Array,
+  to: Uint8Array,
+  lines: number,
+  length: number,
+  lineStep: number,
+  step: number,
+  radius: number,
 ): void {
   const last = length - 1;
   for (let n = 0; n < lines; n++) {
@@ -141,7 +156,9 @@ function line(
     for (let k = -radius; k <= radius; k++) sum += at(from, start + Math.min(Math.max(k, 0), last) * step);
     for (let k = 0; k < length; k++) {
       to[start + k * step] = sum / (2 * radius + 1);
-      sum += at(from, start + Math.min(k + radius + 1, last) * step) - at(from, start + Math.max(k - radius, 0) * step);
+      sum +=
+        at(from, start + Math.min(k + radius + 1, last) * step) -
+        at(from, start + Math.max(k - radius, 0) * step);
     }
   }
 }

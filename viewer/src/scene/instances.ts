@@ -1,7 +1,12 @@
 import {
-  type BufferGeometry, DynamicDrawUsage, InstancedBufferGeometry, InstancedInterleavedBuffer,
-  InterleavedBufferAttribute, Mesh, type ShaderMaterial,
-} from "three"; // prettier-ignore
+  type BufferGeometry,
+  DynamicDrawUsage,
+  InstancedBufferGeometry,
+  InstancedInterleavedBuffer,
+  InterleavedBufferAttribute,
+  Mesh,
+  type ShaderMaterial,
+} from "three";
 
 /** Many copies of a shape in one draw call; their numbers are written anew for every picture. */
 export class Instances {

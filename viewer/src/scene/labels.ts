@@ -7,6 +7,8 @@ import type { Texts } from "./text";
 /** Most names at once, and the farthest (tiles from the camera) that has one. */
 const MOST = 40;
 const REACH = 34;
+/** The same for wounds. */
+const WOUND_REACH = 75;
 
 /** Names over those near the camera and the selected, and the numbers of wounds. */
 export class Labels {
@@ -36,7 +38,11 @@ export class Labels {
   }
 
   update(
-    camera: { x: number; y: number; z: number }, selected: number, names: boolean, effects: boolean, bars: boolean,
+    camera: { x: number; y: number; z: number },
+    selected: number,
+    names: boolean,
+    effects: boolean,
+    bars: boolean,
   ): void {
     const { texts } = this;
     if (names) this.findNearest(camera);
@@ -50,8 +56,9 @@ export class Labels {
       const fade = 1 - Math.min(Math.max(((this.distances[n] ?? 0) - REACH * 0.7) / (REACH * 0.3), 0), 1);
       this.name(slot, slot === selected ? 1 : fade, bars);
     }
-    if (names && !named && selected >= 0 && (this.moment.size[selected] ?? 0) > 0) this.name(selected, 1, bars);
-    if (wounds) this.wounds();
+    if (names && !named && selected >= 0 && (this.moment.size[selected] ?? 0) > 0)
+      this.name(selected, 1, bars);
+    if (wounds) this.wounds(camera);
     texts.end();
   }
 
@@ -106,7 +113,7 @@ export class Labels {
     return Math.floor((5 * (of("defense") + of("constitution")) + 13 * best) / 20);
   }
 
-  private wounds(): void {
+  private wounds(camera: { x: number; y: number; z: number }): void {
     const { moment, texts, header } = this;
     const { before, after } = this.events;
     if (before.tick === after.tick) return;
@@ -115,7 +122,9 @@ export class Labels {
       const damage = after.damage[slot] ?? 0;
       if (damage <= 0 || (moment.size[slot] ?? 0) <= 0) continue;
       const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
-      const opacity = Math.min(1, 3 * (1 - share));
+      const away = Math.hypot(x - camera.x, y - camera.y, z - camera.z) / WOUND_REACH;
+      if (away > 1) continue;
+      const opacity = Math.min(1, 3 * (1 - share)) * Math.min(1, 5 * (1 - away));
       texts.write(String(Math.min(damage, 999)), x, y + 0.7, z, 6 + 26 * share, 17, 1, 0.3, 0.24, opacity);
     }
   }

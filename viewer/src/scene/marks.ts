@@ -1,6 +1,13 @@
 import {
-  BufferAttribute, BufferGeometry, DoubleSide, DynamicDrawUsage, Group, Mesh, type ShaderMaterial, Vector4,
-} from "three"; // prettier-ignore
+  BufferAttribute,
+  BufferGeometry,
+  DoubleSide,
+  DynamicDrawUsage,
+  Group,
+  Mesh,
+  type ShaderMaterial,
+  Vector4,
+} from "three";
 import type { Ground } from "./ground";
 import { MIXED, shaded } from "./shading";
 
@@ -37,8 +44,16 @@ export class Marks {
     for (let k = 0; k <= RING; k++) {
       const [cos, sin] = [Math.cos((2 * Math.PI * k) / RING), Math.sin((2 * Math.PI * k) / RING)];
       // Follows gentle ground, but does not climb cliffs.
-      const y = Math.min(Math.max(ground.at(x + cos * radius, z + sin * radius), level - 0.1), level + 0.1) + 0.04;
-      ring.point(k, x + cos * radius, y, z + sin * radius, x + cos * (radius + thick), z + sin * (radius + thick));
+      const y =
+        Math.min(Math.max(ground.at(x + cos * radius, z + sin * radius), level - 0.1), level + 0.1) + 0.04;
+      ring.point(
+        k,
+        x + cos * radius,
+        y,
+        z + sin * radius,
+        x + cos * (radius + thick),
+        z + sin * (radius + thick),
+      );
     }
     ring.written();
     this.window.mesh.visible = window;
@@ -56,7 +71,14 @@ export class Marks {
     for (let k = 0; k <= 4 * side; k++) {
       const along = -half + (k % side) / 2;
       const edge = Math.floor(k / side) % 4;
-      const [u, v] = edge === 0 ? [along, -half] : edge === 1 ? [half, along] : edge === 2 ? [-along, half] : [-half, -along];
+      const [u, v] =
+        edge === 0
+          ? [along, -half]
+          : edge === 1
+            ? [half, along]
+            : edge === 2
+              ? [-along, half]
+              : [-half, -along];
       // Cut off where the map ends.
       const px = Math.min(Math.max(x + u, 0.01), this.ground.width - 0.01);
       const pz = Math.min(Math.max(z + v, 0.01), this.ground.height - 0.01);
@@ -77,7 +99,14 @@ class Ribbon {
     this.places = new BufferAttribute(new Float32Array(6 * (steps + 1)), 3);
     this.places.setUsage(DynamicDrawUsage);
     geometry.setAttribute("position", this.places);
-    const corners = Array.from({ length: steps }, (_, k) => [2 * k, 2 * k + 1, 2 * k + 2, 2 * k + 2, 2 * k + 1, 2 * k + 3]);
+    const corners = Array.from({ length: steps }, (_, k) => [
+      2 * k,
+      2 * k + 1,
+      2 * k + 2,
+      2 * k + 2,
+      2 * k + 1,
+      2 * k + 3,
+    ]);
     geometry.setIndex(corners.flat());
     const material = shaded({
       vertexShader: `void main() { gl_Position = projectionMatrix * viewMatrix * vec4(position, 1.0); }`,

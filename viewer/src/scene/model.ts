@@ -14,7 +14,16 @@ export class Model {
   }
 
   /** A cone, or cylinder, upright on (x, y, z), with a lid on top if wanted. */
-  cone(x: number, y: number, z: number, low: number, high: number, height: number, sides: number, lid: boolean): this {
+  cone(
+    x: number,
+    y: number,
+    z: number,
+    low: number,
+    high: number,
+    height: number,
+    sides: number,
+    lid: boolean,
+  ): this {
     const ring = (k: number, radius: number, level: number): Point => {
       const angle = (2 * Math.PI * (k + 0.5)) / sides;
       return [x + radius * Math.cos(angle), level, z - radius * Math.sin(angle)];

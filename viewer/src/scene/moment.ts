@@ -26,7 +26,11 @@ export class Moment {
   ) {
     const n = header.entities;
     [this.x, this.y, this.z] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
-    [this.yaw, this.size, this.step] = [new Float32Array(n).fill(NaN), new Float32Array(n), new Float32Array(n)];
+    [this.yaw, this.size, this.step] = [
+      new Float32Array(n).fill(NaN),
+      new Float32Array(n),
+      new Float32Array(n),
+    ];
     [this.from, this.to] = [new Float32Array(n), new Float32Array(n)];
   }
 

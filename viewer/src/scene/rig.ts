@@ -29,6 +29,7 @@ export class Rig {
   private readonly goal = new Vector3();
   private readonly shift = new Vector3();
   private readonly abort = new AbortController();
+  private readonly unlisten: () => void;
   private pursued = false;
 
   constructor(
@@ -37,7 +38,9 @@ export class Rig {
     private readonly session: Session,
   ) {
     const side = Math.max(ground.height, ground.width);
-    this.farthest = Math.max(40, 1.9 * side);
+    // On a narrow screen all of the map is seen only from farther away.
+    const narrow = Math.max(1, (1.1 * canvas.clientHeight) / Math.max(1, canvas.clientWidth));
+    this.farthest = Math.max(40, 1.9 * side * narrow);
     this.camera.far = 4 * this.farthest;
     this.controls = new MapControls(this.camera, canvas);
     this.controls.minDistance = NEAREST;
@@ -51,12 +54,12 @@ export class Rig {
     window.addEventListener("keyup", (event) => this.held.delete(event.code), { signal });
     window.addEventListener("blur", () => this.held.clear(), { signal });
     // A drag moves the map, or while somebody is followed goes around them.
-    session.listen(["following"], () => this.buttons());
+    this.unlisten = session.listen(["following"], () => this.buttons());
     this.buttons();
     this.view = {
       row: ground.height / 2 - 0.5,
       col: ground.width / 2 - 0.5,
-      distance: Math.min(1.55 * side, 130),
+      distance: Math.min(1.5 * side, 140) * narrow,
       heading: 0,
       tilt: 0.82,
     };
@@ -87,8 +90,10 @@ export class Rig {
     this.hold();
     const flat = away * Math.sin(down);
     this.camera.position.set(
-      this.target.x - flat * Math.sin(heading), away * Math.cos(down), this.target.z + flat * Math.cos(heading),
-    ); // prettier-ignore
+      this.target.x - flat * Math.sin(heading),
+      away * Math.cos(down),
+      this.target.z + flat * Math.cos(heading),
+    );
     this.controls.update();
     this.settle();
   }
@@ -126,6 +131,7 @@ export class Rig {
 
   dispose(): void {
     this.abort.abort();
+    this.unlisten();
     this.controls.dispose();
   }
 
@@ -134,7 +140,8 @@ export class Rig {
     const { target } = event;
     if (target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]")) return;
     this.held.add(event.code);
-    if (this.session.state.following && (KEYS[event.code]?.[2] ?? 0) === 0) this.session.change({ following: false });
+    if (this.session.state.following && (KEYS[event.code]?.[2] ?? 0) === 0)
+      this.session.change({ following: false });
   }
 
   private drive(seconds: number): void {

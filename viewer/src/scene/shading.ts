@@ -1,6 +1,13 @@
 import {
-  CustomBlending, GLSL3, OneFactor, OneMinusSrcAlphaFactor, ShaderMaterial, type ShaderMaterialParameters, Vector2, Vector3,
-} from "three"; // prettier-ignore
+  CustomBlending,
+  GLSL3,
+  OneFactor,
+  OneMinusSrcAlphaFactor,
+  ShaderMaterial,
+  type ShaderMaterialParameters,
+  Vector2,
+  Vector3,
+} from "three";
 import type { Rgb } from "./colours";
 import { LIGHT } from "./chunk";
 
@@ -44,8 +51,14 @@ export function shaded(parameters: ShaderMaterialParameters): ShaderMaterial {
   return new ShaderMaterial({ glslVersion: GLSL3, ...parameters });
 }
 
-const DARK: readonly [Rgb, Rgb] = [[17, 21, 28], [38, 48, 62]]; // prettier-ignore
-const BRIGHT: readonly [Rgb, Rgb] = [[236, 240, 243], [196, 214, 230]]; // prettier-ignore
+const DARK: readonly [Rgb, Rgb] = [
+  [17, 21, 28],
+  [38, 48, 62],
+];
+const BRIGHT: readonly [Rgb, Rgb] = [
+  [236, 240, 243],
+  [196, 214, 230],
+];
 
 /** For vertex shaders: how much of a place at this distance is hidden by fog. */
 export const FOG = `

@@ -29,6 +29,14 @@ export function agentShape(): Shape {
   return finish(model, 0.85);
 }
 
+/** An agent from afar: a body and a head. */
+export function farAgentShape(): Shape {
+  const model = new Model();
+  model.paint(0, 0.05, 0, 0).cone(0, 0, 0, 0.25, 0.1, 0.52, 5, false);
+  model.paint(0.28, 0, 0, 0).ball(0, 0.66, 0, 0.2, 0.2, 0.2, 5, 3);
+  return finish(model, 0.85);
+}
+
 const NPCS: readonly (() => Shape)[] = [bird, goblin, beast, slime, spike];
 
 /** The shape of a kind of NPC; there are five, used again for further kinds. */
@@ -71,7 +79,12 @@ function goblin(): Shape {
 /** Heavy, on four legs. */
 function beast(): Shape {
   const model = new Model();
-  for (const [x, z, swing] of [[0.22, 0.14, 1], [-0.24, 0.14, -1], [0.22, -0.14, -1], [-0.24, -0.14, 1]] as const) {
+  for (const [x, z, swing] of [
+    [0.22, 0.14, 1],
+    [-0.24, 0.14, -1],
+    [0.22, -0.14, -1],
+    [-0.24, -0.14, 1],
+  ] as const) {
     model.paint(0, 0.35, swing, 0).box(x, 0.12, z, 0.15, 0.24, 0.14);
   }
   model.paint(0, 0, 0, 0).ball(-0.03, 0.42, 0, 0.43, 0.27, 0.27, 8, 5);

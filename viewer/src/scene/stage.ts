@@ -2,7 +2,7 @@ import { BufferAttribute, BufferGeometry, Mesh, Scene, type ShaderMaterial, Vect
 import type { Projected, StageLike } from "../model/contract";
 import type { Session } from "../model/session";
 import type { Frame, Header, Heat, Overlay } from "../model/types";
-import { Crowd } from "./crowd";
+import { Crowd, SMALLEST } from "./crowd";
 import { Effects } from "./effects";
 import { ABSENT, Events } from "./events";
 import { Ground } from "./ground";
@@ -17,7 +17,7 @@ import { Texts } from "./text";
 import { clipToMap } from "./view";
 
 /** How near a point must be to pick somebody, CSS pixels. */
-const PICK = 14;
+const PICK = 10;
 
 /** The picture of a world in three dimensions. */
 export class Stage implements StageLike {
@@ -58,7 +58,14 @@ export class Stage implements StageLike {
     const { renderer, software } = this.drawing;
     this.ground = new Ground(header, base);
     const reach = software ? 70 : 150;
-    this.terrain = new Terrain(header, base, this.ground, this.shared, renderer.capabilities.maxTextureSize, reach);
+    this.terrain = new Terrain(
+      header,
+      base,
+      this.ground,
+      this.shared,
+      renderer.capabilities.maxTextureSize,
+      reach,
+    );
     this.events = new Events(header);
     this.moment = new Moment(header, this.ground, this.events);
     this.crowd = new Crowd(header, this.events, this.moment, this.shared);
@@ -94,7 +101,7 @@ export class Stage implements StageLike {
     const eye = rig.camera.position;
     // Outlines are a fortieth of a tile thick.
     const outlined = rig.distance * this.cssPixel() < (this.drawing.software ? 0.06 : 0.12);
-    this.crowd.update(eye, state.bars, outlined);
+    this.crowd.update(rig.camera, this.cssPixel(), state.bars, outlined);
     this.effects.update(moment.fraction, state.effects);
     this.labels.update(eye, selected, state.names, state.effects, state.bars);
     if (place) {
@@ -124,13 +131,18 @@ export class Stage implements StageLike {
     let [nearest, best] = [-1, Infinity];
     for (let slot = 0; slot < this.header.entities; slot++) {
       if (fate[slot] === ABSENT || !((moment.size[slot] ?? 0) > 0)) continue;
-      point.set(moment.x[slot] ?? 0, (moment.y[slot] ?? 0) + 0.4, moment.z[slot] ?? 0);
-      const away = point.distanceTo(this.rig.camera.position);
-      const { x: px, y: py, visible } = this.toScreen(point);
-      if (!visible) continue;
-      // As large as it is drawn, but never too small to hit.
-      const reach = Math.max(PICK, 0.45 / (away * this.cssPixel()));
-      const distance = Math.hypot(px - x, py - y) / reach;
+      const [x0, y0, z0] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
+      point.set(x0, y0, z0);
+      const tile = 1 / (point.distanceTo(this.rig.camera.position) * this.cssPixel());
+      const feet = this.toScreen(point);
+      if (!feet.visible) continue;
+      // Its nearest point between feet and head, as large as it is drawn, but never too small to hit.
+      const head = this.toScreen(point.set(x0, y0 + 0.75 * Math.max(1, SMALLEST / tile), z0));
+      const [dx, dy] = [head.x - feet.x, head.y - feet.y];
+      const along = ((x - feet.x) * dx + (y - feet.y) * dy) / (dx * dx + dy * dy || 1);
+      const share = Math.min(Math.max(along, 0), 1);
+      const reach = Math.max(PICK, 0.4 * tile);
+      const distance = Math.hypot(feet.x + dx * share - x, feet.y + dy * share - y) / reach;
       if (distance < 1 && distance < best) [nearest, best] = [slot, distance];
     }
     return nearest < 0 ? null : nearest;
@@ -160,7 +172,12 @@ export class Stage implements StageLike {
 
   footprint(): readonly (readonly [number, number])[] {
     const { position, far } = this.rig.camera;
-    const corners = [[0, 0], [this.width, 0], [this.width, this.height], [0, this.height]] as const; // prettier-ignore
+    const corners = [
+      [0, 0],
+      [this.width, 0],
+      [this.width, this.height],
+      [0, this.height],
+    ] as const;
     const polygon = corners.map(([x, y]) => {
       const [dx, dy, dz] = this.ray(x, y);
       // Rays into the sky end far away.
@@ -196,7 +213,8 @@ export class Stage implements StageLike {
 
   dispose(): void {
     this.canvas.removeEventListener("webglcontextrestored", this.restore);
-    for (const part of [this.terrain, this.crowd, this.effects, this.texts, this.marks, this.rig]) part.dispose();
+    for (const part of [this.terrain, this.crowd, this.effects, this.texts, this.marks, this.rig])
+      part.dispose();
     this.sky.geometry.dispose();
     this.sky.material.dispose();
     this.drawing.renderer.dispose();
@@ -218,7 +236,11 @@ export class Stage implements StageLike {
     shared.background(state.dark);
     const away = rig.distance;
     shared.uniforms.fog.value.set(1.25 * away + 25, 1 / (1.5 * away + 70));
-    terrain.update(rig.camera, { trees: state.trees, opacity: state.overlayOpacity, thinned: this.drawing.software ? 60 : 120 });
+    terrain.update(rig.camera, {
+      trees: state.trees,
+      opacity: state.overlayOpacity,
+      thinned: this.drawing.software ? 60 : 120,
+    });
     drawing.renderer.render(this.scene, rig.camera);
   }
 
@@ -246,7 +268,10 @@ export class Stage implements StageLike {
 /** What is behind everything. */
 function sky(shared: Shared): Mesh<BufferGeometry, ShaderMaterial> {
   const geometry = new BufferGeometry();
-  geometry.setAttribute("position", new BufferAttribute(new Float32Array([-1, -1, 1, 3, -1, 1, -1, 3, 1]), 3));
+  geometry.setAttribute(
+    "position",
+    new BufferAttribute(new Float32Array([-1, -1, 1, 3, -1, 1, -1, 3, 1]), 3),
+  );
   const material = shaded({
     vertexShader: `void main() { gl_Position = vec4(position.xy, 1.0, 1.0); }`,
     fragmentShader: `out vec4 colour; ${SKY} void main() { colour = vec4(sky(), 1.0); }`,

@@ -35,14 +35,31 @@ const NPCS = [
 ] as const;
 
 const TYPES = {
-  entity: "u32", age: "i32", target: "i32", row: "i16", col: "i16", health: "i16", food: "i16", water: "i16",
-  freeze: "i16", damage: "i16", alive: "u8", cause: "u8", style: "u8",
-} as const; // prettier-ignore
+  entity: "u32",
+  age: "i32",
+  target: "i32",
+  row: "i16",
+  col: "i16",
+  health: "i16",
+  food: "i16",
+  water: "i16",
+  freeze: "i16",
+  damage: "i16",
+  alive: "u8",
+  cause: "u8",
+  style: "u8",
+} as const;
 
 const ARRAYS = { u8: Uint8Array, i16: Int16Array, i32: Int32Array, u32: Uint32Array } as const;
 
 /** A header as the recorder writes it. */
-export function madeHeader(height: number, width: number, agents: number, npcs: number, populations = 8): Header {
+export function madeHeader(
+  height: number,
+  width: number,
+  agents: number,
+  npcs: number,
+  populations = 8,
+): Header {
   let first = agents;
   const kinds = NPCS.map(({ share, ...kind }, index) => {
     const count = index === NPCS.length - 1 ? agents + npcs - first : Math.floor(npcs * share);
@@ -50,11 +67,27 @@ export function madeHeader(height: number, width: number, agents: number, npcs: 
     return { ...kind, first: first - count, count };
   });
   const columns: Column[] = Object.entries(TYPES).map(([name, type]) => ({
-    name, type, of: "entities", width: 1, delta: false, scale: 1,
-  })); // prettier-ignore
+    name,
+    type,
+    of: "entities",
+    width: 1,
+    delta: false,
+    scale: 1,
+  }));
   return {
-    software: "made up", title: "A made-up world", realm: 0, height, width, border: 2, agents,
-    entities: agents + npcs, populations, vision: 7, nearest: 10, reach: [1, 3, 4], immune_ticks: 15,
+    software: "made up",
+    title: "A made-up world",
+    realm: 0,
+    height,
+    width,
+    border: 2,
+    agents,
+    entities: agents + npcs,
+    populations,
+    vision: 7,
+    nearest: 10,
+    reach: [1, 3, 4],
+    immune_ticks: 15,
     most: { health: 10, food: 32, water: 32 },
     materials: [
       { name: "lava", walkable: true, colour: [196, 62, 28] },
@@ -68,10 +101,24 @@ export function madeHeader(height: number, width: number, agents: number, npcs: 
     used_up: [LAVA, WATER, GRASS, SCRUB, SCRUB, STONE, STONE],
     causes: ["none", "lava", "hunger", "thirst", "combat"],
     styles: ["melee", "range", "mage"],
-    moves: [[0, 0], [-1, 0], [1, 0], [0, 1], [0, -1]],
-    skills: [], works: [], prices: [], words: 0, items: [], gear: {}, npcs: npcs ? kinds : [], heads: {}, columns,
+    moves: [
+      [0, 0],
+      [-1, 0],
+      [1, 0],
+      [0, 1],
+      [0, -1],
+    ],
+    skills: [],
+    works: [],
+    prices: [],
+    words: 0,
+    items: [],
+    gear: {},
+    npcs: npcs ? kinds : [],
+    heads: {},
+    columns,
     config: {},
-  }; // prettier-ignore
+  };
 }
 
 /** Terrain with the game's shares of materials, and a border of lava. */
@@ -82,20 +129,31 @@ export function madeTerrain({ height, width, border }: Header, seed = 1): Uint8A
       const edge = Math.min(row, col, height - 1 - row, width - 1 - col);
       const level = 0.6 * wave(row / 9, col / 9, seed) + 0.4 * wave(row / 4, col / 4, seed + 1);
       base[row * width + col] =
-        edge < border ? LAVA
-        : edge === border ? GRASS
-        : level < 0.35 ? WATER
-        : level < 0.53 ? GRASS
-        : level < 0.65 ? FOREST
-        : noise(row, col + 999) < 0.1 ? ORE
-        : STONE; // prettier-ignore
+        edge < border
+          ? LAVA
+          : edge === border
+            ? GRASS
+            : level < 0.35
+              ? WATER
+              : level < 0.53
+                ? GRASS
+                : level < 0.65
+                  ? FOREST
+                  : noise(row, col + 999) < 0.1
+                    ? ORE
+                    : STONE;
     }
   }
   return base;
 }
 
 /** A frame in which there are just these beings. */
-export function madeFrame(header: Header, tick: number, beings: readonly Being[], used: Iterable<number> = []): Frame {
+export function madeFrame(
+  header: Header,
+  tick: number,
+  beings: readonly Being[],
+  used: Iterable<number> = [],
+): Frame {
   const columns = new Map<string, Numbers>();
   for (const [name, type] of Object.entries(TYPES)) columns.set(name, new ARRAYS[type](header.entities));
   columns.get("target")?.fill(-1);
@@ -112,13 +170,19 @@ export function madeFrame(header: Header, tick: number, beings: readonly Being[]
   return { tick, column: (name) => columns.get(name), usedUp };
 }
 
-/** A world that goes on by itself: everybody wanders, fights whoever is near, eats the forest, dies, is born. */
+/** A world that goes on by itself: everybody wanders, fights who is near, eats the forest, dies, is born. */
 export class MadeWorld {
   private tick = 0;
   private state = 12345;
   private ids: number;
   private readonly used = new Set<number>();
-  private beings: (Being & { health: number; food: number; water: number; freeze: number; entity: number })[] = [];
+  private beings: (Being & {
+    health: number;
+    food: number;
+    water: number;
+    freeze: number;
+    entity: number;
+  })[] = [];
   private readonly land: number[] = [];
 
   constructor(
@@ -137,7 +201,8 @@ export class MadeWorld {
     const { header, base } = this;
     this.tick++;
     const near = new Map<number, number>();
-    for (const { slot, row, col, alive } of this.beings) if (alive !== false) near.set(row * header.width + col, slot);
+    for (const { slot, row, col, alive } of this.beings)
+      if (alive !== false) near.set(row * header.width + col, slot);
     const hurt = new Map<number, number>();
     const chilled = new Set<number>();
     const deeds = this.beings.map((being) => {
@@ -172,10 +237,18 @@ export class MadeWorld {
       const health = Math.min(10, being.health + 0.2 - damage);
       const dead = health <= 0;
       return {
-        ...being, ...deeds[slot], row, col, damage, health: Math.max(0, health), alive: !dead, cause: dead ? 4 : 0,
-        food: 4 + ((being.food + 27) % 28), water: 4 + ((being.water + 26) % 28),
+        ...being,
+        ...deeds[slot],
+        row,
+        col,
+        damage,
+        health: Math.max(0, health),
+        alive: !dead,
+        cause: dead ? 4 : 0,
+        food: 4 + ((being.food + 27) % 28),
+        water: 4 + ((being.water + 26) % 28),
         freeze: chilled.has(slot) ? 3 : Math.max(0, being.freeze - 1),
-      }; // prettier-ignore
+      };
     });
     return madeFrame(header, this.tick, this.beings, this.used);
   }
@@ -184,9 +257,17 @@ export class MadeWorld {
     const tile = this.land[Math.floor(this.random() * this.land.length)] ?? 0;
     const { width } = this.header;
     return {
-      slot, row: Math.floor(tile / width), col: tile % width, entity: this.ids++, health: 4 + 6 * this.random(),
-      food: Math.floor(32 * this.random()), water: Math.floor(32 * this.random()), freeze: 0, alive: true, target: -1,
-    }; // prettier-ignore
+      slot,
+      row: Math.floor(tile / width),
+      col: tile % width,
+      entity: this.ids++,
+      health: 4 + 6 * this.random(),
+      food: Math.floor(32 * this.random()),
+      water: Math.floor(32 * this.random()),
+      freeze: 0,
+      alive: true,
+      target: -1,
+    };
   }
 
   private random(): number {

@@ -1,6 +1,13 @@
 import {
-  type BufferGeometry, type Camera, DataTexture, Group, Mesh, type ShaderMaterial, Vector2, Vector4,
-} from "three"; // prettier-ignore
+  type BufferGeometry,
+  type Camera,
+  DataTexture,
+  Group,
+  Mesh,
+  type ShaderMaterial,
+  Vector2,
+  Vector4,
+} from "three";
 import type { Header, Heat, Overlay } from "../model/types";
 import { coarse, fine, type Part } from "./chunk";
 import type { Ground } from "./ground";
@@ -126,7 +133,11 @@ export class Terrain {
         }
         mesh.geometry = away < this.reach && chunk.near ? chunk.near : far;
       }
-      this.woods.show(index, options.trees && away < Math.min(this.reach, 170), away > options.thinned);
+      this.woods.show(
+        index,
+        options.trees && (!far || away < Math.min(this.reach, 170)),
+        away > options.thinned,
+      );
     }
   }
 
@@ -195,7 +206,8 @@ const VERTEX = `
     tile = p.xz + (extra.yz * 255.0 - 127.0) * 0.001;
     brightness = extra.x * (255.0 / 160.0);
     // Two slow waves on water and lava; here rather than per pixel, since sines are dear in software.
-    swell = extra.w * 0.5 * (sin(p.x * 1.9 + p.z * 0.7 + time * 0.9) + sin(p.z * 1.3 - p.x * 0.9 - time * 0.7));
+    swell = sin(p.x * 1.9 + p.z * 0.7 + time * 0.9) + sin(p.z * 1.3 - p.x * 0.9 - time * 0.7);
+    swell *= 0.5 * extra.w;
     p.y += 0.03 * swell;
     vec4 seen = viewMatrix * vec4(p, 1.0);
     hidden = foggy(-seen.z);
@@ -221,7 +233,8 @@ const FRAGMENT = `
     // 1 for lava, which glows by itself; 0 for all else.
     float hot = max(here.a * 3.0 - 2.0, 0.0);
     float bright = mix(brightness, min(brightness + 0.12, 1.0), hot);
-    vec3 c = here.rgb * (bright + 0.07 * swell) + mix(vec3(0.10), vec3(0.28, 0.16, 0.0), hot) * max(swell - 0.35, 0.0);
+    vec3 crest = mix(vec3(0.10), vec3(0.28, 0.16, 0.0), hot);
+    vec3 c = here.rgb * (bright + 0.07 * swell) + crest * max(swell - 0.35, 0.0);
     #ifdef LAID
       vec4 over = texture(laid, tile * laidPlace.xy);
       c = mix(c, over.rgb * min(brightness, 1.0), over.a * laidPlace.w);

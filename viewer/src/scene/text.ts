@@ -63,11 +63,19 @@ export class Texts {
   }
 
   /**
-   * Writes a text, centred `up` CSS pixels above a place; `size` is that of the font in CSS pixels. There must be
-   * room for its letters.
+   * Writes a text, centred `up` CSS pixels above a place; `size` is that of the font in CSS pixels. There must
+   * be room for its letters.
    */
   write(
-    text: string, x: number, y: number, z: number, up: number, size: number, red: number, green: number, blue: number,
+    text: string,
+    x: number,
+    y: number,
+    z: number,
+    up: number,
+    size: number,
+    red: number,
+    green: number,
+    blue: number,
     opacity: number,
   ): void {
     let width = 0;

@@ -5,8 +5,8 @@ import type { Header } from "../model/types";
 export const KINDS = { water: 0, plain: 85, usedUp: 170, lava: 255 } as const;
 
 /**
- * The colours of all tiles as they are now, a texel each: the colour of the material shown, and in alpha one of
- * KINDS. Only rows with changes are sent to the graphics card.
+ * The colours of all tiles as they are now, a texel each: the colour of the material shown, and in alpha one
+ * of KINDS. Only rows with changes are sent to the graphics card.
  */
 export class Tiles {
   readonly texture: DataTexture;
@@ -25,7 +25,9 @@ export class Tiles {
   ) {
     const { height, width, materials } = header;
     if (Math.max(height, width) > maxSize) {
-      throw new Error(`The map has ${height} x ${width} tiles; this graphics card shows at most ${maxSize} a side.`);
+      throw new Error(
+        `The map has ${height} x ${width} tiles; this graphics card shows at most ${maxSize} a side.`,
+      );
     }
     this.fresh = new Uint8Array(4 * materials.length);
     this.used = new Uint8Array(4 * materials.length);
@@ -33,7 +35,10 @@ export class Tiles {
       const kind = name === "water" ? KINDS.water : name === "lava" ? KINDS.lava : KINDS.plain;
       this.fresh.set([...colour, kind], 4 * material);
       const later = header.used_up[material] ?? material;
-      this.used.set([...(materials[later]?.colour ?? colour), later === material ? kind : KINDS.usedUp], 4 * material);
+      this.used.set(
+        [...(materials[later]?.colour ?? colour), later === material ? kind : KINDS.usedUp],
+        4 * material,
+      );
     });
     this.data = new Uint8Array(4 * height * width);
     for (let tile = 0; tile < base.length; tile++) this.write(tile, false);

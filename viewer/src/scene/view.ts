@@ -13,7 +13,9 @@ export interface View {
 
 /** "40.5_12.25_60_0.5_0.9": row, column, distance, heading, tilt; safe in an address as it is. */
 export function viewText({ row, col, distance, heading, tilt }: View): string {
-  return [row, col, distance, heading, tilt].map((value) => String(Math.round(value * 1000) / 1000)).join("_");
+  return [row, col, distance, heading, tilt]
+    .map((value) => String(Math.round(value * 1000) / 1000))
+    .join("_");
 }
 
 /** The view that a text names, or null if it names none. */
@@ -26,10 +28,17 @@ export function parseView(text: string): View | null {
 
 /** Cuts a polygon ([row, col] corners) at the edges of a map; empty if nothing is left. */
 export function clipToMap(
-  polygon: readonly (readonly [number, number])[], height: number, width: number,
+  polygon: readonly (readonly [number, number])[],
+  height: number,
+  width: number,
 ): readonly (readonly [number, number])[] {
   let corners = polygon;
-  for (const [axis, limit, sign] of [[0, 0, 1], [0, height, -1], [1, 0, 1], [1, width, -1]] as const) {
+  for (const [axis, limit, sign] of [
+    [0, 0, 1],
+    [0, height, -1],
+    [1, 0, 1],
+    [1, width, -1],
+  ] as const) {
     const inside = (corner: readonly [number, number]): number => sign * (corner[axis] - limit);
     const next: (readonly [number, number])[] = [];
     corners.forEach((corner, index) => {

@@ -1,7 +1,14 @@
 import {
-  Group, InstancedBufferAttribute, InstancedBufferGeometry, Mesh, type ShaderMaterial, Sphere, Vector3,
-  type BufferAttribute, type Texture,
-} from "three"; // prettier-ignore
+  Group,
+  InstancedBufferAttribute,
+  InstancedBufferGeometry,
+  Mesh,
+  type ShaderMaterial,
+  Sphere,
+  Vector3,
+  type BufferAttribute,
+  type Texture,
+} from "three";
 import type { Header } from "../model/types";
 import type { Part } from "./chunk";
 import { type Ground, noise } from "./ground";
@@ -42,7 +49,10 @@ export class Woods {
         const material = this.base[row * this.header.width + col];
         if (material === forest) this.plant(trees, seconds, row, col);
         else if (material === rock) {
-          const [x, z] = [col + 0.5 + 0.3 * (noise(row, col + 31) - 0.5), row + 0.5 + 0.3 * (noise(row + 31, col) - 0.5)];
+          const [x, z] = [
+            col + 0.5 + 0.3 * (noise(row, col + 31) - 0.5),
+            row + 0.5 + 0.3 * (noise(row + 31, col) - 0.5),
+          ];
           ores.push(x, this.ground.at(x, z) - 0.05, z, 0.9 + 0.4 * noise(row, col + 77));
         }
       }
@@ -69,7 +79,7 @@ export class Woods {
     this.material.dispose();
   }
 
-  /** One tree in a corner of the tile, often a second in the corner opposite: the middle stays free to see. */
+  /** One tree in a corner of the tile, often a second in the one opposite: the middle stays free to see. */
   private plant(trees: number[], seconds: number[], row: number, col: number): void {
     const choice = noise(row + 13, col + 5);
     const [right, down] = [choice < 0.5 ? 1 : -1, noise(row + 3, col + 17) < 0.65 ? -1 : 1];
@@ -78,11 +88,20 @@ export class Woods {
       const side = n === 0 ? 0.27 : -0.3;
       const x = col + 0.5 + right * side + 0.12 * (noise(row + n, col + 41) - 0.5);
       const z = row + 0.5 + down * side + 0.12 * (noise(row + 41, col + n) - 0.5);
-      (n === 0 ? trees : seconds).push(x, this.ground.at(x, z) - 0.03, z, (n === 0 ? 0.8 : 0.55) + 0.35 * noise(row + 9, col + n));
+      (n === 0 ? trees : seconds).push(
+        x,
+        this.ground.at(x, z) - 0.03,
+        z,
+        (n === 0 ? 0.8 : 0.55) + 0.35 * noise(row + 9, col + n),
+      );
     }
   }
 
-  private mesh(model: BufferAttributes, places: readonly number[], part: Part): Mesh<InstancedBufferGeometry> | null {
+  private mesh(
+    model: BufferAttributes,
+    places: readonly number[],
+    part: Part,
+  ): Mesh<InstancedBufferGeometry> | null {
     if (!places.length) return null;
     const geometry = new InstancedBufferGeometry();
     geometry.setAttribute("position", model.position);
@@ -91,7 +110,10 @@ export class Woods {
     geometry.setAttribute("place", new InstancedBufferAttribute(new Float32Array(places), 4));
     geometry.instanceCount = places.length / 4;
     const centre = new Vector3((part.left + part.right) / 2, 1, (part.top + part.bottom) / 2);
-    geometry.boundingSphere = new Sphere(centre, Math.hypot(part.right - part.left, part.bottom - part.top) / 2 + 3);
+    geometry.boundingSphere = new Sphere(
+      centre,
+      Math.hypot(part.right - part.left, part.bottom - part.top) / 2 + 3,
+    );
     const mesh = new Mesh(geometry, this.material);
     mesh.matrixAutoUpdate = false;
     this.group.add(mesh);
@@ -115,7 +137,11 @@ function tree(): BufferAttributes {
 
 function ore(): BufferAttributes {
   const model = new Model();
-  for (const [x, z, size] of [[-0.14, 0.06, 1], [0.16, -0.1, 0.75], [0.1, 0.2, 0.55]] as const) {
+  for (const [x, z, size] of [
+    [-0.14, 0.06, 1],
+    [0.16, -0.1, 0.75],
+    [0.1, 0.2, 0.55],
+  ] as const) {
     model.paint(0.95, 0.72, 0.32, 1);
     model.cone(x, 0, z, 0.13 * size, 0.1 * size, 0.2 * size, 5, false);
     model.paint(1, 0.83, 0.48, 1);
