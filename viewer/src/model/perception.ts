@@ -86,8 +86,8 @@ export function perceive(
 }
 
 /**
- * The policy's probabilities of an agent in the frame of the tick for which it chose: one array per head, each
- * adding up to about 1. Undefined if they were not recorded.
+ * The policy's probabilities of an agent in the frame of the tick for which it chose: one array per head,
+ * each adding up to about 1. Undefined if they were not recorded.
  */
 export function probabilitiesOf(
   header: Header,
@@ -109,7 +109,7 @@ export function probabilitiesOf(
   return heads;
 }
 
-/** Value that the policy expected when it chose, in rewards times 1 - gamma; undefined if it was not recorded. */
+/** Value that the policy expected when it chose, in rewards times 1 - gamma; undefined if not recorded. */
 export function valueOf(header: Header, frame: Frame, slot: number): number | undefined {
   const column = header.columns.find(({ name }) => name === "value");
   const number = slot < header.agents ? frame.column("value")?.[slot] : undefined;
@@ -117,8 +117,8 @@ export function valueOf(header: Header, frame: Frame, slot: number): number | un
 }
 
 /**
- * How probable it is that an agent attacks who stands on each cell of its window, in the style that it chose: the
- * probability of that style times that of the target. What it would have done in other styles is not recorded.
+ * How probable it is that an agent attacks who stands on each cell of its window, in the style that it chose:
+ * the probability of that style times that of the target. What it would have done in others is not recorded.
  *
  * @param seen what it saw at the end of the tick before.
  * @param probabilities `probabilitiesOf` the frame of the tick. @param style it chose, from the same frame.
@@ -140,7 +140,7 @@ export function attackMap(
     const vision = (side - 1) / 2;
     map[(other.rowOffset + vision) * side + other.colOffset + vision] = ofStyle * probability;
   };
-  // Where targets are chosen by rule there are two choices: nobody, or the nearest in reach that is not of its own.
+  // By rule there are two choices: nobody, or the nearest in reach that is not of its own population.
   const byRule = targets.length === 2 && header.nearest !== 1;
   if (byRule) {
     const own = populationOf(header, seen.slot);

@@ -104,7 +104,7 @@ export function isImmune(header: Header, frame: Frame, slot: number): boolean {
 
 /** How attacks are decided, from the config that the recording holds. */
 export interface Combat {
-  /** Attacks hit and hurt by rolls of levels and gear; the immune cannot be attacked, and throwing takes a knife. */
+  /** Attacks hit and hurt by rolls of levels and gear; the immune are safe, and throwing takes a knife. */
   readonly rolls: boolean;
   /** Damage per style where there are no rolls; one without damage does nothing. Empty if it is not known. */
   readonly damage: readonly number[];
@@ -124,8 +124,8 @@ function fieldsOf(told: unknown): Readonly<Record<string, unknown>> {
 }
 
 /**
- * Whether somebody could attack somebody else: as both stood before the tick, alive, within the reach of the style,
- * and as the rules of the recording have it.
+ * Whether somebody could attack somebody else: as both stood before the tick, alive, within the reach of the
+ * style, and as the rules of the recording have it.
  */
 export function canAttack(
   header: Header,

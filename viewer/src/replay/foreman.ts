@@ -21,8 +21,8 @@ interface Waiting {
 }
 
 /**
- * One worker, or none: pages from `file://` and old browsers have no module workers. Orders wait until the worker
- * has shown that it runs, since data that has been handed over does not come back.
+ * One worker, or none: pages from `file://` and old browsers have no module workers. Orders wait until the
+ * worker has shown that it runs, since data that has been handed over does not come back.
  */
 export class Foreman {
   private worker: Worker | undefined;

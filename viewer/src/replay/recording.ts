@@ -82,7 +82,8 @@ export class Recording implements RecordingLike {
   }
 
   /**
-   * Opens a recording of which somebody else (a server) knows where the chunks lie: only the beginning is read.
+   * Opens a recording of which somebody else (a server) knows where the chunks lie: only its beginning is
+   * read.
    *
    * @param entries as in `ChunkEntry`; maps have 0 ticks.
    */
@@ -144,10 +145,13 @@ export class Recording implements RecordingLike {
       this.end = Math.max(this.end, entry.offset + entry.length);
       if (entry.ticks > 0) this.append(entry);
     }
-    for (const entry of fresh) {
-      if (entry.ticks === 0) await this.addHeat(entry);
+    try {
+      for (const entry of fresh) {
+        if (entry.ticks === 0) await this.addHeat(entry);
+      }
+    } finally {
+      if (fresh.length > 0) this.listeners.forEach((listener) => listener());
     }
-    if (fresh.length > 0) this.listeners.forEach((listener) => listener());
   }
 
   /** The frame of a tick if it is in memory. If not, it comes in soon; why it does not, `load` says. */
@@ -216,7 +220,7 @@ export class Recording implements RecordingLike {
     return chunk;
   }
 
-  /** Places in the index of what is to be in memory: the chunk shown, and some in the direction of playing. */
+  /** Places in the index of what is to be in memory: the chunk shown, and some in playing direction. */
   private want(at: number): number[] {
     const wanted = [at];
     const step = this.forwards ? 1 : -1;

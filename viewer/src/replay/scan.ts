@@ -12,8 +12,8 @@ const NEWS = 300;
 const PATIENCE = 2000;
 
 /**
- * Counts what happens in all chunks of a recording, and in those that are added later. It has a worker of its own;
- * where there is none, it leaves the page some time between two chunks.
+ * Counts what happens in all chunks of a recording, and in those that are added later. It has a worker of its
+ * own; where there is none, it leaves the page some time between two chunks.
  */
 export class Scan implements ScanLike {
   private readonly foreman: Foreman;

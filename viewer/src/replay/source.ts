@@ -62,8 +62,8 @@ export class HttpSource implements Source {
       response = await fetch(this.url, { headers: { Range: `bytes=${from}-${to}` }, cache: "no-store" });
     } catch (thrown) {
       throw new ReplayError(
-        `${this.url} cannot be reached (${reasonOf(thrown)}). See that its server is running and allows this page ` +
-          "to read from it.",
+        `${this.url} cannot be reached (${reasonOf(thrown)}). See that its server is running and lets ` +
+          "this page read from it.",
       );
     }
     if (response.status === 416) return { bytes: new Uint8Array(0), size: wholeSize(response) ?? 0 };
@@ -76,8 +76,8 @@ export class HttpSource implements Source {
     if (!told || Number(told[1]) !== from || Number(told[2]) !== Math.min(to, size - 1)) {
       void response.body?.cancel();
       throw new ReplayError(
-        `The server of ${this.url} was asked for bytes ${from} to ${to}, and sent others or does not say which ` +
-          "(Content-Range). Download the file and open it from disk.",
+        `The server of ${this.url} was asked for bytes ${from} to ${to}, and sent others or does not say ` +
+          "which (Content-Range). Download the file and open it from disk.",
       );
     }
     let bytes: Bytes;
@@ -95,12 +95,12 @@ export class HttpSource implements Source {
   private complaint(status: number): string {
     if (status === 200) {
       return (
-        `The server of ${this.url} always sends the whole file and cannot send parts of it (it ignores Range ` +
-        "requests). Download the file and open it from disk, or serve it with nmmo-gpu view."
+        `The server of ${this.url} always sends the whole file and cannot send parts of it (it ignores ` +
+        "Range requests). Download the file and open it from disk, or serve it with nmmo-gpu view."
       );
     }
     if (status === 404) return `There is no recording at ${this.url}. Check the address.`;
-    return `The server of ${this.url} answered with status ${status}. Check the address, or ask its operator.`;
+    return `The server of ${this.url} answered with status ${status}. Check the address.`;
   }
 }
 

@@ -10,8 +10,8 @@ export const MOST_RATIO = 1032;
 /**
  * Unpacks one gzip member.
  *
- * A browser inflates all that it is handed at once, whether anybody takes the result or not, so that it is handed
- * little by little: however the bytes lie about themselves, no more than `raw` and some 20 MiB are held.
+ * A browser inflates all that it is handed at once, whether anybody takes the result or not, so that it is
+ * handed little by little: however the bytes lie about themselves, `raw` and some 20 MiB are held at most.
  *
  * @param raw length that the result must have, bytes.
  * @param what begins the sentence of a ReplayError: what is being unpacked.

@@ -29,7 +29,7 @@ describe.each(names())("%s", (name) => {
 
   test("every column of every tick, in any order", async () => {
     const recording = await open();
-    // From back to front, and then some at a time from the front: used-up tiles are worked out from neighbours.
+    // From back to front, and then some at a time from the front: used-up tiles come from neighbours.
     const order = [...truth.ticks].reverse().concat(truth.ticks.filter((_, i) => i % 3 === 0));
     for (const tick of order) {
       const frame = await recording.load(tick.tick);

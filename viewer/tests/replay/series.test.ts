@@ -15,7 +15,7 @@ const HEADER = {
 } as unknown as Header;
 const MEASURES = new Measures(HEADER);
 
-/** A chunk in which in each tick one is born, tick % 3 die of combat, aged 10, and there are tick % 7 in all. */
+/** A chunk in which each tick one is born, tick % 3 die of combat, aged 10, and tick % 7 live. */
 function chunk(first: number, ticks: number) {
   const counts = new Float64Array(ticks * MEASURES.length);
   for (let t = 0; t < ticks; t++) {
