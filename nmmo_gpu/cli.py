@@ -1,4 +1,4 @@
-"""The command line: nmmo-gpu train | eval | bench | info."""
+"""The command line: nmmo-gpu train | view | eval | bench | info."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ usage: nmmo-gpu COMMAND ... [--help]
 
   nmmo-gpu train PRESET [options]    train policies; watch them with: tensorboard --logdir runs
   nmmo-gpu train --resume RUN        go on with a run
+  nmmo-gpu view RUN [options]        watch its recordings in a browser, also while it trains
   nmmo-gpu eval RUN [options]        play a checkpoint without learning, beside a random policy
   nmmo-gpu eval PRESET [options]     the same without a checkpoint; --scripted forager hunter adds these
   nmmo-gpu bench PRESET [options]    measure environment, + policy and + training
@@ -51,7 +52,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status."""
-    commands = {"train": _train, "eval": _eval, "bench": _bench, "info": _info}
+    commands = {"train": _train, "view": _view, "eval": _eval, "bench": _bench, "info": _info}
     usage = USAGE.format(presets=", ".join(PRESETS))
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage)
@@ -82,6 +83,20 @@ class ResumeConfig:
     """Time between checkpoints, minutes."""
     log_every: int | None = None
     """Iterations between two points of the curves."""
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """The viewer, served until Ctrl-C."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Folder of the run; or a .replay file, or a folder of them."""
+    port: int | None = None
+    """Port to listen on; by default 8006, or the next that is free."""
+    host: str = "127.0.0.1"
+    """Address or name to listen on: 0.0.0.0 lets others look who can reach this machine."""
+    browser: bool = True
+    """Open the page in the browser."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,13 @@ def _train_together(arguments: list[str]) -> None:
         return
     name, scale, rest = _preset(arguments, "train")
     train(_parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default))
+
+
+def _view(arguments: list[str]) -> None:
+    from nmmo_gpu.view.serve import serve
+
+    options = _parse(ViewConfig, arguments, "nmmo-gpu view")
+    serve(Path(options.run), options.host, options.port, options.browser)
 
 
 def _eval(arguments: list[str]) -> None:

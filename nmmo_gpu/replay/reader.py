@@ -49,8 +49,12 @@ class Replay:
     Raises ReplayError for a file that is missing, foreign, of another version, or whose parts lie about
     themselves; a file that ends within a chunk is good up to there."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, heats: bool = True) -> None:
+        """Opens the file.
+
+        Args:
+            heats: keep the maps of numbers; else they are passed over, and take no memory."""
+        self.path, self._keeps_heats = path, heats
         try:
             self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
         except OSError as error:
@@ -173,7 +177,7 @@ class Replay:
                     raise ReplayError(f"{self.path}: time runs backwards at tick {header.first}.")
                 found.append(ChunkEntry(self._end, length, header.first, header.ticks))
                 self.chunks.append(found[-1])
-            elif header.type == fmt.HEAT:
+            elif header.type == fmt.HEAT and self._keeps_heats:
                 self.heats.append(self._heat(header))
                 self._bound_heats()
                 continue
@@ -197,6 +201,11 @@ class Replay:
         """However many maps there are, the newest are kept that memory has room for."""
         while len(self.heats) > 1 and sum(heat.values.nbytes for heat in self.heats) > MOST_HEAT_BYTES:
             del self.heats[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes from the start of the file to the end of the last whole chunk known."""
+        return self._end
 
     @property
     def ticks(self) -> range:

@@ -106,8 +106,11 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
         ) from error
 
 
-def load(path: Path, device: torch.device) -> Checkpoint:
+def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpoint:
     """Reads a checkpoint file: of the realms, those that this process plays.
+
+    Args:
+        policy_only: of the tensors read ``policy.*`` alone; a world may be larger than memory.
 
     Raises CheckpointError if it is missing, truncated or foreign."""
     if path.is_dir():
@@ -131,8 +134,11 @@ def load(path: Path, device: torch.device) -> Checkpoint:
             counters = {name: kind(stored[name]) for name, kind in COUNTERS.items()}
             shards = json.loads(metadata["shards"]) or [[path.name, 0, config.env.realms]]
             common = [name for name in file.keys() if not _of_realms(name)]  # noqa: SIM118
+            if policy_only:
+                common = [name for name in common if name.startswith("policy.")]
             tensors = {name: file.get_tensor(name) for name in common}
-        tensors |= _read_realms(path, shards, config, device)
+        if not policy_only:
+            tensors |= _read_realms(path, shards, config, device)
     except CheckpointError:
         raise
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, ConfigError) as error:

@@ -76,7 +76,17 @@ def spawning(world: World) -> None:
     realm, slot, tile = realm[chosen], slot[chosen], tile[chosen]
     first_come = winners(tile, (priority[chosen] << 31) | slot)
     realm, slot, tile = realm[first_come], slot[first_come], tile[first_come]
-    within = tile % (cfg.height * cfg.width)
+    settle(world, realm, slot, tile % (cfg.height * cfg.width))
+
+
+def settle(world: World, realm: Tensor, slot: Tensor, within: Tensor) -> None:
+    """Lets agents be born in free slots, on free tiles.
+
+    Args:
+        realm, slot: [n] int64, all different. within: [n] int64, tiles of their realm (row * width + column).
+    """
+    cfg = world.config
+    tile = within + realm * (cfg.height * cfg.width)
 
     # Ids in slot order within a realm: the rank among this tick's newborn, behind those born before.
     born = torch.zeros_like(world.alive)

@@ -28,7 +28,7 @@ export async function offeredRecordings(): Promise<Offered[] | null> {
 async function isServed(): Promise<boolean> {
   if (!window.location.protocol.startsWith("http")) return false;
   const { headers } = await fetch(document.baseURI, { method: "HEAD" });
-  return headers.has("x-nmmo-gpu") || (headers.get("server") ?? "").includes("uvicorn");
+  return headers.has("x-nmmo-gpu");
 }
 
 /** Where a recording's bytes are. */

@@ -1,0 +1,227 @@
+"""Recordings that grow, told over websockets to whoever watches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import struct
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from nmmo_gpu.errors import ReplayError
+from nmmo_gpu.replay.format import CHUNK, ChunkHeader
+from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.view.recordings import Recordings
+
+POLL = 0.25
+"""Seconds between two looks at a file."""
+
+PIECES = 8
+"""Newest chunks that are kept for viewers; who falls further behind fetches what it missed from the file."""
+
+LARGEST_PIECE = 4 << 20
+"""Bytes; larger chunks are not sent."""
+
+MOST_ENTRIES = 10_000
+"""Chunks told of in one message."""
+
+MOST_VIEWERS = 100
+"""At a time. One that stalls may hold a chunk each."""
+
+OFFSET = struct.Struct("<Q")
+REFUSED = 1008
+"""Code with which a websocket is closed that cannot be served."""
+
+
+class Piece(NamedTuple):
+    """A chunk, as a binary message."""
+
+    offset: int
+    """In the file."""
+    message: bytes
+    """``OFFSET`` and the chunk, its header included."""
+
+
+class Watch:
+    """A recording that somebody watches: one look at a time for all viewers."""
+
+    def __init__(self, recordings: Recordings, path: Path) -> None:
+        self.recordings, self.path = recordings, path
+        self.viewers: set[asyncio.Event] = set()
+        """Of each viewer what wakes it."""
+        self.replay: Replay | None = None
+        self.entries, self.size = 0, 0
+        """How many of the replay's chunks, and how many bytes, viewers may know of."""
+        self.pieces: deque[Piece] = deque(maxlen=PIECES)
+        self.next = ""
+        """Name of a newer recording of the same realm; empty if there is none."""
+        self.error = ""
+
+    async def run(self) -> None:
+        """Looks until nobody watches any more, or the file turns out to be damaged."""
+        try:
+            siblings = await asyncio.to_thread(self.recordings.siblings, self.path.name)
+            while self.viewers and not self.error:
+                pieces, upcoming = await asyncio.to_thread(self._look, siblings)
+                self._publish(pieces, upcoming)
+                await asyncio.sleep(POLL)
+        finally:
+            if self.replay is not None:
+                self.replay.close()
+
+    def _publish(self, pieces: list[Piece], upcoming: str) -> None:
+        before = self.entries, self.size, self.next
+        if self.replay is not None:
+            self.entries, self.size = len(self.replay.chunks), self.replay.size
+        self.pieces.extend(pieces)
+        self.next = upcoming or self.next
+        if self.error or before != (self.entries, self.size, self.next):
+            for viewer in self.viewers:
+                viewer.set()
+
+    def _look(self, siblings: dict[str, int]) -> tuple[list[Piece], str]:
+        """(newest chunks since the last look, name of a recording that has appeared); sets ``error``."""
+        try:
+            if self.replay is None:
+                self.replay = Replay(self.path, heats=False)
+                self._inode = os.stat(self.path).st_ino
+                return [], ""
+            status = os.stat(self.path)
+            if status.st_ino != self._inode or status.st_size < self.replay.size:
+                raise ReplayError(f"{self.path} was begun anew; open it again.")
+            before = self.replay.size
+            self.replay.refresh()
+            return self._pieces(before, self.replay.size), self._upcoming(siblings)
+        except (ReplayError, OSError) as error:
+            self.error = str(error).replace(str(self.path), self.path.name)
+            return [], ""
+
+    def _pieces(self, start: int, end: int) -> list[Piece]:
+        """The last chunks between two offsets, small ones only."""
+        if start == end:
+            return []
+        found: deque[Piece] = deque(maxlen=PIECES)
+        with open(self.path, "rb") as file:
+            while start < end:
+                file.seek(start)
+                header = file.read(CHUNK.size)
+                length = CHUNK.size + ChunkHeader(*CHUNK.unpack(header)).stored
+                if length <= LARGEST_PIECE:
+                    chunk = header + file.read(length - CHUNK.size)
+                    found.append(Piece(start, OFFSET.pack(start) + chunk))
+                start += length
+        return list(found)
+
+    def _upcoming(self, siblings: dict[str, int]) -> str:
+        """The newest recording of the same realm that was not there before, and can be read; noted."""
+        found = ""
+        now = self.recordings.siblings(self.path.name)
+        for name in sorted(now.keys() - siblings.keys(), key=lambda name: now[name]):
+            path = self.recordings.find(name)
+            with contextlib.suppress(ReplayError):  # it may have no header yet
+                if path is not None:
+                    Replay(path, heats=False).close()
+                    siblings[name] = now[name]
+                    found = name
+        return found
+
+
+class Live:
+    """The websocket ``/live?name=NAME``; see ``nmmo_gpu.view.server``."""
+
+    def __init__(self, recordings: Recordings) -> None:
+        self.recordings = recordings
+        self.watches: dict[Path, Watch] = {}
+        self._viewers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Serves one viewer until it leaves."""
+        await socket.accept()
+        if self._viewers >= MOST_VIEWERS:
+            await _refuse(socket, f"{MOST_VIEWERS} viewers are watching already; try again later.")
+            return
+        self._viewers += 1
+        try:
+            await self._serve(socket)
+        finally:
+            self._viewers -= 1
+
+    async def _serve(self, socket: WebSocket) -> None:
+        name = socket.query_params.get("name", "")
+        path = await asyncio.to_thread(self.recordings.find, name)
+        if path is None:
+            await _refuse(socket, f"There is no recording {name!r}; choose one of the list.")
+            return
+        watch, woken = self._watch(path), asyncio.Event()
+        watch.viewers.add(woken)
+        woken.set()
+        tasks = [asyncio.create_task(part) for part in (_tell(socket, watch, woken), _listen(socket))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watch.viewers.discard(woken)
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    def _watch(self, path: Path) -> Watch:
+        """The one that all viewers of a file share; who asks adds itself before anything else happens."""
+        watch = self.watches.get(path)
+        if watch is None or watch.error:
+            watch = self.watches[path] = Watch(self.recordings, path)
+            task = asyncio.create_task(self._run(watch))
+            self._tasks.add(task)  # or it might be collected as garbage
+            task.add_done_callback(self._tasks.discard)
+        return watch
+
+    async def _run(self, watch: Watch) -> None:
+        try:
+            await watch.run()
+        finally:
+            if self.watches.get(watch.path) is watch:
+                del self.watches[watch.path]
+
+
+async def _tell(socket: WebSocket, watch: Watch, woken: asyncio.Event) -> None:
+    """Tells a viewer what it does not know, one message at a time, as fast as it takes them."""
+    entries, size, sent, following = 0, 0, 0, ""
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            await woken.wait()
+            if watch.replay is not None and (watch.entries > entries or watch.size > size):
+                sent = sent or watch.size
+                new = watch.replay.chunks[entries : min(watch.entries, entries + MOST_ENTRIES)]
+                entries, size = entries + len(new), watch.size
+                await socket.send_text(json.dumps({"type": "index", "entries": new, "size": size}))
+            elif watch.next != following:
+                following = watch.next
+                await socket.send_text(json.dumps({"type": "next", "name": following}))
+            elif piece := next((piece for piece in watch.pieces if piece.offset >= sent), None):
+                sent = piece.offset + len(piece.message) - OFFSET.size
+                await socket.send_bytes(piece.message)
+            elif watch.error:
+                await _refuse(socket, watch.error)
+                return
+            else:
+                woken.clear()
+
+
+async def _listen(socket: WebSocket) -> None:
+    """Waits until the viewer leaves; what it says is ignored."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def _refuse(socket: WebSocket, message: str) -> None:
+    with contextlib.suppress(WebSocketDisconnect):
+        await socket.send_text(json.dumps({"type": "error", "message": message}))
+        await socket.close(REFUSED)

@@ -1,0 +1,143 @@
+"""The recordings of a run: which there are, and where."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nmmo_gpu.errors import ReplayError, UsageError
+from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.train import checkpoint as checkpoints
+
+FOLDER = "replays"
+"""Where a run keeps its recordings."""
+
+SUFFIX = ".replay"
+GROWING = 10.0
+"""Seconds since it was last written to, within which a recording counts as growing."""
+
+_NAME = re.compile(r"realm-(\d+)-(\d+)\.replay")
+
+
+class Recordings:
+    """The ``.replay`` files of a run, of a folder, or a single one. Any thread may ask."""
+
+    def __init__(self, path: Path) -> None:
+        """Finds the folder.
+
+        Args:
+            path: folder of a run (with a folder ``replays``) or of recordings, or one recording.
+
+        Raises UsageError where there is nothing to see, ReplayError for a file that is no recording."""
+        path = path.resolve()
+        self._only: str | None = None
+        if path.is_file():
+            Replay(path, heats=False).close()
+            self._only, path = path.name, path.parent
+        elif not path.is_dir():
+            raise UsageError(f"{path} is not there; give the folder of a run, or a {SUFFIX} file.")
+        elif (path / FOLDER).is_dir():
+            path = path / FOLDER
+        elif path.name != FOLDER and not any(path.glob(f"*{SUFFIX}")):
+            raise UsageError(
+                f"{path} has no recordings; make some by `nmmo-gpu train --resume {path} --record 0`, or "
+                f"`nmmo-gpu export {path}`."
+            )
+        self.folder = path
+        """Where the recordings lie."""
+        self.checkpoint = (path.parent if path.name == FOLDER else path) / checkpoints.FILE
+        """The run's checkpoint, whether it is there or not."""
+        self._lock = threading.Lock()
+        self._known: dict[str, _Known] = {}
+
+    def find(self, name: str) -> Path | None:
+        """The recording of that name; None if there is none, or the name leads out of the folder."""
+        if Path(name).name != name or not name.endswith(SUFFIX) or self._only not in (None, name):
+            return None
+        try:
+            path = (self.folder / name).resolve()
+            return path if path.parent == self.folder and path.is_file() else None
+        except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a zero byte
+            return None
+
+    def names(self) -> list[str]:
+        """All names, in no order."""
+        if self._only is not None:
+            return [self._only]
+        return [path.name for path in self.folder.glob(f"*{SUFFIX}") if self.find(path.name)]
+
+    def siblings(self, name: str) -> dict[str, int]:
+        """name -> first tick, of all files whose names say that they are recordings of the same realm."""
+        own = _NAME.fullmatch(name)
+        if own is None or self._only is not None:
+            return {}
+        named = (_NAME.fullmatch(path.name) for path in self.folder.glob(f"realm-{own[1]}-*{SUFFIX}"))
+        return {other[0]: int(other[2]) for other in named if other}
+
+    def listed(self) -> list[dict[str, Any]]:
+        """What ``/api/recordings`` says, newest first: ``name``, ``title``, ``realm``, ``bytes``, ``first``
+        and ``last`` tick (0 and -1 if there is none yet) and whether it is ``growing``. Files that are
+        damaged, or have no header yet, are left out."""
+        with self._lock:
+            told = sorted(self._look(), key=lambda known: (known.modified, known.told["name"]), reverse=True)
+            return [known.told for known in told]
+
+    def _look(self) -> Iterator[_Known]:
+        now, names = time.time(), self.names()
+        for gone in self._known.keys() - set(names):
+            self._known.pop(gone).close()
+        for name in names:
+            known = self._known.setdefault(name, _Known(self.folder / name))
+            try:
+                known.look(now)
+            except (ReplayError, OSError):
+                known.close()
+            if known.told:
+                yield known
+
+
+class _Known:
+    """What is known of a recording; it stays open only while it grows, so that thousands can be listed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.modified = 0.0
+        """Seconds since 1970."""
+        self.told: dict[str, Any] = {}
+        """Empty if it cannot be read."""
+        self._stamp: tuple[int, int, int] | None = None
+        self._replay: Replay | None = None
+
+    def look(self, now: float) -> None:
+        """Brings ``told`` up to date; ReplayError or OSError if the file cannot be read."""
+        status = os.stat(self.path)
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if stamp != self._stamp:
+            before, self._stamp, self.told = self._stamp, stamp, {}
+            if before is not None and (before[0] != stamp[0] or before[1] > stamp[1]):
+                self.close()  # it has been written anew
+            if self._replay is None:
+                self._replay = Replay(self.path, heats=False)
+            else:
+                self._replay.refresh()
+            header, ticks = self._replay.header, self._replay.ticks
+            self.told = {
+                "name": self.path.name, "title": header.get("title", ""), "realm": header.get("realm", 0),
+                "bytes": status.st_size, "first": ticks.start, "last": ticks.stop - 1,
+            }  # fmt: skip
+            self.modified = status.st_mtime
+        if self.told:
+            self.told["growing"] = now - status.st_mtime < GROWING
+            if not self.told["growing"]:
+                self.close()
+
+    def close(self) -> None:
+        """Closes the file; it is opened again when it grows."""
+        if self._replay is not None:
+            self._replay.close()
+            self._replay = None

@@ -1,0 +1,91 @@
+"""Serving the viewer until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import threading
+import webbrowser
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from nmmo_gpu.errors import UsageError
+from nmmo_gpu.view.server import application
+
+PORT = 8006
+TRIED = 20
+"""Ports tried, from ``PORT`` on, where none was asked for."""
+
+
+def serve(path: Path, host: str = "127.0.0.1", port: int | None = None, open_browser: bool = True) -> None:
+    """Serves the viewer, and prints where; returns after Ctrl-C.
+
+    Args:
+        path: folder of a run or of recordings, or a ``.replay`` file.
+        host: name or address to bind to. port: None for ``PORT``, or the next that is free.
+
+    Raises UsageError where there is nothing to see, no page to see it with, or the port is taken."""
+    app = application(path, host)
+    with _listener(host, port) as listener:
+        bound, number = listener.getsockname()[:2]
+        own = ipaddress.ip_address(bound.partition("%")[0])
+        address = _address("localhost" if own.is_unspecified else host, number)
+        print(f"The viewer is at {address} (Ctrl-C ends it).", flush=True)
+        if not own.is_loopback:
+            print(
+                "Anybody who can reach this machine can look; to prevent that leave out --host.", flush=True
+            )
+        if open_browser:  # in the terminal, some stay until they are closed
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            _server(app).run([listener])
+
+
+def _server(app: Starlette) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", ws_max_size=4096,
+        ws_per_message_deflate=False, timeout_graceful_shutdown=1, server_header=False,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def _listener(host: str, port: int | None) -> socket.socket:
+    """A socket that listens on the port, or on the first free one from ``PORT`` on."""
+    for tried in range(PORT, PORT + TRIED) if port is None else (port,):
+        try:
+            listener = _listening(host, tried)
+        except (OSError, OverflowError) as error:
+            if port is None and isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                continue
+            reason = error.strerror if isinstance(error, OSError) else "there is no such port"
+            raise UsageError(
+                f"Port {tried} of {host} cannot be used ({reason}); choose another --port or --host."
+            ) from error
+        if port is None and tried != PORT:
+            print(f"Port {PORT} is taken; {tried} is used instead.", flush=True)
+        return listener
+    raise UsageError(f"Ports {PORT} to {PORT + TRIED - 1} of {host} are taken; choose another by --port.")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    # Only where TCP is named does asyncio send what it has without waiting for more.
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address[0], port, *address[2:]))
+        listener.listen(128)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

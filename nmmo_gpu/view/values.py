@@ -1,0 +1,78 @@
+"""Value maps of a run's newest checkpoint, computed when somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nmmo_gpu.errors import ReplayError
+from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.replay.value_map import least_stride, value_map
+from nmmo_gpu.replay.writer import heat_payload
+from nmmo_gpu.serialise import to_plain
+from nmmo_gpu.train import checkpoint as checkpoints
+
+KEPT = 64
+"""Maps kept; at most some 25 KB each."""
+
+IRRELEVANT = {
+    "slots", "births", "spawn", "regrowth", "npc_numbers", "npc_births", "wander", "ore_regrowth",
+}  # fmt: skip
+"""Fields of WorldConfig that may differ between recording and checkpoint: a newborn that is alone sees
+nothing of them."""
+
+
+class Values:
+    """Value maps by recording and population; one is computed at a time."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        """``checkpoint``: the file, whether it is there or not; it may change at any time."""
+        self.checkpoint = checkpoint
+        self._lock = asyncio.Lock()
+        self._kept: OrderedDict[tuple[int, Path, int], bytes] = OrderedDict()
+
+    async def payload(self, recording: Path, population: int) -> bytes:
+        """Payload of a ``HEAT`` chunk; NmmoError if there is no checkpoint, or it does not fit the recording.
+
+        Args:
+            population: -1 for the mean over all."""
+        async with self._lock:
+            return await asyncio.to_thread(self._payload, recording, population)
+
+    def _payload(self, recording: Path, population: int) -> bytes:
+        try:
+            written = self.checkpoint.stat().st_mtime_ns
+        except OSError:
+            raise ReplayError("This run has no checkpoint yet; a value map needs one.") from None
+        key = (written, recording, population)
+        if key not in self._kept:
+            self._kept[key] = _computed(self.checkpoint, recording, population)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+def _computed(checkpoint: Path, recording: Path, population: int) -> bytes:
+    stored = checkpoints.load(checkpoint, torch.device("cpu"), policy_only=True)
+    with Replay(recording, heats=False) as replay:
+        base, theirs = replay.base, replay.header.get("config")
+    ours: dict[str, Any] = json.loads(json.dumps(to_plain(stored.config.env.world)))
+    world = theirs.get("world") if isinstance(theirs, dict) else None
+    world = world if isinstance(world, dict) else {}
+    other = [name for name in ours if name not in IRRELEVANT and ours[name] != world.get(name)]
+    if other:
+        raise ReplayError(
+            f"The recording was made under other rules than the checkpoint learned (different: "
+            f"{', '.join(other)}); choose a recording of the same run."
+        )
+    values = value_map(stored, base, None, population)
+    who = "the mean of all populations" if population == -1 else f"population {population}"
+    about = f"A newborn's value to {who}, after iteration {stored.counters['iteration']}"
+    stride = least_stride(*base.shape)
+    return heat_payload("value", values, population, stride, about)

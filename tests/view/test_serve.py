@@ -1,0 +1,156 @@
+"""``nmmo-gpu view``: where the viewer is served, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import urllib.request
+
+import pytest
+from view.serving import INDEX, Tape
+
+from nmmo_gpu import cli
+from nmmo_gpu.errors import UsageError
+from nmmo_gpu.view import serve
+
+NAME = "realm-0-2.replay"
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A recording."""
+    with Tape(tmp_path / NAME) as tape:
+        tape.grow()
+    return tape.path
+
+
+@pytest.fixture
+def visitor(monkeypatch):
+    """In place of a browser: looks at the page, notes address and page, and presses Ctrl-C."""
+    visits = []
+
+    def visit(address):
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                visits.append((address, answer.read()))
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(serve.webbrowser, "open", visit)
+    return visits
+
+
+@pytest.fixture
+def ports(monkeypatch):
+    """Ports of which the first is taken."""
+    for _ in range(100):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            first = taken.getsockname()[1]
+            try:
+                serve._listening("127.0.0.1", first + 1).close()
+            except (OSError, OverflowError):
+                continue
+            monkeypatch.setattr(serve, "PORT", first)
+            yield first
+            return
+
+
+def test_the_browser_opens_and_ctrl_c_ends_it(path, visitor, capsys):
+    """With status 0; the address printed is the one opened."""
+    handler = signal.getsignal(signal.SIGINT)
+    assert cli.run(["view", str(path), "--port", "0"]) == 0
+    ((address, body),) = visitor
+    out, err = capsys.readouterr()
+    assert body == INDEX and address.startswith("http://127.0.0.1:") and address in out
+    assert "Anybody" not in out and not err
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_no_browser(path, visitor, monkeypatch, capsys):
+    """Is opened if none is wanted."""
+    opened = []
+    visit = serve.webbrowser.open
+    monkeypatch.setattr(serve.webbrowser, "open", opened.append)
+
+    def server(app):
+        made = uvicorn_server(app)
+        startup = made.startup
+
+        async def started(sockets):
+            await startup(sockets)
+            port = sockets[0].getsockname()[1]
+            threading.Thread(target=visit, args=(f"http://127.0.0.1:{port}/",), daemon=True).start()
+
+        made.startup = started
+        return made
+
+    uvicorn_server = serve._server
+    monkeypatch.setattr(serve, "_server", server)
+    assert cli.run(["view", str(path), "--port", "0", "--no-browser"]) == 0
+    assert len(visitor) == 1 and not opened
+
+
+def test_everybody_can_look(path, visitor, capsys):
+    """Where it is bound to more than loopback, which is said."""
+    assert cli.run(["view", str(path), "--port", "0", "--host", "0.0.0.0"]) == 0
+    out, _ = capsys.readouterr()
+    assert "Anybody who can reach this machine can look" in out
+    assert visitor[0][0].startswith("http://localhost:")
+
+
+def test_the_next_port(path, visitor, ports, capsys):
+    """Is used where the usual one is taken, with a note."""
+    assert cli.run(["view", str(path)]) == 0
+    out, _ = capsys.readouterr()
+    assert f"Port {ports} is taken; {ports + 1} is used instead." in out
+    assert visitor[0][0] == f"http://127.0.0.1:{ports + 1}/"
+
+
+def test_a_port_that_was_asked_for(path, visitor, ports, capsys):
+    """Is used, or there is an error."""
+    assert cli.run(["view", str(path), "--port", str(ports)]) == 2
+    assert f"Port {ports} of 127.0.0.1 cannot be used (Address already in use)" in capsys.readouterr().err
+    assert cli.run(["view", str(path), "--port", str(ports + 1)]) == 0
+    assert visitor[0][0] == f"http://127.0.0.1:{ports + 1}/"
+
+
+def test_answers_do_not_wait():
+    """asyncio switches Nagle's algorithm off where a socket says TCP; else each answer took 40 ms."""
+    with serve._listening("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_all_ports_taken(path, visitor, ports, monkeypatch):
+    """Is an error."""
+    monkeypatch.setattr(serve, "TRIED", 1)
+    with pytest.raises(UsageError, match=f"Ports {ports} to {ports} of 127.0.0.1 are taken"):
+        serve.serve(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--port", "70000"], "Port 70000 of 127.0.0.1 cannot be used (there is no such port)"),
+        (["--port", "-1"], "Port -1 of 127.0.0.1 cannot be used"),
+        (["--host", "no.such.host.invalid"], "no.such.host.invalid cannot be used"),
+        (["--host", "192.0.2.1"], "192.0.2.1 cannot be used"),
+    ],
+)
+def test_where_it_cannot_be_served(path, visitor, options, said, capsys):
+    """Is said."""
+    assert cli.run(["view", str(path), *options]) == 2
+    assert said in capsys.readouterr().err and not visitor
+
+
+def test_what_cannot_be_viewed(tmp_path, visitor, capsys):
+    """A run without recordings, and none at all."""
+    for asked, said in (
+        (tmp_path, "has no recordings; make some by `nmmo-gpu train --resume"),
+        (tmp_path / "x", "not there"),
+    ):
+        assert cli.run(["view", str(asked)]) == 2
+        assert said in capsys.readouterr().err
