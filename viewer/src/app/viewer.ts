@@ -198,7 +198,8 @@ export class Viewer {
 
   private listen(context: Context): void {
     const { session, panels } = this;
-    const all = Object.keys(session.state) as (keyof State)[];
+    // Time itself is seen in what there is to draw.
+    const all = (Object.keys(session.state) as (keyof State)[]).filter((key) => key !== "time");
     const touched = (): void => this.wake();
     const observer = new ResizeObserver(() => {
       this.stage.resize();
@@ -240,9 +241,9 @@ export class Viewer {
     if (!moment) return;
     this.note(moment);
     if (this.overlays.update(moment.before, now)) this.wake();
-    const { time, playing } = this.session.state;
-    const picture = `${moment.before.tick} ${moment.fraction}`;
-    if (playing || picture !== this.drawn || now < this.awakeUntil || this.film.running) {
+    const { time } = this.session.state;
+    const picture = `${moment.before.tick} ${moment.fraction.toFixed(3)}`;
+    if (picture !== this.drawn || now < this.awakeUntil || this.film.running) {
       this.drawn = picture;
       this.stage.draw(moment.before, moment.after, moment.fraction);
       // The camera may have moved, which the map shows.
