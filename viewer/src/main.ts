@@ -1,17 +1,8 @@
-import { Color, PerspectiveCamera, Scene, WebGLRenderer } from "three";
+import { App } from "./app/app";
+import { Stage } from "./scene/stage";
+import "./styles/base.css";
+import "./styles/layout.css";
+import "./styles/panels.css";
+import "./styles/options.css";
 
-const canvas = document.querySelector<HTMLCanvasElement>("#world");
-if (!canvas) throw new Error("index.html has no canvas #world");
-
-const renderer = new WebGLRenderer({ canvas, antialias: true });
-const scene = new Scene();
-scene.background = new Color("#3a7ca5");
-const camera = new PerspectiveCamera();
-
-function draw(): void {
-  renderer.setSize(window.innerWidth, window.innerHeight);
-  renderer.render(scene, camera);
-}
-
-window.addEventListener("resize", draw);
-draw();
+void new App((canvas, recording, session) => new Stage(canvas, recording.header, recording.base, session)).begin();

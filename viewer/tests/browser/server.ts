@@ -21,19 +21,31 @@ export interface Server {
 }
 
 /**
- * Serves the files below a folder, as any plain file server would.
+ * Serves the files below a folder, or parts of them, as any plain file server would.
  *
- * @param port 0 for a free one.
+ * @param port 0 for a free one. @param more files of other places, by path: "/a.replay".
  */
-export async function serve(folder: string, port = 0): Promise<Server> {
+export async function serve(
+  folder: string,
+  port = 0,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Server> {
   const server = createServer((request, response) => {
     // URL has already resolved "..", so that no path leaves the folder.
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname);
-    const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
+    const file = more[path] ?? join(folder, path.endsWith("/") ? `${path}index.html` : path);
     readFile(file).then(
       (body) => {
-        response.writeHead(200, { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream" });
-        response.end(body);
+        const type = { "Content-Type": TYPES[extname(file)] ?? "application/octet-stream" };
+        const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
+        if (!range) {
+          response.writeHead(200, type);
+          response.end(body);
+          return;
+        }
+        const [from, to] = [Number(range[1]), Math.min(Number(range[2]), body.length - 1)];
+        response.writeHead(206, { ...type, "Content-Range": `bytes ${from}-${to}/${body.length}` });
+        response.end(body.subarray(from, to + 1));
       },
       () => {
         response.writeHead(404).end();

@@ -1,0 +1,105 @@
+import type { RecordingLike, ScanLike, StageLike } from "../model/contract";
+import type { Session } from "../model/session";
+import type { Frame, Heat } from "../model/types";
+import { materialName } from "../ui/format";
+import type { ValueMaps } from "./served";
+
+/** Milliseconds between two pictures of an overlay that goes on changing. */
+const PAUSE = 500;
+
+/** What the overlay's legend says. */
+export interface Legend {
+  /** The map that is laid over the terrain; null for none. */
+  readonly heat: Heat | null;
+  readonly text: string;
+}
+
+/** Lays maps over the terrain: those of the scan, of the recording, or of the server. */
+export class Overlays {
+  private last = -Infinity;
+  private dirty = true;
+  private shown: Heat | null = null;
+  private tick = -1;
+  private readonly endings: (() => void)[];
+
+  /** @param values where value maps come from that the recording lacks; null if from nowhere. */
+  constructor(
+    private readonly session: Session,
+    private readonly recording: RecordingLike,
+    private readonly scan: ScanLike,
+    private readonly stage: StageLike,
+    private readonly values: ValueMaps | null,
+    private readonly tell: (legend: Legend) => void,
+  ) {
+    const soon = (): void => {
+      this.dirty = true;
+    };
+    this.endings = [
+      session.listen(["overlay", "overlayPopulation"], () => {
+        this.last = -Infinity;
+        soon();
+      }),
+      scan.listen(soon),
+      recording.listen(soon),
+      values?.listen(soon) ?? ((): void => undefined),
+    ];
+  }
+
+  /** To be called now and then; true if the picture has changed. */
+  update(frame: Frame, now: number): boolean {
+    const { overlay } = this.session.state;
+    // Another tick may have another map; the stage itself follows the resources.
+    if (overlay === "value") this.dirty ||= frame.tick !== this.tick;
+    if (!this.dirty || now - this.last < PAUSE) return false;
+    this.dirty = false;
+    this.last = now;
+    this.tick = frame.tick;
+    const legend = this.find(frame);
+    if (overlay !== "value" || legend.heat !== this.shown) this.stage.overlay(legend.heat, overlay);
+    this.shown = legend.heat;
+    this.tell(legend);
+    return true;
+  }
+
+  dispose(): void {
+    this.endings.forEach((end) => end());
+  }
+
+  private find(frame: Frame): Legend {
+    const { overlay, overlayPopulation } = this.session.state;
+    if (overlay === "none") return { heat: null, text: "" };
+    if (overlay === "value") return this.value(frame);
+    if (overlay === "resources") {
+      const { materials, used_up } = this.recording.header;
+      const names = materials.filter((_, k) => used_up[k] !== k).map(({ name }) => materialName(name));
+      return { heat: null, text: `Tiles of ${names.join(" and ")}.` };
+    }
+    const share = this.scan.progress;
+    const so = share < 1 ? ` (counted so far: ${Math.floor(100 * share)} %)` : "";
+    const whose = overlayPopulation < 0 ? "" : ` Population ${overlayPopulation}.`;
+    return legendOf(this.scan.heat(overlay, overlayPopulation), whose + so);
+  }
+
+  private value(frame: Frame): Legend {
+    const { heats } = this.recording;
+    const population = this.valuePopulation();
+    const mine = heats.filter((heat) => heat.name === "value" && heat.population === population);
+    const recorded = mine.findLast((heat) => heat.tick <= frame.tick) ?? mine[0];
+    const whose = population < 0 ? "" : ` Population ${population}.`;
+    if (recorded) return legendOf(recorded, `${whose} Tick ${recorded.tick}.`);
+    if (!this.values) return { heat: null, text: "This recording holds no map of values." };
+    const { heat, note } = this.values.get(population, frame.tick);
+    return heat ? legendOf(heat, whose + (note ? ` ${note}` : "")) : { heat: null, text: note };
+  }
+
+  /** The mean over all only where there is such a map: else that of the first population. */
+  private valuePopulation(): number {
+    const { overlayPopulation } = this.session.state;
+    if (overlayPopulation >= 0 || this.values) return overlayPopulation;
+    return this.recording.heats.some((heat) => heat.name === "value" && heat.population < 0) ? -1 : 0;
+  }
+}
+
+function legendOf(heat: Heat, more: string): Legend {
+  return { heat, text: heat.about + more };
+}

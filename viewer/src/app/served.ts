@@ -1,0 +1,118 @@
+/** What comes from `nmmo-gpu view`, besides the recordings themselves. */
+import type { Heat } from "../model/types";
+import { parseHeat } from "../replay/heat";
+import { number } from "../ui/format";
+import type { Offered } from "../ui/start";
+
+/** Recordings that the server of the page offers; null if it is a plain file server, or there is none. */
+export async function offeredRecordings(): Promise<Offered[] | null> {
+  if (!(await isServed())) return null;
+  const response = await fetch("api/recordings");
+  if (!response.ok) return null;
+  const list: unknown = await response.json();
+  if (!Array.isArray(list)) return null;
+  return list.flatMap((entry: unknown) => {
+    const told = fields(entry);
+    const name = told["name"];
+    if (typeof name !== "string") return [];
+    const text = (key: string): string => (typeof told[key] === "string" ? told[key] : "");
+    const count = (key: string): number => (typeof told[key] === "number" ? told[key] : 0);
+    const [first, last] = [count("first"), count("last")];
+    const ticks = last >= first ? `ticks ${number(first)} to ${number(last)}` : "no ticks yet";
+    const about = `${name} · ${ticks} · ${(count("bytes") / (1 << 20)).toFixed(1)} MiB`;
+    return [{ name, title: text("title"), about, live: told["growing"] === true }];
+  });
+}
+
+/** Whether the page comes from that server; asked so that a plain file server is not asked for what it lacks. */
+async function isServed(): Promise<boolean> {
+  if (!window.location.protocol.startsWith("http")) return false;
+  const { headers } = await fetch(document.baseURI, { method: "HEAD" });
+  return headers.has("x-nmmo-gpu");
+}
+
+/** Where a recording's bytes are. */
+export function addressOf(name: string): string {
+  return new URL(`recordings/${name.split("/").map(encodeURIComponent).join("/")}`, document.baseURI).href;
+}
+
+/** Where its live stream is. */
+export function liveAddressOf(name: string): string {
+  const address = new URL(`live?name=${encodeURIComponent(name)}`, document.baseURI);
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  return address.href;
+}
+
+/** Ticks, and milliseconds, after which a map is asked for anew. */
+const AGED_TICKS = 500;
+const AGED = 20_000;
+
+interface Asked {
+  readonly tick: number;
+  readonly at: number;
+  heat: Heat | null;
+  note: string;
+  waiting: boolean;
+}
+
+/** Maps of values that the server computes from the run's checkpoint. */
+export class ValueMaps {
+  private readonly asked = new Map<number, Asked>();
+  private readonly listeners = new Set<() => void>();
+
+  constructor(private readonly name: string) {}
+
+  /** The map of a population as of about a tick, or what to say as long as there is none. */
+  get(population: number, tick: number): { readonly heat: Heat | null; readonly note: string } {
+    const known = this.asked.get(population);
+    const now = performance.now();
+    const aged = known && Math.abs(tick - known.tick) > AGED_TICKS && now - known.at > AGED;
+    if (!known || (aged && !known.waiting)) {
+      const fresh: Asked = {
+        tick,
+        at: now,
+        heat: known?.heat ?? null,
+        note: "The map of values is being computed…",
+        waiting: true,
+      };
+      this.asked.set(population, fresh);
+      void this.fetch(population, fresh);
+      return fresh;
+    }
+    return known;
+  }
+
+  listen(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  private async fetch(population: number, asked: Asked): Promise<void> {
+    const query = new URLSearchParams({
+      name: this.name,
+      population: String(population),
+      tick: String(asked.tick),
+    });
+    try {
+      const response = await fetch(`api/value?${query}`);
+      if (response.ok) {
+        asked.heat = parseHeat(new Uint8Array(await response.arrayBuffer()), asked.tick);
+        asked.note = "";
+      } else asked.note = await reason(response);
+    } catch (thrown) {
+      asked.note = `There is no map of values (${thrown instanceof Error ? thrown.message : String(thrown)}).`;
+    }
+    asked.waiting = false;
+    this.listeners.forEach((listener) => listener());
+  }
+}
+
+/** The sentence that the server gave, or one of our own. */
+async function reason(response: Response): Promise<string> {
+  const text = await response.text();
+  return text && text.length < 400 && !text.includes("<") ? text : "There is no map of values for this run.";
+}
+
+function fields(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}

@@ -1,0 +1,61 @@
+import { el, iconButton } from "./dom";
+
+const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])[] = [
+  [
+    "Time",
+    [
+      ["Space", "play, pause"],
+      ["← →", "a tick back, on"],
+      ["Shift ← →", "ten ticks"],
+      ["↓ ↑", "a twentieth of the recording back, on"],
+      [", .", "slower, faster"],
+      ["Home End", "first tick, last tick (newest of a running world)"],
+    ],
+  ],
+  [
+    "Agents",
+    [
+      ["click", "select; once more: follow"],
+      ["F", "follow the selected"],
+      ["[ ]", "previous, next agent"],
+      ["L", "list of agents"],
+      ["Esc", "close what is open, deselect"],
+    ],
+  ],
+  [
+    "View",
+    [
+      ["drag, wheel", "turn, zoom; with the right button move"],
+      ["W A S D", "move over the map"],
+      ["M", "map"],
+      ["C", "charts"],
+      ["O", "next overlay"],
+      ["T", "light or dark"],
+      ["P", "screenshot"],
+      ["R", "film: begin, end"],
+      ["?", "this help"],
+    ],
+  ],
+];
+
+/** The list of all keys, over the page. */
+export function makeHelp(): HTMLDialogElement {
+  const dialog = el("dialog", { class: "help", "aria-label": "Keys" });
+  const columns = el("div", { class: "columns" });
+  for (const [title, keys] of KEYS) {
+    const list = el("dl");
+    for (const [key, what] of keys) {
+      const names = key.includes(",") && key.length > 3 ? [key] : key.split(" ");
+      list.append(el("dt", {}, ...names.map((name) => el("kbd", {}, name))), el("dd", {}, what));
+    }
+    columns.append(el("section", {}, el("h3", {}, title), list));
+  }
+  dialog.append(
+    el("header", {}, el("h2", {}, "Keys"), iconButton("close", "Close", () => dialog.close(), "Esc")),
+    columns,
+  );
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  return dialog;
+}

@@ -1,0 +1,91 @@
+import GUI from "lil-gui";
+import type { Session, State } from "../model/session";
+import type { Overlay } from "../model/types";
+import type { Context, Part } from "./context";
+import { el } from "./dom";
+
+const OVERLAYS: Readonly<Record<string, Overlay>> = {
+  none: "none",
+  visits: "visits",
+  danger: "danger",
+  resources: "resources",
+  value: "value",
+};
+
+/** What is drawn, and how. */
+export class Options implements Part {
+  readonly element: HTMLElement;
+  private readonly gui: GUI;
+  private readonly statistics = el("p", { class: "small" });
+  private readonly ending: () => void;
+
+  constructor(private readonly context: Context) {
+    const { session, actions, recording } = context;
+    const place = el("div", { class: "gui" });
+    // Its own styles bring a font and colours of their own; styles/options.css has those of the page.
+    this.gui = new GUI({ container: place, injectStyles: false, title: "Display" });
+    const state = { ...session.state };
+    const populations: Record<string, number> = { all: -1 };
+    for (let p = 0; p < recording.header.populations; p++) populations[`population ${p}`] = p;
+
+    const overlay = this.gui.addFolder("Overlay");
+    bind(session, overlay.add(state, "overlay", OVERLAYS).name("map of"), "overlay");
+    bind(session, overlay.add(state, "overlayPopulation", populations).name("of"), "overlayPopulation");
+    bind(session, overlay.add(state, "overlayOpacity", 0, 1, 0.05).name("opacity"), "overlayOpacity");
+    const shown = this.gui.addFolder("Show");
+    for (const [key, name] of [
+      ["bars", "health, food, water"],
+      ["names", "names near by"],
+      ["effects", "attacks, deaths"],
+      ["trees", "trees"],
+      ["dark", "dark page"],
+    ] as const) {
+      bind(session, shown.add(state, key).name(name), key);
+    }
+    bind(session, shown.add(state, "ticksPerSecond", 1, 20, 1).name("ticks a second at 1×"), "ticksPerSecond");
+    const pictures = this.gui.addFolder("Keep");
+    pictures.add({ act: () => actions.screenshot() }, "act").name("screenshot (P)");
+    pictures.add({ act: () => actions.toggleFilm() }, "act").name("film: begin, end (R)");
+    pictures.add({ act: () => actions.copyLink() }, "act").name("copy a link to this view");
+    for (const controller of this.gui.controllersRecursive()) label(controller);
+    const keys = Object.keys(state) as (keyof State)[];
+    this.ending = session.listen(keys, (now) => {
+      Object.assign(state, now);
+      this.gui.controllersRecursive().forEach((controller) => controller.updateDisplay());
+    });
+    this.element = el(
+      "section",
+      { class: "panel options", "aria-label": "Display" },
+      el("header", {}, el("h2", {}, "Display")),
+      place,
+      this.statistics,
+    );
+  }
+
+  show(): void {
+    const { fps, calls, triangles, renderer } = this.context.stage.statistics;
+    this.statistics.textContent =
+      `${Math.round(fps)} pictures a second, ${calls} draw calls, ${triangles} triangles. ${renderer}`;
+  }
+
+  dispose(): void {
+    this.ending();
+    this.gui.destroy();
+  }
+}
+
+type Controller = ReturnType<GUI["add"]>;
+
+/** What is chosen goes into the session, and nowhere else. */
+function bind<K extends keyof State>(session: Session, controller: Controller, key: K): void {
+  controller.onChange((value: State[K]) => session.change({ [key]: value } as Pick<State, K>));
+}
+
+/** Names its control to those who do not see it. */
+function label(controller: Controller): void {
+  const name = controller.$name.textContent ?? "";
+  controller.domElement.querySelectorAll("input, select, button").forEach((control) => {
+    control.setAttribute("aria-label", name);
+    control.setAttribute("title", name);
+  });
+}

@@ -1,0 +1,340 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Page } from "puppeteer-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { State } from "../../src/model/session";
+import { builtPage, serve, useBrowser, type Server } from "./harness";
+import { AGENTS, FIRST, GAP, HEIR, LAST, MORTAL, smallWorld } from "./world";
+
+// The page around the picture: does what is pressed, clicked and typed do what it says?
+
+const browser = useBrowser();
+const folder = mkdtempSync(join(tmpdir(), "viewer-ui-"));
+const good = join(folder, "good.replay");
+const bad = join(folder, "bad.replay");
+let server: Server;
+
+beforeAll(async () => {
+  writeFileSync(good, smallWorld());
+  writeFileSync(bad, "this is no recording at all, whatever its name says");
+  server = await serve(builtPage(), 0, { "/good.replay": good, "/bad.replay": bad });
+});
+afterAll(async () => {
+  await server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Opens the small world, paused. */
+async function open(options: { tick?: number; width?: number; height?: number } = {}): Promise<Page> {
+  const page = await browser.open(`${server.url}?file=good.replay`, options.width, options.height);
+  await page.waitForFunction(() => window.embyr !== undefined);
+  await change(page, { playing: false, time: options.tick ?? FIRST });
+  await shows(page, options.tick ?? FIRST);
+  return page;
+}
+
+const change = (page: Page, patch: Partial<State>): Promise<void> =>
+  page.evaluate((patch) => window.embyr?.session.change(patch), patch);
+const state = (page: Page): Promise<State> =>
+  page.evaluate(() => window.embyr?.session.state as State);
+const text = (page: Page, selector: string): Promise<string> =>
+  page.$eval(selector, (element) => (element as HTMLElement).innerText.trim());
+
+/** Waits until the page says that it shows a tick. */
+async function shows(page: Page, tick: number): Promise<void> {
+  await page.waitForFunction((tick) => document.querySelector(".track")?.getAttribute("aria-valuenow") === tick, {}, String(tick)); // prettier-ignore
+}
+
+/** Waits until an element's words match. */
+async function says(page: Page, selector: string, pattern: RegExp): Promise<void> {
+  await page.waitForFunction(
+    (selector, source) => new RegExp(source).test((document.querySelector(selector) as HTMLElement)?.innerText ?? ""),
+    {},
+    selector,
+    pattern.source,
+  );
+}
+
+test("keys play, pause, step, seek, and change the speed", async () => {
+  const page = await open({ tick: 10 });
+  await page.keyboard.press("ArrowRight");
+  await shows(page, 11);
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("ArrowLeft");
+  await shows(page, 9);
+  await page.keyboard.press("End");
+  await shows(page, LAST);
+  await page.keyboard.press("Home");
+  await shows(page, FIRST);
+  await page.keyboard.press(".");
+  await page.keyboard.press(".");
+  expect((await state(page)).speed).toBe(4);
+  await page.keyboard.press(",");
+  expect((await state(page)).speed).toBe(2);
+  await page.keyboard.press(" ");
+  await page.waitForFunction((first) => (window.embyr?.session.state.time ?? 0) > first + 2, {}, FIRST);
+  await page.keyboard.press(" ");
+  expect((await state(page)).playing).toBe(false);
+});
+
+test("over the gap it goes in one step, and within it says so", async () => {
+  const page = await open({ tick: GAP[0] - 1 });
+  await page.keyboard.press("ArrowRight");
+  await shows(page, GAP[1] + 1);
+  await page.keyboard.press("ArrowLeft");
+  await shows(page, GAP[0] - 1);
+  await change(page, { time: GAP[0] + 3 });
+  await says(page, ".timeline .note", /not recorded, shows 40/);
+});
+
+test("a click on the track, and a number typed, go to a tick", async () => {
+  const page = await open();
+  const box = await (await page.$(".track"))?.boundingBox();
+  if (!box) throw new Error("there is no track");
+  await page.mouse.click(box.x + box.width / 4, box.y + box.height / 2);
+  await shows(page, Math.round(FIRST + (LAST - FIRST) / 4));
+  await page.click(".timeline .tick", { count: 3 });
+  await page.keyboard.type("77");
+  await page.keyboard.press("Enter");
+  await shows(page, 77);
+  // Dragged beyond the end it stays there.
+  await page.mouse.move(box.x + 5, box.y + 5);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width + 40, box.y - 100, { steps: 4 });
+  await page.mouse.up();
+  await shows(page, LAST);
+});
+
+test("a search in the list finds, a click selects, and keys do nothing while one types", async () => {
+  const page = await open({ tick: 10 });
+  await page.keyboard.press("l");
+  await says(page, ".list .count", new RegExp(`${AGENTS} alive`));
+  await page.click(".list input");
+  await page.keyboard.type("p1");
+  await says(page, ".list .count", /4 found/);
+  await page.click(".list input", { count: 3 });
+  await page.keyboard.type("17");
+  await says(page, ".list .count", /1 found/);
+  expect(await page.$(".panel.list:not([hidden])")).not.toBeNull();
+  expect((await state(page)).overlay).toBe("none");
+  await page.click(".list .rows .row:not([hidden])");
+  await says(page, ".agent h2", /Agent 17/);
+  expect((await state(page)).selected).toEqual({ slot: 7, entity: 17 });
+  await says(page, ".agent .facts", /17 ticks[\s\S]*row 11, column 9/);
+  await page.keyboard.press("Escape"); // leaves the field, or the list
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => window.embyr?.session.state.selected === null);
+});
+
+test("the list sorts by what is clicked", async () => {
+  const page = await open({ tick: 10 });
+  await page.keyboard.press("l");
+  await says(page, ".list .count", /alive/);
+  const first = (): Promise<string> => text(page, ".list .rows .row");
+  expect(await first()).toMatch(/^10\s/);
+  await page.evaluate(() => {
+    const heads = [...document.querySelectorAll<HTMLButtonElement>(".list .heads button")];
+    heads.find((button) => button.innerText === "water")?.click();
+  });
+  await says(page, ".list .rows .row", /^21\s/);
+});
+
+test("who dies stays selected, as it was, and is not taken for the slot's next inhabitant", async () => {
+  const page = await open({ tick: MORTAL.death - 3 });
+  await change(page, { selected: { slot: MORTAL.slot, entity: MORTAL.entity } });
+  await page.click('.tabs [aria-label="Selected"]');
+  await says(page, ".agent h2", /Agent 13/);
+  await change(page, { time: MORTAL.heir + 2 });
+  await says(page, ".agent .fate", /Died of hunger at tick 30/);
+  await says(page, ".agent .facts", /32 ticks/); // its age when it last lived, at tick 29
+  expect(await text(page, ".agent h2")).toBe("Agent 13");
+  await says(page, ".agent .body > div:first-child button", /Agent 99/);
+  await page.click(".agent .body > div:first-child button");
+  await says(page, ".agent h2", /Agent 99/);
+  expect((await state(page)).selected).toEqual({ slot: MORTAL.slot, entity: HEIR });
+  await change(page, { time: MORTAL.death - 5 });
+  await says(page, ".agent .fate", /Not born yet/);
+});
+
+test("light and dark change by a key, and are kept", async () => {
+  const page = await open();
+  const theme = (): Promise<string | null> =>
+    page.$eval("html", (element) => element.getAttribute("data-theme"));
+  const before = await theme();
+  await page.keyboard.press("t");
+  const after = await theme();
+  expect(after).not.toBe(before);
+  await page.reload();
+  await page.waitForFunction(() => window.embyr !== undefined);
+  expect(await theme()).toBe(after);
+  await page.keyboard.press("t");
+});
+
+test("on a phone's screen nothing is wider than it, and what is touched is large enough", async () => {
+  const page = await open({ width: 360, height: 640, tick: 10 });
+  await change(page, { selected: { slot: 2, entity: 12 } });
+  for (const tab of ["Selected", "Agents", "Charts", "Map", "Display"]) {
+    await page.click(`.tabs [aria-label="${tab}"]`);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const { wide, open, small, canvas } = await page.evaluate(() => ({
+      wide: [...document.querySelectorAll("body *")]
+        .filter((element) => element.checkVisibility() && !element.closest(".head-bars, .uplot, .track"))
+        .filter((element) => element.getBoundingClientRect().right > window.innerWidth + 0.5)
+        .map((element) => element.className),
+      open: document.querySelectorAll(".panel:not([hidden])").length,
+      small: [...document.querySelectorAll(".bar button, .tabs button, .timeline button, .timeline select, .track")]
+        .filter((element) => element.checkVisibility())
+        .map((element) => element.getBoundingClientRect())
+        .filter(({ width, height }) => width < 39.5 || height < 39.5).length,
+      canvas: document.querySelector("#world")?.getBoundingClientRect().height ?? 0,
+    }));
+    expect(wide, `with ${tab}`).toEqual([]);
+    expect(open).toBe(1);
+    expect(small).toBe(0);
+    expect(canvas).toBeGreaterThan(150);
+  }
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+});
+
+test("the address restores camera, tick, selection, overlay and speed", async () => {
+  const page = await open({ tick: 20 });
+  await page.evaluate(() => window.embyr?.stage.lookAt(9, 17, 12));
+  await change(page, { time: 22.5, selected: { slot: 5, entity: 15 }, overlay: "visits", overlayPopulation: 1, speed: 8 });
+  await page.waitForFunction(() => window.location.hash.includes("tick=22.5"));
+  await page.waitForFunction(() => window.location.hash.includes("overlay=visits"));
+  const [address, camera] = await page.evaluate(() => [window.location.href, window.embyr?.stage.camera()]);
+  const other = await browser.open(address ?? "");
+  await other.waitForFunction(() => window.embyr !== undefined);
+  await shows(other, 22);
+  expect(await state(other)).toMatchObject({
+    time: 22.5,
+    playing: false,
+    selected: { slot: 5, entity: 15 },
+    overlay: "visits",
+    overlayPopulation: 1,
+    speed: 8,
+  });
+  expect(await other.evaluate(() => window.embyr?.stage.camera())).toBe(camera);
+});
+
+test("a file that is no recording gets a sentence, and another can be chosen", async () => {
+  const page = await browser.open(`${server.url}?file=bad.replay`);
+  await says(page, ".start .message", /bad\.replay could not be opened\. This is no recording/);
+  const input = await page.$('input[type="file"]');
+  await (input as unknown as { uploadFile(path: string): Promise<void> }).uploadFile(good);
+  await page.waitForFunction(() => window.embyr !== undefined);
+  await says(page, ".bar h1", /A small world/);
+  await page.click('[aria-label="Open another recording"]');
+  await page.waitForFunction(() => window.embyr === undefined);
+  expect(await page.$(".start:not([hidden])")).not.toBeNull();
+  expect(await page.$eval(".start .message", (element) => (element as HTMLElement).hidden)).toBe(true);
+});
+
+test("a bad file dropped on a world leaves it as it is, and says so", async () => {
+  const page = await open({ tick: 33 });
+  await page.evaluate(() => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File(["nonsense"], "other.replay"));
+    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+  });
+  await says(page, ".notices", /other\.replay could not be opened/);
+  await shows(page, 33);
+});
+
+test("help lists the keys, and takes them while it is open", async () => {
+  const page = await open({ tick: 12 });
+  await page.keyboard.press("?");
+  expect(await text(page, "dialog[open]")).toMatch(/play, pause/);
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Escape");
+  await page.waitForFunction(() => !document.querySelector("dialog[open]"));
+  expect((await state(page)).time).toBe(12);
+});
+
+test("a click in a chart goes to a tick, one on the map moves the camera", async () => {
+  const page = await open({ tick: 12 });
+  await page.keyboard.press("c");
+  await page.waitForSelector(".chart .u-over");
+  await page.waitForFunction(() => window.embyr?.scan.progress === 1);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const plot = await (await page.$(".chart .u-over"))?.boundingBox();
+  if (!plot) throw new Error("there is no chart");
+  await page.mouse.click(plot.x + plot.width * 0.9, plot.y + 20);
+  const wanted = FIRST + 0.9 * (LAST - FIRST);
+  await page.waitForFunction((tick) => Math.abs((window.embyr?.session.state.time ?? 0) - tick) < 2, {}, wanted);
+  const map = await (await page.$(".map canvas"))?.boundingBox();
+  if (!map) throw new Error("there is no map");
+  await page.mouse.click(map.x + map.width * 0.9, map.y + map.height * 0.5);
+  await page.waitForFunction(() => {
+    const at = window.embyr?.stage.project(12, 27);
+    const canvas = window.embyr?.stage.canvas;
+    return at?.visible && Math.abs(at.x - (canvas?.clientWidth ?? 0) / 2) < 40;
+  });
+});
+
+test("P gives a picture, R begins and ends a film", async () => {
+  const page = await open({ tick: 12 });
+  await page.evaluate(() => {
+    const blobs: [string, number][] = [];
+    Object.assign(window, { blobs });
+    URL.createObjectURL = (blob) => {
+      if (blob instanceof Blob) blobs.push([blob.type, blob.size]);
+      return "#";
+    };
+    HTMLAnchorElement.prototype.click = () => undefined;
+  });
+  const blobs = (): Promise<[string, number][]> =>
+    page.evaluate(() => (window as unknown as { blobs: [string, number][] }).blobs);
+  await page.keyboard.press("p");
+  await page.waitForFunction(() => (window as unknown as { blobs: unknown[] }).blobs.length === 1);
+  await page.keyboard.press("r");
+  await change(page, { playing: true });
+  await new Promise((resolve) => setTimeout(resolve, 2500));
+  await page.keyboard.press("r");
+  await page.waitForFunction(() => (window as unknown as { blobs: unknown[] }).blobs.length === 2);
+  const [picture, film] = await blobs();
+  expect(picture?.[0]).toBe("image/png");
+  expect(picture?.[1]).toBeGreaterThan(5000);
+  expect(film?.[0]).toBe("video/webm");
+  expect(film?.[1]).toBeGreaterThan(2000);
+});
+
+test("each overlay comes with a legend that says what it shows", async () => {
+  const page = await open({ tick: 60 });
+  await page.waitForFunction(() => window.embyr?.scan.progress === 1);
+  for (const [overlay, words] of [
+    ["visits", /How many ticks/],
+    ["danger", /have died/],
+    ["resources", /Tiles of forest/],
+    ["value", /holds no map of values/],
+  ] as const) {
+    await page.keyboard.press("o");
+    expect((await state(page)).overlay).toBe(overlay);
+    await says(page, ".overlay-legend", words);
+  }
+  await page.keyboard.press("o");
+  await page.waitForFunction(() => document.querySelector<HTMLElement>(".overlay-legend")?.hidden);
+});
+
+test("a click on an agent selects it, a second one follows it", async () => {
+  const page = await open({ tick: 12 });
+  await page.evaluate(() => window.embyr?.stage.lookAt(8, 10, 14));
+  await new Promise((resolve) => setTimeout(resolve, 800));
+  const click = async (): Promise<void> => {
+    const [x, y] = await page.evaluate(() => {
+      const box = window.embyr?.stage.canvas.getBoundingClientRect();
+      const at = window.embyr?.stage.project(8, 10);
+      return [(box?.left ?? 0) + (at?.x ?? 0), (box?.top ?? 0) + (at?.y ?? 0) - 6];
+    });
+    await page.mouse.click(x ?? 0, y ?? 0);
+  };
+  await click();
+  await page.waitForFunction(() => window.embyr?.session.state.selected?.slot === 4);
+  expect((await state(page)).following).toBe(false);
+  await new Promise((resolve) => setTimeout(resolve, 800));
+  await click();
+  await page.waitForFunction(() => window.embyr?.session.state.following);
+  await page.keyboard.press("f");
+  expect((await state(page)).following).toBe(false);
+});
