@@ -17,9 +17,10 @@ from rich.progress import Progress
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env
-from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.errors import ConfigError, ReplayError
 from nmmo_gpu.replay import play as playing
 from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay.writer import append_heat
 from nmmo_gpu.train.evaluate import Actor
 
 CHUNK = 32
@@ -44,6 +45,8 @@ class ExportConfig:
     """Number of the realm."""
     out: str | None = None
     """File to write; by default RUN/replays/export-<realm>-<tick>.replay."""
+    values: bool = True
+    """Put in the value map of every population, and their mean: what a newborn is worth on every tile."""
     device: str = "auto"
     """Where to play."""
 
@@ -81,22 +84,31 @@ def export(options: ExportConfig) -> Path:
     stored = checkpoint.load(Path(options.run), device)
     env, act = playing.go_on(stored, options.realm, device)
     folder = Path(options.run) if Path(options.run).is_dir() else Path(options.run).parent
-    name = f"export-{options.realm}-{int(env.world.tick)}.replay"
+    tick = int(env.world.tick)
+    name = f"export-{options.realm}-{tick}.replay"
     path = Path(options.out) if options.out else folder / FOLDER / name
     title = f"{folder.name}, realm {options.realm}"
-    if not options.ticks:
-        playing.save_moment(env, path, title)
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Moved to its place when it is whole: a play that is broken off leaves a former file as it was.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as aside:
-        film = Film(
-            env, (env.config.first_realm,), CHUNK, Path(aside), folder.name, act.sword.choices(),
-            limit=WHOLE, wait=True,
-        )  # fmt: skip
-        with closing(film):
-            _play_on(env, act, film, options.ticks)
-        (file,) = Path(aside).iterdir()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Moved to its place when it is whole: a play that is broken off leaves a former file as it was.
+        folder_aside = tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-")
+    except OSError as error:
+        raise ReplayError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
+    with folder_aside as aside:
+        maps = playing.value_maps(stored, env) if options.values else []
+        file = Path(aside) / path.name
+        if options.ticks:
+            film = Film(
+                env, (env.config.first_realm,), CHUNK, Path(aside), folder.name, act.sword.choices(),
+                limit=WHOLE, wait=True,
+            )  # fmt: skip
+            with closing(film):
+                _play_on(env, act, film, options.ticks)
+            (file,) = Path(aside).iterdir()
+        else:
+            playing.save_moment(env, file, title)
+        for payload in maps:
+            append_heat(file, payload, tick)
         file.replace(path)
     return path
 

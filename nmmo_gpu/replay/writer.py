@@ -105,3 +105,14 @@ def heat_payload(name: str, values: NDArray[np.float32], population: int, stride
         "name": name, "population": population, "rows": rows, "cols": cols, "stride": stride, "about": about,
     }  # fmt: skip
     return json.dumps(line).encode() + b"\n" + values.astype("<f4").tobytes()
+
+
+def append_heat(path: Path, payload: bytes, tick: int) -> None:
+    """Appends a ``HEAT`` chunk, of a tick, to a file that nobody else writes.
+
+    Raises ReplayError if it cannot be written."""
+    try:
+        with open(path, "ab") as file:
+            file.write(pack(HEAT, payload, 0, tick))
+    except OSError as error:
+        raise ReplayError(f"{path} cannot be written ({error.strerror}); make room.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from helpers import ODD
@@ -15,6 +16,7 @@ from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.replay import play as playing
 from nmmo_gpu.replay.film import Film
 from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.replay.value_map import value_map
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.run import Run, train
 from nmmo_gpu.train.sampling import head_distributions
@@ -135,7 +137,8 @@ def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
     """By the command line: one tick without --ticks, with it so many; a broken one leaves the former file."""
     _, folder = trained
     out = tmp_path / "deep" / "one.replay"
-    assert cli.run(["export", str(folder), "--out", str(out), "--realm", "1", "--device", "cpu"]) == 0
+    plain = ["export", str(folder), "--device", "cpu", "--no-values", "--out", str(out)]
+    assert cli.run([*plain, "--realm", "1"]) == 0
     assert str(out) in capsys.readouterr().out
     stored = checkpoints.load(folder, CPU)
     with Replay(out) as replay:
@@ -143,12 +146,17 @@ def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
     world = stored.part("world")
     assert tick == int(world["tick"]) == 25 and frame["health"] == world["health"][1].tolist()
     assert set(frame["target"]) == {-1}
-    assert cli.run(["export", str(folder), "--out", str(out), "--ticks", "37", "--device", "cpu"]) == 0
+    assert cli.run([*plain, "--ticks", "37"]) == 0
     with Replay(out) as replay:
-        assert replay.ticks == range(26, 63) and replay.header["realm"] == 0
+        assert replay.ticks == range(26, 63) and replay.header["realm"] == 0 and not replay.heats
     assert list(out.parent.iterdir()) == [out]
     assert cli.run(["export", str(folder), "--device", "cpu"]) == 0
-    assert (folder / "replays" / "export-0-25.replay").exists()
+    with Replay(folder / "replays" / "export-0-25.replay") as replay:
+        assert [heat.population for heat in replay.heats] == [-1, 0, 1]
+        material = stored.part("world")["material"][0].numpy()
+        for heat in replay.heats:
+            alone = value_map(stored, replay.base, material, heat.population)
+            assert heat.name == "value" and heat.tick == 25 and np.array_equal(heat.values, alone, True)
 
 
 @pytest.mark.parametrize(
