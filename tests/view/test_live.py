@@ -199,8 +199,11 @@ def test_one_look_at_a_time_for_all(tmp_path, monkeypatch):
             for viewer in viewers:
                 viewer.hear_until_size(tape.bytes)
             assert len(opened) == 1
-        while not opened[0]._file.closed:
+        for _ in range(1000):
+            if opened[0]._file.closed:
+                break
             time.sleep(0.01)
+        assert opened[0]._file.closed
         before = len(looks)
         time.sleep(0.1)
         assert len(looks) == before
