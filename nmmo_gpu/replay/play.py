@@ -16,8 +16,8 @@ from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.replay.columns import Deeds, FrameLayout
 from nmmo_gpu.replay.film import Film
 from nmmo_gpu.replay.header import header
-from nmmo_gpu.replay.value_map import least_stride, value_map
-from nmmo_gpu.replay.writer import ReplayWriter, heat_payload
+from nmmo_gpu.replay.value_map import value_payload
+from nmmo_gpu.replay.writer import ReplayWriter
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.evaluate import Actor, PolicyActor
@@ -90,14 +90,8 @@ def value_maps(stored: Checkpoint, env: Env) -> list[bytes]:
     """Payloads of ``HEAT`` chunks: a checkpoint's value maps, of all populations and their mean (-1), on the
     first realm as it is now."""
     base, material = (plane[0].cpu().numpy() for plane in (env.world.base, env.world.material))
-    stride = least_stride(*base.shape)
-    payloads = []
-    for population in range(-1, env.config.world.populations):
-        values = value_map(stored, base, material, population, stride, env.device)
-        who = "the mean of all populations" if population == -1 else f"population {population}"
-        about = f"A newborn's value to {who}, after iteration {stored.counters['iteration']}"
-        payloads.append(heat_payload("value", values, population, stride, about))
-    return payloads
+    populations = range(-1, env.config.world.populations)
+    return [value_payload(stored, base, material, p, env.device) for p in populations]
 
 
 def play(

@@ -15,6 +15,7 @@ from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.memory import environment_parts
 from nmmo_gpu.replay.format import Bytes
+from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.run import load_policy
 from nmmo_gpu.trinity import Sword
@@ -89,6 +90,17 @@ def value_map(
         values.view(-1)[places] = newborns.values(tiles, populations).mean(0).cpu()
     found: NDArray[np.float32] = values.numpy()
     return found
+
+
+def value_payload(
+    stored: Checkpoint, base: Bytes, material: Bytes | None, population: int,
+    device: torch.device | str = "cpu",
+) -> bytes:  # fmt: skip
+    """The payload of a ``HEAT`` chunk with ``value_map``; arguments and errors as there."""
+    values = value_map(stored, base, material, population, device=device)
+    who = "the mean of all populations" if population == -1 else f"population {population}"
+    about = f"A newborn's value to {who}, after iteration {stored.counters['iteration']}."
+    return heat_payload("value", values, population, least_stride(*base.shape), about)
 
 
 def least_stride(height: int, width: int) -> int:

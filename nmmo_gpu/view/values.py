@@ -12,8 +12,7 @@ import torch
 
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.replay.value_map import least_stride, value_map
-from nmmo_gpu.replay.writer import heat_payload
+from nmmo_gpu.replay.value_map import value_payload
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 
@@ -71,8 +70,4 @@ def _computed(checkpoint: Path, recording: Path, population: int) -> bytes:
             f"The recording was made under other rules than the checkpoint learned (different: "
             f"{', '.join(other)}); choose a recording of the same run."
         )
-    values = value_map(stored, base, None, population)
-    who = "the mean of all populations" if population == -1 else f"population {population}"
-    about = f"A newborn's value to {who}, after iteration {stored.counters['iteration']}"
-    stride = least_stride(*base.shape)
-    return heat_payload("value", values, population, stride, about)
+    return value_payload(stored, base, None, population)

@@ -14,12 +14,13 @@ from train.small import small
 from view.serving import INDEX, WORLD, Tape, served
 
 from nmmo_gpu.errors import ReplayError, UsageError
+from nmmo_gpu.replay import value_map as value_maps
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.value_map import value_map
 from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.run import Run
-from nmmo_gpu.view import page, recordings, server, values
+from nmmo_gpu.view import page, recordings, server
 from nmmo_gpu.view.server import application
 
 NAME = "realm-0-2.replay"
@@ -268,11 +269,11 @@ def test_value_maps(tmp_path, path, monkeypatch):
     not matter."""
     computed = []
 
-    def counted(stored, base, material, population):
+    def counted(stored, base, material, population, **where):
         computed.append(population)
         return value_map(stored, base, material, population)
 
-    monkeypatch.setattr(values, "value_map", counted)
+    monkeypatch.setattr(value_maps, "value_map", counted)
     store(tmp_path, births=3, slots=12)
     stored = checkpoints.load(tmp_path, torch.device("cpu"))
     with Replay(path) as replay, served(tmp_path) as running:
@@ -281,7 +282,7 @@ def test_value_maps(tmp_path, path, monkeypatch):
             who = f"population {population}" if population >= 0 else "the mean of all populations"
             expected = value_map(stored, replay.base, None, population)
             assert np.isfinite(expected).any()
-            about = f"A newborn's value to {who}, after iteration 0"
+            about = f"A newborn's value to {who}, after iteration 0."
             assert found.body == heat_payload("value", expected, population, 1, about)
         assert found.headers["content-type"] == "application/octet-stream"
         assert computed == [0, 1, -1]

@@ -320,10 +320,8 @@ export class Viewer {
       const box = canvas.getBoundingClientRect();
       const slot = this.stage.pick(event.clientX - box.left, event.clientY - box.top);
       if (slot === null) return;
-      // A second click follows.
-      if (this.session.state.selected?.slot === slot && this.parts.agent.element.checkVisibility())
-        this.follow(true);
-      else this.select(slot);
+      this.select(slot);
+      this.follow(true);
     });
   }
 

@@ -15,7 +15,7 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
   [
     "Agents",
     [
-      ["click", "select; once more: follow"],
+      ["click", "select and follow"],
       ["F", "follow the selected"],
       ["[ ]", "previous, next agent"],
       ["L", "list of agents"],

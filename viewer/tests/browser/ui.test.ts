@@ -345,24 +345,20 @@ test("each overlay comes with a legend that says what it shows", async () => {
   await page.waitForFunction(() => document.querySelector<HTMLElement>(".overlay-legend")?.hidden);
 });
 
-test("a click on an agent selects it, a second one follows it", async () => {
+test("a click on an agent selects and follows it, F ends that, and begins it anew", async () => {
   const page = await open({ tick: 12 });
   await page.evaluate(() => window.embyr?.stage.lookAt(8, 10, 14));
   await new Promise((resolve) => setTimeout(resolve, 800));
-  const click = async (): Promise<void> => {
-    const [x, y] = await page.evaluate(() => {
-      const box = window.embyr?.stage.canvas.getBoundingClientRect();
-      const at = window.embyr?.stage.project(8, 10);
-      return [(box?.left ?? 0) + (at?.x ?? 0), (box?.top ?? 0) + (at?.y ?? 0) - 6];
-    });
-    await page.mouse.click(x ?? 0, y ?? 0);
-  };
-  await click();
+  const [x, y] = await page.evaluate(() => {
+    const box = window.embyr?.stage.canvas.getBoundingClientRect();
+    const at = window.embyr?.stage.project(8, 10);
+    return [(box?.left ?? 0) + (at?.x ?? 0), (box?.top ?? 0) + (at?.y ?? 0) - 6];
+  });
+  await page.mouse.click(x ?? 0, y ?? 0);
   await page.waitForFunction(() => window.embyr?.session.state.selected?.slot === 4);
-  expect((await state(page)).following).toBe(false);
-  await new Promise((resolve) => setTimeout(resolve, 800));
-  await click();
-  await page.waitForFunction(() => window.embyr?.session.state.following);
+  expect((await state(page)).following).toBe(true);
   await page.keyboard.press("f");
   expect((await state(page)).following).toBe(false);
+  await page.keyboard.press("f");
+  expect((await state(page)).following).toBe(true);
 });

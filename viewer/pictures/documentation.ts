@@ -1,0 +1,70 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Page } from "puppeteer-core";
+import { test } from "vitest";
+import { builtPage, serve, useBrowser } from "../tests/browser/harness";
+
+// Takes the documentation's pictures of a recording of the full game (env RECORDING) into a folder (env OUT).
+
+const { RECORDING, OUT } = process.env;
+if (!RECORDING || !OUT) throw new Error("set RECORDING to a .replay file and OUT to a folder");
+const [recording, out] = [RECORDING, OUT];
+const browser = useBrowser();
+mkdirSync(out, { recursive: true });
+const server = await serve(builtPage(), 0, { "/world.replay": recording });
+
+async function picture(
+  name: string,
+  options: { width?: number; height?: number; link?: string; dark?: boolean },
+  arrange?: (page: Page) => Promise<void>,
+): Promise<void> {
+  const { width = 1280, height = 800, link = "", dark = false } = options;
+  const page = await browser.open(`${server.url}?file=world.replay${link}`, width, height);
+  await page.waitForFunction(() => window.embyr !== undefined && window.embyr.scan.progress === 1);
+  await page.evaluate((dark) => window.embyr?.session.change({ dark, playing: false }), dark);
+  await arrange?.(page);
+  // The camera comes to rest, and everything has been drawn.
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  await page.screenshot({ path: join(out, `${name}.webp`) as `${string}.webp`, type: "webp", quality: 88 });
+}
+
+/** Selects and follows, from near, the oldest agent at the middle of the recording, a moment after a tick. */
+async function followOldest(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    const { session, recording, stage } = window.embyr!;
+    const tick = Math.floor((recording.first + recording.last) / 2);
+    const frame = await recording.load(tick);
+    const [alive, age, entity, row, col] = ["alive", "age", "entity", "row", "col"].map((n) => frame.column(n));
+    let oldest = 0;
+    for (let slot = 0; slot < recording.header.agents; slot++) {
+      if (alive?.[slot] && (age?.[slot] ?? 0) > (age?.[oldest] ?? 0)) oldest = slot;
+    }
+    const selected = { slot: oldest, entity: entity?.[oldest] ?? 0 };
+    stage.lookAt(row?.[oldest] ?? 0, col?.[oldest] ?? 0, 15);
+    session.change({ time: tick + 0.6, selected, following: true });
+  });
+}
+
+const press = async (page: Page, title: string): Promise<void> => page.click(`button[title^="${title}"]`);
+
+test("the world", () => picture("world", {}, (page) => page.evaluate(async () => {
+  const { session, recording, stage } = window.embyr!;
+  session.change({ time: Math.floor((recording.first + recording.last) / 2) + 0.5 });
+  const { height, width } = recording.header;
+  stage.lookAt(height * 0.7, width * 0.5, height * 0.5);
+}))); // prettier-ignore
+
+test("an agent", () => picture("agent", { height: 1000 }, async (page) => {
+  await followOldest(page);
+  await press(page, "Selected");
+})); // prettier-ignore
+
+test("overlay and charts", () => picture("charts", { dark: true }, async (page) => {
+  await page.evaluate(() => {
+    const { session, recording } = window.embyr!;
+    session.change({ overlay: "value", time: Math.floor((recording.first + recording.last) / 2) });
+  });
+  await press(page, "Charts");
+})); // prettier-ignore
+
+test("a phone", () => picture("phone", { width: 360, height: 640 }, followOldest));
