@@ -143,7 +143,15 @@ def _train(arguments: list[str]) -> None:
     from nmmo_gpu.train import cluster
 
     with cluster.joined():
-        _train_together(arguments)
+        _train_together(_record_first(arguments))
+
+
+def _record_first(arguments: list[str]) -> list[str]:
+    """The same with a realm to record, the first, where ``--record`` names none."""
+    said: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        said += [argument, "0"] if argument == "--record" and following.startswith("-") else [argument]
+    return said
 
 
 def _train_together(arguments: list[str]) -> None:

@@ -249,3 +249,22 @@ def test_bench_says_at_once_that_it_cannot_write(capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
     _, err = said(capsys, ["bench", "chaos", *TINY, "--json", tmp_path / "file" / "out.json"], 2)
     assert "json = " in err and "cannot be written" in err
+
+
+@pytest.mark.parametrize(
+    ("asked", "realms"),
+    [
+        (["--record"], (0,)),
+        (["--record", "1", "0"], (1, 0)),
+        (["--record", "--log-every", "1"], (0,)),
+        ([], ()),
+    ],
+)
+def test_record_without_a_number_is_the_first_realm(asked, realms, tmp_path):
+    """And leaves the options around it alone."""
+    run = ["train", "chaos", *TINY, "--iterations", "1", "--run", str(tmp_path), *asked]
+    assert cli.run(run) == 0
+    assert checkpoints.load(tmp_path, CPU).config.record == realms
+    folder = tmp_path / "replays"
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    assert names == sorted(f"realm-{realm}-2.replay" for realm in realms)

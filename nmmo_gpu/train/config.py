@@ -98,7 +98,7 @@ class TrainConfig:
     log_every: int = 5
     """Iterations between two points of the TensorBoard curves."""
     record: tuple[int, ...] = ()
-    """Numbers of realms to record, for the viewer (``nmmo-gpu view``)."""
+    """Numbers of realms to record, for the viewer (``nmmo-gpu view``); the first if none is named."""
     record_thoughts: bool = True
     """Record of these realms also what the policy thinks: the value, and how likely every choice is. Makes
     the files several times larger."""
