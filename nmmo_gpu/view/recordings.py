@@ -12,10 +12,8 @@ from typing import Any
 
 from nmmo_gpu.errors import ReplayError, UsageError
 from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.replay.reel import FOLDER
 from nmmo_gpu.train import checkpoint as checkpoints
-
-FOLDER = "replays"
-"""Where a run keeps its recordings."""
 
 SUFFIX = ".replay"
 GROWING = 10.0
