@@ -5,4 +5,6 @@ import "./styles/layout.css";
 import "./styles/panels.css";
 import "./styles/options.css";
 
-void new App((canvas, recording, session) => new Stage(canvas, recording.header, recording.base, session)).begin();
+void new App(
+  (canvas, recording, session) => new Stage(canvas, recording.header, recording.base, session),
+).begin();

@@ -51,7 +51,9 @@ export class App {
     if (file) await this.openAddress(file);
     else if (run) this.openServed(run);
     else if (window.location.hash.includes("tick=")) {
-      this.start.complain("This link shows a moment of a recording: choose its file, and the view is that of the link.");
+      this.start.complain(
+        "This link shows a moment of a recording: choose its file, and the view is that of the link.",
+      );
     } else if (offered === 1) {
       const [only] = this.served.keys();
       if (only !== undefined) this.openServed(only);

@@ -16,7 +16,7 @@ export interface Gap {
   readonly after: number;
 }
 
-/** The gap that a moment is in, or null. Between the last tick before a gap and the first after it all is gap. */
+/** The gap that a moment is in, or null: all between the last tick before it and the first after it is gap. */
 export function gapAt(spans: RecordingLike["spans"], time: number): Gap | null {
   let [low, high] = [0, spans.length];
   while (low < high) {
@@ -40,9 +40,9 @@ export function stepFrom(recording: RecordingLike, time: number, direction: 1 | 
 const LONGEST = 0.25;
 
 /**
- * Moves `session.time` on while it plays. It waits where frames are not in memory yet, leaps over gaps, and stops at
- * the end. A live world is shown a little behind its newest tick, so that it goes on evenly although ticks come in
- * chunks: faster than the speed chosen where it falls behind, in a leap where it is far behind.
+ * Moves `session.time` on while it plays. It waits where frames are not in memory yet, leaps over gaps, and
+ * stops at the end. A live world is shown a little behind its newest tick, so that it goes on evenly although
+ * ticks come in chunks: faster than the speed chosen where it falls behind, in a leap where it is far behind.
  */
 export class Clock {
   /** Frames that are wanted have not come yet. */

@@ -27,7 +27,9 @@ export class Film {
   /** Begins; false, and a sentence to `done`, if this browser cannot. */
   begin(): boolean {
     const format =
-      typeof MediaRecorder === "undefined" ? undefined : FORMATS.find((type) => MediaRecorder.isTypeSupported(type));
+      typeof MediaRecorder === "undefined"
+        ? undefined
+        : FORMATS.find((type) => MediaRecorder.isTypeSupported(type));
     if (!format || typeof this.canvas.captureStream !== "function") {
       this.done("This browser cannot record films; Firefox and Chromium can.");
       return false;
@@ -42,7 +44,9 @@ export class Film {
     recorder.onstop = () => {
       stream.getTracks().forEach((track) => track.stop());
       this.recorder = null;
-      this.done(pieces.length ? new Blob(pieces, { type: "video/webm" }) : "The film is empty: nothing was drawn.");
+      this.done(
+        pieces.length ? new Blob(pieces, { type: "video/webm" }) : "The film is empty: nothing was drawn.",
+      );
     };
     // A piece a second: a film that breaks off is not lost.
     recorder.start(1000);

@@ -53,7 +53,8 @@ export function fromLink(link: Link, entities: number, populations: number): Par
   const patch: Partial<State> = {};
   if (link.time !== null) Object.assign(patch, { time: link.time, playing: false, live: false });
   const selected = link.selected && link.selected.slot < entities ? link.selected : null;
-  if (link.time !== null || selected) Object.assign(patch, { selected, following: !!selected && link.following });
+  if (link.time !== null || selected)
+    Object.assign(patch, { selected, following: !!selected && link.following });
   if (link.overlay) patch.overlay = link.overlay;
   if (link.overlayPopulation !== null && link.overlayPopulation < populations) {
     patch.overlayPopulation = link.overlayPopulation;

@@ -1,5 +1,6 @@
 /** What comes from `nmmo-gpu view`, besides the recordings themselves. */
 import type { Heat } from "../model/types";
+import { reasonOf } from "../replay/error";
 import { parseHeat } from "../replay/heat";
 import { number } from "../ui/format";
 import type { Offered } from "../ui/start";
@@ -24,7 +25,7 @@ export async function offeredRecordings(): Promise<Offered[] | null> {
   });
 }
 
-/** Whether the page comes from that server; asked so that a plain file server is not asked for what it lacks. */
+/** Whether the page comes from that server: a plain file server is not asked for what it lacks. */
 async function isServed(): Promise<boolean> {
   if (!window.location.protocol.startsWith("http")) return false;
   const { headers } = await fetch(document.baseURI, { method: "HEAD" });
@@ -100,7 +101,7 @@ export class ValueMaps {
         asked.note = "";
       } else asked.note = await reason(response);
     } catch (thrown) {
-      asked.note = `There is no map of values (${thrown instanceof Error ? thrown.message : String(thrown)}).`;
+      asked.note = `There is no map of values (${reasonOf(thrown)}).`;
     }
     asked.waiting = false;
     this.listeners.forEach((listener) => listener());

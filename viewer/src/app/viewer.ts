@@ -53,8 +53,9 @@ const OVERLAY_NAMES: Readonly<Record<Overlay, string>> = {
 const PANEL_PAUSE = 90;
 /** How long it is drawn on after something was touched: the camera glides. Milliseconds. */
 const AWAKE = 1500;
-/** Tiles smaller than so many pixels are too small to follow somebody; from how many tiles away it is looked. */
+/** Tiles smaller than so many pixels are too small to follow somebody. */
 const SMALL = 16;
+/** From how many tiles away it is looked then. */
 const NEAR = 24;
 /** A pointer that moved less than so many pixels has clicked. */
 const CLICK = 6;
@@ -320,7 +321,8 @@ export class Viewer {
       const slot = this.stage.pick(event.clientX - box.left, event.clientY - box.top);
       if (slot === null) return;
       // A second click follows.
-      if (this.session.state.selected?.slot === slot && this.parts.agent.element.checkVisibility()) this.follow(true);
+      if (this.session.state.selected?.slot === slot && this.parts.agent.element.checkVisibility())
+        this.follow(true);
       else this.select(slot);
     });
   }
@@ -377,7 +379,11 @@ export class Viewer {
     return {
       seek: (time) => this.seek(time),
       step: (direction) =>
-        session.change({ playing: false, live: false, time: stepFrom(recording, session.state.time, direction) }),
+        session.change({
+          playing: false,
+          live: false,
+          time: stepFrom(recording, session.state.time, direction),
+        }),
       togglePlay: () => {
         const { playing, time } = session.state;
         const over = !playing && !this.clock.growing && time >= recording.last;

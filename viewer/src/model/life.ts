@@ -26,8 +26,8 @@ export function whoIs(frame: Frame, slot: number): Selection | null {
 }
 
 /**
- * First tick at which the selected is dead, or null if it lives to the end of what is there. Ids of a slot only
- * rise, so that a few frames tell.
+ * First tick at which the selected is dead, or null if it lives to the end of what is there. Ids of a slot
+ * only rise, so that a few frames tell.
  *
  * @param from a tick at which it is not dead; the first if that is not known.
  */

@@ -33,14 +33,21 @@ export class AgentPanel implements Part {
   private readonly skills = el("div", { class: "chips" });
   private readonly inventory = el("div", { class: "chips" });
   private readonly window = el("canvas", { role: "img", "aria-label": "Its window: the tiles that it sees" });
-  private readonly attacks = el("canvas", { role: "img", "aria-label": "Its attack map: whom it could reach" });
+  private readonly attacks = el("canvas", {
+    role: "img",
+    "aria-label": "Its attack map: whom it could reach",
+  });
   private readonly attack = el("p", { class: "small" });
   private readonly seen = el("div", { class: "seen" });
   private readonly value = new Facts();
   private readonly heads = new Map<string, ChoiceBars>();
   private readonly sections: Readonly<Record<"skills" | "inventory" | "policy", HTMLElement>>;
   private readonly body: HTMLElement;
-  private readonly nobody = el("p", { class: "empty" }, "Nobody is selected: click an agent, or choose one from the list.");
+  private readonly nobody = el(
+    "p",
+    { class: "empty" },
+    "Nobody is selected: click an agent, or choose one from the list.",
+  );
   /** The newest frame shown in which the selected lived, at most at the moment shown. */
   private last: { readonly selection: Selection; readonly frame: Frame } | null = null;
   private death: Death | null = null;
@@ -133,7 +140,12 @@ export class AgentPanel implements Part {
     if (known) this.showState(selected, known);
   }
 
-  private showWho(selected: Selection, gone: "unborn" | "dead" | null, frame: Frame, known: Frame | null): void {
+  private showWho(
+    selected: Selection,
+    gone: "unborn" | "dead" | null,
+    frame: Frame,
+    known: Frame | null,
+  ): void {
     const { recording, colour } = this.context;
     const { header } = recording;
     const { slot, entity } = selected;
@@ -190,7 +202,8 @@ export class AgentPanel implements Part {
       meter.set(numberOf(frame, name, slot), mostOf(header, frame, slot, name));
     }
     const [row, col] = [numberOf(frame, "row", slot), numberOf(frame, "col", slot)];
-    const material = header.materials[shownMaterial(header, recording.base, frame.usedUp, row * header.width + col)];
+    const material =
+      header.materials[shownMaterial(header, recording.base, frame.usedUp, row * header.width + col)];
     const has = (name: string): boolean => agent && frame.column(name) !== undefined;
     this.facts.set("age", ticks(numberOf(frame, "age", slot)));
     this.facts.set("stands at", `row ${row}, column ${col} (${materialName(material?.name ?? "?")})`);
@@ -229,7 +242,9 @@ export class AgentPanel implements Part {
     const numbers = slot < header.agents ? frame.column("inventory") : undefined;
     this.sections.inventory.hidden = !numbers || !header.items.length;
     if (!numbers) return;
-    const held = header.items.map(({ name }, k) => [name, numbers[slot * header.items.length + k] ?? 0] as const);
+    const held = header.items.map(
+      ({ name }, k) => [name, numbers[slot * header.items.length + k] ?? 0] as const,
+    );
     chips(
       this.inventory,
       held.filter(([, amount]) => amount > 0),
@@ -278,7 +293,9 @@ export class AgentPanel implements Part {
     const map = new Around(this.attacks, header, seen, Math.max(...header.reach, 1) + 1, WINDOW);
     map.terrain(0.55);
     const shares =
-      probabilities && !newborn ? attackMap(header, seen, probabilities, style) : reachable(seen.entities, seen.side);
+      probabilities && !newborn
+        ? attackMap(header, seen, probabilities, style)
+        : reachable(seen.entities, seen.side);
     map.shares(shares, "#ff5a3c");
     map.everybody(colour);
     header.reach.forEach((reach, k) => map.outline(reach, "#ffffffcc", 1, DASHES[k % DASHES.length]));
@@ -287,7 +304,10 @@ export class AgentPanel implements Part {
     if (hit && !newborn) map.line(hit.rowOffset, hit.colOffset, "#ff5a3c");
     const reach = header.styles.map((name, k) => `${name} ${header.reach[k]}`).join(", ");
     const whom = target < 0 ? "nobody" : nameOf(header, target, entityAt(began, target));
-    const how = target < 0 ? "" : ` by ${header.styles[style]}${hit?.reachable[style] ? "" : ", which was out of reach"}`;
+    const how =
+      target < 0
+        ? ""
+        : ` by ${header.styles[style]}${hit?.reachable[style] ? "" : ", which was out of reach"}`;
     setText(this.attack, newborn ? `Reach: ${reach}.` : `Attacked ${whom}${how}. Reach: ${reach}.`);
   }
 
@@ -299,7 +319,9 @@ export class AgentPanel implements Part {
     this.value.set("value", value === undefined ? null : short(value));
     if (!heads) return;
     const seen = (before && perceive(header, base, before, slot)?.entities) ?? [];
-    const targets = before ? seen.map((other) => nameOf(header, other.slot, entityAt(before, other.slot))) : [];
+    const targets = before
+      ? seen.map((other) => nameOf(header, other.slot, entityAt(before, other.slot)))
+      : [];
     for (const [head, shares] of heads) {
       const byRule = head === "target" && shares.length === 2 && header.nearest !== 1;
       const names = choiceNames(header, head, shares.length, byRule ? ["the nearest"] : targets);
@@ -370,7 +392,8 @@ function offer(header: Header, frame: Frame, slot: number): string {
   const open = numberOf(frame, "offer", slot);
   if (!open) return "none";
   const price = header.prices[numberOf(frame, "offer_price", slot)] ?? "?";
-  return `${tradeName(open, header.items)} for ${price} gold, ${ticks(numberOf(frame, "offer_left", slot))} left`;
+  const left = ticks(numberOf(frame, "offer_left", slot));
+  return `${tradeName(open, header.items)} for ${price} gold, ${left} left`;
 }
 
 /** Shows names with numbers, in as many elements as there are. */

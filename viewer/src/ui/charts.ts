@@ -214,7 +214,9 @@ class Chart {
     const { gather } = this.kind;
     if (!values) return Array.from(this.ticks, () => null);
     const numbers = gather
-      ? Array.from(this.ticks, (_, k) => gather(series, values, k * step, Math.min((k + 1) * step, values.length)))
+      ? Array.from(this.ticks, (_, k) =>
+          gather(series, values, k * step, Math.min((k + 1) * step, values.length)),
+        )
       : Array.from(values);
     // What is not a number leaves a gap.
     return numbers.map((value) => (Number.isFinite(value) ? value : null));
@@ -295,7 +297,7 @@ class Chart {
   }
 }
 
-/** Mean over all deaths from one point to another: each point counts as often as agents died since the last. */
+/** Mean over all deaths from one point to another: a point counts as often as agents died since the last. */
 function meanLifetime(series: Series, values: Float64Array, from: number, to: number): number {
   let [sum, count] = [0, 0];
   for (let k = from; k < to; k++) {
@@ -317,7 +319,9 @@ function deathsPerTick(series: Series, values: Float64Array, from: number, to: n
 function visible(colour: string, panel: string): string {
   const [one, other] = [luminance(colour), luminance(panel)];
   const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-  return contrast < 1.6 ? `color-mix(in srgb, ${colour}, ${other > 0.5 ? "#303844" : "#e0e6f0"} 40%)` : colour;
+  return contrast < 1.6
+    ? `color-mix(in srgb, ${colour}, ${other > 0.5 ? "#303844" : "#e0e6f0"} 40%)`
+    : colour;
 }
 
 /** 0 to 1, of a colour such as "#0077bb" or "rgb(1,2,3)". */

@@ -41,7 +41,9 @@ export function materialName(name: string): string {
 /** A move, [rows, columns], as a word. */
 export function moveName(move: readonly [number, number]): string {
   const [row, col] = move;
-  const name = [row < 0 ? "north" : row > 0 ? "south" : "", col < 0 ? "west" : col > 0 ? "east" : ""].join("");
+  const name = [row < 0 ? "north" : row > 0 ? "south" : "", col < 0 ? "west" : col > 0 ? "east" : ""].join(
+    "",
+  );
   return name || "stay";
 }
 

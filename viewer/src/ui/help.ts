@@ -51,7 +51,12 @@ export function makeHelp(): HTMLDialogElement {
     columns.append(el("section", {}, el("h3", {}, title), list));
   }
   dialog.append(
-    el("header", {}, el("h2", {}, "Keys"), iconButton("close", "Close", () => dialog.close(), "Esc")),
+    el(
+      "header",
+      {},
+      el("h2", {}, "Keys"),
+      iconButton("close", "Close", () => dialog.close(), "Esc"),
+    ),
     columns,
   );
   dialog.addEventListener("click", (event) => {

@@ -41,8 +41,8 @@ export function keyTable(context: Context): ReadonlyMap<string, Act> {
 }
 
 /**
- * Listens to the keys, but not while something is typed, a dialogue is open, or a key belongs to the control that
- * has the focus. Returns how to end that.
+ * Listens to the keys, but not while something is typed, a dialogue is open, or a key belongs to the control
+ * that has the focus. Returns how to end that.
  */
 export function listenToKeys(table: ReadonlyMap<string, Act>): () => void {
   const listener = (event: KeyboardEvent): void => {

@@ -56,7 +56,12 @@ export class AgentList implements Part {
       { class: "panel list", "aria-label": "Agents" },
       el("header", {}, el("h2", {}, "Agents"), this.count),
       el("div", { class: "search" }, this.search),
-      el("div", { class: "table", role: "table", style: `--columns: ${this.keys.length}` }, head, this.scroller),
+      el(
+        "div",
+        { class: "table", role: "table", style: `--columns: ${this.keys.length}` },
+        head,
+        this.scroller,
+      ),
     );
   }
 

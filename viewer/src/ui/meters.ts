@@ -66,7 +66,13 @@ export class ChoiceBars {
         ? choices
         : [...choices].sort((a, b) => b.share - a.share || Number(b.made) - Number(a.made)).slice(0, 5);
     while (this.rows.length < shown.length) {
-      const row = el("div", { class: "bar" }, el("span", { class: "name" }), el("span", { class: "trough" }), el("b"));
+      const row = el(
+        "div",
+        { class: "bar" },
+        el("span", { class: "name" }),
+        el("span", { class: "trough" }),
+        el("b"),
+      );
       row.children[1]?.append(el("i"));
       this.rows.push(row);
       this.body.append(row);

@@ -76,7 +76,11 @@ export class Minimap implements Part {
     if (selected && entityAt(frame, selected.slot) === selected.entity) {
       const x = (numberOf(frame, "col", selected.slot) + 0.5) * across;
       const y = (numberOf(frame, "row", selected.slot) + 0.5) * down;
-      for (const [width, style] of [[4, "rgba(0, 0, 0, 0.6)"], [2, "#fff"]] as const) { // prettier-ignore
+      for (const [width, style] of [
+        [4, "rgba(0, 0, 0, 0.6)"],
+        [2, "#fff"],
+      ] as const) {
+        // prettier-ignore
         context.lineWidth = width;
         context.strokeStyle = style;
         context.beginPath();

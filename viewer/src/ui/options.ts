@@ -42,7 +42,11 @@ export class Options implements Part {
     ] as const) {
       bind(session, shown.add(state, key).name(name), key);
     }
-    bind(session, shown.add(state, "ticksPerSecond", 1, 20, 1).name("ticks a second at 1×"), "ticksPerSecond");
+    bind(
+      session,
+      shown.add(state, "ticksPerSecond", 1, 20, 1).name("ticks a second at 1×"),
+      "ticksPerSecond",
+    );
     const pictures = this.gui.addFolder("Keep");
     pictures.add({ act: () => actions.screenshot() }, "act").name("screenshot (P)");
     pictures.add({ act: () => actions.toggleFilm() }, "act").name("film: begin, end (R)");
@@ -64,8 +68,8 @@ export class Options implements Part {
 
   show(): void {
     const { fps, calls, triangles, renderer } = this.context.stage.statistics;
-    this.statistics.textContent =
-      `${Math.round(fps)} pictures a second, ${calls} draw calls, ${triangles} triangles. ${renderer}`;
+    const cost = `${calls} draw calls, ${triangles} triangles`;
+    this.statistics.textContent = `${Math.round(fps)} pictures a second, ${cost}. ${renderer}`;
   }
 
   dispose(): void {

@@ -3,7 +3,12 @@ import type { Header } from "../model/types";
 import type { Choice } from "./meters";
 
 /** What the choices of a head are called. `targets` names the rows of who was seen, nearest first. */
-export function choiceNames(header: Header, head: string, choices: number, targets: readonly string[]): string[] {
+export function choiceNames(
+  header: Header,
+  head: string,
+  choices: number,
+  targets: readonly string[],
+): string[] {
   const name = (k: number): string => {
     if (head === "move") return header.moves[k] ? moveName(header.moves[k]) : String(k);
     if (head === "style") return header.styles[k] ?? String(k);

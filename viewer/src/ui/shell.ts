@@ -127,7 +127,11 @@ export class Shell {
     this.legend.hidden = !text;
     const parts: HTMLElement[] = [el("p", {}, text)];
     if (kind === "resources") {
-      for (const [colour, name] of [[LEFT, "there"], [USED, "used up"]] as const) { // prettier-ignore
+      for (const [colour, name] of [
+        [LEFT, "there"],
+        [USED, "used up"],
+      ] as const) {
+        // prettier-ignore
         parts.push(el("span", { class: "swatch", style: `--colour: ${css(colour)}` }, name));
       }
     }

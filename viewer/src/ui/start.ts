@@ -64,13 +64,16 @@ export class StartPage {
     this.message.hidden = text === null;
     this.message.textContent = text ?? "";
     this.again.hidden = !retry;
-    this.again.replaceChildren(...(retry ? [textButton("Try again", "Open the same recording again", retry)] : []));
+    this.again.replaceChildren(
+      ...(retry ? [textButton("Try again", "Open the same recording again", retry)] : []),
+    );
   }
 
   /** Opening takes a while: says how far it is, 0 to 1; null when it is done. */
   showProgress(name: string, share: number | null): void {
     this.busy.hidden = share === null;
-    this.busy.textContent = share === null ? "" : `Opening ${name}… ${share > 0 ? `${Math.floor(100 * share)} %` : ""}`;
+    this.busy.textContent =
+      share === null ? "" : `Opening ${name}… ${share > 0 ? `${Math.floor(100 * share)} %` : ""}`;
   }
 
   showOffered(list: readonly Offered[]): void {

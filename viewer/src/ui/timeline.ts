@@ -55,7 +55,11 @@ export class Timeline implements Part {
     this.speed = el("select", { "aria-label": "Speed", title: "Speed (, and .)" });
     for (const speed of speeds) this.speed.append(el("option", { value: speed }, speedName(speed)));
     this.speed.addEventListener("change", () => session.change({ speed: Number(this.speed.value) }));
-    this.live = el("button", { type: "button", class: "live", title: "Go to the newest tick and stay there" });
+    this.live = el("button", {
+      type: "button",
+      class: "live",
+      title: "Go to the newest tick and stay there",
+    });
     this.live.append(el("i"), "Live");
     this.live.addEventListener("click", () => actions.goLive());
     this.track = el("div", {
@@ -108,7 +112,10 @@ export class Timeline implements Part {
     ] as const) {
       this.track.setAttribute(name, String(value));
     }
-    this.track.setAttribute("aria-valuetext", `tick ${tick} of ${recording.last}${gap ? ", not recorded" : ""}`);
+    this.track.setAttribute(
+      "aria-valuetext",
+      `tick ${tick} of ${recording.last}${gap ? ", not recorded" : ""}`,
+    );
     this.head.style.left = `${100 * this.share(time)}%`;
     this.paint();
   }
@@ -161,7 +168,10 @@ export class Timeline implements Part {
   private showHint(clientX: number): void {
     const tick = this.timeAt(clientX);
     const gap = gapAt(this.context.recording.spans, tick);
-    setText(this.hint, gap ? `${number(gap.before + 1)}–${number(gap.after - 1)} not recorded` : number(tick));
+    setText(
+      this.hint,
+      gap ? `${number(gap.before + 1)}–${number(gap.after - 1)} not recorded` : number(tick),
+    );
     this.hint.style.left = `${Math.min(Math.max(100 * this.share(tick), 4), 96)}%`;
     this.hint.classList.add("on");
   }
@@ -178,10 +188,18 @@ export class Timeline implements Part {
       this.lifetime = null;
       return;
     }
-    const lifetime: Lifetime = { selection: selected, birth: null, death: null, looked: this.context.recording.first };
+    const lifetime: Lifetime = {
+      selection: selected,
+      birth: null,
+      death: null,
+      looked: this.context.recording.first,
+    };
     this.lifetime = lifetime;
     // What cannot be read is told where it is shown; here there is just no mark.
-    findBirth(this.context.recording, selected).then((tick) => (lifetime.birth = tick), () => undefined);
+    findBirth(this.context.recording, selected).then(
+      (tick) => (lifetime.birth = tick),
+      () => undefined,
+    );
     this.findEnd(lifetime);
   }
 

@@ -82,7 +82,7 @@ test("while frames are fetched the last moment stays", () => {
   expect(clock.waiting).toBe(true);
 });
 
-test("a live world is shown a little behind: it never overtakes, hurries when behind, and leaps when far behind", () => {
+test("a live world is shown a little behind: never ahead, hurrying when behind, leaping when far behind", () => {
   const { session, clock, recording } = start([[0, 100]], { time: 99, live: true });
   clock.growing = true;
   for (let n = 0; n < 200; n++) {

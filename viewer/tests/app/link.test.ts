@@ -30,20 +30,32 @@ test("a link restores what was shown, paused", () => {
 test("what a link does not name is as it is by itself", () => {
   const link = readLink(writeLink({ ...INITIAL, time: 5 }, "a b&c=d"));
   expect(link.camera).toBe("a b&c=d");
-  expect(fromLink(link, 20, 8)).toEqual({ time: 5, playing: false, live: false, selected: null, following: false });
+  expect(fromLink(link, 20, 8)).toEqual({
+    time: 5,
+    playing: false,
+    live: false,
+    selected: null,
+    following: false,
+  });
   expect(fromLink(readLink(""), 20, 8)).toEqual({});
 });
 
-test.each(["#tick=-3", "#tick=abc", "#agent=1", "#agent=1.x", "#agent=1.2.", "#speed=3", "#overlay=weather", "#%E0"])(
-  "nonsense in a link is left out: %s",
-  (hash) => {
-    const patch = fromLink(readLink(hash), 20, 8);
-    expect(patch.time).toBeUndefined();
-    expect(patch.speed).toBeUndefined();
-    expect(patch.overlay).toBeUndefined();
-    if (hash !== "#agent=1.2.") expect(patch.selected).toBeUndefined();
-  },
-);
+test.each([
+  "#tick=-3",
+  "#tick=abc",
+  "#agent=1",
+  "#agent=1.x",
+  "#agent=1.2.",
+  "#speed=3",
+  "#overlay=weather",
+  "#%E0",
+])("nonsense in a link is left out: %s", (hash) => {
+  const patch = fromLink(readLink(hash), 20, 8);
+  expect(patch.time).toBeUndefined();
+  expect(patch.speed).toBeUndefined();
+  expect(patch.overlay).toBeUndefined();
+  if (hash !== "#agent=1.2.") expect(patch.selected).toBeUndefined();
+});
 
 test("slots and populations of another world are left out", () => {
   const patch = fromLink(readLink(writeLink(STATE, "")), 7, 3);

@@ -87,13 +87,18 @@ beforeEach(() => {
 
 /** What was told, but for states. */
 const events = (): unknown[] => told.filter((entry) => (entry as string[])[0] !== "state");
-const states = (): unknown[] => told.flatMap((entry) => ((entry as string[])[0] === "state" ? [(entry as string[])[1]] : []));
+const states = (): unknown[] =>
+  told.flatMap((entry) => ((entry as string[])[0] === "state" ? [(entry as string[])[1]] : []));
 
 test("the first index begins, later ones add what is new, bytes go where they belong", () => {
   fake.index([A], 150);
   fake.index([B], 190);
   fake.bytes(150, [7, 8, 9]);
-  expect(events()).toEqual([["begin", [A], 150], ["grow", [B], 190], ["bytes", 150, [7, 8, 9]]]); // prettier-ignore
+  expect(events()).toEqual([
+    ["begin", [A], 150],
+    ["grow", [B], 190],
+    ["bytes", 150, [7, 8, 9]],
+  ]);
   expect(states()).toEqual(["connecting", "live", "live"]);
 });
 
@@ -114,7 +119,7 @@ test("after the connection was lost it is made again, and only what is new is to
   expect(states().at(-1)).toBe("live");
 });
 
-test("it waits 0.5 s at first, twice as long each time, 5 s at most, and 0.5 s again once it was connected", () => {
+test("it waits 0.5 s, twice as long each time, 5 s at most, and 0.5 s again once it was connected", () => {
   for (let n = 0; n < 6; n++) {
     fake.drop();
     fake.pass();
@@ -134,7 +139,7 @@ test.each([
   fake.drop();
   fake.pass();
   fake.index(entries, size);
-  expect(events()).toEqual([["begin", [A, B], 190], ["replaced"], ["begin", entries, size]]); // prettier-ignore
+  expect(events()).toEqual([["begin", [A, B], 190], ["replaced"], ["begin", entries, size]]);
 });
 
 test("a long index in several messages is not taken for another file", () => {

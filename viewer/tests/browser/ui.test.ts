@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { State } from "../../src/model/session";
@@ -36,25 +37,43 @@ async function open(options: { tick?: number; width?: number; height?: number } 
 
 const change = (page: Page, patch: Partial<State>): Promise<void> =>
   page.evaluate((patch) => window.embyr?.session.change(patch), patch);
-const state = (page: Page): Promise<State> =>
-  page.evaluate(() => window.embyr?.session.state as State);
+const state = (page: Page): Promise<State> => page.evaluate(() => window.embyr?.session.state as State);
 const text = (page: Page, selector: string): Promise<string> =>
   page.$eval(selector, (element) => (element as HTMLElement).innerText.trim());
 
 /** Waits until the page says that it shows a tick. */
 async function shows(page: Page, tick: number): Promise<void> {
-  await page.waitForFunction((tick) => document.querySelector(".track")?.getAttribute("aria-valuenow") === tick, {}, String(tick)); // prettier-ignore
+  await page.waitForFunction(
+    (tick) => document.querySelector(".track")?.getAttribute("aria-valuenow") === tick,
+    {},
+    String(tick),
+  );
 }
 
 /** Waits until an element's words match. */
 async function says(page: Page, selector: string, pattern: RegExp): Promise<void> {
   await page.waitForFunction(
-    (selector, source) => new RegExp(source).test((document.querySelector(selector) as HTMLElement)?.innerText ?? ""),
+    (selector, source) =>
+      new RegExp(source).test((document.querySelector(selector) as HTMLElement)?.innerText ?? ""),
     {},
     selector,
     pattern.source,
   );
 }
+
+/** Chooses a file on the start page, and waits until it is shown. */
+async function choose(page: Page, path: string): Promise<void> {
+  const input = await page.$('input[type="file"]');
+  await (await input?.toElement("input"))?.uploadFile(path);
+  await page.waitForFunction(() => window.embyr !== undefined);
+  await says(page, ".bar h1", /A small world/);
+}
+
+test("the page opens from a disk as well, without any server", async () => {
+  const page = await browser.open(pathToFileURL(join(builtPage(), "index.html")).href);
+  await choose(page, good);
+  await page.waitForFunction((first) => (window.embyr?.session.state.time ?? 0) > first + 2, {}, FIRST);
+});
 
 test("keys play, pause, step, seek, and change the speed", async () => {
   const page = await open({ tick: 10 });
@@ -183,7 +202,9 @@ test("on a phone's screen nothing is wider than it, and what is touched is large
         .filter((element) => element.getBoundingClientRect().right > window.innerWidth + 0.5)
         .map((element) => element.className),
       open: document.querySelectorAll(".panel:not([hidden])").length,
-      small: [...document.querySelectorAll(".bar button, .tabs button, .timeline button, .timeline select, .track")]
+      small: [
+        ...document.querySelectorAll(".bar button, .tabs button, .timeline button, .timeline select, .track"),
+      ]
         .filter((element) => element.checkVisibility())
         .map((element) => element.getBoundingClientRect())
         .filter(({ width, height }) => width < 39.5 || height < 39.5).length,
@@ -200,7 +221,13 @@ test("on a phone's screen nothing is wider than it, and what is touched is large
 test("the address restores camera, tick, selection, overlay and speed", async () => {
   const page = await open({ tick: 20 });
   await page.evaluate(() => window.embyr?.stage.lookAt(9, 17, 12));
-  await change(page, { time: 22.5, selected: { slot: 5, entity: 15 }, overlay: "visits", overlayPopulation: 1, speed: 8 });
+  await change(page, {
+    time: 22.5,
+    selected: { slot: 5, entity: 15 },
+    overlay: "visits",
+    overlayPopulation: 1,
+    speed: 8,
+  });
   await page.waitForFunction(() => window.location.hash.includes("tick=22.5"));
   await page.waitForFunction(() => window.location.hash.includes("overlay=visits"));
   const [address, camera] = await page.evaluate(() => [window.location.href, window.embyr?.stage.camera()]);
@@ -221,10 +248,7 @@ test("the address restores camera, tick, selection, overlay and speed", async ()
 test("a file that is no recording gets a sentence, and another can be chosen", async () => {
   const page = await browser.open(`${server.url}?file=bad.replay`);
   await says(page, ".start .message", /bad\.replay could not be opened\. This is no recording/);
-  const input = await page.$('input[type="file"]');
-  await (input as unknown as { uploadFile(path: string): Promise<void> }).uploadFile(good);
-  await page.waitForFunction(() => window.embyr !== undefined);
-  await says(page, ".bar h1", /A small world/);
+  await choose(page, good);
   await page.click('[aria-label="Open another recording"]');
   await page.waitForFunction(() => window.embyr === undefined);
   expect(await page.$(".start:not([hidden])")).not.toBeNull();
@@ -262,7 +286,11 @@ test("a click in a chart goes to a tick, one on the map moves the camera", async
   if (!plot) throw new Error("there is no chart");
   await page.mouse.click(plot.x + plot.width * 0.9, plot.y + 20);
   const wanted = FIRST + 0.9 * (LAST - FIRST);
-  await page.waitForFunction((tick) => Math.abs((window.embyr?.session.state.time ?? 0) - tick) < 2, {}, wanted);
+  await page.waitForFunction(
+    (tick) => Math.abs((window.embyr?.session.state.time ?? 0) - tick) < 2,
+    {},
+    wanted,
+  );
   const map = await (await page.$(".map canvas"))?.boundingBox();
   if (!map) throw new Error("there is no map");
   await page.mouse.click(map.x + map.width * 0.9, map.y + map.height * 0.5);

@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 
-// A small recording, made here byte by byte as docs/replay-format.md has it, in which is known what happens when.
+// A small recording, made byte by byte as docs/replay-format.md has it, in which is known what happens when.
 
 /** First and last tick; those of the gap are not recorded. */
 export const FIRST = 3;
