@@ -160,6 +160,7 @@ def _play_watched(options: PlayConfig, env: Env, act: Actor, film: Film, folder:
 
     # The first frames are there when the page asks for them.
     playing.play(env, act, film, CHUNK_LIVE)
+    film.settle()
     player = threading.Thread(target=run, name="player")
     player.start()
     try:

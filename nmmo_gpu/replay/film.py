@@ -138,6 +138,12 @@ class Film:
             except NmmoError as error:
                 self._error = error
             self._free.put(slot)
+            self._full.task_done()
+
+    def settle(self) -> None:
+        """Waits until all that was handed over is in the files."""
+        self._full.join()
+        self._failed()
 
     def close(self) -> None:
         """Waits until all is written, and ends the files."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +36,17 @@ ENTITY_FIELDS = (
 def write(folder: Path) -> None:
     """Writes every recording as NAME.replay, and what is in it as NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    _record(folder / "chaos", "chaos", 40, chunk=16, heads={"move": 5, "style": 3, "target": 9}, **ODD)
-    _record(folder / "auto", "chaos", 20, chunk=7, heads={"move": 5, "style": 3, "target": 2}, **ODD)
-    _record(folder / "full", "full", 40, chunk=16, heads="all", maps=True, **FULL)
-    _record(folder / "rolls", "full", 60, chunk=25, mixed=True, **{**FULL, "immune_ticks": 3, "slots": 48})
-    _record(folder / "single", "chaos", 12, chunk=1, **ODD)
-    _record(folder / "tiny", "chaos", 3, chunk=1, **ODD)
-    _record(folder / "gaps", "chaos", 24, chunk=5, gaps=(5, 6, 7, 15), **ODD)
-    _record(folder / "large", "chaos", 9, chunk=4, **{**ODD, "height": 300, "width": 1031})
+    record(folder / "chaos", "chaos", 40, chunk=16, heads={"move": 5, "style": 3, "target": 9}, **ODD)
+    record(folder / "auto", "chaos", 20, chunk=7, heads={"move": 5, "style": 3, "target": 2}, **ODD)
+    record(folder / "full", "full", 40, chunk=16, heads="all", maps=True, **FULL)
+    record(folder / "rolls", "full", 60, chunk=25, mixed=True, **{**FULL, "immune_ticks": 3, "slots": 48})
+    record(folder / "single", "chaos", 12, chunk=1, **ODD)
+    record(folder / "tiny", "chaos", 3, chunk=1, **ODD)
+    record(folder / "gaps", "chaos", 24, chunk=5, gaps=(5, 6, 7, 15), **ODD)
+    record(folder / "large", "chaos", 9, chunk=4, **{**ODD, "height": 300, "width": 1031})
 
 
-def _record(
+def record(
     path: Path,
     preset: str,
     ticks: int,
@@ -55,12 +55,20 @@ def _record(
     gaps: Sequence[int] = (),
     maps: bool = False,
     mixed: bool = False,
+    prepare: Callable[[Env], None] = lambda env: None,
+    more: Callable[[Env], dict[str, Any]] = lambda env: {},
     **settings: Any,
-) -> None:
-    """``gaps``: ticks, counted from 0, that are not recorded. ``mixed``: half of what is done is random."""
+) -> tuple[Env, dict[str, Any]]:
+    """Plays, writes what is played, and tells it.
+
+    Args:
+        path: of both files, without suffix. gaps: ticks, counted from 0, that are not recorded.
+        mixed: half of what is done is random. prepare: changes the new world.
+        more: is asked after every tick for what else is to be told of it."""
     torch.manual_seed(len(path.name))
     env = nmmo_gpu.make(preset, realms=2, seed=4, device="cpu", backend="torch", **settings)
     env.reset()
+    prepare(env)
     rules = env.config.world
     heads = env.heads if heads == "all" else dict(heads or {})
     choices = sum(heads.values())
@@ -90,16 +98,17 @@ def _record(
             frame = torch.zeros(1, layout.bytes, dtype=torch.uint8)
             layout.write(frame, env.world, realms, _deeds(env), insight)
             part.append(frame)
-            truth.append(_truth(env, before, insight, t))
+            truth.append(_truth(env, before, insight, t) | more(env))
             if len(part) == chunk:
                 flush()
             if maps and t in (10, 20):
                 values = np.arange(33 * 47, dtype=np.float32).reshape(33, 47) * t
-                values[3, 5] = np.nan
+                values[3, 5] = values[10:20, 20:30] = np.nan
                 writer.heat("value", values, truth[-1]["tick"], 2, 1, "A map in a fixture.")
         flush()
     rest = {"base": _list(env.world.base[REALM].flatten()), "heads": heads, "ticks": truth}
     path.with_suffix(".json").write_text(json.dumps(rest))
+    return env, rest
 
 
 def _deeds(env: Env) -> Any:

@@ -125,8 +125,9 @@ export class Live {
       this.wait = LONGEST;
       this.target.complain(message.message);
     } else {
-      this.finish();
+      // Before the end, which takes from the target that it watches live.
       if (message.type === "next") this.target.next(message.name);
+      this.finish();
       if (message.type === "error") this.target.fail(message.message);
     }
   }

@@ -36,7 +36,7 @@ export function useBrowser(): Session {
   });
   afterEach(async () => {
     const unexpected = errors.filter((error) => !expected.some((pattern) => pattern.test(error)));
-    for (const page of pages) await page.close();
+    for (const page of pages) if (!page.isClosed()) await page.close();
     [pages, errors, expected] = [[], [], []];
     if (unexpected.length) throw new Error(`the page reported errors:\n${unexpected.join("\n")}`);
   });

@@ -1,0 +1,168 @@
+"""Small worlds for the viewer's tests in browsers, and what a page must show of them, told by the world itself
+and counted here, so that nothing is held against the viewer's own reading.
+
+``python -m viewer.worlds FOLDER`` in ``tests`` writes them for viewer/tests/browser/worlds.test.ts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmmo_gpu.env import Env
+from nmmo_gpu.world.content import GEAR, MATERIALS, SKILLS, Material
+from nmmo_gpu.world.layout import STYLES
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.state import Cause
+from viewer.fixtures import FULL, ODD, REALM, record
+
+TICKS, CHUNK = 60, 16
+PANELS = 6
+"""Ticks between two of which it is told what panels say."""
+
+
+def write(folder: Path) -> None:
+    """Writes NAME.replay and NAME.json of each world."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chaos = {**ODD, "slots": 36}
+    full = {**FULL, "slots": 24}
+    _write(folder / "chaos", "chaos", **chaos)
+    _write(folder / "full", "full", mixed=True, maps=True, prepare=_enrich, **full)
+
+
+def _write(path: Path, preset: str, **settings: Any) -> None:
+    env, told = record(path, preset, TICKS, CHUNK, heads="all", more=_more, **settings)
+    rules = env.config.world
+    told |= {
+        "height": rules.height, "width": rules.width, "slots": rules.slots, "vision": rules.vision,
+        "populations": rules.populations, "chunk": CHUNK, "styles": list(STYLES),
+        "moves": [list(move) for move in MOVES],
+        "materials": [{"name": MATERIALS[m].name, "colour": list(MATERIALS[m].colour)} for m in Material],
+    }  # fmt: skip
+    path.with_suffix(".json").write_text(json.dumps(told | _counts(env, told["ticks"])))
+
+
+def _enrich(env: Env) -> None:
+    """Everybody has something to sell, and gold to buy it."""
+    env.world.inventory[:] = 2
+    env.world.gold[:] = 300
+
+
+def _more(env: Env) -> dict[str, Any]:
+    world, rules = env.world, env.config.world
+    more: dict[str, Any] = {"material": world.material[REALM].flatten().tolist()}
+    if int(world.tick) % PANELS == 0:
+        living = world.alive[REALM].nonzero().flatten().tolist()
+        some = living[:3] + [slot for slot in living if slot >= rules.slots][:2]
+        more["panels"] = [_panel(env, slot) for slot in some]
+    return more
+
+
+def _panel(env: Env, slot: int) -> dict[str, Any]:
+    """What the panel of an agent or an NPC says in words and numbers."""
+    world, rules = env.world, env.config.world
+    content = rules.content
+
+    def of(name: str) -> Any:
+        return getattr(world, name)[REALM, slot].tolist()
+
+    agent = slot < rules.slots
+    kind = np.repeat(np.arange(len(rules.npc_counts)), rules.npc_counts)[slot - rules.slots] if not agent else 0
+    if not agent:
+        who, most = content.npcs[kind].name.capitalize(), content.npcs[kind].health
+    else:
+        who = "Agent"
+        most = of("level")[SKILLS.index("constitution")] if rules.skills else rules.max_health
+    material = MATERIALS[Material(int(world.material[REALM, of("row"), of("col")]))].name
+    facts = {
+        "age": _ticks(of("age")),
+        "stands at": f"row {of('row')}, column {of('col')} ({material.replace('orerock', 'ore rock')})",
+        "frozen": f"for {_ticks(of('freeze'))}" if of("freeze") else "no",
+        "damage taken": str(of("damage") or "none"),
+        "slot": str(slot),
+    }
+    meters = {"health": f"{of('health')} / {most}"}
+    panel: dict[str, Any] = {"slot": slot, "title": f"{who} {of('entity')}", "facts": facts, "meters": meters}
+    if agent:
+        meters |= {
+            "food": f"{of('food')} / {rules.max_food}", "water": f"{of('water')} / {rules.max_water}",
+        }  # fmt: skip
+    if rules.extended:
+        panel["skills"] = dict(zip(SKILLS, of("level"), strict=True))
+    if rules.extended and agent:
+        held = zip(content.items, of("inventory"), strict=True)
+        panel["inventory"] = {item.name: count for item, count in held if count}
+        ranks = zip(range(len(GEAR)), of("worn"), strict=True)
+        worn = [content.items[rules.tables.gear[sort][rank - 1]].name for sort, rank in ranks if rank]
+        facts |= {
+            "gold": f"{of('gold'):,}", "wears": ", ".join(worn) or "nothing", "offer": _offer(env, slot),
+        }  # fmt: skip
+    return panel
+
+
+def _offer(env: Env, slot: int) -> str:
+    world, content = env.world, env.config.world.content
+    offer = int(world.offer[REALM, slot])
+    if not offer:
+        return "none"
+    side, item = divmod(offer - 1, len(content.items))
+    price = content.prices[int(world.offer_price[REALM, slot])]
+    left = _ticks(int(world.offer_left[REALM, slot]))
+    return f"{('sell', 'buy')[side]} {content.items[item].name} for {price} gold, {left} left"
+
+
+def _ticks(count: int) -> str:
+    return "1 tick" if count == 1 else f"{count:,} ticks"
+
+
+def _counts(env: Env, ticks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Curves and maps over all ticks."""
+    rules = env.config.world
+    agents = slice(0, rules.slots)
+
+    def column(name: str) -> NDArray[np.int64]:
+        """[ticks, agents]"""
+        return np.array([tick["columns"][name] for tick in ticks])[:, agents]
+
+    alive, cause, age, entity = column("alive") > 0, column("cause"), column("age"), column("entity")
+    place = column("row") * rules.width + column("col")
+    population = np.broadcast_to(np.arange(rules.slots) // rules.population_size, alive.shape)
+    new = alive[1:] & (~alive[:-1] | (entity[1:] != entity[:-1]))
+    died = cause > 0
+    lifetimes = [float(age[t][died[t]].mean()) if died[t].any() else None for t in range(len(ticks))]
+
+    def grid(where: NDArray[np.bool_], p: int) -> list[int]:
+        chosen = where & ((population == p) | (p < 0))
+        return np.bincount(place[chosen], minlength=rules.height * rules.width).tolist()
+
+    groups = range(-1, rules.populations)
+    counts = {
+        "population": [(alive & (population == p)).sum(1).tolist() for p in range(rules.populations)],
+        "deaths": [(died & (cause == c)).sum(1).tolist() for c in Cause],
+        "births": [0, *new.sum(1).tolist()],
+        "lifetime": lifetimes,
+        "usedUp": {
+            MATERIALS[kind].name: [
+                sum(tick["material"][tile] != base for tile, base in enumerate(ground) if base == kind)
+                for tick in ticks
+            ]
+            for ground in [env.world.base[REALM].flatten().tolist()]
+            for kind in (Material.FOREST, Material.ORE_ROCK)
+        },
+        "visits": {str(p): grid(alive, p) for p in groups},
+        "danger": {str(p): grid(died, p) for p in groups},
+        "prices": [],
+    }
+    if rules.extended:
+        prices = (None, *rules.content.prices)
+        quotes = np.array([tick["columns"]["quotes"] for tick in ticks]).reshape(len(ticks), -1, 3)
+        counts["prices"] = [[prices[last] for last in item] for item in quotes[:, :, 2].T.tolist()]
+    return counts
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,42 @@
+import { readdirSync, readFileSync } from "node:fs";
+import type { Page } from "puppeteer-core";
+
+/** Watches how much memory the browser of a page takes, all of its processes together. */
+export function memoryOf(page: Page): { growth(): Promise<number> } {
+  const root = page.browser().process()?.pid;
+  const before = root === undefined ? 0 : resident(root);
+  let most = before;
+  const timer = setInterval(() => {
+    if (root !== undefined) most = Math.max(most, resident(root));
+  }, 100);
+  return {
+    /** Bytes by which it has grown at most; 0 where that cannot be known. Ends the watching. */
+    growth: async () => {
+      clearInterval(timer);
+      return Promise.resolve(most - before);
+    },
+  };
+}
+
+/** Resident bytes of a process and of its descendants; 0 where there is no /proc. */
+function resident(root: number): number {
+  const parents = new Map<number, number>();
+  const bytes = new Map<number, number>();
+  try {
+    for (const name of readdirSync("/proc")) {
+      if (!/^\d+$/.test(name)) continue;
+      try {
+        const status = readFileSync(`/proc/${name}/status`, "utf8");
+        const field = (key: string): number => Number(new RegExp(`^${key}:\\s*(\\d+)`, "m").exec(status)?.[1] ?? 0);
+        parents.set(Number(name), field("PPid"));
+        bytes.set(Number(name), 1024 * field("RssAnon"));
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+  } catch {
+    return 0;
+  }
+  const below = (pid: number): boolean => pid === root || (parents.has(pid) && below(parents.get(pid)!));
+  return [...bytes].reduce((sum, [pid, size]) => sum + (below(pid) ? size : 0), 0);
+}

@@ -1,0 +1,85 @@
+import type { ElementHandle, Page } from "puppeteer-core";
+import type { State } from "../../src/model/session";
+
+// What a test does with an open viewer, and reads from it.
+
+export const change = (page: Page, patch: Partial<State>): Promise<void> =>
+  page.evaluate((patch) => window.embyr?.session.change(patch), patch);
+export const state = (page: Page): Promise<State> =>
+  page.evaluate(() => window.embyr?.session.state as State);
+
+/** Waits until a world is open. */
+export async function opened(page: Page): Promise<void> {
+  await page.waitForFunction(() => window.embyr !== undefined);
+}
+
+/** Waits until the page shows a tick: says so, has its frame, and has drawn it. */
+export async function shows(page: Page, tick: number): Promise<void> {
+  await page.waitForFunction(
+    (tick) =>
+      document.querySelector(".track")?.getAttribute("aria-valuenow") === String(tick) &&
+      window.embyr?.recording.frame(tick)?.tick === tick,
+    {},
+    tick,
+  );
+  await drawn(page);
+}
+
+/** Waits until what has been changed is on the screen. */
+export async function drawn(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    window.dispatchEvent(new Event("pointermove"));
+    for (let n = 0; n < 3; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
+  });
+}
+
+/** Waits until an element's words match. */
+export async function says(page: Page, selector: string, pattern: RegExp): Promise<void> {
+  await page.waitForFunction(
+    (selector, source) =>
+      [...document.querySelectorAll<HTMLElement>(selector)].some((one) => new RegExp(source).test(one.innerText)),
+    {},
+    selector,
+    pattern.source,
+  );
+}
+
+/** Chooses a file by the page's file chooser. */
+export async function choose(page: Page, path: string): Promise<void> {
+  const input = (await page.$('input[type="file"]')) as ElementHandle<HTMLInputElement> | null;
+  await input?.uploadFile(path);
+}
+
+/** A place on the page, CSS pixels; `clear` if the canvas is what one sees there. */
+export interface Place {
+  readonly x: number;
+  readonly y: number;
+  readonly clear: boolean;
+}
+
+/** Where tiles' middles are on the page. */
+export function places(page: Page, tiles: readonly (readonly [row: number, col: number])[]): Promise<Place[]> {
+  return page.evaluate((tiles) => {
+    const { stage } = window.embyr!;
+    const box = stage.canvas.getBoundingClientRect();
+    // What lets clicks through hides all the same.
+    const covers = [...document.querySelectorAll(".overlay-legend, .notice")].map((one) => one.getBoundingClientRect());
+    return tiles.map(([row, col]) => {
+      const at = stage.project(row, col);
+      const [x, y] = [box.left + at.x, box.top + at.y];
+      // Some way from the rim, for there must be room to look around.
+      const inside = at.x > 20 && at.y > 20 && at.x < box.width - 20 && at.y < box.height - 20;
+      const covered = covers.some(
+        ({ left, right, top, bottom }) => x > left - 10 && x < right + 10 && y > top - 10 && y < bottom + 10,
+      );
+      const clear = at.visible && inside && !covered && document.elementFromPoint(x, y) === stage.canvas;
+      return { x, y, clear };
+    });
+  }, tiles);
+}
+
+/** Looks at a tile from straight above, so that nothing hides anything. */
+export async function lookDown(page: Page, row: number, col: number, distance = 22): Promise<void> {
+  await page.evaluate((text) => window.embyr?.stage.setCamera(text), `${row}_${col}_${distance}_0_0.05`);
+  await drawn(page);
+}
