@@ -52,9 +52,10 @@ export class Overlays {
     if (overlay === "value") this.dirty ||= frame.tick !== this.tick;
     if (!this.dirty || now - this.last < PAUSE) return false;
     this.dirty = false;
-    this.last = now;
     this.tick = frame.tick;
     const legend = this.find(frame);
+    // What is not there yet is shown as soon as it comes.
+    this.last = legend.heat ? now : -Infinity;
     if (overlay !== "value" || legend.heat !== this.shown) this.stage.overlay(legend.heat, overlay);
     this.shown = legend.heat;
     this.tell(legend);
@@ -77,7 +78,8 @@ export class Overlays {
     const share = this.scan.progress;
     const so = share < 1 ? ` (counted so far: ${Math.floor(100 * share)} %)` : "";
     const whose = overlayPopulation < 0 ? "" : ` Population ${overlayPopulation}.`;
-    return legendOf(this.scan.heat(overlay, overlayPopulation), whose + so);
+    const heat = this.scan.heat(overlay, overlayPopulation);
+    return heat ? legendOf(heat, whose + so) : { heat: null, text: "Counting…" };
   }
 
   private value(frame: Frame): Legend {

@@ -30,8 +30,8 @@ export interface ScanLike {
   /** Share of the known ticks that has been counted, 0 to 1. */
   readonly progress: number;
   readonly series: Series;
-  /** Visits or deaths per tile so far; population -1 for all. */
-  heat(name: "visits" | "danger", population: number): Heat;
+  /** Visits or deaths per tile so far, population -1 for all; null, and news of it later, if it is not known yet. */
+  heat(name: "visits" | "danger", population: number): Heat | null;
   /** Calls the listener a few times a second while there is news. */
   listen(listener: () => void): () => void;
 }

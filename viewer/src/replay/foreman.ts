@@ -3,8 +3,8 @@ import { ReplayError } from "./error";
 import type { ChunkEntry } from "./chunks";
 import type { Decoded } from "./decode";
 import type { Bytes } from "./source";
-import type { Summary } from "./summary";
-import { Workshop, type Order, type Product, type Shape } from "./work";
+import type { Place, Summary } from "./summary";
+import { Workshop, type Order, type Product, type Shape, type Tasks } from "./work";
 
 /** To the worker. */
 export type Message = { readonly shape: Shape } | { readonly id: number; readonly order: Order };
@@ -24,7 +24,7 @@ interface Waiting {
  * One worker, or none: pages from `file://` and old browsers have no module workers. Orders wait until the
  * worker has shown that it runs, since data that has been handed over does not come back.
  */
-export class Foreman {
+export class Foreman implements Tasks {
   private worker: Worker | undefined;
   private ready = false;
   private workshop: Workshop | undefined;
@@ -37,12 +37,15 @@ export class Foreman {
 
   /** Decodes a chunk; `data` (chunk header and payload) is used up. Rejects with a ReplayError. */
   decode(entry: ChunkEntry, data: Bytes): Promise<Decoded> {
-    return this.order({ task: "decode", entry, data }) as Promise<Decoded>;
+    return this.order({ task: "decode", given: [entry, data] }) as Promise<Decoded>;
   }
 
-  /** Counts what happens in a chunk; to be called chunk by chunk, in their order. */
   summarise(entry: ChunkEntry, data: Bytes): Promise<Summary> {
-    return this.order({ task: "summarise", entry, data }) as Promise<Summary>;
+    return this.order({ task: "summarise", given: [entry, data] }) as Promise<Summary>;
+  }
+
+  heat(place: Place, population: number): Promise<Float32Array<ArrayBuffer>> {
+    return this.order({ task: "heat", given: [place, population] }) as Promise<Float32Array<ArrayBuffer>>;
   }
 
   /** Ends the worker; what is still under way never comes. */
@@ -53,7 +56,7 @@ export class Foreman {
   }
 
   private order(order: Order): Promise<Product> {
-    if (this.workshop) return this.workshop[order.task](order.entry, order.data);
+    if (this.workshop) return this.workshop.do(order);
     return new Promise((resolve, reject) => {
       const id = this.orders++;
       this.waiting.set(id, { order, resolve, reject });
@@ -61,11 +64,16 @@ export class Foreman {
     });
   }
 
-  private send(id: number, order: Order): void {
-    const { data } = order;
-    // A part of a larger buffer would take all of it along.
-    const whole = data.byteLength === data.buffer.byteLength ? data : data.slice();
-    this.post({ id, order: { ...order, data: whole } }, [whole.buffer]);
+  private send(id: number, { task, given }: Order): void {
+    const transfer: Transferable[] = [];
+    const parts = given.map((part) => {
+      if (!(part instanceof Uint8Array)) return part;
+      // A part of a larger buffer would take all of it along.
+      const whole = part.byteLength === part.buffer.byteLength ? part : part.slice();
+      transfer.push(whole.buffer);
+      return whole;
+    });
+    this.post({ id, order: { task, given: parts as Order["given"] } }, transfer);
   }
 
   private post(message: Message, transfer: Transferable[] = []): void {

@@ -4,8 +4,12 @@ import type { Heat, Series } from "../model/types";
 import { Foreman } from "./foreman";
 import type { Recording } from "./recording";
 import { Curves } from "./series";
-import { Grid } from "./summary";
+import { Grid, type Place } from "./summary";
 
+const ABOUT: Readonly<Record<Place, string>> = {
+  visits: "How many ticks agents have stood on a tile.",
+  danger: "How many agents have died on a tile.",
+};
 /** Milliseconds between two calls of the listeners. */
 const NEWS = 300;
 /** Milliseconds after which it is tried again to read what could not be read. */
@@ -19,8 +23,9 @@ export class Scan implements ScanLike {
   private readonly foreman: Foreman;
   private readonly curves: Curves;
   private readonly grid: Grid;
-  private readonly visits: Counts;
-  private readonly deaths: Counts;
+  /** The last heat of each place and population, and how many chunks it counts. */
+  private readonly heats = new Map<string, { heat: Heat; done: number }>();
+  private asked = false;
   private readonly listeners = new Set<() => void>();
   private readonly unlisten: () => void;
   /** Chunks that have been gone through. */
@@ -35,8 +40,6 @@ export class Scan implements ScanLike {
     this.foreman = new Foreman({ header, base });
     this.curves = new Curves(header);
     this.grid = new Grid(header);
-    this.visits = new Counts(header.populations, this.grid.cells);
-    this.deaths = new Counts(header.populations, this.grid.cells);
     this.unlisten = recording.listen(() => void this.run());
     void this.run();
   }
@@ -55,13 +58,11 @@ export class Scan implements ScanLike {
     return this.curves.series;
   }
 
-  heat(name: "visits" | "danger", population: number): Heat {
-    const { rows, cols, stride } = this.grid;
-    const [counts, about] =
-      name === "visits"
-        ? [this.visits, "How many ticks agents have stood on a tile."]
-        : [this.deaths, "How many agents have died on a tile."];
-    return { name, rows, cols, stride, about, values: counts.values(population) };
+  heat(name: Place, population: number): Heat | null {
+    const key = `${name} ${population}`;
+    const known = this.heats.get(key);
+    if (known?.done !== this.done) void this.ask(key, name, population);
+    return known?.heat ?? null;
   }
 
   listen(listener: () => void): () => void {
@@ -87,8 +88,6 @@ export class Scan implements ScanLike {
         const data = await source.read(entry.offset, entry.length);
         const summary = await this.foreman.summarise(entry, data);
         this.curves.add(summary);
-        this.visits.add(summary.visits);
-        this.deaths.add(summary.deaths);
         this.failure = undefined;
         this.done++;
       } catch (thrown) {
@@ -105,6 +104,24 @@ export class Scan implements ScanLike {
     this.tell(true);
   }
 
+  /** Asks for a heat as it is now, and tells when it is there. One at a time: the newest is asked for again. */
+  private async ask(key: string, name: Place, population: number): Promise<void> {
+    if (this.asked) return;
+    this.asked = true;
+    const { done } = this;
+    const { rows, cols, stride } = this.grid;
+    try {
+      const values = await this.foreman.heat(name, population);
+      // What is looked at is kept, and no more: a large map has millions of numbers.
+      this.heats.clear();
+      this.heats.set(key, { heat: { name, rows, cols, stride, about: ABOUT[name], values }, done });
+    } catch {
+      // The worker broke down: another is asked with the next call.
+    }
+    this.asked = false;
+    this.tell(true);
+  }
+
   private tell(now: boolean): void {
     if (this.closed || (!now && performance.now() - this.told < NEWS)) return;
     this.told = performance.now();
@@ -115,31 +132,4 @@ export class Scan implements ScanLike {
 /** Lets the page do something else. */
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-/** Counts per cell, for each population. */
-class Counts {
-  private readonly counts: Uint32Array;
-
-  constructor(
-    private readonly populations: number,
-    private readonly cells: number,
-  ) {
-    this.counts = new Uint32Array(populations * cells);
-  }
-
-  add(where: Uint32Array): void {
-    for (const cell of where) this.counts[cell]! += 1;
-  }
-
-  /** [cells] of a population, or of all (-1); NaN where nothing was counted. */
-  values(population: number): Float32Array {
-    const sums = new Float32Array(this.cells);
-    const [from, to] = population < 0 ? [0, this.populations] : [population, population + 1];
-    for (let p = from; p < to; p++) {
-      for (let cell = 0; cell < this.cells; cell++) sums[cell]! += this.counts[p * this.cells + cell]!;
-    }
-    for (let cell = 0; cell < this.cells; cell++) if (sums[cell] === 0) sums[cell] = NaN;
-    return sums;
-  }
 }

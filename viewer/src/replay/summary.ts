@@ -7,12 +7,11 @@ export interface Summary {
   readonly first: number;
   readonly ticks: number;
   /** [ticks, measures]; see `Measures`. */
-  readonly counts: Float64Array;
-  /** Where agents stood: population * cells + cell, once for each agent and tick. */
-  readonly visits: Uint32Array<ArrayBuffer>;
-  /** Where agents died, likewise. */
-  readonly deaths: Uint32Array<ArrayBuffer>;
+  readonly counts: Float64Array<ArrayBuffer>;
 }
+
+/** What is counted per cell of the map. */
+export type Place = "visits" | "danger";
 
 /** Which number of a tick's counts is what. */
 export class Measures {
@@ -73,6 +72,8 @@ export class Grid {
 export class Summariser {
   private readonly measures: Measures;
   private readonly grid: Grid;
+  /** [populations * cells]: ticks that agents stood on a cell, and how many died there. */
+  private readonly places: Readonly<Record<Place, Uint32Array>>;
   /** material -> place among those that can be used up, or -1. */
   private readonly place: Int32Array;
   private alive: Uint8Array | undefined;
@@ -84,6 +85,8 @@ export class Summariser {
   ) {
     this.measures = new Measures(header);
     this.grid = new Grid(header);
+    const cells = header.populations * this.grid.cells;
+    this.places = { visits: new Uint32Array(cells), danger: new Uint32Array(cells) };
     this.place = Int32Array.from(header.materials, (_, material) =>
       this.measures.materials.indexOf(material),
     );
@@ -92,23 +95,34 @@ export class Summariser {
   add({ first, ticks, buffer }: Decoded): Summary {
     const contents = contentsOf(this.header, ticks, buffer);
     const counts = new Float64Array(ticks * this.measures.length);
-    const { visits, deaths } = this.agents(contents, ticks, counts);
+    this.agents(contents, ticks, counts);
     this.tiles(contents, ticks, counts);
     this.prices(contents, ticks, counts);
-    return { first, ticks, counts, visits, deaths };
+    return { first, ticks, counts };
   }
 
-  private agents(contents: Contents, ticks: number, counts: Float64Array) {
+  /** [cells] of a population, or of all (-1), so far; NaN where nothing was counted. */
+  heat(place: Place, population: number): Float32Array<ArrayBuffer> {
+    const { cells } = this.grid;
+    const counts = this.places[place];
+    const sums = new Float32Array(cells);
+    const [from, to] = population < 0 ? [0, this.header.populations] : [population, population + 1];
+    for (let p = from; p < to; p++) {
+      for (let cell = 0; cell < cells; cell++) sums[cell]! += counts[p * cells + cell]!;
+    }
+    for (let cell = 0; cell < cells; cell++) if (sums[cell] === 0) sums[cell] = NaN;
+    return sums;
+  }
+
+  private agents(contents: Contents, ticks: number, counts: Float64Array): void {
     const { header, measures, grid } = this;
+    const { visits, danger } = this.places;
     const { agents, entities } = header;
     const column = <T>(name: string): T => contents.columns.get(name) as T;
     const [alive, cause] = [column<Uint8Array>("alive"), column<Uint8Array>("cause")];
     const [row, col] = [column<Int16Array>("row"), column<Int16Array>("col")];
     const [entity, age] = [column<Uint32Array>("entity"), column<Int32Array>("age")];
     const perPopulation = agents / header.populations;
-    const visits = new Uint32Array(ticks * agents);
-    const deaths: number[] = [];
-    let visited = 0;
     for (let t = 0; t < ticks; t++) {
       const [at, out] = [t * entities, t * measures.length];
       for (let slot = 0; slot < agents; slot++) {
@@ -117,7 +131,7 @@ export class Summariser {
         const cell = population * grid.cells + grid.of(row[i]!, col[i]!);
         if (alive[i] !== 0) {
           counts[out + measures.population + population]! += 1;
-          visits[visited++] = cell;
+          visits[cell]! += 1;
           if (
             this.entity?.[slot] !== undefined &&
             (this.entity[slot] !== entity[i] || this.alive![slot] === 0)
@@ -128,7 +142,7 @@ export class Summariser {
         if (cause[i] !== 0) {
           counts[out + measures.deaths + cause[i]!]! += 1;
           counts[out + measures.lifetimes]! += age[i]!;
-          deaths.push(cell);
+          danger[cell]! += 1;
         }
       }
       this.alive = alive.subarray(at, at + agents);
@@ -137,7 +151,6 @@ export class Summariser {
     // Copies, so that the chunk itself can go.
     this.alive = this.alive?.slice();
     this.entity = this.entity?.slice();
-    return { visits: visits.slice(0, visited), deaths: Uint32Array.from(deaths) };
   }
 
   private tiles({ used, starts, changed }: Contents, ticks: number, counts: Float64Array): void {

@@ -19,8 +19,7 @@ scope.onmessage = ({ data: message }) => {
     return;
   }
   const { id, order } = message;
-  const work: Promise<Product> = workshop![order.task](order.entry, order.data);
-  work.then(
+  workshop!.do(order).then(
     (product) => scope.postMessage({ id, product }, transfers(product)),
     (thrown: unknown) => scope.postMessage({ id, error: reasonOf(thrown) }),
   );
@@ -28,5 +27,6 @@ scope.onmessage = ({ data: message }) => {
 scope.postMessage("ready");
 
 function transfers(product: Product): Transferable[] {
-  return "buffer" in product ? [product.buffer] : [product.visits.buffer, product.deaths.buffer];
+  if ("counts" in product) return [product.counts.buffer];
+  return [product.buffer];
 }

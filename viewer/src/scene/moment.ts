@@ -15,9 +15,11 @@ export class Moment {
   /** [entities]: 0 to 1, how far a step has come; 0 while standing. */
   readonly step: Float32Array;
   fraction = 0;
-  /** [entities]: yaw at the two frames. */
+  /** [entities]: yaw and height of the ground at the two frames. */
   private readonly from: Float32Array;
   private readonly to: Float32Array;
+  private readonly start: Float32Array;
+  private readonly end: Float32Array;
 
   constructor(
     private readonly header: Header,
@@ -32,6 +34,7 @@ export class Moment {
       new Float32Array(n),
     ];
     [this.from, this.to] = [new Float32Array(n), new Float32Array(n)];
+    [this.start, this.end] = [new Float32Array(n), new Float32Array(n)];
   }
 
   /** Two other frames are shown from now on: everybody turns to where it goes, or to whom it attacks. */
@@ -50,13 +53,15 @@ export class Moment {
         cols = (before.col[other] ?? 0) - (before.col[slot] ?? 0);
       }
       this.to[slot] = rows || cols ? Math.atan2(rows, cols) : (this.from[slot] ?? 0);
+      this.start[slot] = this.ground.at((before.col[slot] ?? 0) + 0.5, (before.row[slot] ?? 0) + 0.5);
+      this.end[slot] = this.ground.at((after.col[slot] ?? 0) + 0.5, (after.row[slot] ?? 0) + 0.5);
     }
   }
 
   /** Places everybody; 0 is the first frame, 1 the second. */
   place(fraction: number): void {
     this.fraction = fraction;
-    const { header, ground } = this;
+    const { header } = this;
     const { before, after, fate, attacked } = this.events;
     const { x, y, z, yaw, size, step } = this;
     const way = fraction;
@@ -74,7 +79,8 @@ export class Moment {
       step[slot] = jump || !far ? 0 : way;
       let px = col + (endCol - col) * way + 0.5;
       let pz = row + (endRow - row) * way + 0.5;
-      const [startY, endY] = [ground.at(col + 0.5, row + 0.5), ground.at(endCol + 0.5, endRow + 0.5)];
+      const endY = this.end[slot] ?? 0;
+      const startY = jump ? endY : (this.start[slot] ?? 0);
       y[slot] = startY + (endY - startY) * way + (far && !jump ? 0.05 * Math.sin(Math.PI * way) : 0);
       const other = attacked[slot] ?? -1;
       if (other >= 0 && (slot >= header.agents || after.style[slot] === 0)) {

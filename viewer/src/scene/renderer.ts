@@ -22,7 +22,8 @@ export function openRenderer(canvas: HTMLCanvasElement): Drawing {
   }
   const software = SOFTWARE.test(name);
   const renderer = new WebGLRenderer({ canvas, antialias: !software, powerPreference: "high-performance" });
-  renderer.sortObjects = true;
+  // Asking for errors would wait for each shader; that there are none, the tests of the picture show.
+  renderer.debug.checkShaderErrors = false;
   return { renderer, name, software };
 }
 

@@ -37,7 +37,7 @@ export class Stage implements StageLike {
   private readonly sky: Mesh<BufferGeometry, ShaderMaterial>;
   private readonly point = new Vector3();
   private readonly restore = (): void => {
-    this.terrain.tiles.renew();
+    this.terrain.renew();
     this.render();
   };
   /** CSS pixels. */

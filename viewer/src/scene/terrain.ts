@@ -4,6 +4,7 @@ import {
   DataTexture,
   Group,
   Mesh,
+  NearestMipmapNearestFilter,
   type ShaderMaterial,
   Vector2,
   Vector4,
@@ -11,9 +12,9 @@ import {
 import type { Header, Heat, Overlay } from "../model/types";
 import { coarse, fine, type Part } from "./chunk";
 import type { Ground } from "./ground";
-import { LEFT, USED, paint } from "./heat";
+import { paint } from "./heat";
 import { FOG, SKY, type Shared, shaded } from "./shading";
-import { overlayTexture, Tiles } from "./tiles";
+import { landPaint, resourcePaint, Tiles, tileTexture } from "./tiles";
 import { Woods } from "./woods";
 
 /** Faces a side of a chunk seen from afar. */
@@ -31,14 +32,16 @@ interface Chunk {
 /** The land: tiles with their colours, trees, and what is laid over it. */
 export class Terrain {
   readonly group = new Group();
-  readonly tiles: Tiles;
+  private readonly tiles: Tiles;
   private readonly material: ShaderMaterial;
   private readonly chunks: Chunk[] = [];
   private readonly woods: Woods;
-  private readonly empty = overlayTexture(new Uint8Array(4), 1, 1);
+  private readonly empty = tileTexture(new Uint8Array(4), 1, 1);
+  /** The texture of the newest heat map, and that of the resources: made when first wanted, and kept. */
+  private heat: DataTexture | null = null;
+  private resources: Tiles | null = null;
   private laid: DataTexture | null = null;
-  private laidKind: Overlay = "none";
-  private resourcesStale = true;
+  private usedUp: Uint8Array = new Uint8Array(0);
 
   /**
    * @param reach Beyond this many tiles chunks are drawn coarsely, on maps where that matters.
@@ -52,7 +55,14 @@ export class Terrain {
     private readonly reach: number,
   ) {
     const { height, width } = header;
-    this.tiles = new Tiles(header, base, maxSize);
+    if (Math.max(height, width) > maxSize) {
+      throw new Error(
+        `The map has ${height} x ${width} tiles; this graphics card shows at most ${maxSize} a side.`,
+      );
+    }
+    this.tiles = new Tiles(header, base, landPaint(header));
+    // Averages would be softer, and dear in software.
+    this.tiles.texture.minFilter = NearestMipmapNearestFilter;
     this.material = shaded({
       vertexShader: VERTEX,
       fragmentShader: FRAGMENT,
@@ -87,23 +97,28 @@ export class Terrain {
 
   /** Shows which tiles are used up. */
   show(usedUp: Uint8Array): void {
-    if (!this.tiles.show(usedUp)) return;
-    this.resourcesStale = true;
-    if (this.laidKind === "resources") this.layResources();
+    this.usedUp = usedUp;
+    this.tiles.show(usedUp);
+    if (this.laid && this.laid === this.resources?.texture) this.resources.show(usedUp);
   }
 
   /** Lays a map over the land; without one it is taken off, except for resources, which are known here. */
   lay(heat: Heat | null, kind: Overlay): void {
-    this.laidKind = heat || kind === "resources" ? kind : "none";
-    if (this.laidKind === "none") this.cover(null, 1);
-    else if (heat && kind !== "resources") {
+    if (kind === "resources") {
+      this.resources ??= new Tiles(this.header, this.base, resourcePaint(this.header));
+      this.resources.show(this.usedUp);
+      this.cover(this.resources.texture, 1);
+    } else if (heat) {
       const texture = this.room(heat.rows, heat.cols);
       paint(heat, kind, texture.image.data as Uint8Array);
       this.cover(texture, heat.stride);
-    } else {
-      this.resourcesStale = true;
-      this.layResources();
-    }
+    } else this.cover(null, 1);
+  }
+
+  /** All textures are sent again with the next picture: the graphics card has lost them. */
+  renew(): void {
+    this.tiles.renew();
+    this.resources?.renew();
   }
 
   /** Chooses what is drawn finely, and what is drawn at all, from where the camera is. */
@@ -149,47 +164,28 @@ export class Terrain {
     this.woods.dispose();
     this.material.dispose();
     this.tiles.texture.dispose();
-    this.laid?.dispose();
+    this.resources?.texture.dispose();
+    this.heat?.dispose();
     this.empty.dispose();
   }
 
-  /** The overlay's texture, with room for so many cells. */
+  /** A texture with room for so many cells. */
   private room(rows: number, cols: number): DataTexture {
-    const { laid } = this;
-    if (laid && laid.image.width === cols && laid.image.height === rows) {
-      laid.needsUpdate = true;
-      return laid;
+    if (this.heat?.image.width === cols && this.heat.image.height === rows) {
+      this.heat.needsUpdate = true;
+      return this.heat;
     }
-    laid?.dispose();
-    return overlayTexture(new Uint8Array(4 * rows * cols), cols, rows);
+    this.heat?.dispose();
+    this.heat = tileTexture(new Uint8Array(4 * rows * cols), cols, rows);
+    return this.heat;
   }
 
   private cover(texture: DataTexture | null, stride: number): void {
-    if (this.laid !== texture) {
-      if (!texture) this.laid?.dispose();
-      this.laid = texture;
-    }
+    this.laid = texture;
     const { uniforms } = this.material;
     (uniforms["laid"] as { value: DataTexture }).value = texture ?? this.empty;
     const { width, height } = texture?.image ?? { width: 1, height: 1 };
     (uniforms["laidPlace"]?.value as Vector4).set(1 / (stride * width), 1 / (stride * height), 0, 0);
-  }
-
-  private layResources(): void {
-    if (!this.resourcesStale) return;
-    this.resourcesStale = false;
-    const { height, width, used_up: usedUp } = this.header;
-    const texture = this.room(height, width);
-    const data = texture.image.data as Uint8Array;
-    data.fill(0);
-    for (let tile = 0; tile < this.base.length; tile++) {
-      const material = this.base[tile] ?? 0;
-      if (usedUp[material] === material) continue;
-      const colour = this.tiles.isUsedUp(tile) ? USED : LEFT;
-      for (let k = 0; k < 3; k++) data[4 * tile + k] = colour[k] ?? 0;
-      data[4 * tile + 3] = 255;
-    }
-    this.cover(texture, 1);
   }
 }
 

@@ -1,17 +1,44 @@
-import { DataTexture, LinearMipmapLinearFilter, NearestFilter, NearestMipmapNearestFilter } from "three";
+import { DataTexture, LinearMipmapLinearFilter, NearestFilter } from "three";
 import type { Header } from "../model/types";
+import { LEFT, USED } from "./heat";
 
 /** What the fourth number of a tile says; what lies between comes from looking at many tiles from afar. */
 export const KINDS = { water: 0, plain: 85, usedUp: 170, lava: 255 } as const;
 
-/**
- * The colours of all tiles as they are now, a texel each: the colour of the material shown, and in alpha one
- * of KINDS. Only rows with changes are sent to the graphics card.
- */
+/** Colours of a material, 4 bytes each: as it is, and used up. */
+export type Paint = (material: number) => readonly [readonly number[], readonly number[]];
+
+/** As the land shows them: the colour, and one of KINDS. */
+export function landPaint({ materials, used_up: usedUp }: Header): Paint {
+  return (material) => {
+    const { name, colour } = materials[material]!;
+    const kind = name === "water" ? KINDS.water : name === "lava" ? KINDS.lava : KINDS.plain;
+    const later = usedUp[material] ?? material;
+    return [
+      [...colour, kind],
+      [...(materials[later]?.colour ?? colour), later === material ? kind : KINDS.usedUp],
+    ];
+  };
+}
+
+/** What can be used up, as it is now; all else is clear. */
+export function resourcePaint({ used_up: usedUp }: Header): Paint {
+  const clear = [0, 0, 0, 0];
+  return (material) =>
+    usedUp[material] === material
+      ? [clear, clear]
+      : [
+          [...LEFT, 255],
+          [...USED, 255],
+        ];
+}
+
+/** A colour for each tile as it is now, a texel each. Only rows with changes are sent to the graphics card. */
 export class Tiles {
   readonly texture: DataTexture;
   private readonly data: Uint8Array;
-  private shown: Uint8Array;
+  private readonly shown: Uint8Array;
+  private last: Uint8Array | null = null;
   /** Per material 4 bytes: as it is, and used up. */
   private readonly fresh: Uint8Array;
   private readonly used: Uint8Array;
@@ -21,40 +48,24 @@ export class Tiles {
   constructor(
     private readonly header: Header,
     private readonly base: Uint8Array,
-    maxSize: number,
+    paint: Paint,
   ) {
     const { height, width, materials } = header;
-    if (Math.max(height, width) > maxSize) {
-      throw new Error(
-        `The map has ${height} x ${width} tiles; this graphics card shows at most ${maxSize} a side.`,
-      );
-    }
-    this.fresh = new Uint8Array(4 * materials.length);
-    this.used = new Uint8Array(4 * materials.length);
-    materials.forEach(({ name, colour }, material) => {
-      const kind = name === "water" ? KINDS.water : name === "lava" ? KINDS.lava : KINDS.plain;
-      this.fresh.set([...colour, kind], 4 * material);
-      const later = header.used_up[material] ?? material;
-      this.used.set(
-        [...(materials[later]?.colour ?? colour), later === material ? kind : KINDS.usedUp],
-        4 * material,
-      );
-    });
+    this.fresh = Uint8Array.from(materials.flatMap((_, material) => paint(material)[0]));
+    this.used = Uint8Array.from(materials.flatMap((_, material) => paint(material)[1]));
     this.data = new Uint8Array(4 * height * width);
     for (let tile = 0; tile < base.length; tile++) this.write(tile, false);
     this.shown = new Uint8Array(Math.ceil(base.length / 8));
-    this.texture = new DataTexture(this.data, width, height);
-    this.texture.magFilter = NearestFilter;
-    this.texture.minFilter = NearestMipmapNearestFilter;
-    this.texture.generateMipmaps = true;
+    this.texture = tileTexture(this.data, width, height);
     this.texture.onUpdate = () => {
       this.sent = true;
     };
-    this.texture.needsUpdate = true;
   }
 
-  /** Shows which tiles are used up; returns whether that was news. */
-  show(usedUp: Uint8Array): boolean {
+  /** Shows which tiles are used up. */
+  show(usedUp: Uint8Array): void {
+    if (usedUp === this.last) return;
+    this.last = usedUp;
     const { shown, texture } = this;
     const { width } = this.header;
     let changed = false;
@@ -76,7 +87,6 @@ export class Tiles {
       }
     }
     if (changed) texture.needsUpdate = true;
-    return changed;
   }
 
   /** All is sent again with the next picture: the graphics card has lost it. */
@@ -86,10 +96,6 @@ export class Tiles {
     this.texture.needsUpdate = true;
   }
 
-  isUsedUp(tile: number): boolean {
-    return (((this.shown[tile >> 3] ?? 0) >> (tile & 7)) & 1) === 1;
-  }
-
   private write(tile: number, used: boolean): void {
     const table = used ? this.used : this.fresh;
     const from = 4 * (this.base[tile] ?? 0);
@@ -97,9 +103,9 @@ export class Tiles {
   }
 }
 
-/** The texture of an overlay: 4 bytes per cell, near cells as blocks, far ones averaged. */
-export function overlayTexture(data: Uint8Array<ArrayBuffer>, cols: number, rows: number): DataTexture {
-  const texture = new DataTexture(data, cols, rows);
+/** A texture of 4 bytes per tile, or per cell of an overlay: near ones as blocks, far ones averaged. */
+export function tileTexture(data: Uint8Array, cols: number, rows: number): DataTexture {
+  const texture = new DataTexture(data as Uint8Array<ArrayBuffer>, cols, rows);
   texture.magFilter = NearestFilter;
   texture.minFilter = LinearMipmapLinearFilter;
   texture.generateMipmaps = true;

@@ -1,10 +1,10 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Series } from "../model/types";
+import { css } from "../scene/colours";
 import type { Context, Part } from "./context";
 import { el, setText, textButton } from "./dom";
 import { materialName, short } from "./format";
-import { cssColour } from "./tiles";
 
 interface Line {
   readonly name: string;
@@ -116,11 +116,10 @@ export class Charts implements Part {
         about: "Tiles used up, by material",
         lines: () =>
           header.materials
-            .map((material, k) => ({ material, k }))
-            .filter(({ k }) => header.used_up[k] !== k)
-            .map(({ material, k }) => ({
+            .filter((_, k) => header.used_up[k] !== k)
+            .map((material) => ({
               name: materialName(material.name),
-              colour: cssColour(header, k),
+              colour: css(material.colour),
               values: (series: Series) => series.usedUp[material.name],
             })),
       },

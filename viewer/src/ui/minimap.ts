@@ -2,37 +2,35 @@ import { entityAt } from "../model/life";
 import { shownMaterial } from "../model/perception";
 import { numberOf, populationOf } from "../model/slots";
 import type { Frame } from "../model/types";
+import { populationColour, type Rgb } from "../scene/colours";
 import type { Context, Part } from "./context";
 import { el, fitCanvas } from "./dom";
-import { packedColours } from "./tiles";
 
-/** Most tiles a side of the map's picture; of a larger world every other tile is shown, or fewer. */
-const MOST = 512;
+/** Around an agent's dot, and of NPCs: 0xAABBGGRR. */
+const EDGE = 0xff242424;
 
 /** The whole map from above: materials now, agents as dots, what the camera sees. Drag to go there. */
 export class Minimap implements Part {
   readonly element: HTMLElement;
   private readonly canvas: HTMLCanvasElement;
-  private readonly terrain = document.createElement("canvas");
-  private readonly stride: number;
-  private readonly colours: Uint32Array;
-  private readonly image: ImageData;
-  private usedUp: Uint8Array = new Uint8Array(0);
+  private readonly materials: Uint32Array;
+  private readonly populations: Uint32Array;
+  private image = new ImageData(1, 1);
 
   constructor(private readonly context: Context) {
     const { header } = context.recording;
-    this.stride = Math.ceil(Math.max(header.height, header.width) / MOST);
-    this.terrain.width = Math.ceil(header.width / this.stride);
-    this.terrain.height = Math.ceil(header.height / this.stride);
-    this.image = new ImageData(this.terrain.width, this.terrain.height);
-    this.colours = packedColours(header);
+    this.materials = packedColours(header.materials.map(({ colour }) => colour));
+    this.populations = packedColours(
+      Array.from({ length: header.populations }, (_, population) => populationColour(population)),
+    );
     this.canvas = el("canvas", {
-      tabindex: 0,
       role: "img",
       "aria-label": "Map of the whole world: click or drag to look somewhere else",
       title: "Click or drag to look there",
       style: `aspect-ratio: ${header.width} / ${header.height}`,
     });
+    // Kept where its pixels are written: thousands of dots would be as many orders to the graphics card.
+    this.canvas.getContext("2d", { willReadFrequently: true });
     this.element = el("section", { class: "panel map", "aria-label": "Map" }, this.canvas);
     this.canvas.addEventListener("pointerdown", (event) => {
       this.canvas.setPointerCapture(event.pointerId);
@@ -44,61 +42,73 @@ export class Minimap implements Part {
   }
 
   show(frame: Frame): void {
-    const box = this.canvas.getBoundingClientRect();
-    if (box.width < 8 || box.height < 8) return;
-    this.paintTerrain(frame);
-    const { recording, stage, session, colour } = this.context;
-    const { header } = recording;
-    const context = fitCanvas(this.canvas, box.width, box.height);
-    context.imageSmoothingEnabled = false;
-    context.drawImage(this.terrain, 0, 0, box.width, box.height);
-    const [across, down] = [box.width / header.width, box.height / header.height];
-    const [alive, rows, cols] = [frame.column("alive"), frame.column("row"), frame.column("col")];
-    // Of a crowd, as many as there is room for are still told apart.
-    const room = Math.sqrt((box.width * box.height) / header.agents);
-    const size = Math.max(1.5, Math.min(room / 4, 4.5));
-    const dot = (slot: number, grown: number): void => {
-      const side = size + grown;
-      const x = ((cols?.[slot] ?? 0) + 0.5) * across - side / 2;
-      context.fillRect(x, ((rows?.[slot] ?? 0) + 0.5) * down - side / 2, side, side);
-    };
-    context.fillStyle = "rgba(20, 20, 20, 0.8)";
-    for (let slot = 0; slot < header.agents; slot++) if (alive?.[slot]) dot(slot, 1.5);
-    for (let slot = header.agents; slot < header.entities; slot++) if (alive?.[slot]) dot(slot, -1);
-    const each = header.agents / header.populations;
-    for (let population = 0; population < header.populations; population++) {
-      context.fillStyle = colour(population);
-      for (let slot = Math.round(population * each); slot < Math.round((population + 1) * each); slot++) {
-        if (alive?.[slot] && populationOf(header, slot) === population) dot(slot, 0);
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    if (width < 8 || height < 8) return;
+    const context = fitCanvas(this.canvas, width, height);
+    this.paint(frame, this.canvas.width / width);
+    context.putImageData(this.image, 0, 0);
+    const { recording, stage, session } = this.context;
+    const [across, down] = [width / recording.header.width, height / recording.header.height];
+    const twice = (under: number, over: number): void => {
+      for (const [thick, style] of [[under, "rgba(0, 0, 0, 0.6)"], [over, "#fff"]] as const) {
+        context.lineWidth = thick;
+        context.strokeStyle = style;
+        context.stroke();
       }
-    }
+    }; // prettier-ignore
     const { selected } = session.state;
     if (selected && entityAt(frame, selected.slot) === selected.entity) {
       const x = (numberOf(frame, "col", selected.slot) + 0.5) * across;
       const y = (numberOf(frame, "row", selected.slot) + 0.5) * down;
-      for (const [width, style] of [
-        [4, "rgba(0, 0, 0, 0.6)"],
-        [2, "#fff"],
-      ] as const) {
-        // prettier-ignore
-        context.lineWidth = width;
-        context.strokeStyle = style;
-        context.beginPath();
-        context.arc(x, y, size / 2 + 4, 0, 2 * Math.PI);
-        context.stroke();
-      }
+      context.beginPath();
+      context.arc(x, y, 6, 0, 2 * Math.PI);
+      twice(4, 2);
     }
     const corners = stage.footprint();
     if (corners.length < 2) return;
     context.beginPath();
     for (const [row, col] of corners) context.lineTo(col * across, row * down);
     context.closePath();
-    context.lineWidth = 3;
-    context.strokeStyle = "rgba(0, 0, 0, 0.45)";
-    context.stroke();
-    context.lineWidth = 1.5;
-    context.strokeStyle = "#fff";
-    context.stroke();
+    twice(3, 1.5);
+  }
+
+  /** Tiles and dots, pixel by pixel. @param ratio Pixels per CSS pixel. */
+  private paint(frame: Frame, ratio: number): void {
+    const { header, base } = this.context.recording;
+    const { width, height } = this.canvas;
+    if (this.image.width !== width || this.image.height !== height) this.image = new ImageData(width, height);
+    const pixels = new Uint32Array(this.image.data.buffer);
+    const { usedUp } = frame;
+    const cols = Uint32Array.from({ length: width }, (_, x) => Math.floor(((x + 0.5) * header.width) / width));
+    for (let y = 0; y < height; y++) {
+      const row = Math.floor(((y + 0.5) * header.height) / height) * header.width;
+      for (let x = 0; x < width; x++) {
+        const tile = row + cols[x]!;
+        pixels[y * width + x] = this.materials[shownMaterial(header, base, usedUp, tile)]!;
+      }
+    }
+    const [alive, rows, columns] = ["alive", "row", "col"].map((name) => frame.column(name));
+    const [across, down] = [width / header.width, height / header.height];
+    const dot = (slot: number, side: number, colour: number): void => {
+      const left = Math.round(((columns?.[slot] ?? 0) + 0.5) * across - side / 2);
+      const top = Math.round(((rows?.[slot] ?? 0) + 0.5) * down - side / 2);
+      const [right, bottom] = [Math.min(left + side, width), Math.min(top + side, height)];
+      for (let y = Math.max(0, top); y < bottom; y++) {
+        for (let x = Math.max(0, left); x < right; x++) pixels[y * width + x] = colour;
+      }
+    };
+    // Of a crowd, as many as there is room for are still told apart.
+    const room = Math.sqrt((width * height) / header.agents) / 4;
+    const size = Math.round(Math.max(1.5 * ratio, Math.min(room, 4.5 * ratio)));
+    const edge = Math.ceil(0.75 * ratio);
+    for (let slot = header.entities - 1; slot >= 0; slot--) {
+      if (!alive?.[slot]) continue;
+      if (slot < header.agents) dot(slot, size + 2 * edge, EDGE);
+      else dot(slot, Math.max(1, size - edge), EDGE);
+    }
+    for (let slot = 0; slot < header.agents; slot++) {
+      if (alive?.[slot]) dot(slot, size, this.populations[populationOf(header, slot)]!);
+    }
   }
 
   private goTo(event: PointerEvent): void {
@@ -110,20 +120,12 @@ export class Minimap implements Part {
     const within = (value: number, size: number): number => Math.min(Math.max(value, 0), size - 1);
     this.context.stage.lookAt(within(row, header.height), within(col, header.width));
   }
+}
 
-  /** Only when tiles have changed: a frame's bits are compared, which is little next to painting. */
-  private paintTerrain(frame: Frame): void {
-    const now = frame.usedUp;
-    if (this.usedUp.length === now.length && this.usedUp.every((byte, k) => byte === now[k])) return;
-    this.usedUp = now.slice();
-    const { header, base } = this.context.recording;
-    const pixels = new Uint32Array(this.image.data.buffer);
-    for (let y = 0; y < this.image.height; y++) {
-      for (let x = 0; x < this.image.width; x++) {
-        const tile = y * this.stride * header.width + x * this.stride;
-        pixels[y * this.image.width + x] = this.colours[shownMaterial(header, base, now, tile)] ?? 0;
-      }
-    }
-    this.terrain.getContext("2d")?.putImageData(this.image, 0, 0);
-  }
+/** Colours as 0xAABBGGRR, for the pixels of a canvas. */
+function packedColours(colours: readonly Rgb[]): Uint32Array {
+  return Uint32Array.from(
+    colours,
+    ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0,
+  );
 }

@@ -1,8 +1,8 @@
 import { NOWHERE, type Perception } from "../model/perception";
 import { populationOf } from "../model/slots";
 import type { Header } from "../model/types";
+import { css } from "../scene/colours";
 import { fitCanvas } from "./dom";
-import { cssColour } from "./tiles";
 
 /** "2 north, 1 west" of an offset in tiles. */
 export function direction(row: number, col: number): string {
@@ -36,7 +36,7 @@ export class Around {
   terrain(dimmed = 0): void {
     this.tiles((row, col, cell) => {
       const material = this.seen.material[cell] ?? NOWHERE;
-      this.tint(row, col, material === NOWHERE ? "#222" : cssColour(this.header, material));
+      this.tint(row, col, material === NOWHERE ? "#222" : css(this.header.materials[material]!.colour));
     });
     this.context.fillStyle = `rgba(24, 26, 30, ${dimmed})`;
     this.context.fillRect(0, 0, this.context.canvas.width, this.context.canvas.height);

@@ -30,6 +30,8 @@ export class Timeline implements Part {
   private readonly hint = el("div", { class: "hint" });
   private lifetime: Lifetime | null = null;
   private painted = "";
+  /** Of the track, CSS pixels. Asking for it in every picture would lay out the page each time. */
+  private size = { width: 0, height: 0 };
   private readonly endings: (() => void)[] = [];
 
   /** @param growing whether more ticks may come. */
@@ -85,7 +87,12 @@ export class Timeline implements Part {
       this.track,
       el("div", { class: "pace" }, this.speed, this.live),
     );
+    const resized = new ResizeObserver(([entry]) => {
+      if (entry) this.size = entry.contentRect;
+    });
+    resized.observe(this.canvas);
     this.endings.push(
+      () => resized.disconnect(),
       session.listen(["selected"], () => this.findLifetime()),
       context.recording.listen(() => this.lifetimeMayGrow()),
     );
@@ -221,8 +228,7 @@ export class Timeline implements Part {
   /** The track's picture: how many live, gaps hatched, the life of the selected. */
   private paint(): void {
     const { recording, scan, session } = this.context;
-    const box = this.track.getBoundingClientRect();
-    const [width, height] = [Math.floor(box.width), Math.floor(box.height)];
+    const [width, height] = [Math.floor(this.size.width), Math.floor(this.size.height)];
     if (width < 8) return;
     const { tick, population } = scan.series;
     const life = this.lifetime;

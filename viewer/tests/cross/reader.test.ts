@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { perceive } from "../../src/model/perception";
 import { attacks, kindOf, populationOf } from "../../src/model/slots";
-import type { Frame, Header } from "../../src/model/types";
+import type { Frame, Header, Heat } from "../../src/model/types";
 import { Recording } from "../../src/replay/recording";
 import { Scan } from "../../src/replay/scan";
 import { MemorySource } from "../../src/replay/source";
@@ -132,7 +132,7 @@ describe.each(names())("%s", (name) => {
         ["visits", "alive"],
         ["danger", "cause"],
       ] as const) {
-        const heat = scan.heat(map, population);
+        const heat = await counted(scan, map, population);
         const expected = new Map<number, number>();
         for (const tick of truth.ticks) {
           for (const slot of agents) {
@@ -161,6 +161,18 @@ describe.each(names())("%s", (name) => {
     expect(one!.values[3 * 47 + 5]).toBeNaN();
   });
 });
+
+/** The heat as soon as the worker, or what stands in for it, has told it. */
+function counted(scan: Scan, map: "visits" | "danger", population: number): Promise<Heat> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const heat = scan.heat(map, population);
+      if (heat) resolve(heat);
+    };
+    scan.listen(look);
+    look();
+  });
+}
 
 function usedUp(frame: Frame, header: Header): number[] {
   const tiles: number[] = [];

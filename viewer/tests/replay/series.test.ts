@@ -27,8 +27,7 @@ function chunk(first: number, ticks: number) {
     counts[at + MEASURES.usedUp] = 4;
     counts[at + MEASURES.price] = tick % 3;
   }
-  const none = new Uint32Array(0);
-  return { first, ticks, counts, visits: none, deaths: none };
+  return { first, ticks, counts };
 }
 
 const sum = (curve: Float64Array) => curve.reduce((total, each) => total + each, 0);
