@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import closing
 
 import pytest
 import torch
@@ -63,6 +65,23 @@ def test_what_is_recorded_is_what_was(kind, tmp_path):
         assert list(frames) == list(range(2, 26))
         assert all(same(told[number, tick], frames[tick]) for tick in frames)
         assert any(any(frame["cause"]) for frame in frames.values()), "nobody died: too little to see"
+
+
+def test_who_waits_finds_all_in_the_files(tmp_path, monkeypatch):
+    """However slow the disk, all that was handed over is in the files, still open, once it has been waited
+    for."""
+    env, frames = begun(), Reel.frames
+
+    def slowly(*arguments):
+        time.sleep(0.2)
+        frames(*arguments)
+
+    monkeypatch.setattr(Reel, "frames", slowly)
+    with closing(Film(env, (0,), 3, tmp_path, "odd", wait=True)) as film:
+        shot(env, film, 6, {})
+        film.settle()
+        with Replay(tmp_path / "realm-0-2.replay") as replay:
+            assert replay.ticks == range(2, 8)
 
 
 def test_realms_of_other_processes_are_left_to_them(tmp_path):

@@ -1,5 +1,5 @@
-"""Small worlds for the viewer's tests in browsers, and what a page must show of them, told by the world itself
-and counted here, so that nothing is held against the viewer's own reading.
+"""Small worlds for the viewer's tests in browsers, and what a page must show of them, told by the world
+itself and counted here, so that nothing is held against the viewer's own reading.
 
 ``python -m viewer.worlds FOLDER`` in ``tests`` writes them for viewer/tests/browser/worlds.test.ts."""
 
@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from viewer.fixtures import FULL, ODD, REALM, record
 
 from nmmo_gpu.env import Env
 from nmmo_gpu.world.content import GEAR, MATERIALS, SKILLS, Material
 from nmmo_gpu.world.layout import STYLES
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import Cause
-from viewer.fixtures import FULL, ODD, REALM, record
 
 TICKS, CHUNK = 60, 16
 PANELS = 6
@@ -71,9 +71,10 @@ def _panel(env: Env, slot: int) -> dict[str, Any]:
         return getattr(world, name)[REALM, slot].tolist()
 
     agent = slot < rules.slots
-    kind = np.repeat(np.arange(len(rules.npc_counts)), rules.npc_counts)[slot - rules.slots] if not agent else 0
     if not agent:
-        who, most = content.npcs[kind].name.capitalize(), content.npcs[kind].health
+        kinds = np.repeat(np.arange(len(rules.npc_counts)), rules.npc_counts)
+        kind = content.npcs[kinds[slot - rules.slots]]
+        who, most = kind.name.capitalize(), kind.health
     else:
         who = "Agent"
         most = of("level")[SKILLS.index("constitution")] if rules.skills else rules.max_health

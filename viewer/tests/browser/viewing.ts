@@ -72,7 +72,8 @@ export function places(page: Page, tiles: readonly (readonly [row: number, col: 
       const covered = covers.some(
         ({ left, right, top, bottom }) => x > left - 10 && x < right + 10 && y > top - 10 && y < bottom + 10,
       );
-      const clear = at.visible && inside && !covered && document.elementFromPoint(x, y) === stage.canvas;
+      const open = [-8, 8].every((dx) => [-8, 8].every((dy) => document.elementFromPoint(x + dx, y + dy) === stage.canvas));
+      const clear = at.visible && inside && !covered && open;
       return { x, y, clear };
     });
   }, tiles);

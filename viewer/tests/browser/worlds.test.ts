@@ -500,7 +500,7 @@ async function everybodyIsThere(page: Page, world: World, tick: number, all = fa
     expect(seen.length).toBeGreaterThan(picture > 0 ? 0 : -1);
     left = left.filter((being) => !seen.includes(being));
   }
-  expect(left.length).toBeLessThan(beings.length / 3);
+  expect(left.length).toBeLessThan(beings.length / 2);
 }
 
 /** Looks at those who are surely seen, and returns them. */
