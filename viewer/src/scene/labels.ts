@@ -1,4 +1,5 @@
 import { Matrix4, type PerspectiveCamera } from "three";
+import { nameOf } from "../model/slots";
 import type { Header } from "../model/types";
 import { ABSENT, DIED, type Events } from "./events";
 import type { Crowd } from "./crowd";
@@ -26,8 +27,6 @@ export class Labels {
   private drawnNames = 0;
   private width = 1;
   private height = 1;
-  /** [entities]: name of the NPC's kind. */
-  private readonly kinds: readonly string[];
 
   constructor(
     private readonly header: Header,
@@ -35,15 +34,12 @@ export class Labels {
     private readonly moment: Moment,
     private readonly crowd: Crowd,
     private readonly texts: Texts,
-  ) {
-    const kinds = new Array<string>(header.entities).fill("");
-    for (const { name, first, count } of header.npcs) kinds.fill(name, first, first + count);
-    this.kinds = kinds;
-  }
+  ) {}
 
   /** Letters that may be needed. */
   static letters(header: Header): string {
-    return `Agent level${header.npcs.map(({ name }) => name).join("")}-0123456789 ·`;
+    const names = [...header.npcs.map(({ first }) => first), 0].map((slot) => nameOf(header, slot, 0));
+    return `${names.join("")} level-0123456789·`;
   }
 
   /** @param width, height of the picture, CSS pixels. */
@@ -120,14 +116,14 @@ export class Labels {
     texts.write(text, x, y, z, up, SIZE, 1, 1, 1, opacity);
   }
 
-  /** "Agent 123", or an NPC's kind; in the full game with its level. */
+  /** "Agent 123" or "Bear 45"; in the full game with its level. */
   private text(slot: number): string {
     const { after } = this.events;
-    const entity = after.entity[slot] ?? 0;
+    const entity = (after.entity[slot] ?? 0) >>> 0;
     const level = this.level(slot);
     const known = this.names.get(slot);
     if (known?.entity === entity && known.level === level) return known.text;
-    const name = slot < this.header.agents ? `Agent ${entity}` : (this.kinds[slot] ?? "");
+    const name = nameOf(this.header, slot, entity);
     const text = level ? `${name} · level ${level}` : name;
     this.names.set(slot, { entity, level, text });
     return text;
