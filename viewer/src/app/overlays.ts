@@ -1,11 +1,13 @@
 import type { RecordingLike, ScanLike, StageLike } from "../model/contract";
 import type { Session } from "../model/session";
 import type { Frame, Heat } from "../model/types";
-import { materialName } from "../ui/format";
+import { materialName, number } from "../ui/format";
 import type { ValueMaps } from "./served";
 
 /** Milliseconds between two pictures of an overlay that goes on changing. */
 const PAUSE = 500;
+
+const UNIT = "In expected rewards a tick.";
 
 /** What the overlay's legend says. */
 export interface Legend {
@@ -88,10 +90,10 @@ export class Overlays {
     const mine = heats.filter((heat) => heat.name === "value" && heat.population === population);
     const recorded = mine.findLast((heat) => heat.tick <= frame.tick) ?? mine[0];
     const whose = population < 0 ? "" : ` Population ${population}.`;
-    if (recorded) return legendOf(recorded, `${whose} Tick ${recorded.tick}.`);
+    if (recorded) return legendOf(recorded, `${whose} Tick ${number(recorded.tick)}. ${UNIT}`);
     if (!this.values) return { heat: null, text: "This recording holds no map of values." };
     const { heat, note } = this.values.get(population, frame.tick);
-    return heat ? legendOf(heat, whose + (note ? ` ${note}` : "")) : { heat: null, text: note };
+    return heat ? legendOf(heat, `${whose} ${note || UNIT}`) : { heat: null, text: note };
   }
 
   /** The mean over all only where there is such a map: else that of the first population. */

@@ -1,4 +1,4 @@
-/** Who is in a slot, and what happens to it from one tick to the next. */
+/** Who is in a slot, and whom it can attack. */
 import type { Frame, Header, NpcKind, Numbers } from "./types";
 
 /** Population of an agent's slot; -1 for an NPC's. */
@@ -16,7 +16,7 @@ export function kindOf(header: Header, slot: number): number {
 }
 
 /** The kind itself. */
-export function npcOf(header: Header, slot: number): NpcKind | undefined {
+function npcOf(header: Header, slot: number): NpcKind | undefined {
   return header.npcs[kindOf(header, slot)];
 }
 
@@ -29,7 +29,7 @@ export function maxHealth(header: Header, frame: Frame, slot: number): number {
 }
 
 /** Level in a skill, by its name; undefined where there are none. */
-export function levelOf(header: Header, frame: Frame, slot: number, skill: string): number | undefined {
+function levelOf(header: Header, frame: Frame, slot: number, skill: string): number | undefined {
   const index = header.skills.indexOf(skill);
   return index < 0 ? undefined : frame.column("level")?.[slot * header.skills.length + index];
 }
@@ -49,56 +49,14 @@ export function isAlive(frame: Frame, slot: number): boolean {
   return numberOf(frame, "alive", slot) !== 0;
 }
 
-/** Slots of the living, rising; all, or only those of agents. */
-export function living(header: Header, frame: Frame, who: "all" | "agents" = "all"): number[] {
-  const alive = needed(frame, "alive");
-  const slots: number[] = [];
-  const end = who === "all" ? header.entities : header.agents;
-  for (let slot = 0; slot < end; slot++) if (alive[slot] !== 0) slots.push(slot);
-  return slots;
-}
-
-/** Slots in which somebody lives now who did not live there before. */
-export function births(before: Frame, after: Frame): number[] {
-  const [alive, entity] = [needed(after, "alive"), needed(after, "entity")];
-  const [was, who] = [needed(before, "alive"), needed(before, "entity")];
-  const slots: number[] = [];
-  for (let slot = 0; slot < alive.length; slot++) {
-    if (alive[slot] !== 0 && (was[slot] === 0 || who[slot] !== entity[slot])) slots.push(slot);
-  }
-  return slots;
-}
-
-/** Somebody's end. */
-export interface Death {
-  readonly slot: number;
-  /** Who it was. */
-  readonly entity: number;
-  /** Index into `header.causes`; 0 if it happened in ticks between the frames. */
-  readonly cause: number;
-}
-
-/** Who lived before and does not any more. */
-export function deaths(before: Frame, after: Frame): Death[] {
-  const [alive, entity, cause] = [needed(after, "alive"), needed(after, "entity"), needed(after, "cause")];
-  const [was, who] = [needed(before, "alive"), needed(before, "entity")];
-  const gone: Death[] = [];
-  for (let slot = 0; slot < alive.length; slot++) {
-    const same = who[slot] === entity[slot];
-    if (was[slot] === 0 || (alive[slot] !== 0 && same)) continue;
-    gone.push({ slot, entity: who[slot]!, cause: same ? cause[slot]! : 0 });
-  }
-  return gone;
-}
-
 /** Chebyshev distance between two slots, tiles. */
-export function apart(frame: Frame, one: number, other: number): number {
+function apart(frame: Frame, one: number, other: number): number {
   const [row, col] = [needed(frame, "row"), needed(frame, "col")];
   return Math.max(Math.abs(row[one]! - row[other]!), Math.abs(col[one]! - col[other]!));
 }
 
 /** Too young to be hurt. NPCs never are. */
-export function isImmune(header: Header, frame: Frame, slot: number): boolean {
+function isImmune(header: Header, frame: Frame, slot: number): boolean {
   return !isNpc(header, slot) && numberOf(frame, "age", slot) < header.immune_ticks;
 }
 
@@ -147,33 +105,6 @@ function hasKnife(header: Header, frame: Frame, slot: number): boolean {
   const kinds = Object.keys(header.gear);
   const worn = isNpc(header, slot) ? undefined : frame.column("worn");
   return (worn?.[slot * kinds.length + kinds.indexOf("knife")] ?? 0) > 0;
-}
-
-export interface Attack {
-  readonly from: number;
-  readonly to: number;
-  /** Index into `header.styles`. */
-  readonly style: number;
-  /** Whether the one attacked was hurt in this tick, by whomever. */
-  readonly hit: boolean;
-  /** How much it was hurt; known only if nobody else attacked it. */
-  readonly damage?: number;
-}
-
-/** The attacks of a frame's tick that count; none if the frame before is not that of the tick before. */
-export function attacks(header: Header, before: Frame, frame: Frame): Attack[] {
-  if (frame.tick !== before.tick + 1) return [];
-  const [target, style, damage] = [needed(frame, "target"), needed(frame, "style"), needed(frame, "damage")];
-  const combat = combatOf(header);
-  const found: Attack[] = [];
-  const attackers = new Map<number, number>();
-  for (let from = 0; from < target.length; from++) {
-    const to = target[from]!;
-    if (to < 0 || to >= target.length || !canAttack(header, before, from, to, style[from]!, combat)) continue;
-    found.push({ from, to, style: style[from]!, hit: damage[to]! > 0 });
-    attackers.set(to, (attackers.get(to) ?? 0) + 1);
-  }
-  return found.map((each) => (attackers.get(each.to) === 1 ? { ...each, damage: damage[each.to]! } : each));
 }
 
 /** A column that every recording has. */

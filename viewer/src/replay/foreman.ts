@@ -35,6 +35,11 @@ export class Foreman implements Tasks {
     this.hire();
   }
 
+  /** Its work stops the page meanwhile: there is no worker. */
+  get isHere(): boolean {
+    return this.workshop !== undefined;
+  }
+
   /** Decodes a chunk; `data` (chunk header and payload) is used up. Rejects with a ReplayError. */
   decode(entry: ChunkEntry, data: Bytes): Promise<Decoded> {
     return this.order({ task: "decode", given: [entry, data] }) as Promise<Decoded>;

@@ -29,9 +29,9 @@ const MIB = 1 << 20;
 const MOST_HEAT_BYTES = 256 * MIB;
 /** Chunks that are read at a time. */
 const HANDS = 2;
-/** Ticks to have ready ahead of the one shown, and chunks at most. */
-const AHEAD_TICKS = 64;
-const AHEAD_CHUNKS = 4;
+/** Ticks to have ready ahead of the one shown, and chunks at most: at the highest speed, most of a second. */
+const AHEAD_TICKS = 192;
+const AHEAD_CHUNKS = 8;
 /** Milliseconds after which it is tried again to read what could not be read. */
 const PATIENCE = 2000;
 

@@ -4,12 +4,15 @@ import type { Heat, Series } from "../model/types";
 import { Foreman } from "./foreman";
 import type { Recording } from "./recording";
 import { Curves } from "./series";
+import type { Bytes } from "./source";
 import { Grid, type Place } from "./summary";
 
 const ABOUT: Readonly<Record<Place, string>> = {
   visits: "How many ticks agents have stood on a tile.",
   danger: "How many agents have died on a tile.",
 };
+/** Bytes that are read at a time, at most, but for single chunks that are larger. */
+const BLOCK = 1 << 20;
 /** Milliseconds between two calls of the listeners. */
 const NEWS = 300;
 /** Milliseconds after which it is tried again to read what could not be read. */
@@ -26,6 +29,7 @@ export class Scan implements ScanLike {
   /** The last heat of each place and population, and how many chunks it counts. */
   private readonly heats = new Map<string, { heat: Heat; done: number }>();
   private asked = false;
+  private block: { offset: number; bytes: Bytes } = { offset: 0, bytes: new Uint8Array(0) };
   private readonly listeners = new Set<() => void>();
   private readonly unlisten: () => void;
   /** Chunks that have been gone through. */
@@ -81,12 +85,11 @@ export class Scan implements ScanLike {
   private async run(): Promise<void> {
     if (this.running) return;
     this.running = true;
-    const { entries, source } = this.recording;
+    const { entries } = this.recording;
     while (!this.closed && this.done < entries.length) {
       const entry = entries[this.done]!;
       try {
-        const data = await source.read(entry.offset, entry.length);
-        const summary = await this.foreman.summarise(entry, data);
+        const summary = await this.foreman.summarise(entry, await this.read(this.done));
         this.curves.add(summary);
         this.failure = undefined;
         this.done++;
@@ -97,11 +100,28 @@ export class Scan implements ScanLike {
         if (!again) this.done++;
         else await pause(PATIENCE);
       }
-      await pause(0);
+      if (this.foreman.isHere) await pause(0);
       this.tell(false);
     }
     this.running = false;
     this.tell(true);
+  }
+
+  /** The bytes of a chunk; they come with those of the chunks behind it: asking for each takes longer. */
+  private async read(at: number): Promise<Bytes> {
+    const { entries, source } = this.recording;
+    const { offset, length } = entries[at]!;
+    if (offset < this.block.offset || offset + length > this.block.offset + this.block.bytes.length) {
+      let end = offset + length;
+      for (let next = at + 1; next < entries.length; next++) {
+        const behind = entries[next]!.offset + entries[next]!.length;
+        if (behind - offset > BLOCK) break;
+        end = behind;
+      }
+      this.block = { offset, bytes: await source.read(offset, end - offset) };
+    }
+    const from = offset - this.block.offset;
+    return this.block.bytes.subarray(from, from + length);
   }
 
   /** Asks for a heat as it is now, and tells when it is there. One at a time: the newest is asked for again. */

@@ -38,11 +38,6 @@ const NPCS: readonly Rgb[] = [
   [178, 150, 112],
 ];
 
-/** Colours of the bars over an agent, which the panels use, too. */
-export const HEALTH: Rgb = [224, 82, 74];
-export const FOOD: Rgb = [236, 182, 68];
-export const WATER: Rgb = [70, 160, 230];
-
 /** Colour of a population; beyond the twelfth they come again, each time darker. */
 export function populationColour(population: number): Rgb {
   return repeated(POPULATIONS, population);

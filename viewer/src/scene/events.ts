@@ -1,3 +1,4 @@
+import { canAttack, combatOf, type Combat } from "../model/slots";
 import type { Frame, Header, Numbers } from "../model/types";
 
 /** What becomes of a slot between two frames. */
@@ -59,11 +60,13 @@ export class Events {
   readonly attackers: Int32Array;
   attacks = 0;
   private shown: readonly [Frame, Frame] | null = null;
+  private readonly combat: Combat;
 
   constructor(private readonly header: Header) {
     this.fate = new Uint8Array(header.entities);
     this.attacked = new Int32Array(header.entities).fill(-1);
     this.attackers = new Int32Array(header.entities);
+    this.combat = combatOf(header);
   }
 
   /** Looks at two frames; returns false if they are those of the last call. */
@@ -79,26 +82,19 @@ export class Events {
       if (now) fate[slot] = then && was.entity[slot] === is.entity[slot] ? LIVING : BORN;
       else fate[slot] = then ? DIED : ABSENT;
     }
-    this.findAttacks();
+    this.findAttacks(before);
     return true;
   }
 
-  /**
-   * An attack counts if both were alive when the tick began, and the target was in reach then: of the style, or
-   * next to an NPC. Without the frame just before, nobody knows.
-   */
-  private findAttacks(): void {
-    const { before, after, attacked, attackers, header } = this;
+  /** The attacks that count, from where everybody stood before. Without the frame just before nobody knows. */
+  private findAttacks(frame: Frame): void {
+    const { before, after, attacked, attackers, header, combat } = this;
     attacked.fill(-1);
     this.attacks = 0;
     if (after.tick !== before.tick + 1) return;
     for (let slot = 0; slot < header.entities; slot++) {
       const target = after.target[slot] ?? -1;
-      if (target < 0 || target === slot || !before.alive[slot] || !before.alive[target]) continue;
-      const reach = slot < header.agents ? (header.reach[after.style[slot] ?? 0] ?? 0) : 1;
-      const rows = Math.abs((before.row[slot] ?? 0) - (before.row[target] ?? 0));
-      const cols = Math.abs((before.col[slot] ?? 0) - (before.col[target] ?? 0));
-      if (Math.max(rows, cols) > reach) continue;
+      if (target < 0 || !canAttack(header, frame, slot, target, after.style[slot] ?? 0, combat)) continue;
       attacked[slot] = target;
       attackers[this.attacks++] = slot;
     }

@@ -1,3 +1,5 @@
+import { Matrix4, type PerspectiveCamera } from "three";
+import { nameOf } from "../model/slots";
 import type { Header } from "../model/types";
 import { ABSENT, DIED, type Events } from "./events";
 import type { Crowd } from "./crowd";
@@ -9,6 +11,8 @@ const MOST = 40;
 const REACH = 34;
 /** The same for wounds. */
 const WOUND_REACH = 75;
+/** Height of a name's letters, CSS pixels. */
+const SIZE = 13;
 
 /** Names over those near the camera and the selected, and the numbers of wounds. */
 export class Labels {
@@ -17,8 +21,12 @@ export class Labels {
   private readonly slots = new Int32Array(MOST);
   private readonly distances = new Float32Array(MOST);
   private near = 0;
-  /** [entities]: name of the NPC's kind. */
-  private readonly kinds: readonly string[];
+  private readonly matrix = new Matrix4();
+  /** Names drawn so far, CSS pixels: middle, height of the middle, half of the width. */
+  private readonly drawn = new Float32Array(3 * (MOST + 1));
+  private drawnNames = 0;
+  private width = 1;
+  private height = 1;
 
   constructor(
     private readonly header: Header,
@@ -26,52 +34,54 @@ export class Labels {
     private readonly moment: Moment,
     private readonly crowd: Crowd,
     private readonly texts: Texts,
-  ) {
-    const kinds = new Array<string>(header.entities).fill("");
-    for (const { name, first, count } of header.npcs) kinds.fill(name, first, first + count);
-    this.kinds = kinds;
-  }
+  ) {}
 
   /** Letters that may be needed. */
   static letters(header: Header): string {
-    return `Agent level${header.npcs.map(({ name }) => name).join("")}-0123456789 ·`;
+    const names = [...header.npcs.map(({ first }) => first), 0].map((slot) => nameOf(header, slot, 0));
+    return `${names.join("")} level-0123456789·`;
   }
 
+  /** @param width, height of the picture, CSS pixels. */
   update(
-    camera: { x: number; y: number; z: number },
+    camera: PerspectiveCamera,
+    width: number,
+    height: number,
     selected: number,
-    names: boolean,
-    effects: boolean,
-    bars: boolean,
+    { names, effects, bars }: Readonly<Record<"names" | "effects" | "bars", boolean>>,
   ): void {
-    const { texts } = this;
-    if (names) this.findNearest(camera);
-    else this.near = 0;
+    const { texts, distances } = this;
+    const eye = camera.position;
+    this.matrix.multiplyMatrices(camera.projectionMatrix, camera.matrixWorldInverse);
+    [this.width, this.height] = [width, height];
+    this.near = this.drawnNames = 0;
     const wounds = effects && this.moment.fraction > 0.6 && this.moment.fraction < 1;
     texts.begin((MOST + 1) * 32 + (wounds ? this.header.entities * 3 : 0));
-    let named = false;
-    for (let n = 0; n < this.near; n++) {
-      const slot = this.slots[n] ?? 0;
-      named ||= slot === selected;
-      const fade = 1 - Math.min(Math.max(((this.distances[n] ?? 0) - REACH * 0.7) / (REACH * 0.3), 0), 1);
-      this.name(slot, slot === selected ? 1 : fade, bars);
+    if (names) {
+      this.findNearest(eye);
+      if (selected >= 0 && (this.moment.size[selected] ?? 0) > 0) this.name(selected, 1, bars);
+      for (let n = 0; n < this.near; n++) {
+        const fade = 1 - Math.min(Math.max(((distances[n] ?? 0) - REACH * 0.7) / (REACH * 0.3), 0), 1);
+        if (this.slots[n] !== selected) this.name(this.slots[n] ?? 0, fade, bars);
+      }
     }
-    if (names && !named && selected >= 0 && (this.moment.size[selected] ?? 0) > 0)
-      this.name(selected, 1, bars);
-    if (wounds) this.wounds(camera);
+    if (wounds) this.wounds(eye);
     texts.end();
   }
 
   private findNearest(camera: { x: number; y: number; z: number }): void {
     const { slots, distances, moment } = this;
     const { fate } = this.events;
-    this.near = 0;
+    const m = this.matrix.elements;
     for (let slot = 0; slot < this.header.entities; slot++) {
       if (fate[slot] === ABSENT || fate[slot] === DIED) continue;
-      const dx = (moment.x[slot] ?? 0) - camera.x;
-      const dz = (moment.z[slot] ?? 0) - camera.z;
-      const away = Math.sqrt(dx * dx + dz * dz + camera.y * camera.y);
+      const [x, z] = [moment.x[slot] ?? 0, moment.z[slot] ?? 0];
+      const away = Math.sqrt((x - camera.x) ** 2 + (z - camera.z) ** 2 + camera.y * camera.y);
       if (away > REACH || (this.near === MOST && away >= (distances[MOST - 1] ?? 0))) continue;
+      // Not who is behind the camera, or well beside the picture.
+      const y = moment.y[slot] ?? 0;
+      const w = m[3] * x + m[7] * y + m[11] * z + m[15];
+      if (Math.abs(m[0] * x + m[4] * y + m[8] * z + m[12]) > 1.1 * w) continue;
       // Goes into its place among the nearest.
       let place = this.near < MOST ? this.near++ : MOST - 1;
       for (; place > 0 && (distances[place - 1] ?? 0) > away; place--) {
@@ -83,21 +93,37 @@ export class Labels {
     }
   }
 
+  /** Writes a name, unless it would cover one that is there already. */
   private name(slot: number, opacity: number, bars: boolean): void {
-    const { moment } = this;
-    const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
+    const { moment, drawn, texts } = this;
+    const [x, z] = [moment.x[slot] ?? 0, moment.z[slot] ?? 0];
+    const y = (moment.y[slot] ?? 0) + (this.crowd.heights[slot] ?? 1);
     const up = bars ? 27 : 15;
-    this.texts.write(this.text(slot), x, y + (this.crowd.heights[slot] ?? 1), z, up, 13, 1, 1, 1, opacity);
+    const text = this.text(slot);
+    const m = this.matrix.elements;
+    const w = m[3] * x + m[7] * y + m[11] * z + m[15];
+    const middle = ((m[0] * x + m[4] * y + m[8] * z + m[12]) / w) * 0.5 * this.width;
+    const level = ((m[1] * x + m[5] * y + m[9] * z + m[13]) / w) * 0.5 * this.height + up;
+    const half = 0.5 * SIZE * texts.width(text);
+    for (let n = 0; n < this.drawnNames; n++) {
+      const beside = Math.abs((drawn[3 * n] ?? 0) - middle) > (drawn[3 * n + 2] ?? 0) + half + 3;
+      if (!beside && Math.abs((drawn[3 * n + 1] ?? 0) - level) < SIZE + 1) return;
+    }
+    const at = 3 * this.drawnNames++;
+    drawn[at] = middle;
+    drawn[at + 1] = level;
+    drawn[at + 2] = half;
+    texts.write(text, x, y, z, up, SIZE, 1, 1, 1, opacity);
   }
 
-  /** "Agent 123", or an NPC's kind; in the full game with its level. */
+  /** "Agent 123" or "Bear 45"; in the full game with its level. */
   private text(slot: number): string {
     const { after } = this.events;
-    const entity = after.entity[slot] ?? 0;
+    const entity = (after.entity[slot] ?? 0) >>> 0;
     const level = this.level(slot);
     const known = this.names.get(slot);
     if (known?.entity === entity && known.level === level) return known.text;
-    const name = slot < this.header.agents ? `Agent ${entity}` : (this.kinds[slot] ?? "");
+    const name = nameOf(this.header, slot, entity);
     const text = level ? `${name} · level ${level}` : name;
     this.names.set(slot, { entity, level, text });
     return text;

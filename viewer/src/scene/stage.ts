@@ -103,7 +103,7 @@ export class Stage implements StageLike {
     const outlined = rig.distance * this.cssPixel() < (this.drawing.software ? 0.06 : 0.12);
     this.crowd.update(rig.camera, this.cssPixel(), state.bars, outlined);
     this.effects.update(moment.fraction, state.effects);
-    this.labels.update(eye, selected, state.names, state.effects, state.bars);
+    this.labels.update(rig.camera, this.width, this.height, selected, state);
     if (place) {
       const away = Math.hypot(place.x - eye.x, eye.y, place.z - eye.z);
       marks.show(place.x, place.z, away * this.cssPixel(), selected < this.header.agents);

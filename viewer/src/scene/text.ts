@@ -58,6 +58,13 @@ export class Texts {
     this.instances.mesh.renderOrder = 30;
   }
 
+  /** Width of a text, in parts of the font's size. */
+  width(text: string): number {
+    let width = 0;
+    for (const letter of text) width += this.widths[this.cell(letter)] ?? 0;
+    return width;
+  }
+
   begin(room: number): void {
     this.instances.begin(room);
   }
@@ -78,9 +85,7 @@ export class Texts {
     blue: number,
     opacity: number,
   ): void {
-    let width = 0;
-    for (const letter of text) width += this.widths[this.cell(letter)] ?? 0;
-    let left = (-width * size) / 2;
+    let left = (-this.width(text) * size) / 2;
     const { data } = this.instances;
     for (const letter of text) {
       const cell = this.cell(letter);

@@ -40,6 +40,7 @@ export class AgentPanel implements Part {
   private readonly attack = el("p", { class: "small" });
   private readonly seen = el("div", { class: "seen" });
   private readonly value = new Facts();
+  private readonly when = el("p", { class: "small" });
   private readonly heads = new Map<string, ChoiceBars>();
   private readonly sections: Readonly<Record<"skills" | "inventory" | "policy", HTMLElement>>;
   private readonly body: HTMLElement;
@@ -66,7 +67,7 @@ export class AgentPanel implements Part {
     ];
     const section = (title: string, ...content: HTMLElement[]): HTMLElement =>
       el("section", {}, el("h3", {}, title), ...content);
-    const policy = section("What its policy thought", this.value.element);
+    const policy = section("What its policy thought", this.when, this.value.element);
     for (const head of Object.keys(recording.header.heads)) {
       const bars = new ChoiceBars(head === "token" ? "word" : head);
       this.heads.set(head, bars);
@@ -88,7 +89,7 @@ export class AgentPanel implements Part {
       el(
         "section",
         { class: "windows" },
-        el("figure", {}, this.window, el("figcaption", {}, "what it sees")),
+        el("figure", {}, this.window, el("figcaption", {}, "what it sees now")),
         el("figure", {}, this.attacks, el("figcaption", {}, "attack map")),
       ),
       this.attack,
@@ -303,12 +304,13 @@ export class AgentPanel implements Part {
     const hit = seen.entities.find((other) => other.slot === target);
     if (hit && !newborn) map.line(hit.rowOffset, hit.colOffset, "#ff5a3c");
     const reach = header.styles.map((name, k) => `${name} ${header.reach[k]}`).join(", ");
+    const when = `In tick ${number(frame.tick)}`;
     const whom = target < 0 ? "nobody" : nameOf(header, target, entityAt(began, target));
     const how =
       target < 0
         ? ""
         : ` by ${header.styles[style]}${hit?.reachable[style] ? "" : ", which was out of reach"}`;
-    setText(this.attack, newborn ? `Reach: ${reach}.` : `Attacked ${whom}${how}. Reach: ${reach}.`);
+    setText(this.attack, newborn ? `Reach: ${reach}.` : `${when} it attacked ${whom}${how}. Reach: ${reach}.`);
   }
 
   private showPolicy(frame: Frame, slot: number, before: Frame | undefined): void {
@@ -317,6 +319,8 @@ export class AgentPanel implements Part {
     const value = valueOf(header, frame, slot);
     this.sections.policy.hidden = !heads && value === undefined;
     this.value.set("value", value === undefined ? null : short(value));
+    const unit = value === undefined ? "" : " Value: the rewards a tick that it expected from then on.";
+    setText(this.when, `Its choice for tick ${number(frame.tick)}, made from what it saw before.${unit}`);
     if (!heads) return;
     const seen = (before && perceive(header, base, before, slot)?.entities) ?? [];
     const targets = before

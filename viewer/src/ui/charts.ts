@@ -193,8 +193,14 @@ class Chart {
     this.plot = null;
     this.lines = this.kind.lines();
     this.legend.replaceChildren(
-      ...this.lines.map(({ name, colour }) => el("span", { style: `--colour: ${colour}` }, name)),
+      ...this.lines.map(({ name, colour }) => el("span", { style: `--colour: ${this.seen(colour)}` }, name)),
     );
+  }
+
+  private seen(colour: string): string {
+    const panel = getComputedStyle(this.element).getPropertyValue("--panel");
+    // An area is seen by its neighbours, too; a thin line must stand out alone.
+    return visible(colour, panel, this.kind.stacked?.() ? 1.2 : 1.6);
   }
 
   update(series: Series): void {
@@ -262,11 +268,11 @@ class Chart {
         series: [
           {},
           ...this.lines.map(({ colour, dash }) => ({
-            stroke: visible(colour, style.getPropertyValue("--panel")),
+            stroke: this.seen(colour),
             width: stacked ? 0.5 : 1.5,
             points: { show: false },
             ...(dash?.length ? { dash } : {}),
-            ...(stacked ? { fill: colour } : {}),
+            ...(stacked ? { fill: this.seen(colour) } : {}),
             spanGaps: true,
           })),
         ],
@@ -315,10 +321,10 @@ function deathsPerTick(series: Series, values: Float64Array, from: number, to: n
 }
 
 /** The colour itself, or one between it and grey where it would hardly be seen before the panel's. */
-function visible(colour: string, panel: string): string {
+function visible(colour: string, panel: string, least: number): string {
   const [one, other] = [luminance(colour), luminance(panel)];
   const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-  return contrast < 1.6
+  return contrast < least
     ? `color-mix(in srgb, ${colour}, ${other > 0.5 ? "#303844" : "#e0e6f0"} 40%)`
     : colour;
 }

@@ -19,14 +19,16 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
       ["F", "follow the selected"],
       ["[ ]", "previous, next agent"],
       ["L", "list of agents"],
-      ["Esc", "close what is open, deselect"],
+      ["Esc", "deselect, then close panels"],
     ],
   ],
   [
     "View",
     [
-      ["drag, wheel", "turn, zoom; with the right button move"],
+      ["drag", "move; with the right button, or while following, turn"],
+      ["wheel", "nearer, farther"],
       ["W A S D", "move over the map"],
+      ["Q E", "turn"],
       ["M", "map"],
       ["C", "charts"],
       ["O", "next overlay"],

@@ -27,7 +27,8 @@ export class Shell {
   readonly canvas = el("canvas", {
     id: "world",
     tabindex: 0,
-    "aria-label": "The world. Drag to turn, wheel to zoom, W A S D to move, click to select an agent",
+    "aria-label":
+      "The world. Drag or W A S D to move, right drag or Q E to turn, wheel to zoom, click to follow an agent",
   });
   private readonly tabs = new Map<PanelName, HTMLButtonElement>();
   private readonly connection = el("span", { class: "connection", role: "status", hidden: true });

@@ -49,11 +49,13 @@ export class StartPage {
         el(
           "p",
           { class: "small" },
-          "A file stays on this computer: nothing is sent anywhere. Record a world with ",
-          el("code", {}, "--record"),
-          " or ",
+          "A file stays on this computer: nothing is sent anywhere. No recording yet? ",
+          el("code", {}, "nmmo-gpu play chaos --out worlds"),
+          " makes one, ",
+          el("code", {}, "nmmo-gpu train --record"),
+          " and ",
           el("code", {}, "nmmo-gpu export"),
-          ".",
+          " keep what is learned.",
         ),
       ),
     );

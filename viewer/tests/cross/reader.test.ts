@@ -1,11 +1,12 @@
 /** What Python wrote is what TypeScript reads, and works out from it. */
 import { describe, expect, test } from "vitest";
 import { perceive } from "../../src/model/perception";
-import { attacks, kindOf, populationOf } from "../../src/model/slots";
+import { kindOf, populationOf } from "../../src/model/slots";
 import type { Frame, Header, Heat } from "../../src/model/types";
 import { Recording } from "../../src/replay/recording";
 import { Scan } from "../../src/replay/scan";
 import { MemorySource } from "../../src/replay/source";
+import { Events } from "../../src/scene/events";
 import { bytesOf, FOLDER, names, truthOf, type Saw, type Tick } from "./fixtures";
 
 test.runIf(FOLDER)("the fixtures are there", () => expect(names().length).toBeGreaterThan(5));
@@ -74,18 +75,18 @@ describe.each(names())("%s", (name) => {
 
   test("attacks", async () => {
     const recording = await open();
-    for (const [i, { tick, attacks: expected, columns }] of truth.ticks.entries()) {
+    const events = new Events(recording.header);
+    for (const [i, { tick, attacks: expected }] of truth.ticks.entries()) {
       const before = truth.ticks[i - 1];
       if (!before) continue;
       const [older, frame] = [await recording.load(before.tick), await recording.load(tick)];
-      const found = attacks(recording.header, older, frame);
-      const triples = found.map(({ from, to, style }) => [from, to, style]);
-      expect(triples).toEqual(before.tick + 1 === tick ? expected : []);
-      for (const { to, hit, damage } of found) {
-        const alone = expected.filter((attack) => attack[1] === to).length === 1;
-        expect(hit).toBe(columns["damage"]![to]! > 0);
-        expect(damage).toBe(alone ? columns["damage"]![to] : undefined);
-      }
+      events.update(older, frame);
+      const found = [...events.attackers.subarray(0, events.attacks)].map((from) => [
+        from,
+        events.attacked[from],
+        events.after.style[from],
+      ]);
+      expect(found).toEqual(before.tick + 1 === tick ? expected : []);
     }
   });
 

@@ -49,11 +49,11 @@ test.each([
   if (counts) expect(made.attackers[0]).toBe(1);
 });
 
-test("NPCs reach one tile, whatever the style; the dead neither strike nor are struck", () => {
+test("NPCs fight hand to hand; the dead neither strike nor are struck", () => {
   const npc = { slot: 9, row: 9, col: 9 };
   for (const away of [1, 2]) {
     const victim = { slot: 0, row: 9, col: 9 + away };
-    expect(events([npc, victim], [{ ...npc, style: 2, target: 0 }, victim]).attacks).toBe(Number(away === 1));
+    expect(events([npc, victim], [{ ...npc, target: 0 }, victim]).attacks).toBe(Number(away === 1));
   }
   const [one, other] = [
     { slot: 0, row: 9, col: 9 },
