@@ -268,9 +268,12 @@ describe.runIf(WORLDS)("worlds", () => {
     await page.waitForFunction(() => window.embyr?.scan.progress === 1);
     for (const name of ["visits", "danger"] as const) {
       for (const population of [-1, 0, 1, 2]) {
+        const known = (name: "visits" | "danger", population: number): boolean =>
+          window.embyr!.scan.heat(name, population) !== null;
+        await page.waitForFunction(known, {}, name, population);
         const told = await page.evaluate(
           (name, population) => {
-            const { rows, cols, stride, values } = window.embyr!.scan.heat(name, population);
+            const { rows, cols, stride, values } = window.embyr!.scan.heat(name, population)!;
             return { rows, cols, stride, values: [...values].map((value) => (Number.isNaN(value) ? 0 : value)) };
           },
           name,
