@@ -50,6 +50,8 @@ export function useBrowser(): Session {
     async open(url, width = 960, height = 600) {
       const page = await started.browser.newPage();
       pages.push(page);
+      // A machine may have other things to do, too.
+      page.setDefaultTimeout(90_000);
       page.on("console", (message) => {
         if (message.type() === "error") errors.push(message.text());
       });

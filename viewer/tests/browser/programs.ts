@@ -63,12 +63,23 @@ export function nmmo(...args: readonly string[]): Program {
   return new Program(spawn(PYTHON ?? "python3", script, { cwd: ROOT, env, detached: true }));
 }
 
-/** What `python -m nmmo_gpu` does, with the page of a test: the package's own may be that of other sources. */
+/**
+ * What `python -m nmmo_gpu` does, with the page of a test: the package's own may be that of other sources. It ends
+ * when whoever tests is gone, which closes its stdin.
+ */
 const LAUNCHER = `
+import os
 import sys
+import threading
 from pathlib import Path
 from nmmo_gpu import cli
 from nmmo_gpu.view import page
+
+def outlive_nobody():
+    os.read(0, 1)
+    os._exit(1)
+
+threading.Thread(target=outlive_nobody, daemon=True).start()
 page._FOLDER = Path(sys.argv.pop(1))
 cli.main()
 `;

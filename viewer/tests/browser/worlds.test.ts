@@ -141,7 +141,7 @@ describe.runIf(WORLDS)("worlds", () => {
       await shows(page, tick);
       const beings = living(full, tick);
       const material = at(full, tick).material;
-      await expect.poll(async () => (await mapColours(page, full)).wrongDots(beings), { timeout: 10_000 }).toEqual([]);
+      await expect.poll(async () => (await mapColours(page, full)).wrongDots(beings), { timeout: 60_000 }).toEqual([]);
       const map = await mapColours(page, full);
       expect(map.wrongTiles(material, beings)).toEqual([]);
     }
@@ -157,7 +157,7 @@ describe.runIf(WORLDS)("worlds", () => {
         for (const { slot, title, facts, meters, skills, inventory } of panels!) {
           await change(page, { time: tick, selected: { slot, entity: columns["entity"]![slot]! } });
           const told = { title, facts, meters, skills: skills ?? {}, inventory: inventory ?? {} };
-          await expect.poll(() => panelOf(page, Object.keys(facts)), { timeout: 10_000 }).toEqual(told);
+          await expect.poll(() => panelOf(page, Object.keys(facts)), { timeout: 60_000 }).toEqual(told);
         }
       }
     }
@@ -175,7 +175,7 @@ describe.runIf(WORLDS)("worlds", () => {
         const width = Object.values(chaos.heads).reduce((sum, choices) => sum + choices, 0);
         const shares = columns["probability"]!.slice(slot * width, (slot + 1) * width).map((n) => (100 * n) / 255);
         await expect
-          .poll(async () => furthest((await barsOf(page, "move")).map(({ share }) => share), shares.slice(0, 5)))
+          .poll(async () => furthest((await barsOf(page, "move")).map(({ share }) => share), shares.slice(0, 5)), { timeout: 60_000 })
           .toBeLessThan(1);
         const bars = await barsOf(page, "move");
         expect(bars.map(({ name }) => name)).toEqual(["stay", "east", "south", "west", "north"]);
@@ -209,7 +209,7 @@ describe.runIf(WORLDS)("worlds", () => {
               return wanted.some((each) => near(colour, each, 3)) ? [] : [`${cell}: ${colour}, not ${wanted.join(" or ")}`];
             });
           };
-          await expect.poll(wrong, { timeout: 10_000, message: `tick ${tick}, slot ${slot}` }).toEqual([]);
+          await expect.poll(wrong, { timeout: 60_000, message: `tick ${tick}, slot ${slot}` }).toEqual([]);
         }
       }
     }
@@ -230,7 +230,7 @@ describe.runIf(WORLDS)("worlds", () => {
       .poll(async () => {
         await drawn(page);
         return away();
-      }, { timeout: 15_000 }) // prettier-ignore
+      }, { timeout: 60_000 }) // prettier-ignore
       .toBeLessThan(20);
     await page.keyboard.press(" ");
     const distances = await page.evaluate(
@@ -379,7 +379,7 @@ describe.runIf(WORLDS)("worlds", () => {
       await shows(page, tick);
       const wanted = living(full, tick).filter(({ population }) => population >= 0);
       const ids = wanted.map(({ entity }) => entity).sort((a, b) => a - b);
-      await expect.poll(() => listed(page), { timeout: 10_000 }).toEqual(ids);
+      await expect.poll(() => listed(page), { timeout: 60_000 }).toEqual(ids);
       await says(page, ".list .count", new RegExp(`^${ids.length} alive`));
     }
   });
