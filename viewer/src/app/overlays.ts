@@ -73,8 +73,10 @@ export class Overlays {
     if (overlay === "none") return { heat: null, text: "" };
     if (overlay === "value") return this.value(frame);
     if (overlay === "resources") {
-      const { materials, used_up } = this.recording.header;
-      const names = materials.filter((_, k) => used_up[k] !== k).map(({ name }) => materialName(name));
+      const { header, base } = this.recording;
+      const { materials, used_up } = header;
+      const there = materials.filter((_, k) => used_up[k] !== k && base.includes(k));
+      const names = there.map(({ name }) => materialName(name));
       return { heat: null, text: `Tiles of ${names.join(" and ")}.` };
     }
     const share = this.scan.progress;

@@ -96,6 +96,8 @@ export type Overlay = "none" | "visits" | "value" | "danger" | "resources";
 /** Curves over the whole recording. All arrays have one entry per point of `tick`. */
 export interface Series {
   readonly tick: Float64Array;
+  /** Recorded ticks since the last point; those of a gap are none. */
+  readonly ticks: Float64Array;
   /** Living agents of each population. */
   readonly population: readonly Float64Array[];
   /** Mean age at death of the agents that died since the last point; NaN if none did. */
@@ -115,4 +117,3 @@ export interface Selection {
   readonly slot: number;
   readonly entity: number;
 }
-

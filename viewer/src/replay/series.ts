@@ -93,6 +93,7 @@ export class Curves {
     ]);
     return {
       tick: curve((at) => bins[at + TICK]!),
+      ticks: curve((at) => bins[at + TICKS]!),
       population: Array.from({ length: header.populations }, (_, p) => mean(measures.population + p)),
       lifetime: curve((at) => {
         let dead = 0;

@@ -310,7 +310,10 @@ export class AgentPanel implements Part {
       target < 0
         ? ""
         : ` by ${header.styles[style]}${hit?.reachable[style] ? "" : ", which was out of reach"}`;
-    setText(this.attack, newborn ? `Reach: ${reach}.` : `${when} it attacked ${whom}${how}. Reach: ${reach}.`);
+    setText(
+      this.attack,
+      newborn ? `Reach: ${reach}.` : `${when} it attacked ${whom}${how}. Reach: ${reach}.`,
+    );
   }
 
   private showPolicy(frame: Frame, slot: number, before: Frame | undefined): void {

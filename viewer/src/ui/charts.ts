@@ -79,7 +79,7 @@ export class Charts implements Part {
   }
 
   private kinds(): readonly Kind[] {
-    const { header } = this.context.recording;
+    const { header, base } = this.context.recording;
     const kinds: Kind[] = [
       {
         title: "Population",
@@ -116,7 +116,7 @@ export class Charts implements Part {
         about: "Tiles used up, by material",
         lines: () =>
           header.materials
-            .filter((_, k) => header.used_up[k] !== k)
+            .filter((_, k) => header.used_up[k] !== k && base.includes(k))
             .map((material) => ({
               name: materialName(material.name),
               colour: css(material.colour),
@@ -315,9 +315,9 @@ function meanLifetime(series: Series, values: Float64Array, from: number, to: nu
 }
 
 function deathsPerTick(series: Series, values: Float64Array, from: number, to: number): number {
-  const sum = values.subarray(from, to).reduce((all, value) => all + value, 0);
-  const span = (series.tick[to - 1] ?? 0) - (series.tick[from - 1] ?? (series.tick[0] ?? 0) - 1);
-  return sum / Math.max(1, span);
+  const sum = (numbers: Float64Array): number =>
+    numbers.subarray(from, to).reduce((all, number) => all + number, 0);
+  return sum(values) / sum(series.ticks);
 }
 
 /** The colour itself, or one between it and grey where it would hardly be seen before the panel's. */

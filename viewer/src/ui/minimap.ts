@@ -79,7 +79,9 @@ export class Minimap implements Part {
     if (this.image.width !== width || this.image.height !== height) this.image = new ImageData(width, height);
     const pixels = new Uint32Array(this.image.data.buffer);
     const { usedUp } = frame;
-    const cols = Uint32Array.from({ length: width }, (_, x) => Math.floor(((x + 0.5) * header.width) / width));
+    const cols = Uint32Array.from({ length: width }, (_, x) =>
+      Math.floor(((x + 0.5) * header.width) / width),
+    );
     for (let y = 0; y < height; y++) {
       const row = Math.floor(((y + 0.5) * header.height) / height) * header.width;
       for (let x = 0; x < width; x++) {

@@ -38,6 +38,7 @@ test("a tick is a point while there are few", () => {
   curves.add(chunk(20, 1));
   const { series } = curves;
   expect([...series.tick]).toEqual([10, 11, 12, 20]);
+  expect([...series.ticks]).toEqual([1, 1, 1, 1]);
   expect([...series.population[1]!]).toEqual([3, 4, 5, 6]);
   expect([...series.deaths[2]!]).toEqual([1, 2, 0, 2]);
   expect([...series.lifetime]).toEqual([10, 10, NaN, 10]);
@@ -59,6 +60,7 @@ test.each([[0], [1_000_000]])("many ticks, with a gap of %d, are merged", (gap) 
   expect(series.tick.at(-1)).toBe(5 + gap + ticks - 1);
   expect([...series.tick]).toEqual([...series.tick].sort((a, b) => a - b));
   expect(sum(series.births)).toBe(ticks);
+  expect(sum(series.ticks)).toBe(ticks);
   let died = 0;
   for (let i = 0; i < ticks; i++) died += (5 + i + (i < half ? 0 : gap)) % 3;
   expect(sum(series.deaths[2]!)).toBe(died);
