@@ -66,11 +66,11 @@ class Crowd:
         return torch.where(torch.rand(logits.shape, generator=random) < 0.03, logits * 10, logits)
 
     def output(self, index, logits):
-        """The heads, as ``Policy.decide`` makes them of these logits."""
-        policy = SimpleNamespace(config=self.policy.config, logits=lambda *_: logits)
+        """The heads, as ``Policy.masked`` makes them of these logits."""
+        policy = SimpleNamespace(config=self.policy.config)
         views = self.layout.views(self.records[index.reshape(-1)])
         views = {name: view.view(*index.shape, *view.shape[1:]) for name, view in views.items()}
-        return Policy.decide(policy, views, None, None, None, None)
+        return Policy.masked(policy, views, logits)
 
 
 @pytest.fixture(scope="module", params=CROWDS)

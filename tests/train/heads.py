@@ -59,11 +59,9 @@ class Crowd:
         return torch.where(torch.rand(logits.shape, generator=random) < 0.03, logits * 10, logits)
 
     def output(self, index: Tensor, logits: Tensor) -> Output:
-        """The heads, as ``Policy.decide`` makes them of these logits."""
-        policy = SimpleNamespace(config=self.config, logits=lambda *_: logits)
-        views = self.layout.views(self.records[index])
-        nothing: Any = None
-        return Policy.decide(policy, views, nothing, nothing, None, nothing)  # type: ignore[arg-type]
+        """The heads, as ``Policy.masked`` makes them of these logits."""
+        policy: Any = SimpleNamespace(config=self.config)
+        return Policy.masked(policy, self.layout.views(self.records[index]), logits)
 
     def uniform(self, index: Tensor) -> Tensor:
         """[heads, P, B]: the draws that belong to each agent's realm and slot."""
