@@ -168,9 +168,12 @@ function counted(scan: Scan, map: "visits" | "danger", population: number): Prom
   return new Promise((resolve) => {
     const look = (): void => {
       const heat = scan.heat(map, population);
-      if (heat) resolve(heat);
+      if (!heat) return;
+      // Who goes on asking has maps counted that nobody waits for.
+      ending();
+      resolve(heat);
     };
-    scan.listen(look);
+    const ending = scan.listen(look);
     look();
   });
 }
