@@ -149,7 +149,7 @@ def _train(arguments: list[str]) -> None:
 def _record_first(arguments: list[str]) -> list[str]:
     """The same with a realm to record, the first, where ``--record`` names none."""
     said: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=False):
         said += [argument, "0"] if argument == "--record" and following.startswith("-") else [argument]
     return said
 
