@@ -95,10 +95,10 @@ export class Clock {
     return this.session.state.speed * this.session.state.ticksPerSecond;
   }
 
-  /** Slower when it comes near the newest, which it never runs into; up to four times as fast when behind. */
+  /** Slower when near the newest, so that it seldom waits there; up to four times as fast when behind. */
   private livePace(): number {
     const behind = this.recording.last - this.session.state.time;
-    return this.pace() * Math.min(Math.max(behind / this.lag, 0), 4);
+    return this.pace() * Math.min(Math.max(behind / this.lag, 0.25), 4);
   }
 
   private leap(target: number): number {
