@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import tempfile
 import threading
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,9 @@ from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, ReplayError
 from nmmo_gpu.replay import play as playing
 from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay.reel import FOLDER
 from nmmo_gpu.replay.writer import append_heat
+from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.evaluate import Actor
 
 CHUNK = 32
@@ -75,9 +76,6 @@ class PlayConfig:
 
 def export(options: ExportConfig) -> Path:
     """Writes the file, and returns its path."""
-    from nmmo_gpu.replay.reel import FOLDER
-    from nmmo_gpu.train import checkpoint
-
     if options.ticks < 0:
         raise ConfigError(f"ticks = {options.ticks} cannot be played; choose 0 or more.")
     device = resolve_device(options.device)
@@ -102,7 +100,7 @@ def export(options: ExportConfig) -> Path:
                 env, (env.config.first_realm,), CHUNK, Path(aside), folder.name, act.sword.choices(),
                 limit=WHOLE, wait=True,
             )  # fmt: skip
-            with closing(film):
+            with contextlib.closing(film):
                 _play_on(env, act, film, options.ticks)
             (file,) = Path(aside).iterdir()
         else:

@@ -24,7 +24,7 @@ PROBABILITY_SCALE = 1 / 255
 
 
 class Deeds(NamedTuple):
-    """What everybody did in a tick, and why; of one realm after another where ``Film`` is told."""
+    """What everybody did in a tick."""
 
     style: Tensor
     """[R, S] integers."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 FIELDS = (
     "entity", "age", "row", "col", "health", "food", "water", "freeze", "damage", "alive", "cause",
@@ -23,6 +22,19 @@ def expected(env, realm):
     if env.config.world.extended:
         told["work"] = env.deeds.work[realm].tolist()
         told["quotes"] = world.quotes[realm].flatten().tolist()
+    return told
+
+
+def noting(env, realm):
+    """tick -> ``expected`` of every tick that the environment plays from now on."""
+    told, step = {}, env.step
+
+    def noted(*args, **options):
+        result = step(*args, **options)
+        told[int(env.world.tick)] = expected(env, realm)
+        return result
+
+    env.step = noted
     return told
 
 
@@ -46,8 +58,3 @@ def same(ours, theirs):
 def alive_rows(numbers, alive):
     """The rows of [slots, ...] numbers that belong to the living."""
     return np.asarray(numbers).reshape(len(alive), -1)[np.asarray(alive, bool)]
-
-
-def unscaled(numbers, scale):
-    """Float32 tensor of a column as stored."""
-    return torch.tensor(numbers, dtype=torch.float32) * scale

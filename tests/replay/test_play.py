@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ODD
-from replay.recorded import alive_rows, expected, frames_of, same
+from replay.recorded import alive_rows, frames_of, noting, same
 from train.small import FULL, small
 
 from nmmo_gpu import cli
@@ -48,14 +48,7 @@ def test_training_records_what_it_plays(trained, tmp_path):
     """Beside a run that is not recorded: the same worlds, and every frame what that world was."""
     settings, folder = trained
     plain = Run(small(tmp_path, **(settings | {"record": ()})))
-    told, step = {}, plain.god.env.step
-
-    def noted(*args, **options):
-        result = step(*args, **options)
-        told[int(plain.god.env.world.tick)] = expected(plain.god.env, 1)
-        return result
-
-    plain.god.env.step = noted
+    told = noting(plain.god.env, 1)
     for _ in range(3):
         plain.iterate()
     with Replay(one_file(folder / "replays")) as replay:
@@ -114,14 +107,7 @@ def test_an_exported_realm_goes_on_as_in_its_run(trained, tmp_path):
     stored = checkpoints.load(folder, CPU)
     config = dataclasses.replace(stored.config, record=(), iterations=9)
     whole = Run(config, dataclasses.replace(checkpoints.load(folder, CPU), config=config))
-    told, step = {}, whole.god.env.step
-
-    def noted(*args, **options):
-        result = step(*args, **options)
-        told[int(whole.god.env.world.tick)] = expected(whole.god.env, 2)
-        return result
-
-    whole.god.env.step = noted
+    told = noting(whole.god.env, 2)
     whole.god.collect()
     env, act = playing.go_on(stored, 2, CPU)
     film = Film(env, (2,), 3, tmp_path, "odd", wait=True)
