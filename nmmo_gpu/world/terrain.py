@@ -15,12 +15,18 @@ Gradients are picked by an integer hash of (seed, map, octave, lattice point), s
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
 from nmmo_gpu.config import MAX_SIDE, MIN_SIDE
 from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world.content import MATERIALS, Material, walkable_table
+
+T = TypeVar("T")
 
 OCTAVES = 8
 WATER_BELOW, GRASS_BELOW, FOREST_BELOW = 0.3, 0.57, 0.715
@@ -37,7 +43,8 @@ _BLOCKS_A_SIDE = 8  # at most 64 blocks are looked at: their mean is then known 
 
 _PLACES = 1 << 16  # a map's corner lies on one of this many rows and columns of its noise
 
-_CHUNK = 1 << 16  # tiles at once: temporaries stay within the processor's cache
+_CHUNK = 1 << 15  # tiles at once: temporaries stay within a core's cache
+_THREAD = "terrain"
 _WORD = (1 << 64) - 1
 # Odd 63-bit constants, so that they fit int64: lattice steps, and the mixer's multipliers (torch wraps).
 _STEP_I, _STEP_J = 0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F
@@ -61,7 +68,8 @@ def generate(
     ``border`` tiles of lava, a ring of grass one tile wide, and terrain inside it. Map ``i`` is a pure
     function of (``seed``, ``first + i``, size, border, ore): it does not depend on how many are made
     together. With ``ore`` a stone tile with a walkable 4-neighbour is an ore rock with chance
-    ``ore_chance``. Memory beyond the result is a few MB (with ``ore``, about one map's worth more).
+    ``ore_chance``. Maps, and the rows of a large one, are drawn in ``torch.get_num_threads()`` threads;
+    memory beyond the result is a few MB for each (with ``ore``, about one map's worth more).
 
     Raises ConfigError: a size outside 32..8192, a border that leaves no terrain, a negative count or index.
     """
@@ -76,10 +84,16 @@ def generate(
         raise ConfigError(f"ore_chance is {ore_chance}; a chance must be between 0 and 1")
 
     maps = torch.full((count, height, width), int(Material.LAVA), dtype=torch.uint8)
-    for i in range(count):
-        _fill(maps[i], seed, first + i, border)
+    batch = max(1, _CHUNK // max(height * width, _BLOCK**2))
+
+    def fill(start: int) -> None:
+        indices = range(first + start, first + min(start + batch, count))
+        made = maps[start : start + len(indices)]
+        _fill(made, seed, indices, border)
         if ore:
-            _place_ore(maps[i], _key(seed, first + i, OCTAVES + 1), ore_chance)
+            _place_ore(made, [_key(seed, index, OCTAVES + 1) for index in indices], ore_chance)
+
+    _in_threads(fill, range(0, count, batch))
     return maps
 
 
@@ -179,60 +193,88 @@ def validate_map(material: torch.Tensor, border: int, vision: int, source: str) 
 # ------------------------------------------------------------------------------------------------- terrain
 
 
-def _fill(out: torch.Tensor, seed: int, index: int, border: int) -> None:
-    """Draw ring and terrain of map ``index`` into ``out`` (``[H, W] uint8``, lava so far)."""
-    height, width = out.shape
-    out[border : height - border, border : width - border] = int(Material.GRASS)
-    noise = _Noise(seed, index)
-    lowest = noise.divisor(height, width) * torch.tensor([WATER_BELOW, GRASS_BELOW, FOREST_BELOW])
+def _fill(out: torch.Tensor, seed: int, indices: Sequence[int], border: int) -> None:
+    """Draw ring and terrain of the maps ``indices`` into ``out`` (``[n, H, W] uint8``, lava so far)."""
+    _, height, width = out.shape
+    out[:, border : height - border, border : width - border] = int(Material.GRASS)
+    noise = _Noise(seed, indices)
     kinds = torch.tensor([Material.WATER, Material.GRASS, Material.FOREST, Material.STONE], dtype=torch.uint8)
-    inner = out[border + 1 : height - border - 1, border + 1 : width - border - 1]
-    columns = torch.arange(border + 1, width - border - 1)
-    step = max(1, _CHUNK // len(columns))
-    for start in range(0, inner.shape[0], step):
-        rows = torch.arange(start, min(start + step, inner.shape[0])) + border + 1
-        value = noise.ridged(rows, columns)
-        inner[start : start + step] = kinds[torch.bucketize(value, lowest, right=True, out_int32=True)]
+    inner = out[:, border + 1 : height - border - 1, border + 1 : width - border - 1]
+    rows, columns = (torch.arange(border + 1, side - border - 1) for side in (height, width))
+
+    def draw(value: torch.Tensor, divisor: torch.Tensor, start: int, stop: int) -> None:
+        thresholds = divisor[:, None] * torch.tensor([WATER_BELOW, GRASS_BELOW, FOREST_BELOW])
+        kind = torch.searchsorted(thresholds, value.flatten(1), right=True, out_int32=True)
+        inner[:, start:stop] = kinds[kind].view_as(inner[:, start:stop])
+
+    if height <= _BLOCK and width <= _BLOCK:
+        # The map lies within the area whose maximum it is divided by.
+        side = torch.arange(_BLOCK)
+        value = noise.ridged(side, side)
+        crop = value[:, border + 1 : height - border - 1, border + 1 : width - border - 1]
+        draw(crop, _mean([value.amax((1, 2))]), 0, len(rows))
+        return
+    divisor = noise.divisor(height, width)
+    step = max(1, _CHUNK // (len(indices) * len(columns)))
+
+    def draw_rows(start: int) -> None:
+        draw(noise.ridged(rows[start : start + step], columns), divisor, start, start + step)
+
+    _in_threads(draw_rows, range(0, len(rows), step))
 
 
 class _Noise:
-    """The noise field of one map: a function of the tile's row and column, whatever the map's size."""
+    """The noise fields of n maps: functions of the tile's row and column, whatever the maps' size."""
 
-    def __init__(self, seed: int, index: int) -> None:
-        self.keys = [_key(seed, index, octave) for octave in range(OCTAVES)]
-        # Where in the noise the map lies: whole tiles from the lattice's origin. The lattice repeats after
+    def __init__(self, seed: int, indices: Sequence[int]) -> None:
+        self.keys = [
+            torch.tensor([_key(seed, index, octave) for index in indices])[:, None, None]
+            for octave in range(OCTAVES)
+        ]
+        # Where in the noise a map lies: whole tiles from the lattice's origin. The lattice repeats after
         # (5, -5) tiles, so a fraction of a tile would be the same all over a map, and would decide how
         # closely its tiles meet the lattice points, where every octave peaks at once. Whole tiles give the
         # maxima that v1's fractions call for; random fractions give some 2 % less, and too much stone.
-        shift = _key(seed, index, OCTAVES) & _WORD
-        self.shift = 1024 + (shift >> 32) % _PLACES, 1024 + (shift & 0xFFFFFFFF) % _PLACES
+        shifts = [_key(seed, index, OCTAVES) & _WORD for index in indices]
+        self.shift = torch.tensor(
+            [(1024 + (s >> 32) % _PLACES, 1024 + (s & 0xFFFFFFFF) % _PLACES) for s in shifts]
+        )
 
     def ridged(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Sum of the ridged octaves, not divided: ``[n], [m] int64`` tiles to ``[n, m] float32``."""
-        row = (rows + self.shift[0]).double() / _TILES_PER_UNIT
-        column = (columns + self.shift[1]).double() / _TILES_PER_UNIT
+        """Sum of the ridged octaves, not divided: ``[h], [w] int64`` tiles to ``[n, h, w] float32``."""
+        row = (rows + self.shift[:, :1]).double() / _TILES_PER_UNIT
+        column = (columns + self.shift[:, 1:]).double() / _TILES_PER_UNIT
         total = torch.zeros(1)
         for octave, key in enumerate(self.keys):
             n = _simplex(row * 2.0**octave, column * 2.0**octave, key)
             # 2 (0.5 - |0.5 - (n + 1) / 2|) is 1 - |n|
             value = n.abs_().neg_().add_(1.0).mul_(0.5**octave)
-            total = value if octave == 0 else total + value * total
+            total = value if octave == 0 else value.mul_(total).add_(total)
         return total
 
-    def divisor(self, height: int, width: int) -> float:
-        """What the sum is divided by, so that the thresholds mean the same on a map of any size.
+    def divisor(self, height: int, width: int) -> torch.Tensor:
+        """What the sums are divided by, so that the thresholds mean the same on a map of any size: ``[n]
+        float32``.
 
         v1 divides by the map's own maximum. Taken over a larger area the maximum is larger, which would
         turn stone into forest and grass into water, and the other way round on a smaller map; so it is
         always that of 80x80 tiles: of the map itself at 80x80, of the 80x80 tiles of noise that a smaller
         map is the corner of, and the mean over up to 8x8 such areas, evenly spread, of a larger one.
         """
-        maxima = [
-            self.ridged(torch.arange(_BLOCK) + top, torch.arange(_BLOCK) + left).amax()
-            for top in _starts(height)
-            for left in _starts(width)
-        ]
-        return float(torch.stack(maxima).double().mean())
+        side = torch.arange(_BLOCK)
+        corners = [(top, left) for top in _starts(height) for left in _starts(width)]
+        maxima: dict[tuple[int, int], torch.Tensor] = {}
+
+        def look(corner: tuple[int, int]) -> None:
+            maxima[corner] = self.ridged(side + corner[0], side + corner[1]).amax((1, 2))
+
+        _in_threads(look, corners)
+        return _mean([maxima[corner] for corner in corners])
+
+
+def _mean(maxima: list[torch.Tensor]) -> torch.Tensor:
+    """``[n] float32``: the mean of several ``[n] float32``."""
+    return torch.stack(maxima, -1).double().mean(-1).float()
 
 
 def _starts(size: int) -> list[int]:
@@ -241,14 +283,16 @@ def _starts(size: int) -> list[int]:
     return [k * max(0, size - _BLOCK) // max(1, blocks - 1) for k in range(blocks)]
 
 
-def _simplex(row: torch.Tensor, column: torch.Tensor, key: int) -> torch.Tensor:
-    """2-D simplex noise on a grid: ``[n], [m] float64`` coordinates to ``[n, m] float32`` within +-0.88.
+def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """2-D simplex noise on n grids: ``[n, h], [n, w] float64`` coordinates to ``[n, h, w] float32`` within
+    +-0.88; ``key`` is ``[n, 1, 1] int64``.
 
     Positions are float64, because at the last octave a large map is a million lattice cells wide; what is
     left within a cell is float32.
     """
-    skew = (row[:, None] + column) * _SKEW
-    v, u = row[:, None] + skew, column + skew
+    row, column = row[:, :, None], column[:, None, :]
+    skew = (row + column) * _SKEW
+    v, u = row + skew, column + skew
     i, j = v.floor(), u.floor()
     cell = i.long().mul_(_STEP_I).add_(j.long().mul_(_STEP_J))
     v, u = (v - i).float(), (u - j).float()
@@ -309,18 +353,41 @@ def _key(*parts: int) -> int:
     return word - (1 << 64) if word >> 63 else word
 
 
-def _place_ore(material: torch.Tensor, key: int, chance: float) -> None:
-    """Turn stone beside something walkable into ore rock, each with ``chance``; ``[H, W]``, in place."""
-    width = material.shape[1]
-    walkable = walkable_table().index_select(0, material.reshape(-1).int()).view_as(material)
-    tile = (_beside(walkable) & (material == int(Material.STONE))).view(-1).nonzero()[:, 0]
-    row, column = tile // width, tile % width  # not the flat index: the draw is the tile's, not the map's
-    draw = _mix((row * _STEP_I + column * _STEP_J) ^ key)
+def _place_ore(material: torch.Tensor, keys: list[int], chance: float) -> None:
+    """Turn stone beside something walkable into ore rock, each with ``chance``; ``[n, H, W]``, in place."""
+    size, width = material[0].numel(), material.shape[-1]
+    flat = material.view(-1)
+    walkable = walkable_table().index_select(0, flat.int()).view_as(material)
+    place = (_beside(walkable) & (material == int(Material.STONE))).view(-1).nonzero()[:, 0]
+    # Not the place in the batch, nor the flat index: the draw is the tile's, not the map's.
+    tile, key = place % size, torch.tensor(keys)[place // size]
+    draw = _mix((tile // width * _STEP_I + tile % width * _STEP_J) ^ key)
     draw = ((draw >> 32) & 0xFFFFFFFF).double() / 2.0**32
-    material.view(-1)[tile[draw < chance]] = int(Material.ORE_ROCK)
+    flat[place[draw < chance]] = int(Material.ORE_ROCK)
 
 
 # ------------------------------------------------------------------------------------------------- helpers
+
+
+def _in_threads(work: Callable[[T], None], items: Sequence[T]) -> None:
+    """Call ``work`` with each of ``items``, in as many threads as torch may use.
+
+    Torch's own threads are of little use here, as an operation on a chunk is too short to be divided; but
+    torch releases the interpreter's lock while it computes.
+    """
+    threads = min(torch.get_num_threads(), len(items))
+    if threads <= 1 or threading.current_thread().name.startswith(_THREAD):
+        for item in items:
+            work(item)
+        return
+    inference = torch.is_inference_mode_enabled()  # of this thread only
+
+    def run(item: T) -> None:
+        with torch.inference_mode(inference):
+            work(item)
+
+    with ThreadPoolExecutor(threads, _THREAD) as pool:
+        list(pool.map(run, items))
 
 
 def _beside(mask: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,26 @@ def test_the_result_does_not_depend_on_how_rows_are_chunked(monkeypatch: pytest.
     whole = terrain.generate(5, 1, 47, 90, ore=True)
     monkeypatch.setattr(terrain, "_CHUNK", 100)
     assert torch.equal(terrain.generate(5, 1, 47, 90, ore=True), whole)
+
+
+@pytest.mark.parametrize("size", [(11, 33, 47), (2, 90, 131), (1, 200, 81)])
+def test_the_result_does_not_depend_on_the_threads(size: tuple[int, int, int], monkeypatch) -> None:
+    """Small maps are divided among threads by maps, large ones by rows, also in inference mode."""
+    monkeypatch.setattr(terrain, "_CHUNK", 4000)
+    alone = terrain.generate(6, *size, ore=True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    seen = set()
+    ridged = terrain._Noise.ridged
+
+    def noted(*arguments: object) -> torch.Tensor:
+        seen.add(threading.get_ident())
+        return ridged(*arguments)
+
+    monkeypatch.setattr(terrain._Noise, "ridged", noted)
+    assert torch.equal(terrain.generate(6, *size, ore=True), alone)
+    assert seen and threading.get_ident() not in seen
+    with torch.inference_mode():
+        assert torch.equal(terrain.generate(6, *size, ore=True), alone)
 
 
 @pytest.mark.parametrize(("height", "width", "border"), [(32, 32, 9), (33, 47, 9), (47, 33, 7), (80, 40, 0)])
