@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +22,7 @@ from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.memory import release
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.graphs import WARM_UP, Replayed
 from nmmo_gpu.train.run import Run
@@ -94,11 +96,13 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
     for env in settings(config):
         train = TrainConfig(env=env, policy=config.policy, ppo=config.ppo)
         row: dict[str, Any] = {"realms": env.realms, "slots": env.world.slots, "side": env.world.height}
-        row["environment"], row["ticks/s"] = measure(_environment(env), config)
-        if config.columns != "environment":
-            row["+ policy"], _ = measure(_with_policy(train), config)
-        if config.columns == "training":
-            row["+ training"], _ = measure(_training(train), config)
+        works = (partial(_environment, env), partial(_with_policy, train), partial(_training, train))
+        for column, work in zip(COLUMNS, works, strict=True):
+            release()  # what the column before took, so that only the largest must fit
+            row[column], ticks = measure(work(), config)
+            row.setdefault("ticks/s", ticks)
+            if column.endswith(config.columns):
+                break
         rows.append(row)
         report(row)
         if config.json is not None:

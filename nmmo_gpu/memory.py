@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 
@@ -67,12 +68,23 @@ def check_memory(parts: list[Part], device: torch.device, lower: str) -> None:
 
 
 def available(device: torch.device) -> int | None:
-    """Bytes that are free on a device; None where that cannot be found out."""
+    """Bytes that are free on a device; None where that cannot be found out.
+
+    On a GPU they include what torch keeps of freed tensors: it gives that back before it runs out."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
     if device.type == "cpu" and os.path.exists("/proc/meminfo"):
         with open("/proc/meminfo") as lines:
             for line in lines:
                 if line.startswith("MemAvailable:"):
                     return int(line.split()[1]) * 1024
     return None
+
+
+def release() -> None:
+    """Gives memory back that nothing uses any more: reference cycles, and what torch keeps of a GPU's for
+    tensors to come."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

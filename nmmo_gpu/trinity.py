@@ -25,7 +25,7 @@ from nmmo_gpu.replay.columns import Insight
 from nmmo_gpu.replay.film import Film
 from nmmo_gpu.train import checkpoint, cluster, ppo
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.train.graphs import Replayed
+from nmmo_gpu.train.graphs import Replayed, weakly
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.operations import operations
 from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
@@ -196,7 +196,8 @@ class God:
         """[H, W] int64: how often an agent stood there, sampled once per rollout, over all realms."""
         self.film: Film | None = None
         """Records realms as they are played, if it is there."""
-        self._collect = Replayed(self._play, self.env.device, sword.operations.resident and config.graphs)
+        allowed = sword.operations.resident and config.graphs
+        self._collect = Replayed(weakly(self._play), self.env.device, allowed)
 
     def state(self) -> dict[str, Tensor]:
         """The counts that a checkpoint keeps, summed over all processes; they are restored in place."""
@@ -280,12 +281,12 @@ class Pantheon:
 
         Returns: statistics per population, [P] float32 each.
         """
-        config, sword = self.config.ppo, self.sword
+        config, sword, optimizer = self.config.ppo, self.sword, self.optimizer
         self.set_rate(self.learning_rate(progress))
         if self._learn is None or self._source is not rollout:
             self._source = rollout
             self._learn = Replayed(
-                lambda: ppo.update(sword.policy, self.optimizer, rollout, config, sword.operations),
+                lambda: ppo.update(sword.policy, optimizer, rollout, config, sword.operations),
                 rollout.alive.device,
                 sword.operations.resident and self.config.graphs,
             )

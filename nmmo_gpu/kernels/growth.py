@@ -45,10 +45,10 @@ def level_of(gained, was, mask, thresholds):
 
 
 @triton.jit
-def best_of(agent, living, skill, inventory, gear, gear_level, items, ranks):
-    """[BLOCK] int32: the highest usable rank of one kind of gear; ``gear``, ``gear_level``: its [ranks]."""
+def best_of(agent, living, skill, inventory, gear, gear_level, items, RANKS: tl.constexpr):
+    """[BLOCK] int32: the highest usable rank of one kind of gear; ``gear``, ``gear_level``: its [RANKS]."""
     best = tl.zeros_like(skill)
-    for rank in range(ranks):
+    for rank in range(RANKS):
         item, needed = tl.load(gear + rank), tl.load(gear_level + rank)
         has = tl.load(inventory + agent * items + item, mask=living, other=0) > 0
         best = tl.where(has & (skill >= needed), rank + 1, best)
@@ -58,7 +58,8 @@ def best_of(agent, living, skill, inventory, gear, gear_level, items, ranks):
 @triton.jit
 def _growth(
     alive, xp, level, inventory, worn, events, thresholds, gear, gear_level,
-    slots, chunks, entities, items, ranks, columns, SKILLED: tl.constexpr, BLOCK: tl.constexpr,
+    slots, chunks, entities, items, columns,
+    RANKS: tl.constexpr, SKILLED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: every slot is written by its own program alone."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
@@ -86,10 +87,10 @@ def _growth(
                 armor = now
         if SKILLED:
             add(events + agent * columns + RISES, rises, living & (rises > 0))
-        sword = best_of(agent, living, sword, inventory, gear, gear_level, items, ranks)
-        knife = best_of(agent, living, knife, inventory, gear + ranks, gear_level + ranks, items, ranks)
+        sword = best_of(agent, living, sword, inventory, gear, gear_level, items, RANKS)
+        knife = best_of(agent, living, knife, inventory, gear + RANKS, gear_level + RANKS, items, RANKS)
         armor = best_of(
-            agent, living, armor, inventory, gear + 2 * ranks, gear_level + 2 * ranks, items, ranks
+            agent, living, armor, inventory, gear + 2 * RANKS, gear_level + 2 * RANKS, items, RANKS
         )  # fmt: skip
         tl.store(worn + agent * 3, sword.to(tl.uint8), mask=living)
         tl.store(worn + agent * 3 + 1, knife.to(tl.uint8), mask=living)
@@ -114,6 +115,6 @@ def growth(world: World) -> None:
     launch(
         _growth, cut.programs, world.alive, world.xp, world.level, world.inventory, world.worn, world.events,
         tensor(experience_table(), device, torch.int32), gear, gear_level, cut.slots, cut.chunks,
-        cfg.entities, len(of.items), ranks, world.events.shape[2], SKILLED=cfg.skills,
+        cfg.entities, len(of.items), world.events.shape[2], RANKS=ranks, SKILLED=cfg.skills,
         BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

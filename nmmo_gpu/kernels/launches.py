@@ -38,6 +38,8 @@ def all_launches() -> dict[str, list[Launch]]:
     """By the name of the setting, in the order in which they are made."""
     found = {name: _of_world(rules) for name, rules in WORLDS.items()}
     found |= {name: _of_training(network) for name, network in NETWORKS.items()}
+    long_table = WORLDS["far view, long table"]
+    found |= {f"{name}, long table": _of_training(NETWORKS[name], long_table) for name in ("laptop", "gpu")}
     full = configs.preset("full")
     found["learning full"] = _of_training(train_preset("full", "gpu").policy, full)
     found["learning full, laptop"] = _of_training(PolicyConfig(), full)

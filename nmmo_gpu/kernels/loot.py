@@ -29,8 +29,9 @@ DROPS, CHANCE_SHIFT = tl.constexpr(rule.DROPS), tl.constexpr(rule.CHANCE_SHIFT)
 def _loot(
     seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, departed,
     books, slain, foe, foe_entity, temper, weight, lot, prices, kind_of, drops,
-    slots, chunks, agents, columns, kinds, most_drops,
-    CAPACITY: tl.constexpr, ITEMS: tl.constexpr, NPCS: tl.constexpr, BLOCK: tl.constexpr,
+    slots, chunks, agents, kinds,
+    COLUMNS: tl.constexpr, MOST_DROPS: tl.constexpr, CAPACITY: tl.constexpr, ITEMS: tl.constexpr,
+    NPCS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Every victim's program hands over what it had.
 
@@ -64,7 +65,7 @@ def _loot(
             add(gold + to, money, inherits)
             wasted = tl.sum(tl.where(inherits, 0, money), 0)
             tl.atomic_add(account + ITEMS * WAYS + LOST, wasted, sem="relaxed")
-            add(events + to * columns + PLAYERS_KILLED, tl.full([BLOCK], 1, tl.int32), inherits)
+            add(events + to * COLUMNS + PLAYERS_KILLED, tl.full([BLOCK], 1, tl.int32), inherits)
 
             left = space
             for i in range(ITEMS):
@@ -78,9 +79,9 @@ def _loot(
                 add(inventory + to * ITEMS + i, taken, inherits & (taken > 0))
                 wasted = tl.sum((have - taken).to(tl.int64), 0)
                 tl.atomic_add(account + i * WAYS + LOST, wasted, sem="relaxed")
-            for e in range(columns):
-                done = tl.sum(tl.load(events + own * columns + e, mask=body, other=0).to(tl.int64), 0)
-                tl.atomic_add(departed + realm * columns + e, done, sem="relaxed")
+            for e in range(COLUMNS):
+                done = tl.sum(tl.load(events + own * COLUMNS + e, mask=body, other=0).to(tl.int64), 0)
+                tl.atomic_add(departed + realm * COLUMNS + e, done, sem="relaxed")
 
         if NPCS:
             prey = dead & (slot >= agents)
@@ -94,9 +95,9 @@ def _loot(
                 tl.store(temper + npc, tl.zeros([BLOCK], tl.uint8), mask=prey)
 
                 prey = prey & heir
-                add(events + to * columns + EVENTS + kind, one, prey)
-                for place in range(most_drops):
-                    at = drops + (kind * most_drops + place) * 4
+                add(events + to * COLUMNS + EVENTS + kind, one, prey)
+                for place in range(MOST_DROPS):
+                    at = drops + (kind * MOST_DROPS + place) * 4
                     item = tl.load(at, mask=prey, other=0)
                     least = tl.load(at + 1, mask=prey, other=1)
                     most = tl.load(at + 2, mask=prey, other=1)
@@ -134,7 +135,7 @@ def loot(world: World) -> None:
         world.departed, world.books, world.slain, world.foe, world.foe_entity, world.temper,
         tensor(tables.weight, device, torch.int32), tensor(tables.lot, device, torch.int32),
         tensor(tables.prices, device, torch.int32), kind_of_slot(cfg, device), drops,
-        cut.slots, cut.chunks, cfg.slots, world.events.shape[2], len(tables.npcs), most_drops,
-        CAPACITY=cfg.capacity, ITEMS=len(tables.items), NPCS=cfg.npc_slots > 0,
-        BLOCK=cut.block, warps=cut.warps,
+        cut.slots, cut.chunks, cfg.slots, len(tables.npcs),
+        COLUMNS=world.events.shape[2], MOST_DROPS=most_drops, CAPACITY=cfg.capacity,
+        ITEMS=len(tables.items), NPCS=cfg.npc_slots > 0, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

@@ -108,20 +108,24 @@ def price_head(
 @triton.jit
 def nearest_strangers(
     record, here, KIND_AT: tl.constexpr, TARGET_AT: tl.constexpr, NEAREST: tl.constexpr,
-    NEAREST_PADDED: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK, STYLES_PADDED] int32: for each style the first row (counted from 1) that holds a stranger or an
     NPC in its reach; 0 for none."""
-    k = tl.arange(0, NEAREST_PADDED)[None, :]
     s = tl.arange(0, STYLES_PADDED)[None, :]
-    inside = here[:, None] & (k < NEAREST)
-    stranger = inside & (tl.load(record + KIND_AT + k, mask=inside, other=0) >= STRANGER)
-    first = tl.zeros([BLOCK, STYLES_PADDED], tl.int32)
-    for style in tl.static_range(STYLES):
-        reached = tl.load(record + TARGET_AT + style * (NEAREST + 1) + 1 + k, mask=stranger, other=0) != 0
-        row = tl.min(tl.where(reached & stranger, k, NEAREST), 1)[:, None]
-        first = tl.where(s == style, tl.where(row < NEAREST, row + 1, 0), first)
-    return first
+    first = tl.full([BLOCK, STYLES_PADDED], NEAREST, tl.int32)
+    # A few rows at a time: a long block would decide how the threads share all others, and cumulative sums
+    # over short blocks that are shared so do not compile with Triton 3.6.
+    for start in range(0, NEAREST, ROWS):
+        k = start + tl.arange(0, ROWS)[None, :]
+        inside = here[:, None] & (k < NEAREST)
+        stranger = inside & (tl.load(record + KIND_AT + k, mask=inside, other=0) >= STRANGER)
+        for style in tl.static_range(STYLES):
+            mask = record + TARGET_AT + style * (NEAREST + 1) + 1 + k
+            reached = tl.load(mask, mask=stranger, other=0) != 0
+            row = tl.min(tl.where(reached & stranger, k, NEAREST), 1)[:, None]
+            first = tl.where(s == style, tl.minimum(first, row), first)
+    return tl.where(first < NEAREST, first + 1, 0)
 
 
 @triton.jit
@@ -171,7 +175,7 @@ def _choose(
     rows, blocks, slots,
     NPCS: tl.constexpr, NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr, BYTES: tl.constexpr,
     KIND_AT: tl.constexpr, MOVE_AT: tl.constexpr, STYLE_AT: tl.constexpr, TARGET_AT: tl.constexpr,
-    NEAREST_PADDED: tl.constexpr, TARGETS_PADDED: tl.constexpr,
+    ROWS: tl.constexpr, TARGETS_PADDED: tl.constexpr,
     WORKS: tl.constexpr, TRADES: tl.constexpr, PRICES: tl.constexpr, TOKENS: tl.constexpr,
     WORK_AT: tl.constexpr, TRADE_AT: tl.constexpr, PRICE_AT: tl.constexpr, TOKEN_AT: tl.constexpr,
     WORKS_PADDED: tl.constexpr, TRADES_PADDED: tl.constexpr, PRICES_PADDED: tl.constexpr,
@@ -196,7 +200,7 @@ def _choose(
 
     log, probability = plain_head(record, told, living, 0, MOVE_AT, MOVES, MOVES_PADDED)
     move, joint = pick(log, probability, unit(w0))
-    first = nearest_strangers(record, living, KIND_AT, TARGET_AT, NEAREST, NEAREST_PADDED, BLOCK)
+    first = nearest_strangers(record, living, KIND_AT, TARGET_AT, NEAREST, ROWS, BLOCK)
     style_log, style_probability = style_head(record, told, living, first, STYLE_AT, AUTO)
     style, chosen_log = pick(style_log, style_probability, unit(w1))
     joint += chosen_log
@@ -259,7 +263,7 @@ def _evaluate(
     records, index, logits, choices, log_probability, entropy, grad_log, grad_entropy, grad_logits, rows,
     BACKWARD: tl.constexpr, NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr,
     BYTES: tl.constexpr, KIND_AT: tl.constexpr, MOVE_AT: tl.constexpr, STYLE_AT: tl.constexpr,
-    TARGET_AT: tl.constexpr, NEAREST_PADDED: tl.constexpr, TARGETS_PADDED: tl.constexpr,
+    TARGET_AT: tl.constexpr, ROWS: tl.constexpr, TARGETS_PADDED: tl.constexpr,
     WORKS: tl.constexpr, TRADES: tl.constexpr, PRICES: tl.constexpr, TOKENS: tl.constexpr,
     WORK_AT: tl.constexpr, TRADE_AT: tl.constexpr, PRICE_AT: tl.constexpr, TOKEN_AT: tl.constexpr,
     WORKS_PADDED: tl.constexpr, TRADES_PADDED: tl.constexpr, PRICES_PADDED: tl.constexpr,
@@ -283,7 +287,7 @@ def _evaluate(
     target = tl.load(choices + HEADS * line + 2, mask=here, other=0).to(tl.int32)
 
     move_log, move_p = plain_head(record, told, here, 0, MOVE_AT, MOVES, MOVES_PADDED)
-    first = nearest_strangers(record, here, KIND_AT, TARGET_AT, NEAREST, NEAREST_PADDED, BLOCK)
+    first = nearest_strangers(record, here, KIND_AT, TARGET_AT, NEAREST, ROWS, BLOCK)
     style_log, style_p = style_head(record, told, here, first, STYLE_AT, AUTO)
     target_log, target_p = target_head(
         record, told, here, style, of_style(first, style), TARGET_AT, NEAREST, TARGETS, TARGETS_PADDED, AUTO
@@ -356,12 +360,12 @@ def _constants(layout: ObservationLayout, width: int, auto: bool) -> dict[str, A
         sizes.append(size)
     targets = width - len(MOVE_LIST) - len(records_layout.STYLES) - sum(sizes) - 1
     nearest = layout.fields["entity_kind"].shape[0]
-    nearest_padded, targets_padded = triton.next_power_of_2(nearest), triton.next_power_of_2(targets)
-    longest = triton.next_power_of_2(max(16, nearest, targets, *sizes))
+    longest = triton.next_power_of_2(max(16, targets, *sizes))
     return more | {
         "NEAREST": nearest, "TARGETS": targets, "AUTO": auto, "BYTES": layout.bytes,
         "KIND_AT": at["entity_kind"], "MOVE_AT": at["move_mask"], "STYLE_AT": at["style_mask"],
-        "TARGET_AT": at["target_mask"], "NEAREST_PADDED": nearest_padded, "TARGETS_PADDED": targets_padded,
+        "TARGET_AT": at["target_mask"], "ROWS": min(8, triton.next_power_of_2(nearest)),
+        "TARGETS_PADDED": triton.next_power_of_2(targets),
         "HEADS": 3 + sum(size > 0 for size in sizes),
         "BLOCK": max(16, AGENTS * 16 // longest),
     }  # fmt: skip

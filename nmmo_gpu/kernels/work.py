@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nmmo_gpu.kernels.contest import NOTE, wins
 from nmmo_gpu.kernels.inventory import room
-from nmmo_gpu.kernels.launch import launch, over_slots
+from nmmo_gpu.kernels.launch import INTERPRETED, WARP, launch, over_slots
 from nmmo_gpu.kernels.movement import down, map_size, right
 from nmmo_gpu.kernels.random import below, draw_word
 from nmmo_gpu.kernels.regrowth import return_tick, table
@@ -55,6 +55,10 @@ FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
         Event.EATEN,
     )
 )  # fmt: skip
+
+SLOTS_PER_PROGRAM = None if INTERPRETED else WARP
+"""Of ``_labour``: a single warp skips what none of its agents does, needs no barriers, and may use more
+registers than ptxas grants to larger programs (with Triton 3.6 those spill)."""
 
 
 @triton.jit
@@ -334,26 +338,27 @@ def work(world: World, work: Tensor) -> None:
     items = len(cfg.content.items)
     if items == 0:
         return  # there is nothing to make, and nothing to eat
-    cut = over_slots(world.realms, cfg.slots)
     recipes, meals, recipe_count, meal_count = book(cfg.content, world.device)
     weights = tensor(cfg.tables.weight, world.device, torch.int32)
     notes = world.workspace("ore struck", (world.realms, cfg.slots), torch.int32)
     shared: dict[str, Any] = {
         "NPCS": cfg.npc_slots, "SKILLED": cfg.skills, "ITEMS": items, "EVENTS": world.events.shape[2],
-        "BLOCK": cut.block, "warps": cut.warps, **map_size(world),
+        **map_size(world),
     }  # fmt: skip
+    cut = over_slots(world.realms, cfg.slots, SLOTS_PER_PROGRAM)
     launch(
         _labour, cut.programs, world.seed, world.tick, work, world.alive, world.row, world.col, world.health,
         world.food, world.material, world.shore, world.offer, world.inventory, world.level, world.xp,
         world.events, world.books, notes, weights, recipes, meals, cut.slots, cut.chunks, *work.stride(),
         cfg.capacity, WORKS_THERE=works_there(cfg.works), RECIPES=recipe_count, MEALS=meal_count,
-        MAX_HEALTH=cfg.max_health, MAX_FOOD=cfg.max_food, **shared,
+        MAX_HEALTH=cfg.max_health, MAX_FOOD=cfg.max_food, BLOCK=cut.block, warps=cut.warps, **shared,
     )  # fmt: skip
     if "mine" not in cfg.works:
         return
     thresholds, entries, steps = table(world, cfg.ore_regrowth)
+    cut = over_slots(world.realms, cfg.slots)
     launch(
         _share, cut.programs, world.seed, world.tick, thresholds, notes, world.row, world.col, world.occupant,
         world.material, world.regrow_at, world.inventory, world.xp, world.events, world.books, recipes,
-        cut.slots, cut.chunks, ENTRIES=entries, STEPS=steps, **shared,
+        cut.slots, cut.chunks, ENTRIES=entries, STEPS=steps, BLOCK=cut.block, warps=cut.warps, **shared,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -40,7 +41,11 @@ class Replayed:
             # Capturing runs nothing; the replay below is this call's work.
             graph = torch.cuda.CUDAGraph()
             try:
-                with torch.cuda.device(self.device), torch.cuda.graph(graph):
+                # Other threads, such as one that writes recordings, may go on calling CUDA meanwhile.
+                with (
+                    torch.cuda.device(self.device),
+                    torch.cuda.graph(graph, capture_error_mode="thread_local"),
+                ):
                     self.result = self.function()
             except RuntimeError as error:
                 raise UsageError(
@@ -59,6 +64,23 @@ class Replayed:
             result = self.function()
         ordinary.wait_stream(aside)
         return result
+
+
+def weakly(method: Callable[[], Any]) -> Callable[[], Any]:
+    """A bound method that does not keep its object alive, for a ``Replayed`` that the object itself keeps.
+
+    In a reference cycle a graph and its memory would stay until Python's garbage collector comes by, which
+    knows nothing of the GPU's memory."""
+    reference = weakref.WeakMethod(method)
+    name = method.__qualname__
+
+    def call() -> Any:
+        bound = reference()
+        if bound is None:
+            raise UsageError(f"the object of {name} is gone; keep it for as long as this is called.")
+        return bound()
+
+    return call
 
 
 @cache

@@ -24,6 +24,7 @@ from nmmo_gpu.world.random import Stream, draw, unit
 POPULATIONS, SLOTS = 3, 60
 CROWDS = {
     "auto": ("auto", 20),
+    "auto, long table": ("auto", 40),
     "learned": ("learned", 15),
     "learned, long table": ("learned", 33),
 }
