@@ -1,10 +1,11 @@
-"""The command line: nmmo-gpu train | view | eval | export | play | bench | info."""
+"""The command line: nmmo-gpu train | view | eval | export | play | bench | info | compile."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import torch
 import tyro
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from nmmo_gpu.config import PRESETS
@@ -38,10 +40,11 @@ usage: nmmo-gpu COMMAND ... [--help]
   nmmo-gpu play PRESET [options]     play a new world with a random, scripted or trained policy; --view: watch
   nmmo-gpu bench PRESET [options]    measure environment, + policy and + training
   nmmo-gpu info PRESET [options]     the memory that each part of a training run takes
+  nmmo-gpu compile PRESET [options]  compile the kernels of a training run ahead of it
 
 PRESET is one of: {presets}
---scale laptop (as if not given) or --scale gpu, with train, bench and info, chooses the defaults of all
-options: how many realms, and how large a network.
+--scale laptop (as if not given) or --scale gpu, with train, bench, info and compile, chooses the defaults
+of all options: how many realms, and how large a network.
 """
 
 Options = TypeVar("Options")
@@ -56,7 +59,7 @@ def run(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status."""
     commands = {
         "train": _train, "view": _view, "eval": _eval, "export": _export, "play": _play, "bench": _bench,
-        "info": _info,
+        "info": _info, "compile": _compile,
     }  # fmt: skip
     usage = USAGE.format(presets=", ".join(PRESETS))
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -287,6 +290,20 @@ def _info(arguments: list[str]) -> None:
     free = available(device)
     if free is not None:
         print(f"{free / GIB:10.3f}  free on {device} now")
+
+
+def _compile(arguments: list[str]) -> None:
+    from nmmo_gpu.compile import CompileConfig, compile_ahead
+    from nmmo_gpu.train.presets import train_preset
+
+    name, scale, rest = _preset(arguments, "compile")
+    default = CompileConfig(train_preset(name, scale))
+    config = _parse(CompileConfig, rest, f"nmmo-gpu compile {name}", default)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("kernels", total=None)
+        start = time.perf_counter()
+        count = compile_ahead(config, lambda done, total: progress.update(task, completed=done, total=total))
+    print(f"{count} kernels are in Triton's cache, after {time.perf_counter() - start:.0f} s")
 
 
 def _preset(arguments: list[str], command: str) -> tuple[str, str, list[str]]:

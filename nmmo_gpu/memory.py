@@ -86,5 +86,5 @@ def release() -> None:
     """Gives memory back that nothing uses any more: reference cycles, and what torch keeps of a GPU's for
     tensors to come."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

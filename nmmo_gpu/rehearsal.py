@@ -72,7 +72,7 @@ def training_parts(config: TrainConfig) -> list[Part]:
     env = dataclasses.replace(config.env, device="meta")
     # Every pass over the rollout takes the same.
     config = dataclasses.replace(config, env=env, ppo=dataclasses.replace(config.ppo, epochs=1))
-    with _rehearsal(env) as (meter, world):
+    with rehearsal(env) as (meter, world):
         parts = world_parts(world)
         sword, weights, _ = meter.rise(lambda: Sword(config, META))
         god, stays, passing = meter.rise(lambda: God(config, sword, world))
@@ -91,12 +91,17 @@ def training_parts(config: TrainConfig) -> list[Part]:
 
 
 @contextlib.contextmanager
-def _rehearsal(config: EnvConfig) -> Iterator[tuple[Meter, World]]:
+def rehearsal(
+    config: EnvConfig, instead: Callable[[Any], None] = lambda launch: None
+) -> Iterator[tuple[Meter, World]]:
     """A world on the meta device, under a meter, with nothing launched.
 
-    Without Triton the rules in torch would ask for sizes that tensors without data do not know."""
+    Without Triton the rules in torch would ask for sizes that tensors without data do not know.
+
+    Args:
+        instead: called with each ``nmmo_gpu.kernels.launch.Launch``."""
     if importlib.util.find_spec("triton") is None:
-        raise ConfigError("to tell the memory beforehand needs Triton, which is not installed here.")
+        raise ConfigError("this needs Triton, which is not installed here: pip install triton.")
     launch = importlib.import_module("nmmo_gpu.kernels.launch")
-    with rehearsing(), Meter() as meter, launch.diverted(lambda launch: None):
+    with rehearsing(), Meter() as meter, launch.diverted(instead):
         yield meter, meta_world(config)

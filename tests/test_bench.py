@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import platform
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -59,6 +61,25 @@ def test_fewer_columns(tmp_path):
         found = bench(dataclasses.replace(QUICK, batches=(2,), columns=columns), lambda row: None)
         (row,) = found["results"]
         assert [column for column in COLUMNS if column in row] == list(COLUMNS[:expected])
+
+
+def test_one_measurement_at_a_time_takes_memory(monkeypatch):
+    """What the columns and batches before had made is gone when the next is made."""
+    worlds, left = [], []
+
+    def noted(self, *arguments):
+        gc.disable()  # from here on nothing is collected by chance
+        left.append(sum(world() is not None for world in worlds))
+        begin(self, *arguments)
+        worlds.append(weakref.ref(self.world))
+
+    begin = benchmark.Env.__init__
+    monkeypatch.setattr(benchmark.Env, "__init__", noted)
+    try:
+        bench(QUICK, lambda row: None)
+    finally:
+        gc.enable()
+    assert left == [0] * 6
 
 
 def test_the_file_holds_what_is_done_so_far(tmp_path):

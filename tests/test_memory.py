@@ -52,6 +52,14 @@ def test_a_world_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
         Env(CONFIG)
 
 
+def test_what_torch_keeps_of_a_gpu_is_free(monkeypatch):
+    """What its allocator has cached comes on top of what the driver says."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 9000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200)
+    assert available(torch.device("cuda", 0)) == 1500
+
+
 def test_what_is_free():
     """On Linux the kernel's word, which changes while one looks; elsewhere unknown."""
     free = available(CPU)

@@ -12,6 +12,9 @@ from torch.utils.tensorboard import SummaryWriter
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train.config import TrainConfig
 
+LARGEST_IMAGE = 512
+"""Most pixels of a side of the heat map."""
+
 
 class Dashboard:
     """Writes to ``<run>/tensorboard``; the step of every point is the number of agent-steps so far."""
@@ -31,8 +34,15 @@ class Dashboard:
             self.writer.add_scalar(name, value, step)
 
     def visits(self, visits: Tensor, step: int) -> None:
-        """The heat map: [H, W] counts, brighter where agents stand more often (logarithmic)."""
-        heat = visits.double().log1p()
+        """The heat map: [H, W] counts, brighter where agents stand more often (logarithmic).
+
+        Of a map with a side above ``LARGEST_IMAGE`` a pixel is the mean of several tiles: an image of 8192 x
+        8192 pixels would take more time than the iterations that it shows."""
+        heat = visits.double()
+        tiles = -(-max(visits.shape) // LARGEST_IMAGE)
+        if tiles > 1:
+            heat = torch.nn.functional.avg_pool2d(heat[None], tiles, ceil_mode=True)[0]
+        heat = heat.log1p()
         heat = (heat / heat.max().clamp(min=1e-9)).float()
         # Black, red, yellow, white.
         image = torch.stack([(heat * 3 - part).clamp(0, 1) for part in range(3)])

@@ -10,6 +10,7 @@ import torch
 from train.small import small
 
 from nmmo_gpu.serialise import to_plain
+from nmmo_gpu.train import tensorboard
 from nmmo_gpu.train.run import train
 from nmmo_gpu.train.tensorboard import Dashboard
 
@@ -64,6 +65,23 @@ def test_the_config_is_kept_as_text(tmp_path):
     lines = config_text(read(tmp_path)).splitlines()
     assert all(line.startswith("    ") for line in lines)
     assert json.loads("\n".join(lines)) == to_plain(config)
+
+
+def test_a_large_heat_map_is_made_smaller(tmp_path, monkeypatch):
+    """Pixels of several tiles, at the edge of those that are left: the mean decides how bright each is."""
+    monkeypatch.setattr(tensorboard, "LARGEST_IMAGE", 4)
+    images = []
+    board = Dashboard(tmp_path, small(tmp_path), None)
+    monkeypatch.setattr(board.writer, "add_image", lambda name, image, step: images.append(image))
+    visits = torch.zeros(7, 5, dtype=torch.int64)
+    visits[0, 1], visits[6, 4], visits[2:4, 2:4] = 12, 3, 3
+    board.visits(visits, 1)
+    board.close()
+    (image,) = images
+    expected = torch.zeros(4, 3)
+    expected[0, 0] = expected[3, 2] = expected[1, 1] = 3.0
+    expected = expected.log1p() / expected.log1p().max()
+    assert torch.allclose(image, torch.stack([(expected * 3 - part).clamp(0, 1) for part in range(3)]))
 
 
 def test_a_resumed_run_replaces_what_lies_beyond_its_checkpoint(tmp_path):

@@ -1,0 +1,127 @@
+"""Kernels compiled ahead are those that runs launch, for the GPU that was named."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from train.small import FULL, small
+
+from nmmo_gpu.env import Env
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.train.run import Run
+
+pytest.importorskip("triton")
+from nmmo_gpu import compile as ahead
+from nmmo_gpu.compile import CompileConfig, Form, compile_ahead, forms_of, resolve_target
+from nmmo_gpu.kernels.launch import Launch, diverted
+
+KINDS = {
+    "chaos": {"minibatches": 2},
+    "recurrent": {"recurrent": True, "targeting": "learned", "births": -1},
+    "several blocks, bf16": {"slots": 400, "populations": 4, "precision": "bf16", "spawn": "anywhere"},
+    "the full game": {**FULL, "targeting": "learned"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_that_a_run_launches(kind):
+    """A real run's launches, on tensors with data, and those of an environment that is begun and stepped,
+    are among the forms; so are those of the slots kept full, which a benchmark does."""
+    config = small(device="cpu", backend="triton", check_actions=False, **KINDS[kind])
+    forms = set(forms_of(config))
+    launches: list[Launch] = []
+    full = dataclasses.replace(config.env, world=dataclasses.replace(config.env.world, births=-1))
+    with diverted(launches.append):
+        Run(config).iterate()
+        for settings in (config.env, full):
+            env = Env(settings)
+            env.reset()
+            for dtype in (torch.uint8, torch.int64):
+                env.step(torch.zeros(*env.world.players(env.world.alive).shape, len(env.heads), dtype=dtype))
+    launched = {form_of(launch) for launch in launches}
+    assert len(launched) > 15 and launched <= forms, launched - forms
+
+
+def form_of(launch: Launch) -> Form:
+    """As ``forms_of`` notes it."""
+    arguments = tuple(map(ahead._representative, launch.arguments))
+    kernel = launch.kernel.fn
+    constants = tuple(sorted(launch.constants.items()))
+    return Form(kernel.__module__, kernel.__name__, arguments, constants, launch.warps)
+
+
+def test_what_stands_for_an_argument():
+    """Integers that compile alike are one; so are tensors of a type, but for those that lie unaligned."""
+    alike = ahead._representative
+    assert alike(1) == 1 and alike(5) == alike(7) == alike(-3) and alike(32) == alike(0) == alike(-16)
+    assert len({alike(1), alike(5), alike(32), alike(1 << 40), alike((1 << 40) + 1), alike(1 << 31)}) == 5
+    assert alike((1 << 31) - 1) == alike(3)
+    assert alike(2.5) == 2.5
+    plane = torch.zeros(64, dtype=torch.int16, device="meta")
+    assert alike(plane) == alike(plane[8:]) == (torch.int16, True) and alike(plane[3:]) == (
+        torch.int16,
+        False,
+    )
+
+
+def test_the_cache_is_filled(tmp_path):
+    """By the command line, in two processes: what lies there is the GPU's machine code."""
+    small = ["--realms", "1", "--slots", "16", "--populations", "2", "--minibatches", "1", "--horizon", "2"]
+    command = [sys.executable, "-c", DRIVER, "law", "--target", "sm_90", "--processes", "2", *small]
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert "3 kernels are in Triton's cache" in done.stdout
+    assert len(list(tmp_path.glob("*/*.cubin"))) == 3
+
+
+DRIVER = """
+import sys
+from nmmo_gpu import cli, compile
+
+forms_of = compile.forms_of
+compile.forms_of = lambda config: forms_of(config)[:3]
+if __name__ == "__main__":
+    sys.exit(cli.run(["compile", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are not interpreted where there is a GPU")
+def test_what_cannot_be_compiled(monkeypatch):
+    """No GPU and none named, an unknown one, no processes, and the interpreter: each says what to change."""
+    config = CompileConfig(small(device="cpu"))
+    report = pytest.fail
+    with pytest.raises(ConfigError, match="interpreted.*unset it"):
+        compile_ahead(dataclasses.replace(config, target="sm_90"), report)
+    monkeypatch.delenv("TRITON_INTERPRET")
+    with pytest.raises(ConfigError, match="no GPU.*--target sm_80"):
+        compile_ahead(config, report)
+    for name in ("sm_", "sm90", "hopper", "gfx9"):
+        with pytest.raises(ConfigError, match=f"target = '{name}' is unknown"):
+            compile_ahead(dataclasses.replace(config, target=name), report)
+    with pytest.raises(ConfigError, match="processes = 0"):
+        compile_ahead(dataclasses.replace(config, target="sm_90", processes=0), report)
+    assert resolve_target("sm_120") == ("cuda", 120, 32) and resolve_target("gfx942")[0] == "hip"
+
+
+def test_a_kernel_that_does_not_compile():
+    """Its name and the compiler's last words come back, and nothing is raised in the process."""
+    broken = Form("nmmo_gpu.kernels.gae", "_advantages", ((torch.float32, True),), (), 4)
+    code = (
+        "import torch\nfrom nmmo_gpu import compile as c\n"
+        "c._use_target(c.TARGETS['sm_90'])\n"
+        f"print(c._compile(c.Form({broken.module!r}, KERNEL, ((torch.float32, True),), (), 4)))"
+    )
+    from nmmo_gpu.kernels import gae
+
+    (name,) = [name for name, value in vars(gae).items() if name.startswith("_") and hasattr(value, "warmup")]
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("KERNEL", repr(name))],
+        capture_output=True, text=True, env=os.environ | {"TRITON_INTERPRET": "0"},
+    )  # fmt: skip
+    assert done.returncode == 0 and f"{name} does not compile: TypeError" in done.stdout, done.stderr[-2000:]
