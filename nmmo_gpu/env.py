@@ -51,7 +51,7 @@ class Env:
         self.begun = world is not None
         if world is None:
             check_memory(environment_parts(config), self.device, "realms, slots, height or width")
-            maps = realm_maps(config).to(self.device)
+            maps = realm_maps(config, self.device)
             world = empty_world(config.world, maps, config.seed, config.first_realm)
         self.world = world
 

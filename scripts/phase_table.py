@@ -44,7 +44,7 @@ def main() -> None:
         return
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, __file__, "--count", "--slots", str(min(options.slots, COUNTED_SLOTS))]
-    report = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    report = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     counts = json.loads(report.splitlines()[-1])
 
     import torch

@@ -46,7 +46,7 @@ def test_too_little_memory_says_what_to_lower(monkeypatch):
 
 def test_a_world_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
     """Nothing of its size is allocated, and no terrain is drawn."""
-    monkeypatch.setattr("nmmo_gpu.env.realm_maps", lambda config: pytest.fail("terrain was drawn"))
+    monkeypatch.setattr("nmmo_gpu.env.realm_maps", lambda *arguments: pytest.fail("terrain was drawn"))
     monkeypatch.setattr(memory, "available", lambda device: 1000)
     with pytest.raises(ConfigError, match=r"Lower realms, slots, height or width"):
         Env(CONFIG)

@@ -53,17 +53,17 @@ def npc_levels(config: WorldConfig, device: torch.device) -> Tensor:
     return torch.tensor(rows, dtype=torch.uint8, device=device).view(-1, len(SKILLS))
 
 
-def realm_maps(config: EnvConfig) -> Tensor:
-    """[realms, H, W] uint8 on the CPU: the files of ``config.maps`` in turn, or terrain from the seed.
+def realm_maps(config: EnvConfig, device: torch.device | str = "cpu") -> Tensor:
+    """[realms, H, W] uint8 on ``device``: the files of ``config.maps`` in turn, or terrain from the seed.
 
     Raises MapError for a file that cannot be used, ConfigError where it does not fit the world's size."""
     rules = config.world
     if config.maps:
         files = load_maps(config.maps, rules)
-        return files[(config.first_realm + torch.arange(config.realms)) % len(files)]
+        return files[(config.first_realm + torch.arange(config.realms)) % len(files)].to(device)
     count, first = (1, 0) if config.shared_map else (config.realms, config.first_realm)
     ore = "mine" in rules.works
-    made = generate(config.seed, count, rules.height, rules.width, rules.border, first, ore)
+    made = generate(config.seed, count, rules.height, rules.width, rules.border, first, ore, device=device)
     return made.expand(config.realms, -1, -1)
 
 

@@ -15,18 +15,13 @@ Gradients are picked by an integer hash of (seed, map, octave, lattice point), s
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Sequence
 
 import torch
 
 from nmmo_gpu.config import MAX_SIDE, MIN_SIDE
 from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world.content import MATERIALS, Material, walkable_table
-
-T = TypeVar("T")
 
 OCTAVES = 8
 WATER_BELOW, GRASS_BELOW, FOREST_BELOW = 0.3, 0.57, 0.715
@@ -43,8 +38,10 @@ _BLOCKS_A_SIDE = 8  # at most 64 blocks are looked at: their mean is then known 
 
 _PLACES = 1 << 16  # a map's corner lies on one of this many rows and columns of its noise
 
-_CHUNK = 1 << 15  # tiles at once: temporaries stay within a core's cache
-_THREAD = "terrain"
+_CHUNK, _GPU_CHUNK = (
+    1 << 15,
+    1 << 22,
+)  # tiles at once: per thread of a CPU, whose cache they fit, and on a GPU
 _WORD = (1 << 64) - 1
 # Odd 63-bit constants, so that they fit int64: lattice steps, and the mixer's multipliers (torch wraps).
 _STEP_I, _STEP_J = 0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F
@@ -62,14 +59,15 @@ def generate(
     first: int = 0,
     ore: bool = False,
     ore_chance: float = ORE_CHANCE,
+    device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Make ``count`` random maps: ``[count, height, width] uint8`` materials, on the CPU.
+    """Make ``count`` random maps: ``[count, height, width] uint8`` materials, on ``device``.
 
     ``border`` tiles of lava, a ring of grass one tile wide, and terrain inside it. Map ``i`` is a pure
-    function of (``seed``, ``first + i``, size, border, ore): it does not depend on how many are made
-    together. With ``ore`` a stone tile with a walkable 4-neighbour is an ore rock with chance
-    ``ore_chance``. Maps, and the rows of a large one, are drawn in ``torch.get_num_threads()`` threads;
-    memory beyond the result is a few MB for each (with ``ore``, about one map's worth more).
+    function of (``seed``, ``first + i``, size, border, ore): it depends neither on how many are made
+    together nor on the device. With ``ore`` a stone tile with a walkable 4-neighbour is an ore rock with
+    chance ``ore_chance``. Memory beyond the result is a few MB per thread on a CPU, and some 500 MB on a GPU
+    (with ``ore``, about one map's worth more).
 
     Raises ConfigError: a size outside 32..8192, a border that leaves no terrain, a negative count or index.
     """
@@ -83,17 +81,14 @@ def generate(
     if not 0.0 <= ore_chance <= 1.0:
         raise ConfigError(f"ore_chance is {ore_chance}; a chance must be between 0 and 1")
 
-    maps = torch.full((count, height, width), int(Material.LAVA), dtype=torch.uint8)
-    batch = max(1, _CHUNK // max(height * width, _BLOCK**2))
-
-    def fill(start: int) -> None:
+    maps = torch.full((count, height, width), int(Material.LAVA), dtype=torch.uint8, device=device)
+    batch = max(1, _chunk(maps.device) // max(height * width, _BLOCK**2))
+    for start in range(0, count, batch):
         indices = range(first + start, first + min(start + batch, count))
         made = maps[start : start + len(indices)]
         _fill(made, seed, indices, border)
         if ore:
             _place_ore(made, [_key(seed, index, OCTAVES + 1) for index in indices], ore_chance)
-
-    _in_threads(fill, range(0, count, batch))
     return maps
 
 
@@ -195,16 +190,17 @@ def validate_map(material: torch.Tensor, border: int, vision: int, source: str) 
 
 def _fill(out: torch.Tensor, seed: int, indices: Sequence[int], border: int) -> None:
     """Draw ring and terrain of the maps ``indices`` into ``out`` (``[n, H, W] uint8``, lava so far)."""
-    _, height, width = out.shape
+    (_, height, width), device = out.shape, out.device
     out[:, border : height - border, border : width - border] = int(Material.GRASS)
-    noise = _Noise(seed, indices)
+    noise = _Noise(seed, indices, device)
     kinds = torch.tensor([Material.WATER, Material.GRASS, Material.FOREST, Material.STONE], dtype=torch.uint8)
+    kinds = kinds.to(device)
     inner = out[:, border + 1 : height - border - 1, border + 1 : width - border - 1]
     rows, columns = (torch.arange(border + 1, side - border - 1) for side in (height, width))
 
     def draw(value: torch.Tensor, divisor: torch.Tensor, start: int, stop: int) -> None:
         thresholds = divisor[:, None] * torch.tensor([WATER_BELOW, GRASS_BELOW, FOREST_BELOW])
-        kind = torch.searchsorted(thresholds, value.flatten(1), right=True, out_int32=True)
+        kind = torch.searchsorted(thresholds.to(device), value.flatten(1), right=True, out_int32=True)
         inner[:, start:stop] = kinds[kind].view_as(inner[:, start:stop])
 
     if height <= _BLOCK and width <= _BLOCK:
@@ -215,20 +211,18 @@ def _fill(out: torch.Tensor, seed: int, indices: Sequence[int], border: int) -> 
         draw(crop, _mean([value.amax((1, 2))]), 0, len(rows))
         return
     divisor = noise.divisor(height, width)
-    step = max(1, _CHUNK // (len(indices) * len(columns)))
-
-    def draw_rows(start: int) -> None:
+    step = max(1, _chunk(device) // (len(indices) * len(columns)))
+    for start in range(0, len(rows), step):
         draw(noise.ridged(rows[start : start + step], columns), divisor, start, start + step)
-
-    _in_threads(draw_rows, range(0, len(rows), step))
 
 
 class _Noise:
     """The noise fields of n maps: functions of the tile's row and column, whatever the maps' size."""
 
-    def __init__(self, seed: int, indices: Sequence[int]) -> None:
+    def __init__(self, seed: int, indices: Sequence[int], device: torch.device) -> None:
+        self.device = device
         self.keys = [
-            torch.tensor([_key(seed, index, octave) for index in indices])[:, None, None]
+            torch.tensor([_key(seed, index, octave) for index in indices], device=device)[:, None, None]
             for octave in range(OCTAVES)
         ]
         # Where in the noise a map lies: whole tiles from the lattice's origin. The lattice repeats after
@@ -242,8 +236,9 @@ class _Noise:
 
     def ridged(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Sum of the ridged octaves, not divided: ``[h], [w] int64`` tiles to ``[n, h, w] float32``."""
-        row = (rows + self.shift[:, :1]).double() / _TILES_PER_UNIT
-        column = (columns + self.shift[:, 1:]).double() / _TILES_PER_UNIT
+        # Divided on the CPU: a GPU would multiply by the reciprocal, which rounds differently.
+        row = ((rows + self.shift[:, :1]).double() / _TILES_PER_UNIT).to(self.device)
+        column = ((columns + self.shift[:, 1:]).double() / _TILES_PER_UNIT).to(self.device)
         total = torch.zeros(1)
         for octave, key in enumerate(self.keys):
             n = _simplex(row * 2.0**octave, column * 2.0**octave, key)
@@ -254,7 +249,7 @@ class _Noise:
 
     def divisor(self, height: int, width: int) -> torch.Tensor:
         """What the sums are divided by, so that the thresholds mean the same on a map of any size: ``[n]
-        float32``.
+        float32`` on the CPU.
 
         v1 divides by the map's own maximum. Taken over a larger area the maximum is larger, which would
         turn stone into forest and grass into water, and the other way round on a smaller map; so it is
@@ -262,19 +257,18 @@ class _Noise:
         map is the corner of, and the mean over up to 8x8 such areas, evenly spread, of a larger one.
         """
         side = torch.arange(_BLOCK)
-        corners = [(top, left) for top in _starts(height) for left in _starts(width)]
-        maxima: dict[tuple[int, int], torch.Tensor] = {}
-
-        def look(corner: tuple[int, int]) -> None:
-            maxima[corner] = self.ridged(side + corner[0], side + corner[1]).amax((1, 2))
-
-        _in_threads(look, corners)
-        return _mean([maxima[corner] for corner in corners])
+        return _mean(
+            [
+                self.ridged(side + top, side + left).amax((1, 2))
+                for top in _starts(height)
+                for left in _starts(width)
+            ]
+        )
 
 
 def _mean(maxima: list[torch.Tensor]) -> torch.Tensor:
-    """``[n] float32``: the mean of several ``[n] float32``."""
-    return torch.stack(maxima, -1).double().mean(-1).float()
+    """``[n] float32`` on the CPU, where sums round as they always do: the mean of several ``[n] float32``."""
+    return torch.stack(maxima, -1).cpu().double().mean(-1).float()
 
 
 def _starts(size: int) -> list[int]:
@@ -329,8 +323,8 @@ def _corner(x: torch.Tensor, y: torch.Tensor, code: torch.Tensor) -> torch.Tenso
     weight = (_EDGE**2 - x * x - y * y).clamp_(min=0.0)
     weight *= weight
     weight *= weight
-    slope = _GRADIENT_X.index_select(0, direction).view_as(x).mul_(x)
-    slope += _GRADIENT_Y.index_select(0, direction).view_as(x).mul_(y)
+    slope = _GRADIENT_X.to(x.device).index_select(0, direction).view_as(x).mul_(x)
+    slope += _GRADIENT_Y.to(x.device).index_select(0, direction).view_as(x).mul_(y)
     return weight.mul_(slope)
 
 
@@ -357,10 +351,10 @@ def _place_ore(material: torch.Tensor, keys: list[int], chance: float) -> None:
     """Turn stone beside something walkable into ore rock, each with ``chance``; ``[n, H, W]``, in place."""
     size, width = material[0].numel(), material.shape[-1]
     flat = material.view(-1)
-    walkable = walkable_table().index_select(0, flat.int()).view_as(material)
+    walkable = walkable_table(material.device).index_select(0, flat.int()).view_as(material)
     place = (_beside(walkable) & (material == int(Material.STONE))).view(-1).nonzero()[:, 0]
     # Not the place in the batch, nor the flat index: the draw is the tile's, not the map's.
-    tile, key = place % size, torch.tensor(keys)[place // size]
+    tile, key = place % size, torch.tensor(keys, device=material.device)[place // size]
     draw = _mix((tile // width * _STEP_I + tile % width * _STEP_J) ^ key)
     draw = ((draw >> 32) & 0xFFFFFFFF).double() / 2.0**32
     flat[place[draw < chance]] = int(Material.ORE_ROCK)
@@ -369,25 +363,9 @@ def _place_ore(material: torch.Tensor, keys: list[int], chance: float) -> None:
 # ------------------------------------------------------------------------------------------------- helpers
 
 
-def _in_threads(work: Callable[[T], None], items: Sequence[T]) -> None:
-    """Call ``work`` with each of ``items``, in as many threads as torch may use.
-
-    Torch's own threads are of little use here, as an operation on a chunk is too short to be divided; but
-    torch releases the interpreter's lock while it computes.
-    """
-    threads = min(torch.get_num_threads(), len(items))
-    if threads <= 1 or threading.current_thread().name.startswith(_THREAD):
-        for item in items:
-            work(item)
-        return
-    inference = torch.is_inference_mode_enabled()  # of this thread only
-
-    def run(item: T) -> None:
-        with torch.inference_mode(inference):
-            work(item)
-
-    with ThreadPoolExecutor(threads, _THREAD) as pool:
-        list(pool.map(run, items))
+def _chunk(device: torch.device) -> int:
+    """Tiles to draw at once."""
+    return _CHUNK * torch.get_num_threads() if device.type == "cpu" else _GPU_CHUNK
 
 
 def _beside(mask: torch.Tensor) -> torch.Tensor:

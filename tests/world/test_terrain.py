@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -70,24 +69,13 @@ def test_the_result_does_not_depend_on_how_rows_are_chunked(monkeypatch: pytest.
     assert torch.equal(terrain.generate(5, 1, 47, 90, ore=True), whole)
 
 
-@pytest.mark.parametrize("size", [(11, 33, 47), (2, 90, 131), (1, 200, 81)])
-def test_the_result_does_not_depend_on_the_threads(size: tuple[int, int, int], monkeypatch) -> None:
-    """Small maps are divided among threads by maps, large ones by rows, also in inference mode."""
-    monkeypatch.setattr(terrain, "_CHUNK", 4000)
-    alone = terrain.generate(6, *size, ore=True)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    seen = set()
-    ridged = terrain._Noise.ridged
-
-    def noted(*arguments: object) -> torch.Tensor:
-        seen.add(threading.get_ident())
-        return ridged(*arguments)
-
-    monkeypatch.setattr(terrain._Noise, "ridged", noted)
-    assert torch.equal(terrain.generate(6, *size, ore=True), alone)
-    assert seen and threading.get_ident() not in seen
-    with torch.inference_mode():
-        assert torch.equal(terrain.generate(6, *size, ore=True), alone)
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("size", [(200, 33, 47), (50, 80, 80), (3, 90, 131), (1, 700, 481)])
+def test_a_gpu_draws_the_same(size: tuple[int, int, int]) -> None:
+    for seed in (6, 2**63):
+        there = terrain.generate(seed, *size, ore=True, device="cuda")
+        assert there.is_cuda and torch.equal(there.cpu(), terrain.generate(seed, *size, ore=True))
 
 
 @pytest.mark.parametrize(("height", "width", "border"), [(32, 32, 9), (33, 47, 9), (47, 33, 7), (80, 40, 0)])

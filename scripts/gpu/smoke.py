@@ -1,0 +1,152 @@
+#!/usr/bin/env python
+"""What must hold on a GPU before anything is timed: worlds have the bits of plain torch on a CPU, trainings
+are captured in CUDA graphs and stay finite. A part that fails does not keep the others from running.
+
+    python scripts/gpu/smoke.py [PART ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny import tiny, tiny_env
+
+from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.env import Env, random_actions
+from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.presets import train_preset
+from nmmo_gpu.train.run import Run
+
+TICKS, ITERATIONS = 30, 5
+"""Ticks that worlds are compared over; iterations of a training: two ordinary ones, the capture, replays."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", help="only these, by any piece of their names")
+    parser.add_argument("--dry", action="store_true", help="on a CPU, with tiny worlds")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    results = []
+    for name, part in PARTS.items():
+        if options.parts and not any(piece in name for piece in options.parts):
+            continue
+        start = time.perf_counter()
+        try:
+            good, said = part(options.dry)
+        except Exception as error:  # whatever it is, the other parts come next
+            traceback.print_exc()
+            good, said = False, f"{type(error).__name__}: {str(error)[:300]}"
+        seconds = time.perf_counter() - start
+        results.append({"part": name, "good": good, "said": said, "seconds": seconds})
+        print(f"{name}: {'' if good else 'FAILED, '}{said} [{seconds:.1f} s]", flush=True)
+        if options.json is not None:
+            options.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 0 if results and all(result["good"] for result in results) else 1
+
+
+def parity(name: str, **rules: Any) -> Callable[[bool], tuple[bool, str]]:
+    """Compares a world on the GPU with the same by torch on the CPU, tick by tick."""
+
+    def part(dry: bool) -> tuple[bool, str]:
+        theirs = EnvConfig(world=preset(name, **rules), realms=2, device="cuda", backend="triton")
+        theirs = tiny_env(theirs) if dry else theirs
+        ours = dataclasses.replace(theirs, device="cpu", backend="torch")
+        return compared(Env(ours), Env(theirs), 2 if dry else TICKS)
+
+    return part
+
+
+def compared(ours: Env, theirs: Env, ticks: int) -> tuple[bool, str]:
+    """Whether two environments stay the same under random actions."""
+    same_maps = torch.equal(ours.world.base, theirs.world.base.to(ours.device))
+    for name in ("base", "material", "shore"):  # so that a difference in terrain hides no other
+        getattr(theirs.world, name).copy_(getattr(ours.world, name))
+    ours.reset()
+    theirs.reset()
+    for tick in range(1, ticks + 1):
+        actions = random_actions(ours)
+        if not torch.equal(random_actions(theirs).to(ours.device), actions):
+            return False, f"random actions differ at tick {tick}"
+        _, reward, died, _, _ = ours.step(actions)
+        _, their_reward, their_died, _, _ = theirs.step(actions.to(theirs.device))
+        pairs = {
+            name: (a, b)
+            for (name, a), (_, b) in zip(ours.world.tensors(), theirs.world.tensors(), strict=True)
+        }
+        pairs |= {"records": (ours.records, theirs.records), "reward": (reward, their_reward)}
+        pairs["terminated"] = (died, their_died)
+        wrong = [name for name, (a, b) in pairs.items() if not torch.equal(a, b.to(a.device))]
+        if wrong:
+            return False, f"after tick {tick} these differ: {', '.join(wrong)}"
+    return same_maps, f"{ticks} ticks, the same bits; terrain {'the same' if same_maps else 'DIFFERS'}"
+
+
+def training(name: str, scale: str, realms: int, **policy: Any) -> Callable[[bool], tuple[bool, str]]:
+    """Trains for a few iterations."""
+
+    def part(dry: bool) -> tuple[bool, str]:
+        config = train_preset(name, scale)
+        config = dataclasses.replace(
+            config, env=dataclasses.replace(config.env, device="cuda", realms=realms),
+            policy=dataclasses.replace(config.policy, **policy), iterations=1 << 30,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            return trained(
+                dataclasses.replace(tiny(config) if dry else config, run=folder), 1 if dry else ITERATIONS
+            )
+
+    return part
+
+
+def trained(config: TrainConfig, iterations: int) -> tuple[bool, str]:
+    """Whether a run is captured, where there is a GPU, and its statistics and weights are finite."""
+    run = Run(config)
+    on_gpu, seconds = run.device.type == "cuda", []
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    news = []
+    for _ in range(iterations):
+        start = time.perf_counter()
+        news += run.iterate()
+        if on_gpu:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    last = (news + run.settle())[-1]
+    learn = run.pantheon._learn
+    captured = run.god._collect.graph is not None and learn is not None and learn.graph is not None
+    tensors = [*last.statistics.values(), *run.sword.policy.parameters()]
+    finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
+    said = (
+        f"captured {captured}, finite {finite}, kl {float(last.statistics['kl'].mean()):.4f}, "
+        f"peak {peak:.2f} GiB, seconds {' '.join(f'{s:.2f}' for s in seconds)}"
+    )
+    run.close()
+    return captured == on_gpu and finite, said
+
+
+PARTS = {
+    "worlds of chaos": parity("chaos", births=-1),
+    "worlds of chaos, several blocks": parity("chaos", slots=400, births=3, spawn="anywhere"),
+    "worlds of full": parity("full", births=-1),
+    "training chaos, GPU network": training("chaos", "gpu", 16),
+    "training chaos, laptop network": training("chaos", "laptop", 64),
+    "training full, GPU network": training("full", "gpu", 16),
+    "training with memory": training("chaos", "laptop", 16, recurrent=True, targeting="learned"),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
