@@ -37,6 +37,9 @@ NEEDED = (
 )  # fmt: skip
 """Packages without which a step would fail."""
 
+GRACE = 10
+"""Seconds in which a step that is cut off can end by itself."""
+
 TINY = (
     "--device", "cpu", "--backend", "triton", "--height", "40", "--width", "40", "--slots", "16",
     "--populations", "2", "--horizon", "1", "--minibatches", "1",
@@ -277,10 +280,11 @@ def run(name: str, place: Place, environment: dict[str, str]) -> int:
         except subprocess.TimeoutExpired:
             status = 124
         finally:
-            for last in (signal.SIGTERM, signal.SIGKILL):
+            # Interrupted first, so that pytest still says what has failed, and a training is saved.
+            for last in (signal.SIGINT, signal.SIGKILL):
                 try:
                     os.killpg(process.pid, last)
-                    process.wait(5)
+                    process.wait(GRACE)
                 except (ProcessLookupError, subprocess.TimeoutExpired):
                     continue
     seconds = time.monotonic() - start

