@@ -1,4 +1,4 @@
-"""Worlds play out as they always did: digests of 200 ticks, which no change that is not one of rules may move.
+"""Worlds play out as they always did: digests of 200 ticks, which only a change of rules may move.
 
 Where rules change on purpose, the digests are taken anew: ``python tests/test_golden.py`` prints them."""
 
