@@ -27,7 +27,7 @@ from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.graphs import WARM_UP, Replayed
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.trinity import God, Sword
-from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.state import World
 
 COLUMNS = ("environment", "+ policy", "+ training")
@@ -86,7 +86,7 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
     rows: list[dict[str, Any]] = []
     result = {
         "what": "agent-steps of living agents per second; ticks per second of the environment alone",
-        "rules": dataclasses.asdict(config.env.world),
+        "world": dataclasses.asdict(config.env.world),
         "policy": dataclasses.asdict(config.policy),
         "ppo": dataclasses.asdict(config.ppo),
         "backend": resolve(config.env.backend, resolve_device(config.env.device)).name,
@@ -118,18 +118,18 @@ def settings(config: BenchConfig) -> list[EnvConfig]:
     for agents in GRID_AGENTS:
         for slots in GRID_SLOTS:
             if slots <= agents <= config.largest:
-                rules = with_room(config.env.world, slots)
-                grid.append(dataclasses.replace(config.env, world=rules, realms=agents // slots))
+                world_config = with_room(config.env.world, slots)
+                grid.append(dataclasses.replace(config.env, world=world_config, realms=agents // slots))
     return grid
 
 
-def with_room(rules: WorldConfig, slots: int) -> WorldConfig:
+def with_room(config: WorldConfig, slots: int) -> WorldConfig:
     """The same rules for more slots, on a map with as much land for each as preset ``million`` has. Larger
     maps than v1's are born on anywhere, as their rings are too short."""
-    if slots == rules.slots:
-        return rules
+    if slots == config.slots:
+        return config
     side = math.isqrt(64 * slots)
-    return dataclasses.replace(rules, slots=slots, height=side, width=side, spawn="anywhere")
+    return dataclasses.replace(config, slots=slots, height=side, width=side, spawn="anywhere")
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _environment(config: EnvConfig) -> Work:
         for _ in range(TICKS_REPLAYED):
             tick()
 
-    return Work(Replayed(ticks, env.device, env.rules.resident), env.world)
+    return Work(Replayed(ticks, env.device, env.backend.resident), env.world)
 
 
 def _with_policy(config: TrainConfig) -> Work:

@@ -49,7 +49,7 @@ def bench_adapters(config: BenchConfig, report: Callable[[dict[str, Any]], None]
             report(rows[-1])
     result = {
         "what": "environment alone, agent-steps per second",
-        "rules": dataclasses.asdict(config.env.world),
+        "world": dataclasses.asdict(config.env.world),
         "machine": machine(config.env.device),
         "results": rows,
     }

@@ -281,8 +281,10 @@ def _info(arguments: list[str]) -> None:
     name, scale, rest = _preset(arguments, "info")
     config = _parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu info {name}", default)
     device = resolve_device(config.env.device)
-    rules = config.env.world
-    print(f"{config.env.realms} realms of {rules.slots} slots on {rules.height} x {rules.width} tiles, GiB:")
+    world_config = config.env.world
+    print(
+        f"{config.env.realms} realms of {world_config.slots} slots on {world_config.height} x {world_config.width} tiles, GiB:"
+    )
     parts = training_parts(config)
     for part in parts:
         print(f"{part.bytes / GIB:10.3f}  {part.name}")

@@ -130,7 +130,7 @@ def forms_of(config: TrainConfig) -> list[Form]:
             god, pantheon = God(config, sword, world), Pantheon(config, sword)
             shape = (config.env.realms, config.env.world.slots)
             nothing = torch.zeros(shape, dtype=torch.int64, device=META)
-            step(world, god.env.rules, nothing, nothing, nothing - 1)  # as Env.reset does
+            step(world, god.env.backend, nothing, nothing, nothing - 1)  # as Env.reset does
             for dtype in ACTION_TYPES:
                 god.env.step(torch.zeros(*shape, len(god.env.heads), dtype=dtype, device=META))
             pantheon.learn(god.collect(), 0.0)

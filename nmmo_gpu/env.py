@@ -17,12 +17,12 @@ from nmmo_gpu.memory import check_memory, environment_parts
 from nmmo_gpu.replay.columns import Deeds
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, choices, heads, row_of, side_of
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.genesis import empty_world, realm_maps
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.random import Stream, below
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.wages import Wages
 
@@ -46,7 +46,7 @@ class Env:
         """
         self.config = config
         self.device = resolve_device(config.device)
-        self.rules = resolve(config.backend, self.device)
+        self.backend = resolve(config.backend, self.device)
         self.layout = ObservationLayout(config.world)
         self.begun = world is not None
         if world is None:
@@ -98,7 +98,7 @@ class Env:
         self.begun = True
         shape = (self.config.realms, self.config.world.slots)
         nothing = torch.zeros(shape, dtype=torch.int64, device=self.device)
-        tick.step(self.world, self.rules, nothing, nothing, nothing - 1)
+        tick.step(self.world, self.backend, nothing, nothing, nothing - 1)
         self._wages.begin(self.world)
         self._check_books()
         return self._observe(out)
@@ -130,7 +130,7 @@ class Env:
         world = self.world
         acting = world.players(world.alive).clone()
         chosen = self.decode(actions)
-        style, target = tick.step(world, self.rules, *chosen)
+        style, target = tick.step(world, self.backend, *chosen)
         self.deeds = Deeds(style, target, chosen.work)
         self._check_books()
         died = (world.players(world.cause) != 0) & acting
@@ -149,14 +149,14 @@ class Env:
 
     def decode(self, actions: Tensor) -> Choices:
         """Everybody's choices, with slots for targets, from actions as ``step`` takes them."""
-        return choices(self.config.world, actions, self.rules.decode(actions, self._seen))
+        return choices(self.config.world, actions, self.backend.decode(actions, self._seen))
 
     def _check_books(self) -> None:
         if self.config.check_books:
             check_books(self.world)
 
     def _observe(self, out: Tensor) -> Observation:
-        self.rules.observe(self.world, out, self._seen)
+        self.backend.observe(self.world, out, self._seen)
         self.records = out
         return self.layout.views(out)
 
@@ -210,12 +210,12 @@ class Env:
 def configure(preset: str = "chaos", **settings: Any) -> EnvConfig:
     """The config of a preset's name and any fields of EnvConfig and WorldConfig, as ``make`` takes them."""
     of_batch = {field.name for field in dataclasses.fields(EnvConfig)} - {"world"}
-    rules = {name: value for name, value in settings.items() if name not in of_batch}
+    config = {name: value for name, value in settings.items() if name not in of_batch}
     batch = {name: value for name, value in settings.items() if name in of_batch}
     if "maps" in batch:
         maps = batch["maps"]
         batch["maps"] = (str(maps),) if isinstance(maps, (str, Path)) else tuple(map(str, maps))
-    return EnvConfig(world=configs.preset(preset, **rules), **batch)
+    return EnvConfig(world=configs.preset(preset, **config), **batch)
 
 
 def make(preset: str = "chaos", **settings: Any) -> Env:
@@ -232,19 +232,19 @@ def random_actions(env: Env) -> Tensor:
 
     The target is one of those possible in the style, or the agent itself, which is nobody; the price one
     that is possible with the trade. Drawn from the world's own counter-based streams, on its device."""
-    world, rules = env.world, env.config.world
+    world, config = env.world, env.config.world
     views = env.layout.views(env.records)
     realm = torch.arange(world.realms, device=env.device)[:, None]
-    slot = torch.arange(rules.slots, device=env.device)[None, :]
-    words = env.rules.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
+    slot = torch.arange(config.slots, device=env.device)[None, :]
+    words = env.backend.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
     style = below(words[1], len(STYLES))
     reachable = row_of(views["target_mask"], style)
     # Rows are sorted by distance, so those in reach come first, behind "nobody"; but in rolled combat some of
     # them are immune.
-    target = _any_of(reachable, words[2]) if rules.rolls else below(words[2], reachable.sum(-1))
+    target = _any_of(reachable, words[2]) if config.rolls else below(words[2], reachable.sum(-1))
     chosen = {"move": below(words[0], len(MOVES)), "style": style, "target": target}
-    if rules.extended:
-        words = env.rules.draw(world.seed, world.tick, Stream.RANDOM_GOODS, realm, slot)
+    if config.extended:
+        words = env.backend.draw(world.seed, world.tick, Stream.RANDOM_GOODS, realm, slot)
         for name, word in (("work", words[0]), ("trade", words[1]), ("token", words[3])):
             if name in env.heads:
                 chosen[name] = _any_of(views[name + "_mask"], word)

@@ -29,9 +29,9 @@ class Part:
 
 def meta_world(config: EnvConfig) -> World:
     """The world of a config, without its memory."""
-    rules = config.world
-    maps = torch.empty(config.realms, rules.height, rules.width, dtype=torch.uint8, device=META)
-    return empty_world(rules, maps, config.seed)
+    world_config = config.world
+    maps = torch.empty(config.realms, world_config.height, world_config.width, dtype=torch.uint8, device=META)
+    return empty_world(world_config, maps, config.seed)
 
 
 def world_parts(world: World) -> list[Part]:
@@ -48,9 +48,9 @@ def world_parts(world: World) -> list[Part]:
 
 def environment_parts(config: EnvConfig) -> list[Part]:
     """World and observation buffers, which an environment keeps on any backend."""
-    rules = config.world
-    per_agent = 2 * ObservationLayout(rules).bytes + 4 * rules.nearest
-    buffers = Part("observations", config.realms * rules.slots * per_agent)
+    world_config = config.world
+    per_agent = 2 * ObservationLayout(world_config).bytes + 4 * world_config.nearest
+    buffers = Part("observations", config.realms * world_config.slots * per_agent)
     return [*world_parts(meta_world(config)), buffers]
 
 

@@ -29,8 +29,8 @@ MOVE_NAMES = {(0, 0): "stay", (0, 1): "east", (1, 0): "south", (0, -1): "west", 
 
 def observation_page() -> str:
     """docs/observation.md, as Markdown."""
-    rules, full = preset("chaos"), preset("full")
-    layout, full_layout = ObservationLayout(rules), ObservationLayout(full)
+    config, full = preset("chaos"), preset("full")
+    layout, full_layout = ObservationLayout(config), ObservationLayout(full)
     lines = [
         "# What an agent sees, and what it can do",
         "",
@@ -40,22 +40,22 @@ def observation_page() -> str:
         f"buffer of {layout.bytes} bytes per agent (`env.records`). An empty slot's record is all zeros. "
         "The adapters' spaces (`nmmo_gpu.adapters.spaces`) are these, with these bounds.",
         "",
-        *_fields(layout, observation_space(rules)),
+        *_fields(layout, observation_space(config)),
         "",
-        f"Columns of `self`, with their bounds: {_columns(SELF_FEATURES, observation_space(rules)['self'])}.",
+        f"Columns of `self`, with their bounds: {_columns(SELF_FEATURES, observation_space(config)['self'])}.",
         "",
-        f"Columns of `entities`: {_columns(ENTITY_FEATURES, observation_space(rules)['entities'])}. Offsets "
+        f"Columns of `entities`: {_columns(ENTITY_FEATURES, observation_space(config)['entities'])}. Offsets "
         "are in tiles, south and east positive; an age above 127 shows as 127.",
         "",
         "Materials: " + _numbered(kind.name for kind in MATERIALS.values()) + ".",
         "",
         "## Actions",
         "",
-        f"`[realms, slots, {len(heads(rules))}]` integers: {_choices(rules)}.",
+        f"`[realms, slots, {len(heads(config))}]` integers: {_choices(config)}.",
         "",
         f"- move: {_numbered(MOVE_NAMES[move] for move in MOVES)}",
         f"- style: {_numbered(STYLES)}",
-        f"- target: 0 nobody, k the k-th row of `entities`, up to {rules.nearest}",
+        f"- target: 0 nobody, k the k-th row of `entities`, up to {config.nearest}",
         "",
         *_full_game(full, full_layout),
         "",
@@ -81,9 +81,9 @@ def observation_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _full_game(rules: WorldConfig, layout: ObservationLayout) -> list[str]:
-    known, content, items = heads(rules), rules.content, len(rules.content.items)
-    space = observation_space(rules)
+def _full_game(config: WorldConfig, layout: ObservationLayout) -> list[str]:
+    known, content, items = heads(config), config.content, len(config.content.items)
+    space = observation_space(config)
     return [
         "## In preset `full`",
         "",
@@ -109,7 +109,7 @@ def _full_game(rules: WorldConfig, layout: ObservationLayout) -> list[str]:
         "forbids would do nothing. Where it is asked what could be offered, an open offer counts as taken "
         "back.",
         "",
-        f"`[realms, slots, {len(known)}]` integers: {_choices(rules)}. The first three are as above.",
+        f"`[realms, slots, {len(known)}]` integers: {_choices(config)}. The first three are as above.",
         "",
         f"- work: {_numbered(WORKS)}",
         f"- trade: 0 nothing, 1 to {items} sell item 0 to {items - 1}, {items + 1} to {2 * items} buy item 0 "
@@ -139,10 +139,10 @@ def _columns(names: tuple[str, ...], space: Space[Any]) -> str:
     return _numbered(f"{name} ({a} to {b})" for name, a, b in zip(names, low, high, strict=True))
 
 
-def _choices(rules: WorldConfig) -> str:
+def _choices(config: WorldConfig) -> str:
     """The heads with their numbers of choices, as ``action_space`` has them."""
-    sizes = action_space(rules).nvec.tolist()
-    return ", ".join(f"{name} ({n})" for name, n in zip(heads(rules), sizes, strict=True))
+    sizes = action_space(config).nvec.tolist()
+    return ", ".join(f"{name} ({n})" for name, n in zip(heads(config), sizes, strict=True))
 
 
 def _numbered(names: Iterable[str]) -> str:

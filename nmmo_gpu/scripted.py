@@ -72,33 +72,33 @@ class _Hunt(NamedTuple):
 
 
 def _play(env: Env, hunts: bool) -> Tensor:
-    rules, world = env.config.world, env.world
+    config, world = env.config.world, env.world
     records = env.records.flatten(0, 1)
     living = env.layout.views(records)["alive"].nonzero().squeeze(1)
     obs = env.layout.views(records[living])
     own = dict(zip(SELF_FEATURES, obs["self"].int().unbind(-1), strict=True))
-    realm, slot = living // rules.slots, living % rules.slots
-    dice = env.rules.draw(world.seed, world.tick, Stream.POLICY, realm, slot)[0]
+    realm, slot = living // config.slots, living % config.slots
+    dice = env.backend.draw(world.seed, world.tick, Stream.POLICY, realm, slot)[0]
 
     chosen: dict[str, Tensor] = {}
-    hunt = _hunt(rules, obs, own) if hunts and (rules.rolls or any(rules.damage)) else None
+    hunt = _hunt(config, obs, own) if hunts and (config.rolls or any(config.damage)) else None
     if hunt is not None:
         chosen |= {"style": hunt.style, "target": hunt.target}
-    chosen["move"] = _move(rules, obs, own, hunt, dice)
-    if rules.works:
-        chosen["work"] = _work(rules, obs, own)
+    chosen["move"] = _move(config, obs, own, hunt, dice)
+    if config.works:
+        chosen["work"] = _work(config, obs, own)
     actions = torch.zeros(len(records), len(env.heads), dtype=torch.int64, device=records.device)
     for column, head in enumerate(env.heads):
         if head in chosen:
             actions[living, column] = chosen[head]
-    return actions.view(env.config.realms, rules.slots, -1)
+    return actions.view(env.config.realms, config.slots, -1)
 
 
 def _move(
-    rules: WorldConfig, obs: Observation, own: dict[str, Tensor], hunt: _Hunt | None, dice: Tensor
+    config: WorldConfig, obs: Observation, own: dict[str, Tensor], hunt: _Hunt | None, dice: Tensor
 ) -> Tensor:
     """[n] int64: the first step of the shortest way to where one wants to be."""
-    vision, device = rules.vision, dice.device
+    vision, device = config.vision, dice.device
     offsets = torch.tensor(MOVES, device=device)
     rows, cols = _grid(vision, device)
     safe = walkable_table(device)
@@ -123,8 +123,8 @@ def _move(
     food, water, onward, anywhere, prey = range(5)
 
     # What grows is left alone until none of it would be wasted; who can fish goes for it in need only.
-    fishes = {"fish", "cook", "eat"} <= set(rules.works)
-    hungry = own["food"] <= (rules.heal_above if fishes else rules.max_food - rules.forage)
+    fishes = {"fish", "cook", "eat"} <= set(config.works)
+    hungry = own["food"] <= (config.heal_above if fishes else config.max_food - config.forage)
     food_left, water_left = own["food"] - to_food, own["water"] - to_water
     goal = torch.where(hungry & (food_left < water_left), food, water)
     far = PATIENCE * vision
@@ -141,18 +141,18 @@ def _move(
     return (8 * steps - 4 * straight + tie).masked_fill(~allowed, NEVER).argmin(1)
 
 
-def _hunt(rules: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hunt:
+def _hunt(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hunt:
     """Whom to attack now and how, and whom to walk up to."""
     device = obs["self"].device
     line = torch.arange(len(obs["self"]), device=device)
     health = obs["entities"][..., ENTITY_FEATURES.index("health")].int()
-    prey = (obs["entity_kind"] >= STRANGER) & (health <= own["health"].clamp(min=rules.max_health)[:, None])
-    rank = health * rules.nearest + torch.arange(rules.nearest, device=device)
-    reach = torch.tensor(rules.reach, device=device)
-    damage = torch.tensor(rules.damage, device=device).expand(len(line), -1)
-    if rules.rolls:
+    prey = (obs["entity_kind"] >= STRANGER) & (health <= own["health"].clamp(min=config.max_health)[:, None])
+    rank = health * config.nearest + torch.arange(config.nearest, device=device)
+    reach = torch.tensor(config.reach, device=device)
+    damage = torch.tensor(config.damage, device=device).expand(len(line), -1)
+    if config.rolls:
         damage = obs["levels"][:, : len(STYLES)].int()
-    power = damage * (rules.vision + 1) + reach
+    power = damage * (config.vision + 1) + reach
 
     in_reach = obs["target_mask"][:, :, 1:] & prey[:, None]
     victim = rank.masked_fill(~in_reach.any(1), NEVER).argmin(1)
@@ -160,18 +160,18 @@ def _hunt(rules: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hunt
     struck = in_reach[line, style, victim]
 
     # A knife to throw shows only in what is in reach, so nobody counts on one from afar.
-    melee_or_mage = torch.tensor([not rules.rolls or style != "range" for style in STYLES], device=device)
+    melee_or_mage = torch.tensor([not config.rolls or style != "range" for style in STYLES], device=device)
     wanted = reach[power.masked_fill(~melee_or_mage, -1).argmax(1)]
     weakest = rank.masked_fill(~prey, NEVER).argmin(1)
     row, col = obs["entities"][line, weakest, :2].int()[..., None, None].unbind(1)
-    rows, cols = _grid(rules.vision, device)
+    rows, cols = _grid(config.vision, device)
     ground = torch.maximum((rows - row).abs(), (cols - col).abs()) <= wanted[:, None, None]
     return _Hunt(style, (victim + 1) * struck, ground & prey.any(1)[:, None, None])
 
 
-def _work(rules: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> Tensor:
+def _work(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> Tensor:
     """[n] int64: eats if it should and can, else cooks if it can, else fishes if it can."""
-    hungry = own["food"] <= rules.max_food - rules.forage
+    hungry = own["food"] <= config.max_food - config.forage
     hurt = own["health"] <= obs["levels"][:, SKILLS.index("constitution")] - 2
     eat, cook, fish = (WORKS.index(name) for name in ("eat", "cook", "fish"))
     work = obs["work_mask"][:, fish] * fish

@@ -13,9 +13,9 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
 
 STATE = ("row", "col", "food", "water", "health", "freeze", "immune", "age")
@@ -91,7 +91,7 @@ def world_of(recording: Recording, device: torch.device) -> World:
 def first_difference(recording: Recording, backend: str = "auto", device: str = "cpu") -> str | None:
     """Plays the recording through the real tick; says where it first differs, or None if it agrees."""
     where = resolve_device(device)
-    rules = resolve(backend, where)
+    phases = resolve(backend, where)
     world = world_of(recording, where)
     eaten: dict[int, set[tuple[int, int]]] = {}
     for time, row, col in recording["depleted"].tolist():
@@ -102,7 +102,7 @@ def first_difference(recording: Recording, backend: str = "auto", device: str = 
         move, style, target = (
             torch.from_numpy(recording[name][time].astype(np.int64))[None].to(where) for name in ACTIONS
         )
-        tick.step(world, rules, move, style.clamp(min=0), target)
+        tick.step(world, phases, move, style.clamp(min=0), target)
 
         alive = world.alive[0].cpu().numpy()
         expected = recording["alive"][time + 1].astype(bool)

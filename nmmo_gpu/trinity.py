@@ -32,7 +32,7 @@ from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
 from nmmo_gpu.world.actions import heads
-from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.state import World
 
 
@@ -86,7 +86,7 @@ class Sword:
         policy, alive = self.policy, world.players(world.alive)
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
-        index, real = by_population(alive.reshape(1, -1), policy.rules.populations, slots)
+        index, real = by_population(alive.reshape(1, -1), policy.world_config.populations, slots)
         recalled = None if memory is None else memory[index]
         draws = uniforms(self.operations.draw, world, self.heads, index // slots, index % slots)
         if self.operations.sample is not None:
@@ -124,7 +124,9 @@ class Sword:
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
         if self._everybody is None or self._everybody.numel() != len(rows):
-            self._everybody, _ = all_by_population(alive.reshape(1, -1), policy.rules.populations, slots)
+            self._everybody, _ = all_by_population(
+                alive.reshape(1, -1), policy.world_config.populations, slots
+            )
         index = self._everybody
         logits, state = policy.unmasked(rows, index, None if memory is None else memory[index])
         self._thought = index, logits
@@ -183,16 +185,18 @@ class God:
         self.env = Env(cluster.share(config.env), world)
         if world is None:
             self.env.reset()
-        rules, realms = config.env.world, self.env.config.realms
+        world_config, realms = config.env.world, self.env.config.realms
         self.rollout = Rollout.allocate(
-            self.env.layout, config.ppo.horizon, realms, rules.slots, self.env.device, len(sword.heads)
+            self.env.layout, config.ppo.horizon, realms, world_config.slots, self.env.device, len(sword.heads)
         )
         self.rollout.records[-1].copy_(self.env.records)
-        self.memory = sword.policy.initial_state(realms * rules.slots, self.env.device)
+        self.memory = sword.policy.initial_state(realms * world_config.slots, self.env.device)
         if self.memory is not None:
             self.rollout.state = torch.zeros_like(self.memory)
         self.tally = Tally(self.env.device, sword.operations.count)
-        self.visits = torch.zeros(rules.height, rules.width, dtype=torch.int64, device=self.env.device)
+        self.visits = torch.zeros(
+            world_config.height, world_config.width, dtype=torch.int64, device=self.env.device
+        )
         """[H, W] int64: how often an agent stood there, sampled once per rollout, over all realms."""
         self.film: Film | None = None
         """Records realms as they are played, if it is there."""

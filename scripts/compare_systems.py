@@ -46,12 +46,12 @@ def without(head: str, bind: Bind) -> Bind:
 def variants(env: EnvConfig, bind: Bind) -> dict[str, tuple[EnvConfig, Bind]]:
     """What is played: a world and an actor by name. The layout of observations stays as the policy knows it,
     so a system that is switched off is one in which nothing happens."""
-    rules = env.world
-    no_crafts = tuple(work for work in rules.works if work not in CRAFTS)
-    nobody = tuple(0 for _ in rules.content.npcs)
+    config = env.world
+    no_crafts = tuple(work for work in config.works if work not in CRAFTS)
+    nobody = tuple(0 for _ in config.content.npcs)
 
     def changed(**fields: object) -> EnvConfig:
-        return dataclasses.replace(env, world=dataclasses.replace(rules, **fields))  # type: ignore[arg-type]
+        return dataclasses.replace(env, world=dataclasses.replace(config, **fields))  # type: ignore[arg-type]
 
     return {
         "trained": (env, bind),

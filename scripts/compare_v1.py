@@ -37,9 +37,9 @@ V1_TERRAIN = {Material.WATER: 0.077, Material.GRASS: 0.446, Material.FOREST: 0.2
 """Mean share of the tiles inside the ring over v1's 200 maps."""
 
 
-def play(rules: str, path: str, full: bool, deaths: int) -> Evaluation:
+def play(preset_name: str, path: str, full: bool, deaths: int) -> Evaluation:
     """Random agents on one map until so many have died, in 64 realms."""
-    config = EnvConfig(world=preset(rules), realms=64, maps=(path,), check_actions=False)
+    config = EnvConfig(world=preset(preset_name), realms=64, maps=(path,), check_actions=False)
     if full:
         config = slots_kept_full(config)
     per_tick = 1.0 if not full else 11.0
@@ -54,10 +54,10 @@ def main() -> int:
     options = parser.parse_args()
     print(f"{'':<34}{'mean':>8}{'median':>8}{'lava':>8}{'starved':>9}{'combat':>8}{'deaths':>9}{'alive':>7}")
     try:
-        for (rules, full), v1 in V1.items():
-            name = f"{rules}, slots kept full" if full else rules
+        for (config, full), v1 in V1.items():
+            name = f"{config}, slots kept full" if full else config
             for path, mean in zip(options.maps, v1.means, strict=False):
-                ours = play(rules, path, full, options.deaths)
+                ours = play(config, path, full, options.deaths)
                 s = ours.summary
                 died = round(s["agent_steps"] / s["lifetime/mean"])
                 starved = s["deaths/hunger"] + s["deaths/thirst"]

@@ -117,14 +117,14 @@ def counted(slots: int) -> dict[str, Any]:
         note(pointers, mask, value.data.itemsize, (0, 1))
         return atomic(self, kind, pointers, value, mask, *rest)
 
-    rules = with_room(preset("chaos", births=-1), slots)
+    config = with_room(preset("chaos", births=-1), slots)
     realms = COUNTED_REALMS if slots == 128 else 1
-    env = Env(EnvConfig(world=rules, realms=realms, device="cpu"))
+    env = Env(EnvConfig(world=config, realms=realms, device="cpu"))
     env.reset()
     for _ in range(PLAYED_TICKS):
         env.step(random_actions(env))
     actions = random_actions(env).to(torch.int16)
-    kernels = Env(EnvConfig(world=rules, realms=realms, device="cpu", backend="triton"), env.world)
+    kernels = Env(EnvConfig(world=config, realms=realms, device="cpu", backend="triton"), env.world)
     kernels._seen.copy_(env._seen)
     alive = int(env.world.alive.sum())
 
@@ -159,8 +159,8 @@ def timed(realms: int, slots: int, ticks: int) -> dict[str, float]:
     from nmmo_gpu.config import preset
     from nmmo_gpu.env import Env, EnvConfig, random_actions
 
-    rules = with_room(preset("chaos", births=-1), slots)
-    env = Env(EnvConfig(world=rules, realms=realms if slots == 128 else 1, device="cuda", shared_map=True))
+    config = with_room(preset("chaos", births=-1), slots)
+    env = Env(EnvConfig(world=config, realms=realms if slots == 128 else 1, device="cuda", shared_map=True))
     env.reset()
 
     def play(count: int) -> None:

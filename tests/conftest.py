@@ -15,7 +15,7 @@ if not torch.cuda.is_available():
 
 from helpers import KERNEL_DEVICE, carried
 
-from nmmo_gpu.world.rules import Rules, resolve
+from nmmo_gpu.world.backend import Backend, resolve
 
 # One thread: tests are spread over processes, and their worlds are too small to share.
 torch.set_num_threads(1)
@@ -25,21 +25,21 @@ hypothesis.settings.load_profile("nmmo")
 
 
 @pytest.fixture(params=["torch", "numba"])
-def rules(request: pytest.FixtureRequest) -> Rules:
+def backend(request: pytest.FixtureRequest) -> Backend:
     """The phases, once by torch and once by numba."""
     return _of(request.param)
 
 
 @pytest.fixture(params=["torch", "numba", "triton"])
-def all_rules(request: pytest.FixtureRequest) -> Rules:
+def any_backend(request: pytest.FixtureRequest) -> Backend:
     """The phases by torch and by each of its twins, for worlds on the CPU.
 
     For tests that take a few ticks: without a GPU the kernels are interpreted, at some 0.1 s a tick and
-    realm. Statistics and long runs have ``rules``; tests/kernels holds the kernels to the bits of those."""
+    realm. Statistics and long runs have ``backend``; tests/kernels holds the kernels to the bits of those."""
     return _of(request.param)
 
 
-def _of(backend: str) -> Rules:
+def _of(backend: str) -> Backend:
     if backend != "torch":
         pytest.importorskip(backend)
     if backend == "triton":

@@ -10,13 +10,13 @@ from helpers import ODD, assert_same, litter, random_orders, random_world, uncle
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.burial import burial
 from nmmo_gpu.world.combat import combat
 from nmmo_gpu.world.content import STANDARD, Content, Drop, Item, NPCKind
 from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.growth import growth
 from nmmo_gpu.world.loot import loot
-from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.state import MOST_EXPERIENCE, Cause, World
 from nmmo_gpu.world.tables import experience_table
 
@@ -91,7 +91,7 @@ def _almost_there(world: World, random: torch.Generator) -> None:
     world.players(world.level).copy_(level)
 
 
-def hold(rules: Rules, setting: str, seeds: int, device: torch.device | str = "cpu") -> Counter[str]:
+def hold(backend: Backend, setting: str, seeds: int, device: torch.device | str = "cpu") -> Counter[str]:
     """Fights, loots and grows by torch; fails unless other rules make the same of it, phase by phase. Returns
     how much happened."""
     seen: Counter[str] = Counter()
@@ -105,7 +105,7 @@ def hold(rules: Rules, setting: str, seeds: int, device: torch.device | str = "c
 
         theirs = world.to(device)
         combat(world, *orders)
-        rules.combat(theirs, *there)
+        backend.combat(theirs, *there)
         assert_same(theirs.to("cpu"), world, "combat: theirs, then torch")
         assert unclean(theirs) == []
         seen["throws"] += int(world.books[..., Way.USED].sum() - before.books[..., Way.USED].sum())
@@ -118,7 +118,7 @@ def hold(rules: Rules, setting: str, seeds: int, device: torch.device | str = "c
         fought = world.clone()
         theirs = world.to(device)
         loot(world)
-        rules.loot(theirs)
+        backend.loot(theirs)
         assert_same(theirs.to("cpu"), world, "loot: theirs, then torch")
         assert unclean(theirs) == []
         for way in (Way.LOST, Way.DROPPED):
@@ -131,7 +131,7 @@ def hold(rules: Rules, setting: str, seeds: int, device: torch.device | str = "c
         buried = world.clone()
         theirs = world.to(device)
         growth(world)
-        rules.growth(theirs)
+        backend.growth(theirs)
         assert_same(theirs.to("cpu"), world, "growth: theirs, then torch")
         assert unclean(theirs) == []
         seen["levels"] += int((world.events - buried.events)[..., Event.LEVELS].sum())

@@ -15,12 +15,12 @@ from full import CONSTITUTION, check_goods, kinds, stock
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import Material, walkable_table
 from nmmo_gpu.world.events import Way
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
-from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.spawning import birth_experience, birth_levels
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.terrain import ring_tiles
@@ -62,7 +62,7 @@ def blank_maps(config: WorldConfig, realms: int, fill: str = ".") -> Tensor:
 
 def draw_world(
     picture: str,
-    rules: str = "chaos",
+    preset_name: str = "chaos",
     *,
     realms: int = 1,
     seed: int = 1,
@@ -83,7 +83,7 @@ def draw_world(
         **ODD, "slots": max(agents, default=0) + 1, "populations": 1, "births": 0, "regrowth": 0.0,
         **overrides,
     }  # fmt: skip
-    config = preset(rules, **settings)
+    config = preset(preset_name, **settings)
     maps = blank_maps(config, realms, fill)
     at = corner(config)
     for y, line in enumerate(rows):
@@ -300,11 +300,11 @@ def litter(world: World, seed: int) -> World:
     return world
 
 
-def carried(rules: Rules, device: torch.device) -> Rules:
+def carried(backend: Backend, device: torch.device) -> Backend:
     """The same phases for worlds on the CPU: each call takes its world and tensors along to the device, and
     what became of them back."""
     if device.type == "cpu":
-        return rules
+        return backend
 
     def carry(phase: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -321,9 +321,9 @@ def carried(rules: Rules, device: torch.device) -> Rules:
 
         return call
 
-    phases = {field.name: getattr(rules, field.name) for field in dataclasses.fields(rules)}
+    phases = {field.name: getattr(backend, field.name) for field in dataclasses.fields(backend)}
     carrying = {name: carry(phase) for name, phase in phases.items() if callable(phase)}
-    return dataclasses.replace(rules, **carrying)
+    return dataclasses.replace(backend, **carrying)
 
 
 def unclean(world: World) -> list[str]:

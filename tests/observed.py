@@ -9,9 +9,9 @@ from helpers import GARBAGE, ODD
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.layout import ObservationLayout
-from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.state import World
 
 SENTINEL = 0x5A5A
@@ -19,7 +19,7 @@ PLAIN = "...ff,,~##%%"
 """Ground of random worlds: water, food and ore in everybody's reach."""
 
 
-def look(rules: Rules, world: World) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+def look(backend: Backend, world: World) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """(views, seen, records) of an observation written over garbage; every byte must have been written."""
     layout = ObservationLayout(world.config)
     shape = (world.realms, world.config.slots)
@@ -27,7 +27,7 @@ def look(rules: Rules, world: World) -> tuple[dict[str, Tensor], Tensor, Tensor]
     for fill in (GARBAGE, 0x54):
         records = layout.allocate(*shape, device="cpu").fill_(fill)
         seen = torch.full((*shape, world.config.nearest), SENTINEL + fill, dtype=torch.int32)
-        rules.observe(world, records, seen)
+        backend.observe(world, records, seen)
         results.append((records, seen))
     (records, seen), (again, seen_again) = results
     assert torch.equal(records, again) and torch.equal(seen, seen_again), "bytes that were not written"

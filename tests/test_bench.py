@@ -39,7 +39,7 @@ def test_results(tmp_path, recurrent):
         for column in (*COLUMNS, "ticks/s"):
             assert isinstance(row[column], float) and row[column] > 0, column
         assert row["side"] == 40
-    assert found["rules"]["slots"] == 16 and found["policy"]["recurrent"] == recurrent
+    assert found["world"]["slots"] == 16 and found["policy"]["recurrent"] == recurrent
     assert found["ppo"]["horizon"] == 4 and found["backend"] in ("numba", "torch")
     versions = found["machine"]["versions"]
     assert versions["torch"] == torch.__version__ and versions["python"] == platform.python_version()
@@ -141,20 +141,20 @@ def test_the_grid(largest):
     assert len(found) == len(set(found)) and set(found) == expected
     assert max(agents for _, agents in found) == largest
     for env in grid:
-        rules = env.world
-        assert rules.height == rules.width and 60 * rules.slots < rules.height**2 <= 64 * rules.slots
-        assert rules.spawn == "anywhere" and rules.births == QUICK.env.world.births == -1
+        config = env.world
+        assert config.height == config.width and 60 * config.slots < config.height**2 <= 64 * config.slots
+        assert config.spawn == "anywhere" and config.births == QUICK.env.world.births == -1
     million = preset("million")
     assert 60 * million.slots < million.height * million.width <= 64 * million.slots
 
 
 def test_the_stock_world_is_measured_as_it_is():
     """A grid's realms of as many slots as the rules have keep their map and their births."""
-    rules = preset("chaos", births=-1)
-    env = dataclasses.replace(QUICK.env, world=rules)
+    config = preset("chaos", births=-1)
+    env = dataclasses.replace(QUICK.env, world=config)
     grid = settings(dataclasses.replace(QUICK, env=env, grid=True))
-    assert [env.world == rules for env in grid] == [env.world.slots == rules.slots for env in grid]
-    assert any(env.world == rules for env in grid)
+    assert [env.world == config for env in grid] == [env.world.slots == config.slots for env in grid]
+    assert any(env.world == config for env in grid)
 
 
 def test_the_machine_is_described():
@@ -168,8 +168,8 @@ def test_the_machine_is_described():
 
 def test_the_full_game_is_measured_with_all_its_heads():
     """NPCs stand behind the agents in the world's tensors, and get no actions."""
-    rules = preset("full", height=33, width=47, border=7, slots=7, populations=7, npc_numbers=(2, 1, 1))
-    work = benchmark._environment(EnvConfig(world=rules, realms=2, device="cpu", backend="torch"))
+    config = preset("full", height=33, width=47, border=7, slots=7, populations=7, npc_numbers=(2, 1, 1))
+    work = benchmark._environment(EnvConfig(world=config, realms=2, device="cpu", backend="torch"))
     before = int(work.world.tick)
     work.run()
     assert int(work.world.tick) == before + 1 and len(work.world.alive[0]) == 11

@@ -241,7 +241,7 @@ def test_bench(capsys, tmp_path):
         assert words in out, words
     found = json.loads(Path(file).read_text())
     assert [row["realms"] for row in found["results"]] == [2, 3]
-    assert found["rules"]["births"] == -1 and found["rules"]["damage"] == [0, 0, 0]
+    assert found["world"]["births"] == -1 and found["world"]["damage"] == [0, 0, 0]
 
 
 def test_bench_says_at_once_that_it_cannot_write(capsys, tmp_path):

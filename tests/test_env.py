@@ -14,9 +14,9 @@ from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.errors import ActionError, ConfigError, MapError, NmmoError, UsageError
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause
 from nmmo_gpu.world.terrain import generate
 from nmmo_gpu.world.tiled import load_tmx
@@ -26,9 +26,9 @@ SMALL = {**ODD, "slots": 14, "populations": 7, "realms": 3, "device": "cpu", "se
 
 
 @pytest.fixture
-def small(rules):
+def small(backend):
     """A maker of small environments on one of the backends."""
-    return lambda name="chaos", **settings: make(name, **{**SMALL, "backend": rules.name, **settings})
+    return lambda name="chaos", **settings: make(name, **{**SMALL, "backend": backend.name, **settings})
 
 
 def stay(env):
@@ -76,9 +76,9 @@ def test_reset_lets_the_first_be_born_and_shows_them(small):
         assert not env.world.acted.any(), "nobody has acted yet"
 
 
-def test_a_world_already_begun_goes_on(rules):
+def test_a_world_already_begun_goes_on(backend):
     world = draw_world("0.1", slots=2, populations=2)
-    env = of(world, rules.name)
+    env = of(world, backend.name)
     assert env.begun and env.records.any(), "it is observed at once"
     with pytest.raises(UsageError):
         env.reset()
@@ -145,17 +145,17 @@ def test_an_out_that_does_not_fit_is_refused_before_anything_changes(small, spoi
 # ------------------------------------------------------------------------------------------------ actions
 
 
-def test_a_target_is_a_row_of_the_table_and_0_is_nobody(rules):
+def test_a_target_is_a_row_of_the_table_and_0_is_nobody(backend):
     """0 sees 2 nearest, then 1: row 1 is 2."""
     world = draw_world("0.2.1", slots=3, populations=3, reach=(7, 7, 7))
     actions = torch.zeros(1, 3, 3, dtype=torch.int64)
     for row, victim in ((1, 2), (2, 1)):
-        after = of(world.clone(), rules.name)
+        after = of(world.clone(), backend.name)
         actions[0, 0] = torch.tensor([0, 1, row])
         after.step(actions)
         assert after.world.damage[0].nonzero().flatten().tolist() == [victim]
     for row in (0, 3, 8):
-        after = of(world.clone(), rules.name)
+        after = of(world.clone(), backend.name)
         actions[0, 0] = torch.tensor([0, 1, row])
         after.step(actions)
         assert not after.world.damage.any()
@@ -236,10 +236,10 @@ def test_without_checks_the_values_are_not_looked_at_but_the_shape_is(small):
     assert checked.world.digest() == unchecked.world.digest()
 
 
-def test_random_actions_are_in_range_and_uniform_over_what_is_in_reach(rules):
+def test_random_actions_are_in_range_and_uniform_over_what_is_in_reach(backend):
     """As v1's: any move, any style, and as target one of those in reach of it, or nobody."""
     world = draw_world("0.1\n...\n..2", slots=4, populations=4, realms=400)
-    env = of(world, rules.name)
+    env = of(world, backend.name)
     actions = random_actions(env)
     assert actions.dtype == torch.int64 and actions.shape == (400, 4, 3)
     move, style, target = actions[:, 0].unbind(-1)
@@ -261,8 +261,8 @@ def death_row(backend, **settings):
 
 
 @pytest.mark.parametrize(("reward", "paid"), [("alive", [0.0, 1.0, 0.0]), ("death", [-1.0, 0.0, 0.0])])
-def test_rewards_of_both_kinds(rules, reward, paid):
-    env = death_row(rules.name, reward=reward)
+def test_rewards_of_both_kinds(backend, reward, paid):
+    env = death_row(backend.name, reward=reward)
     actions = stay(env)
     actions[0, 0, 0] = 1
     _, got, terminated, truncated, info = env.step(actions)
@@ -275,8 +275,8 @@ def test_rewards_of_both_kinds(rules, reward, paid):
     assert not terminated.any() and not truncated.any() and not info["cause"].any()
 
 
-def test_info_is_of_the_slots_agent_dead_or_alive(rules):
-    env = death_row(rules.name)
+def test_info_is_of_the_slots_agent_dead_or_alive(backend):
+    env = death_row(backend.name)
     actions = stay(env)
     actions[0, 0, 0] = 1
     for _ in range(2):
@@ -313,15 +313,15 @@ def test_over_a_long_run_terminated_is_exactly_who_acted_and_died(small):
     assert int(env.world.acted.sum()) == acted
 
 
-def test_step_does_what_tick_does(rules):
+def test_step_does_what_tick_does(backend):
     world = draw_world("0.1.2\n..f..", slots=5, populations=5, births=1)
     twin = world.clone()
-    env = of(world, rules.name)
+    env = of(world, backend.name)
     actions = torch.zeros(1, 5, 3, dtype=torch.int64)
     actions[0, :, 0] = torch.tensor([1, 2, 3, 0, 0])
     actions[0, 2] = torch.tensor([3, 2, 1])
     env.step(actions)
-    tick.step(twin, resolve(rules.name, torch.device("cpu")), *orders(
+    tick.step(twin, resolve(backend.name, torch.device("cpu")), *orders(
         twin, move={0: "east", 1: "south", 2: "west"}, attack={2: ("mage", 1)}
     ))  # fmt: skip
     assert twin.digest() == world.digest()
@@ -374,8 +374,8 @@ def test_cuda_without_cuda_says_so_and_what_to_choose(device):
         make("law", device=device)
 
 
-def test_v1_maps_are_dealt_out_and_played_on(rules):
-    env = make("law", realms=5, maps=V1[:2], device="cpu", backend=rules.name)
+def test_v1_maps_are_dealt_out_and_played_on(backend):
+    env = make("law", realms=5, maps=V1[:2], device="cpu", backend=backend.name)
     for realm in range(5):
         assert torch.equal(env.world.base[realm], load_tmx(V1[realm % 2]))
     env.reset()
@@ -421,11 +421,11 @@ def test_seed_and_actions_replay_an_environment(small):
     assert digests[0] == digests[1] == digests[2] != digests[3]
 
 
-def test_everybody_may_die_out(rules):
+def test_everybody_may_die_out(backend):
     """With births off the last death leaves an empty world, which goes on ticking."""
     config = preset("law", **ODD, slots=7, populations=7, births=0)
     world = empty_world(config, blank_maps(config, 2), 1)
-    env = of(world, rules.name)
+    env = of(world, backend.name)
     obs, reward, terminated, *_ = env.step(stay(env))
     assert not obs["alive"].any() and not reward.any() and not terminated.any()
     assert not env.records.any() and int(world.tick) == 1
@@ -436,5 +436,5 @@ def test_configs_of_environments_are_kept():
     config = EnvConfig(world=preset("law", **ODD, slots=14, populations=7), realms=2, device="cpu")
     env = Env(config)
     assert env.config is config and env.world.config is config.world
-    assert env.rules.name in ("torch", "numba") and env.device == torch.device("cpu")
+    assert env.backend.name in ("torch", "numba") and env.device == torch.device("cpu")
     assert dataclasses.replace(config, realms=3).realms == 3

@@ -20,11 +20,11 @@ from nmmo_gpu.config import EnvConfig, WorldConfig, preset
 from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, choices, heads
+from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.content import GOLD, STANDARD, WORKS, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.events import Event, Way, event_names
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import Rules, resolve
 from nmmo_gpu.world.spawning import birth_levels
 from nmmo_gpu.world.state import Cause, World
 
@@ -106,11 +106,11 @@ def rule_books(draw: st.DrawFn) -> dict[str, object]:
     }  # fmt: skip
 
 
-def config_of(rules: dict[str, object]) -> WorldConfig:
+def config_of(overrides: dict[str, object]) -> WorldConfig:
     """The config of some settings, which name their content."""
-    content = CONTENTS[str(rules["content"])]
-    numbers = tuple(rules["npc_numbers"])[: len(content.npcs)]
-    return preset("full", **{**ODD, **rules, "content": content, "npc_numbers": numbers})
+    content = CONTENTS[str(overrides["content"])]
+    numbers = tuple(overrides["npc_numbers"])[: len(content.npcs)]
+    return preset("full", **{**ODD, **overrides, "content": content, "npc_numbers": numbers})
 
 
 def hostile(world: World, modes: Modes, random: torch.Generator) -> Choices:
@@ -195,7 +195,7 @@ def counters(world: World) -> dict[str, Tensor]:
 
 
 def play(
-    world: World, rules: Rules, modes: Modes, ticks: int, random: torch.Generator, every: int,
+    world: World, backend: Backend, modes: Modes, ticks: int, random: torch.Generator, every: int,
     from_birth: bool, twin: World | None = None,
 ) -> Counter[str]:  # fmt: skip
     """So many ticks, with the books checked in each, and everything else every so many and at the end.
@@ -210,7 +210,7 @@ def play(
     for time in range(1, ticks + 1):
         told = hostile(world, modes, random)
         copies = [part.clone() for part in told if part is not None]
-        tick.step(world, rules, *told)
+        tick.step(world, backend, *told)
         if twin is not None:
             tick.step(twin, resolve("auto", CPU), *told)
             assert_same(world, twin, f"tick {time}")
@@ -285,10 +285,10 @@ NEVER = {"gold MADE", "gold EATEN", "gold USED", "gold BURNT", "goods ENDOWED", 
 
 def due(*contents: Content) -> set[str]:
     """Everything that can happen, by the names of ``happened``."""
-    rules = [preset("full", content=content) for content in contents]
+    world_config = [preset("full", content=content) for content in contents]
     names = {f"died of {cause.name}" for cause in Cause}
     names |= {f"{of} {way.name}" for of in ("goods", "gold") for way in Way}
-    for config in rules:
+    for config in world_config:
         names |= {*event_names(config), *(f"{kind.name} slain" for kind in config.content.npcs)}
     return (names | {"trades"}) - NEVER
 
@@ -317,24 +317,27 @@ def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
 
     @settings(max_examples=30)
     @given(
-        rules=rule_books(),
+        overrides=rule_books(),
         start=st.sampled_from(["random", "random", "empty"]),
         seed=st.integers(0, 10**6),
         modes=st.lists(st.builds(Modes, *map(st.sampled_from, MODES)), min_size=2, max_size=2),
     )
     # What the drawn ones may miss: goods change hands, and an NPC of every kind dies of a mage's 127.
-    @example(rules=USUAL, start="random", seed=1, modes=[Modes("stay", trade="bargains")] * 3)
-    @example(rules={**USUAL, "rolls": False}, start="random", seed=2, modes=HUNTERS)
-    @example(rules={**USUAL, "rolls": False, "content": "odd"}, start="random", seed=3, modes=HUNTERS)
-    @example(rules={**USUAL, "content": "no goods"}, start="random", seed=4, modes=HUNTERS)
+    @example(overrides=USUAL, start="random", seed=1, modes=[Modes("stay", trade="bargains")] * 3)
+    @example(overrides={**USUAL, "rolls": False}, start="random", seed=2, modes=HUNTERS)
+    @example(overrides={**USUAL, "rolls": False, "content": "odd"}, start="random", seed=3, modes=HUNTERS)
+    @example(overrides={**USUAL, "content": "no goods"}, start="random", seed=4, modes=HUNTERS)
     @example(
-        rules={**USUAL, "rolls": False, "births": -1, "npc_births": 1.0}, start="empty", seed=5, modes=HUNTERS
+        overrides={**USUAL, "rolls": False, "births": -1, "npc_births": 1.0},
+        start="empty",
+        seed=5,
+        modes=HUNTERS,
     )
-    def run(rules, start, seed, modes):
-        world, random = begun(config_of(rules), start, seed), torch.Generator().manual_seed(seed)
+    def run(overrides, start, seed, modes):
+        world, random = begun(config_of(overrides), start, seed), torch.Generator().manual_seed(seed)
         twin = world.clone()
         for mode in modes:
-            seen.update(play(world, Rules(), mode, 7, random, 7, start == "empty", twin))
+            seen.update(play(world, Backend(), mode, 7, random, 7, start == "empty", twin))
 
     run()
     assert {name for name in due(*CONTENTS.values()) if not seen[name]} == set()
@@ -344,8 +347,8 @@ def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
 @pytest.mark.parametrize(("backend", "start", "ticks"), [("torch", "random", 400), ("auto", "empty", 4000)])
 def test_goods_are_conserved_in_a_long_run_in_which_everything_happens(backend, start, ticks):
     """Every 20 ticks they take to something else."""
-    rules = {**USUAL, "slots": 28, "births": 2, "npc_numbers": (7, 7, 9), "reach": (1, 7, 7), "capacity": 5}
-    world, random = begun(config_of(rules), start, 5), torch.Generator().manual_seed(6)
+    config = {**USUAL, "slots": 28, "births": 2, "npc_numbers": (7, 7, 9), "reach": (1, 7, 7), "capacity": 5}
+    world, random = begun(config_of(config), start, 5), torch.Generator().manual_seed(6)
     habits = [
         Modes("inland", "npcs", "any", "any"), Modes("inland", "nearest", "any", "bargains"),
         Modes("stay", "one victim", "same", "one thing"), Modes("inland", "npcs", "same", "withdraw"),

@@ -20,9 +20,9 @@ from observed import PLAIN, SMALL, look
 from nmmo_gpu.config import EnvConfig, preset, replace
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.world.actions import choices, decode, heads
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import STANDARD, WORKS
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.state import Cause, World, tensor_fields
 from nmmo_gpu.world.tick import step
 
@@ -109,15 +109,15 @@ def actions_of(config, number, slot, chosen):
 def check(config, seed):
     """Tries every choice of every agent of a random realm; returns how often which head's were allowed, and
     not."""
-    rules, verdicts = Rules(), Counter()
+    world_config, verdicts = Backend(), Counter()
     world = random_world(config, 1, seed, fill=0.9, odds=PLAIN)
-    views, seen, _ = look(rules, world)
+    views, seen, _ = look(world_config, world)
 
     def after(number, slot, chosen):
         then = copies(world, number)
         actions = actions_of(config, number, slot, chosen)
         first = decode(actions, seen.expand(number, -1, -1))
-        step(then, rules, *choices(config, actions, first))
+        step(then, world_config, *choices(config, actions, first))
         return then
 
     idle = None

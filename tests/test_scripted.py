@@ -149,10 +149,10 @@ def test_it_fishes_cooks_and_eats():
 # ---------------------------------------------------------------------------------------------------- hunting
 
 
-def choice(picture, rules="chaos", setup=lambda world: None, **settings):
+def choice(picture, preset_name="chaos", setup=lambda world: None, **settings):
     """(move, style, target) of a hunter in slot 0."""
     slots = 1 + max(int(sign) for sign in picture if sign.isdigit())
-    world = draw_world(picture, rules, **{"populations": slots, **settings})
+    world = draw_world(picture, preset_name, **{"populations": slots, **settings})
     setup(world)
     return tuple(hunter(of(world))[0, 0, :3].tolist())
 
@@ -263,8 +263,8 @@ def test_a_world_without_anybody():
 @pytest.fixture(scope="module", params=["chaos", "full"])
 def lifetimes(request):
     """Mean lifetimes by policy, as v1 ran: one birth a tick."""
-    rules = {**ODD, "height": 47, "width": 48, "slots": 16, "populations": 4}
-    world = preset(request.param, **rules, **(NPCS if request.param == "full" else {}))
+    world_config = {**ODD, "height": 47, "width": 48, "slots": 16, "populations": 4}
+    world = preset(request.param, **world_config, **(NPCS if request.param == "full" else {}))
     config = EnvConfig(world=world, realms=2, seed=5, device="cpu", backend="torch")
     return {name: evaluate(config, actor(name), max_ticks=250, warmup=50).lifetime for name in POLICIES}
 

@@ -70,8 +70,8 @@ def test_plain_is_plain():
 def test_presets_come_back():
     """The rules of every preset, each on its own."""
     assert set(PRESETS) == {"law", "chaos", "full", "million"}
-    for name, rules in PRESETS.items():
-        assert from_plain(WorldConfig, json.loads(json.dumps(to_plain(rules)))) == rules, name
+    for name, config in PRESETS.items():
+        assert from_plain(WorldConfig, json.loads(json.dumps(to_plain(config)))) == config, name
 
 
 def test_content_comes_back_row_by_row():

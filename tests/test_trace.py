@@ -31,8 +31,8 @@ def test_there_are_recordings_of_both_presets():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_recording_agrees_number_by_number(rules, path):
-    assert first_difference(load_trace(path), rules.name) is None
+def test_every_recording_agrees_number_by_number(backend, path):
+    assert first_difference(load_trace(path), backend.name) is None
 
 
 @pytest.mark.parametrize("path", PLAYED_BY_KERNELS, ids=lambda path: path.stem)
@@ -48,7 +48,7 @@ def living(recording, time, agent_from_the_end=False):
 
 @pytest.mark.parametrize("name", STATE)
 @pytest.mark.parametrize("when", ["first", "middle", "last"])
-def test_one_changed_number_is_reported_with_tick_agent_and_field(rules, busy, name, when):
+def test_one_changed_number_is_reported_with_tick_agent_and_field(backend, busy, name, when):
     lived = np.nonzero(busy["alive"].any(1))[0]
     time = {"first": 1, "middle": int(lived[len(lived) // 2]), "last": int(lived[-1])}[when]
     agent = living(busy, time, agent_from_the_end=True)
@@ -59,28 +59,28 @@ def test_one_changed_number_is_reported_with_tick_agent_and_field(rules, busy, n
     else:
         busy[name][time, agent] += 1
     ours, theirs = int(recorded[time, agent]), int(busy[name][time, agent])
-    said = first_difference(busy, rules.name)
+    said = first_difference(busy, backend.name)
     assert said == f"tick {time - 1}, agent {agent}: {name} is {ours}, v1 has {theirs}"
 
 
-def test_a_changed_life_is_reported(rules, busy):
+def test_a_changed_life_is_reported(backend, busy):
     agent = living(busy, 5)
     busy["alive"] = busy["alive"].astype(np.int64)
     busy["alive"][5, agent] = 0
-    said = first_difference(busy, rules.name)
+    said = first_difference(busy, backend.name)
     assert said == f"tick 4, agent {agent}: alive is True, v1 has False"
 
 
-def test_what_the_dead_hold_does_not_count(rules, busy):
+def test_what_the_dead_hold_does_not_count(backend, busy):
     """Only alive counts for an agent that is not alive."""
     dead = busy["alive"] == 0
     assert dead.any()
     for name in STATE:
         busy[name] = np.where(dead, 77, busy[name].astype(np.int64))
-    assert first_difference(busy, rules.name) is None
+    assert first_difference(busy, backend.name) is None
 
 
-def test_a_changed_missing_or_added_depleted_tile_is_reported(rules, busy):
+def test_a_changed_missing_or_added_depleted_tile_is_reported(backend, busy):
     depleted = busy["depleted"].astype(np.int64)
     assert len(depleted) > 5
     time, row, col = (int(x) for x in depleted[3])
@@ -89,26 +89,26 @@ def test_a_changed_missing_or_added_depleted_tile_is_reported(rules, busy):
         np.concatenate((depleted, [[time, row, col + 1]])),
         np.where((np.arange(len(depleted)) == 3)[:, None], [[time, row + 1, col]], depleted),
     ):
-        said = first_difference({**busy, "depleted": change}, rules.name)
+        said = first_difference({**busy, "depleted": change}, backend.name)
         assert said is not None and said.startswith(f"tick {time}: eaten tiles are [")
         assert f"({row}, {col})" in said
 
 
 @pytest.mark.parametrize("name", ["move", "material"])
-def test_other_actions_or_another_map_lead_elsewhere(rules, busy, name):
+def test_other_actions_or_another_map_lead_elsewhere(backend, busy, name):
     """The moves and the map really drive it."""
     changed = busy[name].copy()
     if name == "move":
         changed[0] = (changed[0] + 1) % 5
     else:
         changed[9:71, 9:71] = 2
-    assert first_difference({**busy, name: changed}, rules.name) is not None
+    assert first_difference({**busy, name: changed}, backend.name) is not None
 
 
-def test_attacks_drive_it_too(rules, busy):
+def test_attacks_drive_it_too(backend, busy):
     """Without them somebody keeps health that v1's agent lost."""
     idle = {**busy, "style": np.full_like(busy["style"], -1), "target": np.full_like(busy["target"], -1)}
-    assert first_difference(idle, rules.name) is not None
+    assert first_difference(idle, backend.name) is not None
 
 
 # ---------------------------------------------------------------------------------------------- bad files

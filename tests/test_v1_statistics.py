@@ -13,11 +13,11 @@ _spec.loader.exec_module(compare_v1)
 MAP = str(ROOT / "tests" / "data" / "v1_maps" / "map1.tmx")
 
 
-@pytest.mark.parametrize(("rules", "full"), list(compare_v1.V1))
-def test_lifetimes_and_causes_match_v1(rules, full):
+@pytest.mark.parametrize(("preset_name", "full"), list(compare_v1.V1))
+def test_lifetimes_and_causes_match_v1(preset_name, full):
     """On map1: mean within 0.6 ticks, median equal where v1's is known, shares within 3 points."""
-    v1 = compare_v1.V1[rules, full]
-    ours = compare_v1.play(rules, MAP, full, deaths=20_000).summary
+    v1 = compare_v1.V1[preset_name, full]
+    ours = compare_v1.play(preset_name, MAP, full, deaths=20_000).summary
     assert ours["agent_steps"] / ours["lifetime/mean"] > 20_000
     assert abs(ours["lifetime/mean"] - v1.means[1]) < 0.6
     if v1.median is not None:

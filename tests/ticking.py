@@ -12,8 +12,8 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.layout import ObservationLayout
-from nmmo_gpu.world.rules import Rules, resolve
 from nmmo_gpu.world.state import World
 
 CPU = torch.device("cpu")
@@ -24,13 +24,13 @@ def generator(seed: int) -> torch.Generator:
 
 
 def play(
-    world: World, rules: Rules, ticks: int, seed: int = 0, choose: Callable[..., Any] = random_orders
+    world: World, backend: Backend, ticks: int, seed: int = 0, choose: Callable[..., Any] = random_orders
 ) -> list[str]:
     """So many ticks of random choices; the digest after each."""
     random = generator(seed)
     digests = []
     for _ in range(ticks):
-        tick.step(world, rules, *choose(world, random))
+        tick.step(world, backend, *choose(world, random))
         digests.append(world.digest())
     return digests
 
@@ -85,7 +85,7 @@ def step_together(steps: int, name: str, backend: str, device: torch.device = CP
     random actions drawn by either; the world that both came to."""
     ours = make(name, **settings, device="cpu", backend="torch")
     theirs = make(name, **settings, device=device.type, backend=backend)
-    assert (ours.rules.name, theirs.rules.name) == ("torch", backend)
+    assert (ours.backend.name, theirs.backend.name) == ("torch", backend)
     first, second = ours.reset(), theirs.reset()
     assert all(torch.equal(first[field], second[field].cpu()) for field in first)
     for time in range(steps):

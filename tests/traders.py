@@ -9,11 +9,11 @@ from helpers import ODD, blank_maps, place
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.books import holdings
 from nmmo_gpu.world.content import STANDARD, Content, Item
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FEW = Content(
@@ -87,19 +87,19 @@ def orders(world: World, **choices: tuple[str, str, int] | str) -> tuple[Tensor,
     return trade, price
 
 
-def deal(rules: Rules, world: World, **choices: tuple[str, str, int] | str) -> None:
+def deal(backend: Backend, world: World, **choices: tuple[str, str, int] | str) -> None:
     """One exchange; checks what must hold, and that every realm came out like the first."""
-    run(rules, world, *orders(world, **choices))
+    run(backend, world, *orders(world, **choices))
     for name, field in world.tensors():
         if field.shape[0] == world.realms > 1:
             assert (field == field[:1]).all(), f"{name}: realms with the same goods went apart"
 
 
-def run(rules: Rules, world: World, trade: Tensor, price: Tensor) -> None:
+def run(backend: Backend, world: World, trade: Tensor, price: Tensor) -> None:
     """One exchange; checks what must hold, whatever was chosen."""
     before, goods = world.clone(), holdings(world)
     choices = trade.clone(), price.clone()
-    rules.exchange(world, trade, price)
+    backend.exchange(world, trade, price)
     assert torch.equal(holdings(world), goods), "goods came from nowhere, or are gone"
     assert torch.equal(trade, choices[0]) and torch.equal(price, choices[1])
     check(world)

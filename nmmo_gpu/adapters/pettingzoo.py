@@ -91,8 +91,8 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         self.observe_death = observe_death
         self.agents: list[str] = []
         self._slots: dict[str, int] = {}
-        rules = self.native.config.world
-        self._spaces = observation_space(rules), action_space(rules)
+        world_config = self.native.config.world
+        self._spaces = observation_space(world_config), action_space(world_config)
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Told, Infos]:
         """Begins a world: (observations, infos) of its first agents.

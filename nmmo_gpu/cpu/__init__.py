@@ -38,4 +38,4 @@ PHASES = {
     "draw": draw_many,
     "fused": phases,
 }
-"""Functions by the name of their field in ``nmmo_gpu.world.rules.Rules``."""
+"""Functions by the name of their field in ``nmmo_gpu.world.backend.Backend``."""

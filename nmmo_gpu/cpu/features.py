@@ -29,19 +29,19 @@ LEAST = 64
 
 
 @cache
-def _loop(rules: WorldConfig) -> Callable[..., None]:
+def _loop(config: WorldConfig) -> Callable[..., None]:
     """The loop for one config: its sizes are constants to the compiler."""
-    at = {name: field.offset for name, field in ObservationLayout(rules).fields.items()}
+    at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     own_at, levels_at, goods_at, inventory_at, offer_at = (
         at[name] // 2 for name in ("self", "levels", "goods", "inventory", "offer")
     )
     market_at, kind_at, looks_at, entities_at = (
         at[name] for name in ("market", "entity_kind", "entity_looks", "entities")
     )
-    skills, max_health, nearest = rules.skills, rules.max_health, rules.nearest
-    items, prices, kinds = len(rules.content.items), len(rules.content.prices), plain.npc_kinds(rules)
-    capacity, offer_ticks, words = rules.capacity, rules.offer_ticks, max(0, rules.tokens - 1)
-    belongings, looks = plain.belongings_width(rules), plain.looks_width(rules)
+    skills, max_health, nearest = config.skills, config.max_health, config.nearest
+    items, prices, kinds = len(config.content.items), len(config.content.prices), plain.npc_kinds(config)
+    capacity, offer_ticks, words = config.capacity, config.offer_ticks, max(0, config.tokens - 1)
+    belongings, looks = plain.belongings_width(config), plain.looks_width(config)
 
     @compiled
     def loop(
@@ -103,26 +103,26 @@ def _loop(rules: WorldConfig) -> Callable[..., None]:
 
 
 @cache
-def _tables(rules: WorldConfig) -> tuple[np.ndarray, ...]:
+def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
     """Levels and gold by their doublings; units, prices, ticks and ranks as shares of the most there is."""
     numbers = torch.arange(1 << 15)
-    prices, ranks = len(rules.content.prices), max(1, *map(len, rules.tables.gear))
+    prices, ranks = len(config.content.prices), max(1, *map(len, config.tables.gear))
     tables = (
         plain.doublings(numbers, plain.LEVEL_DOUBLINGS),
         plain.doublings(numbers, plain.GOLD_DOUBLINGS),
-        numbers[: rules.capacity + 1] / rules.capacity,
+        numbers[: config.capacity + 1] / config.capacity,
         numbers[: prices + 2].float() / prices,
-        numbers[: rules.offer_ticks + 1] / rules.offer_ticks,
+        numbers[: config.offer_ticks + 1] / config.offer_ticks,
         numbers[:256] / ranks,
     )
     return tuple(table.numpy() for table in tables)
 
 
-def told(records: Tensor, index: Tensor, rules: WorldConfig) -> Tensor:
+def told(records: Tensor, index: Tensor, config: WorldConfig) -> Tensor:
     """[P, B, n] float32: the first of what ``nmmo_gpu.train.features.told`` gives."""
-    width = plain.belongings_width(rules) + rules.nearest * plain.looks_width(rules)
+    width = plain.belongings_width(config) + config.nearest * plain.looks_width(config)
     out = torch.empty(*index.shape, width)
     data, which = records.numpy(), index.reshape(-1).numpy()
-    fixed = (data, data.view(np.int16), which, *_tables(rules), out.view(-1, width).numpy())
-    parallel(_loop(rules), [(*fixed, *piece) for piece in chunks(len(which), LEAST)])
+    fixed = (data, data.view(np.int16), which, *_tables(config), out.view(-1, width).numpy())
+    parallel(_loop(config), [(*fixed, *piece) for piece in chunks(len(which), LEAST)])
     return out

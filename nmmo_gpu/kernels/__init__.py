@@ -46,7 +46,7 @@ PHASES = {
     "draw": draw_many,
     "fused": phases,
 }
-"""Functions by the name of their field in ``nmmo_gpu.world.rules.Rules``."""
+"""Functions by the name of their field in ``nmmo_gpu.world.backend.Backend``."""
 
 TRAINING = {
     "window_embedding": window_embedding,

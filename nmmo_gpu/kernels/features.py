@@ -141,25 +141,25 @@ def _told(
 
 
 def told(
-    records: Tensor, index: Tensor, views: dict[str, Tensor], rules: WorldConfig, dtype: torch.dtype
+    records: Tensor, index: Tensor, views: dict[str, Tensor], config: WorldConfig, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """See ``nmmo_gpu.train.features.told``."""
-    at = {name: field.offset for name, field in ObservationLayout(rules).fields.items()}
-    belongings, row = plain.belongings_width(rules), plain.looks_width(rules)
-    items = len(rules.content.items)
-    out = torch.empty(*index.shape, belongings + rules.nearest * row, dtype=dtype, device=records.device)
+    at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
+    belongings, row = plain.belongings_width(config), plain.looks_width(config)
+    items = len(config.content.items)
+    out = torch.empty(*index.shape, belongings + config.nearest * row, dtype=dtype, device=records.device)
     launch(
         _told, triton.cdiv(index.numel(), RECORDS), records, records.view(torch.int16), index.contiguous(),
-        out, index.numel(), rules.capacity, rules.offer_ticks, rules.max_health,
-        max(1, *map(len, rules.tables.gear)),
+        out, index.numel(), config.capacity, config.offer_ticks, config.max_health,
+        max(1, *map(len, config.tables.gear)),
         BYTES=records.shape[-1], OWN_AT=at["self"] // 2, LEVELS_AT=at["levels"] // 2,
         GOODS_AT=at["goods"] // 2, INVENTORY_AT=at["inventory"] // 2, OFFER_AT=at["offer"] // 2,
         MARKET_AT=at["market"], KIND_AT=at["entity_kind"], LOOKS_AT=at["entity_looks"],
-        ENTITIES_AT=at["entities"], SKILLED=rules.skills, ITEMS=items,
+        ENTITIES_AT=at["entities"], SKILLED=config.skills, ITEMS=items,
         ITEMS_PADDED=triton.next_power_of_2(max(1, items)),
         QUOTES_PADDED=triton.next_power_of_2(max(1, 3 * items)),
-        PRICES=len(rules.content.prices), KINDS=plain.npc_kinds(rules), WORDS=max(0, rules.tokens - 1),
-        NEAREST=rules.nearest, BELONGINGS=belongings, ROW=row, ROW_PADDED=triton.next_power_of_2(row),
+        PRICES=len(config.content.prices), KINDS=plain.npc_kinds(config), WORDS=max(0, config.tokens - 1),
+        NEAREST=config.nearest, BELONGINGS=belongings, ROW=row, ROW_PADDED=triton.next_power_of_2(row),
         BLOCK=RECORDS,
     )  # fmt: skip
-    return plain.parted(out, rules)
+    return plain.parted(out, config)

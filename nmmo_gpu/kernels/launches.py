@@ -36,7 +36,7 @@ NETWORKS = {
 
 def all_launches() -> dict[str, list[Launch]]:
     """By the name of the setting, in the order in which they are made."""
-    found = {name: _of_world(rules) for name, rules in WORLDS.items()}
+    found = {name: _of_world(config) for name, config in WORLDS.items()}
     found |= {name: _of_training(network) for name, network in NETWORKS.items()}
     long_table = WORLDS["far view, long table"]
     found |= {f"{name}, long table": _of_training(NETWORKS[name], long_table) for name in ("laptop", "gpu")}
@@ -46,31 +46,31 @@ def all_launches() -> dict[str, list[Launch]]:
     return found
 
 
-def _of_world(rules: WorldConfig) -> list[Launch]:
+def _of_world(config: WorldConfig) -> list[Launch]:
     """Ticks with choices of several integer types and their observations, and each phase by itself."""
     launches: list[Launch] = []
     with diverted(launches.append):
-        env = Env(EnvConfig(world=rules, realms=2, device="cpu", backend="triton", check_actions=False))
+        env = Env(EnvConfig(world=config, realms=2, device="cpu", backend="triton", check_actions=False))
         env.reset()
-        world, phases = env.world, env.rules
+        world, phases = env.world, env.backend
         for kind in (torch.int64, torch.int16):
-            choices = env.decode(torch.zeros(world.realms, rules.slots, len(env.heads), dtype=kind))
+            choices = env.decode(torch.zeros(world.realms, config.slots, len(env.heads), dtype=kind))
             step(world, phases, *choices)
-        if not rules.extended:  # in the full game phase follows phase as it is
+        if not config.extended:  # in the full game phase follows phase as it is
             phases.combat(world, choices.style, choices.target)
             phases.movement(world, choices.move)
             for phase in (phases.upkeep, phases.explore, phases.burial):
                 phase(world)
-        slot = torch.arange(rules.slots)
+        slot = torch.arange(config.slots)
         phases.draw(world.seed, world.tick, Stream.RANDOM_ACTION, slot, slot)
     return launches
 
 
-def _of_training(network: PolicyConfig, rules: WorldConfig = WORLDS["chaos"]) -> list[Launch]:
+def _of_training(network: PolicyConfig, config: WorldConfig = WORLDS["chaos"]) -> list[Launch]:
     """A short iteration."""
     ppo = PPOConfig(horizon=32, epochs=1, minibatches=2)
     launches: list[Launch] = []
     with diverted(launches.append):
-        env = EnvConfig(world=rules, realms=2, device="cpu", backend="triton", check_actions=False)
+        env = EnvConfig(world=config, realms=2, device="cpu", backend="triton", check_actions=False)
         Run(TrainConfig(env=env, policy=network, ppo=ppo)).iterate()
     return launches

@@ -19,9 +19,9 @@ from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.run import load_policy
 from nmmo_gpu.trinity import Sword
+from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import ObservationLayout
-from nmmo_gpu.world.rules import Rules, resolve
 from nmmo_gpu.world.spawning import settle
 from nmmo_gpu.world.terrain import safe_table, validate_map
 
@@ -62,26 +62,26 @@ def value_map(
 
     Raises ReplayError if the map or the population does not fit the checkpoint's rules, MapError for a map
     that cannot be played on."""
-    rules, device = stored.config.env.world, torch.device(device)
-    if base.shape != (rules.height, rules.width):
+    config, device = stored.config.env.world, torch.device(device)
+    if base.shape != (config.height, config.width):
         raise ReplayError(
             f"the map is {base.shape[0]} x {base.shape[1]} tiles, and the checkpoint's policy plays on "
-            f"{rules.height} x {rules.width}; choose a recording of the same run."
+            f"{config.height} x {config.width}; choose a recording of the same run."
         )
-    if not -1 <= population < rules.populations:
+    if not -1 <= population < config.populations:
         raise ReplayError(
-            f"population = {population}, and the checkpoint has {rules.populations}; choose 0 to "
-            f"{rules.populations - 1}, or -1 for the mean."
+            f"population = {population}, and the checkpoint has {config.populations}; choose 0 to "
+            f"{config.populations - 1}, or -1 for the mean."
         )
     grounds = [torch.tensor(tiles) for tiles in (base, base if material is None else material)]
     for ground in grounds:
-        validate_map(ground, rules.border, rules.vision, "the recording")
-    stride = stride or least_stride(rules.height, rules.width)
+        validate_map(ground, config.border, config.vision, "the recording")
+    stride = stride or least_stride(config.height, config.width)
     cells = _cells(safe_table()[grounds[1].long()], stride)
 
-    groups = _groups(cells, rules, stride)
+    groups = _groups(cells, config, stride)
     newborns = _Newborns(stored, grounds, max(map(len, groups)), device)
-    populations = range(rules.populations) if population == -1 else (population,)
+    populations = range(config.populations) if population == -1 else (population,)
     values = torch.full(cells.shape, torch.nan)
     for start in range(0, len(groups), newborns.batch):
         batch = groups[start : start + newborns.batch]
@@ -130,14 +130,14 @@ def _cells(safe: Tensor, stride: int) -> Tensor:
     return torch.where(blocks.any(-1), row * width + column, -1)
 
 
-def _groups(cells: Tensor, rules: WorldConfig, stride: int) -> list[Tensor]:
+def _groups(cells: Tensor, config: WorldConfig, stride: int) -> list[Tensor]:
     """The cells with a tile ([n] int64 each, into flattened ``cells``), in groups whose tiles are so far
     apart that who stands on one is out of sight of all others, and as good as alone."""
     # Tiles of cells that are k apart are more than (k - 1) * stride apart.
-    apart = math.ceil(rules.vision / stride) + 1
+    apart = math.ceil(config.vision / stride) + 1
     place = (cells.view(-1) >= 0).nonzero().squeeze(1)
     kind = place // cells.shape[1] % apart * apart + place % cells.shape[1] % apart
-    most = max(1, SLOTS // rules.populations)
+    most = max(1, SLOTS // config.populations)
     groups = [place[kind == k] for k in range(apart * apart)]
     return [part for group in groups for part in torch.split(group, most) if len(part)]
 
@@ -156,12 +156,12 @@ class _Newborns:
             "device": str(device),
             "backend": "auto" if device.type == "cuda" else "torch",
         }
-        rules = dataclasses.replace(env.world, slots=size * env.world.populations, births=0)
-        self.env: EnvConfig = dataclasses.replace(env, world=rules, realms=1, maps=(), **here)
+        config = dataclasses.replace(env.world, slots=size * env.world.populations, births=0)
+        self.env: EnvConfig = dataclasses.replace(env, world=config, realms=1, maps=(), **here)
         self.grounds = [ground.to(device) for ground in grounds]
         self.batch = max(1, BATCH // sum(part.bytes for part in environment_parts(self.env)))
         """Copies of the map at a time."""
-        self.rules: Rules = resolve(self.env.backend, device)
+        self.backend: Backend = resolve(self.env.backend, device)
         self.sword = Sword(dataclasses.replace(stored.config, env=dataclasses.replace(env, **here)), device)
         load_policy(self.sword, stored)
 
@@ -187,18 +187,18 @@ class _Newborns:
 
     def records(self, tiles: list[Tensor], population: int) -> Tensor:
         """[n, bytes] uint8: what newborns of a population see at the end of the tick of their birth."""
-        rules, copies = self.env.world, len(tiles)
+        config, copies = self.env.world, len(tiles)
         base, material = (ground.expand(copies, -1, -1) for ground in self.grounds)
-        world = empty_world(rules, base, self.env.seed)
+        world = empty_world(config, base, self.env.seed)
         world.material.copy_(material)
         realm = torch.cat([torch.full_like(own, copy) for copy, own in enumerate(tiles)]).to(world.device)
         slot = torch.cat([torch.arange(len(own)) for own in tiles]).to(world.device)
-        slot += population * rules.population_size
+        slot += population * config.population_size
         settle(world, realm, slot, torch.cat(tiles).to(world.device))
         # What is left of a tick behind the births.
-        self.rules.upkeep(world)
-        self.rules.explore(world)
-        records = ObservationLayout(rules).allocate(copies, rules.slots, device=world.device)
-        seen = torch.empty(copies, rules.slots, rules.nearest, dtype=torch.int32, device=world.device)
-        self.rules.observe(world, records, seen)
+        self.backend.upkeep(world)
+        self.backend.explore(world)
+        records = ObservationLayout(config).allocate(copies, config.slots, device=world.device)
+        seen = torch.empty(copies, config.slots, config.nearest, dtype=torch.int32, device=world.device)
+        self.backend.observe(world, records, seen)
         return records[realm, slot]

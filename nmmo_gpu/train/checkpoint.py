@@ -171,7 +171,7 @@ def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
     """This process's share of a checkpoint's world; CheckpointError if its tensors do not have the shapes of
     its config."""
     env = cluster.share(checkpoint.config.env)
-    rules, sizes = env.world, World.sizes(env.world, env.realms)
+    config, sizes = env.world, World.sizes(env.world, env.realms)
     stored = checkpoint.part("world")
     tensors: dict[str, Any] = {}
     for field in tensor_fields():
@@ -179,7 +179,7 @@ def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
         expect(stored, field.name, shape, dtype)
         tensors[field.name] = stored[field.name].to(device)
     tensors["seed"][1] = env.first_realm
-    return World(config=rules, **tensors)
+    return World(config=config, **tensors)
 
 
 def expect(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:

@@ -21,7 +21,7 @@ RANKS = slice(LOOK_FEATURES.index("sword"), LOOK_FEATURES.index("armor") + 1)
 
 
 def told(
-    records: Tensor, index: Tensor, views: dict[str, Tensor], rules: WorldConfig, dtype: torch.dtype
+    records: Tensor, index: Tensor, views: dict[str, Tensor], config: WorldConfig, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """(belongings, then looks row by row: [P, B, n]; looks: [P, B, nearest, m]) of a floating dtype.
 
@@ -32,25 +32,25 @@ def told(
     if records.device.type == "cpu" and has_numba():
         from nmmo_gpu.cpu.features import told as compiled
 
-        about_all = compiled(records, index, rules)
+        about_all = compiled(records, index, config)
     else:
-        about_all = torch.cat((belongings(views, rules), looks(views, rules).flatten(-2)), -1)
-    return parted(about_all.to(dtype), rules)
+        about_all = torch.cat((belongings(views, config), looks(views, config).flatten(-2)), -1)
+    return parted(about_all.to(dtype), config)
 
 
-def parted(about_all: Tensor, rules: WorldConfig) -> tuple[Tensor, Tensor]:
+def parted(about_all: Tensor, config: WorldConfig) -> tuple[Tensor, Tensor]:
     """(all of it [..., n], and the looks among it [..., nearest, m])."""
-    about_others = about_all[..., belongings_width(rules) :]
-    return about_all, torch.unflatten(about_others, -1, (rules.nearest, looks_width(rules)))
+    about_others = about_all[..., belongings_width(config) :]
+    return about_all, torch.unflatten(about_others, -1, (config.nearest, looks_width(config)))
 
 
-def belongings_width(rules: WorldConfig) -> int:
+def belongings_width(config: WorldConfig) -> int:
     """Columns of ``belongings``."""
-    items = len(rules.content.items)
+    items = len(config.content.items)
     return len(SKILLS) + 1 + 2 + 2 * items + 4 + items + 3 * items
 
 
-def belongings(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
+def belongings(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     """[..., n] float32: levels; share of the health that there can be; gold and room; of each item how much
     of an inventory it fills, and whether there is any; the open offer's side (two columns), price, time left
     and item; of each item best bid, best ask (none: dearer than any) and last price.
@@ -58,8 +58,8 @@ def belongings(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
     ``views``: the fields of records, [..., ...]."""
     held, market, levels, goods = views["inventory"], views["market"], views["levels"], views["goods"]
     side, item, price, left = views["offer"].unbind(-1)
-    prices, items = len(rules.content.prices), len(rules.content.items)
-    most = levels[..., CONSTITUTION] if rules.skills else torch.full_like(side, rules.max_health)
+    prices, items = len(config.content.prices), len(config.content.items)
+    most = levels[..., CONSTITUTION] if config.skills else torch.full_like(side, config.max_health)
     numbers = torch.arange(1, items + 1, dtype=item.dtype, device=item.device)
     quoted = market.float()
     quoted[..., 1].masked_fill_(market[..., 1] == 0, prices + 1)
@@ -67,36 +67,36 @@ def belongings(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
         doublings(levels, LEVEL_DOUBLINGS),
         (views["self"][..., HEALTH] / most.clamp(min=1))[..., None],
         doublings(goods[..., :1], GOLD_DOUBLINGS),
-        goods[..., 1:] / rules.capacity,
-        held.clamp(max=rules.capacity) / rules.capacity,
+        goods[..., 1:] / config.capacity,
+        held.clamp(max=config.capacity) / config.capacity,
         held > 0,
-        torch.stack((side == 1, side == 2, price / prices, left / rules.offer_ticks), -1),
+        torch.stack((side == 1, side == 2, price / prices, left / config.offer_ticks), -1),
         item[..., None] == numbers,
         quoted.flatten(-2) / prices,
     )
     return torch.cat(columns, -1)
 
 
-def looks_width(rules: WorldConfig) -> int:
+def looks_width(config: WorldConfig) -> int:
     """Columns of ``looks``."""
-    return npc_kinds(rules) + 6 + max(0, rules.tokens - 1) + 1
+    return npc_kinds(config) + 6 + max(0, config.tokens - 1) + 1
 
 
-def looks(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
+def looks(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     """[..., nearest, n] float32 of each row of the entity table: NPC kind, one column each; combat level;
     rank of sword, knife and armor; most health there can be; immune; word said, one column each, none for
     silence; share of that most health. Zeros for rows that do not exist."""
     seen = views["entity_looks"]
     column = {name: seen[..., i] for i, name in enumerate(LOOK_FEATURES)}
     device = seen.device
-    kinds = torch.arange(NPC, NPC + npc_kinds(rules), dtype=torch.uint8, device=device)
-    words = torch.arange(1, max(1, rules.tokens), dtype=torch.int8, device=device)
+    kinds = torch.arange(NPC, NPC + npc_kinds(config), dtype=torch.uint8, device=device)
+    words = torch.arange(1, max(1, config.tokens), dtype=torch.int8, device=device)
     strength = torch.stack((column["combat_level"], column["max_health"]), -1)
     most = column["max_health"].clamp(min=1)
     columns = (
         views["entity_kind"][..., None] == kinds,
         doublings(strength, LEVEL_DOUBLINGS),
-        seen[..., RANKS] / max(1, *map(len, rules.tables.gear)),
+        seen[..., RANKS] / max(1, *map(len, config.tables.gear)),
         column["immune"][..., None],
         column["token"][..., None] == words,
         (views["entities"][..., THEIR_HEALTH] / most)[..., None],
@@ -104,9 +104,9 @@ def looks(views: dict[str, Tensor], rules: WorldConfig) -> Tensor:
     return torch.cat(columns, -1)
 
 
-def npc_kinds(rules: WorldConfig) -> int:
+def npc_kinds(config: WorldConfig) -> int:
     """How many kinds of NPCs there are to be seen."""
-    return len(rules.content.npcs) if rules.npcs else 0
+    return len(config.content.npcs) if config.npcs else 0
 
 
 def doublings(values: Tensor, many: int) -> Tensor:

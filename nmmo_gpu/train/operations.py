@@ -13,8 +13,8 @@ from nmmo_gpu.train.features import told
 from nmmo_gpu.train.gae import advantages
 from nmmo_gpu.train.metrics import count
 from nmmo_gpu.train.window import window_embedding
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.random import draw
-from nmmo_gpu.world.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Operations:
         return self.choose is not None
 
 
-def operations(rules: Rules, extended: bool = False) -> Operations:
+def operations(backend: Backend, extended: bool = False) -> Operations:
     """The parts that go with who runs the world's phases.
 
     ``extended``: the full game is played, whose many heads are worth compiled loops on a CPU."""
-    if rules.name == "numba" and extended:
+    if backend.name == "numba" and extended:
         sampling: Any = importlib.import_module("nmmo_gpu.cpu.sampling")
-        return Operations(draw=rules.draw, sample=sampling.sample, evaluate=sampling.evaluate)
-    if not rules.resident:
-        return Operations(draw=rules.draw)
+        return Operations(draw=backend.draw, sample=sampling.sample, evaluate=sampling.evaluate)
+    if not backend.resident:
+        return Operations(draw=backend.draw)
     parts: dict[str, Any] = importlib.import_module("nmmo_gpu.kernels").TRAINING
-    return Operations(draw=rules.draw, **parts)
+    return Operations(draw=backend.draw, **parts)

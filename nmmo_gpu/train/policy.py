@@ -86,7 +86,7 @@ class Policy(nn.Module):
 
     def __init__(
         self,
-        rules: WorldConfig,
+        world_config: WorldConfig,
         config: PolicyConfig,
         generator: torch.Generator,
         embed: Callable[..., Tensor] = window_embedding,
@@ -95,11 +95,11 @@ class Policy(nn.Module):
         """Fresh weights, drawn from the (CPU) generator; ``embed`` and ``tell``: ``window_embedding`` and
         ``features.told``, or twins of them."""
         super().__init__()
-        self.rules, self.config, self.embed, self.tell = rules, config, embed, tell
+        self.world_config, self.config, self.embed, self.tell = world_config, config, embed, tell
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.layout = ObservationLayout(rules)
-        populations, hidden, width = rules.populations, config.hidden, config.hidden // symmetry.TURNS
-        cells = rules.window**2
+        self.layout = ObservationLayout(world_config)
+        populations, hidden, width = world_config.populations, config.hidden, config.hidden // symmetry.TURNS
+        cells = world_config.window**2
 
         def weight(*shape: int, fan_in: int, gain: float = 1.0) -> nn.Parameter:
             scale = gain / math.sqrt(fan_in)
@@ -108,9 +108,9 @@ class Policy(nn.Module):
         def bias(width: int) -> nn.Parameter:
             return nn.Parameter(torch.zeros(populations, 1, width))
 
-        self.window = weight(cells, codes(rules), width, fan_in=cells)
+        self.window = weight(cells, codes(world_config), width, fan_in=cells)
         self.own = weight(len(SELF_FEATURES), width, fan_in=len(SELF_FEATURES))
-        described = rules.nearest * len(DESCRIBED)
+        described = world_config.nearest * len(DESCRIBED)
         self.entities = weight(described, width, fan_in=described)
         self.input_bias = bias(width)
         self.trunk = weight(config.layers, symmetry.TURNS, width, width, fan_in=hidden, gain=math.sqrt(2))
@@ -130,13 +130,18 @@ class Policy(nn.Module):
             self.query = weight(width, len(DESCRIBED), fan_in=hidden, gain=0.01)
         self.described = len(DESCRIBED)
         """Features of an entity row, as ``encode`` returns it."""
-        if rules.extended and config.targeting == "learned":
-            self.described += features.looks_width(rules)
-        self.more_heads = sum(list(actions.heads(rules).values())[3:])
-        if rules.extended:
-            about_self, about_others = features.belongings_width(rules), features.looks_width(rules)
+        if world_config.extended and config.targeting == "learned":
+            self.described += features.looks_width(world_config)
+        self.more_heads = sum(list(actions.heads(world_config).values())[3:])
+        if world_config.extended:
+            about_self, about_others = (
+                features.belongings_width(world_config),
+                features.looks_width(world_config),
+            )
             self.belongings = weight(about_self, width, fan_in=about_self)
-            self.looks = weight(rules.nearest * about_others, width, fan_in=rules.nearest * about_others)
+            self.looks = weight(
+                world_config.nearest * about_others, width, fan_in=world_config.nearest * about_others
+            )
             if config.targeting == "learned":
                 self.query_looks = weight(width, about_others, fan_in=hidden, gain=0.01)
             if self.more_heads:
@@ -148,8 +153,8 @@ class Policy(nn.Module):
         self._self_turns: Tensor
         self._row_turns: Tensor
         constants = {
-            "self_scale": _self_scale(rules),
-            "entity_scale": _entity_scale(rules),
+            "self_scale": _self_scale(world_config),
+            "entity_scale": _entity_scale(world_config),
             "_self_turns": symmetry.turned_features(
                 SELF_FEATURES, (("row", "col"), ("heading_row", "heading_col"))
             ),
@@ -178,8 +183,8 @@ class Policy(nn.Module):
 
     def _make_weights(self) -> Weights:
         recurrent, learned = self.config.recurrent, self.config.targeting == "learned"
-        extended = self.rules.extended
-        rows = self.entities.unflatten(1, (self.rules.nearest, len(DESCRIBED)))  # type: ignore[no-untyped-call]
+        extended = self.world_config.extended
+        rows = self.entities.unflatten(1, (self.world_config.nearest, len(DESCRIBED)))  # type: ignore[no-untyped-call]
         lifted_rows = [symmetry.lift(row, self._row_turns) for row in rows.unbind(1)]
         stay, others = self.steady[..., :1], self.steady[..., 1:]
         heads = [symmetry.pool(stay), symmetry.mix(self.go), symmetry.pool(others), symmetry.pool(self.value)]
@@ -267,7 +272,7 @@ class Policy(nn.Module):
 
         total = seen + own + others + weights.input_bias
         if weights.told is not None:
-            told, looks = self.tell(records, index, views, self.rules, self.dtype)
+            told, looks = self.tell(records, index, views, self.world_config, self.dtype)
             said = torch.bmm(told, weights.told)
             total = total + said.repeat(1, 1, symmetry.TURNS)
             if self.config.targeting == "learned":
@@ -367,34 +372,34 @@ def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Te
     return fields
 
 
-def _usual_health(rules: WorldConfig) -> int:
+def _usual_health(config: WorldConfig) -> int:
     """What stands for 1 where health is told; levels let it grow, and some NPCs have more."""
-    return 2 * rules.max_health if rules.skills or rules.npcs else rules.max_health
+    return 2 * config.max_health if config.skills or config.npcs else config.max_health
 
 
-def _self_scale(rules: WorldConfig) -> Tensor:
+def _self_scale(config: WorldConfig) -> Tensor:
     """[2, features]: factor, and centre to take off before, that bring own features to about -0.5 ... 0.5.
 
     Vectors are centred on nothing (headings) or on the middle of the map, so that they can be turned."""
     largest = {
-        "age": 200, "health": _usual_health(rules), "food": rules.max_food, "water": rules.max_water,
-        "row": rules.height - 1, "col": rules.width - 1, "freeze": rules.freeze_ticks,
-        "damage": rules.max_health, "immune": 1, "population": rules.populations,
+        "age": 200, "health": _usual_health(config), "food": config.max_food, "water": config.max_water,
+        "row": config.height - 1, "col": config.width - 1, "freeze": config.freeze_ticks,
+        "damage": config.max_health, "immune": 1, "population": config.populations,
     }  # fmt: skip
-    side = max(rules.height, rules.width)
+    side = max(config.height, config.width)
     size = largest | {"row": side, "col": side, "heading_row": 1, "heading_col": 1}
     factor = [1.0 / size[name] for name in SELF_FEATURES]
     centre = [largest.get(name, 0) / 2 for name in SELF_FEATURES]
     return torch.tensor([factor, centre])
 
 
-def _entity_scale(rules: WorldConfig) -> Tensor:
+def _entity_scale(config: WorldConfig) -> Tensor:
     """[features]: factor that brings the entity table to about -1 ... 1."""
     largest = {
-        "age": 127, "health": _usual_health(rules), "food": rules.max_food, "water": rules.max_water,
-        "freeze": rules.freeze_ticks, "damage": rules.max_health,
+        "age": 127, "health": _usual_health(config), "food": config.max_food, "water": config.max_water,
+        "freeze": config.freeze_ticks, "damage": config.max_health,
     }  # fmt: skip
-    return torch.tensor([1.0 / largest.get(name, rules.vision) for name in ENTITY_FEATURES])
+    return torch.tensor([1.0 / largest.get(name, config.vision) for name in ENTITY_FEATURES])
 
 
 def _given(tensor: Tensor | None) -> Tensor:

@@ -82,7 +82,7 @@ def update(
         config.gamma, config.gae_lambda,
     )  # fmt: skip
     returns = advantage + rollout.value[:horizon]
-    rules = policy.rules
+    world_config = policy.world_config
     batches: SampleBatches | SequenceBatches
     if policy.config.recurrent:
         batches = SequenceBatches(policy, rollout, operations)
@@ -93,8 +93,8 @@ def update(
     advantage = _normalised(advantage.view(-1), index, real)
     returns, old_log = returns.view(-1), rollout.log_probability.view(-1)
 
-    totals = torch.zeros(rules.populations, len(STATISTICS), device=advantage.device)
-    norms = torch.zeros(rules.populations, device=advantage.device)
+    totals = torch.zeros(world_config.populations, len(STATISTICS), device=advantage.device)
+    norms = torch.zeros(world_config.populations, device=advantage.device)
     for epoch in range(config.epochs):
         order = shuffled(batches.columns, rollout, epoch, operations)
         # Which samples share a minibatch is random; within it, memory is best read in order.
@@ -138,11 +138,11 @@ class SampleBatches:
         self.policy, self.operations = policy, operations
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
         self.choices = rollout.choices.view(-1, rollout.choices.shape[-1])
-        rules = policy.rules
+        config = policy.world_config
         if operations.resident:
-            self.index, self.real = all_by_population(rollout.alive, rules.populations, rules.slots)
+            self.index, self.real = all_by_population(rollout.alive, config.populations, config.slots)
         else:
-            self.index, self.real = by_population(rollout.alive, rules.populations, rules.slots, least)
+            self.index, self.real = by_population(rollout.alive, config.populations, config.slots, least)
         self.columns = self.index.shape[1]
 
     def valid(self, columns: Tensor) -> Tensor:
@@ -169,8 +169,8 @@ class SequenceBatches:
         self.rollout, self.horizon = rollout, horizon
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
         self.choices = rollout.choices.view(-1, rollout.choices.shape[-1])
-        rules = policy.rules
-        self.slots, _ = all_by_population(rollout.alive[:1], rules.populations, rules.slots)
+        config = policy.world_config
+        self.slots, _ = all_by_population(rollout.alive[:1], config.populations, config.slots)
         self.columns = self.slots.shape[1]
         start = torch.arange(horizon, device=self.slots.device) * agents
         self.all_rows = self.slots[:, None, :] + start[:, None]  # [P, T, columns]

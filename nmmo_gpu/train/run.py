@@ -29,7 +29,7 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.readback import Letter, Readback, Stamp, seconds_between, stamp
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.trinity import Sword, Trinity
-from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.backend import resolve
 
 
 class News(NamedTuple):
@@ -229,9 +229,9 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     with cluster.joined():
         # What cannot run leaves no folder behind.
         device = resolve_device(config.env.device)
-        rules = resolve(config.env.backend, device)
+        backend = resolve(config.env.backend, device)
         mine = dataclasses.replace(config, env=cluster.share(config.env))
-        if device.type == "cuda" and rules.resident:
+        if device.type == "cuda" and backend.resident:
             remedy = "realms, slots, horizon or hidden, or raise minibatches"
             check_memory(training_parts(mine), device, remedy)
         (restarted,) = cluster.most(cluster.restarted())  # each machine's torchrun counts for itself

@@ -21,9 +21,9 @@ FIRST_OCCUPANT = len(Material) - 1
 """Added to an occupant's kind (1, 2 and further) gives its row of the table."""
 
 
-def codes(rules: WorldConfig) -> int:
+def codes(config: WorldConfig) -> int:
     """Rows of the table per cell: ``CODES``, then one per kind of NPC."""
-    return CODES + (len(rules.content.npcs) if rules.npcs else 0)
+    return CODES + (len(config.content.npcs) if config.npcs else 0)
 
 
 @cache

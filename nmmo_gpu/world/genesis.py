@@ -57,27 +57,36 @@ def realm_maps(config: EnvConfig, device: torch.device | str = "cpu") -> Tensor:
     """[realms, H, W] uint8 on ``device``: the files of ``config.maps`` in turn, or terrain from the seed.
 
     Raises MapError for a file that cannot be used, ConfigError where it does not fit the world's size."""
-    rules = config.world
+    world_config = config.world
     if config.maps:
-        files = load_maps(config.maps, rules)
+        files = load_maps(config.maps, world_config)
         return files[(config.first_realm + torch.arange(config.realms)) % len(files)].to(device)
     count, first = (1, 0) if config.shared_map else (config.realms, config.first_realm)
-    ore = "mine" in rules.works
-    made = generate(config.seed, count, rules.height, rules.width, rules.border, first, ore, device=device)
+    ore = "mine" in world_config.works
+    made = generate(
+        config.seed,
+        count,
+        world_config.height,
+        world_config.width,
+        world_config.border,
+        first,
+        ore,
+        device=device,
+    )
     return made.expand(config.realms, -1, -1)
 
 
-def load_maps(paths: Sequence[str | Path], rules: WorldConfig) -> Tensor:
+def load_maps(paths: Sequence[str | Path], config: WorldConfig) -> Tensor:
     """[n, H, W] uint8 from Tiled files, checked against the rules (size, border, ring)."""
     loaded = []
     for path in paths:
         material = load_tmx(path)
-        if tuple(material.shape) != (rules.height, rules.width):
+        if tuple(material.shape) != (config.height, config.width):
             raise ConfigError(
                 f"maps: {path} is {material.shape[0]} x {material.shape[1]} tiles, and height x width = "
-                f"{rules.height} x {rules.width}; set height = {material.shape[0]} and "
+                f"{config.height} x {config.width}; set height = {material.shape[0]} and "
                 f"width = {material.shape[1]}, or choose other maps."
             )
-        validate_map(material, rules.border, rules.vision, str(path))
+        validate_map(material, config.border, config.vision, str(path))
         loaded.append(material)
     return torch.stack(loaded)

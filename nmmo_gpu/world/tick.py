@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.rules import Rules
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.talk import talk
 
 
 def step(
-    world: World, rules: Rules, move: Tensor, style: Tensor, target: Tensor, work: Tensor | None = None,
+    world: World, backend: Backend, move: Tensor, style: Tensor, target: Tensor, work: Tensor | None = None,
     trade: Tensor | None = None, price: Tensor | None = None, token: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Runs one tick in place. Everybody acts on what it saw at the end of the last one, all at once.
 
     Args:
-        rules: who runs the phases (``nmmo_gpu.world.rules``).
-        move: [R, A], 0 to 4; style: [R, A], 0 to 2; both int64, or what ``rules.decode`` gives.
+        backend: who runs the phases (``nmmo_gpu.world.backend``).
+        move: [R, A], 0 to 4; style: [R, A], 0 to 2; both int64, or what ``backend.decode`` gives.
         target: [R, A], slot in the same realm; -1 for nobody.
         work, trade, price, token: [R, A] integers, as ``nmmo_gpu.world.actions.heads`` lists them. None:
             nobody works, trades or speaks.
@@ -26,35 +26,35 @@ def step(
 
     Returns: style and target of everybody, NPCs included: [R, S] integers, good until the next tick.
     """
-    if rules.fused is not None and not world.config.extended:
-        rules.fused(world, move, style, target)  # the same list, cut otherwise
+    if backend.fused is not None and not world.config.extended:
+        backend.fused(world, move, style, target)  # the same list, cut otherwise
         return style, target
     world.acted += world.players(world.alive).sum(1)
     world.cause.zero_()
     if token is not None and world.config.tokens:
         talk(world, token)
     if world.config.npc_slots:
-        move, style, target = rules.npcs(world, move, style, target)
-    rules.combat(world, style, target)
+        move, style, target = backend.npcs(world, move, style, target)
+    backend.combat(world, style, target)
     if work is not None and world.config.works:
-        rules.work(world, work)
+        backend.work(world, work)
     if world.config.exchange:
         if trade is None or price is None:
             trade = price = torch.zeros_like(world.players(world.age))
-        rules.exchange(world, trade, price)
-    rules.movement(world, move)
-    rules.spawning(world)
+        backend.exchange(world, trade, price)
+    backend.movement(world, move)
+    backend.spawning(world)
     if world.config.npc_slots:
-        rules.npc_births(world)
-    rules.regrowth(world)
-    rules.upkeep(world)
-    rules.explore(world)
+        backend.npc_births(world)
+    backend.regrowth(world)
+    backend.upkeep(world)
+    backend.explore(world)
     if world.config.extended:
-        rules.loot(world)
-    rules.burial(world)
+        backend.loot(world)
+    backend.burial(world)
     if world.config.extended:
-        rules.growth(world)
+        backend.growth(world)
     if world.config.exchange:
-        rules.quotes(world)
+        backend.quotes(world)
     world.tick += 1
     return style, target

@@ -22,10 +22,10 @@ class Wages:
         }  # fmt: skip
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.death = config.pay_death
-        rules = config.world
+        world_config = config.world
         there = {
-            "experience": rules.skills, "level": rules.skills, "gold": rules.extended, "kill": rules.extended,
-            "trade": rules.exchange, "tile": True,
+            "experience": world_config.skills, "level": world_config.skills, "gold": world_config.extended, "kill": world_config.extended,
+            "trade": world_config.exchange, "tile": True,
         }  # fmt: skip
         for name in self.weights:
             if not there[name]:

@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument("--backend", default="auto", help="auto, torch, numba or triton")
     options = parser.parse_args()
 
-    rules = preset(options.preset, height=options.side, width=options.side, slots=options.slots, births=1)
-    env = EnvConfig(world=rules, realms=options.realms, backend=options.backend)
+    config = preset(options.preset, height=options.side, width=options.side, slots=options.slots, births=1)
+    env = EnvConfig(world=config, realms=options.realms, backend=options.backend)
     print(f"{options.preset}: mean lifetime in ticks, agents alive per world, share of deaths in combat")
     for name in POLICIES:
         played = evaluate(env, actor(name), options.ticks, warmup=min(200, options.ticks // 4))

@@ -20,8 +20,8 @@ class Evolution(Pantheon):
 
     @torch.no_grad()
     def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
-        rules, policy = self.config.env.world, self.sword.policy
-        by_population = (len(rollout.alive), -1, rules.populations, rules.population_size)
+        config, policy = self.config.env.world, self.sword.policy
+        by_population = (len(rollout.alive), -1, config.populations, config.population_size)
         counts = [part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died)]
         cluster.add_up(counts)
         lifetime = counts[0] / counts[1].clamp(min=1)

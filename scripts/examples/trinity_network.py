@@ -16,9 +16,9 @@ from nmmo_gpu.trinity import Sword, Trinity
 class Attentive(Policy):
     """Asks the entity table by what the trunk made of everything, and adds what it answers."""
 
-    def __init__(self, rules, config, generator, *parts):  # type: ignore[no-untyped-def]
-        super().__init__(rules, config, generator, *parts)
-        seen = (rules.populations, config.hidden, self.described)
+    def __init__(self, world_config, config, generator, *parts):  # type: ignore[no-untyped-def]
+        super().__init__(world_config, config, generator, *parts)
+        seen = (world_config.populations, config.hidden, self.described)
         self.ask = nn.Parameter(torch.randn(*seen, generator=generator) / config.hidden**0.5)
         self.answer = nn.Parameter(torch.zeros(seen[0], seen[2], seen[1]))
 

@@ -20,8 +20,8 @@ class Selective(God):
     rollouts, score = 0, torch.zeros(())
 
     def collect(self) -> Rollout:
-        rollout, rules = super().collect(), self.config.env.world
-        by_population = (len(rollout.alive), -1, rules.populations, rules.population_size)
+        rollout, config = super().collect(), self.config.env.world
+        by_population = (len(rollout.alive), -1, config.populations, config.population_size)
         counts = [part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died)]
         self.rollouts, self.score = self.rollouts + 1, self.score + torch.stack(counts)
         if self.rollouts % self.every == 0:

@@ -57,11 +57,11 @@ def main() -> int:
     return 0 if results and all(result["good"] for result in results) else 1
 
 
-def parity(name: str, **rules: Any) -> Callable[[bool], tuple[bool, str]]:
+def parity(name: str, **overrides: Any) -> Callable[[bool], tuple[bool, str]]:
     """Compares a world on the GPU with the same by torch on the CPU, tick by tick."""
 
     def part(dry: bool) -> tuple[bool, str]:
-        theirs = EnvConfig(world=preset(name, **rules), realms=2, device="cuda", backend="triton")
+        theirs = EnvConfig(world=preset(name, **overrides), realms=2, device="cuda", backend="triton")
         theirs = tiny_env(theirs) if dry else theirs
         ours = dataclasses.replace(theirs, device="cpu", backend="torch")
         return compared(Env(ours), Env(theirs), 2 if dry else TICKS)

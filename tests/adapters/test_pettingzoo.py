@@ -218,8 +218,8 @@ def test_resets_begin_new_worlds():
 
 def test_a_whole_config_does_as_well_as_a_preset():
     """With fields replaced, or not."""
-    rules = {name: CROWD[name] for name in (*ODD, "slots", "populations", "births")}
-    config = EnvConfig(world=preset("chaos", **rules), realms=1, device="cpu", backend="torch", seed=4)
+    world_config = {name: CROWD[name] for name in (*ODD, "slots", "populations", "births")}
+    config = EnvConfig(world=preset("chaos", **world_config), realms=1, device="cpu", backend="torch", seed=4)
     worlds = [ParallelEnv(config), ParallelEnv(config, seed=5), crowd(seed=4), crowd(seed=5)]
     for env in worlds:
         env.reset()

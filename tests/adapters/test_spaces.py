@@ -14,8 +14,8 @@ from nmmo_gpu.adapters.spaces import action_space, arrays, observation_space
 from nmmo_gpu.config import preset
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, SELF_FEATURES, ObservationLayout
-from nmmo_gpu.world.rules import resolve
 
 TORCH = resolve("torch", torch.device("cpu"))
 EVERY_CONFIG = {

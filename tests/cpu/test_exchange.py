@@ -13,9 +13,9 @@ from traders import FEW, bustling, market, run
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import exchange as rule
+from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.content import STANDARD, Content, Item
 from nmmo_gpu.world.inventory import room
-from nmmo_gpu.world.rules import Rules, resolve
 
 pytest.importorskip("numba")
 twin = importlib.import_module("nmmo_gpu.cpu.exchange")
@@ -132,8 +132,8 @@ def test_many_equal_prices_are_met_in_the_order_of_time_and_ids():
     trade = torch.zeros(1, 2000, dtype=torch.int64)
     trade[0, 1:801:2] = 1
     served = order[0::2].argsort()[:400] * 2
-    for rules in (Rules(), NUMBA):
+    for config in (Backend(), NUMBA):
         after = world.clone()
-        run(rules, after, trade, torch.full_like(trade, 1))
+        run(config, after, trade, torch.full_like(trade, 1))
         gone = (world.offer[0] > 0) & (after.offer[0] == 0)
         assert sorted(served.tolist()) == gone.nonzero().squeeze(1).tolist()

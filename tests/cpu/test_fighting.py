@@ -11,8 +11,8 @@ import torch
 from fighting import EXPECTED, SETTINGS, hold, worlds
 from helpers import assert_same
 
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.growth import growth
-from nmmo_gpu.world.rules import resolve
 
 pytest.importorskip("numba")
 threads = importlib.import_module("nmmo_gpu.cpu.threads")

@@ -8,9 +8,9 @@ from helpers import assert_same, unclean
 from npc_worlds import CONFIGS, restless_world
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Content
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import resolve
 
 pytest.importorskip("numba")
 CPU = torch.device("cpu")
@@ -71,13 +71,13 @@ def test_births(setting):
 
 
 @pytest.mark.parametrize("settings", [{"content": Content(prices=(1,))}, {"npc_numbers": (0, 0, 0)}])
-def test_a_world_without_kinds_or_without_npcs(rules, settings):
+def test_a_world_without_kinds_or_without_npcs(backend, settings):
     """The choices of agents come back as they are, and nobody is born."""
     config = preset("full", slots=7, populations=7, **settings)
     world = empty_world(config, torch.full((3, 80, 80), 2, dtype=torch.uint8), 1)
     before = world.clone()
     chosen = orders(world, 1)
-    got = rules.npcs(world, *chosen)
-    rules.npc_births(world)
+    got = backend.npcs(world, *chosen)
+    backend.npc_births(world)
     assert all(torch.equal(a, b.long()) for a, b in zip(chosen, got, strict=True))
     assert_same(world, before)

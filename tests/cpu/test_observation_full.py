@@ -9,7 +9,7 @@ import torch
 from helpers import assert_same, litter, random_world
 from observed import CONFIGS, PLAIN, look
 
-from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.backend import resolve
 
 pytest.importorskip("numba")
 observation = importlib.import_module("nmmo_gpu.cpu.observation")

@@ -20,9 +20,9 @@ from ticking import CPU, step_together, take_turns
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause
 
 pytest.importorskip("numba")
@@ -241,11 +241,11 @@ def test_burial(any_setting):
         assert int(world.alive.sum() - after.alive.sum()) == int((world.cause != 0).sum())
 
 
-def observed(rules, world, fill):
+def observed(backend, world, fill):
     """(records, seen), written over garbage."""
     records = ObservationLayout(world.config).allocate(*world.alive.shape, device="cpu").fill_(fill)
     seen = torch.full((*world.alive.shape, world.config.nearest), fill * 99, dtype=torch.int32)
-    rules.observe(world, records, seen)
+    backend.observe(world, records, seen)
     return records, seen
 
 
@@ -291,7 +291,7 @@ def test_observe_through_windows_of_any_size(vision):
 
 
 def test_draws_of_many_at_once():
-    """``Rules.draw``: broadcast, strided and empty arguments, and whatever seed and tick."""
+    """``Backend.draw``: broadcast, strided and empty arguments, and whatever seed and tick."""
     realm, index = torch.arange(3)[:, None], torch.arange(101)[None]
     strided = torch.arange(404)[::4]
     for seed in (0, -7, (1 << 63) - 1):

@@ -11,8 +11,8 @@ from helpers import ODD, random_orders, random_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.layout import ObservationLayout
-from nmmo_gpu.world.rules import resolve
 
 threads = pytest.importorskip("nmmo_gpu.cpu.threads")
 
@@ -99,11 +99,11 @@ def test_the_number_of_threads_does_not_show_in_the_world(workers, realms, large
     for _ in range(15):
         step = random_orders(ours, random)
         seen = []
-        for world, rules in ((ours, compiled), (theirs, plain)):
-            tick.step(world, rules, *step)
+        for world, world_config in ((ours, compiled), (theirs, plain)):
+            tick.step(world, world_config, *step)
             records = layout.allocate(realms, 14, device="cpu")
             rows = torch.empty(realms, 14, config.nearest, dtype=torch.int32)
-            rules.observe(world, records, rows)
+            world_config.observe(world, records, rows)
             seen.append((world.digest(), records, rows))
         assert seen[0][0] == seen[1][0]
         assert torch.equal(seen[0][1], seen[1][1]) and torch.equal(seen[0][2], seen[1][2])

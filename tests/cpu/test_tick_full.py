@@ -10,9 +10,9 @@ from ticking import CPU, generator, step_together, take_turns
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause
 
 pytest.importorskip("numba")

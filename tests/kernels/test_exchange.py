@@ -24,9 +24,9 @@ from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import diverted, launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents
 from nmmo_gpu.world import exchange as rule
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import STANDARD
 from nmmo_gpu.world.inventory import room
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
 
 twin = importlib.import_module("nmmo_gpu.kernels.exchange")

@@ -15,7 +15,7 @@ from kernels.interpreter import conflicts, programs_in_order
 
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import diverted
-from nmmo_gpu.world.rules import resolve
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.state import World
 
 TRITON = resolve("triton", KERNEL_DEVICE)

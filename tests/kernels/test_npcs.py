@@ -14,10 +14,10 @@ from kernels.interpreter import conflicts, programs_in_order
 from nmmo_gpu.config import preset
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.npcs import kinds
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Content
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.npcs import kind_of_slot
-from nmmo_gpu.world.rules import resolve
 
 CPU = torch.device("cpu")
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)

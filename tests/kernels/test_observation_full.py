@@ -13,19 +13,19 @@ pytest.importorskip("triton")
 from kernels.interpreter import conflicts
 
 from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.layout import ObservationLayout
-from nmmo_gpu.world.rules import resolve
 
 CPU = torch.device("cpu")
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
 
 
-def observed(rules, world, fill):
+def observed(backend, world, fill):
     """(records, seen) on the CPU, written over garbage."""
     shape = (world.realms, world.config.slots)
     records = ObservationLayout(world.config).allocate(*shape, device=world.device).fill_(fill)
     seen = torch.full((*shape, world.config.nearest), fill * 99, dtype=torch.int32, device=world.device)
-    rules.observe(world, records, seen)
+    backend.observe(world, records, seen)
     return records.cpu(), seen.cpu()
 
 

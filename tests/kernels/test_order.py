@@ -22,9 +22,9 @@ from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import launch
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import choices, heads
+from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
-from nmmo_gpu.world.rules import Rules, resolve
 
 pytestmark = pytest.mark.skipif(
     not launching.INTERPRETED, reason="compiled programs run in whatever order the GPU gives them"
@@ -63,7 +63,7 @@ ORDERS = {
 
 
 @pytest.fixture
-def triton_rules(monkeypatch) -> Rules:
+def triton_rules(monkeypatch) -> Backend:
     """The kernels, cut into many small programs."""
     for name, most in {"BLOCK": 32, "TILES": 512, "LANES": 4096}.items():
         monkeypatch.setattr(launching, name, most)
@@ -75,30 +75,30 @@ def config(request):
     return SETTINGS[request.param]
 
 
-def all_there_is(rules, config):
+def all_there_is(backend, config):
     """What a tick in two crowded realms makes of the world, and all tensors that come up."""
     world = random_world(config, 2, 4, fill=0.7, odds="~.ff,,..f")
     random = torch.Generator().manual_seed(1)
     shape = (world.realms, config.slots)
     records = ObservationLayout(config).allocate(*shape, device=CPU)
     seen = torch.zeros(*shape, config.nearest, dtype=torch.int32)
-    rules.observe(world, records, seen)
+    backend.observe(world, records, seen)
     sizes = torch.tensor(list(heads(config).values()))
     actions = (torch.rand(*shape, len(sizes), generator=random) * sizes).long()
-    decoded = rules.decode(actions, seen)
-    tick.step(world, rules, *choices(config, actions, decoded))
+    decoded = backend.decode(actions, seen)
+    tick.step(world, backend, *choices(config, actions, decoded))
     # And the kernels of single phases, which a whole tick does not use.
     apart = world.clone()
     apart.cause.zero_()
     move, style, target = random_orders(apart, random)
-    rules.combat(apart, style, target)
-    rules.movement(apart, move)
-    rules.upkeep(apart)
-    rules.explore(apart)
-    rules.burial(apart)
+    backend.combat(apart, style, target)
+    backend.movement(apart, move)
+    backend.upkeep(apart)
+    backend.explore(apart)
+    backend.burial(apart)
     assert unclean(world) == unclean(apart) == []
     realm, slot = torch.arange(2)[:, None], torch.arange(config.slots)
-    words = rules.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
+    words = backend.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
     rest = records, seen, *(part.long() for part in decoded), *words
     return world, [*rest, *(tensor for _, tensor in apart.tensors())]
 

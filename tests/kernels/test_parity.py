@@ -28,10 +28,10 @@ pytest.importorskip("triton")
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause, World
 
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
@@ -269,9 +269,9 @@ def test_contests_of_two_three_and_four_side_by_side(monkeypatch):
 @pytest.mark.parametrize("births", [0, 1, 3, -1])
 def test_spawning(any_setting, births, spawn):
     """Twice in the same world, whose workspaces hold what the first time left."""
-    rules = dataclasses.replace(any_setting.config, births=births, spawn=spawn)
+    config = dataclasses.replace(any_setting.config, births=births, spawn=spawn)
     born = 0
-    for seed, world in worlds(any_setting._replace(config=rules)):
+    for seed, world in worlds(any_setting._replace(config=config)):
         if seed == 1:
             continue
         twin = world.to(KERNEL_DEVICE)
@@ -396,12 +396,12 @@ def test_burial(any_setting):
         assert int(world.alive.sum() - after.alive.sum()) == int((world.cause != 0).sum())
 
 
-def observed(rules, world, fill):
+def observed(backend, world, fill):
     """(records, seen) on the CPU, written over garbage."""
     shape = world.alive.shape
     records = ObservationLayout(world.config).allocate(*shape, device=world.device).fill_(fill)
     seen = torch.full((*shape, world.config.nearest), fill * 99, dtype=torch.int32, device=world.device)
-    rules.observe(world, records, seen)
+    backend.observe(world, records, seen)
     return records.cpu(), seen.cpu()
 
 
@@ -441,7 +441,7 @@ def test_observe_through_windows_and_tables_of_any_size(monkeypatch, vision, nea
 
 
 def test_draws_of_many_at_once(monkeypatch):
-    """``Rules.draw``: broadcast, strided and empty arguments, and whatever seed and tick."""
+    """``Backend.draw``: broadcast, strided and empty arguments, and whatever seed and tick."""
     monkeypatch.setattr(launching, "BLOCK", 256)
     realm, index = torch.arange(3)[:, None], torch.arange(101)[None]
     strided, high = torch.arange(404)[::4], torch.tensor([0, 1 << 31, (1 << 32) - 1])

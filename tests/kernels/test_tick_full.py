@@ -23,8 +23,8 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import choices, heads
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import resolve
 
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
 CRAMPED = {**ODD, "border": 12}

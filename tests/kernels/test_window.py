@@ -114,12 +114,12 @@ def test_npcs_have_codes_of_their_own(kinds, dtype):
     content = dataclasses.replace(
         STANDARD, npcs=tuple(dataclasses.replace(kind, name=str(k)) for k in range(kinds))
     )
-    rules = WorldConfig(vision=2, reach=(1, 1, 1), npcs=True, content=content)
+    config = WorldConfig(vision=2, reach=(1, 1, 1), npcs=True, content=content)
     random = torch.Generator().manual_seed(kinds)
-    layout = ObservationLayout(rules)
+    layout = ObservationLayout(config)
     records = random_records(layout, 23, random, occupants=3 + kinds)
     index = torch.randint(23, (2, 19), generator=random)
-    table = whole_numbers(2, 25, codes(rules), 12, random=random)
+    table = whole_numbers(2, 25, codes(config), 12, random=random)
     if dtype == torch.bfloat16:
         table = table.fmod(3)
     upstream = whole_numbers(2, 19, 12, random=random)

@@ -42,10 +42,10 @@ class Crowd:
     def __init__(self, name: str) -> None:
         targeting, settings = CROWDS[name]
         crowd = {"slots": SLOTS, "populations": POPULATIONS, "nearest": 5, "npc_numbers": (20, 20, 9)}
-        rules = preset("full", **{**ODD, **crowd, **settings})
-        self.layout, self.records, self.world = seen_in_a_random_world(rules, 6, REALMS)
+        config = preset("full", **{**ODD, **crowd, **settings})
+        self.layout, self.records, self.world = seen_in_a_random_world(config, 6, REALMS)
         self.auto, self.config = targeting == "auto", PolicyConfig(targeting=targeting)
-        self.sizes = heads(rules) | ({"target": 2} if self.auto else {})
+        self.sizes = heads(config) | ({"target": 2} if self.auto else {})
         self.width = sum(self.sizes.values()) + 1
         self.alive = self.world.players(self.world.alive).reshape(-1)
         rows = torch.arange(REALMS * SLOTS)

@@ -19,9 +19,9 @@ from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.window import FIRST_OCCUPANT
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import World
 
 CPU = torch.device("cpu")
@@ -63,13 +63,13 @@ def lively_env(ticks: int = 25, **settings: Any) -> Env:
 
 
 def seen_in_a_random_world(
-    rules: WorldConfig, seed: int, realms: int = 3
+    config: WorldConfig, seed: int, realms: int = 3
 ) -> tuple[ObservationLayout, Tensor, World]:
     """(layout, [R * A, bytes] records, world): what is seen in a random world."""
-    world = random_world(rules, realms, seed)
-    layout = ObservationLayout(rules)
-    records = layout.allocate(realms, rules.slots, device="cpu")
-    seen = torch.full((realms, rules.slots, rules.nearest), -1, dtype=torch.int32)
+    world = random_world(config, realms, seed)
+    layout = ObservationLayout(config)
+    records = layout.allocate(realms, config.slots, device="cpu")
+    seen = torch.full((realms, config.slots, config.nearest), -1, dtype=torch.int32)
     resolve("torch", CPU).observe(world, records, seen)
     return layout, records.view(-1, layout.bytes), world
 

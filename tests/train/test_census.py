@@ -99,14 +99,14 @@ def test_without_the_full_game_there_is_nothing_to_count():
 
 
 def test_without_npcs_and_on_random_worlds_a_census_is_possible():
-    rules = dataclasses.replace(RULES, npcs=False)
-    world = random_world(rules, 3, 5)
+    config = dataclasses.replace(RULES, npcs=False)
+    world = random_world(config, 3, 5)
     found = census(world)
     assert found["npcs"].numel() == 0
     alive = world.players(world.alive)
     wealth = world.gold.clone()
     for realm, slot in (world.offer > len(ITEM)).nonzero().tolist():
-        wealth[realm, slot] += rules.content.prices[int(world.offer_price[realm, slot])]
+        wealth[realm, slot] += config.content.prices[int(world.offer_price[realm, slot])]
     realms = [owned[there].tolist() for owned, there in zip(wealth, alive, strict=True)]
     inequality = sum(slow_gini(owned) * len(owned) for owned in realms)
     assert float(found["gini"]) == pytest.approx(inequality, rel=1e-5)

@@ -38,8 +38,8 @@ def doublings(number, many):
 
 def test_belongings_by_hand():
     """One agent's record, column by column."""
-    rules = preset("full")
-    layout = ObservationLayout(rules)
+    config = preset("full")
+    layout = ObservationLayout(config)
     record = layout.allocate(1, device="cpu")
     views = layout.views(record)
     levels = [1, 3, 7, 15, 20, 31, 63, 99, 2]
@@ -51,8 +51,8 @@ def test_belongings_by_hand():
     views["market"][0, 0] = torch.tensor([4, 8, 2], dtype=torch.uint8)
     views["market"][0, 21] = torch.tensor([0, 16, 0], dtype=torch.uint8)
 
-    told = belongings(views, rules)[0]
-    assert told.dtype == torch.float32 and len(told) == belongings_width(rules) == 148
+    told = belongings(views, config)[0]
+    assert told.dtype == torch.float32 and len(told) == belongings_width(config) == 148
     parts = told.split([9, 1, 2, 22, 22, 4, 22, 66])
     levels_told, health, goods, held, any_held, offer, wanted, market = (part.tolist() for part in parts)
     assert levels_told == pytest.approx([doublings(level, 4) for level in levels])
@@ -70,22 +70,22 @@ def test_belongings_by_hand():
 
 def test_belongings_without_skills():
     """The most health there can be is the setting's then."""
-    rules = preset("full", skills=False, max_health=20)
-    layout = ObservationLayout(rules)
+    config = preset("full", skills=False, max_health=20)
+    layout = ObservationLayout(config)
     record = layout.allocate(1, device="cpu")
     views = layout.views(record)
     views["self"][0, 1], views["levels"][0] = 5, 10
-    assert float(belongings(views, rules)[0, 9]) == 0.25
+    assert float(belongings(views, config)[0, 9]) == 0.25
     views["offer"][0] = torch.tensor([1, 22, 1, 100])
-    told = belongings(views, rules)[0]
+    told = belongings(views, config)[0]
     assert told[56:60].tolist() == pytest.approx([1.0, 0.0, 1 / 16, 1.0])
     assert told[60:82].nonzero().tolist() == [[21]]
 
 
 def test_looks_by_hand():
     """A row for an agent, one for a bear, one that does not exist."""
-    rules = preset("full", nearest=3)
-    layout = ObservationLayout(rules)
+    config = preset("full", nearest=3)
+    layout = ObservationLayout(config)
     record = layout.allocate(1, device="cpu")
     views = layout.views(record)
     views["entity_kind"][0] = torch.tensor([2, 5, 0], dtype=torch.uint8)
@@ -96,8 +96,8 @@ def test_looks_by_hand():
     views["entity_looks"][0, 0] = torch.tensor([0, 7, 1, 2, 3, 7, 16, 1])
     views["entity_looks"][0, 1] = torch.tensor([3, 15, 0, 0, 0, 0, 40, 0])
 
-    told = looks(views, rules)[0]
-    assert told.dtype == torch.float32 and told.shape == (3, looks_width(rules)) == (3, 17)
+    told = looks(views, config)[0]
+    assert told.dtype == torch.float32 and told.shape == (3, looks_width(config)) == (3, 17)
     agent, bear, nobody = told
     assert agent[:3].tolist() == [0.0, 0.0, 0.0] and bear[:3].tolist() == [0.0, 0.0, 1.0]
     assert agent[3:5].tolist() == pytest.approx([0.75, doublings(16, 4)])
@@ -113,31 +113,31 @@ def test_looks_by_hand():
 def test_looks_and_belongings_together(name, monkeypatch):
     """Belongings, then the looks row by row; the looks are the same numbers once more."""
     monkeypatch.setattr(features, "has_numba", lambda: False)
-    rules = rules_of(name)
-    layout, records, _ = seen_in_a_random_world(rules, 3)
+    config = rules_of(name)
+    layout, records, _ = seen_in_a_random_world(config, 3)
     index = torch.tensor([[0, 5, 62], [62, 62, 30]])
     picked = layout.views(records[index])
-    about_all, about_others = features.told(records, index, picked, rules, torch.float32)
-    assert about_all.shape == (2, 3, belongings_width(rules) + 5 * looks_width(rules))
-    assert torch.equal(about_all[..., : belongings_width(rules)], belongings(picked, rules))
-    assert torch.equal(about_others, looks(picked, rules))
-    assert torch.equal(about_all[..., belongings_width(rules) :], about_others.flatten(2))
+    about_all, about_others = features.told(records, index, picked, config, torch.float32)
+    assert about_all.shape == (2, 3, belongings_width(config) + 5 * looks_width(config))
+    assert torch.equal(about_all[..., : belongings_width(config)], belongings(picked, config))
+    assert torch.equal(about_others, looks(picked, config))
+    assert torch.equal(about_all[..., belongings_width(config) :], about_others.flatten(2))
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_compiled_twin_has_the_same_bits(name, monkeypatch):
     """On what is seen in random worlds, the empty slots included, in any order and several times over."""
     pytest.importorskip("numba")
-    rules = rules_of(name)
+    config = rules_of(name)
     random = torch.Generator().manual_seed(8)
     for seed in range(2):
-        layout, records, _ = seen_in_a_random_world(rules, seed)
+        layout, records, _ = seen_in_a_random_world(config, seed)
         index = torch.randint(len(records), (3, 101), generator=random)
         found = []
         for numba in (True, False):
             monkeypatch.setattr(features, "has_numba", lambda numba=numba: numba)
             picked = layout.views(records[index])
-            found.append(features.told(records, index, picked, rules, torch.float32))
+            found.append(features.told(records, index, picked, config, torch.float32))
         for one, other in zip(*found, strict=True):
             assert one.isfinite().all() and one.any()
             assert torch.equal(one, other)
@@ -151,23 +151,23 @@ def test_the_kernel_says_the_same(name, monkeypatch):
     kernels = pytest.importorskip("nmmo_gpu.kernels.features")
     poisoned_memory(monkeypatch)
     monkeypatch.setattr(kernels, "RECORDS", 32)
-    rules = rules_of(name)
-    layout, records, _ = seen_in_a_random_world(rules, 5)
+    config = rules_of(name)
+    layout, records, _ = seen_in_a_random_world(config, 5)
     index = torch.randint(len(records), (37, 3), generator=torch.Generator().manual_seed(1)).t()
     picked = layout.views(records[index])
-    exact = torch.cat((belongings(picked, rules), looks(picked, rules).flatten(2)), -1)
+    exact = torch.cat((belongings(picked, config), looks(picked, config).flatten(2)), -1)
     for dtype, rounding in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
         there = (part.to(KERNEL_DEVICE) for part in (records, index))
-        about_all, about_others = kernels.told(*there, {}, rules, dtype)
+        about_all, about_others = kernels.told(*there, {}, config, dtype)
         assert about_all.dtype == about_others.dtype == dtype and about_all.shape == exact.shape
         torch.testing.assert_close(about_all.cpu().float(), exact, rtol=rounding, atol=rounding)
-        assert torch.equal(about_others.flatten(2), about_all[..., belongings_width(rules) :])
+        assert torch.equal(about_others.flatten(2), about_all[..., belongings_width(config) :])
 
 
 def test_numbers_stay_small():
     """Whatever a long life brings: no column leaves -0.1 ... 3, so that none drowns the others."""
-    rules = preset("full")
-    layout = ObservationLayout(rules)
+    config = preset("full")
+    layout = ObservationLayout(config)
     record = layout.allocate(1, device="cpu")
     views = layout.views(record)
     views["levels"].fill_(99)
@@ -180,7 +180,7 @@ def test_numbers_stay_small():
     views["entity_looks"].fill_(99)
     views["entity_looks"][..., 2:5], views["entity_looks"][..., 7] = 3, 1
     views["entities"][..., 3] = 99
-    told = torch.cat((belongings(views, rules), looks(views, rules).flatten(1)), 1)
+    told = torch.cat((belongings(views, config), looks(views, config).flatten(1)), 1)
     assert float(told.min()) > -0.1 and float(told.max()) < 3.0
 
 
@@ -188,10 +188,10 @@ def test_other_contents():
     """Widths follow the content: two items and one kind of NPC fewer."""
     content = preset("full").content
     fewer = dataclasses.replace(content, npcs=content.npcs[:2], prices=content.prices[:5])
-    rules = preset("full", content=fewer, tokens=3)
-    layout = ObservationLayout(rules)
+    config = preset("full", content=fewer, tokens=3)
+    layout = ObservationLayout(config)
     views = layout.views(layout.allocate(4, device="cpu"))
-    assert belongings(views, rules).shape == (4, belongings_width(rules))
-    assert looks(views, rules).shape == (4, 8, looks_width(rules))
-    assert looks_width(rules) == 2 + 6 + 2 + 1
+    assert belongings(views, config).shape == (4, belongings_width(config))
+    assert looks(views, config).shape == (4, 8, looks_width(config))
+    assert looks_width(config) == 2 + 6 + 2 + 1
     assert len(SKILLS) == 9

@@ -13,8 +13,8 @@ from nmmo_gpu.train import gae, metrics, window
 from nmmo_gpu.train.graphs import Replayed
 from nmmo_gpu.train.operations import Operations, operations
 from nmmo_gpu.trinity import Sword
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.random import draw
-from nmmo_gpu.world.rules import resolve
 
 
 def test_plain_torch_by_default():
@@ -28,21 +28,21 @@ def test_plain_torch_by_default():
 def test_numba_draws_and_leaves_the_rest():
     """Its learner is torch's, with faster draws."""
     pytest.importorskip("numba")
-    rules = resolve("numba", CPU)
-    compiled = operations(rules)
-    assert compiled == dataclasses.replace(Operations(), draw=rules.draw)
+    backend = resolve("numba", CPU)
+    compiled = operations(backend)
+    assert compiled == dataclasses.replace(Operations(), draw=backend.draw)
     assert compiled.draw is not draw and not compiled.resident
 
 
 def test_numba_samples_and_judges_the_many_heads_of_the_full_game():
     """There, and nowhere else: chaos has the bits of torch's own."""
     pytest.importorskip("numba")
-    rules = resolve("numba", CPU)
-    compiled = operations(rules, extended=True)
+    backend = resolve("numba", CPU)
+    compiled = operations(backend, extended=True)
     assert compiled.sample.__module__ == compiled.evaluate.__module__ == "nmmo_gpu.cpu.sampling"
-    assert dataclasses.replace(compiled, sample=None, evaluate=None) == operations(rules)
+    assert dataclasses.replace(compiled, sample=None, evaluate=None) == operations(backend)
     assert Sword(small(backend="numba", **FULL), CPU).operations == compiled
-    assert Sword(small(backend="numba"), CPU).operations == operations(rules)
+    assert Sword(small(backend="numba"), CPU).operations == operations(backend)
     assert operations(resolve("torch", CPU), extended=True) == Operations()
 
 

@@ -27,9 +27,9 @@ PARTS = {
 """Systems of the full game, each added to chaos by itself."""
 
 
-def new_policy(recurrent=False, targeting="auto", rules=RULES, **settings):
+def new_policy(recurrent=False, targeting="auto", world_config=RULES, **settings):
     config = PolicyConfig(hidden=HIDDEN, recurrent=recurrent, targeting=targeting, **settings)
-    policy = Policy(rules, config, torch.Generator().manual_seed(5))
+    policy = Policy(world_config, config, torch.Generator().manual_seed(5))
     shout(policy)
     return policy
 
@@ -79,9 +79,9 @@ def test_records_may_begin_with_an_odd_number_of_bytes():
     """What is copied of a record, to look at it, is all but the windows and says what the record says: with
     any systems, and of any length."""
     lengths = set()
-    for name, (realms, rules) in CONFIGS.items():
-        layout, records, _ = seen_in_a_random_world(rules, 3, realms)
-        policy = new_policy(rules=rules)
+    for name, (realms, config) in CONFIGS.items():
+        layout, records, _ = seen_in_a_random_world(config, 3, realms)
+        policy = new_policy(world_config=config)
         index, _ = batch(len(records))
         copied, whole = policy.heads(records, index), layout.views(records)
         assert whole.keys() - copied.keys() == {"material", "occupant"}, name
@@ -94,14 +94,14 @@ def test_records_may_begin_with_an_odd_number_of_bytes():
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
 def test_a_head_for_each_system_that_is_on(part, targeting):
     """Any single system of the full game, added to chaos."""
-    rules = preset("chaos", **{**ODD, "slots": 21, "populations": 3, "nearest": 5, **PARTS[part]})
-    _, records, _ = seen_in_a_random_world(rules, 2)
-    policy = new_policy(targeting=targeting, rules=rules)
+    config = preset("chaos", **{**ODD, "slots": 21, "populations": 3, "nearest": 5, **PARTS[part]})
+    _, records, _ = seen_in_a_random_world(config, 2)
+    policy = new_policy(targeting=targeting, world_config=config)
     output = look(policy, records, *batch(len(records)))
     there = [name for name in MORE_HEADS if getattr(output, name) is not None]
-    assert ["move", "style", "target", *there] == list(heads(rules))
+    assert ["move", "style", "target", *there] == list(heads(config))
     for name in there:
-        assert getattr(output, name).shape[-1] == heads(rules)[name]
+        assert getattr(output, name).shape[-1] == heads(config)[name]
     assert output.value.isfinite().all()
 
 
@@ -260,7 +260,7 @@ def test_chaos_has_the_weights_that_it_always_had():
     assert {name: tuple(weight.shape) for name, weight in policy.state_dict().items()} == CHAOS
     assert [name for name, _ in policy.named_parameters()] == list(CHAOS)
     # What the full game adds is drawn afterwards: the same seed begins with the same weights.
-    rules = preset("chaos", tokens=2)
-    talking = Policy(rules, PolicyConfig(), torch.Generator().manual_seed(0)).state_dict()
+    config = preset("chaos", tokens=2)
+    talking = Policy(config, PolicyConfig(), torch.Generator().manual_seed(0)).state_dict()
     assert all(torch.equal(weight, talking[name]) for name, weight in policy.state_dict().items())
     assert talking.keys() > policy.state_dict().keys()

@@ -29,9 +29,9 @@ from nmmo_gpu.train.rollout import Rollout, by_population
 from nmmo_gpu.train.sampling import evaluate, sample
 from nmmo_gpu.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.actions import row_of
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.layout import SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.rules import resolve
 
 POPULATIONS, BATCH, TARGETS = 3, 11, 4
 PLAIN = Operations()

@@ -66,12 +66,12 @@ def test_npcs_have_rows_of_their_own(path):
     """With NPCs about: three codes more, one per kind; bit for bit on whole numbers, values and gradient, and
     every kind is told apart."""
     random = torch.Generator().manual_seed(12)
-    rules = WorldConfig(vision=5, npcs=True)
-    layout = ObservationLayout(rules)
-    assert codes(rules) == CODES + 3 and codes(WorldConfig()) == CODES
+    config = WorldConfig(vision=5, npcs=True)
+    layout = ObservationLayout(config)
+    assert codes(config) == CODES + 3 and codes(WorldConfig()) == CODES
     records = random_records(layout, 9, random, occupants=6)
     index = torch.randint(9, (2, 13), generator=random)
-    table = whole_numbers(2, 121, codes(rules), 5, random=random).requires_grad_()
+    table = whole_numbers(2, 121, codes(config), 5, random=random).requires_grad_()
     out = window_embedding(records, index, table, layout)
     assert_written_out(out, records, index, table, layout, random)
     assert table.grad[:, :, FIRST_OCCUPANT + 3 :].flatten(0, 1).any(-1).any(0).all()

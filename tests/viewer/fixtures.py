@@ -69,10 +69,10 @@ def record(
     env = nmmo_gpu.make(preset, realms=2, seed=4, device="cpu", backend="torch", **settings)
     env.reset()
     prepare(env)
-    rules = env.config.world
+    config = env.config.world
     heads = env.heads if heads == "all" else dict(heads or {})
     choices = sum(heads.values())
-    layout, realms = FrameLayout(rules, choices), torch.tensor([REALM])
+    layout, realms = FrameLayout(config, choices), torch.tensor([REALM])
     told = header(env.config, REALM, f"fixture {path.name}", heads)
     truth: list[dict[str, Any]] = []
     with ReplayWriter(path.with_suffix(".replay"), told, env.world.base[REALM].numpy()) as writer:
@@ -91,7 +91,7 @@ def record(
                 dice = torch.rand(actions.shape[:2]) < 0.5
                 actions = torch.where(dice[..., None], random_actions(env), actions)
             env.step(actions)
-            insight = _insight(rules.slots, heads) if heads else None
+            insight = _insight(config.slots, heads) if heads else None
             if t in gaps:
                 flush()
                 continue
@@ -122,11 +122,11 @@ def _insight(slots: int, heads: dict[str, int]) -> Insight:
 
 
 def _truth(env: Env, before: Any, insight: Insight | None, t: int) -> dict[str, Any]:
-    world, deeds, rules = env.world, _deeds(env), env.config.world
+    world, deeds, config = env.world, _deeds(env), env.config.world
     columns = {name: getattr(world, name)[REALM] for name in ENTITY_FIELDS}
     columns["entity"] = columns["entity"] & 0xFFFFFFFF  # a slot in which nobody ever lived has -1
     columns |= {"style": deeds.style[REALM], "target": deeds.target[REALM]}
-    if rules.extended:
+    if config.extended:
         columns |= {name: getattr(world, name)[REALM] for name in AGENT_FIELDS}
         columns |= {"level": world.level[REALM], "quotes": world.quotes[REALM], "work": deeds.work[REALM]}
     if insight is not None:
@@ -137,7 +137,7 @@ def _truth(env: Env, before: Any, insight: Insight | None, t: int) -> dict[str, 
         "tick": int(world.tick),
         "columns": {name: _list(column.flatten()) for name, column in columns.items()},
         "usedUp": _list(used),
-        "attacks": _attacks(before, deeds, rules.rolls),
+        "attacks": _attacks(before, deeds, config.rolls),
         "seen": _seen(env) if t % 5 == 0 else [],
     }
 

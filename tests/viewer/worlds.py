@@ -36,10 +36,10 @@ def write(folder: Path) -> None:
 
 def _write(path: Path, preset: str, **settings: Any) -> None:
     env, told = record(path, preset, TICKS, CHUNK, heads="all", more=_more, **settings)
-    rules = env.config.world
+    config = env.config.world
     told |= {
-        "height": rules.height, "width": rules.width, "slots": rules.slots, "vision": rules.vision,
-        "populations": rules.populations, "chunk": CHUNK, "styles": list(STYLES),
+        "height": config.height, "width": config.width, "slots": config.slots, "vision": config.vision,
+        "populations": config.populations, "chunk": CHUNK, "styles": list(STYLES),
         "moves": [list(move) for move in MOVES],
         "materials": [{"name": MATERIALS[m].name, "colour": list(MATERIALS[m].colour)} for m in Material],
     }  # fmt: skip
@@ -53,31 +53,31 @@ def _enrich(env: Env) -> None:
 
 
 def _more(env: Env) -> dict[str, Any]:
-    world, rules = env.world, env.config.world
+    world, config = env.world, env.config.world
     more: dict[str, Any] = {"material": world.material[REALM].flatten().tolist()}
     if int(world.tick) % PANELS == 0:
         living = world.alive[REALM].nonzero().flatten().tolist()
-        some = living[:3] + [slot for slot in living if slot >= rules.slots][:2]
+        some = living[:3] + [slot for slot in living if slot >= config.slots][:2]
         more["panels"] = [_panel(env, slot) for slot in some]
     return more
 
 
 def _panel(env: Env, slot: int) -> dict[str, Any]:
     """What the panel of an agent or an NPC says in words and numbers."""
-    world, rules = env.world, env.config.world
-    content = rules.content
+    world, config = env.world, env.config.world
+    content = config.content
 
     def of(name: str) -> Any:
         return getattr(world, name)[REALM, slot].tolist()
 
-    agent = slot < rules.slots
+    agent = slot < config.slots
     if not agent:
-        kinds = np.repeat(np.arange(len(rules.npc_counts)), rules.npc_counts)
-        kind = content.npcs[kinds[slot - rules.slots]]
+        kinds = np.repeat(np.arange(len(config.npc_counts)), config.npc_counts)
+        kind = content.npcs[kinds[slot - config.slots]]
         who, most = kind.name.capitalize(), kind.health
     else:
         who = "Agent"
-        most = of("level")[SKILLS.index("constitution")] if rules.skills else rules.max_health
+        most = of("level")[SKILLS.index("constitution")] if config.skills else config.max_health
     material = MATERIALS[Material(int(world.material[REALM, of("row"), of("col")]))].name
     facts = {
         "age": _ticks(of("age")),
@@ -90,15 +90,15 @@ def _panel(env: Env, slot: int) -> dict[str, Any]:
     panel: dict[str, Any] = {"slot": slot, "title": f"{who} {of('entity')}", "facts": facts, "meters": meters}
     if agent:
         meters |= {
-            "food": f"{of('food')} / {rules.max_food}", "water": f"{of('water')} / {rules.max_water}",
+            "food": f"{of('food')} / {config.max_food}", "water": f"{of('water')} / {config.max_water}",
         }  # fmt: skip
-    if rules.extended:
+    if config.extended:
         panel["skills"] = dict(zip(SKILLS, of("level"), strict=True))
-    if rules.extended and agent:
+    if config.extended and agent:
         held = zip(content.items, of("inventory"), strict=True)
         panel["inventory"] = {item.name: count for item, count in held if count}
         ranks = zip(range(len(GEAR)), of("worn"), strict=True)
-        worn = [content.items[rules.tables.gear[sort][rank - 1]].name for sort, rank in ranks if rank]
+        worn = [content.items[config.tables.gear[sort][rank - 1]].name for sort, rank in ranks if rank]
         facts |= {
             "gold": f"{of('gold'):,}", "wears": ", ".join(worn) or "nothing", "offer": _offer(env, slot),
         }  # fmt: skip
@@ -122,27 +122,27 @@ def _ticks(count: int) -> str:
 
 def _counts(env: Env, ticks: list[dict[str, Any]]) -> dict[str, Any]:
     """Curves and maps over all ticks."""
-    rules = env.config.world
-    agents = slice(0, rules.slots)
+    config = env.config.world
+    agents = slice(0, config.slots)
 
     def column(name: str) -> NDArray[np.int64]:
         """[ticks, agents]"""
         return np.array([tick["columns"][name] for tick in ticks])[:, agents]
 
     alive, cause, age, entity = column("alive") > 0, column("cause"), column("age"), column("entity")
-    place = column("row") * rules.width + column("col")
-    population = np.broadcast_to(np.arange(rules.slots) // rules.population_size, alive.shape)
+    place = column("row") * config.width + column("col")
+    population = np.broadcast_to(np.arange(config.slots) // config.population_size, alive.shape)
     new = alive[1:] & (~alive[:-1] | (entity[1:] != entity[:-1]))
     died = cause > 0
     lifetimes = [float(age[t][died[t]].mean()) if died[t].any() else None for t in range(len(ticks))]
 
     def grid(where: NDArray[np.bool_], p: int) -> list[int]:
         chosen = where & ((population == p) | (p < 0))
-        return np.bincount(place[chosen], minlength=rules.height * rules.width).tolist()
+        return np.bincount(place[chosen], minlength=config.height * config.width).tolist()
 
-    groups = range(-1, rules.populations)
+    groups = range(-1, config.populations)
     counts = {
-        "population": [(alive & (population == p)).sum(1).tolist() for p in range(rules.populations)],
+        "population": [(alive & (population == p)).sum(1).tolist() for p in range(config.populations)],
         "deaths": [(died & (cause == c)).sum(1).tolist() for c in Cause],
         "births": [0, *new.sum(1).tolist()],
         "lifetime": lifetimes,
@@ -158,8 +158,8 @@ def _counts(env: Env, ticks: list[dict[str, Any]]) -> dict[str, Any]:
         "danger": {str(p): grid(died, p) for p in groups},
         "prices": [],
     }
-    if rules.extended:
-        prices = (None, *rules.content.prices)
+    if config.extended:
+        prices = (None, *config.content.prices)
         quotes = np.array([tick["columns"]["quotes"] for tick in ticks]).reshape(len(ticks), -1, 3)
         counts["prices"] = [[prices[last] for last in item] for item in quotes[:, :, 2].T.tolist()]
     return counts

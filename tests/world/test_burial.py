@@ -13,7 +13,7 @@ PICTURE = """
 """
 
 
-def test_the_dead_leave_tile_and_slot_and_are_counted_by_cause(all_rules):
+def test_the_dead_leave_tile_and_slot_and_are_counted_by_cause(any_backend):
     """Everything else of theirs stays as the record of the death; the living are not touched."""
     world = draw_world(PICTURE, slots=7, realms=2)
     causes = torch.tensor([Cause.LAVA, Cause.NONE, Cause.HUNGER, Cause.THIRST, Cause.COMBAT, Cause.LAVA, 0])
@@ -29,24 +29,24 @@ def test_the_dead_leave_tile_and_slot_and_are_counted_by_cause(all_rules):
         at = 1, int(world.row[1, slot]), int(world.col[1, slot])
         expected.occupant[at] = 0
         expected.presence[at] = 0
-    all_rules.burial(world)
+    any_backend.burial(world)
     assert_same(world, expected)
     assert show(world, PICTURE, 1) == ["..1..", "....."]
     assert show(world, PICTURE, 0) == ["0.1.2", "3.4.5"]
 
 
-def test_nobody_dead_nothing_changed(all_rules):
+def test_nobody_dead_nothing_changed(any_backend):
     world = draw_world(PICTURE, realms=3)
     before = world.clone()
-    all_rules.burial(world)
+    any_backend.burial(world)
     assert_same(world, before)
 
 
-def test_a_whole_realm_may_die_at_once(all_rules):
+def test_a_whole_realm_may_die_at_once(any_backend):
     world = draw_world(PICTURE, realms=3)
     world.cause[0] = int(Cause.HUNGER)
     world.cause[2] = int(Cause.COMBAT)
-    all_rules.burial(world)
+    any_backend.burial(world)
     assert world.alive.sum(1).tolist() == [0, 6, 0]
     assert world.deaths.tolist() == [[0, 0, 6, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 6]]
     assert (world.occupant.flatten(1) != 0).sum(1).tolist() == [0, 6, 0]

@@ -25,14 +25,14 @@ def duel(rows: int, cols: int, **settings):
     return world
 
 
-def fight(rules, world, attack):
+def fight(backend, world, attack):
     _, style, target = orders(world, attack=attack)
-    rules.combat(world, style, target)
+    backend.combat(world, style, target)
 
 
 @pytest.mark.parametrize("style", CHAOS)
 @pytest.mark.parametrize("aside", [0, 1, 9])
-def test_in_chaos_a_style_hurts_and_drains_up_to_its_reach(all_rules, style, aside):
+def test_in_chaos_a_style_hurts_and_drains_up_to_its_reach(any_backend, style, aside):
     """Chebyshev distance: straight, bent and diagonal alike; both attack directions."""
     reach, damage = CHAOS[style]
     for distance in range(1, 6):
@@ -40,7 +40,7 @@ def test_in_chaos_a_style_hurts_and_drains_up_to_its_reach(all_rules, style, asi
             for rows, cols in ((distance, min(aside, distance)), (min(aside, distance), distance)):
                 world = duel(rows, cols)
                 before = world.clone()
-                fight(all_rules, world, {attacker: (style, victim)})
+                fight(any_backend, world, {attacker: (style, victim)})
                 if distance > reach:
                     before.damage.zero_()
                     assert_same(world, before)
@@ -55,19 +55,19 @@ def test_in_chaos_a_style_hurts_and_drains_up_to_its_reach(all_rules, style, asi
 
 
 @pytest.mark.parametrize("style", CHAOS)
-def test_in_law_an_attack_does_nothing(all_rules, style):
+def test_in_law_an_attack_does_nothing(any_backend, style):
     """Damage is 0, so no health, food or water moves, and a mage does not freeze."""
     for distance in range(1, 6):
-        world = duel(distance, distance, rules="law")
+        world = duel(distance, distance, preset_name="law")
         world.damage.fill_(77)  # of an earlier tick; combat writes the plane whole
         before = world.clone()
-        fight(all_rules, world, {0: (style, 1), 1: (style, 0)})
+        fight(any_backend, world, {0: (style, 1), 1: (style, 0)})
         before.damage.zero_()
         assert_same(world, before)
 
 
 @pytest.mark.parametrize("style", CHAOS)
-def test_attacks_on_the_dead_on_oneself_and_on_nobody_do_nothing(all_rules, style):
+def test_attacks_on_the_dead_on_oneself_and_on_nobody_do_nothing(any_backend, style):
     world = draw_world("01.", slots=4)
     world.alive[0, 1] = False
     world.occupant[world.occupant == 2] = 0
@@ -75,21 +75,21 @@ def test_attacks_on_the_dead_on_oneself_and_on_nobody_do_nothing(all_rules, styl
     world.food.fill_(20)
     world.damage.fill_(77)
     before = world.clone()
-    fight(all_rules, world, {0: (style, 0), 1: (style, 0), 2: (style, 0), 3: (style, 2)})
-    fight(all_rules, world, {0: (style, 1)})
-    fight(all_rules, world, {0: (style, 3)})
-    fight(all_rules, world, {})
+    fight(any_backend, world, {0: (style, 0), 1: (style, 0), 2: (style, 0), 3: (style, 2)})
+    fight(any_backend, world, {0: (style, 1)})
+    fight(any_backend, world, {0: (style, 3)})
+    fight(any_backend, world, {})
     before.damage.zero_()
     assert_same(world, before)
 
 
 @pytest.mark.parametrize("style", CHAOS)
 @pytest.mark.parametrize(("age", "immune"), [(0, True), (14, True), (15, False)])
-def test_immunity_stops_damage_but_neither_drain_nor_freeze(all_rules, style, age, immune):
+def test_immunity_stops_damage_but_neither_drain_nor_freeze(any_backend, style, age, immune):
     damage = CHAOS[style][1]
     world = duel(0, 1)
     world.age[0, 1] = age
-    fight(all_rules, world, {0: (style, 1)})
+    fight(any_backend, world, {0: (style, 1)})
     assert world.health[0, 1] == (10 if immune else 10 - damage)
     assert world.damage[0, 1] == (0 if immune else damage)
     assert world.food[0].tolist() == [20 + damage, 20 - damage]
@@ -98,7 +98,7 @@ def test_immunity_stops_damage_but_neither_drain_nor_freeze(all_rules, style, ag
     assert world.cause[0, 1] == (Cause.COMBAT if damage == 10 and not immune else Cause.NONE)
 
 
-def test_attacks_on_one_agent_add_up(all_rules):
+def test_attacks_on_one_agent_add_up(any_backend):
     """Two arrows and a spell on agent 4, from three sides, two of the attackers of another population."""
     world = draw_world(
         """
@@ -110,7 +110,7 @@ def test_attacks_on_one_agent_add_up(all_rules):
     )  # fmt: skip
     world.food.fill_(20)
     world.water.fill_(4)
-    fight(all_rules, world, {0: ("range", 4), 1: ("range", 4), 2: ("mage", 4)})
+    fight(any_backend, world, {0: ("range", 4), 1: ("range", 4), 2: ("mage", 4)})
     assert world.health[0].tolist()[:5] == [10, 10, 10, 10, 5]
     assert world.food[0].tolist()[:5] == [22, 22, 21, 20, 15]
     assert world.water[0].tolist()[:5] == [6, 6, 5, 4, 0]
@@ -118,38 +118,38 @@ def test_attacks_on_one_agent_add_up(all_rules):
     assert world.chilled[0].tolist()[:5] == [False] * 4 + [True]
 
 
-def test_one_attacks_and_is_attacked_gains_and_losses_are_summed_first(all_rules):
+def test_one_attacks_and_is_attacked_gains_and_losses_are_summed_first(any_backend):
     """0 shoots 1, who shoots 2: 1 gains and loses 2."""
     world = draw_world("012")
     world.food.fill_(20)
-    fight(all_rules, world, {0: ("range", 1), 1: ("range", 2)})
+    fight(any_backend, world, {0: ("range", 1), 1: ("range", 2)})
     assert world.food[0].tolist() == [22, 20, 18]
     assert world.health[0].tolist() == [10, 8, 8]
 
 
 @pytest.mark.parametrize("level", [0, 3, 20, 29, 32])
-def test_a_mutual_drain_leaves_both_as_they_were(all_rules, level):
+def test_a_mutual_drain_leaves_both_as_they_were(any_backend, level):
     """Clamped one by one it would not: at 32 the gain would be lost, at 0 it would be one too many."""
     world = draw_world("01")
     world.food.fill_(level)
     world.water.fill_(32 - level)
-    fight(all_rules, world, {0: ("melee", 1), 1: ("melee", 0)})
+    fight(any_backend, world, {0: ("melee", 1), 1: ("melee", 0)})
     assert world.food[0].tolist() == [level] * 2
     assert world.water[0].tolist() == [32 - level] * 2
     assert world.health[0].tolist() == [0, 0]
     assert world.cause[0].tolist() == [Cause.COMBAT] * 2
 
 
-def test_sums_are_clamped_to_0_and_to_the_most_there_can_be(all_rules):
+def test_sums_are_clamped_to_0_and_to_the_most_there_can_be(any_backend):
     world = draw_world("01")
     world.food[0] = torch.tensor([30, 4])
     world.water[0] = torch.tensor([32, 0])
-    fight(all_rules, world, {0: ("melee", 1)})
+    fight(any_backend, world, {0: ("melee", 1)})
     assert world.food[0].tolist() == [32, 0]
     assert world.water[0].tolist() == [32, 0]
 
 
-def test_health_is_clamped_at_0_however_many_strike(all_rules):
+def test_health_is_clamped_at_0_however_many_strike(any_backend):
     world = draw_world(
         """
         123
@@ -157,89 +157,89 @@ def test_health_is_clamped_at_0_however_many_strike(all_rules):
         678
         """
     )
-    fight(all_rules, world, {slot: ("melee", 0) for slot in range(1, 9)})
+    fight(any_backend, world, {slot: ("melee", 0) for slot in range(1, 9)})
     assert world.health[0].tolist() == [0] + [10] * 8
     assert world.cause[0].tolist() == [Cause.COMBAT] + [0] * 8
     assert world.food[0].tolist() == [0] + [32] * 8
 
 
-def test_the_health_that_is_left_decides_over_life(all_rules):
+def test_the_health_that_is_left_decides_over_life(any_backend):
     """2 damage at health 3 is survived, at health 2 not; the drain comes even with death."""
     world = draw_world("01.2")
     world.health[0] = torch.tensor([10, 3, 2])
     world.food.fill_(10)
-    fight(all_rules, world, {0: ("range", 1), 1: ("range", 2)})
+    fight(any_backend, world, {0: ("range", 1), 1: ("range", 2)})
     assert world.health[0].tolist() == [10, 1, 0]
     assert world.cause[0].tolist() == [0, 0, Cause.COMBAT]
     assert world.food[0].tolist() == [12, 10, 8]
 
 
-def test_the_killed_attack_all_the_same_but_do_not_move(all_rules):
+def test_the_killed_attack_all_the_same_but_do_not_move(any_backend):
     """All at once: 1 kills 0, whose own arrow flies; 0 stays, its tile is taken, and then it is gone."""
     picture = "0.1.2"
     world = draw_world(picture)
     world.health[0, 0] = 2
     step = orders(world, move={0: "east"}, attack={0: ("range", 1), 1: ("range", 0)})
-    tick.step(world, all_rules, *step)
+    tick.step(world, any_backend, *step)
     assert world.health[0, 1] == 9  # 10 - 2, and one back in upkeep
     assert show(world, picture) == ["..1.2"]
     assert world.cause[0].tolist() == [Cause.COMBAT, 0, 0]
     assert (int(world.row[0, 0]), int(world.col[0, 0])) == (8, 8)
 
 
-def test_combat_looks_at_positions_before_anybody_moves(all_rules):
+def test_combat_looks_at_positions_before_anybody_moves(any_backend):
     """Stepping out of reach comes too late, stepping into reach too early."""
     world = draw_world("01#.2.3", slots=4)
     step = orders(world, move={1: "south", 2: "east"}, attack={0: ("melee", 1), 2: ("melee", 3)})
-    tick.step(world, all_rules, *step)
+    tick.step(world, any_backend, *step)
     assert world.cause[0].tolist() == [0, Cause.COMBAT, 0, 0]
     assert world.damage[0, 3] == 0
 
 
-def test_a_freeze_holds_from_the_next_tick_on_for_two_moves(all_rules):
+def test_a_freeze_holds_from_the_next_tick_on_for_two_moves(any_backend):
     """Freeze is set to 3, upkeep takes one off: this tick's move goes on, the next two do not."""
     picture = "0.1....."
     world = draw_world(picture)
     seen = []
     for time in range(5):
         attack = {0: ("mage", 1)} if time == 0 else {}
-        tick.step(world, all_rules, *orders(world, move={1: "east"}, attack=attack))
+        tick.step(world, any_backend, *orders(world, move={1: "east"}, attack=attack))
         seen.append((show(world, picture)[0], int(world.freeze[0, 1])))
     assert seen == [
         ("0..1....", 2), ("0..1....", 1), ("0..1....", 0), ("0...1...", 0), ("0....1..", 0)
     ]  # fmt: skip
 
 
-def test_a_second_freeze_sets_it_to_3_again_and_does_not_add(all_rules):
+def test_a_second_freeze_sets_it_to_3_again_and_does_not_add(any_backend):
     world = draw_world("0.1")
     for expected in (2, 2):
-        tick.step(world, all_rules, *orders(world, attack={0: ("mage", 1)}))
+        tick.step(world, any_backend, *orders(world, attack={0: ("mage", 1)}))
         assert int(world.freeze[0, 1]) == expected
 
 
-def test_realms_do_not_touch_each_other(all_rules):
+def test_realms_do_not_touch_each_other(any_backend):
     """Only realm 1's agent 0 attacks; slot numbers count within the realm."""
     world = draw_world("01", realms=3)
     _, style, target = orders(world)
     target[1, 0] = 1
     before = world.clone()
-    all_rules.combat(world, style, target)
+    any_backend.combat(world, style, target)
     assert world.health.tolist() == [[10, 10], [10, 0], [10, 10]]
     for name in ("health", "food", "water", "damage", "chilled", "cause"):
         ours, theirs = getattr(world, name)[::2], getattr(before, name)[::2]
         assert torch.equal(ours, theirs), name
 
 
-def test_other_reaches_and_damages_are_taken_from_the_config(all_rules):
+def test_other_reaches_and_damages_are_taken_from_the_config(any_backend):
     """A mage without damage neither hurts nor freezes; melee with reach 0 reaches nobody."""
     world = draw_world("01", reach=(0, 7, 7), damage=(127, 3, 0), immune_ticks=0, age=0)
-    fight(all_rules, world, {0: ("melee", 1), 1: ("mage", 0)})
+    fight(any_backend, world, {0: ("melee", 1), 1: ("mage", 0)})
     assert world.health[0].tolist() == [10, 10] and not world.chilled.any()
-    fight(all_rules, world, {0: ("range", 1)})
+    fight(any_backend, world, {0: ("range", 1)})
     assert world.health[0].tolist() == [10, 7]
 
 
-def test_the_sums_of_a_crowd_do_not_overflow(all_rules):
+def test_the_sums_of_a_crowd_do_not_overflow(any_backend):
     """299 attackers of damage 127 on one agent are more than 16 bits hold."""
     config = preset(
         "chaos", height=48, width=48, border=15, vision=15, slots=300, populations=1,
@@ -251,7 +251,7 @@ def test_the_sums_of_a_crowd_do_not_overflow(all_rules):
     world.food.fill_(20)
     world.water.fill_(20)
     victim = 9 * 18 + 9
-    fight(all_rules, world, {slot: ("melee", victim) for slot in range(300)})
+    fight(any_backend, world, {slot: ("melee", victim) for slot in range(300)})
     assert world.health[0].tolist() == [10 * (slot != victim) for slot in range(300)]
     assert world.food[0].tolist() == [32 * (slot != victim) for slot in range(300)]
     assert world.water[0].tolist() == [32 * (slot != victim) for slot in range(300)]

@@ -35,9 +35,9 @@ STRENGTH = {"melee": (0, 9, 14, 14), "range": (0, 4, 7, 8), "mage": (0, 0, 0, 0)
 PROTECTION = (0, 55, 90, 105)
 
 
-def fight(rules, world, attack):
+def fight(backend, world, attack):
     _, style, target = orders(world, attack=attack)
-    rules.combat(world, style, target)
+    backend.combat(world, style, target)
 
 
 def wear(world: World, slot: int | slice = slice(None), *, knives: int = 9, **gear: str) -> World:
@@ -76,7 +76,7 @@ def undone(world: World) -> World:
 
 
 @pytest.mark.parametrize("systems", [{"rolls": True}, {"rolls": False, "damage": (10, 2, 1)}])
-def test_an_attack_that_does_not_count_does_nothing_at_all(all_rules, systems):
+def test_an_attack_that_does_not_count_does_nothing_at_all(any_backend, systems):
     """Out of reach, on the dead, on oneself, on nobody, by the dead: no roll, no event, no knife."""
     world = wear(draw_workers("01...2..3", slots=5, **systems), knife="tin")
     world.alive[:, 3] = False
@@ -85,52 +85,54 @@ def test_an_attack_that_does_not_count_does_nothing_at_all(all_rules, systems):
     world.nemesis.fill_(1)
     expected = undone(world)
     for style in ("melee", "range", "mage"):
-        fight(all_rules, world, {0: (style, 0), 1: (style, 3), 2: (style, -1), 3: (style, 2), 4: (style, 2)})
-        fight(all_rules, world, {0: (style, 2), 2: (style, 0)})  # five tiles
+        fight(
+            any_backend, world, {0: (style, 0), 1: (style, 3), 2: (style, -1), 3: (style, 2), 4: (style, 2)}
+        )
+        fight(any_backend, world, {0: (style, 2), 2: (style, 0)})  # five tiles
         assert_same(world, expected)
-    fight(all_rules, world, {1: ("melee", 2), 2: ("melee", 1)})  # four tiles
+    fight(any_backend, world, {1: ("melee", 2), 2: ("melee", 1)})  # four tiles
     assert_same(world, expected)
 
 
-def test_who_has_no_health_left_does_not_attack(all_rules):
+def test_who_has_no_health_left_does_not_attack(any_backend):
     """Whoever it is that left it so: being alive is not enough."""
     world = wear(draw_workers("01"), knife="tin")
     world.health[0, 0] = 0
     expected = undone(world)
     for style in ("melee", "range", "mage"):
-        fight(all_rules, world, {0: (style, 1)})
+        fight(any_backend, world, {0: (style, 1)})
         assert_same(world, expected)
 
 
-def test_of_rolled_attacks_those_on_the_immune_and_throws_without_a_knife_do_not_count(all_rules):
+def test_of_rolled_attacks_those_on_the_immune_and_throws_without_a_knife_do_not_count(any_backend):
     """Not even a freeze. A knife that is held but not worn, being above one's level, is none."""
     world = wear(draw_workers("01.2", immune_ticks=21, age=20), 0, knife="iron", sword="iron")
     world.damage.fill_(77)
     expected = undone(world)
     for style in ("melee", "range", "mage"):
-        fight(all_rules, world, {0: (style, 1)})
+        fight(any_backend, world, {0: (style, 1)})
         assert_same(world, expected)
     world.age.fill_(21)
     world.worn[:, 0, KNIFE] = 0
     expected = undone(world)
-    fight(all_rules, world, {0: ("range", 1), 1: ("range", 2), 2: ("range", 1)})
+    fight(any_backend, world, {0: ("range", 1), 1: ("range", 2), 2: ("range", 1)})
     assert_same(world, expected)
 
 
 @pytest.mark.parametrize(("style", "reach"), [("melee", 1), ("range", 4), ("mage", 4)])
-def test_reach_is_one_tile_for_melee_and_four_for_the_others(all_rules, style, reach):
+def test_reach_is_one_tile_for_melee_and_four_for_the_others(any_backend, style, reach):
     for rows, cols in ((0, reach), (reach, 0), (reach, reach), (reach, 1), (0, reach + 1), (reach + 1, 2)):
         grid = [["."] * (cols + 1) for _ in range(rows + 1)]
         grid[0][0], grid[rows][cols] = "0", "1"
         world = wear(draw_workers("\n".join(map("".join, grid))), knife="copper")
-        fight(all_rules, world, {1: (style, 0)})
+        fight(any_backend, world, {1: (style, 0)})
         counts = max(rows, cols) <= reach
         assert happened(world, 1).get("attacks", 0) == counts
         assert held(world, 1)["copper_knife"] == 9 - (counts and style == "range")
 
 
 @pytest.mark.parametrize("style", ["melee", "range", "mage"])
-def test_a_rolled_attack_by_the_numbers(all_rules, style):
+def test_a_rolled_attack_by_the_numbers(any_backend, style):
     """Damage, health, experience, events, nemesis and chill of one attack in many ticks; and that food and
     water stay as they are."""
     world = wear(draw_workers("01", age=30), 0, knives=99, sword="tin", knife="iron")
@@ -142,7 +144,7 @@ def test_a_rolled_attack_by_the_numbers(all_rules, style):
         world.tick.fill_(now + (5 << 32))
         damage = rolled(world, 0, 0, 1, style)
         before = world.clone()
-        fight(all_rules, world, {0: (style, 1)})
+        fight(any_backend, world, {0: (style, 1)})
         missed += damage == 0
         before.damage[0, 0] = 0
         before.damage[0, 1] = damage
@@ -164,14 +166,14 @@ def test_a_rolled_attack_by_the_numbers(all_rules, style):
     assert 0 < missed < 24
 
 
-def test_a_throw_takes_one_of_the_knives_worn_whether_it_hits_or_not(all_rules):
+def test_a_throw_takes_one_of_the_knives_worn_whether_it_hits_or_not(any_backend):
     """The best one that can be used; the others stay. Two throwers' knives meet in the books."""
     world = give(draw_workers("01.2"), **dict.fromkeys(KNIVES, 2))
     world.worn[0, :, KNIFE] = torch.tensor([2, 2, 1])
     set_level(world, 1, defense=99)
     for throws, now in ((1, 3), (2, 4)):
         world.tick.fill_(now)
-        fight(all_rules, world, {0: ("range", 1), 1: ("range", 2), 2: ("range", 1)})
+        fight(any_backend, world, {0: ("range", 1), 1: ("range", 2), 2: ("range", 1)})
         knives = [[held(world, slot).get(knife, 0) for knife in KNIVES] for slot in range(3)]
         assert knives == [[2, 2 - throws, 2], [2, 2 - throws, 2], [2 - throws, 2, 2]]
         used = {item: n for (way, item), n in booked(world).items() if way == "used"}
@@ -194,7 +196,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_hits_and_damage_follow_their_laws(rules, case):
+def test_hits_and_damage_follow_their_laws(backend, case):
     """170 pairs over 120 ticks against chances computed as fractions: of a miss, and of each damage."""
     style, level, weapon, defense, armor = CASES[case]
     config = preset("full", **ODD, npcs=False, slots=340, populations=1, births=0)
@@ -217,7 +219,7 @@ def test_hits_and_damage_follow_their_laws(rules, case):
     for now in range(120):
         world.tick.fill_(7 * now)
         world.health.fill_(1000)
-        rules.combat(world, styles, targets)
+        backend.combat(world, styles, targets)
         counts += torch.bincount(world.damage[0, 1::2].long(), minlength=most + 1)
     total = 120 * 170
     expected = torch.tensor([(1 - chance) * total] + [chance * total / most] * most)
@@ -227,14 +229,14 @@ def test_hits_and_damage_follow_their_laws(rules, case):
     assert int(world.events[0, :, Event.ATTACKS].sum()) == total
 
 
-def test_damage_of_several_adds_up_and_teaches_each_of_them(all_rules):
+def test_damage_of_several_adds_up_and_teaches_each_of_them(any_backend):
     """Three on one, who hits back: everybody learns from what it did and what was done to it."""
     world = set_level(draw_workers("012\n.3.", age=40), melee=30, mage=30)
     world.health.fill_(50)
     base = world.xp.clone()
     attack = {0: ("melee", 3), 1: ("mage", 3), 2: ("melee", 3), 3: ("mage", 1)}
     did = {slot: rolled(world, 0, slot, victim, style) for slot, (style, victim) in attack.items()}
-    fight(all_rules, world, attack)
+    fight(any_backend, world, attack)
     assert sum(damage > 0 for damage in did.values()) >= 3, "choose a seed by which more of them hit"
     suffered = {0: 0, 1: did[3], 2: 0, 3: did[0] + did[1] + did[2]}
     for slot, (style, _) in attack.items():
@@ -248,12 +250,12 @@ def test_damage_of_several_adds_up_and_teaches_each_of_them(all_rules):
         assert happened(world, slot).get("damage", 0) == did[slot]
 
 
-def test_experience_may_pass_its_limit_until_the_tick_ends(all_rules):
+def test_experience_may_pass_its_limit_until_the_tick_ends(any_backend):
     """The clamp is growth's; here nothing may wrap."""
     world = set_level(draw_workers("01"), melee=99)
     world.xp.fill_(1_000_000_000)
     world.tick.fill_(next(t for t in range(99) if _at(world, t) > 0))
-    fight(all_rules, world, {0: ("melee", 1)})
+    fight(any_backend, world, {0: ("melee", 1)})
     assert world.xp[0, 0, 0] == 1_000_000_000 + 3 * int(world.damage[0, 1]) > 1_000_000_000
 
 
@@ -262,26 +264,26 @@ def _at(world, now):
     return rolled(world, 0, 0, 1, "melee")
 
 
-def test_two_can_kill_each_other(all_rules):
+def test_two_can_kill_each_other(any_backend):
     world = set_level(draw_workers("01"), melee=99)
     world.health.fill_(1)
     world.tick.fill_(next(t for t in range(999) if _at(world, t) and rolled(world, 0, 1, 0, "melee")))
-    fight(all_rules, world, {0: ("melee", 1), 1: ("melee", 0)})
+    fight(any_backend, world, {0: ("melee", 1), 1: ("melee", 0)})
     assert world.health.tolist() == [[0, 0]] and world.cause.tolist() == [[Cause.COMBAT] * 2]
     assert world.nemesis.tolist() == [[1, 0]]
 
 
-def test_without_skills_nothing_is_learnt(all_rules):
+def test_without_skills_nothing_is_learnt(any_backend):
     world = draw_workers("01", skills=False)
     xp = world.xp.clone()
     for now in range(20):
         world.tick.fill_(now)
         world.health.fill_(10)
-        fight(all_rules, world, {0: ("melee", 1), 1: ("mage", 0)})
+        fight(any_backend, world, {0: ("melee", 1), 1: ("mage", 0)})
     assert world.events[0, :, Event.HITS].min() > 0 and torch.equal(world.xp, xp)
 
 
-def test_who_does_the_most_damage_is_the_nemesis(all_rules):
+def test_who_does_the_most_damage_is_the_nemesis(any_backend):
     """Whatever its slot, and whatever the dice among equals would say."""
     for strong in range(4):
         for now in range(5):
@@ -290,12 +292,12 @@ def test_who_does_the_most_damage_is_the_nemesis(all_rules):
             attack = {slot: ("melee" if slot == strong else "mage", 4) for slot in range(4)}
             world.col[0, :4] = world.col[0, 4]  # all within a tile, as far as combat can tell
             world.row[0, :4] = world.row[0, 4]
-            fight(all_rules, world, attack)
+            fight(any_backend, world, attack)
             assert world.nemesis[0].tolist() == [-1, -1, -1, -1, strong]
 
 
 @pytest.mark.parametrize("systems", [{"rolls": True}, {"rolls": False, "damage": (1, 1, 1)}])
-def test_the_nemesis_is_drawn_fairly_among_equals(rules, systems):
+def test_the_nemesis_is_drawn_fairly_among_equals(backend, systems):
     """No slot has an advantage, whatever else its dice say: damage is 1 for all, mages at level 1."""
     world = draw_workers("012\n345", realms=40, **systems)
     _, style, target = orders(world, attack={slot: ("mage", 2) for slot in (0, 1, 3, 4, 5)})
@@ -305,7 +307,7 @@ def test_the_nemesis_is_drawn_fairly_among_equals(rules, systems):
         world.tick.fill_(now)
         world.health.fill_(100)
         hits = world.events[..., Event.HITS].clone()
-        rules.combat(world, style, target)
+        backend.combat(world, style, target)
         hits = world.events[..., Event.HITS] - hits
         everybody = hits.sum(1) == (5 if not systems["rolls"] else 3)
         shared += int(everybody.sum())
@@ -318,15 +320,15 @@ def test_the_nemesis_is_drawn_fairly_among_equals(rules, systems):
     assert statistic < bound
 
 
-def test_nemesis_is_forgotten_with_the_tick(all_rules):
+def test_nemesis_is_forgotten_with_the_tick(any_backend):
     world = draw_workers("01", rolls=False, damage=(3, 3, 3))
-    fight(all_rules, world, {0: ("melee", 1)})
+    fight(any_backend, world, {0: ("melee", 1)})
     assert world.nemesis.tolist() == [[-1, 0]] and world.damage.tolist() == [[0, 3]]
-    fight(all_rules, world, {})
+    fight(any_backend, world, {})
     assert world.nemesis.tolist() == [[-1, -1]] and world.damage.tolist() == [[0, 0]]
 
 
-def test_flat_damage_in_the_full_game_is_as_without_it(all_rules):
+def test_flat_damage_in_the_full_game_is_as_without_it(any_backend):
     """Health, food, water, damage, chill and cause; the immune among the victims, and crowds."""
     plain = preset("chaos", **{**ODD, "border": 12}, slots=60, populations=3, immune_ticks=3)
     full = dataclasses.replace(plain, skills=True)
@@ -338,43 +340,43 @@ def test_flat_damage_in_the_full_game_is_as_without_it(all_rules):
             if tensor.numel():
                 tensor.copy_(getattr(world, name))
         _, style, target = random_orders(world, torch.Generator().manual_seed(seed))
-        all_rules.combat(world, style, target)
-        all_rules.combat(old, style, target)
+        any_backend.combat(world, style, target)
+        any_backend.combat(old, style, target)
         for name in ("health", "food", "water", "damage", "chilled", "cause"):
             assert torch.equal(getattr(world, name), getattr(old, name)), name
         assert int(old.damage.sum()) > 0
 
 
-def test_flat_attacks_are_counted_and_teach_but_not_on_the_immune(all_rules):
+def test_flat_attacks_are_counted_and_teach_but_not_on_the_immune(any_backend):
     """Immunity stops damage, experience and the deed; not the drain, nor the chill."""
     world = draw_workers("01", rolls=False, damage=(4, 3, 2), immune_ticks=20, age=20)
     world.food.fill_(20)
     world.xp.zero_()
-    fight(all_rules, world, {0: ("mage", 1)})
+    fight(any_backend, world, {0: ("mage", 1)})
     assert gained(world, 0) == {"mage": 6, "constitution": 2}
     assert gained(world, 1) == {"defense": 6, "constitution": 2}
     assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": 2} and happened(world, 1) == {}
     world = draw_workers("01", rolls=False, damage=(4, 3, 2), immune_ticks=21, age=20)
     world.food.fill_(20)
     world.xp.zero_()
-    fight(all_rules, world, {0: ("mage", 1)})
+    fight(any_backend, world, {0: ("mage", 1)})
     assert gained(world, 0) == gained(world, 1) == {}
     assert happened(world, 0) == {"attacks": 1} and world.nemesis[0, 1] == -1
     assert world.food.tolist() == [[22, 18]] and world.chilled.tolist() == [[False, True]]
     assert world.health.tolist() == [[10, 10]]
 
 
-def test_flat_attacks_without_damage_do_nothing(all_rules):
+def test_flat_attacks_without_damage_do_nothing(any_backend):
     world = draw_workers("01", rolls=False, damage=(4, 0, 0))
     expected = undone(world)
     for style in ("range", "mage"):
-        fight(all_rules, world, {0: (style, 1), 1: (style, 0)})
+        fight(any_backend, world, {0: (style, 1), 1: (style, 0)})
         assert_same(world, expected)
 
 
-def test_flat_throws_need_no_knife_and_use_none(all_rules):
+def test_flat_throws_need_no_knife_and_use_none(any_backend):
     world = wear(draw_workers("01", rolls=False, damage=(4, 3, 0)), 1, knife="tin")
-    fight(all_rules, world, {0: ("range", 1), 1: ("range", 0)})
+    fight(any_backend, world, {0: ("range", 1), 1: ("range", 0)})
     assert world.health.tolist() == [[7, 7]] and held(world, 1) == {"tin_knife": 9}
 
 
@@ -394,7 +396,7 @@ def hitting(world: World, slot: int, victim: int, style: str = "melee") -> World
     raise AssertionError("it never hits")
 
 
-def test_only_who_can_be_provoked_is(all_rules):
+def test_only_who_can_be_provoked_is(any_backend):
     """A goblin turns on who hit it, for five ticks; a chicken and a bear do not care. A miss provokes
     nobody."""
     for victim, kind in ((2, "chicken"), (3, "goblin"), (4, "bear")):
@@ -404,7 +406,7 @@ def test_only_who_can_be_provoked_is(all_rules):
         set_level(world, melee=60)
         world.health[0, 2:] = 100
         hitting(world, 1, victim)
-        fight(all_rules, world, {1: ("melee", victim)})
+        fight(any_backend, world, {1: ("melee", victim)})
         angry = kind == "goblin"
         assert world.nemesis[0, victim] == 1
         assert world.foe[0].tolist() == [-1, 1 if angry else -1, -1]
@@ -412,26 +414,26 @@ def test_only_who_can_be_provoked_is(all_rules):
         assert world.temper[0].tolist() == [0, 5 * angry, 0]
     calm = zoo("01", (0, 1, 0), 1)
     calm.tick.fill_(next(t for t in range(1, 99) if not _at(calm, t)))
-    fight(all_rules, calm, {0: ("melee", 1)})
+    fight(any_backend, calm, {0: ("melee", 1)})
     assert calm.foe.tolist() == [[-1]] and calm.temper.tolist() == [[0]]
     assert happened(calm, 0) == {"attacks": 1}
 
 
-def test_a_provoked_npc_turns_on_its_new_nemesis_and_a_missed_one_keeps_its_foe(all_rules):
+def test_a_provoked_npc_turns_on_its_new_nemesis_and_a_missed_one_keeps_its_foe(any_backend):
     world = zoo("012", (0, 1, 0), 2)
     world.col[0] = world.col[0, 0]
     set_level(world, melee=60)
     world.health[0, 2] = 100
     world.foe[0, 0], world.foe_entity[0, 0], world.temper[0, 0] = 0, int(world.entity[0, 0]), 2
-    fight(all_rules, world, {})
+    fight(any_backend, world, {})
     assert world.foe[0, 0] == 0 and world.temper[0, 0] == 2
     hitting(world, 1, 2)
-    fight(all_rules, world, {1: ("melee", 2)})
+    fight(any_backend, world, {1: ("melee", 2)})
     assert world.foe[0, 0] == 1 and world.foe_entity[0, 0] == world.entity[0, 1] and world.temper[0, 0] == 5
 
 
 @pytest.mark.parametrize("style", ["melee", "range", "mage"])
-def test_a_killed_npc_teaches_its_killer_in_the_style_that_killed_it(all_rules, style):
+def test_a_killed_npc_teaches_its_killer_in_the_style_that_killed_it(any_backend, style):
     """150 for a bear, on top of what the damage taught; the other who hit it gets nothing more."""
     world = zoo("0.\n12", (0, 0, 1), 2)
     set_level(wear(world, 0, knife="iron"), 0, **{style: 99})
@@ -442,14 +444,14 @@ def test_a_killed_npc_teaches_its_killer_in_the_style_that_killed_it(all_rules, 
         first, second = rolled(world, 0, 0, 2, style), rolled(world, 0, 1, 2, "mage")
         if first >= 3 and second:
             break
-    fight(all_rules, world, {0: (style, 2), 1: ("mage", 2)})
+    fight(any_backend, world, {0: (style, 2), 1: ("mage", 2)})
     assert world.cause[0].tolist() == [0, 0, Cause.COMBAT] and world.nemesis[0, 2] == 0
     assert gained(world, 0) == {style: 3 * first + 150, "constitution": first}
     assert gained(world, 1) == {"mage": 3 * second, "constitution": second}
     assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": first}
 
 
-def test_npcs_strike_by_their_level_and_are_no_heroes_of_any_story(all_rules):
+def test_npcs_strike_by_their_level_and_are_no_heroes_of_any_story(any_backend):
     """A bear hits at level 15 with bare paws; its victim learns. Nothing is counted for the bear."""
     world = zoo("01", (0, 0, 1), 1)
     world.xp.zero_()
@@ -458,7 +460,7 @@ def test_npcs_strike_by_their_level_and_are_no_heroes_of_any_story(all_rules):
         world.tick.fill_(now)
         world.health[0, 0] = 90
         damage = rolled(world, 0, 1, 0, "melee")
-        fight(all_rules, world, {1: ("melee", 0)})
+        fight(any_backend, world, {1: ("melee", 0)})
         assert world.damage[0].tolist() == [damage, 0]
         assert world.nemesis[0].tolist() == [1 if damage else -1, -1]
         damages.add(damage)
@@ -468,21 +470,21 @@ def test_npcs_strike_by_their_level_and_are_no_heroes_of_any_story(all_rules):
     assert happened(world, 0) == {}
 
 
-def test_npcs_are_never_too_young_to_be_hurt_and_never_throw(all_rules):
+def test_npcs_are_never_too_young_to_be_hurt_and_never_throw(any_backend):
     world = zoo("01", (0, 0, 1), 1)
     world.age.fill_(0)
     world.age[0, 0] = 40
     hitting(world, 0, 1)
-    fight(all_rules, world, {0: ("melee", 1), 1: ("range", 0)})
+    fight(any_backend, world, {0: ("melee", 1), 1: ("range", 0)})
     assert world.damage[0, 1] > 0 and world.damage[0, 0] == 0
 
 
-def test_realms_and_ticks_have_their_own_dice(rules):
+def test_realms_and_ticks_have_their_own_dice(backend):
     world = draw_workers("01", realms=64)
     _, style, target = orders(world, attack={0: ("melee", 1)})
-    rules.combat(world, style, target)
+    backend.combat(world, style, target)
     first = world.damage[:, 1].clone()
     assert 10 < int((first > 0).sum()) < 54
     world.tick += 1
-    rules.combat(world, style, target)
+    backend.combat(world, style, target)
     assert not torch.equal(first, world.damage[:, 1])

@@ -16,11 +16,11 @@ from traders import orders as offers
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.content import SKILLS, WORKS
 from nmmo_gpu.world.events import Event, Way
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import Rules, resolve
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.tables import experience_table
 
@@ -30,11 +30,11 @@ OFF = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": 
 
 def fresh(realms=3, seed=3, slots=14, populations=7, births=3, **overrides):
     """Nobody on random terrain without lava inside, NPC slots of each kind."""
-    rules = {
+    world_config = {
         **ODD, "slots": slots, "populations": populations, "births": births, "spawn": "anywhere",
         "npc_numbers": (5, 4, 3), "immune_ticks": 2, "offer_ticks": 6, "capacity": 6, **overrides,
     }  # fmt: skip
-    config = preset("full", **rules)
+    config = preset("full", **world_config)
     return empty_world(config, random_maps(config, realms, generator(seed), "~.ff,,...#%"), seed)
 
 
@@ -64,13 +64,13 @@ def test_the_phases_run_in_the_order_of_the_rules_and_only_those_that_are_on(off
     assert called == [name for name in ALL if name not in missing]
 
 
-def test_what_nobody_chose_is_not_asked_for(rules):
+def test_what_nobody_chose_is_not_asked_for(backend):
     """Without works, trades and tokens a tick of the full game still runs; as the first one does."""
     world = fresh()
     for _ in range(3):
         move, style, target = (world.players(part) for part in orders(world))
         nothing = torch.zeros_like(move)
-        tick.step(world, rules, move, style, target, None, nothing, nothing)
+        tick.step(world, backend, move, style, target, None, nothing, nothing)
     check_books(world)
     assert not world.events.any() and world.alive.any()
 
@@ -82,7 +82,7 @@ def trade(world, **choices):
     return offers(world, **choices)
 
 
-def test_who_is_killed_in_combat_does_nothing_more(all_rules):
+def test_who_is_killed_in_combat_does_nothing_more(any_backend):
     """1 would have fished, sold its sword and walked off; its killer, who walks on, gets all it had."""
     picture = """
         ~~~~
@@ -95,7 +95,7 @@ def test_who_is_killed_in_combat_does_nothing_more(all_rules):
     world.books[0, :, Way.MADE] = torch.tensor([*world.inventory.sum(1)[0].tolist(), 0])
     step = orders(world, {0: "south", 1: "south"}, {0: ("melee", 1)})
     tick.step(
-        world, all_rules, *step, all_work(world, {1: "fish"}), *trade(world, a1=("sell", "copper sword", 3)),
+        world, any_backend, *step, all_work(world, {1: "fish"}), *trade(world, a1=("sell", "copper sword", 3)),
         torch.tensor([[0, 5]]),
     )  # fmt: skip
     assert show(world, picture) == ["~~~~", "....", ".0.."]
@@ -109,19 +109,19 @@ def test_who_is_killed_in_combat_does_nothing_more(all_rules):
     check_books(world)
 
 
-def test_attacks_cross_and_those_who_kill_each_other_leave_all(all_rules):
+def test_attacks_cross_and_those_who_kill_each_other_leave_all(any_backend):
     """Both died; what they had is lost, and neither is a killer."""
     world = draw_world("01", "full", npcs=False, rolls=False, skills=False)
     give(world, 0, iron_ore=1)
     world.books[0, 2, Way.MADE] = 1
-    tick.step(world, all_rules, *orders(world, attack={0: ("melee", 1), 1: ("melee", 0)}))
+    tick.step(world, any_backend, *orders(world, attack={0: ("melee", 1), 1: ("melee", 0)}))
     assert world.cause[0].tolist() == [Cause.COMBAT] * 2 and not world.alive.any()
     assert booked(world) == {("made", "iron_ore"): 1, ("lost", "iron_ore"): 1}
     assert world.books[0, -1, Way.LOST] == 20 and not world.events[..., Event.PLAYERS_KILLED].any()
     check_books(world)
 
 
-def test_work_and_trade_come_before_the_way_on(all_rules):
+def test_work_and_trade_come_before_the_way_on(any_backend):
     """0 fishes where it stood, and 1 buys what 2 sells in the same tick, before all three walk off; 2 into
     the lava, with what it was paid."""
     picture = """
@@ -135,7 +135,7 @@ def test_work_and_trade_come_before_the_way_on(all_rules):
     world.books[0, 1, Way.MADE] = 3
     step = orders(world, {0: "east", 1: "north", 2: "east"})
     market = trade(world, a1=("buy", "tin ore", 8), a2=("sell", "tin ore", 5))
-    tick.step(world, all_rules, *step, all_work(world, {0: "fish"}), *market, torch.zeros(1, 3))
+    tick.step(world, any_backend, *step, all_work(world, {0: "fish"}), *market, torch.zeros(1, 3))
     assert show(world, picture) == ["~.1.", ".0..", "...^"]
     assert held(world, 0) == {"raw_herring": 1}
     assert held(world, 1) == {"tin_ore": 1} and world.gold[0, 1] == 5
@@ -146,14 +146,14 @@ def test_work_and_trade_come_before_the_way_on(all_rules):
     check_books(world)
 
 
-def test_the_offer_of_the_dead_goes_with_them_and_is_quoted_no_more(all_rules):
+def test_the_offer_of_the_dead_goes_with_them_and_is_quoted_no_more(any_backend):
     """0 sells a herring and starves in the same tick: nothing of it is left on the market."""
     world = draw_world("0.1", "full", npcs=False, rolls=False, skills=False)
     give(world, 0, raw_herring=2)
     world.books[0, 5, Way.MADE] = 2
     world.health[0, 0], world.food[0, 0] = 1, 1
     market = trade(world, a0=("sell", "raw herring", 40), a1=("buy", "raw herring", 8))
-    tick.step(world, all_rules, *orders(world), None, *market)
+    tick.step(world, any_backend, *orders(world), None, *market)
     assert world.cause[0, 0] == Cause.HUNGER and not world.offer[0, 0] and world.offer[0, 1]
     assert booked(world) == {("made", "raw_herring"): 2, ("lost", "raw_herring"): 2}
     assert world.quotes[0, 5].tolist() == [1 + 4, 0, 0]
@@ -161,7 +161,7 @@ def test_the_offer_of_the_dead_goes_with_them_and_is_quoted_no_more(all_rules):
     check_books(world)
 
 
-def test_a_level_counts_from_the_next_tick_on(all_rules):
+def test_a_level_counts_from_the_next_tick_on(any_backend):
     """Cooking the first meal raises the level, but goblin is not cooked before the next tick; the iron sword
     is worn once its level is there; and a rise in constitution lets health come back further."""
     world = draw_world("0", "full", npcs=False, rolls=False)
@@ -171,32 +171,32 @@ def test_a_level_counts_from_the_next_tick_on(all_rules):
     world.xp[0, 0, cooking] = needed[19]
     set_level(world, 0, cooking=1)
     world.xp[0, 0, melee], world.xp[0, 0, constitution] = needed[9] - 1, needed[10]
-    tick.step(world, all_rules, *orders(world), all_work(world, "cook"))
+    tick.step(world, any_backend, *orders(world), all_work(world, "cook"))
     before = dict(held(world))
     assert before.get("raw_goblin") == 1 and "raw_shrimp" not in before
     assert world.level[0, 0, [cooking, constitution, melee]].tolist() == [20, 11, 9]
     assert world.health[0, 0] == 10 and world.worn[0, 0].tolist() == [0, 0, 0]
     world.xp[0, 0, melee] += 1
-    tick.step(world, all_rules, *orders(world), all_work(world, "cook"))
+    tick.step(world, any_backend, *orders(world), all_work(world, "cook"))
     assert held(world).get("cooked_goblin") == 1, "level 20 does not burn goblin"
     assert world.health[0, 0] == 11 and world.worn[0, 0].tolist() == [3, 0, 0]
     assert world.events[0, 0, Event.LEVELS] == 19 + 1 + 8 + 1
 
 
-def test_the_newborn_have_no_part_in_the_tick_of_their_birth(all_rules):
+def test_the_newborn_have_no_part_in_the_tick_of_their_birth(any_backend):
     """Told to work, trade and attack while their slot was empty, they only live."""
     config = preset("full", **ODD, slots=3, populations=1, births=-1, npc_numbers=(0, 0, 0))
     maps = random_maps(config, 2, generator(1), "~.%")
     world = empty_world(config, maps, 5)
     told = torch.ones(2, 3, dtype=torch.int64)
     trade = told + len(config.tables.items)  # a bid, which they could pay
-    tick.step(world, all_rules, told, told * 2, torch.zeros_like(told), told, trade, told * 0, told * 3)
+    tick.step(world, any_backend, told, told * 2, torch.zeros_like(told), told, trade, told * 0, told * 3)
     assert world.alive.sum() > 3 and not world.events.any() and not world.offer.any()
     assert not world.token.any() and (world.gold[world.alive] == 10).all() and not world.acted.any()
     assert (world.age[world.alive] == 1).all()
 
 
-def test_beasts_take_part_in_combat_movement_and_death(all_rules):
+def test_beasts_take_part_in_combat_movement_and_death(any_backend):
     """A chicken is struck down and makes room only in the next tick; a bear strikes whom it stands next to;
     their killer gets what they leave."""
     picture = """
@@ -216,7 +216,7 @@ def test_beasts_take_part_in_combat_movement_and_death(all_rules):
     world.xp[0, 0, SKILLS.index("constitution")] = experience_table()[98]
     before = world.clone()
     tick.step(
-        world, all_rules, *(world.players(part) for part in orders(world, {0: "east"}, {0: ("melee", 1)}))
+        world, any_backend, *(world.players(part) for part in orders(world, {0: "east"}, {0: ("melee", 1)}))
     )
     assert world.alive[0].tolist() == [True, False, True] and world.slain[0].tolist() == [1, 0, 0]
     assert world.events[0, 0, len(Event) :].tolist() == [1, 0, 0]
@@ -225,7 +225,7 @@ def test_beasts_take_part_in_combat_movement_and_death(all_rules):
     )
     assert held(world).keys() == {"raw_chicken"} and world.damage[0].tolist() == [10, 10, 0]
     assert world.nemesis[0].tolist() == [2, 0, -1] and world.health[0, 0] == 60 - 10 + 1
-    tick.step(world, all_rules, *(world.players(part) for part in orders(world, {0: "east"})))
+    tick.step(world, any_backend, *(world.players(part) for part in orders(world, {0: "east"})))
     assert world.col[0, 0] == before.col[0, 0] + 1 and world.occupant[0, 9, 10] == 1
     assert world.deaths.sum() == 0, "beasts are counted as slain"
     check_books(world)
@@ -240,10 +240,10 @@ EACH = {
 
 
 @pytest.mark.parametrize("on", EACH)
-def test_each_system_by_itself_leaves_the_others_alone(rules, on):
+def test_each_system_by_itself_leaves_the_others_alone(backend, on):
     """What belongs to those that are off stays as it was at birth; part of what is on moves."""
     world = fresh(**{**OFF, **EACH[on]}, damage=(10, 2, 1), reach=(4, 4, 4))
-    play(world, rules, 60)
+    play(world, backend, 60)
     check_books(world)
     events = world.departed + world.events.sum(1)
     alive = world.players(world.alive)
@@ -263,7 +263,7 @@ def test_each_system_by_itself_leaves_the_others_alone(rules, on):
 
 
 @pytest.mark.parametrize("on", ["tokens", "exchange", "works"])
-def test_what_one_can_leave_alone_changes_nothing_of_v1_while_it_is_left_alone(rules, on):
+def test_what_one_can_leave_alone_changes_nothing_of_v1_while_it_is_left_alone(backend, on):
     """Everything that chaos has comes out as in chaos, whatever is said."""
     settings = {"slots": 44, "populations": 4, "reach": (1, 2, 3), "immune_ticks": 4}
     world, plain = fresh(**{**OFF, **EACH[on]}, **settings), fresh(**OFF, **settings)
@@ -271,10 +271,10 @@ def test_what_one_can_leave_alone_changes_nothing_of_v1_while_it_is_left_alone(r
     random = generator(4)
     for time in range(80):
         move, style, target = random_orders(plain, random)
-        tick.step(plain, rules, move, style, target)
+        tick.step(plain, backend, move, style, target)
         nothing = torch.zeros_like(move)
         tick.step(
-            world, rules, move, style, target, nothing, nothing, nothing,
+            world, backend, move, style, target, nothing, nothing, nothing,
             torch.randint(5, move.shape, generator=random) * (on == "tokens"),
         )  # fmt: skip
         for name, tensor in plain.tensors():
@@ -286,22 +286,22 @@ def test_what_one_can_leave_alone_changes_nothing_of_v1_while_it_is_left_alone(r
 # -------------------------------------------------------------------------------------- what it depends on
 
 
-def test_seed_and_choices_replay_the_world_bit_for_bit(rules):
+def test_seed_and_choices_replay_the_world_bit_for_bit(backend):
     first, second = fresh(), fresh()
-    assert play(first, rules, 40) == play(second, rules, 40)
+    assert play(first, backend, 40) == play(second, backend, 40)
     other = fresh()
     other.seed[0] += 1
-    assert play(other, rules, 10) != play(fresh(), rules, 10)
-    assert play(fresh(), rules, 10, seed=1)[-1] != play(fresh(), rules, 10)[-1]
+    assert play(other, backend, 10) != play(fresh(), backend, 10)
+    assert play(fresh(), backend, 10, seed=1)[-1] != play(fresh(), backend, 10)[-1]
 
 
-def test_a_world_goes_on_from_a_copy_as_it_would_have(rules):
+def test_a_world_goes_on_from_a_copy_as_it_would_have(backend):
     world = fresh()
-    play(world, rules, 30)
-    assert play(world.clone(), rules, 30, seed=5) == play(world, rules, 30, seed=5)
+    play(world, backend, 30)
+    assert play(world.clone(), backend, 30, seed=5) == play(world, backend, 30, seed=5)
 
 
-def test_a_realms_history_does_not_depend_on_its_neighbours(rules):
+def test_a_realms_history_does_not_depend_on_its_neighbours(backend):
     """Realm 1 of 3 is realm 1 of 5, with goods, beasts and all: same maps and choices for the first three."""
     many = fresh(realms=5)
     own = {name: tensor if name in ("seed", "tick") else tensor[:3] for name, tensor in many.tensors()}
@@ -309,15 +309,15 @@ def test_a_realms_history_does_not_depend_on_its_neighbours(rules):
     random = generator(2)
     for _ in range(50):
         choices = random_choices(many, random)
-        tick.step(many, rules, *choices)
-        tick.step(few, rules, *(part[:3].contiguous() for part in choices))
+        tick.step(many, backend, *choices)
+        tick.step(few, backend, *(part[:3].contiguous() for part in choices))
         for name, tensor in few.tensors():
             if name not in ("seed", "tick"):
                 assert torch.equal(tensor, getattr(many, name)[:3]), name
     assert few.slain.any() and few.trades.any() and few.books[:, :-1, Way.MADE].any()
 
 
-def test_equal_realms_part_ways_only_by_their_number(rules):
+def test_equal_realms_part_ways_only_by_their_number(backend):
     """Three realms with one map: every kind of chance is drawn for each by itself."""
     config = fresh().config
     maps = random_maps(config, 1, generator(8), "~.ff,,...#%").expand(3, -1, -1)
@@ -325,26 +325,26 @@ def test_equal_realms_part_ways_only_by_their_number(rules):
     random = generator(3)
     for _ in range(40):
         choices = [part[:1].expand(3, -1) for part in random_choices(world, random)]
-        tick.step(world, rules, *choices)
+        tick.step(world, backend, *choices)
     for name in ("row", "alive", "books", "departed", "material"):
         field = getattr(world, name)
         assert not torch.equal(field[0], field[1]) and not torch.equal(field[1], field[2]), name
 
 
-def test_the_choices_are_left_as_they_were(rules):
+def test_the_choices_are_left_as_they_were(backend):
     """Also where NPCs are put behind them."""
     world = fresh()
     random = generator(9)
     for _ in range(20):
         choices = random_choices(world, random)
         copies = [part.clone() for part in choices]
-        tick.step(world, rules, *choices)
+        tick.step(world, backend, *choices)
         assert all(map(torch.equal, choices, copies))
 
 
 def test_torch_and_numba_agree_for_a_hundred_ticks():
     pytest.importorskip("numba")
-    ours, theirs = Rules(), resolve("numba", torch.device("cpu"))
+    ours, theirs = Backend(), resolve("numba", torch.device("cpu"))
     world = fresh(slots=28)
     twin = world.clone()
     random = generator(7)

@@ -49,43 +49,43 @@ def lost(world: World) -> dict[str, int]:
     return booked(world, Way.LOST)
 
 
-def test_the_killer_gets_gold_and_goods(all_rules):
+def test_the_killer_gets_gold_and_goods(any_backend):
     world = give(give(draw_workers("01"), 0, tin_ore=3, tin_knife=7), 1, tin_ore=2, raw_shrimp=1)
     world.gold[0] = torch.tensor([70, 5])
     bequeathed(world)
     slay(world, {0: 1})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert goods(world, 0) == {"gold": 0}
     assert goods(world, 1) == {"tin_ore": 5, "raw_shrimp": 1, "tin_knife": 7, "gold": 75}
     assert happened(world, 1) == {"players_killed": 1} and happened(world, 0) == {}
     assert lost(world) == {}
-    all_rules.burial(world)
+    any_backend.burial(world)
     check_books(world)
 
 
-def test_items_are_taken_in_the_order_of_their_index_as_long_as_they_fit(all_rules):
+def test_items_are_taken_in_the_order_of_their_index_as_long_as_they_fit(any_backend):
     """Capacity 28: 24 are held, so four fit; what is weightless fits always; the rest is lost."""
     dead = {"copper_ore": 1, "tin_ore": 2, "raw_shrimp": 3, "copper_knife": 40, "iron_knife": 1}
     world = give(give(draw_workers("01"), 0, copper_armor=5, **dead), 1, iron_sword=24, tin_knife=3)
     bequeathed(world)
     slay(world, {0: 1})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert held(world, 1) == {
         "copper_ore": 1, "tin_ore": 2, "raw_shrimp": 1, "iron_sword": 24, "copper_knife": 40, "tin_knife": 3,
         "iron_knife": 1,
     }  # fmt: skip
     assert lost(world) == {"raw_shrimp": 2, "copper_armor": 5}
     assert held(world, 0) == {}
-    all_rules.burial(world)
+    any_backend.burial(world)
     check_books(world)
 
 
 @pytest.mark.parametrize("room", [-2, 0, 1, 3, 28])
-def test_room_decides_how_much_of_one_kind_is_taken(all_rules, room):
+def test_room_decides_how_much_of_one_kind_is_taken(any_backend, room):
     """Nothing is taken by who has too much already."""
     world = give(give(draw_workers("01"), 0, iron_ore=20), 1, tin_ore=28 - room)
     slay(world, {0: 1})
-    all_rules.loot(world)
+    any_backend.loot(world)
     fits = min(max(room, 0), 20)
     assert held(world, 1).get("iron_ore", 0) == fits
     assert lost(world) == ({"iron_ore": 20 - fits} if fits < 20 else {})
@@ -94,7 +94,7 @@ def test_room_decides_how_much_of_one_kind_is_taken(all_rules, room):
 @pytest.mark.parametrize(("offer", "fits"), [
     ("", 3), ("sell tin ore", 2), ("buy tin ore", 2), ("sell tin knife", 3), ("buy tin knife", 3),
 ])  # fmt: skip
-def test_the_killers_own_offer_keeps_its_unit_of_room(all_rules, offer, fits):
+def test_the_killers_own_offer_keeps_its_unit_of_room(any_backend, offer, fits):
     """Of something that weighs; an offer on knives keeps nothing."""
     world = give(give(draw_workers("01"), 0, copper_ore=9), 1, iron_ore=25)
     if offer:
@@ -104,7 +104,7 @@ def test_the_killers_own_offer_keeps_its_unit_of_room(all_rules, offer, fits):
         world.offer_price[0, 1], world.offer_left[0, 1] = 3, 40
     kept = world.offer.clone(), world.offer_price.clone(), world.offer_left.clone()
     slay(world, {0: 1})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert held(world, 1)["copper_ore"] == fits and lost(world) == {"copper_ore": 9 - fits}
     assert all(map(torch.equal, kept, (world.offer, world.offer_price, world.offer_left)))
 
@@ -114,7 +114,7 @@ def test_the_killers_own_offer_keeps_its_unit_of_room(all_rules, offer, fits):
     ("buy iron sword", {"tin_ore": 1}), ("buy copper ore", {"tin_ore": 1}),
 ])  # fmt: skip
 @pytest.mark.parametrize("killer", [1, -1])
-def test_the_offer_of_the_dead_is_withdrawn_first(all_rules, offer, back, killer):
+def test_the_offer_of_the_dead_is_withdrawn_first(any_backend, offer, back, killer):
     """And what was in escrow goes the way of all else; it is not counted as withdrawn."""
     world = give(draw_workers("01"), 0, tin_ore=1)
     world.gold[0] = torch.tensor([4, 0])
@@ -124,55 +124,55 @@ def test_the_offer_of_the_dead_is_withdrawn_first(all_rules, offer, back, killer
     world.offer_price[0, 0], world.offer_left[0, 0] = 6, 9  # 18 gold
     bequeathed(world)
     slay(world, {0: killer})
-    all_rules.loot(world)
+    any_backend.loot(world)
     everything = {**back, "gold": 4 + 18 * (verb == "buy")}
     assert (goods(world, 1) if killer == 1 else lost(world)) == everything
     assert goods(world, 0) == {"gold": 0}
     assert [int(field[0, 0]) for field in (world.offer, world.offer_price, world.offer_left)] == [0, 0, 0]
     assert happened(world, 0) == {}
-    all_rules.burial(world)
+    any_backend.burial(world)
     check_books(world)
 
 
 @pytest.mark.parametrize("cause", [Cause.LAVA, Cause.HUNGER, Cause.THIRST])
-def test_who_dies_otherwise_loses_everything(all_rules, cause):
+def test_who_dies_otherwise_loses_everything(any_backend, cause):
     """Even if somebody did it damage in the same tick: that is no kill."""
     world = give(draw_workers("01"), 0, tin_ore=3, tin_knife=7)
     world.gold[0] = torch.tensor([70, 5])
     bequeathed(world)
     slay(world, {0: 1}, cause)
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert lost(world) == {"tin_ore": 3, "tin_knife": 7, "gold": 70}
     assert goods(world, 1) == {"gold": 5} and happened(world, 1) == {}
     assert int(world.books[0, :, Way.LOST].sum()) == 80
-    all_rules.burial(world)
+    any_backend.burial(world)
     check_books(world)
 
 
 @pytest.mark.parametrize("end", [Cause.COMBAT, Cause.LAVA, Cause.THIRST])
-def test_a_killer_that_dies_itself_gets_nothing(all_rules, end):
+def test_a_killer_that_dies_itself_gets_nothing(any_backend, end):
     """In combat, by another or by its victim, or in the same tick's upkeep; nor is it counted as a kill."""
     world = give(draw_workers("012"), tin_ore=3)
     slay(world, {0: 1})
     slay(world, {1: 0 if end == Cause.COMBAT else -1}, end)
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert lost(world) == {"tin_ore": 6, "gold": int(world.books[0, -1, Way.LOST])}
     assert goods(world, 0) == goods(world, 1) == {"gold": 0}
     assert not world.events.any()
     assert held(world, 2) == {"tin_ore": 3}
 
 
-def test_chains_of_killers_end_with_those_who_live(all_rules):
+def test_chains_of_killers_end_with_those_who_live(any_backend):
     """0 is killed by 1, that by 2, who lives: 2 gets what 1 had, and what 0 had is lost."""
     world = give(give(give(draw_workers("012"), 0, tin_ore=3), 1, iron_ore=2), 2, copper_ore=1)
     slay(world, {0: 1, 1: 2})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert held(world, 2) == {"copper_ore": 1, "iron_ore": 2}
     assert lost(world)["tin_ore"] == 3 and "iron_ore" not in lost(world)
     assert [happened(world, slot) for slot in range(3)] == [{}, {}, {"players_killed": 1}]
 
 
-def test_events_of_the_dead_join_those_of_the_departed_and_stay_to_be_read(all_rules):
+def test_events_of_the_dead_join_those_of_the_departed_and_stay_to_be_read(any_backend):
     world = draw_workers("0.1.2", realms=2)
     random = torch.Generator().manual_seed(3)
     world.events.copy_(torch.randint(0, 99, world.events.shape, generator=random))
@@ -180,7 +180,7 @@ def test_events_of_the_dead_join_those_of_the_departed_and_stay_to_be_read(all_r
     events, departed = world.events.clone(), world.departed.clone()
     slay(world, {0: -1, 2: -1}, Cause.HUNGER)
     world.cause[1, 2] = 0
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert torch.equal(world.events, events)
     assert torch.equal(world.departed[0], departed[0] + events[0, 0] + events[0, 2])
     assert torch.equal(world.departed[1], departed[1] + events[1, 0])
@@ -193,21 +193,21 @@ def zoo(picture: str, numbers: tuple[int, ...], slots: int, **settings) -> World
     return bequeathed(world)
 
 
-def test_whom_an_npc_kills_leaves_everything(all_rules):
+def test_whom_an_npc_kills_leaves_everything(any_backend):
     world = give(zoo("01", (0, 0, 1), 1), 0, tin_ore=3)
     slay(bequeathed(world), {0: 1})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert lost(world) == {"tin_ore": 3} and not world.events.any() and int(world.slain.sum()) == 0
 
 
-def test_kills_of_npcs_are_counted_by_kind_and_they_calm_down(all_rules):
+def test_kills_of_npcs_are_counted_by_kind_and_they_calm_down(any_backend):
     """For the killer if there is one; for the realm in any case."""
     world = zoo("01\n23456", (1, 2, 2), 2)
     world.foe.fill_(1)
     world.foe_entity.fill_(7)
     world.temper.fill_(5)
     slay(world, {2: 0, 4: 1, 5: 6, 6: -1})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert world.slain.tolist() == [[1, 1, 2]]
     assert world.events[0, :, len(Event) :].tolist() == [[1, 0, 0], [0, 1, 0]]
     assert happened(world, 0) == happened(world, 1) == {}
@@ -217,22 +217,22 @@ def test_kills_of_npcs_are_counted_by_kind_and_they_calm_down(all_rules):
     assert not world.departed.any()
 
 
-def test_a_bear_drops_two_iron_ores_and_gold(all_rules):
+def test_a_bear_drops_two_iron_ores_and_gold(any_backend):
     """And only to a killer that lives."""
     world = zoo("01\n23", (0, 0, 2), 2)
     slay(world, {2: 0, 3: 1})
     slay(world, {1: -1}, Cause.LAVA)
-    all_rules.loot(world)
+    any_backend.loot(world)
     gold = goods(world, 0)["gold"]
     assert 50 <= gold <= 250 and goods(world, 0) == {"iron_ore": 2, "gold": gold}
     assert goods(world, 1) == {"gold": 0}
     assert booked(world, Way.DROPPED) == {"iron_ore": 2, "gold": gold}
-    all_rules.burial(world)
+    any_backend.burial(world)
     check_books(world)
 
 
 @pytest.mark.parametrize(("held_before", "fits"), [(30, 0), (28, 0), (27, 1), (26, 2), (25, 2)])
-def test_of_drops_only_what_fits_comes_into_the_world(all_rules, held_before, fits):
+def test_of_drops_only_what_fits_comes_into_the_world(any_backend, held_before, fits):
     """Gold always fits. An offer's reservation counts too."""
     for offered in (False, True):
         world = give(zoo("01", (0, 0, 1), 1), 0, tin_ore=held_before - offered)
@@ -241,15 +241,15 @@ def test_of_drops_only_what_fits_comes_into_the_world(all_rules, held_before, fi
             world.books[0, 0, Way.MADE] = 1
         world.books[0, 1, Way.MADE] = held_before - offered
         slay(world, {1: 0})
-        all_rules.loot(world)
+        any_backend.loot(world)
         assert held(world).get("iron_ore", 0) == fits
         assert int(world.books[0, 2, Way.DROPPED]) == fits
         assert int(world.books[0, -1, Way.DROPPED]) == int(world.gold[0, 0]) >= 50
-        all_rules.burial(world)
+        any_backend.burial(world)
         check_books(world)
 
 
-def test_drops_take_room_in_their_order_and_weightless_ones_none(all_rules):
+def test_drops_take_room_in_their_order_and_weightless_ones_none(any_backend):
     """A kind with a heap of drops, at a killer with room for three."""
     content = with_more(
         STANDARD,
@@ -262,16 +262,16 @@ def test_drops_take_room_in_their_order_and_weightless_ones_none(all_rules):
     world = give(zoo("01", (0, 0, 0, 1), 1, content=content), 0, raw_shrimp=25)
     bequeathed(world)
     slay(world, {1: 0})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert goods(world, 0) == {
         "raw_shrimp": 25, "feather": 301, "copper_ore": 2, "iron_ore": 1, "gold": 7,
     }  # fmt: skip
-    all_rules.burial(world)
+    any_backend.burial(world)
     check_books(world)
 
 
 @pytest.mark.parametrize("above", [0, 1])
-def test_a_chance_is_held_against_sixteen_random_bits(all_rules, above):
+def test_a_chance_is_held_against_sixteen_random_bits(any_backend, above):
     """A drop comes if they are below the chance in 65536ths, and not if they are equal to it."""
     probe = zoo("01", (1, 0, 0), 1)
     word = draw(probe.seed, probe.tick, Stream.DROP, torch.tensor([0]), torch.tensor([64 * 1 + 1]))[0]
@@ -280,11 +280,11 @@ def test_a_chance_is_held_against_sixteen_random_bits(all_rules, above):
     content = dataclasses.replace(STANDARD, npcs=(hen,))
     world = zoo("01", (1,), 1, content=content)
     slay(world, {1: 0})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert held(world) == {"tin_ore": 1, **({"iron_ore": 1} if above else {})}
 
 
-def test_drops_follow_their_laws(rules):
+def test_drops_follow_their_laws(backend):
     """Over 60 realms and 60 ticks: a goblin's gold and sword, a chicken's second piece, a bear's gold."""
     world = zoo("012\n345", (1, 1, 1), 3, realms=60)
     start = world.clone()
@@ -295,7 +295,7 @@ def test_drops_follow_their_laws(rules):
         world = start.clone()
         world.tick.fill_(11 * now)
         slay(world, {3: 0, 4: 1, 5: 2})
-        rules.loot(world)
+        backend.loot(world)
         bags = world.inventory
         assert (bags[:, 1, 7] == 1).all() and (bags[:, 2, 2] == 2).all() and (bags[:, 0, 6] >= 1).all()
         swords += int(bags[:, 1, 13].sum())
@@ -314,7 +314,7 @@ def test_drops_follow_their_laws(rules):
         assert statistic < bound
 
 
-def test_drops_of_one_npc_are_independent(rules):
+def test_drops_of_one_npc_are_independent(backend):
     """The goblin's sword does not come with its gold, nor without."""
     world = zoo("0123\n4567", (0, 4, 0), 4, realms=50)
     start = world.clone()
@@ -323,7 +323,7 @@ def test_drops_of_one_npc_are_independent(rules):
         world = start.clone()
         world.tick.fill_(now)
         slay(world, {4: 0, 5: 1, 6: 2, 7: 3})
-        rules.loot(world)
+        backend.loot(world)
         sword, gold = (world.inventory[..., 13] > 0).long(), (world.gold > 0).long()
         table.add_(torch.bincount((2 * sword + gold).view(-1), minlength=4))
     expected = torch.tensor([0.4, 0.4, 0.1, 0.1]).double() * 4000
@@ -331,18 +331,18 @@ def test_drops_of_one_npc_are_independent(rules):
     assert statistic < bound
 
 
-def test_the_dead_of_earlier_ticks_are_left_alone(all_rules):
+def test_the_dead_of_earlier_ticks_are_left_alone(any_backend):
     """Without a cause nothing happens: what lies in an empty slot is a record, or garbage."""
     world = give(zoo("01", (1, 0, 0), 2), tin_ore=2)
     world.alive[0, 1] = False
     world.nemesis.fill_(0)
     before = world.clone()
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert_same(world, before)
 
 
 @pytest.mark.parametrize("systems", [{}, {"rolls": False, "damage": (10, 4, 3)}, {"exchange": False}])
-def test_nothing_is_gained_or_lost_but_by_the_books(rules, systems):
+def test_nothing_is_gained_or_lost_but_by_the_books(backend, systems):
     """Random worlds in which many die of combat and some of hunger and lava."""
     config = preset(
         "full", **{**ODD, "border": 11}, slots=49, populations=7, npc_numbers=(4, 5, 6), immune_ticks=2
@@ -356,28 +356,28 @@ def test_nothing_is_gained_or_lost_but_by_the_books(rules, systems):
         for _ in range(2):
             _, style, target = random_orders(world, torch.Generator().manual_seed(seed))
             events, gold, dead = world.events.clone(), world.gold.clone(), world.slain.clone()
-            rules.combat(world, style, target)
+            backend.combat(world, style, target)
             struck = (world.cause == Cause.COMBAT)[:, : config.slots] & world.alive[:, : config.slots]
             chance = torch.rand(world.cause.shape, generator=torch.Generator().manual_seed(seed))
             unlucky = world.alive & (world.cause == 0) & (chance < 0.1)
             unlucky[:, config.slots :] = False
             world.cause[unlucky] = int(Cause.HUNGER)
-            rules.loot(world)
+            backend.loot(world)
             kills += int((world.events - events)[..., Event.PLAYERS_KILLED].sum())
             robbed += int((world.gold > gold).sum())
             slain += int((world.slain - dead).sum())
             assert not world.inventory[struck].any() and not world.gold[struck].any()
-            rules.burial(world)
+            backend.burial(world)
             check_books(world)
             world.cause.zero_()
             world.tick += 1
     assert kills > 30 and robbed > 20 and slain > 15
 
 
-def test_worlds_without_goods_have_no_loot_to_speak_of(all_rules):
+def test_worlds_without_goods_have_no_loot_to_speak_of(any_backend):
     """Tokens alone make the full game's tables; there deaths are still counted."""
     world = draw_world("01", "chaos", tokens=4)
     world.events[0, 0, Event.SPOKEN] = 3
     slay(world, {0: 1})
-    all_rules.loot(world)
+    any_backend.loot(world)
     assert world.departed[0, Event.SPOKEN] == 3 and happened(world, 1) == {"players_killed": 1}

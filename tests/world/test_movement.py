@@ -9,13 +9,13 @@ from helpers import SLOT_NAMES, assert_same, chi_square, draw_world, orders, row
 from nmmo_gpu.world import tick
 
 
-def move(rules, world, **directions):
+def move(backend, world, **directions):
     """Moves the agents named a0, a1, ... at once."""
     moves = {SLOT_NAMES.index(name[1:]): direction for name, direction in directions.items()}
-    rules.movement(world, orders(world, move=moves)[0])
+    backend.movement(world, orders(world, move=moves)[0])
 
 
-def test_the_five_moves(all_rules):
+def test_the_five_moves(any_backend):
     picture = """
         .....
         .0.1.
@@ -24,7 +24,7 @@ def test_the_five_moves(all_rules):
         ..4..
     """
     world = draw_world(picture)
-    move(all_rules, world, a0="east", a1="south", a2="west", a3="north", a4="stay")
+    move(any_backend, world, a0="east", a1="south", a2="west", a3="north", a4="stay")
     # 1 and 3 met on one tile from opposite sides; whoever lost stayed.
     after = show(world, picture)
     assert after[1][:3] == "..0" and after[3][:3] == "2.." and after[4] == "..4.."
@@ -36,7 +36,7 @@ def test_the_five_moves(all_rules):
     ("ground", "enters"),
     [("~", False), ("#", False), ("%", False), ("^", True), (".", True), (",", True), ("f", True)],
 )
-def test_water_stone_and_orerock_block_and_all_else_is_entered(all_rules, ground, enters):
+def test_water_stone_and_orerock_block_and_all_else_is_entered(any_backend, ground, enters):
     """Lava too is entered."""
     for picture, direction, after in (
         (f"0{ground}", "east", ".0"),
@@ -45,81 +45,81 @@ def test_water_stone_and_orerock_block_and_all_else_is_entered(all_rules, ground
         (f"{ground}\n0", "north", "0\n."),
     ):
         world = draw_world(picture)
-        move(all_rules, world, a0=direction)
+        move(any_backend, world, a0=direction)
         assert show(world, picture) == rows_of(after if enters else picture)
 
 
-def test_what_a_tile_shows_now_decides_not_its_base(all_rules):
+def test_what_a_tile_shows_now_decides_not_its_base(any_backend):
     """A tile that is stone by birth and shows grass is entered; the other way round it is not."""
     picture = "0#\n1."
     world = draw_world(picture)
     world.material.copy_(torch.where(world.base == 5, 2, torch.where(world.base == 2, 5, world.base)))
-    move(all_rules, world, a0="east", a1="east")
+    move(any_backend, world, a0="east", a1="east")
     assert [int(world.col[0, slot]) - 8 for slot in (0, 1)] == [1, 0]
 
 
-def test_nobody_follows_into_a_tile_that_is_being_left(all_rules):
+def test_nobody_follows_into_a_tile_that_is_being_left(any_backend):
     picture = "012.3."
     world = draw_world(picture)
-    move(all_rules, world, a0="east", a1="east", a2="east", a3="west")
+    move(any_backend, world, a0="east", a1="east", a2="east", a3="west")
     assert show(world, picture)[0] in ("01.23.", "0123..")
     # 2 and 3 wanted the tile between them, so one of them stands there, and 0 and 1 have not moved.
 
 
-def test_neighbours_do_not_swap_and_rings_do_not_turn(all_rules):
+def test_neighbours_do_not_swap_and_rings_do_not_turn(any_backend):
     picture = "01\n32"
     world = draw_world(picture)
     before = world.clone()
-    move(all_rules, world, a0="east", a1="west")
+    move(any_backend, world, a0="east", a1="west")
     assert_same(world, before)
-    move(all_rules, world, a0="east", a1="south", a2="west", a3="north")
+    move(any_backend, world, a0="east", a1="south", a2="west", a3="north")
     assert_same(world, before)
 
 
-def test_a_tile_whose_owner_stays_or_cannot_leave_is_not_entered(all_rules):
+def test_a_tile_whose_owner_stays_or_cannot_leave_is_not_entered(any_backend):
     picture = "01#2"
     world = draw_world(picture)
     before = world.clone()
-    move(all_rules, world, a0="east", a1="east", a2="west")
+    move(any_backend, world, a0="east", a1="east", a2="west")
     assert_same(world, before)
 
 
-def test_the_frozen_and_the_killed_do_not_move_and_the_dead_even_less(all_rules):
+def test_the_frozen_and_the_killed_do_not_move_and_the_dead_even_less(any_backend):
     picture = "0.\n1.\n2.\n3."
     world = draw_world(picture, slots=5)
     world.freeze[0] = torch.tensor([1, 0, 0, 2, 0])
     world.health[0, 1] = 0  # killed this tick
-    move(all_rules, world, a0="east", a1="east", a2="east", a3="east", a4="east")
+    move(any_backend, world, a0="east", a1="east", a2="east", a3="east", a4="east")
     assert show(world, picture) == ["0.", "1.", ".2", "3."]
     assert (int(world.row[0, 4]), int(world.col[0, 4])) == (0, 0)
 
 
-def test_a_frozen_competitor_is_none(all_rules):
+def test_a_frozen_competitor_is_none(any_backend):
     """Only 1 can move, so 1 gets the tile, whatever the draw."""
     picture = "0.1"
     for time in range(8):
         world = draw_world(picture)
         world.tick.fill_(time)
         world.freeze[0, 0] = 1
-        move(all_rules, world, a0="east", a1="west")
+        move(any_backend, world, a0="east", a1="west")
         assert show(world, picture) == ["01."]
 
 
-def test_frozen_now_but_free_next_tick(all_rules):
+def test_frozen_now_but_free_next_tick(any_backend):
     """Freeze counts as it is at the start of the tick; upkeep takes it down."""
     picture = "0..."
     world = draw_world(picture)
     world.freeze[0, 0] = 1
     seen = []
     for _ in range(3):
-        tick.step(world, all_rules, *orders(world, move={0: "east"}))
+        tick.step(world, any_backend, *orders(world, move={0: "east"}))
         seen.append(show(world, picture)[0])
     assert seen == ["0...", ".0..", "..0."]
 
 
-def test_planes_and_positions_go_along_and_the_workspace_is_clean(all_rules):
+def test_planes_and_positions_go_along_and_the_workspace_is_clean(any_backend):
     world = draw_world("0...1", slots=6, populations=3, realms=3)
-    move(all_rules, world, a0="east", a1="west")
+    move(any_backend, world, a0="east", a1="west")
     for slot in (0, 1):
         col = 8 + (1 if slot == 0 else 3)
         assert (world.row[:, slot] == 8).all() and (world.col[:, slot] == col).all()
@@ -135,7 +135,7 @@ STARS = {
 }
 
 
-def winners(rules, picture, orders_, seed=1, realms=60, ticks=25):
+def winners(backend, picture, orders_, seed=1, realms=60, ticks=25):
     """[ticks, realms] slot of who got the contested tile; exactly one did, and all others stayed."""
     world = draw_world(picture, realms=realms, seed=seed)
     lines = rows_of(picture)
@@ -145,7 +145,7 @@ def winners(rules, picture, orders_, seed=1, realms=60, ticks=25):
     for time in range(ticks):
         after = world.clone()
         after.tick.fill_(time)
-        move(rules, after, **orders_)
+        move(backend, after, **orders_)
         who = after.occupant[:, 8 + y, 8 + x].long() - 1
         assert (who >= 0).all(), "nobody got a free tile"
         stayed = (after.row == world.row) & (after.col == world.col)
@@ -158,8 +158,8 @@ def winners(rules, picture, orders_, seed=1, realms=60, ticks=25):
 
 
 @pytest.mark.parametrize("competitors", STARS)
-def test_a_contested_tile_has_one_winner_drawn_fairly_each_tick_anew(rules, competitors):
-    won = winners(rules, *STARS[competitors])
+def test_a_contested_tile_has_one_winner_drawn_fairly_each_tick_anew(backend, competitors):
+    won = winners(backend, *STARS[competitors])
     statistic, limit = chi_square(torch.bincount(won.view(-1), minlength=competitors))
     assert statistic < limit
     assert (won.amin(0) != won.amax(0)).all(), "in some realm the same one won every tick"
@@ -167,7 +167,7 @@ def test_a_contested_tile_has_one_winner_drawn_fairly_each_tick_anew(rules, comp
 
 
 @pytest.mark.parametrize("competitors", [2, 3])
-def test_any_sides_compete_fairly(rules, competitors):
+def test_any_sides_compete_fairly(backend, competitors):
     """Every choice of sides, also those next to each other."""
     sides = {"a0": ("south", 0, 1), "a1": ("west", 1, 2), "a2": ("north", 2, 1), "a3": ("east", 1, 0)}
     for first in range(4):
@@ -179,52 +179,52 @@ def test_any_sides_compete_fairly(rules, competitors):
             grid[y][x] = str(slot)
             plan[f"a{slot}"] = direction
         grid[0] = [sign if sign != "." else "#" for sign in grid[0]]
-        won = winners(rules, "\n".join(map("".join, grid)), plan, seed=first, ticks=12)
+        won = winners(backend, "\n".join(map("".join, grid)), plan, seed=first, ticks=12)
         statistic, limit = chi_square(torch.bincount(won.view(-1), minlength=competitors))
         assert statistic < limit
 
 
-def test_who_wins_depends_on_the_tile_not_on_the_slots(rules):
+def test_who_wins_depends_on_the_tile_not_on_the_slots(backend):
     """The same places won by the same side, with the slots dealt out in reverse."""
     picture, plan = STARS[4]
     mirrored = picture.translate(str.maketrans("0123", "3210"))
     turned = {f"a{3 - int(name[1:])}": direction for name, direction in plan.items()}
-    ours, theirs = winners(rules, picture, plan), winners(rules, mirrored, turned)
+    ours, theirs = winners(backend, picture, plan), winners(backend, mirrored, turned)
     assert torch.equal(ours, 3 - theirs)
 
 
-def test_seeds_draw_different_winners(rules):
+def test_seeds_draw_different_winners(backend):
     picture, plan = STARS[4]
-    ours, theirs = winners(rules, picture, plan, seed=1), winners(rules, picture, plan, seed=-1)
+    ours, theirs = winners(backend, picture, plan, seed=1), winners(backend, picture, plan, seed=-1)
     agree = float((ours == theirs).double().mean())
     assert 0.2 < agree < 0.3
 
 
-def test_heading_is_that_of_moves_that_succeed(all_rules):
+def test_heading_is_that_of_moves_that_succeed(any_backend):
     """Who is blocked, frozen, or loses the tile keeps the heading it had; so does who stays."""
     picture = "0.#1\n2.~3\n4.5."
     world = draw_world(picture)
     world.heading.fill_(3)
     world.freeze[0, 2] = 1
-    move(all_rules, world, a0="east", a1="west", a2="east", a3="north", a4="east", a5="west")
+    move(any_backend, world, a0="east", a1="west", a2="east", a3="north", a4="east", a5="west")
     assert world.heading[0, :4].tolist() == [1, 3, 3, 3]
     assert sorted(world.heading[0, 4:].tolist()) == ([1, 3] if world.occupant[0, 10, 9] == 5 else [3, 3])
 
 
-def test_several_contests_in_one_realm_are_settled_apart(rules):
+def test_several_contests_in_one_realm_are_settled_apart(backend):
     """Two contested tiles side by side: each has one winner, and all four outcomes come about."""
     picture = "0.1\n2.3"
     outcomes = set()
     for time in range(40):
         world = draw_world(picture)
         world.tick.fill_(time)
-        move(rules, world, a0="east", a1="west", a2="east", a3="west")
+        move(backend, world, a0="east", a1="west", a2="east", a3="west")
         outcomes.add(tuple(line[1] for line in show(world, picture)))
     assert outcomes == {("0", "2"), ("0", "3"), ("1", "2"), ("1", "3")}
 
 
-def test_nobody_moves_where_nobody_lives(all_rules):
+def test_nobody_moves_where_nobody_lives(any_backend):
     world = draw_world("...", slots=7, realms=3)
     before = world.clone()
-    all_rules.movement(world, torch.ones(3, 7, dtype=torch.int64))
+    any_backend.movement(world, torch.ones(3, 7, dtype=torch.int64))
     assert_same(world, before)

@@ -34,13 +34,13 @@ def inside(world):
     return world.material[:, at:-at, at:-at]
 
 
-def born(rules, world, ticks):
+def born(backend, world, ticks):
     """[n, 4] (tick, realm, npc, tile) of all births over so many ticks, each from the same world."""
     rows = []
     for time in range(ticks):
         after = world.clone()
         after.tick.fill_(time)
-        rules.npc_births(after)
+        backend.npc_births(after)
         realm, slot = (after.alive & ~world.alive).nonzero().unbind(1)
         assert (slot >= world.config.slots).all(), "an agent was born"
         tile = after.row[realm, slot].long() * world.config.width + after.col[realm, slot]
@@ -49,9 +49,9 @@ def born(rules, world, ticks):
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.05, 0.6])
-def test_each_empty_slot_is_filled_with_the_chance_that_is_set(rules, chance):
+def test_each_empty_slot_is_filled_with_the_chance_that_is_set(backend, chance):
     """On plenty of land. Every slot alike, and as often as not whichever others were filled."""
-    rows = born(rules, world_of((4, 3, 0), realms=100, npc_births=chance), 30)
+    rows = born(backend, world_of((4, 3, 0), realms=100, npc_births=chance), 30)
     counts = torch.bincount(rows[:, 2], minlength=7).double()
     assert int(counts.sum()) == 0 if chance == 0.0 else chi_square(counts)[0] < chi_square(counts)[1]
     # Of seven among 207 tiles hardly any two meet.
@@ -63,29 +63,29 @@ def test_each_empty_slot_is_filled_with_the_chance_that_is_set(rules, chance):
     assert abs(both - chance**2) <= 4.5 * (chance**2 * (1 - chance**2) / 3000) ** 0.5 + 0.01 * chance
 
 
-def test_taken_slots_are_left_as_they_are(all_rules):
+def test_taken_slots_are_left_as_they_are(any_backend):
     """All are born at once where the chance is 1; then there is nothing left to do."""
     world = world_of((3, 2, 0), realms=3)
     while not world.alive[:, 6:].all():
         before = world.clone()
-        all_rules.npc_births(world)
+        any_backend.npc_births(world)
         world.tick += 1
         for name in ("entity", "row", "col"):
             kept = before.alive
             assert torch.equal(getattr(world, name)[kept], getattr(before, name)[kept])
     before = world.clone()
-    all_rules.npc_births(world)
+    any_backend.npc_births(world)
     assert_same(world, before)
     assert not world.alive[:, :6].any() and (world.next_entity == 5).all()
 
 
-def test_every_tile_of_the_habitat_has_the_same_chance(rules):
+def test_every_tile_of_the_habitat_has_the_same_chance(backend):
     """Chickens on grass, goblins on grass, scrub and forest, bears on scrub and forest; nobody elsewhere."""
     world = world_of((1, 1, 1), realms=100)
     materials = [int(m) for m in Material]
     kinds = torch.tensor(materials)[torch.arange(207) * 5 % 7].view(9, 23)
     inside(world).copy_(kinds.to(torch.uint8))
-    rows = born(rules, world, 60)
+    rows = born(backend, world, 60)
     row, col = rows[:, 3] // 47 - 12, rows[:, 3] % 47 - 12
     assert ((row >= 0) & (row < 9) & (col >= 0) & (col < 23)).all()
     for kind, home in enumerate(((2,), (2, 3, 4), (3, 4))):
@@ -97,38 +97,38 @@ def test_every_tile_of_the_habitat_has_the_same_chance(rules):
         assert statistic < limit
 
 
-def test_what_a_tile_shows_now_decides(all_rules):
+def test_what_a_tile_shows_now_decides(any_backend):
     """On scrub that was grass once there are goblins and bears, and no chickens."""
     world = world_of((2, 2, 2), realms=2, ground=Material.SCRUB)
     assert (world.base[:, 15, 20] == Material.GRASS).all()
-    all_rules.npc_births(world)
+    any_backend.npc_births(world)
     kind = kind_of_slot(world.config, CPU)
     assert set(kind[world.alive.nonzero()[:, 1]].tolist()) == {1, 2}
 
 
-def test_twelve_tiles_are_tried(rules):
+def test_twelve_tiles_are_tried(backend):
     """With forest on one of 16 tiles a bear finds it with chance 1 - (15/16)^12."""
     world = world_of((0, 0, 1), realms=200, **TINY)
     inside(world)[:, 2, 1] = int(Material.FOREST)
-    rows = born(rules, world, 20)
+    rows = born(backend, world, 20)
     assert set(rows[:, 3].tolist()) == {16 * 32 + 15}
     expected = 1 - (15 / 16) ** 12
     assert abs(len(rows) / 4000 - expected) < 4 * (expected * (1 - expected) / 4000) ** 0.5
 
 
-def test_two_corners_are_found_equally_often(rules):
+def test_two_corners_are_found_equally_often(backend):
     """Two of 16 tiles are a bear's, in opposite corners of where there are births."""
     world = world_of((0, 0, 1), realms=100, ground=Material.STONE, **TINY)
     inside(world)[:, 0, 0] = int(Material.FOREST)
     inside(world)[:, 3, 3] = int(Material.SCRUB)
-    rows = born(rules, world, 20)
+    rows = born(backend, world, 20)
     statistic, limit = chi_square(torch.stack([(rows[:, 3] == at * 33).sum() for at in (14, 17)]))
     assert statistic < limit
     expected = 1 - (14 / 16) ** 12
     assert abs(len(rows) / 2000 - expected) < 4 * (expected * (1 - expected) / 2000) ** 0.5
 
 
-def test_nobody_is_born_on_a_taken_tile(all_rules):
+def test_nobody_is_born_on_a_taken_tile(any_backend):
     """By an agent, or another NPC: two of 16 tiles are left, and after a while taken too."""
     world = world_of((3, 0, 0), slots=15, realms=2, **TINY)
     for realm in range(2):
@@ -136,29 +136,29 @@ def test_nobody_is_born_on_a_taken_tile(all_rules):
             place(world, realm, slot, 14 + slot // 4, 14 + slot % 4)
     before = world.occupant.clone()
     for _ in range(9):
-        all_rules.npc_births(world)
+        any_backend.npc_births(world)
         world.tick += 1
     assert torch.equal(world.occupant[before > 0], before[before > 0])
     assert (world.alive[:, 15:].sum(1) == 2).all() and (world.occupant[:, 17, 16:18] > 15).all()
 
 
-def test_where_there_is_no_home_nobody_is_born(all_rules):
+def test_where_there_is_no_home_nobody_is_born(any_backend):
     world = world_of((3, 3, 3), ground=Material.STONE, realms=2)
     before = world.clone()
-    all_rules.npc_births(world)
+    any_backend.npc_births(world)
     assert_same(world, before)
     assert unclean(world) == []
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (0, 6), (2, 3), (5, 6), (3, 4), (1, 4)])
-def test_of_two_who_choose_one_tile_either_is_born_as_often(rules, pair):
+def test_of_two_who_choose_one_tile_either_is_born_as_often(backend, pair):
     """Seven NPCs of two kinds, two of them to be born where one tile of 16 is land."""
     world = world_of((4, 3, 0), realms=150, ground=Material.STONE, **TINY)
     inside(world)[:, 1, 2] = int(Material.GRASS)
     for npc in range(7):
         if npc not in pair:
             world.alive[:, 6 + npc] = True
-    rows = born(rules, world, 20)
+    rows = born(backend, world, 20)
     assert len(rows[:, :2].unique(dim=0)) == len(rows), "two on one tile"
     counts = torch.bincount(rows[:, 2], minlength=7)[list(pair)]
     assert int(counts.sum()) == len(rows)
@@ -168,18 +168,18 @@ def test_of_two_who_choose_one_tile_either_is_born_as_often(rules, pair):
     assert abs(len(rows) / 3000 - (1 - (15 / 16) ** 24)) < 4 * (found * (1 - found) / 3000) ** 0.5
 
 
-def test_who_wins_changes_from_tick_to_tick_and_from_realm_to_realm(rules):
+def test_who_wins_changes_from_tick_to_tick_and_from_realm_to_realm(backend):
     world = world_of((2, 0, 0), realms=40, ground=Material.GRASS, **TINY)
     inside(world).fill_(int(Material.STONE))
     inside(world)[:, 0, 0] = int(Material.GRASS)
-    rows = born(rules, world, 20)
+    rows = born(backend, world, 20)
     won = torch.full((20, 40), -1)
     won[rows[:, 0], rows[:, 1]] = rows[:, 2]
     assert (won == 0).any(0).all() and (won == 1).any(0).all()
     assert (won == 0).any(1).all() and (won == 1).any(1).all()
 
 
-def test_ids_follow_on_in_slot_order_and_are_never_used_again(all_rules):
+def test_ids_follow_on_in_slot_order_and_are_never_used_again(any_backend):
     world = world_of((5, 4, 0), realms=3)
     world.next_entity.copy_(torch.tensor([0, 70, 1 << 40]))
     world.alive[:, 7] = True
@@ -188,7 +188,7 @@ def test_ids_follow_on_in_slot_order_and_are_never_used_again(all_rules):
     for time in range(3):
         before = world.clone()
         world.tick.fill_(time)
-        all_rules.npc_births(world)
+        any_backend.npc_births(world)
         for realm in range(3):
             new = (world.alive & ~before.alive)[realm].nonzero().squeeze(1)
             ids = world.entity[realm, new].tolist()
@@ -200,7 +200,7 @@ def test_ids_follow_on_in_slot_order_and_are_never_used_again(all_rules):
         world.occupant[gone], world.presence[gone] = 0, 0
 
 
-def test_what_a_newborn_is(all_rules):
+def test_what_a_newborn_is(any_backend):
     """Garbage in the slot beforehand. Health is the kind's, and nobody is its foe."""
     world = world_of((1, 1, 1), realms=3)
     inside(world)[:, ::2] = int(Material.FOREST)
@@ -209,7 +209,7 @@ def test_what_a_newborn_is(all_rules):
     for name in fresh:
         getattr(world, name).fill_(GARBAGE % 128)
     before = world.clone()
-    all_rules.npc_births(world)
+    any_backend.npc_births(world)
     assert world.alive[:, 6:].all()
     assert world.health[:, 6:].tolist() == [[5, 15, 40]] * 3
     for name in ("food", "water", "freeze", "heading", "age", "damage"):
@@ -282,7 +282,7 @@ def by_the_book(world):
 
 
 @pytest.mark.parametrize("numbers", [(7, 6, 5), (1, 0, 0), (0, 9, 0), (40, 30, 30)])
-def test_everybody_is_born_by_the_book(rules, numbers):
+def test_everybody_is_born_by_the_book(backend, numbers):
     """Half of all slots are taken, the others full of garbage."""
     births = 0
     for seed in range(3):
@@ -292,7 +292,7 @@ def test_everybody_is_born_by_the_book(rules, numbers):
         world = litter(random_world(config, 1, seed, fill=0.5), seed)
         expected = by_the_book(world)
         births += int(expected.alive.sum() - world.alive.sum())
-        rules.npc_births(world)
-        assert_same(world, expected, f"{rules.name}, then the book")
+        backend.npc_births(world)
+        assert_same(world, expected, f"{backend.name}, then the book")
         assert unclean(world) == []
     assert births > 0

@@ -79,10 +79,10 @@ def test_the_feature_names_are_in_the_order_that_the_reference_uses():
         ("chaos", 2, {"slots": 30, "populations": 3, "border": 15, "vision": 15, "reach": (1, 15, 9)}),
     ],
 )
-def test_every_record_is_what_the_reference_says(all_rules, name, realms, settings):
+def test_every_record_is_what_the_reference_says(any_backend, name, realms, settings):
     """Dead slots included: their records are all zero, and their rows nobody's."""
     world = random_world(preset(name, **{**ODD, **settings}), realms, 11, fill=0.8)
-    views, seen, records = look(all_rules, world)
+    views, seen, records = look(any_backend, world)
     assert not world.alive.all() and world.alive.any()
     for realm in range(realms):
         for slot in range(world.config.slots):
@@ -98,9 +98,9 @@ def test_every_record_is_what_the_reference_says(all_rules, name, realms, settin
                     assert int(views[field].view(torch.uint8)[realm, slot].max()) == 1, "no proper bool"
 
 
-def test_padding_is_zero(all_rules):
+def test_padding_is_zero(any_backend):
     world = random_world(preset("chaos", **ODD, slots=14, populations=7), 3, 2, fill=1.0)
-    _, _, records = look(all_rules, world)
+    _, _, records = look(any_backend, world)
     fields = ObservationLayout(world.config).fields.values()
     end = max(field.offset + field.bytes for field in fields)
     assert end < records.shape[-1], "this config has no padding; take another"
@@ -108,15 +108,15 @@ def test_padding_is_zero(all_rules):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_with_everybody_alive_or_nobody_all_is_still_written(all_rules, full):
+def test_with_everybody_alive_or_nobody_all_is_still_written(any_backend, full):
     world = draw_world("0.1" if full else "...", slots=2)
-    views, seen, records = look(all_rules, world)
+    views, seen, records = look(any_backend, world)
     assert views["alive"].tolist() == [[full, full]]
     assert seen[..., 0].tolist() == ([[1, 0]] if full else [[-1, -1]])
     assert bool(records.any()) == full
 
 
-def test_nearest_by_chebyshev_ties_row_by_row(all_rules):
+def test_nearest_by_chebyshev_ties_row_by_row(any_backend):
     """Of ten neighbours in view the eight nearest are listed; 0 looks from the middle."""
     world = draw_world(
         """
@@ -130,7 +130,7 @@ def test_nearest_by_chebyshev_ties_row_by_row(all_rules):
         """,
         slots=12, populations=3,
     )  # fmt: skip
-    views, seen, _ = look(all_rules, world)
+    views, seen, _ = look(any_backend, world)
     # Distance 1: 3, 6, 4; distance 2: 1, 2, 5; distance 3: A, then 7; 8 and 9 are one too many.
     assert seen[0, 0].tolist() == [3, 6, 4, 1, 2, 5, 10, 7]
     rows = views["entities"][0, 0, :, :2].tolist()
@@ -139,29 +139,29 @@ def test_nearest_by_chebyshev_ties_row_by_row(all_rules):
     assert int((views["occupant"][0, 0] != 0).sum()) == 11, "in the window all are shown"
 
 
-def test_who_is_out_of_the_window_is_not_seen(all_rules):
+def test_who_is_out_of_the_window_is_not_seen(any_backend):
     world = draw_world("0......1.......2")
-    views, seen, _ = look(all_rules, world)
+    views, seen, _ = look(any_backend, world)
     assert [who[:2].tolist() for who in seen[0]] == [[1, -1], [0, -1], [-1, -1]]
     assert views["entities"][0, 0, 0, :2].tolist() == [0, 7]
 
 
-def test_heading_is_where_the_last_move_that_succeeded_went(all_rules):
+def test_heading_is_where_the_last_move_that_succeeded_went(any_backend):
     """Waiting and bumping into things do not change it; the newly placed have none."""
     world = draw_world("....\n.0#.\n....", slots=12)
     seen = []
     for direction in ("stay", "west", "stay", "north", "north", "east", "south", "south"):
-        all_rules.movement(world, orders(world, move={0: direction})[0])
-        seen.append(look(all_rules, world)[0]["self"][0, 0, -2:].tolist())
+        any_backend.movement(world, orders(world, move={0: direction})[0])
+        seen.append(look(any_backend, world)[0]["self"][0, 0, -2:].tolist())
     # From the second row to the ring, then back east, and south where there is room.
     assert seen == [[0, 0], [0, -1], [0, -1], [-1, 0], [-1, 0], [0, 1], [1, 0], [1, 0]]
 
 
-def test_large_numbers_are_cut_off_where_bytes_end(all_rules):
+def test_large_numbers_are_cut_off_where_bytes_end(any_backend):
     world = draw_world("01", max_health=127)
     world.age[0] = torch.tensor([127, 1_000_000])
     world.damage[0] = torch.tensor([300, 3])
-    views, _, _ = look(all_rules, world)
+    views, _, _ = look(any_backend, world)
     assert views["entities"][0, :, 0].tolist() == [
         [0, 1, 127, 127, 32, 32, 0, 3], [0, -1, 127, 127, 32, 32, 0, 127],
     ]  # fmt: skip
@@ -169,26 +169,26 @@ def test_large_numbers_are_cut_off_where_bytes_end(all_rules):
     assert views["self"][0, :, 7].tolist() == [300, 3]
 
 
-def test_the_window_shows_what_tiles_are_now_and_kinds_from_ones_own_side(all_rules):
+def test_the_window_shows_what_tiles_are_now_and_kinds_from_ones_own_side(any_backend):
     world = draw_world("0f\n12", populations=1, slots=4)
     world.material[0, 8, 9] = int(Material.SCRUB)
-    views, _, _ = look(all_rules, world)
+    views, _, _ = look(any_backend, world)
     middle = world.config.vision
     assert int(views["material"][0, 0, middle, middle + 1]) == Material.SCRUB
     assert views["occupant"][0, 0, middle : middle + 2, middle : middle + 2].tolist() == [[1, 0], [1, 1]]
     strangers = draw_world("0f\n12", populations=4, slots=4)
-    views, _, _ = look(all_rules, strangers)
+    views, _, _ = look(any_backend, strangers)
     assert views["occupant"][0, 0, middle : middle + 2, middle : middle + 2].tolist() == [[1, 0], [2, 2]]
     assert views["occupant"][0, 1, middle - 1 : middle + 1, middle : middle + 2].tolist() == [[2, 0], [1, 2]]
 
 
-def test_at_every_edge_of_the_walkable_map_the_window_just_fits(all_rules):
+def test_at_every_edge_of_the_walkable_map_the_window_just_fits(any_backend):
     """On the ring, and on the lava next to it: nothing wraps around to the other side or another realm."""
     world = draw_world("....", slots=4, realms=3)
     for realm in range(3):
         for slot, (row, col) in enumerate(((7, 7), (7, 39), (25, 7), (25, 39))):
             place(world, realm, slot, row, col)
-    views, seen, _ = look(all_rules, world)
+    views, seen, _ = look(any_backend, world)
     for realm in range(3):
         for slot in range(4):
             fields, who = reference(world, realm, slot)
@@ -199,11 +199,11 @@ def test_at_every_edge_of_the_walkable_map_the_window_just_fits(all_rules):
 
 
 @pytest.mark.parametrize("crowd", [7, 60])
-def test_move_mask_is_exact(rules, crowd):
+def test_move_mask_is_exact(backend, crowd):
     """With nobody else acting: a move that is masked out does nothing, one that is not succeeds."""
     settings = {**ODD, "border": 7 if crowd == 7 else 12, "slots": crowd, "populations": 1, "births": 0}
     world = random_world(preset("chaos", **settings), 1, 3, fill=0.9)
-    views, _, _ = look(rules, world)
+    views, _, _ = look(backend, world)
     verdicts = set()
     for slot in world.alive[0].nonzero().squeeze(1).tolist():
         assert views["move_mask"][0, slot, 0]
@@ -211,7 +211,7 @@ def test_move_mask_is_exact(rules, crowd):
             after = world.clone()
             moves = orders(world)[0]
             moves[0, slot] = move
-            rules.movement(after, moves)
+            backend.movement(after, moves)
             moved = (int(after.row[0, slot]), int(after.col[0, slot])) != (
                 int(world.row[0, slot]), int(world.col[0, slot]),
             )  # fmt: skip
@@ -224,13 +224,13 @@ def test_move_mask_is_exact(rules, crowd):
 
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
-def test_target_and_style_masks_are_exact(rules, name):
+def test_target_and_style_masks_are_exact(backend, name):
     """A row that is masked out cannot be harmed; an attack on one that is not changes something."""
     config = preset(name, **ODD, slots=40, populations=4, births=0)
     world = random_world(config, 1, 5, fill=1.0)
     world.food.fill_(15)  # so that every drain shows
     world.damage.zero_()
-    views, seen, _ = look(rules, world)
+    views, seen, _ = look(backend, world)
     verdicts = set()
     for slot in world.alive[0].nonzero().squeeze(1).tolist():
         for style in range(3):
@@ -243,7 +243,7 @@ def test_target_and_style_masks_are_exact(rules, name):
                 after = world.clone()
                 _, styles, targets = orders(world)
                 styles[0, slot], targets[0, slot] = style, other
-                rules.combat(after, styles, targets)
+                backend.combat(after, styles, targets)
                 assert (after.digest() != world.digest()) == possible
                 verdicts.add(possible)
             some = bool(views["target_mask"][0, slot, style, 1:].any())
@@ -251,10 +251,10 @@ def test_target_and_style_masks_are_exact(rules, name):
     assert verdicts == ({False} if name == "law" else {True, False})
 
 
-def test_observing_changes_nothing(all_rules):
+def test_observing_changes_nothing(any_backend):
     world = random_world(preset("chaos", **ODD, slots=7, populations=7), 3, 8)
     before = world.digest()
-    look(all_rules, world)
+    look(any_backend, world)
     assert world.digest() == before and unclean(world) == []
 
 

@@ -9,10 +9,10 @@ from helpers import draw_world, kinds, place, random_world, unclean
 from observed import CONFIGS, PLAIN, look
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import SKILLS, STANDARD, WORKS, Material
 from nmmo_gpu.world.layout import GOODS_FEATURES, LOOK_FEATURES, OFFER_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.tables import combat_level
 
 SKILL = {name: i for i, name in enumerate(SKILLS)}
@@ -191,7 +191,7 @@ def test_every_record_is_what_the_reference_says(name):
     tests/cpu and tests/kernels."""
     realms, config = CONFIGS[name]
     world = random_world(config, realms, 11, fill=0.8, odds=PLAIN)
-    views, seen, records = look(Rules(), world)
+    views, seen, records = look(Backend(), world)
     assert not world.alive.all() and world.alive.any()
     assert config.entities == config.slots or world.alive[:, config.slots :].any()
     for realm in range(realms):
@@ -248,14 +248,14 @@ def crowd(**overrides):
     return world
 
 
-def test_others_are_told_apart_by_kind_and_looks(all_rules):
+def test_others_are_told_apart_by_kind_and_looks(any_backend):
     """By hand: 0 sees friend, stranger, chicken, goblin and bear."""
     world = crowd()
     world.level[0, 2] = torch.tensor([3, 7, 2, 9, 22, 50, 50, 50, 50])
     world.worn[0, 2] = torch.tensor([1, 0, 3])
     world.token[0, 2] = 6
     world.age[0, 2] = 3
-    views, seen, _ = look(all_rules, world)
+    views, seen, _ = look(any_backend, world)
     assert seen[0, 0].tolist() == [2, 5, 1, 6, 4, -1, -1, -1]
     assert views["entity_kind"][0, 0].tolist() == [2, 4, 1, 5, 3, 0, 0, 0]
     middle = world.config.vision
@@ -272,7 +272,7 @@ def test_others_are_told_apart_by_kind_and_looks(all_rules):
     ]
 
 
-def test_own_levels_goods_offer_and_market(all_rules):
+def test_own_levels_goods_offer_and_market(any_backend):
     world = crowd()
     world.level[0, 0] = torch.tensor([1, 2, 3, 4, 5, 6, 7, 99, 9])
     world.gold[0, 0] = 40_000
@@ -283,7 +283,7 @@ def test_own_levels_goods_offer_and_market(all_rules):
     world.offer[0, 1] = 1 + ITEM["copper knife"]
     world.offer_price[0, 1], world.offer_left[0, 1] = 0, 1
     world.quotes[0, 3] = torch.tensor([16, 0, 1], dtype=torch.uint8)
-    views, _, _ = look(all_rules, world)
+    views, _, _ = look(any_backend, world)
     assert views["levels"][0, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 99, 9]
     assert views["goods"][0, 0].tolist() == [32767, 28 - 5 - 1], "knives weigh nothing; one unit is reserved"
     assert views["goods"][0, 1].tolist() == [10, 28], "nor does an offer of knives"
@@ -293,17 +293,17 @@ def test_own_levels_goods_offer_and_market(all_rules):
     assert views["market"][0, :3].tolist() == [market] * 3
 
 
-def test_what_can_be_worked_depends_on_place_level_and_room(all_rules):
+def test_what_can_be_worked_depends_on_place_level_and_room(any_backend):
     """0 stands north of the water and of nothing else; 2 north of the rock."""
     world = crowd()
-    views, _, _ = look(all_rules, world)
+    views, _, _ = look(any_backend, world)
     assert possible(views, 0) == {"none", "fish"} and possible(views, 2) == {"none", "mine"}
     world.material[0, world.row[0, 2] + 1, world.col[0, 2]] = int(Material.STONE)
     world.inventory[0, 0, ITEM["raw chicken"]] = 28
     world.inventory[0, 2, ITEM["tin ore"]] = 4
     world.inventory[0, 1, ITEM["copper ore"]] = 4
     world.inventory[0, 1, ITEM["cooked goblin"]] = 1
-    views, _, _ = look(all_rules, world)
+    views, _, _ = look(any_backend, world)
     assert possible(views, 0) == {"none", "cook"}, "no room to fish, but cooking needs none"
     assert possible(views, 2) == {"none"}, "the rock is used up, and tin needs level 5"
     assert possible(views, 1) == {"none", "sword", "knives", "armor", "eat"}
@@ -313,7 +313,7 @@ def possible(views, slot):
     return {name for name, can in zip(WORKS, views["work_mask"][0, slot].tolist(), strict=True) if can}
 
 
-def test_trades_and_prices_count_the_open_offer_as_taken_back(all_rules):
+def test_trades_and_prices_count_the_open_offer_as_taken_back(any_backend):
     """0 has 2 gold and bids 3: it could bid up to 5. 1 offers its only sword, and could go on doing so. 2 is
     full, so of goods that weigh nothing alone it can buy."""
     world = crowd()
@@ -323,7 +323,7 @@ def test_trades_and_prices_count_the_open_offer_as_taken_back(all_rules):
     world.offer_left[0, :2] = torch.tensor([2, 1])
     world.inventory[0, 2, ITEM["iron ore"]] = 28
     world.inventory[0, 2, ITEM["iron knife"]] = 9
-    views, _, _ = look(all_rules, world)
+    views, _, _ = look(any_backend, world)
     trades, prices = views["trade_mask"][0].long(), views["price_mask"][0].long()
     sells, buys, withdraws = trades[:, 1:23], trades[:, 23:45], trades[:, 45]
     assert trades[:3, 0].tolist() == [1, 1, 1]
@@ -338,13 +338,13 @@ def test_trades_and_prices_count_the_open_offer_as_taken_back(all_rules):
     assert prices[:3, 2].sum(1).tolist() == [4, 1, 5], "1, 2, 3, 5; nothing; and 8"
 
 
-def test_targets_go_by_immunity_and_knives(all_rules):
+def test_targets_go_by_immunity_and_knives(any_backend):
     """In rolled combat: the immune are out of the question, and throwing takes a worn knife. Possible rows
     then need not be the first ones."""
     world = crowd()
     world.age[0, 2] = 14
     world.worn[0, 1, 1] = 1
-    views, seen, _ = look(all_rules, world)
+    views, seen, _ = look(any_backend, world)
     assert seen[0, 0, :5].tolist() == [2, 5, 1, 6, 4] and seen[0, 1, :5].tolist() == [6, 0, 5, 2, 4]
     masks = views["target_mask"][0].long()
     assert masks[0, :, :7].tolist() == [[1, 0, 1, 0, 0, 0, 0], [1] + [0] * 6, [1, 0, 1, 1, 1, 1, 0]]
@@ -352,23 +352,23 @@ def test_targets_go_by_immunity_and_knives(all_rules):
     assert views["style_mask"][0, :2].tolist() == [[True, False, True], [True, True, True]]
 
 
-def test_flat_combat_goes_by_damage_alone(all_rules):
+def test_flat_combat_goes_by_damage_alone(any_backend):
     """Without rolls: who is immune can be drained, NPCs are targets like others, and nobody needs a knife."""
     world = crowd(rolls=False, damage=(1, 0, 3), reach=(1, 4, 2))
     world.age[0, 2] = 1
-    views, _, _ = look(all_rules, world)
+    views, _, _ = look(any_backend, world)
     masks = views["target_mask"][0, 0].long()
     assert masks[:, :7].tolist() == [[1, 1, 1, 0, 0, 0, 0], [1] + [0] * 6, [1, 1, 1, 1, 1, 1, 0]]
 
 
-def test_max_health_without_skills_is_the_same_for_all_agents(all_rules):
+def test_max_health_without_skills_is_the_same_for_all_agents(any_backend):
     world = crowd(skills=False, max_health=33)
-    views, _, _ = look(all_rules, world)
+    views, _, _ = look(any_backend, world)
     assert views["entity_looks"][0, 0, :5, 6].tolist() == [33, 15, 33, 40, 5]
 
 
-def test_observing_changes_nothing(all_rules):
+def test_observing_changes_nothing(any_backend):
     world = random_world(CONFIGS["full"][1], 2, 8, odds=PLAIN)
     before = world.digest()
-    look(all_rules, world)
+    look(any_backend, world)
     assert world.digest() == before and unclean(world) == []

@@ -31,10 +31,10 @@ def feast(realms=40, slots=60, chance=CHANCE, seed=1):
     return world
 
 
-def waits(rules, world, now=50):
+def waits(backend, world, now=50):
     """[R, A] ticks until the tile that each agent eats in tick ``now`` returns."""
     world.tick.fill_(now)
-    rules.upkeep(world)
+    backend.upkeep(world)
     assert (world.material.view(-1)[world.tile()] == Material.SCRUB).all()
     due = world.regrow_at.view(-1)[world.tile()].view_as(world.alive).long()
     assert (world.regrow_at != NEVER).sum() == world.alive.sum()
@@ -54,9 +54,9 @@ def geometric_bins(wait, chance, bins=20):
     return counts, (survive[:-1] - survive[1:]) * wait.numel()
 
 
-def test_the_wait_is_geometric(rules):
+def test_the_wait_is_geometric(backend):
     """Mean 1/p, variance (1-p)/p^2, never below 1, and every twentieth of the law as full as the next."""
-    wait = waits(rules, feast())
+    wait = waits(backend, feast())
     assert int(wait.min()) >= 1
     n = wait.numel()
     assert abs(float(wait.double().mean()) - 1 / CHANCE) < 4 * ((1 - CHANCE) / CHANCE**2 / n) ** 0.5
@@ -66,14 +66,14 @@ def test_the_wait_is_geometric(rules):
 
 
 @pytest.mark.parametrize("chance", [0.5, 0.05, 0.003])
-def test_other_chances_are_geometric_too(rules, chance):
-    statistic, limit = chi_square(*geometric_bins(waits(rules, feast(chance=chance)), chance))
+def test_other_chances_are_geometric_too(backend, chance):
+    statistic, limit = chi_square(*geometric_bins(waits(backend, feast(chance=chance)), chance))
     assert statistic < limit
 
 
-def test_it_is_the_law_of_dice_thrown_each_tick_for_each_tile(rules):
+def test_it_is_the_law_of_dice_thrown_each_tick_for_each_tile(backend):
     """Waits drawn once, against waits of tiles for which a die is thrown every tick."""
-    drawn = waits(rules, feast()).view(-1)
+    drawn = waits(backend, feast()).view(-1)
     random = torch.Generator().manual_seed(3)
     dice = torch.zeros(len(drawn), dtype=torch.int64)
     left = torch.ones(len(drawn), dtype=torch.bool)
@@ -89,13 +89,13 @@ def test_it_is_the_law_of_dice_thrown_each_tick_for_each_tile(rules):
     assert float(gap) < 2.2 * (2 / len(drawn)) ** 0.5
 
 
-def test_tiles_ticks_realms_and_seeds_wait_differently(rules):
-    base = waits(rules, feast(realms=2))
+def test_tiles_ticks_realms_and_seeds_wait_differently(backend):
+    base = waits(backend, feast(realms=2))
     assert not torch.equal(base[0], base[1]) and len(base[0].unique()) > 20
-    assert not torch.equal(base, waits(rules, feast(realms=2), now=51))
-    assert not torch.equal(base, waits(rules, feast(realms=2, seed=2)))
-    assert torch.equal(base, waits(rules, feast(realms=2)))
-    assert torch.equal(base[:1], waits(rules, feast(realms=1)))
+    assert not torch.equal(base, waits(backend, feast(realms=2), now=51))
+    assert not torch.equal(base, waits(backend, feast(realms=2, seed=2)))
+    assert torch.equal(base, waits(backend, feast(realms=2)))
+    assert torch.equal(base[:1], waits(backend, feast(realms=1)))
 
 
 @pytest.mark.parametrize("chance", [0.025, 0.05, 0.5, 0.9, 0.999, 0.001])
@@ -132,49 +132,49 @@ def test_a_chance_too_small_to_be_drawn_is_refused(chance):
         WorldConfig(regrowth=chance)
 
 
-def test_regrowth_0_never_returns(rules):
+def test_regrowth_0_never_returns(backend):
     picture = "0f"
-    world = draw_world(picture, regrowth=0.0, under={"0": "f"}, rules="law")
+    world = draw_world(picture, regrowth=0.0, under={"0": "f"}, preset_name="law")
     for _ in range(200):
         world.food.fill_(20)
         world.water.fill_(20)
-        tick.step(world, rules, *orders(world))
+        tick.step(world, backend, *orders(world))
     assert (world.regrow_at == NEVER).all()
     assert int(world.material[0, 8, 8]) == Material.SCRUB and show(world, picture) == ["0f"]
 
 
-def test_regrowth_1_returns_in_the_next_tick(all_rules):
+def test_regrowth_1_returns_in_the_next_tick(any_backend):
     """And whoever stands there eats it again: its food rises by 5 - 1 each tick."""
-    world = draw_world("0", regrowth=1.0, under={"0": "f"}, rules="law")
+    world = draw_world("0", regrowth=1.0, under={"0": "f"}, preset_name="law")
     world.food.fill_(4)
     for time in range(5):
-        tick.step(world, all_rules, *orders(world))
+        tick.step(world, any_backend, *orders(world))
         assert world.food[0, 0] == 4 + 4 * (time + 1)
         assert world.regrow_at[0, 8, 8] == time + 1
         assert world.material[0, 8, 8] == Material.SCRUB  # eaten this tick again
 
 
-def test_a_tile_returns_exactly_at_its_tick(all_rules):
+def test_a_tile_returns_exactly_at_its_tick(any_backend):
     """Eaten in tick 0, it is scrub up to the tick before, and forest after its own."""
     picture = "0."
-    world = draw_world(picture, regrowth=CHANCE, under={"0": "f"}, rules="law", seed=5)
-    tick.step(world, all_rules, *orders(world))
+    world = draw_world(picture, regrowth=CHANCE, under={"0": "f"}, preset_name="law", seed=5)
+    tick.step(world, any_backend, *orders(world))
     due = int(world.regrow_at[0, 8, 8])
     assert due >= 2
-    tick.step(world, all_rules, *orders(world, move={0: "east"}))
+    tick.step(world, any_backend, *orders(world, move={0: "east"}))
     while int(world.tick) < due:
         assert show(world, picture)[0] == (",0" if world.alive[0, 0] else ",.")
         assert world.regrow_at[0, 8, 8] == due
-        tick.step(world, all_rules, *orders(world))
+        tick.step(world, any_backend, *orders(world))
     assert show(world, picture)[0][0] == ","
-    tick.step(world, all_rules, *orders(world))
+    tick.step(world, any_backend, *orders(world))
     assert show(world, picture)[0][0] == "f"
     assert (world.regrow_at == NEVER).all()
     assert torch.equal(world.material, world.base)
 
 
 @pytest.mark.parametrize("now", [0, 7, TICK_MASK - 1, TICK_MASK, 1 << 31, (1 << 31) + 9, (5 << 32) + 3])
-def test_only_tiles_due_now_return_and_to_what_they_were(all_rules, now):
+def test_only_tiles_due_now_return_and_to_what_they_were(any_backend, now):
     """Ticks beyond 31 bits wrap around; the day before and the day after do not count."""
     world = draw_world("fff\n,,,\n...", slots=1, realms=3, regrowth=CHANCE)
     world.tick.fill_(now)
@@ -189,15 +189,15 @@ def test_only_tiles_due_now_return_and_to_what_they_were(all_rules, now):
     expected.regrow_at[0, 10, 8] = NEVER
     expected.material[1, 8, 9] = int(Material.FOREST)
     expected.regrow_at[1, 8, 9] = NEVER
-    all_rules.regrowth(world)
+    any_backend.regrowth(world)
     assert_same(world, expected)
 
 
 @pytest.mark.parametrize("now", [TICK_MASK - 2, TICK_MASK, (1 << 31) - 3, (3 << 32) - 2])
-def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(all_rules, now):
+def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(any_backend, now):
     world = feast(realms=1, slots=20)
     world.tick.fill_(now)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     due = world.regrow_at.view(-1)[world.tile()].long()
     assert ((due >= 0) & (due <= TICK_MASK)).all()
     wait = (due - now) & TICK_MASK
@@ -205,7 +205,7 @@ def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(all_rules, now):
     last = int(wait.max())
     for time in range(now + 1, now + last + 1):
         world.tick.fill_(time)
-        all_rules.regrowth(world)
+        any_backend.regrowth(world)
         back = world.material.view(-1)[world.tile()] == Material.FOREST
         assert torch.equal(back, wait <= time - now)
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import ObservationLayout
-from nmmo_gpu.world.rules import Rules, resolve
 from nmmo_gpu.world.spawning import birthplace
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 from nmmo_gpu.world.terrain import safe_table
@@ -26,7 +26,7 @@ def begin(config: WorldConfig) -> World:
     return empty_world(config, maps, 9)
 
 
-def play(world: World, rules: Rules, ticks: int) -> list[tuple[str, Tensor]]:
+def play(world: World, backend: Backend, ticks: int) -> list[tuple[str, Tensor]]:
     """(digest, records) after each of the first ticks, in which everybody roams and attacks who is near."""
     shape, nearest = world.alive.shape, world.config.nearest
     random = torch.Generator().manual_seed(5)
@@ -35,15 +35,15 @@ def play(world: World, rules: Rules, ticks: int) -> list[tuple[str, Tensor]]:
     for _ in range(ticks):
         move, style = (torch.randint(choices, shape, generator=random) for choices in (5, 3))
         row = torch.randint(nearest, (*shape, 1), generator=random)
-        tick.step(world, rules, move, style, seen.gather(2, row).squeeze(2).long())
+        tick.step(world, backend, move, style, seen.gather(2, row).squeeze(2).long())
         records = ObservationLayout(world.config).allocate(*shape, device="cpu")
-        rules.observe(world, records, seen)
+        backend.observe(world, records, seen)
         story.append((world.digest(), records))
     return story
 
 
 @pytest.fixture
-def numba() -> Rules:
+def numba() -> Backend:
     pytest.importorskip("numba")
     return resolve("numba", torch.device("cpu"))
 
@@ -51,7 +51,7 @@ def numba() -> Rules:
 def test_thirty_thousand_agents_in_one_realm_are_the_same_by_torch_and_by_numba(numba):
     """From the first births on; everything in order, and the map filled evenly."""
     ours, theirs = begin(LARGE), begin(LARGE)
-    story = zip(play(ours, Rules(), 5), play(theirs, numba, 5), strict=True)
+    story = zip(play(ours, Backend(), 5), play(theirs, numba, 5), strict=True)
     for time, (one, other) in enumerate(story):
         assert one[0] == other[0] and torch.equal(one[1], other[1]), f"tick {time}"
     assert_same(theirs, ours)
@@ -94,11 +94,11 @@ def test_a_million_fits():
 
 
 @pytest.mark.parametrize("long", ["height", "width"])
-def test_the_far_end_of_the_longest_map(rules, long):
+def test_the_far_end_of_the_longest_map(backend, long):
     """8192 tiles one way: who is born in the last rows or columns lives there like anybody else."""
     config = preset("million", **{"height": 64, "width": 64, long: 8192}, slots=8192)
     world = begin(config)
-    play(world, rules, 4)
+    play(world, backend, 4)
     check_invariants(world)
     place = world.row if long == "height" else world.col
     assert int(place[world.alive].max()) > 8175 and int(place[world.alive].min()) < 16

@@ -17,14 +17,14 @@ from nmmo_gpu.world.terrain import ring_tiles
 RING = ring_tiles(ODD["height"], ODD["width"], ODD["border"])
 
 
-def world_of(realms=1, seed=1, slots=7, populations=1, births=1, rules="chaos", **overrides):
+def world_of(realms=1, seed=1, slots=7, populations=1, births=1, preset_name="chaos", **overrides):
     """Grass inside the ring, and nobody there."""
     settings = {**ODD, "slots": slots, "populations": populations, "births": births, **overrides}
-    config = preset(rules, **settings)
+    config = preset(preset_name, **settings)
     return empty_world(config, blank_maps(config, realms), seed)
 
 
-def born(rules, world, ticks, prepare=None):
+def born(backend, world, ticks, prepare=None):
     """[n, 4] (tick, realm, slot, tile) of all births over so many ticks, each from the same world."""
     rows = []
     for time in range(ticks):
@@ -33,7 +33,7 @@ def born(rules, world, ticks, prepare=None):
         if prepare:
             prepare(after)
         before = after.alive.clone()
-        rules.spawning(after)
+        backend.spawning(after)
         realm, slot = (after.alive & ~before).nonzero().unbind(1)
         tile = after.row[realm, slot].long() * after.config.width + after.col[realm, slot]
         rows.append(torch.stack((torch.full_like(realm, time), realm, slot, tile), 1))
@@ -49,9 +49,9 @@ def ring_place(tile):
     return found
 
 
-def test_one_is_born_a_tick_anywhere_on_the_ring_into_any_slot(rules):
+def test_one_is_born_a_tick_anywhere_on_the_ring_into_any_slot(backend):
     """All free: exactly one birth per realm and tick; every slot and every ring tile has the same chance."""
-    rows = born(rules, world_of(realms=150), 30)
+    rows = born(backend, world_of(realms=150), 30)
     assert len(rows) == 150 * 30 and len(rows[:, :2].unique(dim=0)) == len(rows)
     for counts in (
         torch.bincount(rows[:, 2], minlength=7),
@@ -61,9 +61,9 @@ def test_one_is_born_a_tick_anywhere_on_the_ring_into_any_slot(rules):
         assert statistic < limit
 
 
-def test_slot_and_tile_are_independent(rules):
+def test_slot_and_tile_are_independent(backend):
     """A population is not born on a side of its own."""
-    rows = born(rules, world_of(realms=150), 30)
+    rows = born(backend, world_of(realms=150), 30)
     side = ring_place(rows[:, 3]) * 4 // len(RING)
     counts = torch.bincount(rows[:, 2] * 4 + side, minlength=28).view(7, 4)
     expected = counts.sum(1, keepdim=True) * counts.sum(0, keepdim=True) / counts.sum()
@@ -73,7 +73,7 @@ def test_slot_and_tile_are_independent(rules):
 
 @pytest.mark.parametrize("births", [1, 3])
 @pytest.mark.parametrize("free", [(0, 6, 12), (5,), (1, 2, 3, 4, 10, 11, 12, 13), tuple(range(14))])
-def test_every_free_slot_has_the_same_chance_whichever_are_taken(rules, births, free):
+def test_every_free_slot_has_the_same_chance_whichever_are_taken(backend, births, free):
     """14 slots in 7 populations; the taken ones are never born into, the others equally often."""
 
     def occupy(world):
@@ -83,7 +83,7 @@ def test_every_free_slot_has_the_same_chance_whichever_are_taken(rules, births, 
 
     world = world_of(realms=60, slots=14, populations=7, births=births)
     occupy(world)
-    rows = born(rules, world, 12)
+    rows = born(backend, world, 12)
     assert set(rows[:, 2].tolist()) == set(free)
     per_tick = torch.bincount(rows[:, 0] * 60 + rows[:, 1], minlength=720)
     assert int(per_tick.max()) == min(births, len(free))
@@ -95,18 +95,18 @@ def test_every_free_slot_has_the_same_chance_whichever_are_taken(rules, births, 
         assert statistic < limit
 
 
-def test_nobody_is_born_on_a_taken_tile_and_no_other_tile_is_tried(rules):
+def test_nobody_is_born_on_a_taken_tile_and_no_other_tile_is_tried(backend):
     """Half of the ring is taken: half of the births fail, and none happens there."""
     world = world_of(realms=40, slots=57)
     for realm in range(40):
         for slot in range(50):
             place(world, realm, slot, *divmod(int(RING[2 * slot]), ODD["width"]))
-    rows = born(rules, world, 25)
+    rows = born(backend, world, 25)
     assert (ring_place(rows[:, 3]) % 2 == 1).all()
     assert abs(len(rows) / 1000 - 0.5) < 4.5 * 0.5 / 1000**0.5
 
 
-def test_a_full_ring_lets_nobody_in(all_rules):
+def test_a_full_ring_lets_nobody_in(any_backend):
     for births in (1, 3, -1):
         world = world_of(slots=110, births=births)
         for slot in range(100):
@@ -115,13 +115,13 @@ def test_a_full_ring_lets_nobody_in(all_rules):
         for time in range(5):
             world.tick.fill_(time)
             before.tick.fill_(time)
-            all_rules.spawning(world)
+            any_backend.spawning(world)
             assert_same(world, before)
 
 
-def test_where_four_draw_each_tile_the_low_slots_have_no_advantage(rules):
+def test_where_four_draw_each_tile_the_low_slots_have_no_advantage(backend):
     """400 slots and 100 tiles: every tile goes to one of those who drew it, to all slots equally often."""
-    rows = born(rules, world_of(realms=10, slots=400, births=-1), 20)
+    rows = born(backend, world_of(realms=10, slots=400, births=-1), 20)
     assert len(rows[:, [0, 1, 3]].unique(dim=0)) == len(rows), "two agents on one tile"
     per_realm = torch.bincount(rows[:, 0] * 10 + rows[:, 1])
     # A tile is drawn by nobody with chance (1 - 1/100)^400, that is 0.018.
@@ -130,13 +130,13 @@ def test_where_four_draw_each_tile_the_low_slots_have_no_advantage(rules):
     assert statistic < limit
 
 
-def test_of_several_who_draw_the_last_free_tile_one_is_born_and_all_slots_alike(rules):
+def test_of_several_who_draw_the_last_free_tile_one_is_born_and_all_slots_alike(backend):
     """Ten slots are free, and one tile: each slot finds it with chance 1/100."""
     world = world_of(realms=100, slots=109, births=-1)
     for realm in range(100):
         for slot in range(99):
             place(world, realm, slot, *divmod(int(RING[slot]), ODD["width"]))
-    rows = born(rules, world, 100)
+    rows = born(backend, world, 100)
     assert (rows[:, 3] == RING[99]).all()
     assert len(rows[:, :2].unique(dim=0)) == len(rows), "two agents on one tile"
     # Each of the ten draws it with chance 1/100.
@@ -146,46 +146,46 @@ def test_of_several_who_draw_the_last_free_tile_one_is_born_and_all_slots_alike(
     assert statistic < limit
 
 
-def test_minus_one_refills_every_free_slot_at_once(rules):
+def test_minus_one_refills_every_free_slot_at_once(backend):
     """All but those who drew a tile that was drawn twice; a few ticks later everybody lives."""
     world = world_of(realms=20, slots=14, populations=7, births=-1)
-    rules.spawning(world)
+    backend.spawning(world)
     # 14 out of 100 tiles: 0.9 collisions on average.
     assert world.alive.sum() > 0.88 * 280 and (world.alive.sum(1) >= 9).all()
     for time in range(1, 9):
         world.tick.fill_(time)
-        rules.spawning(world)
+        backend.spawning(world)
     assert world.alive.all()
     assert (world.next_entity == 14).all()
     assert (world.occupant.flatten(1) > 0).sum(1).tolist() == [14] * 20
 
 
 @pytest.mark.parametrize("slots", [1, 2, 7])
-def test_births_may_be_as_many_as_slots(all_rules, slots):
+def test_births_may_be_as_many_as_slots(any_backend, slots):
     world = world_of(realms=3, slots=slots, births=slots)
     for time in range(6):
         world.tick.fill_(time)
-        all_rules.spawning(world)
+        any_backend.spawning(world)
     assert world.alive.all()
 
 
-def test_births_0_changes_nothing(all_rules):
+def test_births_0_changes_nothing(any_backend):
     world = world_of(realms=3, births=0)
     before = world.clone()
-    all_rules.spawning(world)
+    any_backend.spawning(world)
     assert_same(world, before)
 
 
-def test_a_full_realm_is_left_alone_beside_one_that_is_not(all_rules):
+def test_a_full_realm_is_left_alone_beside_one_that_is_not(any_backend):
     world = world_of(realms=2, slots=3, births=3)
     for slot in range(3):
         place(world, 0, slot, 12, 12 + slot)
-    all_rules.spawning(world)
+    any_backend.spawning(world)
     assert world.entity[0].tolist() == [0, 1, 2] and world.next_entity[0] == 3
     assert world.next_entity[1] >= 2
 
 
-def test_a_newborn_has_nothing_of_who_was_there_before(all_rules):
+def test_a_newborn_has_nothing_of_who_was_there_before(any_backend):
     """Health 10, food 32, water 32, age 0, nothing explored; its id is new, and its planes are set."""
     world = world_of(realms=3, slots=14, populations=7, births=-1)
     for name in ("health", "food", "water", "freeze", "heading", "age", "damage", "explored", "visited",
@@ -194,7 +194,7 @@ def test_a_newborn_has_nothing_of_who_was_there_before(all_rules):
         getattr(world, name).fill_(GARBAGE)
     world.entity.fill_(1)
     world.next_entity.fill_(1000)
-    all_rules.spawning(world)
+    any_backend.spawning(world)
     realm, slot = world.alive.nonzero().unbind(1)
     assert len(realm) > 30
     for name, value in (
@@ -216,7 +216,7 @@ def test_a_newborn_has_nothing_of_who_was_there_before(all_rules):
 
 
 @pytest.mark.parametrize("off", [{}, {"skills": False, "max_health": 23}, {"skills": False, "tokens": 0}])
-def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(all_rules, off):
+def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(any_backend, off):
     """Levels of 1 and constitution 10, experience to match, empty hands, no offer, silence, nothing done yet;
     the books say whose gold that is. Slots of those who are not born, and of beasts, are left alone."""
     world = world_of(
@@ -224,7 +224,7 @@ def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(all_rules, off)
         slots=14,
         populations=7,
         births=-1,
-        rules="full",
+        preset_name="full",
         npc_numbers=(2, 1, 1),
         birth_gold=37,
         **off,
@@ -247,7 +247,7 @@ def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(all_rules, off)
     ):
         getattr(world, name).fill_(101)
     before = world.clone()
-    all_rules.spawning(world)
+    any_backend.spawning(world)
     assert not world.alive[:, 14:].any()
     realm, slot = world.alive.nonzero().unbind(1)
     assert len(realm) > 30
@@ -268,40 +268,40 @@ def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(all_rules, off)
         assert torch.equal(getattr(world, name), getattr(before, name)), name
 
 
-def test_beasts_do_not_count_as_slots_for_agents(all_rules):
+def test_beasts_do_not_count_as_slots_for_agents(any_backend):
     """All slots of agents are taken, all of beasts are free: nobody is born; nor where beasts stand."""
-    world = world_of(slots=3, births=3, rules="full", npc_numbers=(5, 5, 5))
+    world = world_of(slots=3, births=3, preset_name="full", npc_numbers=(5, 5, 5))
     for slot in range(3):
         place(world, 0, slot, 12, 12 + slot)
     before = world.clone()
-    all_rules.spawning(world)
+    any_backend.spawning(world)
     assert_same(world, before)
-    world = world_of(slots=5, births=-1, rules="full", npc_numbers=(100, 0, 0))
+    world = world_of(slots=5, births=-1, preset_name="full", npc_numbers=(100, 0, 0))
     for number, tile in enumerate(RING[:100].tolist()):
         place(world, 0, 5 + number, *divmod(tile, ODD["width"]))
     before = world.clone()
-    all_rules.spawning(world)
+    any_backend.spawning(world)
     assert_same(world, before)
 
 
-def test_the_newborn_have_their_first_upkeep_in_the_tick_of_their_birth(all_rules):
+def test_the_newborn_have_their_first_upkeep_in_the_tick_of_their_birth(any_backend):
     world = world_of(slots=1)
-    tick.step(world, all_rules, *orders(world))
+    tick.step(world, any_backend, *orders(world))
     assert world.alive[0, 0] and world.age[0, 0] == 1 and world.food[0, 0] == 31
     assert world.acted[0] == 0
 
 
-def test_the_slot_of_who_died_this_tick_is_free_from_the_next_on(all_rules):
+def test_the_slot_of_who_died_this_tick_is_free_from_the_next_on(any_backend):
     world = world_of(slots=1)
     place(world, 0, 0, 15, 15)
     world.material[0, 15, 15] = 0  # it stands on lava
-    tick.step(world, all_rules, *orders(world))
+    tick.step(world, any_backend, *orders(world))
     assert not world.alive[0, 0] and world.cause[0, 0] == Cause.LAVA and world.next_entity[0] == 1
-    tick.step(world, all_rules, *orders(world))
+    tick.step(world, any_backend, *orders(world))
     assert world.alive[0, 0] and world.entity[0, 0] == 1 and world.cause[0, 0] == 0
 
 
-def test_ids_rise_without_a_gap_and_are_never_used_twice(rules):
+def test_ids_rise_without_a_gap_and_are_never_used_twice(backend):
     """Hundreds of births and deaths: everybody walks off into the lava."""
     world = world_of(realms=3, slots=7, births=3)
     random = torch.Generator().manual_seed(1)
@@ -309,7 +309,7 @@ def test_ids_rise_without_a_gap_and_are_never_used_twice(rules):
     last = world.entity.clone()
     for _ in range(250):
         move = torch.randint(1, 5, world.alive.shape, generator=random)
-        tick.step(world, rules, move, *orders(world)[1:])
+        tick.step(world, backend, move, *orders(world)[1:])
         for realm in range(3):
             fresh = sorted(world.entity[realm][world.entity[realm] != last[realm]].tolist())
             assert not seen[realm] or not fresh or fresh[0] > seen[realm][-1]
@@ -320,15 +320,15 @@ def test_ids_rise_without_a_gap_and_are_never_used_twice(rules):
         assert seen[realm] == list(range(int(world.next_entity[realm])))
 
 
-def test_realms_and_seeds_are_born_apart(rules):
+def test_realms_and_seeds_are_born_apart(backend):
     """Realm 0's first tiles differ from realm 1's, and from those of another seed."""
-    there = born(rules, world_of(realms=2, seed=1), 30)
-    other = born(rules, world_of(realms=2, seed=2), 30)
+    there = born(backend, world_of(realms=2, seed=1), 30)
+    other = born(backend, world_of(realms=2, seed=2), 30)
     first, second = there[there[:, 1] == 0], there[there[:, 1] == 1]
     assert not torch.equal(first[:, 2:], second[:, 2:])
     assert not torch.equal(there, other)
-    assert torch.equal(there, born(rules, world_of(realms=2, seed=1), 30))
-    alone = born(rules, world_of(realms=1, seed=1), 30)
+    assert torch.equal(there, born(backend, world_of(realms=2, seed=1), 30))
+    alone = born(backend, world_of(realms=1, seed=1), 30)
     assert torch.equal(first, alone)
 
 
@@ -344,11 +344,11 @@ def anywhere(**settings):
     return world_of(spawn="anywhere", **settings)
 
 
-def test_anywhere_is_every_tile_from_the_ring_inwards_with_the_same_chance(rules):
+def test_anywhere_is_every_tile_from_the_ring_inwards_with_the_same_chance(backend):
     """19 x 33 tiles of grass, the ring's corners among them; into any slot, whatever the tile."""
     world = anywhere(realms=200)
     assert world.config.birthplaces == len(PLACES) == 19 * 33
-    rows = born(rules, world, 40)
+    rows = born(backend, world, 40)
     assert len(rows) == 200 * 40 and len(rows[:, :2].unique(dim=0)) == len(rows)
     tiles = torch.bincount(rows[:, 3], minlength=INSIDE.numel())
     assert int(tiles[~INSIDE.view(-1)].sum()) == 0, "born on the border"
@@ -362,13 +362,13 @@ def test_anywhere_is_every_tile_from_the_ring_inwards_with_the_same_chance(rules
     assert statistic < limit
 
 
-def test_anywhere_is_only_where_the_ground_is_safe_now(rules):
+def test_anywhere_is_only_where_the_ground_is_safe_now(backend):
     """Every material, scattered; what the ground was once does not count. Nobody tries a second tile."""
     world = anywhere(realms=100)
     ground = torch.randint(len(Material), (ODD["height"], ODD["width"]), generator=torch.Generator())
     world.material[:, INSIDE] = ground[INSIDE].to(torch.uint8)
     world.base[:, INSIDE] = ground[INSIDE].flip(0).to(torch.uint8)
-    rows = born(rules, world, 40)
+    rows = born(backend, world, 40)
     safe = PLACES[torch.isin(ground.view(-1)[PLACES], torch.tensor(SAFE))]
     counts = torch.bincount(rows[:, 3], minlength=INSIDE.numel())
     assert int(counts.sum()) == int(counts[safe].sum()), "born where one cannot stand"
@@ -379,28 +379,28 @@ def test_anywhere_is_only_where_the_ground_is_safe_now(rules):
 
 
 @pytest.mark.parametrize("material", list(Material))
-def test_what_can_be_born_on(all_rules, material):
+def test_what_can_be_born_on(any_backend, material):
     """The whole inside is made of it."""
     world = anywhere(slots=20, births=-1)
     world.material[:, INSIDE] = int(material)
-    all_rules.spawning(world)
+    any_backend.spawning(world)
     assert bool(world.alive.any()) == (int(material) in SAFE)
 
 
-def test_anywhere_a_taken_tile_lets_nobody_in(rules):
+def test_anywhere_a_taken_tile_lets_nobody_in(backend):
     """Half of the land is taken: half of the births fail."""
     world = anywhere(realms=40, slots=320)
     for realm in range(40):
         for slot, tile in enumerate(PLACES[::2].tolist()):
             place(world, realm, slot, *divmod(tile, ODD["width"]))
-    rows = born(rules, world, 25)
+    rows = born(backend, world, 25)
     assert not torch.isin(rows[:, 3], PLACES[::2]).any()
     assert abs(len(rows) / 1000 - 313 / 627) < 4.5 * 0.5 / 1000**0.5
 
 
-def test_anywhere_of_several_on_one_tile_one_is_born_and_all_slots_alike(rules):
+def test_anywhere_of_several_on_one_tile_one_is_born_and_all_slots_alike(backend):
     """400 slots draw 627 tiles; and where all but three tiles are water, those three are drawn by many."""
-    rows = born(rules, anywhere(realms=10, slots=400, births=-1), 20)
+    rows = born(backend, anywhere(realms=10, slots=400, births=-1), 20)
     assert len(rows[:, [0, 1, 3]].unique(dim=0)) == len(rows), "two agents on one tile"
     expected = 627 * (1 - (626 / 627) ** 400)
     assert abs(len(rows) / 200 - expected) < 2.0
@@ -410,7 +410,7 @@ def test_anywhere_of_several_on_one_tile_one_is_born_and_all_slots_alike(rules):
     world = anywhere(realms=50, slots=400, births=-1)
     world.material[:, INSIDE] = int(Material.WATER)
     world.material.view(50, -1)[:, PLACES[100:103]] = int(Material.FOREST)
-    rows = born(rules, world, 60)
+    rows = born(backend, world, 60)
     assert torch.isin(rows[:, 3], PLACES[100:103]).all()
     assert len(rows[:, [0, 1, 3]].unique(dim=0)) == len(rows), "two agents on one tile"
     chance = 1 - (626 / 627) ** 400
@@ -419,14 +419,14 @@ def test_anywhere_of_several_on_one_tile_one_is_born_and_all_slots_alike(rules):
     assert statistic < limit
 
 
-def test_anywhere_fills_a_realm_within_a_few_ticks(all_rules):
+def test_anywhere_fills_a_realm_within_a_few_ticks(any_backend):
     """As many slots as half of the tiles, ids in slot order, planes as they should be."""
     world = anywhere(slots=312, populations=8, births=-1)
     for time in range(20):
         world.tick.fill_(time)
         known = world.next_entity.clone()
         before = world.alive.clone()
-        all_rules.spawning(world)
+        any_backend.spawning(world)
         fresh = world.entity[world.alive & ~before]
         assert fresh.tolist() == list(range(int(known), int(world.next_entity)))
     assert world.alive.all()

@@ -10,8 +10,8 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.rules import Rules
 from nmmo_gpu.world.state import Cause
 from nmmo_gpu.world.talk import talk
 
@@ -50,11 +50,11 @@ def test_what_is_said_is_kept_and_silence_is_not_counted(dtype):
 
 def test_a_tick_keeps_what_was_said_in_it_and_no_longer():
     world = speakers()
-    tick.step(world, Rules(), *orders(world), token=says(3, 0, 7, 0, 0))
+    tick.step(world, Backend(), *orders(world), token=says(3, 0, 7, 0, 0))
     assert world.token.tolist() == [[3, 0, 7, 0, 0]] * 2
-    tick.step(world, Rules(), *orders(world), token=says(0, 2, 0, 0, 0))
+    tick.step(world, Backend(), *orders(world), token=says(0, 2, 0, 0, 0))
     assert world.token.tolist() == [[0, 2, 0, 0, 0]] * 2
-    tick.step(world, Rules(), *orders(world))
+    tick.step(world, Backend(), *orders(world))
     assert world.token.tolist() == [[0, 2, 0, 0, 0]] * 2, "nobody was asked"
     assert world.events[0, :, Event.SPOKEN].tolist() == [41, 41, 41, 40, 40]
 
@@ -63,21 +63,21 @@ def test_last_words_are_said():
     """Who dies in the tick has spoken in it; whoever is born into the slot has said nothing."""
     world = draw_world("0^.1", "law", slots=2, tokens=8, births=-1)
     world.events.zero_()
-    tick.step(world, Rules(), *orders(world, move={0: "east"}), token=says(6, 1, realms=1))
+    tick.step(world, Backend(), *orders(world, move={0: "east"}), token=says(6, 1, realms=1))
     assert world.cause[0].tolist() == [Cause.LAVA, 0] and world.token[0].tolist() == [6, 1]
     assert world.departed[0, Event.SPOKEN] == 1, "counted with all who have died"
     while not world.alive[0, 0]:
-        tick.step(world, Rules(), *orders(world), token=says(0, 1, realms=1))
+        tick.step(world, Backend(), *orders(world), token=says(0, 1, realms=1))
     assert world.token[0].tolist() == [0, 1] and world.events[0, 0, Event.SPOKEN] == 0
 
 
 def test_without_tokens_there_is_neither_head_nor_talk():
     mute = speakers(tokens=0)
     assert "token" not in heads(mute.config) and mute.token.shape == (2, 0)
-    tick.step(mute, Rules(), *orders(mute), token=says(3, 0, 7, 0, 0))
+    tick.step(mute, Backend(), *orders(mute), token=says(3, 0, 7, 0, 0))
     other = speakers(tokens=0, exchange=True)
     nothing = torch.zeros(2, 5, dtype=torch.int64)
-    tick.step(other, Rules(), *orders(other), None, nothing, nothing, says(3, 0, 7, 0, 0))
+    tick.step(other, Backend(), *orders(other), None, nothing, nothing, says(3, 0, 7, 0, 0))
     assert (other.token[:, :3] == 5).all() and (other.events[..., Event.SPOKEN] == 40).all()
     assert heads(speakers(tokens=2).config)["token"] == 2
 

@@ -22,8 +22,8 @@ from ticking import CPU, generator, phases_called, play
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
+from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.genesis import empty_world
-from nmmo_gpu.world.rules import resolve
 from nmmo_gpu.world.state import Cause, World
 
 TORCH = resolve("torch", CPU)
@@ -46,7 +46,7 @@ def test_the_phases_run_in_the_order_of_the_rules():
     assert called == ["combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial"]
 
 
-def test_a_tick_in_which_everything_happens(all_rules):
+def test_a_tick_in_which_everything_happens(any_backend):
     """0 is struck down beside its food, 1 walks into the lava, 2 eats, 3 thirsts, and all at once."""
     picture = """
         f0.1^
@@ -58,7 +58,7 @@ def test_a_tick_in_which_everything_happens(all_rules):
     world.water[0] = torch.tensor([20, 20, 20, 1, 20, 20])
     world.health[0, 3] = 1
     step = orders(world, move={0: "west", 1: "east", 2: "east"}, attack={4: ("melee", 0)})
-    tick.step(world, all_rules, *step)
+    tick.step(world, any_backend, *step)
     assert show(world, picture) == ["f...^", "4....", ".2..."]
     assert world.cause[0].tolist() == [Cause.COMBAT, Cause.LAVA, 0, Cause.THIRST, 0, 0]
     assert world.alive[0].tolist() == [False, False, True, False, True, False]
@@ -114,12 +114,12 @@ def test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play
 
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
-def test_invariants_hold_over_a_long_run_in_which_all_ways_to_die_occur(rules, name):
+def test_invariants_hold_over_a_long_run_in_which_all_ways_to_die_occur(backend, name):
     world = fresh(name, births=3, slots=28, immune_ticks=3)
     random = generator(1)
     for _ in range(250):
         before = world.clone()
-        tick.step(world, rules, *random_orders(world, random))
+        tick.step(world, backend, *random_orders(world, random))
         check_invariants(world)
         assert torch.equal(world.acted, before.acted + before.alive.sum(1))
         assert (world.deaths >= before.deaths).all() and (world.next_entity >= before.next_entity).all()
@@ -135,27 +135,27 @@ def test_invariants_hold_over_a_long_run_in_which_all_ways_to_die_occur(rules, n
 # ------------------------------------------------------------------------------------------------- replay
 
 
-def test_seed_and_actions_replay_the_world_bit_for_bit(rules):
+def test_seed_and_actions_replay_the_world_bit_for_bit(backend):
     first, second = fresh(births=-1), fresh(births=-1)
-    assert play(first, rules, 60) == play(second, rules, 60)
+    assert play(first, backend, 60) == play(second, backend, 60)
 
 
-def test_another_seed_or_other_actions_make_another_world(rules):
-    base = play(fresh(births=-1), rules, 12)
+def test_another_seed_or_other_actions_make_another_world(backend):
+    base = play(fresh(births=-1), backend, 12)
     other = fresh(births=-1)
     other.seed[0] += 1
-    assert play(other, rules, 12)[-1] != base[-1]
-    assert play(fresh(births=-1), rules, 12, seed=1)[-1] != base[-1]
+    assert play(other, backend, 12)[-1] != base[-1]
+    assert play(fresh(births=-1), backend, 12, seed=1)[-1] != base[-1]
 
 
-def test_a_world_goes_on_from_a_copy_as_it_would_have(rules):
+def test_a_world_goes_on_from_a_copy_as_it_would_have(backend):
     world = fresh(births=-1)
-    play(world, rules, 30)
-    assert play(world.clone(), rules, 30, seed=5) == play(world, rules, 30, seed=5)
+    play(world, backend, 30)
+    assert play(world.clone(), backend, 30, seed=5) == play(world, backend, 30, seed=5)
 
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
-def test_a_realms_history_does_not_depend_on_its_neighbours(rules, name):
+def test_a_realms_history_does_not_depend_on_its_neighbours(backend, name):
     """Realm 1 of 3 is realm 1 of 5: same maps and orders for the first three."""
     config = preset(name, **ODD, slots=14, populations=7, births=3)
     maps = random_maps(config, 5, generator(8), "~.ff,,...#%....fff^")
@@ -163,20 +163,20 @@ def test_a_realms_history_does_not_depend_on_its_neighbours(rules, name):
     random = generator(2)
     for _ in range(60):
         step = random_orders(many, random)
-        tick.step(many, rules, *step)
-        tick.step(few, rules, *(part[:3].contiguous() for part in step))
+        tick.step(many, backend, *step)
+        tick.step(few, backend, *(part[:3].contiguous() for part in step))
         for field, tensor in few.tensors():
             if field not in ("seed", "tick"):
                 assert torch.equal(tensor, getattr(many, field)[:3]), field
     assert int(few.next_entity.min()) > 20
 
 
-def test_equal_realms_part_ways_only_by_their_number(rules):
+def test_equal_realms_part_ways_only_by_their_number(backend):
     """Three realms with one map: each has draws of its own."""
     config = preset("chaos", **ODD, slots=14, populations=7, births=3)
     maps = random_maps(config, 1, generator(8)).expand(3, -1, -1)
     world = empty_world(config, maps, 6)
-    play(world, rules, 5)
+    play(world, backend, 5)
     histories = {tuple(world.row[realm].tolist() + world.col[realm].tolist()) for realm in range(3)}
     assert len(histories) == 3
 
@@ -200,7 +200,7 @@ def shuffled(world: World, order: torch.Tensor) -> World:
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
 @pytest.mark.parametrize(("slots", "populations"), [(7, 1), (60, 4)])
-def test_no_result_depends_on_a_slots_place_in_the_tensors(rules, name, slots, populations):
+def test_no_result_depends_on_a_slots_place_in_the_tensors(backend, name, slots, populations):
     """Slots change places within their population, everybody acts as before: everything happens as before."""
     config = preset(name, **ODD, slots=slots, populations=populations, births=0, immune_ticks=3)
     world = random_world(config, 3, 12, fill=1.0, odds="~.fff,,..#%")
@@ -221,9 +221,9 @@ def test_no_result_depends_on_a_slots_place_in_the_tensors(rules, name, slots, p
     for time in range(40):
         move, style, target = random_orders(world, random)
         known = torch.cat((place_of, torch.full((3, 1), -1)), 1)  # target -1 stays -1
-        tick.step(world, rules, move, style, target)
+        tick.step(world, backend, move, style, target)
         tick.step(
-            other, rules, move.gather(1, order), style.gather(1, order),
+            other, backend, move.gather(1, order), style.gather(1, order),
             known.gather(1, target % (slots + 1)).gather(1, order),
         )  # fmt: skip
         assert_same(shuffled(other, place_of), world, f"tick {time}")

@@ -28,61 +28,61 @@ def one(ground=".", picture="0", **state):
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 0), (2, 1), (3, 2)])
-def test_freeze_runs_down_and_not_below_0(all_rules, before, after):
+def test_freeze_runs_down_and_not_below_0(any_backend, before, after):
     world = one(freeze=before)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.freeze[0, 0] == after
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
-def test_what_the_mages_did_counts_from_here_on(all_rules, before):
+def test_what_the_mages_did_counts_from_here_on(any_backend, before):
     """Freeze becomes 3, less the 1 of this upkeep; the note of it is wiped, in empty slots too."""
     world = draw_world("0", slots=2, freeze_ticks=3)
     world.freeze.fill_(before)
     world.chilled.fill_(True)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.freeze[0].tolist() == [2, before]
     assert not world.chilled.any()
 
 
-def test_lava_kills_before_anything_else_applies(all_rules):
+def test_lava_kills_before_anything_else_applies(any_backend):
     """It neither eats, drinks, heals, hungers nor ages; but its freeze has run down, which is step 1."""
     for health, food, water in ((10, 32, 32), (5, 20, 20), (1, 0, 0), (1, 1, 0)):
         world = one("^", "~0", health=health, food=food, water=water, freeze=2, age=20)
-        all_rules.upkeep(world)
+        any_backend.upkeep(world)
         assert body(world) == (health, food, water, 20)
         assert world.cause[0, 0] == Cause.LAVA and world.alive[0, 0]
         assert world.freeze[0, 0] == 1
 
 
-def test_lava_is_what_the_tile_shows_now(all_rules):
+def test_lava_is_what_the_tile_shows_now(any_backend):
     world = one(".", age=20)
     world.material[0, 8, 8] = int(Material.LAVA)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.cause[0, 0] == Cause.LAVA
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 4), (1, 5), (20, 24), (27, 31), (28, 31), (32, 31)])
-def test_forage_is_5_up_to_32_and_comes_before_hunger(all_rules, before, after):
+def test_forage_is_5_up_to_32_and_comes_before_hunger(any_backend, before, after):
     """At food 0 the meal comes in time: no health is lost."""
     world = one("f", food=before, water=10, health=7)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert body(world)[:3] == (7 + (before + 5 > 16 and 10 > 16), after, 9)
     assert show(world, "0") == ["0"] and world.material[0, 8, 8] == Material.SCRUB
 
 
 @pytest.mark.parametrize("ground", [".", ","])
-def test_other_ground_feeds_nobody_and_stays_as_it_is(all_rules, ground):
+def test_other_ground_feeds_nobody_and_stays_as_it_is(any_backend, ground):
     world = one(ground, food=20, water=10)
     before = world.material.clone()
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.food[0, 0] == 19 and torch.equal(world.material, before)
 
 
-def test_only_the_tile_stood_on_is_eaten(all_rules):
+def test_only_the_tile_stood_on_is_eaten(any_backend):
     picture = "fff\nf0f\nfff"
     world = one("f", picture, food=1)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     world.occupant.zero_()
     assert show(world, picture) == ["fff", "f,f", "fff"]
 
@@ -91,64 +91,64 @@ def test_only_the_tile_stood_on_is_eaten(all_rules):
     "picture",
     [".~.\n.0.\n...", "...\n.0~\n...", "...\n.0.\n.~.", "...\n~0.\n...", ".~.\n~0~\n.~."],
 )
-def test_water_on_each_of_the_four_sides_is_drunk_once(all_rules, picture):
+def test_water_on_each_of_the_four_sides_is_drunk_once(any_backend, picture):
     for before, after in ((0, 4), (20, 24), (28, 31), (32, 31)):
         world = one(".", picture, water=before, food=10, health=7)
-        all_rules.upkeep(world)
+        any_backend.upkeep(world)
         assert body(world)[:3] == (7, 9, after)
 
 
 @pytest.mark.parametrize("picture", ["~.~\n.0.\n~.~", "..~..\n.....\n~.0.~\n.....\n..~.."])
-def test_water_at_a_corner_or_two_tiles_off_is_not_drunk(all_rules, picture):
+def test_water_at_a_corner_or_two_tiles_off_is_not_drunk(any_backend, picture):
     world = one(".", picture, water=20)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.water[0, 0] == 19
 
 
-def test_the_base_material_decides_where_to_drink(all_rules):
+def test_the_base_material_decides_where_to_drink(any_backend):
     """Water that shows as something else quenches thirst; what only shows as water does not."""
     world = one(".", "0~", water=20)
     world.material[0, 8, 9] = int(Material.STONE)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.water[0, 0] == 24
     world = one(".", "0#", water=20)
     world.material[0, 8, 9] = int(Material.WATER)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.water[0, 0] == 19
 
 
 @pytest.mark.parametrize(
     ("food", "water", "gain"), [(17, 17, 1), (16, 17, 0), (17, 16, 0), (16, 16, 0), (32, 32, 1), (32, 0, -1)]
 )
-def test_health_comes_back_while_both_are_above_16(all_rules, food, water, gain):
+def test_health_comes_back_while_both_are_above_16(any_backend, food, water, gain):
     """Asked before hunger and thirst take their 1: at 17 it still heals."""
     world = one(food=food, water=water, health=5)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert body(world) == (5 + gain, food - 1, max(0, water - 1), 21)
 
 
-def test_health_stays_at_most_10(all_rules):
+def test_health_stays_at_most_10(any_backend):
     world = one(food=32, water=32, health=10)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.health[0, 0] == 10
 
 
-def test_a_meal_and_a_drink_of_this_tick_heal_already(all_rules):
+def test_a_meal_and_a_drink_of_this_tick_heal_already(any_backend):
     world = one("f", "0~", food=12, water=12, health=5)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert body(world)[:3] == (6, 16, 16)
     world = one("f", "0~", food=11, water=12, health=5)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert body(world)[:3] == (5, 15, 16)
 
 
 @pytest.mark.parametrize(
     ("food", "water", "loss"), [(1, 9, 1), (9, 1, 1), (0, 9, 1), (9, 0, 1), (1, 1, 2), (0, 0, 2), (2, 2, 0)]
 )
-def test_each_of_the_two_that_is_0_costs_1_health(all_rules, food, water, loss):
+def test_each_of_the_two_that_is_0_costs_1_health(any_backend, food, water, loss):
     """Already in the upkeep in which it gets to 0; and neither goes below."""
     world = one(food=food, water=water, health=8)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert body(world) == (8 - loss, max(0, food - 1), max(0, water - 1), 21)
     assert world.cause[0, 0] == 0
 
@@ -161,17 +161,17 @@ def test_each_of_the_two_that_is_0_costs_1_health(all_rules, food, water, loss):
     ],
 )  # fmt: skip
 def test_hunger_and_thirst_kill_and_an_upkeep_that_kills_is_not_survived(
-    all_rules, food, water, health, cause
+    any_backend, food, water, health, cause
 ):
     """Who lacks both is counted as hungry; age stays the number of times the agent acted."""
     world = one(food=food, water=water, health=health, age=33)
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert body(world) == (0, max(0, food - 1), max(0, water - 1), 33)
     assert world.cause[0, 0] == cause and world.alive[0, 0], "burial comes later"
 
 
 @pytest.mark.parametrize("ground", ["f", "^"])
-def test_the_killed_and_the_dead_are_left_alone(all_rules, ground):
+def test_the_killed_and_the_dead_are_left_alone(any_backend, ground):
     """Slot 0 was killed this tick, slot 1 is empty, and both stand where they would eat, drink or burn."""
     world = draw_world("0~", slots=2, under={"0": ground})
     world.health[0] = torch.tensor([0, 5])
@@ -180,16 +180,16 @@ def test_the_killed_and_the_dead_are_left_alone(all_rules, ground):
     world.freeze.fill_(2)
     world.food.fill_(3)
     before = world.clone()
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert_same(world, before)
 
 
-def test_age_and_immunity(all_rules):
+def test_age_and_immunity(any_backend):
     """Immune while age is below 15, of which the first upkeep comes at birth."""
     world = one(age=0)
     assert bool(world.immune()[0, 0])
     for age in range(1, 18):
-        all_rules.upkeep(world)
+        any_backend.upkeep(world)
         assert world.age[0, 0] == age
         assert bool(world.immune()[0, 0]) == (age < 15)
 
@@ -206,13 +206,13 @@ def beast_and_agent(ground=".", **overrides):
 
 
 @pytest.mark.parametrize("ground", [".", "f", "^"])
-def test_beasts_only_thaw_and_age(all_rules, ground):
+def test_beasts_only_thaw_and_age(any_backend, ground):
     """They neither burn, eat, drink, heal nor hunger; the agent beside them does."""
     world = beast_and_agent(ground)
     for name, value in (("health", 3), ("food", 20), ("water", 20), ("freeze", 2), ("age", 7)):
         getattr(world, name).fill_(value)
     world.food[0, 1], world.water[0, 1] = 1, 0
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.material[0, 9, 9] == world.base[0, 9, 9], "a beast eats no forest"
     assert body(world, slot=1) == (3, 1, 0, 8)
     assert world.freeze[0].tolist() == [1, 1] and world.cause[0, 1] == 0
@@ -222,15 +222,15 @@ def test_beasts_only_thaw_and_age(all_rules, ground):
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
-def test_what_the_mages_did_counts_for_beasts_too(all_rules, before):
+def test_what_the_mages_did_counts_for_beasts_too(any_backend, before):
     world = beast_and_agent(freeze_ticks=3)
     world.freeze.fill_(before)
     world.chilled[0] = torch.tensor([False, True])
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.freeze[0].tolist() == [max(0, before - 1), 2] and not world.chilled.any()
 
 
-def test_a_beast_that_was_killed_is_left_alone(all_rules):
+def test_a_beast_that_was_killed_is_left_alone(any_backend):
     world = beast_and_agent()
     world.health[0, 1], world.cause[0, 1], world.freeze[0, 1] = 0, int(Cause.COMBAT), 2
     row = [
@@ -238,45 +238,45 @@ def test_a_beast_that_was_killed_is_left_alone(all_rules):
         for name, tensor in world.tensors()
         if name in ("health", "freeze", "age", "cause")
     ]
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     after = [tensor[0, 1] for name, tensor in world.tensors() if name in ("health", "freeze", "age", "cause")]
     assert row == after
 
 
-def test_no_beast_leaves_footprints(all_rules):
+def test_no_beast_leaves_footprints(any_backend):
     """Those are for agents; without one nothing is marked."""
     world = beast_and_agent()
     world.row[0, 0], world.col[0, 0] = 12, 13
-    all_rules.explore(world)
+    any_backend.explore(world)
     assert world.explored.tolist() == [[1]]
     assert world.visited[0, 0].nonzero().flatten().tolist() == [12] and world.visited[0, 0, 12] == 1 << 13
 
 
 @pytest.mark.parametrize(("level", "health"), [(10, 10), (11, 10), (99, 98), (99, 99), (1, 1), (30, 3)])
-def test_health_comes_back_up_to_the_level_in_constitution(all_rules, level, health):
+def test_health_comes_back_up_to_the_level_in_constitution(any_backend, level, health):
     """Whatever max_health says."""
     world = draw_world("0", "full", npcs=False, max_health=20)
     world.level[0, 0, 4], world.health[0, 0] = level, health
-    all_rules.upkeep(world)
+    any_backend.upkeep(world)
     assert world.health[0, 0] == min(level, health + 1)
 
 
-def test_without_skills_health_comes_back_up_to_max_health(all_rules):
+def test_without_skills_health_comes_back_up_to_max_health(any_backend):
     world = draw_world("0", "full", npcs=False, skills=False, max_health=20)
     world.level[0, 0, 4] = 99
     for health in (19, 20):
         world.health[0, 0] = health
-        all_rules.upkeep(world)
+        any_backend.upkeep(world)
         assert world.health[0, 0] == 20
 
 
 @pytest.mark.parametrize("preset_name", ["law", "chaos", "full"])
-def test_idle_on_bare_grass_dies_in_its_36th_upkeep_with_a_lifetime_of_35(rules, preset_name):
+def test_idle_on_bare_grass_dies_in_its_36th_upkeep_with_a_lifetime_of_35(backend, preset_name):
     config = preset(preset_name, **ODD, slots=1, populations=1, births=1, npc_numbers=(0, 0, 0))
     world = empty_world(config, blank_maps(config, 1), 3)
     for upkeep in range(1, 37):
         assert world.cause[0, 0] == 0
-        tick.step(world, rules, *orders(world))
+        tick.step(world, backend, *orders(world))
         assert world.next_entity[0] == 1
         assert bool(world.alive[0, 0]) == (upkeep < 36)
     assert world.cause[0, 0] == Cause.HUNGER and world.age[0, 0] == 35 and world.acted[0] == 35
@@ -285,12 +285,12 @@ def test_idle_on_bare_grass_dies_in_its_36th_upkeep_with_a_lifetime_of_35(rules,
 
 
 @pytest.mark.parametrize("preset_name", ["law", "chaos"])
-def test_idle_through_the_environment_terminates_at_the_35th_step(rules, preset_name):
+def test_idle_through_the_environment_terminates_at_the_35th_step(backend, preset_name):
     """The agent acted 35 times; each tick but the last was survived, and paid 1."""
     config = preset(preset_name, **ODD, slots=1, populations=1, births=1)
     world = empty_world(config, blank_maps(config, 1), 3)
-    tick.step(world, rules, *orders(world))  # as reset() does: born, first upkeep
-    env = Env(EnvConfig(world=config, realms=1, device="cpu", backend=rules.name), world)
+    tick.step(world, backend, *orders(world))  # as reset() does: born, first upkeep
+    env = Env(EnvConfig(world=config, realms=1, device="cpu", backend=backend.name), world)
     paid = 0.0
     for step in range(1, 36):
         _, reward, terminated, truncated, info = env.step(torch.zeros(1, 1, 3, dtype=torch.int64))
@@ -304,18 +304,18 @@ def test_idle_through_the_environment_terminates_at_the_35th_step(rules, preset_
     assert int(info["entity"]) == 1 and int(info["cause"]) == 0 and int(info["lifetime"]) == 1
 
 
-def test_explored_counts_different_tiles(all_rules):
+def test_explored_counts_different_tiles(any_backend):
     """Out and back again: the way back is nothing new."""
     world = draw_world("....0", slots=2, fill=".")
     counts = []
     for direction in ("west", "west", "west", "east", "east", "stay", "south", "north"):
-        tick.step(world, all_rules, *orders(world, move={0: direction}))
+        tick.step(world, any_backend, *orders(world, move={0: direction}))
         counts.append(int(world.explored[0, 0]))
     assert counts == [1, 2, 3, 3, 3, 3, 4, 4]
     assert world.explored[0, 1] == 0
 
 
-def test_footprints_are_kept_up_to_bit_63_and_wrap_on_a_torus_of_64(all_rules):
+def test_footprints_are_kept_up_to_bit_63_and_wrap_on_a_torus_of_64(any_backend):
     """Column 63 is a word's sign bit; a tile 64 off shares a bit, the documented undercount."""
     config = preset("law", height=80, width=140, border=7, vision=7, slots=1, populations=1, births=0)
     world = empty_world(config, blank_maps(config, 1), 1)
@@ -329,10 +329,10 @@ def test_footprints_are_kept_up_to_bit_63_and_wrap_on_a_torus_of_64(all_rules):
     for row, col in places:
         world.row.fill_(row)
         world.col.fill_(col)
-        all_rules.explore(world)
+        any_backend.explore(world)
         counts.append(int(world.explored))
     assert counts == expected
     world.alive.fill_(False)
     world.row.fill_(30)
-    all_rules.explore(world)
+    any_backend.explore(world)
     assert int(world.explored) == 6

@@ -19,10 +19,10 @@ from nmmo_gpu.world.state import World
 from nmmo_gpu.world.wages import Wages
 
 
-def small(realms: int = 2, rules: str = "full", **settings: object) -> World:
+def small(realms: int = 2, preset_name: str = "full", **settings: object) -> World:
     """Five agents; in the full game with two NPC slots of each kind."""
-    npcs = {"npc_numbers": (2, 2, 2)} if rules == "full" else {}
-    return draw_world("0.1.2.3.4", rules, realms=realms, populations=5, **npcs, **settings)
+    npcs = {"npc_numbers": (2, 2, 2)} if preset_name == "full" else {}
+    return draw_world("0.1.2.3.4", preset_name, realms=realms, populations=5, **npcs, **settings)
 
 
 def wages(world: World, **pay: float) -> Wages:
@@ -233,7 +233,7 @@ def test_a_world_that_begins_pays_nothing_for_being_born():
 
 
 @pytest.mark.parametrize(
-    ("rules", "settings", "wrong"),
+    ("preset_name", "settings", "wrong"),
     [
         ("chaos", {}, {"pay_experience", "pay_level", "pay_gold", "pay_kill", "pay_trade"}),
         ("law", {"tokens": 4}, {"pay_experience", "pay_level", "pay_trade"}),
@@ -242,9 +242,9 @@ def test_a_world_that_begins_pays_nothing_for_being_born():
         ("full", {}, set()),
     ],
 )  # fmt: skip
-def test_a_weight_on_what_the_rules_have_not_is_refused(rules, settings, wrong):
+def test_a_weight_on_what_the_rules_have_not_is_refused(preset_name, settings, wrong):
     """By name and value; death and new tiles are everywhere."""
-    world = small(rules=rules, **settings)
+    world = small(rules=preset_name, **settings)
     for name in PAY:
         if name in wrong:
             with pytest.raises(ConfigError, match=rf"{name} = 0\.5 pays for what these rules have not.*or 0"):

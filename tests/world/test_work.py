@@ -32,10 +32,10 @@ MASTER = 20
 """A level at which the standard tiers cannot fail: 10 above the highest."""
 
 
-def unchanged(rules, world, works):
+def unchanged(backend, world, works):
     """Whether nothing at all happens."""
     before = world.clone()
-    rules.work(world, works)
+    backend.work(world, works)
     assert_same(world, before)
     return True
 
@@ -43,9 +43,9 @@ def unchanged(rules, world, works):
 # What each choice needs, takes and gives.
 
 
-def test_fishing_by_a_master_catches_the_highest_tier(all_rules):
+def test_fishing_by_a_master_catches_the_highest_tier(any_backend):
     world = set_level(draw_workers("0~\n.1", realms=2), fishing=MASTER)
-    all_rules.work(world, all_work(world, "fish"))
+    any_backend.work(world, all_work(world, "fish"))
     for realm in range(2):
         for slot in range(2):
             assert held(world, slot, realm) == {"raw_herring": 1}
@@ -54,20 +54,20 @@ def test_fishing_by_a_master_catches_the_highest_tier(all_rules):
         assert booked(world, realm) == {("made", "raw_herring"): 2}
 
 
-def test_fish_are_only_caught_beside_water(all_rules):
+def test_fish_are_only_caught_beside_water(any_backend):
     """Four neighbours count, diagonal ones do not; by the base material, as drinking goes."""
     world = set_level(draw_workers("0.~.1\n.....\n~...~\n..2.."), fishing=MASTER)
     assert not world.shore[0, world.row[0].long(), world.col[0].long()].any()
-    assert unchanged(all_rules, world, all_work(world, "fish"))
+    assert unchanged(any_backend, world, all_work(world, "fish"))
     world = set_level(draw_workers("0~.~1\n.....\n2.~..\n~.3.."), fishing=MASTER)
-    all_rules.work(world, all_work(world, "fish"))
+    any_backend.work(world, all_work(world, "fish"))
     assert [held(world, slot) for slot in range(4)] == [{"raw_herring": 1}] * 4
 
 
-def test_mining_takes_the_rock(all_rules):
+def test_mining_takes_the_rock(any_backend):
     picture = "0%.%1\n#####\n2#%##\n%#3##"
     world = set_level(draw_workers(picture, realms=2, ore_regrowth=0.0), mining=MASTER)
-    all_rules.work(world, all_work(world, "mine"))
+    any_backend.work(world, all_work(world, "mine"))
     for realm in range(2):
         assert show(world, picture, realm) == ["0#.#1", "#####", "2####", "##3##"]
         for slot in range(4):
@@ -77,18 +77,18 @@ def test_mining_takes_the_rock(all_rules):
     assert (world.regrow_at == NEVER).all()
 
 
-def test_there_is_nothing_to_mine_in_stone_or_at_a_corner_or_in_what_is_used_up(all_rules):
+def test_there_is_nothing_to_mine_in_stone_or_at_a_corner_or_in_what_is_used_up(any_backend):
     world = set_level(draw_workers("%.%\n.0.\n%#%"), mining=MASTER)
-    assert unchanged(all_rules, world, all_work(world, "mine"))
+    assert unchanged(any_backend, world, all_work(world, "mine"))
     world = set_level(draw_workers("0%"), mining=MASTER)
     world.material[world.material == Material.ORE_ROCK] = int(Material.STONE)
-    assert unchanged(all_rules, world, all_work(world, "mine"))
+    assert unchanged(any_backend, world, all_work(world, "mine"))
 
 
-def test_a_rock_that_shows_is_mined_whatever_its_base(all_rules):
+def test_a_rock_that_shows_is_mined_whatever_its_base(any_backend):
     world = set_level(draw_workers("0~"), mining=MASTER)
     world.material[world.material == Material.WATER] = int(Material.ORE_ROCK)
-    all_rules.work(world, all_work(world, "mine"))
+    any_backend.work(world, all_work(world, "mine"))
     assert held(world) == {"iron_ore": 1}
 
 
@@ -107,13 +107,13 @@ def test_a_rock_that_shows_is_mined_whatever_its_base(all_rules):
         ("armor", 5, {"tin_ore": 4, "iron_ore": 4}, {"iron_ore": 4, "tin_armor": 1}, 160),
     ],
 )  # fmt: skip
-def test_smithing_makes_the_last_recipe_that_is_possible(all_rules, work, level, goods, left, xp):
+def test_smithing_makes_the_last_recipe_that_is_possible(any_backend, work, level, goods, left, xp):
     """And never fails; a full inventory is no obstacle, as it takes up no more than it frees."""
     world = give(set_level(draw_workers("0.1"), smithing=level), **goods)
     set_level(world, 1, smithing=1, mining=99, cooking=99, fishing=99)
     world.inventory[:, 1] = 0
     before = world.inventory.clone()
-    all_rules.work(world, all_work(world, work))
+    any_backend.work(world, all_work(world, work))
     assert held(world) == left and gained(world)["smithing"] == xp
     assert happened(world) == {"smithed": 1} and happened(world, 1) == {} and held(world, 1) == {}
     made = {name: left[name] - goods.get(name, 0) for name in left if left[name] > goods.get(name, 0)}
@@ -134,11 +134,11 @@ def test_smithing_makes_the_last_recipe_that_is_possible(all_rules, work, level,
         ("eat", 1, {"raw_shrimp": 20, "iron_sword": 1}), ("eat", 1, {}), ("none", 99, {"iron_ore": 20}),
     ],
 )  # fmt: skip
-def test_what_is_not_possible_does_nothing(all_rules, work, level, goods):
+def test_what_is_not_possible_does_nothing(any_backend, work, level, goods):
     world = give(set_level(draw_workers("0~\n%."), smithing=level, cooking=level), **goods)
     world.health[:] = 1
     assert not possible_works(world)[0, 0, WORKS.index(work)] or work == "none"
-    assert unchanged(all_rules, world, all_work(world, work))
+    assert unchanged(any_backend, world, all_work(world, work))
 
 
 @pytest.mark.parametrize(
@@ -151,21 +151,21 @@ def test_what_is_not_possible_does_nothing(all_rules, work, level, goods):
          {"raw_goblin": 1, "cooked_herring": 27}, 30),
     ],
 )  # fmt: skip
-def test_cooking_takes_the_highest_tier_held(all_rules, level, goods, left, xp):
+def test_cooking_takes_the_highest_tier_held(any_backend, level, goods, left, xp):
     """Of several at one level the last of the table: a chicken before a shrimp, a goblin before a sardine."""
     world = give(set_level(draw_workers("0"), cooking=level), **goods)
-    all_rules.work(world, all_work(world, "cook"))
+    any_backend.work(world, all_work(world, "cook"))
     assert held(world) == left and gained(world)["cooking"] == xp
     assert happened(world) == {"cooked": 1}
     check = {way for way, _ in booked(world)}
     assert check == {"made", "used"}
 
 
-def test_a_burnt_meal_is_gone(rules):
+def test_a_burnt_meal_is_gone(backend):
     """About half of the meals at the level they need: raw food always goes, and either a meal with its
     experience comes or an entry in the books."""
     world = give(draw_workers("0.1.2.3", realms=50), raw_chicken=1, raw_shrimp=3)
-    rules.work(world, all_work(world, "cook"))
+    backend.work(world, all_work(world, "cook"))
     assert (world.inventory[..., item(world, "raw chicken")] == 0).all()
     assert (world.inventory[..., item(world, "raw shrimp")] == 3).all()
     cooked = world.inventory[..., item(world, "cooked chicken")]
@@ -201,13 +201,13 @@ def test_a_burnt_meal_is_gone(rules):
         (1, 99, {"cooked_shrimp": 1, "raw_goblin": 1}, "cooked_shrimp"),
     ],
 )  # fmt: skip
-def test_eating_without_waste_else_the_smallest(all_rules, health, constitution, meals, eaten):
+def test_eating_without_waste_else_the_smallest(any_backend, health, constitution, meals, eaten):
     world = give(set_level(draw_workers("0"), constitution=constitution), **meals)
     world.health[:], world.food[:] = health, 7
     heals = {"shrimp": 2, "sardine": 3, "herring": 5, "chicken": 3, "goblin": 5}[
         eaten.removeprefix("cooked_")
     ]
-    all_rules.work(world, all_work(world, "eat"))
+    any_backend.work(world, all_work(world, "eat"))
     left = {name: n - (name == eaten) for name, n in meals.items()}
     assert held(world) == {name: n for name, n in left.items() if n}
     assert int(world.health) == min(health + heals, constitution) and int(world.food) == 17
@@ -215,17 +215,17 @@ def test_eating_without_waste_else_the_smallest(all_rules, health, constitution,
     assert gained(world).keys() == {"constitution"}, "only that of birth"
 
 
-def test_eating_does_not_go_beyond_the_most_food(all_rules):
+def test_eating_does_not_go_beyond_the_most_food(any_backend):
     world = give(draw_workers("0.1.2"), cooked_shrimp=1)
     world.food[0] = torch.tensor([22, 23, 32])
-    all_rules.work(world, all_work(world, "eat"))
+    any_backend.work(world, all_work(world, "eat"))
     assert world.food[0].tolist() == [32, 32, 32]
 
 
-def test_without_skills_the_most_health_is_that_of_the_config(all_rules):
+def test_without_skills_the_most_health_is_that_of_the_config(any_backend):
     world = give(draw_workers("0.1", skills=False, max_health=40), cooked_goblin=1)
     world.health[0] = torch.tensor([33, 38])
-    all_rules.work(world, all_work(world, "eat"))
+    any_backend.work(world, all_work(world, "eat"))
     assert world.health[0].tolist() == [38, 40]
 
 
@@ -233,7 +233,7 @@ def test_without_skills_the_most_health_is_that_of_the_config(all_rules):
 
 
 @pytest.mark.parametrize(("picture", "work", "makes"), [("0~", "fish", "raw"), ("0%", "mine", "ore")])
-def test_the_last_unit_of_room(rules, picture, work, makes):
+def test_the_last_unit_of_room(backend, picture, work, makes):
     """One unit is enough; none, or one kept free for an offer, is not, and not even an attempt is made."""
     for count, offer, possible in (
         (27, "", True), (28, "", False), (27, "iron sword", False), (27, "iron knife", True),
@@ -246,18 +246,18 @@ def test_the_last_unit_of_room(rules, picture, work, makes):
                 world.offer[:] = 1 + item(world, offer) + buys * len(STANDARD.items)
             assert bool(possible_works(world)[0, 0, WORKS.index(work)]) == possible
             if possible:
-                rules.work(world, all_work(world, work))
+                backend.work(world, all_work(world, work))
                 assert int(world.inventory.sum()) == count + 1001 and len(happened(world)) == 2
                 assert any(makes in name for name in held(world))
             else:
-                assert unchanged(rules, world, all_work(world, work))
+                assert unchanged(backend, world, all_work(world, work))
 
 
-def test_cooking_smithing_and_eating_need_no_room(all_rules):
+def test_cooking_smithing_and_eating_need_no_room(any_backend):
     world = set_level(draw_workers("0.1.2.3"), cooking=MASTER, smithing=1)
     give(world, copper_ore=14, raw_shrimp=13, cooked_shrimp=1)
     assert int(world.inventory[0, 0].sum()) == 28
-    all_rules.work(world, all_work(world, {0: "cook", 1: "sword", 2: "armor", 3: "eat"}))
+    any_backend.work(world, all_work(world, {0: "cook", 1: "sword", 2: "armor", 3: "eat"}))
     assert world.events[0].sum(1).tolist() == [1, 1, 1, 1]
 
 
@@ -290,13 +290,13 @@ MINERS = {"picture": "0%#1%#2\n######%\n%3#%4##", "realms": 1000, "ore_regrowth"
     ],
 )
 @pytest.mark.parametrize("work", ["fish", "mine"])
-def test_tiers_are_tried_from_the_top_down_with_their_chances(rules, work, level, shares):
+def test_tiers_are_tried_from_the_top_down_with_their_chances(backend, work, level, shares):
     world = draw_workers(**(CROWD if work == "fish" else MINERS), seed=level)
     ore = {"raw shrimp": "copper ore", "raw sardine": "tin ore", "raw herring": "iron ore"}
     if work == "mine":
         shares = {ore[name]: share for name, share in shares.items()}
     set_level(world, **{"fishing" if work == "fish" else "mining": level})
-    rules.work(world, all_work(world, work))
+    backend.work(world, all_work(world, work))
     counts = outcome_counts(world, shares)
     assert int(counts[:-1].sum()) == int(world.inventory.sum()), "nothing but what was expected"
     nothing = 1 - sum(shares.values())
@@ -315,10 +315,10 @@ def test_tiers_are_tried_from_the_top_down_with_their_chances(rules, work, level
     [("shrimp", 1, 0.5), ("shrimp", 8, 0.85), ("goblin", 5, 0.5), ("goblin", 13, 0.9), ("herring", 20, 1.0),
      ("herring", 99, 1.0)],
 )  # fmt: skip
-def test_the_chance_of_cooking(rules, food, level, chance):
+def test_the_chance_of_cooking(backend, food, level, chance):
     world = set_level(draw_workers(**CROWD, seed=level), cooking=level)
     give(world, **{f"raw_{food}": 1})
-    rules.work(world, all_work(world, "cook"))
+    backend.work(world, all_work(world, "cook"))
     counts = outcome_counts(world, [f"cooked {food}"])
     if chance == 1.0:
         assert counts[1] == 0
@@ -328,14 +328,14 @@ def test_the_chance_of_cooking(rules, food, level, chance):
         assert statistic < limit
 
 
-def test_luck_is_drawn_anew_for_everybody_and_in_every_tick(rules):
+def test_luck_is_drawn_anew_for_everybody_and_in_every_tick(backend):
     """Two agents, two realms, two ticks, two tiers: outcomes go together no more than by chance."""
     world = set_level(draw_workers(**CROWD), fishing=1)
     wins = []
     for now in (0, 1):
         world.tick.fill_(now)
         world.inventory.zero_()
-        rules.work(world, all_work(world, "fish"))
+        backend.work(world, all_work(world, "fish"))
         wins.append(world.inventory[..., item(world, "raw shrimp")].clone())
     pairs = {
         "ticks": (wins[0], wins[1]), "agents": (wins[0][:, :-1], wins[0][:, 1:]),
@@ -346,11 +346,11 @@ def test_luck_is_drawn_anew_for_everybody_and_in_every_tick(rules):
         assert statistic < limit, said
 
 
-def test_lower_tiers_have_luck_of_their_own(rules):
+def test_lower_tiers_have_luck_of_their_own(backend):
     """Who missed the sardine catches the shrimp as often as anybody: with one word for both tiers, of those
     who miss at 0.5 only 0.2 / 0.5 would catch at 0.7."""
     world = set_level(draw_workers(**CROWD, seed=5), fishing=5)
-    rules.work(world, all_work(world, "fish"))
+    backend.work(world, all_work(world, "fish"))
     shrimp, nothing = outcome_counts(world, ["raw sardine", "raw shrimp"])[1:].tolist()
     assert 0.66 < shrimp / (shrimp + nothing) < 0.74
 
@@ -359,10 +359,10 @@ def test_lower_tiers_have_luck_of_their_own(rules):
 
 
 @pytest.mark.parametrize("picture", [".%.\n%0%\n.%.", "...\n%0%\n...", ".%.\n#0%\n...", ".%.\n%0#\n.%."])
-def test_the_rock_is_drawn_fairly_among_those_beside(rules, picture):
+def test_the_rock_is_drawn_fairly_among_those_beside(backend, picture):
     world = set_level(draw_workers(picture, realms=1500, ore_regrowth=0.0), mining=MASTER)
     before = world.material.clone()
-    rules.work(world, all_work(world, "mine"))
+    backend.work(world, all_work(world, "mine"))
     changed = (world.material != before).view(1500, -1)
     assert (changed.sum(1) == 1).all()
     at = changed.sum(0)
@@ -378,11 +378,11 @@ def test_the_rock_is_drawn_fairly_among_those_beside(rules, picture):
     [("#0#\n#%1\n###", 2), ("###\n0%1\n###", 2), ("#0#\n#%#\n#1#", 2), ("#0#\n1%#\n###", 2),
      ("#0#\n1%2\n###", 3), ("###\n0%1\n#2#", 3), ("#0#\n1%#\n#2#", 3), ("#0#\n1%2\n#3#", 4)],
 )  # fmt: skip
-def test_one_of_several_miners_gets_the_ore_drawn_fairly(rules, picture, miners):
+def test_one_of_several_miners_gets_the_ore_drawn_fairly(backend, picture, miners):
     """The others come away with nothing but an attempt."""
     realms = 1200
     world = set_level(draw_workers(picture, realms=realms, ore_regrowth=0.0), mining=MASTER)
-    rules.work(world, all_work(world, "mine"))
+    backend.work(world, all_work(world, "mine"))
     won = world.inventory[..., 2]
     assert (won.sum(1) == 1).all() and int(world.inventory.sum()) == realms
     statistic, limit = chi_square(won.sum(0))
@@ -393,41 +393,41 @@ def test_one_of_several_miners_gets_the_ore_drawn_fairly(rules, picture, miners)
     assert show(world, picture, 7)[1][1] == "#"
 
 
-def test_miners_who_fail_do_not_compete(rules):
+def test_miners_who_fail_do_not_compete(backend):
     """A master beside a beginner: it gets the rock whenever the beginner fails, and half of the time else."""
     world = draw_workers("0%1", realms=3000, ore_regrowth=0.0)
     set_level(world, 0, mining=MASTER)
-    rules.work(world, all_work(world, "mine"))
+    backend.work(world, all_work(world, "mine"))
     got = torch.stack((world.inventory[:, 0, 2].sum(), world.inventory[:, 1, 0].sum()))
     assert int(got.sum()) == 3000
     statistic, limit = chi_square(got, torch.tensor([0.75, 0.25], dtype=torch.float64) * 3000)
     assert statistic < limit
 
 
-def test_miners_of_different_rocks_and_those_who_do_not_mine_do_not_interfere(all_rules):
+def test_miners_of_different_rocks_and_those_who_do_not_mine_do_not_interfere(any_backend):
     picture = "#%0#\n#1%2\n#%3#"
     world = set_level(draw_workers(picture, ore_regrowth=0.0), mining=MASTER)
-    all_rules.work(world, all_work(world, {2: "mine", 0: "none", 1: "fish", 3: "eat"}))
+    any_backend.work(world, all_work(world, {2: "mine", 0: "none", 1: "fish", 3: "eat"}))
     assert show(world, picture) == ["#%0#", "#1#2", "#%3#"]
     assert [held(world, slot) for slot in range(4)] == [{}, {}, {"iron_ore": 1}, {}]
 
 
-def test_an_npc_beside_a_rock_is_no_rival(all_rules):
+def test_an_npc_beside_a_rock_is_no_rival(any_backend):
     """Not even one whose number is that of a miner in the next realm."""
     picture = "0%#1#\n##2%#"
     world = draw_workers(
         picture, realms=8, slots=2, npcs=True, npc_numbers=(2, 0, 0), ore_regrowth=0.0
     )  # fmt: skip
-    all_rules.work(set_level(world, mining=MASTER), all_work(world, "mine"))
+    any_backend.work(set_level(world, mining=MASTER), all_work(world, "mine"))
     assert (world.inventory[..., 2] == 1).all()
 
 
-def test_the_order_of_slots_makes_no_difference_to_who_wins_on_average(rules):
+def test_the_order_of_slots_makes_no_difference_to_who_wins_on_average(backend):
     """Whoever stands west wins as often, be its slot the lower one or the higher."""
     shares = []
     for picture in ("0%1", "1%0"):
         world = set_level(draw_workers(picture, realms=1500, ore_regrowth=0.0), mining=MASTER)
-        rules.work(world, all_work(world, "mine"))
+        backend.work(world, all_work(world, "mine"))
         west = int(picture[0])
         shares.append(world.inventory[:, west, 2])
     assert torch.equal(shares[0], shares[1]), "who wins is drawn by rock and side"
@@ -436,30 +436,30 @@ def test_the_order_of_slots_makes_no_difference_to_who_wins_on_average(rules):
 # Ore comes back.
 
 
-def test_a_used_up_rock_comes_back_at_its_tick(all_rules):
+def test_a_used_up_rock_comes_back_at_its_tick(any_backend):
     world = set_level(draw_workers("0%", realms=3, ore_regrowth=0.6), mining=MASTER)
     world.tick.fill_(700)
-    all_rules.work(world, all_work(world, "mine"))
+    any_backend.work(world, all_work(world, "mine"))
     rock = (world.regrow_at != NEVER).view(3, -1)
     assert (rock.sum(1) == 1).all() and torch.equal(rock, (world.base == Material.ORE_ROCK).view(3, -1))
     due = world.regrow_at.view(3, -1)[rock]
     assert (due > 700).all() and (due < 790).all()
     for now in range(701, int(due.max()) + 1):
         world.tick.fill_(now)
-        all_rules.regrowth(world)
+        any_backend.regrowth(world)
         back = world.material.view(3, -1)[rock] == Material.ORE_ROCK
         assert torch.equal(back, due <= now)
     assert (world.regrow_at == NEVER).all()
-    all_rules.work(world, all_work(world, "mine"))
+    any_backend.work(world, all_work(world, "mine"))
     assert (world.inventory[:, 0, 2] == 2).all()
 
 
-def test_its_wait_is_geometric_with_the_chance_of_ore(rules):
+def test_its_wait_is_geometric_with_the_chance_of_ore(backend):
     """By bins of about equal chance, and not with the chance of forest."""
     world = draw_workers("0%#1%#2%#3%\n###########\n%4#%5#%6#%7", realms=500, ore_regrowth=0.05, regrowth=0.5)
     set_level(world, mining=MASTER)
     world.tick.fill_(40)
-    rules.work(world, all_work(world, "mine"))
+    backend.work(world, all_work(world, "mine"))
     waits = world.regrow_at[world.regrow_at != NEVER].long() - 40
     assert len(waits) == 4000 and int(waits.min()) >= 1
     table = torch.tensor(thresholds(0.05), dtype=torch.float64) / (1 << 32)
@@ -474,19 +474,19 @@ def test_its_wait_is_geometric_with_the_chance_of_ore(rules):
     assert statistic < limit
 
 
-def test_with_certain_regrowth_a_rock_is_back_in_the_next_tick(all_rules):
+def test_with_certain_regrowth_a_rock_is_back_in_the_next_tick(any_backend):
     world = set_level(draw_workers("0%", ore_regrowth=1.0), mining=MASTER)
-    all_rules.work(world, all_work(world, "mine"))
+    any_backend.work(world, all_work(world, "mine"))
     assert int((world.regrow_at == 1).sum()) == 1
     world.tick += 1
-    all_rules.regrowth(world)
+    any_backend.regrowth(world)
     assert torch.equal(world.material, world.base)
 
 
 # Who works at all.
 
 
-def test_the_dead_and_those_whom_combat_killed_do_nothing(all_rules):
+def test_the_dead_and_those_whom_combat_killed_do_nothing(any_backend):
     """The dead may hold anything."""
     world = set_level(draw_workers("0~1~2\n%.%.%"), fishing=MASTER, mining=MASTER, smithing=99, cooking=99)
     give(world, iron_ore=10, raw_herring=3, cooked_goblin=2)
@@ -495,56 +495,56 @@ def test_the_dead_and_those_whom_combat_killed_do_nothing(all_rules):
     litter(world, 3)
     for name in WORKS[1:]:
         before = world.clone()
-        all_rules.work(world, all_work(world, {0: name, 1: name}))
+        any_backend.work(world, all_work(world, {0: name, 1: name}))
         assert_same(world, before)
     before = world.events.clone()
-    all_rules.work(world, all_work(world, "armor"))
+    any_backend.work(world, all_work(world, "armor"))
     assert (world.events - before).sum(2).tolist() == [[0, 0, 1]]
 
 
-def test_only_the_works_that_there_are_can_be_done(all_rules):
+def test_only_the_works_that_there_are_can_be_done(any_backend):
     """Each taken out in turn does nothing, and is never possible; the others still do."""
     goods = {"iron_ore": 10, "raw_herring": 3, "cooked_goblin": 2}
     for out in WORKS[1:]:
         others = tuple(name for name in reversed(WORKS[1:]) if name != out)
         world = draw_workers("0~\n%.", works=others, ore_regrowth=0.0)
         give(set_level(world, fishing=MASTER, mining=MASTER, smithing=99, cooking=99), **goods)
-        assert unchanged(all_rules, world, all_work(world, out))
+        assert unchanged(any_backend, world, all_work(world, out))
         assert possible_works(world)[0, 0].tolist() == [name != out for name in WORKS]
     world = draw_workers("0~", works=("cook", "cook"))
     give(set_level(world, cooking=99), raw_shrimp=2)
-    all_rules.work(world, all_work(world, "cook"))
+    any_backend.work(world, all_work(world, "cook"))
     assert held(world) == {"raw_shrimp": 1, "cooked_shrimp": 1}, "twice in the list is not twice a tick"
 
 
-def test_without_skills_nobody_learns(all_rules):
+def test_without_skills_nobody_learns(any_backend):
     """Levels are those of birth, and all else is as with skills."""
     world = draw_workers("0~1~2~3~4~5", skills=False, realms=4)
     give(world, 5, copper_ore=2)
     before = world.xp.clone()
-    all_rules.work(world, all_work(world, {slot: "fish" for slot in range(5)} | {5: "sword"}))
+    any_backend.work(world, all_work(world, {slot: "fish" for slot in range(5)} | {5: "sword"}))
     assert torch.equal(world.xp, before)
     assert held(world, 5) == {"copper_sword": 1} and 4 < int(world.inventory[..., 3].sum()) < 16
 
 
-def test_experience_adds_to_what_there_was(all_rules):
+def test_experience_adds_to_what_there_was(any_backend):
     """Also to the most there can be, which the phase leaves to growth to keep."""
     world = set_level(draw_workers("0~1"), fishing=MASTER)
     world.xp[0, :, 5] = torch.tensor([7, MOST_EXPERIENCE])
-    all_rules.work(world, all_work(world, "fish"))
+    any_backend.work(world, all_work(world, "fish"))
     assert world.xp[0, :, 5].tolist() == [37, MOST_EXPERIENCE + 30]
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
-def test_choices_of_any_integer_type_out_of_a_larger_tensor(all_rules, dtype):
+def test_choices_of_any_integer_type_out_of_a_larger_tensor(any_backend, dtype):
     world = give(set_level(draw_workers("0~1~2"), fishing=MASTER), 1, copper_ore=2)
     actions = torch.full((1, 3, 5), 7).to(dtype)
     actions[0, :, 3] = torch.tensor([1, 4, 0])
-    all_rules.work(world, actions[..., 3])
+    any_backend.work(world, actions[..., 3])
     assert [held(world, slot) for slot in range(3)] == [{"raw_herring": 1}, {"copper_sword": 1}, {}]
 
 
-def test_everybody_at_once_each_at_its_own(all_rules):
+def test_everybody_at_once_each_at_its_own(any_backend):
     """With NPCs behind the agents, which do not work."""
     world = draw_workers("0~2\n%3.\n1.4\n..5", npcs=True, npc_numbers=(3, 1, 1), ore_regrowth=0.0, realms=2)
     set_level(world, fishing=MASTER, mining=MASTER, cooking=MASTER)
@@ -552,7 +552,7 @@ def test_everybody_at_once_each_at_its_own(all_rules):
     give(world, 3, cooked_shrimp=1)
     give(world, 4, copper_ore=6)
     names = {0: "fish", 1: "mine", 2: "cook", 3: "eat", 4: "armor"}
-    all_rules.work(world, all_work(world, names))
+    any_backend.work(world, all_work(world, names))
     expected = [
         {"raw_herring": 1},
         {"iron_ore": 1},
@@ -593,16 +593,16 @@ def test_possible_is_exactly_what_does_something(choice, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_goods_stay_accounted_for(rules, seed):
+def test_goods_stay_accounted_for(backend, seed):
     """Whatever everybody does, for some ticks."""
     world = goods_world(seed, regrowth=0.0)
     check_books(world)
     random = torch.Generator().manual_seed(seed)
     for _ in range(10):
-        rules.work(world, torch.randint(len(WORKS), (3, 60), generator=random))
+        backend.work(world, torch.randint(len(WORKS), (3, 60), generator=random))
         check_books(world)
-        rules.growth(world)
-        rules.regrowth(world)
+        backend.growth(world)
+        backend.regrowth(world)
         world.tick += 1
         check_goods(world)
     assert int(world.events.sum()) > 0
@@ -611,7 +611,7 @@ def test_goods_stay_accounted_for(rules, seed):
 # More content.
 
 
-def test_content_with_more_in_it(rules):
+def test_content_with_more_in_it(backend):
     """An item that feeds without healing, a catch of three, a pie that takes two and weighs nothing, a bundle
     that needs room, one that makes its own ingredient."""
     content = with_more(
@@ -635,46 +635,46 @@ def test_content_with_more_in_it(rules):
 
     # Pearls need room for three; without, the next tier down is caught (certainly, at level 25).
     world = world_with(3, fishing=25)
-    rules.work(world, all_work(world, "fish"))
+    backend.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 25, "thread": 5, "pearl": 3} and happened(world)["fished"] == 3
     assert gained(world)["fishing"] == 55
     world = world_with(2, fishing=25)
-    rules.work(world, all_work(world, "fish"))
+    backend.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 26, "thread": 5, "raw_herring": 1}
     # Thread weighs nothing, so it is caught in a full inventory, by a skill of its own.
     world = world_with(0, fishing=25, mining=25)
-    rules.work(world, all_work(world, "fish"))
+    backend.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 28, "thread": 14}
     assert gained(world)["mining"] == 66 and "fishing" not in gained(world)
     # Three nets need room for three, as the thread frees none.
     world = world_with(2, cooking=99)
-    assert unchanged(rules, world, all_work(world, "sword"))
+    assert unchanged(backend, world, all_work(world, "sword"))
     world = world_with(3, cooking=99)
-    rules.work(world, all_work(world, "sword"))
+    backend.work(world, all_work(world, "sword"))
     assert held(world) == {"raw_shrimp": 25, "thread": 1, "net": 3} and gained(world)["cooking"] == 7
     # A net becomes two, with room for one more.
     world = give(world_with(1, smithing=30), net=1, raw_shrimp=26)
-    rules.work(world, all_work(world, "armor"))
+    backend.work(world, all_work(world, "armor"))
     assert held(world) == {"raw_shrimp": 26, "thread": 5, "net": 2}
     assert booked(world) == {("made", "net"): 4, ("used", "net"): 2}
     # Bread takes two pearls, and heals nothing: it is the smallest meal.
     world = give(world_with(20, cooking=50), raw_shrimp=0, pearl=2, cooked_goblin=1)
-    rules.work(world, all_work(world, "cook"))
+    backend.work(world, all_work(world, "cook"))
     assert held(world) == {"thread": 5, "bread": 1, "cooked_goblin": 1}
     world.food[:] = 3
-    rules.work(world, all_work(world, "eat"))
+    backend.work(world, all_work(world, "eat"))
     assert held(world) == {"thread": 5, "cooked_goblin": 1} and world.food[0].tolist() == [23, 23]
     # Salad heals four: between sardine and herring.
     world = give(world_with(20), raw_shrimp=0, salad=1, cooked_herring=1, cooked_sardine=1)
     world.health[:] = 6
-    rules.work(world, all_work(world, "eat"))
+    backend.work(world, all_work(world, "eat"))
     assert "salad" not in held(world) and world.health[0].tolist() == [10, 10]
 
 
-def test_content_without_recipes_or_meals(all_rules):
+def test_content_without_recipes_or_meals(any_backend):
     world = draw_workers("0~\n%.", content=with_more(STANDARD))
     bare = draw_workers("0~\n%.", content=type(STANDARD)(items=STANDARD.items[:3], prices=(1,)))
     for name in WORKS:
-        assert unchanged(all_rules, bare, all_work(bare, name))
+        assert unchanged(any_backend, bare, all_work(bare, name))
     assert possible_works(bare)[0, 0].tolist() == [True] + [False] * 7
     assert possible_works(world)[0, 0].any()

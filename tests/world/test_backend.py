@@ -14,7 +14,7 @@ from helpers import KERNEL_DEVICE
 
 from nmmo_gpu.env import make
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.rules import Rules, resolve
+from nmmo_gpu.world.backend import Backend, resolve
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 PHASES = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial", "observe", "draw")
@@ -32,16 +32,16 @@ def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decod
     """None is left over from another; where a whole tick is one call, it is of the same package."""
     if backend != "torch":
         pytest.importorskip(backend)
-    rules = resolve(backend, device)
-    assert rules.name == backend and rules.resident == resident
-    assert all(getattr(rules, phase).__module__.startswith(f"{package}.") for phase in PHASES)
-    assert rules.decode.__module__.startswith(f"{decoder}.")
-    assert (rules.fused is not None) == fused
-    assert not fused or rules.fused.__module__ == f"{package}.tick"
+    phases = resolve(backend, device)
+    assert phases.name == backend and phases.resident == resident
+    assert all(getattr(phases, phase).__module__.startswith(f"{package}.") for phase in PHASES)
+    assert phases.decode.__module__.startswith(f"{decoder}.")
+    assert (phases.fused is not None) == fused
+    assert not fused or phases.fused.__module__ == f"{package}.tick"
 
 
 def test_the_defaults_are_the_rules_in_torch():
-    assert resolve("torch", CPU) == Rules() == resolve("torch", GPU)
+    assert resolve("torch", CPU) == Backend() == resolve("torch", GPU)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ for backend in {backends}:
     env.step(random_actions(env))
     run = Run(small(backend=backend, iterations=1))
     run.iterate()
-    assert run.iteration == 1 and env.rules.name in (backend, "numba", "torch")
+    assert run.iteration == 1 and env.backend.name in (backend, "numba", "torch")
 try:
     import triton
 except ImportError:

@@ -32,7 +32,7 @@ Phase = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class Rules:
+class Backend:
     """One function per phase, and random draws; the defaults are the rules themselves, on any device."""
 
     name: str = "torch"
@@ -64,7 +64,7 @@ class Rules:
         return self.name == "triton"
 
 
-def resolve(backend: str, device: torch.device) -> Rules:
+def resolve(backend: str, device: torch.device) -> Backend:
     """The phases for a backend ("auto", "torch", "numba", "triton") on a device.
 
     Raises ConfigError where the backend cannot run, and says what to change."""
@@ -72,14 +72,14 @@ def resolve(backend: str, device: torch.device) -> Rules:
         fastest = "numba" if device.type == "cpu" else "triton"
         backend = fastest if _installed(fastest) else "torch"
     if backend == "torch":
-        return Rules()
+        return Backend()
     if backend == "numba":
         _check_numba(device)
         phases: dict[str, Any] = importlib.import_module("nmmo_gpu.cpu").PHASES
     else:
         _check_triton(device)
         phases = importlib.import_module("nmmo_gpu.kernels").PHASES
-    return Rules(name=backend, **phases)
+    return Backend(name=backend, **phases)
 
 
 def _installed(package: str) -> bool:
