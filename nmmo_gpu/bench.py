@@ -24,7 +24,7 @@ from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.memory import release
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
-from nmmo_gpu.train.graphs import WARM_UP, Replayed
+from nmmo_gpu.train.cuda_graphs import WARM_UP, GraphedCallable
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.trinity import God, Sword
 from nmmo_gpu.world.backend import resolve
@@ -174,7 +174,7 @@ def _environment(config: EnvConfig) -> Work:
         for _ in range(TICKS_REPLAYED):
             tick()
 
-    return Work(Replayed(ticks, env.device, env.backend.resident), env.world)
+    return Work(GraphedCallable(ticks, env.device, env.backend.resident), env.world)
 
 
 def _with_policy(config: TrainConfig) -> Work:

@@ -18,8 +18,8 @@ from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, ReplayError
 from nmmo_gpu.replay import play as playing
-from nmmo_gpu.replay.film import Film
-from nmmo_gpu.replay.reel import FOLDER
+from nmmo_gpu.replay.recorder import Recorder
+from nmmo_gpu.replay.segment_writer import FOLDER
 from nmmo_gpu.replay.writer import append_heat
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.evaluate import Actor
@@ -96,12 +96,12 @@ def export(options: ExportConfig) -> Path:
         maps = playing.value_maps(stored, env) if options.values else []
         file = Path(aside) / path.name
         if options.ticks:
-            film = Film(
+            recorder = Recorder(
                 env, (env.config.first_realm,), CHUNK, Path(aside), folder.name, act.sword.choices(),
-                limit=WHOLE, wait=True,
+                limit=WHOLE, blocking=True,
             )  # fmt: skip
-            with contextlib.closing(film):
-                _play_on(env, act, film, options.ticks)
+            with contextlib.closing(recorder):
+                _play_on(env, act, recorder, options.ticks)
             (file,) = Path(aside).iterdir()
         else:
             playing.save_moment(env, file, title)
@@ -124,26 +124,28 @@ def play(options: PlayConfig) -> Path:
     env, act = playing.begin(options.env, options.policy)
     with contextlib.ExitStack() as stack:
         folder = Path(options.out or stack.enter_context(tempfile.TemporaryDirectory(prefix="nmmo-gpu-")))
-        film = Film(
+        recorder = Recorder(
             env, range(options.env.realms), CHUNK_LIVE if options.view else CHUNK, folder,
-            f"played by {options.policy}", playing.thoughts(act), wait=True,
+            f"played by {options.policy}", playing.thoughts(act), blocking=True,
         )  # fmt: skip
-        stack.callback(film.close)
+        stack.callback(recorder.close)
         if options.view:
-            _play_watched(options, env, act, film, folder)
+            _play_watched(options, env, act, recorder, folder)
         else:
-            _play_on(env, act, film, options.ticks or 1000, options.rate)
+            _play_on(env, act, recorder, options.ticks or 1000, options.rate)
     return folder
 
 
-def _play_on(env: Env, act: Actor, film: Film, ticks: int, rate: float = 0.0) -> None:
+def _play_on(env: Env, act: Actor, recorder: Recorder, ticks: int, rate: float = 0.0) -> None:
     """Plays, and shows how far it has come."""
     with Progress(transient=True) as progress:
         task = progress.add_task("playing", total=ticks)
-        playing.play(env, act, film, ticks, rate, told=lambda played: progress.update(task, completed=played))
+        playing.play(
+            env, act, recorder, ticks, rate, told=lambda played: progress.update(task, completed=played)
+        )
 
 
-def _play_watched(options: PlayConfig, env: Env, act: Actor, film: Film, folder: Path) -> None:
+def _play_watched(options: PlayConfig, env: Env, act: Actor, recorder: Recorder, folder: Path) -> None:
     """Plays in a thread while the page is served, until the server is stopped."""
     from nmmo_gpu.view.serve import serve
 
@@ -152,13 +154,13 @@ def _play_watched(options: PlayConfig, env: Env, act: Actor, film: Film, folder:
 
     def run() -> None:
         try:
-            playing.play(env, act, film, options.ticks, options.rate or RATE_LIVE, stop.is_set)
+            playing.play(env, act, recorder, options.ticks, options.rate or RATE_LIVE, stop.is_set)
         except BaseException as error:
             failure.append(error)
 
     # The first frames are there when the page asks for them.
-    playing.play(env, act, film, CHUNK_LIVE)
-    film.settle()
+    playing.play(env, act, recorder, CHUNK_LIVE)
+    recorder.wait()
     player = threading.Thread(target=run, name="player")
     player.start()
     try:

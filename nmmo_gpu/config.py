@@ -20,7 +20,7 @@ SLOWEST_REGROWTH = 1e-4
 """Below this the table of waiting times would have more than some 100,000 entries."""
 
 PAY = (
-    "pay_experience", "pay_level", "pay_gold", "pay_kill", "pay_trade", "pay_tile", "pay_death",
+    "reward_experience", "reward_level", "reward_gold", "reward_kill", "reward_trade", "reward_tile", "reward_death",
 )  # fmt: skip
 """Weights of EnvConfig that are added to the reward."""
 
@@ -300,22 +300,22 @@ class EnvConfig:
     """Generate one map for all realms instead of one for each."""
     reward: Literal["alive", "death"] = "alive"
     """"alive" pays 1 for each tick survived; "death" pays -1 at death, as v1's native API."""
-    pay_experience: float = 0.0
+    reward_experience: float = 0.0
     """Paid on top for each point of experience, of any skill."""
-    pay_level: float = 0.0
+    reward_level: float = 0.0
     """Paid on top for each level gained."""
-    pay_gold: float = 0.0
+    reward_gold: float = 0.0
     """Paid on top for each piece of gold gained, and taken off for each spent; what is on offer counts as
     gone."""
-    pay_kill: float = 0.0
+    reward_kill: float = 0.0
     """Paid on top for each agent or NPC killed."""
-    pay_trade: float = 0.0
+    reward_trade: float = 0.0
     """Paid on top for each trade, to both sides."""
-    pay_tile: float = 0.0
+    reward_tile: float = 0.0
     """Paid on top for each tile stood on for the first time."""
-    pay_death: float = 0.0
+    reward_death: float = 0.0
     """Paid on top at death; negative to punish."""
-    check_books: bool = False
+    check_ledger: bool = False
     """Check after each step that goods are conserved, and stop where they are not. Waits for the device."""
     check_actions: bool | None = None
     """Check shape, dtype, device and range of actions at each step. None: on CPU only, since looking at
@@ -332,8 +332,8 @@ class EnvConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 check.fail(name, "is not a number", "choose a finite number, 0 for nothing")
-        if self.check_books and not self.world.extended:
-            check.fail("check_books", "finds no goods in these rules", "choose False, or preset full")
+        if self.check_ledger and not self.world.extended:
+            check.fail("check_ledger", "finds no goods in these rules", "choose False, or preset full")
         if self.backend not in ("auto", "torch", "numba", "triton"):
             check.fail("backend", "is unknown", 'choose "auto", "torch", "numba" or "triton"')
 

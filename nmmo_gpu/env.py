@@ -14,17 +14,17 @@ from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ActionError, UsageError
 from nmmo_gpu.memory import check_memory, environment_parts
-from nmmo_gpu.replay.columns import Deeds
+from nmmo_gpu.replay.columns import StepActions
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, choices, heads, row_of, side_of
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.genesis import empty_world, realm_maps
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
+from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.random import Stream, below
+from nmmo_gpu.world.rewards import RewardTerms
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.wages import Wages
 
 Observation = dict[str, Tensor]
 Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
@@ -69,10 +69,10 @@ class Env:
         self._seen = torch.full((*shape, config.world.nearest), -1, dtype=torch.int32, device=self.device)
         self.records = self._buffers[0]
         """[R, A, bytes] uint8: the newest observation as ``ObservationLayout`` records."""
-        self.deeds: Deeds | None = None
+        self.step_actions: StepActions | None = None
         """What everybody did in the last step, for recordings; good until the next."""
         self._reward = torch.zeros(shape, device=self.device)
-        self._wages = Wages(config, self.world)
+        self._reward_terms = RewardTerms(config, self.world)
         self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
         if self.begun:
             self._observe(self.records)
@@ -99,8 +99,8 @@ class Env:
         shape = (self.config.realms, self.config.world.slots)
         nothing = torch.zeros(shape, dtype=torch.int64, device=self.device)
         tick.step(self.world, self.backend, nothing, nothing, nothing - 1)
-        self._wages.begin(self.world)
-        self._check_books()
+        self._reward_terms.begin(self.world)
+        self._check_ledger()
         return self._observe(out)
 
     def step(self, actions: Tensor, out: Tensor | None = None) -> Step:
@@ -131,14 +131,14 @@ class Env:
         acting = world.players(world.alive).clone()
         chosen = self.decode(actions)
         style, target = tick.step(world, self.backend, *chosen)
-        self.deeds = Deeds(style, target, chosen.work)
-        self._check_books()
+        self.step_actions = StepActions(style, target, chosen.work)
+        self._check_ledger()
         died = (world.players(world.cause) != 0) & acting
         if self.config.reward == "alive":
             self._reward.copy_(acting & ~died)
         else:
             self._reward.zero_().masked_fill_(died, -1.0)
-        self._wages.pay(world, acting, died, self._reward)
+        self._reward_terms.add(world, acting, died, self._reward)
         info = {
             "cause": world.players(world.cause),
             "entity": world.players(world.entity),
@@ -151,9 +151,9 @@ class Env:
         """Everybody's choices, with slots for targets, from actions as ``step`` takes them."""
         return choices(self.config.world, actions, self.backend.decode(actions, self._seen))
 
-    def _check_books(self) -> None:
-        if self.config.check_books:
-            check_books(self.world)
+    def _check_ledger(self) -> None:
+        if self.config.check_ledger:
+            check_ledger(self.world)
 
     def _observe(self, out: Tensor) -> Observation:
         self.backend.observe(self.world, out, self._seen)

@@ -25,7 +25,7 @@ class UsageError(NmmoError, RuntimeError):
     """An API called in an order that cannot work."""
 
 
-class BooksError(NmmoError, AssertionError):
+class LedgerError(NmmoError, AssertionError):
     """Goods came from nowhere, or went there: a rule is wrong."""
 
 

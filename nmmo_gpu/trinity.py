@@ -21,11 +21,11 @@ from torch import Tensor
 
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import UsageError
-from nmmo_gpu.replay.columns import Insight
-from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay.columns import PolicyTrace
+from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.train import checkpoint, cluster, ppo
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.train.graphs import Replayed, weakly
+from nmmo_gpu.train.cuda_graphs import GraphedCallable, weakly
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.operations import operations
 from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
@@ -144,7 +144,7 @@ class Sword:
         return sizes | ({"target": AUTO_TARGETS} if self.policy.config.targeting == "auto" else {})
 
     @torch.no_grad()
-    def insight(self, records: Tensor, world: World, decision: Decision, realms: Tensor) -> Insight:
+    def policy_trace(self, records: Tensor, world: World, decision: Decision, realms: Tensor) -> PolicyTrace:
         """What the policies of some realms thought when they took the last decision, for recordings; asks the
         device for nothing.
 
@@ -155,7 +155,7 @@ class Sword:
         if self._thought is None:
             raise UsageError(
                 "what this policy thinks cannot be recorded, as its decide() does not call Sword.decide(); "
-                "record without: --no-record-thoughts."
+                "record without: --no-record-policy."
             )
         index, thought = self._thought
         alive, slots = world.players(world.alive), records.shape[1]
@@ -173,7 +173,7 @@ class Sword:
         logs = head_distributions(output, made["style"], made.get("trade"))
         told = torch.cat((output.value[..., None], *(log.exp() for log in logs)), -1).float()
         told = told.view(len(realms), slots, -1).masked_fill(~alive[realms][..., None], 0.0)
-        return Insight(told[..., 1:], told[..., 0])
+        return PolicyTrace(told[..., 1:], told[..., 0])
 
 
 class God:
@@ -198,10 +198,10 @@ class God:
             world_config.height, world_config.width, dtype=torch.int64, device=self.env.device
         )
         """[H, W] int64: how often an agent stood there, sampled once per rollout, over all realms."""
-        self.film: Film | None = None
+        self.recorder: Recorder | None = None
         """Records realms as they are played, if it is there."""
         allowed = sword.operations.resident and config.graphs
-        self._collect = Replayed(weakly(self._play), self.env.device, allowed)
+        self._collect = GraphedCallable(weakly(self._play), self.env.device, allowed)
 
     def state(self) -> dict[str, Tensor]:
         """The counts that a checkpoint keeps, summed over all processes; they are restored in place."""
@@ -216,8 +216,8 @@ class God:
     def collect(self) -> Rollout:
         """Plays ``horizon`` ticks. The rollout is written over by the next call."""
         self._collect()
-        if self.film is not None:
-            self.film.develop()
+        if self.recorder is not None:
+            self.recorder.flush()
         return self.rollout
 
     @torch.no_grad()
@@ -234,10 +234,10 @@ class God:
             rollout.choices[t] = decision.choices
             rollout.log_probability[t] = decision.log_probability
             rollout.value[t] = decision.value
-            insight = self._insight(rollout.records[t], decision)
+            policy_trace = self._policy_trace(rollout.records[t], decision)
             _, reward, died, _, _ = env.step(decision.actions, out=rollout.records[t + 1])
-            if self.film is not None and env.deeds is not None:
-                self.film.shoot(t, env.deeds, insight)
+            if self.recorder is not None and env.step_actions is not None:
+                self.recorder.capture(t, env.step_actions, policy_trace)
             rollout.reward[t] = reward.view(-1) * scale
             rollout.died[t] = died.view(-1)
             if self.memory is not None and decision.memory is not None:
@@ -252,12 +252,12 @@ class God:
         self.visits += somebody.sum(0)
         self.sword.policy.forget()
 
-    def _insight(self, records: Tensor, decision: Decision) -> Insight | None:
+    def _policy_trace(self, records: Tensor, decision: Decision) -> PolicyTrace | None:
         """What is recorded of the decision, if anything is."""
-        film = self.film
-        if film is None or not self.config.record_thoughts:
+        recorder = self.recorder
+        if recorder is None or not self.config.record_policy:
             return None
-        return self.sword.insight(records, self.env.world, decision, film.realms)
+        return self.sword.policy_trace(records, self.env.world, decision, recorder.realms)
 
 
 class Pantheon:
@@ -273,7 +273,7 @@ class Pantheon:
             sword.policy.parameters(), lr=config.ppo.learning_rate if self.rate is None else self.rate,
             eps=1e-5, fused=device.type != "meta", capturable=on_gpu,
         )  # fmt: skip
-        self._learn: Replayed | None = None
+        self._learn: GraphedCallable | None = None
         self._source: Rollout | None = None
 
     def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
@@ -289,7 +289,7 @@ class Pantheon:
         self.set_rate(self.learning_rate(progress))
         if self._learn is None or self._source is not rollout:
             self._source = rollout
-            self._learn = Replayed(
+            self._learn = GraphedCallable(
                 lambda: ppo.update(sword.policy, optimizer, rollout, config, sword.operations),
                 rollout.alive.device,
                 sword.operations.resident and self.config.graphs,

@@ -11,7 +11,7 @@ import sys
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind, Recipe
-from nmmo_gpu.world.events import Way
+from nmmo_gpu.world.events import Flow
 
 WITH_WOLVES = dataclasses.replace(
     STANDARD,
@@ -29,12 +29,12 @@ def report(env: Env) -> dict[str, int]:
     counts = {
         "wolves slain": int(world.slain[:, -1].sum()),
         # Events end with a column for each kind of NPC.
-        "of them by an agent": int(world.departed[:, -1].sum() + lives[..., -1].sum()),
+        "of them by an agent": int(world.dead_totals[:, -1].sum() + lives[..., -1].sum()),
     }
     for name in ("pelt", "leather armor"):
         item = names.index(name)
-        for way in (Way.DROPPED, Way.MADE, Way.USED):
-            counts[f"{name} {way.name.lower()}"] = int(world.books[:, item, way].sum())
+        for way in (Flow.DROPPED, Flow.MADE, Flow.USED):
+            counts[f"{name} {way.name.lower()}"] = int(world.ledger[:, item, way].sum())
         counts[f"{name} traded"] = int(world.trades[:, item, 0].sum())
     return counts
 
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto", help="where to play")
     options = parser.parse_args()
     try:
-        env = make("full", content=WITH_WOLVES, births=-1, spawn="anywhere", check_books=True,
+        env = make("full", content=WITH_WOLVES, births=-1, spawn="anywhere", check_ledger=True,
                    realms=options.realms, device=options.device)  # fmt: skip
         env.reset()
         for _ in range(options.ticks):

@@ -20,7 +20,7 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import checkpoint
-from nmmo_gpu.train.evaluate import SOCIETY, Actor, as_v1_ran, evaluate, policy_actor, society_row
+from nmmo_gpu.train.evaluate import ECONOMY, Actor, as_v1_ran, economy_row, evaluate, policy_actor
 
 CRAFTS = ("cook", "sword", "knives", "armor")
 
@@ -75,11 +75,11 @@ def main() -> None:
     env = as_v1_ran(stored.config.env, realms=options.realms)
     if not all((env.world.works, env.world.npcs, env.world.exchange, env.world.tokens)):
         parser.error("the run was not made with all systems on; train preset full")
-    print(f"{'':22}" + "".join(f"{column:>9}" for column in ("lifetime", *SOCIETY)))
+    print(f"{'':22}" + "".join(f"{column:>9}" for column in ("lifetime", *ECONOMY)))
     kept = {}
     for name, (config, bind) in variants(env, policy_actor(stored)).items():
         played = evaluate(config, bind, max_ticks=options.ticks)
-        name, *cells = society_row(name, played)
+        name, *cells = economy_row(name, played)
         print(f"{name:22}" + "".join(f"{cell:>9}" for cell in cells), flush=True)
         kept[name] = {"ticks": played.ticks, **played.summary}
         if options.json:

@@ -83,7 +83,7 @@ def measure(options: Options) -> dict[str, Any]:
         changes["world"] = dataclasses.replace(config.env.world, births=options.births)
     config = dataclasses.replace(config, env=dataclasses.replace(config.env, **changes), iterations=1 << 30)
     kinds: dict[str, dict[str, Any]] = {
-        "none": {}, "all": {"record": (0,)}, "thoughts left out": {"record": (0,), "record_thoughts": False},
+        "none": {}, "all": {"record": (0,)}, "thoughts left out": {"record": (0,), "record_policy": False},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         # One seed: the same worlds and weights, so that each kind has the same work.
@@ -97,7 +97,7 @@ def measure(options: Options) -> dict[str, Any]:
             for kind in sorted(kinds, key=lambda k: (list(kinds).index(k) + iteration) % len(kinds)):
                 before = runs[kind].seconds
                 runs[kind].iterate()
-                runs[kind].settle()
+                runs[kind].synchronize()
                 if iteration >= WARM_UP:
                     seconds[kind].append(runs[kind].seconds - before)
         result: dict[str, Any] = {
@@ -108,7 +108,7 @@ def measure(options: Options) -> dict[str, Any]:
         }  # fmt: skip
         for kind, run in runs.items():
             run.close()
-            if run.god.film is not None:
+            if run.god.recorder is not None:
                 result[kind] = _row(seconds[kind], seconds["none"], run.config)
     return result
 

@@ -14,7 +14,7 @@ from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.burial import burial
 from nmmo_gpu.world.combat import combat
 from nmmo_gpu.world.content import STANDARD, Content, Drop, Item, NPCKind
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.growth import growth
 from nmmo_gpu.world.loot import loot
 from nmmo_gpu.world.state import MOST_EXPERIENCE, Cause, World
@@ -108,7 +108,7 @@ def hold(backend: Backend, setting: str, seeds: int, device: torch.device | str 
         backend.combat(theirs, *there)
         assert_same(theirs.to("cpu"), world, "combat: theirs, then torch")
         assert unclean(theirs) == []
-        seen["throws"] += int(world.books[..., Way.USED].sum() - before.books[..., Way.USED].sum())
+        seen["throws"] += int(world.ledger[..., Flow.USED].sum() - before.ledger[..., Flow.USED].sum())
         seen["provoked"] += int((world.temper > before.temper).sum())
         seen["killed"] += int((world.cause == Cause.COMBAT).sum())
         for name in ("chilled", "food", "xp", "nemesis"):
@@ -121,10 +121,12 @@ def hold(backend: Backend, setting: str, seeds: int, device: torch.device | str 
         backend.loot(theirs)
         assert_same(theirs.to("cpu"), world, "loot: theirs, then torch")
         assert unclean(theirs) == []
-        for way in (Way.LOST, Way.DROPPED):
-            seen[way.name.lower()] += int((world.books - fought.books)[..., way].sum())
+        for flow in (Flow.LOST, Flow.DROPPED):
+            seen[flow.name.lower()] += int((world.ledger - fought.ledger)[..., flow].sum())
         gains = (world.inventory - fought.inventory).clamp(min=0)
-        seen["inherited"] += int(gains.sum()) - int((world.books - fought.books)[:, :-1, Way.DROPPED].sum())
+        seen["inherited"] += int(gains.sum()) - int(
+            (world.ledger - fought.ledger)[:, :-1, Flow.DROPPED].sum()
+        )
         seen["slain"] += int((world.slain - fought.slain).sum())
 
         burial(world)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.world.books import balance, check_books, holdings
 from nmmo_gpu.world.content import GEAR, SKILLS, Material
-from nmmo_gpu.world.events import Way, event_names
+from nmmo_gpu.world.events import Flow, event_names
+from nmmo_gpu.world.ledger import balance, check_ledger, holdings
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import experience_table
 
@@ -89,7 +89,7 @@ def stock(world: World, random: torch.Generator) -> None:
     world.gold.copy_(integers(0, 300, realms, slots) * integers(0, 2, realms, slots))
     world.token.copy_(integers(0, max(0, cfg.tokens - 1), realms, slots))
     world.events.copy_(integers(0, 50, *world.events.shape))
-    world.departed.copy_(integers(0, 500, *world.departed.shape))
+    world.dead_totals.copy_(integers(0, 500, *world.dead_totals.shape))
     world.trades.copy_(integers(0, 500, *world.trades.shape))
     world.slain.copy_(integers(0, 500, *world.slain.shape))
     world.nemesis.copy_(integers(-1, cfg.entities - 1, *world.nemesis.shape))
@@ -106,10 +106,10 @@ def stock(world: World, random: torch.Generator) -> None:
     world.food[:, slots:] = 0
     world.water[:, slots:] = 0
 
-    world.books.copy_(integers(0, 9, *world.books.shape))
+    world.ledger.copy_(integers(0, 9, *world.ledger.shape))
     short = holdings(world) - balance(world)
-    world.books[..., Way.MADE] += short.clamp(min=0)
-    world.books[..., Way.LOST] += (-short).clamp(min=0)
+    world.ledger[..., Flow.MADE] += short.clamp(min=0)
+    world.ledger[..., Flow.LOST] += (-short).clamp(min=0)
 
 
 def _provoke(world: World, slot: int, temper: int, integers) -> None:
@@ -145,9 +145,11 @@ def best_offers(world: World) -> Tensor:
 def check_goods(world: World) -> None:
     """What holds between ticks of everything that only the full game has."""
     cfg, tables = world.config, world.config.tables
-    check_books(world)
+    check_ledger(world)
     alive = world.players(world.alive)
-    assert (world.books >= 0).all() and (world.gold[alive] >= 0).all() and (world.inventory[alive] >= 0).all()
+    assert (
+        (world.ledger >= 0).all() and (world.gold[alive] >= 0).all() and (world.inventory[alive] >= 0).all()
+    )
     weight, none = torch.tensor(tables.weight, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
     open_offer, item = world.offer > 0, (world.offer.long() - 1) % max(1, len(tables.items))
     reserved = open_offer * torch.cat((weight, none))[item]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import SKILLS, STANDARD, WORKS, Content, Item, Recipe
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.state import World
 
 
@@ -62,8 +62,8 @@ def booked(world: World, realm: int = 0) -> dict[tuple[str, str], int]:
     """The books of items: (way, item) -> how many."""
     names = world.config.tables.items
     return {
-        (Way(way).name.lower(), names[thing].replace(" ", "_")): int(world.books[realm, thing, way])
-        for thing, way in world.books[realm, :-1].nonzero().tolist()
+        (Flow(flow).name.lower(), names[thing].replace(" ", "_")): int(world.ledger[realm, thing, flow])
+        for thing, flow in world.ledger[realm, :-1].nonzero().tolist()
     }
 
 

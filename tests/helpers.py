@@ -17,7 +17,7 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import Material, walkable_table
-from nmmo_gpu.world.events import Way
+from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
@@ -119,7 +119,7 @@ def place(world: World, realm: int, slot: int, row: int, col: int, age: int = 20
         world.xp[realm, slot] = torch.tensor(birth_experience(), dtype=torch.int32)
         world.level[realm, slot] = torch.tensor(birth_levels(), dtype=torch.uint8)
         world.gold[realm, slot] = cfg.birth_gold
-        world.books[realm, -1, Way.ENDOWED] += cfg.birth_gold
+        world.ledger[realm, -1, Flow.INITIAL] += cfg.birth_gold
 
 
 def show(world: World, picture: str, realm: int = 0) -> list[str]:

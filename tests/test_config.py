@@ -107,7 +107,7 @@ IMPOSSIBLE_BATCH = [
     ({"backend": "jax"}, "backend = 'jax'", 'choose "auto", "torch"'),
     *(({name: value}, f"{name} = {value!r}", "choose a finite number")
       for name in PAY for value in (float("nan"), float("inf"), "1", None, True)),
-    ({"check_books": True}, "check_books = True", "preset full"),
+    ({"check_ledger": True}, "check_ledger = True", "preset full"),
 ]  # fmt: skip
 
 

@@ -21,10 +21,10 @@ from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, choices, heads
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.content import GOLD, STANDARD, WORKS, Content, Drop, Item, NPCKind, Recipe
-from nmmo_gpu.world.events import Event, Way, event_names
+from nmmo_gpu.world.events import Event, Flow, event_names
 from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.spawning import birth_levels
 from nmmo_gpu.world.state import Cause, World
 
@@ -184,12 +184,12 @@ def _nearest(world: World, first: int) -> Tensor:
 
 def counters(world: World) -> dict[str, Tensor]:
     """What is counted for ever, by realm; none of it ever falls."""
-    kept = ("deaths", "slain", "trades", "books", "next_entity", "acted")
+    kept = ("deaths", "slain", "trades", "ledger", "next_entity", "acted")
     alive = world.players(world.alive)
     events = (
-        world.departed + (world.events * alive[:, :, None]).sum(1)
+        world.dead_totals + (world.events * alive[:, :, None]).sum(1)
         if world.config.extended
-        else world.departed
+        else world.dead_totals
     )
     return {"events": events, **{name: getattr(world, name).clone() for name in kept}}
 
@@ -220,7 +220,7 @@ def play(
             assert (now >= before[name]).all(), f"{name} fell"
         before = after
         if world.config.extended:
-            check_books(world)
+            check_ledger(world)
         if time % every == 0 or time == ticks:
             check_invariants(world, from_birth)
     assert torch.equal(world.base, base)
@@ -233,17 +233,19 @@ def play(
 def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) -> None:
     """Events, books and trades tell the same story in every realm (``gained``: what the counters rose by)."""
     cfg, tables = world.config, world.config.tables
-    events, books = gained["events"], gained["books"]
-    made = books[:, :-1, Way.MADE]
+    events, ledger = gained["events"], gained["ledger"]
+    made = ledger[:, :-1, Flow.MADE]
     if tables.items:
         assert torch.equal(events[:, Event.SOLD], gained["trades"][..., 0].sum(1))
     assert torch.equal(events[:, Event.SOLD], events[:, Event.BOUGHT])
-    assert torch.equal(events[:, Event.EATEN], books[..., Way.EATEN].sum(1))
+    assert torch.equal(events[:, Event.EATEN], ledger[..., Flow.EATEN].sum(1))
     assert (events[:, Event.HITS] <= events[:, Event.ATTACKS]).all()
     assert (events[:, Event.HITS] <= events[:, Event.DAMAGE]).all()
     assert (events[:, Event.PLAYERS_KILLED] <= gained["deaths"][:, Cause.COMBAT]).all()
     assert (events[:, len(Event) :] <= gained["slain"]).all()
-    assert (books[:, -1, [Way.MADE, Way.EATEN, Way.USED, Way.BURNT]] == 0).all(), "gold is made of nothing"
+    assert (ledger[:, -1, [Flow.MADE, Flow.EATEN, Flow.USED, Flow.BURNT]] == 0).all(), (
+        "gold is made of nothing"
+    )
     if cfg.content is STANDARD:
         worked = {"fish": Event.FISHED, "mine": Event.MINED, "cook": Event.COOKED}
         for work, event in worked.items():
@@ -251,11 +253,11 @@ def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) ->
             assert torch.equal(events[:, event], made[:, ours].sum(1)), work
         pieces = made[:, 13:22] // torch.tensor([1, 1, 1, 10, 10, 10, 1, 1, 1])
         assert torch.equal(events[:, Event.SMITHED], pieces.sum(1))
-        assert torch.equal(events[:, Event.BURNT], books[..., Way.BURNT].sum(1))
+        assert torch.equal(events[:, Event.BURNT], ledger[..., Flow.BURNT].sum(1))
     alive = world.players(world.alive)
     if from_birth:
         births = world.deaths.sum(1) + alive.sum(1)
-        assert torch.equal(world.books[:, -1, Way.ENDOWED], births * cfg.birth_gold)
+        assert torch.equal(world.ledger[:, -1, Flow.INITIAL], births * cfg.birth_gold)
     if from_birth and cfg.skills:
         rises = (world.players(world.level).long() - torch.tensor(birth_levels())).sum(2)
         assert torch.equal(world.events[..., Event.LEVELS][alive].long(), rises[alive])
@@ -269,10 +271,10 @@ def happened(config: WorldConfig, gained: dict[str, Tensor]) -> Counter[str]:
     if config.extended:
         for name, n in zip(event_names(config), gained["events"].sum(0).tolist(), strict=True):
             counted[name] += n
-        for way, n in zip(Way, gained["books"][:, :-1].sum((0, 1)).tolist(), strict=True):
-            counted[f"goods {way.name}"] += n
-        for way, n in zip(Way, gained["books"][:, -1].sum(0).tolist(), strict=True):
-            counted[f"gold {way.name}"] += n
+        for flow, n in zip(Flow, gained["ledger"][:, :-1].sum((0, 1)).tolist(), strict=True):
+            counted[f"goods {flow.name}"] += n
+        for flow, n in zip(Flow, gained["ledger"][:, -1].sum(0).tolist(), strict=True):
+            counted[f"gold {flow.name}"] += n
         for kind, n in zip(config.content.npcs, gained["slain"].sum(0).tolist(), strict=True):
             counted[f"{kind.name} slain"] += n
         counted["trades"] = int(gained["trades"][..., 0].sum())
@@ -287,7 +289,7 @@ def due(*contents: Content) -> set[str]:
     """Everything that can happen, by the names of ``happened``."""
     world_config = [preset("full", content=content) for content in contents]
     names = {f"died of {cause.name}" for cause in Cause}
-    names |= {f"{of} {way.name}" for of in ("goods", "gold") for way in Way}
+    names |= {f"{of} {flow.name}" for of in ("goods", "gold") for flow in Flow}
     for config in world_config:
         names |= {*event_names(config), *(f"{kind.name} slain" for kind in config.content.npcs)}
     return (names | {"trades"}) - NEVER
@@ -366,7 +368,7 @@ def test_goods_are_conserved_in_a_long_run_in_which_everything_happens(backend, 
 def test_goods_are_conserved_in_an_environment_that_is_told_anything(backend):
     """Every head at every value: empty rows of the entity table, works and trades that are masked."""
     config = config_of({**USUAL, "slots": 14, "populations": 7})
-    env = Env(EnvConfig(world=config, realms=3, device="cpu", backend=backend, check_books=True))
+    env = Env(EnvConfig(world=config, realms=3, device="cpu", backend=backend, check_ledger=True))
     env.reset()
     random = torch.Generator().manual_seed(1)
     limits = torch.tensor(env.action_sizes)

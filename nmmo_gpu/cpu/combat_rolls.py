@@ -12,7 +12,7 @@ from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import combat_rolls as rule
 from nmmo_gpu.world.content import ARMOR, CONSTITUTION, DEFENSE, KNIFE, MAGE, RANGE
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
@@ -23,14 +23,14 @@ BARE, LARGEST_DAMAGE = rule.BARE, rule.LARGEST_DAMAGE
 STYLE_EXPERIENCE, BODY_EXPERIENCE = rule.STYLE_EXPERIENCE, rule.BODY_EXPERIENCE
 SLOT_BITS, DAMAGE_SHIFT = rule.SLOT_BITS, rule.SLOT_BITS + rule.TIE_BITS
 SLOT_MASK = (1 << SLOT_BITS) - 1
-ATTACKS, HITS, DAMAGE, USED = int(Event.ATTACKS), int(Event.HITS), int(Event.DAMAGE), int(Way.USED)
+ATTACKS, HITS, DAMAGE, USED = int(Event.ATTACKS), int(Event.HITS), int(Event.DAMAGE), int(Flow.USED)
 CPU = torch.device("cpu")
 
 
 @compiled
 def _fight(
     seed, tick, style, target, alive, row, col, age, health, food, water, damage, chilled, cause, nemesis,
-    entity, level, worn, inventory, xp, events, books, foe, foe_entity, temper,
+    entity, level, worn, inventory, xp, events, ledger, foe, foe_entity, temper,
     kind_of, attack_bonus, strength_bonus, defense_bonus, knives, kinds, reach, harm, rolls, skills, agents,
     immune_ticks, max_food, max_water, low, high,
 ):  # fmt: skip
@@ -61,7 +61,7 @@ def _fight(
                 if s == RANGE:
                     knife = knives[weapon - 1]
                     inventory[r, a, knife] -= 1
-                    books[r, knife, USED] += 1
+                    ledger[r, knife, USED] += 1
                 armor = np.int64(worn[r, v, ARMOR]) if v < agents else 0
                 aim, force, tie, _ = draw(seed, tick, STREAM, r, a)
                 skill = np.int64(level[r, a, s])
@@ -151,7 +151,7 @@ def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     tensors = (
         style, target, world.alive, world.row, world.col, world.age, world.health, world.food, world.water,
         world.damage, world.chilled, world.cause, world.nemesis, world.entity, world.level, world.worn,
-        world.inventory, world.xp, world.events, world.books, world.foe, world.foe_entity, world.temper,
+        world.inventory, world.xp, world.events, world.ledger, world.foe, world.foe_entity, world.temper,
         kind_of_slot(cfg, CPU),
     )  # fmt: skip
     constants = (

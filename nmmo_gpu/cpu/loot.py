@@ -12,7 +12,7 @@ from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import loot as rule
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
@@ -20,15 +20,15 @@ from nmmo_gpu.world.tables import Tables
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.DROP)
 PLAYERS_KILLED, EVENTS = int(Event.PLAYERS_KILLED), len(Event)
-DROPPED, LOST = int(Way.DROPPED), int(Way.LOST)
+DROPPED, LOST = int(Flow.DROPPED), int(Flow.LOST)
 DROPS, CHANCE_SHIFT = rule.DROPS, np.uint64(rule.CHANCE_SHIFT)
 CPU = torch.device("cpu")
 
 
 @compiled
 def _loot(
-    seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, departed,
-    books, slain, foe, foe_entity, temper, kind_of, lots, weights, prices, drops, first, capacity, low, high,
+    seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, dead_totals,
+    ledger, slain, foe, foe_entity, temper, kind_of, lots, weights, prices, drops, first, capacity, low, high,
 ):  # fmt: skip
     """``drops``: [n, 4], kind by kind: item, least, most, chance; kind k's from ``first[k]`` to
     ``first[k + 1]``."""
@@ -51,7 +51,7 @@ def _loot(
                     gold[r, killer] += gold[r, s]
                     events[r, killer, PLAYERS_KILLED] += 1
                 else:
-                    books[r, items, LOST] += gold[r, s]
+                    ledger[r, items, LOST] += gold[r, s]
                 gold[r, s] = 0
                 for i in range(items):
                     have = inventory[r, s, i]
@@ -64,10 +64,10 @@ def _loot(
                             taken = min(taken, space)
                             space -= taken
                         inventory[r, killer, i] += taken
-                    books[r, i, LOST] += have - taken
+                    ledger[r, i, LOST] += have - taken
                     inventory[r, s, i] = 0
                 for e in range(events.shape[2]):
-                    departed[r, e] += events[r, s, e]
+                    dead_totals[r, e] += events[r, s, e]
                 continue
 
             kind = kind_of[s]
@@ -91,7 +91,7 @@ def _loot(
                         amount = min(amount, space)
                         space -= amount
                     inventory[r, killer, item] += amount
-                books[r, item, DROPPED] += amount
+                ledger[r, item, DROPPED] += amount
 
 
 @cache
@@ -107,7 +107,7 @@ def arguments(world: World) -> tuple[Any, ...]:
     cfg = world.config
     tensors = (
         world.alive, world.cause, world.nemesis, world.inventory, world.gold, world.offer, world.offer_price,
-        world.offer_left, world.events, world.departed, world.books, world.slain, world.foe,
+        world.offer_left, world.events, world.dead_totals, world.ledger, world.slain, world.foe,
         world.foe_entity, world.temper, kind_of_slot(cfg, CPU),
     )  # fmt: skip
     fixed = (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))

@@ -10,7 +10,7 @@ from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.content import CONSTITUTION
-from nmmo_gpu.world.events import Way
+from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring
 from nmmo_gpu.world.state import World
@@ -18,7 +18,7 @@ from nmmo_gpu.world.terrain import safe_table
 
 SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
 SAFE = safe_table().numpy()
-ENDOWED = int(Way.ENDOWED)
+INITIAL = int(Flow.INITIAL)
 
 
 @compiled(inline="always")
@@ -111,7 +111,7 @@ def _spawning(
 @compiled
 def _equip(
     entity, next_entity, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token, events,
-    books, birth_xp, birth_levels, birth_gold, r, first,
+    ledger, birth_xp, birth_levels, birth_gold, r, first,
 ):  # fmt: skip
     """Gives those of realm ``r`` with ids from ``first`` on what they begin the full game with."""
     if next_entity[r] == first:
@@ -122,7 +122,7 @@ def _equip(
         xp[r, a, :] = birth_xp
         level[r, a, :] = birth_levels
         gold[r, a] = birth_gold
-        books[r, books.shape[1] - 1, ENDOWED] += birth_gold
+        ledger[r, ledger.shape[1] - 1, INITIAL] += birth_gold
         inventory[r, a, :] = 0
         worn[r, a, :] = 0
         offer[r, a] = 0
@@ -161,7 +161,7 @@ def goods(world: World) -> tuple[Any, ...]:
     """What ``_equip`` works on, but for the realm."""
     tensors = (
         world.entity, world.next_entity, world.xp, world.level, world.gold, world.inventory, world.worn,
-        world.offer, world.offer_price, world.offer_left, world.token, world.events, world.books,
+        world.offer, world.offer_price, world.offer_left, world.token, world.events, world.ledger,
     )  # fmt: skip
     constants = (
         np.array(birth_experience(), np.int32), np.array(birth_levels(), np.uint8), world.config.birth_gold,

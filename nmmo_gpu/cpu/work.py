@@ -15,7 +15,7 @@ from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import work as rule
 from nmmo_gpu.world.content import CONSTITUTION, WORKS, Content, Material
 from nmmo_gpu.world.contest import claims_plane
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
@@ -36,7 +36,7 @@ SIDES = np.array(MOVES[1:], np.int64)
 EVEN, CERTAIN, MOST_TIERS = rule.EVEN, rule.CERTAIN, rule.MOST_TIERS
 LUCK, ROCK, MINERS, REGROW = (int(s) for s in (Stream.WORK, Stream.ROCK, Stream.MINERS, Stream.REGROW))
 ORE_ROCK, STONE = int(Material.ORE_ROCK), int(Material.STONE)
-MADE, EATEN_UP, USED, BURNT_UP = int(Way.MADE), int(Way.EATEN), int(Way.USED), int(Way.BURNT)
+MADE, EATEN_UP, USED, BURNT_UP = int(Flow.MADE), int(Flow.EATEN), int(Flow.USED), int(Flow.BURNT)
 FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
     int(e)
     for e in (
@@ -112,18 +112,18 @@ def _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a):
 
 
 @compiled(inline="always")
-def _make(recipes, row, skilled, inventory, books, xp, r, a):
+def _make(recipes, row, skilled, inventory, ledger, xp, r, a):
     """Hands out what was made, with its experience."""
     item, amount = recipes[row, MAKES], recipes[row, AMOUNT]
     inventory[r, a, item] += amount
-    books[r, item, MADE] += amount
+    ledger[r, item, MADE] += amount
     if skilled:
         xp[r, a, recipes[row, SKILL]] += recipes[row, EXPERIENCE]
 
 
 @compiled
 def _craft(
-    seed, tick, choice, recipes, starts, skilled, inventory, level, books, xp, events, space, r, a
+    seed, tick, choice, recipes, starts, skilled, inventory, level, ledger, xp, events, space, r, a
 ):  # fmt: skip
     """Cooking and smithing: the last recipe that is possible."""
     chosen = -1
@@ -136,16 +136,16 @@ def _craft(
     takes, amount = recipes[chosen, TAKES], recipes[chosen, TAKES_AMOUNT]
     inventory[r, a, takes] -= amount
     if choice == COOK and not _succeeds(seed, tick, recipes, chosen, chosen - starts[choice], level, r, a):
-        books[r, takes, BURNT_UP] += amount
+        ledger[r, takes, BURNT_UP] += amount
         events[r, a, BURNT] += 1
         return
-    books[r, takes, USED] += amount
-    _make(recipes, chosen, skilled, inventory, books, xp, r, a)
+    ledger[r, takes, USED] += amount
+    _make(recipes, chosen, skilled, inventory, ledger, xp, r, a)
     events[r, a, COOKED if choice == COOK else SMITHED] += 1
 
 
 @compiled
-def _eat(meals, most, max_food, inventory, health, food, books, events, r, a):
+def _eat(meals, most, max_food, inventory, health, food, ledger, events, r, a):
     missing = most - health[r, a]
     chosen = -1
     for meal in range(meals.shape[0]):
@@ -156,7 +156,7 @@ def _eat(meals, most, max_food, inventory, health, food, books, events, r, a):
         return
     item = meals[chosen, MEAL]
     inventory[r, a, item] -= 1
-    books[r, item, EATEN_UP] += 1
+    ledger[r, item, EATEN_UP] += 1
     events[r, a, EATEN] += 1
     health[r, a] = min(health[r, a] + meals[chosen, HEALS], most)
     food[r, a] = min(food[r, a] + meals[chosen, FEEDS], max_food)
@@ -165,7 +165,7 @@ def _eat(meals, most, max_food, inventory, health, food, books, events, r, a):
 @compiled
 def _work(
     seed, tick, work, alive, row, col, health, food, material, shore, regrow_at, claims,
-    inventory, offer, level, xp, events, books,
+    inventory, offer, level, xp, events, ledger,
     weights, recipes, starts, meals, numbers, thresholds, low, high,
 ):  # fmt: skip
     """Realms ``low`` to ``high``."""
@@ -187,7 +187,7 @@ def _work(
             y, x = np.int64(row[r, a]), np.int64(col[r, a])
             if choice == EAT:
                 most = np.int64(level[r, a, CONSTITUTION]) if skilled else numbers[MAX_HEALTH]
-                _eat(meals, most, numbers[MAX_FOOD], inventory, health, food, books, events, r, a)
+                _eat(meals, most, numbers[MAX_FOOD], inventory, health, food, ledger, events, r, a)
                 continue
             rocks = 0
             if choice == MINE:
@@ -199,7 +199,7 @@ def _work(
             space = room(inventory, offer, weights, numbers[CAPACITY], r, a)
             if choice > MINE:
                 _craft(
-                    seed, tick, choice, recipes, starts, skilled, inventory, level, books, xp, events,
+                    seed, tick, choice, recipes, starts, skilled, inventory, level, ledger, xp, events,
                     space, r, a,
                 )  # fmt: skip
                 continue
@@ -210,7 +210,7 @@ def _work(
             if got < 0:
                 continue
             if choice == FISH:
-                _make(recipes, got, skilled, inventory, books, xp, r, a)
+                _make(recipes, got, skilled, inventory, ledger, xp, r, a)
                 events[r, a, FISHED] += recipes[got, AMOUNT]
                 continue
             nth = below(draw(seed, tick, ROCK, r, a)[0], rocks)
@@ -228,7 +228,7 @@ def _work(
             a, tile, got = miner[i], rock[i], ore[i]
             if not wins(seed, tick, MINERS, r, tile, claim[tile], 1 << side_of[i]):
                 continue
-            _make(recipes, got, skilled, inventory, books, xp, r, a)
+            _make(recipes, got, skilled, inventory, ledger, xp, r, a)
             events[r, a, MINED] += recipes[got, AMOUNT]
             ground[tile] = STONE
             if len(thresholds):
@@ -276,7 +276,7 @@ def arguments(world: World, work: Tensor) -> tuple[Any, ...]:
     tensors = (
         choices, world.alive, world.row, world.col, world.health, world.food, world.material, world.shore,
         world.regrow_at, claims_plane(world), world.inventory, world.offer, world.level, world.xp,
-        world.events, world.books,
+        world.events, world.ledger,
     )  # fmt: skip
     recipes, starts, meals, weights = book(cfg.content)
     numbers = (cfg.capacity, works_there(cfg.works), cfg.skills, cfg.max_health, cfg.max_food)

@@ -12,7 +12,7 @@ from nmmo_gpu.kernels.random import below, draw
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import combat_rolls as rule
 from nmmo_gpu.world import content, npcs
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
@@ -30,7 +30,7 @@ SLOT_BITS = tl.constexpr(rule.SLOT_BITS)
 DAMAGE_SHIFT = tl.constexpr(rule.SLOT_BITS + rule.TIE_BITS)
 SLOT_MASK = tl.constexpr((1 << rule.SLOT_BITS) - 1)
 ATTACKS, HITS, DAMAGE = (tl.constexpr(int(e)) for e in (Event.ATTACKS, Event.HITS, Event.DAMAGE))
-USED, WAYS = tl.constexpr(int(Way.USED)), tl.constexpr(len(Way))
+USED, FLOWS = tl.constexpr(int(Flow.USED)), tl.constexpr(len(Flow))
 TRADES, WORN = tl.constexpr(len(content.SKILLS)), tl.constexpr(len(content.GEAR))
 
 
@@ -43,7 +43,7 @@ def add(pointer, amount, mask):
 
 @triton.jit
 def _blows(
-    seed, tick, alive, health, age, row, col, style, target, level, worn, inventory, books, xp, events,
+    seed, tick, alive, health, age, row, col, style, target, level, worn, inventory, ledger, xp, events,
     lost, best, gained, chilled, attack_bonus, strength_bonus, defense_bonus, knives,
     slots, chunks, agents, items, ranks, columns,
     MELEE_REACH: tl.constexpr, RANGE_REACH: tl.constexpr, MAGE_REACH: tl.constexpr,
@@ -87,7 +87,7 @@ def _blows(
             throws = counts & (kind == RANGE)
             knife = tl.load(knives + weapon - 1, mask=throws, other=0)
             add(inventory + agent * items + knife, tl.full([BLOCK], -1, tl.int32), throws)
-            account = books + (realm * (items + 1) + knife) * WAYS + USED
+            account = ledger + (realm * (items + 1) + knife) * FLOWS + USED
             tl.atomic_add(account, tl.full([BLOCK], 1, tl.int64), mask=throws, sem="relaxed")
 
             armor = tl.load(
@@ -114,11 +114,11 @@ def _blows(
         key = (damage.to(tl.int64) << DAMAGE_SHIFT) | (tie.to(tl.int64) << SLOT_BITS) | slot.to(tl.int64)
         tl.atomic_max(best + victim, key, mask=hurts, sem="relaxed")
 
-        deeds, one = events + agent * columns, tl.full([BLOCK], 1, tl.int32)
-        add(deeds + ATTACKS, one, counts & is_agent)
+        step_actions, one = events + agent * columns, tl.full([BLOCK], 1, tl.int32)
+        add(step_actions + ATTACKS, one, counts & is_agent)
         hurts = hurts & is_agent
-        add(deeds + HITS, one, hurts)
-        add(deeds + DAMAGE, damage, hurts)
+        add(step_actions + HITS, one, hurts)
+        add(step_actions + DAMAGE, damage, hurts)
         if SKILLED:
             add(xp + agent * TRADES + kind, damage * STYLE_EXPERIENCE, hurts)
             add(xp + agent * TRADES + CONSTITUTION, damage * BODY_EXPERIENCE, hurts)
@@ -206,7 +206,7 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
     attack, strength = rule.padded_bonuses(tables)
     launch(
         _blows, cut.programs, world.seed, world.tick, world.alive, world.health, world.age, world.row,
-        world.col, style, target, world.level, world.worn, world.inventory, world.books, world.xp,
+        world.col, style, target, world.level, world.worn, world.inventory, world.ledger, world.xp,
         world.events, *toll(world), world.chilled, tensor(attack, device, torch.int32),
         tensor(strength, device, torch.int32), tensor(tables.defense, device, torch.int32),
         tensor(tables.gear[content.KNIFE], device, torch.int32), cut.slots, cut.chunks, cfg.slots,

@@ -13,7 +13,7 @@ from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.random import below, draw
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import loot as rule
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
@@ -21,14 +21,14 @@ from nmmo_gpu.world.tables import Tables, tensor
 
 STREAM, COMBAT = tl.constexpr(int(Stream.DROP)), tl.constexpr(int(Cause.COMBAT))
 PLAYERS_KILLED, EVENTS = tl.constexpr(int(Event.PLAYERS_KILLED)), tl.constexpr(len(Event))
-DROPPED, LOST, WAYS = tl.constexpr(int(Way.DROPPED)), tl.constexpr(int(Way.LOST)), tl.constexpr(len(Way))
+DROPPED, LOST, FLOWS = tl.constexpr(int(Flow.DROPPED)), tl.constexpr(int(Flow.LOST)), tl.constexpr(len(Flow))
 DROPS, CHANCE_SHIFT = tl.constexpr(rule.DROPS), tl.constexpr(rule.CHANCE_SHIFT)
 
 
 @triton.jit
 def _loot(
-    seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, departed,
-    books, slain, foe, foe_entity, temper, weight, lot, prices, kind_of, drops,
+    seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, dead_totals,
+    ledger, slain, foe, foe_entity, temper, weight, lot, prices, kind_of, drops,
     slots, chunks, agents, kinds,
     COLUMNS: tl.constexpr, MOST_DROPS: tl.constexpr, CAPACITY: tl.constexpr, ITEMS: tl.constexpr,
     NPCS: tl.constexpr, BLOCK: tl.constexpr,
@@ -49,7 +49,7 @@ def _loot(
         to = realm * agents + killer
 
         space = tl.maximum(room(to, heir, inventory, offer, weight, CAPACITY, ITEMS), 0)
-        account = books + realm * (ITEMS + 1) * WAYS
+        account = ledger + realm * (ITEMS + 1) * FLOWS
         body = dead & (slot < agents)
         if tl.max(body.to(tl.int32), 0) > 0:
             own = realm * agents + slot
@@ -64,7 +64,7 @@ def _loot(
             tl.store(offer_left + own, tl.zeros([BLOCK], tl.int16), mask=body)
             add(gold + to, money, inherits)
             wasted = tl.sum(tl.where(inherits, 0, money), 0)
-            tl.atomic_add(account + ITEMS * WAYS + LOST, wasted, sem="relaxed")
+            tl.atomic_add(account + ITEMS * FLOWS + LOST, wasted, sem="relaxed")
             add(events + to * COLUMNS + PLAYERS_KILLED, tl.full([BLOCK], 1, tl.int32), inherits)
 
             left = space
@@ -78,10 +78,10 @@ def _loot(
                 left -= taken * heavy
                 add(inventory + to * ITEMS + i, taken, inherits & (taken > 0))
                 wasted = tl.sum((have - taken).to(tl.int64), 0)
-                tl.atomic_add(account + i * WAYS + LOST, wasted, sem="relaxed")
+                tl.atomic_add(account + i * FLOWS + LOST, wasted, sem="relaxed")
             for e in range(COLUMNS):
                 done = tl.sum(tl.load(events + own * COLUMNS + e, mask=body, other=0).to(tl.int64), 0)
-                tl.atomic_add(departed + realm * COLUMNS + e, done, sem="relaxed")
+                tl.atomic_add(dead_totals + realm * COLUMNS + e, done, sem="relaxed")
 
         if NPCS:
             prey = dead & (slot >= agents)
@@ -113,7 +113,7 @@ def _loot(
                     tl.atomic_add(inventory + to * ITEMS + item, amount, mask=thing, sem="relaxed")
                     many_more = amount.to(tl.int64)
                     tl.atomic_add(gold + to, many_more, mask=falls & (item == ITEMS), sem="relaxed")
-                    tl.atomic_add(account + item * WAYS + DROPPED, many_more, mask=falls, sem="relaxed")
+                    tl.atomic_add(account + item * FLOWS + DROPPED, many_more, mask=falls, sem="relaxed")
 
 
 def drop_table(tables: Tables, device: torch.device) -> tuple[Tensor, int]:
@@ -132,7 +132,7 @@ def loot(world: World) -> None:
     launch(
         _loot, cut.programs, world.seed, world.tick, world.alive, world.cause, world.nemesis,
         world.inventory, world.gold, world.offer, world.offer_price, world.offer_left, world.events,
-        world.departed, world.books, world.slain, world.foe, world.foe_entity, world.temper,
+        world.dead_totals, world.ledger, world.slain, world.foe, world.foe_entity, world.temper,
         tensor(tables.weight, device, torch.int32), tensor(tables.lot, device, torch.int32),
         tensor(tables.prices, device, torch.int32), kind_of_slot(cfg, device), drops,
         cut.slots, cut.chunks, cfg.slots, len(tables.npcs),

@@ -18,7 +18,7 @@ from nmmo_gpu.kernels.random import below, draw, draw_word
 from nmmo_gpu.kernels.slots import my_agents, my_slots
 from nmmo_gpu.world import content, state
 from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.events import Way
+from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring
 from nmmo_gpu.world.state import World
@@ -170,10 +170,10 @@ def _settle(
 
 @triton.jit
 def _equip(
-    entity, first_id, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token, events, books,
+    entity, first_id, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token, events, ledger,
     slots, chunks, birth_gold,
     OTHER_XP: tl.constexpr, BODY_XP: tl.constexpr, OTHER_LEVEL: tl.constexpr, BODY_LEVEL: tl.constexpr,
-    ITEMS: tl.constexpr, EVENTS: tl.constexpr, WAYS: tl.constexpr, ENDOWED: tl.constexpr,
+    ITEMS: tl.constexpr, EVENTS: tl.constexpr, FLOWS: tl.constexpr, INITIAL: tl.constexpr,
     NPCS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Gives the newborn, whose ids are ``first_id`` and above, what they begin the full game with.
@@ -184,7 +184,7 @@ def _equip(
     born = inside & (tl.load(entity + being, mask=inside, other=-1) >= first)
     count = tl.sum(born.to(tl.int64), 0)
     if count > 0:
-        account = books + (realm * (ITEMS + 1) + ITEMS) * WAYS + ENDOWED
+        account = ledger + (realm * (ITEMS + 1) + ITEMS) * FLOWS + INITIAL
         tl.atomic_add(account, count * birth_gold, sem="relaxed")
         tl.store(gold + agent, tl.zeros([BLOCK], tl.int64) + birth_gold, mask=born)
         for skill in tl.static_range(SKILLS):
@@ -259,10 +259,10 @@ def spawning(world: World) -> None:
     (other_xp, *_), (other_level, *_) = birth_experience(), birth_levels()
     launch(
         _equip, cut.programs, world.entity, first_id, world.xp, world.level, world.gold, world.inventory,
-        world.worn, world.offer, world.offer_price, world.offer_left, world.token, world.events, world.books,
+        world.worn, world.offer, world.offer_price, world.offer_left, world.token, world.events, world.ledger,
         cut.slots, cut.chunks, cfg.birth_gold,
         OTHER_XP=other_xp, BODY_XP=birth_experience()[content.CONSTITUTION],
         OTHER_LEVEL=other_level, BODY_LEVEL=birth_levels()[content.CONSTITUTION],
         ITEMS=world.inventory.shape[-1], EVENTS=world.events.shape[-1],
-        WAYS=len(Way), ENDOWED=int(Way.ENDOWED), NPCS=npcs, BLOCK=cut.block, warps=cut.warps,
+        FLOWS=len(Flow), INITIAL=int(Flow.INITIAL), NPCS=npcs, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from nmmo_gpu.kernels.slots import my_agents
 from nmmo_gpu.world import content
 from nmmo_gpu.world import work as rule
 from nmmo_gpu.world.content import WORKS, Content, Material
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tables, tensor
@@ -44,9 +44,9 @@ EVEN, CERTAIN = tl.constexpr(rule.EVEN), tl.constexpr(rule.CERTAIN)
 MOST_TIERS = tl.constexpr(rule.MOST_TIERS)
 ORE_ROCK, STONE = tl.constexpr(int(Material.ORE_ROCK)), tl.constexpr(int(Material.STONE))
 LUCK, ROCK, MINERS = (tl.constexpr(int(s)) for s in (Stream.WORK, Stream.ROCK, Stream.MINERS))
-WAYS = tl.constexpr(len(Way))
+FLOWS = tl.constexpr(len(Flow))
 MADE, USED, BURNT_UP, EATEN_UP = (
-    tl.constexpr(int(way)) for way in (Way.MADE, Way.USED, Way.BURNT, Way.EATEN)
+    tl.constexpr(int(flow)) for flow in (Flow.MADE, Flow.USED, Flow.BURNT, Flow.EATEN)
 )  # fmt: skip
 FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
     tl.constexpr(int(event))
@@ -143,15 +143,15 @@ def learn(recipe, agent, here, xp, SKILLED: tl.constexpr):
 
 
 @triton.jit
-def enter(books, realm, item, way, amount, here, ITEMS: tl.constexpr):
+def enter(ledger, realm, item, flow, amount, here, ITEMS: tl.constexpr):
     """Books goods of a realm: atomic additions of integers."""
-    account = books + (realm * (ITEMS + 1) + item) * WAYS + way
+    account = ledger + (realm * (ITEMS + 1) + item) * FLOWS + flow
     tl.atomic_add(account, amount.to(tl.int64), mask=here, sem="relaxed")
 
 
 @triton.jit
 def eat(
-    realm, agent, being, eats, meals, health, food, level, inventory, events, books,
+    realm, agent, being, eats, meals, health, food, level, inventory, events, ledger,
     MEALS: tl.constexpr, MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr,
     SKILLED: tl.constexpr, ITEMS: tl.constexpr, EVENTS: tl.constexpr,
 ):  # fmt: skip
@@ -170,7 +170,7 @@ def eat(
     dish = meals + chosen * DISH
     item = tl.load(dish, mask=eats, other=0)
     add(inventory + agent * ITEMS + item, -1, eats)
-    enter(books, realm, item, EATEN_UP, eats, eats, ITEMS)
+    enter(ledger, realm, item, EATEN_UP, eats, eats, ITEMS)
     add(events + agent * EVENTS + EATEN, 1, eats)
     body = tl.minimum(body + tl.load(dish + HEALS, mask=eats, other=0), most)
     full = tl.load(food + being, mask=eats, other=0).to(tl.int32)
@@ -182,7 +182,7 @@ def eat(
 @triton.jit
 def _labour(
     seed, tick, work, alive, row, col, health, food, material, shore, offer, inventory, level, xp, events,
-    books, notes, weights, recipes, meals, slots, chunks, work_realm, work_slot, capacity,
+    ledger, notes, weights, recipes, meals, slots, chunks, work_realm, work_slot, capacity,
     NPCS: tl.constexpr, WORKS_THERE: tl.constexpr, RECIPES: tl.constexpr, MEALS: tl.constexpr,
     MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr, SKILLED: tl.constexpr,
     ITEMS: tl.constexpr, EVENTS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
@@ -203,7 +203,7 @@ def _labour(
         if tl.max((able & (choice == EAT)).to(tl.int32), 0) > 0:
             eat(
                 realm, agent, being, able & (choice == EAT), meals, health, food, level, inventory, events,
-                books, MEALS, MAX_HEALTH, MAX_FOOD, SKILLED, ITEMS, EVENTS,
+                ledger, MEALS, MAX_HEALTH, MAX_FOOD, SKILLED, ITEMS, EVENTS,
             )  # fmt: skip
 
     able = able & (choice < EAT)
@@ -265,8 +265,8 @@ def _labour(
         same = made & (item == takes)
         add(inventory + agent * ITEMS + takes, tl.where(same, amount, 0) - used, crafts)
         add(inventory + agent * ITEMS + item, amount, made & ~same)
-        enter(books, realm, takes, tl.where(made, USED, BURNT_UP), used, crafts, ITEMS)
-        enter(books, realm, item, MADE, amount, made, ITEMS)
+        enter(ledger, realm, takes, tl.where(made, USED, BURNT_UP), used, crafts, ITEMS)
+        enter(ledger, realm, item, MADE, amount, made, ITEMS)
         learn(recipe, agent, made, xp, SKILLED)
         event = tl.where(choice == FISH, FISHED, tl.where(choice == COOK, COOKED, SMITHED))
         event = tl.where(made, event, BURNT)
@@ -275,7 +275,7 @@ def _labour(
 
 @triton.jit
 def _share(
-    seed, tick, thresholds, notes, row, col, occupant, material, regrow_at, inventory, xp, events, books,
+    seed, tick, thresholds, notes, row, col, occupant, material, regrow_at, inventory, xp, events, ledger,
     recipes, slots, chunks,
     NPCS: tl.constexpr, SKILLED: tl.constexpr, ITEMS: tl.constexpr, EVENTS: tl.constexpr,
     ENTRIES: tl.constexpr, STEPS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
@@ -299,7 +299,7 @@ def _share(
         amount = tl.load(recipe + AMOUNT, mask=won, other=0)
         add(inventory + agent * ITEMS + item, amount, won)
         add(events + agent * EVENTS + MINED, amount, won)
-        enter(books, realm, item, MADE, amount, won, ITEMS)
+        enter(ledger, realm, item, MADE, amount, won, ITEMS)
         learn(recipe, agent, won, xp, SKILLED)
         rock = rock_row * WIDTH + rock_col
         tile = realm * (HEIGHT * WIDTH) + rock
@@ -349,7 +349,7 @@ def work(world: World, work: Tensor) -> None:
     launch(
         _labour, cut.programs, world.seed, world.tick, work, world.alive, world.row, world.col, world.health,
         world.food, world.material, world.shore, world.offer, world.inventory, world.level, world.xp,
-        world.events, world.books, notes, weights, recipes, meals, cut.slots, cut.chunks, *work.stride(),
+        world.events, world.ledger, notes, weights, recipes, meals, cut.slots, cut.chunks, *work.stride(),
         cfg.capacity, WORKS_THERE=works_there(cfg.works), RECIPES=recipe_count, MEALS=meal_count,
         MAX_HEALTH=cfg.max_health, MAX_FOOD=cfg.max_food, BLOCK=cut.block, warps=cut.warps, **shared,
     )  # fmt: skip
@@ -359,6 +359,6 @@ def work(world: World, work: Tensor) -> None:
     cut = over_slots(world.realms, cfg.slots)
     launch(
         _share, cut.programs, world.seed, world.tick, thresholds, notes, world.row, world.col, world.occupant,
-        world.material, world.regrow_at, world.inventory, world.xp, world.events, world.books, recipes,
+        world.material, world.regrow_at, world.inventory, world.xp, world.events, world.ledger, recipes,
         cut.slots, cut.chunks, ENTRIES=entries, STEPS=steps, BLOCK=cut.block, warps=cut.warps, **shared,
     )  # fmt: skip

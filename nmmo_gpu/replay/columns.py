@@ -23,7 +23,7 @@ VALUE_SCALE = 1 / 1024
 PROBABILITY_SCALE = 1 / 255
 
 
-class Deeds(NamedTuple):
+class StepActions(NamedTuple):
     """What everybody did in a tick."""
 
     style: Tensor
@@ -34,7 +34,7 @@ class Deeds(NamedTuple):
     """[R, A] integers, where there is work."""
 
 
-class Insight(NamedTuple):
+class PolicyTrace(NamedTuple):
     """What the policy of the realms that are recorded thought of it, before the tick."""
 
     probability: Tensor
@@ -117,14 +117,19 @@ class FrameLayout:
         self.bytes = math.ceil(self.bytes / 4) * 4  # so that the next frame is aligned, too
 
     def write(
-        self, frames: Tensor, world: World, realms: Tensor, deeds: Deeds, insight: Insight | None = None
+        self,
+        frames: Tensor,
+        world: World,
+        realms: Tensor,
+        step_actions: StepActions,
+        policy_trace: PolicyTrace | None = None,
     ) -> None:
         """Takes the present state of the realms named into frames; asks the device for nothing.
 
         Args:
             frames: [k, bytes] uint8, contiguous. realms: [k] int64, on the world's device."""
         for column in self.columns:
-            source = _source(column.name, world, realms, deeds, insight)
+            source = _source(column.name, world, realms, step_actions, policy_trace)
             self._part(frames, column).copy_(source.reshape(len(frames), -1))
         changed = (world.material[realms] != world.base[realms]).flatten(1)
         lacking = -changed.shape[1] % 8
@@ -139,20 +144,22 @@ class FrameLayout:
         return frames[:, start : start + column.bytes * numbers].view(TYPES[column.type])
 
 
-def _source(name: str, world: World, realms: Tensor, deeds: Deeds, insight: Insight | None) -> Tensor:
+def _source(
+    name: str, world: World, realms: Tensor, step_actions: StepActions, policy_trace: PolicyTrace | None
+) -> Tensor:
     """[k, ...]: the numbers of a column; of wider types they keep the low bits."""
     if name in ("style", "target", "work"):
-        done: Tensor | None = getattr(deeds, name)
+        done: Tensor | None = getattr(step_actions, name)
         return torch.zeros(1, device=realms.device) if done is None else done[realms]
     if name == "inventory":
         return world.inventory[realms].clamp(max=torch.iinfo(torch.int16).max)
     if name == "gold":
         return world.gold[realms].clamp(max=torch.iinfo(torch.int32).max)
     if name in ("value", "probability"):
-        assert insight is not None, "the columns of a policy are recorded with it"
+        assert policy_trace is not None, "the columns of a policy are recorded with it"
         if name == "value":
-            return (insight.value / VALUE_SCALE).round().clamp(-32768, 32767)
-        return (insight.probability / PROBABILITY_SCALE).round()
+            return (policy_trace.value / VALUE_SCALE).round().clamp(-32768, 32767)
+        return (policy_trace.probability / PROBABILITY_SCALE).round()
     return SOURCES[name](world)[realms]
 
 

@@ -13,9 +13,9 @@ from nmmo_gpu import scripted
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.replay.columns import Deeds, FrameLayout
-from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay.columns import FrameLayout, StepActions
 from nmmo_gpu.replay.header import header
+from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.replay.value_map import value_payload
 from nmmo_gpu.replay.writer import ReplayWriter
 from nmmo_gpu.train import checkpoint as checkpoints
@@ -80,7 +80,7 @@ def save_moment(env: Env, path: Path, title: str) -> None:
     frames = torch.zeros(1, layout.bytes, dtype=torch.uint8, device=env.device)
     nobody = torch.full((1, env.config.world.entities), -1, device=env.device)
     first = torch.zeros(1, dtype=torch.int64, device=env.device)
-    layout.write(frames, env.world, first, Deeds(torch.zeros_like(nobody), nobody))
+    layout.write(frames, env.world, first, StepActions(torch.zeros_like(nobody), nobody))
     told = header(env.config, env.config.first_realm, title)
     with ReplayWriter(path, told, env.world.base[0].cpu().numpy()) as writer:
         writer.frames(int(env.world.tick), frames.cpu().numpy())
@@ -95,7 +95,7 @@ def value_maps(stored: Checkpoint, env: Env) -> list[bytes]:
 
 
 def play(
-    env: Env, act: Actor, film: Film, ticks: int | None, rate: float = 0.0,
+    env: Env, act: Actor, recorder: Recorder, ticks: int | None, rate: float = 0.0,
     stopped: Callable[[], bool] = lambda: False, told: Callable[[int], None] = lambda tick: None,
 ) -> None:  # fmt: skip
     """Plays on, and records every tick.
@@ -105,26 +105,26 @@ def play(
         ticks: how many to play; None: until ``stopped``. rate: ticks per second at most; 0 for no limit.
         stopped: asked after every tick. told: is told how many ticks have been played.
     """
-    length, t, played = len(film.frames), 0, 0
+    length, t, played = len(recorder.frames), 0, 0
     due = time.monotonic()
     while (ticks is None or played < ticks) and not stopped():
         actions = act(env)
-        insight = act.insight(env, film.realms) if isinstance(act, PolicyActor) else None
+        policy_trace = act.policy_trace(env, recorder.realms) if isinstance(act, PolicyActor) else None
         env.step(actions)
-        assert env.deeds is not None
-        film.shoot(t, env.deeds, insight)
+        assert env.step_actions is not None
+        recorder.capture(t, env.step_actions, policy_trace)
         t, played = t + 1, played + 1
         if t == length:
-            film.develop()
+            recorder.flush()
             t = 0
         told(played)
         if rate > 0:
             due = max(due + 1 / rate, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
     if t:
-        film.develop(t)
+        recorder.flush(t)
 
 
 def thoughts(act: Actor) -> dict[str, int] | None:
-    """The heads of a policy, for ``Film``; None if it does not tell what it thinks."""
+    """The heads of a policy, for ``Recorder``; None if it does not tell what it thinks."""
     return act.sword.choices() if isinstance(act, PolicyActor) else None

@@ -99,7 +99,7 @@ class TrainConfig:
     """Iterations between two points of the TensorBoard curves."""
     record: tuple[int, ...] = ()
     """Numbers of realms to record, for the viewer (``nmmo-gpu view``); the first if none is named."""
-    record_thoughts: bool = True
+    record_policy: bool = True
     """Record of these realms also what the policy thinks: the value, and how likely every choice is. Makes
     the files several times larger."""
     record_megabytes: int = 1000

@@ -12,9 +12,9 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.replay.columns import Insight
-from nmmo_gpu.train.census import census_on_host, society
+from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.train.checkpoint import Checkpoint
+from nmmo_gpu.train.economy import economy_counts_on_host, economy_metrics
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.run import load_policy
 from nmmo_gpu.trinity import Decision, Sword
@@ -33,7 +33,7 @@ class Evaluation:
     ticks: int
     """Length of the measured stretch, ticks."""
     summary: dict[str, float]
-    """As ``Tally.summary``; in the full game also ``nmmo_gpu.train.census.society``."""
+    """As ``Tally.summary``; in the full game also ``nmmo_gpu.train.economy.economy_metrics``."""
 
     @property
     def lifetime(self) -> float:
@@ -78,7 +78,7 @@ def evaluate(
         play(warmup)
         played += warmup
     tally.reset()
-    before = census_on_host(env.world)
+    before = economy_counts_on_host(env.world)
     measured = 0
     while True:
         play(warmup)
@@ -88,7 +88,9 @@ def evaluate(
         if measured >= enough or played >= max_ticks:
             if before:
                 lived = round(summary["agent_steps"])
-                summary |= society(config.world, before, census_on_host(env.world), lived, config.realms)
+                summary |= economy_metrics(
+                    config.world, before, economy_counts_on_host(env.world), lived, config.realms
+                )
             return Evaluation(measured, summary)
 
 
@@ -113,11 +115,11 @@ class PolicyActor:
         self._before, self._memory = (env.records, decision), decision.memory
         return decision.actions
 
-    def insight(self, env: Env, realms: Tensor) -> Insight:
+    def policy_trace(self, env: Env, realms: Tensor) -> PolicyTrace:
         """What it thought when it chose the last actions, before they are carried out; see
-        ``Sword.insight``."""
+        ``Sword.policy_trace``."""
         assert self._before is not None, "it has not chosen yet"
-        return self.sword.insight(self._before[0], env.world, self._before[1], realms)
+        return self.sword.policy_trace(self._before[0], env.world, self._before[1], realms)
 
 
 def policy_actor(stored: Checkpoint) -> Callable[[Env], PolicyActor]:
@@ -150,7 +152,7 @@ def slots_kept_full(config: EnvConfig) -> EnvConfig:
     return dataclasses.replace(config, world=dataclasses.replace(config.world, births=-1))
 
 
-SOCIETY = {
+ECONOMY = {
     "levels": ("level/total",),
     "fished": ("events/fished",),
     "mined": ("events/mined",),
@@ -164,15 +166,15 @@ SOCIETY = {
     "gold": ("wealth/gold",),
     "gini": ("wealth/gini",),
 }
-"""Columns of ``society_row``: names in ``Evaluation.summary`` that are added up."""
+"""Columns of ``economy_row``: names in ``Evaluation.summary`` that are added up."""
 
 
-def society_row(name: str, evaluation: Evaluation) -> list[str]:
-    """Cells for a table: name, lifetime, then ``SOCIETY``: sum of levels and pieces worn per agent, gold and
+def economy_row(name: str, evaluation: Evaluation) -> list[str]:
+    """Cells for a table: name, lifetime, then ``ECONOMY``: sum of levels and pieces worn per agent, gold and
     its Gini coefficient; all others per 1000 agent-steps. ``hunted``: NPCs killed by agents."""
     summary = dict(evaluation.summary)
     summary["hunted"] = sum(value for key, value in summary.items() if key.endswith(" kills"))
-    cells = [sum(summary[key] for key in keys) for keys in SOCIETY.values()]
+    cells = [sum(summary[key] for key in keys) for keys in ECONOMY.values()]
     return [name, f"{evaluation.lifetime:.1f}", *(f"{cell:.2f}" for cell in cells)]
 
 

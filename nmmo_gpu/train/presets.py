@@ -12,10 +12,10 @@ from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 SCALES = ("laptop", "gpu")
 """Sizes of batch and network."""
 
-WAGES: dict[str, dict[str, Any]] = {
+REWARD_TERMS: dict[str, dict[str, Any]] = {
     # Levels more than experience: a second skill's first levels are cheap, so it pays to learn many trades.
     # Gold is worth having, so what one makes and another needs finds a price. Nothing is paid for trading.
-    "full": {"pay_experience": 0.02, "pay_level": 5.0, "pay_gold": 0.02},
+    "full": {"reward_experience": 0.02, "reward_level": 5.0, "reward_gold": 0.02},
 }
 """What training pays beyond staying alive."""
 
@@ -32,7 +32,7 @@ def train_preset(name: str, scale: str = "laptop") -> TrainConfig:
     realms = {"laptop": 64, "gpu": 2048}[scale] if name != "million" else 1
     # Where some of those in reach are harmless and others not, whom to attack is the question.
     policy = PolicyConfig(targeting="learned" if name == "full" else "auto")
-    env = dataclasses.replace(EnvConfig(world=preset(name), realms=realms), **WAGES.get(name, {}))
+    env = dataclasses.replace(EnvConfig(world=preset(name), realms=realms), **REWARD_TERMS.get(name, {}))
     config = TrainConfig(env=env, policy=policy, run=f"runs/{name}")
     if scale == "laptop":
         return config

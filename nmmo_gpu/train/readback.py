@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 
-class Letter(NamedTuple):
+class HostCopy(NamedTuple):
     """What was sent, and what it was sent with."""
 
     tensors: dict[str, Tensor]
     """On the CPU."""
-    note: Any
+    tag: Any
 
 
 class Readback:
@@ -24,13 +24,13 @@ class Readback:
     def __init__(self, device: torch.device) -> None:
         self.on_gpu = device.type == "cuda"
         self._pinned: list[dict[str, Tensor]] = [{}, {}]
-        self._under_way: tuple[Letter, torch.cuda.Event] | None = None
+        self._under_way: tuple[HostCopy, torch.cuda.Event] | None = None
 
-    def send(self, tensors: dict[str, Tensor], note: Any) -> list[Letter]:
+    def send(self, tensors: dict[str, Tensor], tag: Any) -> list[HostCopy]:
         """Sends tensors on the device (copied as they are when the device comes to it); returns what has
         arrived: this letter, or the one before it, or nothing."""
         if not self.on_gpu:
-            return [Letter({name: tensor.clone() for name, tensor in tensors.items()}, note)]
+            return [HostCopy({name: tensor.clone() for name, tensor in tensors.items()}, tag)]
         self._pinned.reverse()
         buffers = self._pinned[0]
         for name, tensor in tensors.items():
@@ -39,25 +39,25 @@ class Readback:
             buffers[name].copy_(tensor, non_blocking=True)
         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
-        letters = self.receive()
-        self._under_way = Letter(dict(buffers), note), arrived
-        return letters
+        host_copies = self.receive()
+        self._under_way = HostCopy(dict(buffers), tag), arrived
+        return host_copies
 
-    def receive(self) -> list[Letter]:
+    def receive(self) -> list[HostCopy]:
         """Waits for the letter under way, if there is one."""
         if self._under_way is None:
             return []
-        letter, arrived = self._under_way
+        host_copy, arrived = self._under_way
         arrived.synchronize()
         self._under_way = None
-        return [letter]
+        return [host_copy]
 
 
-Stamp = float | torch.cuda.Event
+Timestamp = float | torch.cuda.Event
 """A moment: seconds on the host's clock, or an event among the device's work."""
 
 
-def stamp(device: torch.device) -> Stamp:
+def timestamp(device: torch.device) -> Timestamp:
     """Now, as the device counts."""
     if device.type != "cuda":
         return time.perf_counter()
@@ -66,7 +66,7 @@ def stamp(device: torch.device) -> Stamp:
     return event
 
 
-def seconds_between(start: Stamp, end: Stamp) -> float:
+def seconds_between(start: Timestamp, end: Timestamp) -> float:
     """Seconds from one stamp to another; events must have happened."""
     if isinstance(start, float) or isinstance(end, float):
         assert isinstance(start, float) and isinstance(end, float)

@@ -6,13 +6,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from nmmo_gpu.train.census import society
+from nmmo_gpu.train.economy import economy_metrics
 from nmmo_gpu.train.metrics import summarise
 from nmmo_gpu.train.progress import Progress, duration, quantity
 from nmmo_gpu.train.tensorboard import Dashboard
 
 if TYPE_CHECKING:
-    from nmmo_gpu.train.run import News, Run
+    from nmmo_gpu.train.run import IterationStats, Run
 
 
 class Reporter:
@@ -40,32 +40,32 @@ class Reporter:
         """Prints a line."""
         self.progress.console.print(text)
 
-    def report(self, news: News) -> None:
+    def report(self, stats: IterationStats) -> None:
         """Curves, and what is shown, up to an iteration that ends a report."""
         run, config = self.run, self.run.config
-        world = summarise(news.counts)
-        if news.census:
+        world = summarise(stats.counts)
+        if stats.economy:
             lived = round(world["agent_steps"])
-            world |= society(config.env.world, run.reported, news.census, lived, config.env.realms)
-            run.reported = news.census
-        learner = {f"learning/{name}": float(value.mean()) for name, value in news.statistics.items()}
-        rate = news.steps / news.seconds
+            world |= economy_metrics(config.env.world, run.reported, stats.economy, lived, config.env.realms)
+            run.reported = stats.economy
+        learner = {f"learning/{name}": float(value.mean()) for name, value in stats.statistics.items()}
+        rate = stats.steps / stats.seconds
         rates = {
             "rate/agent-steps per second": rate,
-            "rate/share of time in rollouts": news.collect_share,
+            "rate/share of time in rollouts": stats.collect_share,
             "rate/learning rate": run.pantheon.learning_rate(run.progress()),
         }
         self.board.curves(world | learner | rates, run.agent_steps)
         self.board.visits(run.god.visits, run.agent_steps)
-        self.progress.show(self._shown(news, world, learner, rate))
+        self.progress.show(self._shown(stats, world, learner, rate))
 
     def _shown(
-        self, news: News, world: dict[str, float], learner: dict[str, float], rate: float
+        self, stats: IterationStats, world: dict[str, float], learner: dict[str, float], rate: float
     ) -> dict[str, str]:
         run = self.run
         done = run.progress()
         shown = {
-            "iteration": str(news.iteration),
+            "iteration": str(stats.iteration),
             "agent-steps": quantity(run.agent_steps),
             "rate": quantity(rate) + "/s",
             "lifetime": f"{world['lifetime/mean']:.1f}" if "lifetime/mean" in world else "-",

@@ -18,21 +18,21 @@ from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.memory import check_memory
 from nmmo_gpu.rehearsal import training_parts
-from nmmo_gpu.replay import reel
-from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay import segment_writer
+from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import cluster
-from nmmo_gpu.train.census import census, census_on_host
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.train.readback import Letter, Readback, Stamp, seconds_between, stamp
+from nmmo_gpu.train.economy import economy_counts, economy_counts_on_host
+from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_between, timestamp
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.trinity import Sword, Trinity
 from nmmo_gpu.world.backend import resolve
 
 
-class News(NamedTuple):
+class IterationStats(NamedTuple):
     """What is known of an iteration once the device is through with it."""
 
     iteration: int
@@ -49,16 +49,16 @@ class News(NamedTuple):
     """The tally's tensors (``Tally.state``), since the last report."""
     statistics: dict[str, Tensor]
     """The learner's, [P] each."""
-    census: dict[str, Tensor]
-    """``nmmo_gpu.train.census``, at the end of the rollout; empty where there is no full game."""
+    economy: dict[str, Tensor]
+    """``nmmo_gpu.train.economy.economy_counts`` at the end of the rollout; empty where there is no full game."""
 
 
-class _Note(NamedTuple):
+class _Pending(NamedTuple):
     iteration: int
     report: bool
-    start: Stamp
-    collected: Stamp
-    end: Stamp
+    start: Timestamp
+    collected: Timestamp
+    end: Timestamp
 
 
 class Run:
@@ -82,18 +82,18 @@ class Run:
         self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
         self.readback = Readback(self.device)
         if config.record:
-            self.god.film = Film(
-                self.god.env, config.record, config.ppo.horizon, Path(config.run) / reel.FOLDER,
-                Path(config.run).name, self.sword.choices() if config.record_thoughts else None,
+            self.god.recorder = Recorder(
+                self.god.env, config.record, config.ppo.horizon, Path(config.run) / segment_writer.FOLDER,
+                Path(config.run).name, self.sword.choices() if config.record_policy else None,
                 config.record_megabytes << 20,
             )  # fmt: skip
-        self.reported = census_on_host(self.god.env.world)
+        self.reported = economy_counts_on_host(self.god.env.world)
         cluster.add_up(self.reported.values())
-        """The census of the last report; at first of the world as it was found."""
+        """Economy counts of the last report; at first those of the world as it was found."""
         if stored is not None:
             self._restore(stored)
 
-    def iterate(self, report: bool = False) -> list[News]:
+    def iterate(self, report: bool = False) -> list[IterationStats]:
         """One rollout and one update, in all processes together. The news are of all of them.
 
         Args:
@@ -102,37 +102,37 @@ class Run:
         Returns: what is known since the last call: this iteration's news on a CPU; on a GPU, which is not
             waited for, those of the one before. ``agent_steps`` and ``seconds`` follow the news.
         """
-        start = stamp(self.device)
+        start = timestamp(self.device)
         rollout = self.god.collect()
-        collected = stamp(self.device)
+        collected = timestamp(self.device)
         statistics = self.pantheon.learn(rollout, *cluster.most(self.progress()))
-        end = stamp(self.device)
+        end = timestamp(self.device)
         self.iteration += 1
         counts = {"agent_steps": rollout.alive.sum(), **_prefixed("tally", self.god.tally.state())}
-        note = _Note(self.iteration, report, start, collected, end)
-        counts |= _prefixed("census", census(self.god.env.world))
+        tag = _Pending(self.iteration, report, start, collected, end)
+        counts |= _prefixed("economy", economy_counts(self.god.env.world))
         if cluster.size() > 1:
             counts = {name: count.clone() for name, count in counts.items()}
             cluster.add_up(counts.values())
-        letters = self.readback.send(counts | _prefixed("learner", statistics), note)
+        host_copies = self.readback.send(counts | _prefixed("learner", statistics), tag)
         if report:
             self.god.tally.reset()
-        return [self._news(letter) for letter in letters]
+        return [self._stats(host_copy) for host_copy in host_copies]
 
-    def settle(self) -> list[News]:
+    def synchronize(self) -> list[IterationStats]:
         """Waits for what is still under way."""
-        return [self._news(letter) for letter in self.readback.receive()]
+        return [self._stats(host_copy) for host_copy in self.readback.receive()]
 
-    def _news(self, letter: Letter) -> News:
-        note: _Note = letter.note
-        steps = int(letter.tensors["agent_steps"])
-        seconds = seconds_between(note.start, note.end)
+    def _stats(self, host_copy: HostCopy) -> IterationStats:
+        tag: _Pending = host_copy.tag
+        steps = int(host_copy.tensors["agent_steps"])
+        seconds = seconds_between(tag.start, tag.end)
         self.agent_steps += steps
         self.seconds += seconds
-        return News(
-            note.iteration, note.report, steps, seconds,
-            seconds_between(note.start, note.collected) / seconds,
-            _part("tally", letter.tensors), _part("learner", letter.tensors), _part("census", letter.tensors),
+        return IterationStats(
+            tag.iteration, tag.report, steps, seconds,
+            seconds_between(tag.start, tag.collected) / seconds,
+            _part("tally", host_copy.tensors), _part("learner", host_copy.tensors), _part("economy", host_copy.tensors),
         )  # fmt: skip
 
     def progress(self) -> float:
@@ -160,8 +160,8 @@ class Run:
 
     def close(self) -> None:
         """Ends the recordings, if there are any."""
-        if self.god.film is not None:
-            self.god.film.close()
+        if self.god.recorder is not None:
+            self.god.recorder.close()
 
     def save(self) -> None:
         """Writes the checkpoint into the run's folder."""
@@ -253,11 +253,11 @@ def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
     """Iterations until the limit or until a stop is wanted, in any process; then the last checkpoint."""
     config = run.config
     saved, saved_iteration = time.monotonic(), -1
-    newest: News | None = None
+    newest: IterationStats | None = None
 
-    def hear(news: list[News]) -> None:
+    def hear(stats: list[IterationStats]) -> None:
         nonlocal newest
-        for newest in news:
+        for newest in stats:
             if newest.report and reporter:
                 reporter.report(newest)
 
@@ -268,11 +268,11 @@ def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
             break
         hear(run.iterate(report=(run.iteration + 1) % config.log_every == 0))
         if due:
-            hear(run.settle())
+            hear(run.synchronize())
             run.save()
             saved, saved_iteration = time.monotonic(), run.iteration
     # Still shielded from the first signal: whenever it comes, what has been learned is saved.
-    hear(run.settle())
+    hear(run.synchronize())
     if newest is not None and not newest.report:
         if reporter:
             reporter.report(newest)

@@ -12,7 +12,7 @@ from typing import Any
 
 from nmmo_gpu.errors import ReplayError, UsageError
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.replay.reel import FOLDER
+from nmmo_gpu.replay.segment_writer import FOLDER
 from nmmo_gpu.train import checkpoint as checkpoints
 
 SUFFIX = ".replay"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.world.content import ARMOR, CONSTITUTION, DEFENSE, GEAR, KNIFE, MAGE, RANGE, SKILLS
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import Cause, World
@@ -192,8 +192,8 @@ def _throw(world: World, attacker: Tensor) -> None:
     tables = world.config.tables
     item = tensor(tables.gear[KNIFE], world.device)[world.worn[realm, slot, KNIFE].long() - 1]
     world.inventory[realm, slot, item] -= 1
-    books = world.books[..., Way.USED]
-    books.index_put_((realm, item), torch.ones_like(realm), accumulate=True)
+    ledger = world.ledger[..., Flow.USED]
+    ledger.index_put_((realm, item), torch.ones_like(realm), accumulate=True)
 
 
 def _count(world: World, attacker: Tensor, event: Event, amount: Tensor | int) -> None:

@@ -48,14 +48,14 @@ class Event(IntEnum):
     """Levels gained, of all skills."""
 
 
-class Way(IntEnum):
-    """Columns of ``World.books``: how goods come into the world, and leave it."""
+class Flow(IntEnum):
+    """Columns of ``World.ledger``: how goods come into the world, and leave it."""
 
     MADE = 0
     """Fished, mined, cooked, smithed."""
     DROPPED = 1
     """Left by an NPC, and taken by its killer."""
-    ENDOWED = 2
+    INITIAL = 2
     """Held at birth."""
     EATEN = 3
     """Eaten."""
@@ -67,7 +67,7 @@ class Way(IntEnum):
     """Left behind by the dead."""
 
 
-COMES = (Way.MADE, Way.DROPPED, Way.ENDOWED)
+INFLOWS = (Flow.MADE, Flow.DROPPED, Flow.INITIAL)
 """Ways into the world; all others lead out of it."""
 
 

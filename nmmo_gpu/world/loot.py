@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.exchange import refund
 from nmmo_gpu.world.inventory import room, weights
 from nmmo_gpu.world.npcs import kind_of_slot
@@ -58,8 +58,8 @@ def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
     goods[heir] -= taken
     gold[heir] = 0
     lost = torch.cat((goods.long(), gold[:, None]), 1)
-    world.books[..., Way.LOST] += torch.zeros_like(world.books[..., 0]).index_add_(0, realm, lost)
-    world.departed.index_add_(0, realm, world.events[realm, slot].long())
+    world.ledger[..., Flow.LOST] += torch.zeros_like(world.ledger[..., 0]).index_add_(0, realm, lost)
+    world.dead_totals.index_add_(0, realm, world.events[realm, slot].long())
 
 
 def _collect(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
@@ -98,4 +98,4 @@ def _drop(
             amount = torch.minimum(amount, space[realm, killer].clamp(min=0))
             space[realm, killer] -= amount.int()
         world.inventory[realm, killer, item] += amount.int()
-    world.books[:, item, Way.DROPPED].index_add_(0, realm, amount)
+    world.ledger[:, item, Flow.DROPPED].index_add_(0, realm, amount)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import ALL_FREE_SLOTS, WorldConfig
 from nmmo_gpu.world.content import CONSTITUTION, SKILLS
-from nmmo_gpu.world.events import Way
+from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import experience_table, tensor
@@ -130,7 +130,7 @@ def _equip(world: World, realm: Tensor, slot: Tensor, born: Tensor) -> None:
         world.events,
     ):  # fmt: skip
         plane[realm, slot] = 0
-    world.books[:, cfg.tables.gold, Way.ENDOWED] += born.sum(1) * cfg.birth_gold
+    world.ledger[:, cfg.tables.gold, Flow.INITIAL] += born.sum(1) * cfg.birth_gold
 
 
 def winners(tile: Tensor, key: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.regrowth_table import NEVER
 
 MOST_EXPERIENCE = 1_000_000_000
@@ -149,11 +149,11 @@ class World:
     """[R, S] int32: who did the slot the most damage in the last tick, drawn among equals; -1 nobody."""
     events: Tensor = _tensor("R F V", torch.int32)
     """[R, A, events] int32: what the slot's agent has done in its life; see ``nmmo_gpu.world.events``."""
-    departed: Tensor = _tensor("R V", torch.int64)
+    dead_totals: Tensor = _tensor("R V", torch.int64)
     """[R, events] int64: the same, of all who have died."""
-    books: Tensor = _tensor(f"R B {len(Way)}", torch.int64)
+    ledger: Tensor = _tensor(f"R B {len(Flow)}", torch.int64)
     """[R, items + 1, ways] int64: how many of each item, and last of gold, came and went so far, and how;
-    see ``nmmo_gpu.world.events.Way``."""
+    see ``nmmo_gpu.world.events.Flow``."""
     trades: Tensor = _tensor("R I 2", torch.int64)
     """[R, items, 2] int64: trades so far, and the gold paid in them."""
     slain: Tensor = _tensor("R K", torch.int64)

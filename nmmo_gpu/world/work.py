@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.world.content import WORKS, Material
 from nmmo_gpu.world.contest import contest
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.movement import steps
 from nmmo_gpu.world.random import Stream, below, draw
@@ -142,8 +142,8 @@ def _craft(world: World, crew: _Crew, rows: tuple[RecipeRow, ...], can_fail: boo
     else:
         made = torch.ones_like(chosen, dtype=torch.bool)
     world.inventory[crew.realm, crew.slot, takes] -= amount.int()
-    way = torch.where(made, int(Way.USED), int(Way.BURNT))
-    world.books.index_put_((crew.realm, takes, way), amount, accumulate=True)
+    flow = torch.where(made, int(Flow.USED), int(Flow.BURNT))
+    world.ledger.index_put_((crew.realm, takes, flow), amount, accumulate=True)
     _count(world, crew.only(~made), Event.BURNT)
     crew = crew.only(made)
     _make(world, crew, rows, chosen[made])
@@ -169,7 +169,7 @@ def _eat(world: World, crew: _Crew) -> None:
     world.health[realm, slot] = torch.minimum(health + heals[meal], most).short()
     world.food[realm, slot] = (food + feeds[meal]).clamp_(max=cfg.max_food).short()
     world.inventory[realm, slot, item[meal]] -= 1
-    _book(world, realm, item[meal], Way.EATEN, torch.ones_like(meal))
+    _book(world, realm, item[meal], Flow.EATEN, torch.ones_like(meal))
     _count(world, crew, Event.EATEN)
 
 
@@ -211,15 +211,15 @@ def _make(
     names = ("makes", "amount", "skill", "experience")
     item, amount, skill, experience = (_column(world, rows, name)[tier] for name in names)
     world.inventory[crew.realm, crew.slot, item] += amount.int()
-    _book(world, crew.realm, item, Way.MADE, amount)
+    _book(world, crew.realm, item, Flow.MADE, amount)
     if world.config.skills:
         world.xp[crew.realm, crew.slot, skill] += experience.int()
     if event is not None:
         world.events[crew.realm, crew.slot, event] += amount.int()
 
 
-def _book(world: World, realm: Tensor, item: Tensor, way: Way, amount: Tensor) -> None:
-    world.books.index_put_((realm, item, torch.full_like(item, int(way))), amount, accumulate=True)
+def _book(world: World, realm: Tensor, item: Tensor, flow: Flow, amount: Tensor) -> None:
+    world.ledger.index_put_((realm, item, torch.full_like(item, int(flow))), amount, accumulate=True)
 
 
 def _count(world: World, crew: _Crew, event: Event) -> None:

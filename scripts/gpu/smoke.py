@@ -117,14 +117,14 @@ def trained(config: TrainConfig, iterations: int) -> tuple[bool, str]:
     on_gpu, seconds = run.device.type == "cuda", []
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    news = []
+    stats = []
     for _ in range(iterations):
         start = time.perf_counter()
-        news += run.iterate()
+        stats += run.iterate()
         if on_gpu:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    last = (news + run.settle())[-1]
+    last = (stats + run.synchronize())[-1]
     learn = run.pantheon._learn
     captured = run.god._collect.graph is not None and learn is not None and learn.graph is not None
     tensors = [*last.statistics.values(), *run.sword.policy.parameters()]

@@ -56,7 +56,7 @@ def nothing(seen, at):
     ("name", "settings"),
     [
         ("chaos", {"births": 3}), ("chaos", {"births": -1, "reward": "death"}), ("law", {"births": 1}),
-        ("full", {"births": -1, "pay_tile": 0.5, "pay_death": -2.0, "realms": 2}),
+        ("full", {"births": -1, "reward_tile": 0.5, "reward_death": -2.0, "realms": 2}),
     ],
 )  # fmt: skip
 def test_autoreset_is_next_step_tick_by_tick(name, settings, output):

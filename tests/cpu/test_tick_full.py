@@ -91,7 +91,7 @@ def test_200_hostile_ticks_apart_stay_together(name):
     check_invariants(theirs)
     if name == "full-7x7":
         return
-    happened = ours.departed.sum(0) + ours.events.sum((0, 1))
+    happened = ours.dead_totals.sum(0) + ours.events.sum((0, 1))
     impossible = set() if config.rolls else {Event.SMITHED}  # among the works there are no such
     assert {event for event in Event if not happened[event]} == impossible
     causes = set(ours.deaths.sum(0).nonzero().squeeze(1).tolist())

@@ -122,7 +122,7 @@ def test_40_ticks_apart_stay_together():
             assert ours.digest() == theirs.digest(), f"apart by tick {time}"
             check_invariants(theirs.to(CPU))
             assert unclean(theirs) == []
-    assert int(ours.next_entity) > 25 and int(ours.departed.sum()) > 30
+    assert int(ours.next_entity) > 25 and int(ours.dead_totals.sum()) > 30
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ def expected(env, realm):
     told = {name: getattr(world, name)[realm].flatten().tolist() for name in names}
     told["entity"] = [entity % 2**32 for entity in told["entity"]]
     told["used_up"] = (world.material[realm] != world.base[realm]).flatten().int().tolist()
-    told["target"] = env.deeds.target[realm].tolist()
-    told["style"] = env.deeds.style[realm].tolist()
+    told["target"] = env.step_actions.target[realm].tolist()
+    told["style"] = env.step_actions.style[realm].tolist()
     if env.config.world.extended:
-        told["work"] = env.deeds.work[realm].tolist()
+        told["work"] = env.step_actions.work[realm].tolist()
         told["quotes"] = world.quotes[realm].flatten().tolist()
     return told
 

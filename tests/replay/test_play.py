@@ -14,8 +14,8 @@ from train.small import FULL, small
 from nmmo_gpu import cli
 from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.replay import play as playing
-from nmmo_gpu.replay.film import Film
 from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.replay.value_map import value_map
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.run import Run, train
@@ -66,12 +66,12 @@ def test_thoughts_are_those_that_decided(trained, tmp_path):
     stored = checkpoints.load(trained[1], CPU)
     env, act = playing.go_on(stored, 2, CPU)
     heads = act.sword.choices()
-    film = Film(env, (2,), 1, tmp_path, "odd", heads, wait=True)
-    slots, columns = env.config.world.slots, {column.name: column for column in film.layout.columns}
+    recorder = Recorder(env, (2,), 1, tmp_path, "odd", heads, blocking=True)
+    slots, columns = env.config.world.slots, {column.name: column for column in recorder.layout.columns}
 
     def told(name):
-        start, column = film.layout.offsets[name], columns[name]
-        numbers = film.frames[0, 0].numpy()[start : start + column.bytes * slots * column.width]
+        start, column = recorder.layout.offsets[name], columns[name]
+        numbers = recorder.frames[0, 0].numpy()[start : start + column.bytes * slots * column.width]
         return numbers.view({1: "u1", 2: "i2"}[column.bytes]).reshape(slots, -1)
 
     for _ in range(5):
@@ -79,7 +79,7 @@ def test_thoughts_are_those_that_decided(trained, tmp_path):
         memory = act._memory
         if memory is not None:
             memory = memory * (env.world.players(env.world.age) > 1).reshape(-1, 1)
-        playing.play(env, act, film, 1)
+        playing.play(env, act, recorder, 1)
         _, decision = act._before
         index = torch.arange(slots).view(env.config.world.populations, -1)
         with torch.no_grad():
@@ -98,7 +98,7 @@ def test_thoughts_are_those_that_decided(trained, tmp_path):
         for name, size in heads.items():
             assert ((ours[:, start : start + size].sum(1) - 1).abs() < size / 255).all(), name
             start += size
-    film.close()
+    recorder.close()
 
 
 def test_an_exported_realm_goes_on_as_in_its_run(trained, tmp_path):
@@ -110,9 +110,9 @@ def test_an_exported_realm_goes_on_as_in_its_run(trained, tmp_path):
     told = noting(whole.god.env, 2)
     whole.god.collect()
     env, act = playing.go_on(stored, 2, CPU)
-    film = Film(env, (2,), 3, tmp_path, "odd", wait=True)
-    playing.play(env, act, film, 8)
-    film.close()
+    recorder = Recorder(env, (2,), 3, tmp_path, "odd", blocking=True)
+    playing.play(env, act, recorder, 8)
+    recorder.close()
     with Replay(one_file(tmp_path)) as replay:
         frames = frames_of(replay)
     assert list(frames) == list(told) == list(range(26, 34))
@@ -181,9 +181,9 @@ def test_play_with_a_trained_policy(trained, tmp_path):
     settings, folder = trained
     config = dataclasses.replace(small(**{k: v for k, v in settings.items() if k != "births"}).env, seed=99)
     env, act = playing.begin(config, str(folder))
-    film = Film(env, (0,), 4, tmp_path, "odd", playing.thoughts(act), wait=True)
-    playing.play(env, act, film, 9)
-    film.close()
+    recorder = Recorder(env, (0,), 4, tmp_path, "odd", playing.thoughts(act), blocking=True)
+    playing.play(env, act, recorder, 9)
+    recorder.close()
     with Replay(one_file(tmp_path)) as replay:
         assert replay.ticks == range(2, 11) and replay.header["heads"] == act.sword.choices()
     other = dataclasses.replace(config, world=dataclasses.replace(config.world, forage=6))
@@ -226,7 +226,7 @@ def test_settings_that_cannot_be_recorded(settings, said):
 
 def test_a_run_that_goes_on_begins_another_file(tmp_path):
     """Its recording has no tick twice and none missing, in two files."""
-    settings = {"backend": "torch", "iterations": 2, "record": (0,), "record_thoughts": False}
+    settings = {"backend": "torch", "iterations": 2, "record": (0,), "record_policy": False}
     train(small(tmp_path, **settings))
     stored = checkpoints.load(tmp_path, CPU)
     config = dataclasses.replace(stored.config, iterations=3)

@@ -36,7 +36,7 @@ def learn() -> dict[str, Any]:
 
     clip = ppo.clip_per_population
     ppo.clip_per_population = noted
-    news = run.iterate()[0]
+    stats = run.iterate()[0]
     ppo.clip_per_population = clip
     world = run.god.env.world
     played = {name: getattr(world, name).clone() for name in ("material", "entity", "row", "health", "alive")}
@@ -46,7 +46,7 @@ def learn() -> dict[str, Any]:
     return {
         "first": kept,
         "played": played,
-        "statistics": torch.stack(list(news.statistics.values())),
+        "statistics": torch.stack(list(stats.statistics.values())),
         "agent_steps": run.agent_steps,
         "last": {name: t.clone() for name, t in state_of(run).items() if not name.startswith("world.")},
     }

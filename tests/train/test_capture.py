@@ -60,7 +60,7 @@ def test_a_replay_is_as_good_as_the_call(kind, monkeypatch, tmp_path):
     assert int(replayed.god.env.world.tick) == 1 + 4 * 2
     assert_equal_states(ours, theirs)
     if "recorded" in kind:
-        films = [run.god.film for run in (called, replayed)]
+        films = [run.god.recorder for run in (called, replayed)]
         assert films[0].ticks.tolist() == films[1].ticks.tolist() == [8, 9]
         assert torch.equal(films[0].frames, films[1].frames) and films[0].frames.any()
         called.close()

@@ -66,9 +66,9 @@ class Twins:
 
     def iterate(self):
         """The news of both."""
-        news = [run.iterate() + run.settle() for run in (self.ours, self.theirs)]
-        assert [len(heard) for heard in news] == [1, 1]
-        return [heard[0] for heard in news]
+        stats = [run.iterate() + run.synchronize() for run in (self.ours, self.theirs)]
+        assert [len(heard) for heard in stats] == [1, 1]
+        return [heard[0] for heard in stats]
 
     def assert_same_history(self):
         """Worlds to the last bit; the last rollouts but for the rounding of probabilities and values."""
@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_bits():
         run = Run(config)
         start = {name: p.detach().clone() for name, p in run.sword.policy.named_parameters()}
         run.iterate()
-        run.settle()
+        run.synchronize()
         states.append(state_of(run))
     assert_equal_states(*states)
     for name, before in start.items():
@@ -168,12 +168,12 @@ def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
 def test_a_checkpoint_goes_on_with_the_other_backend(first, tmp_path):
     """Written by one and read by the other: nothing is lost on the way, and the next rollout is the one that
     the writer would have played."""
-    ways = {"kernels": on_kernels, "torch": in_torch}
-    here, there = ways[first], ways["torch" if first == "kernels" else "kernels"]
+    flows = {"kernels": on_kernels, "torch": in_torch}
+    here, there = flows[first], flows["torch" if first == "kernels" else "kernels"]
     config = lively(recurrent=True, targeting="learned", iterations=9, horizon=3)
     writer = Run(here(config))
     writer.iterate()
-    writer.settle()
+    writer.synchronize()
     stored = reloaded(writer, tmp_path / checkpoints.FILE)
     reader = Run(there(stored.config), stored)
     assert reader.sword.operations.resident == (first == "torch")
@@ -182,7 +182,7 @@ def test_a_checkpoint_goes_on_with_the_other_backend(first, tmp_path):
     assert (reader.iteration, reader.agent_steps) == (1, writer.agent_steps)
     for run in (writer, reader):
         run.iterate()
-        run.settle()
+        run.synchronize()
     assert reader.god.env.world.digest() == writer.god.env.world.digest()
     assert reader.agent_steps == writer.agent_steps
     assert_close_by_name(weights_of(reader), weights_of(writer))

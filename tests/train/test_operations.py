@@ -10,7 +10,7 @@ from helpers import KERNEL_DEVICE
 from train.small import CPU, FULL, small
 
 from nmmo_gpu.train import gae, metrics, window
-from nmmo_gpu.train.graphs import Replayed
+from nmmo_gpu.train.cuda_graphs import GraphedCallable
 from nmmo_gpu.train.operations import Operations, operations
 from nmmo_gpu.trinity import Sword
 from nmmo_gpu.world.backend import resolve
@@ -70,7 +70,7 @@ def test_on_a_cpu_every_call_is_an_ordinary_one(allowed):
         calls.append(len(calls))
         return {"calls": torch.tensor(len(calls))}
 
-    replayed = Replayed(function, CPU, allowed)
+    replayed = GraphedCallable(function, CPU, allowed)
     results = [replayed() for _ in range(5)]
     assert calls == [0, 1, 2, 3, 4] and replayed.graph is None
     assert [int(result["calls"]) for result in results] == [1, 2, 3, 4, 5]
@@ -124,19 +124,19 @@ def test_two_calls_a_capture_and_replays(monkeypatch):
     card = Card(done)
     for name in ("graph", "device", "CUDAGraph"):
         monkeypatch.setattr(torch.cuda, name, getattr(card, name))
-    monkeypatch.setattr(Replayed, "_aside", lambda self: (done.append("aside"), self.function())[1])
+    monkeypatch.setattr(GraphedCallable, "_aside", lambda self: (done.append("aside"), self.function())[1])
 
     def function():
         done.append("call")
         calls.append(object())
         return calls[-1]
 
-    replayed = Replayed(function, torch.device("cuda"), allowed=True)
+    replayed = GraphedCallable(function, torch.device("cuda"), allowed=True)
     results = [replayed() for _ in range(5)]
     assert done == ["aside", "call"] * 2 + ["capture begins", "call", "capture ends"] + ["replay"] * 3
     assert results == [calls[0], calls[1], calls[2], calls[2], calls[2]]
     done.clear()
-    refused = Replayed(function, torch.device("cuda"), allowed=False)
+    refused = GraphedCallable(function, torch.device("cuda"), allowed=False)
     for _ in range(4):
         refused()
     assert done == ["call"] * 4

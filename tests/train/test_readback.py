@@ -8,36 +8,36 @@ import pytest
 import torch
 from train.small import CPU
 
-from nmmo_gpu.train.readback import Readback, seconds_between, stamp
+from nmmo_gpu.train.readback import Readback, seconds_between, timestamp
 
 
 def test_on_a_cpu_letters_arrive_at_once():
     """With their notes; nothing is under way afterwards."""
     readback = Readback(CPU)
     assert readback.receive() == []
-    for note in ("one", ["two"], None):
+    for tag in ("one", ["two"], None):
         sent = {"counts": torch.arange(7), "share": torch.tensor([0.25, -1.0])}
-        (letter,) = readback.send(sent, note)
-        assert letter.note is note
-        assert letter.tensors.keys() == sent.keys()
-        assert all(torch.equal(letter.tensors[name], tensor) for name, tensor in sent.items())
+        (host_copy,) = readback.send(sent, tag)
+        assert host_copy.tag is tag
+        assert host_copy.tensors.keys() == sent.keys()
+        assert all(torch.equal(host_copy.tensors[name], tensor) for name, tensor in sent.items())
         assert readback.receive() == []
 
 
 def test_later_writes_do_not_show():
     """A letter says what was so when it was sent, also of parts and strided views."""
     readback, plane = Readback(CPU), torch.arange(12.0).view(3, 4)
-    letters = []
+    host_copies = []
     for step in range(3):
-        letters += readback.send({"all": plane, "column": plane[:, 1], "one": plane[2, 3]}, step)
+        host_copies += readback.send({"all": plane, "column": plane[:, 1], "one": plane[2, 3]}, step)
         plane += 100
-    for step, letter in enumerate(letters):
+    for step, host_copy in enumerate(host_copies):
         before = torch.arange(12.0).view(3, 4) + 100 * step
-        assert letter.note == step
-        assert torch.equal(letter.tensors["all"], before) and torch.equal(
-            letter.tensors["column"], before[:, 1]
+        assert host_copy.tag == step
+        assert torch.equal(host_copy.tensors["all"], before) and torch.equal(
+            host_copy.tensors["column"], before[:, 1]
         )
-        assert letter.tensors["one"] == before[2, 3]
+        assert host_copy.tensors["one"] == before[2, 3]
 
 
 class Event:
@@ -74,16 +74,16 @@ def test_as_on_a_gpu_letters_arrive_one_call_later(like_a_gpu):
     readback, log = like_a_gpu
     told = []
     for step in range(5):
-        letters = readback.send(
+        host_copies = readback.send(
             {"step": torch.tensor([step, step * step]), "half": torch.tensor(step / 2)}, step
         )
-        assert len(letters) == (step > 0)
+        assert len(host_copies) == (step > 0)
         told += [
-            (letter.note, letter.tensors["step"].tolist(), float(letter.tensors["half"]))
-            for letter in letters
+            (host_copy.tag, host_copy.tensors["step"].tolist(), float(host_copy.tensors["half"]))
+            for host_copy in host_copies
         ]
     (last,) = readback.receive()
-    told.append((last.note, last.tensors["step"].tolist(), float(last.tensors["half"])))
+    told.append((last.tag, last.tensors["step"].tolist(), float(last.tensors["half"])))
     assert told == [(step, [step, step * step], step / 2) for step in range(5)]
     assert readback.receive() == []
     order = [("recorded", 0)]
@@ -97,18 +97,18 @@ def test_as_on_a_gpu_after_settling(like_a_gpu):
     readback, _ = like_a_gpu
     one = torch.tensor([1])
     assert readback.send({"x": one}, "a") == []
-    assert [letter.note for letter in readback.receive()] == ["a"]
+    assert [host_copy.tag for host_copy in readback.receive()] == ["a"]
     assert readback.send({"x": one + 1}, "b") == []
-    assert [(letter.note, int(letter.tensors["x"])) for letter in readback.send({"x": one + 2}, "c")] == [
-        ("b", 2)
-    ]
+    assert [
+        (host_copy.tag, int(host_copy.tensors["x"])) for host_copy in readback.send({"x": one + 2}, "c")
+    ] == [("b", 2)]
 
 
 def test_stamps_on_a_cpu_are_seconds():
     """By the host's clock, later minus earlier."""
-    start = stamp(CPU)
+    start = timestamp(CPU)
     time.sleep(0.02)
-    end = stamp(CPU)
+    end = timestamp(CPU)
     assert isinstance(start, float) and seconds_between(start, end) == end - start >= 0.02
     assert seconds_between(3.5, 1.25) == -2.25
 
@@ -130,6 +130,6 @@ def test_stamps_on_a_gpu_are_events(monkeypatch):
 
     Event.log = []
     monkeypatch.setattr(torch.cuda, "Event", event)
-    start, end = stamp(torch.device("cuda")), stamp(torch.device("cuda"))
+    start, end = timestamp(torch.device("cuda")), timestamp(torch.device("cuda"))
     assert [start, end] == made and len(Event.log) == 2
     assert seconds_between(start, end) == pytest.approx(1.234)

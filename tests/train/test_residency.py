@@ -9,7 +9,7 @@ from train.small import FULL, small
 
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.train import graphs
+from nmmo_gpu.train import cuda_graphs
 from nmmo_gpu.train.run import Run
 
 pytestmark = [
@@ -56,12 +56,12 @@ def test_nothing_waits_for_the_device(run):
     try:
         with pytest.raises(RuntimeError, match="synchronizing"):
             torch.zeros((), device=DEVICE).item()
-        news = run.iterate(report=True) + run.iterate()
+        stats = run.iterate(report=True) + run.iterate()
     finally:
         torch.cuda.set_sync_debug_mode(mode)
-    news += run.settle()
-    assert [one.iteration for one in news][-2:] == [run.iteration - 1, run.iteration]
-    assert all(values.isfinite().all() for one in news for values in one.statistics.values())
+    stats += run.synchronize()
+    assert [one.iteration for one in stats][-2:] == [run.iteration - 1, run.iteration]
+    assert all(values.isfinite().all() for one in stats for values in one.statistics.values())
 
 
 def test_nothing_is_copied_to_or_from_the_host(run):
@@ -80,11 +80,11 @@ def test_nothing_is_copied_to_or_from_the_host(run):
     def iteration():
         run.pantheon.learn(run.god.collect(), run.progress())
 
-    run.settle()
+    run.synchronize()
     names = seen(iteration)
     assert any("_choose" in name for name in names) and any("_evaluate" in name for name in names)
     assert not [name for name in names if "Memcpy HtoD" in name]
-    assert sum("Memcpy DtoH" in name for name in names) == (0 if run.god.film is None else 2)
+    assert sum("Memcpy DtoH" in name for name in names) == (0 if run.god.recorder is None else 2)
     assert any("Memcpy DtoH" in name for name in seen(lambda: torch.ones(3, device=DEVICE).cpu()))
     assert any("Memcpy HtoD" in name for name in seen(lambda: torch.ones(3).to(DEVICE)))
 
@@ -93,14 +93,14 @@ def test_nothing_is_copied_to_or_from_the_host(run):
 def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
     """Two runs from one seed, one of which is never captured: the same worlds and weights, to the last bit as
     long as torch's own sums come out alike in a graph; where they do not, Adam turns a gradient's rounding
-    into whole steps of single weights, and all weights together are the same to a hundredth. News of each
+    into whole steps of single weights, and all weights together are the same to a hundredth. IterationStats of each
     iteration come one call later than on a CPU."""
     replayed, called = (started(run=tmp_path / name, **KINDS[kind]) for name in ("replayed", "called"))
     heard, same = ([], []), True
     for _ in range(6):
         heard[0].extend(replayed.iterate())
         with monkeypatch.context() as patch:
-            patch.setattr(graphs, "WARM_UP", 1 << 60)
+            patch.setattr(cuda_graphs, "WARM_UP", 1 << 60)
             heard[1].extend(called.iterate())
         if same:
             assert replayed.god.env.world.digest() == called.god.env.world.digest()
@@ -111,14 +111,14 @@ def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
         same = same and torch.equal(ours, theirs)
         assert float((ours - theirs).norm() / theirs.norm()) < 0.01
     assert captured(replayed) and not captured(called)
-    for run, news in zip((replayed, called), heard, strict=True):
-        assert [one.iteration for one in news] == [1, 2, 3, 4, 5]
-        news += run.settle()
-        assert news[-1].iteration == 6 and run.settle() == []
-        assert sum(one.steps for one in news) == run.agent_steps == int(run.god.env.world.acted.sum())
-        assert all(one.seconds > 0 and 0 < one.collect_share < 1 for one in news)
+    for run, stats in zip((replayed, called), heard, strict=True):
+        assert [one.iteration for one in stats] == [1, 2, 3, 4, 5]
+        stats += run.synchronize()
+        assert stats[-1].iteration == 6 and run.synchronize() == []
+        assert sum(one.steps for one in stats) == run.agent_steps == int(run.god.env.world.acted.sum())
+        assert all(one.seconds > 0 and 0 < one.collect_share < 1 for one in stats)
         run.close()
-    if replayed.god.film is not None:
+    if replayed.god.recorder is not None:
         (ours,), (theirs,) = ((tmp_path / name / "replays").iterdir() for name in ("replayed", "called"))
         with Replay(ours) as one, Replay(theirs) as other:
             assert one.ticks == other.ticks == range(2, 2 + 6 * 8)
@@ -183,7 +183,9 @@ def test_one_graph_of_the_environment():
     for env in (plain, graphed):
         env.reset()
     actions = torch.zeros(2, 16, 3, dtype=torch.int64, device=DEVICE)
-    tick = graphs.Replayed(lambda: graphed.step(actions, out=graphed.records), graphed.device, allowed=True)
+    tick = cuda_graphs.GraphedCallable(
+        lambda: graphed.step(actions, out=graphed.records), graphed.device, allowed=True
+    )
     for turn in range(10):
         actions.copy_(random_actions(plain))
         plain.step(actions, out=plain.records)

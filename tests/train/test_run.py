@@ -140,7 +140,7 @@ def test_train_stops_at_its_minutes(tmp_path):
     }  # fmt: skip
 
 
-# News.
+# IterationStats.
 
 
 def test_the_news_of_an_iteration():
@@ -150,24 +150,24 @@ def test_the_news_of_an_iteration():
     told, copies, counted = [], [], 0
     for iteration, report in enumerate((False, True, False, False, True), 1):
         acted = int(run.god.env.world.acted.sum())
-        (news,) = run.iterate(report=report)
+        (stats,) = run.iterate(report=report)
         steps = int(run.god.env.world.acted.sum()) - acted
         counted += steps
-        assert (news.iteration, news.report, news.steps) == (iteration, report, steps)
-        assert news.seconds > 0 and 0 < news.collect_share < 1
-        assert news.counts.keys() == run.god.tally.state().keys()
-        assert news.statistics.keys() == {*STATISTICS, "grad_norm", "explained_variance"}
-        assert all(values.shape == (2,) and values.isfinite().all() for values in news.statistics.values())
-        assert summarise(news.counts)["agent_steps"] == counted, "what was lived since the last report"
-        assert int(run.god.tally.sums.sum()) == (0 if report else int(news.counts["sums"].sum()))
+        assert (stats.iteration, stats.report, stats.steps) == (iteration, report, steps)
+        assert stats.seconds > 0 and 0 < stats.collect_share < 1
+        assert stats.counts.keys() == run.god.tally.state().keys()
+        assert stats.statistics.keys() == {*STATISTICS, "grad_norm", "explained_variance"}
+        assert all(values.shape == (2,) and values.isfinite().all() for values in stats.statistics.values())
+        assert summarise(stats.counts)["agent_steps"] == counted, "what was lived since the last report"
+        assert int(run.god.tally.sums.sum()) == (0 if report else int(stats.counts["sums"].sum()))
         counted *= not report
-        told.append(news)
-        copies.append({name: tensor.clone() for name, tensor in (news.counts | news.statistics).items()})
-        assert run.settle() == []
-    assert run.agent_steps == sum(news.steps for news in told)
-    assert run.seconds == sum(news.seconds for news in told)
-    for news, copy in zip(told, copies, strict=True):
-        for name, tensor in (news.counts | news.statistics).items():
+        told.append(stats)
+        copies.append({name: tensor.clone() for name, tensor in (stats.counts | stats.statistics).items()})
+        assert run.synchronize() == []
+    assert run.agent_steps == sum(stats.steps for stats in told)
+    assert run.seconds == sum(stats.seconds for stats in told)
+    for stats, copy in zip(told, copies, strict=True):
+        for name, tensor in (stats.counts | stats.statistics).items():
             assert torch.equal(tensor, copy[name]), name
     assert not torch.equal(copies[0]["policy_loss"], copies[3]["policy_loss"])
 
@@ -195,15 +195,15 @@ def test_late_news_say_the_same(monkeypatch):
     monkeypatch.setattr(runs, "Readback", Late)
     late = Run(small())
     reports = (False, False, True, False)
-    at_once = [news for report in reports for news in prompt.iterate(report=report)]
+    at_once = [stats for report in reports for stats in prompt.iterate(report=report)]
     heard = []
     for iteration, report in enumerate(reports):
-        news = late.iterate(report=report)
-        assert len(news) == (iteration > 0) and late.iteration == iteration + 1
-        heard += news
+        stats = late.iterate(report=report)
+        assert len(stats) == (iteration > 0) and late.iteration == iteration + 1
+        heard += stats
         assert late.agent_steps == sum(one.steps for one in heard)
-    heard += late.settle()
-    assert late.settle() == [] and len(heard) == len(at_once) == 4
+    heard += late.synchronize()
+    assert late.synchronize() == [] and len(heard) == len(at_once) == 4
     for one, other in zip(heard, at_once, strict=True):
         assert one[:3] == other[:3]
         for ours, theirs in ((one.counts, other.counts), (one.statistics, other.statistics)):
@@ -227,14 +227,14 @@ def test_reports_come_every_few_iterations_and_at_the_end(
     monkeypatch.setattr(
         Reporter,
         "report",
-        lambda self, news: told.append((news, self.run.agent_steps, self.run.iteration)),
+        lambda self, stats: told.append((stats, self.run.agent_steps, self.run.iteration)),
     )
     run = train(
         small(tmp_path, iterations=iterations, log_every=log_every, checkpoint_minutes=0.0, horizon=3)
     )
-    assert [news.iteration for news, _, _ in told] == expected
-    ticks = [summarise(news.counts)["agent_steps"] for news, _, _ in told]
-    lengths = [int(news.counts["sums"][0]) for news, _, _ in told]
+    assert [stats.iteration for stats, _, _ in told] == expected
+    ticks = [summarise(stats.counts)["agent_steps"] for stats, _, _ in told]
+    lengths = [int(stats.counts["sums"][0]) for stats, _, _ in told]
     assert sum(ticks) == run.agent_steps == told[-1][1] == int(run.god.env.world.acted.sum())
     assert lengths == [2 * 3 * (b - a) for a, b in itertools.pairwise([0, *expected])]
     assert not run.god.tally.sums.any(), "what has been reported is not reported again"
@@ -246,7 +246,7 @@ def test_reports_between_checkpoints(tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(runs, "Readback", Late)
     monkeypatch.setattr(
-        Reporter, "report", lambda self, news: told.append((news.iteration, self.run.iteration))
+        Reporter, "report", lambda self, stats: told.append((stats.iteration, self.run.iteration))
     )
     run = train(small(tmp_path, iterations=5, log_every=2, checkpoint_minutes=60.0))
     assert told == [(2, 3), (4, 5), (5, 5)]

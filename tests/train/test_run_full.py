@@ -34,8 +34,8 @@ def run_of(config, backend, device="cpu"):
 
 def iterate(run):
     """The news of one iteration."""
-    (news,) = run.iterate() + run.settle()
-    return news
+    (stats,) = run.iterate() + run.synchronize()
+    return stats
 
 
 def assert_alike(ours, theirs):
@@ -70,7 +70,7 @@ def test_two_iterations_by_torch_and_by_numba(recurrent, targeting):
     rollout = runs[0].god.rollout
     assert rollout.choices.shape[-1] == 7 and (rollout.choices.view(-1, 7).amax(0) > 0).all()
     world = runs[0].god.env.world
-    assert world.offer.any() and world.departed.any()
+    assert world.offer.any() and world.dead_totals.any()
     assert not rollout.log_probability[~rollout.alive].any()
 
 

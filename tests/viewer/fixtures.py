@@ -18,7 +18,7 @@ from torch import Tensor
 import nmmo_gpu
 from nmmo_gpu import scripted
 from nmmo_gpu.env import Env, random_actions
-from nmmo_gpu.replay.columns import PROBABILITY_SCALE, VALUE_SCALE, FrameLayout, Insight
+from nmmo_gpu.replay.columns import PROBABILITY_SCALE, VALUE_SCALE, FrameLayout, PolicyTrace
 from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.writer import ReplayWriter
 from nmmo_gpu.world.combat_rolls import _rolled, flat_blows
@@ -91,14 +91,14 @@ def record(
                 dice = torch.rand(actions.shape[:2]) < 0.5
                 actions = torch.where(dice[..., None], random_actions(env), actions)
             env.step(actions)
-            insight = _insight(config.slots, heads) if heads else None
+            policy_trace = _policy_trace(config.slots, heads) if heads else None
             if t in gaps:
                 flush()
                 continue
             frame = torch.zeros(1, layout.bytes, dtype=torch.uint8)
-            layout.write(frame, env.world, realms, _deeds(env), insight)
+            layout.write(frame, env.world, realms, _deeds(env), policy_trace)
             part.append(frame)
-            truth.append(_truth(env, before, insight, t) | more(env))
+            truth.append(_truth(env, before, policy_trace, t) | more(env))
             if len(part) == chunk:
                 flush()
             if maps and t in (10, 20):
@@ -112,39 +112,45 @@ def record(
 
 
 def _deeds(env: Env) -> Any:
-    assert env.deeds is not None
-    return env.deeds
+    assert env.step_actions is not None
+    return env.step_actions
 
 
-def _insight(slots: int, heads: dict[str, int]) -> Insight:
+def _policy_trace(slots: int, heads: dict[str, int]) -> PolicyTrace:
     parts = [torch.softmax(torch.randn(1, slots, n), -1) for n in heads.values()]
-    return Insight(torch.cat(parts, -1), torch.randn(1, slots))
+    return PolicyTrace(torch.cat(parts, -1), torch.randn(1, slots))
 
 
-def _truth(env: Env, before: Any, insight: Insight | None, t: int) -> dict[str, Any]:
-    world, deeds, config = env.world, _deeds(env), env.config.world
+def _truth(env: Env, before: Any, policy_trace: PolicyTrace | None, t: int) -> dict[str, Any]:
+    world, step_actions, config = env.world, _deeds(env), env.config.world
     columns = {name: getattr(world, name)[REALM] for name in ENTITY_FIELDS}
     columns["entity"] = columns["entity"] & 0xFFFFFFFF  # a slot in which nobody ever lived has -1
-    columns |= {"style": deeds.style[REALM], "target": deeds.target[REALM]}
+    columns |= {"style": step_actions.style[REALM], "target": step_actions.target[REALM]}
     if config.extended:
         columns |= {name: getattr(world, name)[REALM] for name in AGENT_FIELDS}
-        columns |= {"level": world.level[REALM], "quotes": world.quotes[REALM], "work": deeds.work[REALM]}
-    if insight is not None:
-        columns["value"] = (insight.value[0] / VALUE_SCALE).round().int()
-        columns["probability"] = (insight.probability[0] / PROBABILITY_SCALE).round().int()
+        columns |= {
+            "level": world.level[REALM],
+            "quotes": world.quotes[REALM],
+            "work": step_actions.work[REALM],
+        }
+    if policy_trace is not None:
+        columns["value"] = (policy_trace.value[0] / VALUE_SCALE).round().int()
+        columns["probability"] = (policy_trace.probability[0] / PROBABILITY_SCALE).round().int()
     used = (world.material[REALM] != world.base[REALM]).flatten().nonzero().flatten()
     return {
         "tick": int(world.tick),
         "columns": {name: _list(column.flatten()) for name, column in columns.items()},
         "usedUp": _list(used),
-        "attacks": _attacks(before, deeds, config.rolls),
+        "attacks": _attacks(before, step_actions, config.rolls),
         "seen": _seen(env) if t % 5 == 0 else [],
     }
 
 
-def _attacks(before: Any, deeds: Any, rolls: bool) -> list[list[int]]:
+def _attacks(before: Any, step_actions: Any, rolls: bool) -> list[list[int]]:
     """[attacker, victim, style] of the attacks that count in the realm, as the rules themselves find them."""
-    attacker, victim, style = (_rolled if rolls else flat_blows)(before, deeds.style, deeds.target)[:3]
+    attacker, victim, style = (_rolled if rolls else flat_blows)(
+        before, step_actions.style, step_actions.target
+    )[:3]
     slots, here = before.config.entities, attacker // before.config.entities == REALM
     rows = torch.stack((attacker[here] % slots, victim[here] % slots, style[here]), -1)
     return _list(rows)

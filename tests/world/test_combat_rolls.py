@@ -21,7 +21,7 @@ from helpers import (
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import SKILLS
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.random import Stream, draw
 from nmmo_gpu.world.state import Cause, World
@@ -161,7 +161,7 @@ def test_a_rolled_attack_by_the_numbers(any_backend, style):
         before.xp[0, 1, SKILLS.index("constitution")] += damage
         if style == "range":
             give(before, 0, iron_knife=98)
-            before.books[0, world.config.tables.items.index("iron knife"), Way.USED] += 1
+            before.ledger[0, world.config.tables.items.index("iron knife"), Flow.USED] += 1
         assert_same(world, before, f"{style}, tick {now}")
     assert 0 < missed < 24
 
@@ -176,7 +176,7 @@ def test_a_throw_takes_one_of_the_knives_worn_whether_it_hits_or_not(any_backend
         fight(any_backend, world, {0: ("range", 1), 1: ("range", 2), 2: ("range", 1)})
         knives = [[held(world, slot).get(knife, 0) for knife in KNIVES] for slot in range(3)]
         assert knives == [[2, 2 - throws, 2], [2, 2 - throws, 2], [2 - throws, 2, 2]]
-        used = {item: n for (way, item), n in booked(world).items() if way == "used"}
+        used = {item: n for (flow, item), n in booked(world).items() if flow == "used"}
         assert used == {"copper_knife": throws, "tin_knife": 2 * throws}
     assert [happened(world, slot)["attacks"] for slot in range(3)] == [2, 2, 2]
     assert "hits" not in happened(world, 0)

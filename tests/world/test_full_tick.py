@@ -17,10 +17,10 @@ from traders import orders as offers
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.content import SKILLS, WORKS
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.tables import experience_table
 
@@ -71,7 +71,7 @@ def test_what_nobody_chose_is_not_asked_for(backend):
         move, style, target = (world.players(part) for part in orders(world))
         nothing = torch.zeros_like(move)
         tick.step(world, backend, move, style, target, None, nothing, nothing)
-    check_books(world)
+    check_ledger(world)
     assert not world.events.any() and world.alive.any()
 
 
@@ -92,7 +92,7 @@ def test_who_is_killed_in_combat_does_nothing_more(any_backend):
     world = draw_world(picture, "full", slots=2, npcs=False, rolls=False, skills=False, reach=(2, 2, 2))
     give(world, 1, copper_sword=1, raw_shrimp=2)
     give(world, 0, iron_ore=1)
-    world.books[0, :, Way.MADE] = torch.tensor([*world.inventory.sum(1)[0].tolist(), 0])
+    world.ledger[0, :, Flow.MADE] = torch.tensor([*world.inventory.sum(1)[0].tolist(), 0])
     step = orders(world, {0: "south", 1: "south"}, {0: ("melee", 1)})
     tick.step(
         world, any_backend, *step, all_work(world, {1: "fish"}), *trade(world, a1=("sell", "copper sword", 3)),
@@ -104,21 +104,21 @@ def test_who_is_killed_in_combat_does_nothing_more(any_backend):
     assert held(world, 1) == {} and world.gold[0, 1] == 0 and not world.offer.any()
     assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": 10, "players_killed": 1}
     assert happened(world, 1) == {"spoken": 1}, "that came before the blow"
-    assert world.departed[0, Event.SPOKEN] == 1 and int(world.departed.sum()) == 1
-    assert not world.books[0, :, Way.LOST].any()
-    check_books(world)
+    assert world.dead_totals[0, Event.SPOKEN] == 1 and int(world.dead_totals.sum()) == 1
+    assert not world.ledger[0, :, Flow.LOST].any()
+    check_ledger(world)
 
 
 def test_attacks_cross_and_those_who_kill_each_other_leave_all(any_backend):
     """Both died; what they had is lost, and neither is a killer."""
     world = draw_world("01", "full", npcs=False, rolls=False, skills=False)
     give(world, 0, iron_ore=1)
-    world.books[0, 2, Way.MADE] = 1
+    world.ledger[0, 2, Flow.MADE] = 1
     tick.step(world, any_backend, *orders(world, attack={0: ("melee", 1), 1: ("melee", 0)}))
     assert world.cause[0].tolist() == [Cause.COMBAT] * 2 and not world.alive.any()
     assert booked(world) == {("made", "iron_ore"): 1, ("lost", "iron_ore"): 1}
-    assert world.books[0, -1, Way.LOST] == 20 and not world.events[..., Event.PLAYERS_KILLED].any()
-    check_books(world)
+    assert world.ledger[0, -1, Flow.LOST] == 20 and not world.events[..., Event.PLAYERS_KILLED].any()
+    check_ledger(world)
 
 
 def test_work_and_trade_come_before_the_way_on(any_backend):
@@ -132,33 +132,33 @@ def test_work_and_trade_come_before_the_way_on(any_backend):
     world = draw_world(picture, "full", npcs=False, rolls=False)
     set_level(world, 0, fishing=20)  # cannot fail
     give(world, 2, tin_ore=3)
-    world.books[0, 1, Way.MADE] = 3
+    world.ledger[0, 1, Flow.MADE] = 3
     step = orders(world, {0: "east", 1: "north", 2: "east"})
     market = trade(world, a1=("buy", "tin ore", 8), a2=("sell", "tin ore", 5))
     tick.step(world, any_backend, *step, all_work(world, {0: "fish"}), *market, torch.zeros(1, 3))
     assert show(world, picture) == ["~.1.", ".0..", "...^"]
     assert held(world, 0) == {"raw_herring": 1}
     assert held(world, 1) == {"tin_ore": 1} and world.gold[0, 1] == 5
-    assert world.cause[0, 2] == Cause.LAVA and world.books[0, -1, Way.LOST] == 15
+    assert world.cause[0, 2] == Cause.LAVA and world.ledger[0, -1, Flow.LOST] == 15
     assert booked(world) == {("made", "raw_herring"): 1, ("made", "tin_ore"): 3, ("lost", "tin_ore"): 2}
     assert world.trades[0, 1].tolist() == [1, 5] and world.quotes[0, 1].tolist() == [0, 0, 1 + 3]
-    assert world.departed[0, Event.SOLD] == 1
-    check_books(world)
+    assert world.dead_totals[0, Event.SOLD] == 1
+    check_ledger(world)
 
 
 def test_the_offer_of_the_dead_goes_with_them_and_is_quoted_no_more(any_backend):
     """0 sells a herring and starves in the same tick: nothing of it is left on the market."""
     world = draw_world("0.1", "full", npcs=False, rolls=False, skills=False)
     give(world, 0, raw_herring=2)
-    world.books[0, 5, Way.MADE] = 2
+    world.ledger[0, 5, Flow.MADE] = 2
     world.health[0, 0], world.food[0, 0] = 1, 1
     market = trade(world, a0=("sell", "raw herring", 40), a1=("buy", "raw herring", 8))
     tick.step(world, any_backend, *orders(world), None, *market)
     assert world.cause[0, 0] == Cause.HUNGER and not world.offer[0, 0] and world.offer[0, 1]
     assert booked(world) == {("made", "raw_herring"): 2, ("lost", "raw_herring"): 2}
     assert world.quotes[0, 5].tolist() == [1 + 4, 0, 0]
-    assert world.departed[0, Event.OFFERED] == 1 and world.departed[0, Event.WITHDRAWN] == 0
-    check_books(world)
+    assert world.dead_totals[0, Event.OFFERED] == 1 and world.dead_totals[0, Event.WITHDRAWN] == 0
+    check_ledger(world)
 
 
 def test_a_level_counts_from_the_next_tick_on(any_backend):
@@ -228,7 +228,7 @@ def test_beasts_take_part_in_combat_movement_and_death(any_backend):
     tick.step(world, any_backend, *(world.players(part) for part in orders(world, {0: "east"})))
     assert world.col[0, 0] == before.col[0, 0] + 1 and world.occupant[0, 9, 10] == 1
     assert world.deaths.sum() == 0, "beasts are counted as slain"
-    check_books(world)
+    check_ledger(world)
 
 
 # ----------------------------------------------------------------------------- what is off stays as it is
@@ -244,17 +244,17 @@ def test_each_system_by_itself_leaves_the_others_alone(backend, on):
     """What belongs to those that are off stays as it was at birth; part of what is on moves."""
     world = fresh(**{**OFF, **EACH[on]}, damage=(10, 2, 1), reach=(4, 4, 4))
     play(world, backend, 60)
-    check_books(world)
-    events = world.departed + world.events.sum(1)
+    check_ledger(world)
+    events = world.dead_totals + world.events.sum(1)
     alive = world.players(world.alive)
     assert bool((world.events[..., Event.LEVELS] > 0).any() or (world.xp[alive].sum(1) > 1151).any()) == (
         on == "skills"
     )
-    assert bool(world.books[:, :-1, Way.MADE].any()) == (on == "works")
+    assert bool(world.ledger[:, :-1, Flow.MADE].any()) == (on == "works")
     assert bool(events[:, Event.OFFERED].any()) == (on == "exchange")
     assert bool(events[:, Event.SPOKEN].any()) == (on == "tokens")
     assert (world.config.npc_slots > 0) == bool(world.slain.any()) == (on == "npcs")
-    assert events[:, Event.HITS].any() and bool(world.books[:, :, Way.DROPPED].any()) == (on == "npcs")
+    assert events[:, Event.HITS].any() and bool(world.ledger[:, :, Flow.DROPPED].any()) == (on == "npcs")
     if on != "skills":
         assert (world.players(world.level)[alive].sum(1) == 18).all()
         assert (world.players(world.health)[alive] <= 10).all()
@@ -314,7 +314,7 @@ def test_a_realms_history_does_not_depend_on_its_neighbours(backend):
         for name, tensor in few.tensors():
             if name not in ("seed", "tick"):
                 assert torch.equal(tensor, getattr(many, name)[:3]), name
-    assert few.slain.any() and few.trades.any() and few.books[:, :-1, Way.MADE].any()
+    assert few.slain.any() and few.trades.any() and few.ledger[:, :-1, Flow.MADE].any()
 
 
 def test_equal_realms_part_ways_only_by_their_number(backend):
@@ -326,7 +326,7 @@ def test_equal_realms_part_ways_only_by_their_number(backend):
     for _ in range(40):
         choices = [part[:1].expand(3, -1) for part in random_choices(world, random)]
         tick.step(world, backend, *choices)
-    for name in ("row", "alive", "books", "departed", "material"):
+    for name in ("row", "alive", "ledger", "dead_totals", "material"):
         field = getattr(world, name)
         assert not torch.equal(field[0], field[1]) and not torch.equal(field[1], field[2]), name
 

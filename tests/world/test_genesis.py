@@ -56,7 +56,7 @@ def test_what_no_preset_of_v1_has_takes_no_memory_there():
     kept = {name for name, tensor in world.tensors() if not tensor.numel()}
     assert kept == {
         "xp", "level", "inventory", "gold", "worn", "offer", "offer_price", "offer_left", "token", "quotes",
-        "foe", "foe_entity", "temper", "nemesis", "events", "departed", "books", "trades", "slain",
+        "foe", "foe_entity", "temper", "nemesis", "events", "dead_totals", "ledger", "trades", "slain",
     }  # fmt: skip
     assert world.alive.shape == (2, 7)
 

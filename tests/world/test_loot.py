@@ -10,16 +10,16 @@ from goods import draw_workers, give, happened, held, with_more
 from helpers import ODD, assert_same, chi_square, draw_world, random_orders, random_world
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.books import check_books, holdings
 from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
+from nmmo_gpu.world.ledger import check_ledger, holdings
 from nmmo_gpu.world.random import Stream, draw
 from nmmo_gpu.world.state import Cause, World
 
 
-def slay(world: World, deeds: dict[int, int], cause: Cause = Cause.COMBAT) -> None:
+def slay(world: World, step_actions: dict[int, int], cause: Cause = Cause.COMBAT) -> None:
     """Victims, each with its nemesis, as combat and upkeep leave them."""
-    for victim, nemesis in deeds.items():
+    for victim, nemesis in step_actions.items():
         world.cause[:, victim] = cause
         world.nemesis[:, victim] = nemesis
         world.health[:, victim] = 0
@@ -32,21 +32,21 @@ def goods(world: World, slot: int, realm: int = 0) -> dict[str, int]:
 
 def bequeathed(world: World) -> World:
     """The world with its books written anew: what there is was made or endowed."""
-    world.books.zero_()
+    world.ledger.zero_()
     there = holdings(world)
-    world.books[..., Way.MADE] = there
+    world.ledger[..., Flow.MADE] = there
     return world
 
 
-def booked(world: World, way: Way) -> dict[str, int]:
+def booked(world: World, flow: Flow) -> dict[str, int]:
     """What came or went in one way, gold included."""
     names = (*world.config.tables.items, "gold")
-    counts = world.books[0, :, way].tolist()
+    counts = world.ledger[0, :, flow].tolist()
     return {name.replace(" ", "_"): n for name, n in zip(names, counts, strict=True) if n}
 
 
 def lost(world: World) -> dict[str, int]:
-    return booked(world, Way.LOST)
+    return booked(world, Flow.LOST)
 
 
 def test_the_killer_gets_gold_and_goods(any_backend):
@@ -60,7 +60,7 @@ def test_the_killer_gets_gold_and_goods(any_backend):
     assert happened(world, 1) == {"players_killed": 1} and happened(world, 0) == {}
     assert lost(world) == {}
     any_backend.burial(world)
-    check_books(world)
+    check_ledger(world)
 
 
 def test_items_are_taken_in_the_order_of_their_index_as_long_as_they_fit(any_backend):
@@ -77,7 +77,7 @@ def test_items_are_taken_in_the_order_of_their_index_as_long_as_they_fit(any_bac
     assert lost(world) == {"raw_shrimp": 2, "copper_armor": 5}
     assert held(world, 0) == {}
     any_backend.burial(world)
-    check_books(world)
+    check_ledger(world)
 
 
 @pytest.mark.parametrize("room", [-2, 0, 1, 3, 28])
@@ -131,7 +131,7 @@ def test_the_offer_of_the_dead_is_withdrawn_first(any_backend, offer, back, kill
     assert [int(field[0, 0]) for field in (world.offer, world.offer_price, world.offer_left)] == [0, 0, 0]
     assert happened(world, 0) == {}
     any_backend.burial(world)
-    check_books(world)
+    check_ledger(world)
 
 
 @pytest.mark.parametrize("cause", [Cause.LAVA, Cause.HUNGER, Cause.THIRST])
@@ -144,9 +144,9 @@ def test_who_dies_otherwise_loses_everything(any_backend, cause):
     any_backend.loot(world)
     assert lost(world) == {"tin_ore": 3, "tin_knife": 7, "gold": 70}
     assert goods(world, 1) == {"gold": 5} and happened(world, 1) == {}
-    assert int(world.books[0, :, Way.LOST].sum()) == 80
+    assert int(world.ledger[0, :, Flow.LOST].sum()) == 80
     any_backend.burial(world)
-    check_books(world)
+    check_ledger(world)
 
 
 @pytest.mark.parametrize("end", [Cause.COMBAT, Cause.LAVA, Cause.THIRST])
@@ -156,7 +156,7 @@ def test_a_killer_that_dies_itself_gets_nothing(any_backend, end):
     slay(world, {0: 1})
     slay(world, {1: 0 if end == Cause.COMBAT else -1}, end)
     any_backend.loot(world)
-    assert lost(world) == {"tin_ore": 6, "gold": int(world.books[0, -1, Way.LOST])}
+    assert lost(world) == {"tin_ore": 6, "gold": int(world.ledger[0, -1, Flow.LOST])}
     assert goods(world, 0) == goods(world, 1) == {"gold": 0}
     assert not world.events.any()
     assert held(world, 2) == {"tin_ore": 3}
@@ -176,14 +176,14 @@ def test_events_of_the_dead_join_those_of_the_departed_and_stay_to_be_read(any_b
     world = draw_workers("0.1.2", realms=2)
     random = torch.Generator().manual_seed(3)
     world.events.copy_(torch.randint(0, 99, world.events.shape, generator=random))
-    world.departed.copy_(torch.randint(0, 99, world.departed.shape, generator=random))
-    events, departed = world.events.clone(), world.departed.clone()
+    world.dead_totals.copy_(torch.randint(0, 99, world.dead_totals.shape, generator=random))
+    events, dead_totals = world.events.clone(), world.dead_totals.clone()
     slay(world, {0: -1, 2: -1}, Cause.HUNGER)
     world.cause[1, 2] = 0
     any_backend.loot(world)
     assert torch.equal(world.events, events)
-    assert torch.equal(world.departed[0], departed[0] + events[0, 0] + events[0, 2])
-    assert torch.equal(world.departed[1], departed[1] + events[1, 0])
+    assert torch.equal(world.dead_totals[0], dead_totals[0] + events[0, 0] + events[0, 2])
+    assert torch.equal(world.dead_totals[1], dead_totals[1] + events[1, 0])
 
 
 def zoo(picture: str, numbers: tuple[int, ...], slots: int, **settings) -> World:
@@ -214,7 +214,7 @@ def test_kills_of_npcs_are_counted_by_kind_and_they_calm_down(any_backend):
     assert world.foe.tolist() == [[-1, 1, -1, -1, -1]]
     assert world.foe_entity.tolist() == [[-1, 7, -1, -1, -1]]
     assert world.temper.tolist() == [[0, 5, 0, 0, 0]]
-    assert not world.departed.any()
+    assert not world.dead_totals.any()
 
 
 def test_a_bear_drops_two_iron_ores_and_gold(any_backend):
@@ -226,9 +226,9 @@ def test_a_bear_drops_two_iron_ores_and_gold(any_backend):
     gold = goods(world, 0)["gold"]
     assert 50 <= gold <= 250 and goods(world, 0) == {"iron_ore": 2, "gold": gold}
     assert goods(world, 1) == {"gold": 0}
-    assert booked(world, Way.DROPPED) == {"iron_ore": 2, "gold": gold}
+    assert booked(world, Flow.DROPPED) == {"iron_ore": 2, "gold": gold}
     any_backend.burial(world)
-    check_books(world)
+    check_ledger(world)
 
 
 @pytest.mark.parametrize(("held_before", "fits"), [(30, 0), (28, 0), (27, 1), (26, 2), (25, 2)])
@@ -238,15 +238,15 @@ def test_of_drops_only_what_fits_comes_into_the_world(any_backend, held_before, 
         world = give(zoo("01", (0, 0, 1), 1), 0, tin_ore=held_before - offered)
         if offered:
             world.offer[0, 0], world.offer_left[0, 0] = 1, 9
-            world.books[0, 0, Way.MADE] = 1
-        world.books[0, 1, Way.MADE] = held_before - offered
+            world.ledger[0, 0, Flow.MADE] = 1
+        world.ledger[0, 1, Flow.MADE] = held_before - offered
         slay(world, {1: 0})
         any_backend.loot(world)
         assert held(world).get("iron_ore", 0) == fits
-        assert int(world.books[0, 2, Way.DROPPED]) == fits
-        assert int(world.books[0, -1, Way.DROPPED]) == int(world.gold[0, 0]) >= 50
+        assert int(world.ledger[0, 2, Flow.DROPPED]) == fits
+        assert int(world.ledger[0, -1, Flow.DROPPED]) == int(world.gold[0, 0]) >= 50
         any_backend.burial(world)
-        check_books(world)
+        check_ledger(world)
 
 
 def test_drops_take_room_in_their_order_and_weightless_ones_none(any_backend):
@@ -267,7 +267,7 @@ def test_drops_take_room_in_their_order_and_weightless_ones_none(any_backend):
         "raw_shrimp": 25, "feather": 301, "copper_ore": 2, "iron_ore": 1, "gold": 7,
     }  # fmt: skip
     any_backend.burial(world)
-    check_books(world)
+    check_ledger(world)
 
 
 @pytest.mark.parametrize("above", [0, 1])
@@ -368,7 +368,7 @@ def test_nothing_is_gained_or_lost_but_by_the_books(backend, systems):
             slain += int((world.slain - dead).sum())
             assert not world.inventory[struck].any() and not world.gold[struck].any()
             backend.burial(world)
-            check_books(world)
+            check_ledger(world)
             world.cause.zero_()
             world.tick += 1
     assert kills > 30 and robbed > 20 and slain > 15
@@ -380,4 +380,4 @@ def test_worlds_without_goods_have_no_loot_to_speak_of(any_backend):
     world.events[0, 0, Event.SPOKEN] = 3
     slay(world, {0: 1})
     any_backend.loot(world)
-    assert world.departed[0, Event.SPOKEN] == 3 and happened(world, 1) == {"players_killed": 1}
+    assert world.dead_totals[0, Event.SPOKEN] == 3 and happened(world, 1) == {"players_killed": 1}

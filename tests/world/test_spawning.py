@@ -9,7 +9,7 @@ from helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, orders, p
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.events import Way
+from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.state import Cause
 from nmmo_gpu.world.terrain import ring_tiles
@@ -237,8 +237,8 @@ def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(any_backend, of
         "health",
         "food",
         "water",
-        "departed",
-        "books",
+        "dead_totals",
+        "ledger",
         "foe",
         "temper",
         "trades",
@@ -263,8 +263,8 @@ def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(any_backend, of
         untouched = ~world.alive[:, : getattr(world, name).shape[1]]
         assert torch.equal(getattr(world, name)[untouched], getattr(before, name)[untouched]), name
     assert (world.health[:, 14:] == 101).all() and (world.entity[:, 14:] == -1).all()
-    before.books[:, -1, Way.ENDOWED] += 37 * world.alive.sum(1)
-    for name in ("books", "departed", "foe", "temper", "trades", "slain", "quotes"):
+    before.ledger[:, -1, Flow.INITIAL] += 37 * world.alive.sum(1)
+    for name in ("ledger", "dead_totals", "foe", "temper", "trades", "slain", "quotes"):
         assert torch.equal(getattr(world, name), getattr(before, name)), name
 
 

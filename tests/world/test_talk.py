@@ -65,7 +65,7 @@ def test_last_words_are_said():
     world.events.zero_()
     tick.step(world, Backend(), *orders(world, move={0: "east"}), token=says(6, 1, realms=1))
     assert world.cause[0].tolist() == [Cause.LAVA, 0] and world.token[0].tolist() == [6, 1]
-    assert world.departed[0, Event.SPOKEN] == 1, "counted with all who have died"
+    assert world.dead_totals[0, Event.SPOKEN] == 1, "counted with all who have died"
     while not world.alive[0, 0]:
         tick.step(world, Backend(), *orders(world), token=says(0, 1, realms=1))
     assert world.token[0].tolist() == [0, 1] and world.events[0, 0, Event.SPOKEN] == 0

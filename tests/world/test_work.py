@@ -20,9 +20,9 @@ from goods import (
 from helpers import ODD, assert_same, chi_square, litter, random_world, show
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.books import check_books
 from nmmo_gpu.world.content import STANDARD, WORKS, Item, Material, Recipe
 from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.regrowth_table import NEVER, thresholds
 from nmmo_gpu.world.state import MOST_EXPERIENCE
 from nmmo_gpu.world.work import possible_works
@@ -157,7 +157,7 @@ def test_cooking_takes_the_highest_tier_held(any_backend, level, goods, left, xp
     any_backend.work(world, all_work(world, "cook"))
     assert held(world) == left and gained(world)["cooking"] == xp
     assert happened(world) == {"cooked": 1}
-    check = {way for way, _ in booked(world)}
+    check = {flow for flow, _ in booked(world)}
     assert check == {"made", "used"}
 
 
@@ -389,7 +389,7 @@ def test_one_of_several_miners_gets_the_ore_drawn_fairly(backend, picture, miner
     assert statistic < limit
     assert torch.equal(world.xp[..., 6], 120 * won) and torch.equal(world.events[..., Event.MINED], won)
     assert (world.events[..., Event.MINING] == 1).all()
-    assert (world.books[:, 2, 0] == 1).all() and (world.books[:, :-1].sum((1, 2)) == 1).all()
+    assert (world.ledger[:, 2, 0] == 1).all() and (world.ledger[:, :-1].sum((1, 2)) == 1).all()
     assert show(world, picture, 7)[1][1] == "#"
 
 
@@ -596,11 +596,11 @@ def test_possible_is_exactly_what_does_something(choice, seed):
 def test_goods_stay_accounted_for(backend, seed):
     """Whatever everybody does, for some ticks."""
     world = goods_world(seed, regrowth=0.0)
-    check_books(world)
+    check_ledger(world)
     random = torch.Generator().manual_seed(seed)
     for _ in range(10):
         backend.work(world, torch.randint(len(WORKS), (3, 60), generator=random))
-        check_books(world)
+        check_ledger(world)
         backend.growth(world)
         backend.regrowth(world)
         world.tick += 1

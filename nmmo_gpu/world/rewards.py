@@ -11,17 +11,17 @@ from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
 
 
-class Wages:
-    """Pays by the weights of an EnvConfig (``pay_...``). What is weighted with 0 is not looked at."""
+class RewardTerms:
+    """Pays by the weights of an EnvConfig (``reward_...``). What is weighted with 0 is not looked at."""
 
     def __init__(self, config: EnvConfig, world: World) -> None:
         """Looks at the world as it is; ConfigError for a weight on something that its rules have not."""
         weights = {
-            "experience": config.pay_experience, "level": config.pay_level, "gold": config.pay_gold,
-            "kill": config.pay_kill, "trade": config.pay_trade, "tile": config.pay_tile,
+            "experience": config.reward_experience, "level": config.reward_level, "gold": config.reward_gold,
+            "kill": config.reward_kill, "trade": config.reward_trade, "tile": config.reward_tile,
         }  # fmt: skip
         self.weights = {name: weight for name, weight in weights.items() if weight}
-        self.death = config.pay_death
+        self.death = config.reward_death
         world_config = config.world
         there = {
             "experience": world_config.skills, "level": world_config.skills, "gold": world_config.extended, "kill": world_config.extended,
@@ -30,7 +30,7 @@ class Wages:
         for name in self.weights:
             if not there[name]:
                 raise ConfigError(
-                    f"pay_{name} = {self.weights[name]} pays for what these rules have not; choose preset "
+                    f"reward_{name} = {self.weights[name]} pays for what these rules have not; choose preset "
                     "full, or 0."
                 )
         self.before: dict[str, Tensor] = {}
@@ -40,7 +40,7 @@ class Wages:
         """Counts from here on."""
         self.before = {name: _score(world, name).clone() for name in self.weights}
 
-    def pay(self, world: World, acting: Tensor, died: Tensor, reward: Tensor) -> None:
+    def add(self, world: World, acting: Tensor, died: Tensor, reward: Tensor) -> None:
         """Adds what this tick was worth.
 
         Args:

@@ -1,4 +1,4 @@
-"""Wages: what is paid on top of life and death, to whom, and to whom not."""
+"""RewardTerms: what is paid on top of life and death, to whom, and to whom not."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.content import STANDARD
 from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.rewards import RewardTerms
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.wages import Wages
 
 
 def small(realms: int = 2, preset_name: str = "full", **settings: object) -> World:
@@ -25,19 +25,23 @@ def small(realms: int = 2, preset_name: str = "full", **settings: object) -> Wor
     return draw_world("0.1.2.3.4", preset_name, realms=realms, populations=5, **npcs, **settings)
 
 
-def wages(world: World, **pay: float) -> Wages:
-    return Wages(EnvConfig(world=world.config, realms=world.realms, **pay), world)
+def reward_terms(world: World, **pay: float) -> RewardTerms:
+    return RewardTerms(EnvConfig(world=world.config, realms=world.realms, **pay), world)
 
 
 def environment(config: WorldConfig, realms: int, world: World | None, **pay: object) -> Env:
     return Env(EnvConfig(world=config, realms=realms, device="cpu", backend="torch", **pay), world)
 
 
-def paid(wages: Wages, world: World, acting: Tensor | None = None, died: Tensor | None = None) -> list[float]:
+def paid(
+    reward_terms: RewardTerms, world: World, acting: Tensor | None = None, died: Tensor | None = None
+) -> list[float]:
     """What realm 1's agents get on top of a reward of 100; everybody acted and nobody died unless said."""
     everybody = torch.ones(world.realms, world.config.slots, dtype=torch.bool)
     reward = torch.full(everybody.shape, 100.0)
-    wages.pay(world, everybody if acting is None else acting, ~everybody if died is None else died, reward)
+    reward_terms.add(
+        world, everybody if acting is None else acting, ~everybody if died is None else died, reward
+    )
     return (reward[1] - 100.0).tolist()
 
 
@@ -53,17 +57,17 @@ def gain(world: World, field: str, column: int | None, amounts: list[int]) -> No
 @pytest.mark.parametrize(
     ("pay", "field", "columns"),
     [
-        ("pay_experience", "xp", range(9)), ("pay_level", "events", [Event.LEVELS]),
-        ("pay_gold", "gold", [None]),
-        ("pay_kill", "events", [Event.PLAYERS_KILLED, len(Event), len(Event) + 1, len(Event) + 2]),
-        ("pay_trade", "events", [Event.SOLD, Event.BOUGHT]), ("pay_tile", "explored", [None]),
+        ("reward_experience", "xp", range(9)), ("reward_level", "events", [Event.LEVELS]),
+        ("reward_gold", "gold", [None]),
+        ("reward_kill", "events", [Event.PLAYERS_KILLED, len(Event), len(Event) + 1, len(Event) + 2]),
+        ("reward_trade", "events", [Event.SOLD, Event.BOUGHT]), ("reward_tile", "explored", [None]),
     ],
 )  # fmt: skip
 def test_each_weight_pays_for_what_was_gained_since_the_last_time(pay, field, columns):
     """Every column that counts, added up; nothing else, and nothing twice; a negative weight takes away."""
     world = small()
     getattr(world, field).fill_(50)
-    wage = wages(world, **{pay: -0.5})
+    wage = reward_terms(world, **{pay: -0.5})
     for column in columns:
         gain(world, field, column, [0, 1, 2, 30, 4])
     expected = [-0.5 * len(columns) * n for n in (0, 1, 2, 30, 4)]
@@ -81,14 +85,14 @@ def test_each_weight_pays_for_what_was_gained_since_the_last_time(pay, field, co
 
 def test_gold_spent_is_taken_off():
     world = small()
-    wage = wages(world, pay_gold=0.25)
+    wage = reward_terms(world, reward_gold=0.25)
     world.gold[1] = torch.tensor([10, 2, 0, 14, 1000])  # each had 10
     assert paid(wage, world) == [0.0, -2.0, -2.5, 1.0, 247.5]
 
 
 def test_weights_add_up():
     world = small()
-    wage = wages(world, pay_gold=1.0, pay_tile=0.5, pay_trade=-2.0)
+    wage = reward_terms(world, reward_gold=1.0, reward_tile=0.5, reward_trade=-2.0)
     world.gold[1, 2] += 3
     world.explored[1, 2] += 1
     world.events[1, 2, Event.SOLD] += 1
@@ -98,7 +102,7 @@ def test_weights_add_up():
 
 def test_nothing_is_paid_and_nothing_looked_at_without_weights():
     world = small()
-    wage = wages(world)
+    wage = reward_terms(world)
     world.xp += 1
     assert paid(wage, world) == [0.0] * 5 and wage.before == {}
 
@@ -109,7 +113,7 @@ def test_nothing_is_paid_and_nothing_looked_at_without_weights():
 def test_the_newborn_get_nothing_for_what_they_were_born_with():
     """Who did not act is not paid, whatever is in its slot; from then on it counts from there."""
     world = small()
-    wage = wages(world, pay_experience=1.0, pay_gold=1.0, pay_tile=1.0, pay_level=1.0)
+    wage = reward_terms(world, reward_experience=1.0, reward_gold=1.0, reward_tile=1.0, reward_level=1.0)
     acting = torch.ones(2, 5, dtype=torch.bool)
     acting[1, 3] = False
     for field in ("xp", "gold", "explored"):
@@ -121,7 +125,9 @@ def test_the_newborn_get_nothing_for_what_they_were_born_with():
 
 def test_the_dead_are_paid_for_their_last_tick_but_not_for_the_gold_that_death_took():
     world = small()
-    wage = wages(world, pay_experience=1.0, pay_gold=1.0, pay_kill=10.0, pay_trade=0.5, pay_death=-7.0)
+    wage = reward_terms(
+        world, reward_experience=1.0, reward_gold=1.0, reward_kill=10.0, reward_trade=0.5, reward_death=-7.0
+    )
     died = torch.zeros(2, 5, dtype=torch.bool)
     died[1, 0] = died[0, 4] = True
     world.gold[1, 0] = 0
@@ -136,7 +142,7 @@ def test_a_slot_that_changes_hands_pays_nobody_for_it():
     """The dead one had much; the newborn has little, and then gains 2."""
     world = small()
     world.xp[1, 2], world.gold[1, 2], world.explored[1, 2] = 1000, 1000, 1000
-    wage = wages(world, pay_experience=1.0, pay_gold=1.0, pay_tile=1.0, pay_death=-1.0)
+    wage = reward_terms(world, reward_experience=1.0, reward_gold=1.0, reward_tile=1.0, reward_death=-1.0)
     someone_else = torch.ones(2, 5, dtype=torch.bool)
     someone_else[1, 2] = False
     world.gold[1, 2] = 0
@@ -181,7 +187,7 @@ def test_every_agent_is_paid_for_its_own_life_through_the_environment(reward):
     """Followed by its id through a crowd in which slots change hands all the time; all weights at once,
     powers of two, so that sums are exact."""
     weight = {"experience": 0.5, "level": 4.0, "gold": 0.25, "kill": 32.0, "trade": -8.0, "tile": 0.125}
-    pay = {f"pay_{name}": value for name, value in weight.items()} | {"pay_death": -64.0}
+    pay = {f"reward_{name}": value for name, value in weight.items()} | {"reward_death": -64.0}
     assert set(pay) == set(PAY)
     # Who is that well trained gains levels in a short life.
     recipes = tuple(dataclasses.replace(recipe, experience=500) for recipe in STANDARD.recipes)
@@ -220,7 +226,7 @@ def test_every_agent_is_paid_for_its_own_life_through_the_environment(reward):
 def test_a_world_that_begins_pays_nothing_for_being_born():
     """Reset is a tick: newborns have gold and experience, and step 1 does not pay for them."""
     config = preset("full", **ODD, slots=7, populations=7, births=-1, spawn="anywhere", npc_numbers=(0, 0, 0))
-    pay = {"pay_gold": 1.0, "pay_experience": 1.0, "pay_tile": 1.0}
+    pay = {"reward_gold": 1.0, "reward_experience": 1.0, "reward_tile": 1.0}
     env = environment(config, 3, None, **pay)
     env.reset()
     acting = env.world.alive.clone()
@@ -235,10 +241,10 @@ def test_a_world_that_begins_pays_nothing_for_being_born():
 @pytest.mark.parametrize(
     ("preset_name", "settings", "wrong"),
     [
-        ("chaos", {}, {"pay_experience", "pay_level", "pay_gold", "pay_kill", "pay_trade"}),
-        ("law", {"tokens": 4}, {"pay_experience", "pay_level", "pay_trade"}),
-        ("full", {"skills": False}, {"pay_experience", "pay_level"}),
-        ("full", {"exchange": False}, {"pay_trade"}),
+        ("chaos", {}, {"reward_experience", "reward_level", "reward_gold", "reward_kill", "reward_trade"}),
+        ("law", {"tokens": 4}, {"reward_experience", "reward_level", "reward_trade"}),
+        ("full", {"skills": False}, {"reward_experience", "reward_level"}),
+        ("full", {"exchange": False}, {"reward_trade"}),
         ("full", {}, set()),
     ],
 )  # fmt: skip
@@ -248,8 +254,8 @@ def test_a_weight_on_what_the_rules_have_not_is_refused(preset_name, settings, w
     for name in PAY:
         if name in wrong:
             with pytest.raises(ConfigError, match=rf"{name} = 0\.5 pays for what these rules have not.*or 0"):
-                wages(world, **{name: 0.5})
+                reward_terms(world, **{name: 0.5})
             with pytest.raises(ConfigError, match=name):
                 environment(world.config, 2, None, **{name: -1.0})
         else:
-            wages(world, **{name: 0.5})
+            reward_terms(world, **{name: 0.5})

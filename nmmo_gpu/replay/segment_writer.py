@@ -12,7 +12,7 @@ FOLDER = "replays"
 """Where a run's recordings lie, in the run's folder."""
 
 
-class Reel:
+class SegmentWriter:
     """Writes frames of a realm into ``FOLDER/realm-<number>-<first tick>.replay``; when that is full it goes
     on in another file, and gives up the oldest, so that a run may last for ever."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmmo_gpu.errors import BooksError
+from nmmo_gpu.errors import LedgerError
 from nmmo_gpu.world.content import GOLD
-from nmmo_gpu.world.events import COMES, Way
+from nmmo_gpu.world.events import INFLOWS, Flow
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
@@ -34,21 +34,21 @@ def holdings(world: World) -> Tensor:
 
 def balance(world: World) -> Tensor:
     """[R, items + 1] int64: how many of each there should be, by the books."""
-    sign = tensor(tuple(1 if way in COMES else -1 for way in Way), world.device)
-    return (world.books * sign).sum(2)
+    sign = tensor(tuple(1 if flow in INFLOWS else -1 for flow in Flow), world.device)
+    return (world.ledger * sign).sum(2)
 
 
-def check_books(world: World) -> None:
-    """Raises BooksError where what there is differs from what the books say; names realm, tick and item."""
+def check_ledger(world: World) -> None:
+    """Raises LedgerError where what there is differs from what the books say; names realm, tick and item."""
     there, due = holdings(world), balance(world)
     wrong = (there != due).nonzero()
     if not len(wrong):
         return
     realm, item = wrong[0].tolist()
     name = (*world.config.tables.items, GOLD)[item]
-    ways = ", ".join(f"{way.name.lower()} {int(world.books[realm, item, way])}" for way in Way)
-    raise BooksError(
+    flows = ", ".join(f"{flow.name.lower()} {int(world.ledger[realm, item, flow])}" for flow in Flow)
+    raise LedgerError(
         f"the books do not balance: realm {realm}, tick {int(world.tick)}, {name}: there are "
-        f"{int(there[realm, item])}, and by the books {int(due[realm, item])} ({ways}); "
+        f"{int(there[realm, item])}, and by the books {int(due[realm, item])} ({flows}); "
         f"{len(wrong)} accounts are wrong in all."
     )

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env
-from nmmo_gpu.errors import BooksError, NmmoError
-from nmmo_gpu.world.books import balance, check_books, holdings
+from nmmo_gpu.errors import LedgerError, NmmoError
 from nmmo_gpu.world.content import Content
-from nmmo_gpu.world.events import COMES, Way
+from nmmo_gpu.world.events import INFLOWS, Flow
+from nmmo_gpu.world.ledger import balance, check_ledger, holdings
 from nmmo_gpu.world.state import World
 
 FULL = preset("full", **ODD, slots=7, populations=7, npc_numbers=(3, 2, 1))
@@ -62,8 +62,8 @@ def test_what_there_is_by_hand():
 def test_what_should_be_there_by_hand():
     """What was made, dropped and endowed came; all else went."""
     world = draw_world("0", "full", npcs=False)
-    world.books[0, ORE] = torch.tensor([1000, 200, 30, 4, 50, 600, 70])
-    assert tuple(way.name for way in COMES) == ("MADE", "DROPPED", "ENDOWED") and len(Way) == 7
+    world.ledger[0, ORE] = torch.tensor([1000, 200, 30, 4, 50, 600, 70])
+    assert tuple(flow.name for flow in INFLOWS) == ("MADE", "DROPPED", "INITIAL") and len(Flow) == 7
     due = balance(world)
     assert due[0, ORE] == 1230 - 724 and due[0, GOLD] == 10 and int(due.sum()) == 1230 - 724 + 10
 
@@ -73,18 +73,18 @@ def test_what_should_be_there_by_hand():
 def test_a_world_whose_books_balance_passes_and_is_left_as_it_was(seed):
     world = balanced(seed)
     before = world.clone()
-    check_books(world)
+    check_ledger(world)
     assert_same(world, before)
     empty = preset("full", **ODD, slots=7, populations=7, npcs=False, content=Content(prices=(1,)))
-    check_books(random_world(empty, 2, seed))
+    check_ledger(random_world(empty, 2, seed))
 
 
 TAMPERED = {
     "one item too many": (ORE, 1, lambda world, *who: world.inventory[*who, ORE].add_(1)),
     "one gold missing": (GOLD, -1, lambda world, *who: world.gold[who].sub_(1)),
-    "one made that is gone": (ORE, -1, lambda world, realm, _: world.books[realm, ORE, Way.MADE].add_(1)),
-    "three lost that are there": (ORE, 3, lambda world, realm, _: world.books[realm, ORE, Way.LOST].add_(3)),
-    "a meal eaten twice": (8, 1, lambda world, realm, _: world.books[realm, 8, Way.EATEN].add_(1)),
+    "one made that is gone": (ORE, -1, lambda world, realm, _: world.ledger[realm, ORE, Flow.MADE].add_(1)),
+    "three lost that are there": (ORE, 3, lambda world, realm, _: world.ledger[realm, ORE, Flow.LOST].add_(3)),
+    "a meal eaten twice": (8, 1, lambda world, realm, _: world.ledger[realm, 8, Flow.EATEN].add_(1)),
 }  # fmt: skip
 
 
@@ -98,13 +98,13 @@ def test_a_difference_is_told_with_realm_tick_and_item(what, realm):
     there, due = int(holdings(world)[realm, item]), int(balance(world)[realm, item])
     assert there - due == too_many
     name = (*ITEMS, "gold")[item]
-    with pytest.raises(BooksError) as caught:
-        check_books(world)
+    with pytest.raises(LedgerError) as caught:
+        check_ledger(world)
     said = str(caught.value)
     assert (
         f"realm {realm}, tick {int(world.tick)}, {name}: there are {there}, and by the books {due} " in said
     )
-    assert f"made {int(world.books[realm, item, Way.MADE])}" in said and "1 accounts are wrong" in said
+    assert f"made {int(world.ledger[realm, item, Flow.MADE])}" in said and "1 accounts are wrong" in said
     assert isinstance(caught.value, NmmoError) and isinstance(caught.value, AssertionError)
 
 
@@ -115,41 +115,42 @@ def test_an_offer_without_escrow_is_told(side):
     slot = somebody(world, 1)
     for field in (world.offer, world.offer_price, world.offer_left):
         field[1] = 0
-    world.books[1, :, Way.MADE] += holdings(world)[1] - balance(world)[1]
-    check_books(world)
+    world.ledger[1, :, Flow.MADE] += holdings(world)[1] - balance(world)[1]
+    check_ledger(world)
     sell = side == "sell"
     world.offer[1, slot] = 1 + KNIFE + (0 if sell else len(ITEMS))
     world.offer_price[1, slot], world.offer_left[1, slot] = 15, 2
     held = holdings(world)[1, KNIFE if sell else GOLD]
     short = int(held) - (10 if sell else 675)
     with pytest.raises(
-        BooksError, match=f"realm 1, .*{'tin knife' if sell else 'gold'}: there are {held}, .* books {short} "
+        LedgerError,
+        match=f"realm 1, .*{'tin knife' if sell else 'gold'}: there are {held}, .* books {short} ",
     ):
-        check_books(world)
+        check_ledger(world)
 
 
 def test_the_first_of_several_accounts_is_told_and_how_many_there_are():
     world = balanced(6)
     for realm, item in ((2, ORE), (1, 7), (1, 3)):
-        world.books[realm, item, Way.MADE] += 1
-    with pytest.raises(BooksError, match=f"realm 1, tick .*, {ITEMS[3]}: .*; 3 accounts are wrong in all"):
-        check_books(world)
+        world.ledger[realm, item, Flow.MADE] += 1
+    with pytest.raises(LedgerError, match=f"realm 1, tick .*, {ITEMS[3]}: .*; 3 accounts are wrong in all"):
+        check_ledger(world)
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])
 def test_an_environment_stops_at_the_step_after_which_the_books_are_wrong(backend):
-    """With ``check_books``; without, it goes on."""
+    """With ``check_ledger``; without, it goes on."""
     steps = {}
     for checked in (True, False):
-        config = EnvConfig(world=FULL, realms=3, device="cpu", backend=backend, check_books=checked)
+        config = EnvConfig(world=FULL, realms=3, device="cpu", backend=backend, check_ledger=checked)
         env = Env(config, balanced(7))
         actions = torch.zeros(3, 7, len(env.heads), dtype=torch.int64)
         env.step(actions)
-        env.world.books[2, ORE, Way.BURNT] += 1
+        env.world.ledger[2, ORE, Flow.BURNT] += 1
         tick = int(env.world.tick)
         steps[checked] = env.world
         if checked:
-            with pytest.raises(BooksError, match=f"realm 2, tick {tick + 1}, iron ore"):
+            with pytest.raises(LedgerError, match=f"realm 2, tick {tick + 1}, iron ore"):
                 env.step(actions)
         else:
             env.step(actions)
@@ -158,7 +159,7 @@ def test_an_environment_stops_at_the_step_after_which_the_books_are_wrong(backen
 
 def test_an_environment_checks_already_when_it_begins():
     """Reset is a tick as well: the first are endowed."""
-    env = Env(EnvConfig(world=FULL, realms=3, device="cpu", backend="torch", check_books=True))
-    env.world.books[0, GOLD, Way.LOST] = 1
-    with pytest.raises(BooksError, match="realm 0, tick 1, gold"):
+    env = Env(EnvConfig(world=FULL, realms=3, device="cpu", backend="torch", check_ledger=True))
+    env.world.ledger[0, GOLD, Flow.LOST] = 1
+    with pytest.raises(LedgerError, match="realm 0, tick 1, gold"):
         env.reset()

@@ -11,21 +11,21 @@ from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.replay.columns import FrameLayout
 from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.replay.reel import Reel
+from nmmo_gpu.replay.segment_writer import SegmentWriter
 
 CONFIG = EnvConfig(world=preset("chaos", height=33, width=47, border=7, slots=12, populations=3), realms=3)
 BASE = np.full((33, 47), 2, np.uint8)
 LIMIT = 60_000
 
 
-def filled(reel, first, chunks, seed=0):
+def filled(segment_writer, first, chunks, seed=0):
     """Appends chunks of five ticks of noise, which gzip cannot shorten."""
     noise = np.random.default_rng(seed)
     width = FrameLayout(CONFIG.world).bytes
     for chunk in range(chunks):
         frames = noise.integers(0, 256, (5, width), dtype=np.uint8)
         frames[:, -width + FrameLayout(CONFIG.world).tiles :] = 0
-        reel.frames(first + 5 * chunk, frames)
+        segment_writer.frames(first + 5 * chunk, frames)
 
 
 def ticks_of(folder, stem="realm-1"):
@@ -41,14 +41,14 @@ def ticks_of(folder, stem="realm-1"):
 def test_the_newest_ticks_are_kept_within_the_limit(restarts, tmp_path):
     """However often the run is stopped and gone on with, the files are one stretch without gaps that ends
     with the newest tick, holds at least some and takes at most about the limit; and another realm's stay."""
-    other = Reel(tmp_path, header(CONFIG, 2, "other"), BASE, LIMIT)
+    other = SegmentWriter(tmp_path, header(CONFIG, 2, "other"), BASE, LIMIT)
     filled(other, 1, 2)
     other.close()
     chunks = 60 // restarts
     for restart in range(restarts):
-        reel = Reel(tmp_path, header(CONFIG, 1, "title"), BASE, LIMIT)
-        filled(reel, 1 + 5 * chunks * restart, chunks)
-        reel.close()
+        segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "title"), BASE, LIMIT)
+        filled(segment_writer, 1 + 5 * chunks * restart, chunks)
+        segment_writer.close()
     kept = ticks_of(tmp_path)
     assert len(kept) > 1 and next(iter(kept)) != "realm-1-1.replay", "nothing was given up"
     ranges = list(kept.values())
@@ -62,13 +62,13 @@ def test_the_newest_ticks_are_kept_within_the_limit(restarts, tmp_path):
 def test_a_file_of_the_same_name_is_replaced_under_its_readers(tmp_path):
     """A run that goes on twice from one checkpoint begins the same file twice; who reads the first goes on
     reading it."""
-    reel = Reel(tmp_path, header(CONFIG, 1, "first"), BASE, LIMIT)
-    filled(reel, 8, 2)
-    reel.close()
+    segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "first"), BASE, LIMIT)
+    filled(segment_writer, 8, 2)
+    segment_writer.close()
     with Replay(tmp_path / "realm-1-8.replay") as old:
-        reel = Reel(tmp_path, header(CONFIG, 1, "second"), BASE, LIMIT)
-        filled(reel, 8, 1)
-        reel.close()
+        segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "second"), BASE, LIMIT)
+        filled(segment_writer, 8, 1)
+        segment_writer.close()
         assert len(list(old)) == 2 and old.header["title"] == "first"
     with Replay(tmp_path / "realm-1-8.replay") as new:
         assert len(list(new)) == 1 and new.header["title"] == "second"

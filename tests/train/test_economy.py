@@ -1,4 +1,4 @@
-"""The census of a full game, on worlds small enough to count by hand."""
+"""Economy counts of a full game, on worlds small enough to count by hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from helpers import ODD, place, random_world
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.train.census import census, gini, society
+from nmmo_gpu.train.economy import economy_counts, economy_metrics, gini
 from nmmo_gpu.world.content import GEAR, SKILLS
-from nmmo_gpu.world.events import Event, Way
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.genesis import empty_world
 
 RULES = preset("full", **ODD, slots=7, populations=7, npc_numbers=(3, 2, 1))
@@ -57,7 +57,7 @@ def test_the_living_alone_are_counted(world):
     world.worn[0, 6, GEAR.index("sword")] = 1
     world.gold[0, :] = 100
     world.offer[0, 0], world.offer_price[0, 0] = 1 + len(ITEM) + 4, 15  # bids 675
-    found = census(world)
+    found = economy_counts(world)
     assert int(found["living"]) == 3
     assert found["levels"].tolist() == [3, 3, 3, 3, 30, 6, 3, 3, 3]
     assert found["worn"].tolist() == [1, 0, 0]
@@ -69,20 +69,20 @@ def test_the_living_alone_are_counted(world):
 def test_events_of_the_dead_are_not_forgotten(world):
     world.events[0, 0, Event.EATEN] = 4
     world.events[0, 1, Event.EATEN] = 1000  # the record of somebody dead, already among the departed
-    world.departed[0, Event.EATEN] = 1007
-    assert int(census(world)["events"][Event.EATEN]) == 1011
+    world.dead_totals[0, Event.EATEN] = 1007
+    assert int(economy_counts(world)["events"][Event.EATEN]) == 1011
 
 
 def test_a_society_is_what_happened_between_two_looks(world):
-    before = census(world)
+    before = economy_counts(world)
     world.events[0, 0, Event.SMITHED] += 3
     world.events[0, 2, len(Event) + 1] += 2
-    world.books[0, ITEM["tin sword"], Way.MADE] += 5
-    world.books[0, -1, Way.DROPPED] += 60
-    world.books[0, -1, Way.LOST] += 8
+    world.ledger[0, ITEM["tin sword"], Flow.MADE] += 5
+    world.ledger[0, -1, Flow.DROPPED] += 60
+    world.ledger[0, -1, Flow.LOST] += 8
     world.trades[0, ITEM["iron ore"]] += torch.tensor([4, 30])
     world.slain[0, 2] += 1
-    found = society(RULES, before, census(world), agent_steps=2000, realms=1)
+    found = economy_metrics(RULES, before, economy_counts(world), agent_steps=2000, realms=1)
     assert found["events/smithed"] == 1.5
     assert found["events/goblin kills"] == 1.0
     assert found["made/tin sword"] == 2.5 and found["made/tin ore"] == 0.0
@@ -95,13 +95,13 @@ def test_a_society_is_what_happened_between_two_looks(world):
 
 
 def test_without_the_full_game_there_is_nothing_to_count():
-    assert census(random_world(preset("chaos", **ODD, slots=7, populations=7), 1, 5)) == {}
+    assert economy_counts(random_world(preset("chaos", **ODD, slots=7, populations=7), 1, 5)) == {}
 
 
 def test_without_npcs_and_on_random_worlds_a_census_is_possible():
     config = dataclasses.replace(RULES, npcs=False)
     world = random_world(config, 3, 5)
-    found = census(world)
+    found = economy_counts(world)
     assert found["npcs"].numel() == 0
     alive = world.players(world.alive)
     wealth = world.gold.clone()

@@ -14,10 +14,10 @@ from train.small import FULL
 
 import nmmo_gpu
 from nmmo_gpu.errors import ReplayError
-from nmmo_gpu.replay import film as films
-from nmmo_gpu.replay.film import Film
+from nmmo_gpu.replay import recorder as films
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.replay.reel import Reel
+from nmmo_gpu.replay.recorder import Recorder
+from nmmo_gpu.replay.segment_writer import SegmentWriter
 
 KINDS = {
     "chaos": {"preset": "chaos", **ODD, "slots": 12, "populations": 3},
@@ -32,29 +32,29 @@ def begun(kind="chaos", realms=3, **settings):
     return env
 
 
-def shot(env, film, ticks, told):
+def shot(env, recorder, ticks, told):
     """Plays random actions, and notes what the frames have to say: (number of realm, tick) -> frame."""
     t = 0
     for _ in range(ticks):
         env.step(nmmo_gpu.random_actions(env))
-        film.shoot(t, env.deeds)
-        for realm in film.realms.tolist():
+        recorder.capture(t, env.step_actions)
+        for realm in recorder.realms.tolist():
             told[env.config.first_realm + realm, int(env.world.tick)] = expected(env, realm)
         t += 1
-        if t == len(film.frames):
-            film.develop()
+        if t == len(recorder.frames):
+            recorder.flush()
             t = 0
     if t:
-        film.develop(t)
+        recorder.flush(t)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_recorded_is_what_was(kind, tmp_path):
     """Two of three realms, with rollouts of seven ticks and an unfinished one: every column of every tick."""
     env, told = begun(kind, births=2, first_realm=5), {}
-    film = Film(env, (7, 5), 7, tmp_path, "odd", wait=True)
-    shot(env, film, 24, told)
-    film.close()
+    recorder = Recorder(env, (7, 5), 7, tmp_path, "odd", blocking=True)
+    shot(env, recorder, 24, told)
+    recorder.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["realm-5-2.replay", "realm-7-2.replay"]
     for number in (5, 7):
         with Replay(tmp_path / f"realm-{number}-2.replay") as replay:
@@ -70,16 +70,16 @@ def test_what_is_recorded_is_what_was(kind, tmp_path):
 def test_who_waits_finds_all_in_the_files(tmp_path, monkeypatch):
     """However slow the disk, all that was handed over is in the files, still open, once it has been waited
     for."""
-    env, frames = begun(), Reel.frames
+    env, frames = begun(), SegmentWriter.frames
 
     def slowly(*arguments):
         time.sleep(0.2)
         frames(*arguments)
 
-    monkeypatch.setattr(Reel, "frames", slowly)
-    with closing(Film(env, (0,), 3, tmp_path, "odd", wait=True)) as film:
-        shot(env, film, 6, {})
-        film.settle()
+    monkeypatch.setattr(SegmentWriter, "frames", slowly)
+    with closing(Recorder(env, (0,), 3, tmp_path, "odd", blocking=True)) as recorder:
+        shot(env, recorder, 6, {})
+        recorder.wait()
         with Replay(tmp_path / "realm-0-2.replay") as replay:
             assert replay.ticks == range(2, 8)
 
@@ -87,14 +87,14 @@ def test_who_waits_finds_all_in_the_files(tmp_path, monkeypatch):
 def test_realms_of_other_processes_are_left_to_them(tmp_path):
     """An environment that plays realms 5 to 7 records of 2, 6 and 9 only 6; and nothing, if it has none."""
     env = begun(first_realm=5)
-    film = Film(env, (2, 6, 9), 4, tmp_path / "some", "odd", wait=True)
-    assert film.realms.tolist() == [1]
-    shot(env, film, 4, {})
-    film.close()
+    recorder = Recorder(env, (2, 6, 9), 4, tmp_path / "some", "odd", blocking=True)
+    assert recorder.realms.tolist() == [1]
+    shot(env, recorder, 4, {})
+    recorder.close()
     assert [p.name for p in (tmp_path / "some").iterdir()] == ["realm-6-2.replay"]
-    film = Film(env, (2,), 4, tmp_path / "none", "odd")
-    shot(env, film, 4, {})
-    film.close()
+    recorder = Recorder(env, (2,), 4, tmp_path / "none", "odd")
+    shot(env, recorder, 4, {})
+    recorder.close()
     assert not (tmp_path / "none").exists()
 
 
@@ -103,30 +103,30 @@ class Stuck:
 
     def __init__(self, monkeypatch):
         self.let, self.begun = threading.Event(), threading.Event()
-        frames = Reel.frames
+        frames = SegmentWriter.frames
 
-        def wait(reel, first, part):
+        def wait(segment_writer, first, part):
             self.begun.set()
             assert self.let.wait(60)
-            frames(reel, first, part)
+            frames(segment_writer, first, part)
 
-        monkeypatch.setattr(Reel, "frames", wait)
+        monkeypatch.setattr(SegmentWriter, "frames", wait)
 
 
 def test_a_slow_disk_leaves_gaps_and_stops_nobody(tmp_path, monkeypatch):
     """While the disk is stuck rollouts beyond the ring's are left out; what is there is right, and what comes
     after as well."""
     disk, env, told = Stuck(monkeypatch), begun(), {}
-    film = Film(env, (0,), 3, tmp_path, "odd")
-    shot(env, film, 3, told)
+    recorder = Recorder(env, (0,), 3, tmp_path, "odd")
+    shot(env, recorder, 3, told)
     assert disk.begun.wait(60)
-    shot(env, film, 3 * (films.SLOTS - 1 + 5), told)
-    assert film.dropped == 5
+    shot(env, recorder, 3 * (films.SLOTS - 1 + 5), told)
+    assert recorder.dropped == 5
     disk.let.set()
-    while film._free.qsize() < films.SLOTS:
+    while recorder._free.qsize() < films.SLOTS:
         pass
-    shot(env, film, 3, told)
-    film.close()
+    shot(env, recorder, 3, told)
+    recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         firsts = [chunk.first for chunk in replay.chunks]
         frames = frames_of(replay)
@@ -137,54 +137,54 @@ def test_a_slow_disk_leaves_gaps_and_stops_nobody(tmp_path, monkeypatch):
 def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
     """The same disk; whoever waits goes on when it does."""
     disk, env = Stuck(monkeypatch), begun()
-    film = Film(env, (0,), 1, tmp_path, "odd", wait=True)
+    recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     threading.Timer(0.2, disk.let.set).start()
-    shot(env, film, films.SLOTS + 4, {})
-    film.close()
+    shot(env, recorder, films.SLOTS + 4, {})
+    recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         assert [chunk.first for chunk in replay.chunks] == list(range(2, films.SLOTS + 6))
-    assert film.dropped == 0
+    assert recorder.dropped == 0
 
 
 @pytest.mark.parametrize("wait", [False, True])
 def test_a_full_disk_ends_the_recording_and_nothing_else(wait, tmp_path, monkeypatch):
     """Training goes on with a warning, once; an export, which is nothing without its file, stops."""
 
-    def full(reel, first, frames):
+    def full(segment_writer, first, frames):
         raise ReplayError("no room")
 
-    monkeypatch.setattr(Reel, "frames", full)
+    monkeypatch.setattr(SegmentWriter, "frames", full)
     env = begun()
-    film = Film(env, (0,), 1, tmp_path, "odd", wait=wait)
+    recorder = Recorder(env, (0,), 1, tmp_path, "odd", wait=wait)
 
     def until_noticed():
         for _ in range(1000):
-            shot(env, film, 1, {})
-            if film._error is not None:
-                shot(env, film, 2, {})
+            shot(env, recorder, 1, {})
+            if recorder._error is not None:
+                shot(env, recorder, 2, {})
                 return
 
     if wait:
         with pytest.raises(ReplayError, match="no room"):
             until_noticed()
         with pytest.raises(ReplayError, match="no room"):
-            film.close()
+            recorder.close()
     else:
         with pytest.warns(UserWarning, match="nothing more is recorded: no room") as warned:
             until_noticed()
-            film.close()
+            recorder.close()
         assert len(warned) == 1
-    assert not film._thread.is_alive()
+    assert not recorder._thread.is_alive()
 
 
 def test_the_ring_is_written_while_the_next_rollout_is_played(tmp_path):
     """What was handed over is not what the buffer holds by now."""
     env, told = begun(), {}
-    film = Film(env, (0,), 2, tmp_path, "odd", wait=True)
-    shot(env, film, 2, told)
-    film.frames.fill_(0xAB)
-    film.ticks.fill_(99)
-    film.close()
+    recorder = Recorder(env, (0,), 2, tmp_path, "odd", blocking=True)
+    shot(env, recorder, 2, told)
+    recorder.frames.fill_(0xAB)
+    recorder.ticks.fill_(99)
+    recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         frames = frames_of(replay)
     assert list(frames) == [2, 3] and same(told[0, 3], frames[3])
@@ -194,15 +194,15 @@ def test_wide_numbers_are_clipped_not_wrapped(tmp_path):
     """Inventories and gold beyond what the file has room for are the most it can say; ids keep their low 32
     bits."""
     env = begun("full")
-    film = Film(env, (0,), 1, tmp_path, "odd", wait=True)
+    recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     env.step(nmmo_gpu.random_actions(env))
     world = env.world
     world.inventory[0, 0] = 1 << 20
     world.gold[0, 0] = 1 << 40
     world.entity[0, 0] = (1 << 33) + 5
-    film.shoot(0, env.deeds)
-    film.develop()
-    film.close()
+    recorder.capture(0, env.step_actions)
+    recorder.flush()
+    recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         (frame,) = frames_of(replay).values()
     assert set(frame["inventory"][: len(world.inventory[0, 0])]) == {32767}
@@ -212,12 +212,12 @@ def test_wide_numbers_are_clipped_not_wrapped(tmp_path):
 def test_a_film_asks_the_device_for_nothing(tmp_path):
     """Shooting works on tensors that have no data at all."""
     env = begun("full")
-    film = Film(env, (1,), 2, tmp_path, "odd", wait=True)
+    recorder = Recorder(env, (1,), 2, tmp_path, "odd", blocking=True)
     with torch.device("meta"):
-        frames = torch.empty(1, film.layout.bytes, dtype=torch.uint8)
+        frames = torch.empty(1, recorder.layout.bytes, dtype=torch.uint8)
     world = env.world.to("meta")
     nobody = torch.empty(3, env.config.world.entities, dtype=torch.int64, device="meta")
     work = torch.empty(3, env.config.world.slots, dtype=torch.int64, device="meta")
-    deeds = films.Deeds(nobody, nobody, work)
-    film.layout.write(frames, world, film.realms.to("meta"), deeds)
-    film.close()
+    step_actions = films.StepActions(nobody, nobody, work)
+    recorder.layout.write(frames, world, recorder.realms.to("meta"), step_actions)
+    recorder.close()

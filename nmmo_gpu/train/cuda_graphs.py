@@ -15,7 +15,7 @@ WARM_UP = 2
 """Ordinary calls before the capture: kernels are compiled, optimizers make their state, caches fill."""
 
 
-class Replayed:
+class GraphedCallable:
     """A function that works on fixed tensors in place, replayed as a CUDA graph from its third call on.
 
     On a CPU, and where it is not allowed, it is called as it is. What the function returns must be tensors
@@ -67,7 +67,7 @@ class Replayed:
 
 
 def weakly(method: Callable[[], Any]) -> Callable[[], Any]:
-    """A bound method that does not keep its object alive, for a ``Replayed`` that the object itself keeps.
+    """A bound method that does not keep its object alive, for a ``GraphedCallable`` that the object itself keeps.
 
     In a reference cycle a graph and its memory would stay until Python's garbage collector comes by, which
     knows nothing of the GPU's memory."""

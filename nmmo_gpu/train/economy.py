@@ -7,16 +7,16 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.world.content import GEAR, SKILLS
-from nmmo_gpu.world.events import COMES, Way, event_names
+from nmmo_gpu.world.events import INFLOWS, Flow, event_names
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
-FLOWS = ("events", "books", "trades", "slain")
+TOTALS = ("events", "ledger", "trades", "slain")
 """Counts that only grow; what is of interest is how much, between two looks."""
 
 
-def census(world: World) -> dict[str, Tensor]:
+def economy_counts(world: World) -> dict[str, Tensor]:
     """The state of all realms together, on their device and without waiting for it.
 
     Returns (an empty dict where there is no full game):
@@ -43,16 +43,16 @@ def census(world: World) -> dict[str, Tensor]:
         "gold": (wealth * alive).sum(),
         "gini": (gini(wealth, alive) * alive.sum(1)).sum(),
         "npcs": npcs,
-        "events": (world.events * alive[..., None]).sum((0, 1), dtype=torch.int64) + world.departed.sum(0),
-        "books": world.books.sum(0),
+        "events": (world.events * alive[..., None]).sum((0, 1), dtype=torch.int64) + world.dead_totals.sum(0),
+        "ledger": world.ledger.sum(0),
         "trades": world.trades.sum(0),
         "slain": world.slain.sum(0),
     }
 
 
-def census_on_host(world: World) -> dict[str, Tensor]:
-    """``census`` on the CPU; waits for the device."""
-    return {name: found.cpu() for name, found in census(world).items()}
+def economy_counts_on_host(world: World) -> dict[str, Tensor]:
+    """``economy_counts`` on the CPU; waits for the device."""
+    return {name: found.cpu() for name, found in economy_counts(world).items()}
 
 
 def gini(wealth: Tensor, alive: Tensor) -> Tensor:
@@ -76,12 +76,12 @@ def _bids(world: World) -> Tensor:
     return bids * tensor(tables.prices, world.device)[world.offer_price.long()]
 
 
-def society(
+def economy_metrics(
     config: WorldConfig, before: dict[str, Tensor], now: dict[str, Tensor], agent_steps: int, realms: int
 ) -> dict[str, float]:
-    """Numbers by name from two censuses on the CPU; what happened is per 1000 agent-steps lived between
+    """Numbers by name from two ``economy_counts`` on the CPU; what happened is per 1000 agent-steps lived between
     them. Prices are missing for items that were not traded."""
-    grown = {name: (now[name] - before[name]).tolist() for name in FLOWS}
+    grown = {name: (now[name] - before[name]).tolist() for name in TOTALS}
     living, thousand = max(1, int(now["living"])), max(1, agent_steps) / 1000
     tables = config.tables
     result = {
@@ -96,15 +96,15 @@ def society(
     for name, count in zip(event_names(config), grown["events"], strict=True):
         result[f"events/{name}"] = count / thousand
     for item, name in enumerate(tables.items):
-        flow = grown["books"][item]
-        result[f"made/{name}"] = flow[Way.MADE] / thousand
+        moved = grown["ledger"][item]
+        result[f"made/{name}"] = moved[Flow.MADE] / thousand
         trades, paid = grown["trades"][item]
         result[f"trades/{name}"] = trades / thousand
         if trades:
             result[f"price/{name}"] = paid / trades
-    gold = grown["books"][tables.gold]
-    result["wealth/gold in"] = sum(gold[way] for way in COMES) / thousand
-    result["wealth/gold lost"] = gold[Way.LOST] / thousand
+    gold = grown["ledger"][tables.gold]
+    result["wealth/gold in"] = sum(gold[flow] for flow in INFLOWS) / thousand
+    result["wealth/gold lost"] = gold[Flow.LOST] / thousand
     for kind, alive, slain in zip(
         config.content.npcs if config.npcs else (), now["npcs"].tolist(), grown["slain"], strict=False
     ):  # without NPCs none are counted

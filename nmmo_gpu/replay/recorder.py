@@ -15,9 +15,9 @@ from torch import Tensor
 
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import NmmoError
-from nmmo_gpu.replay.columns import Deeds, FrameLayout, Insight
+from nmmo_gpu.replay.columns import FrameLayout, PolicyTrace, StepActions
 from nmmo_gpu.replay.header import header
-from nmmo_gpu.replay.reel import Reel
+from nmmo_gpu.replay.segment_writer import SegmentWriter
 
 SLOTS = 4
 """Rollouts that may wait for the disk."""
@@ -34,12 +34,12 @@ class _Slot(NamedTuple):
     arrived: torch.cuda.Event | None
 
 
-class Film:
+class Recorder:
     """Takes k realms of an environment, tick by tick, into a buffer on its device; from there, once per
     rollout, into one of a ring of buffers on the host, from which a thread writes files.
 
     While every buffer of the ring waits for the disk, whole rollouts are left out (the files have a gap
-    there) rather than waited for; with ``wait`` nothing is left out."""
+    there) rather than waited for; with ``blocking`` nothing is left out."""
 
     def __init__(
         self,
@@ -50,36 +50,36 @@ class Film:
         title: str,
         heads: dict[str, int] | None = None,
         limit: int = 1000 * MIB,
-        wait: bool = False,
+        blocking: bool = False,
     ) -> None:
         """Makes room, and begins no file before there is a frame.
 
         Args:
             realms: numbers among all realms; those that ``env`` does not play are left to whoever does.
             ticks: T, ticks of a rollout. folder: of the files. title: for whoever looks at them.
-            heads: choices of each head, where ``shoot`` is given what the policy thought.
+            heads: choices of each head, where ``capture`` is given what the policy thought.
             limit: bytes that a realm's files may take."""
         config, world = env.config, env.world
         mine = [realm for realm in realms if 0 <= realm - config.first_realm < config.realms]
         self.realms = torch.tensor([r - config.first_realm for r in mine], dtype=torch.int64).to(env.device)
         """[k] int64: those of them that ``env`` plays, counted from its first."""
         self.layout = FrameLayout(config.world, sum((heads or {}).values()))
-        self.env, self.wait, self.dropped = env, wait, 0
+        self.env, self.blocking, self.dropped = env, blocking, 0
         self.frames = torch.zeros(ticks, len(mine), self.layout.bytes, dtype=torch.uint8, device=env.device)
         """[T, k, bytes] uint8."""
         self.ticks = torch.zeros(ticks, dtype=torch.int64, device=env.device)
         """[T] int64: number of each tick."""
-        self._reels = []
+        self._segment_writers = []
         for number, realm in zip(mine, self.realms.tolist(), strict=True):
             base = world.base[realm].cpu().numpy()
             told = header(config, number, f"{title}, realm {number}", heads)
-            self._reels.append(Reel(folder, told, base, limit))
+            self._segment_writers.append(SegmentWriter(folder, told, base, limit))
         self._error: NmmoError | None = None
         self._free: queue.Queue[_Slot] = queue.Queue()
         for _ in range(SLOTS if mine else 0):
             self._free.put(self._room())
         self._full: queue.Queue[tuple[_Slot, int] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._write, name="film", daemon=True)
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         if mine:
             self._thread.start()
 
@@ -91,20 +91,20 @@ class Film:
         arrived = torch.cuda.Event(blocking=True) if on_gpu else None  # type: ignore[no-untyped-call]
         return _Slot(frames, ticks, arrived)
 
-    def shoot(self, t: int, deeds: Deeds, insight: Insight | None = None) -> None:
+    def capture(self, t: int, step_actions: StepActions, policy_trace: PolicyTrace | None = None) -> None:
         """Takes the realms as they are now, after a tick, as the rollout's t-th frame. May be part of a CUDA
         graph."""
         if len(self.realms):
-            self.layout.write(self.frames[t], self.env.world, self.realms, deeds, insight)
+            self.layout.write(self.frames[t], self.env.world, self.realms, step_actions, policy_trace)
             self.ticks[t : t + 1].copy_(self.env.world.tick)
 
-    def develop(self, ticks: int | None = None) -> None:
+    def flush(self, ticks: int | None = None) -> None:
         """Hands the rollout's frames (the first ``ticks``; all if not given) to the writer. The buffer may be
         written over by whatever the device does next."""
         if not len(self.realms) or self._failed():
             return
         try:
-            slot = self._free.get(block=self.wait)
+            slot = self._free.get(block=self.blocking)
         except queue.Empty:
             self.dropped += 1
             return
@@ -118,11 +118,11 @@ class Film:
         """Whether the writer has given up. Whoever waits for every frame is told by an error, others once."""
         if self._error is None:
             return False
-        if self.wait:
+        if self.blocking:
             raise self._error
-        if self._reels:
+        if self._segment_writers:
             warnings.warn(f"nothing more is recorded: {self._error}", stacklevel=3)
-            self._reels = []
+            self._segment_writers = []
         return True
 
     def _write(self) -> None:
@@ -133,14 +133,14 @@ class Film:
                 slot.arrived.synchronize()
             first, frames = int(slot.ticks[0]), slot.frames[:ticks].numpy()
             try:
-                for k, reel in enumerate(self._reels if self._error is None else ()):
-                    reel.frames(first, np.ascontiguousarray(frames[:, k]))
+                for k, segment_writer in enumerate(self._segment_writers if self._error is None else ()):
+                    segment_writer.frames(first, np.ascontiguousarray(frames[:, k]))
             except NmmoError as error:
                 self._error = error
             self._free.put(slot)
             self._full.task_done()
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Waits until all that was handed over is in the files."""
         self._full.join()
         self._failed()
@@ -150,6 +150,6 @@ class Film:
         if self._thread.is_alive():
             self._full.put(None)
             self._thread.join()
-        for reel in self._reels:
-            reel.close()
+        for segment_writer in self._segment_writers:
+            segment_writer.close()
         self._failed()
