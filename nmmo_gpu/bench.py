@@ -174,7 +174,7 @@ def _environment(config: EnvConfig) -> Work:
         for _ in range(TICKS_REPLAYED):
             tick()
 
-    return Work(GraphedCallable(ticks, env.device, env.backend.resident), env.world)
+    return Work(GraphedCallable(ticks, env.device, env.backend.capturable), env.world)
 
 
 def _with_policy(config: TrainConfig) -> Work:

@@ -143,9 +143,9 @@ def train_options(preset: str) -> TrainConfig:
 
 
 def _train(arguments: list[str]) -> None:
-    from nmmo_gpu.train import cluster
+    from nmmo_gpu.train import distributed
 
-    with cluster.joined():
+    with distributed.process_group():
         _train_together(_record_first(arguments))
 
 
@@ -275,7 +275,7 @@ def _bench_adapters(config: BenchConfig) -> None:
 
 def _info(arguments: list[str]) -> None:
     from nmmo_gpu.memory import GIB, available
-    from nmmo_gpu.rehearsal import training_parts
+    from nmmo_gpu.memory_estimate import training_parts
     from nmmo_gpu.train.presets import train_preset
 
     name, scale, rest = _preset(arguments, "info")
@@ -283,7 +283,8 @@ def _info(arguments: list[str]) -> None:
     device = resolve_device(config.env.device)
     world_config = config.env.world
     print(
-        f"{config.env.realms} realms of {world_config.slots} slots on {world_config.height} x {world_config.width} tiles, GiB:"
+        f"{config.env.realms} realms of {world_config.slots} slots on {world_config.height} x "
+        f"{world_config.width} tiles, GiB:"
     )
     parts = training_parts(config)
     for part in parts:

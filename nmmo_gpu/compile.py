@@ -23,7 +23,7 @@ from torch import Tensor
 
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.memory import META
-from nmmo_gpu.rehearsal import rehearsal
+from nmmo_gpu.memory_estimate import dry_run
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.trinity import God, Pantheon, Sword
@@ -125,7 +125,7 @@ def forms_of(config: TrainConfig) -> list[Form]:
     for births in {env.world.births, -1}:
         world_config = dataclasses.replace(env.world, births=births)
         config = dataclasses.replace(config, env=dataclasses.replace(env, world=world_config), ppo=ppo)
-        with rehearsal(config.env, note) as (_, world):
+        with dry_run(config.env, note) as (_, world):
             sword = Sword(config, META)
             god, pantheon = God(config, sword, world), Pantheon(config, sword)
             shape = (config.env.realms, config.env.world.slots)

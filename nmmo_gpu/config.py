@@ -20,7 +20,8 @@ SLOWEST_REGROWTH = 1e-4
 """Below this the table of waiting times would have more than some 100,000 entries."""
 
 PAY = (
-    "reward_experience", "reward_level", "reward_gold", "reward_kill", "reward_trade", "reward_tile", "reward_death",
+    "reward_experience", "reward_level", "reward_gold", "reward_kill", "reward_trade", "reward_tile",
+    "reward_death",
 )  # fmt: skip
 """Weights of EnvConfig that are added to the reward."""
 

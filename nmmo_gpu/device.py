@@ -9,18 +9,18 @@ import torch
 
 from nmmo_gpu.errors import ConfigError
 
-_rehearsing = False
+_meta_device_allowed = False
 
 
 @contextlib.contextmanager
-def rehearsing() -> Iterator[None]:
+def meta_device_allowed() -> Iterator[None]:
     """Inside, "meta" is a device too: its tensors have shapes and no data, so nothing can be played there."""
-    global _rehearsing
-    _rehearsing, before = True, _rehearsing
+    global _meta_device_allowed
+    _meta_device_allowed, before = True, _meta_device_allowed
     try:
         yield
     finally:
-        _rehearsing = before
+        _meta_device_allowed = before
 
 
 def resolve_device(name: str) -> torch.device:
@@ -35,7 +35,7 @@ def resolve_device(name: str) -> torch.device:
         raise ConfigError(
             f'device = {name!r} is not a device; choose "auto", "cpu", "cuda" or "cuda:<index>".'
         ) from None
-    if device.type == "cpu" or (device.type == "meta" and _rehearsing):
+    if device.type == "cpu" or (device.type == "meta" and _meta_device_allowed):
         return device
     if device.type != "cuda":
         raise ConfigError(f'device = {name!r} is not supported; choose "auto", "cpu" or "cuda".')

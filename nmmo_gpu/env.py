@@ -18,11 +18,11 @@ from nmmo_gpu.replay.columns import StepActions
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, choices, heads, row_of, side_of
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.genesis import empty_world, realm_maps
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.random import Stream, below
+from nmmo_gpu.world.reset import empty_world, realm_maps
 from nmmo_gpu.world.rewards import RewardTerms
 from nmmo_gpu.world.state import World
 
@@ -128,21 +128,21 @@ class Env:
         self._check_actions(actions)
         out = self._buffer(out)
         world = self.world
-        acting = world.players(world.alive).clone()
+        acting = world.agents(world.alive).clone()
         chosen = self.decode(actions)
         style, target = tick.step(world, self.backend, *chosen)
         self.step_actions = StepActions(style, target, chosen.work)
         self._check_ledger()
-        died = (world.players(world.cause) != 0) & acting
+        died = (world.agents(world.cause) != 0) & acting
         if self.config.reward == "alive":
             self._reward.copy_(acting & ~died)
         else:
             self._reward.zero_().masked_fill_(died, -1.0)
         self._reward_terms.add(world, acting, died, self._reward)
         info = {
-            "cause": world.players(world.cause),
-            "entity": world.players(world.entity),
-            "lifetime": world.players(world.age),
+            "cause": world.agents(world.cause),
+            "entity": world.agents(world.entity),
+            "lifetime": world.agents(world.age),
             "explored": world.explored,
         }
         return self._observe(out), self._reward, died, self._truncated, info

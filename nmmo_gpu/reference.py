@@ -13,9 +13,9 @@ from nmmo_gpu.world.actions import heads
 from nmmo_gpu.world.content import MATERIALS, SKILLS, WORKS
 from nmmo_gpu.world.events import event_names
 from nmmo_gpu.world.layout import (
+    ENTITY_ATTRIBUTES,
     ENTITY_FEATURES,
     GOODS_FEATURES,
-    LOOK_FEATURES,
     OFFER_FEATURES,
     SELF_FEATURES,
     STYLES,
@@ -42,7 +42,8 @@ def observation_page() -> str:
         "",
         *_fields(layout, observation_space(config)),
         "",
-        f"Columns of `self`, with their bounds: {_columns(SELF_FEATURES, observation_space(config)['self'])}.",
+        f"Columns of `self`, with their bounds: "
+        f"{_columns(SELF_FEATURES, observation_space(config)['self'])}.",
         "",
         f"Columns of `entities`: {_columns(ENTITY_FEATURES, observation_space(config)['entities'])}. Offsets "
         "are in tiles, south and east positive; an age above 127 shows as 127.",
@@ -93,7 +94,8 @@ def _full_game(config: WorldConfig, layout: ObservationLayout) -> list[str]:
         "",
         *_fields(layout, space),
         "",
-        f"Columns of `entity_looks`: {_columns(LOOK_FEATURES, space['entity_looks'])}. npc_kind is 0 for an "
+        f"Columns of `entity_looks`: {_columns(ENTITY_ATTRIBUTES, space['entity_attributes'])}. npc_kind "
+        f"is 0 for an "
         f"agent, and {', '.join(f'{1 + k} for a {kind.name}' for k, kind in enumerate(content.npcs))}; what "
         "is worn is told by its rank among the gear of its sort, 0 for nothing.",
         "",

@@ -20,7 +20,7 @@ from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYL
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.random import Stream
 
-PATIENCE = 2
+SEARCH_RADII = 2
 """Paths are looked for up to this many times the vision, in steps."""
 
 SPARE = 8
@@ -127,7 +127,7 @@ def _move(
     hungry = own["food"] <= (config.heal_above if fishes else config.max_food - config.forage)
     food_left, water_left = own["food"] - to_food, own["water"] - to_water
     goal = torch.where(hungry & (food_left < water_left), food, water)
-    far = PATIENCE * vision
+    far = SEARCH_RADII * vision
     if hunt is not None:
         spare = torch.minimum(food_left, water_left) >= SPARE
         goal = torch.where(spare & (near[prey] < far), prey, goal)
@@ -208,7 +208,7 @@ def _steps(goals: Tensor, free: Tensor, vision: int) -> Tensor:
         goals, free: [goals, n, window] and [n, window], cells as ``_bits``; goals are free."""
     row, col = (torch.tensor(MOVES, dtype=torch.int32, device=goals.device) + vision).unbind(1)
     steps = torch.zeros(*goals.shape[:2], len(MOVES), dtype=torch.int32, device=goals.device)
-    for _ in range(PATIENCE * vision):
+    for _ in range(SEARCH_RADII * vision):
         steps += 1 - (goals[..., row] >> col & 1)
         goals = _spread(goals) & free
     return steps

@@ -15,7 +15,7 @@ from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import World
 
 STATE = ("row", "col", "food", "water", "health", "freeze", "immune", "age")

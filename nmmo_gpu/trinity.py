@@ -23,14 +23,14 @@ from nmmo_gpu.env import Env
 from nmmo_gpu.errors import UsageError
 from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.replay.recorder import Recorder
-from nmmo_gpu.train import checkpoint, cluster, ppo
+from nmmo_gpu.train import checkpoint, distributed, ppo
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.cuda_graphs import GraphedCallable, weakly
 from nmmo_gpu.train.metrics import Tally
-from nmmo_gpu.train.operations import operations
 from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
+from nmmo_gpu.train.training_backend import training_backend
 from nmmo_gpu.world.actions import heads
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.state import World
@@ -60,9 +60,11 @@ class Sword:
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config = config
-        self.operations = operations(resolve(config.env.backend, device), config.env.world.extended)
+        self.training_backend = training_backend(
+            resolve(config.env.backend, device), config.env.world.extended
+        )
         generator = torch.Generator().manual_seed(config.env.seed)
-        parts = self.operations.window_embedding, self.operations.told
+        parts = self.training_backend.window_embedding, self.training_backend.told
         self.policy = self.network(config.env.world, config.policy, generator, *parts).to(device)
         self.heads = tuple(heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""
@@ -81,19 +83,21 @@ class Sword:
             records: [R, A, bytes] uint8. world: for who is alive, seed and tick.
             memory: [R * A, hidden] of a recurrent policy.
         """
-        if self.operations.choose is not None:
-            return self._decide_for_all(records, world, memory, self.operations.choose)
-        policy, alive = self.policy, world.players(world.alive)
+        if self.training_backend.choose is not None:
+            return self._decide_for_all(records, world, memory, self.training_backend.choose)
+        policy, alive = self.policy, world.agents(world.alive)
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
         index, real = by_population(alive.reshape(1, -1), policy.world_config.populations, slots)
         recalled = None if memory is None else memory[index]
-        draws = uniforms(self.operations.draw, world, self.heads, index // slots, index % slots)
-        if self.operations.sample is not None:
+        draws = uniforms(self.training_backend.draw, world, self.heads, index // slots, index % slots)
+        if self.training_backend.sample is not None:
             logits, state = policy.unmasked(rows, index, recalled)
             self._thought = index, logits
             auto = policy.config.targeting == "auto"
-            choices, log_probability = self.operations.sample(rows, index, logits, draws, policy.layout, auto)
+            choices, log_probability = self.training_backend.sample(
+                rows, index, logits, draws, policy.layout, auto
+            )
             value = logits[..., -1]
         else:
             output = policy(rows, index, recalled)
@@ -120,7 +124,7 @@ class Sword:
         self, records: Tensor, world: World, memory: Tensor | None, choose: Callable[..., Any]
     ) -> Decision:
         """The same without asking the device who lives: the empty slots are looked at too, and ignored."""
-        policy, alive = self.policy, world.players(world.alive)
+        policy, alive = self.policy, world.agents(world.alive)
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
         if self._everybody is None or self._everybody.numel() != len(rows):
@@ -158,7 +162,7 @@ class Sword:
                 "record without: --no-record-policy."
             )
         index, thought = self._thought
-        alive, slots = world.players(world.alive), records.shape[1]
+        alive, slots = world.agents(world.alive), records.shape[1]
         place = (realms[:, None] * slots + torch.arange(slots, device=realms.device)).view(-1)
         # Where each slot stands in the index. What fills up its rows is looked at twice, to the same effect.
         number = torch.arange(index.numel(), device=index.device)
@@ -182,7 +186,7 @@ class God:
     def __init__(self, config: TrainConfig, sword: Sword, world: World | None = None) -> None:
         """Begins this process's share of the realms, or goes on with that of a checkpoint."""
         self.config, self.sword = config, sword
-        self.env = Env(cluster.share(config.env), world)
+        self.env = Env(distributed.shard(config.env), world)
         if world is None:
             self.env.reset()
         world_config, realms = config.env.world, self.env.config.realms
@@ -193,14 +197,14 @@ class God:
         self.memory = sword.policy.initial_state(realms * world_config.slots, self.env.device)
         if self.memory is not None:
             self.rollout.state = torch.zeros_like(self.memory)
-        self.tally = Tally(self.env.device, sword.operations.count)
+        self.tally = Tally(self.env.device, sword.training_backend.count)
         self.visits = torch.zeros(
             world_config.height, world_config.width, dtype=torch.int64, device=self.env.device
         )
         """[H, W] int64: how often an agent stood there, sampled once per rollout, over all realms."""
         self.recorder: Recorder | None = None
         """Records realms as they are played, if it is there."""
-        allowed = sword.operations.resident and config.graphs
+        allowed = sword.training_backend.static_shapes and config.graphs
         self._collect = GraphedCallable(weakly(self._play), self.env.device, allowed)
 
     def state(self) -> dict[str, Tensor]:
@@ -223,14 +227,14 @@ class God:
     @torch.no_grad()
     def _play(self) -> None:
         rollout, env, world = self.rollout, self.env, self.env.world
-        self.sword.policy.forget()
+        self.sword.policy.invalidate_cache()
         scale = 1.0 - self.config.ppo.gamma
         rollout.records[0].copy_(rollout.records[-1])
         if self.memory is not None and rollout.state is not None:
             rollout.state.copy_(self.memory)
         for t in range(rollout.alive.shape[0]):
             decision = self.sword.decide(rollout.records[t], world, self.memory)
-            rollout.alive[t] = world.players(world.alive).reshape(-1)
+            rollout.alive[t] = world.agents(world.alive).reshape(-1)
             rollout.choices[t] = decision.choices
             rollout.log_probability[t] = decision.log_probability
             rollout.value[t] = decision.value
@@ -250,7 +254,7 @@ class God:
         if world.config.npc_slots:
             somebody &= world.presence <= world.config.populations
         self.visits += somebody.sum(0)
-        self.sword.policy.forget()
+        self.sword.policy.invalidate_cache()
 
     def _policy_trace(self, records: Tensor, decision: Decision) -> PolicyTrace | None:
         """What is recorded of the decision, if anything is."""
@@ -290,9 +294,9 @@ class Pantheon:
         if self._learn is None or self._source is not rollout:
             self._source = rollout
             self._learn = GraphedCallable(
-                lambda: ppo.update(sword.policy, optimizer, rollout, config, sword.operations),
+                lambda: ppo.update(sword.policy, optimizer, rollout, config, sword.training_backend),
                 rollout.alive.device,
-                sword.operations.resident and self.config.graphs,
+                sword.training_backend.static_shapes and self.config.graphs,
             )
         statistics: dict[str, Tensor] = self._learn()
         return statistics

@@ -17,7 +17,8 @@ WITH_WOLVES = dataclasses.replace(
     STANDARD,
     items=(*STANDARD.items, Item("pelt"), Item("leather armor", "armor", level=3, defense=70)),
     recipes=(*STANDARD.recipes, Recipe("armor", "smithing", 1, 50, "leather armor", 1, "pelt", 2)),
-    npcs=(*STANDARD.npcs, NPCKind("wolf", 6, 2, ("grass", "scrub", "forest"), "provoked", sight=5, temper=5,
+    npcs=(*STANDARD.npcs, NPCKind("wolf", 6, 2, ("grass", "scrub", "forest"), "provoked", sight=5,
+    aggro_ticks=5,
                                   drops=(Drop("pelt", 2, 3),), experience=30, number=64)),
 )  # fmt: skip
 
@@ -25,9 +26,9 @@ WITH_WOLVES = dataclasses.replace(
 def report(env: Env) -> dict[str, int]:
     """What became of the new things, in all realms so far."""
     world, names = env.world, env.config.world.tables.items
-    lives = world.events * world.players(world.alive)[..., None]
+    lives = world.events * world.agents(world.alive)[..., None]
     counts = {
-        "wolves slain": int(world.slain[:, -1].sum()),
+        "wolves npc_kills": int(world.npc_kills[:, -1].sum()),
         # Events end with a column for each kind of NPC.
         "of them by an agent": int(world.dead_totals[:, -1].sum() + lives[..., -1].sum()),
     }

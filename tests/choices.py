@@ -13,8 +13,8 @@ def random_choices(world: World, random: torch.Generator) -> Choices:
     """For every slot of the agents: hostile moves and attacks, at NPCs too (``helpers.random_orders``), and
     any choice of the other heads that there are; three in four trades are in a few goods, so that offers
     meet."""
-    move, style, target = (world.players(part).contiguous() for part in random_orders(world, random))
-    shape = tuple(world.players(world.alive).shape)
+    move, style, target = (world.agents(part).contiguous() for part in random_orders(world, random))
+    shape = tuple(world.agents(world.alive).shape)
     sizes = heads(world.config)
     others = {
         name: torch.randint(size, shape, generator=random)

@@ -29,7 +29,7 @@ LOPSIDED = Content(
         Item("knife", "knife", 6, 100, 40, weight=0),
     ),
     npcs=(
-        NPCKind("hen", 3, 1, ("grass", "scrub", "forest"), "provoked", sight=2, temper=127, experience=7,
+        NPCKind("hen", 3, 1, ("grass", "scrub", "forest"), "provoked", sight=2, aggro_ticks=127, experience=7,
                 drops=(Drop("feather", 2, 9), Drop("meat", chance=0.7), Drop("feather", 100, 100, 0.5),
                        Drop("gold", 1, 3), Drop("stick", 1, 60), Drop("meat", 5, 5))),
         NPCKind("fox", 120, 99, ("grass", "scrub"), "always", sight=2, experience=10**6),
@@ -79,7 +79,7 @@ def worlds(setting: str, seeds: int) -> Iterator[tuple[World, Tensor, Tensor, Te
 
 def _almost_there(world: World, random: torch.Generator) -> None:
     """Brings experience to at most a few points below the next level, or to where it is capped."""
-    level = world.players(world.level).long()
+    level = world.agents(world.level).long()
     following = torch.tensor([*experience_table(), MOST_EXPERIENCE])[level] - torch.randint(
         6, level.shape, generator=random
     )
@@ -88,7 +88,7 @@ def _almost_there(world: World, random: torch.Generator) -> None:
     veteran = torch.rand(level.shape, generator=random) < 0.05
     world.xp.masked_fill_(veteran, MOST_EXPERIENCE - 1)
     level.masked_fill_(veteran, 99)
-    world.players(world.level).copy_(level)
+    world.agents(world.level).copy_(level)
 
 
 def hold(backend: Backend, setting: str, seeds: int, device: torch.device | str = "cpu") -> Counter[str]:
@@ -109,9 +109,9 @@ def hold(backend: Backend, setting: str, seeds: int, device: torch.device | str 
         assert_same(theirs.to("cpu"), world, "combat: theirs, then torch")
         assert unclean(theirs) == []
         seen["throws"] += int(world.ledger[..., Flow.USED].sum() - before.ledger[..., Flow.USED].sum())
-        seen["provoked"] += int((world.temper > before.temper).sum())
+        seen["provoked"] += int((world.aggro_ticks > before.aggro_ticks).sum())
         seen["killed"] += int((world.cause == Cause.COMBAT).sum())
-        for name in ("chilled", "food", "xp", "nemesis"):
+        for name in ("chilled", "food", "xp", "top_attacker"):
             seen[name] += int((getattr(world, name) != getattr(before, name)).sum())
 
         world.cause[unlucky & world.alive & (world.cause == 0)] = int(Cause.HUNGER)
@@ -127,7 +127,7 @@ def hold(backend: Backend, setting: str, seeds: int, device: torch.device | str 
         seen["inherited"] += int(gains.sum()) - int(
             (world.ledger - fought.ledger)[:, :-1, Flow.DROPPED].sum()
         )
-        seen["slain"] += int((world.slain - fought.slain).sum())
+        seen["npc_kills"] += int((world.npc_kills - fought.npc_kills).sum())
 
         burial(world)
         buried = world.clone()
@@ -144,19 +144,22 @@ def hold(backend: Backend, setting: str, seeds: int, device: torch.device | str 
 
 EXPECTED = {
     "full": {
-        "throws", "provoked", "killed", "chilled", "xp", "nemesis", "lost", "dropped", "inherited", "slain",
+        "throws", "provoked", "killed", "chilled", "xp", "top_attacker", "lost", "dropped", "inherited",
+        "npc_kills",
         "levels", "dressed", "capped",
     },
     "three realms of seven": {"killed", "xp", "lost"},
     "flat, with skills": {
-        "provoked", "killed", "chilled", "food", "xp", "nemesis", "lost", "dropped", "inherited", "slain",
+        "provoked", "killed", "chilled", "food", "xp", "top_attacker", "lost", "dropped", "inherited",
+        "npc_kills",
         "levels", "dressed", "capped",
     },
-    "rolls alone": {"throws", "killed", "chilled", "nemesis", "lost", "inherited"},
-    "nothing but talk": {"killed", "chilled", "food", "nemesis"},
-    "law that teaches": {"lost", "nemesis", "levels"},
+    "rolls alone": {"throws", "killed", "chilled", "top_attacker", "lost", "inherited"},
+    "nothing but talk": {"killed", "chilled", "food", "top_attacker"},
+    "law that teaches": {"lost", "top_attacker", "levels"},
     "lopsided content": {
-        "throws", "provoked", "killed", "chilled", "xp", "nemesis", "lost", "dropped", "inherited", "slain",
+        "throws", "provoked", "killed", "chilled", "xp", "top_attacker", "lost", "dropped", "inherited",
+        "npc_kills",
         "levels", "dressed", "capped",
     },
 }  # fmt: skip

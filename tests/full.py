@@ -91,8 +91,8 @@ def stock(world: World, random: torch.Generator) -> None:
     world.events.copy_(integers(0, 50, *world.events.shape))
     world.dead_totals.copy_(integers(0, 500, *world.dead_totals.shape))
     world.trades.copy_(integers(0, 500, *world.trades.shape))
-    world.slain.copy_(integers(0, 500, *world.slain.shape))
-    world.nemesis.copy_(integers(-1, cfg.entities - 1, *world.nemesis.shape))
+    world.npc_kills.copy_(integers(0, 500, *world.npc_kills.shape))
+    world.top_attacker.copy_(integers(-1, cfg.entities - 1, *world.top_attacker.shape))
     world.quotes[..., 2] = integers(0, len(tables.prices), realms, items)
     if cfg.exchange:
         world.quotes[..., :2] = best_offers(world)
@@ -102,7 +102,7 @@ def stock(world: World, random: torch.Generator) -> None:
             top = tables.npcs[kind].health
             world.health[:, slot] = integers(1, top, realms)
             if tables.npcs[kind].hunts == 1:
-                _provoke(world, slot, tables.npcs[kind].temper, integers)
+                _provoke(world, slot, tables.npcs[kind].aggro_ticks, integers)
     world.food[:, slots:] = 0
     world.water[:, slots:] = 0
 
@@ -112,17 +112,19 @@ def stock(world: World, random: torch.Generator) -> None:
     world.ledger[..., Flow.LOST] += (-short).clamp(min=0)
 
 
-def _provoke(world: World, slot: int, temper: int, integers) -> None:
+def _provoke(world: World, slot: int, aggro_ticks: int, integers) -> None:
     cfg = world.config
     for realm in range(world.realms):
         if not int(integers(0, 1, 1)):
             continue
-        foe = int(integers(0, cfg.slots - 1, 1))
-        world.foe[realm, slot - cfg.slots] = foe
+        aggro_target = int(integers(0, cfg.slots - 1, 1))
+        world.aggro_target[realm, slot - cfg.slots] = aggro_target
         # Now and then whoever it was is gone, and somebody else has the slot.
         gone = int(integers(0, 3, 1)) == 0
-        world.foe_entity[realm, slot - cfg.slots] = 10**6 if gone else int(world.entity[realm, foe])
-        world.temper[realm, slot - cfg.slots] = int(integers(1, temper, 1))
+        world.aggro_entity[realm, slot - cfg.slots] = (
+            10**6 if gone else int(world.entity[realm, aggro_target])
+        )
+        world.aggro_ticks[realm, slot - cfg.slots] = int(integers(1, aggro_ticks, 1))
 
 
 def best_offers(world: World) -> Tensor:
@@ -146,7 +148,7 @@ def check_goods(world: World) -> None:
     """What holds between ticks of everything that only the full game has."""
     cfg, tables = world.config, world.config.tables
     check_ledger(world)
-    alive = world.players(world.alive)
+    alive = world.agents(world.alive)
     assert (
         (world.ledger >= 0).all() and (world.gold[alive] >= 0).all() and (world.inventory[alive] >= 0).all()
     )
@@ -165,7 +167,7 @@ def check_goods(world: World) -> None:
     else:
         assert not open_offer[alive].any()
 
-    level = world.players(world.level)
+    level = world.agents(world.level)
     assert torch.equal(level[alive], level_of(world.xp)[alive]), "levels are those of the experience"
     for realm, slot in alive.nonzero().tolist():
         worn = worn_by(cfg, world.inventory[realm, slot].tolist(), level[realm, slot].tolist())
@@ -186,8 +188,8 @@ def check_goods(world: World) -> None:
         assert all(lives_on >> int(m) & 1 for m in ground[there]), "an NPC left its habitat"
         assert (world.health[there, slot] <= row.health).all()
         number = slot - cfg.slots
-        angry = world.temper[:, number] > 0
-        assert (world.temper[there, number] <= row.temper).all()
-        assert ((world.foe[:, number] >= 0) == angry)[there].all()
+        angry = world.aggro_ticks[:, number] > 0
+        assert (world.aggro_ticks[there, number] <= row.aggro_ticks).all()
+        assert ((world.aggro_target[:, number] >= 0) == angry)[there].all()
     rocks = world.base == Material.ORE_ROCK
     assert ((world.material == Material.ORE_ROCK) | (world.material == Material.STONE))[rocks].all()

@@ -25,7 +25,7 @@ def draw_workers(picture: str, realms: int = 1, **settings: object) -> World:
 def set_level(world: World, slot: int | slice = slice(None), **levels: int) -> World:
     """Gives agents levels by the names of skills."""
     for skill, level in levels.items():
-        world.players(world.level)[:, slot, SKILLS.index(skill)] = level
+        world.agents(world.level)[:, slot, SKILLS.index(skill)] = level
     return world
 
 

@@ -18,9 +18,9 @@ from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import Material, walkable_table
 from nmmo_gpu.world.events import Flow
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import birth_experience, birth_levels
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.terrain import ring_tiles
@@ -270,7 +270,7 @@ def random_world(
 
 def litter_goods(world: World, random: torch.Generator) -> None:
     """Random numbers in the goods of dead agents, and in what dead NPCs had in mind."""
-    dead = ~world.players(world.alive)
+    dead = ~world.agents(world.alive)
     for name in ("xp", "inventory", "gold", "worn", "offer", "offer_price", "offer_left", "token", "events"):
         field = getattr(world, name)
         low, high = (0, 250) if field.dtype == torch.uint8 else (-300, 300)
@@ -278,7 +278,7 @@ def litter_goods(world: World, random: torch.Generator) -> None:
             low, high = 0, 3
         field[dead] = torch.randint(low, high, field.shape, generator=random).to(field.dtype)[dead]
     gone = ~world.alive[:, world.config.slots :]
-    for name in ("foe", "foe_entity", "temper"):
+    for name in ("aggro_target", "aggro_entity", "aggro_ticks"):
         field = getattr(world, name)
         field[gone] = torch.randint(0, 3, field.shape, generator=random).to(field.dtype)[gone]
 
@@ -362,8 +362,8 @@ def check_invariants(world: World, from_birth: bool = True) -> None:
 
     alive = world.alive
     assert (world.health[alive] >= 1).all()
-    most = world.players(world.level)[..., CONSTITUTION] if cfg.skills else cfg.max_health
-    assert (world.players(world.health) <= most)[world.players(alive)].all()
+    most = world.agents(world.level)[..., CONSTITUTION] if cfg.skills else cfg.max_health
+    assert (world.agents(world.health) <= most)[world.agents(alive)].all()
     for name, low, high in (
         ("food", 0, cfg.max_food), ("water", 0, cfg.max_water),
         ("freeze", 0, max(0, cfg.freeze_ticks - 1)), ("heading", 0, 4), ("age", 1, 1 << 30),
@@ -389,10 +389,10 @@ def check_invariants(world: World, from_birth: bool = True) -> None:
     if cfg.extended:
         check_goods(world)
     if from_birth:
-        dead = world.deaths.sum(1) + world.slain.sum(1)
+        dead = world.deaths.sum(1) + world.npc_kills.sum(1)
         assert torch.equal(dead + alive.sum(1), world.next_entity)
         assert (world.deaths[:, Cause.NONE] == 0).all()
-        alive = world.players(alive)
+        alive = world.agents(alive)
         words = world.visited[alive].tolist()
         footprints = torch.tensor([sum((word % (1 << 64)).bit_count() for word in line) for line in words])
         assert torch.equal(footprints, world.explored[alive].long())

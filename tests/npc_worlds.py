@@ -17,7 +17,7 @@ CRAMPED = {**ODD, "border": 12}
 BEASTS = (
     NPCKind("hawk", 127, 9, ("grass", "scrub"), "always", sight=15),
     NPCKind("snake", 1, 99, ("scrub", "forest"), "always", sight=1),
-    NPCKind("boar", 9, 9, ("grass",), "provoked", sight=15, temper=127),
+    NPCKind("boar", 9, 9, ("grass",), "provoked", sight=15, aggro_ticks=127),
     NPCKind("snail", 9, 9, ("grass", "forest"), "always"),
 )
 CONFIGS = {
@@ -57,7 +57,9 @@ def restless_world(config: WorldConfig, realms: int, seed: int, fill: float = 0.
         first += count
     angry = provoked & world.alive[:, agents:] & (torch.rand(nearest.shape, generator=random) < 0.8)
     before = (torch.rand(nearest.shape, generator=random) < 0.2).long()
-    world.foe.copy_(torch.where(angry, nearest, world.foe))
-    world.foe_entity.copy_(torch.where(angry, world.entity.gather(1, nearest) - before, world.foe_entity))
-    world.temper.copy_(torch.where(angry, torch.randint(1, 4, nearest.shape, generator=random), world.temper))
+    world.aggro_target.copy_(torch.where(angry, nearest, world.aggro_target))
+    world.aggro_entity.copy_(torch.where(angry, world.entity.gather(1, nearest) - before, world.aggro_entity))
+    world.aggro_ticks.copy_(
+        torch.where(angry, torch.randint(1, 4, nearest.shape, generator=random), world.aggro_ticks)
+    )
     return world

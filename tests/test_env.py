@@ -16,7 +16,7 @@ from nmmo_gpu.errors import ActionError, ConfigError, MapError, NmmoError, Usage
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 from nmmo_gpu.world.terrain import generate
 from nmmo_gpu.world.tiled import load_tmx

@@ -23,8 +23,8 @@ from nmmo_gpu.world.actions import Choices, choices, heads
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.content import GOLD, STANDARD, WORKS, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.events import Event, Flow, event_names
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.ledger import check_ledger
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import birth_levels
 from nmmo_gpu.world.state import Cause, World
 
@@ -51,12 +51,12 @@ ODD_CONTENT = Content(
         NPCKind("ghost", 127, 99, ("grass", "scrub", "forest"), "always", sight=7, experience=10**6,
                 drops=(Drop("rock", 1, 50), Drop(GOLD, 1, 10**6, 0.5), Drop("dust", 10**6, 10**6))),
         NPCKind("moth", 1, 1, ("scrub",), "always", drops=(Drop("stew", chance=0.0),)),
-        NPCKind("snail", 2, 1, ("forest", "grass"), "provoked", sight=1, temper=127),
+        NPCKind("snail", 2, 1, ("forest", "grass"), "provoked", sight=1, aggro_ticks=127),
     ),
     prices=(1, 10**6),
 )  # fmt: skip
 """All numbers at their limits: swarms of drops, batches that overfill any bag, lots of 127."""
-NO_GOODS = Content(npcs=(NPCKind("rat", 3, 1, ("grass",), "provoked", sight=3, temper=2),), prices=(7,))
+NO_GOODS = Content(npcs=(NPCKind("rat", 3, 1, ("grass",), "provoked", sight=3, aggro_ticks=2),), prices=(7,))
 
 
 class Modes(NamedTuple):
@@ -158,7 +158,7 @@ def hostile(world: World, modes: Modes, random: torch.Generator) -> Choices:
 def _inland(world: World, move: Tensor) -> Tensor:
     """The moves, but nobody walks off the ring into the lava."""
     cfg = world.config
-    row, col = world.players(world.row), world.players(world.col)
+    row, col = world.agents(world.row), world.agents(world.col)
     edges = (
         (row, cfg.border, "south"), (row, cfg.height - 1 - cfg.border, "north"),
         (col, cfg.border, "east"), (col, cfg.width - 1 - cfg.border, "west"),
@@ -184,8 +184,8 @@ def _nearest(world: World, first: int) -> Tensor:
 
 def counters(world: World) -> dict[str, Tensor]:
     """What is counted for ever, by realm; none of it ever falls."""
-    kept = ("deaths", "slain", "trades", "ledger", "next_entity", "acted")
-    alive = world.players(world.alive)
+    kept = ("deaths", "npc_kills", "trades", "ledger", "next_entity", "acted")
+    alive = world.agents(world.alive)
     events = (
         world.dead_totals + (world.events * alive[:, :, None]).sum(1)
         if world.config.extended
@@ -241,8 +241,8 @@ def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) ->
     assert torch.equal(events[:, Event.EATEN], ledger[..., Flow.EATEN].sum(1))
     assert (events[:, Event.HITS] <= events[:, Event.ATTACKS]).all()
     assert (events[:, Event.HITS] <= events[:, Event.DAMAGE]).all()
-    assert (events[:, Event.PLAYERS_KILLED] <= gained["deaths"][:, Cause.COMBAT]).all()
-    assert (events[:, len(Event) :] <= gained["slain"]).all()
+    assert (events[:, Event.AGENTS_KILLED] <= gained["deaths"][:, Cause.COMBAT]).all()
+    assert (events[:, len(Event) :] <= gained["npc_kills"]).all()
     assert (ledger[:, -1, [Flow.MADE, Flow.EATEN, Flow.USED, Flow.BURNT]] == 0).all(), (
         "gold is made of nothing"
     )
@@ -254,12 +254,12 @@ def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) ->
         pieces = made[:, 13:22] // torch.tensor([1, 1, 1, 10, 10, 10, 1, 1, 1])
         assert torch.equal(events[:, Event.SMITHED], pieces.sum(1))
         assert torch.equal(events[:, Event.BURNT], ledger[..., Flow.BURNT].sum(1))
-    alive = world.players(world.alive)
+    alive = world.agents(world.alive)
     if from_birth:
         births = world.deaths.sum(1) + alive.sum(1)
         assert torch.equal(world.ledger[:, -1, Flow.INITIAL], births * cfg.birth_gold)
     if from_birth and cfg.skills:
-        rises = (world.players(world.level).long() - torch.tensor(birth_levels())).sum(2)
+        rises = (world.agents(world.level).long() - torch.tensor(birth_levels())).sum(2)
         assert torch.equal(world.events[..., Event.LEVELS][alive].long(), rises[alive])
 
 
@@ -275,8 +275,8 @@ def happened(config: WorldConfig, gained: dict[str, Tensor]) -> Counter[str]:
             counted[f"goods {flow.name}"] += n
         for flow, n in zip(Flow, gained["ledger"][:, -1].sum(0).tolist(), strict=True):
             counted[f"gold {flow.name}"] += n
-        for kind, n in zip(config.content.npcs, gained["slain"].sum(0).tolist(), strict=True):
-            counted[f"{kind.name} slain"] += n
+        for kind, n in zip(config.content.npcs, gained["npc_kills"].sum(0).tolist(), strict=True):
+            counted[f"{kind.name} npc_kills"] += n
         counted["trades"] = int(gained["trades"][..., 0].sum())
     return counted
 
@@ -291,7 +291,7 @@ def due(*contents: Content) -> set[str]:
     names = {f"died of {cause.name}" for cause in Cause}
     names |= {f"{of} {flow.name}" for of in ("goods", "gold") for flow in Flow}
     for config in world_config:
-        names |= {*event_names(config), *(f"{kind.name} slain" for kind in config.content.npcs)}
+        names |= {*event_names(config), *(f"{kind.name} npc_kills" for kind in config.content.npcs)}
     return (names | {"trades"}) - NEVER
 
 

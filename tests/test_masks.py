@@ -121,7 +121,7 @@ def check(config, seed):
         return then
 
     idle = None
-    for slot in world.players(world.alive)[0].nonzero().squeeze(1).tolist():
+    for slot in world.agents(world.alive)[0].nonzero().squeeze(1).tolist():
         tried = list(every_choice(config, views, slot))
         if idle is None:
             idle = after(len(tried), slot, [])
@@ -198,7 +198,7 @@ def test_random_actions_are_possible_and_reach_every_possible_choice(lively):
     """All that the masks allow comes up in time, and nothing else; moves and styles are any, as v1's were. An
     empty slot is told to do nothing but these."""
     env, items = lively, len(lively.config.world.content.items)
-    views, alive = env.layout.views(env.records), env.world.players(env.world.alive)
+    views, alive = env.layout.views(env.records), env.world.agents(env.world.alive)
     masks = {name: views[name + "_mask"] for name in ("target", "work", "trade", "price", "token")}
     drawn = {name: torch.zeros_like(mask) for name, mask in masks.items()}
     moves = []

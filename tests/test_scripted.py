@@ -11,7 +11,7 @@ from helpers import GARBAGE, ODD, draw_world, where
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.scripted import PATIENCE, POLICIES, _bits, _steps, actor, forager, hunter
+from nmmo_gpu.scripted import POLICIES, SEARCH_RADII, _bits, _steps, actor, forager, hunter
 from nmmo_gpu.train.evaluate import evaluate
 from nmmo_gpu.world.content import WORKS
 from nmmo_gpu.world.movement import MOVES
@@ -105,7 +105,7 @@ def test_steps_are_those_of_a_plain_search():
             for agent in range(5):
                 distance = search(free[agent], goal[kind, agent])
                 expected = [
-                    min(distance.get((vision + r, vision + c), 999), PATIENCE * vision) for r, c in MOVES
+                    min(distance.get((vision + r, vision + c), 999), SEARCH_RADII * vision) for r, c in MOVES
                 ]
                 assert found[kind, agent].tolist() == expected
 

@@ -12,8 +12,8 @@ from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import STANDARD, Content, Item
 from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.ledger import holdings
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FEW = Content(

@@ -28,7 +28,7 @@ from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env, configure, random_actions
 from nmmo_gpu.errors import ActionError, ConfigError, UsageError
 
-PATIENCE = 10_000
+MAX_WAIT_TICKS = 10_000
 """Ticks for which ``SingleAgentEnv.reset`` waits for a birth in its slot."""
 
 
@@ -182,10 +182,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         infos = {}
         for name, values, where in (
             ("alive", alive, torch.ones_like(alive)),
-            ("entity", world.players(world.entity), known),
-            ("lifetime", world.players(world.age), known),
+            ("entity", world.agents(world.entity), known),
+            ("lifetime", world.agents(world.age), known),
             ("explored", world.explored, known),
-            ("cause", world.players(world.cause), died),
+            ("cause", world.agents(world.cause), died),
         ):
             infos[name], infos[f"_{name}"] = self._give(values.reshape(-1)), self._give(where)
         return infos
@@ -250,7 +250,7 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         Args:
             seed: the world's. options: there are none.
 
-        Raises UsageError if nobody is born within ``PATIENCE`` ticks.
+        Raises UsageError if nobody is born within ``MAX_WAIT_TICKS`` ticks.
         """
         _refuse(options)
         super().reset(seed=seed)
@@ -259,13 +259,13 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
             seed = self.config.seed if seed is None else seed
             self.native = Env(dataclasses.replace(self.config, seed=seed))
             self.native.reset()
-        for _ in range(PATIENCE):
+        for _ in range(MAX_WAIT_TICKS):
             if self._alive():
                 break
             self.native.step(self.others(self.native))
         else:
             raise UsageError(
-                f"nobody was born into slot {self.slot} within {PATIENCE} ticks; choose more births "
+                f"nobody was born into slot {self.slot} within {MAX_WAIT_TICKS} ticks; choose more births "
                 "(births = -1 fills every free slot), or fewer slots."
             )
         return self._observation(), self._info()

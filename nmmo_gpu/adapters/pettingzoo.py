@@ -173,7 +173,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
     def _count(self) -> None:
         """Notes who lives, in the order of slots."""
         world = self.native.world
-        slots = world.players(world.alive)[0].nonzero().squeeze(1)
+        slots = world.agents(world.alive)[0].nonzero().squeeze(1)
         self._slots = {
             f"agent_{entity}": slot
             for entity, slot in zip(world.entity[0, slots].tolist(), slots.tolist(), strict=True)

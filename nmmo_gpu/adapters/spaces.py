@@ -13,9 +13,9 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.world.actions import heads
 from nmmo_gpu.world.content import GEAR, Material
 from nmmo_gpu.world.layout import (
+    ENTITY_ATTRIBUTES,
     ENTITY_FEATURES,
     GOODS_FEATURES,
-    LOOK_FEATURES,
     NPC,
     OFFER_FEATURES,
     OFFER_SIDES,
@@ -93,7 +93,7 @@ def _bounds(config: WorldConfig) -> dict[str, tuple[Any, Any]]:
     return {
         "self": _columns(SELF_FEATURES, own, {"heading_row": -1, "heading_col": -1}),
         "entities": _columns(ENTITY_FEATURES, entity, {"row_offset": -see, "col_offset": -see}),
-        "entity_looks": _columns(LOOK_FEATURES, look),
+        "entity_attributes": _columns(ENTITY_ATTRIBUTES, look),
         "levels": (0, LEVELS),
         "goods": _columns(GOODS_FEATURES, {"gold": SHORT, "room": config.capacity}),
         "inventory": (0, SHORT),

@@ -142,10 +142,10 @@ class TorchRLEnv(EnvBase):
         """What ``Env.step`` gives as info, [R, A] each; copies, as the world moves on."""
         world = self.native.world
         views = {
-            "entity": world.players(world.entity),
-            "lifetime": world.players(world.age),
+            "entity": world.agents(world.entity),
+            "lifetime": world.agents(world.age),
             "explored": world.explored,
-            "cause": world.players(world.cause),
+            "cause": world.agents(world.cause),
         }
         return {name: view.clone() for name, view in views.items()}
 

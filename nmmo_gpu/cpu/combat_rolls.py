@@ -29,12 +29,13 @@ CPU = torch.device("cpu")
 
 @compiled
 def _fight(
-    seed, tick, style, target, alive, row, col, age, health, food, water, damage, chilled, cause, nemesis,
-    entity, level, worn, inventory, xp, events, ledger, foe, foe_entity, temper,
+    seed, tick, style, target, alive, row, col, age, health, food, water, damage, chilled, cause,
+    top_attacker,
+    entity, level, worn, inventory, xp, events, ledger, aggro_target, aggro_entity, aggro_ticks,
     kind_of, attack_bonus, strength_bonus, defense_bonus, knives, kinds, reach, harm, rolls, skills, agents,
     immune_ticks, max_food, max_water, low, high,
 ):  # fmt: skip
-    """``kinds``: [kinds, 3]: hunts, temper and experience of each NPC kind."""
+    """``kinds``: [kinds, 3]: hunts, aggro_ticks and experience of each NPC kind."""
     slots = alive.shape[1]
     lost = np.zeros(slots, np.int32)
     best = np.full(slots, -1, np.int64)
@@ -42,7 +43,7 @@ def _fight(
     drained = np.zeros(slots, np.int32)
     for r in range(low, high):
         damage[r, :] = 0
-        nemesis[r, :] = -1
+        top_attacker[r, :] = -1
         hurts = 0
         fought = False
         for a in range(slots):
@@ -117,7 +118,7 @@ def _fight(
             best[v] = -1
             damage[r, v] = min(done, LARGEST_DAMAGE)
             health[r, v] = max(health[r, v] - done, 0)
-            nemesis[r, v] = who
+            top_attacker[r, v] = who
             killed = health[r, v] == 0
             if killed:
                 cause[r, v] = COMBAT
@@ -130,9 +131,9 @@ def _fight(
             if who >= agents:
                 continue
             if kinds[kind, 0] == PROVOKED:
-                foe[r, v - agents] = who
-                foe_entity[r, v - agents] = entity[r, who]
-                temper[r, v - agents] = kinds[kind, 1]
+                aggro_target[r, v - agents] = who
+                aggro_entity[r, v - agents] = entity[r, who]
+                aggro_ticks[r, v - agents] = kinds[kind, 1]
             if killed and skills:
                 xp[r, who, style[r, who]] += kinds[kind, 2]
 
@@ -140,7 +141,7 @@ def _fight(
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
     """(bonuses of attack, strength and defense; knives by rank; ``kinds``) for ``_fight``; made once."""
-    kinds = np.array([(kind.hunts, kind.temper, kind.experience) for kind in tables.npcs], np.int64)
+    kinds = np.array([(kind.hunts, kind.aggro_ticks, kind.experience) for kind in tables.npcs], np.int64)
     bonuses = (bonus.numpy() for bonus in rule.bonuses(tables, CPU))
     return (*bonuses, np.array(tables.gear[KNIFE], np.int64), kinds.reshape(-1, 3))
 
@@ -150,8 +151,9 @@ def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     cfg = world.config
     tensors = (
         style, target, world.alive, world.row, world.col, world.age, world.health, world.food, world.water,
-        world.damage, world.chilled, world.cause, world.nemesis, world.entity, world.level, world.worn,
-        world.inventory, world.xp, world.events, world.ledger, world.foe, world.foe_entity, world.temper,
+        world.damage, world.chilled, world.cause, world.top_attacker, world.entity, world.level, world.worn,
+        world.inventory, world.xp, world.events, world.ledger, world.aggro_target, world.aggro_entity,
+        world.aggro_ticks,
         kind_of_slot(cfg, CPU),
     )  # fmt: skip
     constants = (

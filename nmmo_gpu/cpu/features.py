@@ -17,14 +17,14 @@ from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import chunks, parallel
 from nmmo_gpu.train import features as plain
 from nmmo_gpu.world.content import CONSTITUTION, SKILLS
-from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, NPC, ObservationLayout
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, NPC, ObservationLayout
 
-SKILL_COUNT, LOOKS, ENTITIES = len(SKILLS), len(LOOK_FEATURES), len(ENTITY_FEATURES)
+SKILL_COUNT, LOOKS, ENTITIES = len(SKILLS), len(ENTITY_ATTRIBUTES), len(ENTITY_FEATURES)
 HEALTH, THEIR_HEALTH = plain.HEALTH, plain.THEIR_HEALTH
 STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
-    LOOK_FEATURES.index(name) for name in ("combat_level", "sword", "token", "max_health", "immune")
+    ENTITY_ATTRIBUTES.index(name) for name in ("combat_level", "sword", "token", "max_health", "immune")
 )
-LEAST = 64
+MIN_PER_THREAD = 64
 """Records that are worth a thread."""
 
 
@@ -36,12 +36,15 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
         at[name] // 2 for name in ("self", "levels", "goods", "inventory", "offer")
     )
     market_at, kind_at, looks_at, entities_at = (
-        at[name] for name in ("market", "entity_kind", "entity_looks", "entities")
+        at[name] for name in ("market", "entity_kind", "entity_attributes", "entities")
     )
     skills, max_health, nearest = config.skills, config.max_health, config.nearest
     items, prices, kinds = len(config.content.items), len(config.content.prices), plain.npc_kinds(config)
     capacity, offer_ticks, words = config.capacity, config.offer_ticks, max(0, config.tokens - 1)
-    belongings, looks = plain.belongings_width(config), plain.looks_width(config)
+    self_attributes, entity_attributes = (
+        plain.self_attributes_width(config),
+        plain.entity_attributes_width(config),
+    )
 
     @compiled
     def loop(
@@ -82,7 +85,7 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
                 kind = np.int64(record[kind_at + k])
                 if not kind:
                     continue
-                column = belongings + k * looks
+                column = self_attributes + k * entity_attributes
                 if 0 <= kind - NPC < kinds:
                     told[column + kind - NPC] = np.float32(1)
                 column += kinds
@@ -108,8 +111,8 @@ def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
     numbers = torch.arange(1 << 15)
     prices, ranks = len(config.content.prices), max(1, *map(len, config.tables.gear))
     tables = (
-        plain.doublings(numbers, plain.LEVEL_DOUBLINGS),
-        plain.doublings(numbers, plain.GOLD_DOUBLINGS),
+        plain.log2_scale(numbers, plain.LEVEL_LOG2),
+        plain.log2_scale(numbers, plain.GOLD_LOG2),
         numbers[: config.capacity + 1] / config.capacity,
         numbers[: prices + 2].float() / prices,
         numbers[: config.offer_ticks + 1] / config.offer_ticks,
@@ -120,9 +123,9 @@ def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
 
 def told(records: Tensor, index: Tensor, config: WorldConfig) -> Tensor:
     """[P, B, n] float32: the first of what ``nmmo_gpu.train.features.told`` gives."""
-    width = plain.belongings_width(config) + config.nearest * plain.looks_width(config)
+    width = plain.self_attributes_width(config) + config.nearest * plain.entity_attributes_width(config)
     out = torch.empty(*index.shape, width)
     data, which = records.numpy(), index.reshape(-1).numpy()
     fixed = (data, data.view(np.int16), which, *_tables(config), out.view(-1, width).numpy())
-    parallel(_loop(config), [(*fixed, *piece) for piece in chunks(len(which), LEAST)])
+    parallel(_loop(config), [(*fixed, *piece) for piece in chunks(len(which), MIN_PER_THREAD)])
     return out

@@ -19,7 +19,7 @@ from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.tables import Tables
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.DROP)
-PLAYERS_KILLED, EVENTS = int(Event.PLAYERS_KILLED), len(Event)
+AGENTS_KILLED, EVENTS = int(Event.AGENTS_KILLED), len(Event)
 DROPPED, LOST = int(Flow.DROPPED), int(Flow.LOST)
 DROPS, CHANCE_SHIFT = rule.DROPS, np.uint64(rule.CHANCE_SHIFT)
 CPU = torch.device("cpu")
@@ -27,8 +27,10 @@ CPU = torch.device("cpu")
 
 @compiled
 def _loot(
-    seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, dead_totals,
-    ledger, slain, foe, foe_entity, temper, kind_of, lots, weights, prices, drops, first, capacity, low, high,
+    seed, tick, alive, cause, top_attacker, inventory, gold, offer, offer_price, offer_left, events,
+    dead_totals,
+    ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks, kind_of, lots, weights, prices, drops, first,
+    capacity, low, high,
 ):  # fmt: skip
     """``drops``: [n, 4], kind by kind: item, least, most, chance; kind k's from ``first[k]`` to
     ``first[k + 1]``."""
@@ -36,10 +38,10 @@ def _loot(
     agents = gold.shape[1]
     for r in range(low, high):
         for s in range(alive.shape[1]):
-            why = cause[r, s]
-            if why == 0:
+            death_cause = cause[r, s]
+            if death_cause == 0:
                 continue
-            killer = np.int64(nemesis[r, s]) if why == COMBAT else -1
+            killer = np.int64(top_attacker[r, s]) if death_cause == COMBAT else -1
             if killer >= agents or (killer >= 0 and (cause[r, killer] != 0 or not alive[r, killer])):
                 killer = -1
             space = np.int64(0)
@@ -49,7 +51,7 @@ def _loot(
                 refund(r, s, offer, offer_price, offer_left, inventory, gold, lots, prices)
                 if killer >= 0:
                     gold[r, killer] += gold[r, s]
-                    events[r, killer, PLAYERS_KILLED] += 1
+                    events[r, killer, AGENTS_KILLED] += 1
                 else:
                     ledger[r, items, LOST] += gold[r, s]
                 gold[r, s] = 0
@@ -71,10 +73,10 @@ def _loot(
                 continue
 
             kind = kind_of[s]
-            slain[r, kind] += 1
-            foe[r, s - agents] = -1
-            foe_entity[r, s - agents] = -1
-            temper[r, s - agents] = 0
+            npc_kills[r, kind] += 1
+            aggro_target[r, s - agents] = -1
+            aggro_entity[r, s - agents] = -1
+            aggro_ticks[r, s - agents] = 0
             if killer < 0:
                 continue
             events[r, killer, EVENTS + kind] += 1
@@ -106,9 +108,10 @@ def arguments(world: World) -> tuple[Any, ...]:
     """What ``_loot`` works on, but for the range of realms."""
     cfg = world.config
     tensors = (
-        world.alive, world.cause, world.nemesis, world.inventory, world.gold, world.offer, world.offer_price,
-        world.offer_left, world.events, world.dead_totals, world.ledger, world.slain, world.foe,
-        world.foe_entity, world.temper, kind_of_slot(cfg, CPU),
+        world.alive, world.cause, world.top_attacker, world.inventory, world.gold, world.offer,
+        world.offer_price,
+        world.offer_left, world.events, world.dead_totals, world.ledger, world.npc_kills, world.aggro_target,
+        world.aggro_entity, world.aggro_ticks, kind_of_slot(cfg, CPU),
     )  # fmt: skip
     fixed = (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
     return (*fixed, *_look_ups(cfg.tables), cfg.capacity)

@@ -22,12 +22,13 @@ SIXTEEN = np.uint64(16)
 
 @compiled
 def _npc_births(
-    seed, tick, alive, entity, row, col, health, food, water, freeze, heading, age, damage, foe, foe_entity,
-    temper, material, occupant, presence, next_entity, kinds, habits, trying, border, places, mask,
+    seed, tick, alive, entity, row, col, health, food, water, freeze, heading, age, damage, aggro_target,
+    aggro_entity,
+    aggro_ticks, material, occupant, presence, next_entity, kinds, habits, trying, border, places, mask,
     populations, low, high,
 ):  # fmt: skip
     slots = alive.shape[1]
-    npcs = foe.shape[1]
+    npcs = aggro_target.shape[1]
     agents = slots - npcs
     width = occupant.shape[2]
     tried = np.empty(npcs, np.int64)
@@ -79,9 +80,9 @@ def _npc_births(
             heading[r, a] = 0
             age[r, a] = 0
             damage[r, a] = 0
-            foe[r, n] = -1
-            foe_entity[r, n] = -1
-            temper[r, n] = 0
+            aggro_target[r, n] = -1
+            aggro_entity[r, n] = -1
+            aggro_ticks[r, n] = 0
             stands[at] = a + 1
             shows[at] = populations + 1 + kind
 
@@ -91,7 +92,8 @@ def arguments(world: World) -> tuple[Any, ...]:
     cfg = world.config
     tensors = (
         world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
-        world.freeze, world.heading, world.age, world.damage, world.foe, world.foe_entity, world.temper,
+        world.freeze, world.heading, world.age, world.damage, world.aggro_target, world.aggro_entity,
+        world.aggro_ticks,
         world.material, world.occupant, world.presence, world.next_entity,
     )  # fmt: skip
     constants = (

@@ -64,11 +64,11 @@ def _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, popul
 
 @compiled
 def _npcs(
-    seed, tick, move, style, target, alive, entity, row, col, age, material, occupant, presence, foe,
-    foe_entity, temper, kinds, habits, cells, immune_ticks, populations, wander, low, high,
+    seed, tick, move, style, target, alive, entity, row, col, age, material, occupant, presence, aggro_target,
+    aggro_entity, aggro_ticks, kinds, habits, cells, immune_ticks, populations, wander, low, high,
 ):  # fmt: skip
     slots = alive.shape[1]
-    agents = slots - foe.shape[1]
+    agents = slots - aggro_target.shape[1]
     for r in range(low, high):
         for a in range(agents, slots):
             move[r, a] = 0
@@ -82,20 +82,20 @@ def _npcs(
             quarry = -1
             if hunts == ALWAYS:
                 quarry = _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, populations)
-            elif hunts == PROVOKED and temper[r, n] > 0:
-                who = foe[r, n]
+            elif hunts == PROVOKED and aggro_ticks[r, n] > 0:
+                who = aggro_target[r, n]
                 if (
                     who >= 0
                     and alive[r, who]
-                    and entity[r, who] == foe_entity[r, n]
+                    and entity[r, who] == aggro_entity[r, n]
                     and age[r, who] >= immune_ticks
                     and max(abs(row[r, who] - y), abs(col[r, who] - x)) <= sight
                 ):
                     quarry = who
-                temper[r, n] -= 1
-                if temper[r, n] == 0:
-                    foe[r, n] = -1
-                    foe_entity[r, n] = -1
+                aggro_ticks[r, n] -= 1
+                if aggro_ticks[r, n] == 0:
+                    aggro_target[r, n] = -1
+                    aggro_entity[r, n] = -1
 
             south, east = 0, 0
             if quarry >= 0:
@@ -122,7 +122,7 @@ def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> 
     rooms = []
     for name, chosen in (("moves", move), ("styles", style), ("targets", target)):
         room = world.workspace(f"{name} of all", tuple(world.alive.shape), torch.int64)
-        world.players(room).copy_(chosen)
+        world.agents(room).copy_(chosen)
         rooms.append(room)
     return rooms[0], rooms[1], rooms[2]
 
@@ -132,7 +132,7 @@ def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tupl
     cfg = world.config
     tensors = (
         move, style, target, world.alive, world.entity, world.row, world.col, world.age, world.material,
-        world.occupant, world.presence, world.foe, world.foe_entity, world.temper,
+        world.occupant, world.presence, world.aggro_target, world.aggro_entity, world.aggro_ticks,
     )  # fmt: skip
     rows = cfg.tables.npcs
     constants = (

@@ -16,7 +16,7 @@ from nmmo_gpu.cpu.threads import chunks, parallel, realm_slices
 from nmmo_gpu.cpu.words import LOW_BITS, ONES, SEVEN, load, nonzero_bytes, store, trailing_zeros
 from nmmo_gpu.world import observation as rule
 from nmmo_gpu.world.content import KNIFE, RANGE, walkable_table
-from nmmo_gpu.world.layout import LOOK_FEATURES, ObservationLayout
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import World
 
@@ -24,7 +24,7 @@ WALKABLE = walkable_table().numpy()
 STEPS = np.array(MOVES, np.int64)
 LARGEST_BYTE, LARGEST_SHORT = 127, 32767
 HIGHEST_BITS, ALL_BITS = ~LOW_BITS, np.uint64(0xFF)
-IMMUNE = np.uint64(8 * LOOK_FEATURES.index("immune"))
+IMMUNE = np.uint64(8 * ENTITY_ATTRIBUTES.index("immune"))
 OUT_OF_REACH = 255
 BLOCK = 64
 """Agents whose whole records are written before the next ones' are, while they are in the cache."""
@@ -57,7 +57,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     cell_of_rank = (order[:, 0] + vision) * window + order[:, 1] + vision
     distance_of_rank = np.abs(order).max(1)
     self_at, entities_at, kind_at = at["self"] // 2, at["entities"], at["entity_kind"]
-    looks_at = at.get("entity_looks", 0)
+    looks_at = at.get("entity_attributes", 0)
     move_at, style_at, target_at = at["move_mask"], at["style_mask"], at["target_mask"]
     alive_at, material_at, occupant_at = at["alive"], at["material"], at["occupant"]
     row_by_row = _row_by_row(config)
@@ -67,7 +67,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
     @compiled
     def loop(
         alive, row, col, health, food, water, freeze, heading, age, damage, material, occupant, presence,
-        worn, cards, looks, records, shorts, seen, queue, low, high,
+        worn, public_stats, entity_attributes, records, shorts, seen, queue, low, high,
     ):  # fmt: skip
         near = np.zeros(sets, np.uint64)
         distance = np.empty(nearest, np.int64)
@@ -153,10 +153,10 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                 other = occupant[there] - 1
                 seen[i, k] = other
                 known = realm * (slots + npcs) + other
-                store(record, here, cards[known] | np.uint64(dy & 0xFF | (dx & 0xFF) << 8))
+                store(record, here, public_stats[known] | np.uint64(dy & 0xFF | (dx & 0xFF) << 8))
                 distance[k] = distance_of_rank[rank]
                 if extended:
-                    look = looks[known]
+                    look = entity_attributes[known]
                     store(record, looks_at + 8 * k, look)
                     if rolls and look >> IMMUNE:
                         distance[k] = OUT_OF_REACH
@@ -226,11 +226,11 @@ def _byte(value, place):
 
 
 @compiled
-def _write_cards(age, health, food, water, freeze, damage, cards, low, high):
+def _write_cards(age, health, food, water, freeze, damage, public_stats, low, high):
     """What others see of each slot, as one word; its two lowest bytes stay empty for the offsets."""
     for i in range(low, high):
         body = _byte(age[i], 2) | _byte(health[i], 3) | _byte(food[i], 4) | _byte(water[i], 5)
-        cards[i] = body | _byte(freeze[i], 6) | _byte(damage[i], 7)
+        public_stats[i] = body | _byte(freeze[i], 6) | _byte(damage[i], 7)
 
 
 def observe(world: World, records: Tensor, seen: Tensor) -> None:
@@ -254,16 +254,19 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
         order = (arrays[0], arrays[1], queue, cfg.slots, cfg.npc_slots, cfg.height)
         parallel(_sort_by_row, [(*order, *piece) for piece in realm_slices(world.realms)])
     entities = world.alive.numel()
-    cards, looks = np.empty(entities, np.uint64), np.empty(entities if cfg.extended else 0, np.uint64)
+    public_stats, entity_attributes = (
+        np.empty(entities, np.uint64),
+        np.empty(entities if cfg.extended else 0, np.uint64),
+    )
     body = [
         t.view(-1).numpy()
         for t in (world.age, world.health, world.food, world.water, world.freeze, world.damage)
     ]
     pieces = chunks(entities, 1 << 14)
-    parallel(_write_cards, [(*body, cards, *piece) for piece in pieces])
-    fixed: tuple[Any, ...] = (*arrays, cards, looks)
+    parallel(_write_cards, [(*body, public_stats, *piece) for piece in pieces])
+    fixed: tuple[Any, ...] = (*arrays, public_stats, entity_attributes)
     if cfg.extended:
-        parallel(looks_loop(cfg), [(*looks_arrays(world), looks, *piece) for piece in pieces])
+        parallel(looks_loop(cfg), [(*looks_arrays(world), entity_attributes, *piece) for piece in pieces])
         fixed = (fixed, goods_arrays(world))
     out = (rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy(), queue)
     parallel(loop, [(*fixed, *out, *piece) for piece in chunks(len(rows), 1 << 8)])

@@ -39,7 +39,7 @@ def _copy(into, at, source, start, count):
 
 @cache
 def looks_loop(config: WorldConfig) -> Callable[..., None]:
-    """The loop that writes what others see of each living slot beyond its card: ``LOOK_FEATURES``, a word
+    """The loop that writes what others see of each living slot beyond its card: ``ENTITY_ATTRIBUTES``, a word
     each."""
     slots, entities = config.slots, config.entities
     immune_ticks, max_health, skills = config.immune_ticks, config.max_health, config.skills
@@ -48,7 +48,7 @@ def looks_loop(config: WorldConfig) -> Callable[..., None]:
     kind_and_health = np.array([1 + k | config.tables.npcs[k].health << 48 for k in kinds], np.uint64)
 
     @compiled
-    def loop(alive, age, level, worn, token, looks, low, high):
+    def loop(alive, age, level, worn, token, entity_attributes, low, high):
         for e in range(low, high):
             if not alive[e]:
                 continue
@@ -60,7 +60,7 @@ def looks_loop(config: WorldConfig) -> Callable[..., None]:
             word = np.uint64(min(known, LARGEST_BYTE)) << np.uint64(8)
             slot = e % entities
             if slot >= slots:
-                looks[e] = word | kind_and_health[slot - slots]
+                entity_attributes[e] = word | kind_and_health[slot - slots]
                 continue
             i = e // entities * slots + slot
             for gear in range(3):
@@ -68,7 +68,7 @@ def looks_loop(config: WorldConfig) -> Callable[..., None]:
                 word |= rank << np.uint64(16 + 8 * gear)
             most = np.uint64(own[CONSTITUTION]) if skills else np.uint64(max_health)
             word |= np.uint64(token[i]) << np.uint64(40) | most << np.uint64(48)
-            looks[e] = word | np.uint64(age[e] < immune_ticks) << np.uint64(56)
+            entity_attributes[e] = word | np.uint64(age[e] < immune_ticks) << np.uint64(56)
 
     made: Callable[..., None] = loop
     return made

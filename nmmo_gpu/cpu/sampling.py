@@ -23,7 +23,7 @@ from nmmo_gpu.world.movement import MOVES
 STYLE_COUNT = len(STYLES)
 PLAIN, STYLE, TARGET, TRADE, PRICE = range(5)
 """Kinds of heads: what a mask is hung on, or hangs on."""
-LEAST = 64
+MIN_PER_THREAD = 64
 """Agents that are worth a thread."""
 DOUBLINGS, LEAST_POWER = np.float32(1 / math.log(2)), np.float32(-126)
 E = tuple(np.float32(math.log(2) ** k / math.factorial(k)) for k in range(8))
@@ -223,7 +223,7 @@ def sample(
         uniform.reshape(len(heads), count).numpy(), choices.view(count, -1).numpy(), joint.view(-1).numpy(),
         NOTHING, NOTHING, NOTHING,
     )  # fmt: skip
-    parallel(loop, [(*fixed, *piece) for piece in chunks(count, LEAST)])
+    parallel(loop, [(*fixed, *piece) for piece in chunks(count, MIN_PER_THREAD)])
     return choices, joint
 
 
@@ -248,7 +248,7 @@ class Evaluate(torch.autograd.Function):
             records.numpy(), rows.numpy(), given, NOTHING, made, joint.view(-1).numpy(),
             weights, logs, entropy,
         )  # fmt: skip
-        parallel(loop, [(*fixed, *piece) for piece in chunks(count, LEAST)])
+        parallel(loop, [(*fixed, *piece) for piece in chunks(count, MIN_PER_THREAD)])
         ctx.known = heads, given, made, weights, logs, entropy
         return joint, torch.from_numpy(entropy.sum(1)).view(index.shape)
 
@@ -259,7 +259,7 @@ class Evaluate(torch.autograd.Function):
         slopes = torch.empty(*grads[0].shape, known[0].shape[1])
         into = slopes.view(by_log.shape[0], -1).numpy()
         fixed = (*known, by_log, by_entropy, into)
-        parallel(_slopes(heads), [(*fixed, *piece) for piece in chunks(len(into), LEAST)])
+        parallel(_slopes(heads), [(*fixed, *piece) for piece in chunks(len(into), MIN_PER_THREAD)])
         return None, None, slopes, None, None, None
 
 

@@ -18,7 +18,7 @@ from nmmo_gpu.train.window import FIRST_OCCUPANT
 from nmmo_gpu.world.content import Material
 
 GRASS = int(Material.GRASS)
-PIECES = 8
+SLICES = 8
 
 
 @compiled
@@ -83,7 +83,7 @@ class WindowEmbedding(torch.autograd.Function):
         populations, cells, codes, hidden = table.shape
         rows = index.shape[1]
         data, which = records.numpy(), index.reshape(-1).numpy()
-        pieces = slices(len(which), PIECES)
+        pieces = slices(len(which), SLICES)
         offsets = np.zeros(len(which) + 1, np.int32)
         parallel(_count, [(data, which, material_at, occupant_at, cells, offsets[1:], *p) for p in pieces])
         np.cumsum(offsets, out=offsets)

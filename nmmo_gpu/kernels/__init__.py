@@ -56,4 +56,4 @@ TRAINING = {
     "choose": choose,
     "evaluate": evaluate,
 }
-"""Functions by the name of their field in ``nmmo_gpu.train.operations.Operations``."""
+"""Functions by the name of their field in ``nmmo_gpu.train.training_backend.TrainingBackend``."""

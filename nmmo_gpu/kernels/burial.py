@@ -15,14 +15,14 @@ CAUSES = tl.constexpr(len(Cause))
 
 @triton.jit
 def bury(
-    realm, agent, why, counted, where, alive, occupant, presence, deaths,
+    realm, agent, death_cause, counted, where, alive, occupant, presence, deaths,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Frees slots and tiles of those with a cause of death (``why``: [BLOCK] int32; ``where``: their tiles
-    within the realm), and counts the agents among them (``counted``: ``why``, but 0 for NPCs).
+    """Frees slots and tiles of those with a cause of death (``death_cause``: [BLOCK] int32; ``where``: their
+    tiles within the realm), and counts the agents among them (``counted``: ``death_cause``, but 0 for NPCs).
 
     Order-free: a slot and its tile belong to one program, and counts are atomic additions of integers."""
-    dead = why > 0
+    dead = death_cause > 0
     tl.store(alive + agent, tl.zeros([BLOCK], tl.int1), mask=dead)
     tile = realm * (HEIGHT * WIDTH) + where
     tl.store(occupant + tile, tl.zeros([BLOCK], tl.int32), mask=dead)
@@ -40,13 +40,13 @@ def _burial(
 ):  # fmt: skip
     """Order-free, as ``bury`` is."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
-    why = tl.load(cause + agent, mask=inside, other=0).to(tl.int32)
-    dead = why > 0
+    death_cause = tl.load(cause + agent, mask=inside, other=0).to(tl.int32)
+    dead = death_cause > 0
     where = tl.load(row + agent, mask=dead, other=0) * WIDTH + tl.load(col + agent, mask=dead, other=0)
-    counted = why
+    counted = death_cause
     if NPCS > 0:
-        counted = tl.where(slot < slots - NPCS, why, 0)
-    bury(realm, agent, why, counted, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK)
+        counted = tl.where(slot < slots - NPCS, death_cause, 0)
+    bury(realm, agent, death_cause, counted, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK)
 
 
 def burial(world: World) -> None:

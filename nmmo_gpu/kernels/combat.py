@@ -33,10 +33,10 @@ def _strike(
     Order-free: damage to a victim is summed by atomic additions of integers, being chilled is the same
     byte whoever writes it, and an attacker's gain is its own."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
-    foe = tl.load(target + agent, mask=inside, other=-1).to(tl.int32)
-    attacks = inside & (foe >= 0) & (foe != slot)
+    aggro_target = tl.load(target + agent, mask=inside, other=-1).to(tl.int32)
+    attacks = inside & (aggro_target >= 0) & (aggro_target != slot)
     attacks = attacks & (tl.load(alive + agent, mask=attacks, other=0) != 0)
-    victim = realm * slots + foe
+    victim = realm * slots + aggro_target
     attacks = attacks & (tl.load(alive + victim, mask=attacks, other=0) != 0)
     kind = tl.load(style + agent, mask=attacks, other=0).to(tl.int32)
     down = tl.load(row + agent, mask=attacks, other=0) - tl.load(row + victim, mask=attacks, other=0)
@@ -46,7 +46,7 @@ def _strike(
     damage = tl.where(kind == MAGE, MAGE_DAMAGE, tl.where(kind == 1, RANGE_DAMAGE, MELEE_DAMAGE))
     hits = attacks & (distance <= reach) & (damage > 0)
     tl.atomic_add(lost + victim, damage, mask=hits, sem="relaxed")
-    tl.store(chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
+    tl.store(chilled + victim, tl.food_left([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
     tl.store(gained + agent, tl.where(hits, damage, 0).to(tl.uint8), mask=inside)
 
 
@@ -63,10 +63,10 @@ def wounds(
         tl.store(lost + agent, tl.zeros_like(loss), mask=inside)
         drained = tl.load(gained + agent, mask=inside, other=0).to(tl.int32) - loss
         changed = inside & (drained != 0)
-        full = tl.load(food + agent, mask=changed, other=0).to(tl.int32) + drained
-        wet = tl.load(water + agent, mask=changed, other=0).to(tl.int32) + drained
-        tl.store(food + agent, tl.minimum(tl.maximum(full, 0), MAX_FOOD).to(tl.int16), mask=changed)
-        tl.store(water + agent, tl.minimum(tl.maximum(wet, 0), MAX_WATER).to(tl.int16), mask=changed)
+        food_left = tl.load(food + agent, mask=changed, other=0).to(tl.int32) + drained
+        water_left = tl.load(water + agent, mask=changed, other=0).to(tl.int32) + drained
+        tl.store(food + agent, tl.minimum(tl.maximum(food_left, 0), MAX_FOOD).to(tl.int16), mask=changed)
+        tl.store(water + agent, tl.minimum(tl.maximum(water_left, 0), MAX_WATER).to(tl.int16), mask=changed)
         immune = tl.load(age + agent, mask=inside, other=0) < IMMUNE_TICKS
         loss = tl.where(immune, 0, loss)
         left = tl.where(loss > 0, tl.maximum(left - loss, 0), left)
@@ -92,7 +92,7 @@ def _wounds(
         agent, inside, living, health, food, water, age, damage, lost, gained,
         MAX_FOOD, MAX_WATER, IMMUNE_TICKS, HARM,
     )  # fmt: skip
-    tl.store(cause + agent, tl.full([BLOCK], COMBAT, tl.uint8), mask=killed)
+    tl.store(cause + agent, tl.food_left([BLOCK], COMBAT, tl.uint8), mask=killed)
 
 
 def strike(world: World, style: Tensor, target: Tensor) -> None:
@@ -102,7 +102,8 @@ def strike(world: World, style: Tensor, target: Tensor) -> None:
         return
     cut = over_slots(*world.alive.shape)
     launch(
-        _strike, cut.programs, world.alive, world.row, world.col, style, target, *toll(world), world.chilled,
+        _strike, cut.programs, world.alive, world.row, world.col, style, target, *damage_buffers(world),
+        world.chilled,
         cut.slots, cut.chunks,
         MELEE_REACH=cfg.reach[0], RANGE_REACH=cfg.reach[1], MAGE_REACH=cfg.reach[2],
         MELEE_DAMAGE=cfg.damage[0], RANGE_DAMAGE=cfg.damage[1], MAGE_DAMAGE=cfg.damage[2],
@@ -110,7 +111,7 @@ def strike(world: World, style: Tensor, target: Tensor) -> None:
     )  # fmt: skip
 
 
-def toll(world: World) -> tuple[Tensor, Tensor]:
+def damage_buffers(world: World) -> tuple[Tensor, Tensor]:
     """Workspaces: what each slot lost ([R, A] int32, zero between ticks) and gained ([R, A] uint8)."""
     shape = tuple(world.alive.shape)
     return (
@@ -139,6 +140,6 @@ def combat(world: World, style: Tensor, target: Tensor) -> None:
     cut = over_slots(*world.alive.shape)
     launch(
         _wounds, cut.programs, world.alive, world.health, world.food, world.water, world.age, world.damage,
-        world.cause, *toll(world), cut.slots, cut.chunks,
+        world.cause, *damage_buffers(world), cut.slots, cut.chunks,
         BLOCK=cut.block, warps=cut.warps, **combat_constants(world),
     )  # fmt: skip

@@ -56,11 +56,11 @@ def _blows(
     being chilled is the same byte whoever writes it, knives are booked by atomic additions; an attacker's
     events, experience, knives and gains are its own."""
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
-    foe = tl.load(target + entity, mask=inside, other=-1).to(tl.int32)
-    counts = inside & (foe >= 0) & (foe != slot)
+    aggro_target = tl.load(target + entity, mask=inside, other=-1).to(tl.int32)
+    counts = inside & (aggro_target >= 0) & (aggro_target != slot)
     counts = counts & (tl.load(alive + entity, mask=counts, other=0) != 0)
     counts = counts & (tl.load(health + entity, mask=counts, other=0) > 0)
-    victim = realm * slots + foe
+    victim = realm * slots + aggro_target
     counts = counts & (tl.load(alive + victim, mask=counts, other=0) != 0)
     kind = tl.load(style + entity, mask=counts, other=0).to(tl.int32)
     down = tl.load(row + entity, mask=counts, other=0) - tl.load(row + victim, mask=counts, other=0)
@@ -69,7 +69,9 @@ def _blows(
     counts = counts & (tl.maximum(tl.abs(down), tl.abs(right)) <= reach)
     is_agent = slot < agents
     agent = realm * agents + slot
-    immune = (foe < agents) & (tl.load(age + victim, mask=counts & (foe < agents), other=0) < IMMUNE_TICKS)
+    immune = (aggro_target < agents) & (
+        tl.load(age + victim, mask=counts & (aggro_target < agents), other=0) < IMMUNE_TICKS
+    )
     weapon = tl.zeros([BLOCK], tl.int32)
     damage = tl.where(kind == MAGE, MAGE_DAMAGE, tl.where(kind == RANGE, RANGE_DAMAGE, MELEE_DAMAGE))
     if ROLLS:
@@ -86,12 +88,13 @@ def _blows(
         if ROLLS:
             throws = counts & (kind == RANGE)
             knife = tl.load(knives + weapon - 1, mask=throws, other=0)
-            add(inventory + agent * items + knife, tl.full([BLOCK], -1, tl.int32), throws)
+            add(inventory + agent * items + knife, tl.food_left([BLOCK], -1, tl.int32), throws)
             account = ledger + (realm * (items + 1) + knife) * FLOWS + USED
-            tl.atomic_add(account, tl.full([BLOCK], 1, tl.int64), mask=throws, sem="relaxed")
+            tl.atomic_add(account, tl.food_left([BLOCK], 1, tl.int64), mask=throws, sem="relaxed")
 
             armor = tl.load(
-                worn + (realm * agents + foe) * WORN + ARMOR, mask=counts & (foe < agents), other=0
+                worn + (realm * agents + aggro_target) * WORN + ARMOR, mask=counts & (aggro_target < agents),
+                other=0
             ).to(tl.int32)  # fmt: skip
             skill = tl.load(level + entity * TRADES + kind, mask=counts, other=1).to(tl.int32)
             bonus = kind * ranks + weapon
@@ -107,14 +110,14 @@ def _blows(
             damage = tl.where(hits, 1 + below(force, most), 0)
         else:
             hits = counts
-        tl.store(chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
+        tl.store(chilled + victim, tl.food_left([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
         # With flat damage also what the immune are drained of.
         tl.atomic_add(lost + victim, damage, mask=hits, sem="relaxed")
         hurts = hits & (immune == 0)
         key = (damage.to(tl.int64) << DAMAGE_SHIFT) | (tie.to(tl.int64) << SLOT_BITS) | slot.to(tl.int64)
         tl.atomic_max(best + victim, key, mask=hurts, sem="relaxed")
 
-        step_actions, one = events + agent * columns, tl.full([BLOCK], 1, tl.int32)
+        step_actions, one = events + agent * columns, tl.food_left([BLOCK], 1, tl.int32)
         add(step_actions + ATTACKS, one, counts & is_agent)
         hurts = hurts & is_agent
         add(step_actions + HITS, one, hurts)
@@ -126,7 +129,8 @@ def _blows(
 
 @triton.jit
 def _bruises(
-    alive, health, food, water, age, damage, cause, nemesis, entities, style, xp, foe, foe_entity, temper,
+    alive, health, food, water, age, damage, cause, top_attacker, entities, style, xp, aggro_target,
+    aggro_entity, aggro_ticks,
     lost, best, gained, kind_of, hunts, tempers, worths, slots, chunks, agents,
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, IMMUNE_TICKS: tl.constexpr, ROLLS: tl.constexpr,
     SKILLED: tl.constexpr, NPCS: tl.constexpr, BLOCK: tl.constexpr,
@@ -143,24 +147,24 @@ def _bruises(
     if not ROLLS:
         gain = tl.load(gained + entity, mask=inside, other=0).to(tl.int32)
         fought = (gain > 0) | (loss > 0)
-        full = tl.load(food + entity, mask=fought, other=0).to(tl.int32) + gain - loss
-        wet = tl.load(water + entity, mask=fought, other=0).to(tl.int32) + gain - loss
-        tl.store(food + entity, tl.minimum(tl.maximum(full, 0), MAX_FOOD).to(tl.int16), mask=fought)
-        tl.store(water + entity, tl.minimum(tl.maximum(wet, 0), MAX_WATER).to(tl.int16), mask=fought)
+        food_left = tl.load(food + entity, mask=fought, other=0).to(tl.int32) + gain - loss
+        water_left = tl.load(water + entity, mask=fought, other=0).to(tl.int32) + gain - loss
+        tl.store(food + entity, tl.minimum(tl.maximum(food_left, 0), MAX_FOOD).to(tl.int16), mask=fought)
+        tl.store(water + entity, tl.minimum(tl.maximum(water_left, 0), MAX_WATER).to(tl.int16), mask=fought)
         immune = is_agent & (tl.load(age + entity, mask=is_agent, other=0) < IMMUNE_TICKS)
         loss = tl.where(immune, 0, loss)
     tl.store(damage + entity, tl.minimum(loss, LARGEST_DAMAGE).to(tl.int16), mask=inside)
     hurt = loss > 0
     hardest = tl.load(best + entity, mask=hurt, other=-1)
-    tl.store(best + entity, tl.full([BLOCK], -1, tl.int64), mask=hurt)
+    tl.store(best + entity, tl.food_left([BLOCK], -1, tl.int64), mask=hurt)
     who = tl.where(hurt, hardest & SLOT_MASK, -1).to(tl.int32)
-    tl.store(nemesis + entity, who, mask=inside)
+    tl.store(top_attacker + entity, who, mask=inside)
 
     if tl.max(loss, 0) > 0:
         left = tl.maximum(tl.load(health + entity, mask=hurt, other=0).to(tl.int32) - loss, 0)
         tl.store(health + entity, left.to(tl.int16), mask=hurt)
         killed = hurt & (left == 0)
-        tl.store(cause + entity, tl.full([BLOCK], COMBAT, tl.uint8), mask=killed)
+        tl.store(cause + entity, tl.food_left([BLOCK], COMBAT, tl.uint8), mask=killed)
         if SKILLED:
             own = xp + (realm * agents + slot) * TRADES
             add(own + DEFENSE, loss * STYLE_EXPERIENCE, hurt & is_agent)
@@ -170,19 +174,19 @@ def _bruises(
             kind = tl.load(kind_of + slot, mask=struck, other=0)
             provoked = struck & (tl.load(hunts + kind, mask=struck, other=0) == PROVOKED)
             npc = realm * (slots - agents) + slot - agents
-            tl.store(foe + npc, who, mask=provoked)
+            tl.store(aggro_target + npc, who, mask=provoked)
             attacker = realm * slots + who
-            tl.store(foe_entity + npc, tl.load(entities + attacker, mask=provoked, other=-1), mask=provoked)
+            tl.store(aggro_entity + npc, tl.load(entities + attacker, mask=provoked, other=-1), mask=provoked)
             anger = tl.load(tempers + kind, mask=provoked, other=0)
-            tl.store(temper + npc, anger.to(tl.uint8), mask=provoked)
+            tl.store(aggro_ticks + npc, anger.to(tl.uint8), mask=provoked)
             if SKILLED:
-                slain = killed & struck
-                how = tl.load(style + attacker, mask=slain, other=0).to(tl.int32)
-                prize = tl.load(worths + kind, mask=slain, other=0)
-                add(xp + (realm * agents + who) * TRADES + how, prize, slain)
+                npc_kills = killed & struck
+                how = tl.load(style + attacker, mask=npc_kills, other=0).to(tl.int32)
+                prize = tl.load(worths + kind, mask=npc_kills, other=0)
+                add(xp + (realm * agents + who) * TRADES + how, prize, npc_kills)
 
 
-def toll(world: World) -> tuple[Tensor, Tensor, Tensor]:
+def damage_buffers(world: World) -> tuple[Tensor, Tensor, Tensor]:
     """Workspaces [R, S]: what each slot lost (int32, zero between ticks), the key of the hardest blow it took
     (int64, -1 between ticks), and what it gained (uint8)."""
     shape = tuple(world.alive.shape)
@@ -207,7 +211,7 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
     launch(
         _blows, cut.programs, world.seed, world.tick, world.alive, world.health, world.age, world.row,
         world.col, style, target, world.level, world.worn, world.inventory, world.ledger, world.xp,
-        world.events, *toll(world), world.chilled, tensor(attack, device, torch.int32),
+        world.events, *damage_buffers(world), world.chilled, tensor(attack, device, torch.int32),
         tensor(strength, device, torch.int32), tensor(tables.defense, device, torch.int32),
         tensor(tables.gear[content.KNIFE], device, torch.int32), cut.slots, cut.chunks, cfg.slots,
         len(tables.items), len(attack[0]), world.events.shape[2],
@@ -218,9 +222,10 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
     )  # fmt: skip
     launch(
         _bruises, cut.programs, world.alive, world.health, world.food, world.water, world.age, world.damage,
-        world.cause, world.nemesis, world.entity, style, world.xp, world.foe, world.foe_entity, world.temper,
-        *toll(world), kind_of_slot(cfg, device), of_kinds(tables, "hunts", device),
-        of_kinds(tables, "temper", device), of_kinds(tables, "experience", device),
+        world.cause, world.top_attacker, world.entity, style, world.xp, world.aggro_target,
+        world.aggro_entity, world.aggro_ticks,
+        *damage_buffers(world), kind_of_slot(cfg, device), of_kinds(tables, "hunts", device),
+        of_kinds(tables, "aggro_ticks", device), of_kinds(tables, "experience", device),
         cut.slots, cut.chunks, cfg.slots,
         MAX_FOOD=cfg.max_food, MAX_WATER=cfg.max_water, IMMUNE_TICKS=cfg.immune_ticks, ROLLS=cfg.rolls,
         SKILLED=cfg.skills, NPCS=cfg.npc_slots > 0, BLOCK=cut.block, warps=cut.warps,

@@ -12,17 +12,17 @@ from nmmo_gpu.kernels.launch import INTERPRETED, launch
 from nmmo_gpu.train import features as plain
 from nmmo_gpu.world import content
 from nmmo_gpu.world import layout as records_layout
-from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, ObservationLayout
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, ObservationLayout
 
 SKILLS, SKILLS_PADDED = tl.constexpr(len(content.SKILLS)), tl.constexpr(16)
 CONSTITUTION, HEALTH = tl.constexpr(content.CONSTITUTION), tl.constexpr(plain.HEALTH)
 THEIR_HEALTH = tl.constexpr(plain.THEIR_HEALTH)
-LEVEL_DOUBLINGS = tl.constexpr(float(plain.LEVEL_DOUBLINGS))
-GOLD_DOUBLINGS = tl.constexpr(float(plain.GOLD_DOUBLINGS))
-LOOKS, ENTITIES = tl.constexpr(len(LOOK_FEATURES)), tl.constexpr(len(ENTITY_FEATURES))
+LEVEL_LOG2 = tl.constexpr(float(plain.LEVEL_LOG2))
+GOLD_LOG2 = tl.constexpr(float(plain.GOLD_LOG2))
+LOOKS, ENTITIES = tl.constexpr(len(ENTITY_ATTRIBUTES)), tl.constexpr(len(ENTITY_FEATURES))
 NPC = tl.constexpr(records_layout.NPC)
 STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
-    tl.constexpr(LOOK_FEATURES.index(name))
+    tl.constexpr(ENTITY_ATTRIBUTES.index(name))
     for name in ("combat_level", "sword", "token", "max_health", "immune")
 )
 RECORDS = 1024 if INTERPRETED else 32
@@ -30,7 +30,7 @@ RECORDS = 1024 if INTERPRETED else 32
 
 
 @triton.jit
-def doublings(values, MANY: tl.constexpr):
+def log2_scale(values, MANY: tl.constexpr):
     """0 for 0, 1 for about 2 ** MANY."""
     return tl.log2(values.to(tl.float32) + 1.0) / MANY
 
@@ -64,8 +64,8 @@ def look_at(
     gear = column - (KINDS + 2)
     worn = tl.load(look + RANKS + gear, mask=there & (gear >= 0) & (gear < 3), other=0)
     told = worn.to(tl.float32) / ranks
-    told = tl.where(column == KINDS, doublings(strength, LEVEL_DOUBLINGS), told)
-    told = tl.where(column == KINDS + 1, doublings(most, LEVEL_DOUBLINGS), told)
+    told = tl.where(column == KINDS, log2_scale(strength, LEVEL_LOG2), told)
+    told = tl.where(column == KINDS + 1, log2_scale(most, LEVEL_LOG2), told)
     told = tl.where(column == KINDS + 5, immune.to(tl.float32), told)
     share = health.to(tl.float32) / tl.maximum(most.to(tl.float32), 1.0)
     told = tl.where(column == KINDS + 6 + WORDS, share, told)
@@ -97,7 +97,7 @@ def _told(
     column = tl.arange(0, SKILLS_PADDED)[None, :]
     known = here[:, None] & (column < SKILLS)
     level = tl.load(own[:, None] + LEVELS_AT + column, mask=known, other=0)
-    store(into, column, doublings(level, LEVEL_DOUBLINGS), here, SKILLS)
+    store(into, column, log2_scale(level, LEVEL_LOG2), here, SKILLS)
     health = tl.load(own + OWN_AT + HEALTH, mask=here, other=0).to(tl.float32)
     if SKILLED:
         most = tl.load(own + LEVELS_AT + CONSTITUTION, mask=here, other=0).to(tl.float32)
@@ -105,7 +105,7 @@ def _told(
         most = tl.zeros([BLOCK], tl.float32) + max_health
     store_one(into + SKILLS, health / tl.maximum(most, 1.0), here)
     gold = tl.load(own + GOODS_AT, mask=here, other=0)
-    store_one(into + SKILLS + 1, doublings(gold, GOLD_DOUBLINGS), here)
+    store_one(into + SKILLS + 1, log2_scale(gold, GOLD_LOG2), here)
     room = tl.load(own + GOODS_AT + 1, mask=here, other=0).to(tl.float32)
     store_one(into + SKILLS + 2, room / capacity, here)
 
@@ -145,21 +145,23 @@ def told(
 ) -> tuple[Tensor, Tensor]:
     """See ``nmmo_gpu.train.features.told``."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
-    belongings, row = plain.belongings_width(config), plain.looks_width(config)
+    self_attributes, row = plain.self_attributes_width(config), plain.entity_attributes_width(config)
     items = len(config.content.items)
-    out = torch.empty(*index.shape, belongings + config.nearest * row, dtype=dtype, device=records.device)
+    out = torch.empty(
+        *index.shape, self_attributes + config.nearest * row, dtype=dtype, device=records.device
+    )
     launch(
         _told, triton.cdiv(index.numel(), RECORDS), records, records.view(torch.int16), index.contiguous(),
         out, index.numel(), config.capacity, config.offer_ticks, config.max_health,
         max(1, *map(len, config.tables.gear)),
         BYTES=records.shape[-1], OWN_AT=at["self"] // 2, LEVELS_AT=at["levels"] // 2,
         GOODS_AT=at["goods"] // 2, INVENTORY_AT=at["inventory"] // 2, OFFER_AT=at["offer"] // 2,
-        MARKET_AT=at["market"], KIND_AT=at["entity_kind"], LOOKS_AT=at["entity_looks"],
+        MARKET_AT=at["market"], KIND_AT=at["entity_kind"], LOOKS_AT=at["entity_attributes"],
         ENTITIES_AT=at["entities"], SKILLED=config.skills, ITEMS=items,
         ITEMS_PADDED=triton.next_power_of_2(max(1, items)),
         QUOTES_PADDED=triton.next_power_of_2(max(1, 3 * items)),
         PRICES=len(config.content.prices), KINDS=plain.npc_kinds(config), WORDS=max(0, config.tokens - 1),
-        NEAREST=config.nearest, BELONGINGS=belongings, ROW=row, ROW_PADDED=triton.next_power_of_2(row),
+        NEAREST=config.nearest, BELONGINGS=self_attributes, ROW=row, ROW_PADDED=triton.next_power_of_2(row),
         BLOCK=RECORDS,
     )  # fmt: skip
-    return plain.parted(out, config)
+    return plain.split(out, config)

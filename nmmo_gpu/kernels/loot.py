@@ -20,15 +20,16 @@ from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.tables import Tables, tensor
 
 STREAM, COMBAT = tl.constexpr(int(Stream.DROP)), tl.constexpr(int(Cause.COMBAT))
-PLAYERS_KILLED, EVENTS = tl.constexpr(int(Event.PLAYERS_KILLED)), tl.constexpr(len(Event))
+AGENTS_KILLED, EVENTS = tl.constexpr(int(Event.AGENTS_KILLED)), tl.constexpr(len(Event))
 DROPPED, LOST, FLOWS = tl.constexpr(int(Flow.DROPPED)), tl.constexpr(int(Flow.LOST)), tl.constexpr(len(Flow))
 DROPS, CHANCE_SHIFT = tl.constexpr(rule.DROPS), tl.constexpr(rule.CHANCE_SHIFT)
 
 
 @triton.jit
 def _loot(
-    seed, tick, alive, cause, nemesis, inventory, gold, offer, offer_price, offer_left, events, dead_totals,
-    ledger, slain, foe, foe_entity, temper, weight, lot, prices, kind_of, drops,
+    seed, tick, alive, cause, top_attacker, inventory, gold, offer, offer_price, offer_left, events,
+    dead_totals,
+    ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks, weight, lot, prices, kind_of, drops,
     slots, chunks, agents, kinds,
     COLUMNS: tl.constexpr, MOST_DROPS: tl.constexpr, CAPACITY: tl.constexpr, ITEMS: tl.constexpr,
     NPCS: tl.constexpr, BLOCK: tl.constexpr,
@@ -38,10 +39,10 @@ def _loot(
     Order-free: the dead are written by their own programs, and a killer, which does not die, by its victim's
     alone, as nobody kills two; books and counts are atomic additions of integers."""
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
-    why = tl.load(cause + entity, mask=inside, other=0).to(tl.int32)
-    if tl.max(why, 0) > 0:
-        dead = why > 0
-        killer = tl.load(nemesis + entity, mask=why == COMBAT, other=-1)
+    death_cause = tl.load(cause + entity, mask=inside, other=0).to(tl.int32)
+    if tl.max(death_cause, 0) > 0:
+        dead = death_cause > 0
+        killer = tl.load(top_attacker + entity, mask=death_cause == COMBAT, other=-1)
         heir = (killer >= 0) & (killer < agents)
         of_killer = realm * slots + killer
         heir = heir & (tl.load(cause + of_killer, mask=heir, other=1) == 0)
@@ -65,7 +66,7 @@ def _loot(
             add(gold + to, money, inherits)
             wasted = tl.sum(tl.where(inherits, 0, money), 0)
             tl.atomic_add(account + ITEMS * FLOWS + LOST, wasted, sem="relaxed")
-            add(events + to * COLUMNS + PLAYERS_KILLED, tl.full([BLOCK], 1, tl.int32), inherits)
+            add(events + to * COLUMNS + AGENTS_KILLED, tl.full([BLOCK], 1, tl.int32), inherits)
 
             left = space
             for i in range(ITEMS):
@@ -88,11 +89,11 @@ def _loot(
             if tl.max(prey.to(tl.int32), 0) > 0:
                 kind = tl.load(kind_of + slot, mask=prey, other=0).to(tl.int32)
                 one = tl.full([BLOCK], 1, tl.int64)
-                tl.atomic_add(slain + realm * kinds + kind, one, mask=prey, sem="relaxed")
+                tl.atomic_add(npc_kills + realm * kinds + kind, one, mask=prey, sem="relaxed")
                 npc = realm * (slots - agents) + slot - agents
-                tl.store(foe + npc, tl.full([BLOCK], -1, tl.int32), mask=prey)
-                tl.store(foe_entity + npc, tl.full([BLOCK], -1, tl.int64), mask=prey)
-                tl.store(temper + npc, tl.zeros([BLOCK], tl.uint8), mask=prey)
+                tl.store(aggro_target + npc, tl.full([BLOCK], -1, tl.int32), mask=prey)
+                tl.store(aggro_entity + npc, tl.full([BLOCK], -1, tl.int64), mask=prey)
+                tl.store(aggro_ticks + npc, tl.zeros([BLOCK], tl.uint8), mask=prey)
 
                 prey = prey & heir
                 add(events + to * COLUMNS + EVENTS + kind, one, prey)
@@ -130,9 +131,10 @@ def loot(world: World) -> None:
     cut = over_slots(*world.alive.shape)
     drops, most_drops = drop_table(tables, device)
     launch(
-        _loot, cut.programs, world.seed, world.tick, world.alive, world.cause, world.nemesis,
+        _loot, cut.programs, world.seed, world.tick, world.alive, world.cause, world.top_attacker,
         world.inventory, world.gold, world.offer, world.offer_price, world.offer_left, world.events,
-        world.dead_totals, world.ledger, world.slain, world.foe, world.foe_entity, world.temper,
+        world.dead_totals, world.ledger, world.npc_kills, world.aggro_target, world.aggro_entity,
+        world.aggro_ticks,
         tensor(tables.weight, device, torch.int32), tensor(tables.lot, device, torch.int32),
         tensor(tables.prices, device, torch.int32), kind_of_slot(cfg, device), drops,
         cut.slots, cut.chunks, cfg.slots, len(tables.npcs),

@@ -109,7 +109,7 @@ def _count_newborn(
 @triton.jit
 def _settle_npcs(
     seed, tick, home, born_before, first_id, next_entity, natures, alive, entity, row, col, health, food,
-    water, freeze, heading, age, damage, foe, foe_entity, temper, occupant, presence,
+    water, freeze, heading, age, damage, aggro_target, aggro_entity, aggro_ticks, occupant, presence,
     npcs, chunks, agents, mask, populations,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -145,9 +145,9 @@ def _settle_npcs(
         tl.store(damage + who, none, mask=born)
         tl.store(heading + who, none.to(tl.uint8), mask=born)
         tl.store(age + who, none.to(tl.int32), mask=born)
-        tl.store(foe + entry, tl.full([BLOCK], -1, tl.int32), mask=born)
-        tl.store(foe_entity + entry, tl.full([BLOCK], -1, tl.int64), mask=born)
-        tl.store(temper + entry, none.to(tl.uint8), mask=born)
+        tl.store(aggro_target + entry, tl.full([BLOCK], -1, tl.int32), mask=born)
+        tl.store(aggro_entity + entry, tl.full([BLOCK], -1, tl.int64), mask=born)
+        tl.store(aggro_ticks + entry, none.to(tl.uint8), mask=born)
         tile = realm * (HEIGHT * WIDTH) + at
         tl.store(occupant + tile, slot + 1, mask=born)
         tl.store(presence + tile, (populations + 1 + kind_of(nature)).to(tl.uint8), mask=born)
@@ -178,8 +178,9 @@ def npc_births(world: World) -> None:
     launch(
         _settle_npcs, cut.programs, world.seed, world.tick, home, born_before, first_id, world.next_entity,
         natures(world), world.alive, world.entity, world.row, world.col, world.health, world.food,
-        world.water, world.freeze, world.heading, world.age, world.damage, world.foe, world.foe_entity,
-        world.temper, world.occupant, world.presence,
+        world.water, world.freeze, world.heading, world.age, world.damage, world.aggro_target,
+        world.aggro_entity,
+        world.aggro_ticks, world.occupant, world.presence,
         cut.slots, cut.chunks, cfg.slots, mask, cfg.populations,
         BLOCK=cut.block, warps=cut.warps, **map_size(world),
     )  # fmt: skip

@@ -101,13 +101,13 @@ def nearest(
     for start in range(1, CELLS, PIECE):
         cell = start + tl.arange(0, PIECE)
         offset = tl.load(cells + cell, mask=cell < CELLS, other=0)
-        looks = (hunts_now & (best == NOWHERE))[:, None] & (cell[None, :] < tiles[:, None])
+        entity_attributes = (hunts_now & (best == NOWHERE))[:, None] & (cell[None, :] < tiles[:, None])
         at = here[:, None] + offset[None, :]
-        shown = tl.load(presence + at, mask=looks, other=0).to(tl.int32)
-        agent = looks & (shown > 0) & (shown <= populations)
+        shown = tl.load(presence + at, mask=entity_attributes, other=0).to(tl.int32)
+        agent = entity_attributes & (shown > 0) & (shown <= populations)
         who = tl.load(occupant + at, mask=agent, other=1) - 1
-        fair = agent & (tl.load(age + realm * slots + who, mask=agent, other=0) >= IMMUNE_TICKS)
-        found = tl.min(tl.where(fair, cell[None, :], NOWHERE), 1)
+        targetable = agent & (tl.load(age + realm * slots + who, mask=agent, other=0) >= IMMUNE_TICKS)
+        found = tl.min(tl.where(targetable, cell[None, :], NOWHERE), 1)
         best = tl.minimum(best, found)
     sees = best < NOWHERE
     there = here + tl.load(cells + best, mask=sees, other=0)
@@ -116,34 +116,36 @@ def nearest(
 
 @triton.jit
 def provoker(
-    realm, npc, provoked, line, column, far, alive, entity, row, col, age, foe, foe_entity, temper, slots,
+    realm, npc, provoked, line, column, far, alive, entity, row, col, age, aggro_target, aggro_entity,
+    aggro_ticks, slots,
     IMMUNE_TICKS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK] int32: slot of the agent that each provoked NPC fights; -1 for nobody. Takes one tick off
     tempers."""
-    left = tl.load(temper + npc, mask=provoked, other=0).to(tl.int32)
+    left = tl.load(aggro_ticks + npc, mask=provoked, other=0).to(tl.int32)
     angry = left > 0
-    whom = tl.load(foe + npc, mask=angry, other=-1)
+    whom = tl.load(aggro_target + npc, mask=angry, other=-1)
     fights = angry & (whom >= 0)
     at = realm * slots + whom
-    its_id = tl.load(foe_entity + npc, mask=fights, other=-1)
+    its_id = tl.load(aggro_entity + npc, mask=fights, other=-1)
     fights = fights & (tl.load(alive + at, mask=fights, other=0) != 0)
     fights = fights & (tl.load(entity + at, mask=fights, other=-1) == its_id)
     fights = fights & (tl.load(age + at, mask=fights, other=0) >= IMMUNE_TICKS)
     rows = tl.abs(tl.load(row + at, mask=fights, other=0) - line)
     columns = tl.abs(tl.load(col + at, mask=fights, other=0) - column)
     fights = fights & (tl.maximum(rows, columns) <= far)
-    tl.store(temper + npc, (left - 1).to(tl.uint8), mask=angry)
+    tl.store(aggro_ticks + npc, (left - 1).to(tl.uint8), mask=angry)
     calm = angry & (left == 1)
-    tl.store(foe + npc, tl.full([BLOCK], -1, tl.int32), mask=calm)
-    tl.store(foe_entity + npc, tl.full([BLOCK], -1, tl.int64), mask=calm)
+    tl.store(aggro_target + npc, tl.full([BLOCK], -1, tl.int32), mask=calm)
+    tl.store(aggro_entity + npc, tl.full([BLOCK], -1, tl.int64), mask=calm)
     return tl.where(fights, whom, -1)
 
 
 @triton.jit
 def _npcs(
     seed, tick, move, style, target, moves, styles, targets, alive, entity, row, col, age, material,
-    occupant, presence, foe, foe_entity, temper, natures, cells, slots, chunks, agents, populations, wander,
+    occupant, presence, aggro_target, aggro_entity, aggro_ticks, natures, cells, slots, chunks, agents,
+    populations, wander,
     IMMUNE_TICKS: tl.constexpr, CELLS: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -167,7 +169,7 @@ def _npcs(
         npc = realm * (slots - agents) + slot - agents
         quarry = provoker(
             realm, npc, lives & (hunts(nature) == PROVOKED), line, column, sight(nature),
-            alive, entity, row, col, age, foe, foe_entity, temper, slots, IMMUNE_TICKS, BLOCK,
+            alive, entity, row, col, age, aggro_target, aggro_entity, aggro_ticks, slots, IMMUNE_TICKS, BLOCK,
         )  # fmt: skip
         if CELLS > 1:
             hunter = lives & (hunts(nature) == ALWAYS)
@@ -221,7 +223,8 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
     launch(
         _npcs, cut.programs, world.seed, world.tick, move.contiguous(), style.contiguous(),
         target.contiguous(), moves, styles, targets, world.alive, world.entity, world.row, world.col,
-        world.age, world.material, world.occupant, world.presence, world.foe, world.foe_entity, world.temper,
+        world.age, world.material, world.occupant, world.presence, world.aggro_target, world.aggro_entity,
+        world.aggro_ticks,
         natures(world), cells, cut.slots, cut.chunks, cfg.slots, cfg.populations, chance(cfg.wander),
         IMMUNE_TICKS=cfg.immune_ticks, CELLS=cells.numel(), BLOCK=cut.block, warps=cut.warps,
         **map_size(world),

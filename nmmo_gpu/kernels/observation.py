@@ -1,7 +1,8 @@
 """Observation in three kernels; twin of ``nmmo_gpu.world.observation``.
 
-``_cards`` packs what others see of an agent into one word, so that one look fetches it. ``_windows`` writes
-the windows, and finds who is nearest. ``_heads`` writes the rest of the record, in whole words and rows of
+``_public_stats`` packs what others see of an agent into one word, so that one look fetches it. ``_windows``
+writes the windows, and finds who is nearest. ``_heads`` writes the rest of the record,
+in whole words and rows of
 bytes: memory takes many small writes as slowly as large ones. What the full game adds is in
 ``nmmo_gpu.kernels.observation_goods``."""
 
@@ -27,8 +28,8 @@ from nmmo_gpu.world.state import World
 
 FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
 NPC = tl.constexpr(records_layout.NPC)
-NPC_KIND_AT = tl.constexpr(records_layout.LOOK_FEATURES.index("npc_kind"))
-IMMUNE_AT = tl.constexpr(records_layout.LOOK_FEATURES.index("immune"))
+NPC_KIND_AT = tl.constexpr(records_layout.ENTITY_ATTRIBUTES.index("npc_kind"))
+IMMUNE_AT = tl.constexpr(records_layout.ENTITY_ATTRIBUTES.index("immune"))
 THROWN, KNIFE, GEAR_KINDS = (tl.constexpr(n) for n in (content.RANGE, content.KNIFE, len(content.GEAR)))
 LARGEST_BYTE = tl.constexpr(127)
 LARGEST_SHORT = tl.constexpr(32767)
@@ -47,7 +48,9 @@ def short_at(value, PLACE: tl.constexpr):
 
 
 @triton.jit
-def _cards(row, col, age, health, food, water, freeze, damage, cards, slots, chunks, BLOCK: tl.constexpr):
+def _public_stats(
+    row, col, age, health, food, water, freeze, damage, public_stats, slots, chunks, BLOCK: tl.constexpr
+):
     """One word per slot: the low bytes of row and column, then age, health, food, water, freeze, damage.
 
     Order-free: every slot is written by its own program alone."""
@@ -60,7 +63,7 @@ def _cards(row, col, age, health, food, water, freeze, damage, cards, slots, chu
     card |= byte_at(tl.load(water + agent, mask=inside, other=0), 5)
     card |= byte_at(tl.load(freeze + agent, mask=inside, other=0), 6)
     card |= byte_at(tl.load(damage + agent, mask=inside, other=0), 7)
-    tl.store(cards + agent, card, mask=inside)
+    tl.store(public_stats + agent, card, mask=inside)
 
 
 @triton.jit
@@ -101,8 +104,8 @@ def _windows(
     rank = tl.arange(0, CELLS_PADDED)
     step = tl.load(ring + rank, mask=rank < CELLS, other=0)
     tile = here[:, None] + step[None, :]
-    looks = living[:, None] & ((rank > 0) & (rank < CELLS))[None, :]
-    somebody = tl.load(presence + plane + tile, mask=looks, other=0) != 0
+    entity_attributes = living[:, None] & ((rank > 0) & (rank < CELLS))[None, :]
+    somebody = tl.load(presence + plane + tile, mask=entity_attributes, other=0) != 0
     count = tl.cumsum(somebody.to(tl.int32), 1)
     listed = somebody & (count <= NEAREST)
     who = tl.load(occupant + plane + tile, mask=listed, other=0) - 1
@@ -124,8 +127,9 @@ def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
 
 @triton.jit
 def _heads(
-    alive, row, col, age, health, food, water, freeze, damage, heading, material, presence, cards, seen,
-    looks, worn, records, words, slots, chunks, population_size,
+    alive, row, col, age, health, food, water, freeze, damage, heading, material, presence, public_stats,
+    seen,
+    entity_attributes, worn, records, words, slots, chunks, population_size,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, NEAREST: tl.constexpr, IMMUNE_TICKS: tl.constexpr,
     MELEE_REACH: tl.constexpr, RANGE_REACH: tl.constexpr, MAGE_REACH: tl.constexpr,
     MELEE_DAMAGE: tl.constexpr, RANGE_DAMAGE: tl.constexpr, MAGE_DAMAGE: tl.constexpr,
@@ -134,25 +138,25 @@ def _heads(
     ROLLS: tl.constexpr, BLOCK: tl.constexpr, NEAREST_PADDED: tl.constexpr, MASKS_PADDED: tl.constexpr,
 ):  # fmt: skip
     """Own state, entity tables and masks of moves, styles and targets; zeros for the dead. ``words`` are the
-    records as int64; ``looks`` and ``worn`` are read in the full game alone.
+    records as int64; ``entity_attributes`` and ``worn`` are read in the full game alone.
 
     Order-free: an agent's record is written by one program."""
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
     line, column = tl.load(row + being, mask=living, other=0), tl.load(col + being, mask=living, other=0)
-    years = tl.load(age + being, mask=living, other=0)
+    age_now = tl.load(age + being, mask=living, other=0)
     frozen = tl.load(freeze + being, mask=living, other=0)
     went = tl.load(heading + being, mask=living, other=0).to(tl.int32)
     population = slot // population_size
 
     # Own state: twelve int16 in three words.
-    first = short_at(tl.minimum(years, LARGEST_SHORT), 0)
+    first = short_at(tl.minimum(age_now, LARGEST_SHORT), 0)
     first |= short_at(tl.load(health + being, mask=living, other=0), 1)
     first |= short_at(tl.load(food + being, mask=living, other=0), 2)
     first |= short_at(tl.load(water + being, mask=living, other=0), 3)
     second = short_at(line, 0) | short_at(column, 1) | short_at(frozen, 2)
     second |= short_at(tl.load(damage + being, mask=living, other=0), 3)
-    third = short_at(years < IMMUNE_TICKS, 0) | short_at(population, 1)
+    third = short_at(age_now < IMMUNE_TICKS, 0) | short_at(population, 1)
     third |= short_at(down(went), 2) | short_at(right(went), 3)
     into = words + agent * (BYTES // 8)
     tl.store(into + SELF_AT // 8, tl.where(living, first, 0), mask=inside)
@@ -164,7 +168,7 @@ def _heads(
     in_table = inside[:, None] & (k < NEAREST)
     other = tl.load(seen + agent[:, None] * NEAREST + k, mask=in_table, other=-1)
     exists = in_table & (other >= 0)
-    card = tl.load(cards + realm * (slots + NPCS) + other, mask=exists, other=0)
+    card = tl.load(public_stats + realm * (slots + NPCS) + other, mask=exists, other=0)
     # Whoever is in the window is near enough for the low bytes to tell how far.
     south = (card - line[:, None]) & 0xFF
     east = ((card >> 8) - column[:, None]) & 0xFF
@@ -172,15 +176,15 @@ def _heads(
     tl.store(into[:, None] + ENTITIES_AT // 8 + k, tl.where(exists, card, tl.zeros_like(card)), mask=in_table)
     friend = other // population_size == population[:, None]
     kind = tl.where(exists, tl.where(friend, FRIEND, STRANGER), 0)
-    fair = exists
+    targetable = exists
     if EXTENDED:
-        look = tl.load(looks + realm * (slots + NPCS) + other, mask=exists, other=0)
+        look = tl.load(entity_attributes + realm * (slots + NPCS) + other, mask=exists, other=0)
         tl.store(into[:, None] + LOOKS_AT // 8 + k, look, mask=in_table)
         if NPCS > 0:
             npc_kind = ((look >> (8 * NPC_KIND_AT)) & 0xFF).to(tl.int32)
             kind = tl.where(npc_kind > 0, npc_kind + (NPC - 1), kind)
         if ROLLS:
-            fair = exists & (((look >> (8 * IMMUNE_AT)) & 0xFF) == 0)
+            targetable = exists & (((look >> (8 * IMMUNE_AT)) & 0xFF) == 0)
     tl.store(records + agent[:, None] * BYTES + KIND_AT + k, kind.to(tl.uint8), mask=in_table)
     south, east = tl.abs((south ^ 0x80) - 0x80), tl.abs((east ^ 0x80) - 0x80)
     distance = tl.maximum(south, east)
@@ -195,9 +199,9 @@ def _heads(
         free = living & (frozen == 0) & walkable(tl.load(material + goal, mask=living, other=1))
         free = free & (tl.load(presence + goal, mask=living, other=1) == 0)
         moves |= free.to(tl.int32) << direction
-    melee = reachable(fair, distance, MELEE_REACH, MELEE_DAMAGE)
-    ranged = reachable(fair, distance, RANGE_REACH, RANGE_DAMAGE)
-    mage = reachable(fair, distance, MAGE_REACH, MAGE_DAMAGE)
+    melee = reachable(targetable, distance, MELEE_REACH, MELEE_DAMAGE)
+    ranged = reachable(targetable, distance, RANGE_REACH, RANGE_DAMAGE)
+    mage = reachable(targetable, distance, MAGE_REACH, MAGE_DAMAGE)
     if ROLLS:
         armed = tl.load(worn + agent * GEAR_KINDS + KNIFE, mask=living, other=0) != 0
         ranged = tl.where(armed, ranged, 0)
@@ -220,7 +224,7 @@ def _heads(
     if ROLLS:
         for kind_of_attack in tl.static_range(3):
             far = MELEE_REACH if kind_of_attack == 0 else RANGE_REACH if kind_of_attack == 1 else MAGE_REACH
-            within = fair & (distance <= far)
+            within = targetable & (distance <= far)
             if kind_of_attack == THROWN:
                 within = within & armed[:, None]
             row_of_mask = masks + 8 + kind_of_attack * (NEAREST + 1) + 1
@@ -239,15 +243,15 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     cfg = world.config
     layout = ObservationLayout(cfg)
     at = {name: field.offset for name, field in layout.fields.items()}
-    cards = world.workspace("cards", (world.realms, cfg.entities), torch.int64)
+    public_stats = world.workspace("public_stats", (world.realms, cfg.entities), torch.int64)
     nearest_padded = triton.next_power_of_2(cfg.nearest)
 
     cut = over_slots(world.realms, cfg.entities)
     launch(
-        _cards, cut.programs, world.row, world.col, world.age, world.health, world.food, world.water,
-        world.freeze, world.damage, cards, cut.slots, cut.chunks, BLOCK=cut.block, warps=cut.warps,
+        _public_stats, cut.programs, world.row, world.col, world.age, world.health, world.food, world.water,
+        world.freeze, world.damage, public_stats, cut.slots, cut.chunks, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
-    looks, worn = (looks_of(world), world.worn) if cfg.extended else (cards, cards)
+    entity_attributes, worn = (looks_of(world), world.worn) if cfg.extended else (public_stats, public_stats)
 
     lanes = triton.next_power_of_2(layout.bytes - at["material"])
     cut = over_slots(world.realms, cfg.slots, agents_per_program(lanes))
@@ -266,13 +270,15 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     cut = over_slots(world.realms, cfg.slots, agents_per_program(max(masks_padded, nearest_padded)))
     launch(
         _heads, cut.programs, world.alive, world.row, world.col, world.age, world.health, world.food,
-        world.water, world.freeze, world.damage, world.heading, world.material, world.presence, cards, seen,
-        looks, worn, records, records.view(torch.int64), cut.slots, cut.chunks, cfg.population_size,
+        world.water, world.freeze, world.damage, world.heading, world.material, world.presence, public_stats,
+        seen,
+        entity_attributes, worn, records, records.view(torch.int64), cut.slots, cut.chunks,
+        cfg.population_size,
         NEAREST=cfg.nearest, IMMUNE_TICKS=cfg.immune_ticks,
         MELEE_REACH=cfg.reach[0], RANGE_REACH=cfg.reach[1], MAGE_REACH=cfg.reach[2],
         MELEE_DAMAGE=harm[0], RANGE_DAMAGE=harm[1], MAGE_DAMAGE=harm[2],
         BYTES=layout.bytes, SELF_AT=at["self"], ENTITIES_AT=at["entities"], KIND_AT=at["entity_kind"],
-        MASKS_AT=at["move_mask"], LOOKS_AT=at.get("entity_looks", 0), NPCS=cfg.npc_slots,
+        MASKS_AT=at["move_mask"], LOOKS_AT=at.get("entity_attributes", 0), NPCS=cfg.npc_slots,
         EXTENDED=cfg.extended, ROLLS=cfg.rolls, BLOCK=cut.block, NEAREST_PADDED=nearest_padded,
         MASKS_PADDED=masks_padded, **map_size(world),
     )  # fmt: skip

@@ -41,11 +41,11 @@ def combat_level(defense, constitution, best_style):
 
 @triton.jit
 def _looks(
-    age, level, worn, token, kind_of, health_of, looks, slots, chunks, agents,
+    age, level, worn, token, kind_of, health_of, entity_attributes, slots, chunks, agents,
     IMMUNE_TICKS: tl.constexpr, MAX_HEALTH: tl.constexpr, SKILLED: tl.constexpr, NPCS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One word per slot, agents' and NPCs': see ``nmmo_gpu.world.layout.LOOK_FEATURES``.
+    """One word per slot, agents' and NPCs': see ``nmmo_gpu.world.layout.ENTITY_ATTRIBUTES``.
 
     Order-free: every slot is written by its own program alone."""
     realm, slot, being, inside = my_slots(slots, chunks, BLOCK)
@@ -70,7 +70,7 @@ def _looks(
         kind = tl.load(kind_of + slot, mask=inside, other=-1)
         look |= look_at(kind + 1, 0)
         most = tl.where(plays, most, tl.load(health_of + kind, mask=kind >= 0, other=0))
-    tl.store(looks + being, look | look_at(most, 6), mask=inside)
+    tl.store(entity_attributes + being, look | look_at(most, 6), mask=inside)
 
 
 @triton.jit
@@ -167,17 +167,18 @@ def _goods(
 
 
 def looks_of(world: World) -> Tensor:
-    """[R, S] int64, a workspace: ``nmmo_gpu.world.observation_goods.looks``, of the living."""
+    """[R, S] int64, a workspace: ``nmmo_gpu.world.observation_goods.entity_attributes``, of the living."""
     cfg, device = world.config, world.device
-    looks = world.workspace("looks", (world.realms, cfg.entities), torch.int64)
+    entity_attributes = world.workspace("entity_attributes", (world.realms, cfg.entities), torch.int64)
     health = tuple(kind.health for kind in cfg.tables.npcs) or (0,)
     cut = over_slots(world.realms, cfg.entities)
     launch(
         _looks, cut.programs, world.age, world.level, world.worn, world.token, kind_of_slot(cfg, device),
-        tensor(health, device), looks, cut.slots, cut.chunks, cfg.slots, IMMUNE_TICKS=cfg.immune_ticks,
+        tensor(health, device), entity_attributes, cut.slots, cut.chunks, cfg.slots,
+        IMMUNE_TICKS=cfg.immune_ticks,
         MAX_HEALTH=cfg.max_health, SKILLED=cfg.skills, NPCS=cfg.npc_slots, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
-    return looks
+    return entity_attributes
 
 
 def goods(world: World, records: Tensor, layout: ObservationLayout) -> None:

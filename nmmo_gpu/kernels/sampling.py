@@ -67,7 +67,7 @@ def pick(log, probability, uniform):
 
 
 @triton.jit
-def judge(log, probability, choice):
+def log_prob_and_entropy(log, probability, choice):
     """(log-probability of a choice, entropy)."""
     column = tl.arange(0, log.shape[1])[None, :]
     return tl.sum(tl.where(column == choice[:, None], log, 0.0), 1), -tl.sum(probability * log, 1)
@@ -301,9 +301,9 @@ def _evaluate(
         put_slope(into + MOVES + STYLES, target_log, target_p, target, by_log, by_entropy, here, TARGETS)
         tl.store(grad_logits + row * WIDTH + WIDTH - 1, tl.zeros([BLOCK], tl.float32), mask=here)
     else:
-        joint, spread = judge(move_log, move_p, move)
-        style_joint, style_spread = judge(style_log, style_p, style)
-        target_joint, target_spread = judge(target_log, target_p, target)
+        joint, spread = log_prob_and_entropy(move_log, move_p, move)
+        style_joint, style_spread = log_prob_and_entropy(style_log, style_p, style)
+        target_joint, target_spread = log_prob_and_entropy(target_log, target_p, target)
         joint = joint + style_joint + target_joint
         spread = spread + style_spread + target_spread
 
@@ -315,7 +315,7 @@ def _evaluate(
         if BACKWARD:
             put_slope(into + WORK_FROM, log, p, work, by_log, by_entropy, here, WORKS)
         else:
-            its_joint, its_spread = judge(log, p, work)
+            its_joint, its_spread = log_prob_and_entropy(log, p, work)
             joint, spread = joint + its_joint, spread + its_spread
     if TRADES > 0:
         trade = tl.load(goods, mask=here, other=0).to(tl.int32)
@@ -329,8 +329,8 @@ def _evaluate(
             put_slope(into + TRADE_FROM, log, p, trade, by_log, by_entropy, here, TRADES)
             put_slope(into + PRICE_FROM, price_log, price_p, price, by_log, by_entropy, here, PRICES)
         else:
-            its_joint, its_spread = judge(log, p, trade)
-            price_joint, price_spread = judge(price_log, price_p, price)
+            its_joint, its_spread = log_prob_and_entropy(log, p, trade)
+            price_joint, price_spread = log_prob_and_entropy(price_log, price_p, price)
             joint = joint + its_joint + price_joint
             spread = spread + its_spread + price_spread
     if TOKENS > 0:
@@ -339,7 +339,7 @@ def _evaluate(
         if BACKWARD:
             put_slope(into + TOKEN_FROM, log, p, token, by_log, by_entropy, here, TOKENS)
         else:
-            its_joint, its_spread = judge(log, p, token)
+            its_joint, its_spread = log_prob_and_entropy(log, p, token)
             joint, spread = joint + its_joint, spread + its_spread
     if not BACKWARD:
         tl.store(log_probability + row, joint, mask=here)

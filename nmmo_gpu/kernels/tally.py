@@ -19,8 +19,8 @@ def _count(
     """Order-free: everything is counted by atomic additions of integers."""
     _, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     lived = inside & (tl.load(acted + agent, mask=inside, other=0) != 0)
-    why = tl.load(cause + being, mask=lived, other=0).to(tl.int32)
-    died = lived & (why > 0)
+    death_cause = tl.load(cause + being, mask=lived, other=0).to(tl.int32)
+    died = lived & (death_cause > 0)
     lives = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
     if tl.program_id(0) % chunks == 0:  # once a realm
         tl.atomic_add(sums, tl.full([], 1, tl.int64), sem="relaxed")
@@ -31,13 +31,13 @@ def _count(
     add(sums + 7, lived & (tl.load(attacks + agent, mask=lived, other=0) != 0))
     add(sums + 8, tl.load(damage + being, mask=inside, other=0))
     add(sums + 9, lives)
-    if tl.max(why, 0) > 0:
+    if tl.max(death_cause, 0) > 0:
         lifetime = tl.load(age + being, mask=died, other=0)
         add(sums + 2, lifetime)
         add(sums + 3, tl.load(explored + agent, mask=died, other=0))
         one = tl.full([BLOCK], 1, tl.int64)
         tl.atomic_add(lifetimes + tl.minimum(lifetime, BINS - 1), one, mask=died, sem="relaxed")
-        tl.atomic_add(causes + why, one, mask=died, sem="relaxed")
+        tl.atomic_add(causes + death_cause, one, mask=died, sem="relaxed")
 
 
 @triton.jit

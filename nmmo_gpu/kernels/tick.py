@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.kernels.burial import bury
-from nmmo_gpu.kernels.combat import combat_constants, strike, toll, wounds
+from nmmo_gpu.kernels.combat import combat_constants, damage_buffers, strike, wounds
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.movement import intend, intents, map_size, settle_contests
 from nmmo_gpu.kernels.regrowth import regrowth, table
@@ -59,15 +59,17 @@ def _second_half(
     living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
     line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)
     where = line * WIDTH + column
-    why = keep(
+    death_cause = keep(
         seed, tick, thresholds, realm, agent, inside, living, living, where,
         tl.load(cause + agent, mask=living, other=0).to(tl.int32), MAX_HEALTH,
         health, food, water, freeze, chilled, age, shore, material, regrow_at,
         NPCS, FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
     )  # fmt: skip
-    tl.store(cause + agent, why.to(tl.uint8), mask=why > 0)
+    tl.store(cause + agent, death_cause.to(tl.uint8), mask=death_cause > 0)
     discover(agent, living, line, column, explored, visited)
-    bury(realm, agent, why, why, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK)
+    bury(
+        realm, agent, death_cause, death_cause, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK
+    )
 
 
 def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
@@ -76,7 +78,7 @@ def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
     strike(world, style, target)
     launch(
         _first_half, cut.programs, world.alive, world.health, world.food, world.water, world.freeze,
-        world.age, world.damage, world.cause, *toll(world), world.acted, move, world.row, world.col,
+        world.age, world.damage, world.cause, *damage_buffers(world), world.acted, move, world.row, world.col,
         world.material, world.presence, intents(world), cut.slots, cut.chunks,
         BLOCK=cut.block, warps=cut.warps, **combat_constants(world), **map_size(world),
     )  # fmt: skip

@@ -23,7 +23,7 @@ SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.C
 
 @triton.jit
 def keep(
-    seed, tick, thresholds, realm, agent, inside, living, plays, where, why, most,
+    seed, tick, thresholds, realm, agent, inside, living, plays, where, death_cause, most,
     health, food, water, freeze, chilled, age, shore, material, regrow_at,
     NPCS: tl.constexpr, FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr,
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, ENTRIES: tl.constexpr, STEPS: tl.constexpr,
@@ -31,64 +31,64 @@ def keep(
 ):  # fmt: skip
     """The seven steps of docs/rules.md for each slot; returns the cause of death so far ([BLOCK] int32).
 
-    ``plays``: who is no NPC; ``where``: tiles within the realm; ``why``: causes before; ``most``: the most
-    health that there can be. Order-free: a slot, and the tile that its agent alone stands on, belong to one
-    program."""
+    ``plays``: who is no NPC; ``where``: tiles within the realm; ``death_cause``: causes before; ``most``:
+    the most health that there can be. Order-free: a slot, and the tile that its agent alone stands on,
+    belong to one program."""
     tile = realm * (HEIGHT * WIDTH) + where
-    body = tl.load(health + agent, mask=living, other=0).to(tl.int32)
-    well = living & (body > 0)
+    health_left = tl.load(health + agent, mask=living, other=0).to(tl.int32)
+    active = living & (health_left > 0)
 
     # 1. Freeze.
     frozen = tl.load(freeze + agent, mask=inside, other=0).to(tl.int32)
     frozen = tl.where(tl.load(chilled + agent, mask=inside, other=0) != 0, FREEZE_TICKS, frozen)
-    tl.store(freeze + agent, tl.maximum(frozen - 1, 0).to(tl.int16), mask=well)
+    tl.store(freeze + agent, tl.maximum(frozen - 1, 0).to(tl.int16), mask=active)
     tl.store(chilled + agent, tl.zeros_like(frozen).to(tl.int1), mask=inside)
 
     if NPCS > 0:  # they thaw and age, and that is all
-        years = tl.load(age + agent, mask=well & ~plays, other=0)
-        tl.store(age + agent, years + 1, mask=well & ~plays)
-        well = well & plays
+        age_now = tl.load(age + agent, mask=active & ~plays, other=0)
+        tl.store(age + agent, age_now + 1, mask=active & ~plays)
+        active = active & plays
 
     # 2. Lava.
-    ground = tl.load(material + tile, mask=well, other=0).to(tl.int32)
-    burnt = well & (ground == LAVA)
-    why = tl.where(burnt, LAVA_DEATH, why)
-    well = well & (ground != LAVA)
+    ground = tl.load(material + tile, mask=active, other=0).to(tl.int32)
+    burnt = active & (ground == LAVA)
+    death_cause = tl.where(burnt, LAVA_DEATH, death_cause)
+    active = active & (ground != LAVA)
 
     # 3. Forage.
-    full = tl.load(food + agent, mask=well, other=0).to(tl.int32)
-    eats = well & (ground == FOREST)
-    full = tl.where(eats, tl.minimum(full + FORAGE, MAX_FOOD), full)
-    tl.store(material + tile, tl.full(where.shape, SCRUB, tl.uint8), mask=eats)
+    food_left = tl.load(food + agent, mask=active, other=0).to(tl.int32)
+    eats = active & (ground == FOREST)
+    food_left = tl.where(eats, tl.minimum(food_left + FORAGE, MAX_FOOD), food_left)
+    tl.store(material + tile, tl.food_left(where.shape, SCRUB, tl.uint8), mask=eats)
     if ENTRIES > 0:  # noqa: SIM102 (the second condition is known on the device alone)
         if tl.max(eats.to(tl.int32), 0) > 0:
             due = return_tick(seed, tick, thresholds, realm, where, eats, ENTRIES, STEPS)
             tl.store(regrow_at + tile, due, mask=eats)
 
     # 4. Drink.
-    wet = tl.load(water + agent, mask=well, other=0).to(tl.int32)
-    drinks = well & (tl.load(shore + tile, mask=well, other=0) != 0)
-    wet = tl.where(drinks, tl.minimum(wet + FORAGE, MAX_WATER), wet)
+    water_left = tl.load(water + agent, mask=active, other=0).to(tl.int32)
+    drinks = active & (tl.load(shore + tile, mask=active, other=0) != 0)
+    water_left = tl.where(drinks, tl.minimum(water_left + FORAGE, MAX_WATER), water_left)
 
     # 5. Heal.
-    heals = (full > HEAL_ABOVE) & (wet > HEAL_ABOVE)
-    body = tl.where(heals, tl.minimum(body + 1, most), body)
+    heals = (food_left > HEAL_ABOVE) & (water_left > HEAL_ABOVE)
+    health_left = tl.where(heals, tl.minimum(health_left + 1, most), health_left)
 
     # 6. Hunger and thirst.
-    wet, full = tl.maximum(wet - 1, 0), tl.maximum(full - 1, 0)
-    body = tl.maximum(body - (full == 0).to(tl.int32) - (wet == 0).to(tl.int32), 0)
-    tl.store(food + agent, full.to(tl.int16), mask=well)
-    tl.store(water + agent, wet.to(tl.int16), mask=well)
-    tl.store(health + agent, body.to(tl.int16), mask=well)
-    starved = well & (body == 0)
-    why = tl.where(starved & (wet == 0), THIRST, why)
-    why = tl.where(starved & (full == 0), HUNGER, why)
+    water_left, food_left = tl.maximum(water_left - 1, 0), tl.maximum(food_left - 1, 0)
+    health_left = tl.maximum(health_left - (food_left == 0).to(tl.int32) - (water_left == 0).to(tl.int32), 0)
+    tl.store(food + agent, food_left.to(tl.int16), mask=active)
+    tl.store(water + agent, water_left.to(tl.int16), mask=active)
+    tl.store(health + agent, health_left.to(tl.int16), mask=active)
+    starved = active & (health_left == 0)
+    death_cause = tl.where(starved & (water_left == 0), THIRST, death_cause)
+    death_cause = tl.where(starved & (food_left == 0), HUNGER, death_cause)
 
     # 7. Age.
-    survives = well & (body > 0)
-    years = tl.load(age + agent, mask=survives, other=0)
-    tl.store(age + agent, years + 1, mask=survives)
-    return why
+    survives = active & (health_left > 0)
+    age_now = tl.load(age + agent, mask=survives, other=0)
+    tl.store(age + agent, age_now + 1, mask=survives)
+    return death_cause
 
 
 @triton.jit
@@ -96,7 +96,7 @@ def discover(agent, living, line, column, explored, visited):
     """Marks the tile under every living agent, and counts it if new to it. Writes its own slots only."""
     word = visited + agent * VISITED_SIDE + line % VISITED_SIDE
     before = tl.load(word, mask=living, other=0)
-    bit = tl.full(line.shape, 1, tl.int64) << (column % VISITED_SIDE).to(tl.int64)
+    bit = tl.food_left(line.shape, 1, tl.int64) << (column % VISITED_SIDE).to(tl.int64)
     new = living & ((before & bit) == 0)
     tl.store(word, before | bit, mask=new)
     tl.store(explored + agent, tl.load(explored + agent, mask=new, other=0) + 1, mask=new)
@@ -120,12 +120,12 @@ def _upkeep(
         most = tl.load(level + agent * SKILLS + CONSTITUTION, mask=living, other=0).to(tl.int32)
     else:
         most = MAX_HEALTH
-    why = keep(
+    death_cause = keep(
         seed, tick, thresholds, realm, agent, inside, living, slot < slots - NPCS, where,
         before, most, health, food, water, freeze, chilled, age, shore, material, regrow_at,
         NPCS, FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
     )  # fmt: skip
-    tl.store(cause + agent, why.to(tl.uint8), mask=living & (why != before))
+    tl.store(cause + agent, death_cause.to(tl.uint8), mask=living & (death_cause != before))
 
 
 @triton.jit

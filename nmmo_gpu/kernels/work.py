@@ -57,7 +57,7 @@ FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
 )  # fmt: skip
 
 SLOTS_PER_PROGRAM = None if INTERPRETED else WARP
-"""Of ``_labour``: a single warp skips what none of its agents does, needs no barriers, and may use more
+"""Of ``_work``: a single warp skips what none of its agents does, needs no barriers, and may use more
 registers than ptxas grants to larger programs (with Triton 3.6 those spill)."""
 
 
@@ -180,7 +180,7 @@ def eat(
 
 
 @triton.jit
-def _labour(
+def _work(
     seed, tick, work, alive, row, col, health, food, material, shore, offer, inventory, level, xp, events,
     ledger, notes, weights, recipes, meals, slots, chunks, work_realm, work_slot, capacity,
     NPCS: tl.constexpr, WORKS_THERE: tl.constexpr, RECIPES: tl.constexpr, MEALS: tl.constexpr,
@@ -347,7 +347,7 @@ def work(world: World, work: Tensor) -> None:
     }  # fmt: skip
     cut = over_slots(world.realms, cfg.slots, SLOTS_PER_PROGRAM)
     launch(
-        _labour, cut.programs, world.seed, world.tick, work, world.alive, world.row, world.col, world.health,
+        _work, cut.programs, world.seed, world.tick, work, world.alive, world.row, world.col, world.health,
         world.food, world.material, world.shore, world.offer, world.inventory, world.level, world.xp,
         world.events, world.ledger, notes, weights, recipes, meals, cut.slots, cut.chunks, *work.stride(),
         cfg.capacity, WORKS_THERE=works_there(cfg.works), RECIPES=recipe_count, MEALS=meal_count,

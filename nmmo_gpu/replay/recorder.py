@@ -19,12 +19,12 @@ from nmmo_gpu.replay.columns import FrameLayout, PolicyTrace, StepActions
 from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.segment_writer import SegmentWriter
 
-SLOTS = 4
+HOST_BUFFERS = 4
 """Rollouts that may wait for the disk."""
 MIB = 1 << 20
 
 
-class _Slot(NamedTuple):
+class _HostBuffer(NamedTuple):
     """Room on the host for one rollout; pinned, where there is a GPU to copy from."""
 
     frames: Tensor
@@ -75,21 +75,21 @@ class Recorder:
             told = header(config, number, f"{title}, realm {number}", heads)
             self._segment_writers.append(SegmentWriter(folder, told, base, limit))
         self._error: NmmoError | None = None
-        self._free: queue.Queue[_Slot] = queue.Queue()
-        for _ in range(SLOTS if mine else 0):
+        self._free: queue.Queue[_HostBuffer] = queue.Queue()
+        for _ in range(HOST_BUFFERS if mine else 0):
             self._free.put(self._room())
-        self._full: queue.Queue[tuple[_Slot, int] | None] = queue.Queue()
+        self._full: queue.Queue[tuple[_HostBuffer, int] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         if mine:
             self._thread.start()
 
-    def _room(self) -> _Slot:
+    def _room(self) -> _HostBuffer:
         on_gpu = self.env.device.type == "cuda"
         frames, ticks = (
             torch.empty(t.shape, dtype=t.dtype, pin_memory=on_gpu) for t in (self.frames, self.ticks)
         )
         arrived = torch.cuda.Event(blocking=True) if on_gpu else None  # type: ignore[no-untyped-call]
-        return _Slot(frames, ticks, arrived)
+        return _HostBuffer(frames, ticks, arrived)
 
     def capture(self, t: int, step_actions: StepActions, policy_trace: PolicyTrace | None = None) -> None:
         """Takes the realms as they are now, after a tick, as the rollout's t-th frame. May be part of a CUDA

@@ -20,15 +20,15 @@ from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.run import load_policy
 from nmmo_gpu.trinity import Sword
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import settle
 from nmmo_gpu.world.terrain import safe_table, validate_map
 
 MOST_CELLS = 6400
 """As many as an 80x80 map has; larger maps are looked at in strides."""
 
-SLOTS = 8192
+SLOTS_PER_PASS = 8192
 """Agents of all populations that one copy of the map has room for, about."""
 
 BATCH = 128 << 20
@@ -137,7 +137,7 @@ def _groups(cells: Tensor, config: WorldConfig, stride: int) -> list[Tensor]:
     apart = math.ceil(config.vision / stride) + 1
     place = (cells.view(-1) >= 0).nonzero().squeeze(1)
     kind = place // cells.shape[1] % apart * apart + place % cells.shape[1] % apart
-    most = max(1, SLOTS // config.populations)
+    most = max(1, SLOTS_PER_PASS // config.populations)
     groups = [place[kind == k] for k in range(apart * apart)]
     return [part for group in groups for part in torch.split(group, most) if len(part)]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.serialise import from_plain, to_plain
-from nmmo_gpu.train import cluster
+from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
@@ -56,17 +56,17 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     its file, which it does when all others have."""
     tensors = checkpoint.tensors
     shards: list[tuple[str, int, int]] = []
-    if cluster.size() > 1:
+    if distributed.size() > 1:
         mine = {name: tensor for name, tensor in tensors.items() if _of_realms(name)}
         tensors = {name: tensor for name, tensor in tensors.items() if name not in mine}
-        parts = cluster.shares(checkpoint.config.env.realms, cluster.size())
+        parts = distributed.shards(checkpoint.config.env.realms, distributed.size())
         stem = f"{path.stem}-{checkpoint.counters['iteration']}"
         shards = [
             (f"{stem}-{number}of{len(parts)}{path.suffix}", *part) for number, part in enumerate(parts, 1)
         ]
-        _write(path.with_name(shards[cluster.rank()][0]), mine, {"format": FORMAT + " shard"})
-        cluster.wait()
-    if cluster.rank():
+        _write(path.with_name(shards[distributed.rank()][0]), mine, {"format": FORMAT + " shard"})
+        distributed.barrier()
+    if distributed.rank():
         return
     metadata = {
         "format": FORMAT,
@@ -153,7 +153,7 @@ def _read_realms(
     path: Path, shards: list[list[Any]], config: TrainConfig, device: torch.device
 ) -> dict[str, Tensor]:
     """What is kept of the realms that this process plays, from the files that have them."""
-    first, count = cluster.shares(config.env.realms, cluster.size())[cluster.rank()]
+    first, count = distributed.shards(config.env.realms, distributed.size())[distributed.rank()]
     found: dict[str, list[Tensor]] = {}
     for name, begin, length in shards:
         low, high = max(first, begin) - begin, min(first + count, begin + length) - begin
@@ -170,7 +170,7 @@ def _read_realms(
 def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
     """This process's share of a checkpoint's world; CheckpointError if its tensors do not have the shapes of
     its config."""
-    env = cluster.share(checkpoint.config.env)
+    env = distributed.shard(checkpoint.config.env)
     config, sizes = env.world, World.sizes(env.world, env.realms)
     stored = checkpoint.part("world")
     tensors: dict[str, Any] = {}

@@ -67,7 +67,8 @@ class GraphedCallable:
 
 
 def weakly(method: Callable[[], Any]) -> Callable[[], Any]:
-    """A bound method that does not keep its object alive, for a ``GraphedCallable`` that the object itself keeps.
+    """A bound method that does not keep its object alive, for a ``GraphedCallable`` that the object itself
+    keeps.
 
     In a reference cycle a graph and its memory would stay until Python's garbage collector comes by, which
     knows nothing of the GPU's memory."""

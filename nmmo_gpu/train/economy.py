@@ -12,7 +12,7 @@ from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
-TOTALS = ("events", "ledger", "trades", "slain")
+TOTALS = ("events", "ledger", "trades", "npc_kills")
 """Counts that only grow; what is of interest is how much, between two looks."""
 
 
@@ -24,13 +24,13 @@ def economy_counts(world: World) -> dict[str, Tensor]:
         int64, theirs in all, with what they bid. gini: [] float32, sum over the living of the inequality of
         it in their realm, 0 (all have the same) to 1.
         npcs: [kinds] int64, alive. events: [events], books: [items + 1, ways], trades: [items, 2],
-        slain: [kinds], all int64: everything so far.
+        npc_kills: [kinds], all int64: everything so far.
     """
     cfg = world.config
     if not cfg.extended:
         return {}
-    alive = world.players(world.alive)
-    levels = world.players(world.level) * alive[..., None]
+    alive = world.agents(world.alive)
+    levels = world.agents(world.level) * alive[..., None]
     wealth = world.gold + _bids(world)
     npcs = torch.zeros(len(cfg.npc_counts), dtype=torch.int64, device=world.device)
     if cfg.npc_slots:
@@ -46,7 +46,7 @@ def economy_counts(world: World) -> dict[str, Tensor]:
         "events": (world.events * alive[..., None]).sum((0, 1), dtype=torch.int64) + world.dead_totals.sum(0),
         "ledger": world.ledger.sum(0),
         "trades": world.trades.sum(0),
-        "slain": world.slain.sum(0),
+        "npc_kills": world.npc_kills.sum(0),
     }
 
 
@@ -79,8 +79,8 @@ def _bids(world: World) -> Tensor:
 def economy_metrics(
     config: WorldConfig, before: dict[str, Tensor], now: dict[str, Tensor], agent_steps: int, realms: int
 ) -> dict[str, float]:
-    """Numbers by name from two ``economy_counts`` on the CPU; what happened is per 1000 agent-steps lived between
-    them. Prices are missing for items that were not traded."""
+    """Numbers by name from two ``economy_counts`` on the CPU; what happened is per 1000 agent-steps lived
+    between them. Prices are missing for items that were not traded."""
     grown = {name: (now[name] - before[name]).tolist() for name in TOTALS}
     living, thousand = max(1, int(now["living"])), max(1, agent_steps) / 1000
     tables = config.tables
@@ -105,9 +105,9 @@ def economy_metrics(
     gold = grown["ledger"][tables.gold]
     result["wealth/gold in"] = sum(gold[flow] for flow in INFLOWS) / thousand
     result["wealth/gold lost"] = gold[Flow.LOST] / thousand
-    for kind, alive, slain in zip(
-        config.content.npcs if config.npcs else (), now["npcs"].tolist(), grown["slain"], strict=False
+    for kind, alive, npc_kills in zip(
+        config.content.npcs if config.npcs else (), now["npcs"].tolist(), grown["npc_kills"], strict=False
     ):  # without NPCs none are counted
         result[f"npcs/{kind.name}"] = alive / realms
-        result[f"killed/{kind.name}"] = slain / thousand
+        result[f"killed/{kind.name}"] = npc_kills / thousand
     return result

@@ -64,7 +64,7 @@ def evaluate(
 
     def play(ticks: int) -> None:
         for _ in range(ticks):
-            acted = env.world.players(env.world.alive).clone()
+            acted = env.world.agents(env.world.alive).clone()
             actions = act(env)
             env.step(actions)
             tally.add(env.world, acted, actions[..., 2] > 0)
@@ -110,7 +110,7 @@ class PolicyActor:
         memory = self._memory
         if memory is not None:
             # Whoever was born since has no memory, and the dead have no use for theirs.
-            memory = memory * (env.world.players(env.world.age) > 1).reshape(-1, 1)
+            memory = memory * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
         decision = self.sword.decide(env.records, env.world, memory)
         self._before, self._memory = (env.records, decision), decision.memory
         return decision.actions
@@ -161,7 +161,7 @@ ECONOMY = {
     "eaten": ("events/eaten",),
     "wear": ("worn/sword", "worn/knife", "worn/armor"),
     "traded": ("events/sold",),
-    "kills": ("events/players killed",),
+    "kills": ("events/agents killed",),
     "hunted": ("hunted",),
     "gold": ("wealth/gold",),
     "gini": ("wealth/gini",),

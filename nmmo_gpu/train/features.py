@@ -11,13 +11,13 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train.window import has_numba
 from nmmo_gpu.world.content import CONSTITUTION, SKILLS
-from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, NPC, SELF_FEATURES
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, NPC, SELF_FEATURES
 
-LEVEL_DOUBLINGS, GOLD_DOUBLINGS = 4, 10
+LEVEL_LOG2, GOLD_LOG2 = 4, 10
 """Levels of 15, and 1023 gold, come out as 1."""
 HEALTH = SELF_FEATURES.index("health")
 THEIR_HEALTH = ENTITY_FEATURES.index("health")
-RANKS = slice(LOOK_FEATURES.index("sword"), LOOK_FEATURES.index("armor") + 1)
+RANKS = slice(ENTITY_ATTRIBUTES.index("sword"), ENTITY_ATTRIBUTES.index("armor") + 1)
 
 
 def told(
@@ -34,23 +34,25 @@ def told(
 
         about_all = compiled(records, index, config)
     else:
-        about_all = torch.cat((belongings(views, config), looks(views, config).flatten(-2)), -1)
-    return parted(about_all.to(dtype), config)
+        about_all = torch.cat(
+            (self_attributes(views, config), entity_attributes(views, config).flatten(-2)), -1
+        )
+    return split(about_all.to(dtype), config)
 
 
-def parted(about_all: Tensor, config: WorldConfig) -> tuple[Tensor, Tensor]:
+def split(about_all: Tensor, config: WorldConfig) -> tuple[Tensor, Tensor]:
     """(all of it [..., n], and the looks among it [..., nearest, m])."""
-    about_others = about_all[..., belongings_width(config) :]
-    return about_all, torch.unflatten(about_others, -1, (config.nearest, looks_width(config)))
+    about_others = about_all[..., self_attributes_width(config) :]
+    return about_all, torch.unflatten(about_others, -1, (config.nearest, entity_attributes_width(config)))
 
 
-def belongings_width(config: WorldConfig) -> int:
-    """Columns of ``belongings``."""
+def self_attributes_width(config: WorldConfig) -> int:
+    """Columns of ``self_attributes``."""
     items = len(config.content.items)
     return len(SKILLS) + 1 + 2 + 2 * items + 4 + items + 3 * items
 
 
-def belongings(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
+def self_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     """[..., n] float32: levels; share of the health that there can be; gold and room; of each item how much
     of an inventory it fills, and whether there is any; the open offer's side (two columns), price, time left
     and item; of each item best bid, best ask (none: dearer than any) and last price.
@@ -64,9 +66,9 @@ def belongings(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     quoted = market.float()
     quoted[..., 1].masked_fill_(market[..., 1] == 0, prices + 1)
     columns = (
-        doublings(levels, LEVEL_DOUBLINGS),
+        log2_scale(levels, LEVEL_LOG2),
         (views["self"][..., HEALTH] / most.clamp(min=1))[..., None],
-        doublings(goods[..., :1], GOLD_DOUBLINGS),
+        log2_scale(goods[..., :1], GOLD_LOG2),
         goods[..., 1:] / config.capacity,
         held.clamp(max=config.capacity) / config.capacity,
         held > 0,
@@ -77,17 +79,17 @@ def belongings(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     return torch.cat(columns, -1)
 
 
-def looks_width(config: WorldConfig) -> int:
-    """Columns of ``looks``."""
+def entity_attributes_width(config: WorldConfig) -> int:
+    """Columns of ``entity_attributes``."""
     return npc_kinds(config) + 6 + max(0, config.tokens - 1) + 1
 
 
-def looks(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
+def entity_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     """[..., nearest, n] float32 of each row of the entity table: NPC kind, one column each; combat level;
     rank of sword, knife and armor; most health there can be; immune; word said, one column each, none for
     silence; share of that most health. Zeros for rows that do not exist."""
-    seen = views["entity_looks"]
-    column = {name: seen[..., i] for i, name in enumerate(LOOK_FEATURES)}
+    seen = views["entity_attributes"]
+    column = {name: seen[..., i] for i, name in enumerate(ENTITY_ATTRIBUTES)}
     device = seen.device
     kinds = torch.arange(NPC, NPC + npc_kinds(config), dtype=torch.uint8, device=device)
     words = torch.arange(1, max(1, config.tokens), dtype=torch.int8, device=device)
@@ -95,7 +97,7 @@ def looks(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     most = column["max_health"].clamp(min=1)
     columns = (
         views["entity_kind"][..., None] == kinds,
-        doublings(strength, LEVEL_DOUBLINGS),
+        log2_scale(strength, LEVEL_LOG2),
         seen[..., RANKS] / max(1, *map(len, config.tables.gear)),
         column["immune"][..., None],
         column["token"][..., None] == words,
@@ -109,6 +111,6 @@ def npc_kinds(config: WorldConfig) -> int:
     return len(config.content.npcs) if config.npcs else 0
 
 
-def doublings(values: Tensor, many: int) -> Tensor:
+def log2_scale(values: Tensor, many: int) -> Tensor:
     """float32: 0 for 0, 1 for about 2 ** many."""
     return torch.log2(values.float() + 1.0) / many

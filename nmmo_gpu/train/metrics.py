@@ -23,7 +23,7 @@ def count(
         sums: [names] int64, as ``Tally.NAMES``. causes: [causes] int64, deaths.
         lifetimes: [bins] int64, the last one for all that are longer.
     """
-    alive, cause, age = (world.players(field) for field in (world.alive, world.cause, world.age))
+    alive, cause, age = (world.agents(field) for field in (world.alive, world.cause, world.age))
     died = acted & (cause > 0)
     lifetime = age[died].long()
     parts = (
@@ -31,11 +31,11 @@ def count(
         acted.sum(),
         lifetime.sum(),
         world.explored[died].sum(),
-        (world.players(world.food) * alive).sum(),
-        (world.players(world.water) * alive).sum(),
-        (world.players(world.health) * alive).sum(),
+        (world.agents(world.food) * alive).sum(),
+        (world.agents(world.water) * alive).sum(),
+        (world.agents(world.health) * alive).sum(),
         (attacks & acted).sum(),
-        world.players(world.damage).sum(),
+        world.agents(world.damage).sum(),
         alive.sum(),
     )
     sums += torch.stack(parts)

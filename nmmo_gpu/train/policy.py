@@ -60,7 +60,7 @@ class Weights(NamedTuple):
     """The network's matrices, [P, in, out] and [P, 1, out], as they are multiplied."""
 
     window: Tensor
-    own: Tensor
+    self_in: Tensor
     entities: Tensor
     told: Tensor | None
     """[P, belongings and looks, hidden / 4]: the same for the four directions."""
@@ -109,7 +109,7 @@ class Policy(nn.Module):
             return nn.Parameter(torch.zeros(populations, 1, width))
 
         self.window = weight(cells, codes(world_config), width, fan_in=cells)
-        self.own = weight(len(SELF_FEATURES), width, fan_in=len(SELF_FEATURES))
+        self.self_in = weight(len(SELF_FEATURES), width, fan_in=len(SELF_FEATURES))
         described = world_config.nearest * len(DESCRIBED)
         self.entities = weight(described, width, fan_in=described)
         self.input_bias = bias(width)
@@ -121,32 +121,32 @@ class Policy(nn.Module):
             self.gru_memory = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
             self.gru_bias = bias(3 * width)
         # Nearly uniform at first, so that every action is tried.
-        self.go = weight(symmetry.TURNS, width, 1, fan_in=hidden, gain=0.01)
+        self.directional_head = weight(symmetry.TURNS, width, 1, fan_in=hidden, gain=0.01)
         steady = 1 + len(STYLES) + (AUTO_TARGETS if config.targeting == "auto" else 1)
-        self.steady = weight(width, steady, fan_in=hidden, gain=0.01)
+        self.invariant_head = weight(width, steady, fan_in=hidden, gain=0.01)
         self.value = weight(width, 1, fan_in=hidden)
-        self.go_bias, self.steady_bias, self.value_bias = bias(1), bias(steady), bias(1)
+        self.directional_head_bias, self.invariant_head_bias, self.value_bias = bias(1), bias(steady), bias(1)
         if config.targeting == "learned":
             self.query = weight(width, len(DESCRIBED), fan_in=hidden, gain=0.01)
         self.described = len(DESCRIBED)
         """Features of an entity row, as ``encode`` returns it."""
         if world_config.extended and config.targeting == "learned":
-            self.described += features.looks_width(world_config)
-        self.more_heads = sum(list(actions.heads(world_config).values())[3:])
+            self.described += features.entity_attributes_width(world_config)
+        self.extra_choices = sum(list(actions.heads(world_config).values())[3:])
         if world_config.extended:
             about_self, about_others = (
-                features.belongings_width(world_config),
-                features.looks_width(world_config),
+                features.self_attributes_width(world_config),
+                features.entity_attributes_width(world_config),
             )
-            self.belongings = weight(about_self, width, fan_in=about_self)
-            self.looks = weight(
+            self.self_attributes = weight(about_self, width, fan_in=about_self)
+            self.entity_attributes = weight(
                 world_config.nearest * about_others, width, fan_in=world_config.nearest * about_others
             )
             if config.targeting == "learned":
-                self.query_looks = weight(width, about_others, fan_in=hidden, gain=0.01)
-            if self.more_heads:
-                self.more = weight(width, self.more_heads, fan_in=hidden, gain=0.01)
-                self.more_bias = bias(self.more_heads)
+                self.query_attributes = weight(width, about_others, fan_in=hidden, gain=0.01)
+            if self.extra_choices:
+                self.extra_heads = weight(width, self.extra_choices, fan_in=hidden, gain=0.01)
+                self.extra_heads_bias = bias(self.extra_choices)
 
         self.self_scale: Tensor
         self.entity_scale: Tensor
@@ -168,16 +168,17 @@ class Policy(nn.Module):
         """The matrices, made from the free weights; where no gradient is wanted, made once and kept.
 
         They are made again after a pass with gradients (an optimizer's step follows it, and fused ones do
-        not count up a tensor's version), when a free weight was written to, and after ``forget``."""
+        not count up a tensor's version), when a free weight was written to, and after
+        ``invalidate_cache``."""
         if torch.is_grad_enabled():
-            self.forget()
+            self.invalidate_cache()
             return self._make_weights()
         versions = [parameter._version for parameter in self.parameters()]
         if self._made is None or self._made[0] != versions:
             self._made = versions, self._make_weights()
         return self._made[1]
 
-    def forget(self) -> None:
+    def invalidate_cache(self) -> None:
         """Makes the matrices anew at the next pass; to be called after changing weights by other ways."""
         self._made = None
 
@@ -186,19 +187,25 @@ class Policy(nn.Module):
         extended = self.world_config.extended
         rows = self.entities.unflatten(1, (self.world_config.nearest, len(DESCRIBED)))  # type: ignore[no-untyped-call]
         lifted_rows = [symmetry.lift(row, self._row_turns) for row in rows.unbind(1)]
-        stay, others = self.steady[..., :1], self.steady[..., 1:]
-        heads = [symmetry.pool(stay), symmetry.mix(self.go), symmetry.pool(others), symmetry.pool(self.value)]
+        stay, others = self.invariant_head[..., :1], self.invariant_head[..., 1:]
+        heads = [
+            symmetry.pool(stay),
+            symmetry.mix(self.directional_head),
+            symmetry.pool(others),
+            symmetry.pool(self.value),
+        ]
         heads_bias = [
-            self.steady_bias[..., :1], symmetry.repeat(self.go_bias), self.steady_bias[..., 1:],
+            self.invariant_head_bias[..., :1], symmetry.repeat(self.directional_head_bias),
+            self.invariant_head_bias[..., 1:],
             self.value_bias,
         ]  # fmt: skip
-        if self.more_heads:
-            heads.insert(3, symmetry.pool(self.more))
-            heads_bias.insert(3, self.more_bias)
+        if self.extra_choices:
+            heads.insert(3, symmetry.pool(self.extra_heads))
+            heads_bias.insert(3, self.extra_heads_bias)
         if learned:
             query = symmetry.lower(self.query, self._row_turns)
             if extended:
-                query = torch.cat((query, symmetry.pool(self.query_looks)), -1)
+                query = torch.cat((query, symmetry.pool(self.query_attributes)), -1)
 
         def gates(free: Tensor) -> Tensor:
             return torch.cat([symmetry.mix(gate) for gate in free.unbind(1)], -1)
@@ -208,9 +215,9 @@ class Policy(nn.Module):
 
         return Weights(
             window=cast(symmetry.lift_cells(self.window)),
-            own=cast(symmetry.lift(self.own, self._self_turns)),
+            self_in=cast(symmetry.lift(self.self_in, self._self_turns)),
             entities=cast(torch.cat(lifted_rows, 1)),
-            told=cast(torch.cat((self.belongings, self.looks), 1)) if extended else None,
+            told=cast(torch.cat((self.self_attributes, self.entity_attributes), 1)) if extended else None,
             input_bias=cast(symmetry.repeat(self.input_bias)),
             trunk=tuple(cast(symmetry.mix(layer)) for layer in self.trunk.unbind(1)),
             trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in self.trunk_bias.unbind(1)),
@@ -262,7 +269,7 @@ class Policy(nn.Module):
         ``views`` are the fields of the records' heads, [P, B, ...]."""
         seen = self.embed(records, index, weights.window, self.layout)
         own = (views["self"] - self.self_scale[1]) * self.self_scale[0]
-        own = torch.bmm(own.clamp(max=1.0).to(self.dtype), weights.own)  # age grows without bound
+        own = torch.bmm(own.clamp(max=1.0).to(self.dtype), weights.self_in)  # age grows without bound
 
         # Rows that do not exist are zero, and stay so; the two kinds' columns act as their bias.
         kind = views["entity_kind"]
@@ -272,11 +279,11 @@ class Policy(nn.Module):
 
         total = seen + own + others + weights.input_bias
         if weights.told is not None:
-            told, looks = self.tell(records, index, views, self.world_config, self.dtype)
+            told, entity_attributes = self.tell(records, index, views, self.world_config, self.dtype)
             said = torch.bmm(told, weights.told)
             total = total + said.repeat(1, 1, symmetry.TURNS)
             if self.config.targeting == "learned":
-                entities = torch.cat((entities, looks), -1)
+                entities = torch.cat((entities, entity_attributes), -1)
         trunk = torch.relu(total)
         first, *deeper = zip(weights.trunk_bias, weights.trunk, strict=True)
         trunk = torch.relu(torch.baddbmm(first[0], trunk, first[1]))
@@ -286,9 +293,9 @@ class Policy(nn.Module):
 
     def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """One GRU step: [P, B, hidden] float32 new memory, which is also what the heads see."""
-        told = torch.baddbmm(_given(weights.gru_bias), trunk, _given(weights.gru_input)).float()
+        told = torch.baddbmm(_not_none(weights.gru_bias), trunk, _not_none(weights.gru_input)).float()
         reset_x, update_x, new_x = told.chunk(3, -1)
-        recalled = torch.bmm(state.to(self.dtype), _given(weights.gru_memory)).float()
+        recalled = torch.bmm(state.to(self.dtype), _not_none(weights.gru_memory)).float()
         reset_h, update_h, new_h = recalled.chunk(3, -1)
         update = torch.sigmoid(update_x + update_h)
         candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
@@ -335,9 +342,9 @@ class Policy(nn.Module):
         hidden = hidden.to(self.dtype)
         out = torch.baddbmm(weights.heads_bias, hidden, weights.heads).float()
         if self.config.targeting == "learned":
-            query = torch.bmm(hidden, _given(weights.query))
+            query = torch.bmm(hidden, _not_none(weights.query))
             rows = (entities * query[:, :, None]).float().sum(-1)
-            last = out.shape[-1] - 1 - self.more_heads
+            last = out.shape[-1] - 1 - self.extra_choices
             out = torch.cat((out[..., :last], rows, out[..., last:]), -1)
         return out
 
@@ -402,6 +409,6 @@ def _entity_scale(config: WorldConfig) -> Tensor:
     return torch.tensor([1.0 / largest.get(name, config.vision) for name in ENTITY_FEATURES])
 
 
-def _given(tensor: Tensor | None) -> Tensor:
+def _not_none(tensor: Tensor | None) -> Tensor:
     assert tensor is not None, "made for this kind of policy"
     return tensor

@@ -7,19 +7,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nmmo_gpu.train import cluster
+from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import PPOConfig
-from nmmo_gpu.train.operations import Operations
 from nmmo_gpu.train.policy import Policy, Weights
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
 from nmmo_gpu.train.sampling import evaluate
+from nmmo_gpu.train.training_backend import TrainingBackend
 from nmmo_gpu.world.random import Stream
 
 STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 """What ``loss`` measures on the way, in this order."""
 
 
-class Judgement(NamedTuple):
+class ActionEvaluation(NamedTuple):
     """What the network says now about what was done, [P, B] float32 each."""
 
     log_probability: Tensor
@@ -28,13 +28,13 @@ class Judgement(NamedTuple):
 
 
 def loss(
-    judgement: Judgement, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor,
+    evaluation: ActionEvaluation, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor,
     config: PPOConfig, count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The clipped surrogate of PPO (Schulman et al. 2017, arXiv 1707.06347, equations 7 and 9).
 
     Args:
-        judgement: of the batch, by the network that learns.
+        evaluation: of the batch, by the network that learns.
         old_log, advantage, returns: [P, B] float32. real: [P, B] bool, false for filling.
         count: [P], how many are real where the batch is a part of a larger one; by default as many as here.
 
@@ -42,7 +42,7 @@ def loss(
         loss: [] float32, the sum over populations of each one's mean, so that none sees the others.
         statistics: [P, 5] float32, as ``STATISTICS`` names them, without gradient.
     """
-    log_probability, entropy, value = judgement
+    log_probability, entropy, value = evaluation
     change = torch.where(real, log_probability - old_log, 0.0)
     ratio = change.exp()
     surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - config.clip, 1 + config.clip) * advantage)
@@ -67,17 +67,17 @@ def update(
     optimizer: torch.optim.Optimizer,
     rollout: Rollout,
     config: PPOConfig,
-    operations: Operations,
+    training_backend: TrainingBackend,
 ) -> dict[str, Tensor]:
     """Learns from one rollout, together with the other processes of the run, each from its own: what counts
-    is the mean over the samples of all. With resident operations nothing in here waits for the device.
+    is the mean over the samples of all. With static shapes nothing in here waits for the device.
 
     Returns:
         per population ([P] float32): ``STATISTICS``, means over the minibatches, ``explained_variance``
         of the values, and ``grad_norm`` before clipping.
     """
     horizon = rollout.alive.shape[0]
-    advantage = operations.advantages(
+    advantage = training_backend.advantages(
         rollout.reward, rollout.value[:horizon], rollout.died, rollout.value[horizon],
         config.gamma, config.gae_lambda,
     )  # fmt: skip
@@ -85,9 +85,9 @@ def update(
     world_config = policy.world_config
     batches: SampleBatches | SequenceBatches
     if policy.config.recurrent:
-        batches = SequenceBatches(policy, rollout, operations)
+        batches = SequenceBatches(policy, rollout, training_backend)
     else:
-        batches = SampleBatches(policy, rollout, operations, config.minibatches)
+        batches = SampleBatches(policy, rollout, training_backend, config.minibatches)
     index, real = batches.index, batches.real
     explained = explained_variance(rollout.value[:horizon].view(-1)[index], returns.view(-1)[index], real)
     advantage = _normalised(advantage.view(-1), index, real)
@@ -96,25 +96,25 @@ def update(
     totals = torch.zeros(world_config.populations, len(STATISTICS), device=advantage.device)
     norms = torch.zeros(world_config.populations, device=advantage.device)
     for epoch in range(config.epochs):
-        order = shuffled(batches.columns, rollout, epoch, operations)
+        order = shuffled(batches.columns, rollout, epoch, training_backend)
         # Which samples share a minibatch is random; within it, memory is best read in order.
         pieces = [columns.sort().values for columns in order.tensor_split(config.minibatches)]
         counts = torch.stack([batches.valid(columns).sum(1) for columns in pieces])
-        cluster.add_up([counts])
+        distributed.all_reduce_sum([counts])
         for columns, count in zip(pieces, counts, strict=True):
-            judgement, rows, valid = batches.judge(columns)
+            evaluation, rows, valid = batches.evaluate_actions(columns)
             total, statistics = loss(
-                judgement, old_log[rows], advantage[rows], returns[rows], valid, config, count
+                evaluation, old_log[rows], advantage[rows], returns[rows], valid, config, count
             )
             optimizer.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
-            cluster.add_up(p.grad for p in policy.parameters() if p.grad is not None)
+            distributed.all_reduce_sum(p.grad for p in policy.parameters() if p.grad is not None)
             norm = clip_per_population(policy, config.max_grad_norm)
             optimizer.step()
-            policy.forget()
+            policy.invalidate_cache()
             totals += statistics
             norms += norm
-    cluster.add_up([totals])
+    distributed.all_reduce_sum([totals])
     steps = config.epochs * config.minibatches
     result = dict(zip(STATISTICS, (totals / steps).unbind(1), strict=True))
     result["grad_norm"] = norms / steps
@@ -122,24 +122,28 @@ def update(
     return result
 
 
-def shuffled(columns: int, rollout: Rollout, epoch: int, operations: Operations) -> Tensor:
+def shuffled(columns: int, rollout: Rollout, epoch: int, training_backend: TrainingBackend) -> Tensor:
     """[columns] int64: the columns in random order, drawn from the world's seed and tick, so that a run is a
     function of its seed, with no dice to be kept."""
     index = torch.arange(columns, device=rollout.tick.device)
-    words = operations.draw(rollout.seed, rollout.tick, Stream.SHUFFLE, torch.full_like(index, epoch), index)
+    words = training_backend.draw(
+        rollout.seed, rollout.tick, Stream.SHUFFLE, torch.full_like(index, epoch), index
+    )
     return ((words[0] << 31) | (words[1] >> 1)).argsort()
 
 
 class SampleBatches:
     """Minibatches of single steps, for policies without memory."""
 
-    def __init__(self, policy: Policy, rollout: Rollout, operations: Operations, least: int = 1) -> None:
+    def __init__(
+        self, policy: Policy, rollout: Rollout, training_backend: TrainingBackend, least: int = 1
+    ) -> None:
         """``least``: there are to be so many columns at least, and if they are filling."""
-        self.policy, self.operations = policy, operations
+        self.policy, self.training_backend = policy, training_backend
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
         self.choices = rollout.choices.view(-1, rollout.choices.shape[-1])
         config = policy.world_config
-        if operations.resident:
+        if training_backend.static_shapes:
             self.index, self.real = all_by_population(rollout.alive, config.populations, config.slots)
         else:
             self.index, self.real = by_population(rollout.alive, config.populations, config.slots, least)
@@ -149,12 +153,12 @@ class SampleBatches:
         """[P, B] bool: which samples of the chosen columns are real."""
         return self.real[:, columns]
 
-    def judge(self, columns: Tensor) -> tuple[Judgement, Tensor, Tensor]:
+    def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
         """What the network says of the chosen columns, their rows in the rollout, and which are real."""
         rows, policy = self.index[:, columns], self.policy
         views, weights = policy.heads(self.records, rows), policy.weights()
         hidden, entities = policy.encode(self.records, rows, views, weights)
-        return _judged(self, rows, views, hidden, entities, weights), rows, self.valid(columns)
+        return _evaluated(self, rows, views, hidden, entities, weights), rows, self.valid(columns)
 
 
 class SequenceBatches:
@@ -162,9 +166,9 @@ class SequenceBatches:
 
     Memory starts as it was in the rollout, and is wiped where the slot's agent changes."""
 
-    def __init__(self, policy: Policy, rollout: Rollout, operations: Operations) -> None:
+    def __init__(self, policy: Policy, rollout: Rollout, training_backend: TrainingBackend) -> None:
         assert rollout.state is not None, "a recurrent policy's rollout holds its memory"
-        self.policy, self.operations = policy, operations
+        self.policy, self.training_backend = policy, training_backend
         horizon, agents = rollout.alive.shape
         self.rollout, self.horizon = rollout, horizon
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
@@ -181,8 +185,8 @@ class SequenceBatches:
         """[P, T * columns] bool: which samples of the chosen columns are real."""
         return self.rollout.alive.view(-1)[self.all_rows[:, :, columns]].flatten(1)
 
-    def judge(self, columns: Tensor) -> tuple[Judgement, Tensor, Tensor]:
-        """As ``SampleBatches.judge``; the rows are time-major, [P, T * columns]."""
+    def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
+        """As ``SampleBatches.evaluate_actions``; the rows are time-major, [P, T * columns]."""
         assert self.rollout.state is not None
         policy = self.policy
         rows = self.all_rows[:, :, columns]
@@ -199,21 +203,23 @@ class SequenceBatches:
             hidden.append(memory)
             memory = memory * goes_on[:, t]
         state = torch.stack(hidden, 1).flatten(1, 2)
-        return _judged(self, flat, views, state, entities, weights), flat, alive.flatten(1)
+        return _evaluated(self, flat, views, state, entities, weights), flat, alive.flatten(1)
 
 
-def _judged(
+def _evaluated(
     batches: SampleBatches | SequenceBatches, rows: Tensor, views: dict[str, Tensor], hidden: Tensor,
     entities: Tensor, weights: Weights,
-) -> Judgement:  # fmt: skip
+) -> ActionEvaluation:  # fmt: skip
     policy = batches.policy
-    if batches.operations.evaluate is None:
+    if batches.training_backend.evaluate is None:
         output = policy.decide(views, hidden, entities, None, weights)
-        return Judgement(*evaluate(output, batches.choices[rows].long()), output.value)
+        return ActionEvaluation(*evaluate(output, batches.choices[rows].long()), output.value)
     logits = policy.logits(hidden, entities, weights)
     auto = policy.config.targeting == "auto"
-    judged = batches.operations.evaluate(batches.records, rows, logits, batches.choices, policy.layout, auto)
-    return Judgement(*judged, logits[..., -1])
+    judged = batches.training_backend.evaluate(
+        batches.records, rows, logits, batches.choices, policy.layout, auto
+    )
+    return ActionEvaluation(*judged, logits[..., -1])
 
 
 def clip_per_population(policy: Policy, limit: float) -> Tensor:
@@ -235,12 +241,12 @@ def explained_variance(value: Tensor, returns: Tensor, real: Tensor) -> Tensor:
 def _moments(values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance, [P] each, of what is real in [P, B], over all processes."""
     count = real.sum(1)
-    cluster.add_up([count])
+    distributed.all_reduce_sum([count])
     weight = real / count[:, None].clamp(min=1)
     mean = (values * weight).sum(1)
-    cluster.add_up([mean])
+    distributed.all_reduce_sum([mean])
     variance = ((values - mean[:, None]).square() * weight).sum(1)
-    cluster.add_up([variance])
+    distributed.all_reduce_sum([variance])
     return mean, variance
 
 

@@ -17,12 +17,12 @@ from torch import Tensor
 from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.memory import check_memory
-from nmmo_gpu.rehearsal import training_parts
+from nmmo_gpu.memory_estimate import training_parts
 from nmmo_gpu.replay import segment_writer
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
-from nmmo_gpu.train import cluster
+from nmmo_gpu.train import distributed
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.economy import economy_counts, economy_counts_on_host
@@ -50,7 +50,8 @@ class IterationStats(NamedTuple):
     statistics: dict[str, Tensor]
     """The learner's, [P] each."""
     economy: dict[str, Tensor]
-    """``nmmo_gpu.train.economy.economy_counts`` at the end of the rollout; empty where there is no full game."""
+    """``nmmo_gpu.train.economy.economy_counts`` at the end of the rollout; empty where there is no full
+    game."""
 
 
 class _Pending(NamedTuple):
@@ -88,7 +89,7 @@ class Run:
                 config.record_megabytes << 20,
             )  # fmt: skip
         self.reported = economy_counts_on_host(self.god.env.world)
-        cluster.add_up(self.reported.values())
+        distributed.all_reduce_sum(self.reported.values())
         """Economy counts of the last report; at first those of the world as it was found."""
         if stored is not None:
             self._restore(stored)
@@ -105,15 +106,15 @@ class Run:
         start = timestamp(self.device)
         rollout = self.god.collect()
         collected = timestamp(self.device)
-        statistics = self.pantheon.learn(rollout, *cluster.most(self.progress()))
+        statistics = self.pantheon.learn(rollout, *distributed.all_reduce_max(self.progress()))
         end = timestamp(self.device)
         self.iteration += 1
         counts = {"agent_steps": rollout.alive.sum(), **_prefixed("tally", self.god.tally.state())}
         tag = _Pending(self.iteration, report, start, collected, end)
         counts |= _prefixed("economy", economy_counts(self.god.env.world))
-        if cluster.size() > 1:
+        if distributed.size() > 1:
             counts = {name: count.clone() for name, count in counts.items()}
-            cluster.add_up(counts.values())
+            distributed.all_reduce_sum(counts.values())
         host_copies = self.readback.send(counts | _prefixed("learner", statistics), tag)
         if report:
             self.god.tally.reset()
@@ -132,7 +133,8 @@ class Run:
         return IterationStats(
             tag.iteration, tag.report, steps, seconds,
             seconds_between(tag.start, tag.collected) / seconds,
-            _part("tally", host_copy.tensors), _part("learner", host_copy.tensors), _part("economy", host_copy.tensors),
+            _part("tally", host_copy.tensors), _part("learner", host_copy.tensors), _part("economy",
+            host_copy.tensors),
         )  # fmt: skip
 
     def progress(self) -> float:
@@ -151,7 +153,7 @@ class Run:
         tensors.update({f"optimizer.{name}": t for name, t in self.pantheon.state().items()})
         tensors.update({f"realms.{name}": t for name, t in self.god.by_realm().items()})
         counts = {f"god.{name}": t.clone() for name, t in self.god.state().items()}
-        cluster.add_up(counts.values())
+        distributed.all_reduce_sum(counts.values())
         tensors.update(counts)
         counters = {
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
@@ -172,7 +174,7 @@ class Run:
         self.pantheon.restore(stored.part("optimizer"))
         checkpoints.restore(self.god.by_realm(), stored.part("realms"))
         checkpoints.restore(self.god.state(), stored.part("god"))
-        if cluster.rank():  # the sums go on in the first process
+        if distributed.rank():  # the sums go on in the first process
             for count in self.god.state().values():
                 count.zero_()
         counters = stored.counters
@@ -226,22 +228,24 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     torchrun starts again, because a process was lost, goes on from the last checkpoint.
 
     Raises ConfigError if the folder already holds a run, or cannot be written."""
-    with cluster.joined():
+    with distributed.process_group():
         # What cannot run leaves no folder behind.
         device = resolve_device(config.env.device)
         backend = resolve(config.env.backend, device)
-        mine = dataclasses.replace(config, env=cluster.share(config.env))
-        if device.type == "cuda" and backend.resident:
+        mine = dataclasses.replace(config, env=distributed.shard(config.env))
+        if device.type == "cuda" and backend.capturable:
             remedy = "realms, slots, horizon or hidden, or raise minibatches"
             check_memory(training_parts(mine), device, remedy)
-        (restarted,) = cluster.most(cluster.restarted())  # each machine's torchrun counts for itself
+        (restarted,) = distributed.all_reduce_max(
+            distributed.restarted()
+        )  # each machine's torchrun counts for itself
         if stored is None and restarted and (Path(config.run) / checkpoints.FILE).exists():
             stored = checkpoints.load(Path(config.run), torch.device("cpu"))
-        if cluster.rank() == 0:
+        if distributed.rank() == 0:
             prepare_folder(config, resuming=stored is not None)
-        cluster.wait()
+        distributed.barrier()
         run = Run(config, stored, trinity)
-        reporter = Reporter(run, resumed=stored is not None) if cluster.rank() == 0 else None
+        reporter = Reporter(run, resumed=stored is not None) if distributed.rank() == 0 else None
         with contextlib.closing(run), StopRequest() as stop, reporter or contextlib.nullcontext():
             _train(run, stop, reporter)
         if stop.wanted and reporter:
@@ -263,7 +267,7 @@ def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
 
     while True:
         late = time.monotonic() - saved >= config.checkpoint_minutes * 60
-        done, stopping, due = cluster.most(run.progress(), stop.wanted, late)
+        done, stopping, due = distributed.all_reduce_max(run.progress(), stop.wanted, late)
         if done >= 1.0 or stopping:
             break
         hear(run.iterate(report=(run.iteration + 1) % config.log_every == 0))

@@ -21,7 +21,7 @@ from nmmo_gpu.view.recordings import Recordings
 POLL = 0.25
 """Seconds between two looks at a file."""
 
-PIECES = 8
+KEPT_CHUNKS = 8
 """Newest chunks that are kept for viewers; who falls further behind fetches what it missed from the file."""
 
 LARGEST_PIECE = 4 << 20
@@ -57,7 +57,7 @@ class Watch:
         self.replay: Replay | None = None
         self.entries, self.size = 0, 0
         """How many of the replay's chunks, and how many bytes, viewers may know of."""
-        self.pieces: deque[Piece] = deque(maxlen=PIECES)
+        self.pieces: deque[Piece] = deque(maxlen=KEPT_CHUNKS)
         self.next = ""
         """Name of a newer recording of the same realm; empty if there is none."""
         self.error = ""
@@ -105,7 +105,7 @@ class Watch:
         """The last chunks between two offsets, small ones only."""
         if start == end:
             return []
-        found: deque[Piece] = deque(maxlen=PIECES)
+        found: deque[Piece] = deque(maxlen=KEPT_CHUNKS)
         with open(self.path, "rb") as file:
             while start < end:
                 file.seek(start)

@@ -58,7 +58,7 @@ class Backend:
     can do better than one phase after the other; of ``law`` and ``chaos`` only."""
 
     @property
-    def resident(self) -> bool:
+    def capturable(self) -> bool:
         """Whether nothing here waits for the device or asks it for sizes, so that calls can be captured in
         a CUDA graph."""
         return self.name == "triton"

@@ -20,6 +20,6 @@ def burial(world: World) -> None:
     world.presence.view(-1)[tile] = 0
     world.alive.view(-1)[dead] = False
     cfg = world.config
-    dead = dead[dead % cfg.entities < cfg.slots]  # NPCs are counted by kind, as slain
+    dead = dead[dead % cfg.entities < cfg.slots]  # NPCs are counted by kind, as npc_kills
     counter = dead // cfg.entities * world.deaths.shape[1] + world.cause.view(-1)[dead]
     world.deaths.view(-1).index_add_(0, counter, torch.ones_like(counter))

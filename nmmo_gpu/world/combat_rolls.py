@@ -21,7 +21,7 @@ STYLE_EXPERIENCE, BODY_EXPERIENCE = 3, 1
 LARGEST_DAMAGE = 32767
 """What ``World.damage`` can hold; more is shown as this."""
 SLOT_BITS, TIE_BITS = 24, 32
-"""A nemesis is found as the largest of its attackers' keys: from above, damage, random bits, slot."""
+"""A top_attacker is found as the largest of its attackers' keys: from above, damage, random bits, slot."""
 
 
 class Attacks(NamedTuple):
@@ -67,7 +67,7 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
     key = (damage << SLOT_BITS + TIE_BITS) | (tie << SLOT_BITS) | attacker % cfg.entities
     best = torch.full_like(world.entity, -1)
     best.view(-1).scatter_reduce_(0, victim, key, "amax")
-    world.nemesis.copy_(torch.where(best >= 0, best & (1 << SLOT_BITS) - 1, -1))
+    world.top_attacker.copy_(torch.where(best >= 0, best & (1 << SLOT_BITS) - 1, -1))
 
     if cfg.skills:
         _learn(world, lost, attacker, kind, damage.int())
@@ -141,7 +141,7 @@ def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:
     """Attacks that hit and hurt by levels and gear."""
     cfg = world.config
     worn = torch.zeros(*world.alive.shape, len(GEAR), dtype=torch.uint8, device=world.device)
-    world.players(worn).copy_(world.worn)
+    world.agents(worn).copy_(world.worn)
     worn, level = worn.view(-1, len(GEAR)).long(), world.level.view(-1, len(SKILLS)).long()
     attacker, victim, style = _within_reach(world, style, target)
     armed = (style != RANGE) | (worn[attacker, KNIFE] > 0)
@@ -200,7 +200,7 @@ def _count(world: World, attacker: Tensor, event: Event, amount: Tensor | int) -
     """Adds to an event of the agents among the attackers, which are all different."""
     of_all = torch.zeros_like(world.row)
     of_all.view(-1)[attacker] = amount
-    world.events[..., event] += world.players(of_all)
+    world.events[..., event] += world.agents(of_all)
 
 
 def _learn(world: World, lost: Tensor, attacker: Tensor, style: Tensor, damage: Tensor) -> None:
@@ -211,8 +211,8 @@ def _learn(world: World, lost: Tensor, attacker: Tensor, style: Tensor, damage: 
     realm, slot = attacker[agent] // cfg.entities, attacker[agent] % cfg.entities
     world.xp[realm, slot, style[agent]] += STYLE_EXPERIENCE * damage[agent]
     world.xp[realm, slot, CONSTITUTION] += BODY_EXPERIENCE * damage[agent]
-    world.xp[..., DEFENSE] += STYLE_EXPERIENCE * world.players(lost)
-    world.xp[..., CONSTITUTION] += BODY_EXPERIENCE * world.players(lost)
+    world.xp[..., DEFENSE] += STYLE_EXPERIENCE * world.agents(lost)
+    world.xp[..., CONSTITUTION] += BODY_EXPERIENCE * world.agents(lost)
 
 
 def _provoke(world: World) -> None:
@@ -221,22 +221,22 @@ def _provoke(world: World) -> None:
     kind = kind_of_slot(cfg, world.device)[cfg.slots :]
     rows = cfg.tables.npcs
     fights_back = tensor(tuple(row.hunts == PROVOKED for row in rows), world.device, torch.bool)[kind]
-    temper = tensor(tuple(row.temper for row in rows), world.device, torch.uint8)[kind]
-    nemesis = world.nemesis[:, cfg.slots :]
-    provoked = fights_back & (nemesis >= 0) & (nemesis < cfg.slots)
-    who = world.entity.gather(1, nemesis.clamp(min=0).long())
-    world.foe.copy_(torch.where(provoked, nemesis, world.foe))
-    world.foe_entity.copy_(torch.where(provoked, who, world.foe_entity))
-    world.temper.copy_(torch.where(provoked, temper, world.temper))
+    aggro_ticks = tensor(tuple(row.aggro_ticks for row in rows), world.device, torch.uint8)[kind]
+    top_attacker = world.top_attacker[:, cfg.slots :]
+    provoked = fights_back & (top_attacker >= 0) & (top_attacker < cfg.slots)
+    who = world.entity.gather(1, top_attacker.clamp(min=0).long())
+    world.aggro_target.copy_(torch.where(provoked, top_attacker, world.aggro_target))
+    world.aggro_entity.copy_(torch.where(provoked, who, world.aggro_entity))
+    world.aggro_ticks.copy_(torch.where(provoked, aggro_ticks, world.aggro_ticks))
 
 
 def _reward_killers(world: World, killed: Tensor, style: Tensor) -> None:
     """Experience for an NPC's killer, in the style with which it struck. Nobody kills two: an attack each."""
     cfg = world.config
     npc = killed.clone()
-    world.players(npc).zero_()
+    world.agents(npc).zero_()
     realm, slot = npc.nonzero().unbind(1)
-    killer = world.nemesis[realm, slot].long()
+    killer = world.top_attacker[realm, slot].long()
     agent = (killer < cfg.slots).nonzero().squeeze(1)
     realm, slot, killer = realm[agent], slot[agent], killer[agent]
     worth = tensor(tuple(row.experience for row in cfg.tables.npcs), world.device, torch.int32)

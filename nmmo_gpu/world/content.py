@@ -143,7 +143,7 @@ class NPCKind:
     """Whom it fights: nobody; for some ticks whoever hit it; the nearest player in sight."""
     sight: int = 0
     """How far it hunts, tiles (Chebyshev)."""
-    temper: int = 0
+    aggro_ticks: int = 0
     """For how many ticks after a hit a provoked one fights back."""
     drops: tuple[Drop, ...] = ()
     experience: int = 0
@@ -202,7 +202,8 @@ STANDARD = Content(
     npcs=(
         NPCKind("chicken", 5, 1, ("grass",), "never", experience=10, number=32,
                 drops=(Drop("raw chicken"), Drop("raw chicken", chance=0.5))),
-        NPCKind("goblin", 15, 5, ("grass", "scrub", "forest"), "provoked", sight=5, temper=5, experience=50,
+        NPCKind("goblin", 15, 5, ("grass", "scrub", "forest"), "provoked", sight=5, aggro_ticks=5,
+        experience=50,
                 number=24, drops=(Drop("raw goblin"), Drop(GOLD, 1, 100, 0.5),
                                   Drop("copper sword", chance=0.2))),
         NPCKind("bear", 40, 15, ("forest", "scrub"), "always", sight=3, experience=150, number=8,

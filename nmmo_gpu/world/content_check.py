@@ -85,8 +85,8 @@ def _complaints(content: Content) -> Iterator[str]:
             yield f"{kind.name}: habitat = {kind.habitat!r}; choose from {', '.join(sorted(materials))}."
         if kind.hunts not in ("never", "provoked", "always"):
             yield f"{kind.name}: hunts = {kind.hunts!r}; choose never, provoked or always."
-        if not (_within(kind.sight, 0, 15) and _within(kind.temper, 0, 127)):
-            yield f"{kind.name}: choose a sight from 0 to 15 and a temper from 0 to 127."
+        if not (_within(kind.sight, 0, 15) and _within(kind.aggro_ticks, 0, 127)):
+            yield f"{kind.name}: choose a sight from 0 to 15 and a aggro_ticks from 0 to 127."
         if not (_within(kind.experience, 0, 10**6) and _within(kind.number, 0, 6400)):
             yield f"{kind.name}: choose an experience from 0 to 1,000,000 and a number from 0 to 6400."
         yield from _misfits(kind, "drops", Drop)

@@ -16,7 +16,7 @@ class Event(IntEnum):
     """Those of them that did damage to somebody not immune."""
     DAMAGE = 2
     """Damage that they did, as rolled."""
-    PLAYERS_KILLED = 3
+    AGENTS_KILLED = 3
     """Agents of which this one was the killer."""
     FISHING = 4
     """Ticks spent trying to fish."""

@@ -133,7 +133,7 @@ def quotes(world: World) -> None:
 
 def _living(world: World) -> Tensor:
     """[R, A] bool: alive, and not killed this tick."""
-    return world.players(world.alive) & (world.players(world.health) > 0)
+    return world.agents(world.alive) & (world.agents(world.health) > 0)
 
 
 def _clear(world: World, realm: Tensor, slot: Tensor) -> None:
@@ -164,7 +164,7 @@ def _order(world: World) -> Tensor:
     code, price = world.offer.long() - 1, world.offer_price.long()
     bids = code >= items
     book = 2 * torch.where(bids, code - items, code) + (~bids).long()
-    seniority = (world.players(world.entity) - world.next_entity[:, None] + SENIORITIES).clamp(min=0)
+    seniority = (world.agents(world.entity) - world.next_entity[:, None] + SENIORITIES).clamp(min=0)
     key = book << BOOK_BIT | torch.where(bids, PRICES - 1 - price, price) << PRICE_BIT
     key |= world.offer_left.long() << LEFT_BIT | seniority
     return torch.where(_living(world) & (code >= 0), key, NO_OFFER)

@@ -16,8 +16,8 @@ GEAR_SKILLS = (MELEE, RANGE, DEFENSE)
 def growth(world: World) -> None:
     """Sets level and gear worn of every living agent, for the tick that follows."""
     cfg = world.config
-    living = world.players(world.alive)
-    level = world.players(world.level)
+    living = world.agents(world.alive)
+    level = world.agents(world.level)
     if cfg.skills:
         xp = torch.where(living[..., None], world.xp.clamp(max=MOST_EXPERIENCE), world.xp)
         world.xp.copy_(xp)

@@ -33,11 +33,11 @@ keep a direction."""
 ENTITY_FEATURES = ("row_offset", "col_offset", "age", "health", "food", "water", "freeze", "damage")
 """Columns of ``entities``: tiles south; tiles east; ticks (at most 127); units ...; units lost last tick."""
 
-LOOK_FEATURES = (
+ENTITY_ATTRIBUTES = (
     "npc_kind", "combat_level", "sword", "knife", "armor", "token", "max_health", "immune",
 )  # fmt: skip
-"""Columns of ``entity_looks``: 0 for an agent, 1 + kind for an NPC; ``tables.combat_level``; ranks of what is
-worn, 0 for nothing; what it said in the last tick; units; 0 or 1."""
+"""Columns of ``entity_attributes``: 0 for an agent, 1 + kind for an NPC; ``tables.combat_level``; ranks of
+what is worn, 0 for nothing; what it said in the last tick; units; 0 or 1."""
 
 GOODS_FEATURES = ("gold", "room")
 """Columns of ``goods``: at most 32767; units that the inventory still holds, an open offer's left out."""
@@ -114,8 +114,8 @@ class ObservationLayout:
         items = len(config.content.items)
         # Words of eight bytes first, then pairs, then bytes, so that all are aligned.
         self._add(
-            "entity_looks", (config.nearest, len(LOOK_FEATURES)), torch.int8,
-            "more of the same entities, each at most 127: " + ", ".join(LOOK_FEATURES),
+            "entity_attributes", (config.nearest, len(ENTITY_ATTRIBUTES)), torch.int8,
+            "more of the same entities, each at most 127: " + ", ".join(ENTITY_ATTRIBUTES),
         )  # fmt: skip
         self._add("levels", (len(SKILLS),), torch.int16, "own levels: " + ", ".join(SKILLS))
         self._add("goods", (len(GOODS_FEATURES),), torch.int16, "own " + " and ".join(GOODS_FEATURES))

@@ -16,7 +16,7 @@ def holdings(world: World) -> Tensor:
     """[R, items + 1] int64: how many of each item, and last of gold, there are: held by the living, or on
     offer."""
     tables = world.config.tables
-    alive = world.players(world.alive)
+    alive = world.agents(world.alive)
     held = (world.inventory.long() * alive[..., None]).sum(1)
     gold = (world.gold * alive).sum(1)
     items = len(tables.items)

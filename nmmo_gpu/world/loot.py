@@ -21,18 +21,19 @@ CHANCE_SHIFT = 16
 def loot(world: World) -> None:
     """Gives the goods of those who die this tick (``cause``) to their killers, and counts the kills.
 
-    The killer is the nemesis of somebody killed in combat, if that is an agent and does not die itself. It
+    The killer is the top_attacker of somebody killed in combat,
+    if that is an agent and does not die itself. It
     takes all gold, and items in the order of their index as long as they fit. What nobody takes is lost. NPCs
     drop things for a killer only. Nobody kills two in a tick, as everybody has one attack."""
     cfg = world.config
     realm, slot = world.cause.nonzero().unbind(1)
-    killer = world.nemesis[realm, slot].long()
+    killer = world.top_attacker[realm, slot].long()
     killer[world.cause[realm, slot] != Cause.COMBAT] = -1
     killer[killer >= cfg.slots] = -1
     survives = (world.cause == 0) & world.alive
     killer[~survives[realm, killer.clamp(min=0)]] = -1
 
-    refund(world, world.players(world.cause) != 0)
+    refund(world, world.agents(world.cause) != 0)
     agent, npc = slot < cfg.slots, slot >= cfg.slots
     _inherit(world, realm[agent], slot[agent], killer[agent])
     if cfg.npc_slots:
@@ -53,7 +54,7 @@ def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
     taken = torch.where(weights(world) > 0, torch.minimum(left.clamp(min=0), goods[heir]), goods[heir])
     world.inventory[in_realm, to] += taken
     world.gold[in_realm, to] += gold[heir]
-    world.events[in_realm, to, Event.PLAYERS_KILLED] += 1
+    world.events[in_realm, to, Event.AGENTS_KILLED] += 1
 
     goods[heir] -= taken
     gold[heir] = 0
@@ -66,10 +67,10 @@ def _collect(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
     """Dead NPCs are counted, calm down for good, and drop what they had for their killers."""
     cfg = world.config
     kind, number = kind_of_slot(cfg, world.device)[slot], slot - cfg.slots
-    world.slain.index_put_((realm, kind), torch.ones_like(kind), accumulate=True)
-    world.foe[realm, number] = -1
-    world.foe_entity[realm, number] = -1
-    world.temper[realm, number] = 0
+    world.npc_kills.index_put_((realm, kind), torch.ones_like(kind), accumulate=True)
+    world.aggro_target[realm, number] = -1
+    world.aggro_entity[realm, number] = -1
+    world.aggro_ticks[realm, number] = 0
 
     won = (killer >= 0).nonzero().squeeze(1)
     realm, slot, killer, kind = realm[won], slot[won], killer[won], kind[won]

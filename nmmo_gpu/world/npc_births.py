@@ -67,9 +67,9 @@ def npc_births(world: World) -> None:
     world.health[realm, slot] = health[kind]
     for plane in (world.food, world.water, world.freeze, world.heading, world.age, world.damage):
         plane[realm, slot] = 0
-    world.foe[realm, npc] = -1
-    world.foe_entity[realm, npc] = -1
-    world.temper[realm, npc] = 0
+    world.aggro_target[realm, npc] = -1
+    world.aggro_entity[realm, npc] = -1
+    world.aggro_ticks[realm, npc] = 0
     world.occupant[realm, row, col] = (slot + 1).int()
     world.presence[realm, row, col] = (cfg.populations + 1 + kind).to(torch.uint8)
 

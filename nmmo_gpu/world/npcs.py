@@ -41,7 +41,8 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
 
     Whoever has a quarry strikes it in melee when it stands next to it (4-neighbourhood), and else goes
     towards it along the longer axis. A kind that always hunts takes the nearest agent in sight that is not
-    immune, ties row by row; a provoked NPC the agent that hit it, for as long as its temper lasts, and it is
+    immune, ties row by row; a provoked NPC the agent that hit it, for as long as its aggro_ticks lasts,
+    and it is
     the same agent, alive, in sight and not immune. Whoever has no quarry wanders. Nobody leaves its
     habitat. Tempers run down here, after the choice.
 
@@ -126,24 +127,25 @@ def _provoker(world: World, realm: Tensor, npc: Tensor, kind: Tensor) -> Tensor:
     rows = cfg.tables.npcs
     hunts = tensor(tuple(row.hunts for row in rows), world.device)[kind]
     sight = tensor(tuple(row.sight for row in rows), world.device)[kind]
-    foe, slot = world.foe[realm, npc].long(), npc + cfg.slots
-    whom, first = foe.clamp(min=0), realm * cfg.entities
+    aggro_target, slot = world.aggro_target[realm, npc].long(), npc + cfg.slots
+    whom, first = aggro_target.clamp(min=0), realm * cfg.entities
     at, apart = (realm, whom), world.apart(first + whom, first + slot)
     fights = (
-        (hunts == PROVOKED) & (world.temper[realm, npc] > 0) & (foe >= 0) & world.alive[at]
-        & (world.entity[at] == world.foe_entity[realm, npc]) & (world.age[at] >= cfg.immune_ticks)
+        (hunts == PROVOKED) & (world.aggro_ticks[realm, npc] > 0) & (aggro_target >= 0) & world.alive[at]
+        & (world.entity[at] == world.aggro_entity[realm, npc]) & (world.age[at] >= cfg.immune_ticks)
         & (apart <= sight)
     )  # fmt: skip
-    return torch.where(fights, foe, -1)
+    return torch.where(fights, aggro_target, -1)
 
 
 def _calm_down(world: World) -> None:
-    """Takes one tick off the temper of all who are provoked, and has those forget whose temper is gone."""
+    """Takes one tick off the aggro_ticks of all who are provoked, and has those forget whose aggro_ticks is
+    gone."""
     cfg = world.config
     kind = kind_of_slot(cfg, world.device)[cfg.slots :]
     provoked = tensor(tuple(row.hunts == PROVOKED for row in cfg.tables.npcs), world.device)[kind] != 0
-    angry = world.alive[:, cfg.slots :] & provoked & (world.temper > 0)
-    world.temper -= angry.to(torch.uint8)
-    calm = angry & (world.temper == 0)
-    world.foe.masked_fill_(calm, -1)
-    world.foe_entity.masked_fill_(calm, -1)
+    angry = world.alive[:, cfg.slots :] & provoked & (world.aggro_ticks > 0)
+    world.aggro_ticks -= angry.to(torch.uint8)
+    calm = angry & (world.aggro_ticks == 0)
+    world.aggro_target.masked_fill_(calm, -1)
+    world.aggro_entity.masked_fill_(calm, -1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from nmmo_gpu.world.content import KNIFE, RANGE, walkable_table
 from nmmo_gpu.world.layout import EMPTY, FRIEND, NPC, STRANGER, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.observation_goods import looks, observe_goods
+from nmmo_gpu.world.observation_goods import entity_attributes, observe_goods
 from nmmo_gpu.world.state import World
 
 WORD_BITS = 62
@@ -44,7 +44,7 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
         records: [R, A, bytes] uint8, contiguous; laid out by ``ObservationLayout``. Written whole.
         seen: [R, A, nearest] int32: slot of each row of ``entities``; -1 for none. Written whole.
     """
-    living = world.players(world.alive).reshape(-1).nonzero().squeeze(1)
+    living = world.agents(world.alive).reshape(-1).nonzero().squeeze(1)
     rows, slots = records.view(-1, records.shape[-1]), seen.view(-1, seen.shape[-1])
     if living.numel() == rows.shape[0]:
         _observe(world, living, rows, slots)
@@ -176,13 +176,13 @@ def _observe_entities(
     slot = world.occupant.view(-1)[at] - 1
     seen.copy_(torch.where(exists, slot, -1))
     who = (agent // cfg.slots * cfg.entities)[:, None] + slot
-    out["entities"].copy_(_cards(world)[who].view(torch.int8).view(n, cfg.nearest, 8))
+    out["entities"].copy_(_public_stats(world)[who].view(torch.int8).view(n, cfg.nearest, 8))
     out["entities"][..., 0] = offset[..., 0]
     out["entities"][..., 1] = offset[..., 1]
     out["entities"].mul_(exists[..., None])
     if cfg.extended:
-        out["entity_looks"].copy_(looks(world)[who].view(torch.int8).view(n, cfg.nearest, 8))
-        out["entity_looks"].mul_(exists[..., None])
+        out["entity_attributes"].copy_(entity_attributes(world)[who].view(torch.int8).view(n, cfg.nearest, 8))
+        out["entity_attributes"].mul_(exists[..., None])
     shown = world.presence.view(-1)[at].short()
     own = 1 + (agent % cfg.slots) // cfg.population_size
     kind = torch.where(shown == own[:, None], FRIEND, STRANGER)
@@ -191,7 +191,7 @@ def _observe_entities(
     return offset.abs().amax(-1).masked_fill_(~exists, cfg.vision + 1)
 
 
-def _cards(world: World) -> Tensor:
+def _public_stats(world: World) -> Tensor:
     """[R * S] int64: what others see of everybody, eight int8 packed so that one look-up fetches all.
 
     The first two bytes stay empty for the offsets, which depend on who looks."""

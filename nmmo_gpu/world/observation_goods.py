@@ -17,26 +17,26 @@ from nmmo_gpu.world.work import possible_works
 LARGEST_SHORT = torch.iinfo(torch.int16).max
 
 
-def looks(world: World) -> Tensor:
-    """[R * S] int64: what the full game shows of everybody to others, the eight int8 of ``LOOK_FEATURES``
+def entity_attributes(world: World) -> Tensor:
+    """[R * S] int64: what the full game shows of everybody to others, the eight int8 of ``ENTITY_ATTRIBUTES``
     packed so that one look-up fetches all."""
     cfg = world.config
-    looks = torch.zeros(*world.alive.shape, 8, dtype=torch.int8, device=world.device)
+    entity_attributes = torch.zeros(*world.alive.shape, 8, dtype=torch.int8, device=world.device)
     level = world.level.long()
     best_style = level[..., : len(STYLES)].amax(-1)
     strength = combat_level(level[..., DEFENSE], level[..., CONSTITUTION], best_style)
-    looks[..., 1] = strength.clamp(max=127)
-    agents = looks[:, : cfg.slots]
+    entity_attributes[..., 1] = strength.clamp(max=127)
+    agents = entity_attributes[:, : cfg.slots]
     agents[..., 2:5] = world.worn.clamp(max=127)
     agents[..., 5] = world.token
-    agents[..., 6] = world.players(max_health(world).expand(world.alive.shape))
-    agents[..., 7] = world.players(world.immune())
+    agents[..., 6] = world.agents(max_health(world).expand(world.alive.shape))
+    agents[..., 7] = world.agents(world.immune())
     first = cfg.slots
     for number, (kind, count) in enumerate(zip(cfg.tables.npcs, cfg.npc_counts, strict=False)):
-        looks[:, first : first + count, 0] = 1 + number
-        looks[:, first : first + count, 6] = kind.health
+        entity_attributes[:, first : first + count, 0] = 1 + number
+        entity_attributes[:, first : first + count, 6] = kind.health
         first += count
-    return looks.view(-1, 8).view(torch.int64).squeeze(1)
+    return entity_attributes.view(-1, 8).view(torch.int64).squeeze(1)
 
 
 def observe_goods(world: World, agent: Tensor, out: dict[str, Tensor]) -> None:
@@ -51,7 +51,7 @@ def observe_goods(world: World, agent: Tensor, out: dict[str, Tensor]) -> None:
     def of_agents(field: Tensor) -> Tensor:
         return field.flatten(0, 1)[agent]
 
-    out["levels"].copy_(of_agents(world.players(world.level)))
+    out["levels"].copy_(of_agents(world.agents(world.level)))
     out["goods"][:, 0] = of_agents(world.gold).clamp(max=LARGEST_SHORT)
     out["goods"][:, 1] = of_agents(room(world))
     out["inventory"].copy_(of_agents(world.inventory).clamp(max=LARGEST_SHORT))

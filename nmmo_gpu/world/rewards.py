@@ -24,7 +24,8 @@ class RewardTerms:
         self.death = config.reward_death
         world_config = config.world
         there = {
-            "experience": world_config.skills, "level": world_config.skills, "gold": world_config.extended, "kill": world_config.extended,
+            "experience": world_config.skills, "level": world_config.skills, "gold": world_config.extended,
+            "kill": world_config.extended,
             "trade": world_config.exchange, "tile": True,
         }  # fmt: skip
         for name in self.weights:
@@ -67,7 +68,7 @@ def _score(world: World, name: str) -> Tensor:
     if name == "gold":
         return world.gold
     if name == "kill":
-        kills = world.events[..., Event.PLAYERS_KILLED]
+        kills = world.events[..., Event.AGENTS_KILLED]
         return kills + world.events[..., len(Event) :].sum(2, dtype=torch.int32)
     if name == "trade":
         return world.events[..., Event.SOLD] + world.events[..., Event.BOUGHT]

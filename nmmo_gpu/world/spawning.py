@@ -51,7 +51,7 @@ def spawning(world: World) -> None:
     cfg = world.config
     if cfg.births == 0:
         return
-    free = ~world.players(world.alive)
+    free = ~world.agents(world.alive)
     if cfg.births == ALL_FREE_SLOTS:
         tried = free
     else:

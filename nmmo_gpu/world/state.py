@@ -139,13 +139,13 @@ class World:
     """[R, A] uint8: what the agent said in the last tick; 0 for silence."""
     quotes: Tensor = _tensor("R I 3", torch.uint8)
     """[R, items, 3] uint8: best bid, best ask, last price paid, each 1 + its index, 0 for none."""
-    foe: Tensor = _tensor("R N", torch.int32, fill=-1)
+    aggro_target: Tensor = _tensor("R N", torch.int32, fill=-1)
     """[R, NPCs] int32: slot of whoever provoked the NPC; -1 for nobody."""
-    foe_entity: Tensor = _tensor("R N", torch.int64, fill=-1)
+    aggro_entity: Tensor = _tensor("R N", torch.int64, fill=-1)
     """[R, NPCs] int64: its id, since the slot may have passed to somebody else; -1 for nobody."""
-    temper: Tensor = _tensor("R N", torch.uint8)
-    """[R, NPCs] uint8: ticks for which it goes on fighting its foe."""
-    nemesis: Tensor = _tensor("R E", torch.int32, fill=-1)
+    aggro_ticks: Tensor = _tensor("R N", torch.uint8)
+    """[R, NPCs] uint8: ticks for which it goes on fighting its aggro_target."""
+    top_attacker: Tensor = _tensor("R E", torch.int32, fill=-1)
     """[R, S] int32: who did the slot the most damage in the last tick, drawn among equals; -1 nobody."""
     events: Tensor = _tensor("R F V", torch.int32)
     """[R, A, events] int32: what the slot's agent has done in its life; see ``nmmo_gpu.world.events``."""
@@ -156,7 +156,7 @@ class World:
     see ``nmmo_gpu.world.events.Flow``."""
     trades: Tensor = _tensor("R I 2", torch.int64)
     """[R, items, 2] int64: trades so far, and the gold paid in them."""
-    slain: Tensor = _tensor("R K", torch.int64)
+    npc_kills: Tensor = _tensor("R K", torch.int64)
     """[R, kinds] int64: NPCs killed so far, whoever did it."""
 
     workspaces: dict[str, Workspace] = dataclasses.field(default_factory=dict, init=False)
@@ -220,7 +220,7 @@ class World:
         row, col = self.row.view(-1), self.col.view(-1)
         return torch.maximum((row[one] - row[other]).abs(), (col[one] - col[other]).abs())
 
-    def players(self, field: Tensor) -> Tensor:
+    def agents(self, field: Tensor) -> Tensor:
         """[R, A, ...]: the agents' part of a field [R, S, ...]; a view."""
         return field[:, : self.config.slots]
 

@@ -61,7 +61,7 @@ class NPCRow:
     hunts: int
     """0 never, 1 provoked, 2 always."""
     sight: int
-    temper: int
+    aggro_ticks: int
     experience: int
     drops: tuple[tuple[int, int, int, int], ...]
     """(item, or the number of items for gold; least; most; chance in 65536ths)."""
@@ -124,7 +124,7 @@ def tables(content: Content) -> Tables:
     npcs = tuple(
         NPCRow(
             kind.health, kind.level, sum(1 << Material[_material(name)] for name in kind.habitat),
-            ("never", "provoked", "always").index(kind.hunts), kind.sight, kind.temper, kind.experience,
+            ("never", "provoked", "always").index(kind.hunts), kind.sight, kind.aggro_ticks, kind.experience,
             tuple((number[d.item], d.least, d.most, round(d.chance * ONE)) for d in kind.drops), kind.number,
         )
         for kind in content.npcs

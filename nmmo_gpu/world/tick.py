@@ -29,7 +29,7 @@ def step(
     if backend.fused is not None and not world.config.extended:
         backend.fused(world, move, style, target)  # the same list, cut otherwise
         return style, target
-    world.acted += world.players(world.alive).sum(1)
+    world.acted += world.agents(world.alive).sum(1)
     world.cause.zero_()
     if token is not None and world.config.tokens:
         talk(world, token)
@@ -40,7 +40,7 @@ def step(
         backend.work(world, work)
     if world.config.exchange:
         if trade is None or price is None:
-            trade = price = torch.zeros_like(world.players(world.age))
+            trade = price = torch.zeros_like(world.agents(world.age))
         backend.exchange(world, trade, price)
     backend.movement(world, move)
     backend.spawning(world)

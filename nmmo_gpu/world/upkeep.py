@@ -75,9 +75,9 @@ def max_health(world: World) -> Tensor:
 def explore(world: World) -> None:
     """Marks the tile under every living agent, and counts it if it is new to the agent."""
     word = world.visited.view(-1, VISITED_SIDE)
-    line = (world.players(world.row).reshape(-1, 1) % VISITED_SIDE).long()
+    line = (world.agents(world.row).reshape(-1, 1) % VISITED_SIDE).long()
     before = word.gather(1, line)
-    column = (world.players(world.col).reshape(-1, 1) % VISITED_SIDE).long()
-    bit = world.players(world.alive).reshape(-1, 1).long() << column
+    column = (world.agents(world.col).reshape(-1, 1) % VISITED_SIDE).long()
+    bit = world.agents(world.alive).reshape(-1, 1).long() << column
     world.explored += ((before & bit) != bit).view_as(world.explored)
     word.scatter_(1, line, before | bit)

@@ -24,7 +24,7 @@ MOST_TIERS = 64
 """How many words ``Stream.WORK`` has for an agent."""
 
 
-class _Crew(NamedTuple):
+class _Workers(NamedTuple):
     """Agents that do the same work, [k] each."""
 
     realm: Tensor
@@ -34,9 +34,9 @@ class _Crew(NamedTuple):
     room: Tensor
     """int32: units that they can still take."""
 
-    def only(self, which: Tensor) -> _Crew:
+    def only(self, which: Tensor) -> _Workers:
         """Those of a mask, or an index."""
-        return _Crew(self.realm[which], self.slot[which], self.room[which])
+        return _Workers(self.realm[which], self.slot[which], self.room[which])
 
 
 def work(world: World, work: Tensor) -> None:
@@ -48,12 +48,12 @@ def work(world: World, work: Tensor) -> None:
         work: [R, A] of any int dtype: index into ``WORKS``.
     """
     cfg = world.config
-    able = world.players(world.alive) & (world.players(world.health) > 0)
+    able = world.agents(world.alive) & (world.agents(world.health) > 0)
     space = room(world)
     recipes = cfg.tables.recipes
     for choice, name in _chosen(cfg.works):
         realm, slot = (able & (work == choice)).nonzero().unbind(1)
-        crew = _Crew(realm, slot, space[realm, slot])
+        crew = _Workers(realm, slot, space[realm, slot])
         if name == "fish":
             _fish(world, crew, recipes[choice])
         elif name == "mine":
@@ -71,8 +71,8 @@ def possible_works(world: World) -> Tensor:
     shape = (world.realms, cfg.slots, len(WORKS))
     possible = torch.zeros(shape, dtype=torch.bool, device=world.device)
     possible[..., 0] = True
-    realm, slot = world.players(world.alive).nonzero().unbind(1)
-    crew = _Crew(realm, slot, room(world)[realm, slot])
+    realm, slot = world.agents(world.alive).nonzero().unbind(1)
+    crew = _Workers(realm, slot, room(world)[realm, slot])
     for choice, name in _chosen(cfg.works):
         if name == "eat":
             can = _meals_held(world, crew).any(1)
@@ -93,7 +93,7 @@ def _chosen(works: tuple[str, ...]) -> list[tuple[int, str]]:
     return [(choice, name) for choice, name in enumerate(WORKS) if name in works]
 
 
-def _fish(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
+def _fish(world: World, crew: _Workers, rows: tuple[RecipeRow, ...]) -> None:
     crew = crew.only(_shore(world, crew))
     tried, got = _attempts(world, crew, rows)
     _count(world, crew.only(tried), Event.FISHING)
@@ -101,7 +101,7 @@ def _fish(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
     _make(world, crew.only(caught), rows, got[caught], Event.FISHED)
 
 
-def _mine(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
+def _mine(world: World, crew: _Workers, rows: tuple[RecipeRow, ...]) -> None:
     rocks = _rocks(world, crew)
     near = rocks.any(1).nonzero().squeeze(1)
     crew, rocks = crew.only(near), rocks[near].long()
@@ -124,7 +124,7 @@ def _mine(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> None:
     schedule(world, used_up, world.config.ore_regrowth)
 
 
-def _craft(world: World, crew: _Crew, rows: tuple[RecipeRow, ...], can_fail: bool) -> None:
+def _craft(world: World, crew: _Workers, rows: tuple[RecipeRow, ...], can_fail: bool) -> None:
     """Cooking and smithing: the last recipe that is possible."""
     if not rows:
         return
@@ -150,7 +150,7 @@ def _craft(world: World, crew: _Crew, rows: tuple[RecipeRow, ...], can_fail: boo
     _count(world, crew, Event.COOKED if can_fail else Event.SMITHED)
 
 
-def _eat(world: World, crew: _Crew) -> None:
+def _eat(world: World, crew: _Workers) -> None:
     cfg = world.config
     meals = cfg.tables.meals
     if not meals:
@@ -173,7 +173,7 @@ def _eat(world: World, crew: _Crew) -> None:
     _count(world, crew, Event.EATEN)
 
 
-def _attempts(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> tuple[Tensor, Tensor]:
+def _attempts(world: World, crew: _Workers, rows: tuple[RecipeRow, ...]) -> tuple[Tensor, Tensor]:
     """What comes of trying the tiers from the top down, until one succeeds: whether there was any to try,
     and which succeeded (int64, -1 for none)."""
     tried = torch.zeros_like(crew.slot, dtype=torch.bool)
@@ -187,14 +187,14 @@ def _attempts(world: World, crew: _Crew, rows: tuple[RecipeRow, ...]) -> tuple[T
     return tried, got
 
 
-def _succeeds(world: World, crew: _Crew, tier: Tensor, above: Tensor) -> Tensor:
+def _succeeds(world: World, crew: _Workers, tier: Tensor, above: Tensor) -> Tensor:
     """[k] bool: whether an attempt succeeds, at levels so far above what it needs."""
     index = MOST_TIERS * crew.slot + tier
     word = draw(world.seed, world.tick, Stream.WORK, crew.realm, index)[0]
     return below(word, CERTAIN) < (EVEN + above).clamp(max=CERTAIN)
 
 
-def _could(world: World, crew: _Crew, row: RecipeRow) -> Tensor:
+def _could(world: World, crew: _Workers, row: RecipeRow) -> Tensor:
     """[k] bool: who has level, ingredients and room for a recipe."""
     able = (world.level[crew.realm, crew.slot, row.skill] >= row.level) & (crew.room >= row.room)
     if row.takes >= 0:
@@ -203,7 +203,7 @@ def _could(world: World, crew: _Crew, row: RecipeRow) -> Tensor:
 
 
 def _make(
-    world: World, crew: _Crew, rows: tuple[RecipeRow, ...], tier: Tensor, event: Event | None = None
+    world: World, crew: _Workers, rows: tuple[RecipeRow, ...], tier: Tensor, event: Event | None = None
 ) -> None:
     """Hands out what was made, with its experience; counts the pieces as an event."""
     if not rows:
@@ -222,27 +222,27 @@ def _book(world: World, realm: Tensor, item: Tensor, flow: Flow, amount: Tensor)
     world.ledger.index_put_((realm, item, torch.full_like(item, int(flow))), amount, accumulate=True)
 
 
-def _count(world: World, crew: _Crew, event: Event) -> None:
+def _count(world: World, crew: _Workers, event: Event) -> None:
     world.events[crew.realm, crew.slot, event] += 1
 
 
-def _tile(world: World, crew: _Crew) -> Tensor:
+def _tile(world: World, crew: _Workers) -> Tensor:
     """[k] int64: index of the tile stood on in a flattened [R, H, W] plane."""
     return world.tile().view(world.alive.shape)[crew.realm, crew.slot]
 
 
-def _shore(world: World, crew: _Crew) -> Tensor:
+def _shore(world: World, crew: _Workers) -> Tensor:
     """[k] bool: who stands next to water."""
     return world.shore.view(-1)[_tile(world, crew)]
 
 
-def _rocks(world: World, crew: _Crew) -> Tensor:
+def _rocks(world: World, crew: _Workers) -> Tensor:
     """[k, 4] bool: on which sides (east, south, west, north) there is an orerock that is not used up."""
     beside = _tile(world, crew)[:, None] + steps(world)[1:]
     return world.material.view(-1)[beside] == int(Material.ORE_ROCK)
 
 
-def _meals_held(world: World, crew: _Crew) -> Tensor:
+def _meals_held(world: World, crew: _Workers) -> Tensor:
     """[k, meals] bool."""
     items = tuple(item for item, _, _ in world.config.tables.meals)
     return world.inventory[crew.realm, crew.slot][:, tensor(items, world.device)] > 0

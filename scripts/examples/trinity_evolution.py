@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.cli import train_options
-from nmmo_gpu.train import cluster
+from nmmo_gpu.train import distributed
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.run import train
 from nmmo_gpu.trinity import Pantheon, Trinity
@@ -23,7 +23,7 @@ class Evolution(Pantheon):
         config, policy = self.config.env.world, self.sword.policy
         by_population = (len(rollout.alive), -1, config.populations, config.population_size)
         counts = [part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died)]
-        cluster.add_up(counts)
+        distributed.all_reduce_sum(counts)
         lifetime = counts[0] / counts[1].clamp(min=1)
         fitness = (lifetime - lifetime.mean()) / (lifetime.std() + 1e-6)
         dice = torch.Generator().manual_seed(int(rollout.tick))
@@ -32,7 +32,7 @@ class Evolution(Pantheon):
             centre += self.step * (fitness.view(-1, *[1] * (weight.dim() - 1)) * (weight - centre)).mean(0)
             noise = torch.randn(weight.shape, generator=dice).to(weight.device)
             weight.copy_(centre + self.deviation * (noise - noise.mean(0)))
-        policy.forget()
+        policy.invalidate_cache()
         return {"fitness": lifetime}
 
     def state(self) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.cli import train_options
-from nmmo_gpu.train import cluster
+from nmmo_gpu.train import distributed
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.run import train
 from nmmo_gpu.trinity import God, Trinity
@@ -25,7 +25,7 @@ class Selective(God):
         counts = [part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died)]
         self.rollouts, self.score = self.rollouts + 1, self.score + torch.stack(counts)
         if self.rollouts % self.every == 0:
-            cluster.add_up([self.score])  # all processes choose the same
+            distributed.all_reduce_sum([self.score])  # all processes choose the same
             lifetime = self.score[0] / self.score[1].clamp(min=1)
             self.replace(lifetime.argmin(), lifetime.argmax())
             self.score = torch.zeros_like(self.score)
@@ -37,7 +37,7 @@ class Selective(God):
         for weight in self.sword.policy.parameters():
             noise = torch.randn(weight.shape[1:], generator=dice).to(weight.device)
             weight[worst] = weight[best] * (1 + self.mutation * noise)
-        self.sword.policy.forget()
+        self.sword.policy.invalidate_cache()
 
 
 if __name__ == "__main__":

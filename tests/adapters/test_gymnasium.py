@@ -85,7 +85,7 @@ def test_autoreset_is_next_step_tick_by_tick(name, settings, output):
         assert np.array_equal(infos["_cause"], died) and (infos["cause"] > 0)[died].all()
         for part, field in (("entity", world.entity), ("lifetime", world.age), ("explored", world.explored)):
             assert np.array_equal(infos["_" + part], known)
-            assert np.array_equal(infos[part][known], flat(world.players(field))[known])
+            assert np.array_equal(infos[part][known], flat(world.agents(field))[known])
 
         deaths, entity = deaths + died.sum(), np.where(known, infos["entity"], entity)
         dead, before = died, alive
@@ -465,7 +465,7 @@ def test_what_is_held_of_a_single_agent_stays():
 
 
 def test_if_nobody_is_born_reset_says_so(monkeypatch):
-    monkeypatch.setattr(adapter, "PATIENCE", 3)
+    monkeypatch.setattr(adapter, "MAX_WAIT_TICKS", 3)
     settings = {**ALONE, "births": 1}
     with pytest.raises(UsageError, match=r"nobody was born into slot \d within 3 ticks; choose more births"):
         for slot in range(9):

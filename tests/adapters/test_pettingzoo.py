@@ -39,7 +39,7 @@ def sampled(env):
 def living(native):
     """Slots by the names that who lives in them should have."""
     world = native.world
-    slots = world.players(world.alive)[0].nonzero().flatten().tolist()
+    slots = world.agents(world.alive)[0].nonzero().flatten().tolist()
     return {f"agent_{world.entity[0, slot]}": slot for slot in slots}
 
 

@@ -15,7 +15,7 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.world.actions import heads
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.layout import ENTITY_FEATURES, LOOK_FEATURES, SELF_FEATURES, ObservationLayout
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 
 TORCH = resolve("torch", torch.device("cpu"))
 EVERY_CONFIG = {
@@ -51,7 +51,7 @@ def test_every_observation_of_a_random_world_is_in_its_space(world):
     """One by one and all together, the dead included."""
     views, _, records = look(TORCH, world)
     space, layout = observation_space(world.config), ObservationLayout(world.config)
-    alive = world.players(world.alive)
+    alive = world.agents(world.alive)
     assert alive.any() and not alive.all()
     for record in records.flatten(0, 1):
         seen = arrays(layout.views(record))
@@ -90,7 +90,7 @@ def test_the_bounds_of_chaos_are_those_of_its_rules():
 
 def test_the_bounds_of_full_are_those_of_its_content():
     space = observation_space(preset("full"))
-    assert dict(zip(LOOK_FEATURES, space["entity_looks"].high[0], strict=True)) == {
+    assert dict(zip(ENTITY_ATTRIBUTES, space["entity_attributes"].high[0], strict=True)) == {
         "npc_kind": 3, "combat_level": 127, "sword": 3, "knife": 3, "armor": 3, "token": 7, "max_health": 99,
         "immune": 1,
     }  # fmt: skip

@@ -41,10 +41,10 @@ def told(env, obs):
     """What a tensordict must show of a native environment."""
     world = env.world
     about = {
-        "entity": world.players(world.entity),
-        "lifetime": world.players(world.age),
+        "entity": world.agents(world.entity),
+        "lifetime": world.agents(world.age),
         "explored": world.explored,
-        "cause": world.players(world.cause),
+        "cause": world.agents(world.cause),
     }
     return {name: view.clone() for name, view in {**{key(n): v for n, v in obs.items()}, **about}.items()}
 

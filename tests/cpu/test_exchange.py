@@ -107,7 +107,7 @@ def test_masks_are_the_same_and_nothing_else_is_written(setting):
         possible = rule.possible_trades(world)
         expected[..., 3 : 3 + trades] = possible[0]
         expected[..., 6 + trades : 6 + trades + prices] = rule.possible_prices(world, *possible).flatten(2)
-        living = world.players(world.alive) & (world.players(world.health) > 0)
+        living = world.agents(world.alive) & (world.agents(world.health) > 0)
         expected[~living] = 77
         fields = (
             world.alive, world.health, world.inventory, world.gold, world.offer, world.offer_price,

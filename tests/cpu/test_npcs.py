@@ -10,7 +10,7 @@ from npc_worlds import CONFIGS, restless_world
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Content
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 
 pytest.importorskip("numba")
 CPU = torch.device("cpu")

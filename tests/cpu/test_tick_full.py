@@ -12,7 +12,7 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 
 pytest.importorskip("numba")
@@ -55,11 +55,11 @@ def test_whole_ticks_from_the_same_state_each(setting):
     """The state is transplanted, so that each tick starts from the same bits, and what differs is named. The
     worlds begin in the middle of their history, with litter in the slots of the dead."""
     realms, config = setting
-    slain = 0
+    npc_kills = 0
     for seed, fill in enumerate(FILLS):
         world = litter(random_world(config, realms, seed, fill=fill, full=seed == 2), seed)
         random = generator(seed)
-        start = world.slain.sum(0)
+        start = world.npc_kills.sum(0)
         for time in range(12):
             chosen = random_choices(world, random)
             kept = [part if part is None else part.clone() for part in chosen]
@@ -71,9 +71,9 @@ def test_whole_ticks_from_the_same_state_each(setting):
             assert unclean(twin) == []
             for part, before in zip(chosen, kept, strict=True):
                 assert part is None or torch.equal(part, before), "orders were changed"
-        slain = slain + world.slain.sum(0) - start
+        npc_kills = npc_kills + world.npc_kills.sum(0) - start
     if config.npcs and config.slots > 7:
-        assert (slain > 0).all(), "NPCs of each kind fall, and are looted"
+        assert (npc_kills > 0).all(), "NPCs of each kind fall, and are looted"
 
 
 @pytest.mark.parametrize("name", ["full-7x7", "full-crowd", "flat-combat-and-all-else"])
@@ -96,7 +96,7 @@ def test_200_hostile_ticks_apart_stay_together(name):
     assert {event for event in Event if not happened[event]} == impossible
     causes = set(ours.deaths.sum(0).nonzero().squeeze(1).tolist())
     assert causes >= {Cause.LAVA, Cause.HUNGER, Cause.COMBAT}
-    assert (ours.trades.sum((0, 1)) > 30).all() and int(ours.slain.sum()) > 20
+    assert (ours.trades.sum((0, 1)) > 30).all() and int(ours.npc_kills.sum()) > 20
 
 
 @pytest.mark.parametrize(

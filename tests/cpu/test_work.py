@@ -79,7 +79,7 @@ def test_possible_works_are_the_same(setting):
         recipes, _, meals, weights = twin.book(cfg.content)
         fields = [t.numpy() for t in (world.inventory, world.offer, world.level, world.shore, world.material)]
         inventory, offer, level, shore, material = fields
-        for r, a in world.players(world.alive).nonzero().tolist():
+        for r, a in world.agents(world.alive).nonzero().tolist():
             own = compiled_room(inventory, offer, weights, cfg.capacity, r, a)
             assert own == int(space[r, a])
             possible = twin.possible_works(

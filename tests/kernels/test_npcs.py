@@ -16,8 +16,8 @@ from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.npcs import kinds
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.content import Content
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.reset import empty_world
 
 CPU = torch.device("cpu")
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
@@ -67,7 +67,7 @@ def both_bear(world):
 
 
 def test_choices(setting):
-    """Twice in a row, since a temper may run out."""
+    """Twice in a row, since a aggro_ticks may run out."""
     realms, config = CONFIGS[setting]
     moves = attacks = 0
     for seed, fill in enumerate((0.4, 1.0)):

@@ -51,7 +51,7 @@ FUSED = {"_strike", "_wounds", "_first_half", "_second_half"}
 EXCHANGE = {"_best", "_edges", "_meet", "_offers", "_quotes"}
 """only an exchange,"""
 FULL_GAME = EXCHANGE | {
-    "_claim_homes", "_count_newborn", "_equip", "_growth", "_labour", "_loot", "_npcs", "_settle_npcs",
+    "_claim_homes", "_count_newborn", "_equip", "_growth", "_work", "_loot", "_npcs", "_settle_npcs",
     "_share",
 }  # fmt: skip
 """and only the full game."""

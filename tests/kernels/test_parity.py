@@ -29,9 +29,9 @@ pytest.importorskip("triton")
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause, World
 
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)

@@ -17,9 +17,9 @@ from nmmo_gpu.train.policy import MASKED, Policy
 from nmmo_gpu.train.sampling import evaluate, head_distributions, sample
 from nmmo_gpu.trinity import Sword
 from nmmo_gpu.world.actions import row_of
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.layout import STRANGER
 from nmmo_gpu.world.random import Stream, draw, unit
+from nmmo_gpu.world.reset import empty_world
 
 POPULATIONS, SLOTS = 3, 60
 CROWDS = {
@@ -278,7 +278,7 @@ def test_through_a_sword():
         there = [part if part is None else part.to(KERNEL_DEVICE) for part in (crowd.world, memory)]
         ours = plain.decide(crowd.env.records, crowd.world, memory)
         theirs = sword.decide(crowd.env.records.to(KERNEL_DEVICE), *there)
-        assert sword.operations.resident and not plain.operations.resident
+        assert sword.training_backend.static_shapes and not plain.training_backend.static_shapes
         same = (theirs.choices.cpu() == ours.choices).all(-1)
         assert int((~same).sum()) <= 1, "more than rounding at a border"
         assert torch.equal(theirs.actions.cpu().view(-1, 3)[same].long(), ours.actions.view(-1, 3)[same])

@@ -27,7 +27,7 @@ from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)

@@ -24,7 +24,7 @@ from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import choices, heads
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
 CRAMPED = {**ODD, "border": 12}
@@ -85,7 +85,7 @@ def test_whole_ticks_from_the_same_state_each(setting):
     assert (world.deaths > start.deaths).any() and (world.next_entity > start.next_entity).all()
     assert (world.tile() != start.tile()).any()
     if config.npcs and config.slots > 7:
-        assert (world.slain > start.slain).any() and (world.trades > start.trades).any()
+        assert (world.npc_kills > start.npc_kills).any() and (world.trades > start.trades).any()
 
 
 @pytest.mark.parametrize("name", ["full-7-and-15-npcs", "law-without-npcs"])

@@ -85,7 +85,7 @@ def test_what_makes_its_own_ingredient():
     rule(world, work)
     TRITON.work(twins, work)
     assert_same(world, twins)
-    works = world.players(world.alive & (world.health > 0))
+    works = world.agents(world.alive & (world.health > 0))
     assert torch.equal(world.inventory[..., pearl], 2 + works.int())
 
 
@@ -123,7 +123,7 @@ def test_possible_works_and_room_are_the_same(world):
         NPCS=cfg.npc_slots, WORKS_THERE=works_there(cfg.works), RECIPES=recipe_count, MEALS=meal_count,
         ITEMS=len(cfg.content.items), HEIGHT=cfg.height, WIDTH=cfg.width, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
-    living = world.players(world.alive)
+    living = world.agents(world.alive)
     assert torch.equal(spaces.cpu()[living], room(world)[living])
     bits = masks.cpu()[..., None] >> torch.arange(len(WORKS)) & 1
     assert torch.equal(bits.bool()[living], rule_of_masks(world)[living])

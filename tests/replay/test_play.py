@@ -75,10 +75,10 @@ def test_thoughts_are_those_that_decided(trained, tmp_path):
         return numbers.view({1: "u1", 2: "i2"}[column.bytes]).reshape(slots, -1)
 
     for _ in range(5):
-        records, alive = env.records.clone(), env.world.players(env.world.alive).clone()
+        records, alive = env.records.clone(), env.world.agents(env.world.alive).clone()
         memory = act._memory
         if memory is not None:
-            memory = memory * (env.world.players(env.world.age) > 1).reshape(-1, 1)
+            memory = memory * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
         playing.play(env, act, recorder, 1)
         _, decision = act._before
         index = torch.arange(slots).view(env.config.world.populations, -1)

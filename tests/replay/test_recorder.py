@@ -120,17 +120,17 @@ def test_a_slow_disk_leaves_gaps_and_stops_nobody(tmp_path, monkeypatch):
     recorder = Recorder(env, (0,), 3, tmp_path, "odd")
     shot(env, recorder, 3, told)
     assert disk.begun.wait(60)
-    shot(env, recorder, 3 * (films.SLOTS - 1 + 5), told)
+    shot(env, recorder, 3 * (films.HOST_BUFFERS - 1 + 5), told)
     assert recorder.dropped == 5
     disk.let.set()
-    while recorder._free.qsize() < films.SLOTS:
+    while recorder._free.qsize() < films.HOST_BUFFERS:
         pass
     shot(env, recorder, 3, told)
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         firsts = [chunk.first for chunk in replay.chunks]
         frames = frames_of(replay)
-    assert firsts == [2, 5, 8, 11, 2 + 3 * (films.SLOTS + 5)]
+    assert firsts == [2, 5, 8, 11, 2 + 3 * (films.HOST_BUFFERS + 5)]
     assert all(same(told[0, tick], frames[tick]) for tick in frames)
 
 
@@ -139,10 +139,10 @@ def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
     disk, env = Stuck(monkeypatch), begun()
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     threading.Timer(0.2, disk.let.set).start()
-    shot(env, recorder, films.SLOTS + 4, {})
+    shot(env, recorder, films.HOST_BUFFERS + 4, {})
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
-        assert [chunk.first for chunk in replay.chunks] == list(range(2, films.SLOTS + 6))
+        assert [chunk.first for chunk in replay.chunks] == list(range(2, films.HOST_BUFFERS + 6))
     assert recorder.dropped == 0
 
 

@@ -49,9 +49,9 @@ def born_alone(stored, material, realms=120):
     load_policy(sword, stored)
     memory = sword.policy.initial_state(realms * world.slots, env.device)
     value = sword.decide(env.records, env.world, memory).value.view(realms, -1)
-    alive = env.world.players(env.world.alive)
+    alive = env.world.agents(env.world.alive)
     assert (alive.sum(1) <= 1).all() and alive.sum() > realms / 4
-    tiles = env.world.players(env.world.row * world.width + env.world.col)[alive]
+    tiles = env.world.agents(env.world.row * world.width + env.world.col)[alive]
     return env.records[alive], tiles, alive.nonzero()[:, 1] // world.population_size, value[alive]
 
 

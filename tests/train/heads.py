@@ -47,7 +47,7 @@ class Crowd:
         self.auto, self.config = targeting == "auto", PolicyConfig(targeting=targeting)
         self.sizes = heads(config) | ({"target": 2} if self.auto else {})
         self.width = sum(self.sizes.values()) + 1
-        self.alive = self.world.players(self.world.alive).reshape(-1)
+        self.alive = self.world.agents(self.world.alive).reshape(-1)
         rows = torch.arange(REALMS * SLOTS)
         self.everybody = rows.view(REALMS, POPULATIONS, -1).transpose(0, 1).reshape(POPULATIONS, -1)
         assert 10 < int(self.alive.sum()) < 60

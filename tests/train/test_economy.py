@@ -12,7 +12,7 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.train.economy import economy_counts, economy_metrics, gini
 from nmmo_gpu.world.content import GEAR, SKILLS
 from nmmo_gpu.world.events import Event, Flow
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 
 RULES = preset("full", **ODD, slots=7, populations=7, npc_numbers=(3, 2, 1))
 ITEM = {name: i for i, name in enumerate(RULES.tables.items)}
@@ -81,7 +81,7 @@ def test_a_society_is_what_happened_between_two_looks(world):
     world.ledger[0, -1, Flow.DROPPED] += 60
     world.ledger[0, -1, Flow.LOST] += 8
     world.trades[0, ITEM["iron ore"]] += torch.tensor([4, 30])
-    world.slain[0, 2] += 1
+    world.npc_kills[0, 2] += 1
     found = economy_metrics(RULES, before, economy_counts(world), agent_steps=2000, realms=1)
     assert found["events/smithed"] == 1.5
     assert found["events/goblin kills"] == 1.0
@@ -103,7 +103,7 @@ def test_without_npcs_and_on_random_worlds_a_census_is_possible():
     world = random_world(config, 3, 5)
     found = economy_counts(world)
     assert found["npcs"].numel() == 0
-    alive = world.players(world.alive)
+    alive = world.agents(world.alive)
     wealth = world.gold.clone()
     for realm, slot in (world.offer > len(ITEM)).nonzero().tolist():
         wealth[realm, slot] += config.content.prices[int(world.offer_price[realm, slot])]

@@ -12,9 +12,14 @@ from train.small import poisoned_memory, seen_in_a_random_world
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.train import features
-from nmmo_gpu.train.features import belongings, belongings_width, looks, looks_width
+from nmmo_gpu.train.features import (
+    entity_attributes,
+    entity_attributes_width,
+    self_attributes,
+    self_attributes_width,
+)
 from nmmo_gpu.world.content import SKILLS, Content
-from nmmo_gpu.world.layout import LOOK_FEATURES, ObservationLayout
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ObservationLayout
 
 TALK = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False}
 RULES = {
@@ -32,7 +37,7 @@ def rules_of(name: str) -> WorldConfig:
     return preset("full", **{**ODD, "slots": 21, "populations": 3, "nearest": 5, **RULES[name]})
 
 
-def doublings(number, many):
+def log2_scale(number, many):
     return math.log2(number + 1) / many
 
 
@@ -51,11 +56,11 @@ def test_belongings_by_hand():
     views["market"][0, 0] = torch.tensor([4, 8, 2], dtype=torch.uint8)
     views["market"][0, 21] = torch.tensor([0, 16, 0], dtype=torch.uint8)
 
-    told = belongings(views, config)[0]
-    assert told.dtype == torch.float32 and len(told) == belongings_width(config) == 148
+    told = self_attributes(views, config)[0]
+    assert told.dtype == torch.float32 and len(told) == self_attributes_width(config) == 148
     parts = told.split([9, 1, 2, 22, 22, 4, 22, 66])
     levels_told, health, goods, held, any_held, offer, wanted, market = (part.tolist() for part in parts)
-    assert levels_told == pytest.approx([doublings(level, 4) for level in levels])
+    assert levels_told == pytest.approx([log2_scale(level, 4) for level in levels])
     assert levels_told[3] == 1.0
     assert health == [0.25]
     assert goods == [1.0, 0.25]
@@ -75,9 +80,9 @@ def test_belongings_without_skills():
     record = layout.allocate(1, device="cpu")
     views = layout.views(record)
     views["self"][0, 1], views["levels"][0] = 5, 10
-    assert float(belongings(views, config)[0, 9]) == 0.25
+    assert float(self_attributes(views, config)[0, 9]) == 0.25
     views["offer"][0] = torch.tensor([1, 22, 1, 100])
-    told = belongings(views, config)[0]
+    told = self_attributes(views, config)[0]
     assert told[56:60].tolist() == pytest.approx([1.0, 0.0, 1 / 16, 1.0])
     assert told[60:82].nonzero().tolist() == [[21]]
 
@@ -90,18 +95,18 @@ def test_looks_by_hand():
     views = layout.views(record)
     views["entity_kind"][0] = torch.tensor([2, 5, 0], dtype=torch.uint8)
     views["entities"][0, 0, 3], views["entities"][0, 1, 3] = 4, 30
-    assert LOOK_FEATURES == (
+    assert ENTITY_ATTRIBUTES == (
         "npc_kind", "combat_level", "sword", "knife", "armor", "token", "max_health", "immune",
     )  # fmt: skip
-    views["entity_looks"][0, 0] = torch.tensor([0, 7, 1, 2, 3, 7, 16, 1])
-    views["entity_looks"][0, 1] = torch.tensor([3, 15, 0, 0, 0, 0, 40, 0])
+    views["entity_attributes"][0, 0] = torch.tensor([0, 7, 1, 2, 3, 7, 16, 1])
+    views["entity_attributes"][0, 1] = torch.tensor([3, 15, 0, 0, 0, 0, 40, 0])
 
-    told = looks(views, config)[0]
-    assert told.dtype == torch.float32 and told.shape == (3, looks_width(config)) == (3, 17)
+    told = entity_attributes(views, config)[0]
+    assert told.dtype == torch.float32 and told.shape == (3, entity_attributes_width(config)) == (3, 17)
     agent, bear, nobody = told
     assert agent[:3].tolist() == [0.0, 0.0, 0.0] and bear[:3].tolist() == [0.0, 0.0, 1.0]
-    assert agent[3:5].tolist() == pytest.approx([0.75, doublings(16, 4)])
-    assert bear[3:5].tolist() == pytest.approx([1.0, doublings(40, 4)])
+    assert agent[3:5].tolist() == pytest.approx([0.75, log2_scale(16, 4)])
+    assert bear[3:5].tolist() == pytest.approx([1.0, log2_scale(40, 4)])
     assert agent[5:9].tolist() == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
     assert not bear[5:9].any()
     assert agent[9:16].tolist() == [0.0] * 6 + [1.0] and not bear[9:16].any()
@@ -118,10 +123,10 @@ def test_looks_and_belongings_together(name, monkeypatch):
     index = torch.tensor([[0, 5, 62], [62, 62, 30]])
     picked = layout.views(records[index])
     about_all, about_others = features.told(records, index, picked, config, torch.float32)
-    assert about_all.shape == (2, 3, belongings_width(config) + 5 * looks_width(config))
-    assert torch.equal(about_all[..., : belongings_width(config)], belongings(picked, config))
-    assert torch.equal(about_others, looks(picked, config))
-    assert torch.equal(about_all[..., belongings_width(config) :], about_others.flatten(2))
+    assert about_all.shape == (2, 3, self_attributes_width(config) + 5 * entity_attributes_width(config))
+    assert torch.equal(about_all[..., : self_attributes_width(config)], self_attributes(picked, config))
+    assert torch.equal(about_others, entity_attributes(picked, config))
+    assert torch.equal(about_all[..., self_attributes_width(config) :], about_others.flatten(2))
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -155,13 +160,13 @@ def test_the_kernel_says_the_same(name, monkeypatch):
     layout, records, _ = seen_in_a_random_world(config, 5)
     index = torch.randint(len(records), (37, 3), generator=torch.Generator().manual_seed(1)).t()
     picked = layout.views(records[index])
-    exact = torch.cat((belongings(picked, config), looks(picked, config).flatten(2)), -1)
+    exact = torch.cat((self_attributes(picked, config), entity_attributes(picked, config).flatten(2)), -1)
     for dtype, rounding in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
         there = (part.to(KERNEL_DEVICE) for part in (records, index))
         about_all, about_others = kernels.told(*there, {}, config, dtype)
         assert about_all.dtype == about_others.dtype == dtype and about_all.shape == exact.shape
         torch.testing.assert_close(about_all.cpu().float(), exact, rtol=rounding, atol=rounding)
-        assert torch.equal(about_others.flatten(2), about_all[..., belongings_width(config) :])
+        assert torch.equal(about_others.flatten(2), about_all[..., self_attributes_width(config) :])
 
 
 def test_numbers_stay_small():
@@ -177,10 +182,10 @@ def test_numbers_stay_small():
     views["offer"][0] = torch.tensor([1, 22, 16, 100])
     views["market"].fill_(16)
     views["entity_kind"].fill_(2)
-    views["entity_looks"].fill_(99)
-    views["entity_looks"][..., 2:5], views["entity_looks"][..., 7] = 3, 1
+    views["entity_attributes"].fill_(99)
+    views["entity_attributes"][..., 2:5], views["entity_attributes"][..., 7] = 3, 1
     views["entities"][..., 3] = 99
-    told = torch.cat((belongings(views, config), looks(views, config).flatten(1)), 1)
+    told = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(1)), 1)
     assert float(told.min()) > -0.1 and float(told.max()) < 3.0
 
 
@@ -191,7 +196,7 @@ def test_other_contents():
     config = preset("full", content=fewer, tokens=3)
     layout = ObservationLayout(config)
     views = layout.views(layout.allocate(4, device="cpu"))
-    assert belongings(views, config).shape == (4, belongings_width(config))
-    assert looks(views, config).shape == (4, 8, looks_width(config))
-    assert looks_width(config) == 2 + 6 + 2 + 1
+    assert self_attributes(views, config).shape == (4, self_attributes_width(config))
+    assert entity_attributes(views, config).shape == (4, 8, entity_attributes_width(config))
+    assert entity_attributes_width(config) == 2 + 6 + 2 + 1
     assert len(SKILLS) == 9

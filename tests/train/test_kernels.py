@@ -60,7 +60,10 @@ class Twins:
 
     def __init__(self, config):
         self.ours, self.theirs = Run(in_torch(config)), Run(on_kernels(config))
-        assert self.theirs.sword.operations.resident and not self.ours.sword.operations.resident
+        assert (
+            self.theirs.sword.training_backend.static_shapes
+            and not self.ours.sword.training_backend.static_shapes
+        )
         for run in (self.ours, self.theirs):
             shout(run.sword.policy, 30.0)
 
@@ -150,17 +153,17 @@ def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
         rollout = god.collect()
     assert (rollout.alive[2:] & rollout.died[:-2]).any(), "newborns where others have just died"
     kind = SequenceBatches if recurrent else SampleBatches
-    batches = kind(policy, rollout, god.sword.operations)
+    batches = kind(policy, rollout, god.sword.training_backend)
     with torch.no_grad():
-        judgement, rows, valid = batches.judge(torch.arange(batches.columns, device=KERNEL_DEVICE))
+        evaluation, rows, valid = batches.judge(torch.arange(batches.columns, device=KERNEL_DEVICE))
     assert rows.view(-1).sort().values.tolist() == list(range(rollout.alive.numel()))
     assert torch.equal(valid, rollout.alive.view(-1)[rows])
     for found, recorded in (
-        (judgement.log_probability, rollout.log_probability), (judgement.value, rollout.value[:-1]),
+        (evaluation.log_probability, rollout.log_probability), (evaluation.value, rollout.value[:-1]),
     ):  # fmt: skip
         told = recorded.reshape(-1)[rows][valid]
         torch.testing.assert_close(found[valid], told, rtol=0, atol=1e-5)
-    assert (judgement.entropy[valid] > 0).any() and judgement.entropy.isfinite().all()
+    assert (evaluation.entropy[valid] > 0).any() and evaluation.entropy.isfinite().all()
     assert not rollout.log_probability[~rollout.alive].any() and not rollout.value[:-1][~rollout.alive].any()
 
 
@@ -176,7 +179,7 @@ def test_a_checkpoint_goes_on_with_the_other_backend(first, tmp_path):
     writer.synchronize()
     stored = reloaded(writer, tmp_path / checkpoints.FILE)
     reader = Run(there(stored.config), stored)
-    assert reader.sword.operations.resident == (first == "torch")
+    assert reader.sword.training_backend.static_shapes == (first == "torch")
     before, after = state_of(writer), state_of(reader)
     assert_equal_states(*({name: t.cpu() for name, t in state.items()} for state in (before, after)))
     assert (reader.iteration, reader.agent_steps) == (1, writer.agent_steps)

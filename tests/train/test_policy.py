@@ -207,7 +207,7 @@ def test_impossible_moves_have_no_chance(env, records, targeting):
     possible = env.layout.views(records)["move_mask"][index]
     for wish in (0.0, 60.0):
         with torch.no_grad():
-            policy.go_bias.fill_(wish)
+            policy.directional_head_bias.fill_(wish)
         chance = look(policy, records, index, None).move.softmax(-1)
         assert not chance[~possible].any()
         if wish == 0.0:

@@ -122,10 +122,10 @@ def test_against_the_network_written_out(seen, recurrent, targeting):
     own = ((views["self"].double() - centre) * factor).clamp(max=1.0)
     kinds = torch.stack((views["entity_kind"] == 1, views["entity_kind"] == 2), -1)
     table = torch.cat((views["entities"].double() * policy.entity_scale, kinds), -1)
-    looks = features.looks(views, RULES).double()
-    told = torch.cat((features.belongings(views, RULES).double(), looks.flatten(2)), -1)
-    aside = told @ torch.cat((policy.belongings, policy.looks), 1).double()
-    trunk = window + own @ weights.own.double() + table.flatten(2) @ weights.entities.double()
+    entity_attributes = features.entity_attributes(views, RULES).double()
+    told = torch.cat((features.self_attributes(views, RULES).double(), entity_attributes.flatten(2)), -1)
+    aside = told @ torch.cat((policy.self_attributes, policy.entity_attributes), 1).double()
+    trunk = window + own @ weights.self_in.double() + table.flatten(2) @ weights.entities.double()
     trunk = (trunk + torch.cat([aside] * 4, -1) + weights.input_bias.double()).relu()
     hidden = (trunk @ weights.trunk[0].double() + weights.trunk_bias[0].double()).relu()
     if recurrent:
@@ -135,7 +135,7 @@ def test_against_the_network_written_out(seen, recurrent, targeting):
     rows = 1
     if targeting == "learned":
         query = hidden @ weights.query.double()
-        aims = (torch.cat((table, looks), -1) @ query[..., None]).squeeze(-1)
+        aims = (torch.cat((table, entity_attributes), -1) @ query[..., None]).squeeze(-1)
         said = torch.cat((said[..., :9], aims, said[..., 9:]), -1)
         rows = RULES.nearest
     sizes = {**heads(RULES), "target": 1 + rows, "value": 1}
@@ -157,10 +157,10 @@ def test_the_new_heads_have_weights_of_their_own(seen, targeting):
     policy = new_policy(targeting=targeting)
     index, _ = batch(len(records))
     before = look(policy, records, index, None)
-    numbers = torch.arange(float(policy.more_bias.shape[-1]))
+    numbers = torch.arange(float(policy.extra_heads_bias.shape[-1]))
     with torch.no_grad():
-        policy.more.zero_()
-        policy.more_bias.copy_(numbers)
+        policy.extra_heads.zero_()
+        policy.extra_heads_bias.copy_(numbers)
     after = look(policy, records, index, None)
     said = torch.cat([getattr(after, name) for name in MORE_HEADS], -1)
     assert torch.equal(said[said != MASKED], numbers.expand_as(said)[said != MASKED])
@@ -180,8 +180,8 @@ def test_populations_share_nothing(seen, recurrent, targeting):
     wish = sum(part.clamp(min=-100).square().sum() for part in spoken) + output.value[0].square().sum()
     wish.backward()
     named = dict(policy.named_parameters())
-    fresh = {"belongings", "looks", "more", "more_bias"} | (
-        {"query_looks"} if targeting == "learned" else set()
+    fresh = {"self_attributes", "entity_attributes", "more", "extra_heads_bias"} | (
+        {"query_attributes"} if targeting == "learned" else set()
     )
     assert fresh <= named.keys()
     for name, parameter in named.items():
@@ -203,7 +203,7 @@ def test_belongings_and_looks_are_seen(seen):
         assert not torch.equal(after.value, before.value), name
         assert torch.equal(after.price_mask, before.price_mask)
     changed = records.clone()
-    layout.views(changed)["entity_looks"][:, 0, 2] += 1
+    layout.views(changed)["entity_attributes"][:, 0, 2] += 1
     after = look(policy, changed, rows, None)
     assert not torch.equal(after.value, before.value)
     assert not torch.equal(after.target[..., 1], before.target[..., 1])
@@ -250,7 +250,8 @@ def test_in_bf16_it_says_nearly_the_same(seen, targeting):
 CHAOS = {
     "window": (8, 225, 9, 16), "own": (8, 12, 16), "entities": (8, 80, 16), "input_bias": (8, 1, 16),
     "trunk": (8, 1, 4, 16, 16), "trunk_bias": (8, 1, 1, 16), "go": (8, 4, 16, 1), "steady": (8, 16, 6),
-    "value": (8, 16, 1), "go_bias": (8, 1, 1), "steady_bias": (8, 1, 6), "value_bias": (8, 1, 1),
+    "value": (8, 16, 1), "directional_head_bias": (8, 1, 1), "invariant_head_bias": (8, 1, 6),
+    "value_bias": (8, 1, 1),
 }  # fmt: skip
 
 

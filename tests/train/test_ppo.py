@@ -12,11 +12,10 @@ from helpers import KERNEL_DEVICE, carried, chi_square
 from train.small import CPU, KINDS, MEMORIES, lively_env, shout, small
 
 from nmmo_gpu.train.config import PPOConfig
-from nmmo_gpu.train.operations import Operations
 from nmmo_gpu.train.policy import MASKED, Output, Policy
 from nmmo_gpu.train.ppo import (
     STATISTICS,
-    Judgement,
+    ActionEvaluation,
     SampleBatches,
     SequenceBatches,
     clip_per_population,
@@ -27,6 +26,7 @@ from nmmo_gpu.train.ppo import (
 )
 from nmmo_gpu.train.rollout import Rollout, by_population
 from nmmo_gpu.train.sampling import evaluate, sample
+from nmmo_gpu.train.training_backend import TrainingBackend
 from nmmo_gpu.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.actions import row_of
 from nmmo_gpu.world.backend import resolve
@@ -34,8 +34,8 @@ from nmmo_gpu.world.layout import SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 
 POPULATIONS, BATCH, TARGETS = 3, 11, 4
-PLAIN = Operations()
-RESIDENT = Operations(choose=lambda *_: pytest.fail("nobody chooses here"))
+PLAIN = TrainingBackend()
+RESIDENT = TrainingBackend(choose=lambda *_: pytest.fail("nobody chooses here"))
 """Plain torch, laid out as for who does not ask the device who lives."""
 CONFIG = PPOConfig(clip=0.3, value_weight=0.7, entropy_weight=0.02)
 
@@ -74,7 +74,7 @@ def leaves(output):
 
 def judged(output, choices):
     """What the network's output says of choices."""
-    return Judgement(*evaluate(output, choices), output.value)
+    return ActionEvaluation(*evaluate(output, choices), output.value)
 
 
 def gradients(output):
@@ -278,19 +278,19 @@ def played(recurrent, targeting, **settings):
     return god, rollout
 
 
-def batches_of(policy, rollout, operations=PLAIN):
+def batches_of(policy, rollout, training_backend=PLAIN):
     """The batches of ``update``."""
     kind = SequenceBatches if policy.config.recurrent else SampleBatches
-    return kind(policy, rollout, operations)
+    return kind(policy, rollout, training_backend)
 
 
-def replay(policy, rollout, columns=None, operations=PLAIN):
+def replay(policy, rollout, columns=None, training_backend=PLAIN):
     """(log-probabilities, values, rows, valid) of the rollout's choices, by the batches of ``update``."""
-    batches = batches_of(policy, rollout, operations)
+    batches = batches_of(policy, rollout, training_backend)
     columns = torch.arange(batches.columns) if columns is None else columns(batches.columns)
     with torch.no_grad():
-        judgement, rows, valid = batches.judge(columns)
-    return judgement.log_probability, judgement.value, rows, valid
+        evaluation, rows, valid = batches.evaluate_actions(columns)
+    return evaluation.log_probability, evaluation.value, rows, valid
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
@@ -319,11 +319,11 @@ def test_after_an_update_agents_act_by_the_new_weights(recurrent, targeting):
         rollout = god.collect()
         # With gradients on, nothing that was kept is used.
         batches = batches_of(god.sword.policy, rollout)
-        judgement, rows, valid = batches.judge(torch.arange(batches.columns))
+        evaluation, rows, valid = batches.evaluate_actions(torch.arange(batches.columns))
         recorded = rollout.log_probability.view(-1)[rows]
-        assert judgement.log_probability.requires_grad
+        assert evaluation.log_probability.requires_grad
         torch.testing.assert_close(
-            judgement.log_probability.detach()[valid], recorded[valid], rtol=0, atol=1e-5
+            evaluation.log_probability.detach()[valid], recorded[valid], rtol=0, atol=1e-5
         )
 
 
@@ -419,21 +419,21 @@ def test_seed_and_tick_are_the_only_dice(memory):
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-@pytest.mark.parametrize("operations", [PLAIN, RESIDENT], ids=["plain", "resident"])
-def test_every_column_is_learned_from_once_per_pass(memory, operations, monkeypatch):
+@pytest.mark.parametrize("training_backend", [PLAIN, RESIDENT], ids=["plain", "capturable"])
+def test_every_column_is_learned_from_once_per_pass(memory, training_backend, monkeypatch):
     """In as many minibatches as asked for, each in order, and others in the next pass."""
     god, rollout = played(MEMORIES[memory], "auto", epochs=3, minibatches=4)
     kind = SequenceBatches if MEMORIES[memory] else SampleBatches
-    judge, seen = kind.judge, []
+    evaluate_actions, seen = kind.evaluate_actions, []
 
     def watched(batches, columns):
         seen.append(columns.tolist())
-        return judge(batches, columns)
+        return evaluate_actions(batches, columns)
 
-    monkeypatch.setattr(kind, "judge", watched)
+    monkeypatch.setattr(kind, "evaluate_actions", watched)
     policy = god.sword.policy
-    update(policy, torch.optim.Adam(policy.parameters(), lr=1e-3), rollout, god.config.ppo, operations)
-    columns = batches_of(policy, rollout, operations).columns
+    update(policy, torch.optim.Adam(policy.parameters(), lr=1e-3), rollout, god.config.ppo, training_backend)
+    columns = batches_of(policy, rollout, training_backend).columns
     assert len(seen) == 3 * 4 and all(part == sorted(part) for part in seen)
     passes = [seen[start : start + 4] for start in (0, 4, 8)]
     for parts in passes:
@@ -446,7 +446,7 @@ def test_the_dead_among_the_rows_do_not_matter(recurrent, targeting):
     """With all slots laid out and the empty ones masked, an update of one minibatch measures and learns what
     it does from the living alone; what stands in the rows of the dead is of no effect, to the bit."""
     found = []
-    for operations, garbage in ((PLAIN, False), (RESIDENT, False), (RESIDENT, True)):
+    for training_backend, garbage in ((PLAIN, False), (RESIDENT, False), (RESIDENT, True)):
         god, rollout = played(recurrent, targeting, minibatches=1)
         dead = ~rollout.alive
         assert dead.any(1).all()
@@ -456,13 +456,13 @@ def test_the_dead_among_the_rows_do_not_matter(recurrent, targeting):
             rollout.choices[dead] = torch.tensor([4, 2, 1], dtype=torch.int16)
         policy = god.sword.policy
         statistics = update(
-            policy, torch.optim.SGD(policy.parameters(), lr=0.1), rollout, god.config.ppo, operations
+            policy, torch.optim.SGD(policy.parameters(), lr=0.1), rollout, god.config.ppo, training_backend
         )
         found.append(statistics | {name: p.detach().clone() for name, p in policy.named_parameters()})
-    plain, resident, littered = found
+    plain, capturable, littered = found
     for name, values in plain.items():
-        torch.testing.assert_close(resident[name], values, rtol=1e-4, atol=1e-5)
-        assert torch.equal(resident[name], littered[name]), name
+        torch.testing.assert_close(capturable[name], values, rtol=1e-4, atol=1e-5)
+        assert torch.equal(capturable[name], littered[name]), name
 
 
 # The order of samples.
@@ -481,9 +481,9 @@ def lively_layout():
     return ObservationLayout(small().env.world)
 
 
-def order(columns, seed=1, tick=1, epoch=0, operations=PLAIN):
+def order(columns, seed=1, tick=1, epoch=0, training_backend=PLAIN):
     """``shuffled``, as a list."""
-    found = shuffled(columns, at(seed, tick), epoch, operations)
+    found = shuffled(columns, at(seed, tick), epoch, training_backend)
     assert found.dtype == torch.int64 and found.shape == (columns,)
     return found.tolist()
 
@@ -518,9 +518,9 @@ def test_the_order_does_not_depend_on_who_draws(backend):
     """Every backend's draws give the same order."""
     pytest.importorskip(backend)
     device = KERNEL_DEVICE if backend == "triton" else CPU
-    operations = Operations(draw=carried(resolve(backend, device), device).draw)
+    training_backend = TrainingBackend(draw=carried(resolve(backend, device), device).draw)
     for columns, key in ((1, (3, 4, 0)), (333, (-7, 1 << 33, 1)), (64, (1 << 40, 9, 5))):
-        assert order(columns, *key, operations=operations) == order(columns, *key)
+        assert order(columns, *key, training_backend=training_backend) == order(columns, *key)
 
 
 def test_orders_are_fair():

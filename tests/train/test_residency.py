@@ -93,7 +93,8 @@ def test_nothing_is_copied_to_or_from_the_host(run):
 def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
     """Two runs from one seed, one of which is never captured: the same worlds and weights, to the last bit as
     long as torch's own sums come out alike in a graph; where they do not, Adam turns a gradient's rounding
-    into whole steps of single weights, and all weights together are the same to a hundredth. IterationStats of each
+    into whole steps of single weights,
+    and all weights together are the same to a hundredth. IterationStats of each
     iteration come one call later than on a CPU."""
     replayed, called = (started(run=tmp_path / name, **KINDS[kind]) for name in ("replayed", "called"))
     heard, same = ([], []), True
@@ -149,11 +150,11 @@ def test_the_next_rollout_acts_by_what_was_learned():
         run.iterate()
     assert captured(run)
     with torch.no_grad():
-        run.sword.policy.steady_bias[..., 0] = 60.0  # staying, which always is possible
+        run.sword.policy.invariant_head_bias[..., 0] = 60.0  # staying, which always is possible
     rollout = run.god.collect()
     assert rollout.alive.any() and not rollout.choices[..., 0][rollout.alive].any()
     with torch.no_grad():
-        run.sword.policy.steady_bias[..., 0] = -60.0
+        run.sword.policy.invariant_head_bias[..., 0] = -60.0
     rollout = run.god.collect()
     assert rollout.choices[..., 0][rollout.alive].float().mean() > 0.9
 

@@ -84,7 +84,7 @@ def test_an_iteration_by_the_kernels(targeting):
     )  # fmt: skip
     runs = [run_of(config, "torch"), run_of(config, "triton", KERNEL_DEVICE.type)]
     ours, theirs = (iterate(run) for run in runs)
-    assert runs[1].sword.operations.resident and ours.steps == theirs.steps > 10
+    assert runs[1].sword.training_backend.static_shapes and ours.steps == theirs.steps > 10
     for name, values in ours.statistics.items():
         torch.testing.assert_close(theirs.statistics[name].cpu(), values, rtol=1e-3, atol=1e-4)
     assert_alike(*runs)
@@ -119,7 +119,7 @@ def test_visits_are_those_of_agents():
     iterate(run)
     world = run.god.env.world
     assert int(world.alive.sum()) > 60
-    assert int(run.god.visits.sum()) == int(world.players(world.alive).sum()) <= 8
+    assert int(run.god.visits.sum()) == int(world.agents(world.alive).sum()) <= 8
 
 
 def test_the_preset():

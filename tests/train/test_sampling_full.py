@@ -184,9 +184,9 @@ def test_threads_do_not_show(crowd):
             torch.set_num_threads(threads)
             leaf = logits.clone().requires_grad_()
             parts = sampling.sample(crowd.records, index, leaf, uniform, crowd.layout, crowd.auto)
-            judgement = sampling.evaluate(crowd.records, index, leaf, choices, crowd.layout, crowd.auto)
-            (judgement[0] + 2 * judgement[1]).sum().backward()
-            found.append((*parts, *judgement, leaf.grad))
+            evaluation = sampling.evaluate(crowd.records, index, leaf, choices, crowd.layout, crowd.auto)
+            (evaluation[0] + 2 * evaluation[1]).sum().backward()
+            found.append((*parts, *evaluation, leaf.grad))
     finally:
         torch.set_num_threads(before)
     for one, three in zip(*found, strict=True):

@@ -22,7 +22,7 @@ from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.writer import ReplayWriter
 from nmmo_gpu.view import live, page, serve
 from nmmo_gpu.view.server import application
-from nmmo_gpu.world.genesis import realm_maps
+from nmmo_gpu.world.reset import realm_maps
 
 WORLD = EnvConfig(world=preset("chaos", **ODD, slots=6, populations=2), realms=1, seed=4, device="cpu")
 INDEX = b"<!doctype html><title>Viewer</title>"

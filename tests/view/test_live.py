@@ -67,7 +67,7 @@ def test_three_viewers_of_a_file_that_grows(tmp_path):
 
 def test_a_viewer_that_stalls_misses_chunks_but_not_the_index(tmp_path, monkeypatch):
     """Once it reads again it gets the newest; the others are not kept for it. Nobody else misses any."""
-    monkeypatch.setattr(live, "PIECES", 2)
+    monkeypatch.setattr(live, "KEPT_CHUNKS", 2)
     path = tmp_path / NAME
     with Tape(path) as tape, served(tmp_path) as server:
         tape.grow()
@@ -179,7 +179,7 @@ def test_the_server_stops_though_somebody_watches(tmp_path):
 
 def test_one_look_at_a_time_for_all(tmp_path, monkeypatch):
     """However many watch, a file is opened once; when nobody does any more it is closed, and left alone."""
-    opened, looks = [], []
+    opened, entity_attributes = [], []
 
     class Counted(Replay):
         def __init__(self, *arguments, **settings):
@@ -187,7 +187,7 @@ def test_one_look_at_a_time_for_all(tmp_path, monkeypatch):
             super().__init__(*arguments, **settings)
 
         def refresh(self):
-            looks.append(None)
+            entity_attributes.append(None)
             return super().refresh()
 
     monkeypatch.setattr(live, "Replay", Counted)
@@ -204,9 +204,9 @@ def test_one_look_at_a_time_for_all(tmp_path, monkeypatch):
                 break
             time.sleep(0.01)
         assert opened[0]._file.closed
-        before = len(looks)
+        before = len(entity_attributes)
         time.sleep(0.1)
-        assert len(looks) == before
+        assert len(entity_attributes) == before
         with server.watch(NAME) as socket:
             Viewer(socket).hear_until_size(tape.bytes)
         assert len(opened) == 2

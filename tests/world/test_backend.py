@@ -21,19 +21,19 @@ PHASES = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "bu
 
 
 @pytest.mark.parametrize(
-    ("backend", "device", "package", "decoder", "fused", "resident"),
+    ("backend", "device", "package", "decoder", "fused", "capturable"),
     [
         ("torch", CPU, "nmmo_gpu.world", "nmmo_gpu.world", False, False),
         ("numba", CPU, "nmmo_gpu.cpu", "nmmo_gpu.world", True, False),
         ("triton", KERNEL_DEVICE, "nmmo_gpu.kernels", "nmmo_gpu.kernels", True, True),
     ],
 )
-def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decoder, fused, resident):
+def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decoder, fused, capturable):
     """None is left over from another; where a whole tick is one call, it is of the same package."""
     if backend != "torch":
         pytest.importorskip(backend)
     phases = resolve(backend, device)
-    assert phases.name == backend and phases.resident == resident
+    assert phases.name == backend and phases.capturable == capturable
     assert all(getattr(phases, phase).__module__.startswith(f"{package}.") for phase in PHASES)
     assert phases.decode.__module__.startswith(f"{decoder}.")
     assert (phases.fused is not None) == fused

@@ -8,7 +8,7 @@ from helpers import assert_same, blank_maps, draw_world, orders, place, show
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 
 CHAOS = {"melee": (1, 10), "range": (2, 2), "mage": (3, 1)}

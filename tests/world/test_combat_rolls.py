@@ -22,8 +22,8 @@ from helpers import (
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import SKILLS
 from nmmo_gpu.world.events import Event, Flow
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.random import Stream, draw
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause, World
 
 SWORD, KNIFE, ARMOR = range(3)
@@ -71,7 +71,7 @@ def undone(world: World) -> World:
     """The world as combat leaves it if no attack counts."""
     after = world.clone()
     after.damage.zero_()
-    after.nemesis.fill_(-1)
+    after.top_attacker.fill_(-1)
     return after
 
 
@@ -82,7 +82,7 @@ def test_an_attack_that_does_not_count_does_nothing_at_all(any_backend, systems)
     world.alive[:, 3] = False
     world.health[:, 3] = 10  # garbage
     world.damage.fill_(77)
-    world.nemesis.fill_(1)
+    world.top_attacker.fill_(1)
     expected = undone(world)
     for style in ("melee", "range", "mage"):
         fight(
@@ -133,8 +133,8 @@ def test_reach_is_one_tile_for_melee_and_four_for_the_others(any_backend, style,
 
 @pytest.mark.parametrize("style", ["melee", "range", "mage"])
 def test_a_rolled_attack_by_the_numbers(any_backend, style):
-    """Damage, health, experience, events, nemesis and chill of one attack in many ticks; and that food and
-    water stay as they are."""
+    """Damage, health, experience, events, top_attacker and chill of one attack in many ticks; and that food
+    and water stay as they are."""
     world = wear(draw_workers("01", age=30), 0, knives=99, sword="tin", knife="iron")
     set_level(world, 0, melee=14, range=12, mage=20)
     set_level(wear(world, 1, armor="copper"), 1, defense=6)
@@ -150,7 +150,7 @@ def test_a_rolled_attack_by_the_numbers(any_backend, style):
         before.damage[0, 1] = damage
         before.health[0, 1] = max(10 - damage, 0)
         before.cause[0, 1] = Cause.COMBAT if damage >= 10 else Cause.NONE
-        before.nemesis[0] = torch.tensor([-1, 0 if damage else -1])
+        before.top_attacker[0] = torch.tensor([-1, 0 if damage else -1])
         before.chilled[0, 1] = style == "mage" and damage > 0
         before.events[0, 0, Event.ATTACKS] = 1
         before.events[0, 0, Event.HITS] = damage > 0
@@ -270,7 +270,7 @@ def test_two_can_kill_each_other(any_backend):
     world.tick.fill_(next(t for t in range(999) if _at(world, t) and rolled(world, 0, 1, 0, "melee")))
     fight(any_backend, world, {0: ("melee", 1), 1: ("melee", 0)})
     assert world.health.tolist() == [[0, 0]] and world.cause.tolist() == [[Cause.COMBAT] * 2]
-    assert world.nemesis.tolist() == [[1, 0]]
+    assert world.top_attacker.tolist() == [[1, 0]]
 
 
 def test_without_skills_nothing_is_learnt(any_backend):
@@ -293,7 +293,7 @@ def test_who_does_the_most_damage_is_the_nemesis(any_backend):
             world.col[0, :4] = world.col[0, 4]  # all within a tile, as far as combat can tell
             world.row[0, :4] = world.row[0, 4]
             fight(any_backend, world, attack)
-            assert world.nemesis[0].tolist() == [-1, -1, -1, -1, strong]
+            assert world.top_attacker[0].tolist() == [-1, -1, -1, -1, strong]
 
 
 @pytest.mark.parametrize("systems", [{"rolls": True}, {"rolls": False, "damage": (1, 1, 1)}])
@@ -312,9 +312,9 @@ def test_the_nemesis_is_drawn_fairly_among_equals(backend, systems):
         everybody = hits.sum(1) == (5 if not systems["rolls"] else 3)
         shared += int(everybody.sum())
         # Among realms in which as many hit, each of those who hit has the same chance.
-        nemesis = world.nemesis[everybody, 2].long()
-        assert hits[everybody].gather(1, nemesis[:, None]).all()
-        counts += torch.bincount(nemesis, minlength=6)
+        top_attacker = world.top_attacker[everybody, 2].long()
+        assert hits[everybody].gather(1, top_attacker[:, None]).all()
+        counts += torch.bincount(top_attacker, minlength=6)
     assert shared > 1000 and counts[2] == 0
     statistic, bound = chi_square(counts[[0, 1, 3, 4, 5]])
     assert statistic < bound
@@ -323,9 +323,9 @@ def test_the_nemesis_is_drawn_fairly_among_equals(backend, systems):
 def test_nemesis_is_forgotten_with_the_tick(any_backend):
     world = draw_workers("01", rolls=False, damage=(3, 3, 3))
     fight(any_backend, world, {0: ("melee", 1)})
-    assert world.nemesis.tolist() == [[-1, 0]] and world.damage.tolist() == [[0, 3]]
+    assert world.top_attacker.tolist() == [[-1, 0]] and world.damage.tolist() == [[0, 3]]
     fight(any_backend, world, {})
-    assert world.nemesis.tolist() == [[-1, -1]] and world.damage.tolist() == [[0, 0]]
+    assert world.top_attacker.tolist() == [[-1, -1]] and world.damage.tolist() == [[0, 0]]
 
 
 def test_flat_damage_in_the_full_game_is_as_without_it(any_backend):
@@ -361,7 +361,7 @@ def test_flat_attacks_are_counted_and_teach_but_not_on_the_immune(any_backend):
     world.xp.zero_()
     fight(any_backend, world, {0: ("mage", 1)})
     assert gained(world, 0) == gained(world, 1) == {}
-    assert happened(world, 0) == {"attacks": 1} and world.nemesis[0, 1] == -1
+    assert happened(world, 0) == {"attacks": 1} and world.top_attacker[0, 1] == -1
     assert world.food.tolist() == [[22, 18]] and world.chilled.tolist() == [[False, True]]
     assert world.health.tolist() == [[10, 10]]
 
@@ -408,14 +408,14 @@ def test_only_who_can_be_provoked_is(any_backend):
         hitting(world, 1, victim)
         fight(any_backend, world, {1: ("melee", victim)})
         angry = kind == "goblin"
-        assert world.nemesis[0, victim] == 1
-        assert world.foe[0].tolist() == [-1, 1 if angry else -1, -1]
-        assert world.foe_entity[0].tolist() == [-1, 4321 if angry else -1, -1]
-        assert world.temper[0].tolist() == [0, 5 * angry, 0]
+        assert world.top_attacker[0, victim] == 1
+        assert world.aggro_target[0].tolist() == [-1, 1 if angry else -1, -1]
+        assert world.aggro_entity[0].tolist() == [-1, 4321 if angry else -1, -1]
+        assert world.aggro_ticks[0].tolist() == [0, 5 * angry, 0]
     calm = zoo("01", (0, 1, 0), 1)
     calm.tick.fill_(next(t for t in range(1, 99) if not _at(calm, t)))
     fight(any_backend, calm, {0: ("melee", 1)})
-    assert calm.foe.tolist() == [[-1]] and calm.temper.tolist() == [[0]]
+    assert calm.aggro_target.tolist() == [[-1]] and calm.aggro_ticks.tolist() == [[0]]
     assert happened(calm, 0) == {"attacks": 1}
 
 
@@ -424,12 +424,20 @@ def test_a_provoked_npc_turns_on_its_new_nemesis_and_a_missed_one_keeps_its_foe(
     world.col[0] = world.col[0, 0]
     set_level(world, melee=60)
     world.health[0, 2] = 100
-    world.foe[0, 0], world.foe_entity[0, 0], world.temper[0, 0] = 0, int(world.entity[0, 0]), 2
+    world.aggro_target[0, 0], world.aggro_entity[0, 0], world.aggro_ticks[0, 0] = (
+        0,
+        int(world.entity[0, 0]),
+        2,
+    )
     fight(any_backend, world, {})
-    assert world.foe[0, 0] == 0 and world.temper[0, 0] == 2
+    assert world.aggro_target[0, 0] == 0 and world.aggro_ticks[0, 0] == 2
     hitting(world, 1, 2)
     fight(any_backend, world, {1: ("melee", 2)})
-    assert world.foe[0, 0] == 1 and world.foe_entity[0, 0] == world.entity[0, 1] and world.temper[0, 0] == 5
+    assert (
+        world.aggro_target[0, 0] == 1
+        and world.aggro_entity[0, 0] == world.entity[0, 1]
+        and world.aggro_ticks[0, 0] == 5
+    )
 
 
 @pytest.mark.parametrize("style", ["melee", "range", "mage"])
@@ -445,7 +453,7 @@ def test_a_killed_npc_teaches_its_killer_in_the_style_that_killed_it(any_backend
         if first >= 3 and second:
             break
     fight(any_backend, world, {0: (style, 2), 1: ("mage", 2)})
-    assert world.cause[0].tolist() == [0, 0, Cause.COMBAT] and world.nemesis[0, 2] == 0
+    assert world.cause[0].tolist() == [0, 0, Cause.COMBAT] and world.top_attacker[0, 2] == 0
     assert gained(world, 0) == {style: 3 * first + 150, "constitution": first}
     assert gained(world, 1) == {"mage": 3 * second, "constitution": second}
     assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": first}
@@ -462,7 +470,7 @@ def test_npcs_strike_by_their_level_and_are_no_heroes_of_any_story(any_backend):
         damage = rolled(world, 0, 1, 0, "melee")
         fight(any_backend, world, {1: ("melee", 0)})
         assert world.damage[0].tolist() == [damage, 0]
-        assert world.nemesis[0].tolist() == [1 if damage else -1, -1]
+        assert world.top_attacker[0].tolist() == [1 if damage else -1, -1]
         damages.add(damage)
     assert damages == {0, 1, 2}  # floor(0.5 + 23 * 64 / 640) = 2
     total = gained(world)["constitution"]

@@ -144,7 +144,7 @@ def test_npcs_are_those_of_the_rules():
         on["grass"], on["grass"] | on["scrub"] | on["forest"], on["forest"] | on["scrub"],
     ]  # fmt: skip
     assert (chicken.hunts, goblin.hunts, bear.hunts) == (0, 1, 2), "never, provoked, always"
-    assert (goblin.sight, goblin.temper, bear.sight) == (5, 5, 3)
+    assert (goblin.sight, goblin.aggro_ticks, bear.sight) == (5, 5, 3)
     raw_chicken, raw_goblin, sword, iron = numbers("raw chicken", "raw goblin", "copper sword", "iron ore")
     half, gold = ONE // 2, TABLES.gold
     assert chicken.drops == ((raw_chicken, 1, 1, ONE), (raw_chicken, 1, 1, half))
@@ -291,7 +291,7 @@ WRONG = [
       for habitat in ((), ("lava",), ("water",), ("stone",), ("grass", "sea"))),
     (npc(hunts="often"), "wolf: hunts = 'often'; choose never, provoked or always"),
     *((npc(sight=sight), "choose a sight from 0 to 15") for sight in (-1, 16)),
-    *((npc(temper=temper), "and a temper from 0 to 127") for temper in (-1, 128)),
+    *((npc(aggro_ticks=aggro_ticks), "and a aggro_ticks from 0 to 127") for aggro_ticks in (-1, 128)),
     *((npc(experience=xp), "choose an experience from 0 to 1,000,000") for xp in (-1, 10**6 + 1)),
     *((npc(number=number), "and a number from 0 to 6400") for number in (-1, 6401, 0.5)),
     (npc(drops=(Drop("ore"),) * 65), "wolf has more than 64 drops; choose fewer"),
@@ -331,7 +331,8 @@ def test_what_is_just_possible_is_taken():
         item(level=99, attack=500, strength=500, defense=500, heals=99, feeds=127),
         item(weight=0, lot=127, gear="knife"),
         recipe(level=99, experience=10**6, amount=127, takes_amount=127),
-        npc(health=127, level=99, habitat=("grass", "scrub", "forest"), sight=15, temper=127, number=6400),
+        npc(health=127, level=99, habitat=("grass", "scrub", "forest"), sight=15, aggro_ticks=127,
+        number=6400),
         drop(item="gold", least=1, most=10**6, chance=0), drop(chance=1), prices(*range(1, 33)),
         dataclasses.replace(SOUND, recipes=(SMELT,) * 64), npc(drops=(Drop("ore"),) * 64),
         dataclasses.replace(SOUND, items=(ORE, BAR, *(Item(f"i{n}") for n in range(98)))),

@@ -19,8 +19,8 @@ from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.content import SKILLS, WORKS
 from nmmo_gpu.world.events import Event, Flow
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.ledger import check_ledger
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.tables import experience_table
 
@@ -68,7 +68,7 @@ def test_what_nobody_chose_is_not_asked_for(backend):
     """Without works, trades and tokens a tick of the full game still runs; as the first one does."""
     world = fresh()
     for _ in range(3):
-        move, style, target = (world.players(part) for part in orders(world))
+        move, style, target = (world.agents(part) for part in orders(world))
         nothing = torch.zeros_like(move)
         tick.step(world, backend, move, style, target, None, nothing, nothing)
     check_ledger(world)
@@ -95,14 +95,15 @@ def test_who_is_killed_in_combat_does_nothing_more(any_backend):
     world.ledger[0, :, Flow.MADE] = torch.tensor([*world.inventory.sum(1)[0].tolist(), 0])
     step = orders(world, {0: "south", 1: "south"}, {0: ("melee", 1)})
     tick.step(
-        world, any_backend, *step, all_work(world, {1: "fish"}), *trade(world, a1=("sell", "copper sword", 3)),
+        world, any_backend, *step, all_work(world, {1: "fish"}), *trade(world, a1=("sell", "copper sword",
+        3)),
         torch.tensor([[0, 5]]),
     )  # fmt: skip
     assert show(world, picture) == ["~~~~", "....", ".0.."]
     assert world.cause[0].tolist() == [0, Cause.COMBAT] and not world.alive[0, 1]
     assert held(world, 0) == {"iron_ore": 1, "copper_sword": 1, "raw_shrimp": 2} and world.gold[0, 0] == 20
     assert held(world, 1) == {} and world.gold[0, 1] == 0 and not world.offer.any()
-    assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": 10, "players_killed": 1}
+    assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": 10, "agents killed": 1}
     assert happened(world, 1) == {"spoken": 1}, "that came before the blow"
     assert world.dead_totals[0, Event.SPOKEN] == 1 and int(world.dead_totals.sum()) == 1
     assert not world.ledger[0, :, Flow.LOST].any()
@@ -117,7 +118,7 @@ def test_attacks_cross_and_those_who_kill_each_other_leave_all(any_backend):
     tick.step(world, any_backend, *orders(world, attack={0: ("melee", 1), 1: ("melee", 0)}))
     assert world.cause[0].tolist() == [Cause.COMBAT] * 2 and not world.alive.any()
     assert booked(world) == {("made", "iron_ore"): 1, ("lost", "iron_ore"): 1}
-    assert world.ledger[0, -1, Flow.LOST] == 20 and not world.events[..., Event.PLAYERS_KILLED].any()
+    assert world.ledger[0, -1, Flow.LOST] == 20 and not world.events[..., Event.AGENTS_KILLED].any()
     check_ledger(world)
 
 
@@ -216,18 +217,18 @@ def test_beasts_take_part_in_combat_movement_and_death(any_backend):
     world.xp[0, 0, SKILLS.index("constitution")] = experience_table()[98]
     before = world.clone()
     tick.step(
-        world, any_backend, *(world.players(part) for part in orders(world, {0: "east"}, {0: ("melee", 1)}))
+        world, any_backend, *(world.agents(part) for part in orders(world, {0: "east"}, {0: ("melee", 1)}))
     )
-    assert world.alive[0].tolist() == [True, False, True] and world.slain[0].tolist() == [1, 0, 0]
+    assert world.alive[0].tolist() == [True, False, True] and world.npc_kills[0].tolist() == [1, 0, 0]
     assert world.events[0, 0, len(Event) :].tolist() == [1, 0, 0]
     assert torch.equal(world.row, before.row) and torch.equal(world.col, before.col), (
         "the way was still blocked"
     )
     assert held(world).keys() == {"raw_chicken"} and world.damage[0].tolist() == [10, 10, 0]
-    assert world.nemesis[0].tolist() == [2, 0, -1] and world.health[0, 0] == 60 - 10 + 1
-    tick.step(world, any_backend, *(world.players(part) for part in orders(world, {0: "east"})))
+    assert world.top_attacker[0].tolist() == [2, 0, -1] and world.health[0, 0] == 60 - 10 + 1
+    tick.step(world, any_backend, *(world.agents(part) for part in orders(world, {0: "east"})))
     assert world.col[0, 0] == before.col[0, 0] + 1 and world.occupant[0, 9, 10] == 1
-    assert world.deaths.sum() == 0, "beasts are counted as slain"
+    assert world.deaths.sum() == 0, "beasts are counted as npc_kills"
     check_ledger(world)
 
 
@@ -246,18 +247,18 @@ def test_each_system_by_itself_leaves_the_others_alone(backend, on):
     play(world, backend, 60)
     check_ledger(world)
     events = world.dead_totals + world.events.sum(1)
-    alive = world.players(world.alive)
+    alive = world.agents(world.alive)
     assert bool((world.events[..., Event.LEVELS] > 0).any() or (world.xp[alive].sum(1) > 1151).any()) == (
         on == "skills"
     )
     assert bool(world.ledger[:, :-1, Flow.MADE].any()) == (on == "works")
     assert bool(events[:, Event.OFFERED].any()) == (on == "exchange")
     assert bool(events[:, Event.SPOKEN].any()) == (on == "tokens")
-    assert (world.config.npc_slots > 0) == bool(world.slain.any()) == (on == "npcs")
+    assert (world.config.npc_slots > 0) == bool(world.npc_kills.any()) == (on == "npcs")
     assert events[:, Event.HITS].any() and bool(world.ledger[:, :, Flow.DROPPED].any()) == (on == "npcs")
     if on != "skills":
-        assert (world.players(world.level)[alive].sum(1) == 18).all()
-        assert (world.players(world.health)[alive] <= 10).all()
+        assert (world.agents(world.level)[alive].sum(1) == 18).all()
+        assert (world.agents(world.health)[alive] <= 10).all()
     if on not in ("works", "npcs"):
         assert not world.inventory[alive].any() and not world.worn[alive].any()
 
@@ -314,7 +315,7 @@ def test_a_realms_history_does_not_depend_on_its_neighbours(backend):
         for name, tensor in few.tensors():
             if name not in ("seed", "tick"):
                 assert torch.equal(tensor, getattr(many, name)[:3]), name
-    assert few.slain.any() and few.trades.any() and few.ledger[:, :-1, Flow.MADE].any()
+    assert few.npc_kills.any() and few.trades.any() and few.ledger[:, :-1, Flow.MADE].any()
 
 
 def test_equal_realms_part_ways_only_by_their_number(backend):

@@ -30,7 +30,7 @@ def balanced(seed: int = 1) -> World:
 
 def somebody(world: World, realm: int) -> int:
     """A living agent of a realm."""
-    return int(world.players(world.alive)[realm].nonzero()[0])
+    return int(world.agents(world.alive)[realm].nonzero()[0])
 
 
 def sells(world: World, slot: int, item: int, price: int = 0, left: int = 3) -> None:
@@ -83,7 +83,8 @@ TAMPERED = {
     "one item too many": (ORE, 1, lambda world, *who: world.inventory[*who, ORE].add_(1)),
     "one gold missing": (GOLD, -1, lambda world, *who: world.gold[who].sub_(1)),
     "one made that is gone": (ORE, -1, lambda world, realm, _: world.ledger[realm, ORE, Flow.MADE].add_(1)),
-    "three lost that are there": (ORE, 3, lambda world, realm, _: world.ledger[realm, ORE, Flow.LOST].add_(3)),
+    "three lost that are there": (ORE, 3, lambda world, realm, _: world.ledger[realm, ORE,
+    Flow.LOST].add_(3)),
     "a meal eaten twice": (8, 1, lambda world, realm, _: world.ledger[realm, 8, Flow.EATEN].add_(1)),
 }  # fmt: skip
 

@@ -18,10 +18,10 @@ from nmmo_gpu.world.state import Cause, World
 
 
 def slay(world: World, step_actions: dict[int, int], cause: Cause = Cause.COMBAT) -> None:
-    """Victims, each with its nemesis, as combat and upkeep leave them."""
-    for victim, nemesis in step_actions.items():
+    """Victims, each with its top_attacker, as combat and upkeep leave them."""
+    for victim, top_attacker in step_actions.items():
         world.cause[:, victim] = cause
-        world.nemesis[:, victim] = nemesis
+        world.top_attacker[:, victim] = top_attacker
         world.health[:, victim] = 0
 
 
@@ -57,7 +57,7 @@ def test_the_killer_gets_gold_and_goods(any_backend):
     any_backend.loot(world)
     assert goods(world, 0) == {"gold": 0}
     assert goods(world, 1) == {"tin_ore": 5, "raw_shrimp": 1, "tin_knife": 7, "gold": 75}
-    assert happened(world, 1) == {"players_killed": 1} and happened(world, 0) == {}
+    assert happened(world, 1) == {"agents killed": 1} and happened(world, 0) == {}
     assert lost(world) == {}
     any_backend.burial(world)
     check_ledger(world)
@@ -169,7 +169,7 @@ def test_chains_of_killers_end_with_those_who_live(any_backend):
     any_backend.loot(world)
     assert held(world, 2) == {"copper_ore": 1, "iron_ore": 2}
     assert lost(world)["tin_ore"] == 3 and "iron_ore" not in lost(world)
-    assert [happened(world, slot) for slot in range(3)] == [{}, {}, {"players_killed": 1}]
+    assert [happened(world, slot) for slot in range(3)] == [{}, {}, {"agents killed": 1}]
 
 
 def test_events_of_the_dead_join_those_of_the_departed_and_stay_to_be_read(any_backend):
@@ -197,23 +197,23 @@ def test_whom_an_npc_kills_leaves_everything(any_backend):
     world = give(zoo("01", (0, 0, 1), 1), 0, tin_ore=3)
     slay(bequeathed(world), {0: 1})
     any_backend.loot(world)
-    assert lost(world) == {"tin_ore": 3} and not world.events.any() and int(world.slain.sum()) == 0
+    assert lost(world) == {"tin_ore": 3} and not world.events.any() and int(world.npc_kills.sum()) == 0
 
 
 def test_kills_of_npcs_are_counted_by_kind_and_they_calm_down(any_backend):
     """For the killer if there is one; for the realm in any case."""
     world = zoo("01\n23456", (1, 2, 2), 2)
-    world.foe.fill_(1)
-    world.foe_entity.fill_(7)
-    world.temper.fill_(5)
+    world.aggro_target.fill_(1)
+    world.aggro_entity.fill_(7)
+    world.aggro_ticks.fill_(5)
     slay(world, {2: 0, 4: 1, 5: 6, 6: -1})
     any_backend.loot(world)
-    assert world.slain.tolist() == [[1, 1, 2]]
+    assert world.npc_kills.tolist() == [[1, 1, 2]]
     assert world.events[0, :, len(Event) :].tolist() == [[1, 0, 0], [0, 1, 0]]
     assert happened(world, 0) == happened(world, 1) == {}
-    assert world.foe.tolist() == [[-1, 1, -1, -1, -1]]
-    assert world.foe_entity.tolist() == [[-1, 7, -1, -1, -1]]
-    assert world.temper.tolist() == [[0, 5, 0, 0, 0]]
+    assert world.aggro_target.tolist() == [[-1, 1, -1, -1, -1]]
+    assert world.aggro_entity.tolist() == [[-1, 7, -1, -1, -1]]
+    assert world.aggro_ticks.tolist() == [[0, 5, 0, 0, 0]]
     assert not world.dead_totals.any()
 
 
@@ -335,7 +335,7 @@ def test_the_dead_of_earlier_ticks_are_left_alone(any_backend):
     """Without a cause nothing happens: what lies in an empty slot is a record, or garbage."""
     world = give(zoo("01", (1, 0, 0), 2), tin_ore=2)
     world.alive[0, 1] = False
-    world.nemesis.fill_(0)
+    world.top_attacker.fill_(0)
     before = world.clone()
     any_backend.loot(world)
     assert_same(world, before)
@@ -348,14 +348,14 @@ def test_nothing_is_gained_or_lost_but_by_the_books(backend, systems):
         "full", **{**ODD, "border": 11}, slots=49, populations=7, npc_numbers=(4, 5, 6), immune_ticks=2
     )  # fmt: skip
     config = dataclasses.replace(config, **systems)
-    kills = robbed = slain = 0
+    kills = robbed = npc_kills = 0
     for seed in range(8):
         world = random_world(config, 3, seed, fill=0.9)
         world.cause.zero_()
         world.health.clamp_(max=2)
         for _ in range(2):
             _, style, target = random_orders(world, torch.Generator().manual_seed(seed))
-            events, gold, dead = world.events.clone(), world.gold.clone(), world.slain.clone()
+            events, gold, dead = world.events.clone(), world.gold.clone(), world.npc_kills.clone()
             backend.combat(world, style, target)
             struck = (world.cause == Cause.COMBAT)[:, : config.slots] & world.alive[:, : config.slots]
             chance = torch.rand(world.cause.shape, generator=torch.Generator().manual_seed(seed))
@@ -363,15 +363,15 @@ def test_nothing_is_gained_or_lost_but_by_the_books(backend, systems):
             unlucky[:, config.slots :] = False
             world.cause[unlucky] = int(Cause.HUNGER)
             backend.loot(world)
-            kills += int((world.events - events)[..., Event.PLAYERS_KILLED].sum())
+            kills += int((world.events - events)[..., Event.AGENTS_KILLED].sum())
             robbed += int((world.gold > gold).sum())
-            slain += int((world.slain - dead).sum())
+            npc_kills += int((world.npc_kills - dead).sum())
             assert not world.inventory[struck].any() and not world.gold[struck].any()
             backend.burial(world)
             check_ledger(world)
             world.cause.zero_()
             world.tick += 1
-    assert kills > 30 and robbed > 20 and slain > 15
+    assert kills > 30 and robbed > 20 and npc_kills > 15
 
 
 def test_worlds_without_goods_have_no_loot_to_speak_of(any_backend):
@@ -380,4 +380,4 @@ def test_worlds_without_goods_have_no_loot_to_speak_of(any_backend):
     world.events[0, 0, Event.SPOKEN] = 3
     slay(world, {0: 1})
     any_backend.loot(world)
-    assert world.dead_totals[0, Event.SPOKEN] == 3 and happened(world, 1) == {"players_killed": 1}
+    assert world.dead_totals[0, Event.SPOKEN] == 3 and happened(world, 1) == {"agents killed": 1}

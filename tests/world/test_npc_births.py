@@ -8,9 +8,9 @@ from helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, litter, p
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream, draw
+from nmmo_gpu.world.reset import empty_world
 
 CPU = torch.device("cpu")
 SMALL = {"height": 33, "width": 47, "border": 12}
@@ -201,11 +201,11 @@ def test_ids_follow_on_in_slot_order_and_are_never_used_again(any_backend):
 
 
 def test_what_a_newborn_is(any_backend):
-    """Garbage in the slot beforehand. Health is the kind's, and nobody is its foe."""
+    """Garbage in the slot beforehand. Health is the kind's, and nobody is its aggro_target."""
     world = world_of((1, 1, 1), realms=3)
     inside(world)[:, ::2] = int(Material.FOREST)
-    fresh = ("health", "food", "water", "freeze", "heading", "age", "damage", "row", "col", "foe",
-             "foe_entity", "temper", "entity")  # fmt: skip
+    fresh = ("health", "food", "water", "freeze", "heading", "age", "damage", "row", "col", "aggro_target",
+             "aggro_entity", "aggro_ticks", "entity")  # fmt: skip
     for name in fresh:
         getattr(world, name).fill_(GARBAGE % 128)
     before = world.clone()
@@ -214,7 +214,9 @@ def test_what_a_newborn_is(any_backend):
     assert world.health[:, 6:].tolist() == [[5, 15, 40]] * 3
     for name in ("food", "water", "freeze", "heading", "age", "damage"):
         assert not getattr(world, name)[:, 6:].any(), name
-    assert (world.foe == -1).all() and (world.foe_entity == -1).all() and not world.temper.any()
+    assert (
+        (world.aggro_target == -1).all() and (world.aggro_entity == -1).all() and not world.aggro_ticks.any()
+    )
     assert world.entity[:, 6:].tolist() == [[0, 1, 2]] * 3 and world.next_entity.tolist() == [3] * 3
     for realm in range(3):
         for slot in range(6, 9):
@@ -226,7 +228,7 @@ def test_what_a_newborn_is(any_backend):
         old = getattr(before, name)
         if name not in {"alive", "next_entity", "occupant", "presence", *fresh}:
             assert torch.equal(field, old), name
-        elif name in fresh and name not in {"foe", "foe_entity", "temper"}:
+        elif name in fresh and name not in {"aggro_target", "aggro_entity", "aggro_ticks"}:
             assert torch.equal(field[:, :6], old[:, :6]), name
 
 
@@ -275,7 +277,11 @@ def by_the_book(world):
             for plane in (after.food, after.water, after.freeze, after.heading, after.age, after.damage):
                 plane[realm, slot] = 0
             npc = slot - cfg.slots
-            after.foe[realm, npc], after.foe_entity[realm, npc], after.temper[realm, npc] = -1, -1, 0
+            after.aggro_target[realm, npc], after.aggro_entity[realm, npc], after.aggro_ticks[realm, npc] = (
+                -1,
+                -1,
+                0,
+            )
             after.occupant[realm, row, col] = slot + 1
             after.presence[realm, row, col] = cfg.populations + 1 + kind
     return after

@@ -38,10 +38,10 @@ def drawn(picture, *, under=".", slots=7, **overrides):
     return world
 
 
-def provoke(world, npc, foe, temper=5):
+def provoke(world, npc, aggro_target, aggro_ticks=5):
     """Has an NPC (by its place among them) remember an agent, in every realm."""
-    world.foe[:, npc], world.temper[:, npc] = foe, temper
-    world.foe_entity[:, npc] = world.entity[:, foe]
+    world.aggro_target[:, npc], world.aggro_ticks[:, npc] = aggro_target, aggro_ticks
+    world.aggro_entity[:, npc] = world.entity[:, aggro_target]
 
 
 def chosen(backend, world):
@@ -77,8 +77,8 @@ def test_agents_choices_are_passed_on_and_empty_slots_choose_nothing(any_backend
     world = drawn("0.c\n...", realms=3, wander=1.0)
     dead = ~world.alive
     world.row[dead], world.col[dead], world.age[dead] = 9, 9, -5
-    world.foe.fill_(0)
-    world.temper.fill_(9)
+    world.aggro_target.fill_(0)
+    world.aggro_ticks.fill_(9)
     actions = torch.randint(3, (3, 7, 5), generator=torch.Generator().manual_seed(1)).to(kind)
     targets = (torch.arange(21).view(3, 7) % 7 - 1).to(kind if kind.is_signed else torch.int16)
     move, style, target = any_backend.npcs(world, actions[..., 1], actions[..., 3], targets)
@@ -292,20 +292,27 @@ def test_a_provoked_goblin_goes_for_its_foe_though_others_are_nearer(any_backend
 
 
 def test_it_fights_for_as_many_ticks_as_its_temper_lasts_and_then_forgets(any_backend):
-    """Set to 5 by a hit, it strikes in five ticks; the foe is forgotten with the last of them."""
+    """Set to 5 by a hit, it strikes in five ticks; the aggro_target is forgotten with the last of them."""
     world = drawn("g0", wander=0.0)
     provoke(world, 5, 0)
     history = []
     for _ in range(7):
         target = choice(any_backend, world, GOBLIN)[1]
-        history.append((target, int(world.temper[0, 5]), int(world.foe[0, 5]), int(world.foe_entity[0, 5])))
+        history.append(
+            (
+                target,
+                int(world.aggro_ticks[0, 5]),
+                int(world.aggro_target[0, 5]),
+                int(world.aggro_entity[0, 5]),
+            )
+        )
     mine = int(world.entity[0, 0])
     remembered = [(0, left, 0, mine) for left in (4, 3, 2, 1)]
     assert history == [*remembered, (0, 0, -1, -1), (-1, 0, -1, -1), (-1, 0, -1, -1)]
 
 
 def test_it_does_not_fight_a_foe_that_died_or_whose_slot_is_somebody_elses(any_backend):
-    """Its temper runs down all the same."""
+    """Its aggro_ticks runs down all the same."""
     world = drawn("g0", wander=0.0, realms=3)
     provoke(world, 5, 0)
     world.entity[:, 0] += 100  # reborn on the same spot
@@ -315,7 +322,7 @@ def test_it_does_not_fight_a_foe_that_died_or_whose_slot_is_somebody_elses(any_b
     assert choice(any_backend, world, GOBLIN) == (STAY, -1)
     world.alive[:, 0] = True
     assert choice(any_backend, world, GOBLIN) == (STAY, 0)
-    assert (world.temper[:, 5] == 2).all() and (world.foe[:, 5] == 0).all()
+    assert (world.aggro_ticks[:, 5] == 2).all() and (world.aggro_target[:, 5] == 0).all()
 
 
 def test_it_does_not_chase_beyond_five_tiles_but_goes_on_when_the_foe_comes_back(any_backend):
@@ -329,7 +336,7 @@ def test_it_does_not_chase_beyond_five_tiles_but_goes_on_when_the_foe_comes_back
 def test_without_temper_a_foe_is_nobody(any_backend):
     """Nor is there anything to run down."""
     world = drawn("g0", wander=0.0)
-    provoke(world, 5, 0, temper=0)
+    provoke(world, 5, 0, aggro_ticks=0)
     before = world.clone()
     assert choice(any_backend, world, GOBLIN) == (STAY, -1)
     assert_same(world, before)
@@ -351,13 +358,13 @@ def test_a_foe_that_cannot_be_fought_is_no_quarry_so_it_wanders(any_backend):
 def test_tempers_of_others_are_not_touched(any_backend):
     """Of empty slots, and of kinds that are not provoked: chickens and bears."""
     world = drawn("cgb", under=",", wander=0.0)
-    world.temper.fill_(1)
-    world.foe.fill_(3)
-    world.foe_entity.fill_(33)
+    world.aggro_ticks.fill_(1)
+    world.aggro_target.fill_(3)
+    world.aggro_entity.fill_(33)
     chosen(any_backend, world)
-    assert world.temper[0].tolist() == [1] * 5 + [0] + [1] * 9
-    assert world.foe[0].tolist() == [3] * 5 + [-1] + [3] * 9
-    assert world.foe_entity[0].tolist() == [33] * 5 + [-1] + [33] * 9
+    assert world.aggro_ticks[0].tolist() == [1] * 5 + [0] + [1] * 9
+    assert world.aggro_target[0].tolist() == [3] * 5 + [-1] + [3] * 9
+    assert world.aggro_entity[0].tolist() == [33] * 5 + [-1] + [33] * 9
 
 
 def test_nothing_but_tempers_and_foes_changes(any_backend):
@@ -367,7 +374,7 @@ def test_nothing_but_tempers_and_foes_changes(any_backend):
     chosen(any_backend, world)
     changed = {name for (name, a), (_, b) in zip(world.tensors(), before.tensors(), strict=True)
                if not torch.equal(a, b)}  # fmt: skip
-    assert changed == {"temper"}
+    assert changed == {"aggro_ticks"}
 
 
 # ---------------------------------------------------------------------------------- everything at once
@@ -390,10 +397,14 @@ def by_the_book(world, realm, slot):
     if row.hunts == 2:
         at = {away(who): who for who in range(cfg.slots) if fair(who)}
         quarry = next((at[cell] for cell in ring_order(row.sight) if cell in at), None)
-    foe = int(world.foe[realm, npc])
-    if row.hunts == 1 and world.temper[realm, npc] > 0 and foe >= 0 and fair(foe):
-        near = max(map(abs, away(foe))) <= row.sight
-        quarry = foe if near and world.entity[realm, foe] == world.foe_entity[realm, npc] else None
+    aggro_target = int(world.aggro_target[realm, npc])
+    if row.hunts == 1 and world.aggro_ticks[realm, npc] > 0 and aggro_target >= 0 and fair(aggro_target):
+        near = max(map(abs, away(aggro_target))) <= row.sight
+        quarry = (
+            aggro_target
+            if near and world.entity[realm, aggro_target] == world.aggro_entity[realm, npc]
+            else None
+        )
     place = torch.tensor([realm]), torch.tensor([slot])
     words = [int(word) for word in draw(world.seed, world.tick, Stream.NPC, *place)]
     if quarry is None:

@@ -11,7 +11,7 @@ from observed import CONFIGS, PLAIN, look
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import SKILLS, STANDARD, WORKS, Material
-from nmmo_gpu.world.layout import GOODS_FEATURES, LOOK_FEATURES, OFFER_FEATURES, ObservationLayout
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, GOODS_FEATURES, OFFER_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.tables import combat_level
 
@@ -54,7 +54,7 @@ class Reference:
             return self.content.npcs[self.kinds[other]].health
         return self.of("level", other)[SKILL["constitution"]] if self.cfg.skills else self.cfg.max_health
 
-    def looks(self, other):
+    def entity_attributes(self, other):
         level = self.of("level", other)
         npc = other >= self.cfg.slots
         return [
@@ -158,7 +158,7 @@ class Reference:
             ],
             "entities": [[dr, dc] + [min(self.of(b, o), 127) for b in bodies] for _, dr, dc, o in others]
             + [[0] * 8] * missing,
-            "entity_looks": [self.looks(o) for *_, o in others] + [[0] * 8] * missing,
+            "entity_attributes": [self.entity_attributes(o) for *_, o in others] + [[0] * 8] * missing,
             "levels": self.of("level"),
             "goods": [min(self.of("gold"), 32767), self.room()],
             "inventory": [min(n, 32767) for n in self.of("inventory")],
@@ -209,7 +209,7 @@ def test_every_record_is_what_the_reference_says(name):
 
 
 def test_the_feature_names_are_in_the_order_that_the_reference_uses():
-    assert LOOK_FEATURES == (
+    assert ENTITY_ATTRIBUTES == (
         "npc_kind", "combat_level", "sword", "knife", "armor", "token", "max_health", "immune",
     )  # fmt: skip
     assert GOODS_FEATURES == ("gold", "room")
@@ -224,7 +224,7 @@ def test_fields_are_aligned_and_do_not_overlap(name):
     for field in layout.fields.values():
         assert field.offset == end and field.offset % field.dtype.itemsize == 0
         end += field.bytes
-    assert layout.fields["entities"].offset % 8 == layout.fields["entity_looks"].offset % 8 == 0
+    assert layout.fields["entities"].offset % 8 == layout.fields["entity_attributes"].offset % 8 == 0
     assert end <= layout.bytes < end + 16
     assert layout.head == layout.fields["material"].offset
 
@@ -262,7 +262,7 @@ def test_others_are_told_apart_by_kind_and_looks(any_backend):
     window = views["occupant"][0, 0, middle - 1 : middle + 3, middle - 2 : middle + 3]
     assert window.tolist() == [[1, 0, 0, 0, 0], [5, 0, 1, 2, 0], [0, 4, 0, 0, 0], [0, 0, 0, 0, 3]]
     # Combat level: (5 * (defense + constitution) + 13 * best style) // 20.
-    assert views["entity_looks"][0, 0].tolist() == [
+    assert views["entity_attributes"][0, 0].tolist() == [
         [0, (5 * (9 + 22) + 13 * 7) // 20, 1, 0, 3, 6, 22, 1],
         [2, (5 * (5 + 15) + 13 * 5) // 20, 0, 0, 0, 0, 15, 0],
         [0, (5 * (1 + 10) + 13 * 1) // 20, 0, 0, 0, 0, 10, 0],
@@ -364,7 +364,7 @@ def test_flat_combat_goes_by_damage_alone(any_backend):
 def test_max_health_without_skills_is_the_same_for_all_agents(any_backend):
     world = crowd(skills=False, max_health=33)
     views, _, _ = look(any_backend, world)
-    assert views["entity_looks"][0, 0, :5, 6].tolist() == [33, 15, 33, 40, 5]
+    assert views["entity_attributes"][0, 0, :5, 6].tolist() == [33, 15, 33, 40, 5]
 
 
 def test_observing_changes_nothing(any_backend):

@@ -13,10 +13,10 @@ from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.genesis import empty_world
 from nmmo_gpu.world.random import MASK32
 from nmmo_gpu.world.regrowth import TICK_MASK, schedule
 from nmmo_gpu.world.regrowth_table import NEVER, thresholds, waiting_ticks
+from nmmo_gpu.world.reset import empty_world
 
 CHANCE = 0.025
 

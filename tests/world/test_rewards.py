@@ -59,7 +59,7 @@ def gain(world: World, field: str, column: int | None, amounts: list[int]) -> No
     [
         ("reward_experience", "xp", range(9)), ("reward_level", "events", [Event.LEVELS]),
         ("reward_gold", "gold", [None]),
-        ("reward_kill", "events", [Event.PLAYERS_KILLED, len(Event), len(Event) + 1, len(Event) + 2]),
+        ("reward_kill", "events", [Event.AGENTS_KILLED, len(Event), len(Event) + 1, len(Event) + 2]),
         ("reward_trade", "events", [Event.SOLD, Event.BOUGHT]), ("reward_tile", "explored", [None]),
     ],
 )  # fmt: skip
@@ -133,7 +133,7 @@ def test_the_dead_are_paid_for_their_last_tick_but_not_for_the_gold_that_death_t
     world.gold[1, 0] = 0
     world.gold[1, 1] += 10  # the killer
     gain(world, "xp", 3, [4, 0, 0, 0, 0])
-    gain(world, "events", Event.PLAYERS_KILLED, [1, 1, 0, 0, 0])
+    gain(world, "events", Event.AGENTS_KILLED, [1, 1, 0, 0, 0])
     gain(world, "events", Event.SOLD, [1, 0, 0, 0, 0])
     assert paid(wage, world, died=died) == [4 + 10 + 0.5 - 7, 10 + 10, 0.0, 0.0, 0.0]
 
@@ -175,7 +175,7 @@ def lives(world: World) -> dict[tuple[int, int], tuple[int, Life]]:
             events = world.events[realm, slot].tolist()
             life = Life(
                 sum(world.xp[realm, slot].tolist()), events[Event.LEVELS], int(world.gold[realm, slot]),
-                events[Event.PLAYERS_KILLED] + sum(events[len(Event) :]),
+                events[Event.AGENTS_KILLED] + sum(events[len(Event) :]),
                 events[Event.SOLD] + events[Event.BOUGHT], int(world.explored[realm, slot]),
             )  # fmt: skip
             found[realm, int(world.entity[realm, slot])] = slot, life
@@ -204,7 +204,7 @@ def test_every_agent_is_paid_for_its_own_life_through_the_environment(reward):
         actions = (torch.rand(2, 21, len(limits), generator=random) * limits).long()
         limited = torch.rand(2, 21, generator=random) < 0.5  # to sell and buy few things, so that they meet
         actions[..., 4] = torch.where(limited, 1 + 22 * (actions[..., 4] % 2), actions[..., 4])
-        before, alive = lives(env.world), env.world.players(env.world.alive).tolist()
+        before, alive = lives(env.world), env.world.agents(env.world.alive).tolist()
         _, got, terminated, _, _ = env.step(actions)
         due = torch.zeros(2, 21)
         for (realm, entity), (slot, after) in lives(env.world).items():

@@ -10,7 +10,7 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.events import Flow
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 from nmmo_gpu.world.terrain import ring_tiles
 
@@ -239,10 +239,10 @@ def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(any_backend, of
         "water",
         "dead_totals",
         "ledger",
-        "foe",
-        "temper",
+        "aggro_target",
+        "aggro_ticks",
         "trades",
-        "slain",
+        "npc_kills",
         "quotes",
     ):
         getattr(world, name).fill_(101)
@@ -264,7 +264,7 @@ def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(any_backend, of
         assert torch.equal(getattr(world, name)[untouched], getattr(before, name)[untouched]), name
     assert (world.health[:, 14:] == 101).all() and (world.entity[:, 14:] == -1).all()
     before.ledger[:, -1, Flow.INITIAL] += 37 * world.alive.sum(1)
-    for name in ("ledger", "dead_totals", "foe", "temper", "trades", "slain", "quotes"):
+    for name in ("ledger", "dead_totals", "aggro_target", "aggro_ticks", "trades", "npc_kills", "quotes"):
         assert torch.equal(getattr(world, name), getattr(before, name)), name
 
 

@@ -37,7 +37,7 @@ def test_what_the_letters_in_shapes_stand_for():
 
 def test_what_only_the_full_game_has_takes_no_memory_without_it():
     empty = {name for name, tensor in random_world(BARE, 3, 4).tensors() if tensor.numel() == 0}
-    assert {"xp", "level", "inventory", "gold", "offer", "quotes", "foe", "events", "ledger"} < empty
+    assert {"xp", "level", "inventory", "gold", "offer", "quotes", "aggro_target", "events", "ledger"} < empty
     assert not empty & {"alive", "health", "row", "occupant", "visited", "deaths"}
 
 
@@ -94,7 +94,7 @@ def test_immune_is_young_and_no_npc(world):
 
 
 def test_players_are_the_first_slots(world):
-    view = world.players(world.row)
+    view = world.agents(world.row)
     assert view.shape == (3, 7) and view.data_ptr() == world.row.data_ptr()
 
 

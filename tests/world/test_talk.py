@@ -92,7 +92,7 @@ def test_it_is_seen_at_the_end_of_the_tick_by_whoever_sees_the_speaker(backend):
     assert list(env.heads) == ["move", "style", "target", "token"]
     out = env.layout.allocate(1, 3, device="cpu").fill_(GARBAGE)
     obs, *_ = env.step(actions, out=out)
-    heard = obs["entity_looks"][0, :, :, 5]
+    heard = obs["entity_attributes"][0, :, :, 5]
     assert (
         heard[0].tolist()[:2] == [7, 0] and heard[1].tolist()[:3] == [4, 3, 0] and heard[2].tolist()[0] == 7
     )

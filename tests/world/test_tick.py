@@ -23,7 +23,7 @@ from ticking import CPU, generator, phases_called, play
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause, World
 
 TORCH = resolve("torch", CPU)

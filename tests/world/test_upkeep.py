@@ -10,7 +10,7 @@ from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.genesis import empty_world
+from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 
 

@@ -585,10 +585,10 @@ def test_possible_is_exactly_what_does_something(choice, seed):
     before = world.clone()
     torch_rule(world, torch.full((3, 60), choice))
     acted = (world.events != before.events).any(2)
-    assert torch.equal(acted, possible[..., choice] & world.players(world.alive))
+    assert torch.equal(acted, possible[..., choice] & world.agents(world.alive))
     moved = (world.inventory != before.inventory).any(2)
     assert not (moved & ~acted).any()
-    shares = possible[..., choice][world.players(world.alive)].float().mean()
+    shares = possible[..., choice][world.agents(world.alive)].float().mean()
     assert 0 < float(shares) < 1, "both happen"
 
 

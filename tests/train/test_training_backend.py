@@ -11,7 +11,7 @@ from train.small import CPU, FULL, small
 
 from nmmo_gpu.train import gae, metrics, window
 from nmmo_gpu.train.cuda_graphs import GraphedCallable
-from nmmo_gpu.train.operations import Operations, operations
+from nmmo_gpu.train.training_backend import TrainingBackend, training_backend
 from nmmo_gpu.trinity import Sword
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.random import draw
@@ -19,8 +19,8 @@ from nmmo_gpu.world.random import draw
 
 def test_plain_torch_by_default():
     """The parts that run anywhere; none that chooses for all slots, so the layout is that of the living."""
-    plain = operations(resolve("torch", CPU))
-    assert plain == Operations() and not plain.resident
+    plain = training_backend(resolve("torch", CPU))
+    assert plain == TrainingBackend() and not plain.capturable
     assert (plain.draw, plain.advantages, plain.count) == (draw, gae.advantages, metrics.count)
     assert plain.window_embedding is window.window_embedding and plain.choose is plain.evaluate is None
 
@@ -29,36 +29,36 @@ def test_numba_draws_and_leaves_the_rest():
     """Its learner is torch's, with faster draws."""
     pytest.importorskip("numba")
     backend = resolve("numba", CPU)
-    compiled = operations(backend)
-    assert compiled == dataclasses.replace(Operations(), draw=backend.draw)
-    assert compiled.draw is not draw and not compiled.resident
+    compiled = training_backend(backend)
+    assert compiled == dataclasses.replace(TrainingBackend(), draw=backend.draw)
+    assert compiled.draw is not draw and not compiled.capturable
 
 
 def test_numba_samples_and_judges_the_many_heads_of_the_full_game():
     """There, and nowhere else: chaos has the bits of torch's own."""
     pytest.importorskip("numba")
     backend = resolve("numba", CPU)
-    compiled = operations(backend, extended=True)
+    compiled = training_backend(backend, extended=True)
     assert compiled.sample.__module__ == compiled.evaluate.__module__ == "nmmo_gpu.cpu.sampling"
-    assert dataclasses.replace(compiled, sample=None, evaluate=None) == operations(backend)
-    assert Sword(small(backend="numba", **FULL), CPU).operations == compiled
-    assert Sword(small(backend="numba"), CPU).operations == operations(backend)
-    assert operations(resolve("torch", CPU), extended=True) == Operations()
+    assert dataclasses.replace(compiled, sample=None, evaluate=None) == training_backend(backend)
+    assert Sword(small(backend="numba", **FULL), CPU).training_backend == compiled
+    assert Sword(small(backend="numba"), CPU).training_backend == training_backend(backend)
+    assert training_backend(resolve("torch", CPU), extended=True) == TrainingBackend()
 
 
 def test_kernels_replace_every_part():
     """Where Triton runs the world it runs the learner's parts too, and nothing asks the device for sizes."""
     pytest.importorskip("triton")
-    kernels = operations(resolve("triton", KERNEL_DEVICE))
-    assert kernels.resident
-    for field in dataclasses.fields(Operations):
+    kernels = training_backend(resolve("triton", KERNEL_DEVICE))
+    assert kernels.capturable
+    for field in dataclasses.fields(TrainingBackend):
         part = getattr(kernels, field.name)
         if field.name == "sample":  # what is done where ``choose`` is not
             assert part is None
             continue
         assert part.__module__.startswith("nmmo_gpu.kernels."), field.name
     sword = Sword(small(backend="triton", device=KERNEL_DEVICE.type), KERNEL_DEVICE)
-    assert sword.operations == kernels and sword.policy.embed is kernels.window_embedding
+    assert sword.training_backend == kernels and sword.policy.embed is kernels.window_embedding
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -11,8 +11,8 @@ from helpers import DATA, ODD, assert_same, blank_maps, random_maps
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world.content import STANDARD, Material, NPCKind
-from nmmo_gpu.world.genesis import empty_world, load_maps, npc_levels, realm_maps
 from nmmo_gpu.world.regrowth_table import NEVER
+from nmmo_gpu.world.reset import empty_world, load_maps, npc_levels, realm_maps
 from nmmo_gpu.world.terrain import generate
 from nmmo_gpu.world.tiled import load_tmx, save_tmx
 
@@ -41,7 +41,7 @@ def test_an_empty_world_of_the_full_game_has_neither_goods_nor_beasts_but_the_le
     world = empty_world(FULL, random_maps(FULL, 3, torch.Generator().manual_seed(1)), seed)
     levels = world.level[:, 7:].clone()
     world.level[:, 7:] = 0
-    none = {"entity", "regrow_at", "foe", "foe_entity", "nemesis"}
+    none = {"entity", "regrow_at", "aggro_target", "aggro_entity", "top_attacker"}
     special = {"seed", "base", "material", "shore"}
     for name, tensor in world.tensors():
         assert name in special or (tensor == (-1 if name in none else 0)).all(), name
@@ -56,7 +56,8 @@ def test_what_no_preset_of_v1_has_takes_no_memory_there():
     kept = {name for name, tensor in world.tensors() if not tensor.numel()}
     assert kept == {
         "xp", "level", "inventory", "gold", "worn", "offer", "offer_price", "offer_left", "token", "quotes",
-        "foe", "foe_entity", "temper", "nemesis", "events", "dead_totals", "ledger", "trades", "slain",
+        "aggro_target", "aggro_entity", "aggro_ticks", "top_attacker", "events", "dead_totals", "ledger",
+        "trades", "npc_kills",
     }  # fmt: skip
     assert world.alive.shape == (2, 7)
 

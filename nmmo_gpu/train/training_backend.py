@@ -18,7 +18,7 @@ from nmmo_gpu.world.random import draw
 
 
 @dataclass(frozen=True)
-class Operations:
+class TrainingBackend:
     """One function per part; the defaults run anywhere."""
 
     draw: Callable[..., tuple[Tensor, ...]] = draw
@@ -35,20 +35,20 @@ class Operations:
     """Log-probability and entropy of choices, likewise."""
 
     @property
-    def resident(self) -> bool:
+    def static_shapes(self) -> bool:
         """Whether training is to be laid out so that nothing waits for the device or asks it for sizes: all
         slots take part, the empty ones masked, and steps can be captured in CUDA graphs."""
         return self.choose is not None
 
 
-def operations(backend: Backend, extended: bool = False) -> Operations:
+def training_backend(backend: Backend, extended: bool = False) -> TrainingBackend:
     """The parts that go with who runs the world's phases.
 
     ``extended``: the full game is played, whose many heads are worth compiled loops on a CPU."""
     if backend.name == "numba" and extended:
         sampling: Any = importlib.import_module("nmmo_gpu.cpu.sampling")
-        return Operations(draw=backend.draw, sample=sampling.sample, evaluate=sampling.evaluate)
-    if not backend.resident:
-        return Operations(draw=backend.draw)
+        return TrainingBackend(draw=backend.draw, sample=sampling.sample, evaluate=sampling.evaluate)
+    if not backend.capturable:
+        return TrainingBackend(draw=backend.draw)
     parts: dict[str, Any] = importlib.import_module("nmmo_gpu.kernels").TRAINING
-    return Operations(draw=backend.draw, **parts)
+    return TrainingBackend(draw=backend.draw, **parts)

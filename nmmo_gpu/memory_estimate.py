@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from nmmo_gpu.config import EnvConfig
-from nmmo_gpu.device import rehearsing
+from nmmo_gpu.device import meta_device_allowed
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.memory import META, Part, meta_world, world_parts
 from nmmo_gpu.train.config import TrainConfig
@@ -72,7 +72,7 @@ def training_parts(config: TrainConfig) -> list[Part]:
     env = dataclasses.replace(config.env, device="meta")
     # Every pass over the rollout takes the same.
     config = dataclasses.replace(config, env=env, ppo=dataclasses.replace(config.ppo, epochs=1))
-    with rehearsal(env) as (meter, world):
+    with dry_run(env) as (meter, world):
         parts = world_parts(world)
         sword, weights, _ = meter.rise(lambda: Sword(config, META))
         god, stays, passing = meter.rise(lambda: God(config, sword, world))
@@ -91,7 +91,7 @@ def training_parts(config: TrainConfig) -> list[Part]:
 
 
 @contextlib.contextmanager
-def rehearsal(
+def dry_run(
     config: EnvConfig, instead: Callable[[Any], None] = lambda launch: None
 ) -> Iterator[tuple[Meter, World]]:
     """A world on the meta device, under a meter, with nothing launched.
@@ -103,5 +103,5 @@ def rehearsal(
     if importlib.util.find_spec("triton") is None:
         raise ConfigError("this needs Triton, which is not installed here: pip install triton.")
     launch = importlib.import_module("nmmo_gpu.kernels.launch")
-    with rehearsing(), Meter() as meter, launch.diverted(instead):
+    with meta_device_allowed(), Meter() as meter, launch.diverted(instead):
         yield meter, meta_world(config)

@@ -22,12 +22,12 @@ from torch.distributed.rendezvous import rendezvous
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.errors import ConfigError
 
-PATIENCE = timedelta(minutes=10)
+TIMEOUT = timedelta(minutes=10)
 """A process that has not come by then is taken for lost; one that has died is noticed at once."""
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Inside, this process works together with the others that torchrun started, with one GPU for each on
     its machine."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
@@ -38,14 +38,14 @@ def joined() -> Iterator[None]:
     # torchrun lends the same store to the processes that it starts again (pytorch#167288). On one machine
     # the count of restarts tells what the lost ones have left there from what is new.
     attempt = os.environ["TORCHELASTIC_RESTART_COUNT"] if os.environ["GROUP_WORLD_SIZE"] == "1" else "0"
-    store, number, processes = next(rendezvous("env://", timeout=PATIENCE))
+    store, number, processes = next(rendezvous("env://", timeout=TIMEOUT))
     dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE, rank=number, world_size=processes,
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT, rank=number, world_size=processes,
         store=PrefixStore(f"attempt {attempt}", store),
     )  # fmt: skip
     try:
         yield
-        wait()  # nobody takes a connection away that another still needs
+        barrier()  # nobody takes a connection away that another still needs
     finally:
         dist.destroy_process_group()
         # A process that ended at once was now and then aborted, as by a thread of gloo's that wanted the
@@ -68,13 +68,13 @@ def size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def shares(realms: int, processes: int) -> list[tuple[int, int]]:
+def shards(realms: int, processes: int) -> list[tuple[int, int]]:
     """(first realm, number of realms) of each process; the numbers differ by one at most."""
     edges = [realms * k // processes for k in range(processes + 1)]
     return [(low, high - low) for low, high in itertools.pairwise(edges)]
 
 
-def share(config: EnvConfig) -> EnvConfig:
+def shard(config: EnvConfig) -> EnvConfig:
     """This process's part of the realms of a run; ConfigError if there are fewer realms than processes."""
     if size() == 1:
         return config
@@ -83,11 +83,11 @@ def share(config: EnvConfig) -> EnvConfig:
             f"realms = {config.realms}, fewer than the {size()} processes that share them; raise realms or "
             "start fewer processes."
         )
-    first, count = shares(config.realms, size())[rank()]
+    first, count = shards(config.realms, size())[rank()]
     return dataclasses.replace(config, realms=count, first_realm=config.first_realm + first)
 
 
-def add_up(tensors: Iterable[Tensor]) -> None:
+def all_reduce_sum(tensors: Iterable[Tensor]) -> None:
     """Replaces each tensor by its sum over all processes, in one message per dtype and device."""
     if size() == 1:
         return
@@ -101,7 +101,7 @@ def add_up(tensors: Iterable[Tensor]) -> None:
             tensor.copy_(total.view_as(tensor))
 
 
-def most(*values: float) -> list[float]:
+def all_reduce_max(*values: float) -> list[float]:
     """The largest that any process has of each value; a question of the hosts, which waits for no device."""
     if size() == 1:
         return list(values)
@@ -120,6 +120,6 @@ _newest: list[Tensor] = []
 """What was reduced last, kept until the next or until the processes part."""
 
 
-def wait() -> None:
+def barrier() -> None:
     """Returns when all processes have come here."""
-    most(0.0)
+    all_reduce_max(0.0)

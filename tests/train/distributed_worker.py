@@ -1,4 +1,4 @@
-"""What the processes do that ``test_cluster.py`` starts."""
+"""What the processes do that ``test_distributed.py`` starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from nmmo_gpu.train import cluster, ppo
+from nmmo_gpu.train import distributed, ppo
 from nmmo_gpu.train.run import Run, resume, train
 from nmmo_gpu.trinity import Pantheon, Trinity
 
@@ -18,7 +18,7 @@ from nmmo_gpu.trinity import Pantheon, Trinity
 def settings(**more: Any) -> Any:
     """The run of these tests."""
     from train.small import small
-    from train.test_cluster import SETTINGS
+    from train.test_distributed import SETTINGS
 
     return small(**{**SETTINGS, **more})
 
@@ -59,7 +59,7 @@ class Mortal(Pantheon):
 
     def learn(self, rollout: Any, progress: float) -> Any:
         self.iterations += 1
-        if self.iterations == 4 and not cluster.restarted() and cluster.rank() == 1:
+        if self.iterations == 4 and not distributed.restarted() and distributed.rank() == 1:
             print("dies in iteration 4", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().learn(rollout, progress)
@@ -67,19 +67,19 @@ class Mortal(Pantheon):
 
 def main(task: str, folder: str, *more: str) -> None:
     if task == "learn":
-        with cluster.joined():
-            torch.save(learn(), Path(folder) / f"{cluster.rank()}.pt")
+        with distributed.process_group():
+            torch.save(learn(), Path(folder) / f"{distributed.rank()}.pt")
     if task == "train":
         recurrent = more[1] == "True"
         config = settings(run=folder, iterations=int(more[0]), recurrent=recurrent, checkpoint_minutes=0.0)
         train(config)
     if task == "resume":
-        with cluster.joined():
+        with distributed.process_group():
             train(*resume(folder, iterations=int(more[0])))
     if task == "die":
         config = settings(run=folder, iterations=int(more[0]), checkpoint_minutes=0.0)
         run = train(config, trinity=Trinity(pantheon=Mortal))
-        if cluster.restarted() and run.iteration:
+        if distributed.restarted() and run.iteration:
             print(f"goes on after iteration {run.iteration - run.pantheon.iterations}", flush=True)
 
 

@@ -17,10 +17,10 @@ from train.small import CPU, assert_equal_states, small, state_of
 
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train import checkpoint as checkpoints
-from nmmo_gpu.train import cluster
+from nmmo_gpu.train import distributed
 from nmmo_gpu.train.run import Run
 
-WORKER = Path(__file__).with_name("cluster_worker.py")
+WORKER = Path(__file__).with_name("distributed_worker.py")
 SETTINGS = {"realms": 5, "slots": 12, "populations": 3, "horizon": 6, "minibatches": 1, "epochs": 1}
 """Five realms, which neither two nor three processes can share evenly."""
 
@@ -54,7 +54,7 @@ def learned(folder: Path, processes: int) -> list[dict[str, torch.Tensor]]:
 @pytest.fixture(scope="module")
 def alone() -> list[dict[str, torch.Tensor]]:
     """The same in one process, after each iteration."""
-    from train.cluster_worker import learn
+    from train.distributed_worker import learn
 
     return learn()
 
@@ -82,7 +82,7 @@ def test_shares():
     """Every realm belongs to one process, in order; the numbers differ by one at most."""
     for realms in range(1, 30):
         for processes in range(1, realms + 1):
-            parts = cluster.shares(realms, processes)
+            parts = distributed.shards(realms, processes)
             assert [r for first, count in parts for r in range(first, first + count)] == list(range(realms))
             counts = [count for _, count in parts]
             assert max(counts) - min(counts) <= 1 and len(counts) == processes
@@ -90,9 +90,9 @@ def test_shares():
 
 def test_more_processes_than_realms(monkeypatch):
     """There is nothing for the last of them to do; the error says what to change."""
-    monkeypatch.setattr(cluster, "size", lambda: 3)
+    monkeypatch.setattr(distributed, "size", lambda: 3)
     with pytest.raises(ConfigError, match="realms = 2, fewer than the 3 processes"):
-        cluster.share(small(realms=2).env)
+        distributed.shard(small(realms=2).env)
 
 
 @pytest.mark.parametrize("processes", [1, 3])
