@@ -88,13 +88,13 @@ def _torchrl(config: EnvConfig) -> Work:
     from nmmo_gpu.adapters.torchrl import TorchRLEnv
 
     env = TorchRLEnv(config)
-    told = env.reset()
+    step_data = env.reset()
     actions = _choices(env.native.action_sizes, *env.batch_size, device=env.native.device)
 
     def step() -> None:
-        nonlocal told
-        told["action"] = next(actions)
-        _, told = env.step_and_maybe_reset(told)
+        nonlocal step_data
+        step_data["action"] = next(actions)
+        _, step_data = env.step_and_maybe_reset(step_data)
 
     return Work(step, env.native.world)
 

@@ -126,7 +126,7 @@ def play(options: PlayConfig) -> Path:
         folder = Path(options.out or stack.enter_context(tempfile.TemporaryDirectory(prefix="nmmo-gpu-")))
         recorder = Recorder(
             env, range(options.env.realms), CHUNK_LIVE if options.view else CHUNK, folder,
-            f"played by {options.policy}", playing.thoughts(act), blocking=True,
+            f"played by {options.policy}", playing.recorded_heads(act), blocking=True,
         )  # fmt: skip
         stack.callback(recorder.close)
         if options.view:
@@ -141,7 +141,12 @@ def _play_on(env: Env, act: Actor, recorder: Recorder, ticks: int, rate: float =
     with Progress(transient=True) as progress:
         task = progress.add_task("playing", total=ticks)
         playing.play(
-            env, act, recorder, ticks, rate, told=lambda played: progress.update(task, completed=played)
+            env,
+            act,
+            recorder,
+            ticks,
+            rate,
+            on_progress=lambda played: progress.update(task, completed=played),
         )
 
 

@@ -132,7 +132,7 @@ def forms_of(config: TrainConfig) -> list[Form]:
             nothing = torch.zeros(shape, dtype=torch.int64, device=META)
             step(world, god.env.backend, nothing, nothing, nothing - 1)  # as Env.reset does
             for dtype in ACTION_TYPES:
-                god.env.step(torch.zeros(*shape, len(god.env.heads), dtype=dtype, device=META))
+                god.env.step(torch.zeros(*shape, len(god.env.action_heads), dtype=dtype, device=META))
             pantheon.learn(god.collect(), 0.0)
     return list(found)
 

@@ -16,7 +16,7 @@ from nmmo_gpu.errors import ActionError, UsageError
 from nmmo_gpu.memory import check_memory, environment_parts
 from nmmo_gpu.replay.columns import StepActions
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import Choices, choices, heads, row_of, side_of
+from nmmo_gpu.world.actions import Choices, action_heads, choices, row_of, side_of
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
 from nmmo_gpu.world.ledger import check_ledger
@@ -56,9 +56,9 @@ class Env:
         self.world = world
 
         shape = (config.realms, config.world.slots)
-        self.heads = heads(config.world)
+        self.action_heads = action_heads(config.world)
         """``name -> number of choices``, in the order of an action's columns."""
-        self.action_sizes = tuple(self.heads.values())
+        self.action_sizes = tuple(self.action_heads.values())
         """Number of choices of each head."""
         self._limit = torch.tensor(self.action_sizes, device=self.device)
         self._check = config.check_actions
@@ -108,8 +108,8 @@ class Env:
 
         Args:
             actions: [R, A, heads] of any integer dtype, on the environment's device: a choice of each of
-                ``heads`` (see ``nmmo_gpu.world.actions.heads``). What empty slots are told is ignored, but
-                must be in range.
+                ``heads`` (see ``nmmo_gpu.world.actions.action_heads``). What empty slots are told is
+                ignored, but must be in range.
             out: as for ``reset``.
 
         Returns:
@@ -181,13 +181,13 @@ class Env:
         return out
 
     def _check_actions(self, actions: Tensor) -> None:
-        expected = (self.config.realms, self.config.world.slots, len(self.heads))
+        expected = (self.config.realms, self.config.world.slots, len(self.action_heads))
         if not isinstance(actions, Tensor):
             raise ActionError(f"actions is a {type(actions).__name__}; give a torch.Tensor {expected}.")
         if tuple(actions.shape) != expected:
             raise ActionError(
                 f"actions has shape {tuple(actions.shape)}; give {expected}: realms, slots, "
-                f"({', '.join(self.heads)})."
+                f"({', '.join(self.action_heads)})."
             )
         if actions.dtype.is_floating_point or actions.dtype.is_complex or actions.dtype == torch.bool:
             raise ActionError(f"actions has dtype {actions.dtype}; give integers, such as torch.int64.")
@@ -201,7 +201,7 @@ class Env:
             if wrong.any():
                 realm, slot, head = wrong.nonzero()[0].tolist()
                 raise ActionError(
-                    f"actions[{realm}, {slot}, {head}] ({list(self.heads)[head]}) = "
+                    f"actions[{realm}, {slot}, {head}] ({list(self.action_heads)[head]}) = "
                     f"{int(actions[realm, slot, head])} is out of range; choose a value from 0 to "
                     f"{self.action_sizes[head] - 1}."
                 )
@@ -246,12 +246,12 @@ def random_actions(env: Env) -> Tensor:
     if config.extended:
         words = env.backend.draw(world.seed, world.tick, Stream.RANDOM_GOODS, realm, slot)
         for name, word in (("work", words[0]), ("trade", words[1]), ("token", words[3])):
-            if name in env.heads:
+            if name in env.action_heads:
                 chosen[name] = _any_of(views[name + "_mask"], word)
-    if "price" in env.heads:
-        side = side_of(chosen["trade"], env.heads["trade"])
+    if "price" in env.action_heads:
+        side = side_of(chosen["trade"], env.action_heads["trade"])
         chosen["price"] = _any_of(row_of(views["price_mask"], side), words[2])
-    return torch.stack([chosen[name] for name in env.heads], -1)
+    return torch.stack([chosen[name] for name in env.action_heads], -1)
 
 
 def _any_of(mask: Tensor, word: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Dict, Space
 
 from nmmo_gpu.adapters.spaces import action_space, observation_space
 from nmmo_gpu.config import WorldConfig, preset
-from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.content import MATERIALS, SKILLS, WORKS
 from nmmo_gpu.world.events import event_names
 from nmmo_gpu.world.layout import (
@@ -52,7 +52,7 @@ def observation_page() -> str:
         "",
         "## Actions",
         "",
-        f"`[realms, slots, {len(heads(config))}]` integers: {_choices(config)}.",
+        f"`[realms, slots, {len(action_heads(config))}]` integers: {_choices(config)}.",
         "",
         f"- move: {_numbered(MOVE_NAMES[move] for move in MOVES)}",
         f"- style: {_numbered(STYLES)}",
@@ -83,7 +83,7 @@ def observation_page() -> str:
 
 
 def _full_game(config: WorldConfig, layout: ObservationLayout) -> list[str]:
-    known, content, items = heads(config), config.content, len(config.content.items)
+    known, content, items = action_heads(config), config.content, len(config.content.items)
     space = observation_space(config)
     return [
         "## In preset `full`",
@@ -144,7 +144,7 @@ def _columns(names: tuple[str, ...], space: Space[Any]) -> str:
 def _choices(config: WorldConfig) -> str:
     """The heads with their numbers of choices, as ``action_space`` has them."""
     sizes = action_space(config).nvec.tolist()
-    return ", ".join(f"{name} ({n})" for name, n in zip(heads(config), sizes, strict=True))
+    return ", ".join(f"{name} ({n})" for name, n in zip(action_heads(config), sizes, strict=True))
 
 
 def _numbered(names: Iterable[str]) -> str:

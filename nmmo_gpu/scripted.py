@@ -87,8 +87,8 @@ def _play(env: Env, hunts: bool) -> Tensor:
     chosen["move"] = _move(config, obs, own, hunt, dice)
     if config.works:
         chosen["work"] = _work(config, obs, own)
-    actions = torch.zeros(len(records), len(env.heads), dtype=torch.int64, device=records.device)
-    for column, head in enumerate(env.heads):
+    actions = torch.zeros(len(records), len(env.action_heads), dtype=torch.int64, device=records.device)
+    for column, head in enumerate(env.action_heads):
         if head in chosen:
             actions[living, column] = chosen[head]
     return actions.view(env.config.realms, config.slots, -1)

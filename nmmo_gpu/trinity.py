@@ -31,7 +31,7 @@ from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
 from nmmo_gpu.train.training_backend import training_backend
-from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.state import World
 
@@ -64,12 +64,12 @@ class Sword:
             resolve(config.env.backend, device), config.env.world.extended
         )
         generator = torch.Generator().manual_seed(config.env.seed)
-        parts = self.training_backend.window_embedding, self.training_backend.told
+        parts = self.training_backend.window_embedding, self.training_backend.encode_features
         self.policy = self.network(config.env.world, config.policy, generator, *parts).to(device)
-        self.heads = tuple(heads(config.env.world))
+        self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""
         self._everybody: Tensor | None = None
-        self._thought: tuple[Tensor, Output | Tensor] | None = None
+        self._last_output: tuple[Tensor, Output | Tensor] | None = None
         # Of the last decision: [P, B] index of its rows, and what the policies put out for them.
 
     @torch.no_grad()
@@ -90,10 +90,10 @@ class Sword:
         rows = records.view(realms * slots, -1)
         index, real = by_population(alive.reshape(1, -1), policy.world_config.populations, slots)
         recalled = None if memory is None else memory[index]
-        draws = uniforms(self.training_backend.draw, world, self.heads, index // slots, index % slots)
+        draws = uniforms(self.training_backend.draw, world, self.action_heads, index // slots, index % slots)
         if self.training_backend.sample is not None:
             logits, state = policy.unmasked(rows, index, recalled)
-            self._thought = index, logits
+            self._last_output = index, logits
             auto = policy.config.targeting == "auto"
             choices, log_probability = self.training_backend.sample(
                 rows, index, logits, draws, policy.layout, auto
@@ -101,24 +101,24 @@ class Sword:
             value = logits[..., -1]
         else:
             output = policy(rows, index, recalled)
-            self._thought = index, output
+            self._last_output = index, output
             choices, log_probability = sample(output, draws)
             value, state = output.value, output.state
 
         who, choices = index[real], choices[real]
-        actions = torch.zeros(realms * slots, len(self.heads), dtype=torch.int64, device=rows.device)
+        actions = torch.zeros(realms * slots, len(self.action_heads), dtype=torch.int64, device=rows.device)
         actions[who] = choices
         if policy.config.targeting == "auto":
-            views = policy.heads(rows, who)
+            views = policy.header_fields(rows, who)
             actions[who, 2] = choices[:, 2] * policy.auto_target(views, choices[:, 1])
         everyone = torch.zeros(3, realms * slots, device=rows.device)
         everyone[0, who] = log_probability[real]
         everyone[1, who] = value[real]
-        told = torch.zeros(actions.shape, dtype=torch.int16, device=rows.device)
-        told[who] = choices.to(torch.int16)
+        all_choices = torch.zeros(actions.shape, dtype=torch.int16, device=rows.device)
+        all_choices[who] = choices.to(torch.int16)
         if memory is not None and state is not None:
             memory = torch.zeros_like(memory).index_put_((who,), state[real])
-        return Decision(actions.view(realms, slots, -1), told, everyone[0], everyone[1], memory)
+        return Decision(actions.view(realms, slots, -1), all_choices, everyone[0], everyone[1], memory)
 
     def _decide_for_all(
         self, records: Tensor, world: World, memory: Tensor | None, choose: Callable[..., Any]
@@ -133,7 +133,7 @@ class Sword:
             )
         index = self._everybody
         logits, state = policy.unmasked(rows, index, None if memory is None else memory[index])
-        self._thought = index, logits
+        self._last_output = index, logits
         chosen = choose(world, rows, index, logits, policy.layout, policy.config.targeting == "auto")
         if memory is not None and state is not None:
             kept = state.flatten(0, 1) * alive.reshape(-1)[index.view(-1)][:, None]
@@ -144,7 +144,7 @@ class Sword:
     def choices(self) -> dict[str, int]:
         """``name -> number of choices`` of every head of the policy, in order: those of an action, but for a
         target that is chosen by rule."""
-        sizes = heads(self.config.env.world)
+        sizes = action_heads(self.config.env.world)
         return sizes | ({"target": AUTO_TARGETS} if self.policy.config.targeting == "auto" else {})
 
     @torch.no_grad()
@@ -156,28 +156,30 @@ class Sword:
             records, world: what ``decide`` was given, the world as it was. realms: [k] int64.
 
         Raises UsageError if ``decide`` is another than this class's, and does not call it."""
-        if self._thought is None:
+        if self._last_output is None:
             raise UsageError(
                 "what this policy thinks cannot be recorded, as its decide() does not call Sword.decide(); "
                 "record without: --no-record-policy."
             )
-        index, thought = self._thought
+        index, output_or_logits = self._last_output
         alive, slots = world.agents(world.alive), records.shape[1]
         place = (realms[:, None] * slots + torch.arange(slots, device=realms.device)).view(-1)
         # Where each slot stands in the index. What fills up its rows is looked at twice, to the same effect.
         number = torch.arange(index.numel(), device=index.device)
         where = torch.zeros(alive.numel(), dtype=torch.int64, device=index.device)
         where = where.scatter_(0, index.reshape(-1), number)[place]
-        if isinstance(thought, Output):
-            output = Output._make(part if part is None else part.flatten(0, 1)[where] for part in thought)
+        if isinstance(output_or_logits, Output):
+            output = Output._make(
+                part if part is None else part.flatten(0, 1)[where] for part in output_or_logits
+            )
         else:
-            views = self.policy.heads(records.view(-1, records.shape[-1]), place)
-            output = self.policy.masked(views, thought.flatten(0, 1)[where])
-        made = dict(zip(self.heads, decision.choices[place].long().unbind(-1), strict=True))
+            views = self.policy.header_fields(records.view(-1, records.shape[-1]), place)
+            output = self.policy.masked(views, output_or_logits.flatten(0, 1)[where])
+        made = dict(zip(self.action_heads, decision.choices[place].long().unbind(-1), strict=True))
         logs = head_distributions(output, made["style"], made.get("trade"))
-        told = torch.cat((output.value[..., None], *(log.exp() for log in logs)), -1).float()
-        told = told.view(len(realms), slots, -1).masked_fill(~alive[realms][..., None], 0.0)
-        return PolicyTrace(told[..., 1:], told[..., 0])
+        recorded = torch.cat((output.value[..., None], *(log.exp() for log in logs)), -1).float()
+        recorded = recorded.view(len(realms), slots, -1).masked_fill(~alive[realms][..., None], 0.0)
+        return PolicyTrace(recorded[..., 1:], recorded[..., 0])
 
 
 class God:
@@ -191,7 +193,12 @@ class God:
             self.env.reset()
         world_config, realms = config.env.world, self.env.config.realms
         self.rollout = Rollout.allocate(
-            self.env.layout, config.ppo.horizon, realms, world_config.slots, self.env.device, len(sword.heads)
+            self.env.layout,
+            config.ppo.horizon,
+            realms,
+            world_config.slots,
+            self.env.device,
+            len(sword.action_heads),
         )
         self.rollout.records[-1].copy_(self.env.records)
         self.memory = sword.policy.initial_state(realms * world_config.slots, self.env.device)

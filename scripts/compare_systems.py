@@ -31,7 +31,7 @@ def without(head: str, bind: Bind) -> Bind:
     """The same actor, but that a head's choice is always the first: do nothing."""
 
     def bound(env: Env) -> Actor:
-        act, column = bind(env), list(env.heads).index(head)
+        act, column = bind(env), list(env.action_heads).index(head)
 
         def idle(env: Env) -> Tensor:
             actions = act(env).clone()

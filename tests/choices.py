@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from helpers import random_orders
 
-from nmmo_gpu.world.actions import MORE_HEADS, Choices, heads
+from nmmo_gpu.world.actions import MORE_HEADS, Choices, action_heads
 from nmmo_gpu.world.state import World
 
 
@@ -15,7 +15,7 @@ def random_choices(world: World, random: torch.Generator) -> Choices:
     meet."""
     move, style, target = (world.agents(part).contiguous() for part in random_orders(world, random))
     shape = tuple(world.agents(world.alive).shape)
-    sizes = heads(world.config)
+    sizes = action_heads(world.config)
     others = {
         name: torch.randint(size, shape, generator=random)
         for name, size in sizes.items()

@@ -42,7 +42,9 @@ def test_all_that_a_run_launches(kind):
             env = Env(settings)
             env.reset()
             for dtype in (torch.uint8, torch.int64):
-                env.step(torch.zeros(*env.world.agents(env.world.alive).shape, len(env.heads), dtype=dtype))
+                env.step(
+                    torch.zeros(*env.world.agents(env.world.alive).shape, len(env.action_heads), dtype=dtype)
+                )
     launched = {form_of(launch) for launch in launches}
     assert len(launched) > 15 and launched <= forms, launched - forms
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig, WorldConfig, preset
 from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import Choices, choices, heads
+from nmmo_gpu.world.actions import Choices, action_heads, choices
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.content import GOLD, STANDARD, WORKS, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.events import Event, Flow, event_names
@@ -116,7 +116,7 @@ def config_of(overrides: dict[str, object]) -> WorldConfig:
 def hostile(world: World, modes: Modes, random: torch.Generator) -> Choices:
     """Everybody's choices, as ``tick.step`` takes them; the dead are told something too."""
     cfg, shape = world.config, (world.realms, world.config.slots)
-    items, sizes = len(cfg.tables.items), heads(cfg)
+    items, sizes = len(cfg.tables.items), action_heads(cfg)
 
     def integers(low: int, high: int, shape: tuple[int, ...] = shape) -> Tensor:
         return torch.randint(low, high + 1, shape, generator=random)

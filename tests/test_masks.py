@@ -19,7 +19,7 @@ from observed import PLAIN, SMALL, look
 
 from nmmo_gpu.config import EnvConfig, preset, replace
 from nmmo_gpu.env import Env, random_actions
-from nmmo_gpu.world.actions import choices, decode, heads
+from nmmo_gpu.world.actions import action_heads, choices, decode
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.content import STANDARD, WORKS
 from nmmo_gpu.world.movement import MOVES
@@ -72,7 +72,7 @@ def differs(ours, theirs):
 def every_choice(config, views, slot):
     """(head, what is chosen, whether masks allow it) of everything that an agent could choose for a head.
     What only means something together is chosen together."""
-    sizes = heads(config)
+    sizes = action_heads(config)
     mask = {name: view[0, slot].tolist() for name, view in views.items() if name.endswith("_mask")}
     for move in range(5):
         yield "move", {"move": move}, mask["move_mask"][move]
@@ -99,9 +99,9 @@ def does_nothing(choice):
 
 
 def actions_of(config, number, slot, chosen):
-    actions = torch.zeros(number, config.slots, len(heads(config)), dtype=torch.int64)
+    actions = torch.zeros(number, config.slots, len(action_heads(config)), dtype=torch.int64)
     for realm, choice in enumerate(chosen):
-        for head, name in enumerate(heads(config)):
+        for head, name in enumerate(action_heads(config)):
             actions[realm, slot, head] = choice.get(name, NOTHING[name])
     return actions
 
@@ -204,14 +204,14 @@ def test_random_actions_are_possible_and_reach_every_possible_choice(lively):
     moves = []
     for tick in range(120):
         env.world.tick.fill_(tick)
-        chosen = dict(zip(env.heads, random_actions(env).unbind(-1), strict=True))
+        chosen = dict(zip(env.action_heads, random_actions(env).unbind(-1), strict=True))
         moves.append(torch.stack((chosen["move"], chosen["style"])))
         trade = chosen["trade"]
         row = {"target": chosen["style"], "price": (trade > 0).long() + (trade > items)}
         row["price"][trade > 2 * items] = 0
         for name, all_drawn in drawn.items():
             assert not chosen[name][~alive].any()
-            lines = all_drawn.view(*alive.shape, -1, env.heads[name])
+            lines = all_drawn.view(*alive.shape, -1, env.action_heads[name])
             at = row.get(name, torch.zeros_like(trade))
             realm, slot = torch.meshgrid(*map(torch.arange, alive.shape), indexing="ij")
             lines[realm, slot, at, chosen[name]] = True

@@ -133,7 +133,7 @@ def works(inventory=(), **body):
     for name, value in body.items():
         getattr(world, name)[:] = value
     env = of(world)
-    return WORKS[int(forager(env)[0, 0, list(env.heads).index("work")])]
+    return WORKS[int(forager(env)[0, 0, list(env.action_heads).index("work")])]
 
 
 def test_it_fishes_cooks_and_eats():
@@ -226,14 +226,14 @@ def test_choices_are_possible_and_depend_on_nothing_but_what_is_seen(policy, nam
         dice = torch.get_rng_state()
         actions = policy(env)
         assert torch.equal(torch.get_rng_state(), dice)
-        assert actions.dtype == torch.int64 and actions.shape == (2, 14, len(env.heads))
+        assert actions.dtype == torch.int64 and actions.shape == (2, 14, len(env.action_heads))
         assert not actions[~obs["alive"]].any()
         alive = actions[obs["alive"]]
         seen = {key: field[obs["alive"]] for key, field in obs.items()}
         line = torch.arange(len(alive))
         move, style, target = alive[:, :3].unbind(1)
         assert seen["move_mask"][line, move].all() and seen["target_mask"][line, style, target].all()
-        if "work" in env.heads:
+        if "work" in env.action_heads:
             assert seen["work_mask"][line, alive[:, 3]].all() and not alive[:, 4:].any()
             worked += int((alive[:, 3] > 0).sum())
         fought += int((target > 0).sum())

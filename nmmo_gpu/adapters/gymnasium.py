@@ -154,11 +154,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             actions = torch.tensor(np.asarray(actions), device=self.device)
         elif not isinstance(actions, Tensor):
             raise ActionError(f'actions is a {type(actions).__name__}; with output = "torch" give a tensor.')
-        expected = (self.num_envs, len(native.heads))
+        expected = (self.num_envs, len(native.action_heads))
         if tuple(actions.shape) != expected:
             raise ActionError(
                 f"actions has shape {tuple(actions.shape)}; give {expected}: sub-environments, "
-                f"({', '.join(native.heads)})."
+                f"({', '.join(native.action_heads)})."
             )
         per_realm: Tensor = actions.reshape(self.config.realms, self.config.world.slots, -1)
         return per_realm

@@ -129,16 +129,16 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         if not self.native.begun:
             raise UsageError("step() was called before reset(); call env.reset() first.")
         _, reward, died, _, _ = self.native.step(self._choices(actions))
-        told = dict(self._slots)
+        reported = dict(self._slots)
         self._count()
-        told |= self._slots
+        reported |= self._slots
         pay, dead = reward[0].tolist(), died[0].tolist()
         return (
-            self._observations(told if self.observe_death else self._slots),
-            {agent: pay[slot] for agent, slot in told.items()},
-            {agent: dead[slot] for agent, slot in told.items()},
-            dict.fromkeys(told, False),
-            self._infos(told),
+            self._observations(reported if self.observe_death else self._slots),
+            {agent: pay[slot] for agent, slot in reported.items()},
+            {agent: dead[slot] for agent, slot in reported.items()},
+            dict.fromkeys(reported, False),
+            self._infos(reported),
         )
 
     def render(self) -> NDArray[np.uint8]:
@@ -204,7 +204,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
 
     def _choices(self, actions: dict[str, Array]) -> Tensor:
         """[1, A, heads] int64: the choices of all slots, from those of some agents."""
-        heads, sizes = self.native.heads, np.array(self.native.action_sizes)
+        heads, sizes = self.native.action_heads, np.array(self.native.action_sizes)
         chosen = np.zeros((1, self.max_num_agents, len(heads)), np.int64)
         for agent, action in actions.items():
             if agent not in self._slots:

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.content import GEAR, Material
 from nmmo_gpu.world.layout import (
     ENTITY_ATTRIBUTES,
@@ -41,8 +41,8 @@ def observation_space(config: WorldConfig) -> Dict:
 
 
 def action_space(config: WorldConfig) -> MultiDiscrete[np.int64]:
-    """What one agent chooses: one of each head (``nmmo_gpu.world.actions.heads``), in their order."""
-    return MultiDiscrete(list(heads(config).values()))
+    """What one agent chooses: one of each head (``nmmo_gpu.world.actions.action_heads``), in their order."""
+    return MultiDiscrete(list(action_heads(config).values()))
 
 
 def arrays(views: dict[str, Tensor]) -> dict[str, Any]:

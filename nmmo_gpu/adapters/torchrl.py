@@ -89,13 +89,13 @@ class TorchRLEnv(EnvBase):
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         _, reward, terminated, truncated, _ = self.native.step(tensordict["action"], out=self._buffer())
-        told = self._observation()
+        step_data = self._observation()
         # Copies, as the next step writes over these. All flags, as a SerialEnv completes none.
-        told["reward"] = reward[..., None].clone()
-        told["terminated"] = terminated[..., None].clone()
-        told["truncated"] = truncated[..., None].clone()
-        told["done"] = (terminated | truncated)[..., None]
-        return told
+        step_data["reward"] = reward[..., None].clone()
+        step_data["terminated"] = terminated[..., None].clone()
+        step_data["truncated"] = truncated[..., None].clone()
+        step_data["done"] = (terminated | truncated)[..., None]
+        return step_data
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
         partial = tensordict is not None and tensordict.get("_reset", None) is not None
@@ -134,9 +134,9 @@ class TorchRLEnv(EnvBase):
 
     def _observation(self) -> TensorDict:
         fields = self.native.layout.views(self.native.records)
-        told = {key(name): view for name, view in fields.items()}
-        told |= {**self._about_agents(), "action_mask": self._action_mask(fields)}
-        return TensorDict(told, batch_size=self.batch_size, device=self.device)
+        step_data = {key(name): view for name, view in fields.items()}
+        step_data |= {**self._about_agents(), "action_mask": self._action_mask(fields)}
+        return TensorDict(step_data, batch_size=self.batch_size, device=self.device)
 
     def _about_agents(self) -> dict[str, Tensor]:
         """What ``Env.step`` gives as info, [R, A] each; copies, as the world moves on."""
@@ -150,7 +150,7 @@ class TorchRLEnv(EnvBase):
         return {name: view.clone() for name, view in views.items()}
 
     def _action_mask(self, fields: dict[str, Tensor]) -> Tensor:
-        masks = (fields[f"{head}_mask"] for head in self.native.heads)
+        masks = (fields[f"{head}_mask"] for head in self.native.action_heads)
         flat = torch.cat([mask.any(-2) if mask.dim() == 4 else mask for mask in masks], -1)
         return flat | (self._first & ~fields["alive"][..., None])
 

@@ -51,35 +51,35 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
         records, shorts, index, by_level, by_gold, by_room, by_price, by_time, by_rank, out, low, high
     ):  # fmt: skip
         for i in range(low, high):
-            record, short, told = records[index[i]], shorts[index[i]], out[i]
-            told[:] = np.float32(0)
+            record, short, row = records[index[i]], shorts[index[i]], out[i]
+            row[:] = np.float32(0)
             for skill in range(SKILL_COUNT):
-                told[skill] = by_level[max(short[levels_at + skill], 0)]
+                row[skill] = by_level[max(short[levels_at + skill], 0)]
             most = max(short[levels_at + CONSTITUTION], 1) if skills else max_health
             column = SKILL_COUNT
-            told[column] = np.float32(short[own_at + HEALTH]) / np.float32(most)
-            told[column + 1] = by_gold[max(short[goods_at], 0)]
-            told[column + 2] = by_room[max(0, min(short[goods_at + 1], capacity))]
+            row[column] = np.float32(short[own_at + HEALTH]) / np.float32(most)
+            row[column + 1] = by_gold[max(short[goods_at], 0)]
+            row[column + 2] = by_room[max(0, min(short[goods_at + 1], capacity))]
             column += 3
             for item in range(items):
                 held = max(0, min(short[inventory_at + item], capacity))
-                told[column + item] = by_room[held]
-                told[column + items + item] = held > 0
+                row[column + item] = by_room[held]
+                row[column + items + item] = held > 0
             column += 2 * items
             side, item = short[offer_at], short[offer_at + 1]
-            told[column] = side == 1
-            told[column + 1] = side == 2
-            told[column + 2] = by_price[max(0, min(short[offer_at + 2], prices))]
-            told[column + 3] = by_time[max(0, min(short[offer_at + 3], offer_ticks))]
+            row[column] = side == 1
+            row[column + 1] = side == 2
+            row[column + 2] = by_price[max(0, min(short[offer_at + 2], prices))]
+            row[column + 3] = by_time[max(0, min(short[offer_at + 3], offer_ticks))]
             column += 4
             if 1 <= item <= items:
-                told[column + item - 1] = np.float32(1)
+                row[column + item - 1] = np.float32(1)
             column += items
             for item in range(items):
                 quoted = record[market_at + 3 * item : market_at + 3 * item + 3]
-                told[column] = by_price[min(quoted[0], prices)]
-                told[column + 1] = by_price[min(quoted[1], prices) if quoted[1] else prices + 1]
-                told[column + 2] = by_price[min(quoted[2], prices)]
+                row[column] = by_price[min(quoted[0], prices)]
+                row[column + 1] = by_price[min(quoted[1], prices) if quoted[1] else prices + 1]
+                row[column + 2] = by_price[min(quoted[2], prices)]
                 column += 3
             for k in range(nearest):
                 kind = np.int64(record[kind_at + k])
@@ -87,19 +87,19 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
                     continue
                 column = self_attributes + k * entity_attributes
                 if 0 <= kind - NPC < kinds:
-                    told[column + kind - NPC] = np.float32(1)
+                    row[column + kind - NPC] = np.float32(1)
                 column += kinds
                 look = record[looks_at + LOOKS * k : looks_at + LOOKS * (k + 1)]
-                told[column] = by_level[look[STRENGTH]]
-                told[column + 1] = by_level[look[MOST_HEALTH]]
+                row[column] = by_level[look[STRENGTH]]
+                row[column + 1] = by_level[look[MOST_HEALTH]]
                 for gear in range(3):
-                    told[column + 2 + gear] = by_rank[look[RANKS + gear]]
-                told[column + 5] = np.float32(look[IMMUNE])
+                    row[column + 2 + gear] = by_rank[look[RANKS + gear]]
+                row[column + 5] = np.float32(look[IMMUNE])
                 token = np.int64(look[TOKEN])
                 if 1 <= token <= words:
-                    told[column + 5 + token] = np.float32(1)
+                    row[column + 5 + token] = np.float32(1)
                 health = np.int8(record[entities_at + ENTITIES * k + THEIR_HEALTH])
-                told[column + 6 + words] = np.float32(health) / np.float32(max(look[MOST_HEALTH], 1))
+                row[column + 6 + words] = np.float32(health) / np.float32(max(look[MOST_HEALTH], 1))
 
     made: Callable[..., None] = loop
     return made
@@ -121,8 +121,8 @@ def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
     return tuple(table.numpy() for table in tables)
 
 
-def told(records: Tensor, index: Tensor, config: WorldConfig) -> Tensor:
-    """[P, B, n] float32: the first of what ``nmmo_gpu.train.features.told`` gives."""
+def encode_features(records: Tensor, index: Tensor, config: WorldConfig) -> Tensor:
+    """[P, B, n] float32: the first of what ``nmmo_gpu.train.features.encode_features`` gives."""
     width = plain.self_attributes_width(config) + config.nearest * plain.entity_attributes_width(config)
     out = torch.empty(*index.shape, width)
     data, which = records.numpy(), index.reshape(-1).numpy()

@@ -125,7 +125,7 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
         scratch = np.empty(logits.shape[1], np.float32)
         seen = np.empty(3 * STYLE_COUNT, np.uint8)
         for i in range(low, high):
-            record, told = records[index[i]], logits[i]
+            record, row_logits = records[index[i]], logits[i]
             chance = scratch if sampling else weights[i]
             if auto:
                 _strangers(record, kind_at, target_at, nearest, seen)
@@ -141,7 +141,7 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
                         at, free = STYLE_COUNT + 2 * style, seen
                 elif kind[h] == PRICE:
                     at += side * many
-                logit = told[first[h] : first[h] + many]
+                logit = row_logits[first[h] : first[h] + many]
                 share = chance[first[h] : first[h] + many]
                 log = _weigh(logit, free[at : at + many], share)
                 if sampling:

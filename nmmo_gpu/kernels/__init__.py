@@ -8,7 +8,7 @@ from nmmo_gpu.kernels.actions import decode
 from nmmo_gpu.kernels.burial import burial
 from nmmo_gpu.kernels.combat import combat
 from nmmo_gpu.kernels.exchange import exchange, quotes
-from nmmo_gpu.kernels.features import told
+from nmmo_gpu.kernels.features import encode_features
 from nmmo_gpu.kernels.gae import advantages
 from nmmo_gpu.kernels.growth import growth
 from nmmo_gpu.kernels.loot import loot
@@ -50,7 +50,7 @@ PHASES = {
 
 TRAINING = {
     "window_embedding": window_embedding,
-    "told": told,
+    "encode_features": encode_features,
     "advantages": advantages,
     "count": count,
     "choose": choose,

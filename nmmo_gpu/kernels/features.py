@@ -63,20 +63,20 @@ def look_at(
     health = tl.load(entity + THEIR_HEALTH, mask=there, other=0).to(tl.int8, bitcast=True)
     gear = column - (KINDS + 2)
     worn = tl.load(look + RANKS + gear, mask=there & (gear >= 0) & (gear < 3), other=0)
-    told = worn.to(tl.float32) / ranks
-    told = tl.where(column == KINDS, log2_scale(strength, LEVEL_LOG2), told)
-    told = tl.where(column == KINDS + 1, log2_scale(most, LEVEL_LOG2), told)
-    told = tl.where(column == KINDS + 5, immune.to(tl.float32), told)
+    values = worn.to(tl.float32) / ranks
+    values = tl.where(column == KINDS, log2_scale(strength, LEVEL_LOG2), values)
+    values = tl.where(column == KINDS + 1, log2_scale(most, LEVEL_LOG2), values)
+    values = tl.where(column == KINDS + 5, immune.to(tl.float32), values)
     share = health.to(tl.float32) / tl.maximum(most.to(tl.float32), 1.0)
-    told = tl.where(column == KINDS + 6 + WORDS, share, told)
+    values = tl.where(column == KINDS + 6 + WORDS, share, values)
     said = column - (KINDS + 5)
     one = (column < KINDS) & (kind == NPC + column)
     one = one | ((said >= 1) & (said <= WORDS) & (token == said))
-    store(into, column, tl.where(one & there, 1.0, told), here, ROW)
+    store(into, column, tl.where(one & there, 1.0, values), here, ROW)
 
 
 @triton.jit
-def _told(
+def _encode_features(
     records, shorts, index, out, rows, capacity, offer_ticks, max_health, ranks,
     BYTES: tl.constexpr, OWN_AT: tl.constexpr, LEVELS_AT: tl.constexpr, GOODS_AT: tl.constexpr,
     INVENTORY_AT: tl.constexpr, OFFER_AT: tl.constexpr, MARKET_AT: tl.constexpr, KIND_AT: tl.constexpr,
@@ -140,10 +140,10 @@ def _told(
         )  # fmt: skip
 
 
-def told(
+def encode_features(
     records: Tensor, index: Tensor, views: dict[str, Tensor], config: WorldConfig, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """See ``nmmo_gpu.train.features.told``."""
+    """See ``nmmo_gpu.train.features.encode_features``."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     self_attributes, row = plain.self_attributes_width(config), plain.entity_attributes_width(config)
     items = len(config.content.items)
@@ -151,7 +151,8 @@ def told(
         *index.shape, self_attributes + config.nearest * row, dtype=dtype, device=records.device
     )
     launch(
-        _told, triton.cdiv(index.numel(), RECORDS), records, records.view(torch.int16), index.contiguous(),
+        _encode_features, triton.cdiv(index.numel(), RECORDS), records, records.view(torch.int16),
+        index.contiguous(),
         out, index.numel(), config.capacity, config.offer_ticks, config.max_health,
         max(1, *map(len, config.tables.gear)),
         BYTES=records.shape[-1], OWN_AT=at["self"] // 2, LEVELS_AT=at["levels"] // 2,

@@ -54,7 +54,7 @@ def _of_world(config: WorldConfig) -> list[Launch]:
         env.reset()
         world, phases = env.world, env.backend
         for kind in (torch.int64, torch.int16):
-            choices = env.decode(torch.zeros(world.realms, config.slots, len(env.heads), dtype=kind))
+            choices = env.decode(torch.zeros(world.realms, config.slots, len(env.action_heads), dtype=kind))
             step(world, phases, *choices)
         if not config.extended:  # in the full game phase follows phase as it is
             phases.combat(world, choices.style, choices.target)

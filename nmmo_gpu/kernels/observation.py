@@ -1,7 +1,7 @@
 """Observation in three kernels; twin of ``nmmo_gpu.world.observation``.
 
 ``_public_stats`` packs what others see of an agent into one word, so that one look fetches it. ``_windows``
-writes the windows, and finds who is nearest. ``_heads`` writes the rest of the record,
+writes the windows, and finds who is nearest. ``_record_fields`` writes the rest of the record,
 in whole words and rows of
 bytes: memory takes many small writes as slowly as large ones. What the full game adds is in
 ``nmmo_gpu.kernels.observation_goods``."""
@@ -126,7 +126,7 @@ def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
 
 
 @triton.jit
-def _heads(
+def _record_fields(
     alive, row, col, age, health, food, water, freeze, damage, heading, material, presence, public_stats,
     seen,
     entity_attributes, worn, records, words, slots, chunks, population_size,
@@ -269,7 +269,7 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     harm = (1, 1, 1) if cfg.rolls else cfg.damage
     cut = over_slots(world.realms, cfg.slots, agents_per_program(max(masks_padded, nearest_padded)))
     launch(
-        _heads, cut.programs, world.alive, world.row, world.col, world.age, world.health, world.food,
+        _record_fields, cut.programs, world.alive, world.row, world.col, world.age, world.health, world.food,
         world.water, world.freeze, world.damage, world.heading, world.material, world.presence, public_stats,
         seen,
         entity_attributes, worn, records, records.view(torch.int64), cut.slots, cut.chunks,

@@ -189,7 +189,7 @@ def goods(world: World, records: Tensor, layout: ObservationLayout) -> None:
     recipes, meals, recipe_count, meal_count = book(cfg.content, device)
     lots, weights = (tensor(column or (0,), device, torch.int32) for column in (known.lot, known.weight))
     first_mask = at["alive"] + 1
-    masks = layout.head - first_mask
+    masks = layout.header_bytes - first_mask
     shorts_padded, market_padded, masks_padded = (
         triton.next_power_of_2(max(1, n))
         for n in (len(SKILLS) + len(GOODS_FEATURES) + items + len(OFFER_FEATURES), 3 * items, masks)

@@ -84,25 +84,25 @@ def slope(log, probability, choice, grad_log, grad_entropy):
 
 @triton.jit
 def plain_head(
-    record, told, here, FIRST: tl.constexpr, MASK_AT: tl.constexpr, CHOICES: tl.constexpr,
+    record, row_logits, here, FIRST: tl.constexpr, MASK_AT: tl.constexpr, CHOICES: tl.constexpr,
     PADDED: tl.constexpr,
 ):  # fmt: skip
     """``distribution`` of a head whose logits begin at ``FIRST``, its mask at ``MASK_AT``."""
     column = tl.arange(0, PADDED)[None, :]
     inside = here[:, None] & (column < CHOICES)
     free = tl.load(record + MASK_AT + column, mask=inside, other=0) != 0
-    return distribution(tl.load(told + FIRST + column, mask=inside, other=0.0), free | (column == 0))
+    return distribution(tl.load(row_logits + FIRST + column, mask=inside, other=0.0), free | (column == 0))
 
 
 @triton.jit
 def price_head(
-    record, told, here, trade, FIRST: tl.constexpr, MASK_AT: tl.constexpr, TRADES: tl.constexpr,
+    record, row_logits, here, trade, FIRST: tl.constexpr, MASK_AT: tl.constexpr, TRADES: tl.constexpr,
     PRICES: tl.constexpr, PADDED: tl.constexpr,
 ):  # fmt: skip
     """``distribution`` of the prices under a trade; twin of ``nmmo_gpu.world.actions.side_of``."""
     side = (trade > 0).to(tl.int32) + (trade > TRADES // 2 - 1).to(tl.int32)
     side = tl.where(trade == TRADES - 1, 0, side)
-    return plain_head(record + side[:, None] * PRICES, told, here, FIRST, MASK_AT, PRICES, PADDED)
+    return plain_head(record + side[:, None] * PRICES, row_logits, here, FIRST, MASK_AT, PRICES, PADDED)
 
 
 @triton.jit
@@ -129,19 +129,19 @@ def nearest_strangers(
 
 
 @triton.jit
-def style_head(record, told, here, first, STYLE_AT: tl.constexpr, AUTO: tl.constexpr):
+def style_head(record, row_logits, here, first, STYLE_AT: tl.constexpr, AUTO: tl.constexpr):
     """``distribution`` of the styles; under auto-targeting those that reach a stranger."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     inside = here[:, None] & (s < STYLES)
     useful = first > 0
     if not AUTO:
         useful = tl.load(record + STYLE_AT + s, mask=inside, other=0) != 0
-    return distribution(tl.load(told + MOVES + s, mask=inside, other=0.0), useful | (s == 0))
+    return distribution(tl.load(row_logits + MOVES + s, mask=inside, other=0.0), useful | (s == 0))
 
 
 @triton.jit
 def target_head(
-    record, told, here, style, victim, TARGET_AT: tl.constexpr, NEAREST: tl.constexpr,
+    record, row_logits, here, style, victim, TARGET_AT: tl.constexpr, NEAREST: tl.constexpr,
     TARGETS: tl.constexpr, TARGETS_PADDED: tl.constexpr, AUTO: tl.constexpr,
 ):  # fmt: skip
     """``distribution`` of the targets under a style; with auto-targeting of leaving or attacking a victim."""
@@ -152,7 +152,7 @@ def target_head(
     else:
         mask = record + TARGET_AT + style[:, None] * (NEAREST + 1) + t
         possible = (t == 0) | (tl.load(mask, mask=inside, other=0) != 0)
-    return distribution(tl.load(told + MOVES + STYLES + t, mask=inside, other=0.0), possible)
+    return distribution(tl.load(row_logits + MOVES + STYLES + t, mask=inside, other=0.0), possible)
 
 
 @triton.jit
@@ -196,17 +196,17 @@ def _choose(
     living = here & (tl.load(alive + being, mask=here, other=0) != 0)
     w0, w1, w2, _ = draw(seed, tick, STREAM, agent // slots, agent % slots)
     record = records + agent[:, None] * BYTES
-    told = logits + row[:, None] * WIDTH
+    row_logits = logits + row[:, None] * WIDTH
 
-    log, probability = plain_head(record, told, living, 0, MOVE_AT, MOVES, MOVES_PADDED)
+    log, probability = plain_head(record, row_logits, living, 0, MOVE_AT, MOVES, MOVES_PADDED)
     move, joint = pick(log, probability, unit(w0))
     first = nearest_strangers(record, living, KIND_AT, TARGET_AT, NEAREST, ROWS, BLOCK)
-    style_log, style_probability = style_head(record, told, living, first, STYLE_AT, AUTO)
+    style_log, style_probability = style_head(record, row_logits, living, first, STYLE_AT, AUTO)
     style, chosen_log = pick(style_log, style_probability, unit(w1))
     joint += chosen_log
     victim = of_style(first, style)
     target_log, target_probability = target_head(
-        record, told, living, style, victim, TARGET_AT, NEAREST, TARGETS, TARGETS_PADDED, AUTO
+        record, row_logits, living, style, victim, TARGET_AT, NEAREST, TARGETS, TARGETS_PADDED, AUTO
     )
     target, aimed_log = pick(target_log, target_probability, unit(w2))
     joint += aimed_log
@@ -223,25 +223,25 @@ def _choose(
     if HEADS > 3:
         w0, w1, w2, w3 = draw(seed, tick, STREAM_GOODS, agent // slots, agent % slots)
     if WORKS > 0:
-        log, probability = plain_head(record, told, living, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
+        log, probability = plain_head(record, row_logits, living, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
         work, chosen_log = pick(log, probability, unit(w0))
         joint += chosen_log
         put(goods, bids, work, work, living, here)
         goods, bids = goods + 1, bids + 1
     if TRADES > 0:
-        log, probability = plain_head(record, told, living, TRADE_FROM, TRADE_AT, TRADES, TRADES_PADDED)
+        log, probability = plain_head(record, row_logits, living, TRADE_FROM, TRADE_AT, TRADES, TRADES_PADDED)
         trade, chosen_log = pick(log, probability, unit(w1))
         joint += chosen_log
         put(goods, bids, trade, trade, living, here)
         log, probability = price_head(
-            record, told, living, trade, PRICE_FROM, PRICE_AT, TRADES, PRICES, PRICES_PADDED
+            record, row_logits, living, trade, PRICE_FROM, PRICE_AT, TRADES, PRICES, PRICES_PADDED
         )
         price, chosen_log = pick(log, probability, unit(w2))
         joint += chosen_log
         put(goods + 1, bids + 1, price, price, living, here)
         goods, bids = goods + 2, bids + 2
     if TOKENS > 0:
-        log, probability = plain_head(record, told, living, TOKEN_FROM, TOKEN_AT, TOKENS, TOKENS_PADDED)
+        log, probability = plain_head(record, row_logits, living, TOKEN_FROM, TOKEN_AT, TOKENS, TOKENS_PADDED)
         token, chosen_log = pick(log, probability, unit(w3))
         joint += chosen_log
         put(goods, bids, token, token, living, here)
@@ -281,16 +281,25 @@ def _evaluate(
     here = row < rows
     line = tl.load(index + row, mask=here, other=0)
     record = records + line[:, None] * BYTES
-    told = logits + row[:, None] * WIDTH
+    row_logits = logits + row[:, None] * WIDTH
     move = tl.load(choices + HEADS * line, mask=here, other=0).to(tl.int32)
     style = tl.load(choices + HEADS * line + 1, mask=here, other=0).to(tl.int32)
     target = tl.load(choices + HEADS * line + 2, mask=here, other=0).to(tl.int32)
 
-    move_log, move_p = plain_head(record, told, here, 0, MOVE_AT, MOVES, MOVES_PADDED)
+    move_log, move_p = plain_head(record, row_logits, here, 0, MOVE_AT, MOVES, MOVES_PADDED)
     first = nearest_strangers(record, here, KIND_AT, TARGET_AT, NEAREST, ROWS, BLOCK)
-    style_log, style_p = style_head(record, told, here, first, STYLE_AT, AUTO)
+    style_log, style_p = style_head(record, row_logits, here, first, STYLE_AT, AUTO)
     target_log, target_p = target_head(
-        record, told, here, style, of_style(first, style), TARGET_AT, NEAREST, TARGETS, TARGETS_PADDED, AUTO
+        record,
+        row_logits,
+        here,
+        style,
+        of_style(first, style),
+        TARGET_AT,
+        NEAREST,
+        TARGETS,
+        TARGETS_PADDED,
+        AUTO,
     )
     if BACKWARD:
         by_log = tl.load(grad_log + row, mask=here, other=0.0)
@@ -311,7 +320,7 @@ def _evaluate(
     if WORKS > 0:
         work = tl.load(goods, mask=here, other=0).to(tl.int32)
         goods += 1
-        log, p = plain_head(record, told, here, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
+        log, p = plain_head(record, row_logits, here, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
         if BACKWARD:
             put_slope(into + WORK_FROM, log, p, work, by_log, by_entropy, here, WORKS)
         else:
@@ -321,9 +330,9 @@ def _evaluate(
         trade = tl.load(goods, mask=here, other=0).to(tl.int32)
         price = tl.load(goods + 1, mask=here, other=0).to(tl.int32)
         goods += 2
-        log, p = plain_head(record, told, here, TRADE_FROM, TRADE_AT, TRADES, TRADES_PADDED)
+        log, p = plain_head(record, row_logits, here, TRADE_FROM, TRADE_AT, TRADES, TRADES_PADDED)
         price_log, price_p = price_head(
-            record, told, here, trade, PRICE_FROM, PRICE_AT, TRADES, PRICES, PRICES_PADDED
+            record, row_logits, here, trade, PRICE_FROM, PRICE_AT, TRADES, PRICES, PRICES_PADDED
         )
         if BACKWARD:
             put_slope(into + TRADE_FROM, log, p, trade, by_log, by_entropy, here, TRADES)
@@ -335,7 +344,7 @@ def _evaluate(
             spread = spread + its_spread + price_spread
     if TOKENS > 0:
         token = tl.load(goods, mask=here, other=0).to(tl.int32)
-        log, p = plain_head(record, told, here, TOKEN_FROM, TOKEN_AT, TOKENS, TOKENS_PADDED)
+        log, p = plain_head(record, row_logits, here, TOKEN_FROM, TOKEN_AT, TOKENS, TOKENS_PADDED)
         if BACKWARD:
             put_slope(into + TOKEN_FROM, log, p, token, by_log, by_entropy, here, TOKENS)
         else:

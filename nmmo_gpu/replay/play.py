@@ -81,8 +81,8 @@ def save_moment(env: Env, path: Path, title: str) -> None:
     nobody = torch.full((1, env.config.world.entities), -1, device=env.device)
     first = torch.zeros(1, dtype=torch.int64, device=env.device)
     layout.write(frames, env.world, first, StepActions(torch.zeros_like(nobody), nobody))
-    told = header(env.config, env.config.first_realm, title)
-    with ReplayWriter(path, told, env.world.base[0].cpu().numpy()) as writer:
+    file_header = header(env.config, env.config.first_realm, title)
+    with ReplayWriter(path, file_header, env.world.base[0].cpu().numpy()) as writer:
         writer.frames(int(env.world.tick), frames.cpu().numpy())
 
 
@@ -96,14 +96,14 @@ def value_maps(stored: Checkpoint, env: Env) -> list[bytes]:
 
 def play(
     env: Env, act: Actor, recorder: Recorder, ticks: int | None, rate: float = 0.0,
-    stopped: Callable[[], bool] = lambda: False, told: Callable[[int], None] = lambda tick: None,
+    stopped: Callable[[], bool] = lambda: False, on_progress: Callable[[int], None] = lambda tick: None,
 ) -> None:  # fmt: skip
     """Plays on, and records every tick.
 
     Args:
         film: its buffer's length is how many ticks are written at a time.
         ticks: how many to play; None: until ``stopped``. rate: ticks per second at most; 0 for no limit.
-        stopped: asked after every tick. told: is told how many ticks have been played.
+        stopped: called after every tick. on_progress: called with how many ticks have been played.
     """
     length, t, played = len(recorder.frames), 0, 0
     due = time.monotonic()
@@ -117,7 +117,7 @@ def play(
         if t == length:
             recorder.flush()
             t = 0
-        told(played)
+        on_progress(played)
         if rate > 0:
             due = max(due + 1 / rate, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
@@ -125,6 +125,6 @@ def play(
         recorder.flush(t)
 
 
-def thoughts(act: Actor) -> dict[str, int] | None:
+def recorded_heads(act: Actor) -> dict[str, int] | None:
     """The heads of a policy, for ``Recorder``; None if it does not tell what it thinks."""
     return act.sword.choices() if isinstance(act, PolicyActor) else None

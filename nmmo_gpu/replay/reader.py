@@ -187,13 +187,15 @@ class Replay:
     def _heat(self, header: ChunkHeader) -> Heat:
         line, _, numbers = self._payload(header).partition(b"\n")
         try:
-            told = json.loads(line)
-            shape = int(told["rows"]), int(told["cols"])
-            about, stride = str(told["about"]), int(told["stride"])
+            heat_header = json.loads(line)
+            shape = int(heat_header["rows"]), int(heat_header["cols"])
+            about, stride = str(heat_header["about"]), int(heat_header["stride"])
             if min(shape) < 1 or stride < 1:
                 raise ValueError("it has no cells")
             values = np.frombuffer(numbers, "<f4").reshape(shape)
-            return Heat(str(told["name"]), int(told["population"]), stride, about, header.first, values)
+            return Heat(
+                str(heat_header["name"]), int(heat_header["population"]), stride, about, header.first, values
+            )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ReplayError(f"{self.path}: a map in it is damaged ({error}).") from error
 

@@ -72,8 +72,8 @@ class Recorder:
         self._segment_writers = []
         for number, realm in zip(mine, self.realms.tolist(), strict=True):
             base = world.base[realm].cpu().numpy()
-            told = header(config, number, f"{title}, realm {number}", heads)
-            self._segment_writers.append(SegmentWriter(folder, told, base, limit))
+            file_header = header(config, number, f"{title}, realm {number}", heads)
+            self._segment_writers.append(SegmentWriter(folder, file_header, base, limit))
         self._error: NmmoError | None = None
         self._free: queue.Queue[_HostBuffer] = queue.Queue()
         for _ in range(HOST_BUFFERS if mine else 0):

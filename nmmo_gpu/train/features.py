@@ -20,7 +20,7 @@ THEIR_HEALTH = ENTITY_FEATURES.index("health")
 RANKS = slice(ENTITY_ATTRIBUTES.index("sword"), ENTITY_ATTRIBUTES.index("armor") + 1)
 
 
-def told(
+def encode_features(
     records: Tensor, index: Tensor, views: dict[str, Tensor], config: WorldConfig, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """(belongings, then looks row by row: [P, B, n]; looks: [P, B, nearest, m]) of a floating dtype.
@@ -30,7 +30,7 @@ def told(
         views: the fields of those records before the windows, [P, B, ...].
     """
     if records.device.type == "cpu" and has_numba():
-        from nmmo_gpu.cpu.features import told as compiled
+        from nmmo_gpu.cpu.features import encode_features as compiled
 
         about_all = compiled(records, index, config)
     else:

@@ -62,7 +62,7 @@ class Weights(NamedTuple):
     window: Tensor
     self_in: Tensor
     entities: Tensor
-    told: Tensor | None
+    attributes: Tensor | None
     """[P, belongings and looks, hidden / 4]: the same for the four directions."""
     input_bias: Tensor
     trunk: tuple[Tensor, ...]
@@ -70,8 +70,8 @@ class Weights(NamedTuple):
     gru_input: Tensor | None
     gru_memory: Tensor | None
     gru_bias: Tensor | None
-    heads: Tensor
-    heads_bias: Tensor
+    action_heads: Tensor
+    action_heads_bias: Tensor
     query: Tensor | None
 
 
@@ -90,12 +90,13 @@ class Policy(nn.Module):
         config: PolicyConfig,
         generator: torch.Generator,
         embed: Callable[..., Tensor] = window_embedding,
-        tell: Callable[..., tuple[Tensor, Tensor]] = features.told,
+        encode_features: Callable[..., tuple[Tensor, Tensor]] = features.encode_features,
     ) -> None:
-        """Fresh weights, drawn from the (CPU) generator; ``embed`` and ``tell``: ``window_embedding`` and
-        ``features.told``, or twins of them."""
+        """Fresh weights, drawn from the (CPU) generator; ``embed`` and ``encode_features``:
+        ``window_embedding`` and ``features.encode_features``, or twins of them."""
         super().__init__()
-        self.world_config, self.config, self.embed, self.tell = world_config, config, embed, tell
+        self.world_config, self.config = world_config, config
+        self.embed, self.encode_features = embed, encode_features
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.layout = ObservationLayout(world_config)
         populations, hidden, width = world_config.populations, config.hidden, config.hidden // symmetry.TURNS
@@ -132,7 +133,7 @@ class Policy(nn.Module):
         """Features of an entity row, as ``encode`` returns it."""
         if world_config.extended and config.targeting == "learned":
             self.described += features.entity_attributes_width(world_config)
-        self.extra_choices = sum(list(actions.heads(world_config).values())[3:])
+        self.extra_choices = sum(list(actions.action_heads(world_config).values())[3:])
         if world_config.extended:
             about_self, about_others = (
                 features.self_attributes_width(world_config),
@@ -217,7 +218,9 @@ class Policy(nn.Module):
             window=cast(symmetry.lift_cells(self.window)),
             self_in=cast(symmetry.lift(self.self_in, self._self_turns)),
             entities=cast(torch.cat(lifted_rows, 1)),
-            told=cast(torch.cat((self.self_attributes, self.entity_attributes), 1)) if extended else None,
+            attributes=cast(torch.cat((self.self_attributes, self.entity_attributes), 1))
+            if extended
+            else None,
             input_bias=cast(symmetry.repeat(self.input_bias)),
             trunk=tuple(cast(symmetry.mix(layer)) for layer in self.trunk.unbind(1)),
             trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in self.trunk_bias.unbind(1)),
@@ -226,8 +229,8 @@ class Policy(nn.Module):
             gru_bias=cast(torch.cat([symmetry.repeat(g) for g in self.gru_bias.chunk(3, -1)], -1))
             if recurrent
             else None,
-            heads=cast(torch.cat(heads, -1)),
-            heads_bias=cast(torch.cat(heads_bias, -1)),
+            action_heads=cast(torch.cat(heads, -1)),
+            action_heads_bias=cast(torch.cat(heads_bias, -1)),
             query=cast(query) if learned else None,
         )
 
@@ -246,17 +249,17 @@ class Policy(nn.Module):
         self, records: Tensor, index: Tensor, state: Tensor | None
     ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor | None, Weights]:
         """(views, hidden, entities, new memory, weights) of ``records[index]``: all before the heads."""
-        views, weights = self.heads(records, index), self.weights()
+        views, weights = self.header_fields(records, index), self.weights()
         hidden, entities = self.encode(records, index, views, weights)
         if self.config.recurrent:
             assert state is not None, "a recurrent policy needs its memory"
             hidden = state = self.remember(hidden, state, weights)
         return views, hidden, entities, state, weights
 
-    def heads(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
+    def header_fields(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
         """The fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
         # An even number of bytes, so that those of two bytes can be seen in the copy.
-        head = self.layout.head + self.layout.head % 2
+        head = self.layout.header_bytes + self.layout.header_bytes % 2
         picked = records[:, :head].index_select(0, index.reshape(-1))
         return self.layout.views(picked.view(*index.shape, -1))
 
@@ -278,10 +281,12 @@ class Policy(nn.Module):
         others = torch.bmm(entities.flatten(2), weights.entities)
 
         total = seen + own + others + weights.input_bias
-        if weights.told is not None:
-            told, entity_attributes = self.tell(records, index, views, self.world_config, self.dtype)
-            said = torch.bmm(told, weights.told)
-            total = total + said.repeat(1, 1, symmetry.TURNS)
+        if weights.attributes is not None:
+            attributes, entity_attributes = self.encode_features(
+                records, index, views, self.world_config, self.dtype
+            )
+            encoded = torch.bmm(attributes, weights.attributes)
+            total = total + encoded.repeat(1, 1, symmetry.TURNS)
             if self.config.targeting == "learned":
                 entities = torch.cat((entities, entity_attributes), -1)
         trunk = torch.relu(total)
@@ -293,8 +298,8 @@ class Policy(nn.Module):
 
     def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """One GRU step: [P, B, hidden] float32 new memory, which is also what the heads see."""
-        told = torch.baddbmm(_not_none(weights.gru_bias), trunk, _not_none(weights.gru_input)).float()
-        reset_x, update_x, new_x = told.chunk(3, -1)
+        gates = torch.baddbmm(_not_none(weights.gru_bias), trunk, _not_none(weights.gru_input)).float()
+        reset_x, update_x, new_x = gates.chunk(3, -1)
         recalled = torch.bmm(state.to(self.dtype), _not_none(weights.gru_memory)).float()
         reset_h, update_h, new_h = recalled.chunk(3, -1)
         update = torch.sigmoid(update_x + update_h)
@@ -340,7 +345,7 @@ class Policy(nn.Module):
         """[P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, works, trades, prices, words,
         value; before any mask."""
         hidden = hidden.to(self.dtype)
-        out = torch.baddbmm(weights.heads_bias, hidden, weights.heads).float()
+        out = torch.baddbmm(weights.action_heads_bias, hidden, weights.action_heads).float()
         if self.config.targeting == "learned":
             query = torch.bmm(hidden, _not_none(weights.query))
             rows = (entities * query[:, :, None]).float().sum(-1)

@@ -156,7 +156,7 @@ class SampleBatches:
     def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
         """What the network says of the chosen columns, their rows in the rollout, and which are real."""
         rows, policy = self.index[:, columns], self.policy
-        views, weights = policy.heads(self.records, rows), policy.weights()
+        views, weights = policy.header_fields(self.records, rows), policy.weights()
         hidden, entities = policy.encode(self.records, rows, views, weights)
         return _evaluated(self, rows, views, hidden, entities, weights), rows, self.valid(columns)
 
@@ -191,7 +191,7 @@ class SequenceBatches:
         policy = self.policy
         rows = self.all_rows[:, :, columns]
         flat = rows.flatten(1)
-        views, weights = policy.heads(self.records, flat), policy.weights()
+        views, weights = policy.header_fields(self.records, flat), policy.weights()
         trunk, entities = policy.encode(self.records, flat, views, weights)
         trunk = trunk.view(*rows.shape, -1)
         alive = self.rollout.alive.view(-1)[rows]

@@ -39,7 +39,7 @@ class Rollout:
     def allocate(
         layout: ObservationLayout, horizon: int, realms: int, slots: int, device: torch.device, heads: int = 3
     ) -> Rollout:
-        """An empty rollout; ``heads``: how many an action has (``nmmo_gpu.world.actions.heads``)."""
+        """An empty rollout; ``heads``: how many an action has (``nmmo_gpu.world.actions.action_heads``)."""
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(*shape, dtype=dtype, device=device)

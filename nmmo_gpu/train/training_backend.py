@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nmmo_gpu.train.features import told
+from nmmo_gpu.train.features import encode_features
 from nmmo_gpu.train.gae import advantages
 from nmmo_gpu.train.metrics import count
 from nmmo_gpu.train.window import window_embedding
@@ -23,7 +23,7 @@ class TrainingBackend:
 
     draw: Callable[..., tuple[Tensor, ...]] = draw
     window_embedding: Callable[..., Tensor] = window_embedding
-    told: Callable[..., tuple[Tensor, Tensor]] = told
+    encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features
     advantages: Callable[..., Tensor] = advantages
     count: Callable[..., None] = count
     choose: Callable[..., Any] | None = None

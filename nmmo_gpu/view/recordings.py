@@ -82,8 +82,10 @@ class Recordings:
         and ``last`` tick (0 and -1 if there is none yet) and whether it is ``growing``. Files that are
         damaged, or have no header yet, are left out."""
         with self._lock:
-            told = sorted(self._look(), key=lambda known: (known.modified, known.told["name"]), reverse=True)
-            return [known.told for known in told]
+            listed = sorted(
+                self._look(), key=lambda known: (known.modified, known.summary["name"]), reverse=True
+            )
+            return [known.summary for known in listed]
 
     def _look(self) -> Iterator[_Known]:
         now, names = time.time(), self.names()
@@ -95,7 +97,7 @@ class Recordings:
                 known.look(now)
             except (ReplayError, OSError):
                 known.close()
-            if known.told:
+            if known.summary:
                 yield known
 
 
@@ -106,17 +108,17 @@ class _Known:
         self.path = path
         self.modified = 0.0
         """Seconds since 1970."""
-        self.told: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
         """Empty if it cannot be read."""
         self._stamp: tuple[int, int, int] | None = None
         self._replay: Replay | None = None
 
     def look(self, now: float) -> None:
-        """Brings ``told`` up to date; ReplayError or OSError if the file cannot be read."""
+        """Brings ``summary`` up to date; ReplayError or OSError if the file cannot be read."""
         status = os.stat(self.path)
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
         if stamp != self._stamp:
-            before, self._stamp, self.told = self._stamp, stamp, {}
+            before, self._stamp, self.summary = self._stamp, stamp, {}
             if before is not None and (before[0] != stamp[0] or before[1] > stamp[1]):
                 self.close()  # it has been written anew
             if self._replay is None:
@@ -124,14 +126,14 @@ class _Known:
             else:
                 self._replay.refresh()
             header, ticks = self._replay.header, self._replay.ticks
-            self.told = {
+            self.summary = {
                 "name": self.path.name, "title": header.get("title", ""), "realm": header.get("realm", 0),
                 "bytes": status.st_size, "first": ticks.start, "last": ticks.stop - 1,
             }  # fmt: skip
             self.modified = status.st_mtime
-        if self.told:
-            self.told["growing"] = now - status.st_mtime < GROWING
-            if not self.told["growing"]:
+        if self.summary:
+            self.summary["growing"] = now - status.st_mtime < GROWING
+            if not self.summary["growing"]:
                 self.close()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from nmmo_gpu.world.layout import STYLES
 from nmmo_gpu.world.movement import MOVES
 
 
-def heads(config: WorldConfig) -> dict[str, int]:
+def action_heads(config: WorldConfig) -> dict[str, int]:
     """``name -> number of choices`` of every head of an action, in order.
 
     move: stay, east, south, west, north. style: melee, range, mage. target: nobody, or a row of the entity
@@ -63,7 +63,7 @@ def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def choices(config: WorldConfig, actions: Tensor, first: tuple[Tensor, Tensor, Tensor]) -> Choices:
     """All choices from [R, A, heads] actions, of which the first three are decoded already."""
-    others = {name: actions[..., i] for i, name in enumerate(heads(config)) if i >= 3}
+    others = {name: actions[..., i] for i, name in enumerate(action_heads(config)) if i >= 3}
     return Choices(*first, **others)
 
 

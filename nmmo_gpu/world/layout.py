@@ -72,8 +72,8 @@ class ObservationField:
 
 
 class ObservationLayout:
-    """The record for a given config: ``fields`` by name, ``head`` bytes before the windows, ``bytes`` in all,
-    padding included."""
+    """The record for a given config: ``fields`` by name, ``header_bytes`` before the windows, ``bytes`` in
+    all, padding included."""
 
     def __init__(self, config: WorldConfig) -> None:
         window = (config.window, config.window)
@@ -104,7 +104,7 @@ class ObservationLayout:
         )  # fmt: skip
         self._add("alive", (), torch.bool, "somebody lives in the slot; if not, the whole record is zero")
         self._add_goods_masks(config)
-        self.head = self.bytes
+        self.header_bytes = self.bytes
         self._add("material", window, torch.uint8, "material of every tile in the window")
         self._add("occupant", window, torch.uint8, "who stands on it: " + kinds.format("nobody"))
         self.bytes = -(-self.bytes // RECORD_ALIGNMENT) * RECORD_ALIGNMENT
@@ -159,7 +159,8 @@ class ObservationLayout:
         """The named fields of uint8 records: ``name -> [..., *shape] dtype``, without copies.
 
         Args:
-            records: [..., bytes], or only the first bytes of each record, such as [..., head]: then the
+            records: [..., bytes], or only the first bytes of each record, such as [...,
+            header_bytes]: then the
                 fields beyond are left out.
         """
         named = {}

@@ -20,7 +20,8 @@ def step(
         backend: who runs the phases (``nmmo_gpu.world.backend``).
         move: [R, A], 0 to 4; style: [R, A], 0 to 2; both int64, or what ``backend.decode`` gives.
         target: [R, A], slot in the same realm; -1 for nobody.
-        work, trade, price, token: [R, A] integers, as ``nmmo_gpu.world.actions.heads`` lists them. None:
+        work, trade, price, token: [R, A] integers,
+        as ``nmmo_gpu.world.actions.action_heads`` lists them. None:
             nobody works, trades or speaks.
         What the slots of the dead are told is ignored.
 

@@ -48,7 +48,7 @@ class Agent(nn.Module):
 
     def __init__(self, env: nmmo_gpu.Env, width: int) -> None:
         super().__init__()
-        self.layout, self.heads = env.layout, env.heads
+        self.layout, self.action_heads = env.layout, env.action_heads
         size = {name: math.prod(field.shape) for name, field in env.layout.fields.items()}
         columns = size["material"] * (len(MATERIALS) + 2) + sum(size[name] for name in self.NUMBERS)
         self.body = nn.Sequential(nn.Linear(columns, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
@@ -66,11 +66,11 @@ class Agent(nn.Module):
         numbers = torch.cat([seen[name].flatten(1) for name in self.NUMBERS], 1).float()
         numbers = numbers.sign() * numbers.abs().log1p()  # ages, offsets, health: all about as large
         features = self.body(torch.cat((tiles, agents, numbers), 1))
-        *scores, value = self.scores_and_value(features).split((*self.heads.values(), 1), 1)
+        *scores, value = self.scores_and_value(features).split((*self.action_heads.values(), 1), 1)
 
         chosen: dict[str, Tensor] = {}
         log_probability = entropy = torch.zeros_like(value[:, 0])
-        for column, (head, score) in enumerate(zip(self.heads, scores, strict=True)):
+        for column, (head, score) in enumerate(zip(self.action_heads, scores, strict=True)):
             mask = seen[f"{head}_mask"]
             if head == "target":  # who is in reach depends on the style
                 mask = mask[torch.arange(len(mask), device=mask.device), chosen["style"]]
@@ -97,7 +97,7 @@ def main(args: Args) -> Agent:
     size = (args.horizon, args.realms, args.slots)
     records = env.layout.allocate(args.horizon + 1, *size[1:], device=env.device)
     alive = env.layout.views(records)["alive"]
-    actions = torch.zeros(*size, len(env.heads), dtype=torch.int64, device=env.device)
+    actions = torch.zeros(*size, len(env.action_heads), dtype=torch.int64, device=env.device)
     log_probability, reward, died, advantage = torch.zeros(4, *size, device=env.device)
     value = torch.zeros(args.horizon + 1, *size[1:], device=env.device)
 

@@ -61,12 +61,12 @@ class Bridge(VecEnv):
         self.actions = actions
 
     def step_wait(self) -> Any:
-        observations, rewards, died, _, told = self.envs.step(self.actions)
+        observations, rewards, died, _, step_info = self.envs.step(self.actions)
         vectors = self._vectors(observations)
         self.returns += rewards
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for i in died.nonzero()[0]:
-            episode = {"r": float(self.returns[i]), "l": int(told["lifetime"][i])}
+            episode = {"r": float(self.returns[i]), "l": int(step_info["lifetime"][i])}
             infos[i] = {"terminal_observation": vectors[i], "episode": episode}
         self.returns[died] = 0
         return vectors, rewards, died, infos

@@ -36,7 +36,7 @@ PLAYED, TIMED = 150, 10
 """Ticks before the first that is timed, so that the world has its crowd, and ticks that are."""
 
 GROUPS = (
-    ("first layer", r"_window_|_told|features"),
+    ("first layer", r"_window_|_encode_features|features"),
     ("environment, choice, tally", r"^_[a-z]"),
     ("matrix products", r"gemm|gemv|cutlass|cublas|nvjet|xmma|sgemm|splitK"),
     ("element-wise", r"elementwise|vectorized|addcmul|multi_tensor|FillFunctor|CatArray"),

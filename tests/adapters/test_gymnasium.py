@@ -385,7 +385,7 @@ def test_sb3_learns_from_a_single_agent_as_it_is():
 
 
 def still(env):
-    return torch.zeros(1, env.config.world.slots, len(env.heads), dtype=torch.int64)
+    return torch.zeros(1, env.config.world.slots, len(env.action_heads), dtype=torch.int64)
 
 
 def test_one_slot_is_played_from_outside_and_the_others_by_their_policy():

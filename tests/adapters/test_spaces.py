@@ -13,7 +13,7 @@ from observed import CONFIGS, PLAIN, look
 from nmmo_gpu.adapters.spaces import action_space, arrays, observation_space
 from nmmo_gpu.config import preset
 from nmmo_gpu.env import make, random_actions
-from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 
@@ -129,4 +129,4 @@ def test_what_lives_are_lived_stays_in_the_space(name):
 def test_an_action_has_a_choice_for_each_head(name):
     config = EVERY_CONFIG[name][1]
     space = action_space(config)
-    assert space.nvec.tolist() == list(heads(config).values()) and (space.start == 0).all()
+    assert space.nvec.tolist() == list(action_heads(config).values()) and (space.start == 0).all()

@@ -190,7 +190,9 @@ def test_the_action_mask_is_the_heads_masks_side_by_side(name):
     living = tensordict["alive"]
     assert living.any() and not living.all()
     parts = dict(
-        zip(env.native.heads, tensordict["action_mask"].split(env.native.action_sizes, -1), strict=True)
+        zip(
+            env.native.action_heads, tensordict["action_mask"].split(env.native.action_sizes, -1), strict=True
+        )
     )
     for head, mask in parts.items():
         field = tensordict[f"{head}_mask"]

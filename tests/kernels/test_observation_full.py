@@ -64,4 +64,6 @@ def test_no_place_is_written_by_two_lanes_or_written_and_read(monkeypatch):
     world = random_world(CONFIGS["full"][1], 2, 6, odds=PLAIN)
     with conflicts() as found:
         observed(TRITON, world, 1)
-    assert found == {name: set() for name in ("_public_stats", "_looks", "_windows", "_heads", "_goods")}
+    assert found == {
+        name: set() for name in ("_public_stats", "_looks", "_windows", "_record_fields", "_goods")
+    }

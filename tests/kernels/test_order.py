@@ -21,7 +21,7 @@ from nmmo_gpu.kernels import PHASES
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import launch
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import choices, heads
+from nmmo_gpu.world.actions import action_heads, choices
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
@@ -83,7 +83,7 @@ def all_there_is(backend, config):
     records = ObservationLayout(config).allocate(*shape, device=CPU)
     seen = torch.zeros(*shape, config.nearest, dtype=torch.int32)
     backend.observe(world, records, seen)
-    sizes = torch.tensor(list(heads(config).values()))
+    sizes = torch.tensor(list(action_heads(config).values()))
     actions = (torch.rand(*shape, len(sizes), generator=random) * sizes).long()
     decoded = backend.decode(actions, seen)
     tick.step(world, backend, *choices(config, actions, decoded))

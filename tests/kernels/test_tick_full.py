@@ -22,7 +22,7 @@ pytest.importorskip("triton")
 from nmmo_gpu.config import preset
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import choices, heads
+from nmmo_gpu.world.actions import action_heads, choices
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.reset import empty_world
 
@@ -95,7 +95,7 @@ def test_ticks_from_actions_as_an_environment_hands_them_on(name, kind):
     realms, _, config = SETTINGS[name]
     world = litter(random_world(config, realms, 3, fill=0.7), 3)
     twin, random = world.to(KERNEL_DEVICE), generator(2)
-    sizes = torch.tensor(list(heads(config).values()))
+    sizes = torch.tensor(list(action_heads(config).values()))
     for time in range(2):
         seen = table_of(world)
         actions = (torch.rand(realms, config.slots, len(sizes), generator=random) * sizes).to(kind)

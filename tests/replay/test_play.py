@@ -85,7 +85,7 @@ def test_thoughts_are_those_that_decided(trained, tmp_path):
         with torch.no_grad():
             recalled = None if memory is None else memory[index]
             output = act.sword.policy(records.view(slots, -1), index, recalled)
-        made = dict(zip(act.sword.heads, decision.choices[index].long().unbind(-1), strict=True))
+        made = dict(zip(act.sword.action_heads, decision.choices[index].long().unbind(-1), strict=True))
         logs = head_distributions(output, made["style"], made.get("trade"))
         wanted = torch.cat([log.exp() for log in logs], -1).flatten(0, 1)[alive[0]]
         probability, value = told("probability"), told("value")
@@ -181,7 +181,7 @@ def test_play_with_a_trained_policy(trained, tmp_path):
     settings, folder = trained
     config = dataclasses.replace(small(**{k: v for k, v in settings.items() if k != "births"}).env, seed=99)
     env, act = playing.begin(config, str(folder))
-    recorder = Recorder(env, (0,), 4, tmp_path, "odd", playing.thoughts(act), blocking=True)
+    recorder = Recorder(env, (0,), 4, tmp_path, "odd", playing.recorded_heads(act), blocking=True)
     playing.play(env, act, recorder, 9)
     recorder.close()
     with Replay(one_file(tmp_path)) as replay:

@@ -14,7 +14,7 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.policy import MASKED, Output, Policy
 from nmmo_gpu.train.sampling import head_distributions, uniforms
-from nmmo_gpu.world.actions import heads, row_of, side_of
+from nmmo_gpu.world.actions import action_heads, row_of, side_of
 from nmmo_gpu.world.random import draw
 
 SLOTS, POPULATIONS, REALMS = 21, 3, 3
@@ -45,7 +45,7 @@ class Crowd:
         config = preset("full", **{**ODD, **crowd, **settings})
         self.layout, self.records, self.world = seen_in_a_random_world(config, 6, REALMS)
         self.auto, self.config = targeting == "auto", PolicyConfig(targeting=targeting)
-        self.sizes = heads(config) | ({"target": 2} if self.auto else {})
+        self.sizes = action_heads(config) | ({"target": 2} if self.auto else {})
         self.width = sum(self.sizes.values()) + 1
         self.alive = self.world.agents(self.world.alive).reshape(-1)
         rows = torch.arange(REALMS * SLOTS)

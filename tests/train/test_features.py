@@ -122,7 +122,7 @@ def test_looks_and_belongings_together(name, monkeypatch):
     layout, records, _ = seen_in_a_random_world(config, 3)
     index = torch.tensor([[0, 5, 62], [62, 62, 30]])
     picked = layout.views(records[index])
-    about_all, about_others = features.told(records, index, picked, config, torch.float32)
+    about_all, about_others = features.encode_features(records, index, picked, config, torch.float32)
     assert about_all.shape == (2, 3, self_attributes_width(config) + 5 * entity_attributes_width(config))
     assert torch.equal(about_all[..., : self_attributes_width(config)], self_attributes(picked, config))
     assert torch.equal(about_others, entity_attributes(picked, config))
@@ -142,7 +142,7 @@ def test_the_compiled_twin_has_the_same_bits(name, monkeypatch):
         for numba in (True, False):
             monkeypatch.setattr(features, "has_numba", lambda numba=numba: numba)
             picked = layout.views(records[index])
-            found.append(features.told(records, index, picked, config, torch.float32))
+            found.append(features.encode_features(records, index, picked, config, torch.float32))
         for one, other in zip(*found, strict=True):
             assert one.isfinite().all() and one.any()
             assert torch.equal(one, other)
@@ -163,7 +163,7 @@ def test_the_kernel_says_the_same(name, monkeypatch):
     exact = torch.cat((self_attributes(picked, config), entity_attributes(picked, config).flatten(2)), -1)
     for dtype, rounding in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
         there = (part.to(KERNEL_DEVICE) for part in (records, index))
-        about_all, about_others = kernels.told(*there, {}, config, dtype)
+        about_all, about_others = kernels.encode_features(*there, {}, config, dtype)
         assert about_all.dtype == about_others.dtype == dtype and about_all.shape == exact.shape
         torch.testing.assert_close(about_all.cpu().float(), exact, rtol=rounding, atol=rounding)
         assert torch.equal(about_others.flatten(2), about_all[..., self_attributes_width(config) :])

@@ -12,7 +12,7 @@ from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.train import features
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.policy import MASKED, Policy
-from nmmo_gpu.world.actions import MORE_HEADS, heads
+from nmmo_gpu.world.actions import MORE_HEADS, action_heads
 from nmmo_gpu.world.layout import NPC
 
 HIDDEN, BATCH = 8, 17
@@ -62,7 +62,7 @@ def test_what_is_impossible_has_no_chance(seen, recurrent, targeting):
     index, state = batch(len(records))
     output = look(policy, records, index, state)
     views = layout.views(records[index])
-    sizes = heads(RULES)
+    sizes = action_heads(RULES)
     for name in MORE_HEADS:
         head = getattr(output, name)
         assert head.shape == (3, BATCH, sizes[name]) and head.isfinite().all(), name
@@ -83,10 +83,10 @@ def test_records_may_begin_with_an_odd_number_of_bytes():
         layout, records, _ = seen_in_a_random_world(config, 3, realms)
         policy = new_policy(world_config=config)
         index, _ = batch(len(records))
-        copied, whole = policy.heads(records, index), layout.views(records)
+        copied, whole = policy.header_fields(records, index), layout.views(records)
         assert whole.keys() - copied.keys() == {"material", "occupant"}, name
         assert all(torch.equal(view, whole[field][index]) for field, view in copied.items()), name
-        lengths.add(layout.head % 2)
+        lengths.add(layout.header_bytes % 2)
     assert lengths == {0, 1}
 
 
@@ -99,9 +99,9 @@ def test_a_head_for_each_system_that_is_on(part, targeting):
     policy = new_policy(targeting=targeting, world_config=config)
     output = look(policy, records, *batch(len(records)))
     there = [name for name in MORE_HEADS if getattr(output, name) is not None]
-    assert ["move", "style", "target", *there] == list(heads(config))
+    assert ["move", "style", "target", *there] == list(action_heads(config))
     for name in there:
-        assert getattr(output, name).shape[-1] == heads(config)[name]
+        assert getattr(output, name).shape[-1] == action_heads(config)[name]
     assert output.value.isfinite().all()
 
 
@@ -131,14 +131,14 @@ def test_against_the_network_written_out(seen, recurrent, targeting):
     if recurrent:
         with torch.no_grad():
             hidden = policy.remember(hidden.float(), state, weights).double()
-    said = hidden @ weights.heads.double() + weights.heads_bias.double()
+    said = hidden @ weights.action_heads.double() + weights.action_heads_bias.double()
     rows = 1
     if targeting == "learned":
         query = hidden @ weights.query.double()
         aims = (torch.cat((table, entity_attributes), -1) @ query[..., None]).squeeze(-1)
         said = torch.cat((said[..., :9], aims, said[..., 9:]), -1)
         rows = RULES.nearest
-    sizes = {**heads(RULES), "target": 1 + rows, "value": 1}
+    sizes = {**action_heads(RULES), "target": 1 + rows, "value": 1}
     expected = dict(zip(sizes, said.detach().split(list(sizes.values()), -1), strict=True))
     for name, logits in expected.items():
         found = getattr(output, name)

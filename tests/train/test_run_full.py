@@ -15,7 +15,7 @@ from nmmo_gpu.train.evaluate import evaluate, policy_actor
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.trinity import Sword
-from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.actions import action_heads
 
 
 def full(**settings):
@@ -127,7 +127,7 @@ def test_the_preset():
     for scale in ("laptop", "gpu"):
         config = train_preset("full", scale)
         assert config.policy.targeting == "learned" and config.run == "runs/full"
-        assert len(heads(config.env.world)) == 7
+        assert len(action_heads(config.env.world)) == 7
         chaos = train_preset("chaos", scale)
         assert chaos.policy.targeting == "auto"
         assert dataclasses.replace(config.policy, targeting="auto") == chaos.policy
@@ -136,4 +136,8 @@ def test_the_preset():
 def test_environment_and_sword_agree_on_the_heads():
     """By name and in order."""
     config = full()
-    assert tuple(Env(config.env).heads) == Sword(config, CPU).heads == tuple(heads(config.env.world))
+    assert (
+        tuple(Env(config.env).action_heads)
+        == Sword(config, CPU).action_heads
+        == tuple(action_heads(config.env.world))
+    )

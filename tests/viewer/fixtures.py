@@ -70,7 +70,7 @@ def record(
     env.reset()
     prepare(env)
     config = env.config.world
-    heads = env.heads if heads == "all" else dict(heads or {})
+    heads = env.action_heads if heads == "all" else dict(heads or {})
     choices = sum(heads.values())
     layout, realms = FrameLayout(config, choices), torch.tensor([REALM])
     told = header(env.config, REALM, f"fixture {path.name}", heads)

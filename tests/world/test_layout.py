@@ -46,7 +46,7 @@ def test_views_have_the_promised_shapes_and_share_the_records_memory(layout):
 
 def test_the_head_is_everything_but_the_windows(layout):
     records = layout.allocate(5, device="cpu")
-    head = layout.views(records[:, : layout.head])
+    head = layout.views(records[:, : layout.header_bytes])
     assert set(layout.fields) - set(head) == {"material", "occupant"}
     assert all(head[name].data_ptr() == view.data_ptr() for name, view in layout.views(records).items()
                if name in head)  # fmt: skip
@@ -55,8 +55,8 @@ def test_the_head_is_everything_but_the_windows(layout):
 def test_the_default_record_is_as_small_as_its_fields():
     """15 x 15 windows of one byte per tile, twice, and a head of under 150 bytes."""
     layout = ObservationLayout(preset("chaos"))
-    assert layout.head < 150
-    assert 450 + layout.head <= layout.bytes < 450 + layout.head + RECORD_ALIGNMENT
+    assert layout.header_bytes < 150
+    assert 450 + layout.header_bytes <= layout.bytes < 450 + layout.header_bytes + RECORD_ALIGNMENT
     assert {name: field.shape for name, field in layout.fields.items()} == {
         "self": (12,), "entities": (8, 8), "entity_kind": (8,), "move_mask": (5,), "style_mask": (3,),
         "target_mask": (3, 9), "alive": (), "material": (15, 15), "occupant": (15, 15),

@@ -145,7 +145,7 @@ def test_an_environment_stops_at_the_step_after_which_the_books_are_wrong(backen
     for checked in (True, False):
         config = EnvConfig(world=FULL, realms=3, device="cpu", backend=backend, check_ledger=checked)
         env = Env(config, balanced(7))
-        actions = torch.zeros(3, 7, len(env.heads), dtype=torch.int64)
+        actions = torch.zeros(3, 7, len(env.action_heads), dtype=torch.int64)
         env.step(actions)
         env.world.ledger[2, ORE, Flow.BURNT] += 1
         tick = int(env.world.tick)

@@ -226,7 +226,7 @@ def test_fields_are_aligned_and_do_not_overlap(name):
         end += field.bytes
     assert layout.fields["entities"].offset % 8 == layout.fields["entity_attributes"].offset % 8 == 0
     assert end <= layout.bytes < end + 16
-    assert layout.head == layout.fields["material"].offset
+    assert layout.header_bytes == layout.fields["material"].offset
 
 
 def test_without_the_full_game_no_field_of_it_is_there():

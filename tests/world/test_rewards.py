@@ -231,7 +231,7 @@ def test_a_world_that_begins_pays_nothing_for_being_born():
     env.reset()
     acting = env.world.alive.clone()
     assert acting.sum() > 10 and env.world.xp.any() and env.world.gold.any()
-    _, reward, *_ = env.step(torch.zeros(3, 7, len(env.heads), dtype=torch.int64))
+    _, reward, *_ = env.step(torch.zeros(3, 7, len(env.action_heads), dtype=torch.int64))
     assert torch.equal(reward, acting.float())
 
 

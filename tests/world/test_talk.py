@@ -9,7 +9,7 @@ from helpers import GARBAGE, draw_world, orders
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import heads
+from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import Cause
@@ -73,13 +73,13 @@ def test_last_words_are_said():
 
 def test_without_tokens_there_is_neither_head_nor_talk():
     mute = speakers(tokens=0)
-    assert "token" not in heads(mute.config) and mute.token.shape == (2, 0)
+    assert "token" not in action_heads(mute.config) and mute.token.shape == (2, 0)
     tick.step(mute, Backend(), *orders(mute), token=says(3, 0, 7, 0, 0))
     other = speakers(tokens=0, exchange=True)
     nothing = torch.zeros(2, 5, dtype=torch.int64)
     tick.step(other, Backend(), *orders(other), None, nothing, nothing, says(3, 0, 7, 0, 0))
     assert (other.token[:, :3] == 5).all() and (other.events[..., Event.SPOKEN] == 40).all()
-    assert heads(speakers(tokens=2).config)["token"] == 2
+    assert action_heads(speakers(tokens=2).config)["token"] == 2
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])
@@ -89,7 +89,7 @@ def test_it_is_seen_at_the_end_of_the_tick_by_whoever_sees_the_speaker(backend):
     env = Env(EnvConfig(world=world.config, realms=1, device="cpu", backend=backend), world)
     actions = torch.zeros(1, 3, 4, dtype=torch.int64)
     actions[0, :, 3] = torch.tensor([4, 7, 3])
-    assert list(env.heads) == ["move", "style", "target", "token"]
+    assert list(env.action_heads) == ["move", "style", "target", "token"]
     out = env.layout.allocate(1, 3, device="cpu").fill_(GARBAGE)
     obs, *_ = env.step(actions, out=out)
     heard = obs["entity_attributes"][0, :, :, 5]
