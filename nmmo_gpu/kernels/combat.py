@@ -46,7 +46,7 @@ def _strike(
     damage = tl.where(kind == MAGE, MAGE_DAMAGE, tl.where(kind == 1, RANGE_DAMAGE, MELEE_DAMAGE))
     hits = attacks & (distance <= reach) & (damage > 0)
     tl.atomic_add(lost + victim, damage, mask=hits, sem="relaxed")
-    tl.store(chilled + victim, tl.food_left([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
+    tl.store(chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
     tl.store(gained + agent, tl.where(hits, damage, 0).to(tl.uint8), mask=inside)
 
 
@@ -92,7 +92,7 @@ def _wounds(
         agent, inside, living, health, food, water, age, damage, lost, gained,
         MAX_FOOD, MAX_WATER, IMMUNE_TICKS, HARM,
     )  # fmt: skip
-    tl.store(cause + agent, tl.food_left([BLOCK], COMBAT, tl.uint8), mask=killed)
+    tl.store(cause + agent, tl.full([BLOCK], COMBAT, tl.uint8), mask=killed)
 
 
 def strike(world: World, style: Tensor, target: Tensor) -> None:

@@ -88,9 +88,9 @@ def _blows(
         if ROLLS:
             throws = counts & (kind == RANGE)
             knife = tl.load(knives + weapon - 1, mask=throws, other=0)
-            add(inventory + agent * items + knife, tl.food_left([BLOCK], -1, tl.int32), throws)
+            add(inventory + agent * items + knife, tl.full([BLOCK], -1, tl.int32), throws)
             account = ledger + (realm * (items + 1) + knife) * FLOWS + USED
-            tl.atomic_add(account, tl.food_left([BLOCK], 1, tl.int64), mask=throws, sem="relaxed")
+            tl.atomic_add(account, tl.full([BLOCK], 1, tl.int64), mask=throws, sem="relaxed")
 
             armor = tl.load(
                 worn + (realm * agents + aggro_target) * WORN + ARMOR, mask=counts & (aggro_target < agents),
@@ -110,14 +110,14 @@ def _blows(
             damage = tl.where(hits, 1 + below(force, most), 0)
         else:
             hits = counts
-        tl.store(chilled + victim, tl.food_left([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
+        tl.store(chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
         # With flat damage also what the immune are drained of.
         tl.atomic_add(lost + victim, damage, mask=hits, sem="relaxed")
         hurts = hits & (immune == 0)
         key = (damage.to(tl.int64) << DAMAGE_SHIFT) | (tie.to(tl.int64) << SLOT_BITS) | slot.to(tl.int64)
         tl.atomic_max(best + victim, key, mask=hurts, sem="relaxed")
 
-        step_actions, one = events + agent * columns, tl.food_left([BLOCK], 1, tl.int32)
+        step_actions, one = events + agent * columns, tl.full([BLOCK], 1, tl.int32)
         add(step_actions + ATTACKS, one, counts & is_agent)
         hurts = hurts & is_agent
         add(step_actions + HITS, one, hurts)
@@ -156,7 +156,7 @@ def _bruises(
     tl.store(damage + entity, tl.minimum(loss, LARGEST_DAMAGE).to(tl.int16), mask=inside)
     hurt = loss > 0
     hardest = tl.load(best + entity, mask=hurt, other=-1)
-    tl.store(best + entity, tl.food_left([BLOCK], -1, tl.int64), mask=hurt)
+    tl.store(best + entity, tl.full([BLOCK], -1, tl.int64), mask=hurt)
     who = tl.where(hurt, hardest & SLOT_MASK, -1).to(tl.int32)
     tl.store(top_attacker + entity, who, mask=inside)
 
@@ -164,7 +164,7 @@ def _bruises(
         left = tl.maximum(tl.load(health + entity, mask=hurt, other=0).to(tl.int32) - loss, 0)
         tl.store(health + entity, left.to(tl.int16), mask=hurt)
         killed = hurt & (left == 0)
-        tl.store(cause + entity, tl.food_left([BLOCK], COMBAT, tl.uint8), mask=killed)
+        tl.store(cause + entity, tl.full([BLOCK], COMBAT, tl.uint8), mask=killed)
         if SKILLED:
             own = xp + (realm * agents + slot) * TRADES
             add(own + DEFENSE, loss * STYLE_EXPERIENCE, hurt & is_agent)

@@ -59,7 +59,7 @@ def keep(
     food_left = tl.load(food + agent, mask=active, other=0).to(tl.int32)
     eats = active & (ground == FOREST)
     food_left = tl.where(eats, tl.minimum(food_left + FORAGE, MAX_FOOD), food_left)
-    tl.store(material + tile, tl.food_left(where.shape, SCRUB, tl.uint8), mask=eats)
+    tl.store(material + tile, tl.full(where.shape, SCRUB, tl.uint8), mask=eats)
     if ENTRIES > 0:  # noqa: SIM102 (the second condition is known on the device alone)
         if tl.max(eats.to(tl.int32), 0) > 0:
             due = return_tick(seed, tick, thresholds, realm, where, eats, ENTRIES, STEPS)
@@ -96,7 +96,7 @@ def discover(agent, living, line, column, explored, visited):
     """Marks the tile under every living agent, and counts it if new to it. Writes its own slots only."""
     word = visited + agent * VISITED_SIDE + line % VISITED_SIDE
     before = tl.load(word, mask=living, other=0)
-    bit = tl.food_left(line.shape, 1, tl.int64) << (column % VISITED_SIDE).to(tl.int64)
+    bit = tl.full(line.shape, 1, tl.int64) << (column % VISITED_SIDE).to(tl.int64)
     new = living & ((before & bit) == 0)
     tl.store(word, before | bit, mask=new)
     tl.store(explored + agent, tl.load(explored + agent, mask=new, other=0) + 1, mask=new)
