@@ -59,7 +59,7 @@ def main() -> int:
     except NmmoError as error:
         print(error, file=sys.stderr)
         return 2
-    for name in ("all", "thoughts left out"):
+    for name in ("all", "policy left out"):
         row = result[name]
         print(
             f"recording, {name}: {row['cost']:+.1%} (quartiles {row['quartiles'][0]:+.1%} to "
@@ -83,7 +83,7 @@ def measure(options: Options) -> dict[str, Any]:
         changes["world"] = dataclasses.replace(config.env.world, births=options.births)
     config = dataclasses.replace(config, env=dataclasses.replace(config.env, **changes), iterations=1 << 30)
     kinds: dict[str, dict[str, Any]] = {
-        "none": {}, "all": {"record": (0,)}, "thoughts left out": {"record": (0,), "record_policy": False},
+        "none": {}, "all": {"record": (0,)}, "policy left out": {"record": (0,), "record_policy": False},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         # One seed: the same worlds and weights, so that each kind has the same work.

@@ -48,8 +48,8 @@ def units(config: WorldConfig, inventory: list[int], offer: int) -> int:
 
 
 def stock(world: World, random: torch.Generator) -> None:
-    """Fills in everything that only the full game has, so that invariants and books hold. Slots of the dead
-    get it too: what a dead one holds must not matter."""
+    """Fills in everything that only the full game has, so that invariants and the ledger hold. Slots of the
+    dead get it too: what a dead one holds must not matter."""
     cfg, tables = world.config, world.config.tables
     items, kind_of = len(tables.items), kinds(cfg)
 

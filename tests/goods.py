@@ -59,7 +59,7 @@ def happened(world: World, slot: int = 0, realm: int = 0) -> dict[str, int]:
 
 
 def booked(world: World, realm: int = 0) -> dict[tuple[str, str], int]:
-    """The books of items: (way, item) -> how many."""
+    """The ledger of items: (flow, item) -> how many."""
     names = world.config.tables.items
     return {
         (Flow(flow).name.lower(), names[thing].replace(" ", "_")): int(world.ledger[realm, thing, flow])

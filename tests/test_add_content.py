@@ -29,7 +29,7 @@ def play(monkeypatch, capsys, *options):
 
 
 def test_wolves_are_killed_skinned_and_worn_without_a_new_rule(monkeypatch, capsys):
-    """The script checks the books in every tick."""
+    """The script checks the ledger in every tick."""
     status, counts, wrong = play(monkeypatch, capsys, "--realms", "2", "--ticks", "150")
     assert (status, wrong) == (0, "")
     never = {"pelt made", "leather armor dropped", "leather armor used"}

@@ -78,7 +78,7 @@ CONTENTS = {"standard": STANDARD, "odd": ODD_CONTENT, "no goods": NO_GOODS}
 
 
 @st.composite
-def rule_books(draw: st.DrawFn) -> dict[str, object]:
+def rule_sets(draw: st.DrawFn) -> dict[str, object]:
     """Settings: some of the systems on, or all, or none; and small numbers of everything."""
 
     def one_of(*choices: object) -> object:
@@ -198,7 +198,7 @@ def play(
     world: World, backend: Backend, modes: Modes, ticks: int, random: torch.Generator, every: int,
     from_birth: bool, twin: World | None = None,
 ) -> Counter[str]:  # fmt: skip
-    """So many ticks, with the books checked in each, and everything else every so many and at the end.
+    """So many ticks, with the ledger checked in each, and everything else every so many and at the end.
 
     Args:
         twin: a copy of the world, to be stepped along by the fastest backend there is; it stays the same.
@@ -231,7 +231,8 @@ def play(
 
 
 def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) -> None:
-    """Events, books and trades tell the same story in every realm (``gained``: what the counters rose by)."""
+    """Events, ledger and trades tell the same story in every realm (``gained``: what the counters rose
+    by)."""
     cfg, tables = world.config, world.config.tables
     events, ledger = gained["events"], gained["ledger"]
     made = ledger[:, :-1, Flow.MADE]
@@ -319,7 +320,7 @@ def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
 
     @settings(max_examples=30)
     @given(
-        overrides=rule_books(),
+        overrides=rule_sets(),
         start=st.sampled_from(["random", "random", "empty"]),
         seed=st.integers(0, 10**6),
         modes=st.lists(st.builds(Modes, *map(st.sampled_from, MODES)), min_size=2, max_size=2),

@@ -37,7 +37,7 @@ def _loot(
     """Every victim's program hands over what it had.
 
     Order-free: the dead are written by their own programs, and a killer, which does not die, by its victim's
-    alone, as nobody kills two; books and counts are atomic additions of integers."""
+    alone, as nobody kills two; ledger and counts are atomic additions of integers."""
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
     death_cause = tl.load(cause + entity, mask=inside, other=0).to(tl.int32)
     if tl.max(death_cause, 0) > 0:

@@ -190,7 +190,7 @@ def _work(
 ):  # fmt: skip
     """All work but the sharing of ore.
 
-    Order-free: an agent's fields and note belong to one program, tiles are only read, and the books are
+    Order-free: an agent's fields and note belong to one program, tiles are only read, and the ledger takes
     atomic additions of integers."""
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     able = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
@@ -284,7 +284,7 @@ def _share(
     """Of those who struck ore, one per rock gets it, and uses up the rock.
 
     Order-free: notes and occupants are only read here. A rock's one winner alone writes its tile, and fields
-    of its own; the books are atomic additions of integers."""
+    of its own; the ledger takes atomic additions of integers."""
     realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     note = tl.load(notes + agent, mask=inside, other=0)
     struck = note > 0

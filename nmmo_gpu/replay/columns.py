@@ -35,7 +35,7 @@ class StepActions(NamedTuple):
 
 
 class PolicyTrace(NamedTuple):
-    """What the policy of the realms that are recorded thought of it, before the tick."""
+    """What the policy of the realms that are recorded put out, before the tick."""
 
     probability: Tensor
     """[k, A, choices of all heads] float32."""

@@ -57,7 +57,7 @@ class Recorder:
         Args:
             realms: numbers among all realms; those that ``env`` does not play are left to whoever does.
             ticks: T, ticks of a rollout. folder: of the files. title: for whoever looks at them.
-            heads: choices of each head, where ``capture`` is given what the policy thought.
+            heads: choices of each head, where ``capture`` is given a ``PolicyTrace``.
             limit: bytes that a realm's files may take."""
         config, world = env.config, env.world
         mine = [realm for realm in realms if 0 <= realm - config.first_realm < config.realms]

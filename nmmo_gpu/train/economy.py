@@ -23,7 +23,7 @@ def economy_counts(world: World) -> dict[str, Tensor]:
         living: [] int64, agents. levels: [skills] int64, and worn: [gear] int64, sums over them. gold: []
         int64, theirs in all, with what they bid. gini: [] float32, sum over the living of the inequality of
         it in their realm, 0 (all have the same) to 1.
-        npcs: [kinds] int64, alive. events: [events], books: [items + 1, ways], trades: [items, 2],
+        npcs: [kinds] int64, alive. events: [events], ledger: [items + 1, flows], trades: [items, 2],
         npc_kills: [kinds], all int64: everything so far.
     """
     cfg = world.config

@@ -18,7 +18,7 @@ class HostCopy(NamedTuple):
 
 
 class Readback:
-    """Letters arrive one call later on a GPU, when the next piece of work is already queued, and at once on a
+    """Copies arrive one call later on a GPU, when the next piece of work is already queued, and at once on a
     CPU. Two pinned buffers are written in turn."""
 
     def __init__(self, device: torch.device) -> None:
@@ -28,7 +28,7 @@ class Readback:
 
     def send(self, tensors: dict[str, Tensor], tag: Any) -> list[HostCopy]:
         """Sends tensors on the device (copied as they are when the device comes to it); returns what has
-        arrived: this letter, or the one before it, or nothing."""
+        arrived: this copy, or the one before it, or nothing."""
         if not self.on_gpu:
             return [HostCopy({name: tensor.clone() for name, tensor in tensors.items()}, tag)]
         self._pinned.reverse()
@@ -44,7 +44,7 @@ class Readback:
         return host_copies
 
     def receive(self) -> list[HostCopy]:
-        """Waits for the letter under way, if there is one."""
+        """Waits for the copy under way, if there is one."""
         if self._under_way is None:
             return []
         host_copy, arrived = self._under_way

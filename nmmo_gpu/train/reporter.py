@@ -1,4 +1,4 @@
-"""What is told of a run while it goes on: curves for TensorBoard, and a line or panel for whoever watches."""
+"""What a run reports while it goes on: curves for TensorBoard, and a line or panel on the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Tells what news a run brings; a context manager, for the time of its training."""
+    """Reports the statistics of a run; a context manager, for the time of its training."""
 
     def __init__(self, run: Run, resumed: bool) -> None:
         """``resumed``: the run goes on with a stored one; curves beyond where it stopped are dropped."""

@@ -95,13 +95,14 @@ class Run:
             self._restore(stored)
 
     def iterate(self, report: bool = False) -> list[IterationStats]:
-        """One rollout and one update, in all processes together. The news are of all of them.
+        """One rollout and one update, in all processes together; the statistics are of all of them.
 
         Args:
             report: the tally begins anew after this iteration.
 
-        Returns: what is known since the last call: this iteration's news on a CPU; on a GPU, which is not
-            waited for, those of the one before. ``agent_steps`` and ``seconds`` follow the news.
+        Returns: what is known since the last call: this iteration's statistics on a CPU; on a GPU, which is
+        not
+            waited for, those of the one before. ``agent_steps`` and ``seconds`` follow them.
         """
         start = timestamp(self.device)
         rollout = self.god.collect()

@@ -64,7 +64,7 @@ WORKS = ("none", "fish", "mine", "cook", "sword", "knives", "armor", "eat")
 """Choices of the work head, in the order of their index."""
 
 GOLD = "gold"
-"""Names gold where an item could stand: in what NPCs drop, and in the books."""
+"""Names gold where an item could stand: in what NPCs drop, and in the ledger."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is counted as it happens: events per agent, and the books of goods per realm."""
+"""What is counted as it happens: events per agent, and the ledger of goods per realm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The books: whether all goods are accounted for."""
+"""The ledger: whether all goods are accounted for."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ def holdings(world: World) -> Tensor:
 
 
 def balance(world: World) -> Tensor:
-    """[R, items + 1] int64: how many of each there should be, by the books."""
+    """[R, items + 1] int64: how many of each there should be, by the ledger."""
     sign = tensor(tuple(1 if flow in INFLOWS else -1 for flow in Flow), world.device)
     return (world.ledger * sign).sum(2)
 
 
 def check_ledger(world: World) -> None:
-    """Raises LedgerError where what there is differs from what the books say; names realm, tick and item."""
+    """Raises LedgerError where what there is differs from what the ledger says; names realm, tick and
+    item."""
     there, due = holdings(world), balance(world)
     wrong = (there != due).nonzero()
     if not len(wrong):
@@ -48,7 +49,7 @@ def check_ledger(world: World) -> None:
     name = (*world.config.tables.items, GOLD)[item]
     flows = ", ".join(f"{flow.name.lower()} {int(world.ledger[realm, item, flow])}" for flow in Flow)
     raise LedgerError(
-        f"the books do not balance: realm {realm}, tick {int(world.tick)}, {name}: there are "
-        f"{int(there[realm, item])}, and by the books {int(due[realm, item])} ({flows}); "
+        f"the ledger does not balance: realm {realm}, tick {int(world.tick)}, {name}: there are "
+        f"{int(there[realm, item])}, and by the ledger {int(due[realm, item])} ({flows}); "
         f"{len(wrong)} accounts are wrong in all."
     )

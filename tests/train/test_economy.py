@@ -98,7 +98,7 @@ def test_without_the_full_game_there_is_nothing_to_count():
     assert economy_counts(random_world(preset("chaos", **ODD, slots=7, populations=7), 1, 5)) == {}
 
 
-def test_without_npcs_and_on_random_worlds_a_census_is_possible():
+def test_without_npcs_and_on_random_worlds_counts_are_possible():
     config = dataclasses.replace(RULES, npcs=False)
     world = random_world(config, 3, 5)
     found = economy_counts(world)

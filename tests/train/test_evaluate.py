@@ -82,7 +82,7 @@ def test_at_least_the_shortest_stretch():
 
 
 def test_the_same_again():
-    """Random players are part of the seed: repeated, the same numbers; with another seed, others."""
+    """Random agents are part of the seed: repeated, the same numbers; with another seed, others."""
     config = small().env
     one, same = (evaluate(config, warmup=20) for _ in range(2))
     other = evaluate(dataclasses.replace(config, seed=77), warmup=20)

@@ -283,7 +283,7 @@ def test_without_skills_nothing_is_learnt(any_backend):
     assert world.events[0, :, Event.HITS].min() > 0 and torch.equal(world.xp, xp)
 
 
-def test_who_does_the_most_damage_is_the_nemesis(any_backend):
+def test_who_does_the_most_damage_is_the_top_attacker(any_backend):
     """Whatever its slot, and whatever the dice among equals would say."""
     for strong in range(4):
         for now in range(5):
@@ -297,7 +297,7 @@ def test_who_does_the_most_damage_is_the_nemesis(any_backend):
 
 
 @pytest.mark.parametrize("systems", [{"rolls": True}, {"rolls": False, "damage": (1, 1, 1)}])
-def test_the_nemesis_is_drawn_fairly_among_equals(backend, systems):
+def test_the_top_attacker_is_drawn_fairly_among_equals(backend, systems):
     """No slot has an advantage, whatever else its dice say: damage is 1 for all, mages at level 1."""
     world = draw_workers("012\n345", realms=40, **systems)
     _, style, target = orders(world, attack={slot: ("mage", 2) for slot in (0, 1, 3, 4, 5)})
@@ -320,7 +320,7 @@ def test_the_nemesis_is_drawn_fairly_among_equals(backend, systems):
     assert statistic < bound
 
 
-def test_nemesis_is_forgotten_with_the_tick(any_backend):
+def test_the_top_attacker_is_forgotten_with_the_tick(any_backend):
     world = draw_workers("01", rolls=False, damage=(3, 3, 3))
     fight(any_backend, world, {0: ("melee", 1)})
     assert world.top_attacker.tolist() == [[-1, 0]] and world.damage.tolist() == [[0, 3]]
@@ -419,7 +419,7 @@ def test_only_who_can_be_provoked_is(any_backend):
     assert happened(calm, 0) == {"attacks": 1}
 
 
-def test_a_provoked_npc_turns_on_its_new_nemesis_and_a_missed_one_keeps_its_foe(any_backend):
+def test_a_provoked_npc_turns_on_its_new_attacker_and_a_missed_one_keeps_its_target(any_backend):
     world = zoo("012", (0, 1, 0), 2)
     world.col[0] = world.col[0, 0]
     set_level(world, melee=60)

@@ -1,4 +1,4 @@
-"""The books: what there is, what there should be, and who is told when the two differ."""
+"""The ledger: what there is, what there should be, and who is told when the two differ."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_should_be_there_by_hand():
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
-def test_a_world_whose_books_balance_passes_and_is_left_as_it_was(seed):
+def test_a_world_whose_ledger_balances_passes_and_is_left_as_it_was(seed):
     world = balanced(seed)
     before = world.clone()
     check_ledger(world)
@@ -103,7 +103,7 @@ def test_a_difference_is_told_with_realm_tick_and_item(what, realm):
         check_ledger(world)
     said = str(caught.value)
     assert (
-        f"realm {realm}, tick {int(world.tick)}, {name}: there are {there}, and by the books {due} " in said
+        f"realm {realm}, tick {int(world.tick)}, {name}: there are {there}, and by the ledger {due} " in said
     )
     assert f"made {int(world.ledger[realm, item, Flow.MADE])}" in said and "1 accounts are wrong" in said
     assert isinstance(caught.value, NmmoError) and isinstance(caught.value, AssertionError)
@@ -125,7 +125,7 @@ def test_an_offer_without_escrow_is_told(side):
     short = int(held) - (10 if sell else 675)
     with pytest.raises(
         LedgerError,
-        match=f"realm 1, .*{'tin knife' if sell else 'gold'}: there are {held}, .* books {short} ",
+        match=f"realm 1, .*{'tin knife' if sell else 'gold'}: there are {held}, .* ledger {short} ",
     ):
         check_ledger(world)
 
@@ -139,7 +139,7 @@ def test_the_first_of_several_accounts_is_told_and_how_many_there_are():
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])
-def test_an_environment_stops_at_the_step_after_which_the_books_are_wrong(backend):
+def test_an_environment_stops_at_the_step_after_which_the_ledger_is_wrong(backend):
     """With ``check_ledger``; without, it goes on."""
     steps = {}
     for checked in (True, False):

@@ -342,7 +342,7 @@ def test_the_dead_of_earlier_ticks_are_left_alone(any_backend):
 
 
 @pytest.mark.parametrize("systems", [{}, {"rolls": False, "damage": (10, 4, 3)}, {"exchange": False}])
-def test_nothing_is_gained_or_lost_but_by_the_books(backend, systems):
+def test_nothing_is_gained_or_lost_but_by_the_ledger(backend, systems):
     """Random worlds in which many die of combat and some of hunger and lava."""
     config = preset(
         "full", **{**ODD, "border": 11}, slots=49, populations=7, npc_numbers=(4, 5, 6), immune_ticks=2

@@ -291,7 +291,7 @@ def test_a_provoked_goblin_goes_for_its_foe_though_others_are_nearer(any_backend
     assert choice(any_backend, world, GOBLIN) == (STAY, 2)
 
 
-def test_it_fights_for_as_many_ticks_as_its_temper_lasts_and_then_forgets(any_backend):
+def test_it_fights_for_as_many_ticks_as_its_kind_is_provoked_and_then_forgets(any_backend):
     """Set to 5 by a hit, it strikes in five ticks; the aggro_target is forgotten with the last of them."""
     world = drawn("g0", wander=0.0)
     provoke(world, 5, 0)
@@ -333,7 +333,7 @@ def test_it_does_not_chase_beyond_five_tiles_but_goes_on_when_the_foe_comes_back
     assert choice(any_backend, world, GOBLIN) == (EAST, -1)
 
 
-def test_without_temper_a_foe_is_nobody(any_backend):
+def test_without_aggro_ticks_the_target_is_nobody(any_backend):
     """Nor is there anything to run down."""
     world = drawn("g0", wander=0.0)
     provoke(world, 5, 0, aggro_ticks=0)
@@ -355,7 +355,7 @@ def test_a_foe_that_cannot_be_fought_is_no_quarry_so_it_wanders(any_backend):
     assert set(chosen(any_backend, world)[0][:, GOBLIN].tolist()) == {EAST, SOUTH, WEST, NORTH}
 
 
-def test_tempers_of_others_are_not_touched(any_backend):
+def test_aggro_of_others_are_not_touched(any_backend):
     """Of empty slots, and of kinds that are not provoked: chickens and bears."""
     world = drawn("cgb", under=",", wander=0.0)
     world.aggro_ticks.fill_(1)
@@ -367,7 +367,7 @@ def test_tempers_of_others_are_not_touched(any_backend):
     assert world.aggro_entity[0].tolist() == [33] * 5 + [-1] + [33] * 9
 
 
-def test_nothing_but_tempers_and_foes_changes(any_backend):
+def test_nothing_but_aggro_changes(any_backend):
     world = drawn("0g.b1c\n......", under=",", realms=3)
     provoke(world, 5, 0)
     before = world.clone()

@@ -93,7 +93,7 @@ def test_immune_is_young_and_no_npc(world):
     assert world.immune()[0].tolist() == [True] * 4 + [False] * 8
 
 
-def test_players_are_the_first_slots(world):
+def test_agents_are_the_first_slots(world):
     view = world.agents(world.row)
     assert view.shape == (3, 7) and view.data_ptr() == world.row.data_ptr()
 
