@@ -13,7 +13,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-from helpers import KERNEL_DEVICE, carried
+from support.helpers import KERNEL_DEVICE, carried
 
 from nmmo_gpu.world.backend import Backend, resolve
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import DATA, GARBAGE, ODD, blank_maps, check_invariants, draw_world, orders
+from support.helpers import DATA, GARBAGE, ODD, blank_maps, check_invariants, draw_world, orders
 
 import nmmo_gpu
 from nmmo_gpu.config import EnvConfig, preset

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from helpers import DIRECTIONS, ODD, assert_same, check_invariants, random_maps, random_world
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.helpers import DIRECTIONS, ODD, assert_same, check_invariants, random_maps, random_world
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig, preset

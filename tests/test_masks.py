@@ -12,10 +12,10 @@ from collections import Counter
 
 import pytest
 import torch
-from helpers import ODD, random_world
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from observed import PLAIN, SMALL, look
+from support.helpers import ODD, random_world
+from support.observed import PLAIN, SMALL, look
 
 from nmmo_gpu.config import EnvConfig, preset, replace
 from nmmo_gpu.env import Env, random_actions

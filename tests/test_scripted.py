@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 import torch
-from helpers import GARBAGE, ODD, draw_world, where
+from support.helpers import GARBAGE, ODD, draw_world, where
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env, make, random_actions

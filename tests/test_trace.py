@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers import DATA, KERNEL_DEVICE
+from support.helpers import DATA, KERNEL_DEVICE
 
 from nmmo_gpu.errors import ConfigError, NmmoError
 from nmmo_gpu.trace import ACTIONS, STATE, TraceError, first_difference, load_trace

@@ -13,7 +13,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import vector as wrappers
-from helpers import ODD
+from support.helpers import ODD
 
 from nmmo_gpu.adapters import gymnasium as adapter
 from nmmo_gpu.adapters.gymnasium import SingleAgentEnv, VectorEnv

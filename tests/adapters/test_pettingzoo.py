@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers import ODD
+from support.helpers import ODD
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env, random_actions

@@ -7,8 +7,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary
 from gymnasium.vector.utils import batch_space
-from helpers import ODD, draw_world, random_world
-from observed import CONFIGS, PLAIN, look
+from support.helpers import ODD, draw_world, random_world
+from support.observed import CONFIGS, PLAIN, look
 
 from nmmo_gpu.adapters.spaces import action_space, arrays, observation_space
 from nmmo_gpu.config import preset

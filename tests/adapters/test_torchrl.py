@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from helpers import ODD
+from support.helpers import ODD
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import make, random_actions

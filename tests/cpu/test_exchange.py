@@ -8,8 +8,8 @@ import importlib
 
 import pytest
 import torch
-from helpers import ODD, assert_same, litter, random_world
-from traders import FEW, bustling, market, run
+from support.helpers import ODD, assert_same, litter, random_world
+from support.traders import FEW, bustling, market, run
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import exchange as rule

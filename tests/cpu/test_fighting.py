@@ -8,8 +8,8 @@ import importlib
 
 import pytest
 import torch
-from fighting import EXPECTED, SETTINGS, hold, worlds
-from helpers import assert_same
+from support.fighting import EXPECTED, SETTINGS, hold, worlds
+from support.helpers import assert_same
 
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.growth import growth

@@ -6,8 +6,8 @@ import importlib
 
 import pytest
 import torch
-from helpers import assert_same, litter, random_world
-from observed import CONFIGS, PLAIN, look
+from support.helpers import assert_same, litter, random_world
+from support.observed import CONFIGS, PLAIN, look
 
 from nmmo_gpu.world.backend import resolve
 

@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 import torch
-from helpers import (
+from support.helpers import (
     GARBAGE,
     ODD,
     assert_same,
@@ -16,7 +16,7 @@ from helpers import (
     random_world,
     unclean,
 )
-from ticking import CPU, step_together, take_turns
+from support.ticking import CPU, step_together, take_turns
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from helpers import ODD, random_orders, random_world
+from support.helpers import ODD, random_orders, random_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick

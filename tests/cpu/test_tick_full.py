@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from choices import random_choices
-from helpers import ODD, assert_same, check_invariants, litter, random_maps, random_world, unclean
-from ticking import CPU, generator, step_together, take_turns
+from support.choices import random_choices
+from support.helpers import ODD, assert_same, check_invariants, litter, random_maps, random_world, unclean
+from support.ticking import CPU, generator, step_together, take_turns
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick

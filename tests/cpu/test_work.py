@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from goods import MORE, busy_world, random_works
-from helpers import ODD, assert_same, unclean
+from support.goods import MORE, busy_world, random_works
+from support.helpers import ODD, assert_same, unclean
 
 from nmmo_gpu.world.content import STANDARD, WORKS, Content
 from nmmo_gpu.world.inventory import room

@@ -9,9 +9,9 @@ import importlib
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE, ODD, assert_same, litter, random_world, unclean
+from support.helpers import KERNEL_DEVICE, ODD, assert_same, litter, random_world, unclean
+from support.traders import FEW, bustling, market
 from torch.utils._python_dispatch import TorchDispatchMode
-from traders import FEW, bustling, market
 
 pytest.importorskip("triton")
 

@@ -6,8 +6,8 @@ By hand, and against their laws, the rules are tested in ``tests/world``."""
 from __future__ import annotations
 
 import pytest
-from fighting import EXPECTED, SETTINGS, hold, worlds
-from helpers import KERNEL_DEVICE
+from support.fighting import EXPECTED, SETTINGS, hold, worlds
+from support.helpers import KERNEL_DEVICE
 
 pytest.importorskip("triton")
 

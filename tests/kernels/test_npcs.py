@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE, assert_same, unclean
-from npc_worlds import CONFIGS, restless_world
+from support.helpers import KERNEL_DEVICE, assert_same, unclean
+from support.npc_worlds import CONFIGS, restless_world
 
 pytest.importorskip("triton")
 

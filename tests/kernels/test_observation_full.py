@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE, assert_same, litter, random_world
-from observed import CONFIGS, PLAIN
+from support.helpers import KERNEL_DEVICE, assert_same, litter, random_world
+from support.observed import CONFIGS, PLAIN
 
 pytest.importorskip("triton")
 

@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 import torch
-from helpers import ODD, assert_same, random_orders, random_world, unclean
+from support.helpers import ODD, assert_same, random_orders, random_world, unclean
 
 pytest.importorskip("triton")
 

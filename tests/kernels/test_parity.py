@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from helpers import (
+from support.helpers import (
     GARBAGE,
     KERNEL_DEVICE,
     ODD,
@@ -22,7 +22,7 @@ from helpers import (
     random_world,
     unclean,
 )
-from ticking import CPU, generator
+from support.ticking import CPU, generator
 
 pytest.importorskip("triton")
 

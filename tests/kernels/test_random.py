@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE
+from support.helpers import KERNEL_DEVICE
 
 pytest.importorskip("triton")
 

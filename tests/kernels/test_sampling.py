@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import GARBAGE, KERNEL_DEVICE, chi_square
+from support.helpers import GARBAGE, KERNEL_DEVICE, chi_square
 from train.small import CPU, lively_env, poisoned_memory, shout, small
 
 pytest.importorskip("triton")

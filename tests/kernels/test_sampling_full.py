@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import GARBAGE, KERNEL_DEVICE
+from support.helpers import GARBAGE, KERNEL_DEVICE
 from train.heads import CROWDS, Crowd
 from train.small import poisoned_memory
 

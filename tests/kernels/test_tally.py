@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE, litter, random_world
+from support.helpers import KERNEL_DEVICE, litter, random_world
 from train.small import CPU, lively_env
 
 pytest.importorskip("triton")

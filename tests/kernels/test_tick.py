@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import (
+from support.helpers import (
     GARBAGE,
     KERNEL_DEVICE,
     ODD,
@@ -18,7 +18,7 @@ from helpers import (
     random_world,
     unclean,
 )
-from ticking import CPU, generator, on_kernel_device, poison, step_together, table_of, take_turns
+from support.ticking import CPU, generator, on_kernel_device, poison, step_together, table_of, take_turns
 
 pytest.importorskip("triton")
 

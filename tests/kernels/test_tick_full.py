@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from choices import random_choices
-from helpers import (
+from support.choices import random_choices
+from support.helpers import (
     KERNEL_DEVICE,
     ODD,
     assert_same,
@@ -15,7 +15,7 @@ from helpers import (
     random_world,
     unclean,
 )
-from ticking import CPU, generator, on_kernel_device, poison, step_together, table_of
+from support.ticking import CPU, generator, on_kernel_device, poison, step_together, table_of
 
 pytest.importorskip("triton")
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE
+from support.helpers import KERNEL_DEVICE
 from train.small import lively_env, poisoned_memory, random_records, whole_numbers, written_out
 
 pytest.importorskip("triton")

@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 import torch
-from goods import MORE, busy_world, random_works
-from helpers import KERNEL_DEVICE, ODD, assert_same, carried, unclean
+from support.goods import MORE, busy_world, random_works
+from support.helpers import KERNEL_DEVICE, ODD, assert_same, carried, unclean
 
 pytest.importorskip("triton")
 

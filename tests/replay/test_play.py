@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from helpers import ODD
 from replay.recorded import alive_rows, frames_of, noting, same
+from support.helpers import ODD
 from train.small import FULL, small
 
 from nmmo_gpu import cli

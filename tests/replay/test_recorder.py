@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 import torch
-from helpers import ODD
 from replay.recorded import expected, frames_of, same
+from support.helpers import ODD
 from train.small import FULL
 
 import nmmo_gpu

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import ODD
+from support.helpers import ODD
 from train.small import FULL, randomise_biases, reloaded, small
 
 from nmmo_gpu.env import Env

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from helpers import ODD
+from support.helpers import ODD
 from torch import Tensor
 from train.small import seen_in_a_random_world
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import GARBAGE, random_world
+from support.helpers import GARBAGE, random_world
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig, preset

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import ODD, place, random_world
+from support.helpers import ODD, place, random_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.train.economy import economy_counts, economy_metrics, gini

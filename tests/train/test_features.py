@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE, ODD
+from support.helpers import KERNEL_DEVICE, ODD
 from train.small import poisoned_memory, seen_in_a_random_world
 
 from nmmo_gpu.config import WorldConfig, preset

@@ -9,7 +9,7 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE
+from support.helpers import KERNEL_DEVICE
 from train.small import assert_equal_states, reloaded, shout, small, state_of
 
 pytest.importorskip("triton")

@@ -9,7 +9,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 import torch
-from helpers import draw_world
+from support.helpers import draw_world
 from train.small import CPU, small
 
 from nmmo_gpu.env import Env, random_actions

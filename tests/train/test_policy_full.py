@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import ODD
-from observed import CONFIGS
+from support.helpers import ODD
+from support.observed import CONFIGS
 from train.small import KINDS, randomise_biases, seen_in_a_random_world, shout, written_out
 
 from nmmo_gpu.config import WorldConfig, preset

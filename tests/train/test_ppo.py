@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE, carried, chi_square
+from support.helpers import KERNEL_DEVICE, carried, chi_square
 from train.small import CPU, KINDS, MEMORIES, lively_env, shout, small
 
 from nmmo_gpu.train.config import PPOConfig

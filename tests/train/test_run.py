@@ -13,7 +13,7 @@ import time
 
 import pytest
 import torch
-from helpers import ODD
+from support.helpers import ODD
 from train.small import CPU, FULL, KINDS, MEMORIES, assert_equal_states, reloaded, small, state_of
 
 from nmmo_gpu.errors import ConfigError

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE
+from support.helpers import KERNEL_DEVICE
 from train.small import CPU, FULL, assert_equal_states, reloaded, shout, small, state_of
 
 from nmmo_gpu.env import Env

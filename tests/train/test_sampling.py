@@ -6,7 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 import torch
-from helpers import chi_square
+from support.helpers import chi_square
 
 from nmmo_gpu.train.policy import MASKED, Output
 from nmmo_gpu.train.sampling import choose, evaluate, head_distributions, sample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import chi_square
+from support.helpers import chi_square
 from train.heads import CROWDS, SLOTS, Crowd
 
 from nmmo_gpu.train.sampling import evaluate, sample, uniforms

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE
+from support.helpers import KERNEL_DEVICE
 from train.small import CPU, FULL, small
 
 from nmmo_gpu.train import gae, metrics, window

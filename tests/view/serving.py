@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import ODD
+from support.helpers import ODD
 from websockets.sync.client import ClientConnection, connect
 
 from nmmo_gpu.config import EnvConfig, preset

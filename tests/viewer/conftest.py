@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from viewer_tools import VIEWER, find, require
+from support.viewer_tools import VIEWER, find, require
 
 
 @pytest.fixture(scope="session")

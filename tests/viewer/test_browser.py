@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from support.viewer_tools import VIEWER, find, require
 from viewer.worlds import write
-from viewer_tools import VIEWER, find, require
 
 FILES = sorted(path.name for path in (VIEWER / "tests" / "browser").glob("*.test.ts"))
 

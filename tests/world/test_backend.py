@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import KERNEL_DEVICE
+from support.helpers import KERNEL_DEVICE
 
 from nmmo_gpu.env import make
 from nmmo_gpu.errors import ConfigError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from helpers import assert_same, draw_world, show
+from support.helpers import assert_same, draw_world, show
 
 from nmmo_gpu.world.state import Cause
 

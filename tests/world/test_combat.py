@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import assert_same, blank_maps, draw_world, orders, place, show
+from support.helpers import assert_same, blank_maps, draw_world, orders, place, show
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 import torch
-from goods import booked, draw_workers, gained, give, happened, held, set_level
-from helpers import (
+from support.goods import booked, draw_workers, gained, give, happened, held, set_level
+from support.helpers import (
     ODD,
     assert_same,
     blank_maps,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from traders import FEW, auction, bag, bustling, check, deal, give, market, orders, renumbered, run
+from support.helpers import assert_same
+from support.traders import FEW, auction, bag, bustling, check, deal, give, market, orders, renumbered, run
 
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.content import STANDARD, Content, Item

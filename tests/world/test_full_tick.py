@@ -6,13 +6,13 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-import ticking
 import torch
-from choices import random_choices
-from goods import all_work, booked, give, happened, held, set_level
-from helpers import ODD, assert_same, draw_world, orders, place, random_maps, random_orders, show
-from ticking import generator, phases_called
-from traders import orders as offers
+from support import ticking
+from support.choices import random_choices
+from support.goods import all_work, booked, give, happened, held, set_level
+from support.helpers import ODD, assert_same, draw_world, orders, place, random_maps, random_orders, show
+from support.ticking import generator, phases_called
+from support.traders import orders as offers
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from goods import draw_workers, give, happened, set_level
-from helpers import assert_same, draw_world, random_world
+from support.goods import draw_workers, give, happened, set_level
+from support.helpers import assert_same, draw_world, random_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import SKILLS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from goods import draw_workers, give, item
+from support.goods import draw_workers, give, item
 
 from nmmo_gpu.world.inventory import held, reserved, room
 

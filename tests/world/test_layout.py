@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import ODD
+from support.helpers import ODD
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.layout import RECORD_ALIGNMENT, ObservationLayout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from goods import give
-from helpers import ODD, assert_same, draw_world, litter, random_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.goods import give
+from support.helpers import ODD, assert_same, draw_world, litter, random_world
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 import torch
-from goods import draw_workers, give, happened, held, with_more
-from helpers import ODD, assert_same, chi_square, draw_world, random_orders, random_world
+from support.goods import draw_workers, give, happened, held, with_more
+from support.helpers import ODD, assert_same, chi_square, draw_world, random_orders, random_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind

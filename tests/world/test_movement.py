@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import SLOT_NAMES, assert_same, chi_square, draw_world, orders, rows_of, show, unclean
+from support.helpers import SLOT_NAMES, assert_same, chi_square, draw_world, orders, rows_of, show, unclean
 
 from nmmo_gpu.world import tick
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, litter, place, random_world, unclean
+from support.helpers import (
+    GARBAGE,
+    ODD,
+    assert_same,
+    blank_maps,
+    chi_square,
+    litter,
+    place,
+    random_world,
+    unclean,
+)
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import Material

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import SLOT_NAMES, TERRAIN, assert_same, chi_square, corner, draw_world, place, rows_of
-from npc_worlds import restless_world
+from support.helpers import SLOT_NAMES, TERRAIN, assert_same, chi_square, corner, draw_world, place, rows_of
+from support.npc_worlds import restless_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import Material

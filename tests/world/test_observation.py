@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import ODD, STYLE, draw_world, orders, place, random_world, unclean
-from observed import look
+from support.helpers import ODD, STYLE, draw_world, orders, place, random_world, unclean
+from support.observed import look
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import MATERIALS, Material

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import draw_world, kinds, place, random_world, unclean
-from observed import CONFIGS, PLAIN, look
+from support.helpers import draw_world, kinds, place, random_world, unclean
+from support.observed import CONFIGS, PLAIN, look
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.backend import Backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import chi_square
+from support.helpers import chi_square
 
 from nmmo_gpu.world.random import MASK32, Stream, below, draw, philox, unit
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from helpers import ODD, assert_same, blank_maps, chi_square, draw_world, orders, place, show
+from support.helpers import ODD, assert_same, blank_maps, chi_square, draw_world, orders, place, show
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.errors import ConfigError

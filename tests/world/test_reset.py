@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from helpers import DATA, ODD, assert_same, blank_maps, random_maps
+from support.helpers import DATA, ODD, assert_same, blank_maps, random_maps
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.errors import ConfigError, MapError

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from helpers import ODD, draw_world, random_world
+from support.helpers import ODD, draw_world, random_world
 from torch import Tensor
 
 from nmmo_gpu.config import PAY, EnvConfig, WorldConfig, preset

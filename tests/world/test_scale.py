@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import assert_same, check_invariants, random_maps
+from support.helpers import assert_same, check_invariants, random_maps
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, orders, place
+from support.helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, orders, place
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick

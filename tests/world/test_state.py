@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import ODD, assert_same, random_world
+from support.helpers import ODD, assert_same, random_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.state import Cause, World, field_shape, tensor_fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import GARBAGE, draw_world, orders
+from support.helpers import GARBAGE, draw_world, orders
 
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.helpers import (
     ODD,
     assert_same,
     check_invariants,
@@ -16,9 +18,7 @@ from helpers import (
     show,
     unclean,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from ticking import CPU, generator, phases_called, play
+from support.ticking import CPU, generator, phases_called, play
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import ODD, assert_same, blank_maps, draw_world, orders, place, show
+from support.helpers import ODD, assert_same, blank_maps, draw_world, orders, place, show
 
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env

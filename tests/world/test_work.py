@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from full import check_goods
-from goods import (
+from support.full import check_goods
+from support.goods import (
     all_work,
     booked,
     draw_workers,
@@ -17,7 +17,7 @@ from goods import (
     set_level,
     with_more,
 )
-from helpers import ODD, assert_same, chi_square, litter, random_world, show
+from support.helpers import ODD, assert_same, chi_square, litter, random_world, show
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world.content import STANDARD, WORKS, Item, Material, Recipe

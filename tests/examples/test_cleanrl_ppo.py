@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import tyro
-from helpers import ODD
+from support.helpers import ODD
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nmmo_gpu.env import make
 
 _spec = importlib.util.spec_from_file_location(
-    "cleanrl_ppo", Path(__file__).parents[3] / "scripts" / "examples" / "cleanrl_ppo.py"
+    "cleanrl_ppo", Path(__file__).parents[2] / "examples" / "cleanrl_ppo.py"
 )
 cleanrl_ppo = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cleanrl_ppo)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from helpers import ODD, draw_world, litter, random_world
+from support.helpers import ODD, draw_world, litter, random_world
 from torch import Tensor
 
 from nmmo_gpu.config import preset

@@ -2,7 +2,7 @@
 """Population-based training in God: every so often the population whose agents live shortest is replaced by a
 mutated copy of the one whose agents live longest (after Jaderberg et al. 2017, arXiv 1711.09846).
 
-scripts/examples/trinity_population_based.py [options of nmmo-gpu train chaos]
+examples/trinity_population_based.py [options of nmmo-gpu train chaos]
 """
 
 import torch

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from helpers import KERNEL_DEVICE, random_orders
+from support.helpers import KERNEL_DEVICE, random_orders
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig

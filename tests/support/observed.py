@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from helpers import GARBAGE, ODD
+from support.helpers import GARBAGE, ODD
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset

@@ -2,7 +2,7 @@
 """PPO from TorchRL's parts: its collector, its generalised advantages and its clipped loss.
 
 pip install "nmmo-gpu[adapters]"
-scripts/examples/torchrl_collector.py --iterations 100
+examples/torchrl_collector.py --iterations 100
 """
 
 from collections.abc import Sequence

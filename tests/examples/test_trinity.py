@@ -13,7 +13,7 @@ from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.run import Run, resume, train
 from nmmo_gpu.trinity import Trinity
 
-EXAMPLES = Path(__file__).parents[3] / "scripts" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG = {"populations": 4, "horizon": 8, "births": -1}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from helpers import ODD, litter, random_world
+from support.helpers import ODD, litter, random_world
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.world.content import STANDARD, NPCKind

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from full import CONSTITUTION, check_goods, kinds, stock
+from support.full import CONSTITUTION, check_goods, kinds, stock
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
@@ -25,7 +25,7 @@ from nmmo_gpu.world.spawning import birth_experience, birth_levels
 from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.terrain import ring_tiles
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 TERRAIN = {
     "^": Material.LAVA, "~": Material.WATER, ".": Material.GRASS, ",": Material.SCRUB,
     "f": Material.FOREST, "#": Material.STONE, "%": Material.ORE_ROCK,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """A different network in Sword: attention over the entities in view, on top of the stock network's trunk.
 
-scripts/examples/trinity_network.py [options of nmmo-gpu train chaos]
+examples/trinity_network.py [options of nmmo-gpu train chaos]
 """
 
 import torch

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import torch
-from helpers import ODD, assert_same, litter, random_orders, random_world, unclean
+from support.helpers import ODD, assert_same, litter, random_orders, random_world, unclean
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import ODD
+from support.helpers import ODD
 
 from nmmo_gpu.adapters.gymnasium import VectorEnv
 
 pytest.importorskip("stable_baselines3")
-SCRIPT = Path(__file__).parents[3] / "scripts" / "examples" / "sb3_ppo.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "sb3_ppo.py"
 _spec = importlib.util.spec_from_file_location("sb3_ppo", SCRIPT)
 sb3_ppo = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sb3_ppo)

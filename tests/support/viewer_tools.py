@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-VIEWER = Path(__file__).parents[1] / "viewer"
+VIEWER = Path(__file__).parents[2] / "viewer"
 
 
 def find(*names: str, variable: str | None = None) -> str | None:

@@ -14,7 +14,7 @@ from torch.distributions import Categorical
 pytest.importorskip("torchrl")
 
 _spec = importlib.util.spec_from_file_location(
-    "torchrl_collector", Path(__file__).parents[3] / "scripts" / "examples" / "torchrl_collector.py"
+    "torchrl_collector", Path(__file__).parents[2] / "examples" / "torchrl_collector.py"
 )
 torchrl_collector = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(torchrl_collector)

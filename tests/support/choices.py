@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from helpers import random_orders
+from support.helpers import random_orders
 
 from nmmo_gpu.world.actions import MORE_HEADS, Choices, action_heads
 from nmmo_gpu.world.state import World

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """PPO in one file, after CleanRL: one network for everybody, fed by the environment's own tensors.
 
-scripts/examples/cleanrl_ppo.py --minutes 3
+examples/cleanrl_ppo.py --minutes 3
 tensorboard --logdir runs
 """
 

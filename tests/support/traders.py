@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from helpers import ODD, blank_maps, place
+from support.helpers import ODD, blank_maps, place
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset

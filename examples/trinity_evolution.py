@@ -2,7 +2,7 @@
 """A different learner in Pantheon: evolution strategies (Salimans et al. 2017, arXiv 1703.03864). The
 populations are perturbations of one policy, and compete in one world; no gradient is computed.
 
-scripts/examples/trinity_evolution.py [options of nmmo-gpu train chaos]
+examples/trinity_evolution.py [options of nmmo-gpu train chaos]
 """
 
 import torch

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Trains Stable-Baselines3's PPO on all slots at once, through the Gymnasium vector environment.
 
-python scripts/examples/sb3_ppo.py --preset chaos --realms 2 --steps 200000
+python examples/sb3_ppo.py --preset chaos --realms 2 --steps 200000
 
 One network plays every slot, whatever its population. SB3 has no action masks, so it also learns from moves
 into walls and attacks on nobody, and everything passes through NumPy and lists: `nmmo-gpu train` learns more,

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "examples" / "scripted.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "scripted.py"
 
 
 def test_it_prints_lifetimes():

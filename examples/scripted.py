@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Plays scripted policies side by side, each in worlds of its own, and prints how long their agents live.
 
-scripts/examples/scripted.py full
+examples/scripted.py full
 """
 
 import argparse
