@@ -27,4 +27,4 @@ if [ ! -e "$stamp" ] || [ -n "$(changed)" ]; then
     "$venv/bin/python" -c 'from nmmo_gpu.view.page import folder; folder()' 2>&1 | tail -n 1 >&2 || true
     touch "$stamp"
 fi
-export PATH="$PWD/$venv/bin:$PATH"
+export PATH="$(realpath "$venv")/bin:$PATH"

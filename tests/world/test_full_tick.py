@@ -103,7 +103,7 @@ def test_who_is_killed_in_combat_does_nothing_more(any_backend):
     assert world.cause[0].tolist() == [0, Cause.COMBAT] and not world.alive[0, 1]
     assert held(world, 0) == {"iron_ore": 1, "copper_sword": 1, "raw_shrimp": 2} and world.gold[0, 0] == 20
     assert held(world, 1) == {} and world.gold[0, 1] == 0 and not world.offer.any()
-    assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": 10, "agents killed": 1}
+    assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": 10, "agents_killed": 1}
     assert happened(world, 1) == {"spoken": 1}, "that came before the blow"
     assert world.dead_totals[0, Event.SPOKEN] == 1 and int(world.dead_totals.sum()) == 1
     assert not world.ledger[0, :, Flow.LOST].any()

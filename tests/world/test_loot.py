@@ -57,7 +57,7 @@ def test_the_killer_gets_gold_and_goods(any_backend):
     any_backend.loot(world)
     assert goods(world, 0) == {"gold": 0}
     assert goods(world, 1) == {"tin_ore": 5, "raw_shrimp": 1, "tin_knife": 7, "gold": 75}
-    assert happened(world, 1) == {"agents killed": 1} and happened(world, 0) == {}
+    assert happened(world, 1) == {"agents_killed": 1} and happened(world, 0) == {}
     assert lost(world) == {}
     any_backend.burial(world)
     check_ledger(world)
@@ -169,7 +169,7 @@ def test_chains_of_killers_end_with_those_who_live(any_backend):
     any_backend.loot(world)
     assert held(world, 2) == {"copper_ore": 1, "iron_ore": 2}
     assert lost(world)["tin_ore"] == 3 and "iron_ore" not in lost(world)
-    assert [happened(world, slot) for slot in range(3)] == [{}, {}, {"agents killed": 1}]
+    assert [happened(world, slot) for slot in range(3)] == [{}, {}, {"agents_killed": 1}]
 
 
 def test_events_of_the_dead_join_those_of_the_departed_and_stay_to_be_read(any_backend):
@@ -380,4 +380,4 @@ def test_worlds_without_goods_have_no_loot_to_speak_of(any_backend):
     world.events[0, 0, Event.SPOKEN] = 3
     slay(world, {0: 1})
     any_backend.loot(world)
-    assert world.dead_totals[0, Event.SPOKEN] == 3 and happened(world, 1) == {"agents killed": 1}
+    assert world.dead_totals[0, Event.SPOKEN] == 3 and happened(world, 1) == {"agents_killed": 1}

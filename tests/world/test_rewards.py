@@ -250,7 +250,7 @@ def test_a_world_that_begins_pays_nothing_for_being_born():
 )  # fmt: skip
 def test_a_weight_on_what_the_rules_have_not_is_refused(preset_name, settings, wrong):
     """By name and value; death and new tiles are everywhere."""
-    world = small(rules=preset_name, **settings)
+    world = small(preset_name=preset_name, **settings)
     for name in PAY:
         if name in wrong:
             with pytest.raises(ConfigError, match=rf"{name} = 0\.5 pays for what these rules have not.*or 0"):
