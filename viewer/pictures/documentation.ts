@@ -34,7 +34,9 @@ async function followOldest(page: Page): Promise<void> {
     const { session, recording, stage } = window.embyr!;
     const tick = Math.floor((recording.first + recording.last) / 2);
     const frame = await recording.load(tick);
-    const [alive, age, entity, row, col] = ["alive", "age", "entity", "row", "col"].map((n) => frame.column(n));
+    const [alive, age, entity, row, col] = ["alive", "age", "entity", "row", "col"].map((n) =>
+      frame.column(n),
+    );
     let oldest = 0;
     for (let slot = 0; slot < recording.header.agents; slot++) {
       if (alive?.[slot] && (age?.[slot] ?? 0) > (age?.[oldest] ?? 0)) oldest = slot;
@@ -47,24 +49,29 @@ async function followOldest(page: Page): Promise<void> {
 
 const press = async (page: Page, title: string): Promise<void> => page.click(`button[title^="${title}"]`);
 
-test("the world", () => picture("world", {}, (page) => page.evaluate(async () => {
-  const { session, recording, stage } = window.embyr!;
-  session.change({ time: Math.floor((recording.first + recording.last) / 2) + 0.5 });
-  const { height, width } = recording.header;
-  stage.lookAt(height * 0.7, width * 0.5, height * 0.5);
-}))); // prettier-ignore
+test("the world", () =>
+  picture("world", {}, (page) =>
+    page.evaluate(async () => {
+      const { session, recording, stage } = window.embyr!;
+      session.change({ time: Math.floor((recording.first + recording.last) / 2) + 0.5 });
+      const { height, width } = recording.header;
+      stage.lookAt(height * 0.7, width * 0.5, height * 0.5);
+    }),
+  ));
 
-test("an agent", () => picture("agent", { height: 1000 }, async (page) => {
-  await followOldest(page);
-  await press(page, "Selected");
-})); // prettier-ignore
+test("an agent", () =>
+  picture("agent", { height: 1000 }, async (page) => {
+    await followOldest(page);
+    await press(page, "Selected");
+  }));
 
-test("overlay and charts", () => picture("charts", { dark: true }, async (page) => {
-  await page.evaluate(() => {
-    const { session, recording } = window.embyr!;
-    session.change({ overlay: "value", time: Math.floor((recording.first + recording.last) / 2) });
-  });
-  await press(page, "Charts");
-})); // prettier-ignore
+test("overlay and charts", () =>
+  picture("charts", { dark: true }, async (page) => {
+    await page.evaluate(() => {
+      const { session, recording } = window.embyr!;
+      session.change({ overlay: "value", time: Math.floor((recording.first + recording.last) / 2) });
+    });
+    await press(page, "Charts");
+  }));
 
 test("a phone", () => picture("phone", { width: 360, height: 640 }, followOldest));

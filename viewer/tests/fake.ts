@@ -31,7 +31,8 @@ export function fakeHeader(changes: Partial<Header> = {}): Header {
     used_up: [0],
     causes: ["none", "lava", "hunger"],
     styles: ["melee", "range", "mage"],
-    moves: [[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]], // prettier-ignore
+    // biome-ignore format: a row of pairs
+    moves: [[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]],
     skills: [],
     works: [],
     prices: [],

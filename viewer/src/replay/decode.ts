@@ -154,8 +154,12 @@ function combine4(data: Uint8Array, low: number, out: Numbers, step: number, cou
 function check(header: Header, first: number, ticks: number, { columns }: Contents): void {
   const column = (name: string): Numbers => columns.get(name)!;
   const [alive, row, col, cause, style] = ["alive", "row", "col", "cause", "style"].map(column) as [
-    Numbers, Numbers, Numbers, Numbers, Numbers,
-  ]; // prettier-ignore
+    Numbers,
+    Numbers,
+    Numbers,
+    Numbers,
+    Numbers,
+  ];
   const { entities, height, width, causes, styles } = header;
   for (let i = 0; i < ticks * entities; i++) {
     if (cause[i]! >= causes.length)

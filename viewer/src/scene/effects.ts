@@ -1,4 +1,4 @@
-import { BufferAttribute, BufferGeometry, DoubleSide, Group } from "three";
+import { type BufferAttribute, BufferGeometry, DoubleSide, Group } from "three";
 import type { Header } from "../model/types";
 import { AFAR, square } from "./crowd";
 import type { Events } from "./events";

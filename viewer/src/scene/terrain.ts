@@ -1,7 +1,7 @@
 import {
   type BufferGeometry,
   type Camera,
-  DataTexture,
+  type DataTexture,
   Group,
   Mesh,
   NearestMipmapNearestFilter,
@@ -185,7 +185,12 @@ export class Terrain {
     const { uniforms } = this.material;
     (uniforms["laid"] as { value: DataTexture }).value = texture ?? this.empty;
     const { width, height } = texture?.image ?? { width: 1, height: 1 };
-    (uniforms["laidPlace"]?.value as Vector4).set(1 / (stride * width), 1 / (stride * height), 0, 0);
+    (uniforms["laidPlace"] as { value: Vector4 }).value.set(
+      1 / (stride * width),
+      1 / (stride * height),
+      0,
+      0,
+    );
   }
 }
 

@@ -106,10 +106,15 @@ export class AgentPanel implements Part {
         iconButton("previous", "Previous", () => actions.neighbour(-1), "["),
         iconButton("next", "Next", () => actions.neighbour(1), "]"),
         this.follow,
-        iconButton("close", "Deselect", () => {
-          actions.select(null);
-          panels.set("agent", false);
-        }, "Escape"), // prettier-ignore
+        iconButton(
+          "close",
+          "Deselect",
+          () => {
+            actions.select(null);
+            panels.set("agent", false);
+          },
+          "Escape",
+        ),
       ),
       this.nobody,
       this.body,

@@ -228,7 +228,7 @@ class Chart {
   }
 
   mark(time: number): void {
-    if (!this.plot || !this.plot.data[0]?.length) return;
+    if (!this.plot?.data[0]?.length) return;
     const left = this.plot.valToPos(time, "x");
     this.line.hidden = !(left >= -1 && left <= this.plot.over.clientWidth + 1);
     this.line.style.transform = `translateX(${left}px)`;

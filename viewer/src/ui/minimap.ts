@@ -50,12 +50,15 @@ export class Minimap implements Part {
     const { recording, stage, session } = this.context;
     const [across, down] = [width / recording.header.width, height / recording.header.height];
     const twice = (under: number, over: number): void => {
-      for (const [thick, style] of [[under, "rgba(0, 0, 0, 0.6)"], [over, "#fff"]] as const) {
+      for (const [thick, style] of [
+        [under, "rgba(0, 0, 0, 0.6)"],
+        [over, "#fff"],
+      ] as const) {
         context.lineWidth = thick;
         context.strokeStyle = style;
         context.stroke();
       }
-    }; // prettier-ignore
+    };
     const { selected } = session.state;
     if (selected && entityAt(frame, selected.slot) === selected.entity) {
       const x = (numberOf(frame, "col", selected.slot) + 0.5) * across;

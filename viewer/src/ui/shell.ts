@@ -132,7 +132,6 @@ export class Shell {
         [LEFT, "there"],
         [USED, "used up"],
       ] as const) {
-        // prettier-ignore
         parts.push(el("span", { class: "swatch", style: `--colour: ${css(colour)}` }, name));
       }
     }

@@ -233,9 +233,17 @@ export class Timeline implements Part {
     const { tick, population } = scan.series;
     const life = this.lifetime;
     const key = [
-      width, height, recording.first, recording.last, tick.length, recording.spans.length, session.state.dark,
-      life?.selection.entity, life?.birth, life?.death,
-    ].join(); // prettier-ignore
+      width,
+      height,
+      recording.first,
+      recording.last,
+      tick.length,
+      recording.spans.length,
+      session.state.dark,
+      life?.selection.entity,
+      life?.birth,
+      life?.death,
+    ].join();
     if (key === this.painted) return;
     this.painted = key;
     const context = fitCanvas(this.canvas, width, height);

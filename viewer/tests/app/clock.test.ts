@@ -52,20 +52,23 @@ test("frames that are not there are waited for, and none is left out", () => {
 });
 
 test("gaps take no time, one after the other", () => {
-  const spans: [number, number][] = [[2, 5], [20, 21], [40, 60]]; // prettier-ignore
+  // biome-ignore format: a row of pairs
+  const spans: [number, number][] = [[2, 5], [20, 21], [40, 60]];
   const { session, clock } = start(spans, { time: 4.5, speed: 4 });
   clock.advance(0.25); // four ticks: 0.5 to tick 5, 1 within the second stretch, 2.5 in the last
   expect(session.state.time).toBeCloseTo(42.5);
 });
 
 test("out of a gap into which somebody sought, time goes on behind it", () => {
-  const { session, clock } = start([[2, 5], [20, 60]], { time: 11 }); // prettier-ignore
+  // biome-ignore format: a row of pairs
+  const { session, clock } = start([[2, 5], [20, 60]], { time: 11 });
   clock.advance(0.25);
   expect(session.state.time).toBeCloseTo(21);
 });
 
 test("a moment lies between two frames; in a gap it is the frame before it", () => {
-  const { session, clock } = start([[2, 5], [20, 60]], { time: 3.25, playing: false }); // prettier-ignore
+  // biome-ignore format: a row of pairs
+  const { session, clock } = start([[2, 5], [20, 60]], { time: 3.25, playing: false });
   expect(clock.moment()).toMatchObject({ before: { tick: 3 }, after: { tick: 4 }, fraction: 0.25 });
   session.change({ time: 19.5 });
   expect(clock.moment()).toMatchObject({ before: { tick: 5 }, after: { tick: 5 }, fraction: 0 });
@@ -105,7 +108,8 @@ test("a live world is shown a little behind: never ahead, hurrying when behind, 
 });
 
 test("gapAt tells what lies around", () => {
-  const spans = [[2, 5], [20, 60], [62, 70]] as const; // prettier-ignore
+  // biome-ignore format: a row of pairs
+  const spans = [[2, 5], [20, 60], [62, 70]] as const;
   expect(gapAt(spans, 5)).toBeNull();
   expect(gapAt(spans, 5.5)).toEqual({ before: 5, after: 20 });
   expect(gapAt(spans, 61)).toEqual({ before: 60, after: 62 });
@@ -115,7 +119,8 @@ test("gapAt tells what lies around", () => {
 });
 
 test("a step goes to the next whole tick that was recorded, and no further than the ends", () => {
-  const recording = new FakeRecording([[2, 5], [20, 60]]); // prettier-ignore
+  // biome-ignore format: a row of pairs
+  const recording = new FakeRecording([[2, 5], [20, 60]]);
   expect([2.5, 5, 11, 60].map((time) => stepFrom(recording, time, 1))).toEqual([3, 20, 20, 60]);
   expect([2.5, 2, 20, 11, 3].map((time) => stepFrom(recording, time, -1))).toEqual([2, 2, 5, 5, 2]);
 });

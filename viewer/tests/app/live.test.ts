@@ -115,7 +115,8 @@ test("after the connection was lost it is made again, and only what is new is to
   fake.pass();
   expect(fake.opened).toBe(2);
   fake.index([A, B, C], 250);
-  expect(events()).toEqual([["begin", [A, B], 190], ["grow", [C], 250]]); // prettier-ignore
+  // biome-ignore format: a row of pairs
+  expect(events()).toEqual([["begin", [A, B], 190], ["grow", [C], 250]]);
   expect(states().at(-1)).toBe("live");
 });
 
@@ -149,14 +150,16 @@ test("a long index in several messages is not taken for another file", () => {
   fake.pass();
   fake.index([A], 250);
   fake.index([B, C], 250);
-  expect(events()).toEqual([["begin", [A, B], 250], ["grow", [C], 250]]); // prettier-ignore
+  // biome-ignore format: a row of pairs
+  expect(events()).toEqual([["begin", [A, B], 250], ["grow", [C], 250]]);
 });
 
 test("the run that goes on elsewhere ends the connection", () => {
   fake.index([A], 150);
   fake.say({ type: "next", name: "realm-0-900.replay" });
   // Told first: the end takes from a viewer that it watches live, which the next one goes on with.
-  expect(told.slice(-2)).toEqual([["next", "realm-0-900.replay"], ["state", "ended"]]); // prettier-ignore
+  // biome-ignore format: a row of pairs
+  expect(told.slice(-2)).toEqual([["next", "realm-0-900.replay"], ["state", "ended"]]);
   expect(fake.closed).toBe(true);
 });
 

@@ -6,7 +6,9 @@ const PREAMBLE = 16;
 const CHUNK = 24;
 
 /** Where the chunks of a recording begin, and of what type they are. */
-export function chunksOf(file: Buffer): { readonly type: string; readonly at: number; readonly end: number }[] {
+export function chunksOf(
+  file: Buffer,
+): { readonly type: string; readonly at: number; readonly end: number }[] {
   const chunks = [];
   for (let at = PREAMBLE; at < file.length; ) {
     const end = at + CHUNK + file.readUInt32LE(at + 4);

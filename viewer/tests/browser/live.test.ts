@@ -13,7 +13,11 @@ import { change, drawn, lookDown, opened, places, says, shows, state } from "./v
 const browser = useBrowser();
 const folder = mkdtempSync(join(tmpdir(), "viewer-live-"));
 const run = join(folder, "run");
-const WORLD = ["--height", "48", "--width", "48", "--slots", "32", "--populations", "4", "--births", "-1", "--backend", "torch"]; // prettier-ignore
+// biome-ignore format: an option and its value stay together
+const WORLD = [
+  "--height", "48", "--width", "48", "--slots", "32", "--populations", "4", "--births", "-1",
+  "--backend", "torch",
+];
 const LEARNER = ["--realms", "1", "--hidden", "8", "--horizon", "16", "--minibatches", "4"];
 const SAVED = ["--record", "0", "--checkpoint-minutes", "0.02"];
 const programs: Program[] = [];
@@ -68,7 +72,9 @@ describe.runIf(PYTHON)("live", () => {
     // It has followed: not far behind the newest, and nobody is where he was.
     expect(later.last - later.time).toBeLessThan(300);
     expect(later.places).not.toEqual(before);
-    await page.waitForFunction(() => document.querySelector(".timeline .live")?.getAttribute("aria-pressed") === "true");
+    await page.waitForFunction(
+      () => document.querySelector(".timeline .live")?.getAttribute("aria-pressed") === "true",
+    );
 
     const other = await watch();
     const both = await Promise.all([page, other].map(async (each) => (await newest(each)).last));
@@ -83,13 +89,17 @@ describe.runIf(PYTHON)("live", () => {
 
     await page.keyboard.press("Home");
     expect((await state(page)).live).toBe(false);
-    await page.waitForFunction(() => document.querySelector(".timeline .live")?.getAttribute("aria-pressed") === "false");
+    await page.waitForFunction(
+      () => document.querySelector(".timeline .live")?.getAttribute("aria-pressed") === "false",
+    );
     const back = await newest(page);
     await moreThan(page, back.last + 32);
     expect((await newest(page)).time).toBeLessThan(back.last / 2);
     await page.click(".timeline .live");
     await page.waitForFunction((last) => (window.embyr?.session.state.time ?? 0) > last, {}, back.last);
-    await page.waitForFunction(() => document.querySelector(".timeline .live")?.getAttribute("aria-pressed") === "true");
+    await page.waitForFunction(
+      () => document.querySelector(".timeline .live")?.getAttribute("aria-pressed") === "true",
+    );
     expect((await state(page)).live).toBe(true);
     const { fps, renderer } = await page.evaluate(() => window.embyr!.stage.statistics);
     console.log(`live page: ${fps.toFixed(0)} frames a second (${renderer}, a training beside it)`);
@@ -99,7 +109,16 @@ describe.runIf(PYTHON)("live", () => {
     await training.until(() => existsSync(join(run, "checkpoint.safetensors")), "a checkpoint is written");
     const page = await watch();
     const { last } = await newest(page);
-    await change(page, { playing: false, live: false, time: last - 8, bars: false, names: false, effects: false, trees: false, overlayOpacity: 1 }); // prettier-ignore
+    await change(page, {
+      playing: false,
+      live: false,
+      time: last - 8,
+      bars: false,
+      names: false,
+      effects: false,
+      trees: false,
+      overlayOpacity: 1,
+    });
     await shows(page, last - 8);
     await lookDown(page, 24, 24, 44);
     const taken = page.waitForResponse((response) => response.url().includes("/api/value"));
@@ -120,20 +139,33 @@ describe.runIf(PYTHON)("live", () => {
       const frame = recording.frame(tick)!;
       const list = (name: string): number[] => [...frame.column(name)!];
       const materials = recording.header.materials.map(({ name }) => name);
-      return { base: [...recording.base], rows: list("row"), cols: list("col"), alive: list("alive"), materials };
+      return {
+        base: [...recording.base],
+        rows: list("row"),
+        cols: list("col"),
+        alive: list("alive"),
+        materials,
+      };
     }, last - 8);
     const tiles = values.map((value, tile) => ({ value, tile, row: Math.floor(tile / 48), col: tile % 48 }));
     // A newborn can stand where it neither drowns, burns nor climbs.
-    const standing = tiles.filter(({ tile }) => ["grass", "scrub", "forest"].includes(materials[base[tile]!]!));
+    const standing = tiles.filter(({ tile }) =>
+      ["grass", "scrub", "forest"].includes(materials[base[tile]!]!),
+    );
     expect(tiles.filter(({ value }) => !Number.isNaN(value))).toEqual(standing);
     const high = (row: number, col: number): boolean => materials[base[row * 48 + col] ?? 0] === "stone";
     const free = tiles.filter(
       ({ row, col, tile }) =>
         !["water", "lava"].includes(materials[base[tile]!]!) &&
         ![-1, 0, 1].some((r) => [-1, 0, 1].some((c) => high(row + r, col + c))) &&
-        alive.every((lives, slot) => !lives || Math.max(Math.abs(rows[slot]! - row), Math.abs(cols[slot]! - col)) > 1),
+        alive.every(
+          (lives, slot) => !lives || Math.max(Math.abs(rows[slot]! - row), Math.abs(cols[slot]! - col)) > 1,
+        ),
     );
-    const where = await places(page, free.map(({ row, col }) => [row, col])); // prettier-ignore
+    const where = await places(
+      page,
+      free.map(({ row, col }) => [row, col]),
+    );
     const least = Math.min(...standing.map(({ value }) => value));
     const most = Math.max(...standing.map(({ value }) => value));
     let looked = 0;
@@ -141,7 +173,9 @@ describe.runIf(PYTHON)("live", () => {
       const { x, y, clear } = where[k]!;
       if (!clear) return;
       const [with_, without] = [colourAt(covered, x, y), colourAt(bare, x, y)];
-      expect(near(with_, without, 6), `tile ${tile}, ${value}: ${without} became ${with_}`).toBe(Number.isNaN(value));
+      expect(near(with_, without, 6), `tile ${tile}, ${value}: ${without} became ${with_}`).toBe(
+        Number.isNaN(value),
+      );
       const share = (value - least) / (most - least);
       if (share > 0.97) expect(likePaint(with_, [253, 231, 37])).toBe(true);
       if (share < 0.03) expect(likePaint(with_, [68, 1, 84])).toBe(true);
@@ -158,13 +192,24 @@ describe.runIf(PYTHON)("live", () => {
     const from = last - 100;
     await change(page, { live: false, time: from, playing: false });
     await shows(page, from);
-    const slot = await page.evaluate((tick) => window.embyr!.recording.frame(tick)!.column("alive")!.indexOf(1), from);
-    const entity = await page.evaluate((tick, slot) => window.embyr!.recording.frame(tick)!.column("entity")![slot]!, from, slot);
+    const slot = await page.evaluate(
+      (tick) => window.embyr!.recording.frame(tick)!.column("alive")!.indexOf(1),
+      from,
+    );
+    const entity = await page.evaluate(
+      (tick, slot) => window.embyr!.recording.frame(tick)!.column("entity")![slot]!,
+      from,
+      slot,
+    );
     await change(page, { selected: { slot, entity } });
     await page.evaluate(() => window.embyr?.stage.setCamera("20_21_30_0.5_0.7"));
     await drawn(page);
     const camera = await page.evaluate(() => window.embyr?.stage.camera());
-    await page.waitForFunction((tick) => window.embyr?.recording.frame(tick + 20) && window.embyr.recording.frame(tick), {}, from);
+    await page.waitForFunction(
+      (tick) => window.embyr?.recording.frame(tick + 20) && window.embyr.recording.frame(tick),
+      {},
+      from,
+    );
 
     server.signal("SIGKILL");
     expect(await server.ended).toBe("SIGKILL");
@@ -179,7 +224,12 @@ describe.runIf(PYTHON)("live", () => {
     await serve();
     await says(page, ".connection", /live/);
     await moreThan(page, frozen.last + 50);
-    expect(await state(page)).toMatchObject({ time, selected: { slot, entity }, playing: false, live: false });
+    expect(await state(page)).toMatchObject({
+      time,
+      selected: { slot, entity },
+      playing: false,
+      live: false,
+    });
     expect(await page.evaluate(() => window.embyr?.stage.camera())).toBe(camera);
     await page.click(".timeline .live");
     await page.waitForFunction((last) => (window.embyr?.session.state.time ?? 0) > last, {}, frozen.last);
@@ -218,7 +268,11 @@ describe.runIf(PYTHON)("live", () => {
   test("a played world is shown as it grows, and Ctrl-C ends it all", async () => {
     browser.expectError(UNREACHED);
     const other = await freePort();
-    const play = start("play", "chaos", "--view", "--no-browser", "--port", String(other), "--policy", "forager", "--rate", "20", ...WORLD); // prettier-ignore
+    // biome-ignore format: an option and its value stay together
+    const play = start(
+      "play", "chaos", "--view", "--no-browser", "--port", String(other), "--policy", "forager",
+      "--rate", "20", ...WORLD,
+    );
     await play.until(() => play.output.includes("The viewer is at"), "it says where the page is");
     const page = await browser.open(`http://127.0.0.1:${other}/`);
     await opened(page);
@@ -258,13 +312,19 @@ function newest(page: Page): Promise<{ last: number; time: number; places: strin
 
 /** Waits until the page knows of more than so many ticks. */
 async function moreThan(page: Page, tick: number): Promise<void> {
-  await page.waitForFunction((tick) => (window.embyr?.recording.last ?? -1) > tick, { timeout: 90_000 }, tick);
+  await page.waitForFunction(
+    (tick) => (window.embyr?.recording.last ?? -1) > tick,
+    { timeout: 90_000 },
+    tick,
+  );
 }
 
 /** The page's last tick, once that is the end of the file that is served. */
 async function settled(page: Page): Promise<number> {
   const last = async (): Promise<readonly [number, number]> => {
-    const list = await page.evaluate(async () => (await (await fetch("api/recordings")).json()) as { last: number }[]);
+    const list = await page.evaluate(
+      async () => (await (await fetch("api/recordings")).json()) as { last: number }[],
+    );
     return [Math.max(...list.map((each) => each.last)), (await newest(page)).last];
   };
   await expect.poll(async () => ((pair) => pair[0] - pair[1])(await last()), PATIENCE).toBe(0);

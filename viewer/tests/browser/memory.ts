@@ -27,7 +27,8 @@ function resident(root: number): number {
       if (!/^\d+$/.test(name)) continue;
       try {
         const status = readFileSync(`/proc/${name}/status`, "utf8");
-        const field = (key: string): number => Number(new RegExp(`^${key}:\\s*(\\d+)`, "m").exec(status)?.[1] ?? 0);
+        const field = (key: string): number =>
+          Number(new RegExp(`^${key}:\\s*(\\d+)`, "m").exec(status)?.[1] ?? 0);
         parents.set(Number(name), field("PPid"));
         bytes.set(Number(name), 1024 * field("RssAnon"));
       } catch {

@@ -21,7 +21,9 @@ export class Program {
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (data: Buffer) => (this.output += data.toString()));
     }
-    this.ended = new Promise((resolve) => child.once("close", (code, signal) => resolve(code ?? signal ?? -1)));
+    this.ended = new Promise((resolve) =>
+      child.once("close", (code, signal) => resolve(code ?? signal ?? -1)),
+    );
   }
 
   signal(name: "SIGINT" | "SIGTERM" | "SIGKILL"): void {

@@ -37,7 +37,9 @@ export async function drawn(page: Page): Promise<void> {
 export async function says(page: Page, selector: string, pattern: RegExp): Promise<void> {
   await page.waitForFunction(
     (selector, source) =>
-      [...document.querySelectorAll<HTMLElement>(selector)].some((one) => new RegExp(source).test(one.innerText)),
+      [...document.querySelectorAll<HTMLElement>(selector)].some((one) =>
+        new RegExp(source).test(one.innerText),
+      ),
     {},
     selector,
     pattern.source,
@@ -58,12 +60,17 @@ export interface Place {
 }
 
 /** Where tiles' middles are on the page. */
-export function places(page: Page, tiles: readonly (readonly [row: number, col: number])[]): Promise<Place[]> {
+export function places(
+  page: Page,
+  tiles: readonly (readonly [row: number, col: number])[],
+): Promise<Place[]> {
   return page.evaluate((tiles) => {
     const { stage } = window.embyr!;
     const box = stage.canvas.getBoundingClientRect();
     // What lets clicks through hides all the same.
-    const covers = [...document.querySelectorAll(".overlay-legend, .notice")].map((one) => one.getBoundingClientRect());
+    const covers = [...document.querySelectorAll(".overlay-legend, .notice")].map((one) =>
+      one.getBoundingClientRect(),
+    );
     return tiles.map(([row, col]) => {
       const at = stage.project(row, col);
       const [x, y] = [box.left + at.x, box.top + at.y];
@@ -72,7 +79,9 @@ export function places(page: Page, tiles: readonly (readonly [row: number, col: 
       const covered = covers.some(
         ({ left, right, top, bottom }) => x > left - 10 && x < right + 10 && y > top - 10 && y < bottom + 10,
       );
-      const open = [-8, 8].every((dx) => [-8, 8].every((dy) => document.elementFromPoint(x + dx, y + dy) === stage.canvas));
+      const open = [-8, 8].every((dx) =>
+        [-8, 8].every((dy) => document.elementFromPoint(x + dx, y + dy) === stage.canvas),
+      );
       const clear = at.visible && inside && !covered && open;
       return { x, y, clear };
     });

@@ -56,7 +56,8 @@ const HEADER = {
   used_up: [0, 1, 2, 3, 3],
   causes: ["none", "lava", "hunger", "thirst", "combat"],
   styles: ["melee", "range", "mage"],
-  moves: [[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]], // prettier-ignore
+  // biome-ignore format: a row of pairs
+  moves: [[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]],
   skills: [],
   works: [],
   prices: [],

@@ -5,7 +5,17 @@ import { PNG } from "pngjs";
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cutOff, hopeless, spoilt } from "./damage";
-import { builtPage, colourAt, near, pixels, serve, useBrowser, type Colour, type Picture, type Server } from "./harness";
+import {
+  builtPage,
+  colourAt,
+  near,
+  pixels,
+  serve,
+  useBrowser,
+  type Colour,
+  type Picture,
+  type Server,
+} from "./harness";
 import { memoryOf } from "./memory";
 import { count, likePaint, mean } from "./paint";
 import { at, firstOf, lastOf, living, readWorld, recordingOf, WORLDS, type Being, type World } from "./truth";
@@ -48,7 +58,11 @@ describe.runIf(WORLDS)("worlds", () => {
   });
 
   /** Opens a world by its address, paused at a tick. */
-  async function open(name: string, tick: number, options: { panels?: string; plain?: boolean } = {}): Promise<Page> {
+  async function open(
+    name: string,
+    tick: number,
+    options: { panels?: string; plain?: boolean } = {},
+  ): Promise<Page> {
     const page = await browser.open(`${server.url}?file=${name}.replay`);
     await opened(page);
     await change(page, { playing: false, time: tick, ...(options.plain ? PLAIN : {}) });
@@ -114,9 +128,15 @@ describe.runIf(WORLDS)("worlds", () => {
       await change(page, { time: tick });
       await shows(page, tick);
       const looked = new Map<string, number>();
-      const eaten = full.base.flatMap((material, tile) => (material !== at(full, lastOf(full)).material[tile] ? [tile] : []));
+      const eaten = full.base.flatMap((material, tile) =>
+        material !== at(full, lastOf(full)).material[tile] ? [tile] : [],
+      );
       expect(eaten.length).toBeGreaterThan(10);
-      for (const [row, col] of [[10, 12], [22, 34], [3, 24]] as const) { // prettier-ignore
+      for (const [row, col] of [
+        [10, 12],
+        [22, 34],
+        [3, 24],
+      ] as const) {
         await lookDown(page, row, col);
         for (const [tile, colour] of await groundInView(page, full, tick)) {
           const { name, colour: paint } = full.materials[at(full, tick).material[tile]!]!;
@@ -127,7 +147,14 @@ describe.runIf(WORLDS)("worlds", () => {
           expect(likePaint(colour, paint), words).toBe(true);
         }
       }
-      const wanted = ["lava", "water", "grass", "forest", "stone", ...(tick > firstOf(full) ? ["eaten"] : [])];
+      const wanted = [
+        "lava",
+        "water",
+        "grass",
+        "forest",
+        "stone",
+        ...(tick > firstOf(full) ? ["eaten"] : []),
+      ];
       for (const what of wanted) expect(looked.get(what) ?? 0, what).toBeGreaterThan(2);
     }
   });
@@ -141,14 +168,19 @@ describe.runIf(WORLDS)("worlds", () => {
       await shows(page, tick);
       const beings = living(full, tick);
       const material = at(full, tick).material;
-      await expect.poll(async () => (await mapColours(page, full)).wrongDots(beings), { timeout: 60_000 }).toEqual([]);
+      await expect
+        .poll(async () => (await mapColours(page, full)).wrongDots(beings), { timeout: 60_000 })
+        .toEqual([]);
       const map = await mapColours(page, full);
       expect(map.wrongTiles(material, beings)).toEqual([]);
     }
   });
 
   test("the panel says what the data says of agents and NPCs", async () => {
-    for (const [name, world] of [["chaos", chaos], ["full", full]] as const) { // prettier-ignore
+    for (const [name, world] of [
+      ["chaos", chaos],
+      ["full", full],
+    ] as const) {
       const page = await open(name, firstOf(world));
       await page.click('.tabs [aria-label="Selected"]');
       const ticks = world.ticks.filter(({ panels }) => panels?.length);
@@ -173,16 +205,32 @@ describe.runIf(WORLDS)("worlds", () => {
         await shows(page, tick);
         await says(page, ".agent h2", new RegExp(`Agent ${entity}$`));
         const width = Object.values(chaos.heads).reduce((sum, choices) => sum + choices, 0);
-        const shares = columns["probability"]!.slice(slot * width, (slot + 1) * width).map((n) => (100 * n) / 255);
+        const shares = columns["probability"]!.slice(slot * width, (slot + 1) * width).map(
+          (n) => (100 * n) / 255,
+        );
         await expect
-          .poll(async () => furthest((await barsOf(page, "move")).map(({ share }) => share), shares.slice(0, 5)), { timeout: 60_000 })
+          .poll(
+            async () =>
+              furthest(
+                (await barsOf(page, "move")).map(({ share }) => share),
+                shares.slice(0, 5),
+              ),
+            { timeout: 60_000 },
+          )
           .toBeLessThan(1);
         const bars = await barsOf(page, "move");
         expect(bars.map(({ name }) => name)).toEqual(["stay", "east", "south", "west", "north"]);
         const styles = await barsOf(page, "style");
         expect(styles.map(({ name }) => name)).toEqual(chaos.styles);
-        expect(furthest(styles.map(({ share }) => share), shares.slice(5, 8))).toBeLessThan(1); // prettier-ignore
-        expect(styles.filter(({ made }) => made).map(({ name }) => name)).toEqual([chaos.styles[columns["style"]![slot]!]]);
+        expect(
+          furthest(
+            styles.map(({ share }) => share),
+            shares.slice(5, 8),
+          ),
+        ).toBeLessThan(1);
+        expect(styles.filter(({ made }) => made).map(({ name }) => name)).toEqual([
+          chaos.styles[columns["style"]![slot]!],
+        ]);
         expect((await barsOf(page, "target"))[0]).toMatchObject({ name: "nobody" });
         const value = columns["value"]![slot]! / 1024;
         const shown = Number((await factsOf(page))["value"]);
@@ -192,7 +240,10 @@ describe.runIf(WORLDS)("worlds", () => {
   });
 
   test("its window is what it has observed", async () => {
-    for (const [name, world] of [["chaos", chaos], ["full", full]] as const) { // prettier-ignore
+    for (const [name, world] of [
+      ["chaos", chaos],
+      ["full", full],
+    ] as const) {
       const page = await open(name, firstOf(world));
       await page.click('.tabs [aria-label="Selected"]');
       for (const { tick, columns, seen } of [world.ticks[50]!, world.ticks[15]!]) {
@@ -205,8 +256,11 @@ describe.runIf(WORLDS)("worlds", () => {
               const kind = occupant[cell]!;
               const ground = world.materials[material[cell]!]!.colour;
               const others = POPULATIONS.filter((_, population) => population !== own);
-              const wanted = kind === 0 ? [ground] : kind === 1 ? [POPULATIONS[own]!] : kind === 2 ? others : [NPC];
-              return wanted.some((each) => near(colour, each, 3)) ? [] : [`${cell}: ${colour}, not ${wanted.join(" or ")}`];
+              const wanted =
+                kind === 0 ? [ground] : kind === 1 ? [POPULATIONS[own]!] : kind === 2 ? others : [NPC];
+              return wanted.some((each) => near(colour, each, 3))
+                ? []
+                : [`${cell}: ${colour}, not ${wanted.join(" or ")}`];
             });
           };
           await expect.poll(wrong, { timeout: 60_000, message: `tick ${tick}, slot ${slot}` }).toEqual([]);
@@ -227,10 +281,13 @@ describe.runIf(WORLDS)("worlds", () => {
     const away = (): Promise<number> => awayFromMiddle(page, rows[from - first]!, cols[from - first]!);
     await page.waitForFunction(() => window.embyr?.session.state.following);
     await expect
-      .poll(async () => {
-        await drawn(page);
-        return away();
-      }, { timeout: 60_000 }) // prettier-ignore
+      .poll(
+        async () => {
+          await drawn(page);
+          return away();
+        },
+        { timeout: 60_000 },
+      )
       .toBeLessThan(20);
     await page.keyboard.press(" ");
     const distances = await page.evaluate(
@@ -258,7 +315,9 @@ describe.runIf(WORLDS)("worlds", () => {
     expect(Math.max(...distances)).toBeLessThan(60);
     await page.keyboard.press(" ");
     // Without the camera's going along it would have left the middle by far.
-    const moved = rows.slice(from - first, until - first).map((row, k) => Math.hypot(row - rows[from - first]!, cols[from - first + k]! - cols[from - first]!));
+    const moved = rows
+      .slice(from - first, until - first)
+      .map((row, k) => Math.hypot(row - rows[from - first]!, cols[from - first + k]! - cols[from - first]!));
     expect(Math.max(...moved)).toBeGreaterThan(3);
   });
 
@@ -274,7 +333,12 @@ describe.runIf(WORLDS)("worlds", () => {
         const told = await page.evaluate(
           (name, population) => {
             const { rows, cols, stride, values } = window.embyr!.scan.heat(name, population)!;
-            return { rows, cols, stride, values: [...values].map((value) => (Number.isNaN(value) ? 0 : value)) };
+            return {
+              rows,
+              cols,
+              stride,
+              values: [...values].map((value) => (Number.isNaN(value) ? 0 : value)),
+            };
           },
           name,
           population,
@@ -302,12 +366,17 @@ describe.runIf(WORLDS)("worlds", () => {
       if (overlay === "resources") {
         for (const { tile, colour } of covered.filter(({ changed }) => changed)) {
           const left = at(chaos, tick).material[tile] === chaos.base[tile];
-          expect(likePaint(colour, left ? [38, 190, 150] : [232, 130, 50]), `${tile} ${colour} ${left}`).toBe(true);
+          expect(likePaint(colour, left ? [38, 190, 150] : [232, 130, 50]), `${tile} ${colour} ${left}`).toBe(
+            true,
+          );
         }
       } else if (overlay === "visits") {
         const top = covered.reduce((best, each) => (numbers[each.tile]! > numbers[best.tile]! ? each : best));
-        if (numbers[top.tile] === Math.max(...numbers)) expect(likePaint(top.colour, [253, 231, 37])).toBe(true);
-        const seen = covered.filter(({ changed }) => changed).sort((a, b) => numbers[a.tile]! - numbers[b.tile]!);
+        if (numbers[top.tile] === Math.max(...numbers))
+          expect(likePaint(top.colour, [253, 231, 37])).toBe(true);
+        const seen = covered
+          .filter(({ changed }) => changed)
+          .sort((a, b) => numbers[a.tile]! - numbers[b.tile]!);
         const third = Math.floor(seen.length / 3);
         expect(light(seen.slice(-third))).toBeGreaterThan(light(seen.slice(0, third)) + 30);
       }
@@ -318,7 +387,10 @@ describe.runIf(WORLDS)("worlds", () => {
     const first = firstOf(full);
     const page = await open("full", first + 12, { plain: true });
     await change(page, { overlayOpacity: 1 });
-    for (const [tick, mapped] of [[first + 12, first + 10], [first + 40, first + 20]] as const) { // prettier-ignore
+    for (const [tick, mapped] of [
+      [first + 12, first + 10],
+      [first + 40, first + 20],
+    ] as const) {
       await change(page, { time: tick, overlay: "none" });
       await shows(page, tick);
       await page.waitForFunction(() => document.querySelector<HTMLElement>(".overlay-legend")?.hidden);
@@ -326,7 +398,14 @@ describe.runIf(WORLDS)("worlds", () => {
       const words = new RegExp(`A map in a fixture\\. Population 2\\. Tick ${mapped}\\.\\s[^]*${most}`);
       await lookOver(page, full);
       const before = new Map(await groundInView(page, full, tick));
-      const covered = await coverOf(page, full, tick, before, { overlay: "value", overlayPopulation: 2 }, words);
+      const covered = await coverOf(
+        page,
+        full,
+        tick,
+        before,
+        { overlay: "value", overlayPopulation: 2 },
+        words,
+      );
       // As tests/viewer/fixtures.py makes them: rising tile by tile, with a hole.
       const hole = (tile: number): boolean => {
         const [row, col] = [Math.floor(tile / full.width), tile % full.width];
@@ -340,7 +419,10 @@ describe.runIf(WORLDS)("worlds", () => {
   });
 
   test("the charts' numbers are those of the world", async () => {
-    for (const [name, world] of [["chaos", chaos], ["full", full]] as const) { // prettier-ignore
+    for (const [name, world] of [
+      ["chaos", chaos],
+      ["full", full],
+    ] as const) {
       const page = await open(name, firstOf(world));
       await page.waitForFunction(() => window.embyr?.scan.progress === 1);
       const series = await page.evaluate(() => {
@@ -395,14 +477,23 @@ describe.runIf(WORLDS)("worlds", () => {
       };
     });
     const keeps = (count: number) =>
-      page.waitForFunction((count) => (window as unknown as { kept: unknown[] }).kept.length === count, {}, count);
+      page.waitForFunction(
+        (count) => (window as unknown as { kept: unknown[] }).kept.length === count,
+        {},
+        count,
+      );
     await page.keyboard.press("p");
     await keeps(1);
     const { name, base64, width, height } = await page.evaluate(async () => {
       const [{ name, url }] = (window as unknown as { kept: [{ name: string; url: string }] }).kept;
       const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
       const { width, height } = window.embyr!.stage.canvas;
-      return { name, base64: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), "")), width, height };
+      return {
+        name,
+        base64: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), "")),
+        width,
+        height,
+      };
     });
     expect(name).toMatch(/^fixture-chaos-tick-10\.png$/);
     const png = PNG.sync.read(Buffer.from(base64, "base64"));
@@ -410,7 +501,9 @@ describe.runIf(WORLDS)("worlds", () => {
     const picture: Picture = { width: png.width, height: png.height, rgba: png.data };
     const box = (await (await page.$("#world"))!.boundingBox())!;
     let looked = 0;
-    for (const [tile, colour] of await groundInView(page, chaos, firstOf(chaos) + 8, (x, y) => mean(picture, x - box.x, y - box.y))) {
+    for (const [tile, colour] of await groundInView(page, chaos, firstOf(chaos) + 8, (x, y) =>
+      mean(picture, x - box.x, y - box.y),
+    )) {
       const { name, colour: paint } = chaos.materials[at(chaos, firstOf(chaos) + 8).material[tile]!]!;
       expect(likePaint(colour, paint), `tile ${tile}, ${name}: ${colour}, not like ${paint}`).toBe(true);
       looked++;
@@ -434,7 +527,13 @@ describe.runIf(WORLDS)("worlds", () => {
         video.onerror = () => reject(new Error(video.error?.message));
         video.src = url;
       });
-      return { name, magic: [...bytes.slice(0, 4)], size: bytes.length, width: video.videoWidth, height: video.videoHeight };
+      return {
+        name,
+        magic: [...bytes.slice(0, 4)],
+        size: bytes.length,
+        width: video.videoWidth,
+        height: video.videoHeight,
+      };
     });
     expect(film.name).toMatch(/\.webm$/);
     expect(film.magic).toEqual([0x1a, 0x45, 0xdf, 0xa3]);
@@ -450,7 +549,11 @@ describe.runIf(WORLDS)("worlds", () => {
     await everybodyIsThere(page, chaos, end);
     await says(page, ".timeline .total", new RegExp(`of ${end}$`));
     await change(page, { time: end - 3, playing: true });
-    await page.waitForFunction((end) => window.embyr?.session.state.time === end && !window.embyr.session.state.playing, {}, end);
+    await page.waitForFunction(
+      (end) => window.embyr?.session.state.time === end && !window.embyr.session.state.playing,
+      {},
+      end,
+    );
   });
 
   test("where a chunk is damaged it says so, and shows the others", async () => {
@@ -459,7 +562,10 @@ describe.runIf(WORLDS)("worlds", () => {
     await change(page, { time: broken + 3 });
     await says(page, ".notices", /The chunk at byte \d+ is damaged/);
     await page.click('.notices [aria-label="Close this message"]');
-    for (const [tick, key] of [[lastOf(chaos), "End"], [firstOf(chaos), "Home"]] as const) { // prettier-ignore
+    for (const [tick, key] of [
+      [lastOf(chaos), "End"],
+      [firstOf(chaos), "Home"],
+    ] as const) {
       await page.keyboard.press(key);
       await shows(page, tick);
       await everybodyIsThere(page, chaos, tick);
@@ -474,7 +580,11 @@ describe.runIf(WORLDS)("worlds", () => {
       const path = join(folder, `${name}.replay`);
       writeFileSync(path, bytes);
       await choose(page, path);
-      await says(page, ".start .message", new RegExp(`${name}\\.replay could not be opened\\. .*${sentence.source}.*`));
+      await says(
+        page,
+        ".start .message",
+        new RegExp(`${name}\\.replay could not be opened\\. .*${sentence.source}.*`),
+      );
       expect(await page.$(".start:not([hidden])"), name).not.toBeNull();
     }
     expect(await memory.growth()).toBeLessThan(500 << 20);
@@ -515,7 +625,10 @@ async function lookAtThose(
   wanted: readonly Being[],
   centre: Being | null,
 ): Promise<Being[]> {
-  const where = await places(page, wanted.map(({ row, col }) => [row, col])); // prettier-ignore
+  const where = await places(
+    page,
+    wanted.map(({ row, col }) => [row, col]),
+  );
   const picture = await pixels(page);
   const eye = centre ?? { row: Math.floor(world.height / 2), col: Math.floor(world.width / 2) };
   const sure = (being: Being): boolean => !besideRock(world, being.row, being.col, eye);
@@ -543,7 +656,13 @@ async function lookOver(page: Page, world: World): Promise<void> {
 }
 
 /** Where nobody is near, no pixel has the colour of a population. */
-async function nobodyElse(page: Page, world: World, tick: number, picture: Picture, beings: readonly Being[]): Promise<void> {
+async function nobodyElse(
+  page: Page,
+  world: World,
+  tick: number,
+  picture: Picture,
+  beings: readonly Being[],
+): Promise<void> {
   const tiles = freeTiles(world, tick, beings).filter((_, k) => k % 3 === 0);
   const where = await places(page, tiles);
   tiles.forEach(([row, col], k) => {
@@ -669,16 +788,21 @@ async function mapColours(page: Page, world: World) {
 /** What the panel says: the facts asked for, and all else. */
 function panelOf(page: Page, wanted: readonly string[]) {
   return page.evaluate((wanted) => {
-    const words = (element: Element | null | undefined): string => (element as HTMLElement | null)?.innerText.trim() ?? "";
+    const words = (element: Element | null | undefined): string =>
+      (element as HTMLElement | null)?.innerText.trim() ?? "";
     const shown = (element: Element): boolean => element.checkVisibility();
     const pairs = (selector: string): [string, string][] =>
       [...document.querySelectorAll(`.agent ${selector} dt`)]
         .filter(shown)
         .map((term) => [words(term), words(term.nextElementSibling)]);
     const chips = (title: string): Record<string, number> => {
-      const section = [...document.querySelectorAll(".agent section")].find((each) => words(each.querySelector("h3")).toLowerCase() === title);
+      const section = [...document.querySelectorAll(".agent section")].find(
+        (each) => words(each.querySelector("h3")).toLowerCase() === title,
+      );
       if (!section || !shown(section)) return {};
-      const entries = [...section.querySelectorAll(".chip")].map((chip) => [words(chip.children[0]), Number(words(chip.children[1]))] as const);
+      const entries = [...section.querySelectorAll(".chip")].map(
+        (chip) => [words(chip.children[0]), Number(words(chip.children[1]))] as const,
+      );
       return Object.fromEntries(entries);
     };
     const meters = [...document.querySelectorAll(".agent .meter")]
@@ -686,7 +810,10 @@ function panelOf(page: Page, wanted: readonly string[]) {
       .map((meter) => [words(meter.querySelector(".name")), words(meter.querySelector(".value"))]);
     return {
       title: words(document.querySelector(".agent h2")),
-      facts: Object.fromEntries(pairs(".facts").filter(([name]) => wanted.includes(name))) as Record<string, string>,
+      facts: Object.fromEntries(pairs(".facts").filter(([name]) => wanted.includes(name))) as Record<
+        string,
+        string
+      >,
       meters: Object.fromEntries(meters) as Record<string, string>,
       skills: chips("skills"),
       inventory: chips("inventory"),
@@ -712,7 +839,9 @@ function barsOf(page: Page, head: string): Promise<{ name: string; share: number
 }
 
 function furthest(one: readonly number[], other: readonly number[]): number {
-  return one.length === other.length ? Math.max(...one.map((each, k) => Math.abs(each - other[k]!))) : Infinity;
+  return one.length === other.length
+    ? Math.max(...one.map((each, k) => Math.abs(each - other[k]!)))
+    : Infinity;
 }
 
 /** The colour of the middle of every cell of the window. */
@@ -723,7 +852,9 @@ async function windowColours(page: Page, side: number): Promise<Colour[]> {
       const canvas = element as HTMLCanvasElement;
       const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
       return Array.from({ length: side * side }, (_, cell) => {
-        const [x, y] = [(cell % side) + 0.5, Math.floor(cell / side) + 0.5].map((n) => Math.floor((n * canvas.width) / side));
+        const [x, y] = [(cell % side) + 0.5, Math.floor(cell / side) + 0.5].map((n) =>
+          Math.floor((n * canvas.width) / side),
+        );
         const from = 4 * (y! * canvas.width + x!);
         return [data[from]!, data[from + 1]!, data[from + 2]!] as const;
       });
@@ -772,7 +903,10 @@ function longest(world: World): { slot: number; entity: number; from: number; un
       const entity = column("entity", begin);
       let [end, way] = [begin, 0];
       while (end < world.ticks.length && column("entity", end) === entity && column("alive", end)) {
-        way = Math.max(way, Math.hypot(column("row", end) - column("row", begin), column("col", end) - column("col", begin)));
+        way = Math.max(
+          way,
+          Math.hypot(column("row", end) - column("row", begin), column("col", end) - column("col", begin)),
+        );
         end++;
       }
       if (end - begin > 14 && end - begin < 40 && way > best.way) {

@@ -186,9 +186,12 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
     const file = concat(
       replaced(bytes.subarray(0, head.end), head, Buffer.from(JSON.stringify({ ...told, columns: more }))),
       bytes.subarray(head.end, tile.end),
-      replaced(bytes.subarray(place.offset, place.end), { ...place, offset: 0, end: length },
-        concat(Buffer.from([1, 2, 3, 0, 1, 255]), payload)),
-    ); // prettier-ignore
+      replaced(
+        bytes.subarray(place.offset, place.end),
+        { ...place, offset: 0, end: length },
+        concat(Buffer.from([1, 2, 3, 0, 1, 255]), payload),
+      ),
+    );
     const frame = await (await Recording.open(new MemorySource(file))).load(0);
     expect([...frame.column("mood")!]).toEqual([1, 258, -253]);
     for (const { name } of columns) {

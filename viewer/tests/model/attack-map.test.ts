@@ -11,8 +11,12 @@ const HEADER = {
   styles: ["melee", "range"],
 } as unknown as Header;
 const near = (slot: number, rowOffset: number, colOffset: number, reachable: boolean[]) => ({
-  slot, rowOffset, colOffset, distance: Math.max(Math.abs(rowOffset), Math.abs(colOffset)), reachable,
-}); // prettier-ignore
+  slot,
+  rowOffset,
+  colOffset,
+  distance: Math.max(Math.abs(rowOffset), Math.abs(colOffset)),
+  reachable,
+});
 const SEEN: Perception = {
   slot: 0,
   row: 9,

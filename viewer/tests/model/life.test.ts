@@ -25,8 +25,10 @@ test("birth and death are found with few frames", async () => {
 
 test("who lives to the end has no death, and a death in a gap is at its end", async () => {
   expect(await findDeath(new FakeRecording([[0, 60]], header, make), five)).toBeNull();
-  expect(await findDeath(new FakeRecording([[0, 65], [90, 99]], header, make), five)).toBe(90); // prettier-ignore
-  expect(await findBirth(new FakeRecording([[0, 20], [40, 99]], header, make), five)).toBe(40); // prettier-ignore
+  // biome-ignore format: a row of pairs
+  expect(await findDeath(new FakeRecording([[0, 65], [90, 99]], header, make), five)).toBe(90);
+  // biome-ignore format: a row of pairs
+  expect(await findBirth(new FakeRecording([[0, 20], [40, 99]], header, make), five)).toBe(40);
 });
 
 test("nothing is loaded but the newest frame while it is alive there", async () => {

@@ -31,10 +31,17 @@ function ranges(request: IncomingMessage, response: ServerResponse): void {
 
 async function check(source: Source): Promise<void> {
   expect(await source.size()).toBe(1000);
-  for (const [offset, length] of [[0, 1000], [10, 20], [990, 100], [999, 1], [1000, 5], [5, 0]] as const) {
+  for (const [offset, length] of [
+    [0, 1000],
+    [10, 20],
+    [990, 100],
+    [999, 1],
+    [1000, 5],
+    [5, 0],
+  ] as const) {
     expect(await source.read(offset, length)).toEqual(BYTES.slice(offset, offset + length));
   }
-} // prettier-ignore
+}
 
 describe("sources give the same bytes", () => {
   test("a file", () => check(new BlobSource(new Blob([BYTES]))));
