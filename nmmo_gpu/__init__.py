@@ -11,5 +11,5 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset
 from nmmo_gpu.env import Env, make, random_actions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["PRESETS", "Env", "EnvConfig", "WorldConfig", "make", "preset", "random_actions"]

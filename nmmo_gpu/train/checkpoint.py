@@ -24,7 +24,7 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FORMAT = "nmmo-gpu checkpoint"
-VERSION = "3"
+VERSION = "4"
 FILE = "checkpoint.safetensors"
 COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
 """How far a run has come; ``seconds`` of training."""
