@@ -1,5 +1,5 @@
 """``python -m nmmo_gpu`` is ``nmmo-gpu``."""
 
-from nmmo_gpu.cli import main
+from nmmo_gpu.cli.main import main
 
 main()

@@ -11,10 +11,10 @@ import sys
 
 import torch
 
-from nmmo_gpu.memory import GIB
-from nmmo_gpu.memory_estimate import training_parts
+from nmmo_gpu.train.memory_estimate import training_parts
 from nmmo_gpu.train.presets import SCALES, train_preset
 from nmmo_gpu.train.run import Run
+from nmmo_gpu.world.memory import GIB
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from nmmo_gpu.kernels.launch import FUSED_ROUNDING, Launch
-from nmmo_gpu.kernels.launches import all_launches
+from nmmo_gpu.train.launches import all_launches
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),

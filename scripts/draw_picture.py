@@ -13,7 +13,7 @@ import torch
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import NmmoError
-from nmmo_gpu.picture import save_picture
+from nmmo_gpu.replay.picture import save_picture
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.evaluate import Actor, as_v1_ran, policy_actor
 

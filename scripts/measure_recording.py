@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from nmmo_gpu.bench import machine
+from nmmo_gpu.benchmarks.bench import machine
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.train.config import TrainConfig

@@ -22,7 +22,7 @@ import nmmo_gpu  # noqa: F401  (before torch: it tells OpenMP how to wait, which
 # isort: split
 import torch
 
-from nmmo_gpu.bench import machine
+from nmmo_gpu.benchmarks.bench import machine
 from nmmo_gpu.env import Env, make
 from nmmo_gpu.errors import NmmoError
 

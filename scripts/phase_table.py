@@ -67,7 +67,7 @@ def main() -> None:
     print(f"{'all':16}{total['read']:10.1f}{total['written']:10.1f}{total['floor']:10.4f}{everything}")
     print(f"bytes per agent-step, in sectors of {SECTOR}; ns per agent-step; floor at {bandwidth:,.0f} GB/s")
     if options.json:
-        from nmmo_gpu.bench import machine
+        from nmmo_gpu.benchmarks.bench import machine
 
         result = {"world": counts["world"], "bandwidth_GBps": bandwidth, "kernels": rows}
         result["machine"] = machine("auto")
@@ -86,7 +86,7 @@ def counted(slots: int) -> dict[str, Any]:
     import torch
     import triton.runtime.interpreter as interpreter
 
-    from nmmo_gpu.bench import with_room
+    from nmmo_gpu.benchmarks.bench import with_room
     from nmmo_gpu.config import preset
     from nmmo_gpu.env import Env, EnvConfig, random_actions
     from nmmo_gpu.kernels import launch as launching
@@ -155,7 +155,7 @@ def timed(realms: int, slots: int, ticks: int) -> dict[str, float]:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from nmmo_gpu.bench import with_room
+    from nmmo_gpu.benchmarks.bench import with_room
     from nmmo_gpu.config import preset
     from nmmo_gpu.env import Env, EnvConfig, random_actions
 

@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from nmmo_gpu.errors import NmmoError
-from nmmo_gpu.trace import first_difference, load_trace
+from nmmo_gpu.replay.v1_trace import first_difference, load_trace
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from nmmo_gpu.reference import observation_page
+from nmmo_gpu.adapters.observation_page import observation_page
 
 if __name__ == "__main__":
     (Path(__file__).parents[1] / "docs" / "observation.md").write_text(observation_page())

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from nmmo_gpu.adapters.spaces import action_space, arrays, observation_space
 from nmmo_gpu.config import EnvConfig
-from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env, configure, random_actions
 from nmmo_gpu.errors import ActionError, ConfigError, UsageError
+from nmmo_gpu.world.device import resolve_device
 
 MAX_WAIT_TICKS = 10_000
 """Ticks for which ``SingleAgentEnv.reset`` waits for a birth in its slot."""

@@ -15,7 +15,7 @@ from nmmo_gpu.adapters.spaces import action_space, observation_space
 from nmmo_gpu.config import EnvConfig, replace
 from nmmo_gpu.env import Env, make
 from nmmo_gpu.errors import ActionError, ConfigError, UsageError
-from nmmo_gpu.picture import draw_realm
+from nmmo_gpu.replay.picture import draw_realm
 from nmmo_gpu.world.state import Cause
 
 try:
@@ -142,7 +142,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         )
 
     def render(self) -> NDArray[np.uint8]:
-        """[10 * height, 10 * width, 3] uint8: the realm from above (``nmmo_gpu.picture``)."""
+        """[10 * height, 10 * width, 3] uint8: the realm from above (``nmmo_gpu.replay.picture``)."""
         if self.render_mode is None:
             raise UsageError(
                 'render() draws nothing without a mode; make the environment with render_mode="rgb_array".'

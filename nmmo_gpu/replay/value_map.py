@@ -13,7 +13,6 @@ from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.errors import ReplayError
-from nmmo_gpu.memory import environment_parts
 from nmmo_gpu.replay.format import Bytes
 from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train.checkpoint import Checkpoint
@@ -21,6 +20,7 @@ from nmmo_gpu.train.run import load_policy
 from nmmo_gpu.trinity import Sword
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.memory import environment_parts
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import settle
 from nmmo_gpu.world.terrain import safe_table, validate_map

@@ -14,10 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.memory import check_memory
-from nmmo_gpu.memory_estimate import training_parts
 from nmmo_gpu.replay import segment_writer
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.serialise import to_plain
@@ -26,10 +23,13 @@ from nmmo_gpu.train import distributed
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.economy import economy_counts, economy_counts_on_host
+from nmmo_gpu.train.memory_estimate import training_parts
 from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_between, timestamp
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.trinity import Sword, Trinity
 from nmmo_gpu.world.backend import resolve
+from nmmo_gpu.world.device import resolve_device
+from nmmo_gpu.world.memory import check_memory
 
 
 class IterationStats(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 import nmmo_gpu
-from nmmo_gpu.bench import machine
+from nmmo_gpu.benchmarks.bench import machine
 
 
 def main() -> None:

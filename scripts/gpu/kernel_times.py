@@ -23,7 +23,7 @@ import torch
 from tiny import tiny
 from torch.profiler import ProfilerActivity, profile
 
-from nmmo_gpu.bench import machine
+from nmmo_gpu.benchmarks.bench import machine
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.presets import train_preset

@@ -13,7 +13,7 @@ from support.helpers import ODD
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import ActionError, ConfigError, UsageError
-from nmmo_gpu.picture import draw_realm
+from nmmo_gpu.replay.picture import draw_realm
 
 pytest.importorskip("pettingzoo")
 

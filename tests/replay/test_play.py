@@ -11,7 +11,7 @@ from replay.recorded import alive_rows, frames_of, noting, same
 from support.helpers import ODD
 from train.small import FULL, small
 
-from nmmo_gpu import cli
+from nmmo_gpu.cli import main as cli
 from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.replay import play as playing
 from nmmo_gpu.replay.reader import Replay

@@ -119,7 +119,8 @@ def test_all_that_steps_import_is_asked_for(check):
     blocked = ["gymnasium", "starlette", "uvicorn", "websockets", "pettingzoo", "torchrl", "numba"]
     code = (
         f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
-        "import nmmo_gpu.cli, nmmo_gpu.bench, nmmo_gpu.compile, nmmo_gpu.train.run, nmmo_gpu.train.evaluate\n"
+        "import nmmo_gpu.benchmarks.bench, nmmo_gpu.cli.main, nmmo_gpu.train.compile, nmmo_gpu.train.run\n"
+        "import nmmo_gpu.train.evaluate\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=SCRIPT.parents[1])
     assert done.returncode == 0, done.stderr[-2000:]

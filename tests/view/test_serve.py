@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 from view.serving import INDEX, Tape
 
-from nmmo_gpu import cli
+from nmmo_gpu.cli import main as cli
 from nmmo_gpu.errors import UsageError
 from nmmo_gpu.view import serve
 

@@ -116,7 +116,7 @@ class Blocker(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Blocker())
 
-import nmmo_gpu.bench, nmmo_gpu.cli
+import nmmo_gpu.benchmarks.bench, nmmo_gpu.cli.main
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.train.run import Run
 from train.small import small

@@ -13,8 +13,8 @@ import pytest
 import torch
 from train.small import small
 
-from nmmo_gpu import bench as benchmark
-from nmmo_gpu.bench import COLUMNS, GRID_AGENTS, GRID_SLOTS, BenchConfig, bench, machine, settings
+from nmmo_gpu.benchmarks import bench as benchmark
+from nmmo_gpu.benchmarks.bench import COLUMNS, GRID_AGENTS, GRID_SLOTS, BenchConfig, bench, machine, settings
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.errors import ConfigError
 

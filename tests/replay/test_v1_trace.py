@@ -10,7 +10,7 @@ import pytest
 from support.helpers import DATA, KERNEL_DEVICE
 
 from nmmo_gpu.errors import ConfigError, NmmoError
-from nmmo_gpu.trace import ACTIONS, STATE, TraceError, first_difference, load_trace
+from nmmo_gpu.replay.v1_trace import ACTIONS, STATE, TraceError, first_difference, load_trace
 
 FILES = sorted((DATA / "v1_traces").glob("*.npz"))
 PLAYED_BY_KERNELS = [path for path in FILES if KERNEL_DEVICE.type == "cuda" or "-16-" in path.stem]

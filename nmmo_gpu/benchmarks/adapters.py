@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nmmo_gpu.bench import BenchConfig, Work, check_writable, machine, measure
+from nmmo_gpu.benchmarks.bench import BenchConfig, Work, check_writable, machine, measure
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 

@@ -6,10 +6,18 @@ import pytest
 import torch
 from train.small import CPU, small
 
-from nmmo_gpu import memory
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.memory import GIB, Part, available, check_memory, environment_parts, meta_world, world_parts
+from nmmo_gpu.world import memory
+from nmmo_gpu.world.memory import (
+    GIB,
+    Part,
+    available,
+    check_memory,
+    environment_parts,
+    meta_world,
+    world_parts,
+)
 
 CONFIG = small(realms=3, slots=20, populations=4, height=33, width=47).env
 

@@ -18,14 +18,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from nmmo_gpu.config import PRESETS
-from nmmo_gpu.device import resolve_device
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, NmmoError
 from nmmo_gpu.serialise import from_plain, to_plain
 from nmmo_gpu.world.content import STANDARD, Content
+from nmmo_gpu.world.device import resolve_device
 
 if TYPE_CHECKING:
-    from nmmo_gpu.bench import BenchConfig
+    from nmmo_gpu.benchmarks.bench import BenchConfig
     from nmmo_gpu.train.config import TrainConfig
 
 USAGE = """\
@@ -218,13 +218,13 @@ def _eval(arguments: list[str]) -> None:
 
 
 def _export(arguments: list[str]) -> None:
-    from nmmo_gpu.cli_replay import ExportConfig, export
+    from nmmo_gpu.cli.replay import ExportConfig, export
 
     print(export(_parse(ExportConfig, arguments, "nmmo-gpu export")))
 
 
 def _play(arguments: list[str]) -> None:
-    from nmmo_gpu.cli_replay import PlayConfig, play
+    from nmmo_gpu.cli.replay import PlayConfig, play
     from nmmo_gpu.train.presets import train_preset
 
     name, _, rest = _preset(arguments, "play")
@@ -233,7 +233,7 @@ def _play(arguments: list[str]) -> None:
 
 
 def _bench(arguments: list[str]) -> None:
-    from nmmo_gpu.bench import COLUMNS, BenchConfig, bench
+    from nmmo_gpu.benchmarks.bench import COLUMNS, BenchConfig, bench
     from nmmo_gpu.train.presets import train_preset
 
     name, scale, rest = _preset(arguments, "bench")
@@ -259,7 +259,7 @@ def _bench(arguments: list[str]) -> None:
 
 
 def _bench_adapters(config: BenchConfig) -> None:
-    from nmmo_gpu.bench_adapters import bench_adapters
+    from nmmo_gpu.benchmarks.adapters import bench_adapters
 
     def report(row: dict[str, Any]) -> None:
         if "missing" in row:
@@ -274,9 +274,9 @@ def _bench_adapters(config: BenchConfig) -> None:
 
 
 def _info(arguments: list[str]) -> None:
-    from nmmo_gpu.memory import GIB, available
-    from nmmo_gpu.memory_estimate import training_parts
+    from nmmo_gpu.train.memory_estimate import training_parts
     from nmmo_gpu.train.presets import train_preset
+    from nmmo_gpu.world.memory import GIB, available
 
     name, scale, rest = _preset(arguments, "info")
     config = _parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu info {name}", default)
@@ -296,7 +296,7 @@ def _info(arguments: list[str]) -> None:
 
 
 def _compile(arguments: list[str]) -> None:
-    from nmmo_gpu.compile import CompileConfig, compile_ahead
+    from nmmo_gpu.train.compile import CompileConfig, compile_ahead
     from nmmo_gpu.train.presets import train_preset
 
     name, scale, rest = _preset(arguments, "compile")

@@ -8,8 +8,8 @@ import sys
 
 from train.small import small
 
-from nmmo_gpu.bench import BenchConfig
-from nmmo_gpu.bench_adapters import BATCHED, ONE_REALM, SINGLE, bench_adapters
+from nmmo_gpu.benchmarks.adapters import BATCHED, ONE_REALM, SINGLE, bench_adapters
+from nmmo_gpu.benchmarks.bench import BenchConfig
 
 TRAIN = small(births=-1, realms=3, seed=1)
 QUICK = BenchConfig(

@@ -12,7 +12,7 @@ import pytest
 import torch
 from train.small import CPU
 
-from nmmo_gpu import cli
+from nmmo_gpu.cli import main as cli
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.errors import MapError
 from nmmo_gpu.train import checkpoint as checkpoints

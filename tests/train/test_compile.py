@@ -16,9 +16,9 @@ from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.run import Run
 
 pytest.importorskip("triton")
-from nmmo_gpu import compile as ahead
-from nmmo_gpu.compile import CompileConfig, Form, compile_ahead, forms_of, resolve_target
 from nmmo_gpu.kernels.launch import Launch, diverted
+from nmmo_gpu.train import compile as ahead
+from nmmo_gpu.train.compile import CompileConfig, Form, compile_ahead, forms_of, resolve_target
 
 KINDS = {
     "chaos": {"minibatches": 2},
@@ -84,7 +84,8 @@ def test_the_cache_is_filled(tmp_path):
 
 DRIVER = """
 import sys
-from nmmo_gpu import cli, compile
+from nmmo_gpu.cli import main as cli
+from nmmo_gpu.train import compile
 
 forms_of = compile.forms_of
 compile.forms_of = lambda config: forms_of(config)[:3]
@@ -115,7 +116,7 @@ def test_a_kernel_that_does_not_compile():
     """Its name and the compiler's last words come back, and nothing is raised in the process."""
     broken = Form("nmmo_gpu.kernels.gae", "_advantages", ((torch.float32, True),), (), 4)
     code = (
-        "import torch\nfrom nmmo_gpu import compile as c\n"
+        "import torch\nfrom nmmo_gpu.train import compile as c\n"
         "c._use_target(c.TARGETS['sm_90'])\n"
         f"print(c._compile(c.Form({broken.module!r}, KERNEL, ((torch.float32, True),), (), 4)))"
     )

@@ -8,16 +8,16 @@ from torch.utils._python_dispatch import _disable_current_modes
 from train.small import CPU, small
 from train.tape import run as launch_for_real
 
-from nmmo_gpu.device import resolve_device
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.memory import META
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.world.device import resolve_device
+from nmmo_gpu.world.memory import META
 
 pytest.importorskip("triton")
 from nmmo_gpu.kernels import launch as launching
-from nmmo_gpu.memory_estimate import Meter, training_parts
+from nmmo_gpu.train.memory_estimate import Meter, training_parts
 
 SIZE = {"realms": 1, "slots": 12, "populations": 2, "height": 32, "width": 33, "horizon": 3, "hidden": 16}
 
@@ -104,6 +104,6 @@ def test_meta_is_a_device_in_rehearsals_only():
 
 
 def test_without_triton_it_explains_itself(monkeypatch):
-    monkeypatch.setattr("nmmo_gpu.memory_estimate.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("nmmo_gpu.train.memory_estimate.importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="needs Triton, which is not installed"):
         training_parts(small(**SIZE))
