@@ -127,7 +127,7 @@ class WorldConfig:
         if not (self.regrowth == 0.0 or SLOWEST_REGROWTH <= self.regrowth <= 1.0):
             check.fail(
                 "regrowth",
-                "is no chance per tick that can be drawn",
+                "is not a chance per tick that can be drawn",
                 f"choose a value from 0 to 1 that is 0 (never) or at least {SLOWEST_REGROWTH}",
             )
         self._check_full_game(check)
@@ -155,7 +155,7 @@ class WorldConfig:
         for name in ("reach", "damage"):
             value = getattr(self, name)
             if not isinstance(value, tuple) or len(value) != 3 or not all(type(v) is int for v in value):
-                check.fail(name, "is no tuple of integers, one per style", "give three: (melee, range, mage)")
+                check.fail(name, "is not a tuple of integers, one per style", "give (melee, range, mage)")
         for reach in self.reach:
             if not 0 <= reach <= self.vision:
                 check.fail(
@@ -185,13 +185,13 @@ class WorldConfig:
         for name in ("npc_births", "wander"):
             chance = getattr(self, name)
             if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not 0 <= chance <= 1:
-                check.fail(name, "is no chance", "choose a number from 0 to 1")
+                check.fail(name, "is not a chance", "choose a number from 0 to 1")
         if isinstance(self.ore_regrowth, bool) or not isinstance(self.ore_regrowth, (int, float)):
             check.fail("ore_regrowth", "is not a number", "choose a chance per tick from 0 to 1")
         if not (self.ore_regrowth == 0.0 or SLOWEST_REGROWTH <= self.ore_regrowth <= 1.0):
             check.fail(
                 "ore_regrowth",
-                "is no chance per tick that can be drawn",
+                "is not a chance per tick that can be drawn",
                 f"choose a value from 0 to 1 that is 0 (never) or at least {SLOWEST_REGROWTH}",
             )
         wrong = complaint(self.content)
@@ -354,7 +354,7 @@ class _Checker:
 
     def is_tuple(self, name: str, what: str) -> None:
         if not isinstance(getattr(self.config, name), tuple):
-            self.fail(name, "is no tuple", f"give one of {what}")
+            self.fail(name, "is not a tuple", f"give one of {what}")
 
     def fail(self, name: str, problem: str, remedy: str) -> None:
         raise ConfigError(f"{name} = {getattr(self.config, name)!r} {problem}; {remedy}.")

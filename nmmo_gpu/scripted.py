@@ -56,7 +56,7 @@ POLICIES: dict[str, Callable[[Env], Tensor]] = {
 def actor(name: str) -> Callable[[Env], Callable[[Env], Tensor]]:
     """One of ``POLICIES`` for ``nmmo_gpu.train.evaluate.evaluate``; ConfigError for another name."""
     if name not in POLICIES:
-        raise ConfigError(f"{name!r} is no scripted policy; choose one of {', '.join(POLICIES)}.")
+        raise ConfigError(f"{name!r} is not a scripted policy; choose one of {', '.join(POLICIES)}.")
     return lambda env: POLICIES[name]
 
 

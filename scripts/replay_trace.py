@@ -4,7 +4,7 @@
     python scripts/replay_trace.py tests/data/v1_traces/*.npz
     TRITON_INTERPRET=1 python scripts/replay_trace.py --backend triton FILE   # the kernels, without a GPU
 
-Exit status: 0 if all agree, 1 if one differs, 2 for a file that is no recording.
+Exit status: 0 if all agree, 1 if one differs, 2 for a file that is not a recording.
 """
 
 import argparse

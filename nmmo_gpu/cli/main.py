@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     command = commands.get(arguments[0])
     if command is None:
-        print(f"nmmo-gpu: {arguments[0]!r} is no command.\n\n{usage}", file=sys.stderr)
+        print(f"nmmo-gpu: {arguments[0]!r} is not a command.\n\n{usage}", file=sys.stderr)
         return 2
     try:
         command(arguments[1:])

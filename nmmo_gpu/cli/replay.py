@@ -118,7 +118,7 @@ def play(options: PlayConfig) -> Path:
     if options.ticks is not None and options.ticks < 1:
         raise ConfigError(f"ticks = {options.ticks} cannot be played; choose 1 or more.")
     if not options.rate >= 0:
-        raise ConfigError(f"rate = {options.rate} is no rate; choose ticks per second, or 0 for no limit.")
+        raise ConfigError(f"rate = {options.rate} is not a rate; choose ticks per second, or 0 for no limit.")
     if options.out is not None and any(Path(options.out).glob("*.replay")):
         raise ConfigError(f"out = {options.out!r} holds recordings already; choose another folder.")
     env, act = playing.begin(options.env, options.policy)

@@ -131,7 +131,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                         somebody &= somebody - np.uint64(1)
                         near[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
 
-            # The nearest of them, lowest bits first; oneself, of rank 0, is no other.
+            # The nearest of them, lowest bits first; oneself, of rank 0, is left out.
             part, bits = 0, near[0] & ~np.uint64(1)
             for k in range(nearest):
                 here = entities_at + 8 * k

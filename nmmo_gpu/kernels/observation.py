@@ -100,7 +100,7 @@ def _windows(
     into = records + agent[:, None] * BYTES + WINDOWS_AT + lane[None, :]
     tl.store(into, byte, mask=inside[:, None] & (lane < BYTES - WINDOWS_AT)[None, :])
 
-    # Who is near, in the order of distance; oneself, of rank 0, is no other.
+    # Who is near, in the order of distance; oneself, of rank 0, is left out.
     rank = tl.arange(0, CELLS_PADDED)
     step = tl.load(ring + rank, mask=rank < CELLS, other=0)
     tile = here[:, None] + step[None, :]

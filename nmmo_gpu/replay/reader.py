@@ -73,7 +73,7 @@ class Replay:
     def _begin(self) -> None:
         preamble = self._file.read(fmt.PREAMBLE.size)
         if len(preamble) < fmt.PREAMBLE.size or preamble[:8] != fmt.MAGIC:
-            raise ReplayError(f"{self.path} is no replay; give a .replay file.")
+            raise ReplayError(f"{self.path} is not a replay; give a .replay file.")
         version = fmt.PREAMBLE.unpack(preamble)[1]
         if version != fmt.VERSION:
             raise ReplayError(

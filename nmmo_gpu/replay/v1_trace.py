@@ -39,7 +39,7 @@ Recording = dict[str, np.ndarray]
 
 
 class TraceError(NmmoError, ValueError):
-    """A file that is no recording of v1."""
+    """A file that is not a recording of v1."""
 
 
 def load_trace(path: str | Path) -> Recording:

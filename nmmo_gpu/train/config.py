@@ -29,7 +29,7 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         if self.hidden < 4 or self.hidden % 4:
-            raise ConfigError(f"hidden = {self.hidden} is no multiple of 4; choose 64, 128, 256 ...")
+            raise ConfigError(f"hidden = {self.hidden} is not a multiple of 4; choose 64, 128, 256 ...")
         if self.layers < 1:
             raise ConfigError(f"layers = {self.layers} leaves no trunk; choose 1 or more.")
         if self.precision not in ("fp32", "bf16"):
@@ -114,7 +114,9 @@ class TrainConfig:
         if self.iterations is not None and self.iterations < 1:
             raise ConfigError(f"iterations = {self.iterations} is too small; choose 1 or more, or none.")
         if not self.checkpoint_minutes >= 0:
-            raise ConfigError(f"checkpoint_minutes = {self.checkpoint_minutes} is no time; choose 0 or more.")
+            raise ConfigError(
+                f"checkpoint_minutes = {self.checkpoint_minutes} is negative; choose 0 or more."
+            )
         if self.log_every < 1:
             raise ConfigError(f"log_every = {self.log_every} is too small; choose 1 or more.")
         # A recurrent policy learns from whole slots, others from single ticks.
@@ -128,10 +130,10 @@ class TrainConfig:
         for realm in self.record:
             if not 0 <= realm < self.env.realms:
                 most = self.env.realms - 1
-                raise ConfigError(f"record = {realm} is no realm of this run; choose from 0 to {most}.")
+                raise ConfigError(f"record = {realm} is not a realm of this run; choose from 0 to {most}.")
         if len(set(self.record)) < len(self.record):
             raise ConfigError(f"record = {self.record} names a realm twice; name each once.")
         if self.record_megabytes < 1:
-            raise ConfigError(f"record_megabytes = {self.record_megabytes} is no room; choose 1 or more.")
+            raise ConfigError(f"record_megabytes = {self.record_megabytes} is too little; choose 1 or more.")
         if not self.run:
             raise ConfigError("run = '' names no folder; give one, such as runs/chaos.")

@@ -31,7 +31,7 @@ class Recordings:
         Args:
             path: folder of a run (with a folder ``replays``) or of recordings, or one recording.
 
-        Raises UsageError where there is nothing to see, ReplayError for a file that is no recording."""
+        Raises UsageError where there is nothing to see, ReplayError for a file that is not a recording."""
         path = path.resolve()
         self._only: str | None = None
         if path.is_file():

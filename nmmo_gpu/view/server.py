@@ -62,7 +62,7 @@ def application(path: Path, host: str = "127.0.0.1") -> Starlette:
             population = int(request.query_params.get("population", "-1"))
         except ValueError:
             raise HTTPException(
-                400, "population is no number; give 0, 1, 2 ..., or -1 for the mean."
+                400, "population is not a number; give 0, 1, 2 ..., or -1 for the mean."
             ) from None
         try:
             payload = await values.payload(file, population)

@@ -31,7 +31,7 @@ def complaint(content: Content) -> str | None:
 
 def _complaints(content: Content) -> Iterator[str]:
     if not isinstance(content, Content):
-        yield f"{content!r} is no Content; give one, such as nmmo_gpu.world.content.STANDARD."
+        yield f"{content!r} is not a Content; give one, such as nmmo_gpu.world.content.STANDARD."
     yield from _misfits(content, "items", Item)
     yield from _misfits(content, "recipes", Recipe)
     yield from _misfits(content, "npcs", NPCKind)
@@ -108,10 +108,10 @@ def _misfits(table: object, field: str, kind: type) -> Iterator[str]:
     """Whether a field is a tuple of rows of a kind."""
     rows = getattr(table, field)
     if not isinstance(rows, tuple):
-        yield f"{field} = {rows!r} is no tuple; give one of {kind.__name__}."
+        yield f"{field} = {rows!r} is not a tuple; give one of {kind.__name__}."
     for row in rows:
         if type(row) is not kind:
-            yield f"{field} holds {row!r}, which is no {kind.__name__}."
+            yield f"{field} holds {row!r}, which is not of type {kind.__name__}."
 
 
 def _words(value: object) -> bool:

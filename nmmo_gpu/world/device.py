@@ -26,7 +26,7 @@ def meta_device_allowed() -> Iterator[None]:
 def resolve_device(name: str) -> torch.device:
     """The device for "auto", "cpu", "cuda", "cuda:1" ...; ConfigError if it is unknown or not there."""
     if not isinstance(name, str):
-        raise ConfigError(f'device = {name!r} is no name; choose "auto", "cpu", "cuda" or "cuda:<index>".')
+        raise ConfigError(f'device = {name!r} is not a name; choose "auto", "cpu", "cuda" or "cuda:<index>".')
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

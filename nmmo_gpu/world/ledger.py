@@ -22,7 +22,7 @@ def holdings(world: World) -> Tensor:
     items = len(tables.items)
     offer = world.offer.long() * alive
     lots = tensor(tables.lot, world.device)
-    # Column 0 takes what is no offer to sell.
+    # Column 0 takes what is not an offer to sell.
     selling = torch.where(offer <= items, offer, 0)
     count = torch.zeros(world.realms, items + 1, dtype=torch.int64, device=world.device)
     count.scatter_add_(1, selling, torch.ones_like(selling))

@@ -76,7 +76,8 @@ def save_tmx(
     ``encoding`` is "csv" or "base64-zlib". ``picture`` also writes the tileset's image, nmmo_tiles.png,
     beside it, unless it is there already. Files appear whole or not at all.
 
-    Raises ConfigError for an unknown encoding; MapError for what is no map, or a path that cannot be written.
+    Raises ConfigError for an unknown encoding; MapError for what is not a map, or a path that cannot be
+    written.
     """
     path = Path(path)
     if encoding not in ENCODINGS:
@@ -93,7 +94,7 @@ def save_tmx(
         index = int((material >= len(Material)).view(-1).to(torch.uint8).argmax())
         raise MapError(
             f"{path}: row {index // width}, column {index % width} holds {int(material.reshape(-1)[index])}, "
-            f"which is no material; use 0 to {len(Material) - 1}"
+            f"which is not a material; use 0 to {len(Material) - 1}"
         )
 
     if encoding == "csv":
@@ -176,7 +177,7 @@ class _Document:
         value = attributes.get(name, "")
         if not re.fullmatch(r"\d{1,10}", value, re.ASCII) or int(value) > most:
             raise self._fail(
-                f"<{element}> has {name}={value!r}, which is no whole number from 0 to {most}; "
+                f"<{element}> has {name}={value!r}, which is not a whole number from 0 to {most}; "
                 "save the map again in Tiled"
             )
         return int(value)
@@ -314,7 +315,7 @@ class _Document:
         return _words(gids)
 
     def _bad_csv(self, layer: _Layer, values: list[str], before: int) -> MapError:
-        """The error for the first of ``values`` that is no gid; ``before`` good ones precede them all."""
+        """The error for the first of ``values`` that is not a gid; ``before`` good ones precede them all."""
         gid = re.compile(r"\s*\d{1,10}\s*", re.ASCII)
         bad = next(k for k, text in enumerate(values) if not gid.fullmatch(text) or int(text) > _WORD)
         row, column = divmod(before + bad, self.size[1])

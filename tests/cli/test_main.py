@@ -46,7 +46,7 @@ def test_nothing_asked(capsys):
 def test_an_unknown_command(capsys, name):
     """Named, with the usage behind it."""
     out, err = said(capsys, [name, "chaos"], 2)
-    assert f"{name!r} is no command" in err and "usage: nmmo-gpu" in err and not out
+    assert f"{name!r} is not a command" in err and "usage: nmmo-gpu" in err and not out
 
 
 @pytest.mark.parametrize("command", ["train", "bench"])
@@ -180,7 +180,7 @@ def test_as_a_program():
     done = subprocess.run(
         [sys.executable, "-m", "nmmo_gpu", "fly"], capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 2 and "'fly' is no command" in done.stderr and not done.stdout
+    assert done.returncode == 2 and "'fly' is not a command" in done.stderr and not done.stdout
 
 
 def program(*arguments, **environment):

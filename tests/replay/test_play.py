@@ -198,7 +198,7 @@ def test_play_with_a_trained_policy(trained, tmp_path):
     [
         ([], "nothing would be kept of it"),
         (["--out", "x", "--ticks", "0"], "ticks = 0 cannot be played"),
-        (["--out", "x", "--rate", "-1"], "rate = -1.0 is no rate"),
+        (["--out", "x", "--rate", "-1"], "rate = -1.0 is not a rate"),
         (["--out", "x", "--policy", "nobody"], "there is no checkpoint"),
     ],
 )
@@ -213,9 +213,9 @@ def test_play_says_what_is_wrong(arguments, said, capsys, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"record": (2,)}, "record = 2 is no realm of this run; choose from 0 to 1"),
+        ({"record": (2,)}, "record = 2 is not a realm of this run; choose from 0 to 1"),
         ({"record": (1, 1)}, "names a realm twice"),
-        ({"record_megabytes": 0}, "record_megabytes = 0 is no room"),
+        ({"record_megabytes": 0}, "record_megabytes = 0 is too little"),
     ],
 )
 def test_settings_that_cannot_be_recorded(settings, said):

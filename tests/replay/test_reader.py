@@ -64,7 +64,7 @@ def _little_memory(most: int = 64 * MIB) -> Iterator[None]:
 
 
 def test_cut_off_anywhere(sound: bytes, read: Callable[[bytes], int]) -> None:
-    """Good up to the last whole chunk; without header and map it is no replay."""
+    """Good up to the last whole chunk; without header and map it is not a replay."""
     beginning = _chunks(sound)[1][2]
     for length in range(len(sound)):
         if length < beginning:

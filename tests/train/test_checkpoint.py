@@ -175,7 +175,7 @@ def test_a_damaged_header_is_refused_or_harmless(path):
 
 
 def test_random_bytes(path):
-    """Noise of several lengths is no checkpoint."""
+    """Noise of several lengths is not a checkpoint."""
     dice = random.Random(3)
     for length in (1, 8, 100, 5000):
         path.write_bytes(dice.randbytes(length))
@@ -274,7 +274,7 @@ def test_a_config_that_cannot_be(path, change):
     '{"iteration": "one", "agent_steps": 5, "seconds": 1}',
 ])  # fmt: skip
 def test_counters_that_cannot_be(path, run, counters):
-    """What is no set of counters is refused, at the latest when a run is made of it."""
+    """What is not a set of counters is refused, at the latest when a run is made of it."""
     rewrite(path, lambda tensors, metadata: metadata.update(counters=counters))
     with pytest.raises(CheckpointError):
         Run(run.config, checkpoints.load(path, CPU))

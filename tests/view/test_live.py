@@ -279,7 +279,7 @@ def test_files_that_cannot_be_watched(tmp_path):
     with served(tmp_path) as server:
         for name in ("none.replay", "", "../x.replay", f"{tmp_path}/{NAME}"):
             assert "no recording" in said(server, name).error
-        assert "foreign.replay is no replay" in said(server, "foreign.replay").error
+        assert "foreign.replay is not a replay" in said(server, "foreign.replay").error
         damaged = said(server, NAME)
         assert "claims 0 ticks" in damaged.error and str(tmp_path) not in damaged.error
         path.write_bytes(data[:good])
@@ -313,7 +313,7 @@ def test_a_file_that_is_begun_anew(tmp_path, replace):
 
 
 def test_pages_of_others_may_not_watch(tmp_path):
-    """The origin must be the server's own address; who names none is no page."""
+    """The origin must be the server's own address; who names none is not a page."""
     Tape(tmp_path / NAME).close()
     with served(tmp_path) as server:
         own = f"http://127.0.0.1:{server.port}"

@@ -16,7 +16,7 @@ def test_the_folder_of_a_built_page_holds_its_index(tmp_path, monkeypatch):
 
 
 def test_a_page_that_was_not_built_is_missed_with_the_remedy(tmp_path, monkeypatch):
-    """A folder without an index, as an interrupted copy leaves, is no page."""
+    """A folder without an index, as an interrupted copy leaves, is not a page."""
     monkeypatch.setattr(page, "_FOLDER", tmp_path)
     with pytest.raises(UsageError, match=r"Install Node\.js 20\.19 or newer.*build_backend\.py"):
         page.folder()

@@ -243,7 +243,7 @@ def test_nothing_to_serve(tmp_path):
     with pytest.raises(UsageError, match=f"train --resume {tmp_path} --record 0.*nmmo-gpu export {tmp_path}"):
         application(tmp_path)
     (tmp_path / "foreign.replay").write_bytes(b"foreign")
-    with pytest.raises(ReplayError, match="is no replay"):
+    with pytest.raises(ReplayError, match="is not a replay"):
         application(tmp_path / "foreign.replay")
     (tmp_path / "run" / "replays").mkdir(parents=True)
     with served(tmp_path / "run") as running:

@@ -136,7 +136,7 @@ def test_the_offer_of_the_dead_is_withdrawn_first(any_backend, offer, back, kill
 
 @pytest.mark.parametrize("cause", [Cause.LAVA, Cause.HUNGER, Cause.THIRST])
 def test_who_dies_otherwise_loses_everything(any_backend, cause):
-    """Even if somebody did it damage in the same tick: that is no kill."""
+    """Even if somebody did it damage in the same tick: that is not a kill."""
     world = give(draw_workers("01"), 0, tin_ore=3, tin_knife=7)
     world.gold[0] = torch.tensor([70, 5])
     bequeathed(world)

@@ -141,7 +141,7 @@ def test_a_map_of_the_wrong_size_is_refused_with_both_sizes_and_a_remedy():
 
 
 def test_a_map_that_cannot_be_played_on_is_refused_by_name(tmp_path):
-    """A hole in the ring, a file that is missing, and one that is no map."""
+    """A hole in the ring, a file that is missing, and one that is not a map."""
     material = blank_maps(SMALL, 1)[0]
     material[7, 12] = int(Material.STONE)
     save_tmx(tmp_path / "hole.tmx", material)
