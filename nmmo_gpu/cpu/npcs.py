@@ -103,13 +103,13 @@ def _npcs(
                 if abs(south) + abs(east) == 1:
                     target[r, a] = quarry
                     continue
-            first, axis, flow, _ = draw(seed, tick, STREAM, r, a)
+            first, axis, heading, _ = draw(seed, tick, STREAM, r, a)
             if quarry >= 0:
                 down, right = SOUTH if south > 0 else NORTH, EAST if east > 0 else WEST
                 further = abs(south) - abs(east)
                 direction = down if further > 0 or (further == 0 and axis & ONE_BIT != 0) else right
             elif np.int64(first >> SIXTEEN) < wander:
-                direction = 1 + below(flow, 4)
+                direction = 1 + below(heading, 4)
             else:
                 continue
             ground = material[r, y + STEPS[direction, 0], x + STEPS[direction, 1]]

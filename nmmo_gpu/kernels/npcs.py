@@ -186,11 +186,11 @@ def _npcs(
         east = tl.load(col + realm * slots + quarry, mask=hunting, other=0) - column
         further = tl.abs(south) - tl.abs(east)
         strikes = hunting & (tl.abs(south) + tl.abs(east) == 1)
-        first, axis, flow, _ = draw(seed, tick, STREAM, realm, slot)
+        first, axis, heading, _ = draw(seed, tick, STREAM, realm, slot)
         by_row = (further > 0) | ((further == 0) & ((axis & 1) != 0))
         chases = tl.where(by_row, tl.where(south > 0, SOUTH, NORTH), tl.where(east > 0, EAST, WEST))
         steps = (first >> 16).to(tl.int32) < wander
-        wanders = tl.where(steps, 1 + below(flow, tl.full([BLOCK], 4, tl.int32)), 0)
+        wanders = tl.where(steps, 1 + below(heading, tl.full([BLOCK], 4, tl.int32)), 0)
         goes = tl.where(hunting, chases, wanders)
         goes = tl.where(lives & (strikes == 0), goes, 0)
         goal = here + down(goes) * WIDTH + right(goes)

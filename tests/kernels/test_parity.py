@@ -245,7 +245,7 @@ def test_contests_of_two_three_and_four_side_by_side(monkeypatch):
         for row, col in sorted(inside)
         if (row + 2 * col) % 5 == 0
     ]
-    moves = {at: flow for cross in crosses if inside >= cross.keys() for at, flow in cross.items()}
+    moves = {at: direction for cross in crosses if inside >= cross.keys() for at, direction in cross.items()}
     config = preset("chaos", **CRAMPED, slots=len(moves), populations=1, births=0)
     world = empty_world(config, blank_maps(config, 1), 3)
     move = torch.zeros(1, len(moves), dtype=torch.int64)

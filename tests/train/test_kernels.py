@@ -171,8 +171,8 @@ def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
 def test_a_checkpoint_goes_on_with_the_other_backend(first, tmp_path):
     """Written by one and read by the other: nothing is lost on the way, and the next rollout is the one that
     the writer would have played."""
-    flows = {"kernels": on_kernels, "torch": in_torch}
-    here, there = flows[first], flows["torch" if first == "kernels" else "kernels"]
+    results = {"kernels": on_kernels, "torch": in_torch}
+    here, there = results[first], results["torch" if first == "kernels" else "kernels"]
     config = lively(recurrent=True, targeting="learned", iterations=9, horizon=3)
     writer = Run(here(config))
     writer.iterate()
