@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nmmo_gpu.cli.main import train_options
 from nmmo_gpu.train.policy import Policy, Weights
 from nmmo_gpu.train.run import train
-from nmmo_gpu.trinity import Sword, Trinity
+from nmmo_gpu.train.trinity import Sword, Trinity
 
 
 class Attentive(Policy):

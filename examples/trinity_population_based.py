@@ -12,7 +12,7 @@ from nmmo_gpu.cli.main import train_options
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.run import train
-from nmmo_gpu.trinity import God, Trinity
+from nmmo_gpu.train.trinity import God, Trinity
 
 
 class Selective(God):

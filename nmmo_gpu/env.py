@@ -12,9 +12,8 @@ from torch import Tensor
 from nmmo_gpu import config as configs
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.errors import ActionError, UsageError
-from nmmo_gpu.replay.columns import StepActions
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.actions import Choices, action_heads, choices, row_of, side_of
+from nmmo_gpu.world.actions import Choices, StepActions, action_heads, choices, row_of, side_of
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.layout import STYLES, ObservationLayout

@@ -24,7 +24,7 @@ from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.cuda_graphs import WARM_UP, GraphedCallable
 from nmmo_gpu.train.run import Run
-from nmmo_gpu.trinity import God, Sword
+from nmmo_gpu.train.trinity import God, Sword
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import release

@@ -16,11 +16,11 @@ from rich.progress import Progress
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, ReplayError
-from nmmo_gpu.replay import play as playing
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.replay.segment_writer import FOLDER
 from nmmo_gpu.replay.writer import append_heat
 from nmmo_gpu.train import checkpoint
+from nmmo_gpu.train import play as playing
 from nmmo_gpu.train.evaluate import Actor
 from nmmo_gpu.world.device import resolve_device
 

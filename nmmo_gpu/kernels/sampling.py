@@ -1,5 +1,5 @@
 """Choosing actions, and judging choices, in one kernel each; twin of ``nmmo_gpu.train.sampling`` and of what
-surrounds it in ``nmmo_gpu.trinity.Sword`` and ``nmmo_gpu.train.policy.Policy.masked``.
+surrounds it in ``nmmo_gpu.train.trinity.Sword`` and ``nmmo_gpu.train.policy.Policy.masked``.
 
 Both read the masks where they lie, in the observation records."""
 

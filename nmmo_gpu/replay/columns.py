@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.world.actions import StepActions
 from nmmo_gpu.world.content import GEAR, SKILLS
 from nmmo_gpu.world.state import World
 
@@ -21,17 +22,6 @@ Type = Literal["u8", "i16", "i32", "u32"]
 Of = Literal["entities", "agents", "realm"]
 VALUE_SCALE = 1 / 1024
 PROBABILITY_SCALE = 1 / 255
-
-
-class StepActions(NamedTuple):
-    """What everybody did in a tick."""
-
-    style: Tensor
-    """[R, S] integers."""
-    target: Tensor
-    """[R, S] integers: slot, -1 for nobody."""
-    work: Tensor | None = None
-    """[R, A] integers, where there is work."""
 
 
 class PolicyTrace(NamedTuple):

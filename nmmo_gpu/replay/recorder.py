@@ -15,9 +15,10 @@ from torch import Tensor
 
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import NmmoError
-from nmmo_gpu.replay.columns import FrameLayout, PolicyTrace, StepActions
+from nmmo_gpu.replay.columns import FrameLayout, PolicyTrace
 from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.segment_writer import SegmentWriter
+from nmmo_gpu.world.actions import StepActions
 
 HOST_BUFFERS = 4
 """Rollouts that may wait for the disk."""

@@ -25,7 +25,7 @@ from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.memory_estimate import dry_run
 from nmmo_gpu.train.presets import train_preset
-from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.memory import META
 from nmmo_gpu.world.tick import step
 

@@ -17,7 +17,7 @@ from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.economy import economy_counts_on_host, economy_metrics
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.run import load_policy
-from nmmo_gpu.trinity import Decision, Sword
+from nmmo_gpu.train.trinity import Decision, Sword
 
 Actor = Callable[[Env], Tensor]
 """Chooses [R, A, heads] actions from the environment's newest observation."""

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_iter
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.device import meta_device_allowed
 from nmmo_gpu.world.memory import META, Part, meta_world, world_parts
 from nmmo_gpu.world.state import World

@@ -26,7 +26,7 @@ from nmmo_gpu.train.economy import economy_counts, economy_counts_on_host
 from nmmo_gpu.train.memory_estimate import training_parts
 from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_between, timestamp
 from nmmo_gpu.train.reporter import Reporter
-from nmmo_gpu.trinity import Sword, Trinity
+from nmmo_gpu.train.trinity import Sword, Trinity
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import check_memory

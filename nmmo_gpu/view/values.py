@@ -12,9 +12,9 @@ import torch
 
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.replay.value_map import value_payload
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.value_map import value_payload
 
 KEPT = 64
 """Maps kept; at most some 25 KB each."""

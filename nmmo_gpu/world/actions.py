@@ -31,6 +31,17 @@ def action_heads(config: WorldConfig) -> dict[str, int]:
     return sizes
 
 
+class StepActions(NamedTuple):
+    """What everybody did in a tick."""
+
+    style: Tensor
+    """[R, S] integers."""
+    target: Tensor
+    """[R, S] integers: slot, -1 for nobody."""
+    work: Tensor | None = None
+    """[R, A] integers, where there is work."""
+
+
 class Choices(NamedTuple):
     """Everybody's choices, [R, A] integers each; None for heads that there are not."""
 

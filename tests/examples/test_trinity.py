@@ -11,7 +11,7 @@ from train.small import CPU, small
 
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.run import Run, resume, train
-from nmmo_gpu.trinity import Trinity
+from nmmo_gpu.train.trinity import Trinity
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG = {"populations": 4, "horizon": 8, "births": -1}

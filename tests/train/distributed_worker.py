@@ -12,7 +12,7 @@ import torch
 
 from nmmo_gpu.train import distributed, ppo
 from nmmo_gpu.train.run import Run, resume, train
-from nmmo_gpu.trinity import Pantheon, Trinity
+from nmmo_gpu.train.trinity import Pantheon, Trinity
 
 
 def settings(**more: Any) -> Any:

@@ -22,7 +22,7 @@ from nmmo_gpu.train.evaluate import (
     table_row,
 )
 from nmmo_gpu.train.run import Run, load_policy
-from nmmo_gpu.trinity import Sword
+from nmmo_gpu.train.trinity import Sword
 
 
 class Watcher:

@@ -17,7 +17,7 @@ pytest.importorskip("triton")
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.ppo import SampleBatches, SequenceBatches
 from nmmo_gpu.train.run import Run
-from nmmo_gpu.trinity import God, Sword
+from nmmo_gpu.train.trinity import God, Sword
 
 
 def on_kernels(config):

@@ -11,7 +11,7 @@ from train.tape import run as launch_for_real
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.rollout import Rollout
-from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import META
 

@@ -27,7 +27,7 @@ from nmmo_gpu.train.ppo import (
 from nmmo_gpu.train.rollout import Rollout, by_population
 from nmmo_gpu.train.sampling import evaluate, sample
 from nmmo_gpu.train.training_backend import TrainingBackend
-from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.actions import row_of
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.layout import SELF_FEATURES, ObservationLayout

@@ -25,7 +25,7 @@ from nmmo_gpu.train.ppo import STATISTICS
 from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.train.run import Run, StopRequest, Trinity, resume, train
-from nmmo_gpu.trinity import God, Pantheon
+from nmmo_gpu.train.trinity import God, Pantheon
 
 
 def played(config, iterations):

@@ -14,7 +14,7 @@ from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.evaluate import evaluate, policy_actor
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.run import Run
-from nmmo_gpu.trinity import Sword
+from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.actions import action_heads
 
 

@@ -12,7 +12,7 @@ from train.small import CPU, FULL, small
 from nmmo_gpu.train import gae, metrics, window
 from nmmo_gpu.train.cuda_graphs import GraphedCallable
 from nmmo_gpu.train.training_backend import TrainingBackend, training_backend
-from nmmo_gpu.trinity import Sword
+from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.random import draw
 
@@ -20,7 +20,7 @@ from nmmo_gpu.world.random import draw
 def test_plain_torch_by_default():
     """The parts that run anywhere; none that chooses for all slots, so the layout is that of the living."""
     plain = training_backend(resolve("torch", CPU))
-    assert plain == TrainingBackend() and not plain.capturable
+    assert plain == TrainingBackend() and not plain.static_shapes
     assert (plain.draw, plain.advantages, plain.count) == (draw, gae.advantages, metrics.count)
     assert plain.window_embedding is window.window_embedding and plain.choose is plain.evaluate is None
 
@@ -31,7 +31,7 @@ def test_numba_draws_and_leaves_the_rest():
     backend = resolve("numba", CPU)
     compiled = training_backend(backend)
     assert compiled == dataclasses.replace(TrainingBackend(), draw=backend.draw)
-    assert compiled.draw is not draw and not compiled.capturable
+    assert compiled.draw is not draw and not compiled.static_shapes
 
 
 def test_numba_samples_and_judges_the_many_heads_of_the_full_game():
@@ -50,7 +50,7 @@ def test_kernels_replace_every_part():
     """Where Triton runs the world it runs the learner's parts too, and nothing asks the device for sizes."""
     pytest.importorskip("triton")
     kernels = training_backend(resolve("triton", KERNEL_DEVICE))
-    assert kernels.capturable
+    assert kernels.static_shapes
     for field in dataclasses.fields(TrainingBackend):
         part = getattr(kernels, field.name)
         if field.name == "sample":  # what is done where ``choose`` is not

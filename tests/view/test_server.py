@@ -14,12 +14,12 @@ from train.small import small
 from view.serving import INDEX, WORLD, Tape, served
 
 from nmmo_gpu.errors import ReplayError, UsageError
-from nmmo_gpu.replay import value_map as value_maps
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.replay.value_map import value_map
 from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train import value_map as value_maps
 from nmmo_gpu.train.run import Run
+from nmmo_gpu.train.value_map import value_map
 from nmmo_gpu.view import page, recordings, server
 from nmmo_gpu.view.server import application
 

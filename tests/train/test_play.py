@@ -13,13 +13,13 @@ from train.small import FULL, small
 
 from nmmo_gpu.cli import main as cli
 from nmmo_gpu.errors import CheckpointError, ConfigError
-from nmmo_gpu.replay import play as playing
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.recorder import Recorder
-from nmmo_gpu.replay.value_map import value_map
 from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train import play as playing
 from nmmo_gpu.train.run import Run, train
 from nmmo_gpu.train.sampling import head_distributions
+from nmmo_gpu.train.value_map import value_map
 
 CPU = torch.device("cpu")
 KINDS = {

@@ -13,14 +13,15 @@ from nmmo_gpu import scripted
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.replay.columns import FrameLayout, StepActions
+from nmmo_gpu.replay.columns import FrameLayout
 from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.recorder import Recorder
-from nmmo_gpu.replay.value_map import value_payload
 from nmmo_gpu.replay.writer import ReplayWriter
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.evaluate import Actor, PolicyActor
+from nmmo_gpu.train.value_map import value_payload
+from nmmo_gpu.world.actions import StepActions
 from nmmo_gpu.world.state import World
 
 

@@ -12,7 +12,7 @@ from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.run import Run, Trinity, train
 from nmmo_gpu.train.sampling import sample
-from nmmo_gpu.trinity import God, Pantheon, Sword
+from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.random import Stream, draw, unit
 
 

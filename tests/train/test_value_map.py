@@ -13,11 +13,11 @@ from train.small import FULL, randomise_biases, reloaded, small
 
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import MapError, ReplayError
-from nmmo_gpu.replay import value_map as value_maps
-from nmmo_gpu.replay.value_map import value_map
 from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train import value_map as value_maps
 from nmmo_gpu.train.run import Run, load_policy
-from nmmo_gpu.trinity import Sword
+from nmmo_gpu.train.trinity import Sword
+from nmmo_gpu.train.value_map import value_map
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.terrain import safe_table
 

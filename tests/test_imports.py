@@ -1,0 +1,12 @@
+"""Packages import only those below them, as pyproject.toml lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from importlinter.cli import lint_imports
+
+
+def test_no_import_goes_upwards():
+    """The contracts hold; what breaks one is printed."""
+    assert lint_imports(str(Path(__file__).parents[1] / "pyproject.toml"), no_cache=True) == 0
