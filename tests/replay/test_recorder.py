@@ -146,8 +146,8 @@ def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
     assert recorder.dropped == 0
 
 
-@pytest.mark.parametrize("wait", [False, True])
-def test_a_full_disk_ends_the_recording_and_nothing_else(wait, tmp_path, monkeypatch):
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_full_disk_ends_the_recording_and_nothing_else(blocking, tmp_path, monkeypatch):
     """Training goes on with a warning, once; an export, which is nothing without its file, stops."""
 
     def full(segment_writer, first, frames):
@@ -155,7 +155,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(wait, tmp_path, monkeyp
 
     monkeypatch.setattr(SegmentWriter, "frames", full)
     env = begun()
-    recorder = Recorder(env, (0,), 1, tmp_path, "odd", wait=wait)
+    recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=blocking)
 
     def until_noticed():
         for _ in range(1000):

@@ -78,7 +78,7 @@ def shout(policy: Policy, gain: float = 100.0) -> None:
     """Makes a fresh policy's heads loud: nearly uniform ones would hide what memory and input do."""
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
-            if name in ("go", "steady", "query", "query_attributes", "more"):
+            if name in ("directional_head", "invariant_head", "query", "query_attributes", "extra_heads"):
                 parameter.mul_(gain)
 
 

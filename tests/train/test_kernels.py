@@ -155,7 +155,9 @@ def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
     kind = SequenceBatches if recurrent else SampleBatches
     batches = kind(policy, rollout, god.sword.training_backend)
     with torch.no_grad():
-        evaluation, rows, valid = batches.judge(torch.arange(batches.columns, device=KERNEL_DEVICE))
+        evaluation, rows, valid = batches.evaluate_actions(
+            torch.arange(batches.columns, device=KERNEL_DEVICE)
+        )
     assert rows.view(-1).sort().values.tolist() == list(range(rollout.alive.numel()))
     assert torch.equal(valid, rollout.alive.view(-1)[rows])
     for found, recorded in (

@@ -151,7 +151,7 @@ def by_hand(policy, views, p, state):
     for kind, entity in zip(views["entity_kind"].tolist(), views["entities"].double(), strict=True):
         rows.append([*(entity * policy.entity_scale.double()).tolist(), kind == FRIEND, kind == STRANGER])
     entities = torch.tensor(rows, dtype=torch.float64)
-    trunk = seen + own @ weight("own") + entities.flatten() @ weight("entities")
+    trunk = seen + own @ weight("self_in") + entities.flatten() @ weight("entities")
     trunk = (trunk + weight("input_bias")[0]).clamp(min=0)
     hidden = layer(0, trunk)
     for number in range(1, policy.config.layers):

@@ -180,7 +180,7 @@ def test_populations_share_nothing(seen, recurrent, targeting):
     wish = sum(part.clamp(min=-100).square().sum() for part in spoken) + output.value[0].square().sum()
     wish.backward()
     named = dict(policy.named_parameters())
-    fresh = {"self_attributes", "entity_attributes", "more", "extra_heads_bias"} | (
+    fresh = {"self_attributes", "entity_attributes", "extra_heads", "extra_heads_bias"} | (
         {"query_attributes"} if targeting == "learned" else set()
     )
     assert fresh <= named.keys()
@@ -248,8 +248,9 @@ def test_in_bf16_it_says_nearly_the_same(seen, targeting):
 
 
 CHAOS = {
-    "window": (8, 225, 9, 16), "own": (8, 12, 16), "entities": (8, 80, 16), "input_bias": (8, 1, 16),
-    "trunk": (8, 1, 4, 16, 16), "trunk_bias": (8, 1, 1, 16), "go": (8, 4, 16, 1), "steady": (8, 16, 6),
+    "window": (8, 225, 9, 16), "self_in": (8, 12, 16), "entities": (8, 80, 16), "input_bias": (8, 1, 16),
+    "trunk": (8, 1, 4, 16, 16), "trunk_bias": (8, 1, 1, 16), "directional_head": (8, 4, 16, 1),
+    "invariant_head": (8, 16, 6),
     "value": (8, 16, 1), "directional_head_bias": (8, 1, 1), "invariant_head_bias": (8, 1, 6),
     "value_bias": (8, 1, 1),
 }  # fmt: skip

@@ -112,7 +112,7 @@ def test_the_same_however_much_at_a_time(tmp_path, monkeypatch, batch, slots):
     stride = 4 if slots == 3 else 1  # one by one takes long
     expected = value_map(stored, base.numpy(), None, -1, stride)
     monkeypatch.setattr(value_maps, "BATCH", batch)
-    monkeypatch.setattr(value_maps, "SLOTS", slots)
+    monkeypatch.setattr(value_maps, "SLOTS_PER_PASS", slots)
     monkeypatch.setattr(value_maps, "ROWS", 30)
     found = value_map(stored, base.numpy(), None, -1, stride)
     np.testing.assert_allclose(found, expected, atol=1e-6)
