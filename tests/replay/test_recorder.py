@@ -164,7 +164,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(blocking, tmp_path, mon
                 shot(env, recorder, 2, {})
                 return
 
-    if wait:
+    if blocking:
         with pytest.raises(ReplayError, match="no room"):
             until_noticed()
         with pytest.raises(ReplayError, match="no room"):
