@@ -13,9 +13,13 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+from support import fast_interpreter
 from support.helpers import KERNEL_DEVICE, carried
 
 from nmmo_gpu.world.backend import Backend, resolve
+
+if os.environ.get("TRITON_INTERPRET") == "1":
+    fast_interpreter.install()
 
 # One thread: tests are spread over processes, and their worlds are too small to share.
 torch.set_num_threads(1)

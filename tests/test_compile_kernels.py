@@ -68,7 +68,7 @@ def test_a_fault_is_noticed(fault, tmp_path):
     driver.write_text(
         f"import os, runpy, sys\nos.environ['TRITON_INTERPRET'] = '0'\nimport torch\n"
         f"import nmmo_gpu.kernels\n{FAULTS[fault]}\n"
-        "from nmmo_gpu.kernels import launches\n"
+        "from nmmo_gpu.train import launches\n"
         "laptop = launches.NETWORKS['laptop']\n"
         "launches.all_launches = lambda: {'laptop': launches._of_training(laptop)}\n"
         f"sys.argv = ['x', '--targets', 'sm_80', '--kernels', '{name}']\n"
