@@ -1,10 +1,10 @@
-"""Triton's interpreter, hastened: the same operations on the same numbers, without what it works out again for
-each of them.
+"""Triton's interpreter, hastened: the same operations on the same numbers, without what it works out again
+for each of them.
 
 An interpreted kernel spends most of its time not in numpy, but in preparing Triton's language at each call of
 a function by another, in checks of overflow whose outcome nobody looks at, and in describing the types of
-blocks. Everything here is about Python objects that depend on nothing but their arguments; no number is worked
-out in another way. What is not as it was in Triton 3.6 to 3.9 is left alone, and is merely slow then."""
+blocks. Everything here is about Python objects that depend on nothing but their arguments; no number is
+worked out in another way. What is not as it was in Triton 3.6 to 3.9 is left alone, and is merely slow."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def _skip_unseen_checks(interpreter: Any, semantic: Any, **_: Any) -> None:
     """Each addition, subtraction and multiplication of integers is repeated in 64 bits and compared with the
     type's bounds, for an assertion which without the option ``debug`` is not made."""
     check = _known(semantic, "binary_op_sanitize_overflow_impl", "self", "lhs", "rhs", "binary_op")
-    if "if not self.builder.options.debug:\n            return\n" not in inspect.getsource(semantic.device_assert):
+    unless_debug = "if not self.builder.options.debug:\n            return\n"
+    if unless_debug not in inspect.getsource(semantic.device_assert):
         raise _OtherwiseError("device_assert")
 
     def seen(self: Any, lhs: Any, rhs: Any, binary_op: Any) -> None:
@@ -146,10 +147,8 @@ def _describe_tensors_once(core: Any, **_: Any) -> None:
     made: dict[Any, dict[str, Any]] = {}
 
     def described(self: Any, handle: Any, type: Any) -> None:
-        if isinstance(type, block):
-            key = (_key(type.element_ty, core), *type.shape)
-        else:
-            key = (_key(type, core),)
+        element, shape = (type.element_ty, type.shape) if isinstance(type, block) else (type, ())
+        key = (_key(element, core), *shape)
         if key not in made:
             describe(self, handle, type)
             made[key] = {name: value for name, value in vars(self).items() if name != "handle"}
