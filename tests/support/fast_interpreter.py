@@ -1,10 +1,9 @@
-"""Triton's interpreter, hastened: the same operations on the same numbers, without what it works out again
-for each of them.
+"""Makes Triton's interpreter faster in tests, with the same operations on the same numbers.
 
-An interpreted kernel spends most of its time not in numpy, but in preparing Triton's language at each call of
-a function by another, in checks of overflow whose outcome nobody looks at, and in describing the types of
-blocks. Everything here is about Python objects that depend on nothing but their arguments; no number is
-worked out in another way. What is not as it was in Triton 3.6 to 3.9 is left alone, and is merely slow."""
+Most of the time of an interpreted kernel does not go into numpy, but into patching Triton's language at each
+call from one function to another, into overflow checks whose result is not used, and into building type objects.
+This module caches Python objects that depend on nothing but their arguments; no number is computed differently.
+Where the interpreter differs from that of Triton 3.6 to 3.9, it is left as it is, and is slower."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 
-def hasten() -> None:
-    """Hastens the interpreter in this process, once, as far as it is known."""
+def install() -> None:
+    """Patches the interpreter of this process, once, as far as its code is known."""
     try:
         import triton.language as tl
         from triton.language import core
@@ -23,20 +22,20 @@ def hasten() -> None:
         from triton.runtime import interpreter
     except ImportError:
         return
-    if hasattr(interpreter, "_hastened"):
+    if hasattr(interpreter, "_fast_interpreter"):
         return
-    interpreter._hastened = True
+    interpreter._fast_interpreter = True
     for step in (
         _patch_once_a_launch, _skip_unseen_checks, _one_table_of_types, _describe_blocks_once,
         _describe_tensors_once, _know_the_same,
     ):  # fmt: skip
         try:
             step(interpreter=interpreter, tl=tl, core=core, semantic=TritonSemantic)
-        except _OtherwiseError:
+        except _UnknownCodeError:
             continue
 
 
-class _OtherwiseError(Exception):
+class _UnknownCodeError(Exception):
     """The interpreter is not as it is known here."""
 
 
@@ -44,7 +43,7 @@ def _known(owner: Any, name: str, *parameters: str) -> Callable[..., Any]:
     """A function of the interpreter, which must have these parameters."""
     function = vars(owner).get(name)
     if not inspect.isfunction(function) or tuple(inspect.signature(function).parameters) != parameters:
-        raise _OtherwiseError(name)
+        raise _UnknownCodeError(name)
     return function
 
 
@@ -56,7 +55,7 @@ def _patch_once_a_launch(interpreter: Any, tl: Any, core: Any, **_: Any) -> None
     patch = _known(interpreter, "_patch_lang", "fn")
     scope_type = getattr(interpreter, "_LangPatchScope", None)
     if scope_type is None or not isinstance(getattr(scope_type(), "_changes", None), list):
-        raise _OtherwiseError("_LangPatchScope")
+        raise _UnknownCodeError("_LangPatchScope")
     everywhere = SimpleNamespace(__globals__={"tl": tl, "core": core})
     changes: list[tuple[Any, str, Any]] = []
     values: list[tuple[Any, str, Any]] = []
@@ -95,7 +94,7 @@ def _skip_unseen_checks(interpreter: Any, semantic: Any, **_: Any) -> None:
     check = _known(semantic, "binary_op_sanitize_overflow_impl", "self", "lhs", "rhs", "binary_op")
     unless_debug = "if not self.builder.options.debug:\n            return\n"
     if unless_debug not in inspect.getsource(semantic.device_assert):
-        raise _OtherwiseError("device_assert")
+        raise _UnknownCodeError("device_assert")
 
     def seen(self: Any, lhs: Any, rhs: Any, binary_op: Any) -> None:
         if self.builder.options.debug:
