@@ -3,7 +3,7 @@
 Most of the time of an interpreted kernel does not go into numpy, but into patching Triton's language at each
 call from one function to another, into overflow checks whose result is not used, and into building type
 objects. This module caches Python objects that depend on nothing but their arguments; no number is computed
-differently. Where the interpreter differs from that of Triton 3.6 to 3.9, it is left as it is, and is slower."""
+differently. Where the interpreter differs from that of Triton 3.6 to 3.9, it is left as it is."""
 
 from __future__ import annotations
 
