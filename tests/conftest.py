@@ -30,20 +30,19 @@ hypothesis.settings.load_profile("nmmo")
 
 HERE = Path(__file__).parent
 SLOW = (
-    "viewer", "scripts", "adapters/test_gymnasium.py", "adapters/test_pettingzoo.py",
-    "adapters/test_torchrl.py", "cpu/test_compile.py", "cpu/test_tick_full.py",
-    "kernels/test_observation_full.py", "kernels/test_order.py", "kernels/test_parity.py",
-    "kernels/test_sampling.py", "kernels/test_sampling_full.py", "kernels/test_tick.py",
-    "kernels/test_tick_full.py", "replay/test_reader.py", "test_add_content.py", "test_bench.py",
-    "test_bench_adapters.py", "test_build_backend.py", "test_cli.py", "test_compile.py",
-    "test_compile_kernels.py",
-    "test_fuzz.py", "test_picture.py", "test_rehearsal.py", "test_scripted.py", "test_v1_statistics.py",
-    "train/test_capture.py", "train/test_cluster.py", "train/test_kernels.py", "train/test_run.py",
-    "train/test_run_full.py", "view/test_live.py", "world/test_full_tick.py", "world/test_scale.py",
+    "adapters/test_gymnasium.py", "adapters/test_pettingzoo.py", "adapters/test_torchrl.py", "benchmarks",
+    "cli", "cpu/test_compile.py", "cpu/test_tick_full.py", "examples", "kernels/test_observation_full.py",
+    "kernels/test_order.py", "kernels/test_parity.py", "kernels/test_sampling.py",
+    "kernels/test_sampling_full.py", "kernels/test_tick.py", "kernels/test_tick_full.py",
+    "replay/test_picture.py", "replay/test_reader.py", "scripts", "test_add_content.py",
+    "test_build_backend.py", "test_compile_kernels.py", "test_fuzz.py", "test_scripted.py",
+    "test_v1_statistics.py", "train/test_capture.py", "train/test_compile.py", "train/test_distributed.py",
+    "train/test_kernels.py", "train/test_memory_estimate.py", "train/test_run.py", "train/test_run_full.py",
+    "view/test_live.py", "viewer", "world/test_full_tick.py", "world/test_scale.py",
 )  # fmt: skip
 """Files and folders of tests that start browsers or several processes, compile kernels, interpret many, or
 take many ticks."""
-SLOW_ONES = (
+SLOW_TESTS = (
     "test_300_ticks_apart_stay_together", "test_any_book_comes_out_as_in_an_auction_by_hand",
     "test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand",
     "test_everybody_is_born_by_the_book",
@@ -54,19 +53,16 @@ SLOW_ONES = (
 """Single tests like that in other files."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: left out by scripts/test.sh --quick")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what ``scripts/test.sh --quick`` leaves out: slow files and tests, and where the
     phases are tested by each backend, the interpreted one."""
     slow = [HERE / name for name in SLOW]
+    assert all(place.exists() for place in slow), "SLOW names a file that is not there"
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        named = getattr(item, "originalname", None) in SLOW_ONES
+        named = getattr(item, "originalname", None) in SLOW_TESTS
         inside = any(item.path.is_relative_to(place) for place in slow)
-        if named or inside or parameters.get("all_rules") == "triton":
+        if named or inside or parameters.get("any_backend") == "triton":
             item.add_marker(pytest.mark.slow)
 
 
