@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
@@ -50,10 +52,15 @@ def test_the_meter_sees_what_is_made_and_what_is_let_go():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are compiled, and do not run on the CPU")
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_a_real_run_takes_what_was_rehearsed(recurrent):
+def test_a_real_run_takes_what_was_rehearsed(recurrent, request):
     """The same pieces under the same meter, on the CPU with kernels interpreted: to the byte, but for
     Adam's counters, which are made otherwise without data."""
     config = small(backend="triton", check_actions=False, recurrent=recurrent, **SIZE)
+    # Garbage counts until it is collected, and when that happens depends on all the Python code in between.
+    usual = gc.get_threshold()
+    request.addfinalizer(lambda: gc.set_threshold(*usual))
+    gc.collect()
+    gc.set_threshold(200, 1, 1)
     said = parts_of(recurrent=recurrent)
 
     def run(launch):
