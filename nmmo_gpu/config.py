@@ -155,7 +155,9 @@ class WorldConfig:
         for name in ("reach", "damage"):
             value = getattr(self, name)
             if not isinstance(value, tuple) or len(value) != 3 or not all(type(v) is int for v in value):
-                check.fail(name, "is not a tuple of integers, one per style", "give (melee, range, mage)")
+                check.fail(
+                    name, "is not a tuple of integers, one per style", "give three: (melee, range, mage)"
+                )
         for reach in self.reach:
             if not 0 <= reach <= self.vision:
                 check.fail(

@@ -282,7 +282,7 @@ def happened(config: WorldConfig, gained: dict[str, Tensor]) -> Counter[str]:
     return counted
 
 
-NEVER = {"gold MADE", "gold EATEN", "gold USED", "gold BURNT", "goods ENDOWED", "died of NONE"}
+NEVER = {"gold MADE", "gold EATEN", "gold USED", "gold BURNT", "goods INITIAL", "died of NONE"}
 """What cannot happen: gold is not made, and nobody is born with goods."""
 
 
@@ -378,5 +378,5 @@ def test_goods_are_conserved_in_an_environment_that_is_told_anything(backend):
         env.step(actions)
         check_invariants(env.world)
     totals = happened(config, counters(env.world))
-    for name in ("attacks", "hits", "mining", "fished", "offered", "spoken", "gold ENDOWED", "gold LOST"):
+    for name in ("attacks", "hits", "mining", "fished", "offered", "spoken", "gold INITIAL", "gold LOST"):
         assert totals[name] > 0, name

@@ -164,7 +164,7 @@ def by_hand(policy, views, p, state):
             cell.bias_ih.copy_(weight("gru_bias")[0])
             cell.bias_hh.zero_()
             hidden = cell(hidden[None], state.double()[None])[0]
-    heads = hidden @ weight("heads") + weight("heads_bias")[0]
+    heads = hidden @ weight("action_heads") + weight("action_heads_bias")[0]
     move, style, target, value = heads[:5], heads[5:8], heads[8:-1], heads[-1]
     if policy.config.targeting == "learned":
         target = torch.cat((target, entities @ (hidden @ weight("query"))))

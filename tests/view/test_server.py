@@ -294,8 +294,8 @@ def test_value_maps(tmp_path, path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("population", "status", "said"),
-    [("2", 404, "population = 2"), ("-2", 404, "population = -2"), ("x", 400, "no number"),
-     ("", 400, "no number"), ("9" * 5000, 400, "no number")],
+    [("2", 404, "population = 2"), ("-2", 404, "population = -2"), ("x", 400, "not a number"),
+     ("", 400, "not a number"), ("9" * 5000, 400, "not a number")],
 )  # fmt: skip
 def test_populations_that_are_not_there(tmp_path, path, population, status, said):
     """Get an error, in plain words."""

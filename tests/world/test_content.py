@@ -304,10 +304,10 @@ WRONG = [
     (prices(1, 2.5), "prices holds 2.5, which is not of type int"), (prices(True), "prices holds True"),
     (dataclasses.replace(SOUND, prices=[1, 2]), "prices = [1, 2] is not a tuple"),
     (dataclasses.replace(SOUND, items=[ORE, BAR]), "is not a tuple; give one of Item"),
-    (dataclasses.replace(SOUND, items=("ore", "bar")), "items holds 'ore', which is no Item"),
-    (dataclasses.replace(SOUND, recipes=(ORE,)), "which is no Recipe"),
+    (dataclasses.replace(SOUND, items=("ore", "bar")), "items holds 'ore', which is not of type Item"),
+    (dataclasses.replace(SOUND, recipes=(ORE,)), "which is not of type Recipe"),
     (dataclasses.replace(SOUND, npcs=RAT), "is not a tuple; give one of NPCKind"),
-    (npc(drops=(ORE,)), "which is no Drop"), (npc(habitat="grass"), "wolf: habitat = 'grass'"),
+    (npc(drops=(ORE,)), "which is not of type Drop"), (npc(habitat="grass"), "wolf: habitat = 'grass'"),
     (dataclasses.replace(SOUND, npcs=(dataclasses.replace(RAT, name=3),)), "an NPC kind's name is 3"),
     (item(name=3), "item name 3 is taken, or empty"), (drop(least=1.0), "choose 1 <= least"),
 ]  # fmt: skip

@@ -74,7 +74,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from nmmo_gpu import cli
+from nmmo_gpu.cli import main as cli
 from nmmo_gpu.view import page
 
 def outlive_nobody():
