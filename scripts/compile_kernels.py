@@ -31,14 +31,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from nmmo_gpu.kernels.launch import FUSED_ROUNDING, Launch
+from nmmo_gpu.train import compile
 from nmmo_gpu.train.launches import all_launches
 
-TARGETS = {
-    "sm_80": GPUTarget("cuda", 80, 32),
-    "sm_90": GPUTarget("cuda", 90, 32),
-    "sm_100": GPUTarget("cuda", 100, 32),
-    "gfx942": GPUTarget("hip", "gfx942", 64),
-}
+TARGETS = {name: GPUTarget(*target) for name, target in compile.TARGETS.items()}
 
 TYPES = {
     torch.bool: "i1", torch.uint8: "u8", torch.int8: "i8", torch.int16: "i16", torch.int32: "i32",

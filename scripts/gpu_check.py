@@ -56,7 +56,7 @@ class Step:
     about: str
     """What it shows."""
     command: Callable[[Place], list[str]]
-    """What is run, in the repository's root; an empty list where nothing can be."""
+    """What is run, in the repository's root."""
     lines: int = 5
     """Of its output, the last that are shown."""
 
@@ -89,11 +89,11 @@ def nmmo(*options: str) -> list[str]:
     return [sys.executable, "-m", "nmmo_gpu", *options]
 
 
-def bench(name: str, options: str, batches: str, *more: str) -> Callable[[Place], list[str]]:
+def bench(name: str, options: str, batches: str) -> Callable[[Place], list[str]]:
     """A benchmark, of so many realms."""
 
     def command(place: Place) -> list[str]:
-        fixed = ["bench", *options.split(), *more]
+        fixed = ["bench", *options.split()]
         if place.dry:
             tiny = [*TINY, "--hidden", "8", "--batches", "1", "--repeats", "1", "--seconds", "0.001"]
             quick = [] if name == "rates" else ["--columns", "environment"]
@@ -117,20 +117,8 @@ def counters(place: Place) -> list[str]:
     if place.dry or shutil.which("ncu") is None:
         return work
     # The clocks are left as they are, which takes rights that few have on shared machines.
-    return [
-        "ncu",
-        "--clock-control",
-        "none",
-        "-k",
-        "_windows",
-        "-s",
-        "100",
-        "-c",
-        "1",
-        "--set",
-        "full",
-        *work,
-    ]
+    options = "--clock-control none -k _windows -s 100 -c 1 --set full"
+    return ["ncu", *options.split(), *work]
 
 
 FIRST = {
@@ -151,8 +139,7 @@ FIRST = {
             sys.executable, "-m", "pytest", "-q", "-n", str(min(12, os.cpu_count() or 1)), "--dist",
             "worksteal", "-p", "no:cacheprovider", "--tb=short", *place.either("", "--collect-only"),
             "tests/world/test_terrain.py", "tests/train/test_residency.py", "tests/train/test_kernels.py",
-            "tests/train/test_features.py",
-            "tests/kernels",
+            "tests/train/test_features.py", "tests/kernels",
         ], 14,
     ),
     "env": Step(

@@ -41,10 +41,9 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
 
     Whoever has a quarry strikes it in melee when it stands next to it (4-neighbourhood), and else goes
     towards it along the longer axis. A kind that always hunts takes the nearest agent in sight that is not
-    immune, ties row by row; a provoked NPC the agent that hit it, for as long as its aggro_ticks lasts,
-    and it is
-    the same agent, alive, in sight and not immune. Whoever has no quarry wanders. Nobody leaves its
-    habitat. Tempers run down here, after the choice.
+    immune, ties row by row; a provoked NPC the agent that hit it, as long as ``aggro_ticks`` last and it is
+    the same agent, alive, in sight and not immune. An NPC without a quarry wanders. None leaves its habitat.
+    ``aggro_ticks`` are counted down here, after the choice.
 
     Args:
         move, style, target: [R, A] integers: the agents' choices; target is a slot, -1 for nobody.
