@@ -45,8 +45,7 @@ def test_all_compile_without_spills():
 
 FAULTS = {
     "a kernel that spills": '''
-window = sys.modules["nmmo_gpu.kernels.window"]
-window.FORWARD[torch.float32] = window.Tile(128, 128, 8)
+sys.modules["nmmo_gpu.kernels.inputs"].HEADER = 1 << 14
 ''',
     "a kernel that does not compile": '''
 import triton
@@ -63,10 +62,10 @@ sys.modules["nmmo_gpu.kernels.regrowth"]._regrowth = _regrowth
 def test_a_fault_is_noticed(fault, tmp_path):
     """Exit status 1, and the kernel is named. Of a laptop's training only: what else is launched takes long
     to find, and is left to the test above."""
-    name = "_window_forward" if "spills" in fault else "_regrowth"
+    name = "_encode_header" if "spills" in fault else "_regrowth"
     driver = tmp_path / "driver.py"
     driver.write_text(
-        f"import os, runpy, sys\nos.environ['TRITON_INTERPRET'] = '0'\nimport torch\n"
+        f"import os, runpy, sys\nos.environ['TRITON_INTERPRET'] = '0'\n"
         f"import nmmo_gpu.kernels\n{FAULTS[fault]}\n"
         "from nmmo_gpu.train import launches\n"
         "laptop = launches.NETWORKS['laptop']\n"

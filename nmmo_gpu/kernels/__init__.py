@@ -8,9 +8,10 @@ from nmmo_gpu.kernels.actions import decode
 from nmmo_gpu.kernels.burial import burial
 from nmmo_gpu.kernels.combat import combat
 from nmmo_gpu.kernels.exchange import exchange, quotes
-from nmmo_gpu.kernels.features import encode_features
 from nmmo_gpu.kernels.gae import advantages
 from nmmo_gpu.kernels.growth import growth
+from nmmo_gpu.kernels.inputs import encode_inputs
+from nmmo_gpu.kernels.layers import hidden_layers
 from nmmo_gpu.kernels.loot import loot
 from nmmo_gpu.kernels.movement import movement
 from nmmo_gpu.kernels.npc_births import npc_births
@@ -23,7 +24,6 @@ from nmmo_gpu.kernels.spawning import spawning
 from nmmo_gpu.kernels.tally import count
 from nmmo_gpu.kernels.tick import phases
 from nmmo_gpu.kernels.upkeep import explore, upkeep
-from nmmo_gpu.kernels.window import window_embedding
 from nmmo_gpu.kernels.work import work
 
 PHASES = {
@@ -49,8 +49,8 @@ PHASES = {
 """Functions by the name of their field in ``nmmo_gpu.world.backend.Backend``."""
 
 TRAINING = {
-    "window_embedding": window_embedding,
-    "encode_features": encode_features,
+    "encode_inputs": encode_inputs,
+    "hidden_layers": hidden_layers,
     "advantages": advantages,
     "count": count,
     "choose": choose,

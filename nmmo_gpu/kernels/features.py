@@ -83,16 +83,15 @@ def _encode_features(
     LOOKS_AT: tl.constexpr, ENTITIES_AT: tl.constexpr, SKILLED: tl.constexpr, ITEMS: tl.constexpr,
     ITEMS_PADDED: tl.constexpr, QUOTES_PADDED: tl.constexpr, PRICES: tl.constexpr, KINDS: tl.constexpr,
     WORDS: tl.constexpr, NEAREST: tl.constexpr, BELONGINGS: tl.constexpr, ROW: tl.constexpr,
-    ROW_PADDED: tl.constexpr, BLOCK: tl.constexpr,
+    ROW_PADDED: tl.constexpr, STRIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: every number is written by one program."""
-    WIDTH: tl.constexpr = BELONGINGS + NEAREST * ROW
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = place < rows
     line = tl.load(index + place, mask=here, other=0)
     record = records + line[:, None] * BYTES
     own = shorts + line * (BYTES // 2)
-    into = out + place[:, None] * WIDTH
+    into = out + place[:, None] * STRIDE
 
     column = tl.arange(0, SKILLS_PADDED)[None, :]
     known = here[:, None] & (column < SKILLS)
@@ -140,19 +139,18 @@ def _encode_features(
         )  # fmt: skip
 
 
-def encode_features(
-    records: Tensor, index: Tensor, views: dict[str, Tensor], config: WorldConfig, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """See ``nmmo_gpu.train.features.encode_features``."""
+def encode_features(records: Tensor, index: Tensor, config: WorldConfig, out: Tensor) -> None:
+    """See ``nmmo_gpu.train.features.encode_features``.
+
+    Args:
+        records: [rows, bytes] uint8. index: [P, B] int64, contiguous.
+        out: [P, B, n] of a floating dtype, columns of a contiguous matrix, in which all is written."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     self_attributes, row = plain.self_attributes_width(config), plain.entity_attributes_width(config)
+    assert out.shape == (*index.shape, self_attributes + config.nearest * row)
     items = len(config.content.items)
-    out = torch.empty(
-        *index.shape, self_attributes + config.nearest * row, dtype=dtype, device=records.device
-    )
     launch(
-        _encode_features, triton.cdiv(index.numel(), RECORDS), records, records.view(torch.int16),
-        index.contiguous(),
+        _encode_features, triton.cdiv(index.numel(), RECORDS), records, records.view(torch.int16), index,
         out, index.numel(), config.capacity, config.offer_ticks, config.max_health,
         max(1, *map(len, config.tables.gear)),
         BYTES=records.shape[-1], OWN_AT=at["self"] // 2, LEVELS_AT=at["levels"] // 2,
@@ -163,6 +161,5 @@ def encode_features(
         QUOTES_PADDED=triton.next_power_of_2(max(1, 3 * items)),
         PRICES=len(config.content.prices), KINDS=plain.npc_kinds(config), WORDS=max(0, config.tokens - 1),
         NEAREST=config.nearest, BELONGINGS=self_attributes, ROW=row, ROW_PADDED=triton.next_power_of_2(row),
-        BLOCK=RECORDS,
+        STRIDE=out.stride(1), BLOCK=RECORDS,
     )  # fmt: skip
-    return plain.split(out, config)

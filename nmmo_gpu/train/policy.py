@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train import features, symmetry
 from nmmo_gpu.train.config import PolicyConfig
+from nmmo_gpu.train.inputs import DESCRIBED, InputColumns, entity_rows, own_state
+from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.window import codes, window_embedding
 from nmmo_gpu.world import actions
-from nmmo_gpu.world.layout import ENTITY_FEATURES, FRIEND, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
-
-DESCRIBED = (*ENTITY_FEATURES, "friend", "stranger")
-"""What the network is told of each row of the entity table."""
 
 AUTO_TARGETS = 2
 """Choices of the target head under auto-targeting: leave it, or attack."""
@@ -73,6 +73,9 @@ class Weights(NamedTuple):
     action_heads: Tensor
     action_heads_bias: Tensor
     query: Tensor | None
+    inputs: Tensor | None
+    """[P, columns, hidden]: window, own state, entities, attributes and bias as one matrix, by
+    ``InputColumns``; None where they are multiplied one by one."""
 
 
 class Policy(nn.Module):
@@ -89,14 +92,22 @@ class Policy(nn.Module):
         world_config: WorldConfig,
         config: PolicyConfig,
         generator: torch.Generator,
-        embed: Callable[..., Tensor] = window_embedding,
-        encode_features: Callable[..., tuple[Tensor, Tensor]] = features.encode_features,
+        encode_inputs: Callable[..., Tensor] | None = None,
+        hidden_layers: Callable[..., Tensor] = hidden_layers,
     ) -> None:
-        """Fresh weights, drawn from the (CPU) generator; ``embed`` and ``encode_features``:
-        ``window_embedding`` and ``features.encode_features``, or twins of them."""
+        """Fresh weights, drawn from the (CPU) generator.
+
+        Args:
+            encode_inputs: ``nmmo_gpu.train.inputs.encode_inputs`` or a twin of it, for a first layer that is
+                one matrix product; None for one that adds up what is not zero.
+            hidden_layers: ``nmmo_gpu.train.layers.hidden_layers`` or a twin of it.
+        """
         super().__init__()
         self.world_config, self.config = world_config, config
-        self.embed, self.encode_features = embed, encode_features
+        self.encode_inputs, self.hidden_layers = encode_inputs, hidden_layers
+        self.columns = InputColumns.of(world_config)
+        self.output_alignment = 1 if encode_inputs is None else 8
+        """Outputs of heads are padded to a multiple of this: tensor cores want rows of 16 bytes."""
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.layout = ObservationLayout(world_config)
         populations, hidden, width = world_config.populations, config.hidden, config.hidden // symmetry.TURNS
@@ -134,6 +145,8 @@ class Policy(nn.Module):
         if world_config.extended and config.targeting == "learned":
             self.described += features.entity_attributes_width(world_config)
         self.extra_choices = sum(list(actions.action_heads(world_config).values())[3:])
+        self.outputs = len(MOVES) + steady - 1 + self.extra_choices + 1
+        """Columns of the heads' matrix, the value's included, before padding."""
         if world_config.extended:
             about_self, about_others = (
                 features.self_attributes_width(world_config),
@@ -187,7 +200,6 @@ class Policy(nn.Module):
         recurrent, learned = self.config.recurrent, self.config.targeting == "learned"
         extended = self.world_config.extended
         rows = self.entities.unflatten(1, (self.world_config.nearest, len(DESCRIBED)))  # type: ignore[no-untyped-call]
-        lifted_rows = [symmetry.lift(row, self._row_turns) for row in rows.unbind(1)]
         stay, others = self.invariant_head[..., :1], self.invariant_head[..., 1:]
         heads = [
             symmetry.pool(stay),
@@ -209,30 +221,55 @@ class Policy(nn.Module):
                 query = torch.cat((query, symmetry.pool(self.query_attributes)), -1)
 
         def gates(free: Tensor) -> Tensor:
-            return torch.cat([symmetry.mix(gate) for gate in free.unbind(1)], -1)
+            return torch.cat(symmetry.mix(free).unbind(1), -1)
 
         def cast(weight: Tensor) -> Tensor:
             return weight.to(self.dtype)
 
-        return Weights(
+        def aligned(outputs: Tensor) -> Tensor:
+            unused = -outputs.shape[-1] % self.output_alignment
+            return torch.nn.functional.pad(cast(outputs), (0, unused)) if unused else cast(outputs)
+
+        made = Weights(
             window=cast(symmetry.lift_cells(self.window)),
             self_in=cast(symmetry.lift(self.self_in, self._self_turns)),
-            entities=cast(torch.cat(lifted_rows, 1)),
+            entities=cast(symmetry.lift(rows, self._row_turns).flatten(1, 2)),
             attributes=cast(torch.cat((self.self_attributes, self.entity_attributes), 1))
             if extended
             else None,
             input_bias=cast(symmetry.repeat(self.input_bias)),
-            trunk=tuple(cast(symmetry.mix(layer)) for layer in self.trunk.unbind(1)),
+            trunk=cast(symmetry.mix(self.trunk)).unbind(1),
             trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in self.trunk_bias.unbind(1)),
             gru_input=cast(gates(self.gru_input)) if recurrent else None,
             gru_memory=cast(gates(self.gru_memory)) if recurrent else None,
             gru_bias=cast(torch.cat([symmetry.repeat(g) for g in self.gru_bias.chunk(3, -1)], -1))
             if recurrent
             else None,
-            action_heads=cast(torch.cat(heads, -1)),
-            action_heads_bias=cast(torch.cat(heads_bias, -1)),
-            query=cast(query) if learned else None,
+            action_heads=aligned(torch.cat(heads, -1)),
+            action_heads_bias=aligned(torch.cat(heads_bias, -1)),
+            query=aligned(query) if learned else None,
+            inputs=None,
         )
+        return made if self.encode_inputs is None else made._replace(inputs=self._in_columns(made))
+
+    def _in_columns(self, made: Weights) -> Tensor:
+        """``Weights.inputs`` of the parts."""
+        columns, window = self.columns, made.window
+        # Grass is told by no column: what it would add stands in the bias.
+        coded = torch.cat((window[:, :, : Material.GRASS], window[:, :, Material.GRASS + 1 :]), 2)
+
+        def zeros(rows: int) -> Tensor:
+            return made.input_bias.new_zeros(len(window), rows, self.config.hidden)
+
+        parts = [
+            coded.flatten(1, 2), zeros(columns.one - columns.window.stop), made.input_bias, made.self_in,
+            made.entities,
+        ]  # fmt: skip
+        end = columns.entities.stop
+        if made.attributes is not None:
+            parts += [zeros(columns.attributes.start - end), symmetry.repeat(made.attributes)]
+            end = columns.attributes.stop
+        return torch.cat((*parts, zeros(columns.width - end)), 1)
 
     def forward(self, records: Tensor, index: Tensor, state: Tensor | None = None) -> Output:
         """Looks at ``records[index]``.
@@ -270,31 +307,43 @@ class Policy(nn.Module):
         memory and heads.
 
         ``views`` are the fields of the records' heads, [P, B, ...]."""
-        seen = self.embed(records, index, weights.window, self.layout)
-        own = (views["self"] - self.self_scale[1]) * self.self_scale[0]
-        own = torch.bmm(own.clamp(max=1.0).to(self.dtype), weights.self_in)  # age grows without bound
+        if self.encode_inputs is None:
+            total, entities = self._sum_of_parts(records, index, views, weights)
+        else:
+            inputs = self.encode_inputs(
+                records, index, self.world_config, self.self_scale, self.entity_scale, self.dtype
+            )
+            total = torch.bmm(inputs, _not_none(weights.inputs))
+            entities = self._rows_of(inputs)
+        return self.hidden_layers(total, weights.trunk, weights.trunk_bias), entities
 
-        # Rows that do not exist are zero, and stay so; the two kinds' columns act as their bias.
-        kind = views["entity_kind"]
-        kinds = torch.stack((kind == FRIEND, kind == STRANGER), -1)
-        entities = torch.cat((views["entities"] * self.entity_scale, kinds), -1).to(self.dtype)
+    def _sum_of_parts(
+        self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
+    ) -> tuple[Tensor, Tensor]:
+        """(the first layer's sums [P, B, hidden], entity rows), each part of the inputs by itself."""
+        seen = window_embedding(records, index, weights.window, self.layout)
+        own = torch.bmm(own_state(views, self.self_scale).to(self.dtype), weights.self_in)
+        entities = entity_rows(views, self.entity_scale).to(self.dtype)
         others = torch.bmm(entities.flatten(2), weights.entities)
-
         total = seen + own + others + weights.input_bias
         if weights.attributes is not None:
-            attributes, entity_attributes = self.encode_features(
+            attributes, entity_attributes = features.encode_features(
                 records, index, views, self.world_config, self.dtype
             )
             encoded = torch.bmm(attributes, weights.attributes)
             total = total + encoded.repeat(1, 1, symmetry.TURNS)
             if self.config.targeting == "learned":
                 entities = torch.cat((entities, entity_attributes), -1)
-        trunk = torch.relu(total)
-        first, *deeper = zip(weights.trunk_bias, weights.trunk, strict=True)
-        trunk = torch.relu(torch.baddbmm(first[0], trunk, first[1]))
-        for layer_bias, layer in deeper:
-            trunk = trunk + torch.relu(torch.baddbmm(layer_bias, trunk, layer))
-        return trunk, entities
+        return total, entities
+
+    def _rows_of(self, inputs: Tensor) -> Tensor:
+        """[P, B, nearest, features]: the entity rows among the inputs."""
+        shape = (self.world_config.nearest, len(DESCRIBED))
+        entities: Tensor = torch.unflatten(inputs[..., self.columns.entities], -1, shape)
+        if self.described > len(DESCRIBED):
+            _, attributes = features.split(inputs[..., self.columns.attributes], self.world_config)
+            entities = torch.cat((entities, attributes), -1)
+        return entities
 
     def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """One GRU step: [P, B, hidden] float32 new memory, which is also what the heads see."""
@@ -345,9 +394,10 @@ class Policy(nn.Module):
         """[P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, works, trades, prices, words,
         value; before any mask."""
         hidden = hidden.to(self.dtype)
-        out = torch.baddbmm(weights.action_heads_bias, hidden, weights.action_heads).float()
+        out = torch.baddbmm(weights.action_heads_bias, hidden, weights.action_heads)
+        out = out[..., : self.outputs].float()
         if self.config.targeting == "learned":
-            query = torch.bmm(hidden, _not_none(weights.query))
+            query = torch.bmm(hidden, _not_none(weights.query))[..., : self.described]
             rows = (entities * query[:, :, None]).float().sum(-1)
             last = out.shape[-1] - 1 - self.extra_choices
             out = torch.cat((out[..., :last], rows, out[..., last:]), -1)

@@ -46,15 +46,16 @@ def lift_cells(free: Tensor) -> Tensor:
 
 
 def lift(free: Tensor, turns: Tensor) -> Tensor:
-    """[P, n, 4 * width] from [P, n, width]: input features that turn by [4, n, n] matrices."""
+    """[..., n, 4 * width] from [..., n, width]: input features that turn by [4, n, n] matrices."""
     return torch.cat([turns[g].T @ free for g in range(TURNS)], -1)
 
 
 def mix(free: Tensor) -> Tensor:
-    """[P, 4 * width_in, 4 * width_out] from [P, 4, width_in, width_out]: a layer between lifted features.
+    """[..., 4 * width_in, 4 * width_out] from [..., 4, width_in, width_out]: a layer between lifted features.
 
     What copy h tells copy g depends on the turn from g to h alone."""
-    columns = [torch.cat([free[:, (h - g) % TURNS] for h in range(TURNS)], 1) for g in range(TURNS)]
+    turned = free.unbind(-3)
+    columns = [torch.cat([turned[(h - g) % TURNS] for h in range(TURNS)], -2) for g in range(TURNS)]
     return torch.cat(columns, -1)
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from nmmo_gpu.train.features import encode_features
 from nmmo_gpu.train.gae import advantages
+from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.metrics import count
-from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.random import draw
 
@@ -22,8 +21,9 @@ class TrainingBackend:
     """One function per part; the defaults run anywhere."""
 
     draw: Callable[..., tuple[Tensor, ...]] = draw
-    window_embedding: Callable[..., Tensor] = window_embedding
-    encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features
+    encode_inputs: Callable[..., Tensor] | None = None
+    """The network's inputs as one matrix, where its product is faster than sums over what is not zero."""
+    hidden_layers: Callable[..., Tensor] = hidden_layers
     advantages: Callable[..., Tensor] = advantages
     count: Callable[..., None] = count
     choose: Callable[..., Any] | None = None

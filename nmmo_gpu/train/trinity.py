@@ -64,7 +64,7 @@ class Sword:
             resolve(config.env.backend, device), config.env.world.extended
         )
         generator = torch.Generator().manual_seed(config.env.seed)
-        parts = self.training_backend.window_embedding, self.training_backend.encode_features
+        parts = self.training_backend.encode_inputs, self.training_backend.hidden_layers
         self.policy = self.network(config.env.world, config.policy, generator, *parts).to(device)
         self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""

@@ -75,11 +75,9 @@ def kernels(found: dict[str, Any]) -> Iterator[str]:
     if train:
         yield from ("", "| of training | ns per slot and tick | predicted |", "|---|---|---|")
         whole = sum(table["whole"] for table in train["tables"].values())
+        beside = {"whole": predicted["training"]["whole"], **predicted["training"]["groups"]}
         for name, took in [("whole", whole), *train["groups"].items()]:
-            beside = (
-                predicted["training"]["whole"] if name == "whole" else predicted["training"]["groups"][name]
-            )
-            yield f"| {name} | {took:.2f} | {beside} |"
+            yield f"| {name} | {took:.2f} | {beside.get(name, '')} |"
 
 
 if __name__ == "__main__":

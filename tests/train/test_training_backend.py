@@ -9,7 +9,7 @@ import torch
 from support.helpers import KERNEL_DEVICE
 from train.small import CPU, FULL, small
 
-from nmmo_gpu.train import gae, metrics, window
+from nmmo_gpu.train import gae, layers, metrics
 from nmmo_gpu.train.cuda_graphs import GraphedCallable
 from nmmo_gpu.train.training_backend import TrainingBackend, training_backend
 from nmmo_gpu.train.trinity import Sword
@@ -22,7 +22,8 @@ def test_plain_torch_by_default():
     plain = training_backend(resolve("torch", CPU))
     assert plain == TrainingBackend() and not plain.static_shapes
     assert (plain.draw, plain.advantages, plain.count) == (draw, gae.advantages, metrics.count)
-    assert plain.window_embedding is window.window_embedding and plain.choose is plain.evaluate is None
+    assert plain.hidden_layers is layers.hidden_layers and plain.encode_inputs is None
+    assert plain.choose is plain.evaluate is None
 
 
 def test_numba_draws_and_leaves_the_rest():
@@ -58,7 +59,9 @@ def test_kernels_replace_every_part():
             continue
         assert part.__module__.startswith("nmmo_gpu.kernels."), field.name
     sword = Sword(small(backend="triton", device=KERNEL_DEVICE.type), KERNEL_DEVICE)
-    assert sword.training_backend == kernels and sword.policy.embed is kernels.window_embedding
+    assert sword.training_backend == kernels
+    assert sword.policy.encode_inputs is kernels.encode_inputs
+    assert sword.policy.hidden_layers is kernels.hidden_layers
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -1,0 +1,139 @@
+"""All that the network looks at, as the columns of one matrix; twin of ``nmmo_gpu.train.inputs``."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.kernels.features import encode_features
+from nmmo_gpu.kernels.launch import INTERPRETED, launch
+from nmmo_gpu.train import inputs as plain
+from nmmo_gpu.train.inputs import PADDING, InputColumns
+from nmmo_gpu.train.window import codes
+from nmmo_gpu.world import layout as records_layout
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
+
+GRASS = tl.constexpr(int(Material.GRASS))
+MATERIAL_CODES = tl.constexpr(len(Material) - 1)
+OWN, FEATURES = tl.constexpr(len(SELF_FEATURES)), tl.constexpr(len(ENTITY_FEATURES))
+DESCRIBED = tl.constexpr(len(plain.DESCRIBED))
+FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
+COLUMNS = 512
+"""Columns of the window that a program writes, 16 bytes per thread of four warps at a time."""
+RECORDS = 256 if INTERPRETED else 4
+"""Records that a program handles at a time."""
+STEPS = 2 if INTERPRETED else 4
+"""How many times it does."""
+HEADER = 1 << 15 if INTERPRETED else 2048
+"""Numbers of the other columns that a program writes."""
+
+
+@triton.jit
+def _encode_window(
+    records, index, out, rows, CELLS: tl.constexpr, CODES: tl.constexpr, BYTES: tl.constexpr,
+    MATERIAL_AT: tl.constexpr, OCCUPANT_AT: tl.constexpr, WIDTH: tl.constexpr, STRIDE: tl.constexpr,
+    COLUMNS: tl.constexpr, RECORDS: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """One-hot codes of the cells.
+
+    Order-free: every number is written by one program."""
+    PARTS: tl.constexpr = (WIDTH + COLUMNS - 1) // COLUMNS
+    program = tl.program_id(0)
+    column = (program % PARTS) * COLUMNS + tl.arange(0, COLUMNS)
+    cell, code = column // CODES, column % CODES
+    occupied = code >= MATERIAL_CODES
+    at = cell + tl.where(occupied, OCCUPANT_AT, MATERIAL_AT)
+    ground = tl.where(code < GRASS, code, code + 1)  # codes of materials leave grass out
+    wanted = tl.where(occupied, code - MATERIAL_CODES + 1, ground)
+    known = column < CELLS * CODES
+    for step in range(STEPS):
+        place = ((program // PARTS).to(tl.int64) * STEPS + step) * RECORDS + tl.arange(0, RECORDS)
+        here = place < rows
+        line = tl.load(index + place, mask=here, other=0)
+        named = here[:, None] & known[None, :]
+        value = tl.load(records + line[:, None] * BYTES + at[None, :], mask=named, other=255)
+        hit = tl.where(value.to(tl.int32) == wanted[None, :], 1.0, 0.0).to(out.dtype.element_ty)
+        into = out + place[:, None] * STRIDE + column[None, :]
+        tl.store(into, hit, mask=here[:, None] & (column < WIDTH)[None, :])
+
+
+@triton.jit
+def _encode_header(
+    records, shorts, index, own_scale, entity_scale, out, rows, BYTES: tl.constexpr, OWN_AT: tl.constexpr,
+    ENTITIES_AT: tl.constexpr, KIND_AT: tl.constexpr, NEAREST: tl.constexpr, FIRST: tl.constexpr,
+    HEADER: tl.constexpr, TAIL: tl.constexpr, STRIDE: tl.constexpr, COLUMNS: tl.constexpr,
+    PADDING: tl.constexpr, RECORDS: tl.constexpr,
+):  # fmt: skip
+    """Own state and entity table, the column of ones, and zeros where nothing else stands.
+
+    Order-free: every number is written by one program."""
+    place = tl.program_id(0).to(tl.int64) * RECORDS + tl.arange(0, RECORDS)
+    here = (place < rows)[:, None]
+    line = tl.load(index + place, mask=place < rows, other=0)[:, None]
+    column = tl.arange(0, COLUMNS)[None, :]
+
+    own = here & (column >= 1) & (column <= OWN)
+    value = tl.load(shorts + line * (BYTES // 2) + OWN_AT + column - 1, mask=own, other=0).to(tl.float32)
+    known = (column >= 1) & (column <= OWN)
+    factor = tl.load(own_scale + column - 1, mask=known, other=0.0)
+    centre = tl.load(own_scale + OWN + column - 1, mask=known, other=0.0)
+    numbers = tl.minimum((value - centre) * factor, 1.0)
+
+    entry = column - 1 - OWN
+    entity, feature = entry // DESCRIBED, entry % DESCRIBED
+    table = (entry >= 0) & (entity < NEAREST)
+    counted = table & (feature < FEATURES)
+    at = ENTITIES_AT + entity * FEATURES + feature
+    value = tl.load(records + line * BYTES + at, mask=here & counted, other=0).to(tl.int8, bitcast=True)
+    factor = tl.load(entity_scale + feature, mask=counted, other=0.0)
+    numbers = tl.where(counted, value.to(tl.float32) * factor, numbers)
+    kind = tl.load(records + line * BYTES + KIND_AT + entity, mask=here & table, other=0).to(tl.int32)
+    is_kind = kind == tl.where(feature == FEATURES, FRIEND, STRANGER)
+    numbers = tl.where(table & (feature >= FEATURES), is_kind.to(tl.float32), numbers)
+    numbers = tl.where(column == 0, 1.0, numbers)
+
+    into = out + place[:, None] * STRIDE
+    tl.store(into + FIRST + column, numbers.to(out.dtype.element_ty), mask=here & (column < HEADER))
+    if TAIL > 0:
+        column = tl.arange(0, PADDING)[None, :]
+        zeros = tl.zeros([RECORDS, PADDING], out.dtype.element_ty)
+        tl.store(into + STRIDE - TAIL + column, zeros, mask=here & (column < TAIL))
+
+
+def encode_inputs(
+    records: Tensor,
+    index: Tensor,
+    config: WorldConfig,
+    own_scale: Tensor,
+    entity_scale: Tensor,
+    dtype: torch.dtype,
+) -> Tensor:
+    """See ``nmmo_gpu.train.inputs.encode_inputs``."""
+    at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
+    columns, bytes_, index = InputColumns.of(config), records.shape[-1], index.contiguous()
+    out = torch.empty(*index.shape, columns.width, dtype=dtype, device=records.device)
+    rows = index.numel()
+    launch(
+        _encode_window, triton.cdiv(rows, RECORDS * STEPS) * triton.cdiv(columns.one, COLUMNS), records,
+        index, out, rows, CELLS=config.window**2, CODES=codes(config) - 1, BYTES=bytes_,
+        MATERIAL_AT=at["material"], OCCUPANT_AT=at["occupant"], WIDTH=columns.one, STRIDE=columns.width,
+        COLUMNS=COLUMNS, RECORDS=RECORDS, STEPS=STEPS,
+    )  # fmt: skip
+    extended = config.extended
+    header = (columns.attributes.start if extended else columns.width) - columns.one
+    padded = triton.next_power_of_2(header)
+    tall = max(1, HEADER // padded)
+    launch(
+        _encode_header, triton.cdiv(rows, tall), records, records.view(torch.int16), index, own_scale,
+        entity_scale, out, rows, BYTES=bytes_, OWN_AT=at["self"] // 2, ENTITIES_AT=at["entities"],
+        KIND_AT=at["entity_kind"], NEAREST=config.nearest, FIRST=columns.one, HEADER=header,
+        TAIL=columns.width - columns.attributes.stop if extended else 0, STRIDE=columns.width,
+        COLUMNS=padded, PADDING=PADDING, RECORDS=tall,
+    )  # fmt: skip
+    if extended:
+        encode_features(records, index, config, out[..., columns.attributes])
+    return out

@@ -1,0 +1,169 @@
+"""The layers between the network's first and its heads: products by the BLAS library, and everything between
+two products in one kernel, forward and backward; twin of ``nmmo_gpu.train.layers``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.kernels.launch import INTERPRETED, launch
+
+ELEMENTS = 1 << 16 if INTERPRETED else 4096
+"""Activations that a program handles at a time."""
+WIDTH = 512
+"""Most columns of a tile."""
+STEPS = 2 if INTERPRETED else 8
+"""Tiles that a program of the backward pass sums over."""
+
+
+@triton.jit
+def _bias_relu(
+    products, bias, residual, out, rows, blocks, parts, hidden, RESIDUAL: tl.constexpr, ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+):  # fmt: skip
+    """Order-free: every output is written by one program, which alone reads what it writes over."""
+    program = tl.program_id(0)
+    part = program % parts
+    block = (program // parts) % blocks
+    population = (program // parts // blocks).to(tl.int64)
+    column = part * WIDTH + tl.arange(0, WIDTH)
+    row = block * ROWS + tl.arange(0, ROWS)
+    here = (row < rows)[:, None] & (column < hidden)[None, :]
+    place = (population * rows + row)[:, None] * hidden + column[None, :]
+    added = tl.load(bias + population * hidden + column, mask=column < hidden, other=0.0).to(tl.float32)
+    value = tl.load(products + place, mask=here, other=0.0).to(tl.float32) + added[None, :]
+    value = tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    if RESIDUAL:
+        value += tl.load(residual + place, mask=here, other=0.0).to(tl.float32)
+    tl.store(out + place, value.to(out.dtype.element_ty), mask=here)
+
+
+@triton.jit
+def _bias_relu_backward(
+    grad, products, bias, grad_products, shares, rows, blocks, parts, hidden, BIASED: tl.constexpr,
+    STEPS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """Where the unit was on, the gradient; and its sum over a block of rows, for the bias.
+
+    Order-free: every entry is written by one program; the sums are added afterwards."""
+    program = tl.program_id(0)
+    part = program % parts
+    block = (program // parts) % blocks
+    population = (program // parts // blocks).to(tl.int64)
+    column = part * WIDTH + tl.arange(0, WIDTH)
+    known = column < hidden
+    added = tl.zeros([WIDTH], tl.float32)
+    if BIASED:
+        added = tl.load(bias + population * hidden + column, mask=known, other=0.0).to(tl.float32)
+    total = tl.zeros([ROWS, WIDTH], tl.float32)
+    for step in range(STEPS):
+        row = (block * STEPS + step) * ROWS + tl.arange(0, ROWS)
+        here = (row < rows)[:, None] & known[None, :]
+        place = (population * rows + row)[:, None] * hidden + column[None, :]
+        value = tl.load(products + place, mask=here, other=0.0).to(tl.float32) + added[None, :]
+        slope = tl.load(grad + place, mask=here, other=0.0).to(tl.float32)
+        slope = tl.where(value > 0.0, slope, 0.0)
+        tl.store(grad_products + place, slope.to(grad_products.dtype.element_ty), mask=here)
+        total += slope
+    into = shares + (population * blocks + block) * hidden + column
+    tl.store(into, tl.sum(total, 0), mask=known)
+
+
+def _tile(hidden: int) -> tuple[int, int]:
+    """(rows, columns) of a tile."""
+    width = min(WIDTH, triton.next_power_of_2(hidden))
+    return ELEMENTS // width, width
+
+
+def bias_relu(products: Tensor, bias: Tensor, residual: Tensor | None, out: Tensor) -> Tensor:
+    """``out``, in which is now ``relu(products + bias)``, and the residual added; ``out`` can be either.
+
+    Args:
+        products, residual, out: [P, B, hidden], contiguous. bias: [P, 1, hidden].
+    """
+    populations, rows, hidden = products.shape
+    tall, width = _tile(hidden)
+    blocks, parts = triton.cdiv(rows, tall), triton.cdiv(hidden, width)
+    launch(
+        _bias_relu, populations * blocks * parts, products, bias, products if residual is None else residual,
+        out, rows, blocks, parts, hidden, RESIDUAL=residual is not None, ROWS=tall, WIDTH=width,
+    )  # fmt: skip
+    return out
+
+
+def bias_relu_backward(grad: Tensor, products: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(gradient of the products [P, B, hidden], gradient of the bias [P, 1, hidden]), of their dtype.
+
+    Args:
+        grad: [P, B, hidden], of ``relu(products + bias)``; contiguous, as the others.
+        products: [P, B, hidden]. bias: [P, 1, hidden]; None if ``products`` holds the sum, or its relu.
+    """
+    populations, rows, hidden = products.shape
+    tall, width = _tile(hidden)
+    blocks, parts = triton.cdiv(rows, tall * STEPS), triton.cdiv(hidden, width)
+    out = torch.empty_like(products)
+    shares = torch.empty(populations, blocks, hidden, device=products.device)
+    launch(
+        _bias_relu_backward, populations * blocks * parts, grad, products,
+        products if bias is None else bias, out, shares, rows, blocks, parts, hidden,
+        BIASED=bias is not None, STEPS=STEPS, ROWS=tall, WIDTH=width,
+    )  # fmt: skip
+    return out, shares.sum(1, keepdim=True).to(products.dtype)
+
+
+class HiddenLayers(torch.autograd.Function):
+    """See ``nmmo_gpu.train.layers.hidden_layers``; all matrices come after all biases."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, *parameters: Tensor) -> Tensor:
+        layers = len(parameters) // 2
+        biases, matrices = parameters[:layers], parameters[layers:]
+        learning = any(ctx.needs_input_grad)
+        hidden = torch.relu(total)
+        seen, products = [hidden], []
+        for layer, (bias, matrix) in enumerate(zip(biases, matrices, strict=True)):
+            product = torch.bmm(hidden, matrix)
+            residual = hidden if layer else None
+            # A unit without residual is on where its output is not zero, so that the product can go.
+            into = product if residual is None else torch.empty_like(product) if learning else hidden
+            hidden = bias_relu(product, bias, residual, into)
+            if learning:
+                seen.append(hidden)
+                products.append(product)
+        if learning:
+            ctx.save_for_backward(*biases, *matrices, *seen[:-1], *products)
+        return hidden
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        saved = ctx.saved_tensors
+        layers = len(saved) // 4
+        biases, matrices, seen, products = (saved[k * layers : (k + 1) * layers] for k in range(4))
+        grad, ours = grads[0].contiguous(), False
+        of_biases, of_matrices = [], []
+        for layer in reversed(range(layers)):
+            bias = biases[layer] if layer else None
+            slope, of_bias = bias_relu_backward(grad, products[layer], bias)
+            of_biases.append(of_bias)
+            of_matrices.append(torch.bmm(seen[layer].mT, slope))
+            back = matrices[layer].mT
+            if layer == 0:
+                grad = torch.bmm(slope, back)
+            elif ours:
+                grad.baddbmm_(slope, back)
+            else:
+                grad, ours = torch.baddbmm(grad, slope, back), True
+        # Units of the first layer, which have their bias in the sum.
+        grad = torch.ops.aten.threshold_backward(grad, seen[0], 0.0)
+        return grad, *reversed(of_biases), *reversed(of_matrices)
+
+
+def hidden_layers(total: Tensor, matrices: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """See ``nmmo_gpu.train.layers.hidden_layers``."""
+    out: Tensor = HiddenLayers.apply(total, *biases, *matrices)
+    return out

@@ -1,0 +1,122 @@
+"""The hidden layers by products and kernels, against torch's, forward and backward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.helpers import KERNEL_DEVICE
+from train.small import poisoned_memory, whole_numbers
+
+pytest.importorskip("triton")
+
+from nmmo_gpu.kernels import layers as kernels
+from nmmo_gpu.train import layers as plain
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch):
+    """Whatever is not written is NaN."""
+    poisoned_memory(monkeypatch)
+
+
+@pytest.fixture(params=["as used", "small tiles"])
+def tiles(request, monkeypatch):
+    """Tiles as they are, and such that many are needed for few rows and columns."""
+    if request.param == "small tiles":
+        for name, size in (("ELEMENTS", 64), ("WIDTH", 16), ("STEPS", 3)):
+            monkeypatch.setattr(kernels, name, size)
+
+
+def drawn(populations, rows, hidden, layers, random, scale=1.0):
+    """(total, matrices, biases, upstream gradient): whole numbers, times ``scale``."""
+    total = whole_numbers(populations, rows, hidden, random=random) * scale
+    matrices = [whole_numbers(populations, hidden, hidden, random=random).sign() for _ in range(layers)]
+    biases = [whole_numbers(populations, 1, hidden, random=random) * scale for _ in range(layers)]
+    return total, matrices, biases, whole_numbers(populations, rows, hidden, random=random).sign()
+
+
+def run(function, total, matrices, biases, upstream, dtype, device):
+    """Output, then the gradients of total, matrices and biases, on the CPU."""
+    leaves = [
+        part.detach().to(device, dtype, copy=True).requires_grad_() for part in (total, *matrices, *biases)
+    ]
+    layers = len(matrices)
+    out = function(leaves[0], leaves[1 : 1 + layers], leaves[1 + layers :])
+    assert out.dtype == dtype and out.shape == total.shape
+    out.backward(upstream.to(device, dtype))
+    return [part.detach().cpu() for part in (out, *(leaf.grad for leaf in leaves))]
+
+
+SIZES = {
+    "one of each": (1, 1, 4, 1),
+    "odd ends": (3, 37, 20, 2),
+    "whole tiles": (2, 48, 32, 3),
+    "just over": (1, 49, 36, 4),
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+@pytest.mark.usefixtures("tiles")
+def test_whole_numbers_to_the_last_bit(sizes):
+    """Small whole numbers have exact sums in any order: output and every gradient are torch's; units at
+    exactly zero, which there are, are off."""
+    parts = drawn(*sizes, random=torch.Generator().manual_seed(sum(sizes)))
+    found = run(kernels.hidden_layers, *parts, torch.float32, KERNEL_DEVICE)
+    expected = run(plain.hidden_layers, *parts, torch.float64, torch.device("cpu"))
+    assert len(found) == 2 + 2 * sizes[3]
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.double(), other)
+    assert sizes[1] == 1 or found[0].any()
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)])
+@pytest.mark.usefixtures("tiles")
+def test_real_numbers(dtype, rounding):
+    """Against torch's in float64, as near as units allow that rounding switches; twice the same bits."""
+    random = torch.Generator().manual_seed(3)
+    total = torch.randn(2, 33, 24, generator=random)
+    matrices = [torch.randn(2, 24, 24, generator=random) / 5 for _ in range(3)]
+    biases = [torch.randn(2, 1, 24, generator=random) for _ in range(3)]
+    upstream = torch.randn(2, 33, 24, generator=random)
+    parts = total.bfloat16(), [m.bfloat16() for m in matrices], [b.bfloat16() for b in biases], upstream
+    found = run(kernels.hidden_layers, *parts, dtype, KERNEL_DEVICE)
+    again = run(kernels.hidden_layers, *parts, dtype, KERNEL_DEVICE)
+    expected = run(plain.hidden_layers, *parts, torch.float64, torch.device("cpu"))
+    for one, same, other in zip(found, again, expected, strict=True):
+        assert torch.equal(one, same)
+        assert float((one.double() - other).norm() / other.norm()) < rounding
+
+
+def test_without_a_gradient():
+    """The output alone, as when playing: the same bits, nothing kept, and the sums left as they were."""
+    total, matrices, biases, upstream = drawn(2, 37, 20, 3, random=torch.Generator().manual_seed(5))
+    expected = run(kernels.hidden_layers, total, matrices, biases, upstream, torch.float32, KERNEL_DEVICE)[0]
+    there = total.to(KERNEL_DEVICE)
+    with torch.no_grad():
+        out = kernels.hidden_layers(
+            there, [m.to(KERNEL_DEVICE) for m in matrices], [b.to(KERNEL_DEVICE) for b in biases]
+        )
+    assert not out.requires_grad and torch.equal(out.cpu(), expected)
+    assert torch.equal(there.cpu(), total)
+
+
+def test_upstream_is_left_alone():
+    """Gradients of a sum are expanded, not contiguous, and others may need them: they are not written to."""
+    total, matrices, biases, _ = drawn(1, 9, 8, 3, random=torch.Generator().manual_seed(6))
+    upstream = torch.ones(()).expand(1, 9, 8)
+    kept = torch.ones(1, 9, 8)
+    found = run(kernels.hidden_layers, total, matrices, biases, upstream, torch.float32, KERNEL_DEVICE)
+    same = run(kernels.hidden_layers, total, matrices, biases, kept, torch.float32, KERNEL_DEVICE)
+    assert torch.equal(kept, torch.ones(1, 9, 8))
+    for one, other in zip(found, same, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_bad_numbers_are_not_hidden():
+    """NaN stays NaN: a rectifier that made it zero would hide a training that has diverged."""
+    total, matrices, biases, _ = drawn(1, 5, 8, 2, random=torch.Generator().manual_seed(7))
+    biases[1][0, 0, 3] = float("nan")
+    with torch.no_grad():
+        args = [[part.to(KERNEL_DEVICE) for part in parts] for parts in (matrices, biases)]
+        out = kernels.hidden_layers(total.to(KERNEL_DEVICE), *args).cpu()
+    assert out[..., 3].isnan().all() and not out[..., :3].isnan().any()

@@ -1,0 +1,102 @@
+"""The network's inputs as one matrix: every column against the record, read field by field."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from train.small import lively_env, seen_in_a_random_world
+
+from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.train import features
+from nmmo_gpu.train.inputs import ALIGNMENT, PADDING, InputColumns, encode_inputs
+from nmmo_gpu.train.window import codes
+from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES
+
+OWN_SCALE = torch.stack((torch.linspace(0.01, 0.5, len(SELF_FEATURES)), torch.arange(len(SELF_FEATURES)) - 4))
+ENTITY_SCALE = torch.linspace(0.05, 1.0, len(ENTITY_FEATURES))
+
+
+@pytest.mark.parametrize("name", ["chaos", "full"])
+def test_columns_do_not_overlap(name):
+    """All parts in order, each column of one part at most; aligned starts, and no more padding than that."""
+    config = preset(name)
+    columns = InputColumns.of(config)
+    window, own, entities, attributes = columns.window, columns.own, columns.entities, columns.attributes
+    assert (window.start, window.stop) == (0, 225 * (codes(config) - 1))
+    assert 0 <= columns.one - window.stop < ALIGNMENT and columns.one % ALIGNMENT == 0
+    assert (own.start, own.stop) == (columns.one + 1, columns.one + 13)
+    assert (entities.start, entities.stop) == (own.stop, own.stop + 8 * 10)
+    assert 0 <= attributes.start - entities.stop < ALIGNMENT and attributes.start % ALIGNMENT == 0
+    assert (attributes.stop > attributes.start) == (name == "full")
+    assert 0 <= columns.width - attributes.stop < PADDING and columns.width % PADDING == 0
+
+
+def test_against_the_records_field_by_field():
+    """In a crowd: one code for each cell's material unless it is grass, one for who stands there; own state
+    less its centre, scaled, at most 1; the table scaled, with a column each for friends and strangers;
+    zeros everywhere else, and for rows that are not there."""
+    env = lively_env(vision=4)
+    config, layout = env.config.world, env.layout
+    records = env.records.view(-1, layout.bytes)
+    columns = InputColumns.of(config)
+    index = torch.randint(len(records), (3, 25), generator=torch.Generator().manual_seed(1))
+    inputs = encode_inputs(records, index, config, OWN_SCALE, ENTITY_SCALE, torch.float32)
+    assert inputs.shape == (3, 25, columns.width) and inputs.dtype == torch.float32
+    views = layout.views(records[index])
+    grounds = [m for m in Material if m != Material.GRASS]
+    occupied = 0
+    for p in range(3):
+        for b in range(25):
+            given = inputs[p, b].tolist()
+            expected = [0.0] * columns.width
+            cells = views["material"][p, b].flatten().tolist(), views["occupant"][p, b].flatten().tolist()
+            for cell, (ground, occupant) in enumerate(zip(*cells, strict=True)):
+                if ground != Material.GRASS:
+                    expected[cell * 8 + grounds.index(ground)] = 1.0
+                if occupant:
+                    expected[cell * 8 + len(grounds) + occupant - 1] = 1.0
+                    occupied += 1
+            expected[columns.one] = 1.0
+            own = views["self"][p, b].tolist()
+            for i, value in enumerate(own):
+                scaled = (value - OWN_SCALE[1, i]) * OWN_SCALE[0, i]
+                expected[columns.own.start + i] = min(1.0, float(scaled))
+            for k, row in enumerate(views["entities"][p, b].tolist()):
+                at = columns.entities.start + 10 * k
+                for i, value in enumerate(row):
+                    expected[at + i] = float(value * ENTITY_SCALE[i])
+                kind = int(views["entity_kind"][p, b, k])
+                expected[at + 8], expected[at + 9] = float(kind == 1), float(kind == 2)
+            assert given == expected
+    assert occupied and (views["self"][..., 0] * OWN_SCALE[0, 0] > 1).any() | views["self"].any()
+
+
+def test_attributes_of_the_full_game():
+    """Stand in their columns as they are; codes of NPCs come after the stranger's."""
+    config = preset("full", slots=40, populations=2)
+    layout, records, _ = seen_in_a_random_world(config, 4)
+    columns = InputColumns.of(config)
+    index = torch.randint(len(records), (2, 31), generator=torch.Generator().manual_seed(1))
+    views = layout.views(records[index])
+    inputs = encode_inputs(records, index, config, OWN_SCALE, ENTITY_SCALE, torch.float32)
+    attributes, _ = features.encode_features(records, index, views, config, torch.float32)
+    assert torch.equal(inputs[..., columns.attributes], attributes) and attributes.any()
+    cells = inputs[..., columns.window].unflatten(-1, (-1, codes(config) - 1))
+    occupant = views["occupant"].flatten(2)
+    assert (occupant > 2).any()
+    for kind in range(1, codes(config) - len(Material) + 1):
+        hit = cells[..., len(Material) - 2 + kind] == 1.0
+        assert torch.equal(hit, occupant == kind), kind
+
+
+def test_half_precision_is_the_rounded_matrix():
+    """bfloat16 gives float32's numbers, rounded once."""
+    config = WorldConfig(vision=2, reach=(1, 1, 1), slots=40, populations=2)
+    _, records, _ = seen_in_a_random_world(config, 4)
+    index = torch.arange(len(records)).view(2, -1)
+    exact, rounded = (
+        encode_inputs(records, index, config, OWN_SCALE, ENTITY_SCALE, dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert rounded.dtype == torch.bfloat16 and torch.equal(rounded, exact.to(torch.bfloat16))
