@@ -112,12 +112,12 @@ def kernel_times(name: str, what: str, realms: int) -> Callable[[Place], list[st
 
 
 def counters(place: Place) -> list[str]:
-    """Nsight Compute, where it is installed, on one launch in a world that has its crowd."""
+    """Nsight Compute, where it is installed, on the observation's kernels in a world that has its crowd."""
     work = script("gpu/kernel_times", "play", "--realms", "2048", *place.either("", "--dry"))
     if place.dry or shutil.which("ncu") is None:
         return work
     # The clocks are left as they are, which takes rights that few have on shared machines.
-    options = "--clock-control none -k _windows -s 100 -c 1 --set full"
+    options = "--clock-control none -k regex:_windows|_record_fields -s 200 -c 2 --set full"
     return ["ncu", *options.split(), *work]
 
 
@@ -174,7 +174,7 @@ SECOND = {
         ), 16,
     ),
     "rates-laptop": Step(45, "training with the laptop network", bench("rates-laptop", "chaos", "2048")),
-    "ncu": Step(40, "hardware counters of the observation's kernel", counters, 70),
+    "ncu": Step(40, "hardware counters of the observation's kernels", counters, 140),
 }  # fmt: skip
 
 GROUPS = {"first": FIRST, "second": SECOND}

@@ -22,9 +22,9 @@ MATERIAL_CODES = tl.constexpr(len(Material) - 1)
 OWN, FEATURES = tl.constexpr(len(SELF_FEATURES)), tl.constexpr(len(ENTITY_FEATURES))
 DESCRIBED = tl.constexpr(len(plain.DESCRIBED))
 FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
-COLUMNS = 512
-"""Columns of the window that a program writes, 16 bytes per thread of four warps at a time."""
-RECORDS = 256 if INTERPRETED else 4
+COLUMNS = 2048
+"""Columns of the window that a program writes at a time: all of an ordinary one."""
+RECORDS = 64 if INTERPRETED else 1
 """Records that a program handles at a time."""
 STEPS = 2 if INTERPRETED else 4
 """How many times it does."""

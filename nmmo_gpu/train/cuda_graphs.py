@@ -22,11 +22,26 @@ class GraphedCallable:
     that it makes anew (a replay writes over them), and whatever it does outside of the device it does at the
     first three calls only."""
 
-    def __init__(self, function: Callable[[], Any], device: torch.device, allowed: bool) -> None:
-        """``allowed``: the function neither waits for the device nor asks it for sizes."""
-        self.function, self.device = function, device
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        device: torch.device,
+        allowed: bool,
+        memory: Any = None,
+        warm: bool = False,
+    ) -> None:
+        """A function that has not been called yet.
+
+        Args:
+            allowed: the function neither waits for the device nor asks it for sizes.
+            memory: of ``torch.cuda.graph_pool_handle``, to be shared with other functions of which one is
+                called at a time and whose results are used before the next; None for memory of its own.
+            warm: another function has been called that did nearly the same, so that one ordinary call is
+                enough before the capture.
+        """
+        self.function, self.device, self.memory = function, device, memory
         self.allowed = allowed and device.type == "cuda"
-        self.calls = 0
+        self.calls = 1 if warm else 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.result: Any = None
 
@@ -44,7 +59,7 @@ class GraphedCallable:
                 # Other threads, such as one that writes recordings, may go on calling CUDA meanwhile.
                 with (
                     torch.cuda.device(self.device),
-                    torch.cuda.graph(graph, capture_error_mode="thread_local"),
+                    torch.cuda.graph(graph, pool=self.memory, capture_error_mode="thread_local"),
                 ):
                     self.result = self.function()
             except RuntimeError as error:

@@ -10,7 +10,7 @@ from torch import Tensor
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import PPOConfig
 from nmmo_gpu.train.policy import Policy, Weights
-from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
+from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population, living_by_population
 from nmmo_gpu.train.sampling import evaluate
 from nmmo_gpu.train.training_backend import TrainingBackend
 from nmmo_gpu.world.random import Stream
@@ -68,9 +68,14 @@ def update(
     rollout: Rollout,
     config: PPOConfig,
     training_backend: TrainingBackend,
+    columns: int | None = None,
 ) -> dict[str, Tensor]:
     """Learns from one rollout, together with the other processes of the run, each from its own: what counts
     is the mean over the samples of all. With static shapes nothing in here waits for the device.
+
+    Args:
+        columns: of ``enough_columns``, where shapes are static and the policies have no memory; None for
+            all there can be.
 
     Returns:
         per population ([P] float32): ``STATISTICS``, means over the minibatches, ``explained_variance``
@@ -87,7 +92,7 @@ def update(
     if policy.config.recurrent:
         batches = SequenceBatches(policy, rollout, training_backend)
     else:
-        batches = SampleBatches(policy, rollout, training_backend, config.minibatches)
+        batches = SampleBatches(policy, rollout, training_backend, config.minibatches, columns)
     index, real = batches.index, batches.real
     explained = explained_variance(rollout.value[:horizon].view(-1)[index], returns.view(-1)[index], real)
     advantage = _normalised(advantage.view(-1), index, real)
@@ -98,11 +103,11 @@ def update(
     for epoch in range(config.epochs):
         order = shuffled(batches.columns, rollout, epoch, training_backend)
         # Which samples share a minibatch is random; within it, memory is best read in order.
-        pieces = [columns.sort().values for columns in order.tensor_split(config.minibatches)]
-        counts = torch.stack([batches.valid(columns).sum(1) for columns in pieces])
+        pieces = [piece.sort().values for piece in order.tensor_split(config.minibatches)]
+        counts = torch.stack([batches.valid(piece).sum(1) for piece in pieces])
         distributed.all_reduce_sum([counts])
-        for columns, count in zip(pieces, counts, strict=True):
-            evaluation, rows, valid = batches.evaluate_actions(columns)
+        for piece, count in zip(pieces, counts, strict=True):
+            evaluation, rows, valid = batches.evaluate_actions(piece)
             total, statistics = loss(
                 evaluation, old_log[rows], advantage[rows], returns[rows], valid, config, count
             )
@@ -122,6 +127,22 @@ def update(
     return result
 
 
+SHARES = 8
+"""Numbers of columns are multiples of this share of all, so that few graphs serve all updates."""
+
+
+def most_living(rollout: Rollout, populations: int, slots: int) -> Tensor:
+    """[] int64: samples that the population with most of them has in a rollout."""
+    return rollout.alive.view(-1, populations, slots // populations).sum((0, 2)).max()
+
+
+def enough_columns(living: int, samples: int, least: int) -> int:
+    """Columns for ``living`` of up to ``samples`` samples, and ``least`` if there are as many: the next
+    multiple of an eighth of all."""
+    share = -(-samples // SHARES)
+    return min(samples, max(least, -(-max(1, living) // share) * share))
+
+
 def shuffled(columns: int, rollout: Rollout, epoch: int, training_backend: TrainingBackend) -> Tensor:
     """[columns] int64: the columns in random order, drawn from the world's seed and tick, so that a run is a
     function of its seed, with no dice to be kept."""
@@ -136,17 +157,26 @@ class SampleBatches:
     """Minibatches of single steps, for policies without memory."""
 
     def __init__(
-        self, policy: Policy, rollout: Rollout, training_backend: TrainingBackend, least: int = 1
+        self,
+        policy: Policy,
+        rollout: Rollout,
+        training_backend: TrainingBackend,
+        least: int = 1,
+        columns: int | None = None,
     ) -> None:
-        """``least``: there are to be so many columns at least, and if they are filling."""
+        """``least``: there are to be so many columns at least, and if they are filling. ``columns``: so many
+        there are to be where shapes are static; None for one per slot and tick, whoever lives."""
         self.policy, self.training_backend = policy, training_backend
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
         self.choices = rollout.choices.view(-1, rollout.choices.shape[-1])
         config = policy.world_config
-        if training_backend.static_shapes:
-            self.index, self.real = all_by_population(rollout.alive, config.populations, config.slots)
+        sizes = rollout.alive, config.populations, config.slots
+        if not training_backend.static_shapes:
+            self.index, self.real = by_population(*sizes, least)
+        elif columns is None:
+            self.index, self.real = all_by_population(*sizes)
         else:
-            self.index, self.real = by_population(rollout.alive, config.populations, config.slots, least)
+            self.index, self.real = living_by_population(*sizes, columns)
         self.columns = self.index.shape[1]
 
     def valid(self, columns: Tensor) -> Tensor:

@@ -82,6 +82,23 @@ def by_population(alive: Tensor, populations: int, slots: int, least: int = 1) -
     return index, real
 
 
+def living_by_population(alive: Tensor, populations: int, slots: int, columns: int) -> tuple[Tensor, Tensor]:
+    """``by_population`` with rows of a length that is known before, so that the device need not be asked.
+
+    Args:
+        columns: at least as many as the largest population has living.
+
+    Returns:
+        index: [P, columns] int64. real: [P, columns] bool."""
+    index, living = all_by_population(alive, populations, slots)
+    place = living.cumsum(1)
+    # The dead are written to one more column, which is cut off.
+    column = torch.where(living, place - 1, columns)
+    first = torch.arange(populations, device=alive.device) * (slots // populations)
+    out = first[:, None].repeat(1, columns + 1).scatter_(1, column, index)[:, :columns].contiguous()
+    return out, torch.arange(columns, device=alive.device) < place[:, -1:]
+
+
 def all_by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tensor, Tensor]:
     """As ``by_population``, with the dead left in: sizes do not depend on who lives, so the device need not
     be asked.

@@ -28,6 +28,7 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.cuda_graphs import GraphedCallable, weakly
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
+from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
 from nmmo_gpu.train.training_backend import training_backend
@@ -284,8 +285,11 @@ class Pantheon:
             sword.policy.parameters(), lr=config.ppo.learning_rate if self.rate is None else self.rate,
             eps=1e-5, fused=device.type != "meta", capturable=on_gpu,
         )  # fmt: skip
-        self._learn: GraphedCallable | None = None
+        self.updates: dict[int | None, GraphedCallable] = {}
+        """By the number of columns that they learn from."""
         self._source: Rollout | None = None
+        self._readback = Readback(device)
+        self._memory = torch.cuda.graph_pool_handle() if on_gpu else None  # one for the graphs of all updates
 
     def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
         """One update, the same in all processes.
@@ -298,15 +302,35 @@ class Pantheon:
         """
         config, sword, optimizer = self.config.ppo, self.sword, self.optimizer
         self.set_rate(self.learning_rate(progress))
-        if self._learn is None or self._source is not rollout:
-            self._source = rollout
-            self._learn = GraphedCallable(
-                lambda: ppo.update(sword.policy, optimizer, rollout, config, sword.training_backend),
+        if self._source is not rollout:
+            self._source, self.updates = rollout, {}
+        columns = self._columns(rollout)
+        if columns not in self.updates:
+            self.updates[columns] = GraphedCallable(
+                lambda: ppo.update(sword.policy, optimizer, rollout, config, sword.training_backend, columns),
                 rollout.alive.device,
                 sword.training_backend.static_shapes and self.config.graphs,
+                memory=self._memory,
+                warm=bool(self.updates),
             )
-        statistics: dict[str, Tensor] = self._learn()
+        statistics: dict[str, Tensor] = self.updates[columns]()
         return statistics
+
+    def _columns(self, rollout: Rollout) -> int | None:
+        """How many columns an update needs where shapes are static; None for as many as there can be.
+
+        The host waits here until the rollout has been played. The device is idle for as long as it takes to
+        launch a graph, and need not compute the empty slots."""
+        static = self.sword.training_backend.static_shapes
+        if not static or self.config.policy.recurrent or rollout.alive.device.type == "meta":
+            return None
+        world = self.config.env.world
+        living = {"living": ppo.most_living(rollout, world.populations, world.slots)}
+        (host_copy,) = self._readback.send(living, None) + self._readback.receive()
+        samples = rollout.alive.numel() // world.populations
+        return ppo.enough_columns(
+            int(host_copy.tensors["living"]), samples, min(samples, self.config.ppo.minibatches)
+        )
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps of the learner: Adam's moments, by parameter."""

@@ -125,8 +125,8 @@ def trained(config: TrainConfig, iterations: int) -> tuple[bool, str]:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     last = (stats + run.synchronize())[-1]
-    learn = run.pantheon._learn
-    captured = run.god._collect.graph is not None and learn is not None and learn.graph is not None
+    updates = [update for update in run.pantheon.updates.values() if update.graph is not None]
+    captured = run.god._collect.graph is not None and bool(updates)
     tensors = [*last.statistics.values(), *run.sword.policy.parameters()]
     finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
     peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0

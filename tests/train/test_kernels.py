@@ -15,6 +15,7 @@ from train.small import assert_equal_states, reloaded, shout, small, state_of
 pytest.importorskip("triton")
 
 from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train import ppo
 from nmmo_gpu.train.ppo import SampleBatches, SequenceBatches
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.trinity import God, Sword
@@ -114,6 +115,32 @@ def test_minibatches_of_sequences_are_the_same_ones():
     ours, theirs = twins.iterate()
     assert_close_by_name(theirs.statistics, ours.statistics)
     assert (ours.statistics["kl"] > 1e-8).all() and ours.statistics["policy_loss"].all()
+
+
+@pytest.mark.parametrize("targeting", ["auto", "learned"])
+def test_minibatches_of_samples_are_the_same_ones(monkeypatch, targeting):
+    """In columns of exactly the living, which is what plain torch has, several minibatches and passes
+    agree."""
+    monkeypatch.setattr(ppo, "SHARES", 1 << 30)
+    twins = Twins(lively(targeting=targeting, minibatches=3, epochs=2, births=1))
+    ours, theirs = twins.iterate()
+    assert not twins.ours.god.rollout.alive.all()
+    assert_close_by_name(theirs.statistics, ours.statistics)
+    assert_close_by_name(weights_of(twins.theirs), weights_of(twins.ours))
+    assert (ours.statistics["kl"] > 1e-8).all() and ours.statistics["policy_loss"].all()
+
+
+def test_an_update_takes_as_many_columns_as_it_needs():
+    """While a world fills up: eighths of all samples, the fewest that hold the largest population's."""
+    run = Run(on_kernels(lively(births=1, slots=48, populations=3, realms=2, horizon=4, minibatches=2)))
+    needed = set()
+    for _ in range(7):
+        run.iterate()
+        alive = run.god.rollout.alive.view(-1, 3, 16)
+        living, samples = int(alive.sum((0, 2)).max()), alive.shape[0] * 16
+        needed.add(next(k * samples // 8 for k in range(1, 9) if k * samples / 8 >= living))
+        assert set(run.pantheon.updates) == needed
+    assert len(needed) >= 3
 
 
 def test_populations_of_one():

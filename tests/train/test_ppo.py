@@ -19,6 +19,7 @@ from nmmo_gpu.train.ppo import (
     SampleBatches,
     SequenceBatches,
     clip_per_population,
+    enough_columns,
     explained_variance,
     loss,
     shuffled,
@@ -601,3 +602,13 @@ def test_masks_of_the_batch_are_varied():
     output, rest = batch()
     mask = row_of(output.target_mask, rest["choices"][..., 1])
     assert mask.any() and not mask.all()
+
+
+@pytest.mark.parametrize(
+    ("living", "samples", "least", "columns"),
+    [(0, 80, 1, 10), (1, 80, 1, 10), (10, 80, 1, 10), (11, 80, 1, 20), (80, 80, 1, 80), (3, 80, 32, 32),
+     (9, 20, 1, 9), (10, 20, 1, 12), (20, 20, 1, 20), (1, 3, 5, 3), (2, 5, 2, 2)],
+)  # fmt: skip
+def test_enough_columns(living, samples, least, columns):
+    """The next eighth, rounded up; never more than there are samples, nor fewer than ``least``."""
+    assert enough_columns(living, samples, least) == columns

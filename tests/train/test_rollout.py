@@ -6,7 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import torch
 
-from nmmo_gpu.train.rollout import all_by_population, by_population
+from nmmo_gpu.train.rollout import all_by_population, by_population, living_by_population
 
 ROLLOUTS = {
     "ticks": st.integers(1, 5), "realms": st.integers(1, 4), "populations": st.integers(1, 4),
@@ -69,6 +69,20 @@ def test_with_the_dead_left_in(ticks, realms, populations, size, share, seed):
         rows = index[p].tolist()
         assert rows == [row for row in range(alive.numel()) if row % slots // size == p]
         assert index[p][real[p]].tolist() == living[p][living_real[p]].tolist()
+
+
+@hypothesis.given(more=st.integers(0, 5), **ROLLOUTS)
+@hypothesis.settings(max_examples=100)
+def test_the_living_in_a_given_number_of_columns(ticks, realms, populations, size, share, seed, more):
+    """What ``by_population`` gives, rows of that length, for any number of columns that hold all."""
+    slots = populations * size
+    random = torch.Generator().manual_seed(seed)
+    alive = torch.rand(ticks, realms * slots, generator=random) < share
+    index, real = by_population(alive, populations, slots)
+    columns = min(index.shape[1] + more, ticks * realms * size)
+    index, real = by_population(alive, populations, slots, columns)
+    found, found_real = living_by_population(alive, populations, slots, columns)
+    assert found.is_contiguous() and torch.equal(found, index) and torch.equal(found_real, real)
 
 
 def test_an_example_with_the_dead():

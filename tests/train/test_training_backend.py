@@ -85,10 +85,10 @@ class Card:
     def __init__(self, done):
         self.done = done
 
-    def graph(self, graph, capture_error_mode):
+    def graph(self, graph, pool, capture_error_mode):
         # The thread that writes recordings may call CUDA during a capture.
         assert capture_error_mode == "thread_local"
-        return Within(self.done, "capture begins", "capture ends")
+        return Within(self.done, f"capture in {pool} begins", "capture ends")
 
     def device(self, device):
         return Within(self.done)
@@ -122,7 +122,8 @@ class Within:
 
 def test_two_calls_a_capture_and_replays(monkeypatch):
     """As on a GPU: the third call captures, and replays what it captured, as capturing runs nothing; all
-    calls after it replay alone, and hand out what the capture returned."""
+    calls after it replay alone, and hand out what the capture returned. One that is warm by another is called
+    once before."""
     done, calls = [], []
     card = Card(done)
     for name in ("graph", "device", "CUDAGraph"):
@@ -136,8 +137,13 @@ def test_two_calls_a_capture_and_replays(monkeypatch):
 
     replayed = GraphedCallable(function, torch.device("cuda"), allowed=True)
     results = [replayed() for _ in range(5)]
-    assert done == ["aside", "call"] * 2 + ["capture begins", "call", "capture ends"] + ["replay"] * 3
+    assert done == ["aside", "call"] * 2 + ["capture in None begins", "call", "capture ends"] + ["replay"] * 3
     assert results == [calls[0], calls[1], calls[2], calls[2], calls[2]]
+    done.clear()
+    warm = GraphedCallable(function, torch.device("cuda"), allowed=True, memory="a pool", warm=True)
+    for _ in range(3):
+        warm()
+    assert done == ["aside", "call", "capture in a pool begins", "call", "capture ends"] + ["replay"] * 2
     done.clear()
     refused = GraphedCallable(function, torch.device("cuda"), allowed=False)
     for _ in range(4):
