@@ -161,7 +161,7 @@ FIRST = {
 
 SECOND = {
     "train": Step(
-        150, "two minutes of end-to-end training",
+        165, "two minutes of end-to-end training",
         lambda place: nmmo(
             "train", "chaos", "--scale", "gpu", "--run", str(place.folder / "run"),
             *place.either("--minutes 2", " ".join(TINY) + " --hidden 8 --realms 1 --iterations 1"),

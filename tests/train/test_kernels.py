@@ -133,7 +133,7 @@ def test_minibatches_of_samples_are_the_same_ones(monkeypatch, targeting):
 def test_an_update_takes_as_many_columns_as_it_needs():
     """While a world fills up: eighths of all samples, the fewest that hold the largest population's."""
     hardy = {"max_food": 30, "max_water": 30, "max_health": 30, "births": 2, "minibatches": 2}
-    run = Run(on_kernels(lively(slots=48, populations=3, realms=2, horizon=4, **hardy)))
+    run = Run(on_kernels(lively(slots=48, populations=3, realms=2, horizon=2, **hardy)))
     needed = set()
     for _ in range(7):
         run.iterate()
