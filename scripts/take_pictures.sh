@@ -11,3 +11,6 @@ nmmo-gpu export "$run" --ticks 400 --out "$recording"
 cd viewer
 [ -d node_modules ] || npm ci --no-fund --no-audit
 RECORDING=$recording OUT=$out BROWSER=chromium npx vitest run --config vitest.pictures.config.ts
+cd ..
+python scripts/join_frames.py "$out"/frames/*.png "$out/world-animated.webp"
+rm -r "$out/frames"

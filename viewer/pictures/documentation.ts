@@ -28,9 +28,9 @@ async function picture(
   await page.screenshot({ path: join(out, `${name}.webp`) as `${string}.webp`, type: "webp", quality: 88 });
 }
 
-/** Selects and follows, from near, the oldest agent at the middle of the recording, a moment after a tick. */
-async function followOldest(page: Page): Promise<void> {
-  await page.evaluate(async () => {
+/** Selects and follows the oldest agent at the middle of the recording, a moment after a tick. */
+async function followOldest(page: Page, distance = 15): Promise<void> {
+  await page.evaluate(async (distance) => {
     const { session, recording, stage } = window.embyr!;
     const tick = Math.floor((recording.first + recording.last) / 2);
     const frame = await recording.load(tick);
@@ -42,9 +42,9 @@ async function followOldest(page: Page): Promise<void> {
       if (alive?.[slot] && (age?.[slot] ?? 0) > (age?.[oldest] ?? 0)) oldest = slot;
     }
     const selected = { slot: oldest, entity: entity?.[oldest] ?? 0 };
-    stage.lookAt(row?.[oldest] ?? 0, col?.[oldest] ?? 0, 15);
+    stage.lookAt(row?.[oldest] ?? 0, col?.[oldest] ?? 0, distance);
     session.change({ time: tick + 0.6, selected, following: true });
-  });
+  }, distance);
 }
 
 const press = async (page: Page, title: string): Promise<void> => page.click(`button[title^="${title}"]`);
@@ -74,4 +74,32 @@ test("overlay and charts", () =>
     await press(page, "Charts");
   }));
 
-test("a phone", () => picture("phone", { width: 360, height: 640 }, followOldest));
+// Frames of an animation, at the top of the README: scripts/take_pictures.sh joins them.
+const FRAMES = 64;
+const TICKS_PER_FRAME = 0.25;
+
+test("an animation", async () => {
+  const frames = join(out, "frames");
+  mkdirSync(frames, { recursive: true });
+  const page = await browser.open(`${server.url}?file=world.replay`, 900, 560);
+  await page.waitForFunction(() => window.embyr !== undefined && window.embyr.scan.progress === 1);
+  await page.evaluate(() => window.embyr?.session.change({ dark: false, playing: false }));
+  await followOldest(page, 24);
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  const start = await page.evaluate(() => window.embyr!.session.state.time);
+  for (let frame = 0; frame < FRAMES; frame++) {
+    await page.evaluate(
+      async (time) => {
+        const { session, recording } = window.embyr!;
+        await recording.load(Math.floor(time) + 1);
+        session.change({ time });
+        // Two frames of the browser: one in which the change is seen, one in which it has been drawn.
+        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      },
+      start + frame * TICKS_PER_FRAME,
+    );
+    await page.screenshot({ path: join(frames, `${String(frame).padStart(3, "0")}.png`) as `${string}.png` });
+  }
+});
+
+test("a phone", () => picture("phone", { width: 360, height: 640 }, (page) => followOldest(page)));

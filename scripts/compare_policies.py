@@ -1,0 +1,96 @@
+#!/usr/bin/env python
+"""Lets a run's trained policy and others live in the same realms, and prints how long each lives.
+
+    scripts/compare_policies.py runs/chaos                          # forager, hunter, random
+    scripts/compare_policies.py runs/chaos --against hunter --slots-full
+
+The trained policy plays every other population, its opponent the populations between them. Maps and random
+numbers are not those of the training. A lifetime is agent-steps lived / deaths, by policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu import scripted
+from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.env import Env
+from nmmo_gpu.train import checkpoint
+from nmmo_gpu.train.checkpoint import Checkpoint
+from nmmo_gpu.train.evaluate import as_v1_ran, policy_actor, slots_kept_full
+
+WARMUP = 400
+"""Ticks that are not counted, in which the world fills up."""
+
+
+def lifetimes(stored: Checkpoint, config: EnvConfig, opponent: str, ticks: int) -> dict[str, Any]:
+    """Mean lifetime, agent-steps and deaths of the trained policy and of its opponent.
+
+    Args:
+        config: the environment; its number of populations is even.
+        opponent: name of a scripted policy.
+        ticks: how many are counted."""
+    env = Env(config)
+    env.reset()
+    players = policy_actor(stored)(env), scripted.actor(opponent)(env)
+    world = config.world
+    population = torch.arange(world.slots, device=env.device) // world.population_size
+    plays = [population % 2 == side for side in (0, 1)]
+    steps, deaths = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    for tick in range(WARMUP + ticks):
+        trained, scripted_actions = (player(env) for player in players)
+        alive = env.world.agents(env.world.alive).clone()
+        actions: Tensor = torch.where(plays[0][:, None], trained, scripted_actions)
+        terminated = env.step(actions)[2]
+        if tick >= WARMUP:
+            for side, mine in enumerate(plays):
+                steps[side] += int((alive & mine).sum())
+                deaths[side] += int((terminated & mine).sum())
+    names = ("trained", opponent)
+    return {
+        name: {"lifetime": int(s) / max(1, int(d)), "agent_steps": int(s), "deaths": int(d)}
+        for name, s, d in zip(names, steps, deaths, strict=True)
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="folder of a run, or its checkpoint")
+    parser.add_argument(
+        "--against", nargs="+", choices=scripted.POLICIES, default=list(scripted.POLICIES), metavar="POLICY"
+    )
+    parser.add_argument("--realms", type=int, default=16)
+    parser.add_argument("--ticks", type=int, default=1000, help="ticks that are counted")
+    parser.add_argument(
+        "--slots-full",
+        action="store_true",
+        help="refill every free slot at once; by default one birth a tick",
+    )
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    options = parser.parse_args()
+    stored = checkpoint.load(options.run, torch.device("cpu"))
+    config = as_v1_ran(stored.config.env, realms=options.realms)
+    if config.world.populations % 2:
+        parser.error(f"the run has {config.world.populations} populations; an even number can be shared.")
+    if options.slots_full:
+        config = slots_kept_full(config)
+    print(f"{'opponent':12}{'trained lives':>16}{'opponent lives':>16}")
+    found = {}
+    for opponent in options.against:
+        found[opponent] = lifetimes(stored, config, opponent, options.ticks)
+        trained, other = (found[opponent][name]["lifetime"] for name in ("trained", opponent))
+        print(f"{opponent:12}{trained:16.1f}{other:16.1f}", flush=True)
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
