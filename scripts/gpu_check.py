@@ -126,11 +126,11 @@ FIRST = {
         30, "hardware and versions", lambda place: script("gpu/facts", *place.json("facts")), 12
     ),
     "compile": Step(
-        60, "the kernels of the runs below, compiled in parallel",
+        50, "the kernels of the runs below, compiled in parallel",
         lambda place: script("gpu/compile_all", *place.either("", "--dry")),
     ),
     "smoke": Step(
-        90, "worlds with the bits of plain torch on a CPU; trainings are captured and stay finite",
+        80, "worlds with the bits of plain torch on a CPU; trainings are captured and stay finite",
         lambda place: script("gpu/smoke", *place.either("", "--dry"), *place.json("smoke")), 9,
     ),
     "tests": Step(
@@ -148,13 +148,14 @@ FIRST = {
     "kernels-env": Step(
         35, "time by kernel of a tick, beside the prediction", kernel_times("kernels-env", "env", 8192), 20
     ),
-    "rates": Step(55, "training with the GPU network", bench("rates", "chaos --scale gpu", "2048")),
+    "rates": Step(45, "training with the GPU network", bench("rates", "chaos --scale gpu", "2048")),
+    "rates-laptop": Step(45, "training with the laptop network", bench("rates-laptop", "chaos", "2048")),
     "kernels-train": Step(
-        45, "time by kernel of a rollout and an update, beside the prediction",
+        40, "time by kernel of a rollout and an update, beside the prediction",
         kernel_times("kernels-train", "train", 2048), 50,
     ),
     "million": Step(
-        60, "one realm of a million agents", bench("million", "million --columns environment", "")
+        45, "one realm of a million agents", bench("million", "million --columns environment", "")
     ),
     "rates-full": Step(50, "training in the full game", bench("rates-full", "full --scale gpu", "512")),
 }  # fmt: skip
@@ -173,7 +174,6 @@ SECOND = {
             "eval", str(place.folder / "run"), *place.either("", "--max-ticks 2 --no-full")
         ), 16,
     ),
-    "rates-laptop": Step(45, "training with the laptop network", bench("rates-laptop", "chaos", "2048")),
     "ncu": Step(40, "hardware counters of the observation's kernels", counters, 140),
 }  # fmt: skip
 
