@@ -52,7 +52,7 @@ export class App {
     else if (run) this.openServed(run);
     else if (window.location.hash.includes("tick=")) {
       this.start.complain(
-        "This link shows a moment of a recording: choose its file, and the view is that of the link.",
+        "This link refers to a moment of a recording: choose its file to restore the view.",
       );
     } else if (offered === 1) {
       const [only] = this.served.keys();
@@ -105,7 +105,7 @@ export class App {
       if (turn !== this.turn) return recording.close();
       if (recording.last < 0) {
         recording.close();
-        throw new Error("The recording has no ticks yet. Try again when its world has begun.");
+        throw new Error("The recording has no ticks yet. Try again when the world has started.");
       }
       this.live?.close();
       this.live = null;
@@ -169,10 +169,10 @@ export class App {
         if (viewer) before = { ...viewer.choices, selected: null, following: false, live: true };
         viewer = null;
         recording = null;
-        this.notices.tell("The recording has been replaced by a new one: this is its beginning.", 8);
+        this.notices.tell("The recording has been replaced by a new one; showing its beginning.", 8);
       },
       next: (next) => {
-        this.notices.tell(`The run goes on in ${next}.`, 8);
+        this.notices.tell(`The run continues in ${next}.`, 8);
         this.served.set(next, true);
         this.watch(next, `?${new URLSearchParams({ run: next })}`, viewer ? { ...viewer.choices } : before);
       },

@@ -31,7 +31,7 @@ export class Film {
         ? undefined
         : FORMATS.find((type) => MediaRecorder.isTypeSupported(type));
     if (!format || typeof this.canvas.captureStream !== "function") {
-      this.done("This browser cannot record films; Firefox and Chromium can.");
+      this.done("This browser cannot record video; Firefox and Chromium can.");
       return false;
     }
     const pieces: Blob[] = [];
@@ -40,12 +40,12 @@ export class Film {
     recorder.ondataavailable = ({ data }) => {
       if (data.size) pieces.push(data);
     };
-    recorder.onerror = () => this.done("The film broke off; what there is of it is kept.");
+    recorder.onerror = () => this.done("Recording stopped early; the video so far is kept.");
     recorder.onstop = () => {
       stream.getTracks().forEach((track) => track.stop());
       this.recorder = null;
       this.done(
-        pieces.length ? new Blob(pieces, { type: "video/webm" }) : "The film is empty: nothing was drawn.",
+        pieces.length ? new Blob(pieces, { type: "video/webm" }) : "The video is empty: nothing was drawn.",
       );
     };
     // A piece a second: a film that breaks off is not lost.

@@ -7,7 +7,7 @@ import type { ValueMaps } from "./served";
 /** Milliseconds between two pictures of an overlay that goes on changing. */
 const PAUSE = 500;
 
-const UNIT = "In expected rewards a tick.";
+const UNIT = "In expected rewards per tick.";
 
 /** What the overlay's legend says. */
 export interface Legend {
@@ -93,7 +93,7 @@ export class Overlays {
     const recorded = mine.findLast((heat) => heat.tick <= frame.tick) ?? mine[0];
     const whose = population < 0 ? "" : ` Population ${population}.`;
     if (recorded) return legendOf(recorded, `${whose} Tick ${number(recorded.tick)}. ${UNIT}`);
-    if (!this.values) return { heat: null, text: "This recording holds no map of values." };
+    if (!this.values) return { heat: null, text: "This recording has no value map." };
     const { heat, note } = this.values.get(population, frame.tick);
     return heat ? legendOf(heat, `${whose} ${note || UNIT}`) : { heat: null, text: note };
   }

@@ -73,7 +73,7 @@ export class ValueMaps {
         tick,
         at: now,
         heat: known?.heat ?? null,
-        note: "The map of values is being computed…",
+        note: "The value map is being computed…",
         waiting: true,
       };
       this.asked.set(population, fresh);
@@ -101,7 +101,7 @@ export class ValueMaps {
         asked.note = "";
       } else asked.note = await reason(response);
     } catch (thrown) {
-      asked.note = `There is no map of values (${reasonOf(thrown)}).`;
+      asked.note = `No value map (${reasonOf(thrown)}).`;
     }
     asked.waiting = false;
     this.listeners.forEach((listener) => listener());
@@ -111,7 +111,7 @@ export class ValueMaps {
 /** The sentence that the server gave, or one of our own. */
 async function reason(response: Response): Promise<string> {
   const text = await response.text();
-  return text && text.length < 400 && !text.includes("<") ? text : "There is no map of values for this run.";
+  return text && text.length < 400 && !text.includes("<") ? text : "There is no value map for this run.";
 }
 
 function fields(value: unknown): Record<string, unknown> {

@@ -47,7 +47,7 @@ const OVERLAY_NAMES: Readonly<Record<Overlay, string>> = {
   visits: "visits",
   danger: "danger",
   resources: "resources",
-  value: "value to a newborn",
+  value: "value of a newborn agent",
 };
 /** Milliseconds between two updates of the panels. */
 const PANEL_PAUSE = 90;
@@ -273,7 +273,7 @@ export class Viewer {
     const { selected } = this.session.state;
     if (!selected || this.panels.isOpen("agent")) return;
     if (lifeAt(last, selected) === "alive" && lifeAt(moment.before, selected) === "dead") {
-      this.ingredients.notices.tell(`The selected, ${selected.entity}, has died.`);
+      this.ingredients.notices.tell(`The selected agent, ${selected.entity}, has died.`);
     }
   }
 
@@ -421,13 +421,14 @@ export class Viewer {
     try {
       download(await this.stage.screenshot(), this.name("png"));
     } catch {
-      this.ingredients.notices.tell("The picture could not be taken.");
+      this.ingredients.notices.tell("The screenshot could not be taken.");
     }
   }
 
   private toggleFilm(): void {
     if (this.film.running) this.film.end();
-    else if (this.film.begin()) this.ingredients.notices.tell("Recording a film; R or the button ends it.");
+    else if (this.film.begin())
+      this.ingredients.notices.tell("Recording a video; press R or the button to stop.");
     this.shell.showFilm(this.film.running);
   }
 
@@ -447,12 +448,15 @@ export class Viewer {
     window.history.replaceState(null, "", address);
     this.linked = address.hash;
     const file = !address.searchParams.has("file") && !address.searchParams.has("run");
-    const more = file ? " It shows this view once the same file is opened there." : "";
+    const more = file ? " It restores this view when the same file is opened there." : "";
     try {
       await navigator.clipboard.writeText(address.href);
-      this.ingredients.notices.tell(`The link is copied.${more}`);
+      this.ingredients.notices.tell(`Link copied.${more}`);
     } catch {
-      this.ingredients.notices.tell(`The address of this page is the link; copy it from there.${more}`, 8);
+      this.ingredients.notices.tell(
+        `The address of this page is the link; copy it from the address bar.${more}`,
+        8,
+      );
     }
   }
 

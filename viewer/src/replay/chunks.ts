@@ -72,7 +72,9 @@ export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): voi
   else if (chunk.type === "HEAT") most = HEAT_LINE + 4 * tiles;
   else if (chunk.type === "FRAM") {
     if (chunk.ticks < 1 || chunk.ticks > MOST_TICKS || !Number.isSafeInteger(chunk.first + chunk.ticks)) {
-      throw new ReplayError(`The chunk at byte ${at} claims ${chunk.ticks} ticks. The file is damaged.`);
+      throw new ReplayError(
+        `The chunk at byte ${at} has an invalid number of ticks, ${chunk.ticks}. The file is damaged.`,
+      );
     }
     least = header ? leastRaw(header, chunk.ticks) : 0;
     if ((chunk.raw - least) % 4 !== 0) least = most + 1;
@@ -80,7 +82,7 @@ export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): voi
   const { raw, stored } = chunk;
   if (raw < least || raw > most || stored > MOST_STORED || raw > stored * MOST_RATIO) {
     throw new ReplayError(
-      `The chunk at byte ${at} claims ${raw} bytes, which cannot be. The file is damaged.`,
+      `The chunk at byte ${at} has an invalid length, ${raw} bytes. The file is damaged.`,
     );
   }
 }
@@ -130,20 +132,20 @@ export async function readBeginning(source: Source): Promise<Beginning> {
   const blocks = new Blocks(source, await source.size());
   const preamble = await blocks.at(0, PREAMBLE_BYTES);
   if (!preamble || MAGIC.some((byte, i) => preamble[i] !== byte)) {
-    throw new ReplayError("This is no recording of nmmo-gpu. Open a file whose name ends in .replay.");
+    throw new ReplayError("This is not a recording of nmmo-gpu. Open a file whose name ends in .replay.");
   }
   const version = new DataView(preamble.buffer, preamble.byteOffset).getUint32(8, true);
   if (version !== VERSION) {
     throw new ReplayError(
-      `The recording has version ${version} of the format, and this viewer reads version ${VERSION}. ` +
-        "Open it with the viewer of the nmmo-gpu that wrote it.",
+      `The recording has format version ${version}, but this viewer reads version ${VERSION}. ` +
+        "Open it with the viewer of the nmmo-gpu version that wrote it.",
     );
   }
   let end = PREAMBLE_BYTES;
   const next = async (type: string, header?: Header): Promise<Bytes> => {
     const chunk = await blocks.chunk(end, header);
     const stored = chunk?.type === type ? await blocks.at(end + CHUNK_BYTES, chunk.stored) : undefined;
-    if (!chunk || !stored) throw new ReplayError(`The recording ends before its ${type} chunk, or lacks it.`);
+    if (!chunk || !stored) throw new ReplayError(`The recording has no complete ${type} chunk.`);
     end += CHUNK_BYTES + chunk.stored;
     return unpack(stored, chunk.raw, `The recording's ${type} chunk`);
   };
@@ -151,7 +153,7 @@ export async function readBeginning(source: Source): Promise<Beginning> {
   const base = await next("TILE", header);
   if (base.some((material) => material >= header.materials.length)) {
     throw new ReplayError(
-      "The recording's map has materials that its header does not know. The file is damaged.",
+      "The recording's map has materials that are not in its header. The file is damaged.",
     );
   }
   return { header, base, end };
@@ -200,7 +202,9 @@ export async function scanChunks(
 /** Last tick of a chunk of frames; ReplayError if it does not come after the newest tick known. */
 export function after(last: number, entry: ChunkEntry): number {
   if (entry.first <= last) {
-    throw new ReplayError(`The recording's time runs backwards at tick ${entry.first}. The file is damaged.`);
+    throw new ReplayError(
+      `The recording's ticks are out of order at tick ${entry.first}. The file is damaged.`,
+    );
   }
   return entry.first + entry.ticks - 1;
 }
@@ -212,10 +216,12 @@ export function checkEntry(entry: ChunkEntry, header: Header): void {
     (number) => Number.isSafeInteger(number) && number >= 0,
   );
   if (!whole || ticks > MOST_TICKS || length < CHUNK_BYTES || length > CHUNK_BYTES + MOST_STORED) {
-    throw new ReplayError("The list of the recording's parts is damaged. Load the page again.");
+    throw new ReplayError("The recording's index is damaged. Reload the page.");
   }
   if (ticks > 0 && leastRaw(header, ticks) > MOST_STORED) {
-    throw new ReplayError(`The chunk at byte ${offset} claims ${ticks} ticks. The file is damaged.`);
+    throw new ReplayError(
+      `The chunk at byte ${offset} has an invalid number of ticks, ${ticks}. The file is damaged.`,
+    );
   }
 }
 
@@ -231,16 +237,14 @@ export async function payloadOf(
 ): Promise<{ chunk: ChunkHeader; payload: Bytes }> {
   const what = `The chunk at byte ${entry.offset}`;
   if (data.length < CHUNK_BYTES || data.length !== entry.length) {
-    throw new ReplayError(
-      `${what} is no longer there. The file has been cut off, or replaced; open it again.`,
-    );
+    throw new ReplayError(`${what} is missing. The file has been truncated or replaced; open it again.`);
   }
   const chunk = parseChunkHeader(data);
   checkChunk(chunk, entry.offset, header);
   const same =
     chunk.type === (entry.ticks > 0 ? "FRAM" : "HEAT") && chunk.stored === data.length - CHUNK_BYTES;
   if (!same || (entry.ticks > 0 && chunk.ticks !== entry.ticks) || chunk.first !== entry.first) {
-    throw new ReplayError(`${what} is another than before. The file has been replaced; open it again.`);
+    throw new ReplayError(`${what} has changed. The file has been replaced; open it again.`);
   }
   return { chunk, payload: await unpack(data.subarray(CHUNK_BYTES), chunk.raw, what) };
 }

@@ -92,9 +92,7 @@ function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number
   let total = 0;
   for (const count of counts) total += count;
   if (counts[0] !== 0 || total !== changed.length) {
-    throw new ReplayError(
-      `The changes of tiles from tick ${first} on are not as many as they say. ${DAMAGED}`,
-    );
+    throw new ReplayError(`The number of tile changes from tick ${first} on is wrong. ${DAMAGED}`);
   }
   let end = 0;
   for (let t = 0; t < counts.length; t++) {
@@ -166,9 +164,9 @@ function check(header: Header, first: number, ticks: number, { columns }: Conten
       throw new ReplayError(`${tickOf(i)} has an unknown cause of death. ${DAMAGED}`);
     if (alive[i] === 0 && cause[i] === 0) continue;
     const stands = row[i]! >= 0 && row[i]! < height && col[i]! >= 0 && col[i]! < width;
-    if (!stands) throw new ReplayError(`${tickOf(i)} puts somebody outside the map. ${DAMAGED}`);
+    if (!stands) throw new ReplayError(`${tickOf(i)} has an entity outside the map. ${DAMAGED}`);
     if (style[i]! >= styles.length)
-      throw new ReplayError(`${tickOf(i)} has an unknown style of attack. ${DAMAGED}`);
+      throw new ReplayError(`${tickOf(i)} has an unknown attack style. ${DAMAGED}`);
   }
 
   function tickOf(index: number): string {

@@ -120,7 +120,9 @@ export class Foreman implements Tasks {
     this.doItHere();
     this.waiting.forEach((waiting) => {
       if (started)
-        waiting.reject(new ReplayError("The recording could not be unpacked; is memory short? Try again."));
+        waiting.reject(
+          new ReplayError("The recording could not be decompressed; memory may be low. Try again."),
+        );
       else this.order(waiting.order).then(waiting.resolve, waiting.reject);
     });
     this.waiting.clear();

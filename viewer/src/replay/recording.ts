@@ -169,7 +169,9 @@ export class Recording implements RecordingLike {
   async load(tick: number): Promise<Frame> {
     const entry = this.index[this.find(tick)];
     if (!entry)
-      throw new ReplayError("The recording has no frames yet. Wait for the first, or open another.");
+      throw new ReplayError(
+        "The recording has no frames yet. Wait for the first frame, or open another recording.",
+      );
     const chunk = this.use(entry.offset) ?? (await this.fetch(entry));
     return chunk.frame(within(tick, entry));
   }
@@ -275,7 +277,7 @@ export class Recording implements RecordingLike {
       if (thrown instanceof ReplayError) throw thrown;
       throw new ReplayError(
         `Ticks ${entry.first} to ${entry.first + entry.ticks - 1} cannot be read (${reasonOf(thrown)}). ` +
-          "Close other pages if memory is short, and try again.",
+          "Close other pages if memory is low, and try again.",
       );
     }
   }

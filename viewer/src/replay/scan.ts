@@ -8,8 +8,8 @@ import type { Bytes } from "./source";
 import { Grid, type Place } from "./summary";
 
 const ABOUT: Readonly<Record<Place, string>> = {
-  visits: "How many ticks agents have stood on a tile.",
-  danger: "How many agents have died on a tile.",
+  visits: "Agent-ticks on each tile.",
+  danger: "Deaths of agents on each tile.",
 };
 /** Bytes that are read at a time, at most, but for single chunks that are larger. */
 const BLOCK = 1 << 20;

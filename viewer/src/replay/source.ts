@@ -23,7 +23,7 @@ export class BlobSource implements Source {
       return new Uint8Array(await this.blob.slice(offset, offset + length).arrayBuffer());
     } catch (thrown) {
       throw new ReplayError(
-        `The file can no longer be read (${reasonOf(thrown)}). If it has changed meanwhile, open it again.`,
+        `The file can no longer be read (${reasonOf(thrown)}). If it has changed in the meantime, open it again.`,
       );
     }
   }
@@ -62,8 +62,8 @@ export class HttpSource implements Source {
       response = await fetch(this.url, { headers: { Range: `bytes=${from}-${to}` }, cache: "no-store" });
     } catch (thrown) {
       throw new ReplayError(
-        `${this.url} cannot be reached (${reasonOf(thrown)}). See that its server is running and lets ` +
-          "this page read from it.",
+        `${this.url} cannot be reached (${reasonOf(thrown)}). Check that its server is running and allows ` +
+          "this page to read from it.",
       );
     }
     if (response.status === 416) return { bytes: new Uint8Array(0), size: wholeSize(response) ?? 0 };
@@ -76,7 +76,7 @@ export class HttpSource implements Source {
     if (!told || Number(told[1]) !== from || Number(told[2]) !== Math.min(to, size - 1)) {
       void response.body?.cancel();
       throw new ReplayError(
-        `The server of ${this.url} was asked for bytes ${from} to ${to}, and sent others or does not say ` +
+        `The server of ${this.url} was asked for bytes ${from} to ${to}, but sent others or does not say ` +
           "which (Content-Range). Download the file and open it from disk.",
       );
     }
@@ -84,10 +84,10 @@ export class HttpSource implements Source {
     try {
       bytes = new Uint8Array(await response.arrayBuffer());
     } catch (thrown) {
-      throw new ReplayError(`${this.url} broke off (${reasonOf(thrown)}). Try again.`);
+      throw new ReplayError(`${this.url} closed the connection (${reasonOf(thrown)}). Try again.`);
     }
     if (bytes.length !== Math.min(to + 1, size) - from) {
-      throw new ReplayError(`${this.url} broke off after ${bytes.length} bytes. Try again.`);
+      throw new ReplayError(`${this.url} closed the connection after ${bytes.length} bytes. Try again.`);
     }
     return { bytes, size };
   }

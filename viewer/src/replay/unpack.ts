@@ -33,7 +33,7 @@ export async function unpack(stored: Bytes, raw: number, what: string): Promise<
   let length = 0;
   for (;;) {
     const { done, value } = await reader.read().catch(() => {
-      throw new ReplayError(`${what} is damaged. Take the file from its source again.`);
+      throw new ReplayError(`${what} is damaged. Copy the file from its source again.`);
     });
     if (done) break;
     if (length + value.length > raw) {
@@ -45,7 +45,7 @@ export async function unpack(stored: Bytes, raw: number, what: string): Promise<
     length += value.length;
   }
   if (length !== raw) {
-    throw new ReplayError(`${what} does not hold the ${raw} bytes that it says. The file is damaged.`);
+    throw new ReplayError(`${what} does not have the declared length of ${raw} bytes. The file is damaged.`);
   }
   return result;
 }

@@ -16,7 +16,7 @@ export function openRenderer(canvas: HTMLCanvasElement): Drawing {
   const name = rendererName(document.createElement("canvas"));
   if (name === null) {
     throw new Error(
-      "This browser cannot draw in 3D: WebGL 2 is missing or switched off. A newer browser, or switching on " +
+      "This browser cannot draw in 3D: WebGL 2 is missing or disabled. A newer browser, or enabling " +
         "hardware acceleration in its settings, may help.",
     );
   }

@@ -201,7 +201,7 @@ export class Stage implements StageLike {
     return new Promise((resolve, reject) => {
       this.canvas.toBlob((blob) => {
         if (blob) resolve(blob);
-        else reject(new Error("The browser could not make a picture of the canvas."));
+        else reject(new Error("The browser could not capture the canvas."));
       }, "image/png");
     });
   }

@@ -1,7 +1,7 @@
 import type { Column, Frame, Header, Numbers } from "../model/types";
 import { noise } from "./ground";
 
-/** A made-up world for developing and testing the picture; recordings come from replay/. */
+/** A synthetic world for developing and testing the picture; recordings come from replay/. */
 
 export const LAVA = 0;
 export const WATER = 1;
@@ -76,7 +76,7 @@ export function madeHeader(
   }));
   return {
     software: "made up",
-    title: "A made-up world",
+    title: "A synthetic world",
     realm: 0,
     height,
     width,

@@ -57,7 +57,7 @@ export class Terrain {
     const { height, width } = header;
     if (Math.max(height, width) > maxSize) {
       throw new Error(
-        `The map has ${height} x ${width} tiles; this graphics card shows at most ${maxSize} a side.`,
+        `The map has ${height} x ${width} tiles; this graphics card supports at most ${maxSize} per side.`,
       );
     }
     this.tiles = new Tiles(header, base, landPaint(header));

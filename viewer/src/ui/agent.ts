@@ -32,10 +32,10 @@ export class AgentPanel implements Part {
   private readonly facts = new Facts();
   private readonly skills = el("div", { class: "chips" });
   private readonly inventory = el("div", { class: "chips" });
-  private readonly window = el("canvas", { role: "img", "aria-label": "Its window: the tiles that it sees" });
+  private readonly window = el("canvas", { role: "img", "aria-label": "Window: the tiles it can see" });
   private readonly attacks = el("canvas", {
     role: "img",
-    "aria-label": "Its attack map: whom it could reach",
+    "aria-label": "Attack map: targets in reach",
   });
   private readonly attack = el("p", { class: "small" });
   private readonly seen = el("div", { class: "seen" });
@@ -47,7 +47,7 @@ export class AgentPanel implements Part {
   private readonly nobody = el(
     "p",
     { class: "empty" },
-    "Nobody is selected: click an agent, or choose one from the list.",
+    "No agent selected. Click an agent, or choose one from the list.",
   );
   /** The newest frame shown in which the selected lived, at most at the moment shown. */
   private last: { readonly selection: Selection; readonly frame: Frame } | null = null;
@@ -55,7 +55,7 @@ export class AgentPanel implements Part {
 
   constructor(private readonly context: Context) {
     const { actions, recording, panels } = context;
-    this.successor = textButton("", "Select who lives in the slot now", () => {
+    this.successor = textButton("", "Select the slot's current agent", () => {
       const { selected } = context.session.state;
       if (selected) actions.select(selected.slot);
     });
@@ -67,7 +67,7 @@ export class AgentPanel implements Part {
     ];
     const section = (title: string, ...content: HTMLElement[]): HTMLElement =>
       el("section", {}, el("h3", {}, title), ...content);
-    const policy = section("What its policy thought", this.when, this.value.element);
+    const policy = section("Policy output", this.when, this.value.element);
     for (const head of Object.keys(recording.header.heads)) {
       const bars = new ChoiceBars(head === "token" ? "word" : head);
       this.heads.set(head, bars);
@@ -89,11 +89,11 @@ export class AgentPanel implements Part {
       el(
         "section",
         { class: "windows" },
-        el("figure", {}, this.window, el("figcaption", {}, "what it sees now")),
+        el("figure", {}, this.window, el("figcaption", {}, "current view")),
         el("figure", {}, this.attacks, el("figcaption", {}, "attack map")),
       ),
       this.attack,
-      section("Whom it sees", this.seen),
+      section("Visible entities", this.seen),
       policy,
     );
     this.element = el(
@@ -164,7 +164,7 @@ export class AgentPanel implements Part {
     const here = entityAt(frame, slot);
     const heir = gone === "dead" && here !== entity && isAlive(frame, slot);
     this.successor.hidden = !heir;
-    if (heir) setText(this.successor, `Its slot is now ${nameOf(header, slot, here)}'s`);
+    if (heir) setText(this.successor, `Slot reused by ${nameOf(header, slot, here)}`);
     if (gone === "unborn") setText(this.fate, "Not born yet at this tick.");
     if (gone === "dead") setText(this.fate, this.obituary(selected, frame, known));
   }
@@ -179,7 +179,7 @@ export class AgentPanel implements Part {
     const { tick, cause } = this.death;
     if (tick === null || tick > frame.tick) return "Dead.";
     const reason = cause && cause !== "none" ? ` of ${cause}` : "";
-    const state = known ? ` This is how it was at tick ${number(known.tick)}.` : "";
+    const state = known ? ` Last state: tick ${number(known.tick)}.` : "";
     return `Died${reason} at tick ${number(tick)}.${state}`;
   }
 
@@ -212,7 +212,7 @@ export class AgentPanel implements Part {
       header.materials[shownMaterial(header, recording.base, frame.usedUp, row * header.width + col)];
     const has = (name: string): boolean => agent && frame.column(name) !== undefined;
     this.facts.set("age", ticks(numberOf(frame, "age", slot)));
-    this.facts.set("stands at", `row ${row}, column ${col} (${materialName(material?.name ?? "?")})`);
+    this.facts.set("position", `row ${row}, column ${col} (${materialName(material?.name ?? "?")})`);
     const freeze = numberOf(frame, "freeze", slot);
     this.facts.set("frozen", freeze ? `for ${ticks(freeze)}` : "no");
     const damage = numberOf(frame, "damage", slot);
@@ -222,7 +222,7 @@ export class AgentPanel implements Part {
     this.facts.set("offer", has("offer") ? offer(header, frame, slot) : null);
     this.facts.set("work", has("work") ? (header.works[numberOf(frame, "work", slot)] ?? "?") : null);
     const speaks = has("token") && header.words > 0;
-    this.facts.set("said", speaks ? wordName(numberOf(frame, "token", slot)) : null);
+    this.facts.set("token", speaks ? wordName(numberOf(frame, "token", slot)) : null);
     this.facts.set("slot", String(slot));
     this.showSkills(frame, slot);
     this.showInventory(frame, slot);
@@ -327,8 +327,8 @@ export class AgentPanel implements Part {
     const value = valueOf(header, frame, slot);
     this.sections.policy.hidden = !heads && value === undefined;
     this.value.set("value", value === undefined ? null : short(value));
-    const unit = value === undefined ? "" : " Value: the rewards a tick that it expected from then on.";
-    setText(this.when, `Its choice for tick ${number(frame.tick)}, made from what it saw before.${unit}`);
+    const unit = value === undefined ? "" : " Value: expected reward per tick from then on.";
+    setText(this.when, `Decision for tick ${number(frame.tick)}, based on the previous observation.${unit}`);
     if (!heads) return;
     const seen = (before && perceive(header, base, before, slot)?.entities) ?? [];
     const targets = before

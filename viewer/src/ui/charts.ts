@@ -101,7 +101,7 @@ export class Charts implements Part {
       },
       {
         title: "Deaths",
-        about: "Deaths of agents a tick, by cause",
+        about: "Deaths of agents per tick, by cause",
         gather: deathsPerTick,
         lines: () =>
           header.causes.slice(1).map((name, k) => ({
@@ -112,8 +112,8 @@ export class Charts implements Part {
           })),
       },
       {
-        title: "Used up",
-        about: "Tiles used up, by material",
+        title: "Depleted",
+        about: "Depleted tiles, by material",
         lines: () =>
           header.materials
             .filter((_, k) => header.used_up[k] !== k && base.includes(k))
@@ -143,7 +143,7 @@ export class Charts implements Part {
   }
 
   private stackButton(): HTMLElement {
-    const button = textButton("stacked", "Stacked areas, or a line each", () => {
+    const button = textButton("stacked", "Toggle stacked areas or lines", () => {
       this.stacked = !this.stacked;
       setText(button, this.stacked ? "stacked" : "lines");
     });

@@ -78,7 +78,7 @@ export function fitCanvas(
     canvas.height = rows;
   }
   const context = canvas.getContext("2d");
-  if (!context) throw new Error("this browser draws no canvas");
+  if (!context) throw new Error("this browser does not support canvas");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return context;
 }

@@ -7,7 +7,7 @@ import { el, setText } from "./dom";
 import { number } from "./format";
 
 const NAMES: Readonly<Record<SortKey, readonly [string, string]>> = {
-  id: ["id", "Number of the agent; never given twice"],
+  id: ["id", "Id of the agent; never reused"],
   population: ["pop", "Population"],
   age: ["age", "Age, ticks"],
   health: ["hp", "Health"],

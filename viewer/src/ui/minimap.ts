@@ -25,8 +25,8 @@ export class Minimap implements Part {
     );
     this.canvas = el("canvas", {
       role: "img",
-      "aria-label": "Map of the whole world: click or drag to look somewhere else",
-      title: "Click or drag to look there",
+      "aria-label": "Map of the whole world: click or drag to move the view",
+      title: "Click or drag to move the view",
       style: `aspect-ratio: ${header.width} / ${header.height}`,
     });
     // Kept where its pixels are written: thousands of dots would be as many orders to the graphics card.

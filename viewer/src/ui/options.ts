@@ -35,16 +35,16 @@ export class Options implements Part {
     const shown = this.gui.addFolder("Show");
     for (const [key, name] of [
       ["bars", "health, food, water"],
-      ["names", "names near by"],
+      ["names", "nearby names"],
       ["effects", "attacks, deaths"],
       ["trees", "trees"],
-      ["dark", "dark page"],
+      ["dark", "dark theme"],
     ] as const) {
       bind(session, shown.add(state, key).name(name), key);
     }
     bind(
       session,
-      shown.add(state, "ticksPerSecond", 1, 20, 1).name("ticks a second at 1×"),
+      shown.add(state, "ticksPerSecond", 1, 20, 1).name("ticks per second at 1×"),
       "ticksPerSecond",
     );
     const pictures = this.gui.addFolder("Keep");
@@ -69,7 +69,7 @@ export class Options implements Part {
   show(): void {
     const { fps, calls, triangles, renderer } = this.context.stage.statistics;
     const cost = `${calls} draw calls, ${triangles} triangles`;
-    this.statistics.textContent = `${Math.round(fps)} pictures a second, ${cost}. ${renderer}`;
+    this.statistics.textContent = `${Math.round(fps)} frames per second, ${cost}. ${renderer}`;
   }
 
   dispose(): void {

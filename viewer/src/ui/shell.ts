@@ -54,11 +54,11 @@ export class Shell {
       this.tabs.set(name, button);
       nav.append(button);
     }
-    this.film = iconButton("film", "Record a film", () => actions.toggleFilm(), "R");
+    this.film = iconButton("film", "Record a video", () => actions.toggleFilm(), "R");
     this.film.classList.add("spare");
     const shot = iconButton("camera", "Screenshot", () => actions.screenshot(), "P");
     shot.classList.add("spare");
-    this.theme = iconButton("sun", "Light page", () => actions.toggleTheme(), "T");
+    this.theme = iconButton("sun", "Light theme", () => actions.toggleTheme(), "T");
     const bar = el(
       "header",
       { class: "bar" },
@@ -115,12 +115,12 @@ export class Shell {
   }
 
   showFilm(running: boolean): void {
-    setIcon(this.film, running ? "stop" : "film", running ? "End the film" : "Record a film", "R");
+    setIcon(this.film, running ? "stop" : "film", running ? "Stop recording" : "Record a video", "R");
     this.film.classList.toggle("recording", running);
   }
 
   showTheme(dark: boolean): void {
-    setIcon(this.theme, dark ? "sun" : "moon", dark ? "Light page" : "Dark page", "T");
+    setIcon(this.theme, dark ? "sun" : "moon", dark ? "Light theme" : "Dark theme", "T");
   }
 
   /** What the overlay shows, and which colours stand for what. */
@@ -130,7 +130,7 @@ export class Shell {
     if (kind === "resources") {
       for (const [colour, name] of [
         [LEFT, "there"],
-        [USED, "used up"],
+        [USED, "depleted"],
       ] as const) {
         parts.push(el("span", { class: "swatch", style: `--colour: ${css(colour)}` }, name));
       }

@@ -39,7 +39,7 @@ export class StartPage {
         "div",
         { class: "card" },
         el("h1", {}, "Embyr"),
-        el("p", { class: "lead" }, "Watch a world of nmmo-gpu, as it was recorded or as it goes on."),
+        el("p", { class: "lead" }, "Watch a recorded or live nmmo-gpu world."),
         this.message,
         this.again,
         choose,
@@ -49,13 +49,13 @@ export class StartPage {
         el(
           "p",
           { class: "small" },
-          "A file stays on this computer: nothing is sent anywhere. No recording yet? ",
+          "Files stay on this computer; nothing is uploaded. No recording yet? ",
           el("code", {}, "nmmo-gpu play chaos --out worlds"),
-          " makes one, ",
+          " makes one; ",
           el("code", {}, "nmmo-gpu train --record"),
           " and ",
           el("code", {}, "nmmo-gpu export"),
-          " keep what is learned.",
+          " record trained agents.",
         ),
       ),
     );
@@ -89,7 +89,7 @@ export class StartPage {
     });
     this.offered.replaceChildren(
       el("h2", {}, "Recordings of this run"),
-      items.length ? el("ul", {}, ...items) : el("p", {}, "There are none yet. Train or play with --record."),
+      items.length ? el("ul", {}, ...items) : el("p", {}, "No recordings yet. Train or play with --record."),
     );
   }
 }

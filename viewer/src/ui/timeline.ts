@@ -46,8 +46,8 @@ export class Timeline implements Part {
     this.tick = el("input", {
       class: "tick",
       inputmode: "numeric",
-      "aria-label": "Tick: type a number to go there",
-      title: "Tick: type a number to go there",
+      "aria-label": "Tick: type a number to jump to it",
+      title: "Tick: type a number to jump to it",
       size: 7,
     });
     this.tick.addEventListener("change", () => this.goToTyped());
@@ -60,7 +60,7 @@ export class Timeline implements Part {
     this.live = el("button", {
       type: "button",
       class: "live",
-      title: "Go to the newest tick and stay there",
+      title: "Follow the newest tick",
     });
     this.live.append(el("i"), "Live");
     this.live.addEventListener("click", () => actions.goLive());
@@ -81,7 +81,7 @@ export class Timeline implements Part {
         { class: "buttons" },
         iconButton("back", "One tick back", () => actions.step(-1), "ArrowLeft"),
         this.play,
-        iconButton("forward", "One tick on", () => actions.step(1), "ArrowRight"),
+        iconButton("forward", "One tick forward", () => actions.step(1), "ArrowRight"),
       ),
       el("div", { class: "place" }, this.tick, this.total, this.note),
       this.track,
@@ -107,7 +107,10 @@ export class Timeline implements Part {
     if (document.activeElement !== this.tick) this.tick.value = String(tick);
     setText(this.total, `of ${number(recording.last)}`);
     const gap = gapAt(recording.spans, time);
-    setText(this.note, gap ? `not recorded, shows ${number(frame.tick)}` : this.waiting() ? "loading…" : "");
+    setText(
+      this.note,
+      gap ? `not recorded, showing ${number(frame.tick)}` : this.waiting() ? "loading…" : "",
+    );
     if (this.speed.value !== String(speed)) this.speed.value = String(speed);
     this.live.hidden = !this.growing();
     this.live.classList.toggle("on", live);
