@@ -1,4 +1,4 @@
-/** Gives a file to whoever looks at the page. */
+/** Downloads a file to the user's computer. */
 export function download(blob: Blob, name: string): void {
   const anchor = document.createElement("a");
   anchor.href = URL.createObjectURL(blob);
@@ -10,11 +10,11 @@ export function download(blob: Blob, name: string): void {
 const FORMATS = ["video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
 const BITS_PER_SECOND = 8_000_000;
 
-/** Records what is on a canvas as WebM. */
+/** Records the canvas as WebM. */
 export class Film {
   private recorder: MediaRecorder | null = null;
 
-  /** @param done gets the film, or a sentence that says why there is none. */
+  /** @param done gets the video, or a message that says why there is none. */
   constructor(
     private readonly canvas: HTMLCanvasElement,
     private readonly done: (film: Blob | string) => void,
@@ -24,7 +24,7 @@ export class Film {
     return this.recorder !== null;
   }
 
-  /** Begins; false, and a sentence to `done`, if this browser cannot. */
+  /** Starts recording; returns false and passes a message to `done` if the browser does not support it. */
   begin(): boolean {
     const format =
       typeof MediaRecorder === "undefined"
@@ -48,7 +48,7 @@ export class Film {
         pieces.length ? new Blob(pieces, { type: "video/webm" }) : "The video is empty: nothing was drawn.",
       );
     };
-    // A piece a second: a film that breaks off is not lost.
+    // One chunk per second, so that an interrupted video is not lost.
     recorder.start(1000);
     this.recorder = recorder;
     return true;

@@ -1,4 +1,4 @@
-/** The chunks of a recording: what their headers claim, checked, and where they lie in the file. */
+/** The chunks of a recording: their validated headers and their positions in the file. */
 import type { Header } from "../model/types";
 import { ReplayError } from "./error";
 import { BYTES, numbersOf, parseHeader } from "./header";
@@ -16,37 +16,37 @@ export const PREAMBLE_BYTES = 16;
 export const CHUNK_BYTES = 24;
 export const HEAT_LINE = 4096;
 
-/** What a chunk says of itself. */
+/** The fields of a chunk header. */
 export interface ChunkHeader {
   readonly type: string;
   /** Length of the payload in the file, bytes. */
   readonly stored: number;
-  /** Its length unpacked, bytes. */
+  /** Length of the payload when decompressed, bytes. */
   readonly raw: number;
   readonly ticks: number;
   /** First tick of `FRAM`; the tick that a `HEAT` belongs to. */
   readonly first: number;
 }
 
-/** Where a chunk of frames or a map lies. */
+/** Position of a chunk of frames or a map. */
 export interface ChunkEntry {
-  /** Of its chunk header, bytes from the start of the file. */
+  /** Offset of its chunk header, bytes from the start of the file. */
   readonly offset: number;
   /** Header and payload, bytes. */
   readonly length: number;
   /** First tick; of a map, the tick it belongs to. */
   readonly first: number;
-  /** How many; 0 for a map (`HEAT`). */
+  /** Number of ticks; 0 for a map (`HEAT`). */
   readonly ticks: number;
 }
 
-/** Length of a `FRAM` payload in which no tile changes, bytes. */
+/** Length of a `FRAM` payload without tile changes, bytes. */
 export function leastRaw(header: Header, ticks: number): number {
   const perTick = header.columns.reduce((sum, each) => sum + BYTES[each.type] * numbersOf(each, header), 0);
   return ticks * (perTick + 4) + Math.ceil((header.height * header.width) / 8);
 }
 
-/** The 24 bytes at the beginning of `data`, not checked yet. */
+/** Parses the 24 bytes at the beginning of `data`, without validation. */
 export function parseChunkHeader(data: Uint8Array): ChunkHeader {
   const view = new DataView(data.buffer, data.byteOffset, CHUNK_BYTES);
   return {

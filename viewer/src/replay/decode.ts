@@ -1,29 +1,29 @@
-/** From the payload of a `FRAM` chunk to numbers, column by column. */
+/** Decodes the payload of a `FRAM` chunk into columns. */
 import type { Column, Header, Numbers } from "../model/types";
 import { ReplayError } from "./error";
 import { BYTES, numbersOf } from "./header";
 
-/** Ticks in a row, decoded. One buffer holds it all, so that a worker can hand it over. */
+/** Consecutive decoded ticks. One buffer holds all data, so that a worker can transfer it. */
 export interface Decoded {
   readonly first: number;
   readonly ticks: number;
   readonly buffer: ArrayBuffer;
 }
 
-/** What a decoded chunk's buffer holds. */
+/** Contents of a decoded chunk's buffer. */
 export interface Contents {
   /** name -> [ticks, n * width]. */
   readonly columns: ReadonlyMap<string, Numbers>;
-  /** A bit per tile: used up at the end of the first tick. */
+  /** One bit per tile: depleted at the end of the first tick. */
   readonly used: Uint8Array;
-  /** [ticks + 1]: the tiles that tick t turned over are `changed` from `starts[t]` to `starts[t + 1]`. */
+  /** [ticks + 1]: the tiles that tick t flipped are `changed` from `starts[t]` to `starts[t + 1]`. */
   readonly starts: Uint32Array;
   readonly changed: Uint32Array;
 }
 
 const ARRAYS = { u8: Uint8Array, i16: Int16Array, i32: Int32Array, u32: Uint32Array } as const;
 
-/** Views of a buffer; the buffer's length tells how many changes of tiles there are. */
+/** Views of a buffer; the buffer's length determines the number of tile changes. */
 export function contentsOf(header: Header, ticks: number, buffer: ArrayBuffer): Contents {
   const { places, used, starts, changed } = layoutOf(header, ticks);
   const columns = new Map<string, Numbers>();
@@ -38,7 +38,7 @@ export function contentsOf(header: Header, ticks: number, buffer: ArrayBuffer): 
   };
 }
 
-/** Length of a decoded chunk without changes of tiles, bytes. */
+/** Length of a decoded chunk without tile changes, bytes. */
 export function decodedBytes(header: Header, ticks: number): number {
   return layoutOf(header, ticks).changed;
 }
@@ -59,9 +59,9 @@ function layoutOf(header: Header, ticks: number) {
 }
 
 /**
- * Decodes the payload of a `FRAM` chunk, of which the length has been checked.
+ * Decodes the payload of a `FRAM` chunk whose length has been checked.
  *
- * ReplayError where a number points outside the map or the tables, so that nobody who uses it has to look.
+ * Throws a ReplayError if a number points outside the map or the tables, so that callers need no checks.
  */
 export function decodeFrames(header: Header, first: number, ticks: number, payload: Uint8Array): Decoded {
   const tiles = header.height * header.width;
@@ -87,7 +87,7 @@ export function decodeFrames(header: Header, first: number, ticks: number, paylo
   return { first, ticks, buffer };
 }
 
-/** Turns counts and steps of changed tiles into places in `changed`, and indices of tiles. */
+/** Converts counts and differences of changed tiles to positions in `changed` and tile indices. */
 function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number, first: number): void {
   let total = 0;
   for (const count of counts) total += count;

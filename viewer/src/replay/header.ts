@@ -1,4 +1,4 @@
-/** The header of a recording: what the viewer relies on is checked here, once. */
+/** Validation of the header of a recording. */
 import type { Column, Header, Material, NpcKind } from "../model/types";
 import { ReplayError } from "./error";
 
@@ -15,7 +15,7 @@ const MOST_LISTED = 4096;
 const MOST_TEXT = 4096;
 const LARGEST = 0x7fffffff;
 
-/** How many numbers of a column a tick has. */
+/** Numbers of a column per tick. */
 export function numbersOf(column: Column, header: Pick<Header, "entities" | "agents">): number {
   const slots = { entities: header.entities, agents: header.agents, realm: 1 }[column.of];
   return slots * column.width;
@@ -23,7 +23,7 @@ export function numbersOf(column: Column, header: Pick<Header, "entities" | "age
 
 type Shape = readonly [type: Column["type"], of: Column["of"], width: number];
 
-/** Columns without which nothing can be shown. */
+/** Required columns. */
 const NEEDED: Readonly<Record<string, Shape>> = {
   entity: ["u32", "entities", 1],
   age: ["i32", "entities", 1],
@@ -40,7 +40,7 @@ const NEEDED: Readonly<Record<string, Shape>> = {
   style: ["u8", "entities", 1],
 };
 
-/** Columns that may be there; of others nothing is expected, and nobody looks at them. */
+/** Optional columns; others are ignored. */
 function optional(header: Header): Readonly<Record<string, Shape>> {
   const items = header.items.length;
   const choices = Object.values(header.heads).reduce((sum, each) => sum + each, 0);
@@ -60,7 +60,7 @@ function optional(header: Header): Readonly<Record<string, Shape>> {
   };
 }
 
-/** Reads the JSON of a `HEAD` chunk; ReplayError for one that is foreign, or says what cannot be. */
+/** Parses the JSON of a `HEAD` chunk; throws a ReplayError if it is foreign or invalid. */
 export function parseHeader(payload: Uint8Array): Header {
   let told: unknown;
   try {

@@ -1,4 +1,4 @@
-/** Maps of numbers that a recording holds (`HEAT` chunks). */
+/** Maps of numbers in a recording (`HEAT` chunks). */
 import type { Heat } from "../model/types";
 import { HEAT_LINE } from "./chunks";
 import { ReplayError } from "./error";
@@ -6,7 +6,7 @@ import { ReplayError } from "./error";
 /** A map in a recording. */
 export type RecordedHeat = Heat & { readonly population: number; readonly tick: number };
 
-/** Reads the payload of a `HEAT` chunk; ReplayError if it is damaged. */
+/** Parses the payload of a `HEAT` chunk; throws a ReplayError if it is damaged. */
 export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
   const end = payload.subarray(0, HEAT_LINE).indexOf(10);
   let told: unknown;

@@ -19,20 +19,20 @@ import type { Source } from "./source";
 import { keptBytes, UsedUp } from "./tiles";
 
 export interface Options {
-  /** Bytes of decoded chunks to keep, by default 256 MiB; two chunks are kept in any case. */
+  /** Bytes of decoded chunks to keep, by default 256 MiB; at least two chunks are kept. */
   readonly cacheBytes?: number;
-  /** Told what share of the file has been looked through, 0 to 1, while it is opened. */
+  /** Called with the share of the file that has been scanned, 0 to 1, during opening. */
   readonly progress?: (share: number) => void;
 }
 
 const MIB = 1 << 20;
 const MOST_HEAT_BYTES = 256 * MIB;
-/** Chunks that are read at a time. */
+/** Number of concurrent reads. */
 const HANDS = 2;
-/** Ticks to have ready ahead of the one shown, and chunks at most: at the highest speed, most of a second. */
+/** Ticks to prefetch, and maximum number of chunks: at the highest speed, most of a second. */
 const AHEAD_TICKS = 192;
 const AHEAD_CHUNKS = 8;
-/** Milliseconds after which it is tried again to read what could not be read. */
+/** Milliseconds before a failed read is retried. */
 const PATIENCE = 2000;
 
 export class Recording implements RecordingLike {
@@ -42,7 +42,7 @@ export class Recording implements RecordingLike {
   private readonly stretches: [number, number][] = [];
   private maps: RecordedHeat[] = [];
   private readonly listeners = new Set<() => void>();
-  /** Decoded chunks by offset, the one used last at the end. */
+  /** Decoded chunks by offset, the most recently used last. */
   private readonly chunks = new Map<number, Chunk>();
   private cached = 0;
   private readonly cacheBytes: number;
@@ -69,7 +69,7 @@ export class Recording implements RecordingLike {
     this.sizes = new Map(this.header.columns.map((column) => [column.name, numbersOf(column, this.header)]));
   }
 
-  /** Opens a recording and finds all of its chunks; ReplayError for a file that is foreign or damaged. */
+  /** Opens a recording and finds all of its chunks; throws a ReplayError for a foreign or damaged file. */
   static async open(source: Source, options: Options = {}): Promise<Recording> {
     const recording = new Recording(source, await readBeginning(source), options);
     try {
@@ -82,8 +82,7 @@ export class Recording implements RecordingLike {
   }
 
   /**
-   * Opens a recording of which somebody else (a server) knows where the chunks lie: only its beginning is
-   * read.
+   * Opens a recording whose chunk positions are known (from a server): only its beginning is read.
    *
    * @param entries as in `ChunkEntry`; maps have 0 ticks.
    */
@@ -102,7 +101,7 @@ export class Recording implements RecordingLike {
     return recording;
   }
 
-  /** The chunks of frames, by rising tick. */
+  /** The chunks of frames, by ascending tick. */
   get entries(): readonly ChunkEntry[] {
     return this.index;
   }
@@ -111,7 +110,7 @@ export class Recording implements RecordingLike {
     return this.stretches[0]?.[0] ?? 0;
   }
 
-  /** -1 as long as there is no frame. */
+  /** -1 while there is no frame. */
   get last(): number {
     return this.stretches.at(-1)?.[1] ?? -1;
   }
@@ -136,7 +135,7 @@ export class Recording implements RecordingLike {
     this.end = Math.max(this.end, end);
   }
 
-  /** Takes in chunks that have been appended, by rising tick; those that are known already are left out. */
+  /** Adds appended chunks, by ascending tick; known chunks are ignored. */
   async add(entries: readonly ChunkEntry[]): Promise<void> {
     for (const entry of entries) checkEntry(entry, this.header);
     const newest = this.end;
@@ -154,7 +153,7 @@ export class Recording implements RecordingLike {
     }
   }
 
-  /** The frame of a tick if it is in memory. If not, it comes in soon; why it does not, `load` says. */
+  /** The frame of a tick if it is in memory; otherwise it is fetched, and `load` reports errors. */
   frame(tick: number): Frame | undefined {
     const at = this.find(tick);
     const entry = this.index[at];

@@ -1,12 +1,12 @@
-/** Where the bytes of a recording come from. */
+/** Sources of the bytes of a recording. */
 import { ReplayError, reasonOf } from "./error";
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 export interface Source {
-  /** Length in bytes, now: a recording that is still being written grows. */
+  /** Current length in bytes; a recording that is still being written grows. */
   size(): Promise<number>;
-  /** Bytes from an offset on, as many as asked for; fewer only where the recording ends. */
+  /** Bytes from an offset on; fewer than requested only at the end of the recording. */
   read(offset: number, length: number): Promise<Bytes>;
 }
 

@@ -9,18 +9,18 @@ import { ChoiceBars, Facts, Meter } from "./meters";
 import { choiceNames, choicesOf } from "./policy";
 import { Around, direction } from "./surroundings";
 
-/** Side of the small maps, CSS pixels. */
+/** Side length of the small maps, CSS pixels. */
 const WINDOW = 132;
 const DASHES = [[], [5, 3], [2, 2]] as const;
 
-/** When and of what the selected died; null while that is looked up. */
+/** Time and cause of the selected agent's death; null while it is being looked up. */
 interface Death {
   readonly selection: Selection;
   tick: number | null;
   cause: string;
 }
 
-/** All about the selected. When it has died its last state stays, until something else is selected. */
+/** Details of the selected entity. After its death the last state is shown until another one is selected. */
 export class AgentPanel implements Part {
   readonly element: HTMLElement;
   private readonly title = el("h2");
@@ -49,7 +49,7 @@ export class AgentPanel implements Part {
     { class: "empty" },
     "No agent selected. Click an agent, or choose one from the list.",
   );
-  /** The newest frame shown in which the selected lived, at most at the moment shown. */
+  /** The newest displayed frame in which the selected entity was alive, not after the current moment. */
   private last: { readonly selection: Selection; readonly frame: Frame } | null = null;
   private death: Death | null = null;
 
@@ -169,7 +169,7 @@ export class AgentPanel implements Part {
     if (gone === "dead") setText(this.fate, this.obituary(selected, frame, known));
   }
 
-  /** When and of what the selected died; looked up if that was not seen. */
+  /** Time and cause of the selected entity's death; looked up if it was not displayed. */
   private obituary(selected: Selection, frame: Frame, known: Frame | null): string {
     if (this.death?.selection !== selected) {
       const death: Death = { selection: selected, tick: null, cause: "" };
@@ -183,7 +183,7 @@ export class AgentPanel implements Part {
     return `Died${reason} at tick ${number(tick)}.${state}`;
   }
 
-  /** Finds the tick of death, and the frame before it: the last state, even if it was never on the screen. */
+  /** Finds the tick of death, and the frame before it: the last state, even if it was never displayed. */
   private async lookUp(death: Death): Promise<void> {
     const { recording } = this.context;
     const tick = await findDeath(recording, death.selection);
@@ -286,7 +286,7 @@ export class AgentPanel implements Part {
     return [String(slot), paint, `${who} · ${direction(rowOffset, colOffset)} · health ${health}`];
   }
 
-  /** Whom it could reach, as it was when the tick began: that is what counts for an attack. */
+  /** Targets in reach at the start of the tick, which is what counts for an attack. */
   private showAttacks(frame: Frame, slot: number, before: Frame | undefined): void {
     const { recording, colour } = this.context;
     const { header, base } = recording;
@@ -337,14 +337,14 @@ export class AgentPanel implements Part {
     for (const [head, shares] of heads) {
       const byRule = head === "target" && shares.length === 2 && header.nearest !== 1;
       const names = choiceNames(header, head, shares.length, byRule ? ["the nearest"] : targets);
-      // Rows of the table that were empty are no choices.
+      // Empty rows of the table are not choices.
       const rows = head === "target" && !byRule && before ? 1 + seen.length : shares.length;
       const made = this.made(frame, before, slot, head, byRule ? null : seen);
       this.heads.get(head)?.show(choicesOf(names.slice(0, rows), shares, made));
     }
   }
 
-  /** Which choice of a head was made, as far as the recording tells. */
+  /** The choice that was made for a head, if the recording contains it. */
   private made(
     frame: Frame,
     before: Frame | undefined,
@@ -364,20 +364,20 @@ export class AgentPanel implements Part {
     if (head === "move" && before && entityAt(before, slot) === entityAt(frame, slot)) {
       const row = numberOf(frame, "row", slot) - numberOf(before, "row", slot);
       const col = numberOf(frame, "col", slot) - numberOf(before, "col", slot);
-      // Who stayed may have been in somebody's way: that is not told.
+      // An agent that stayed may have been blocked by another one; the recording does not say.
       return row || col ? header.moves.findIndex(([r, c]) => r === row && c === col) : null;
     }
     return null;
   }
 }
 
-/** Most that a slot's health, food or water can be. */
+/** Maximum of a slot's health, food or water. */
 function mostOf(header: Header, frame: Frame, slot: number, name: string): number {
   if (name === "food") return header.most.food;
   return name === "water" ? header.most.water : maxHealth(header, frame, slot);
 }
 
-/** 1 for each cell of the window with somebody who could be attacked in some style. */
+/** 1 for each cell of the window with an entity that could be attacked in some style. */
 function reachable(entities: readonly Seen[], side: number): Float32Array {
   const vision = (side - 1) / 2;
   const map = new Float32Array(side * side);
@@ -408,7 +408,7 @@ function offer(header: Header, frame: Frame, slot: number): string {
   return `${tradeName(open, header.items)} for ${price} gold, ${left} left`;
 }
 
-/** Shows names with numbers, in as many elements as there are. */
+/** Shows names with numbers, with one element each. */
 function chips(place: HTMLElement, entries: readonly (readonly [string, number])[]): void {
   place.querySelector(".none")?.remove();
   while (place.childElementCount > entries.length) place.lastElementChild?.remove();
@@ -420,7 +420,7 @@ function chips(place: HTMLElement, entries: readonly (readonly [string, number])
   });
 }
 
-/** Buttons with a slot, a colour and a text each; those that are there are changed, not made anew. */
+/** Buttons with a slot, a colour and a text each; existing buttons are updated, not recreated. */
 function buttons(place: HTMLElement, entries: readonly (readonly [string, string, string])[]): void {
   place.querySelector(".none")?.remove();
   while (place.childElementCount > entries.length) place.lastElementChild?.remove();

@@ -40,7 +40,7 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
   ],
 ];
 
-/** The list of all keys, over the page. */
+/** The list of all keys, shown over the page. */
 export function makeHelp(): HTMLDialogElement {
   const dialog = el("dialog", { class: "help", "aria-label": "Keys" });
   const columns = el("div", { class: "columns" });

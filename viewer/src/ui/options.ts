@@ -12,7 +12,7 @@ const OVERLAYS: Readonly<Record<string, Overlay>> = {
   value: "value",
 };
 
-/** What is drawn, and how. */
+/** Display options. */
 export class Options implements Part {
   readonly element: HTMLElement;
   private readonly gui: GUI;
@@ -22,7 +22,7 @@ export class Options implements Part {
   constructor(private readonly context: Context) {
     const { session, actions, recording } = context;
     const place = el("div", { class: "gui" });
-    // Its own styles bring a font and colours of their own; styles/options.css has those of the page.
+    // No built-in styles, which set their own font and colours; styles/options.css replaces them.
     this.gui = new GUI({ container: place, injectStyles: false, title: "Display" });
     const state = { ...session.state };
     const populations: Record<string, number> = { all: -1 };
@@ -80,12 +80,12 @@ export class Options implements Part {
 
 type Controller = ReturnType<GUI["add"]>;
 
-/** What is chosen goes into the session, and nowhere else. */
+/** Binds a control to a field of the session. */
 function bind<K extends keyof State>(session: Session, controller: Controller, key: K): void {
   controller.onChange((value: State[K]) => session.change({ [key]: value } as Pick<State, K>));
 }
 
-/** Names its control to those who do not see it. */
+/** Labels a control for screen readers. */
 function label(controller: Controller): void {
   const name = controller.$name.textContent ?? "";
   controller.domElement.querySelectorAll("input, select, button").forEach((control) => {

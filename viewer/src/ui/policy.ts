@@ -2,7 +2,7 @@ import { moveName, tradeName, wordName } from "./format";
 import type { Header } from "../model/types";
 import type { Choice } from "./meters";
 
-/** What the choices of a head are called. `targets` names the rows of who was seen, nearest first. */
+/** Names of the choices of a head. `targets` are the names of the rows of the entity table, nearest first. */
 export function choiceNames(
   header: Header,
   head: string,
@@ -21,7 +21,7 @@ export function choiceNames(
   return Array.from({ length: choices }, (_, k) => name(k));
 }
 
-/** Choices of a head with their shares; `made` is the index of what was done, if that is known. */
+/** Choices of a head with their shares; `made` is the index of the choice that was made, if known. */
 export function choicesOf(names: readonly string[], shares: Float64Array, made: number | null): Choice[] {
   return names.map((name, k) => ({ name, share: shares[k] ?? 0, made: k === made }));
 }

@@ -4,7 +4,7 @@ import { el, textButton } from "./dom";
 export interface Offered {
   readonly name: string;
   readonly title: string;
-  /** What else is known of it, in a few words. */
+  /** Further details as a short text. */
   readonly about: string;
   readonly live: boolean;
 }
@@ -14,7 +14,7 @@ export interface StartActions {
   openServed(name: string): void;
 }
 
-/** The first page: choose a recording. Says what was wrong with the one before, if something was. */
+/** The start page: choose a recording. Shows why the previous one failed, if it did. */
 export class StartPage {
   readonly element: HTMLElement;
   private readonly message = el("p", { class: "message", role: "alert", hidden: true });
@@ -61,7 +61,7 @@ export class StartPage {
     );
   }
 
-  /** @param retry does again what went wrong; nothing if that would be in vain. */
+  /** @param retry repeats the failed action; omitted if that would not help. */
   complain(text: string | null, retry?: () => void): void {
     this.message.hidden = text === null;
     this.message.textContent = text ?? "";
@@ -71,7 +71,7 @@ export class StartPage {
     );
   }
 
-  /** Opening takes a while: says how far it is, 0 to 1; null when it is done. */
+  /** Shows the progress of opening, 0 to 1; null when it is done. */
   showProgress(name: string, share: number | null): void {
     this.busy.hidden = share === null;
     this.busy.textContent =
@@ -94,7 +94,7 @@ export class StartPage {
   }
 }
 
-/** Lets a file be dropped anywhere on the page. */
+/** Allows a file to be dropped anywhere on the page. */
 export function acceptDrops(open: (file: File) => void): void {
   const holdsFile = (event: DragEvent): boolean => [...(event.dataTransfer?.types ?? [])].includes("Files");
   window.addEventListener("dragover", (event) => {
