@@ -13,8 +13,7 @@ import { LiveSource } from "./source";
 import { applyTheme, initialDark } from "./theme";
 import { Viewer } from "./viewer";
 
-/** Creates the scene on a canvas. Throws an Error with a readable message if the browser does not support it.
-*/
+/** Creates the scene on a canvas. Throws an Error with a readable message if it is not supported. */
 type MakeStage = (canvas: HTMLCanvasElement, recording: Recording, session: Session) => StageLike;
 
 declare global {

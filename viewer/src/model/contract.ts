@@ -14,8 +14,7 @@ export interface RecordingLike {
   readonly last: number;
   /** Ranges of ticks without gaps, ascending: [first, last] each. */
   readonly spans: readonly (readonly [number, number])[];
-  /** The frame of a tick if it is in memory; fetches it if it is not. In a gap: the newest frame before it.
-  */
+  /** The frame of a tick if it is in memory; fetches it if not. In a gap: the newest frame before it. */
   frame(tick: number): Frame | undefined;
   /** The same, asynchronously. Rejects with a ReplayError if the frame cannot be read. */
   load(tick: number): Promise<Frame>;

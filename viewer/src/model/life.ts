@@ -44,8 +44,7 @@ export async function findBirth(recording: RecordingLike, selection: Selection):
   return search(recording, recording.first, (frame) => lifeAt(frame, selection) !== "unborn");
 }
 
-/** First recorded tick from a given one whose frame satisfies a condition that all later frames satisfy too.
-*/
+/** First recorded tick from a given one whose frame, and all later frames, satisfy a condition. */
 async function search(
   recording: RecordingLike,
   from: number,

@@ -63,8 +63,7 @@ export interface Header {
   readonly items: readonly { readonly name: string; readonly gear: string }[];
   readonly gear: Readonly<Record<string, readonly number[]>>;
   readonly npcs: readonly NpcKind[];
-  /** Choices of each head of the policy, in the order of column `probability`; empty if it is not recorded.
-  */
+  /** Choices of each head of the policy, in the order of column `probability`; empty if not recorded. */
   readonly heads: Readonly<Record<string, number>>;
   readonly columns: readonly Column[];
   readonly config: unknown;

@@ -59,10 +59,10 @@ export function parseChunkHeader(data: Uint8Array): ChunkHeader {
 }
 
 /**
- * ReplayError for a chunk that claims what cannot be.
+ * Throws a ReplayError for an invalid chunk header.
  *
- * @param at where it lies, bytes from the start of the file.
- * @param header of the recording; undefined while that is being read.
+ * @param at position of the chunk, bytes from the start of the file.
+ * @param header of the recording; undefined while it is being read.
  */
 export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): void {
   const tiles = header ? header.height * header.width : 0;
@@ -87,7 +87,7 @@ export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): voi
   }
 }
 
-/** Reads a source from front to back, some MiB at a time. */
+/** Reads a source sequentially, some MiB at a time. */
 class Blocks {
   private start = 0;
   private block: Bytes = new Uint8Array(0);
@@ -97,7 +97,7 @@ class Blocks {
     private readonly size: number,
   ) {}
 
-  /** As many bytes as asked for, or undefined where the source ends before. */
+  /** As many bytes as requested, or undefined if the source ends earlier. */
   async at(offset: number, length: number): Promise<Bytes | undefined> {
     if (offset + length > this.size) return undefined;
     if (offset < this.start || offset + length > this.start + this.block.length) {
@@ -108,7 +108,7 @@ class Blocks {
     return begin + length <= this.block.length ? this.block.subarray(begin, begin + length) : undefined;
   }
 
-  /** The chunk header at an offset, checked; undefined if the chunk is not there as a whole. */
+  /** The validated chunk header at an offset; undefined if the chunk is incomplete. */
   async chunk(offset: number, header?: Header): Promise<ChunkHeader | undefined> {
     const data = await this.at(offset, CHUNK_BYTES);
     if (!data) return undefined;
@@ -118,7 +118,7 @@ class Blocks {
   }
 }
 
-/** Where a recording begins: its header, its map, and where the other chunks begin. */
+/** The beginning of a recording: its header, its map, and the offset of the other chunks. */
 export interface Beginning {
   readonly header: Header;
   /** [height * width] materials. */
@@ -127,7 +127,7 @@ export interface Beginning {
   readonly end: number;
 }
 
-/** Reads what comes before the first frame; ReplayError for a file that is none of ours. */
+/** Reads everything before the first frame; throws a ReplayError for a foreign file. */
 export async function readBeginning(source: Source): Promise<Beginning> {
   const blocks = new Blocks(source, await source.size());
   const preamble = await blocks.at(0, PREAMBLE_BYTES);
@@ -159,19 +159,19 @@ export async function readBeginning(source: Source): Promise<Beginning> {
   return { header, base, end };
 }
 
-/** What was found by `scanChunks`. */
+/** Result of `scanChunks`. */
 export interface Found {
   /** Frames and maps, in the order of the file. */
   readonly entries: readonly ChunkEntry[];
-  /** Where the first chunk begins that is not there as a whole: the place to go on from later. */
+  /** Offset of the first incomplete chunk, from which to continue later. */
   readonly end: number;
 }
 
 /**
- * Finds the whole chunks from an offset on; where the file ends within a chunk, that is simply the end.
+ * Finds the complete chunks from an offset on; an incomplete chunk is treated as the end of the file.
  *
- * @param last newest tick known so far; time runs on from there.
- * @param tell is told what share of the file has been looked through, 0 to 1.
+ * @param last newest tick known so far; later chunks must have greater ticks.
+ * @param tell is called with the share of the file that has been scanned, 0 to 1.
  */
 export async function scanChunks(
   source: Source,
@@ -199,7 +199,7 @@ export async function scanChunks(
   }
 }
 
-/** Last tick of a chunk of frames; ReplayError if it does not come after the newest tick known. */
+/** Last tick of a chunk of frames; throws a ReplayError if it is not after the newest known tick. */
 export function after(last: number, entry: ChunkEntry): number {
   if (entry.first <= last) {
     throw new ReplayError(
@@ -209,7 +209,7 @@ export function after(last: number, entry: ChunkEntry): number {
   return entry.first + entry.ticks - 1;
 }
 
-/** ReplayError for an entry, from an index that was sent, that points nowhere. */
+/** Throws a ReplayError for an invalid entry of a received index. */
 export function checkEntry(entry: ChunkEntry, header: Header): void {
   const { offset, length, first, ticks } = entry;
   const whole = [offset, length, first, ticks, first + ticks, offset + length].every(
@@ -226,7 +226,7 @@ export function checkEntry(entry: ChunkEntry, header: Header): void {
 }
 
 /**
- * The payload of a chunk that was read as a whole.
+ * The payload of a complete chunk.
  *
  * @param data chunk header and stored payload.
  */

@@ -101,7 +101,7 @@ function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number
     let tile = -1;
     for (let i = starts[t]!; i < end; i++) {
       const step = changed[i]!;
-      // Within a tick they rise; only the first may be tile 0.
+      // Within a tick they ascend; only the first may be tile 0.
       if (tile >= 0 && step === 0) tile = tiles;
       tile = Math.max(tile, 0) + step;
       if (tile >= tiles)
@@ -114,7 +114,7 @@ function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number
 
 const DAMAGED = "The file is damaged.";
 
-/** Planes and differences of one column, undone. */
+/** Decodes the planes and differences of one column. */
 function undo(column: Column, payload: Uint8Array, offset: number, numbers: Numbers, ticks: number): void {
   const count = numbers.length;
   const step = column.delta ? count / ticks : 0;
@@ -129,7 +129,7 @@ function undo(column: Column, payload: Uint8Array, offset: number, numbers: Numb
   }
 }
 
-/** Numbers of two bytes, stored as two planes; from number `step` on the differences to that many before. */
+/** Two-byte numbers, stored as two planes; from index `step` on, differences to the number `step` earlier. */
 function combine2(data: Uint8Array, low: number, out: Numbers, step: number, count: number): void {
   const high = low + count;
   const plain = step > 0 ? Math.min(step, count) : count;
@@ -137,7 +137,7 @@ function combine2(data: Uint8Array, low: number, out: Numbers, step: number, cou
   for (let i = plain; i < count; i++) out[i] = out[i - step]! + (data[low + i]! | (data[high + i]! << 8));
 }
 
-/** The same of four bytes. */
+/** The same with four bytes. */
 function combine4(data: Uint8Array, low: number, out: Numbers, step: number, count: number): void {
   const [second, third, high] = [low + count, low + 2 * count, low + 3 * count];
   const plain = step > 0 ? Math.min(step, count) : count;
@@ -148,7 +148,7 @@ function combine4(data: Uint8Array, low: number, out: Numbers, step: number, cou
   }
 }
 
-/** What whoever draws relies on: the living and the dying are on the map, and indices are of something. */
+/** Validates what rendering relies on: living and dying entities are on the map, and indices are valid. */
 function check(header: Header, first: number, ticks: number, { columns }: Contents): void {
   const column = (name: string): Numbers => columns.get(name)!;
   const [alive, row, col, cause, style] = ["alive", "row", "col", "cause", "style"].map(column) as [

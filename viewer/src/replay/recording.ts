@@ -175,7 +175,7 @@ export class Recording implements RecordingLike {
     return chunk.frame(within(tick, entry));
   }
 
-  /** Stops reading, and lets go of what is in memory. */
+  /** Stops reading, and frees memory. */
   close(): void {
     this.closed = true;
     this.foreman.close();
@@ -195,13 +195,13 @@ export class Recording implements RecordingLike {
     const data = await this.source.read(entry.offset, entry.length);
     const { payload } = await payloadOf(data, entry, this.header);
     this.maps.push(parseHeat(payload, entry.first));
-    // However many there are, what is kept is bounded: the newest.
+    // The number of maps kept is bounded: the newest ones.
     let [bytes, keep] = [0, this.maps.length];
     while (keep > 0 && (bytes += this.maps[keep - 1]!.values.byteLength) <= MOST_HEAT_BYTES) keep--;
     this.maps = this.maps.slice(Math.min(keep, this.maps.length - 1));
   }
 
-  /** Place in the index of the chunk of a tick; in a gap the one before, and the first before all. */
+  /** Index of the chunk of a tick; in a gap the chunk before it, before the first chunk the first. */
   private find(tick: number): number {
     let [low, high] = [0, this.index.length];
     while (low < high) {
@@ -221,7 +221,7 @@ export class Recording implements RecordingLike {
     return chunk;
   }
 
-  /** Places in the index of what is to be in memory: the chunk shown, and some in playing direction. */
+  /** Indices of the chunks to keep in memory: the current one, and some in the direction of playback. */
   private want(at: number): number[] {
     const wanted = [at];
     const step = this.forwards ? 1 : -1;
@@ -244,7 +244,7 @@ export class Recording implements RecordingLike {
     return decodedBytes(this.header, ticks) + keptBytes(this.header.height * this.header.width, ticks);
   }
 
-  /** Begins to read the next of what is wanted, if there is a hand free. */
+  /** Starts the next required read, if a slot is free. */
   private pump(): void {
     for (const at of this.wanted) {
       if (this.pending.size >= HANDS) return;
@@ -300,7 +300,7 @@ function within(tick: number, entry: ChunkEntry): number {
 /** column name -> numbers per tick. */
 type Sizes = ReadonlyMap<Column["name"], number>;
 
-/** Ticks in a row, decoded. */
+/** Consecutive decoded ticks. */
 class Chunk {
   readonly bytes: number;
   private readonly contents: Contents;

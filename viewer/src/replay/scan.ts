@@ -107,7 +107,7 @@ export class Scan implements ScanLike {
     this.tell(true);
   }
 
-  /** The bytes of a chunk; they come with those of the chunks behind it: asking for each takes longer. */
+  /** The bytes of a chunk, read together with those of the following chunks, which is faster. */
   private async read(at: number): Promise<Bytes> {
     const { entries, source } = this.recording;
     const { offset, length } = entries[at]!;
@@ -124,7 +124,7 @@ export class Scan implements ScanLike {
     return this.block.bytes.subarray(from, from + length);
   }
 
-  /** Asks for a heat as it is now, and tells when it is there. One at a time: the newest is asked for again. */
+  /** Requests a current heat map, one at a time, and notifies the listeners; repeats the newest request. */
   private async ask(key: string, name: Place, population: number): Promise<void> {
     if (this.asked) return;
     this.asked = true;
@@ -132,11 +132,11 @@ export class Scan implements ScanLike {
     const { rows, cols, stride } = this.grid;
     try {
       const values = await this.foreman.heat(name, population);
-      // What is looked at is kept, and no more: a large map has millions of numbers.
+      // Only the displayed map is kept, because a large map has millions of numbers.
       this.heats.clear();
       this.heats.set(key, { heat: { name, rows, cols, stride, about: ABOUT[name], values }, done });
     } catch {
-      // The worker broke down: another is asked with the next call.
+      // The worker failed: the next call requests another map.
     }
     this.asked = false;
     this.tell(true);
@@ -149,7 +149,7 @@ export class Scan implements ScanLike {
   }
 }
 
-/** Lets the page do something else. */
+/** Yields to the page. */
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -29,7 +29,7 @@ export class BlobSource implements Source {
   }
 }
 
-/** Bytes in memory. They may be transferred elsewhere piece by piece, so that each piece is a copy. */
+/** Bytes in memory. Each read returns a copy, because it may be transferred. */
 export class MemorySource implements Source {
   constructor(private readonly bytes: Uint8Array) {}
 
@@ -42,7 +42,7 @@ export class MemorySource implements Source {
   }
 }
 
-/** A file on a server that gives out parts of it (HTTP Range requests). */
+/** A file on a server that supports HTTP Range requests. */
 export class HttpSource implements Source {
   constructor(private readonly url: string) {}
 
@@ -54,11 +54,11 @@ export class HttpSource implements Source {
     return length > 0 ? (await this.part(offset, offset + length - 1)).bytes : new Uint8Array(0);
   }
 
-  /** Bytes `from` to `to`, both included, and the length of the whole. */
+  /** Bytes `from` to `to`, both inclusive, and the total length. */
   private async part(from: number, to: number): Promise<{ bytes: Bytes; size: number }> {
     let response: Response;
     try {
-      // Not from a cache: a live recording grows, and its parts are kept by Recording itself.
+      // Not from the cache: a live recording grows, and Recording caches its chunks itself.
       response = await fetch(this.url, { headers: { Range: `bytes=${from}-${to}` }, cache: "no-store" });
     } catch (thrown) {
       throw new ReplayError(

@@ -42,8 +42,8 @@ export function keyTable(context: Context): ReadonlyMap<string, Act> {
 
 /**
  * Listens to the keys, except while text is typed, a dialogue is open, or the focused control uses the key.
-  * Returns a function that stops listening.
-  */
+ * Returns a function that stops listening.
+ */
 export function listenToKeys(table: ReadonlyMap<string, Act>): () => void {
   const listener = (event: KeyboardEvent): void => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
