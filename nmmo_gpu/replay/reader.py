@@ -1,4 +1,4 @@
-"""Reading a replay file, whoever wrote it: what it claims is checked before it is believed."""
+"""Reads replay files. Files are untrusted: lengths and counts are validated before use."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOST_HEAT_BYTES = 256 * fmt.MIB
 
 
 class ChunkEntry(NamedTuple):
-    """Where a chunk of frames lies."""
+    """The position of a chunk of frames."""
 
     offset: int
-    """Of its chunk header, bytes from the start of the file."""
+    """Offset of its chunk header, bytes from the start of the file."""
     length: int
     """Header and payload, bytes."""
     first: int
@@ -40,29 +40,30 @@ class Heat(NamedTuple):
     about: str
     tick: int
     values: NDArray[np.float32]
-    """[rows, cols], NaN where there is nothing."""
+    """[rows, cols], NaN where there is no value."""
 
 
 class Replay:
-    """A replay file, open for reading; ``refresh`` finds what has been appended since. A context manager.
+    """A replay file, open for reading; ``refresh`` finds chunks that have been appended since. A context
+    manager.
 
-    Raises ReplayError for a file that is missing, foreign, of another version, or whose parts lie about
-    themselves; a file that ends within a chunk is good up to there."""
+    Raises ReplayError for a file that is missing, foreign, of another version or inconsistent; a file that
+    ends within a chunk is valid up to that chunk."""
 
     def __init__(self, path: Path, heats: bool = True) -> None:
         """Opens the file.
 
         Args:
-            heats: keep the maps of numbers; else they are passed over, and take no memory."""
+            heats: whether to keep the maps of numbers; otherwise they are skipped and take no memory."""
         self.path, self._keeps_heats = path, heats
         try:
             self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
         except OSError as error:
             raise ReplayError(f"{path} cannot be read ({error.strerror}); give a .replay file.") from error
         self.chunks: list[ChunkEntry] = []
-        """The chunks of frames, by rising tick."""
+        """The chunks of frames, by ascending tick."""
         self.heats: list[Heat] = []
-        """Maps of numbers; if they are more than 256 MiB together, the newest of them."""
+        """Maps of numbers; if they exceed 256 MiB in total, the newest of them."""
         try:
             self._begin()
             self.refresh()
@@ -81,7 +82,7 @@ class Replay:
                 f"{fmt.VERSION}; open it with the nmmo-gpu that wrote it."
             )
         self._end = fmt.PREAMBLE.size
-        # Until the header has told: whatever comes in its place is looked at, too.
+        # Limits until the header is read; any chunk in its place is checked, too.
         self.height = self.width = self.entities = self.agents = 0
         self.columns: tuple[Column, ...] = ()
         head = self._first(fmt.HEAD)
@@ -91,7 +92,7 @@ class Replay:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReplayError(f"{self.path}: its header is damaged ({error!r}).") from error
         self.base: Bytes = np.frombuffer(self._first(fmt.TILE), np.uint8).reshape(self.height, self.width)
-        """[H, W] uint8, Material: what every tile is made of."""
+        """[H, W] uint8, Material: base material of every tile."""
         if self.base.max() >= self._materials:
             raise ReplayError(f"{self.path}: its map has materials that its header does not know.")
 
@@ -123,14 +124,14 @@ class Replay:
         return value
 
     def _first(self, type: bytes) -> bytes:
-        """The payload of a chunk that must come next."""
+        """The payload of a chunk that must be next."""
         header = self._chunk_header()
         if header is None or header.type != type:
             raise ReplayError(f"{self.path} ends before its {type.decode()} chunk, or lacks it.")
         return self._payload(header)
 
     def _chunk_header(self) -> ChunkHeader | None:
-        """That at the end of what is known, checked; None if the chunk is not there as a whole."""
+        """The validated chunk header at the end of the known part; None if the chunk is incomplete."""
         self._file.seek(self._end)
         data = self._file.read(fmt.CHUNK.size)
         if len(data) < fmt.CHUNK.size:
@@ -168,7 +169,7 @@ class Replay:
         return fmt.unpack(stored, header.raw, what)
 
     def refresh(self) -> list[ChunkEntry]:
-        """Looks for whole chunks behind those known, and returns those of frames."""
+        """Looks for complete chunks after the known ones, and returns the chunks of frames."""
         found = []
         while (header := self._chunk_header()) is not None:
             length = fmt.CHUNK.size + header.stored
@@ -200,25 +201,25 @@ class Replay:
             raise ReplayError(f"{self.path}: a map in it is damaged ({error}).") from error
 
     def _bound_heats(self) -> None:
-        """However many maps there are, the newest are kept that memory has room for."""
+        """Keeps only the newest maps, within the memory limit."""
         while len(self.heats) > 1 and sum(heat.values.nbytes for heat in self.heats) > MOST_HEAT_BYTES:
             del self.heats[0]
 
     @property
     def size(self) -> int:
-        """Bytes from the start of the file to the end of the last whole chunk known."""
+        """Bytes from the start of the file to the end of the last known complete chunk."""
         return self._end
 
     @property
     def ticks(self) -> range:
-        """From the first tick to the last, gaps included."""
+        """From the first tick to the last, including gaps."""
         if not self.chunks:
             return range(0)
         last = self.chunks[-1]
         return range(self.chunks[0].first, last.first + last.ticks)
 
     def read(self, entry: ChunkEntry) -> Frames:
-        """Unpacks a chunk of frames."""
+        """Decodes a chunk of frames."""
         self._file.seek(entry.offset)
         data = self._file.read(entry.length)
         what = f"{self.path}: the chunk at byte {entry.offset}"
@@ -231,7 +232,7 @@ class Replay:
         return fmt.decode_frames(payload, header, self.columns, self.entities, self.agents, tiles)
 
     def __iter__(self) -> Iterator[Frames]:
-        """All chunks of frames, unpacked one after another."""
+        """All chunks of frames, decoded one after another."""
         return map(self.read, self.chunks)
 
     def close(self) -> None:

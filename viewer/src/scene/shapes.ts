@@ -6,8 +6,7 @@ import { Model } from "./model";
  * (first), with black (second); the third is how far a vertex swings when walking.
  *
  * Each is followed by its hull in nearly black, turned inside out, which gives it an outline; `solid`
- * vertices
- * come before the hull.
+ * vertices come before the hull.
  */
 export interface Shape {
   readonly geometry: BufferGeometry;
