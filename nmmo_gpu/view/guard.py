@@ -20,7 +20,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
-    "x-nmmo-gpu": "view",  # the page asks whether there is a list of recordings
+    "x-nmmo-gpu": "view",  # tells the page that this server lists recordings
 }
 _HOST = re.compile(r"(?:\[([^][]+)\]|([^][:;,\s]+))(?::\d+)?")
 """A Host header: an address in brackets or something else, and a port."""
