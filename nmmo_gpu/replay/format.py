@@ -71,9 +71,9 @@ def unpack(stored: bytes, raw: int, what: str) -> bytes:
     try:
         payload = unpacker.decompress(stored, raw + 1)
     except zlib.error as error:
-        raise ReplayError(f"{what} is damaged ({error}); take the file from its source again.") from error
+        raise ReplayError(f"{what} is damaged ({error}); copy the file from its source again.") from error
     if len(payload) != raw or not unpacker.eof or unpacker.unused_data:
-        raise ReplayError(f"{what} does not hold the {raw} bytes that it says; the file is damaged.")
+        raise ReplayError(f"{what} does not hold the declared {raw} bytes; the file is damaged.")
     return payload
 
 
@@ -185,7 +185,7 @@ def decode_frames(
     counts = from_planes(data[offset : offset + 4 * ticks], "u4").astype(np.int64)
     changed = from_planes(data[offset + 4 * ticks :], "u4").astype(np.int64)
     if counts[0] or counts.sum() != len(changed):
-        raise ReplayError(f"the changes of tiles from tick {header.first} on are not as many as they say.")
+        raise ReplayError(f"the number of tile changes from tick {header.first} on is wrong.")
     starts = np.concatenate((np.zeros(1, np.int64), counts.cumsum()))
     for t in range(1, ticks):
         steps = changed[starts[t] : starts[t + 1]]

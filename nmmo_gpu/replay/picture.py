@@ -34,7 +34,7 @@ def draw_realm(world: World, realm: int = 0, scale: int = 10) -> Image.Image:
 
     Raises ConfigError if the realm does not exist."""
     if not 0 <= realm < world.realms:
-        raise ConfigError(f"realm = {realm} is not there; choose a value from 0 to {world.realms - 1}.")
+        raise ConfigError(f"realm = {realm} does not exist; choose a value from 0 to {world.realms - 1}.")
     palette = torch.tensor([MATERIALS[m].colour for m in Material], dtype=torch.uint8)
     material = world.material[realm].cpu()
     pixels = palette[material.long()]

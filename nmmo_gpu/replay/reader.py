@@ -78,8 +78,8 @@ class Replay:
         version = fmt.PREAMBLE.unpack(preamble)[1]
         if version != fmt.VERSION:
             raise ReplayError(
-                f"{self.path}: version {version} of the format, and this nmmo-gpu reads version "
-                f"{fmt.VERSION}; open it with the nmmo-gpu that wrote it."
+                f"{self.path}: format version {version}, but this nmmo-gpu reads version "
+                f"{fmt.VERSION}; open it with the nmmo-gpu version that wrote it."
             )
         self._end = fmt.PREAMBLE.size
         # Limits until the header is read; any chunk in its place is checked, too.
@@ -94,7 +94,7 @@ class Replay:
         self.base: Bytes = np.frombuffer(self._first(fmt.TILE), np.uint8).reshape(self.height, self.width)
         """[H, W] uint8, Material: base material of every tile."""
         if self.base.max() >= self._materials:
-            raise ReplayError(f"{self.path}: its map has materials that its header does not know.")
+            raise ReplayError(f"{self.path}: its map has materials that are not in its header.")
 
     def _check_header(self) -> None:
         header = self.header
@@ -120,14 +120,14 @@ class Replay:
     def _size(self, name: str, most: int) -> int:
         value = self.header[name]
         if type(value) is not int or not 1 <= value <= most:
-            raise ReplayError(f"{self.path}: its header says {name} = {value!r}, which cannot be.")
+            raise ReplayError(f"{self.path}: its header has an invalid {name}, {value!r}.")
         return value
 
     def _first(self, type: bytes) -> bytes:
         """The payload of a chunk that must be next."""
         header = self._chunk_header()
         if header is None or header.type != type:
-            raise ReplayError(f"{self.path} ends before its {type.decode()} chunk, or lacks it.")
+            raise ReplayError(f"{self.path} has no complete {type.decode()} chunk.")
         return self._payload(header)
 
     def _chunk_header(self) -> ChunkHeader | None:
@@ -151,13 +151,13 @@ class Replay:
             tiles = self.height * self.width
             in_time = header.first + header.ticks <= fmt.LAST_TICK
             if not 1 <= header.ticks <= fmt.MOST_TICKS or not in_time:
-                raise ReplayError(f"{self.path}: a chunk claims {header.ticks} ticks.")
+                raise ReplayError(f"{self.path}: a chunk has an invalid number of ticks, {header.ticks}.")
             least = fmt.least_raw(self.columns, self.entities, self.agents, tiles, header.ticks)
             if (header.raw - least) % 4:
                 least = most + 1
         if not least <= header.raw <= most or header.stored > fmt.MOST_STORED:
             raise ReplayError(
-                f"{self.path}: the chunk at byte {self._end} claims {header.raw} bytes, which cannot be; the "
+                f"{self.path}: the chunk at byte {self._end} has an invalid length, {header.raw} bytes; the "
                 "file is damaged."
             )
 
@@ -175,7 +175,7 @@ class Replay:
             length = fmt.CHUNK.size + header.stored
             if header.type == fmt.FRAM:
                 if header.first < self.ticks.stop:
-                    raise ReplayError(f"{self.path}: time runs backwards at tick {header.first}.")
+                    raise ReplayError(f"{self.path}: ticks are out of order at tick {header.first}.")
                 found.append(ChunkEntry(self._end, length, header.first, header.ticks))
                 self.chunks.append(found[-1])
             elif header.type == fmt.HEAT and self._keeps_heats:
@@ -224,7 +224,7 @@ class Replay:
         data = self._file.read(entry.length)
         what = f"{self.path}: the chunk at byte {entry.offset}"
         if len(data) < entry.length:
-            raise ReplayError(f"{what} is no longer there; the file has been cut off. Open it again.")
+            raise ReplayError(f"{what} is missing; the file has been truncated. Open it again.")
         header = ChunkHeader(*fmt.CHUNK.unpack(data[: fmt.CHUNK.size]))
         self._check_chunk(header)
         payload = fmt.unpack(data[fmt.CHUNK.size :], header.raw, what)

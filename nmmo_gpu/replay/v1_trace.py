@@ -62,7 +62,7 @@ def load_trace(path: str | Path) -> Recording:
     for names, shape in ((ACTIONS, (ticks, agents)), (("alive", *STATE), (ticks + 1, agents))):
         for name in names:
             if arrays[name].shape != shape:
-                raise TraceError(f"{path}: {name} has shape {arrays[name].shape}, where {shape} is due.")
+                raise TraceError(f"{path}: {name} has shape {arrays[name].shape}, expected {shape}.")
     return arrays
 
 

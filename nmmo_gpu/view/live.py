@@ -93,7 +93,7 @@ class Watch:
                 return [], ""
             status = os.stat(self.path)
             if status.st_ino != self._inode or status.st_size < self.replay.size:
-                raise ReplayError(f"{self.path} was begun anew; open it again.")
+                raise ReplayError(f"{self.path} has been replaced; open it again.")
             before = self.replay.size
             self.replay.refresh()
             return self._pieces(before, self.replay.size), self._upcoming(siblings)

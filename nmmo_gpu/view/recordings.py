@@ -38,12 +38,12 @@ class Recordings:
             Replay(path, heats=False).close()
             self._only, path = path.name, path.parent
         elif not path.is_dir():
-            raise UsageError(f"{path} is not there; give the folder of a run, or a {SUFFIX} file.")
+            raise UsageError(f"{path} does not exist; give the folder of a run, or a {SUFFIX} file.")
         elif (path / FOLDER).is_dir():
             path = path / FOLDER
         elif path.name != FOLDER and not any(path.glob(f"*{SUFFIX}")):
             raise UsageError(
-                f"{path} has no recordings; make some by `nmmo-gpu train --resume {path} --record 0`, or "
+                f"{path} has no recordings; make some with `nmmo-gpu train --resume {path} --record 0`, or "
                 f"`nmmo-gpu export {path}`."
             )
         self.folder = path

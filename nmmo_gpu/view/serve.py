@@ -67,9 +67,9 @@ def _listener(host: str, port: int | None) -> socket.socket:
                 f"Port {tried} of {host} cannot be used ({reason}); choose another --port or --host."
             ) from error
         if port is None and tried != PORT:
-            print(f"Port {PORT} is taken; {tried} is used instead.", flush=True)
+            print(f"Port {PORT} is taken; using {tried} instead.", flush=True)
         return listener
-    raise UsageError(f"Ports {PORT} to {PORT + TRIED - 1} of {host} are taken; choose another by --port.")
+    raise UsageError(f"Ports {PORT} to {PORT + TRIED - 1} of {host} are taken; choose another with --port.")
 
 
 def _listening(host: str, port: int) -> socket.socket:

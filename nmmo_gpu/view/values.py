@@ -67,7 +67,7 @@ def _computed(checkpoint: Path, recording: Path, population: int) -> bytes:
     other = [name for name in ours if name not in IRRELEVANT and ours[name] != world.get(name)]
     if other:
         raise ReplayError(
-            f"The recording was made under other rules than the checkpoint learned (different: "
+            f"The rules of the recording differ from those of the checkpoint (different: "
             f"{', '.join(other)}); choose a recording of the same run."
         )
     return value_payload(stored, base, None, population)

@@ -49,6 +49,6 @@ def check_ledger(world: World) -> None:
     flows = ", ".join(f"{flow.name.lower()} {int(world.ledger[realm, item, flow])}" for flow in Flow)
     raise LedgerError(
         f"the ledger does not balance: realm {realm}, tick {int(world.tick)}, {name}: there are "
-        f"{int(there[realm, item])}, and by the ledger {int(due[realm, item])} ({flows}); "
+        f"{int(there[realm, item])}, but according to the ledger {int(due[realm, item])} ({flows}); "
         f"{len(wrong)} accounts are wrong in all."
     )

@@ -154,7 +154,7 @@ def validate_map(material: torch.Tensor, border: int, vision: int, source: str) 
     where = _first(material >= len(Material))
     if where is not None:
         raise MapError(
-            f"{source}: row {where[0]}, column {where[1]} holds {int(material[where])}, which is no "
+            f"{source}: row {where[0]}, column {where[1]} holds {int(material[where])}, which is not a "
             f"material; use 0 to {len(Material) - 1} ({', '.join(kind.name for kind in MATERIALS.values())})"
         )
 
