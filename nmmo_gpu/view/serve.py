@@ -35,11 +35,9 @@ def serve(path: Path, host: str = "127.0.0.1", port: int | None = None, open_bro
         bound, number = listener.getsockname()[:2]
         own = ipaddress.ip_address(bound.partition("%")[0])
         address = _address("localhost" if own.is_unspecified else host, number)
-        print(f"The viewer is at {address} (Ctrl-C ends it).", flush=True)
+        print(f"The viewer is at {address} (press Ctrl-C to stop).", flush=True)
         if not own.is_loopback:
-            print(
-                "Anybody who can reach this machine can look; to prevent that leave out --host.", flush=True
-            )
+            print("Anyone who can reach this machine can watch; to prevent this, omit --host.", flush=True)
         if open_browser:  # terminal browsers block until they are closed
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):

@@ -98,7 +98,7 @@ def test_everybody_can_look(path, visitor, capsys):
     """Where it is bound to more than loopback, which is said."""
     assert cli.run(["view", str(path), "--port", "0", "--host", "0.0.0.0"]) == 0
     out, _ = capsys.readouterr()
-    assert "Anybody who can reach this machine can look" in out
+    assert "Anyone who can reach this machine can watch" in out
     assert visitor[0][0].startswith("http://localhost:")
 
 

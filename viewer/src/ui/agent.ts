@@ -128,7 +128,7 @@ export class AgentPanel implements Part {
     this.follow.setAttribute("aria-pressed", String(following));
     setIcon(this.follow, "follow", following ? "Stop following" : "Follow with the camera", "F");
     if (!selected) {
-      setText(this.title, "Nobody");
+      setText(this.title, "No selection");
       setText(this.subtitle, "");
       this.element.style.removeProperty("--colour");
       return;
@@ -270,7 +270,7 @@ export class AgentPanel implements Part {
       this.seen,
       now.entities.map((other) => this.seenRow(frame, other)),
     );
-    if (!now.entities.length) this.seen.replaceChildren(el("span", { class: "none" }, "nobody"));
+    if (!now.entities.length) this.seen.replaceChildren(el("span", { class: "none" }, "none"));
     this.seen.onclick = (event) => {
       const row = event.target instanceof Element ? event.target.closest("button") : null;
       if (row) actions.select(Number(row.dataset["slot"]));
@@ -310,7 +310,7 @@ export class AgentPanel implements Part {
     if (hit && !newborn) map.line(hit.rowOffset, hit.colOffset, "#ff5a3c");
     const reach = header.styles.map((name, k) => `${name} ${header.reach[k]}`).join(", ");
     const when = `In tick ${number(frame.tick)}`;
-    const whom = target < 0 ? "nobody" : nameOf(header, target, entityAt(began, target));
+    const whom = target < 0 ? "no target" : nameOf(header, target, entityAt(began, target));
     const how =
       target < 0
         ? ""

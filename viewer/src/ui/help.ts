@@ -26,7 +26,7 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
     "View",
     [
       ["drag", "move; with the right button, or while following, turn"],
-      ["wheel", "nearer, farther"],
+      ["wheel", "zoom"],
       ["W A S D", "move over the map"],
       ["Q E", "turn"],
       ["M", "map"],
@@ -34,7 +34,7 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
       ["O", "next overlay"],
       ["T", "light or dark theme"],
       ["P", "screenshot"],
-      ["R", "film: begin, end"],
+      ["R", "video: start, stop"],
       ["?", "this help"],
     ],
   ],

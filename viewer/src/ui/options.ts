@@ -29,8 +29,12 @@ export class Options implements Part {
     for (let p = 0; p < recording.header.populations; p++) populations[`population ${p}`] = p;
 
     const overlay = this.gui.addFolder("Overlay");
-    bind(session, overlay.add(state, "overlay", OVERLAYS).name("map of"), "overlay");
-    bind(session, overlay.add(state, "overlayPopulation", populations).name("of"), "overlayPopulation");
+    bind(session, overlay.add(state, "overlay", OVERLAYS).name("overlay"), "overlay");
+    bind(
+      session,
+      overlay.add(state, "overlayPopulation", populations).name("population"),
+      "overlayPopulation",
+    );
     bind(session, overlay.add(state, "overlayOpacity", 0, 1, 0.05).name("opacity"), "overlayOpacity");
     const shown = this.gui.addFolder("Show");
     for (const [key, name] of [
@@ -47,9 +51,9 @@ export class Options implements Part {
       shown.add(state, "ticksPerSecond", 1, 20, 1).name("ticks per second at 1×"),
       "ticksPerSecond",
     );
-    const pictures = this.gui.addFolder("Keep");
+    const pictures = this.gui.addFolder("Export");
     pictures.add({ act: () => actions.screenshot() }, "act").name("screenshot (P)");
-    pictures.add({ act: () => actions.toggleFilm() }, "act").name("film: begin, end (R)");
+    pictures.add({ act: () => actions.toggleFilm() }, "act").name("video: start, stop (R)");
     pictures.add({ act: () => actions.copyLink() }, "act").name("copy a link to this view");
     for (const controller of this.gui.controllersRecursive()) label(controller);
     const keys = Object.keys(state) as (keyof State)[];

@@ -12,7 +12,7 @@ export function choiceNames(
   const name = (k: number): string => {
     if (head === "move") return header.moves[k] ? moveName(header.moves[k]) : String(k);
     if (head === "style") return header.styles[k] ?? String(k);
-    if (head === "target") return k === 0 ? "nobody" : (targets[k - 1] ?? `row ${k}`);
+    if (head === "target") return k === 0 ? "none" : (targets[k - 1] ?? `row ${k}`);
     if (head === "work") return header.works[k] ?? String(k);
     if (head === "trade") return tradeName(k, header.items);
     if (head === "price") return `${header.prices[k] ?? k} gold`;

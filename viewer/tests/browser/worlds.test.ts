@@ -231,7 +231,7 @@ describe.runIf(WORLDS)("worlds", () => {
         expect(styles.filter(({ made }) => made).map(({ name }) => name)).toEqual([
           chaos.styles[columns["style"]![slot]!],
         ]);
-        expect((await barsOf(page, "target"))[0]).toMatchObject({ name: "nobody" });
+        expect((await barsOf(page, "target"))[0]).toMatchObject({ name: "none" });
         const value = columns["value"]![slot]! / 1024;
         const shown = Number((await factsOf(page))["value"]);
         expect(Math.abs(shown - value)).toBeLessThan(0.006 * Math.max(1, Math.abs(value)));
