@@ -215,7 +215,7 @@ class WorldConfig:
         if self.npcs and self.populations + kinds > 126:
             check.fail(
                 "populations",
-                f"and {kinds} NPC kinds are more than can be told apart",
+                f"and {kinds} NPC kinds are too many to be distinguished",
                 f"choose at most {126 - kinds}",
             )
         for kind in self.content.npcs if self.npcs else ():

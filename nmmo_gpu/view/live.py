@@ -156,7 +156,7 @@ class Live:
         name = socket.query_params.get("name", "")
         path = await asyncio.to_thread(self.recordings.find, name)
         if path is None:
-            await _refuse(socket, f"There is no recording {name!r}; choose one of the list.")
+            await _refuse(socket, f"There is no recording {name!r}; choose one from the list.")
             return
         watch, woken = self._watch(path), asyncio.Event()
         watch.viewers.add(woken)

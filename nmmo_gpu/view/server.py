@@ -86,7 +86,7 @@ def application(path: Path, host: str = "127.0.0.1") -> Starlette:
 async def _find(recordings: Recordings, name: str) -> Path:
     path = await asyncio.to_thread(recordings.find, name)
     if path is None:
-        raise HTTPException(404, f"There is no recording {name!r}; choose one of /api/recordings.")
+        raise HTTPException(404, f"There is no recording {name!r}; choose one from /api/recordings.")
     return path
 
 

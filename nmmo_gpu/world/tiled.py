@@ -320,8 +320,8 @@ class _Document:
         bad = next(k for k, text in enumerate(values) if not gid.fullmatch(text) or int(text) > _WORD)
         row, column = divmod(before + bad, self.size[1])
         return self._fail(
-            f"layer {layer.name!r}, row {row}, column {column} has {values[bad].strip()[:40]!r}, which is no "
-            "gid; separate whole numbers by single commas, or save the map again in Tiled"
+            f"layer {layer.name!r}, row {row}, column {column} has {values[bad].strip()[:40]!r}, which is "
+            "not a gid; separate whole numbers by single commas, or save the map again in Tiled"
         )
 
     def _base64(self, layer: _Layer) -> torch.Tensor:
