@@ -1,4 +1,4 @@
-"""What can be set, with what it means; and the presets."""
+"""The configuration of worlds and environments, and the presets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_SIDE = 32
 MAX_SIDE = 8192
 ALL_FREE_SLOTS = -1
 SLOWEST_REGROWTH = 1e-4
-"""Below this the table of waiting times would have more than some 100,000 entries."""
+"""With a smaller value the table of waiting times would have more than about 100,000 entries."""
 
 PAY = (
     "reward_experience", "reward_level", "reward_gold", "reward_kill", "reward_trade", "reward_tile",
@@ -37,73 +37,73 @@ class WorldConfig:
     width: int = 80
     """Columns of the map, tiles, border included; 32 to 8192."""
     border: int = 9
-    """Width of the lava border, tiles. The grass ring on which agents are born lies just inside it."""
+    """Width of the lava border, tiles. The grass ring on which agents spawn is just inside it."""
     slots: int = 128
-    """Agents that a realm can hold at a time."""
+    """Maximum number of living agents in a realm."""
     populations: int = 8
-    """Populations of equal size that share the slots; each has a policy network of its own."""
+    """Populations of equal size that share the slots; each has its own policy network."""
     vision: int = 7
-    """How far an agent sees, tiles (Chebyshev): its window is 2 * vision + 1 tiles wide."""
+    """Visual range of an agent, tiles (Chebyshev): its window is 2 * vision + 1 tiles wide."""
     nearest: int = 8
-    """Rows of the entity table: how many of the nearest agents in the window are described one by one."""
+    """Rows of the entity table: the number of nearest agents in the window that are listed individually."""
     births: int = 1
-    """New agents per realm and tick, at most; 0 for none, -1 to refill every free slot at once."""
+    """Maximum number of new agents per realm and tick; 0 for none, -1 to refill every free slot at once."""
     spawn: Literal["ring", "anywhere"] = "ring"
-    """Where agents are born: "ring", on the grass ring inside the lava border; "anywhere", on any tile from
-    the ring inwards that one can stand on safely. The ring grows with the side of the map, the land with its
-    area: on a large map too few could get in by way of the ring, and fewer to the middle."""
+    """Where agents spawn: "ring", on the grass ring inside the lava border; "anywhere", on any safe walkable
+    tile from the ring inwards. The ring grows with the side of the map, the land with its area, so on a large
+    map too few agents would enter through the ring, and fewer would reach the middle."""
     reach: tuple[int, int, int] = (1, 2, 3)
     """Chebyshev reach of melee, range and mage, tiles."""
     damage: tuple[int, int, int] = (10, 2, 1)
     """Damage of melee, range and mage; an attack also drains as much food and water."""
     freeze_ticks: int = 3
-    """What a mage attack that does damage sets its target's freeze to, ticks."""
+    """Value to which a mage attack that does damage sets its target's freeze, ticks."""
     immune_ticks: int = 15
     """Age below which an agent takes no damage, ticks."""
     max_health: int = 10
-    """Health at birth, and the most there can be."""
+    """Health at birth, and the maximum health."""
     max_food: int = 32
-    """Food at birth, and the most there can be."""
+    """Food at birth, and the maximum food."""
     max_water: int = 32
-    """Water at birth, and the most there can be."""
+    """Water at birth, and the maximum water."""
     forage: int = 5
-    """Food gained from a forest tile, and water gained beside water."""
+    """Food gained on a forest tile, and water gained next to water."""
     heal_above: int = 16
-    """Health comes back by 1 a tick while food and water are both above this."""
+    """Health regenerates by 1 per tick while food and water are both above this."""
     regrowth: float = 0.025
-    """Chance per tick that an eaten forest tile turns back to forest."""
+    """Probability per tick that an eaten forest tile regrows."""
 
-    # The full game. Each of its systems is off by default, and can be switched on by itself.
+    # The full game. Each of its systems is off by default and can be enabled separately.
     skills: bool = False
-    """Experience is gained, and raises levels; without, everybody keeps the levels of birth."""
+    """Agents gain experience, which raises their levels. If off, agents keep their initial levels."""
     works: tuple[str, ...] = ()
-    """Choices of the work head that do something, of fish, mine, cook, sword, knives, armor, eat; none if
-    empty."""
+    """Choices of the work head that are enabled, from fish, mine, cook, sword, knives, armor, eat; empty for
+    none."""
     rolls: bool = False
-    """Attacks hit and hurt by rolls of levels and gear, and throwing takes a knife; without, ``damage`` and
-    draining as in v1."""
+    """Hits and damage are rolled from levels and gear, and throwing requires a knife. If off, attacks use
+    ``damage`` and drain as in v1."""
     npcs: bool = False
-    """The NPC kinds of ``content`` live here too."""
+    """The NPC kinds of ``content`` live in the world."""
     npc_numbers: tuple[int, ...] = ()
-    """How many NPCs of each kind; by default what ``content`` says, in proportion to the map's area."""
+    """Number of NPCs of each kind; by default the number in ``content``, in proportion to the map's area."""
     exchange: bool = False
-    """Agents can offer goods to all others of their realm."""
+    """Agents can offer goods to all other agents of their realm."""
     tokens: int = 0
-    """Words that agents can say to each other, silence included; 0 if they cannot."""
+    """Number of tokens that agents can say, including silence; 0 to disable talk."""
     content: Content = STANDARD
     """Items, recipes, NPC kinds and prices."""
     capacity: int = 28
     """Units that an inventory holds."""
     birth_gold: int = 10
-    """Gold of a newborn, where there are goods at all."""
+    """Gold of a newborn agent, if any system that uses goods is on."""
     offer_ticks: int = 100
-    """Ticks after which an offer lapses."""
+    """Ticks after which an offer expires."""
     npc_births: float = 0.05
-    """Chance per tick that an empty NPC slot is filled."""
+    """Probability per tick that an empty NPC slot is filled."""
     wander: float = 0.25
-    """Chance per tick that an idle NPC takes a step."""
+    """Probability per tick that an idle NPC takes a step."""
     ore_regrowth: float = 0.25
-    """Chance per tick that a used-up orerock can be mined again."""
+    """Probability per tick that a depleted orerock can be mined again."""
 
     def __post_init__(self) -> None:
         check = _Checker(self)
@@ -215,7 +215,7 @@ class WorldConfig:
         if self.npcs and self.populations + kinds > 126:
             check.fail(
                 "populations",
-                f"and {kinds} NPC kinds are more than can be told apart",
+                f"and {kinds} NPC kinds are too many to be distinguished",
                 f"choose at most {126 - kinds}",
             )
         for kind in self.content.npcs if self.npcs else ():
@@ -228,13 +228,13 @@ class WorldConfig:
 
     @property
     def extended(self) -> bool:
-        """Whether any system of the full game is on: goods, levels and events are kept then."""
+        """Whether any system of the full game is on. Goods, levels and events exist only then."""
         systems = (self.skills, self.works, self.rolls, self.npcs, self.exchange, self.tokens)
         return any(map(bool, systems))
 
-    @cached_property  # asked for in every phase, and a content takes a while to hash
+    @cached_property  # used in every phase, and hashing a content is slow
     def tables(self) -> Tables:
-        """The content by number."""
+        """The content as numbers."""
         return tables(self.content)
 
     @cached_property
@@ -254,7 +254,7 @@ class WorldConfig:
 
     @property
     def entities(self) -> int:
-        """Slots of agents and NPCs together; those of the agents come first."""
+        """Slots of agents and NPCs together; the agents' slots come first."""
         return self.slots + self.npc_slots
 
     @property
@@ -281,47 +281,47 @@ class WorldConfig:
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """A batch of realms, where they live and what is paid."""
+    """A batch of realms: rules, device and rewards."""
 
     world: WorldConfig = dataclasses.field(default_factory=WorldConfig)
     """The rules."""
     realms: int = 64
     """Realms stepped together."""
     seed: int = 0
-    """Seed of everything that is left to chance, terrain included; (seed, actions) replays a world."""
+    """Seed of all random numbers, including the terrain; (seed, actions) reproduces a world."""
     first_realm: int = 0
-    """Number of the first realm. A realm's map and dice depend on (seed, its number) alone, so that realms
-    can be dealt out to several environments."""
+    """Number of the first realm. A realm's map and random numbers depend only on (seed, its number), so
+    realms can be distributed over several environments."""
     device: str = "auto"
-    """Where the world lives: "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1" ..."""
+    """Device of the world: "auto" (CUDA if available, else CPU), "cpu", "cuda", "cuda:1" ..."""
     backend: Literal["auto", "torch", "numba", "triton"] = "auto"
-    """Who runs the phases. All give the same bits: "torch" runs anywhere; "numba" is the fast one on a
-    CPU, "triton" on a GPU; "auto" takes the fastest that is installed."""
+    """Implementation of the phases. All give identical bits: "torch" runs anywhere; "numba" is the fastest on
+    a CPU, "triton" on a GPU; "auto" selects the fastest that is installed."""
     maps: tuple[str, ...] = ()
-    """Tiled .tmx files to play on, dealt out to the realms in turn; generated terrain if empty."""
+    """Tiled .tmx files to play on, assigned to the realms in turn; empty for generated terrain."""
     shared_map: bool = False
-    """Generate one map for all realms instead of one for each."""
+    """Generate one map for all realms instead of one per realm."""
     reward: Literal["alive", "death"] = "alive"
-    """"alive" pays 1 for each tick survived; "death" pays -1 at death, as v1's native API."""
+    """"alive" gives 1 for each tick survived; "death" gives -1 at death, as v1's native API does."""
     reward_experience: float = 0.0
-    """Paid on top for each point of experience, of any skill."""
+    """Added for each point of experience, in any skill."""
     reward_level: float = 0.0
-    """Paid on top for each level gained."""
+    """Added for each level gained."""
     reward_gold: float = 0.0
-    """Paid on top for each piece of gold gained, and taken off for each spent; what is on offer counts as
-    gone."""
+    """Added for each piece of gold gained, and subtracted for each spent; gold in an open offer counts as
+    spent."""
     reward_kill: float = 0.0
-    """Paid on top for each agent or NPC killed."""
+    """Added for each agent or NPC killed."""
     reward_trade: float = 0.0
-    """Paid on top for each trade, to both sides."""
+    """Added for each trade, for both sides."""
     reward_tile: float = 0.0
-    """Paid on top for each tile stood on for the first time."""
+    """Added for each tile visited for the first time."""
     reward_death: float = 0.0
-    """Paid on top at death; negative to punish."""
+    """Added at death; use a negative value as a penalty."""
     check_ledger: bool = False
-    """Check after each step that goods are conserved, and stop where they are not. Waits for the device."""
+    """Check after each step that goods are conserved, and stop if they are not. Synchronises the device."""
     check_actions: bool | None = None
-    """Check shape, dtype, device and range of actions at each step. None: on CPU only, since looking at
+    """Check shape, dtype, device and range of actions in each step. None: only on a CPU, because reading
     the values stalls a GPU."""
 
     def __post_init__(self) -> None:
@@ -336,13 +336,13 @@ class EnvConfig:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 check.fail(name, "is not a number", "choose a finite number, 0 for nothing")
         if self.check_ledger and not self.world.extended:
-            check.fail("check_ledger", "finds no goods in these rules", "choose False, or preset full")
+            check.fail("check_ledger", "needs rules with goods", "choose False, or preset full")
         if self.backend not in ("auto", "torch", "numba", "triton"):
             check.fail("backend", "is unknown", 'choose "auto", "torch", "numba" or "triton"')
 
 
 class _Checker:
-    """Words an error about a field of a config."""
+    """Formats errors about a field of a config."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -370,9 +370,8 @@ PRESETS: dict[str, WorldConfig] = {
     ),
     "million": WorldConfig(height=MAX_SIDE, width=MAX_SIDE, slots=1 << 20, births=-1, spawn="anywhere"),
 }
-"""The named rule sets. ``law`` is v1 without harm, ``chaos`` v1 with it; ``full`` has all systems of the full
-game; ``million`` is ``chaos`` for a
-million agents in one realm, 64 tiles to each."""
+"""The named rule sets. ``law`` is v1 without damage, ``chaos`` is v1 with damage, ``full`` has all systems of
+the full game, and ``million`` is ``chaos`` for a million agents in one realm, with 64 tiles per agent."""
 
 
 def preset(name: str, **overrides: Any) -> WorldConfig:
@@ -385,7 +384,7 @@ def preset(name: str, **overrides: Any) -> WorldConfig:
 
 
 def replace(config: Config, **overrides: Any) -> Config:
-    """``dataclasses.replace`` that names an unknown field, and the known ones, in a ConfigError."""
+    """Like ``dataclasses.replace``, but raises ConfigError for an unknown field and lists the known ones."""
     known = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
     for name in overrides:
         if name not in known:

@@ -1,4 +1,4 @@
-"""The tensor-native environment: reset once, step for ever."""
+"""The tensor-native environment of persistent worlds."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
 class Env:
     """R realms of A slots, stepped together on one device.
 
-    No step ends an episode for everybody. An agent's death is its ``terminated``; the slot's next
-    inhabitant is somebody else, with another id. ``truncated`` is always False.
+    There are no global episodes. An agent's death is its ``terminated``; the slot's next agent is a different
+    one, with a new id. ``truncated`` is always False.
     """
 
     def __init__(self, config: EnvConfig, world: World | None = None) -> None:
-        """Makes the terrain; nobody lives there before ``reset``.
+        """Makes the terrain; the world has no agents before ``reset``.
 
         Args:
             config: the batch of realms.
-            world: a world to go on with (from a checkpoint), already begun, instead of a new one.
+            world: a world from a checkpoint, already begun, to continue; None for a new world.
         """
         self.config = config
         self.device = resolve_device(config.device)
@@ -63,13 +63,13 @@ class Env:
         self._check = config.check_actions
         if self._check is None:
             self._check = self.device.type == "cpu"
-        # Two buffers in turn: what a step returned stays as it was during the next step.
+        # Two buffers, used alternately: the result of a step is unchanged during the next step.
         self._buffers = [self.layout.allocate(*shape, device=self.device) for _ in range(2)]
         self._seen = torch.full((*shape, config.world.nearest), -1, dtype=torch.int32, device=self.device)
         self.records = self._buffers[0]
         """[R, A, bytes] uint8: the newest observation as ``ObservationLayout`` records."""
         self.step_actions: StepActions | None = None
-        """What everybody did in the last step, for recordings; good until the next."""
+        """All agents' actions in the last step, for recordings; valid until the next step."""
         self._reward = torch.zeros(shape, device=self.device)
         self._reward_terms = RewardTerms(config, self.world)
         self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
@@ -77,21 +77,21 @@ class Env:
             self._observe(self.records)
 
     def reset(self, out: Tensor | None = None) -> Observation:
-        """Begins the world: the first agents are born, and observe. Once; the world goes on for ever.
+        """Begins the world: the first agents spawn and observe. Call it once; the world never ends.
 
         Args:
-            out: [R, A, bytes] uint8, contiguous, to write the observation into; by default one of two
-                buffers of the environment's own, used in turn.
+            out: [R, A, bytes] uint8, contiguous, to write the observation into; by default one of the
+                environment's own two buffers, used alternately.
 
         Returns:
             ``name -> [R, A, ...]`` views into the buffer, as ``ObservationLayout`` lists them.
 
-        Raises UsageError the second time.
+        Raises UsageError on a second call.
         """
         if self.begun:
             raise UsageError(
                 "reset() was called a second time: a persistent world begins once and never ends, and "
-                "step() lets new agents in as others die; for another world make another environment."
+                "step() spawns new agents as others die; for another world make another environment."
             )
         out = self._buffer(out)
         self.begun = True
@@ -103,24 +103,25 @@ class Env:
         return self._observe(out)
 
     def step(self, actions: Tensor, out: Tensor | None = None) -> Step:
-        """One tick.
+        """Runs one tick.
 
         Args:
-            actions: [R, A, heads] of any integer dtype, on the environment's device: a choice of each of
-                ``heads`` (see ``nmmo_gpu.world.actions.action_heads``). What empty slots are told is
-                ignored, but must be in range.
+            actions: [R, A, heads] of any integer dtype, on the environment's device: one choice per head (see
+                ``nmmo_gpu.world.actions.action_heads``). Actions of empty slots are ignored, but must be in
+                range.
             out: as for ``reset``.
 
         Returns:
             obs: ``name -> [R, A, ...]``; valid until the step after the next (or as long as ``out`` is).
-            reward: [R, A] float32; 0 for empty slots. Overwritten by the next step, as are the following.
+            reward: [R, A] float32; 0 for empty slots. Like the following values, it is overwritten by the
+                next step.
             terminated: [R, A] bool, the agent that acted in this slot has died.
             truncated: [R, A] bool, always False.
-            info: views of the world, ``[R, A]``: ``cause`` (uint8, why the slot's agent died in this tick,
-                0 if it did not), and of the slot's agent, dead or alive, ``entity`` (int64 id),
+            info: views of the world, ``[R, A]``: ``cause`` (uint8, cause of death if the slot's agent died in
+                this tick, else 0), and of the slot's agent, dead or alive, ``entity`` (int64 id),
                 ``lifetime`` (int32 ticks) and ``explored`` (int32 tiles).
 
-        Raises ActionError, before anything has changed, for actions that do not fit.
+        Raises ActionError for invalid actions, before any state changes.
         """
         if not self.begun:
             raise UsageError("step() was called before reset(); call env.reset() once, first.")
@@ -147,7 +148,7 @@ class Env:
         return self._observe(out), self._reward, died, self._truncated, info
 
     def decode(self, actions: Tensor) -> Choices:
-        """Everybody's choices, with slots for targets, from actions as ``step`` takes them."""
+        """All agents' choices, with targets as slots, from actions as ``step`` takes them."""
         return choices(self.config.world, actions, self.backend.decode(actions, self._seen))
 
     def _check_ledger(self) -> None:
@@ -160,7 +161,7 @@ class Env:
         return self.layout.views(out)
 
     def _buffer(self, out: Tensor | None) -> Tensor:
-        """Where the next observation goes; ActionError if it cannot."""
+        """The buffer for the next observation; ActionError if ``out`` is invalid."""
         if out is None:
             self._buffers.reverse()
             return self._buffers[0]
@@ -207,7 +208,7 @@ class Env:
 
 
 def configure(preset: str = "chaos", **settings: Any) -> EnvConfig:
-    """The config of a preset's name and any fields of EnvConfig and WorldConfig, as ``make`` takes them."""
+    """The config from a preset's name and any fields of EnvConfig and WorldConfig, as in ``make``."""
     of_batch = {field.name for field in dataclasses.fields(EnvConfig)} - {"world"}
     config = {name: value for name, value in settings.items() if name not in of_batch}
     batch = {name: value for name, value in settings.items() if name in of_batch}
@@ -218,19 +219,19 @@ def configure(preset: str = "chaos", **settings: Any) -> EnvConfig:
 
 
 def make(preset: str = "chaos", **settings: Any) -> Env:
-    """An environment from a preset's name and any fields of EnvConfig and WorldConfig.
+    """Makes an environment from a preset's name and any fields of EnvConfig and WorldConfig.
 
     ``nmmo_gpu.make("chaos", realms=64, seed=0, device="auto", height=256, width=256, births=-1)``.
-    Raises ConfigError for an unknown preset or field, or for values that cannot work."""
+    Raises ConfigError for an unknown preset or field, and for invalid values."""
     return Env(configure(preset, **settings))
 
 
 def random_actions(env: Env) -> Tensor:
     """[R, A, heads] int64: uniformly random moves, styles and targets, as v1's random agents chose them, and
-    of the other heads, where there are any, one of the choices that the masks allow.
+    for each other head one of the choices that its mask allows.
 
-    The target is one of those possible in the style, or the agent itself, which is nobody; the price one
-    that is possible with the trade. Drawn from the world's own counter-based streams, on its device."""
+    The target is one of those allowed with the style, or the agent itself, which means none; the price is one
+    that is allowed with the trade. Draws come from the world's own counter-based streams, on its device."""
     world, config = env.world, env.config.world
     views = env.layout.views(env.records)
     realm = torch.arange(world.realms, device=env.device)[:, None]
@@ -238,8 +239,8 @@ def random_actions(env: Env) -> Tensor:
     words = env.backend.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
     style = below(words[1], len(STYLES))
     reachable = row_of(views["target_mask"], style)
-    # Rows are sorted by distance, so those in reach come first, behind "nobody"; but in rolled combat some of
-    # them are immune.
+    # Rows are sorted by distance, so those in reach come first, after "nobody". In rolled combat some of them
+    # are immune.
     target = _any_of(reachable, words[2]) if config.rolls else below(words[2], reachable.sum(-1))
     chosen = {"move": below(words[0], len(MOVES)), "style": style, "target": target}
     if config.extended:
@@ -254,8 +255,8 @@ def random_actions(env: Env) -> Tensor:
 
 
 def _any_of(mask: Tensor, word: Tensor) -> Tensor:
-    """[...] int64: one of the choices that are possible in a mask [..., n], each equally likely, from 32-bit
-    words [...]; 0 where none is."""
+    """[...] int64: one of the choices that a mask [..., n] allows, all equally likely, from 32-bit words
+    [...]; 0 if it allows none."""
     nth = below(word, mask.sum(-1))
     return (mask.cumsum(-1) > nth[..., None]).to(torch.uint8).argmax(-1)
 

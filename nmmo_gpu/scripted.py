@@ -1,8 +1,8 @@
-"""Scripted policies: fixed rules, as a yardstick for trained policies and as company for them.
+"""Scripted policies: baselines and opponents for trained policies.
 
-Each is a function of an environment that gives [R, A, heads] int64 actions, like ``random_actions``. It has
-no memory, and looks at nothing but the newest observations. Ties are broken by the world's own counter-based
-draws, so a seed replays a game. Only the living are computed, so a call waits for the device."""
+Each is a function of an environment that returns [R, A, heads] int64 actions, like ``random_actions``. It has
+no memory and uses only the newest observations. Ties are broken by the world's own counter-based draws, so a
+seed reproduces a game. Only living agents are computed, so a call synchronises the device."""
 
 from __future__ import annotations
 
@@ -21,54 +21,54 @@ from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.random import Stream
 
 SEARCH_RADII = 2
-"""Paths are looked for up to this many times the vision, in steps."""
+"""Length limit of paths, in steps, as a multiple of the vision."""
 
 SPARE = 8
-"""Ticks of food and water that a hunter wants to have left on arrival at the nearest of either; with less it
-forages."""
+"""Ticks of food and water that a hunter must have left on arrival at the nearest source of either; with
+less, it forages."""
 
 NEVER = 1 << 20
-"""Above every score."""
+"""Greater than every score."""
 
 
 def forager(env: Env) -> Tensor:
-    """[R, A, heads] int64: goes to food or water, whichever it will lack first, by the shortest way it sees;
-    keeps to the shore while it has enough, and goes straight on where it sees nothing of what it needs. Never
-    steps on lava, never fights. Where there is work it fishes, cooks what it can, and eats when hungry or
+    """[R, A, heads] int64: goes to food or water, whichever it will lack first, by the shortest visible path.
+    It stays at the shore while it has enough, and goes straight on if it sees no source of what it needs. It
+    never steps on lava and never fights. If works are enabled, it fishes, cooks, and eats when hungry or
     hurt."""
     return _play(env, hunts=False)
 
 
 def hunter(env: Env) -> Tensor:
-    """[R, A, heads] int64: a forager that walks up to the weakest neighbour while it has food and water to
-    spare, and at all times attacks the weakest in reach, in the style that hurts most. Leaves its own
-    population alone, and whoever has more health than both itself and a newborn (goblins and bears, to begin
-    with)."""
+    """[R, A, heads] int64: a forager that approaches the weakest neighbour while it has food and water to
+    spare, and always attacks the weakest neighbour in reach, in the style with the most damage. It never
+    attacks its own population, nor an entity with more health than both itself and a newborn agent (such as
+    goblins and bears at first)."""
     return _play(env, hunts=True)
 
 
 POLICIES: dict[str, Callable[[Env], Tensor]] = {
     "random": random_actions, "forager": forager, "hunter": hunter,
 }  # fmt: skip
-"""All of them by name, and random actions."""
+"""All scripted policies by name, and random actions."""
 
 
 def actor(name: str) -> Callable[[Env], Callable[[Env], Tensor]]:
-    """One of ``POLICIES`` for ``nmmo_gpu.train.evaluate.evaluate``; ConfigError for another name."""
+    """One of ``POLICIES`` for ``nmmo_gpu.train.evaluate.evaluate``; ConfigError for an unknown name."""
     if name not in POLICIES:
         raise ConfigError(f"{name!r} is not a scripted policy; choose one of {', '.join(POLICIES)}.")
     return lambda env: POLICIES[name]
 
 
 class _Hunt(NamedTuple):
-    """What n hunters are after."""
+    """The attacks and goals of n hunters."""
 
     style: Tensor
     """[n] int64"""
     target: Tensor
-    """[n] int64: row of the entity table from 1; 0 for nobody."""
+    """[n] int64: row of the entity table, from 1; 0 for none."""
     ground: Tensor
-    """[n, window, window] bool: from where the weakest neighbour can be attacked; empty without one."""
+    """[n, window, window] bool: cells from which the weakest neighbour can be attacked; empty without one."""
 
 
 def _play(env: Env, hunts: bool) -> Tensor:
@@ -97,7 +97,7 @@ def _play(env: Env, hunts: bool) -> Tensor:
 def _move(
     config: WorldConfig, obs: Observation, own: dict[str, Tensor], hunt: _Hunt | None, dice: Tensor
 ) -> Tensor:
-    """[n] int64: the first step of the shortest way to where one wants to be."""
+    """[n] int64: the first step of the shortest path to the goal."""
     vision, device = config.vision, dice.device
     offsets = torch.tensor(MOVES, device=device)
     rows, cols = _grid(vision, device)
@@ -122,7 +122,7 @@ def _move(
     to_food, to_water, to_edge_ahead, *_ = near = steps[..., 0]
     food, water, onward, anywhere, prey = range(5)
 
-    # What grows is left alone until none of it would be wasted; who can fish goes for it in need only.
+    # Food is eaten only when none of it is wasted. Agents that can fish eat forest only when they need it.
     fishes = {"fish", "cook", "eat"} <= set(config.works)
     hungry = own["food"] <= (config.heal_above if fishes else config.max_food - config.forage)
     food_left, water_left = own["food"] - to_food, own["water"] - to_water
@@ -142,7 +142,7 @@ def _move(
 
 
 def _hunt(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hunt:
-    """Whom to attack now and how, and whom to walk up to."""
+    """The target and style of this tick's attack, and the neighbour to approach."""
     device = obs["self"].device
     line = torch.arange(len(obs["self"]), device=device)
     health = obs["entities"][..., ENTITY_FEATURES.index("health")].int()
@@ -159,7 +159,7 @@ def _hunt(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hun
     style = power.masked_fill(~in_reach[line, :, victim], -1).argmax(1)
     struck = in_reach[line, style, victim]
 
-    # A knife to throw shows only in what is in reach, so nobody counts on one from afar.
+    # The masks show a throwing knife only for targets in reach, so it is ignored from afar.
     melee_or_mage = torch.tensor([not config.rolls or style != "range" for style in STYLES], device=device)
     wanted = reach[power.masked_fill(~melee_or_mage, -1).argmax(1)]
     weakest = rank.masked_fill(~prey, NEVER).argmin(1)
@@ -186,14 +186,14 @@ def _grid(vision: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _bits(cells: Tensor) -> Tensor:
-    """[..., window] int32, a bit for each column, of [..., window, window] bool cells. What spreads over a
-    window then spreads over a word at a time; 31 columns, the most there are, fit."""
+    """[..., window] int32, one bit per column, of [..., window, window] bool cells. An operation on a window
+    then works on a word at a time; 31 columns, the maximum, fit."""
     column = torch.arange(cells.shape[-1], dtype=torch.int32, device=cells.device)
     return (cells << column).sum(-1, dtype=torch.int32)
 
 
 def _spread(rows: Tensor) -> Tensor:
-    """The cells (as ``_bits``) and their four neighbours; a bit beyond the last column may be set as well."""
+    """The cells (as ``_bits``) and their four neighbours; a bit beyond the last column may also be set."""
     wide = rows | rows << 1 | rows >> 1
     wide[..., 1:] |= rows[..., :-1]
     wide[..., :-1] |= rows[..., 1:]
@@ -201,8 +201,8 @@ def _spread(rows: Tensor) -> Tensor:
 
 
 def _steps(goals: Tensor, free: Tensor, vision: int) -> Tensor:
-    """[goals, n, 5] int32: steps from where each of ``MOVES`` leads to the nearest cell of each goal; as many
-    as are looked for, where there is no way.
+    """[goals, n, 5] int32: steps from the destination of each of ``MOVES`` to the nearest cell of each goal;
+    the search limit if there is no path.
 
     Args:
         goals, free: [goals, n, window] and [n, window], cells as ``_bits``; goals are free."""

@@ -1,1 +1,1 @@
-"""The environment in the words of other libraries; each module imports the one it is named after."""
+"""Adapters to the interfaces of other libraries. Each module imports the library it is named after."""

@@ -4,7 +4,7 @@ Importing this module registers both as ``nmmo_gpu/Law-v0``, ``nmmo_gpu/Chaos-v0
 
     envs = gymnasium.make_vec("nmmo_gpu.adapters.gymnasium:nmmo_gpu/Chaos-v0", num_envs=256, births=-1)
 
-where what stands before the colon is the import; Gymnasium has no plugins that would spare it."""
+where the part before the colon names the module to import, because Gymnasium does not load plugins."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ MAX_WAIT_TICKS = 10_000
 
 
 class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """All slots of all realms as sub-environments, realm by realm: slot s of realm r is number
+    """All slots of all realms as sub-environments, realm by realm: slot s of realm r has index
     r * slots + s.
 
     Autoreset is Gymnasium's NEXT_STEP. In the step in which a slot's agent dies, ``terminated`` is True, the
-    reward is the dying agent's last, and the observation is what the dead see, all zeros. In the next step
-    the slot's action is ignored, the reward is 0, and the observation is the first of whoever was born into
-    the slot. If nobody was, the slot stays as it is: zeros, reward 0, not terminated, its action ignored,
-    until somebody is. ``infos["alive"]`` tells who is there; with ``births=-1`` a slot is hardly ever empty
-    for longer than that one step. ``truncated`` is always False.
+    reward is the agent's last, and the observation is all zeros. In the next step the slot's action is
+    ignored, the reward is 0, and the observation is the first of the slot's next agent. If no agent spawned
+    in the slot, it stays empty: zeros, reward 0, not terminated, its action ignored, until an agent spawns.
+    ``infos["alive"]`` says which slots hold an agent; with ``births=-1`` a slot is rarely empty for longer
+    than that one step. ``truncated`` is always False.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012
@@ -59,14 +59,15 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         Args:
             config: the batch of realms, or a preset's name, to which ``settings`` are added as in
                 ``nmmo_gpu.make``.
-            num_envs: sub-environments, a multiple of the slots of a realm, instead of ``realms``.
-            output: "numpy" gives arrays that belong to the caller: nothing is written over them later, on a
-                CPU at the price of fresh memory in each step. "torch" gives the environment's own tensors,
-                on its device and without a copy: observations last until the step after the next, all else
-                until the next (only beside NPCs are ``entity``, ``lifetime`` and ``cause`` copies); masks
-                are bool in them, and wrappers made for NumPy may not do.
+            num_envs: number of sub-environments, a multiple of the slots of a realm; replaces ``realms``.
+            output: "numpy" returns arrays that belong to the caller. They are never overwritten; on a CPU
+                this costs an allocation in each step. "torch" returns the environment's own tensors, on its
+                device and without a copy: observations are valid until the step after the next, all other
+                    tensors
+                until the next step (with NPCs, ``entity``, ``lifetime`` and ``cause`` are copies). Masks are
+                bool tensors, and wrappers made for NumPy may not work with them.
 
-        Raises ConfigError for what cannot work.
+        Raises ConfigError for an invalid config.
         """
         self.config = _batch(config, settings, num_envs)
         if output not in ("numpy", "torch"):
@@ -77,9 +78,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.single_observation_space = observation_space(self.config.world)
         self.single_action_space = action_space(self.config.world)
         self.native: Env | None = None
-        """The environment beneath, since ``reset``."""
+        """The underlying environment, once ``reset`` has been called."""
 
-    # Made when asked for: the bounds of a million sub-environments fill gigabytes.
+    # Created on demand: the bounds of a million sub-environments take gigabytes.
     @cached_property
     def observation_space(self) -> Space[Any]:  # type: ignore[override]
         """``single_observation_space``, ``num_envs`` times."""
@@ -93,14 +94,14 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Begins a world. As worlds never end, that of an earlier ``reset`` is given up for it.
+        """Begins a world. Worlds never end, so this discards the world of an earlier ``reset``.
 
         Args:
-            seed: the world's; without, the first world has the config's, and the next are drawn from
+            seed: of the world. By default, the config's seed for the first world, and then seeds drawn from
                 ``np_random``.
-            options: there are none.
+            options: must be empty.
 
-        Returns: observations and infos as of ``step``.
+        Returns: observations and infos as in ``step``.
         """
         _refuse(options)
         super().reset(seed=seed)
@@ -109,14 +110,14 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._np_random, self._np_random_seed = seeding.np_random(seed % (1 << 63))
         elif seed is None:
             seed = int(self.np_random.integers(1 << 63))
-        self.native = None  # frees the memory of the old world before the new one takes its own
+        self.native = None  # frees the memory of the old world before the new one is allocated
         self.native = Env(dataclasses.replace(self.config, seed=seed))
         self.native.reset(out=self._room(self.native))
         nobody = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
         return self._observations(self.native), self._infos(self.native, nobody)
 
     def step(self, actions: Any) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
-        """One tick.
+        """Runs one tick.
 
         Args:
             actions: [num_envs, heads] integers: an array, or with output "torch" a tensor on the device.
@@ -126,13 +127,13 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             rewards: [num_envs] float32.
             terminations: [num_envs] bool, the slot's agent has died.
             truncations: [num_envs] bool, always False.
-            infos: ``alive`` (bool, somebody lives in the slot); of the slot's agent, living or just dead,
-                ``entity`` (int64 id, unique within the realm and never used again), ``lifetime`` (int32
-                ticks) and ``explored`` (int32 tiles); and of the just dead ``cause`` (uint8,
+            infos: ``alive`` (bool, the slot holds a living agent); of the slot's agent, living or just dead,
+                ``entity`` (int64 id, unique within the realm and never reused), ``lifetime`` (int32 ticks)
+                and ``explored`` (int32 tiles); and of agents that have just died ``cause`` (uint8,
                 ``nmmo_gpu.world.state.Cause``). Each is [num_envs], and has a mask, ``_alive`` and so on,
-                that tells where it holds.
+                that is True where the value is valid.
 
-        Raises ActionError for actions that do not fit, and UsageError before ``reset``.
+        Raises ActionError for invalid actions, and UsageError before ``reset``.
         """
         native = _begun(self.native)
         _, reward, died, truncated, _ = native.step(self._actions(native, actions), out=self._room(native))
@@ -145,11 +146,11 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         )
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Gives up the world."""
+        """Frees the world."""
         self.native = None
 
     def _actions(self, native: Env, actions: Any) -> Tensor:
-        """[R, A, heads], on the device; what is in them is looked at by the environment beneath."""
+        """[R, A, heads], on the device. The underlying environment checks the values."""
         if self.output == "numpy":
             actions = torch.tensor(np.asarray(actions), device=self.device)
         elif not isinstance(actions, Tensor):
@@ -164,7 +165,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return per_realm
 
     def _room(self, native: Env) -> Tensor | None:
-        """Memory for an observation that is the caller's to keep; None for the environment's own."""
+        """A new buffer for an observation that the caller keeps; None to use the environment's own."""
         if self.output == "torch" or self.device.type != "cpu":
             return None
         return torch.empty_like(native.records)
@@ -195,10 +196,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
 
 class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
-    """One slot of one realm: its agents live one after the other, each life an episode.
+    """One slot of one realm. Its agents live one after the other, and each life is an episode.
 
-    The other slots are played by ``others``. An agent's death is its ``terminated``, and what it observes
-    then is all zeros; ``truncated`` is always False."""
+    The other slots are played by ``others``. An agent's death is its ``terminated``, with an observation of
+    all zeros; ``truncated`` is always False."""
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
@@ -214,11 +215,11 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
 
         Args:
             config: one realm, or a preset's name, to which ``settings`` are added as in ``nmmo_gpu.make``.
-            slot: which one is played from outside.
-            others: called in each tick with the environment beneath, for [1, slots, heads] integers; what
-                it says for ``slot`` counts only while nobody lives there to be played.
+            slot: the slot to play.
+            others: called in each tick with the underlying environment; returns [1, slots, heads] integers.
+                Its action for ``slot`` is used only while that slot is empty.
 
-        Raises ConfigError for what cannot work.
+        Raises ConfigError for an invalid config.
         """
         if isinstance(config, str):
             settings.setdefault("realms", 1)
@@ -227,7 +228,9 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         if self.config.realms != 1:
             raise ConfigError(f"realms = {self.config.realms}: one agent lives in one realm; choose 1.")
         if world.births == 0:
-            raise ConfigError("births = 0 lets nobody be born, so nobody can be played; choose 1, say.")
+            raise ConfigError(
+                "with births = 0 no agent spawns, so there is no agent to play; choose 1, for example."
+            )
         if not 0 <= slot < world.slots:
             raise ConfigError(f"slot = {slot} is out of range; choose a value from 0 to {world.slots - 1}.")
         resolve_device(self.config.device)
@@ -236,21 +239,23 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         self.observation_space = observation_space(world)
         self.action_space = action_space(world)
         self.native: Env | None = None
-        """The environment beneath, since ``reset``."""
+        """The underlying environment, once ``reset`` has been called."""
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The first observation of an episode.
+        """Returns the first observation of an episode.
 
-        With a seed, and the first time (then with the config's), in a new world. Otherwise the world goes
-        on: if the slot's agent lives, because somebody stopped looking before it died, so does its life; if
-        not, ticks are played until somebody is born into the slot.
+        With a seed, and the first time (then with the config's seed), it begins a new world. Otherwise the
+        world
+        continues: if the slot's agent is alive, because the last episode was truncated, its life continues
+            too; if
+        not, ticks are played until an agent spawns in the slot.
 
         Args:
-            seed: the world's. options: there are none.
+            seed: of the world. options: must be empty.
 
-        Raises UsageError if nobody is born within ``MAX_WAIT_TICKS`` ticks.
+        Raises UsageError if no agent spawns within ``MAX_WAIT_TICKS`` ticks.
         """
         _refuse(options)
         super().reset(seed=seed)
@@ -265,13 +270,13 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
             self.native.step(self.others(self.native))
         else:
             raise UsageError(
-                f"nobody was born into slot {self.slot} within {MAX_WAIT_TICKS} ticks; choose more births "
+                f"no agent spawned in slot {self.slot} within {MAX_WAIT_TICKS} ticks; choose more births "
                 "(births = -1 fills every free slot), or fewer slots."
             )
         return self._observation(), self._info()
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """One tick.
+        """Runs one tick.
 
         Args:
             action: [heads] integers.
@@ -280,7 +285,7 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
             Observation, reward, terminated, False, and info: ``entity`` (id), ``lifetime`` (ticks),
             ``explored`` (tiles) and ``cause`` (of death, 0 while alive).
 
-        Raises ActionError for an action that does not fit, and UsageError where ``reset`` is due.
+        Raises ActionError for an invalid action, and UsageError if ``reset`` must be called first.
         """
         native = _begun(self.native)
         if not self._alive():
@@ -295,7 +300,7 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         return self._observation(), float(reward[at]), bool(died[at]), False, self._info()
 
     def close(self) -> None:
-        """Gives up the world."""
+        """Frees the world."""
         self.native = None
 
     def _alive(self) -> bool:
@@ -314,17 +319,17 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
 
 
 def _batch(config: EnvConfig | str, settings: dict[str, Any], num_envs: int | None = None) -> EnvConfig:
-    """The config that the arguments stand for."""
+    """The config given by the arguments."""
     if isinstance(config, str):
         if num_envs is not None and "realms" in settings:
             raise ConfigError(
-                f"realms = {settings['realms']} beside num_envs = {num_envs}: give one of the two; num_envs "
-                "is realms * slots."
+                f"realms = {settings['realms']} and num_envs = {num_envs}: give only one of the two; "
+                "num_envs is realms * slots."
             )
         config = configure(config, **settings)
     elif settings:
         raise ConfigError(
-            f"{', '.join(settings)}: an EnvConfig has all settings; give a preset's name, or "
+            f"{', '.join(settings)}: an EnvConfig already has all settings; give a preset's name, or "
             "dataclasses.replace(config, ...)."
         )
     if num_envs is None:
@@ -333,7 +338,8 @@ def _batch(config: EnvConfig | str, settings: dict[str, Any], num_envs: int | No
     if num_envs < 1 or num_envs % slots:
         raise ConfigError(
             f"num_envs = {num_envs} is not a multiple of slots = {slots}: each slot is a sub-environment, "
-            f"and a realm's are stepped together; choose {slots} for one realm, or set slots and populations."
+            f"and the slots of a realm are stepped together; choose {slots} for one realm, or "
+            "set slots and populations."
         )
     return dataclasses.replace(config, realms=num_envs // slots)
 
@@ -346,7 +352,7 @@ def _begun(native: Env | None) -> Env:
 
 def _refuse(options: dict[str, Any] | None) -> None:
     if options:
-        raise UsageError(f"reset() has no options, and was given {', '.join(options)}; leave them out.")
+        raise UsageError(f"reset() takes no options, but got {', '.join(options)}; leave them out.")
 
 
 for _preset in ("law", "chaos", "full"):

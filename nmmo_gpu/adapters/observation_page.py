@@ -1,4 +1,4 @@
-"""The reference page of observations and actions, made from the code so that it cannot drift from it."""
+"""The reference page of observations and actions, generated from the code."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def observation_page() -> str:
     lines = [
         "# What an agent sees, and what it can do",
         "",
-        "*Written by `scripts/write_reference.py` from the code; sizes are those of preset `chaos`.*",
+        "*Generated from the code by `scripts/write_reference.py`; sizes are those of preset `chaos`.*",
         "",
         "`env.reset()` and `env.step()` return a dict of tensors `[realms, slots, ...]`: views into one "
         f"buffer of {layout.bytes} bytes per agent (`env.records`). An empty slot's record is all zeros. "
-        "The adapters' spaces (`nmmo_gpu.adapters.spaces`) are these, with these bounds.",
+        "The adapters' spaces (`nmmo_gpu.adapters.spaces`) have the same fields and bounds.",
         "",
         *_fields(layout, observation_space(config)),
         "",
@@ -46,7 +46,7 @@ def observation_page() -> str:
         f"{_columns(SELF_FEATURES, observation_space(config)['self'])}.",
         "",
         f"Columns of `entities`: {_columns(ENTITY_FEATURES, observation_space(config)['entities'])}. Offsets "
-        "are in tiles, south and east positive; an age above 127 shows as 127.",
+        "are in tiles, south and east positive; an age above 127 is reported as 127.",
         "",
         "Materials: " + _numbered(kind.name for kind in MATERIALS.values()) + ".",
         "",
@@ -56,20 +56,21 @@ def observation_page() -> str:
         "",
         f"- move: {_numbered(MOVE_NAMES[move] for move in MOVES)}",
         f"- style: {_numbered(STYLES)}",
-        f"- target: 0 nobody, k the k-th row of `entities`, up to {config.nearest}",
+        f"- target: 0 none, k the k-th row of `entities`, up to {config.nearest}",
         "",
         *_full_game(full, full_layout),
         "",
-        "## What a step tells besides",
+        "## What a step returns in addition",
         "",
         f"`info['cause']`: {_numbered(cause.name.lower() for cause in Cause)}. `info['entity']`, "
         "`info['lifetime']` and `info['explored']` are those of the slot's agent, dead or alive.",
         "",
         "## The world's state",
         "",
-        "`env.world` is a dataclass of tensors. R realms, H x W tiles, A slots of agents, N of NPCs, S of "
-        "both, agents first. What the full game adds is empty without it: its F is A, its E is S, with I "
-        "items, B = I + 1 (gold comes last), K kinds of NPC, V kinds of event. The docstrings say more.",
+        "`env.world` is a dataclass of tensors. There are R realms, H x W tiles, A slots of agents, N slots "
+        "of NPCs, and S slots in total, agents first. The fields of the full game are empty without it. "
+        "With it, F is A and E is S; I is the number of items, B = I + 1 (gold is last), K the number of NPC "
+        "kinds and V the number of event kinds. See the docstrings for details.",
         "",
         "| field | shape | dtype |",
         "|---|---|---|",
@@ -88,16 +89,16 @@ def _full_game(config: WorldConfig, layout: ObservationLayout) -> list[str]:
     return [
         "## In preset `full`",
         "",
-        f"A record has {layout.bytes} bytes, and these fields; what has the same name is as above, but NPCs "
-        "stand among the entities. The masks of work, trade and price, and of tokens, are there where these "
-        "systems are on; the other new fields wherever any system of the full game is.",
+        f"A record has {layout.bytes} bytes and these fields. Fields of the same name are as above, except "
+        "that the entities include NPCs. The masks of work, trade and price, and of tokens, exist if these "
+        "systems are on; the other new fields exist if any system of the full game is on.",
         "",
         *_fields(layout, space),
         "",
-        f"Columns of `entity_looks`: {_columns(ENTITY_ATTRIBUTES, space['entity_attributes'])}. npc_kind "
-        f"is 0 for an "
-        f"agent, and {', '.join(f'{1 + k} for a {kind.name}' for k, kind in enumerate(content.npcs))}; what "
-        "is worn is told by its rank among the gear of its sort, 0 for nothing.",
+        f"Columns of `entity_attributes`: {_columns(ENTITY_ATTRIBUTES, space['entity_attributes'])}. "
+        "npc_kind is 0 for an agent, and "
+        f"{', '.join(f'{1 + k} for a {kind.name}' for k, kind in enumerate(content.npcs))}; worn gear is "
+        "given by its rank among the gear of its kind, 0 for none.",
         "",
         f"Columns of `levels`: {_numbered(SKILLS)}. Of `goods`: {_columns(GOODS_FEATURES, space['goods'])}. "
         f"Of `offer`: {_columns(OFFER_FEATURES, space['offer'])}; side is 1 for selling, 2 for buying; item "
@@ -107,17 +108,17 @@ def _full_game(config: WorldConfig, layout: ObservationLayout) -> list[str]:
         "",
         f"Prices in gold, counted from 0: {', '.join(map(str, content.prices))}.",
         "",
-        "Masks are exact: what one allows does something, if nobody else gets in the way, and what it "
-        "forbids would do nothing. Where it is asked what could be offered, an open offer counts as taken "
-        "back.",
+        "Masks are exact: a choice that a mask allows has an effect, unless another agent interferes, and a "
+        "choice that it forbids would have no effect. For offers, the masks assume that an open offer is "
+        "withdrawn first.",
         "",
         f"`[realms, slots, {len(known)}]` integers: {_choices(config)}. The first three are as above.",
         "",
         f"- work: {_numbered(WORKS)}",
         f"- trade: 0 nothing, 1 to {items} sell item 0 to {items - 1}, {items + 1} to {2 * items} buy item 0 "
         f"to {items - 1}, {2 * items + 1} withdraw the open offer",
-        f"- price: 0 to {known['price'] - 1}; for who sells or buys. `price_mask` has a row for those who do "
-        "neither, one for sellers and one for buyers",
+        f"- price: 0 to {known['price'] - 1}; used when selling or buying. `price_mask` has one row for no "
+        "trade, one for selling and one for buying",
         f"- token: 0 silence, 1 to {known['token'] - 1}",
     ]
 

@@ -1,4 +1,4 @@
-"""PettingZoo: one realm as a parallel environment, in which agents are born and die for good."""
+"""PettingZoo: one realm as a parallel environment, in which agents spawn and die permanently."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ Infos = dict[str, dict[str, Any]]
 
 
 class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type: ignore[misc]
-    """One realm, one tick a step. Agents are called ``agent_<entity id>``, and no name is used twice.
+    """One realm, one tick per step. Agents are named ``agent_<entity id>``, and names are never reused.
 
     In the step in which an agent dies, its ``terminations`` entry is True, its reward is its last, its info
-    names the cause, and its observation is all zeros (``alive`` too): the dead see nothing. From then on its
-    name is in no dict and not in ``agents``, and never comes back. PettingZoo's tests and conversions want
-    that last observation. With ``observe_death=False`` it is left out, so that a name that is missing among
-    the observations means a death, as in Neural MMO v1.
+    names the cause, and its observation is all zeros (including ``alive``). After that its name is not in any
+    dict and not in ``agents``. PettingZoo's tests and conversions require this last observation. With
+    ``observe_death=False`` it is omitted, so that a name that is missing among the observations means a
+    death, as in Neural MMO v1.
 
-    A newborn is first told of in the step in which it is born, with reward 0, and acts in the next.
+    A newborn agent is first reported in the step in which it spawns, with reward 0, and acts in the next.
 
-    What an endless world cannot do as PettingZoo has it:
+    Differences from PettingZoo's conventions, because the world never ends:
 
-    - There is no ``possible_agents``: nobody knows who will ever be born. PettingZoo allows that where agents
-      are generated, and its API test warns of it. ``max_num_agents`` is how many can live at a time.
-    - An episode ends for nobody but the dead: ``truncations`` are always False, and the world goes on
-      when ``agents`` is empty for a moment (which only a tiny world is); ``step({})`` lets time pass.
-    - All agents share one observation space and one action space, the same objects: seeding an agent's space
-      seeds everybody's, those of the unborn included.
-    - ``reset`` begins a new world rather than turning back this one.
+    - There is no ``possible_agents``, because future agents are not known. PettingZoo allows this if agents
+      are generated, and its API test warns about it. ``max_num_agents`` is the maximum number of living
+      agents.
+    - Episodes end only by death: ``truncations`` are always False, and the world continues
+      when ``agents`` is empty for a moment (which happens only in tiny worlds); ``step({})`` advances it.
+    - All agents share one observation space object and one action space object: seeding one agent's space
+      seeds those of all agents, including agents that have not spawned yet.
+    - ``reset`` begins a new world; it does not rewind the current one.
     """
 
     metadata: ClassVar[dict[str, Any]] = {
@@ -64,15 +65,15 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         observe_death: bool = True,
         **settings: Any,
     ) -> None:
-        """Makes the terrain; nobody lives there before ``reset``.
+        """Makes the terrain; the world has no agents before ``reset``.
 
         Args:
-            config: a preset's name, with ``settings`` as for ``nmmo_gpu.make``; or a whole config, of which
-                ``settings`` replace fields. ``realms`` is 1.
+            config: a preset's name, with ``settings`` as for ``nmmo_gpu.make``; or a complete config, in
+                which ``settings`` replace fields. ``realms`` is 1.
             render_mode: "rgb_array" for ``render``, or None.
-            observe_death: whether the dying get a last observation.
+            observe_death: whether agents that die get a last observation.
 
-        Raises ConfigError for settings that cannot work, or more realms than one.
+        Raises ConfigError for invalid settings, or more than one realm.
         """
         given = config.realms if isinstance(config, EnvConfig) else 1
         realms = settings.setdefault("realms", given)
@@ -86,7 +87,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         self.native = (
             Env(replace(config, **settings)) if isinstance(config, EnvConfig) else make(config, **settings)
         )
-        """The environment beneath; another one after each reset but the first."""
+        """The underlying environment; each reset but the first replaces it."""
         self.render_mode = render_mode
         self.observe_death = observe_death
         self.agents: list[str] = []
@@ -95,10 +96,11 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         self._spaces = observation_space(world_config), action_space(world_config)
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Told, Infos]:
-        """Begins a world: (observations, infos) of its first agents.
+        """Begins a world and returns (observations, infos) of its first agents.
 
         Args:
-            seed: of terrain and dice. Without one, the config's at first, later one more than the last.
+            seed: of the terrain and all random numbers. By default, the config's seed for the first world,
+                and then the last seed plus one.
             options: ignored.
         """
         if seed is None:
@@ -112,20 +114,20 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
     def step(
         self, actions: dict[str, Array]
     ) -> tuple[Told, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
-        """One tick.
+        """Runs one tick.
 
         Args:
-            actions: of some or all of ``agents``: an integer for each head, as ``action_space`` has them. Who
-                is left out idles.
+            actions: of some or all of ``agents``: an integer for each head, as in ``action_space``. Agents
+                that are left out idle.
 
         Returns:
-            Observations, rewards, terminations, truncations and infos, each for whoever lived before the
-            tick or lives after it. The arrays are the caller's: nothing is written into them later. Infos
-            hold ``entity`` (id), ``population``, ``lifetime`` (ticks; of the dead, how often it acted),
+            Observations, rewards, terminations, truncations and infos of all agents that were alive before
+            the tick or are alive after it. The arrays belong to the caller and are never overwritten. Infos
+            hold ``entity`` (id), ``population``, ``lifetime`` (ticks; for a dead agent, how often it acted),
             ``explored`` (tiles) and ``cause`` (of death: "none", "lava", "hunger", "thirst", "combat").
 
-        Raises ActionError, before anything has changed, for actions that do not fit, or of who does not live.
-        """
+        Raises ActionError for invalid actions, or actions of agents that are not alive, before any state
+        changes."""
         if not self.native.begun:
             raise UsageError("step() was called before reset(); call env.reset() first.")
         _, reward, died, _, _ = self.native.step(self._choices(actions))
@@ -150,28 +152,28 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         return np.array(draw_realm(self.native.world))
 
     def observation_space(self, agent: str) -> Dict:
-        """What anybody sees: a Dict with an entry for every field of the observation."""
+        """What each agent observes: a Dict with an entry for every field of the observation."""
         return self._spaces[0]
 
     def action_space(self, agent: str) -> MultiDiscrete[np.int64]:
-        """What anybody can do: a choice for each head."""
+        """What each agent can choose: one choice per head."""
         return self._spaces[1]
 
     @property
     def possible_agents(self) -> list[str]:
-        """Not there: AttributeError, so that ``hasattr`` says no."""
+        """Not available: raises AttributeError, so that ``hasattr`` returns False."""
         raise AttributeError(
-            "possible_agents cannot be listed: the world is endless, and so are its agents' names; "
-            "agents lists the living, and max_num_agents bounds their number."
+            "possible_agents cannot be listed: the world is endless, and new agents get new names; "
+            "agents lists the living agents, and max_num_agents limits their number."
         )
 
     @property
     def max_num_agents(self) -> int:
-        """How many agents can live at a time."""
+        """Maximum number of living agents."""
         return self.native.config.world.slots
 
     def _count(self) -> None:
-        """Notes who lives, in the order of slots."""
+        """Updates the living agents, in the order of slots."""
         world = self.native.world
         slots = world.agents(world.alive)[0].nonzero().squeeze(1)
         self._slots = {
@@ -184,7 +186,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         records = self.native.records[0, list(who.values())].cpu()
         fields = {name: view.numpy() for name, view in self.native.layout.views(records).items()}
         fields = {name: f.view(np.int8) if f.dtype == np.bool_ else f for name, f in fields.items()}
-        # With the dots a field without a shape is an array as well, not a scalar.
+        # The ellipsis makes a field without a shape an array instead of a scalar.
         return {agent: {name: f[i, ...] for name, f in fields.items()} for i, agent in enumerate(who)}
 
     def _infos(self, who: dict[str, int]) -> Infos:
@@ -209,7 +211,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         for agent, action in actions.items():
             if agent not in self._slots:
                 raise ActionError(
-                    f"actions[{agent!r}]: nobody of that name lives now; choose from env.agents."
+                    f"actions[{agent!r}]: no living agent has this name; choose from env.agents."
                 )
             row = np.asarray(action)
             if row.shape != sizes.shape or row.dtype.kind not in "iu":

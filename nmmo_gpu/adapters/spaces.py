@@ -1,4 +1,4 @@
-"""Gymnasium spaces of what one agent sees and chooses, and observations as these spaces have them."""
+"""Gymnasium spaces of one agent's observations and actions, and observations in the form of these spaces."""
 
 from __future__ import annotations
 
@@ -27,33 +27,34 @@ from nmmo_gpu.world.layout import (
 from nmmo_gpu.world.tables import LEVELS
 
 BYTE, SHORT = torch.iinfo(torch.int8).max, torch.iinfo(torch.int16).max
-"""Where numbers without a bound of their own are cut off."""
+"""Limits at which numbers without a natural bound are clipped."""
 
 
 def observation_space(config: WorldConfig) -> Dict:
-    """What one slot observes: an entry for every field of ``ObservationLayout``, of its shape.
+    """The observation space of one slot: an entry for every field of ``ObservationLayout``, of its shape.
 
-    Masks are MultiBinary, ``alive`` is Discrete(2), everything else a Box of the field's dtype whose bounds
-    follow from the rules. The zeros of an empty slot are inside."""
+    Masks are MultiBinary, ``alive`` is Discrete(2), all other fields are Boxes of the field's dtype, with
+    bounds from the rules. The zeros of an empty slot are within the bounds."""
     bounds = _bounds(config)
     fields = ObservationLayout(config).fields
     return Dict({name: _space(field, *bounds.get(name, (0, 1))) for name, field in fields.items()})
 
 
 def action_space(config: WorldConfig) -> MultiDiscrete[np.int64]:
-    """What one agent chooses: one of each head (``nmmo_gpu.world.actions.action_heads``), in their order."""
+    """The action space of one agent: one choice per head (``nmmo_gpu.world.actions.action_heads``), in
+    order."""
     return MultiDiscrete(list(action_heads(config).values()))
 
 
 def arrays(views: dict[str, Tensor]) -> dict[str, Any]:
-    """Observations as ``observation_space``, or a batch of it, has them.
+    """Converts observations to elements of ``observation_space``, or batches of them.
 
     Args:
-        views: ``name -> [..., *shape]``, as ``ObservationLayout.views`` gives them, on the CPU.
+        views: ``name -> [..., *shape]``, as ``ObservationLayout.views`` returns them, on the CPU.
 
     Returns:
-        ``name -> [..., *shape]`` arrays over the same memory: masks as int8, numbers as they are. Only
-        ``alive`` is copied, to int64: an array, or a scalar for one agent alone.
+        ``name -> [..., *shape]`` arrays over the same memory: masks as int8, numbers unchanged. Only
+        ``alive`` is copied, to int64: an array, or a scalar for a single agent.
     """
     named: dict[str, Any] = {name: view.numpy() for name, view in views.items()}
     named = {name: a.view(np.int8) if a.dtype == np.bool_ else a for name, a in named.items()}
@@ -70,7 +71,7 @@ def _space(field: ObservationField, low: Any, high: Any) -> Box[Any] | Discrete[
 
 
 def _bounds(config: WorldConfig) -> dict[str, tuple[Any, Any]]:
-    """``name -> (low, high)`` of every field that holds numbers: one for all, or one for each column."""
+    """``name -> (low, high)`` of every field that holds numbers: one for the field, or one per column."""
     content, see = config.content, config.vision
     npcs = content.npcs if config.npcs else ()
     kind = NPC + len(npcs) - 1 if npcs else STRANGER
@@ -108,5 +109,5 @@ def _bounds(config: WorldConfig) -> dict[str, tuple[Any, Any]]:
 def _columns(
     names: tuple[str, ...], high: dict[str, int], low: dict[str, int] | None = None
 ) -> tuple[list[int], list[int]]:
-    """(low, high) in the order of the names; 0 where no low is given."""
+    """(low, high) in the order of the names; low is 0 by default."""
     return [(low or {}).get(name, 0) for name in names], [high[name] for name in names]

@@ -1,4 +1,4 @@
-"""The environment for TorchRL: tensordicts whose observations are the world's records, not copies of them."""
+"""The environment for TorchRL: tensordicts whose observations are views of the world's records."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ except ImportError as error:
 
 
 def key(field: str) -> str:
-    """The name in a tensordict of a field of the record: ``own`` for ``self``, which TorchRL's specs cannot
-    hold; all others are called the same."""
+    """The name in a tensordict of a field of the record: ``own`` for ``self``, because TorchRL's specs cannot
+    hold that name; the field's own name for all others."""
     return "own" if field == "self" else field
 
 
@@ -33,42 +33,42 @@ class TorchRLEnv(EnvBase):
     A tensordict [R, A] holds
 
     - every field of ``native.layout``, by its ``key``: views into that step's own record buffer, so nothing
-      is copied, and nothing overwritten later;
+      is copied, and nothing is overwritten later;
     - ``entity`` (int64), ``lifetime`` and ``explored`` (int32) and ``cause`` (uint8), [R, A], of the slot's
-      agent, dead or alive, as ``Env.step`` tells them;
-    - ``action_mask``, [R, A, sum of the heads' choices] bool: the heads' masks side by side, as
-      ``torchrl.envs.transforms.ActionMask`` takes them. It knows one mask per head, so a target or a price
-      that is possible with any style or trade counts as possible. Empty slots may do nothing;
+      agent, dead or alive, as in ``Env.step``;
+    - ``action_mask``, [R, A, sum of the heads' choices] bool: the heads' masks concatenated, as
+      ``torchrl.envs.transforms.ActionMask`` expects. It has one mask per head, so a target or a price that is
+      allowed with any style or trade counts as allowed. Empty slots may do nothing;
     - ``action``, [R, A, heads] int64; ``reward``, [R, A, 1] float32; ``done``, ``terminated`` and
       ``truncated``, [R, A, 1] bool.
 
-    A death is ``terminated``, and its "next" observation that of an empty slot: zeros, not last words. The
-    world goes on by itself: a partial reset (one with a ``_reset`` entry) changes nothing and hands over what
-    the slots show now. Some ticks later somebody is born there: steps that begin without ``alive`` are
-    nobody's, so leave them out of a loss.
+    A death is ``terminated``, and its "next" observation is that of an empty slot: zeros. The world continues
+    by itself, so a partial reset (one with a ``_reset`` entry) changes nothing and returns the current
+    observation of the slots. A few ticks later another agent spawns there. Steps that begin without ``alive``
+    belong to no agent; exclude them from losses.
 
-    The first full reset begins the world; each later one puts a new world in its place, with the next seed,
-    or with the one that ``set_seed`` was given."""
+    The first full reset begins the world; each later one replaces it by a new world, with the next seed, or
+    with the seed given to ``set_seed``."""
 
     def __init__(self, config: EnvConfig | str = "chaos", **settings: Any) -> None:
-        """Makes the terrain; nobody lives there before ``reset``.
+        """Makes the terrain; the world has no agents before ``reset``.
 
         Args:
             config: the batch of realms, or the name of a preset.
-            settings: fields to replace, as ``nmmo_gpu.make`` takes them; of EnvConfig alone where ``config``
-                is one.
+            settings: fields to replace, as in ``nmmo_gpu.make``; only fields of EnvConfig if ``config`` is
+                one.
 
-        Raises ConfigError for what cannot work."""
+        Raises ConfigError for an invalid config."""
         native = make(config, **settings) if isinstance(config, str) else Env(replace(config, **settings))
         super().__init__(device=native.device, batch_size=(native.config.realms, native.config.world.slots))
         self.native = native
-        """The environment beneath; another one after a second full reset. Only ``step`` and ``reset`` of
-        this class may move it."""
+        """The underlying environment; each full reset but the first replaces it. Only ``step`` and ``reset``
+        of this class may advance it."""
         self._seed = native.config.seed
         sizes = native.action_sizes
         first = torch.zeros(sum(sizes), dtype=torch.bool)
         first[torch.tensor((0, *sizes[:-1])).cumsum(0)] = True
-        self._first = first.to(native.device)  # the first choice of every head: to do nothing
+        self._first = first.to(native.device)  # the first choice of every head: no action
 
         fields = {
             key(name): self._spec(field.dtype, *field.shape) for name, field in native.layout.fields.items()
@@ -90,7 +90,7 @@ class TorchRLEnv(EnvBase):
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         _, reward, terminated, truncated, _ = self.native.step(tensordict["action"], out=self._buffer())
         step_data = self._observation()
-        # Copies, as the next step writes over these. All flags, as a SerialEnv completes none.
+        # Copies, because the next step overwrites these. All flags, because a SerialEnv does not add any.
         step_data["reward"] = reward[..., None].clone()
         step_data["terminated"] = terminated[..., None].clone()
         step_data["truncated"] = truncated[..., None].clone()
@@ -113,15 +113,15 @@ class TorchRLEnv(EnvBase):
             self._seed = seed
 
     def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """What ``reset`` makes of a step's outcome with deaths in it, but without its copies (a third of a
-        collector's time) and without asking the device whether anybody died: what the slots show is in the
-        tensordict already, only the flags are not taken back."""
+        """The result of ``reset`` after a step with deaths, but without its copies (a third of a collector's
+        time) and without a device sync: the tensordict already holds the current observations, only the flags
+        are not reset."""
         return tensordict.update({name: torch.zeros_like(tensordict[name]) for name in self.done_keys})
 
     def to(self, device: torch.device | str) -> TorchRLEnv:
-        """This environment, if its world is there already; UsageError if not."""
+        """Returns this environment if its world is on the device; raises UsageError if not."""
         here = self.native.records.device
-        if torch.empty(0, device=device).device != here:  # "cuda" is cuda:0, say
+        if torch.empty(0, device=device).device != here:  # "cuda" can mean cuda:0
             raise UsageError(
                 f"the world is on {here} and cannot move to {device}; make it there: "
                 f'TorchRLEnv(..., device="{device}").'
@@ -129,7 +129,7 @@ class TorchRLEnv(EnvBase):
         return self
 
     def _buffer(self) -> Tensor:
-        """[R, A, bytes] uint8: records of this step alone, as rollouts keep steps by reference."""
+        """[R, A, bytes] uint8: records of this step alone, because rollouts keep steps by reference."""
         return torch.empty_like(self.native.records)
 
     def _observation(self) -> TensorDict:
@@ -139,7 +139,7 @@ class TorchRLEnv(EnvBase):
         return TensorDict(step_data, batch_size=self.batch_size, device=self.device)
 
     def _about_agents(self) -> dict[str, Tensor]:
-        """What ``Env.step`` gives as info, [R, A] each; copies, as the world moves on."""
+        """The info of ``Env.step``, [R, A] each; copies, because the world changes."""
         world = self.native.world
         views = {
             "entity": world.agents(world.entity),

@@ -1,7 +1,7 @@
 """The phases of a tick as compiled loops (numba), for CPUs; same names and same bits as the rules in torch.
 
-Work is cut by realm, and within large realms by tiles or slots where a phase allows it: no two tasks write
-the same place, so the number of threads does not show in the result."""
+Work is divided by realm, and within large realms by tiles or slots if a phase allows it. No two tasks write
+the same location, so the number of threads does not affect the result."""
 
 from nmmo_gpu.cpu.burial import burial
 from nmmo_gpu.cpu.combat import combat

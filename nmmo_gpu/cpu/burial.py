@@ -20,7 +20,7 @@ def _burial(alive, cause, row, col, occupant, presence, deaths, agents, low, hig
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_burial`` works on, but for the range of realms."""
+    """Arguments of ``_burial``, except the range of realms."""
     tensors = (
         world.alive, world.cause, world.row, world.col, world.occupant, world.presence, world.deaths,
     )  # fmt: skip

@@ -57,7 +57,7 @@ def _combat(
 
 
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
-    """What ``_combat`` works on, but for the range of realms."""
+    """Arguments of ``_combat``, except the range of realms."""
     cfg = world.config
     tensors = (
         style, target, world.alive, world.row, world.col, world.age, world.health, world.food,

@@ -140,14 +140,14 @@ def _fight(
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """(bonuses of attack, strength and defense; knives by rank; ``kinds``) for ``_fight``; made once."""
+    """(bonuses of attack, strength and defense; knives by rank; ``kinds``) for ``_fight``; cached."""
     kinds = np.array([(kind.hunts, kind.aggro_ticks, kind.experience) for kind in tables.npcs], np.int64)
     bonuses = (bonus.numpy() for bonus in rule.bonuses(tables, CPU))
     return (*bonuses, np.array(tables.gear[KNIFE], np.int64), kinds.reshape(-1, 3))
 
 
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
-    """What ``_fight`` works on, but for the range of realms."""
+    """Arguments of ``_fight``, except the range of realms."""
     cfg = world.config
     tensors = (
         style, target, world.alive, world.row, world.col, world.age, world.health, world.food, world.water,

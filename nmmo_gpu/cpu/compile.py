@@ -1,4 +1,4 @@
-"""Compiling loops, once per machine and version of the sources."""
+"""Compilation of loops, once per machine and version of the sources."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numba
 
 
 def compiled(function: Callable[..., Any] | None = None, *, inline: str = "never") -> Any:
-    """``numba.njit`` without the GIL, and with a cache on the disk that notices every change.
+    """``numba.njit`` without the GIL, and with an on-disk cache that detects every change.
 
-    numba's own cache looks only at the file in which a function stands. Constants and inlined functions
-    from other files would go unnoticed, and the loops would go on with yesterday's rules. So compiled code
-    is kept in a folder that is named after all sources."""
+    numba's own cache checks only the file in which a function is defined. It would miss changes of constants
+    and inlined functions in other files, and use outdated code. Therefore compiled code is cached in a folder
+    whose name is derived from all sources."""
     if function is None:
         return lambda f: compiled(f, inline=inline)
     settings: Any = numba.config
@@ -26,7 +26,7 @@ def compiled(function: Callable[..., Any] | None = None, *, inline: str = "never
     options: dict[str, Any] = {"nogil": True, "inline": inline}
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder can be written: compile anew in each process
+    except RuntimeError:  # no writable folder: compile in each process
         return numba.njit(**options)(function)
     finally:
         settings.CACHE_DIR = before

@@ -12,7 +12,7 @@ NTH = np.array(rule.NTH, np.int64)
 
 @compiled(inline="always")
 def wins(seed, tick, stream, r, tile, mask, bit):
-    """Whether who claims a tile of realm ``r`` with a bit gets it; ``mask``: all claims of the tile."""
+    """Whether the claimant ``bit`` wins a tile of realm ``r``; ``mask``: all claims of the tile."""
     if mask == bit:
         return True
     word = draw(seed, tick, stream, r, tile)[0]

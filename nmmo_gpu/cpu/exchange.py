@@ -28,31 +28,31 @@ def numbers(tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return lots, weights, np.array(tables.prices, np.int64)
 
 
-# What an agent could do. "Back" is what it would have with its open offer taken back.
+# Possible trades. "Back" means: assuming that the agent's open offer has been withdrawn.
 
 
 @compiled(inline="always")
 def can_sell(count, offer, item, lots):
-    """Whether a lot of the item is there, ``count`` being what is in the bag."""
+    """Whether the agent holds a lot of the item; ``count`` is the number it holds."""
     return offer == 1 + item or count >= lots[item]
 
 
 @compiled(inline="always")
 def purse_back(gold, offer, offer_price, prices, lots):
-    """Gold, that on offer included."""
+    """Gold, including that in escrow."""
     return gold + (prices[offer_price] if offer > len(lots) else 0)
 
 
 @compiled(inline="always")
 def has_room_back(space, offer, weights):
-    """Whether one more unit fits, ``space`` being ``nmmo_gpu.cpu.inventory.room``."""
-    # What a seller gets back needs the room that was kept for it: a lot weighs one unit, or nothing.
+    """Whether one more unit fits; ``space`` is ``nmmo_gpu.cpu.inventory.room``."""
+    # The goods in escrow need the room that is reserved for them: a lot weighs one unit, or nothing.
     return space > 0 or (offer > len(weights) and weights[offer - 1 - len(weights)] > 0)
 
 
 @compiled(inline="always")
 def can_withdraw(offer, offer_left):
-    """Whether there is an offer that will not have lapsed by then."""
+    """Whether there is an offer that will not have expired by then."""
     return offer > 0 and offer_left > 1
 
 
@@ -64,7 +64,7 @@ def write_possible(
 
     Args:
         out: [...] uint8, in which the masks begin at bytes ``trades_at`` and ``prices_at``.
-        inventory: [items], its bag.
+        inventory: [items], the agent's items.
         space: its ``nmmo_gpu.cpu.inventory.room``.
         lots, weights, prices: see ``numbers``.
     """
@@ -101,7 +101,7 @@ def write_possible(
 
 @compiled(inline="always")
 def refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices):
-    """Ends the open offer, if any, of agent ``a`` of realm ``r``; what it held in escrow comes back."""
+    """Closes the open offer, if any, of agent ``a`` of realm ``r``, and returns its escrow."""
     code = offer[r, a]
     if code > len(lots):
         gold[r, a] += prices[offer_price[r, a]]
@@ -117,7 +117,7 @@ def _offers(
     trade, price, alive, health, offer, offer_price, offer_left, inventory, gold, events,
     lots, weights, prices, capacity, offer_ticks, low, high,
 ):  # fmt: skip
-    """Lapses, withdrawals and new offers of slots low to high, counted through all realms."""
+    """Expiry, withdrawals and new offers of slots low to high, numbered across all realms."""
     items, slots = len(lots), offer.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(0, low - r * slots), min(slots, high - r * slots)):
@@ -157,7 +157,7 @@ def _offers(
 @compiled
 def _best(offer, offer_price, alive, health, items, bid, ask):
     """Best bid and ask of each item in a realm: 1 + its index among the prices; 0, or PRICES + 1, for none.
-    Returns whether there are both of any item, one as high as the other."""
+    Returns whether any item has a bid at least as high as an ask."""
     bid[:] = 0
     ask[:] = PRICES + 1
     crossed = False
@@ -180,8 +180,8 @@ def _match(
     entity, next_entity, alive, health, offer, offer_price, offer_left, inventory, gold, events,
     trades, quotes, lots, prices, low, high,
 ):  # fmt: skip
-    """Trades of realms low to high. Only offers at least as good as the best across from them can be met, and
-    these stand first in their books, so the others need not be put in order."""
+    """Trades of realms low to high. Only offers at least as good as the best offer of the other side can be
+    matched, and these are first in their books, so the others are not sorted."""
     items, slots = len(lots), offer.shape[1]
     bid, ask = np.empty(items, np.int64), np.empty(items, np.int64)
     key, who = np.empty(slots, np.int64), np.empty(slots, np.int64)
@@ -238,7 +238,7 @@ def _match(
 
 @compiled
 def _exchange(make, meet, low, high):
-    """Both, realm by realm."""
+    """Both steps, realm by realm."""
     slots = make[0].shape[1]
     for r in range(low, high):
         _offers(*make, r * slots, (r + 1) * slots)
@@ -261,7 +261,7 @@ def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
 
 
 def arguments(world: World, trade: Tensor, price: Tensor) -> tuple[Any, ...]:
-    """What ``_exchange`` works on, but for the range of realms."""
+    """Arguments of ``_exchange``, except the range of realms."""
     cfg = world.config
     lots, weights, prices = numbers(cfg.tables)
     make = _arrays(
@@ -289,7 +289,7 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
 
 
 def quotes_arguments(world: World) -> tuple[Any, ...]:
-    """What ``_quotes`` works on, but for the range of realms."""
+    """Arguments of ``_quotes``, except the range of realms."""
     return _arrays(world.alive, world.health, world.offer, world.offer_price, world.quotes)
 
 

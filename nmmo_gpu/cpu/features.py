@@ -1,4 +1,4 @@
-"""What the full game shows, as numbers for a network, straight from the records; twin of
+"""Full-game observations as numbers for a network, directly from the records; twin of
 ``nmmo_gpu.train.features``.
 
 Shares and logarithms are looked up in tables made by torch, so that the numbers have the same bits."""
@@ -25,12 +25,12 @@ STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
     ENTITY_ATTRIBUTES.index(name) for name in ("combat_level", "sword", "token", "max_health", "immune")
 )
 MIN_PER_THREAD = 64
-"""Records that are worth a thread."""
+"""Minimum number of records per thread."""
 
 
 @cache
 def _loop(config: WorldConfig) -> Callable[..., None]:
-    """The loop for one config: its sizes are constants to the compiler."""
+    """The loop for one config, whose sizes are compile-time constants."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     own_at, levels_at, goods_at, inventory_at, offer_at = (
         at[name] // 2 for name in ("self", "levels", "goods", "inventory", "offer")
@@ -107,7 +107,7 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
 
 @cache
 def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
-    """Levels and gold by their doublings; units, prices, ticks and ranks as shares of the most there is."""
+    """Levels and gold by their doublings; units, prices, ticks and ranks as shares of the maximum."""
     numbers = torch.arange(1 << 15)
     prices, ranks = len(config.content.prices), max(1, *map(len, config.tables.gear))
     tables = (
@@ -122,7 +122,7 @@ def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
 
 
 def encode_features(records: Tensor, index: Tensor, config: WorldConfig) -> Tensor:
-    """[P, B, n] float32: the first of what ``nmmo_gpu.train.features.encode_features`` gives."""
+    """[P, B, n] float32: the first result of ``nmmo_gpu.train.features.encode_features``."""
     width = plain.self_attributes_width(config) + config.nearest * plain.entity_attributes_width(config)
     out = torch.empty(*index.shape, width)
     data, which = records.numpy(), index.reshape(-1).numpy()

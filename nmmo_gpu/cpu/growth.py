@@ -19,8 +19,8 @@ GEAR_SKILLS = np.array(rule.GEAR_SKILLS)
 
 @compiled
 def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills, low, high):
-    """Slots of agents ``low`` to ``high``, counted through all realms. ``gear``: [kinds of gear, ranks] item,
-    -1 for ranks that there are not."""
+    """Agent slots ``low`` to ``high``, numbered across all realms. ``gear``: [kinds of gear, ranks] item,
+    -1 for ranks that do not exist."""
     slots = worn.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
@@ -32,7 +32,7 @@ def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills,
                     if gained > MOST_EXPERIENCE:
                         gained = MOST_EXPERIENCE
                         xp[r, a, s] = gained
-                    # From where it was: hardly ever far from where it is.
+                    # Starts at the old level, which is rarely far from the new one.
                     was = np.int64(level[r, a, s])
                     now = was if was < LEVELS else np.int64(LEVELS)
                     while now < LEVELS and gained >= THRESHOLDS[now]:
@@ -55,7 +55,7 @@ def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills,
 
 @cache
 def _gear(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """(item, level needed), each [kinds of gear, ranks]; item -1 for ranks that there are not; made once."""
+    """(item, required level), each [kinds of gear, ranks]; item -1 for ranks that do not exist; cached."""
     ranks = max(map(len, tables.gear))
     rows = [items + (-1,) * (ranks - len(items)) for items in tables.gear]
     levels = [needed + (0,) * (ranks - len(needed)) for needed in tables.gear_level]
@@ -63,7 +63,7 @@ def _gear(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_growth`` works on, but for the range of slots."""
+    """Arguments of ``_growth``, except the range of slots."""
     cfg = world.config
     tensors = (world.alive, world.xp, world.level, world.inventory, world.worn, world.events)
     return (*(t.numpy() for t in tensors), *_gear(cfg.tables), cfg.skills)

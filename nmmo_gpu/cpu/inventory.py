@@ -1,11 +1,11 @@
-"""What an agent can carry, for compiled loops; twin of ``nmmo_gpu.world.inventory``."""
+"""Inventories, for compiled loops; twin of ``nmmo_gpu.world.inventory``."""
 
 from nmmo_gpu.cpu.compile import compiled
 
 
 @compiled(inline="always")
 def room(inventory, offer, weights, capacity, r, a):
-    """Units that agent ``a`` of realm ``r`` can still take (int64).
+    """Free inventory units of agent ``a`` of realm ``r`` (int64).
 
     Args:
         inventory: [R, A, items] int32. offer: [R, A] int16. weights: [items] int64. capacity: int.

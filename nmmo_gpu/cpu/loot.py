@@ -98,14 +98,14 @@ def _loot(
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """(lots, weights, prices, ``drops``, ``first``) for ``_loot``; made once."""
+    """(lots, weights, prices, ``drops``, ``first``) for ``_loot``; cached."""
     rows = [drop for kind in tables.npcs for drop in kind.drops]
     first = np.cumsum([0, *(len(kind.drops) for kind in tables.npcs)])
     return (*numbers(tables), np.array(rows, np.int64).reshape(-1, 4), first)
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_loot`` works on, but for the range of realms."""
+    """Arguments of ``_loot``, except the range of realms."""
     cfg = world.config
     tensors = (
         world.alive, world.cause, world.top_attacker, world.inventory, world.gold, world.offer,

@@ -58,7 +58,7 @@ def _movement(
             goal[count] = to
             claim[to] |= np.uint8(1 << (m - 1))
             count += 1
-        # Whether a tile was empty is asked of everybody before anybody moves.
+        # All tiles are tested for occupancy before any entity moves.
         for i in range(count):
             a, to = mover[i], goal[i]
             m = move[r, a]
@@ -77,7 +77,7 @@ def _movement(
 
 
 def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
-    """What ``_movement`` works on, but for the range of realms."""
+    """Arguments of ``_movement``, except the range of realms."""
     tensors = (
         move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
         world.material, world.occupant, world.presence, claims_plane(world),

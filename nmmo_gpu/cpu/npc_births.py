@@ -37,7 +37,7 @@ def _npc_births(
         ground = material[r].reshape(-1)
         stands = occupant[r].reshape(-1)
         shows = presence[r].reshape(-1)
-        # Until everybody has chosen, a free tile that was chosen holds -1 - rank of who is to get it.
+        # During the draws, a free tile that was drawn holds -1 - rank of its current winner.
         count = 0
         order = 0
         for n in range(npcs):
@@ -88,7 +88,7 @@ def _npc_births(
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_npc_births`` works on, but for the range of realms."""
+    """Arguments of ``_npc_births``, except the range of realms."""
     cfg = world.config
     tensors = (
         world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,

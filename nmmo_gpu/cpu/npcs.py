@@ -30,20 +30,21 @@ HUNTS, SIGHT, HABITAT, HEALTH = range(4)
 
 
 def kinds(config: WorldConfig) -> Any:
-    """[S] int64 array: kind of each NPC's slot, -1 for the slots of agents."""
+    """[S] int64 array: kind of each NPC slot, -1 for the slots of agents."""
     return kind_of_slot(config, torch.device("cpu")).numpy()
 
 
 @cache
 def habits(rows: tuple[NPCRow, ...]) -> Any:
-    """[kinds, 4] int64 array: how each kind of NPC lives."""
+    """[kinds, 4] int64 array: properties of each kind of NPC."""
     columns = [(row.hunts, row.sight, row.habitat, row.health) for row in rows]
     return np.array(columns, np.int64).reshape(-1, 4)
 
 
 @cache
 def sights(rows: tuple[NPCRow, ...]) -> Any:
-    """[n, 2] int64 array: offsets of tiles, nearest first. How far a kind sees is how many it looks at."""
+    """[n, 2] int64 array: offsets of tiles, nearest first. The sight of a kind is the number of tiles to
+    examine."""
     return np.array(ring_order(max((row.sight for row in rows), default=0)), np.int64)
 
 
@@ -53,7 +54,7 @@ def _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, popul
     for i in range(1, (2 * sight + 1) ** 2):
         down, right = y + cells[i, 0], x + cells[i, 1]
         shown = presence[r, down, right]
-        # Nobody, as on most tiles, or an NPC: no need to ask who it is.
+        # Most tiles are empty or hold an NPC; only agents are examined further.
         if shown == 0 or shown > populations:
             continue
         who = occupant[r, down, right] - 1
@@ -128,7 +129,7 @@ def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> 
 
 
 def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Any, ...]:
-    """What ``_npcs`` works on, but for the range of realms; the choices as ``behind_agents`` gives them."""
+    """Arguments of ``_npcs``, except the range of realms; the choices as ``behind_agents`` gives them."""
     cfg = world.config
     tensors = (
         move, style, target, world.alive, world.entity, world.row, world.col, world.age, world.material,
@@ -142,7 +143,7 @@ def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tupl
 
 
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """See ``nmmo_gpu.world.npcs.npcs``; what it returns is overwritten by the next call."""
+    """See ``nmmo_gpu.world.npcs.npcs``; the next call overwrites the result."""
     everybody = behind_agents(world, move, style, target)
     fixed = arguments(world, *everybody)
     parallel(_npcs, [(*fixed, *piece) for piece in realm_slices(world.realms)])

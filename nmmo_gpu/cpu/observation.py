@@ -27,16 +27,16 @@ HIGHEST_BITS, ALL_BITS = ~LOW_BITS, np.uint64(0xFF)
 IMMUNE = np.uint64(8 * ENTITY_ATTRIBUTES.index("immune"))
 OUT_OF_REACH = 255
 BLOCK = 64
-"""Agents whose whole records are written before the next ones' are, while they are in the cache."""
+"""Agents whose records are completed together, while they are in the cache."""
 ROW_BY_ROW_FROM = 1 << 21
-"""Tiles of a realm from which on agents look around in the order of their rows. The windows of neighbours
-share cache lines, which on so large a map are gone before the next slot happens to be near by. On a smaller
+"""Number of tiles of a realm from which on agents are processed in the order of their rows. The windows of
+neighbours share cache lines, which on such a large map are evicted before the next nearby slot. On a smaller
 map all tiles stay in the cache, and records are written faster in the order of the slots."""
 
 
 @cache
 def _compiled(config: WorldConfig) -> Callable[..., None]:
-    """The loop for one config: its sizes are constants to the compiler, so that short loops unroll."""
+    """The loop for one config, whose sizes are compile-time constants, so that short loops are unrolled."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     used = max(f.offset + f.bytes for f in ObservationLayout(config).fields.values())
     vision, window, nearest = config.vision, config.window, config.nearest
@@ -101,7 +101,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
             record[alive_at] = 1
             record[used:] = 0
 
-            # Windows, and on the way a set of the others: their ranks in ring order.
+            # Writes the windows, and collects the set of the other entities: their ranks in ring order.
             corner = tile - vision * (width + 1)
             mine = np.uint64(population + 1) * ONES
             for r in range(window):
@@ -117,13 +117,14 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                     somebody = nonzero_bytes(who)
                     kind = somebody + (somebody & nonzero_bytes(who ^ mine))
                     if npcs:
-                        # What a presence exceeds the populations' by, to make 3 of 2. No byte borrows from
-                        # the next: their highest bits are free, and those set say which were NPCs.
+                        # The excess of a presence over those of the populations turns 2 into 3 or more. No
+                        # byte borrows from the next: their highest bits are free, and
+                        # set for NPCs.
                         beyond = (who | HIGHEST_BITS) - first_npc
                         npc = (beyond >> SEVEN) & ONES
                         kind += npc + (beyond & LOW_BITS & npc * ALL_BITS)
                     store(record, occupant_at + cell, kind)
-                    # The last word of a row begins within the one before it; look at each cell once.
+                    # The last word of a row overlaps the one before it; each cell is used once.
                     somebody >>= np.uint64(8 * (8 * w - first))
                     cell += 8 * w - first
                     while somebody:
@@ -131,7 +132,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                         somebody &= somebody - np.uint64(1)
                         near[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
 
-            # The nearest of them, lowest bits first; oneself, of rank 0, is left out.
+            # The nearest of them, lowest bits first; the agent itself, of rank 0, is left out.
             part, bits = 0, near[0] & ~np.uint64(1)
             for k in range(nearest):
                 here = entities_at + 8 * k
@@ -204,7 +205,7 @@ def _row_by_row(config: WorldConfig) -> bool:
 
 @compiled
 def _sort_by_row(alive, row, queue, slots, npcs, height, low, high):
-    """``queue``: the slots, counted through all realms, realm by realm in the order of their agents' rows."""
+    """``queue``: the slots, numbered across all realms, realm by realm in the order of their agents' rows."""
     end = np.empty(height + 1, np.int64)
     for r in range(low, high):
         end[:] = 0
@@ -227,7 +228,7 @@ def _byte(value, place):
 
 @compiled
 def _write_cards(age, health, food, water, freeze, damage, public_stats, low, high):
-    """What others see of each slot, as one word; its two lowest bytes stay empty for the offsets."""
+    """The public attributes of each slot, as one word; its two lowest bytes stay empty for the offsets."""
     for i in range(low, high):
         body = _byte(age[i], 2) | _byte(health[i], 3) | _byte(food[i], 4) | _byte(water[i], 5)
         public_stats[i] = body | _byte(freeze[i], 6) | _byte(damage[i], 7)
@@ -236,7 +237,7 @@ def _write_cards(age, health, food, water, freeze, damage, public_stats, low, hi
 def observe(world: World, records: Tensor, seen: Tensor) -> None:
     """See ``nmmo_gpu.world.observation.observe``."""
     cfg = world.config
-    if cfg.window < 8:  # the loops look at eight tiles of a row at a time
+    if cfg.window < 8:  # the loops read eight tiles of a row at a time
         rule.observe(world, records, seen)
         return
     loop = _compiled(cfg)

@@ -1,5 +1,4 @@
-"""What the full game adds to an observation, as compiled loops; twin of
-``nmmo_gpu.world.observation_goods``."""
+"""Observation of the full game, as compiled loops; twin of ``nmmo_gpu.world.observation_goods``."""
 
 from __future__ import annotations
 
@@ -39,12 +38,12 @@ def _copy(into, at, source, start, count):
 
 @cache
 def looks_loop(config: WorldConfig) -> Callable[..., None]:
-    """The loop that writes what others see of each living slot beyond its card: ``ENTITY_ATTRIBUTES``, a word
-    each."""
+    """The loop that writes the additional public attributes of each living slot: ``ENTITY_ATTRIBUTES``, a
+    word each."""
     slots, entities = config.slots, config.entities
     immune_ticks, max_health, skills = config.immune_ticks, config.max_health, config.skills
     kinds = np.repeat(np.arange(len(config.npc_counts)), config.npc_counts)
-    # Of an NPC only the level needs a look at the world.
+    # For an NPC, only the level depends on the world.
     kind_and_health = np.array([1 + k | config.tables.npcs[k].health << 48 for k in kinds], np.uint64)
 
     @compiled
@@ -76,7 +75,7 @@ def looks_loop(config: WorldConfig) -> Callable[..., None]:
 
 @cache
 def goods_loop(config: WorldConfig) -> Callable[..., None]:
-    """The loop that writes the rest, for one config: its sizes are constants to the compiler."""
+    """The loop that writes the other fields, for one config, whose sizes are compile-time constants."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     levels_at, goods_at, inventory_at, offer_at = (
         at[name] // 2 for name in ("levels", "goods", "inventory", "offer")
@@ -142,7 +141,7 @@ def goods_loop(config: WorldConfig) -> Callable[..., None]:
 
 
 def goods_arrays(world: World) -> tuple[Any, ...]:
-    """What the loop works on, but for the queue, the records and the range."""
+    """Arguments of the loop, except the queue, the records and the range."""
     shaped = (
         world.level, world.inventory, world.gold, world.offer, world.offer_price, world.offer_left,
         world.shore, world.material,
@@ -152,6 +151,6 @@ def goods_arrays(world: World) -> tuple[Any, ...]:
 
 
 def looks_arrays(world: World) -> tuple[Any, ...]:
-    """What ``looks_loop`` reads."""
+    """Arrays that ``looks_loop`` reads."""
     fields = (world.alive, world.age, world.level, world.worn, world.token)
     return tuple(t.view(-1).numpy() for t in fields)

@@ -40,7 +40,7 @@ def draw(seed, tick, stream, realm, index):
 
 @compiled(inline="always")
 def below(word, bound):
-    """A fair integer in [0, bound) from a 32-bit word."""
+    """A uniform integer in [0, bound) from a 32-bit word."""
     return np.int64((word * np.uint64(bound)) >> HALF)
 
 

@@ -11,8 +11,8 @@ from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.state import World
 
 BLOCK = 64
-"""Tiles looked at before asking whether any of them is due: a loop without branches, and of a length that the
-compiler knows, runs in vectors."""
+"""Tiles examined before testing whether any of them is due: a loop without branches, of a constant length, is
+vectorised."""
 
 
 @compiled
@@ -37,7 +37,7 @@ def _regrowth(now, base, material, regrow_at, low, high):
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_regrowth`` works on, but for the range of tiles."""
+    """Arguments of ``_regrowth``, except the range of tiles."""
     planes = (world.base, world.material, world.regrow_at)
     return (int(world.tick) & TICK_MASK, *(t.view(-1).numpy() for t in planes))
 

@@ -1,6 +1,6 @@
-"""Choosing actions, and judging choices, in one compiled loop each; twin of ``nmmo_gpu.train.sampling``.
+"""Sampling and evaluation of actions, in one compiled loop each; twin of ``nmmo_gpu.train.sampling``.
 
-For the full game, whose seven heads are a hundred small steps in torch. Both read the masks where they lie,
+For the full game, whose seven heads are a hundred small steps in torch. Both loops read the masks in place,
 in the observation records."""
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nmmo_gpu.world.movement import MOVES
 
 STYLE_COUNT = len(STYLES)
 PLAIN, STYLE, TARGET, TRADE, PRICE = range(5)
-"""Kinds of heads: what a mask is hung on, or hangs on."""
+"""Kinds of heads, by the dependencies of their masks."""
 MIN_PER_THREAD = 64
-"""Agents that are worth a thread."""
+"""Minimum number of agents per thread."""
 DOUBLINGS, LEAST_POWER = np.float32(1 / math.log(2)), np.float32(-126)
 E = tuple(np.float32(math.log(2) ** k / math.factorial(k)) for k in range(8))
 """Taylor coefficients of 2 to the x."""
@@ -35,15 +35,15 @@ class Head(NamedTuple):
 
     kind: int
     first: int
-    """Its first logit."""
+    """Index of its first logit."""
     size: int
-    """How many choices it has."""
+    """Number of choices."""
     mask_at: int
     """Byte of the record at which its mask begins."""
 
 
 def _heads(layout: ObservationLayout, width: int) -> tuple[Head, ...]:
-    """All heads in order; ``width``: logits per agent, the value's included."""
+    """All heads in order; ``width``: logits per agent, including the value."""
     fields = layout.fields
     more = [name for name in MORE_HEADS if f"{name}_mask" in fields]
     sizes = [fields[f"{name}_mask"].shape[-1] for name in more]
@@ -60,7 +60,7 @@ def _heads(layout: ObservationLayout, width: int) -> tuple[Head, ...]:
 
 @compiled(inline="always")
 def _exp(x):
-    """e to the x for x of at most 0, to about 1e-6 of it; loops over it are vectorised, over libm's not."""
+    """e to the x for x of at most 0, to about 1e-6 relative; unlike libm's, it is vectorised."""
     power = max(x * DOUBLINGS, LEAST_POWER)
     whole = np.floor(power)
     rest = power - whole
@@ -71,8 +71,8 @@ def _exp(x):
 
 @compiled
 def _weigh(logits, free, weights):
-    """Fills ``weights`` with probabilities, 0 for what is impossible; returns the logarithm of the sum of
-    exponentials. The first choice is always possible. All in loops without branches."""
+    """Fills ``weights`` with probabilities, 0 for impossible choices; returns the logarithm of the sum of
+    exponentials. The first choice is always possible. The loops have no branches."""
     size = len(logits)
     most = logits[0]
     for c in range(1, size):
@@ -90,13 +90,13 @@ def _weigh(logits, free, weights):
 
 @compiled
 def _strangers(record, kind_at, target_at, nearest, free):
-    """The masks under auto-targeting: of the styles, and behind them whether each has somebody to attack."""
+    """The masks under auto-targeting: those of the styles, followed for each by whether it has a target."""
     for style in range(STYLE_COUNT):
         free[style] = 0
         for k in range(nearest):
             reached = record[target_at + style * (nearest + 1) + 1 + k]
             free[style] |= np.uint8(reached != 0 and record[kind_at + k] >= STRANGER)
-        # Leaving be is always possible, attacking where somebody is.
+        # No attack is always possible; an attack is possible if there is a target.
         free[STYLE_COUNT + 2 * style] = 1
         free[STYLE_COUNT + 2 * style + 1] = free[style]
 
@@ -114,7 +114,7 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
     """The loop for one layout, ``loop(records, index, logits, uniform, choices, joint, weights, logs,
     entropy, low, high)``.
 
-    With ``uniform`` it samples, into ``choices``; without, it judges these, and notes what the gradient
+    With ``uniform`` it samples into ``choices``. Without, it evaluates these, and stores what the gradient
     needs: probabilities, and each head's logarithm and entropy."""
     count = len(heads)
     kind, first, size, mask_at = (np.array(column, np.int64) for column in zip(*heads, strict=True))
@@ -149,7 +149,7 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
                     reached = np.float32(0)
                     for c in range(many):
                         if share[c] > 0:
-                            # Rounding can leave the sum below the draw: then it is the last possible one.
+                            # Rounding can leave the sum below the draw: then it is the last possible choice.
                             choice = c
                             reached += share[c]
                             if reached > uniform[h, i]:
@@ -173,7 +173,7 @@ def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, a
 
 @cache
 def _slopes(heads: tuple[Head, ...]) -> Any:
-    """The loop that fills the gradient in the logits."""
+    """The loop that fills the gradient with respect to the logits."""
     count = len(heads)
     first, size = (np.array([head[place] for head in heads], np.int64) for place in (1, 2))
 
@@ -209,9 +209,9 @@ def sample(
 
     Args:
         records: [rows, bytes] uint8. index: [P, B] int64: their rows.
-        logits: [P, B, width] float32: moves, styles, targets, then works, trades, prices and words where the
+        logits: [P, B, width] float32: moves, styles, targets, then works, trades, prices and tokens if the
             layout has masks for them, value; not masked.
-        auto: the target head says whether to attack the nearest stranger or NPC in reach.
+        auto: the target head chooses whether to attack the nearest stranger or NPC in reach.
     """
     width, count = logits.shape[-1], index.numel()
     heads, loop = _made(layout, width, auto)
@@ -239,7 +239,7 @@ class Evaluate(torch.autograd.Function):
         heads, loop = _made(layout, width, auto)
         given = logits.detach().contiguous().view(count, width).numpy()
         rows = index.contiguous().view(-1)
-        # As wide as those that are sampled, so that the loop is compiled once for both.
+        # As wide as for sampling, so that the loop is compiled once for both.
         made = choices[rows].long().numpy()
         joint = torch.empty(index.shape)
         weights = np.empty((count, width), np.float32)

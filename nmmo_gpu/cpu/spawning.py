@@ -23,7 +23,7 @@ INITIAL = int(Flow.INITIAL)
 
 @compiled(inline="always")
 def inland(spot, border, width):
-    """Tile within the realm from its number among those from the ring inwards."""
+    """Tile within the realm from its index among the tiles from the ring inwards."""
     columns = width - 2 * border
     return (border + spot // columns) * width + border + spot % columns
 
@@ -57,8 +57,8 @@ def _spawning(
         stands = occupant[r].reshape(-1)
         shows = presence[r].reshape(-1)
 
-        # Until everybody has drawn, a free tile that was drawn holds -1 - i for who is to get it, the i-th
-        # to try: no list of places is needed, of which there may be 67 million.
+        # During the draws, a free tile that was drawn holds -1 - i, where i is the index of the try that
+        # currently wins it. This avoids a list of places, of which there can be 67 million.
         count = 0
         rank = 0
         for a in range(slots):
@@ -82,7 +82,7 @@ def _spawning(
             tried[count] = a
             tile[count] = at
             priority[count] = order
-            # Of several on one tile the lowest priority wins; the earlier slot if they are equal.
+            # The lowest priority on a tile wins; the earlier slot if they are equal.
             if holds == 0 or order < priority[-1 - holds]:
                 stands[at] = -1 - count
             count += 1
@@ -113,7 +113,7 @@ def _equip(
     entity, next_entity, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token, events,
     ledger, birth_xp, birth_levels, birth_gold, r, first,
 ):  # fmt: skip
-    """Gives those of realm ``r`` with ids from ``first`` on what they begin the full game with."""
+    """Gives new agents of realm ``r``, with ids from ``first`` on, their initial state of the full game."""
     if next_entity[r] == first:
         return
     for a in range(gold.shape[1]):
@@ -142,7 +142,7 @@ def _spawning_of_the_equipped(spawn, goods, low, high):
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_spawning`` works on, but for the range of realms."""
+    """Arguments of ``_spawning``, except the range of realms."""
     cfg = world.config
     health = birth_levels()[CONSTITUTION] if cfg.skills else cfg.max_health
     tensors = (
@@ -158,7 +158,7 @@ def arguments(world: World) -> tuple[Any, ...]:
 
 
 def goods(world: World) -> tuple[Any, ...]:
-    """What ``_equip`` works on, but for the realm."""
+    """Arguments of ``_equip``, except the realm."""
     tensors = (
         world.entity, world.next_entity, world.xp, world.level, world.gold, world.inventory, world.worn,
         world.offer, world.offer_price, world.offer_left, world.token, world.events, world.ledger,

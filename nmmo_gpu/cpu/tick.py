@@ -1,12 +1,11 @@
-"""A tick but for the observation, in one go.
+"""A tick except for the observation, in one pass.
 
-Realms do not touch each other, so a realm's phases can follow one another while its tiles are in the
-processor's cache, and the threads meet once a tick instead of once a phase. Only where there are fewer realms
-than it takes to keep the threads busy, and large ones, phase follows phase, and the threads share the realms
-in all that an agent or a tile does by itself.
+Realms are independent, so a realm's phases run one after another while its tiles are in the processor's
+cache, and the threads synchronise once per tick instead of once per phase. With few and large realms, the
+phases run one at a time, and the threads share the realms in all work that is done per agent or per tile.
 
-So for ``law`` and ``chaos``; in the full game, whose phases are longer, nothing was gained by it, and phase
-follows phase."""
+This applies to ``law`` and ``chaos``. In the full game, whose phases are longer, it was not faster, so the
+phases run one at a time."""
 
 from torch import Tensor
 

@@ -25,8 +25,8 @@ def _upkeep(
     seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, level, material, shore,
     regrow_at, thresholds, freeze_ticks, forage, heal_above, body, skilled, agents, low, high,
 ):  # fmt: skip
-    """Slots ``low`` to ``high``, counted through all realms. Of a realm's slots the first ``agents`` are no
-    NPCs."""
+    """Slots ``low`` to ``high``, numbered across all realms. The first ``agents`` slots of a realm are
+    agents."""
     slots = alive.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
@@ -70,7 +70,7 @@ def _upkeep(
 
 @compiled
 def _explore(alive, row, col, explored, visited, low, high):
-    """The agents' slots ``low`` to ``high``, counted through all realms."""
+    """Agent slots ``low`` to ``high``, numbered across all realms."""
     slots = explored.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
@@ -83,7 +83,7 @@ def _explore(alive, row, col, explored, visited, low, high):
 
 
 def arguments(world: World) -> tuple[Any, ...]:
-    """What ``_upkeep`` works on, but for the range of slots."""
+    """Arguments of ``_upkeep``, except the range of slots."""
     cfg = world.config
     tensors = (
         world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
@@ -98,7 +98,7 @@ def arguments(world: World) -> tuple[Any, ...]:
 
 
 def explore_arguments(world: World) -> tuple[Any, ...]:
-    """What ``_explore`` works on, but for the range of slots."""
+    """Arguments of ``_explore``, except the range of slots."""
     return tuple(t.numpy() for t in (world.alive, world.row, world.col, world.explored, world.visited))
 
 

@@ -1,8 +1,9 @@
-"""Lists of what stands in each window, and the window embedding by way of them.
+"""Lists of the contents of each window, and the window embedding computed from them.
 
-A sum of embeddings is a bag look-up, and torch has a very fast one for CPUs (FBGEMM). What is left to do here
-is to write down which rows of the table each record names, straight from the records; and for the gradient
-the reverse, which records name each row of the table, so that it too is a bag look-up, without collisions."""
+A sum of embeddings is a bag look-up, for which torch has a very fast CPU implementation (FBGEMM). This module
+writes the table rows that each record refers to, directly from the records. For the gradient it writes the
+inverse, the records that refer to each row of the table, so that it too is a bag look-up, without
+collisions."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def _list(records, index, material_at, occupant_at, cells, codes, rows, offsets,
         at = offsets[i]
         end = offsets[i + 1]
         for cell in range(cells):
-            # Written in any case, and kept only if it counts: no branch to be guessed wrong.
+            # Always written, and kept only if it counts: no branch to be mispredicted.
             if at < end:
                 bags[at] = first + cell * codes + material[cell]
             at += material[cell] != GRASS
@@ -54,7 +55,7 @@ def _list(records, index, material_at, occupant_at, cells, codes, rows, offsets,
 
 @compiled
 def _reverse(offsets, bags, starts, members, per_population, rows, low, high):
-    """Populations low to high: where each table row's list starts, and the records in it, in order."""
+    """Populations low to high: the start of each table row's list, and the records in it, in order."""
     for p in range(low, high):
         first = offsets[p * rows]
         last = offsets[(p + 1) * rows]
@@ -114,6 +115,6 @@ class WindowEmbedding(torch.autograd.Function):
 
 
 def _look_up(table: Tensor, bags: np.ndarray, offsets: np.ndarray) -> Tensor:
-    """[n, width]: for each bag, the sum of the table's rows that it lists."""
+    """[n, width]: for each bag, the sum of the table rows in its list."""
     members, starts = torch.from_numpy(bags), torch.from_numpy(offsets[:-1])
     return torch.embedding_bag(table, members, starts, False, 0, False, None, False)[0]

@@ -44,7 +44,7 @@ def store(typing_context, array, index, word):
 
 @intrinsic
 def trailing_zeros(typing_context, word):
-    """``trailing_zeros(uint64) -> int64``: index of the lowest bit set; the word must not be 0."""
+    """``trailing_zeros(uint64) -> int64``: index of the lowest set bit; the word must not be 0."""
 
     def generate(context, builder, signature, arguments):
         return builder.cttz(arguments[0], cgutils.true_bit)

@@ -30,7 +30,7 @@ COLUMNS = ("level", "skill", "experience", "makes", "amount", "takes", "takes_am
 MEAL, HEALS, FEEDS = range(3)
 """Columns of ``meals``."""
 CAPACITY, WORKS_THERE, SKILLED, MAX_HEALTH, MAX_FOOD = range(5)
-"""Places of ``numbers``; ``WORKS_THERE`` is one bit per work of the config."""
+"""Indices into ``numbers``; ``WORKS_THERE`` is one bit per work of the config."""
 
 SIDES = np.array(MOVES[1:], np.int64)
 EVEN, CERTAIN, MOST_TIERS = rule.EVEN, rule.CERTAIN, rule.MOST_TIERS
@@ -57,7 +57,7 @@ def could(recipes, row, inventory, level, space, r, a):
 
 @compiled(inline="always")
 def rocks_beside(material, r, y, x):
-    """How many of the four neighbours show an orerock."""
+    """Number of the four neighbours that are an orerock."""
     rocks = 0
     for side in range(4):
         rocks += material[r, y + SIDES[side, 0], x + SIDES[side, 1]] == ORE_ROCK
@@ -66,14 +66,14 @@ def rocks_beside(material, r, y, x):
 
 @compiled(inline="always")
 def possible_works(works, recipes, meals, inventory, level, space, shore, material, r, a, y, x):
-    """The works that would do something for living agent ``a`` of realm ``r``, one bit each; bit 0 is set.
+    """The works that would have an effect for living agent ``a`` of realm ``r``, one bit each; bit 0 is set.
 
     Args:
         works: the config's works, one bit each. recipes, meals: as in ``book``.
         space: its ``nmmo_gpu.cpu.inventory.room``. y, x: its row and column.
         inventory, level, shore, material: the world's fields.
     """
-    # Without branches on what agents hold: nobody can predict them.
+    # No branches on what agents hold, because they would be mispredicted.
     possible = 1
     for row in range(recipes.shape[0]):
         able = level[r, a, recipes[row, SKILL]] >= recipes[row, LEVEL]
@@ -99,7 +99,7 @@ def _succeeds(seed, tick, recipes, row, tier, level, r, a):
 
 @compiled(inline="always")
 def _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a):
-    """The row that succeeds first, from the top down; -1 if all fail, -2 if none can be tried."""
+    """The row that succeeds first, from the highest down; -1 if all fail, -2 if none can be attempted."""
     first = starts[choice]
     got = -2
     for row in range(starts[choice + 1] - 1, first - 1, -1):
@@ -113,7 +113,7 @@ def _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a):
 
 @compiled(inline="always")
 def _make(recipes, row, skilled, inventory, ledger, xp, r, a):
-    """Hands out what was made, with its experience."""
+    """Adds the items made, and their experience."""
     item, amount = recipes[row, MAKES], recipes[row, AMOUNT]
     inventory[r, a, item] += amount
     ledger[r, item, MADE] += amount
@@ -125,7 +125,7 @@ def _make(recipes, row, skilled, inventory, ledger, xp, r, a):
 def _craft(
     seed, tick, choice, recipes, starts, skilled, inventory, level, ledger, xp, events, space, r, a
 ):  # fmt: skip
-    """Cooking and smithing: the last recipe that is possible."""
+    """Cooking and smithing: makes the last recipe that is possible."""
     chosen = -1
     for row in range(starts[choice + 1] - 1, starts[choice] - 1, -1):
         if could(recipes, row, inventory, level, space, r, a):
@@ -223,7 +223,7 @@ def _work(
                         miners += 1
                         break
                     nth -= 1
-        # All claims are made before any rock is used up.
+        # All claims are made before any rock is depleted.
         for i in range(miners):
             a, tile, got = miner[i], rock[i], ore[i]
             if not wins(seed, tick, MINERS, r, tile, claim[tile], 1 << side_of[i]):
@@ -241,11 +241,11 @@ def _work(
 
 @cache
 def book(content: Content) -> tuple[Any, Any, Any, Any]:
-    """What compiled loops look up, int64 arrays.
+    """Look-up tables for compiled loops, int64 arrays.
 
     Returns:
-        recipes: [recipes, 9], all works' in turn; see ``LEVEL`` and the others.
-        starts: [works + 1], each work's first row.
+        recipes: [recipes, 9], of all works in turn; see ``LEVEL`` and the others.
+        starts: [works + 1], the first row of each work.
         meals: [meals, 3], by rising healing; see ``MEAL`` and the others.
         weights: [items].
     """
@@ -269,9 +269,9 @@ def works_there(works: tuple[str, ...]) -> int:
 
 
 def arguments(world: World, work: Tensor) -> tuple[Any, ...]:
-    """What ``_work`` works on, but for the range of realms."""
+    """Arguments of ``_work``, except the range of realms."""
     cfg = world.config
-    # As bytes, so that the loops are compiled once, whatever the type and layout of what is chosen.
+    # As bytes, so that the loops are compiled once, for any dtype and layout of the choices.
     choices = world.workspace("works", (world.realms, cfg.slots), torch.uint8).copy_(work)
     tensors = (
         choices, world.alive, world.row, world.col, world.health, world.food, world.material, world.shore,

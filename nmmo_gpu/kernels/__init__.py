@@ -1,8 +1,8 @@
 """The phases of a tick as Triton kernels, for GPUs; same names and same bits as the rules in torch.
 
-No kernel's result depends on the order in which its programs run: what several may write is written by
-atomic additions or minima of integers, or by a single one of them; each kernel's docstring says which. Where
-a phase must see what all others have done, a launch ends and the next begins."""
+No kernel's result depends on the order in which its programs run ("order-free"). A location that several
+programs can write is written with integer atomic additions or minima, or by only one of them; each kernel's
+docstring says which. A launch ends where a phase needs the results of all programs."""
 
 from nmmo_gpu.kernels.actions import decode
 from nmmo_gpu.kernels.burial import burial

@@ -1,4 +1,4 @@
-"""From the rows of entity tables to slots, as a kernel; twin of ``nmmo_gpu.world.actions``."""
+"""Conversion of entity-table rows to slots, as a kernel; twin of ``nmmo_gpu.world.actions``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _decode(
     actions, seen, move, style, target, agents,
     HEADS: tl.constexpr, NEAREST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: every agent is written by one program."""
+    """Order-free: each agent is written by one program."""
     agent = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = agent < agents
     chosen = actions + HEADS * agent
@@ -27,7 +27,8 @@ def _decode(
 
 
 def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """See ``nmmo_gpu.world.actions.decode``; (uint8, uint8, int32) here, which is less to move."""
+    """See ``nmmo_gpu.world.actions.decode``; returns (uint8, uint8, int32), which takes less memory
+    traffic."""
     shape, device = seen.shape[:-1], seen.device
     move = torch.empty(shape, dtype=torch.uint8, device=device)
     style = torch.empty(shape, dtype=torch.uint8, device=device)

@@ -18,8 +18,9 @@ def bury(
     realm, agent, death_cause, counted, where, alive, occupant, presence, deaths,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Frees slots and tiles of those with a cause of death (``death_cause``: [BLOCK] int32; ``where``: their
-    tiles within the realm), and counts the agents among them (``counted``: ``death_cause``, but 0 for NPCs).
+    """Frees slots and tiles of entities with a cause of death (``death_cause``: [BLOCK] int32; ``where``:
+    their tiles within the realm), and counts the agents among them (``counted``: ``death_cause``, but 0 for
+    NPCs).
 
     Order-free: a slot and its tile belong to one program, and counts are atomic additions of integers."""
     dead = death_cause > 0
@@ -38,7 +39,7 @@ def _burial(
     cause, row, col, alive, occupant, presence, deaths, slots, chunks,
     NPCS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free, as ``bury`` is."""
+    """Order-free, like ``bury``."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     death_cause = tl.load(cause + agent, mask=inside, other=0).to(tl.int32)
     dead = death_cause > 0

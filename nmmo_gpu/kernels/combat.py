@@ -28,10 +28,10 @@ def _strike(
     MELEE_DAMAGE: tl.constexpr, RANGE_DAMAGE: tl.constexpr, MAGE_DAMAGE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Every attacker hits its target.
+    """Each attacker hits its target.
 
-    Order-free: damage to a victim is summed by atomic additions of integers, being chilled is the same
-    byte whoever writes it, and an attacker's gain is its own."""
+    Order-free: damage to a victim is summed by atomic additions of integers, all writers of ``chilled`` write
+    the same byte, and an attacker's gain is its own."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     aggro_target = tl.load(target + agent, mask=inside, other=-1).to(tl.int32)
     attacks = inside & (aggro_target >= 0) & (aggro_target != slot)
@@ -55,8 +55,8 @@ def wounds(
     agent, inside, living, health, food, water, age, damage, lost, gained,
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, IMMUNE_TICKS: tl.constexpr, HARM: tl.constexpr,
 ):  # fmt: skip
-    """What the strikes did to each slot; returns (health left: int32, killed: bool). Writes its own slots
-    only. Without ``HARM`` nobody can be hurt."""
+    """Applies the attacks to each slot; returns (health left: int32, killed: bool). Writes its own slots
+    only. Without ``HARM`` there is no damage."""
     left = tl.load(health + agent, mask=inside, other=0).to(tl.int32)
     if HARM:
         loss = tl.load(lost + agent, mask=inside, other=0)
@@ -85,7 +85,7 @@ def _wounds(
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, IMMUNE_TICKS: tl.constexpr, HARM: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: every slot is written by its own program alone."""
+    """Order-free: each slot is written only by its own program."""
     _, _, agent, inside = my_slots(slots, chunks, BLOCK)
     living = tl.load(alive + agent, mask=inside, other=0) != 0
     _, killed = wounds(
@@ -96,7 +96,7 @@ def _wounds(
 
 
 def strike(world: World, style: Tensor, target: Tensor) -> None:
-    """Sums up all attacks in the workspaces ``lost`` and ``gained``, and marks who is chilled."""
+    """Sums all attacks in the workspaces ``lost`` and ``gained``, and marks chilled slots."""
     cfg = world.config
     if not any(cfg.damage):
         return
@@ -112,7 +112,7 @@ def strike(world: World, style: Tensor, target: Tensor) -> None:
 
 
 def damage_buffers(world: World) -> tuple[Tensor, Tensor]:
-    """Workspaces: what each slot lost ([R, A] int32, zero between ticks) and gained ([R, A] uint8)."""
+    """Workspaces: losses of each slot ([R, A] int32, zero between ticks) and gains ([R, A] uint8)."""
     shape = tuple(world.alive.shape)
     return (
         world.workspace("lost", shape, torch.int32, fill=0),
@@ -121,7 +121,7 @@ def damage_buffers(world: World) -> tuple[Tensor, Tensor]:
 
 
 def combat_constants(world: World) -> dict[str, Any]:
-    """What ``wounds`` needs to know of the rules."""
+    """The constants of ``wounds``, from the rules."""
     cfg = world.config
     return {
         "MAX_FOOD": cfg.max_food,

@@ -36,7 +36,7 @@ TRADES, WORN = tl.constexpr(len(content.SKILLS)), tl.constexpr(len(content.GEAR)
 
 @triton.jit
 def add(pointer, amount, mask):
-    """Adds to numbers that belong to this program alone."""
+    """Adds to numbers that only this program writes."""
     before = tl.load(pointer, mask=mask, other=0)
     tl.store(pointer, before + amount.to(before.dtype), mask=mask)
 
@@ -50,10 +50,10 @@ def _blows(
     MELEE_DAMAGE: tl.constexpr, RANGE_DAMAGE: tl.constexpr, MAGE_DAMAGE: tl.constexpr,
     IMMUNE_TICKS: tl.constexpr, ROLLS: tl.constexpr, SKILLED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Every attack is made, and its damage added up at the victim.
+    """Rolls each attack, and sums the damage per victim.
 
-    Order-free: damage is summed by atomic additions of integers, the hardest blow found by atomic maxima,
-    being chilled is the same byte whoever writes it, knives are booked by atomic additions; an attacker's
+    Order-free: damage is summed by atomic additions of integers, the top attacker is found by atomic maxima,
+    all writers of ``chilled`` write the same byte, knives are booked by atomic additions; an attacker's
     events, experience, knives and gains are its own."""
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
     aggro_target = tl.load(target + entity, mask=inside, other=-1).to(tl.int32)
@@ -75,7 +75,7 @@ def _blows(
     weapon = tl.zeros([BLOCK], tl.int32)
     damage = tl.where(kind == MAGE, MAGE_DAMAGE, tl.where(kind == RANGE, RANGE_DAMAGE, MELEE_DAMAGE))
     if ROLLS:
-        # A mage's weapon would be its armor.
+        # For a mage, this would be its armor.
         armed = counts & is_agent & (kind != MAGE)
         weapon = tl.load(worn + agent * WORN + kind, mask=armed, other=0).to(tl.int32)
         counts = counts & (immune == 0) & ((kind != RANGE) | (weapon > 0))
@@ -101,7 +101,7 @@ def _blows(
             attack = skill * (tl.load(attack_bonus + bonus, mask=counts, other=0) + BARE)
             guard = tl.load(level + victim * TRADES + DEFENSE, mask=counts, other=1).to(tl.int32)
             guard = guard * (tl.load(defense_bonus + armor, mask=counts, other=0) + BARE)
-            # Of 2 * (the better one + 1) numbers, those below a bound are hits.
+            # Of 2 * (the larger roll + 1) numbers, those below a bound are hits.
             better = tl.maximum(attack, guard)
             bound = tl.where(attack > guard, 2 * attack - guard, attack)
             hits = counts & (below(aim, 2 * (better + 1)) < bound)
@@ -111,7 +111,7 @@ def _blows(
         else:
             hits = counts
         tl.store(chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
-        # With flat damage also what the immune are drained of.
+        # With flat damage, this includes what is drained from immune targets.
         tl.atomic_add(lost + victim, damage, mask=hits, sem="relaxed")
         hurts = hits & (immune == 0)
         key = (damage.to(tl.int64) << DAMAGE_SHIFT) | (tie.to(tl.int64) << SLOT_BITS) | slot.to(tl.int64)
@@ -135,11 +135,11 @@ def _bruises(
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, IMMUNE_TICKS: tl.constexpr, ROLLS: tl.constexpr,
     SKILLED: tl.constexpr, NPCS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """What the blows did to each victim.
+    """Applies the attacks to each victim.
 
-    Order-free: every slot is written by its own program alone, but for the experience that an NPC's death is
-    worth to its killer; that is in a style, of which the killer's own program writes nothing, and nobody
-    kills two."""
+    Order-free: each slot is written only by its own program, except for the experience that an NPC's killer
+    gets. That is in the style of the attack, where the killer's own program writes nothing, and an attacker
+    kills at most one entity."""
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
     loss = tl.load(lost + entity, mask=inside, other=0)
     tl.store(lost + entity, tl.zeros_like(loss), mask=loss > 0)
@@ -187,8 +187,8 @@ def _bruises(
 
 
 def damage_buffers(world: World) -> tuple[Tensor, Tensor, Tensor]:
-    """Workspaces [R, S]: what each slot lost (int32, zero between ticks), the key of the hardest blow it took
-    (int64, -1 between ticks), and what it gained (uint8)."""
+    """Workspaces [R, S]: losses of each slot (int32, zero between ticks), the key of its top attacker
+    (int64, -1 between ticks), and its gains (uint8)."""
     shape = tuple(world.alive.shape)
     return (
         world.workspace("lost", shape, torch.int32, fill=0),

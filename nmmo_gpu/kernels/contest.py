@@ -1,7 +1,7 @@
 """Contests for a tile, for kernels; twin of ``nmmo_gpu.world.contest``.
 
-The rule draws the winner of a tile among the directions from which it is claimed. A program can find these
-without a plane of claims: it looks at the tile's neighbours, and at what whoever stands there wants."""
+The rule draws the winner of a tile among the directions from which it is claimed. A program finds these
+without a plane of claims: it reads the tile's neighbours, and the intentions of their occupants."""
 
 import triton
 import triton.language as tl
@@ -9,7 +9,7 @@ import triton.language as tl
 from nmmo_gpu.kernels.random import below, draw_word
 
 NOTE = tl.constexpr(8)
-"""What a slot wants, modulo this, is the direction of the tile that it claims, 1 to 4 as in moves, or 0."""
+"""A slot's ``wants`` modulo this is the direction of the tile that it claims, 1 to 4 as in moves, or 0."""
 
 
 @triton.jit
@@ -17,16 +17,17 @@ def wins(
     seed, tick, STREAM: tl.constexpr, realm, row, col, direction, wants, occupant, slots,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """[...] bool: who gets the tile (``row``, ``col``) that it claims, by going in a ``direction`` (0 for
-    nobody). All claimants of a tile find the same claims and draw the same word, so they agree on one winner.
+    """[...] bool: whether each slot wins the tile (``row``, ``col``) that it claims, by moving in
+    ``direction`` (0 for none). All claimants of a tile find the same claims and draw the same word, so they
+    agree on one winner.
 
     Args:
         seed, tick: pointers.
-        wants: [R, slots], see ``NOTE``; slots behind these claim nothing.
+        wants: [R, slots], see ``NOTE``; slots after these claim nothing.
     """
     claims = direction > 0
     plane = realm * (HEIGHT * WIDTH)
-    # How many there are, and how many of them go in a lower direction than oneself.
+    # The number of claims, and how many of them have a lower direction than this one.
     claimants, before = tl.zeros(direction.shape, tl.int32), tl.zeros(direction.shape, tl.int32)
     for other in tl.static_range(1, 5):
         from_row = row - ((other == 2) - (other == 4))

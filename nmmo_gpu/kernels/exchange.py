@@ -1,8 +1,8 @@
 """The exchange in three kernels and a sort; twin of ``nmmo_gpu.world.exchange``.
 
-Each agent writes its offer's place in the order of its realm; a sort of these numbers along the realm lays
-out the books one after the other, each with the best offers first; bisection finds where they begin; and then
-the k-th bid of a book knows where the k-th ask stands. So a realm can span any number of blocks."""
+Each agent writes the sort key of its offer in its realm. A sort of these keys per realm puts the books one
+after the other, each with the best offers first; bisection finds the start of each book. Then the position of
+the k-th ask of a book follows from that of the k-th bid. A realm can therefore span any number of blocks."""
 
 from __future__ import annotations
 
@@ -28,39 +28,40 @@ OFFERED, WITHDRAWN, SOLD, BOUGHT = (
 )
 
 
-# What agents could do. "Back" is what one would have with its open offer taken back. All but ``back`` work on
-# blocks of any shapes that broadcast.
+# Possible trades. "Back" means: assuming that the open offer has been withdrawn. All functions but ``back``
+# work on blocks of any shapes that broadcast.
 
 
 @triton.jit
 def back(agent, here, offer, offer_price, gold, weights, prices, ITEMS: tl.constexpr):
-    """Of agents whose offers count (``here``): (offer: int32, price: int32 index, purse: int64, that on offer
-    included; freed: int32, units of room that the offer keeps and does not need once it is back)."""
+    """For agents whose offers count (``here``): (offer: int32, price: int32 index, purse: int64, gold
+    including escrow; freed: int32, units of room that the offer reserves and does not need once it is
+    withdrawn)."""
     code = tl.load(offer + agent, mask=here, other=0).to(tl.int32)
     at = tl.load(offer_price + agent, mask=here & (code > 0), other=0).to(tl.int32)
     bids = code > ITEMS
     purse = tl.load(gold + agent, mask=here, other=0)
     purse += tl.load(prices + at, mask=bids, other=0)
-    # What a seller gets back needs the room that was kept for it: a lot weighs one unit, or nothing.
+    # The goods in escrow need the room that is reserved for them: a lot weighs one unit, or nothing.
     freed = tl.load(weights + code - 1 - ITEMS, mask=bids, other=0)
     return code, at, purse, freed
 
 
 @triton.jit
 def can_sell(count, lot, offer, item):
-    """Whether a lot of the item is there, ``count`` being what is in the bag."""
+    """Whether the agent holds a lot of the item; ``count`` is the number it holds."""
     return (offer == 1 + item) | (count >= lot)
 
 
 @triton.jit
 def can_buy(purse, cost, room, weight):
-    """Whether gold and room suffice, both of them back."""
+    """Whether gold and room suffice, with both returned from escrow."""
     return (purse >= cost) & ((weight == 0) | (room > 0))
 
 
 @triton.jit
 def can_withdraw(offer, offer_left):
-    """Whether there is an offer that will not have lapsed by then."""
+    """Whether there is an offer that will not have expired by then."""
     return (offer > 0) & (offer_left > 1)
 
 
@@ -71,7 +72,7 @@ def _offers(
     offer_ticks,
     NPCS: tl.constexpr, ITEMS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Lapses, withdrawals and new offers, and the place of each in the order of its realm.
+    """Expiry, withdrawals and new offers, and the sort key of each offer in its realm.
 
     Order-free: an agent's fields belong to one program, and each is written once, by the agent's own lane."""
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
@@ -102,7 +103,7 @@ def _offers(
     replaces = does & (code > 0) & (left > 1)
     ends = replaces | ((code > 0) & (left <= 1))
 
-    # One and the same item that comes back and is offered again stays where it is.
+    # If the same item is returned and offered again, its count does not change.
     asked = (code > 0) & (code <= ITEMS)
     again = sells & ends & (code == choice)
     comes = ends & asked & (again == 0)
@@ -136,7 +137,7 @@ def _offers(
 
 @triton.jit
 def _edges(key, edges, slots, BOOKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr):
-    """Where in the sorted keys of a realm the books begin, found by bisection; last, where the last one ends.
+    """The start of each book in the sorted keys of a realm, found by bisection, and the end of the last one.
     Order-free: one entry per lane."""
     realm = tl.program_id(0).to(tl.int64)
     book = tl.arange(0, BLOCK)
@@ -153,7 +154,7 @@ def _edges(key, edges, slots, BOOKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: t
 
 @triton.jit
 def price_of(place, BIDS: tl.constexpr):
-    """Index of the price of offers, from their places in the order; int32."""
+    """Index of the price of offers, from their sort keys; int32."""
     rank = ((place >> PRICE_BIT) & (PRICES - 1)).to(tl.int32)
     return PRICES - 1 - rank if BIDS else rank
 
@@ -163,7 +164,7 @@ def settle(
     agent, met, paid, event: tl.constexpr, gold, events, offer, offer_price, offer_left,
     COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Pays those who are met, counts the event, and ends their offers."""
+    """Pays the matched agents, counts the event, and closes their offers."""
     purse, count = gold + agent, events + agent * COLUMNS + event
     tl.store(purse, tl.load(purse, mask=met, other=0) + paid, mask=met)
     tl.store(count, tl.load(count, mask=met, other=0) + 1, mask=met)
@@ -177,11 +178,11 @@ def _meet(
     key, order, edges, inventory, gold, events, offer, offer_price, offer_left, trades, quotes, lots, prices,
     slots, chunks, ITEMS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The trades; lanes are places in the order, and the bid's lane does what is to be done for both.
+    """The trades; lanes are positions in the sorted order, and the bid's lane does the work for both sides.
 
-    Order-free: an agent has one offer, and an offer is met by one other, so nobody is written twice; what
-    decides is read from the sorted keys, which nobody writes. Totals are atomic additions of integers; the
-    last price is that of the last bid that is met, and written by it alone."""
+    Order-free: an agent has one offer, and an offer is matched with one other, so no agent is written twice;
+    the sorted keys that decide are only read. Totals are atomic additions of integers; the last price is that
+    of the last matched bid, which alone writes it."""
     realm, place, at, inside = my_slots(slots, chunks, BLOCK)
     mine = tl.load(key + at, mask=inside, other=NO_OFFER)
     book = (mine >> BOOK_BIT).to(tl.int32)
@@ -240,7 +241,8 @@ def _best(
 
 @triton.jit
 def _quotes(best, quotes, n, BLOCK: tl.constexpr):
-    """From the best offers to what is quoted; puts zeros back. Order-free: one item of one realm per lane."""
+    """Converts the best offers to quotes; resets ``best`` to zeros. Order-free: one item of one realm per
+    lane."""
     entry = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = entry < n
     bid = tl.load(best + 2 * entry, mask=here, other=0)

@@ -1,4 +1,4 @@
-"""What the full game shows, as numbers for a network, in one kernel; twin of ``nmmo_gpu.train.features``."""
+"""Full-game observations as numbers for a network, in one kernel; twin of ``nmmo_gpu.train.features``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def log2_scale(values, MANY: tl.constexpr):
 
 @triton.jit
 def store(into, column, values, here, COLUMNS: tl.constexpr):
-    """Writes [BLOCK, padded] values to the columns that there are."""
+    """Writes [BLOCK, padded] values to the columns that exist."""
     tl.store(into + column, values.to(into.dtype.element_ty), mask=here[:, None] & (column < COLUMNS))
 
 
@@ -85,7 +85,7 @@ def _encode_features(
     WORDS: tl.constexpr, NEAREST: tl.constexpr, BELONGINGS: tl.constexpr, ROW: tl.constexpr,
     ROW_PADDED: tl.constexpr, STRIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: every number is written by one program."""
+    """Order-free: each number is written by one program."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = place < rows
     line = tl.load(index + place, mask=here, other=0)
@@ -127,7 +127,7 @@ def _encode_features(
     into += 4 + ITEMS
     column = tl.arange(0, QUOTES_PADDED)[None, :]
     quoted = tl.load(record + MARKET_AT + column, mask=here[:, None] & (column < 3 * ITEMS), other=0)
-    # Nobody asking counts as dearer than the dearest.
+    # No ask counts as higher than the highest price.
     quoted = tl.where((column % 3 == 1) & (quoted == 0), PRICES + 1, quoted.to(tl.int32))
     store(into, column, quoted.to(tl.float32) / PRICES, here, 3 * ITEMS)
 
@@ -144,7 +144,8 @@ def encode_features(records: Tensor, index: Tensor, config: WorldConfig, out: Te
 
     Args:
         records: [rows, bytes] uint8. index: [P, B] int64, contiguous.
-        out: [P, B, n] of a floating dtype, columns of a contiguous matrix, in which all is written."""
+        out: [P, B, n] of a floating dtype, columns of a contiguous matrix, into which the result is
+            written."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     self_attributes, row = plain.self_attributes_width(config), plain.entity_attributes_width(config)
     assert out.shape == (*index.shape, self_attributes + config.nearest * row)

@@ -19,7 +19,7 @@ def _gae(reward, value, died, last_value, out, slots, gamma, trace, TICKS: tl.co
     here = slot < slots
     following = tl.load(last_value + slot, mask=here, other=0.0)
     running = tl.zeros([BLOCK], tl.float32)
-    tick = tl.zeros([BLOCK], tl.int64) + slots  # from one tick to the next
+    tick = tl.zeros([BLOCK], tl.int64) + slots  # offset from one tick to the next
     place = slot + tick * (TICKS - 1)
     for _ in range(TICKS):
         lives = tl.load(died + place, mask=here, other=1) == 0
@@ -39,7 +39,7 @@ def advantages(
     out = torch.empty_like(value)
     ticks, slots = value.shape
     programs, block = over_elements(slots)
-    trace = gamma * gae_lambda  # here, as the kernel's numbers have 32 bits
+    trace = gamma * gae_lambda  # computed here, because the kernel's numbers have 32 bits
     launch(
         _gae, programs, reward, value, died, last_value, out, slots, gamma, trace, TICKS=ticks, BLOCK=block
     )

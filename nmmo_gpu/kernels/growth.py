@@ -19,7 +19,7 @@ from nmmo_gpu.world.tables import Tables, experience_table, tensor
 
 MOST_EXPERIENCE, LEVELS = tl.constexpr(state.MOST_EXPERIENCE), tl.constexpr(tables.LEVELS)
 STEPS = tl.constexpr(tables.LEVELS.bit_length())
-"""Of a bisection among the levels."""
+"""Steps of a bisection over the levels."""
 NOBODYS_LEVEL = 1 << 8
 RISES, TRADES = tl.constexpr(int(Event.LEVELS)), tl.constexpr(len(SKILLS))
 SWORD_SKILL, KNIFE_SKILL, ARMOR_SKILL = (tl.constexpr(skill) for skill in rule.GEAR_SKILLS)
@@ -27,7 +27,7 @@ SWORD_SKILL, KNIFE_SKILL, ARMOR_SKILL = (tl.constexpr(skill) for skill in rule.G
 
 @triton.jit
 def level_of(gained, was, mask, thresholds):
-    """[BLOCK] int32: level for experience, looked up only if somebody's differs from what it ``was``."""
+    """[BLOCK] int32: level for experience, looked up only if one differs from the old level ``was``."""
     known = mask & (was >= 1) & (was <= LEVELS)
     floor = tl.load(thresholds + was - 1, mask=known, other=MOST_EXPERIENCE + 1)
     ceiling = tl.load(thresholds + was, mask=known & (was < LEVELS), other=MOST_EXPERIENCE + 1)
@@ -61,7 +61,7 @@ def _growth(
     slots, chunks, entities, items, columns,
     RANKS: tl.constexpr, SKILLED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: every slot is written by its own program alone."""
+    """Order-free: each slot is written only by its own program."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     entity = realm * entities + slot
     living = inside & (tl.load(alive + entity, mask=inside, other=0) != 0)
@@ -98,8 +98,8 @@ def _growth(
 
 
 def gear_table(of: Tables, device: torch.device) -> tuple[Tensor, Tensor, int]:
-    """(items, levels needed: [kinds of gear, ranks] int32; ranks). Ranks that there are not need a level that
-    nobody has."""
+    """(items, required levels: [kinds of gear, ranks] int32; ranks). Ranks that do not exist have a required
+    level that no agent reaches."""
     ranks = max(map(len, of.gear))
     items = tuple(row + (0,) * (ranks - len(row)) for row in of.gear)
     levels = tuple(row + (NOBODYS_LEVEL,) * (ranks - len(row)) for row in of.gear_level)

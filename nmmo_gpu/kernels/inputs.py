@@ -1,4 +1,4 @@
-"""All that the network looks at, as the columns of one matrix; twin of ``nmmo_gpu.train.inputs``."""
+"""All inputs of the network as the columns of one matrix; twin of ``nmmo_gpu.train.inputs``."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ OWN, FEATURES = tl.constexpr(len(SELF_FEATURES)), tl.constexpr(len(ENTITY_FEATUR
 DESCRIBED = tl.constexpr(len(plain.DESCRIBED))
 FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
 COLUMNS = 2048
-"""Columns of the window that a program writes at a time: all of an ordinary one."""
+"""Columns of the window that a program writes at a time: all of a window of the default size."""
 RECORDS = 64 if INTERPRETED else 1
 """Records that a program handles at a time."""
 STEPS = 2 if INTERPRETED else 4
-"""How many times it does."""
+"""Number of such steps per program."""
 HEADER = 1 << 15 if INTERPRETED else 2048
-"""Numbers of the other columns that a program writes."""
+"""Number of other columns that a program writes."""
 
 
 @triton.jit
@@ -40,14 +40,14 @@ def _encode_window(
 ):  # fmt: skip
     """One-hot codes of the cells.
 
-    Order-free: every number is written by one program."""
+    Order-free: each number is written by one program."""
     PARTS: tl.constexpr = (WIDTH + COLUMNS - 1) // COLUMNS
     program = tl.program_id(0)
     column = (program % PARTS) * COLUMNS + tl.arange(0, COLUMNS)
     cell, code = column // CODES, column % CODES
     occupied = code >= MATERIAL_CODES
     at = cell + tl.where(occupied, OCCUPANT_AT, MATERIAL_AT)
-    ground = tl.where(code < GRASS, code, code + 1)  # codes of materials leave grass out
+    ground = tl.where(code < GRASS, code, code + 1)  # codes of materials skip grass
     wanted = tl.where(occupied, code - MATERIAL_CODES + 1, ground)
     known = column < CELLS * CODES
     for step in range(STEPS):
@@ -68,9 +68,9 @@ def _encode_header(
     HEADER: tl.constexpr, TAIL: tl.constexpr, STRIDE: tl.constexpr, COLUMNS: tl.constexpr,
     PADDING: tl.constexpr, RECORDS: tl.constexpr,
 ):  # fmt: skip
-    """Own state and entity table, the column of ones, and zeros where nothing else stands.
+    """Own state and entity table, the column of ones, and zeros in unused columns.
 
-    Order-free: every number is written by one program."""
+    Order-free: each number is written by one program."""
     place = tl.program_id(0).to(tl.int64) * RECORDS + tl.arange(0, RECORDS)
     here = (place < rows)[:, None]
     line = tl.load(index + place, mask=place < rows, other=0)[:, None]

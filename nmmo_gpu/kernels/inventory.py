@@ -1,4 +1,4 @@
-"""What an agent can carry, for kernels; twin of ``nmmo_gpu.world.inventory``."""
+"""Inventories, for kernels; twin of ``nmmo_gpu.world.inventory``."""
 
 import triton
 import triton.language as tl
@@ -6,7 +6,7 @@ import triton.language as tl
 
 @triton.jit
 def room(agent, here, inventory, offer, weights, capacity, ITEMS: tl.constexpr):
-    """[...] int32: units that agents can still take; of no meaning where ``here`` is false.
+    """[...] int32: free inventory units of agents; undefined where ``here`` is false.
 
     Args:
         agent: index into [R * A]. inventory: [R, A, items] int32. offer: [R, A] int16.

@@ -1,4 +1,4 @@
-"""How kernels are laid over slots, and launched."""
+"""Division of slots among programs, and launches of kernels."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ INTERPRETED = bool(triton.knobs.runtime.interpret)
 """Kernels run under Triton's interpreter (TRITON_INTERPRET=1), on CPU tensors."""
 
 BLOCK = 4096 if INTERPRETED else 128
-"""Most slots that one program handles. The interpreter's time goes by operations, not by elements."""
+"""Maximum number of slots per program. The interpreter's time depends on operations, not on elements."""
 
 TILES = 1 << 16 if INTERPRETED else 2048
-"""Tiles that one program handles."""
+"""Tiles per program."""
 
 LANES = 1 << 20 if INTERPRETED else 4096
-"""Most elements of a two-dimensional block, where a program handles several agents."""
+"""Maximum number of elements of a two-dimensional block, where a program handles several agents."""
 
 WARP = 32
 
 FUSED_ROUNDING = False
-"""Products are rounded before they are added, as torch's are; floats come out alike."""
+"""Products are rounded before they are added, as in torch, so that floats are equal."""
 
 
 class Launch(NamedTuple):
-    """One launch, as seen by ``diverted``."""
+    """One launch, as passed to ``diverted``."""
 
     kernel: Any
     programs: int
@@ -39,12 +39,12 @@ class Launch(NamedTuple):
 
 
 _instead: Callable[[Launch], None] | None = None
-"""What is done with launches instead of running them."""
+"""Function that receives launches instead of running them."""
 
 
 @contextlib.contextmanager
 def diverted(instead: Callable[[Launch], None]) -> Iterator[None]:
-    """Launches made inside are handed over instead of run: to see what would be launched, without a GPU."""
+    """In this context, launches are passed to a function instead of being run: to list them without a GPU."""
     global _instead
     _instead, before = instead, _instead
     try:
@@ -54,12 +54,12 @@ def diverted(instead: Callable[[Launch], None]) -> Iterator[None]:
 
 
 def runs_on_cpu() -> bool:
-    """Whether launches on CPU tensors make sense: under the interpreter, or where they are not run."""
+    """Whether launches on CPU tensors are valid: under the interpreter, or if they are not run."""
     return INTERPRETED or _instead is not None
 
 
 def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **constants: Any) -> None:
-    """Runs ``programs`` programs of a kernel on the device of its first tensor, without waiting for them.
+    """Runs ``programs`` programs of a kernel on the device of its first tensor, without synchronising.
 
     Args:
         arguments: tensors and integers, in the order of the kernel's parameters.
@@ -76,12 +76,12 @@ def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **consta
 
 
 class Slots(NamedTuple):
-    """How the slots of all realms are cut into blocks; a block never holds slots of two realms."""
+    """The division of the slots of all realms into blocks; a block never holds slots of two realms."""
 
     programs: int
-    """Blocks in all: realms * chunks."""
+    """Total number of blocks: realms * chunks."""
     slots: int
-    """Slots of a realm."""
+    """Slots per realm."""
     chunks: int
     """Blocks per realm."""
     block: int
@@ -89,19 +89,19 @@ class Slots(NamedTuple):
 
     @property
     def warps(self) -> int:
-        """Warps that suit a block, one thread per slot."""
+        """Number of warps for a block, with one thread per slot."""
         return max(1, min(4, self.block // WARP))
 
 
 def over_slots(realms: int, slots: int, most: int | None = None) -> Slots:
-    """Cuts [realms, slots] into blocks of up to ``most`` (``BLOCK``) slots."""
+    """Divides [realms, slots] into blocks of up to ``most`` (``BLOCK``) slots."""
     block = min(triton.next_power_of_2(max(slots, WARP)), most or BLOCK)
     chunks = triton.cdiv(slots, block)
     return Slots(realms * chunks, slots, chunks, block)
 
 
 def over_elements(n: int) -> tuple[int, int]:
-    """(programs, elements per program) for ``n`` elements that have nothing to do with each other."""
+    """(programs, elements per program) for ``n`` independent elements."""
     return triton.cdiv(n, BLOCK), BLOCK
 
 
@@ -111,5 +111,5 @@ def over_tiles(n: int) -> tuple[int, int]:
 
 
 def agents_per_program(lanes: int) -> int:
-    """How many agents share a program in which each takes ``lanes`` elements; a power of two."""
+    """Number of agents per program, where each takes ``lanes`` elements; a power of two."""
     return max(1, LANES // lanes)

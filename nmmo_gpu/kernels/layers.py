@@ -1,5 +1,5 @@
-"""The layers between the network's first and its heads: products by the BLAS library, and everything between
-two products in one kernel, forward and backward; twin of ``nmmo_gpu.train.layers``."""
+"""The layers between the network's first layer and its heads: matrix products by the BLAS library, and the
+operations between two products in one kernel, forward and backward; twin of ``nmmo_gpu.train.layers``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nmmo_gpu.kernels.launch import INTERPRETED, launch
 ELEMENTS = 1 << 16 if INTERPRETED else 4096
 """Activations that a program handles at a time."""
 WIDTH = 512
-"""Most columns of a tile."""
+"""Maximum number of columns of a tile."""
 STEPS = 2 if INTERPRETED else 8
 """Tiles that a program of the backward pass sums over."""
 
@@ -26,7 +26,7 @@ def _bias_relu(
     products, bias, residual, out, rows, blocks, parts, hidden, RESIDUAL: tl.constexpr, ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: every output is written by one program, which alone reads what it writes over."""
+    """Order-free: each output is written by one program, and only that program reads what it overwrites."""
     program = tl.program_id(0)
     part = program % parts
     block = (program // parts) % blocks
@@ -48,9 +48,9 @@ def _bias_relu_backward(
     grad, products, bias, grad_products, shares, rows, blocks, parts, hidden, BIASED: tl.constexpr,
     STEPS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Where the unit was on, the gradient; and its sum over a block of rows, for the bias.
+    """The gradient where the unit was active, and its sum over a block of rows, for the bias.
 
-    Order-free: every entry is written by one program; the sums are added afterwards."""
+    Order-free: each entry is written by one program; the sums are added afterwards."""
     program = tl.program_id(0)
     part = program % parts
     block = (program // parts) % blocks
@@ -81,7 +81,8 @@ def _tile(hidden: int) -> tuple[int, int]:
 
 
 def bias_relu(products: Tensor, bias: Tensor, residual: Tensor | None, out: Tensor) -> Tensor:
-    """``out``, in which is now ``relu(products + bias)``, and the residual added; ``out`` can be either.
+    """Writes ``relu(products + bias)``, plus the residual if given, to ``out`` and returns it; ``out`` can be
+    either input.
 
     Args:
         products, residual, out: [P, B, hidden], contiguous. bias: [P, 1, hidden].
@@ -100,8 +101,8 @@ def bias_relu_backward(grad: Tensor, products: Tensor, bias: Tensor | None) -> t
     """(gradient of the products [P, B, hidden], gradient of the bias [P, 1, hidden]), of their dtype.
 
     Args:
-        grad: [P, B, hidden], of ``relu(products + bias)``; contiguous, as the others.
-        products: [P, B, hidden]. bias: [P, 1, hidden]; None if ``products`` holds the sum, or its relu.
+        grad: [P, B, hidden], of ``relu(products + bias)``; contiguous, like the others.
+            products: [P, B, hidden]. bias: [P, 1, hidden]; None if ``products`` holds the sum, or its relu.
     """
     populations, rows, hidden = products.shape
     tall, width = _tile(hidden)
@@ -129,7 +130,7 @@ class HiddenLayers(torch.autograd.Function):
         for layer, (bias, matrix) in enumerate(zip(biases, matrices, strict=True)):
             product = torch.bmm(hidden, matrix)
             residual = hidden if layer else None
-            # A unit without residual is on where its output is not zero, so that the product can go.
+            # A unit without residual is active where its output is not zero, so the product can be freed.
             into = product if residual is None else torch.empty_like(product) if learning else hidden
             hidden = bias_relu(product, bias, residual, into)
             if learning:
@@ -158,7 +159,7 @@ class HiddenLayers(torch.autograd.Function):
                 grad.baddbmm_(slope, back)
             else:
                 grad, ours = torch.baddbmm(grad, slope, back), True
-        # Units of the first layer, which have their bias in the sum.
+        # The first layer, whose bias is part of the sum.
         grad = torch.ops.aten.threshold_backward(grad, seen[0], 0.0)
         return grad, *reversed(of_biases), *reversed(of_matrices)
 

@@ -34,10 +34,11 @@ def _loot(
     COLUMNS: tl.constexpr, MOST_DROPS: tl.constexpr, CAPACITY: tl.constexpr, ITEMS: tl.constexpr,
     NPCS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Every victim's program hands over what it had.
+    """Each victim's program distributes its goods.
 
-    Order-free: the dead are written by their own programs, and a killer, which does not die, by its victim's
-    alone, as nobody kills two; ledger and counts are atomic additions of integers."""
+    Order-free: dead entities are written by their own programs. A killer, which does not die, is written only
+    by its victim's program, because it kills at most one entity. Ledger and counts are atomic additions of
+    integers."""
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
     death_cause = tl.load(cause + entity, mask=inside, other=0).to(tl.int32)
     if tl.max(death_cause, 0) > 0:
@@ -110,7 +111,7 @@ def _loot(
                     heavy = tl.load(weight + item, mask=thing, other=0)
                     amount = tl.where(heavy > 0, tl.minimum(amount, space), amount)
                     space -= tl.where(heavy > 0, amount, 0)
-                    # A thing may be dropped twice: additions that need not wait for each other.
+                    # An item may be dropped twice, so it is added atomically.
                     tl.atomic_add(inventory + to * ITEMS + item, amount, mask=thing, sem="relaxed")
                     many_more = amount.to(tl.int64)
                     tl.atomic_add(gold + to, many_more, mask=falls & (item == ITEMS), sem="relaxed")
@@ -118,7 +119,7 @@ def _loot(
 
 
 def drop_table(tables: Tables, device: torch.device) -> tuple[Tensor, int]:
-    """([kinds, n, 4] int32: item, least, most, chance in 65536ths, chance 0 behind the last drop; n)."""
+    """([kinds, n, 4] int32: item, least, most, chance in 65536ths, chance 0 after the last drop; n)."""
     most = max((len(row.drops) for row in tables.npcs), default=0)
     rows = tuple(row.drops + ((0, 1, 1, 0),) * (most - len(row.drops)) for row in tables.npcs)
     return tensor(rows, device, torch.int32), most

@@ -24,13 +24,13 @@ ENTERABLE = tl.constexpr(WALKABLE)
 
 @triton.jit
 def down(direction):
-    """Rows that a move goes south: east 1, south 2, west 3, north 4."""
+    """Rows by which a move goes south: east 1, south 2, west 3, north 4."""
     return (direction == 2).to(tl.int32) - (direction == 4).to(tl.int32)
 
 
 @triton.jit
 def right(direction):
-    """Columns that a move goes east."""
+    """Columns by which a move goes east."""
     return (direction == 1).to(tl.int32) - (direction == 3).to(tl.int32)
 
 
@@ -45,8 +45,8 @@ def intend(
     realm, agent, inside, able, move, row, col, material, presence, intent,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Writes for each slot the direction in which it wants, and may hope, to go; 0 for none. Reads what no
-    program of the launch writes, and writes its own slots only."""
+    """Writes the direction in which each slot intends to move, if the move may succeed; 0 for none. Reads
+    only data that no program of the launch writes, and writes its own slots only."""
     direction = tl.load(move + agent, mask=able, other=0).to(tl.int32)
     able = able & (direction > 0)
     at = tl.load(row + agent, mask=able, other=0) + down(direction)
@@ -62,7 +62,7 @@ def _intend(
     alive, health, freeze, move, row, col, material, presence, intent, slots, chunks,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: every slot is written by its own program alone."""
+    """Order-free: each slot is written only by its own program."""
     realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
     able = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
     able = able & (tl.load(freeze + agent, mask=able, other=1) == 0)
@@ -77,7 +77,7 @@ def _contest(
 ):  # fmt: skip
     """Decides which intents win.
 
-    Order-free: reads intents and occupants, which nobody changes here, and writes its own slots only."""
+    Order-free: reads intents and occupants, which do not change here, and writes its own slots only."""
     realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
     direction = tl.load(intent + agent, mask=inside, other=0).to(tl.int32)
     claims = direction > 0
@@ -96,8 +96,8 @@ def _commit(
 ):  # fmt: skip
     """Moves the winners.
 
-    Order-free: a goal was empty and has one winner, and a tile that is left is nobody's goal, so no two
-    programs write the same place."""
+    Order-free: a target tile was empty and has one winner, and a tile that is left is not a target, so no two
+    programs write the same location."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     direction = tl.load(won + agent, mask=inside, other=0).to(tl.int32)
     goes = direction > 0
@@ -109,7 +109,7 @@ def _commit(
     tl.store(occupant + origin, tl.zeros([BLOCK], tl.int32), mask=goes)
     if NPCS > 0:
         shows = tl.load(presence + origin, mask=goes, other=0)
-    else:  # what stood there can be told without looking
+    else:  # the old value is known without reading it
         shows = (slot // population_size + 1).to(tl.uint8)
     tl.store(presence + goal, shows, mask=goes)
     tl.store(presence + origin, tl.zeros([BLOCK], tl.uint8), mask=goes)
@@ -119,7 +119,7 @@ def _commit(
 
 
 def intents(world: World) -> Tensor:
-    """Workspace [R, S] uint8: the direction in which each slot wants to go."""
+    """Workspace [R, S] uint8: the direction in which each slot intends to move."""
     return world.workspace("intent", tuple(world.alive.shape), torch.uint8)
 
 
@@ -129,7 +129,7 @@ def map_size(world: World) -> dict[str, Any]:
 
 
 def settle_contests(world: World) -> None:
-    """From intents to the moves of the winners."""
+    """Turns intents into the moves of the winners."""
     cut = over_slots(*world.alive.shape)
     won = world.workspace("won", tuple(world.alive.shape), torch.uint8)
     launch(

@@ -1,8 +1,8 @@
-"""Births of NPCs in two kernels (two launches more where a realm's NPCs take several blocks); twin of
+"""Births of NPCs in two kernels (plus two launches if a realm's NPCs span several blocks); twin of
 ``nmmo_gpu.world.npc_births``.
 
-The claims of newborn stand in ``occupant`` for as long as the phase takes: a free tile that is claimed holds
--1 - rank of who is to get it. Whether a tile was free is asked of ``presence``, which claims leave alone."""
+During the phase, ``occupant`` holds the claims: a claimed free tile holds -1 - rank of its winner. Whether a
+tile was free is read from ``presence``, which claims do not change."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from nmmo_gpu.world.state import World
 BIRTH_STREAM, ORDER_STREAM = tl.constexpr(int(Stream.NPC_BIRTH)), tl.constexpr(int(Stream.BIRTH_ORDER))
 CANDIDATES = tl.constexpr(rule.CANDIDATES)
 DRAWS = tl.constexpr(-(-(rule.CANDIDATES + 1) // 4))
-"""Draws of four words that hold them, and the word before them."""
+"""Draws of four words that hold the candidates, and the word before them."""
 
 
 @triton.jit
 def birth_key(seed, tick, realm, npc, mask):
-    """[BLOCK] int32, below 0: what a newborn claims a tile with; the lowest is the one with the highest
-    rank. All of a realm are different."""
+    """[BLOCK] int32, below 0: the key with which an NPC claims a tile; the lowest has the highest rank. All
+    keys of a realm are different."""
     mix = draw_word(seed, tick, ORDER_STREAM, realm, realm - realm)
     return -1 - (npc ^ (mix & mask).to(tl.int32))
 
 
 @triton.jit
 def fits(word, open, plane, home, material, presence, places, BORDER: tl.constexpr, WIDTH: tl.constexpr):
-    """(whether the place that a word says will do: [BLOCK] bool, its tile in the realm: [BLOCK] int32)."""
+    """(whether the place in a word is suitable: [BLOCK] bool, its tile in the realm: [BLOCK] int32)."""
     at = inland(below(word, places), BORDER, WIDTH)
     ground = tl.load(material + plane + at, mask=open, other=0).to(tl.int32)
     fit = open & (((home >> ground) & 1) != 0)
@@ -51,11 +51,12 @@ def _claim_homes(
     npcs, chunks, agents, trying, places, mask,
     BORDER: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Draws which empty slots try, finds each a tile, and leaves the lowest key of each tile in ``occupant``.
+    """Draws which empty slots try, finds a tile for each, and leaves the lowest key of each tile in
+    ``occupant``.
 
-    Order-free: claims are atomic minima of keys of which no two are equal, and nothing here looks at them;
-    all else is written by the program whose slot, or whose realm's first block, it is. ``first_id`` keeps
-    what ``next_entity`` was, which the kernel that follows counts up."""
+    Order-free: claims are atomic minima of different keys, which are not read here; everything else is
+    written by the program of the slot, or of the realm's first block. ``first_id`` stores the old value of
+    ``next_entity``, which the next kernel increments."""
     program = tl.program_id(0)
     realm, npc, entry, inside = my_slots(npcs, chunks, BLOCK)
     if program % chunks == 0:
@@ -87,7 +88,7 @@ def _claim_homes(
 
 @triton.jit
 def newborn(realm, entry, npc, inside, home, occupant, key, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """(who is born: [BLOCK] bool, where within the realm: [BLOCK] int32)."""
+    """(whether each NPC spawns: [BLOCK] bool, its tile within the realm: [BLOCK] int32)."""
     at = tl.load(home + entry, mask=inside, other=-1)
     tried = inside & (at >= 0)
     plane = realm * (HEIGHT * WIDTH)
@@ -99,7 +100,7 @@ def _count_newborn(
     seed, tick, home, occupant, counts, npcs, chunks, mask,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Newborn of each block. Order-free: one entry per program."""
+    """Number of new NPCs of each block. Order-free: one entry per program."""
     realm, npc, entry, inside = my_slots(npcs, chunks, BLOCK)
     key = birth_key(seed, tick, realm, npc, mask)
     born, _ = newborn(realm, entry, npc, inside, home, occupant, key, HEIGHT, WIDTH)
@@ -113,11 +114,11 @@ def _settle_npcs(
     npcs, chunks, agents, mask, populations,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Lets the winners be born.
+    """Spawns the winners.
 
-    Order-free: a winner writes its own slot and the tile that it alone has won, and births are counted by
-    atomic addition. A loser that looks at the tile before or after finds a key that is not its own either
-    way."""
+    Order-free: a winner writes its own slot and the tile that only it has won, and births are counted by
+    atomic addition. A loser that reads the tile before or after this write finds a key that is not its own in
+    both cases."""
     program = tl.program_id(0)
     realm, npc, entry, inside = my_slots(npcs, chunks, BLOCK)
     key = birth_key(seed, tick, realm, npc, mask)

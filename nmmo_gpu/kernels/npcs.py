@@ -25,9 +25,9 @@ STREAM = tl.constexpr(int(Stream.NPC))
 PROVOKED, ALWAYS = tl.constexpr(rule.PROVOKED), tl.constexpr(rule.ALWAYS)
 EAST, SOUTH, WEST, NORTH = (tl.constexpr(d) for d in (rule.EAST, rule.SOUTH, rule.WEST, rule.NORTH))
 PIECE = tl.constexpr(128 if INTERPRETED else 8)
-"""Tiles that a hunter looks at in one go."""
+"""Number of tiles that a hunter examines at once."""
 NOWHERE = tl.constexpr(1 << 20)
-"""Above the number of any tile in sight."""
+"""Greater than the index of any tile in sight."""
 
 
 @cache
@@ -36,7 +36,7 @@ def _kinds(config: WorldConfig, device: torch.device) -> Tensor:
 
 
 def kinds(world: World) -> Tensor:
-    """[S] int32: kind of each NPC's slot, -1 for the slots of agents; made once."""
+    """[S] int32: kind of each NPC slot, -1 for the slots of agents; cached."""
     return _kinds(world.config, world.device)
 
 
@@ -52,8 +52,8 @@ def _natures(config: WorldConfig, device: torch.device) -> Tensor:
 
 
 def natures(world: World) -> Tensor:
-    """[S] int32: what there is to know of each NPC's kind, in one word, which ``habitat`` and its like below
-    take apart; 0 for the slots of agents. Made once."""
+    """[S] int32: the properties of each NPC's kind, packed in one word, which ``habitat`` and the functions
+    below unpack; 0 for the slots of agents. Cached."""
     return _natures(world.config, world.device)
 
 
@@ -71,7 +71,7 @@ def hunts(nature):
 
 @triton.jit
 def sight(nature):
-    """Tiles."""
+    """Range of sight, tiles."""
     return (nature >> 10) & 15
 
 
@@ -83,7 +83,7 @@ def health_of(nature):
 
 @triton.jit
 def kind_of(nature):
-    """Place among the kinds."""
+    """Index of the kind."""
     return (nature >> 21) & 127
 
 
@@ -95,8 +95,8 @@ def nearest(
     """[BLOCK] int32: slot of the nearest agent that is not immune on the first ``tiles`` cells around each
     tile ``here``; -1 for none.
 
-    A piece of all cells is looked at together, so that hunters wait for memory a few times, not once per
-    cell. Mostly nobody is there, or an NPC, and one byte per tile says so."""
+    Several cells are examined at once, so that hunters wait for memory a few times, not once per cell. Most
+    tiles are empty or hold an NPC, which one byte per tile shows."""
     best = tl.full([BLOCK], NOWHERE, tl.int32)
     for start in range(1, CELLS, PIECE):
         cell = start + tl.arange(0, PIECE)
@@ -120,8 +120,8 @@ def provoker(
     aggro_ticks, slots,
     IMMUNE_TICKS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """[BLOCK] int32: slot of the agent that each provoked NPC fights; -1 for nobody. Takes one tick off
-    tempers."""
+    """[BLOCK] int32: slot of the agent that each provoked NPC fights; -1 for none. Decrements
+    ``aggro_ticks``."""
     left = tl.load(aggro_ticks + npc, mask=provoked, other=0).to(tl.int32)
     angry = left > 0
     whom = tl.load(aggro_target + npc, mask=angry, other=-1)
@@ -149,10 +149,10 @@ def _npcs(
     IMMUNE_TICKS: tl.constexpr, CELLS: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Passes on what agents choose, and chooses for NPCs.
+    """Copies the agents' choices, and makes those of the NPCs.
 
-    Order-free: choices, tempers and foes of a slot are written, and the latter two read, by its own program
-    alone; all else is only read."""
+    Order-free: a slot's choices, ``aggro_ticks`` and targets are written only by its own program, which alone
+    reads the latter two; everything else is only read."""
     realm, slot, entry, inside = my_slots(slots, chunks, BLOCK)
     player = inside & (slot < agents)
     mine = realm * agents + slot
@@ -203,8 +203,8 @@ def _npcs(
 
 
 def sights(world: World) -> Tensor:
-    """[n] int32: offsets within a map, row * width + column, of the cells that the kind sees which always
-    hunts and sees furthest; nearest first. One cell if there is none."""
+    """[n] int32: offsets within a map, row * width + column, of the cells in sight of the always hunting kind
+    with the longest sight; nearest first. One cell if there is no such kind."""
     rows = world.config.tables.npcs
     furthest = max((row.sight for row in rows if row.hunts == rule.ALWAYS), default=0)
     offsets = tuple(line * world.config.width + column for line, column in ring_order(furthest))
@@ -212,7 +212,7 @@ def sights(world: World) -> Tensor:
 
 
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """See ``nmmo_gpu.world.npcs.npcs``; (uint8, uint8, int32) here, overwritten by the next call."""
+    """See ``nmmo_gpu.world.npcs.npcs``; returns (uint8, uint8, int32), which the next call overwrites."""
     cfg = world.config
     shape = tuple(world.alive.shape)
     cut = over_slots(*shape)

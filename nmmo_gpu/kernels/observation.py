@@ -1,10 +1,9 @@
 """Observation in three kernels; twin of ``nmmo_gpu.world.observation``.
 
-``_public_stats`` packs what others see of an agent into one word, so that one look fetches it. ``_windows``
-writes the windows, and finds who is nearest. ``_record_fields`` writes the rest of the record,
-in whole words and rows of
-bytes: memory takes many small writes as slowly as large ones. What the full game adds is in
-``nmmo_gpu.kernels.observation_goods``."""
+``_public_stats`` packs an agent's public attributes into one word, so that one load reads them. ``_windows``
+writes the windows, and finds the nearest entities. ``_record_fields`` writes the rest of the record, in whole
+words and rows of bytes, because many small writes take as long as large ones. The kernels of the full game
+are in ``nmmo_gpu.kernels.observation_goods``."""
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ def _public_stats(
 ):
     """One word per slot: the low bytes of row and column, then age, health, food, water, freeze, damage.
 
-    Order-free: every slot is written by its own program alone."""
+    Order-free: each slot is written only by its own program."""
     _, _, agent, inside = my_slots(slots, chunks, BLOCK)
     card = (tl.load(row + agent, mask=inside, other=0) & 0xFF).to(tl.int64)
     card |= (tl.load(col + agent, mask=inside, other=0) & 0xFF).to(tl.int64) << 8
@@ -73,11 +72,11 @@ def _windows(
     BYTES: tl.constexpr, WINDOWS_AT: tl.constexpr, NPCS: tl.constexpr, POPULATIONS: tl.constexpr,
     BLOCK: tl.constexpr, LANES: tl.constexpr, CELLS_PADDED: tl.constexpr, NEAREST_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """Windows, padding, and ``seen``; zeros and nobody for the dead.
+    """Windows, padding, and ``seen``; zeros and no rows for dead agents.
 
-    Order-free: an agent's record and its row of ``seen`` are written by one program, each place of them by
-    one lane: the r-th neighbour's lane writes place r, and places beyond the last neighbour are written by
-    lanes of their own."""
+    Order-free: an agent's record and its row of ``seen`` are written by one program, and each element by one
+    lane: the r-th neighbour's lane writes element r, and other lanes write the elements after the last
+        neighbour."""
     SIDE: tl.constexpr = 2 * VISION + 1
     CELLS: tl.constexpr = SIDE * SIDE
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
@@ -85,7 +84,7 @@ def _windows(
     here = tl.load(row + being, mask=living, other=0) * WIDTH + tl.load(col + being, mask=living, other=0)
     plane = realm * (HEIGHT * WIDTH)
 
-    # Both windows, one behind the other, as the record has them.
+    # Both windows, one after the other, as in the record.
     lane = tl.arange(0, LANES)
     of_others = lane >= CELLS
     cell = tl.where(of_others, lane - CELLS, lane)
@@ -100,7 +99,7 @@ def _windows(
     into = records + agent[:, None] * BYTES + WINDOWS_AT + lane[None, :]
     tl.store(into, byte, mask=inside[:, None] & (lane < BYTES - WINDOWS_AT)[None, :])
 
-    # Who is near, in the order of distance; oneself, of rank 0, is left out.
+    # The neighbours, in the order of distance; the agent itself, of rank 0, is left out.
     rank = tl.arange(0, CELLS_PADDED)
     step = tl.load(ring + rank, mask=rank < CELLS, other=0)
     tile = here[:, None] + step[None, :]
@@ -119,8 +118,8 @@ def _windows(
 
 @triton.jit
 def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
-    """[BLOCK] int32: how many rows of the entity table a style can hit. As rows are sorted by distance, they
-    are the first ones."""
+    """[BLOCK] int32: number of rows of the entity table in reach of a style. Rows are sorted by distance, so
+    these are the first ones."""
     within = exists & (distance <= REACH) & (DAMAGE > 0)
     return tl.sum(within.to(tl.int32), 1)
 
@@ -137,8 +136,8 @@ def _record_fields(
     MASKS_AT: tl.constexpr, LOOKS_AT: tl.constexpr, NPCS: tl.constexpr, EXTENDED: tl.constexpr,
     ROLLS: tl.constexpr, BLOCK: tl.constexpr, NEAREST_PADDED: tl.constexpr, MASKS_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """Own state, entity tables and masks of moves, styles and targets; zeros for the dead. ``words`` are the
-    records as int64; ``entity_attributes`` and ``worn`` are read in the full game alone.
+    """Own state, entity tables and masks of moves, styles and targets; zeros for dead agents. ``words`` are
+    the records as int64; ``entity_attributes`` and ``worn`` are read only in the full game.
 
     Order-free: an agent's record is written by one program."""
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
@@ -169,7 +168,7 @@ def _record_fields(
     other = tl.load(seen + agent[:, None] * NEAREST + k, mask=in_table, other=-1)
     exists = in_table & (other >= 0)
     card = tl.load(public_stats + realm * (slots + NPCS) + other, mask=exists, other=0)
-    # Whoever is in the window is near enough for the low bytes to tell how far.
+    # In the window, the low bytes are enough to compute the offsets.
     south = (card - line[:, None]) & 0xFF
     east = ((card >> 8) - column[:, None]) & 0xFF
     card = (card & ~0xFFFF) | south | (east << 8)
@@ -189,7 +188,7 @@ def _record_fields(
     south, east = tl.abs((south ^ 0x80) - 0x80), tl.abs((east ^ 0x80) - 0x80)
     distance = tl.maximum(south, east)
 
-    # Masks: five moves, three styles, three times nobody and the table's rows, and who lives.
+    # Masks: five moves, three styles, three times "none" and the table's rows, and ``alive``.
     moves = tl.full([BLOCK], 1, tl.int32)
     plane = realm * (HEIGHT * WIDTH)
     for direction in tl.static_range(1, 5):
@@ -218,7 +217,7 @@ def _record_fields(
     flag = tl.where(living[:, None], flag, 0)
     masks = records + agent[:, None] * BYTES + MASKS_AT
     written = inside[:, None] & (lane < 8 + 3 * (NEAREST + 1) + 1)
-    if ROLLS:  # who is possible need not come first: row by row below
+    if ROLLS:  # possible targets need not be the first rows: tested row by row below
         written = written & ((lane < 8) | (target == 0))
     tl.store(masks + lane, flag.to(tl.uint8), mask=written)
     if ROLLS:
@@ -233,7 +232,7 @@ def _record_fields(
 
 @cache
 def ring_steps(config: WorldConfig, device: torch.device) -> Tensor:
-    """[window^2] int32: how far each cell's tile lies from the agent's in a plane, in ring order."""
+    """[window^2] int32: offset of each cell's tile from the agent's tile in a plane, in ring order."""
     steps = [row * config.width + col for row, col in ring_order(config.vision)]
     return torch.tensor(steps, dtype=torch.int32, device=device)
 

@@ -1,4 +1,4 @@
-"""What the full game adds to an observation, in two kernels; twin of ``nmmo_gpu.world.observation_goods``."""
+"""Observation of the full game, in two kernels; twin of ``nmmo_gpu.world.observation_goods``."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def _looks(
     IMMUNE_TICKS: tl.constexpr, MAX_HEALTH: tl.constexpr, SKILLED: tl.constexpr, NPCS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One word per slot, agents' and NPCs': see ``nmmo_gpu.world.layout.ENTITY_ATTRIBUTES``.
+    """One word per slot of agents and NPCs: see ``nmmo_gpu.world.layout.ENTITY_ATTRIBUTES``.
 
-    Order-free: every slot is written by its own program alone."""
+    Order-free: each slot is written only by its own program."""
     realm, slot, being, inside = my_slots(slots, chunks, BLOCK)
     levels = level + being * SKILL_COUNT
     best = tl.load(levels, mask=inside, other=0).to(tl.int32)
@@ -84,10 +84,10 @@ def _goods(
     BLOCK: tl.constexpr, SHORTS_PADDED: tl.constexpr, MARKET_PADDED: tl.constexpr,
     MASKS_PADDED: tl.constexpr,
 ):  # fmt: skip
-    """Levels, goods, offer, market, and masks of work, trade, price and token; zeros for the dead. ``shorts``
-    are the records as int16.
+    """Levels, goods, offer, market, and masks of work, trade, price and token; zeros for dead agents.
+    ``shorts`` are the records as int16.
 
-    Order-free: an agent's record is written by one program, each place of it by one lane."""
+    Order-free: an agent's record is written by one program, and each element by one lane."""
     realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
     code, at, purse, freed = back(agent, living, offer, offer_price, gold, weights, prices, ITEMS)
@@ -95,7 +95,7 @@ def _goods(
     about = tl.where(bids, code - ITEMS, code) - 1
     left = tl.load(offer_left + agent, mask=code > 0, other=0).to(tl.int32)
 
-    # Levels, gold and room, inventory, offer: int16, one behind the other.
+    # Levels, gold and room, inventory, offer: int16, one after the other.
     FIRST_ITEM: tl.constexpr = SKILL_COUNT + GOODS_COUNT
     OFFER: tl.constexpr = FIRST_ITEM + ITEMS
     lane = tl.arange(0, SHORTS_PADDED)[None, :]
@@ -129,7 +129,7 @@ def _goods(
 
     if MASKS > 0:
         lane = tl.arange(0, MASKS_PADDED)[None, :]
-        flag = living[:, None] & (lane >= 0)  # whatever comes last, tokens, is possible
+        flag = living[:, None] & (lane >= 0)  # the last mask, that of tokens, is always set
         FIRST_TRADE: tl.constexpr = WORK_COUNT if WORKS_THERE > 0 else 0
         if WORKS_THERE > 0:
             here = tl.load(row + being, mask=living, other=0) * WIDTH
@@ -141,7 +141,7 @@ def _goods(
             can = ((works[:, None] >> tl.minimum(lane, 31)) & 1) != 0
             flag = flag & ((lane >= WORK_COUNT) | can)
         if EXCHANGE:
-            # Nothing, sales, buys, withdrawing; and then three rows of prices.
+            # Nothing, sales, buys, withdrawing; then three rows of prices.
             trade = lane - FIRST_TRADE
             sale, buy = trade - 1, trade - 1 - ITEMS
             sells, buys = (sale >= 0) & (sale < ITEMS), (buy >= 0) & (buy < ITEMS)
@@ -167,7 +167,8 @@ def _goods(
 
 
 def looks_of(world: World) -> Tensor:
-    """[R, S] int64, a workspace: ``nmmo_gpu.world.observation_goods.entity_attributes``, of the living."""
+    """[R, S] int64, a workspace: ``nmmo_gpu.world.observation_goods.entity_attributes`` of living
+    entities."""
     cfg, device = world.config, world.device
     entity_attributes = world.workspace("entity_attributes", (world.realms, cfg.entities), torch.int64)
     health = tuple(kind.health for kind in cfg.tables.npcs) or (0,)
@@ -182,7 +183,7 @@ def looks_of(world: World) -> Tensor:
 
 
 def goods(world: World, records: Tensor, layout: ObservationLayout) -> None:
-    """Writes what the full game adds to the records, but for the looks of others."""
+    """Writes the fields of the full game to the records, except the attributes of other entities."""
     cfg, device, known = world.config, world.device, world.config.tables
     items = len(known.items)
     at = {name: field.offset for name, field in layout.fields.items()}

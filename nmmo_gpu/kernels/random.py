@@ -15,7 +15,7 @@ from nmmo_gpu.world.random import Stream
 
 @triton.jit
 def draw(seed, tick, STREAM: tl.constexpr, realm, index):
-    """Four uint32 words for each (realm, index); seed and tick point to the world's."""
+    """Four uint32 words for each (realm, index); seed and tick are pointers to the world's."""
     key, number, now = tl.load(seed), realm + tl.load(seed + 1), tl.load(tick)
     low = (now & 0xFFFFFFFF).to(tl.uint32)
     high = (((now >> 32) << 8) + STREAM).to(tl.uint32)
@@ -31,7 +31,7 @@ def draw_word(seed, tick, STREAM: tl.constexpr, realm, index):
 
 @triton.jit
 def below(word, bound):
-    """A fair integer in [0, bound) from a uint32 word: the high half of their product; int32."""
+    """A uniform integer in [0, bound) from a uint32 word: the high half of their product; int32."""
     return tl.umulhi(word, bound.to(tl.uint32)).to(tl.int32)
 
 
@@ -56,7 +56,7 @@ def _draw_many(seed, tick, realm, index, words, n, STREAM: tl.constexpr, BLOCK: 
 
 
 def draw_many(seed: Tensor, tick: Tensor, stream: Stream, realm: Tensor, index: Tensor) -> tuple[Tensor, ...]:
-    """See ``nmmo_gpu.world.random.draw``. Each element is written by the one program that drew it."""
+    """See ``nmmo_gpu.world.random.draw``. Each element is written by the program that drew it."""
     realm, index = (t.contiguous() for t in torch.broadcast_tensors(realm, index))
     n = realm.numel()
     words = torch.empty(4, *realm.shape, dtype=torch.int64, device=realm.device)

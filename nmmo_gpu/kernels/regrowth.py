@@ -23,10 +23,10 @@ SCRUB, FOREST, STONE = (tl.constexpr(int(m)) for m in (Material.SCRUB, Material.
 
 @triton.jit
 def _regrowth(tick, base, material, regrow_at, tiles, MINED: tl.constexpr, BLOCK: tl.constexpr):
-    """Order-free: every tile is read and written by one program.
+    """Order-free: each tile is read and written by one program.
 
-    A tile that waits shows scrub, or stone where orerocks are ``MINED``, and few tiles do: looking there
-    first reads a byte in place of four."""
+    A depleted tile shows scrub, or stone where orerocks are ``MINED``, and few tiles do: testing this first
+    reads one byte instead of four."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = i < tiles
     now = (tl.load(tick) & TICK_MASK).to(tl.int32)
@@ -41,7 +41,8 @@ def _regrowth(tick, base, material, regrow_at, tiles, MINED: tl.constexpr, BLOCK
 
 @triton.jit
 def return_tick(seed, tick, thresholds, realm, tile, eaten, ENTRIES: tl.constexpr, STEPS: tl.constexpr):
-    """[...] int32: when tiles that are eaten now will return (see ``nmmo_gpu.world.regrowth.schedule``).
+    """[...] int32: tick at which tiles that are depleted now will regrow (see
+    ``nmmo_gpu.world.regrowth.schedule``).
 
     The wait is one more than the number of thresholds at or below the drawn word, found by bisection."""
     word = draw_word(seed, tick, STREAM, realm, tile).to(tl.int64)
@@ -56,8 +57,8 @@ def return_tick(seed, tick, thresholds, realm, tile, eaten, ENTRIES: tl.constexp
 
 
 def table(world: World, chance: float | None = None) -> tuple[Tensor, int, int]:
-    """(thresholds int64 on the device, how many, steps of a bisection) for a chance of return per tick, by
-    default that of forest; a stand-in if nothing regrows."""
+    """(thresholds int64 on the device, their number, steps of a bisection) for a chance of regrowth per tick,
+    by default that of forest; a placeholder if nothing regrows."""
     chance = world.config.regrowth if chance is None else chance
     if chance == 0.0:
         return world.workspace("no thresholds", (1,), torch.int64, fill=0), 0, 0

@@ -1,7 +1,7 @@
-"""Choosing actions, and judging choices, in one kernel each; twin of ``nmmo_gpu.train.sampling`` and of what
-surrounds it in ``nmmo_gpu.train.trinity.Sword`` and ``nmmo_gpu.train.policy.Policy.masked``.
+"""Sampling and evaluation of actions, in one kernel each; twin of ``nmmo_gpu.train.sampling`` and of the
+related code in ``nmmo_gpu.train.trinity.Sword`` and ``nmmo_gpu.train.policy.Policy.masked``.
 
-Both read the masks where they lie, in the observation records."""
+Both kernels read the masks in place, in the observation records."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ MOVES, STYLES = tl.constexpr(len(MOVE_LIST)), tl.constexpr(len(records_layout.ST
 MOVES_PADDED, STYLES_PADDED = tl.constexpr(8), tl.constexpr(4)
 IMPOSSIBLE = tl.constexpr(-1e30)
 AGENTS = 1024 if INTERPRETED else 64
-"""Agents that one program handles, where the longest list has 16 entries or fewer."""
+"""Agents per program, if the longest list has at most 16 entries."""
 
 
 class Chosen(NamedTuple):
-    """What was chosen for all slots; zeros for the empty ones."""
+    """The choices of all slots; zeros for empty slots."""
 
     actions: Tensor
     """[N, heads] int16, for ``Env.step``."""
     choices: Tensor
-    """[N, heads] int16: what the heads chose."""
+    """[N, heads] int16: the choice of each head."""
     log_probability: Tensor
     """[N] float32, of the joint choice."""
     value: Tensor
@@ -59,8 +59,8 @@ def pick(log, probability, uniform):
     column = tl.arange(0, log.shape[1])[None, :]
     # Rounding can leave the last entry below the draw; the choice is then the last possible one.
     last = tl.max(tl.where(probability > 0.0, column, 0), 1)
-    # The threads of a warp make these sums each in an order of its own, so that one can be below the one
-    # before it, or above it where nothing was added: what is impossible is left out by itself.
+    # Each thread of a warp computes these sums in its own order, so one can be below the previous one, or
+    # above it where nothing was added. Impossible choices are therefore excluded explicitly.
     beyond = (probability > 0.0) & (tl.cumsum(probability, 1) > uniform[:, None])
     choice = tl.min(tl.where(beyond, column, last[:, None]), 1)
     return choice, tl.sum(tl.where(column == choice[:, None], log, 0.0), 1)
@@ -75,7 +75,7 @@ def log_prob_and_entropy(log, probability, choice):
 
 @triton.jit
 def slope(log, probability, choice, grad_log, grad_entropy):
-    """The gradient in the logits, [BLOCK, n], from those in log-probability and entropy, [BLOCK]."""
+    """The gradient of the logits, [BLOCK, n], from those of log-probability and entropy, [BLOCK]."""
     column = tl.arange(0, log.shape[1])[None, :]
     chosen = (column == choice[:, None]).to(tl.float32)
     entropy = -tl.sum(probability * log, 1)[:, None]
@@ -110,12 +110,13 @@ def nearest_strangers(
     record, here, KIND_AT: tl.constexpr, TARGET_AT: tl.constexpr, NEAREST: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """[BLOCK, STYLES_PADDED] int32: for each style the first row (counted from 1) that holds a stranger or an
-    NPC in its reach; 0 for none."""
+    """[BLOCK, STYLES_PADDED] int32: for each style the first row (counted from 1) with a stranger or an NPC
+    in reach; 0 for none."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     first = tl.full([BLOCK, STYLES_PADDED], NEAREST, tl.int32)
-    # A few rows at a time: a long block would decide how the threads share all others, and cumulative sums
-    # over short blocks that are shared so do not compile with Triton 3.6.
+    # A few rows at a time: a long block would determine how the threads share all other blocks, and
+    # cumulative
+    # sums over short blocks with that layout do not compile with Triton 3.6.
     for start in range(0, NEAREST, ROWS):
         k = start + tl.arange(0, ROWS)[None, :]
         inside = here[:, None] & (k < NEAREST)
@@ -130,7 +131,7 @@ def nearest_strangers(
 
 @triton.jit
 def style_head(record, row_logits, here, first, STYLE_AT: tl.constexpr, AUTO: tl.constexpr):
-    """``distribution`` of the styles; under auto-targeting those that reach a stranger."""
+    """``distribution`` of the styles; under auto-targeting only those with a target."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     inside = here[:, None] & (s < STYLES)
     useful = first > 0
@@ -144,7 +145,7 @@ def target_head(
     record, row_logits, here, style, victim, TARGET_AT: tl.constexpr, NEAREST: tl.constexpr,
     TARGETS: tl.constexpr, TARGETS_PADDED: tl.constexpr, AUTO: tl.constexpr,
 ):  # fmt: skip
-    """``distribution`` of the targets under a style; with auto-targeting of leaving or attacking a victim."""
+    """``distribution`` of the targets under a style; with auto-targeting, of no attack or an attack."""
     t = tl.arange(0, TARGETS_PADDED)[None, :]
     inside = here[:, None] & (t < TARGETS)
     if AUTO:
@@ -157,14 +158,14 @@ def target_head(
 
 @triton.jit
 def of_style(values, style):
-    """[BLOCK]: the column of [BLOCK, STYLES_PADDED] that a style names."""
+    """[BLOCK]: the column of [BLOCK, STYLES_PADDED] selected by a style."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     return tl.sum(tl.where(s == style[:, None], values, 0), 1)
 
 
 @triton.jit
 def put(choices, actions, choice, action, living, here):
-    """Notes a choice, and what it means as an action; 0 for the dead."""
+    """Stores a choice, and the action that it means; 0 for dead agents."""
     tl.store(choices, tl.where(living, choice, 0).to(tl.int16), mask=here)
     tl.store(actions, tl.where(living, action, 0).to(tl.int16), mask=here)
 
@@ -181,7 +182,7 @@ def _choose(
     WORKS_PADDED: tl.constexpr, TRADES_PADDED: tl.constexpr, PRICES_PADDED: tl.constexpr,
     TOKENS_PADDED: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: every agent is in one row of ``index``, and is written by that row's program."""
+    """Order-free: each agent is in one row of ``index``, and is written by that row's program."""
     WORK_FROM: tl.constexpr = MOVES + STYLES + TARGETS
     TRADE_FROM: tl.constexpr = WORK_FROM + WORKS
     PRICE_FROM: tl.constexpr = TRADE_FROM + TRADES
@@ -218,7 +219,7 @@ def _choose(
     put(choices + HEADS * agent + 1, actions + HEADS * agent + 1, style, style, living, here)
     put(choices + HEADS * agent + 2, actions + HEADS * agent + 2, target, aim, living, here)
 
-    # The heads of the full game, as far as they are there.
+    # The heads of the full game, if they exist.
     goods, bids = choices + HEADS * agent + 3, actions + HEADS * agent + 3
     if HEADS > 3:
         w0, w1, w2, w3 = draw(seed, tick, STREAM_GOODS, agent // slots, agent % slots)
@@ -252,7 +253,7 @@ def _choose(
 
 @triton.jit
 def put_slope(into, log, probability, choice, by_log, by_entropy, here, CHOICES: tl.constexpr):
-    """Stores ``slope`` where a head's logits have their gradient."""
+    """Stores ``slope`` in the gradient of a head's logits."""
     column = tl.arange(0, log.shape[1])[None, :]
     grad = slope(log, probability, choice, by_log, by_entropy)
     tl.store(into + column, grad, mask=here[:, None] & (column < CHOICES))
@@ -269,9 +270,9 @@ def _evaluate(
     WORKS_PADDED: tl.constexpr, TRADES_PADDED: tl.constexpr, PRICES_PADDED: tl.constexpr,
     TOKENS_PADDED: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Log-probability and entropy of choices, or, going backward, the gradient in the logits.
+    """Log-probability and entropy of choices, or, in the backward pass, the gradient of the logits.
 
-    Order-free: every row is written by one program."""
+    Order-free: each row is written by one program."""
     WORK_FROM: tl.constexpr = MOVES + STYLES + TARGETS
     TRADE_FROM: tl.constexpr = WORK_FROM + WORKS
     PRICE_FROM: tl.constexpr = TRADE_FROM + TRADES
@@ -356,7 +357,7 @@ def _evaluate(
 
 
 def _constants(layout: ObservationLayout, width: int, auto: bool) -> dict[str, Any]:
-    """The kernels' constants; ``width``: logits per agent, the value's included."""
+    """The kernels' constants; ``width``: logits per agent, including the value."""
     at = {name: field.offset for name, field in layout.fields.items()}
     more: dict[str, int] = {}
     sizes = []
@@ -383,14 +384,14 @@ def _constants(layout: ObservationLayout, width: int, auto: bool) -> dict[str, A
 def choose(
     world: World, records: Tensor, index: Tensor, logits: Tensor, layout: ObservationLayout, auto: bool
 ) -> Chosen:
-    """Chooses for every living agent.
+    """Samples the actions of all living agents.
 
     Args:
         records: [N, bytes] uint8. index: [P, B] int64, a permutation of the N agents.
         logits: [P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, then works, trades, prices
-            and words where the layout has masks for them, value; not masked.
-        auto: the target is the nearest stranger or NPC that the chosen style reaches, and the target head
-            says whether to attack it; otherwise it chooses among nobody and the rows of the entity table.
+            and tokens if the layout has masks for them, value; not masked.
+        auto: the target is the nearest stranger or NPC in reach of the chosen style, and the target head
+            decides whether to attack it; otherwise it chooses among none and the rows of the entity table.
     """
     agents, (populations, rows) = index.numel(), index.shape
     constants = _constants(layout, logits.shape[-1], auto)
@@ -424,7 +425,7 @@ class Evaluate(torch.autograd.Function):
         ctx.constants = constants
         out = torch.empty(2, *index.shape, device=logits.device)
         programs = triton.cdiv(index.numel(), constants["BLOCK"])
-        # What the other direction would use is not looked at.
+        # Placeholders for the tensors that only the other direction uses.
         launch(
             _evaluate, programs, records, index, logits, choices, out[0], out[1], logits, logits, logits,
             index.numel(), BACKWARD=False, **constants,

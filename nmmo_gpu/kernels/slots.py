@@ -1,4 +1,4 @@
-"""Which slots a program handles."""
+"""The slots of a program."""
 
 import triton
 import triton.language as tl
@@ -7,7 +7,7 @@ import triton.language as tl
 @triton.jit
 def my_slots(slots, chunks, BLOCK: tl.constexpr):
     """(realm: int64 scalar, slot: [BLOCK] int32, agent: [BLOCK] int64 index into [R * slots], inside: [BLOCK]
-    bool) of this program, for fields that hold ``slots`` for each realm; see
+    bool) of this program, for fields with ``slots`` elements per realm; see
     ``nmmo_gpu.kernels.launch.Slots``."""
     program = tl.program_id(0)
     realm = (program // chunks).to(tl.int64)
@@ -17,7 +17,7 @@ def my_slots(slots, chunks, BLOCK: tl.constexpr):
 
 @triton.jit
 def my_agents(slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr):
-    """As ``my_slots``, for the agents alone: ``slots`` of them to a realm, and ``NPCS`` slots behind theirs.
+    """Like ``my_slots``, for agents only: ``slots`` of them per realm, followed by ``NPCS`` other slots.
 
     (realm, slot, agent: [BLOCK] int64 index into [R * A], being: the same into [R * S], inside)."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)

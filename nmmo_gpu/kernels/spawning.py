@@ -1,8 +1,8 @@
-"""Spawning in two kernels, three in the full game (and four launches more where a realm has several blocks);
-twin of ``nmmo_gpu.world.spawning``.
+"""Spawning in two kernels, three in the full game (plus four launches if a realm has several blocks); twin of
+``nmmo_gpu.world.spawning``.
 
-A realm's slots can be spread over many programs, so ranks among its slots come in two parts: within a block
-by a scan in the kernel, before the block by a cumulative sum over the blocks' counts in between."""
+A realm's slots can span many programs, so ranks among its slots have two parts: within a block, a scan in the
+kernel; before the block, a cumulative sum over the blocks' counts between the launches."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ FIRST_STREAM, TILE_STREAM = (
 )  # fmt: skip
 EVERYBODY = tl.constexpr(ALL_FREE_SLOTS)
 UNCLAIMED = tl.constexpr((1 << 63) - 1)
-"""Above every key."""
+"""Greater than every key."""
 SAFE = tl.constexpr(WALKABLE & ~(1 << Material.LAVA))
-"""One bit per material on which agents can be born."""
+"""One bit per material on which agents can spawn."""
 SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.CONSTITUTION)
 GEAR = tl.constexpr(len(content.GEAR))
 VISITED_SIDE = tl.constexpr(state.VISITED_SIDE)
 WORDS = tl.constexpr(8)
-"""Words of footprints wiped at a time."""
+"""Words of footprints cleared at a time."""
 
 
 @triton.jit
 def inland(spot, BORDER: tl.constexpr, WIDTH: tl.constexpr):
-    """Tiles within the realm ([...] int32) from numbers of those from the ring inwards."""
+    """Tiles within the realm ([...] int32) from indices of the tiles from the ring inwards."""
     columns: tl.constexpr = WIDTH - 2 * BORDER
     return (BORDER + spot // columns) * WIDTH + BORDER + spot % columns
 
 
 @triton.jit
 def tile_of(spot, here, ring, WIDTH: tl.constexpr, ANYWHERE: tl.constexpr, BORDER: tl.constexpr):
-    """Tiles within the realm from numbers of spots ([...] int32)."""
+    """Tiles within the realm from indices of spots ([...] int32)."""
     return inland(spot, BORDER, WIDTH) if ANYWHERE else tl.load(ring + spot, mask=here, other=0)
 
 
@@ -66,11 +66,11 @@ def _claim(
     NPCS: tl.constexpr, ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Draws who tries to be born, and where; the lowest key of each spot is left in ``claims``.
+    """Draws which slots try to spawn an agent, and where; the lowest key of each spot is left in ``claims``.
 
-    Order-free: claims are atomic minima of keys of which no two are equal; all else is written by the
-    program whose slot, or whose realm's first block, it is. ``first_id`` keeps what ``next_entity`` was,
-    which the kernel that follows counts up."""
+    Order-free: claims are atomic minima of different keys; everything else is written by the program of the
+    slot, or of the realm's first block. ``first_id`` stores the old value of ``next_entity``, which the next
+    kernel increments."""
     program = tl.program_id(0)
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     if program % chunks == 0:
@@ -105,7 +105,7 @@ def _claim(
 
 @triton.jit
 def winners(realm, agent, inside, spot, key, claims, spots):
-    """(who is born: [BLOCK] bool, where: [BLOCK] int32)."""
+    """(whether each slot spawns an agent: [BLOCK] bool, where: [BLOCK] int32)."""
     where = tl.load(spot + agent, mask=inside, other=-1)
     tried = inside & (where >= 0)
     mine = tl.load(key + agent, mask=tried, other=0)
@@ -114,7 +114,7 @@ def winners(realm, agent, inside, spot, key, claims, spots):
 
 @triton.jit
 def _count_born(spot, key, claims, counts, slots, chunks, spots, BLOCK: tl.constexpr):
-    """Newborn of each block. Order-free: one entry per program."""
+    """Number of new agents of each block. Order-free: one entry per program."""
     realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
     born, _ = winners(realm, agent, inside, spot, key, claims, spots)
     tl.store(counts + tl.program_id(0), tl.sum(born.to(tl.int32), 0))
@@ -129,11 +129,11 @@ def _settle(
     NPCS: tl.constexpr, ANYWHERE: tl.constexpr, BORDER: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Lets the winners be born.
+    """Spawns the winners.
 
-    Order-free: a winner writes its own slot and the tile that it alone has won, births are counted by
-    atomic addition, and the winner alone puts its claim back; a loser that looks before or after finds a
-    key that is not its own either way."""
+    Order-free: a winner writes its own slot and the tile that only it has won, births are counted by atomic
+    addition, and only the winner resets its claim; a loser that reads the claim before or after that finds a
+    key that is not its own in both cases."""
     program = tl.program_id(0)
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     born, where = winners(realm, agent, inside, spot, key, claims, spots)
@@ -176,9 +176,9 @@ def _equip(
     ITEMS: tl.constexpr, EVENTS: tl.constexpr, FLOWS: tl.constexpr, INITIAL: tl.constexpr,
     NPCS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gives the newborn, whose ids are ``first_id`` and above, what they begin the full game with.
+    """Gives new agents, whose ids are ``first_id`` and above, their initial state of the full game.
 
-    Order-free: a newborn's goods belong to one program, and the gold is booked by atomic addition."""
+    Order-free: a new agent's goods belong to one program, and the gold is booked by atomic addition."""
     realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     first = tl.load(first_id + realm)
     born = inside & (tl.load(entity + being, mask=inside, other=-1) >= first)

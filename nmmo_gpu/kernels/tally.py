@@ -1,4 +1,4 @@
-"""Counting what happened in a tick, in one kernel; twin of ``nmmo_gpu.train.metrics.count``."""
+"""Counts the events of a tick, in one kernel; twin of ``nmmo_gpu.train.metrics.count``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def _count(
     alive, acted, attacks, cause, age, explored, food, water, health, damage, sums, causes, lifetimes,
     slots, chunks, NPCS: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: everything is counted by atomic additions of integers."""
+    """Order-free: all counts are atomic additions of integers."""
     _, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     lived = inside & (tl.load(acted + agent, mask=inside, other=0) != 0)
     death_cause = tl.load(cause + being, mask=lived, other=0).to(tl.int32)
     died = lived & (death_cause > 0)
     lives = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
-    if tl.program_id(0) % chunks == 0:  # once a realm
+    if tl.program_id(0) % chunks == 0:  # once per realm
         tl.atomic_add(sums, tl.full([], 1, tl.int64), sem="relaxed")
     add(sums + 1, lived)
     add(sums + 4, tl.load(food + being, mask=lives, other=0))

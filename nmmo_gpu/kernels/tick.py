@@ -1,8 +1,8 @@
-"""All phases of a tick but observation, in as few launches as their order allows.
+"""All phases of a tick except observation, in as few launches as their order allows.
 
-What a slot does by itself shares a kernel with what it does next; a launch ends where a phase must see what
-all others have done. So for ``law`` and ``chaos``; in the full game phase follows phase, as each has most of
-its launches to itself anyway."""
+Consecutive steps that concern a single slot share a kernel; a launch ends where a phase needs the results of
+all programs. This applies to ``law`` and ``chaos``. In the full game the phases run one at a time, because
+most of them need separate launches anyway."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _first_half(
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, IMMUNE_TICKS: tl.constexpr, HARM: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """After the strikes: counts who acts, deals out wounds, and notes who wants to go where.
+    """After the attacks: counts acting agents, applies damage, and stores intended moves.
 
     Order-free: a slot's fields belong to one program, tiles are only read, counts are atomic additions."""
     realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
@@ -54,7 +54,7 @@ def _second_half(
     ENTRIES: tl.constexpr, STEPS: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Upkeep, footprints and burial. Order-free, as ``keep``, ``discover`` and ``bury`` are."""
+    """Upkeep, footprints and burial. Order-free, like ``keep``, ``discover`` and ``bury``."""
     realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
     living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
     line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)

@@ -31,9 +31,9 @@ def keep(
 ):  # fmt: skip
     """The seven steps of docs/rules.md for each slot; returns the cause of death so far ([BLOCK] int32).
 
-    ``plays``: who is no NPC; ``where``: tiles within the realm; ``death_cause``: causes before; ``most``:
-    the most health that there can be. Order-free: a slot, and the tile that its agent alone stands on,
-    belong to one program."""
+    ``plays``: whether the slot holds an agent; ``where``: tiles within the realm; ``death_cause``: causes so
+        far; ``most``: the maximum health. Order-free: a slot, and the tile that only its agent occupies,
+        belong to one program."""
     tile = realm * (HEIGHT * WIDTH) + where
     health_left = tl.load(health + agent, mask=living, other=0).to(tl.int32)
     active = living & (health_left > 0)
@@ -44,7 +44,7 @@ def keep(
     tl.store(freeze + agent, tl.maximum(frozen - 1, 0).to(tl.int16), mask=active)
     tl.store(chilled + agent, tl.zeros_like(frozen).to(tl.int1), mask=inside)
 
-    if NPCS > 0:  # they thaw and age, and that is all
+    if NPCS > 0:  # for NPCs only freeze and age change
         age_now = tl.load(age + agent, mask=active & ~plays, other=0)
         tl.store(age + agent, age_now + 1, mask=active & ~plays)
         active = active & plays
@@ -93,7 +93,8 @@ def keep(
 
 @triton.jit
 def discover(agent, living, line, column, explored, visited):
-    """Marks the tile under every living agent, and counts it if new to it. Writes its own slots only."""
+    """Marks the tile of every living agent, and counts it if it is new to the agent. Writes its own slots
+    only."""
     word = visited + agent * VISITED_SIDE + line % VISITED_SIDE
     before = tl.load(word, mask=living, other=0)
     bit = tl.full(line.shape, 1, tl.int64) << (column % VISITED_SIDE).to(tl.int64)
@@ -111,7 +112,7 @@ def _upkeep(
     MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, ENTRIES: tl.constexpr, STEPS: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free, as ``keep`` is."""
+    """Order-free, like ``keep``."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
     where = tl.load(row + agent, mask=living, other=0) * WIDTH + tl.load(col + agent, mask=living, other=0)
@@ -132,7 +133,7 @@ def _upkeep(
 def _explore(
     alive, row, col, explored, visited, slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Order-free, as ``discover`` is."""
+    """Order-free, like ``discover``."""
     _, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
     line, column = tl.load(row + being, mask=living, other=0), tl.load(col + being, mask=living, other=0)
@@ -140,7 +141,7 @@ def _explore(
 
 
 def upkeep_constants(world: World) -> dict[str, Any]:
-    """What ``keep`` needs to know of the rules."""
+    """The constants of ``keep``, from the rules."""
     cfg = world.config
     _, entries, steps = table(world)
     return {

@@ -1,8 +1,8 @@
 """Work in two kernels; twin of ``nmmo_gpu.world.work``.
 
-The first does all that agents do each by itself, and notes who struck ore in which rock; the second settles
-who of several gets it. A note is the side on which the rock lies, 1 to 4 as in moves, and ``NOTE`` times the
-recipe."""
+The first does all independent work of the agents, and notes which of them succeeded at which rock; the second
+decides which of several gets the ore. A note is the side on which the rock is, 1 to 4 as in moves, plus
+``NOTE`` times the recipe."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEVEL, SKILL, EXPERIENCE, MAKES, AMOUNT, TAKES, TAKES_AMOUNT, ROOM, CHOICE, TIER
 COLUMNS = ("level", "skill", "experience", "makes", "amount", "takes", "takes_amount", "room")
 WIDE = tl.constexpr(len(COLUMNS) + 2)
 HEALS, FEEDS, DISH = tl.constexpr(1), tl.constexpr(2), tl.constexpr(3)
-"""Columns of the meals behind their item, and how many there are in all."""
+"""Columns of the meals after their item, and their total number."""
 SKILL_COUNT, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.CONSTITUTION)
 EVEN, CERTAIN = tl.constexpr(rule.EVEN), tl.constexpr(rule.CERTAIN)
 MOST_TIERS = tl.constexpr(rule.MOST_TIERS)
@@ -57,21 +57,21 @@ FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
 )  # fmt: skip
 
 SLOTS_PER_PROGRAM = None if INTERPRETED else WARP
-"""Of ``_work``: a single warp skips what none of its agents does, needs no barriers, and may use more
+"""Of ``_work``: a single warp skips work that none of its agents does, needs no barriers, and may use more
 registers than ptxas grants to larger programs (with Triton 3.6 those spill)."""
 
 
 @triton.jit
 def is_rock(tile, here, material, DIRECTION: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """Whether the neighbour of a tile (index into all planes) shows an orerock. The living never stand on
-    the map's edge."""
+    """Whether the neighbour of a tile (index into all planes) is an orerock. Living agents are never on the
+    edge of the map."""
     step: tl.constexpr = (DIRECTION == 1) - (DIRECTION == 3) + WIDTH * ((DIRECTION == 2) - (DIRECTION == 4))
     return tl.load(material + tile + step, mask=here, other=0) == ORE_ROCK
 
 
 @triton.jit
 def rocks_beside(tile, here, material, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """[...] int32: how many of the four neighbours show an orerock."""
+    """[...] int32: number of the four neighbours that are an orerock."""
     count = tl.zeros(tile.shape, tl.int32)
     for direction in tl.static_range(1, 5):
         count += is_rock(tile, here, material, direction, HEIGHT, WIDTH).to(tl.int32)
@@ -80,8 +80,8 @@ def rocks_beside(tile, here, material, HEIGHT: tl.constexpr, WIDTH: tl.constexpr
 
 @triton.jit
 def could(recipe, agent, being, here, space, level, inventory, ITEMS: tl.constexpr):
-    """Who has level, ingredients and room for a recipe (pointer to its row)."""
-    # What takes nothing takes none of the first item.
+    """Whether level, ingredients and room suffice for a recipe (pointer to its row)."""
+    # A recipe without ingredients takes 0 of the first item.
     skill, takes = tl.load(recipe + SKILL), tl.maximum(tl.load(recipe + TAKES), 0)
     able = here & (space >= tl.load(recipe + ROOM))
     has = tl.load(level + being * SKILL_COUNT + skill, mask=able, other=0).to(tl.int32)
@@ -96,12 +96,12 @@ def possible_works(
     WORKS_THERE: tl.constexpr, RECIPES: tl.constexpr, MEALS: tl.constexpr, ITEMS: tl.constexpr,
     HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """[...] int32: the works that would do something, one bit each; bit 0 is set; see
+    """[...] int32: the works that would have an effect, one bit each; bit 0 is set; see
     ``nmmo_gpu.world.work.possible_works``.
 
     Args:
         agent: index into [R * A]. being: the same into [R * S]. tile: the same into [R * H * W].
-        space: what ``room`` says. recipes, meals and the constants: see ``book``.
+        space: as returned by ``room``. recipes, meals and the constants: see ``book``.
     """
     possible = tl.zeros(tile.shape, tl.int32)
     for row in range(RECIPES):
@@ -122,21 +122,21 @@ def possible_works(
 
 @triton.jit
 def add(pointer, amount, here):
-    """Adds to what nobody else writes."""
+    """Adds to numbers that no other program writes."""
     before = tl.load(pointer, mask=here, other=0)
     tl.store(pointer, before + amount, mask=here)
 
 
 @triton.jit
 def succeeds(seed, tick, realm, slot, tier, above):
-    """Whether attempts succeed, at levels so far above what they need."""
+    """Whether attempts succeed, for levels ``above`` the required level."""
     word = draw_word(seed, tick, LUCK, realm, slot * MOST_TIERS + tier)
     return below(word, tl.full(slot.shape, CERTAIN, tl.int32)) < tl.minimum(above + EVEN, CERTAIN)
 
 
 @triton.jit
 def learn(recipe, agent, here, xp, SKILLED: tl.constexpr):
-    """Experience for what was made by the recipes (pointers to rows)."""
+    """Adds experience for the recipes (pointers to rows) that succeeded."""
     if SKILLED:
         skill = tl.load(recipe + SKILL, mask=here, other=0)
         add(xp + agent * SKILL_COUNT + skill, tl.load(recipe + EXPERIENCE, mask=here, other=0), here)
@@ -188,10 +188,10 @@ def _work(
     ITEMS: tl.constexpr, EVENTS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """All work but the sharing of ore.
+    """All work except the distribution of ore.
 
-    Order-free: an agent's fields and note belong to one program, tiles are only read, and the ledger takes
-    atomic additions of integers."""
+    Order-free: an agent's fields and note belong to one program, tiles are only read, and the ledger is
+    changed by atomic additions of integers."""
     realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     able = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
     able = able & (tl.load(health + being, mask=able, other=0) > 0)
@@ -216,7 +216,7 @@ def _work(
         ready = near | (mines & beside) | (able & (choice > MINE))
         space = room(agent, ready, inventory, offer, weights, capacity, ITEMS)
 
-        # From the last recipe to the first: who gathers goes on until an attempt succeeds.
+        # From the last recipe to the first: gathering continues until an attempt succeeds.
         chosen, tried = tl.full([BLOCK], -1, tl.int32), slot < 0
         for turn in range(RECIPES):
             number = RECIPES - 1 - turn
@@ -261,7 +261,7 @@ def _work(
             made = made & (succeeds(seed, tick, realm, slot, tier, above) | (choice != COOK))
         item = tl.load(recipe + MAKES, mask=made, other=-1)
         amount = tl.load(recipe + AMOUNT, mask=made, other=0)
-        # What makes its own ingredient writes one count once.
+        # A recipe that makes its own ingredient writes a count only once.
         same = made & (item == takes)
         add(inventory + agent * ITEMS + takes, tl.where(same, amount, 0) - used, crafts)
         add(inventory + agent * ITEMS + item, amount, made & ~same)
@@ -281,10 +281,10 @@ def _share(
     ENTRIES: tl.constexpr, STEPS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Of those who struck ore, one per rock gets it, and uses up the rock.
+    """For each rock, one of the agents that succeeded at it gets the ore and depletes the rock.
 
     Order-free: notes and occupants are only read here. A rock's one winner alone writes its tile, and fields
-    of its own; the ledger takes atomic additions of integers."""
+    of its own; the ledger is changed by atomic additions of integers."""
     realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     note = tl.load(notes + agent, mask=inside, other=0)
     struck = note > 0
@@ -311,8 +311,8 @@ def _share(
 
 @cache
 def book(content: Content, device: torch.device) -> tuple[Tensor, Tensor, int, int]:
-    """(recipes: [max(1, recipes), 10] int32, all works' in turn, columns as ``LEVEL`` and the others say;
-    meals: [max(1, meals), 3] int32, by rising healing; how many recipes; how many meals)."""
+    """(recipes: [max(1, recipes), 10] int32, of all works in turn, with the columns ``LEVEL`` and the others;
+    meals: [max(1, meals), 3] int32, by rising healing; number of recipes; number of meals)."""
     known = tables(content)
     recipes = tuple(
         (*(getattr(row, name) for name in COLUMNS), choice, tier)
@@ -337,7 +337,7 @@ def work(world: World, work: Tensor) -> None:
     cfg = world.config
     items = len(cfg.content.items)
     if items == 0:
-        return  # there is nothing to make, and nothing to eat
+        return  # nothing can be made or eaten
     recipes, meals, recipe_count, meal_count = book(cfg.content, world.device)
     weights = tensor(cfg.tables.weight, world.device, torch.int32)
     notes = world.workspace("ore struck", (world.realms, cfg.slots), torch.int32)

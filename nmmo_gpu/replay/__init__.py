@@ -1,1 +1,1 @@
-"""Replays: what happened in a realm, tick by tick, in a file (docs/replay-format.md)."""
+"""Replays: recordings of a realm, tick by tick, in a file (docs/replay-format.md)."""

@@ -1,4 +1,4 @@
-"""What is recorded of a realm, column by column, and how it is taken from the world."""
+"""The columns of a recording, and how they are read from the world."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROBABILITY_SCALE = 1 / 255
 
 
 class PolicyTrace(NamedTuple):
-    """What the policy of the realms that are recorded put out, before the tick."""
+    """The policy's output for the recorded realms, before the tick."""
 
     probability: Tensor
     """[k, A, choices of all heads] float32."""
@@ -46,11 +46,11 @@ class Column:
 
     @property
     def bytes(self) -> int:
-        """Of one number."""
+        """Bytes per number."""
         return TYPES[self.type].itemsize
 
     def numbers(self, entities: int, agents: int) -> int:
-        """How many numbers a tick has."""
+        """Numbers per tick."""
         return {"entities": entities, "agents": agents, "realm": 1}[self.of] * self.width
 
 
@@ -58,7 +58,7 @@ def columns(config: WorldConfig, choices: int = 0) -> tuple[Column, ...]:
     """The columns of a recording, wide numbers first, so that a frame's are aligned.
 
     Args:
-        choices: of all heads of the policy together, if it is recorded what it thinks; else 0."""
+        choices: total number of choices of all heads, if the policy is recorded; else 0."""
     listed = [
         Column("entity", "u32", "entities"),
         Column("age", "i32", "entities"),
@@ -86,12 +86,12 @@ def columns(config: WorldConfig, choices: int = 0) -> tuple[Column, ...]:
     if choices:
         listed.append(Column("value", "i16", "agents", scale=VALUE_SCALE))
         listed.append(Column("probability", "u8", "agents", choices, delta=False, scale=PROBABILITY_SCALE))
-    # A content without items has none to tell of.
+    # A content without items has empty columns.
     return tuple(sorted(filter(lambda c: c.width > 0, listed), key=lambda column: -column.bytes))
 
 
 class FrameLayout:
-    """Where everything lies in the bytes of one tick of a realm: column by column, then a bit per tile."""
+    """The layout of one tick of a realm in bytes: column by column, then one bit per tile."""
 
     def __init__(self, config: WorldConfig, choices: int = 0) -> None:
         self.config = config
@@ -114,7 +114,7 @@ class FrameLayout:
         step_actions: StepActions,
         policy_trace: PolicyTrace | None = None,
     ) -> None:
-        """Takes the present state of the realms named into frames; asks the device for nothing.
+        """Copies the current state of some realms into frames, without a device sync.
 
         Args:
             frames: [k, bytes] uint8, contiguous. realms: [k] int64, on the world's device."""
@@ -137,7 +137,7 @@ class FrameLayout:
 def _source(
     name: str, world: World, realms: Tensor, step_actions: StepActions, policy_trace: PolicyTrace | None
 ) -> Tensor:
-    """[k, ...]: the numbers of a column; of wider types they keep the low bits."""
+    """[k, ...]: the numbers of a column; wider types keep only their low bits."""
     if name in ("style", "target", "work"):
         done: Tensor | None = getattr(step_actions, name)
         return torch.zeros(1, device=realms.device) if done is None else done[realms]

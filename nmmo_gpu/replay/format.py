@@ -1,4 +1,4 @@
-"""The bytes of a replay file, as docs/replay-format.md describes them: chunks, and what is packed in them."""
+"""The bytes of a replay file: chunks and their payloads, as described in docs/replay-format.md."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ MOST_ENTITIES = 1 << 24
 MOST_COLUMNS = 256
 MOST_WIDTH = 4096
 LAST_TICK = 1 << 53
-"""Ticks are numbers that JavaScript counts exactly."""
+"""The last tick that JavaScript represents exactly."""
 HEAT_LINE = 4096
 MOST_TOGETHER = 1 << 30
-"""Tiles times ticks of which ``Frames.used_up`` makes one array."""
+"""Maximum of tiles times ticks for which ``Frames.used_up`` makes one array."""
 
 GZIP = 31
 """zlib's window bits for a gzip member."""
@@ -45,53 +45,53 @@ Bytes = NDArray[np.uint8]
 
 
 class ChunkHeader(NamedTuple):
-    """What a chunk says of itself."""
+    """The fields of a chunk header."""
 
     type: bytes
     stored: int
     """Bytes in the file."""
     raw: int
-    """Bytes unpacked."""
+    """Bytes when decompressed."""
     ticks: int = 0
     first: int = 0
     """First tick."""
 
 
 def pack(type: bytes, payload: bytes | memoryview, ticks: int = 0, first: int = 0, level: int = 1) -> bytes:
-    """A whole chunk."""
+    """A complete chunk."""
     packer = zlib.compressobj(level, zlib.DEFLATED, GZIP)
     stored = packer.compress(payload) + packer.flush()
     return CHUNK.pack(type, len(stored), len(payload), ticks, first) + stored
 
 
 def unpack(stored: bytes, raw: int, what: str) -> bytes:
-    """The payload of a chunk; ReplayError if it is damaged or not as long as it says. Never unpacks more than
-    that."""
+    """The payload of a chunk; ReplayError if it is damaged or its length differs from ``raw``. Never
+    decompresses more than that."""
     unpacker = zlib.decompressobj(GZIP)
     try:
         payload = unpacker.decompress(stored, raw + 1)
     except zlib.error as error:
-        raise ReplayError(f"{what} is damaged ({error}); take the file from its source again.") from error
+        raise ReplayError(f"{what} is damaged ({error}); copy the file from its source again.") from error
     if len(payload) != raw or not unpacker.eof or unpacker.unused_data:
-        raise ReplayError(f"{what} does not hold the {raw} bytes that it says; the file is damaged.")
+        raise ReplayError(f"{what} does not hold the declared {raw} bytes; the file is damaged.")
     return payload
 
 
 def planes(numbers: NDArray[np.generic]) -> bytes:
-    """The bytes of an array, plane by plane: first the lowest of all numbers, then the next."""
+    """The bytes of an array, plane by plane: first the lowest byte of all numbers, then the next."""
     flat = np.ascontiguousarray(numbers).reshape(-1)
     return flat.view(np.uint8).reshape(flat.size, flat.itemsize).T.tobytes()
 
 
 def from_planes(data: Bytes, type: str) -> NDArray[np.generic]:
-    """What ``planes`` was given, flat."""
+    """The inverse of ``planes``, as a flat array."""
     dtype = np.dtype(type).newbyteorder("<")
     flat = np.ascontiguousarray(data.reshape(dtype.itemsize, -1).T).reshape(-1).view(dtype)
     return flat.astype(np.dtype(type), copy=False)
 
 
 def least_raw(columns: tuple[Column, ...], entities: int, agents: int, tiles: int, ticks: int) -> int:
-    """Length of a ``FRAM`` payload in which no tile changes."""
+    """Length of a ``FRAM`` payload without tile changes."""
     numbers = sum(column.bytes * column.numbers(entities, agents) for column in columns)
     return ticks * numbers + math.ceil(tiles / 8) + 4 * ticks
 
@@ -102,7 +102,7 @@ def encode_frames(
     """The payload of a ``FRAM`` chunk.
 
     Args:
-        frames: [ticks, bytes], as ``FrameLayout`` lays them out."""
+        frames: [ticks, bytes], in the layout of ``FrameLayout``."""
     parts, offset = [], 0
     for column in columns:
         length = column.bytes * column.numbers(entities, agents)
@@ -114,7 +114,7 @@ def encode_frames(
         offset += length
     bits = frames[:, offset : offset + math.ceil(tiles / 8)]
     turned = bits[1:] ^ bits[:-1]
-    tick, byte = turned.nonzero()  # by rising tick, then byte
+    tick, byte = turned.nonzero()  # by ascending tick, then byte
     which = np.unpackbits(turned[tick, byte][:, None], axis=1, bitorder="little")
     entry, bit = which.nonzero()
     tile, tick = byte[entry] * 8 + bit, tick[entry] + 1
@@ -127,25 +127,25 @@ def encode_frames(
 
 @dataclass(frozen=True)
 class Frames:
-    """Some ticks in a row, unpacked."""
+    """Consecutive ticks, decoded."""
 
     first: int
     """First tick."""
     columns: dict[str, NDArray[np.generic]]
     """name -> [ticks, n, width], as stored, unscaled."""
     tiles: int
-    """How many there are."""
+    """Number of tiles."""
     bits: Bytes
-    """[ceil(tiles / 8)]: a bit per tile, used up at the end of the first tick."""
+    """[ceil(tiles / 8)]: one bit per tile, set if it is depleted at the end of the first tick."""
     starts: NDArray[np.int64]
-    """[ticks + 1]: where each tick's changes begin in ``changed``."""
+    """[ticks + 1]: index in ``changed`` where each tick's changes begin."""
     changed: NDArray[np.int64]
-    """Indices of the tiles that were turned over."""
+    """Indices of the tiles whose bit changes."""
 
     @cached_property
     def used_up(self) -> Bytes:
-        """[ticks, tiles] of 0 and 1. ReplayError where that would be very large: ``used_up_by_tick`` goes
-        through the ticks one by one."""
+        """[ticks, tiles] of 0 and 1. Raises ReplayError if that would be very large; ``used_up_by_tick``
+        yields the ticks one by one."""
         ticks = len(self.starts) - 1
         if ticks * self.tiles > MOST_TOGETHER:
             raise ReplayError(
@@ -157,7 +157,7 @@ class Frames:
         return together
 
     def used_up_by_tick(self) -> Iterator[Bytes]:
-        """[tiles] of 0 and 1 of one tick after another; the next overwrites it."""
+        """[tiles] of 0 and 1 for one tick after another; the next one overwrites it."""
         used_up = np.unpackbits(self.bits, count=self.tiles, bitorder="little")
         for begin, end in pairwise(self.starts):
             used_up[self.changed[begin:end]] ^= 1
@@ -167,7 +167,7 @@ class Frames:
 def decode_frames(
     payload: bytes, header: ChunkHeader, columns: tuple[Column, ...], entities: int, agents: int, tiles: int
 ) -> Frames:
-    """What ``encode_frames`` was given; ReplayError where changes of tiles are damaged."""
+    """The inverse of ``encode_frames``; ReplayError if tile changes are damaged."""
     data, ticks, offset = np.frombuffer(payload, np.uint8), header.ticks, 0
     decoded: dict[str, NDArray[np.generic]] = {}
     for column in columns:
@@ -185,7 +185,7 @@ def decode_frames(
     counts = from_planes(data[offset : offset + 4 * ticks], "u4").astype(np.int64)
     changed = from_planes(data[offset + 4 * ticks :], "u4").astype(np.int64)
     if counts[0] or counts.sum() != len(changed):
-        raise ReplayError(f"the changes of tiles from tick {header.first} on are not as many as they say.")
+        raise ReplayError(f"the number of tile changes from tick {header.first} on is wrong.")
     starts = np.concatenate((np.zeros(1, np.int64), counts.cumsum()))
     for t in range(1, ticks):
         steps = changed[starts[t] : starts[t + 1]]

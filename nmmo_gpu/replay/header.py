@@ -1,4 +1,4 @@
-"""The header of a replay: everything that whoever shows it has to know."""
+"""The header of a replay, with everything that a viewer needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def header(config: EnvConfig, realm: int, title: str, heads: dict[str, int] | No
 
     Args:
         realm: its number among all realms.
-        heads: choices of each head in column ``probability``; nothing if the policy is not recorded."""
+        heads: choices of each head in column ``probability``; None if the policy is not recorded."""
     world, heads = config.world, heads or {}
     extended, content = world.extended, world.content
     npcs, first = [], world.slots

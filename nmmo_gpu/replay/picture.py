@@ -1,4 +1,4 @@
-"""A picture of a realm from above: terrain, agents in their population's colour, and NPCs."""
+"""An image of a realm from above: terrain, agents in their population's colour, and NPCs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nmmo_gpu.world.state import World
 
 
 def population_colours(populations: int) -> list[tuple[int, int, int]]:
-    """RGB per population: hues spread evenly, light and dark in turn so that neighbours differ."""
+    """RGB per population: hues spread evenly, alternating light and dark so that neighbours differ."""
     colours = []
     for population in range(populations):
         red, green, blue = colorsys.hsv_to_rgb(population / populations, 0.85, (1.0, 0.8)[population % 2])
@@ -29,12 +29,12 @@ def npc_colours(kinds: int) -> list[tuple[int, int, int]]:
 
 
 def draw_realm(world: World, realm: int = 0, scale: int = 10) -> Image.Image:
-    """The realm as an image of ``scale`` pixels per tile, eaten forest and all: agents are discs, NPCs
-    rhombs.
+    """The realm as an image of ``scale`` pixels per tile, including eaten forest: agents are discs, NPCs
+    diamonds.
 
-    Raises ConfigError for a realm that is not there."""
+    Raises ConfigError if the realm does not exist."""
     if not 0 <= realm < world.realms:
-        raise ConfigError(f"realm = {realm} is not there; choose a value from 0 to {world.realms - 1}.")
+        raise ConfigError(f"realm = {realm} does not exist; choose a value from 0 to {world.realms - 1}.")
     palette = torch.tensor([MATERIALS[m].colour for m in Material], dtype=torch.uint8)
     material = world.material[realm].cpu()
     pixels = palette[material.long()]
@@ -59,12 +59,12 @@ def draw_realm(world: World, realm: int = 0, scale: int = 10) -> Image.Image:
 
 
 def save_picture(world: World, path: str | Path, realm: int = 0, scale: int = 10) -> None:
-    """Writes ``draw_realm`` to a file; its ending decides the format."""
+    """Writes ``draw_realm`` to a file; the file extension determines the format."""
     draw_realm(world, realm, scale).save(path)
 
 
 def _textured(pixels: Tensor, material: Tensor) -> Tensor:
-    """Every tile a little lighter or darker than its material, so that large areas are not flat."""
+    """Varies the brightness of each tile slightly, so that large areas are not flat."""
     height, width = material.shape
     row, col = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     shade = ((row * 7919 + col * 104729) * 2654435761 >> 16) % 17 - 8

@@ -1,4 +1,4 @@
-"""Reading a replay file, whoever wrote it: what it claims is checked before it is believed."""
+"""Reads replay files. Files are untrusted: lengths and counts are validated before use."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOST_HEAT_BYTES = 256 * fmt.MIB
 
 
 class ChunkEntry(NamedTuple):
-    """Where a chunk of frames lies."""
+    """The position of a chunk of frames."""
 
     offset: int
-    """Of its chunk header, bytes from the start of the file."""
+    """Offset of its chunk header, bytes from the start of the file."""
     length: int
     """Header and payload, bytes."""
     first: int
@@ -40,29 +40,30 @@ class Heat(NamedTuple):
     about: str
     tick: int
     values: NDArray[np.float32]
-    """[rows, cols], NaN where there is nothing."""
+    """[rows, cols], NaN where there is no value."""
 
 
 class Replay:
-    """A replay file, open for reading; ``refresh`` finds what has been appended since. A context manager.
+    """A replay file, open for reading; ``refresh`` finds chunks that have been appended since. A context
+    manager.
 
-    Raises ReplayError for a file that is missing, foreign, of another version, or whose parts lie about
-    themselves; a file that ends within a chunk is good up to there."""
+    Raises ReplayError for a file that is missing, foreign, of another version or inconsistent; a file that
+    ends within a chunk is valid up to that chunk."""
 
     def __init__(self, path: Path, heats: bool = True) -> None:
         """Opens the file.
 
         Args:
-            heats: keep the maps of numbers; else they are passed over, and take no memory."""
+            heats: whether to keep the maps of numbers; otherwise they are skipped and take no memory."""
         self.path, self._keeps_heats = path, heats
         try:
             self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
         except OSError as error:
             raise ReplayError(f"{path} cannot be read ({error.strerror}); give a .replay file.") from error
         self.chunks: list[ChunkEntry] = []
-        """The chunks of frames, by rising tick."""
+        """The chunks of frames, by ascending tick."""
         self.heats: list[Heat] = []
-        """Maps of numbers; if they are more than 256 MiB together, the newest of them."""
+        """Maps of numbers; if they exceed 256 MiB in total, the newest of them."""
         try:
             self._begin()
             self.refresh()
@@ -77,11 +78,11 @@ class Replay:
         version = fmt.PREAMBLE.unpack(preamble)[1]
         if version != fmt.VERSION:
             raise ReplayError(
-                f"{self.path}: version {version} of the format, and this nmmo-gpu reads version "
-                f"{fmt.VERSION}; open it with the nmmo-gpu that wrote it."
+                f"{self.path}: format version {version}, but this nmmo-gpu reads version "
+                f"{fmt.VERSION}; open it with the nmmo-gpu version that wrote it."
             )
         self._end = fmt.PREAMBLE.size
-        # Until the header has told: whatever comes in its place is looked at, too.
+        # Limits until the header is read; any chunk in its place is checked, too.
         self.height = self.width = self.entities = self.agents = 0
         self.columns: tuple[Column, ...] = ()
         head = self._first(fmt.HEAD)
@@ -91,9 +92,9 @@ class Replay:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReplayError(f"{self.path}: its header is damaged ({error!r}).") from error
         self.base: Bytes = np.frombuffer(self._first(fmt.TILE), np.uint8).reshape(self.height, self.width)
-        """[H, W] uint8, Material: what every tile is made of."""
+        """[H, W] uint8, Material: base material of every tile."""
         if self.base.max() >= self._materials:
-            raise ReplayError(f"{self.path}: its map has materials that its header does not know.")
+            raise ReplayError(f"{self.path}: its map has materials that are not in its header.")
 
     def _check_header(self) -> None:
         header = self.header
@@ -119,18 +120,18 @@ class Replay:
     def _size(self, name: str, most: int) -> int:
         value = self.header[name]
         if type(value) is not int or not 1 <= value <= most:
-            raise ReplayError(f"{self.path}: its header says {name} = {value!r}, which cannot be.")
+            raise ReplayError(f"{self.path}: its header has an invalid {name}, {value!r}.")
         return value
 
     def _first(self, type: bytes) -> bytes:
-        """The payload of a chunk that must come next."""
+        """The payload of a chunk that must be next."""
         header = self._chunk_header()
         if header is None or header.type != type:
-            raise ReplayError(f"{self.path} ends before its {type.decode()} chunk, or lacks it.")
+            raise ReplayError(f"{self.path} has no complete {type.decode()} chunk.")
         return self._payload(header)
 
     def _chunk_header(self) -> ChunkHeader | None:
-        """That at the end of what is known, checked; None if the chunk is not there as a whole."""
+        """The validated chunk header at the end of the known part; None if the chunk is incomplete."""
         self._file.seek(self._end)
         data = self._file.read(fmt.CHUNK.size)
         if len(data) < fmt.CHUNK.size:
@@ -150,13 +151,13 @@ class Replay:
             tiles = self.height * self.width
             in_time = header.first + header.ticks <= fmt.LAST_TICK
             if not 1 <= header.ticks <= fmt.MOST_TICKS or not in_time:
-                raise ReplayError(f"{self.path}: a chunk claims {header.ticks} ticks.")
+                raise ReplayError(f"{self.path}: a chunk has an invalid number of ticks, {header.ticks}.")
             least = fmt.least_raw(self.columns, self.entities, self.agents, tiles, header.ticks)
             if (header.raw - least) % 4:
                 least = most + 1
         if not least <= header.raw <= most or header.stored > fmt.MOST_STORED:
             raise ReplayError(
-                f"{self.path}: the chunk at byte {self._end} claims {header.raw} bytes, which cannot be; the "
+                f"{self.path}: the chunk at byte {self._end} has an invalid length, {header.raw} bytes; the "
                 "file is damaged."
             )
 
@@ -168,13 +169,13 @@ class Replay:
         return fmt.unpack(stored, header.raw, what)
 
     def refresh(self) -> list[ChunkEntry]:
-        """Looks for whole chunks behind those known, and returns those of frames."""
+        """Looks for complete chunks after the known ones, and returns the chunks of frames."""
         found = []
         while (header := self._chunk_header()) is not None:
             length = fmt.CHUNK.size + header.stored
             if header.type == fmt.FRAM:
                 if header.first < self.ticks.stop:
-                    raise ReplayError(f"{self.path}: time runs backwards at tick {header.first}.")
+                    raise ReplayError(f"{self.path}: ticks are out of order at tick {header.first}.")
                 found.append(ChunkEntry(self._end, length, header.first, header.ticks))
                 self.chunks.append(found[-1])
             elif header.type == fmt.HEAT and self._keeps_heats:
@@ -200,30 +201,30 @@ class Replay:
             raise ReplayError(f"{self.path}: a map in it is damaged ({error}).") from error
 
     def _bound_heats(self) -> None:
-        """However many maps there are, the newest are kept that memory has room for."""
+        """Keeps only the newest maps, within the memory limit."""
         while len(self.heats) > 1 and sum(heat.values.nbytes for heat in self.heats) > MOST_HEAT_BYTES:
             del self.heats[0]
 
     @property
     def size(self) -> int:
-        """Bytes from the start of the file to the end of the last whole chunk known."""
+        """Bytes from the start of the file to the end of the last known complete chunk."""
         return self._end
 
     @property
     def ticks(self) -> range:
-        """From the first tick to the last, gaps included."""
+        """From the first tick to the last, including gaps."""
         if not self.chunks:
             return range(0)
         last = self.chunks[-1]
         return range(self.chunks[0].first, last.first + last.ticks)
 
     def read(self, entry: ChunkEntry) -> Frames:
-        """Unpacks a chunk of frames."""
+        """Decodes a chunk of frames."""
         self._file.seek(entry.offset)
         data = self._file.read(entry.length)
         what = f"{self.path}: the chunk at byte {entry.offset}"
         if len(data) < entry.length:
-            raise ReplayError(f"{what} is no longer there; the file has been cut off. Open it again.")
+            raise ReplayError(f"{what} is missing; the file has been truncated. Open it again.")
         header = ChunkHeader(*fmt.CHUNK.unpack(data[: fmt.CHUNK.size]))
         self._check_chunk(header)
         payload = fmt.unpack(data[fmt.CHUNK.size :], header.raw, what)
@@ -231,7 +232,7 @@ class Replay:
         return fmt.decode_frames(payload, header, self.columns, self.entities, self.agents, tiles)
 
     def __iter__(self) -> Iterator[Frames]:
-        """All chunks of frames, unpacked one after another."""
+        """All chunks of frames, decoded one after another."""
         return map(self.read, self.chunks)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Recording realms while they are played, without making the device or the player wait."""
+"""Records realms during play, without blocking the device or the player."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from nmmo_gpu.replay.segment_writer import SegmentWriter
 from nmmo_gpu.world.actions import StepActions
 
 HOST_BUFFERS = 4
-"""Rollouts that may wait for the disk."""
+"""Maximum number of rollouts that wait for the disk."""
 MIB = 1 << 20
 
 
 class _HostBuffer(NamedTuple):
-    """Room on the host for one rollout; pinned, where there is a GPU to copy from."""
+    """A buffer on the host for one rollout; pinned if the source is a GPU."""
 
     frames: Tensor
     """[T, k, bytes] uint8."""
     ticks: Tensor
-    """[T] int64: their numbers."""
+    """[T] int64: tick numbers."""
     arrived: torch.cuda.Event | None
 
 
 class Recorder:
-    """Takes k realms of an environment, tick by tick, into a buffer on its device; from there, once per
-    rollout, into one of a ring of buffers on the host, from which a thread writes files.
+    """Copies k realms of an environment, tick by tick, into a buffer on its device. Once per rollout, this
+    buffer is copied into one of a ring of buffers on the host, from which a thread writes files.
 
-    While every buffer of the ring waits for the disk, whole rollouts are left out (the files have a gap
-    there) rather than waited for; with ``blocking`` nothing is left out."""
+    While every buffer of the ring waits for the disk, whole rollouts are dropped (the files have a gap
+    there); with ``blocking`` it waits instead."""
 
     def __init__(
         self,
@@ -53,17 +53,17 @@ class Recorder:
         limit: int = 1000 * MIB,
         blocking: bool = False,
     ) -> None:
-        """Makes room, and begins no file before there is a frame.
+        """Allocates the buffers; files are created with the first frame.
 
         Args:
-            realms: numbers among all realms; those that ``env`` does not play are left to whoever does.
-            ticks: T, ticks of a rollout. folder: of the files. title: for whoever looks at them.
-            heads: choices of each head, where ``capture`` is given a ``PolicyTrace``.
-            limit: bytes that a realm's files may take."""
+            realms: global realm numbers; those that ``env`` does not play are ignored.
+            ticks: T, ticks of a rollout. folder: of the files. title: for display.
+            heads: choices of each head, if ``capture`` gets a ``PolicyTrace``.
+            limit: maximum size of a realm's files in bytes."""
         config, world = env.config, env.world
         mine = [realm for realm in realms if 0 <= realm - config.first_realm < config.realms]
         self.realms = torch.tensor([r - config.first_realm for r in mine], dtype=torch.int64).to(env.device)
-        """[k] int64: those of them that ``env`` plays, counted from its first."""
+        """[k] int64: the recorded realms of ``env``, counted from its first."""
         self.layout = FrameLayout(config.world, sum((heads or {}).values()))
         self.env, self.blocking, self.dropped = env, blocking, 0
         self.frames = torch.zeros(ticks, len(mine), self.layout.bytes, dtype=torch.uint8, device=env.device)
@@ -93,15 +93,15 @@ class Recorder:
         return _HostBuffer(frames, ticks, arrived)
 
     def capture(self, t: int, step_actions: StepActions, policy_trace: PolicyTrace | None = None) -> None:
-        """Takes the realms as they are now, after a tick, as the rollout's t-th frame. May be part of a CUDA
+        """Copies the realms' current state, after a tick, as the rollout's t-th frame. Can be part of a CUDA
         graph."""
         if len(self.realms):
             self.layout.write(self.frames[t], self.env.world, self.realms, step_actions, policy_trace)
             self.ticks[t : t + 1].copy_(self.env.world.tick)
 
     def flush(self, ticks: int | None = None) -> None:
-        """Hands the rollout's frames (the first ``ticks``; all if not given) to the writer. The buffer may be
-        written over by whatever the device does next."""
+        """Passes the rollout's frames (the first ``ticks``; by default all) to the writer. Work that is
+        queued on the device afterwards may overwrite the buffer."""
         if not len(self.realms) or self._failed():
             return
         try:
@@ -116,7 +116,7 @@ class Recorder:
         self._full.put((slot, len(self.frames) if ticks is None else ticks))
 
     def _failed(self) -> bool:
-        """Whether the writer has given up. Whoever waits for every frame is told by an error, others once."""
+        """Whether the writer has failed. With ``blocking`` it raises an error, otherwise it warns once."""
         if self._error is None:
             return False
         if self.blocking:
@@ -127,7 +127,7 @@ class Recorder:
         return True
 
     def _write(self) -> None:
-        """The thread: frames into files, until there come no more."""
+        """The thread: writes frames to files until it is stopped."""
         while (work := self._full.get()) is not None:
             slot, ticks = work
             if slot.arrived is not None:
@@ -142,12 +142,12 @@ class Recorder:
             self._full.task_done()
 
     def wait(self) -> None:
-        """Waits until all that was handed over is in the files."""
+        """Waits until all frames passed to the writer are in the files."""
         self._full.join()
         self._failed()
 
     def close(self) -> None:
-        """Waits until all is written, and ends the files."""
+        """Waits until everything is written, and closes the files."""
         if self._thread.is_alive():
             self._full.put(None)
             self._thread.join()

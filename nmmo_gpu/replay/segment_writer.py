@@ -9,20 +9,20 @@ from nmmo_gpu.replay.format import Bytes
 from nmmo_gpu.replay.writer import ReplayWriter
 
 FOLDER = "replays"
-"""Where a run's recordings lie, in the run's folder."""
+"""Folder of a run's recordings, within the run's folder."""
 
 
 class SegmentWriter:
-    """Writes frames of a realm into ``FOLDER/realm-<number>-<first tick>.replay``; when that is full it goes
-    on in another file, and gives up the oldest, so that a run may last for ever."""
+    """Writes frames of a realm into ``FOLDER/realm-<number>-<first tick>.replay``. When that file is full, it
+    starts another one and deletes the oldest, so the length of a run is not limited."""
 
     def __init__(self, folder: Path, header: dict[str, Any], base: Bytes, limit: int) -> None:
-        """``limit``: bytes that the realm's files may take together, those of former runs included."""
+        """``limit``: maximum total size of the realm's files in bytes, including those of former runs."""
         self.folder, self.header, self.base, self.limit = folder, header, base, limit
         self._writer: ReplayWriter | None = None
 
     def frames(self, first: int, frames: Bytes) -> None:
-        """Appends ticks in a row; see ``ReplayWriter.frames``."""
+        """Appends consecutive ticks; see ``ReplayWriter.frames``."""
         if self._writer is None or self._writer.bytes > self.limit // 2:
             self._begin(first)
         assert self._writer is not None
@@ -32,7 +32,7 @@ class SegmentWriter:
         self.close()
         stem = f"realm-{self.header['realm']}"
         path = self.folder / f"{stem}-{first}.replay"
-        # Whoever still reads a file of this name keeps it as it was.
+        # Readers that have a file of this name open keep the old content.
         path.unlink(missing_ok=True)
         others = [(int(p.stem.rpartition("-")[2]), p) for p in self.folder.glob(f"{stem}-*.replay")]
         kept = 0
@@ -43,7 +43,7 @@ class SegmentWriter:
         self._writer = ReplayWriter(path, self.header, self.base)
 
     def close(self) -> None:
-        """Ends the file in hand."""
+        """Closes the current file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -1,4 +1,4 @@
-"""Driving the tick with recordings of Neural MMO v1, to show that the rules are the same."""
+"""Replays recordings of Neural MMO v1 through the tick, to check that the rules are the same."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import World
 
 STATE = ("row", "col", "food", "water", "health", "freeze", "immune", "age")
-"""Arrays [T + 1, N] of a recording that are compared for agents alive."""
+"""Arrays [T + 1, N] of a recording that are compared for living agents."""
 ACTIONS = ("move", "style", "target")
-"""Arrays [T, N] that drive it."""
+"""Arrays [T, N] of actions."""
 
 UNREADABLE = (
     OSError,
@@ -33,7 +33,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What numpy and zipfile raise on damaged files."""
+"""Errors that numpy and zipfile raise for damaged files."""
 
 Recording = dict[str, np.ndarray]
 
@@ -43,7 +43,7 @@ class TraceError(NmmoError, ValueError):
 
 
 def load_trace(path: str | Path) -> Recording:
-    """The arrays of a recording (.npz), checked for presence and shape; TraceError if they are not right."""
+    """The arrays of a recording (.npz), checked for presence and shape; TraceError if they are invalid."""
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -62,7 +62,7 @@ def load_trace(path: str | Path) -> Recording:
     for names, shape in ((ACTIONS, (ticks, agents)), (("alive", *STATE), (ticks + 1, agents))):
         for name in names:
             if arrays[name].shape != shape:
-                raise TraceError(f"{path}: {name} has shape {arrays[name].shape}, where {shape} is due.")
+                raise TraceError(f"{path}: {name} has shape {arrays[name].shape}, expected {shape}.")
     return arrays
 
 
@@ -89,7 +89,8 @@ def world_of(recording: Recording, device: torch.device) -> World:
 
 
 def first_difference(recording: Recording, backend: str = "auto", device: str = "cpu") -> str | None:
-    """Plays the recording through the real tick; says where it first differs, or None if it agrees."""
+    """Plays the recording through the tick; describes the first difference, or returns None if there is
+    none."""
     where = resolve_device(device)
     phases = resolve(backend, where)
     world = world_of(recording, where)

@@ -1,4 +1,4 @@
-"""Writing a replay file."""
+"""Writes replay files."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from nmmo_gpu.replay.format import (
 
 
 class ReplayWriter:
-    """A replay file that grows by whole chunks: whoever reads meanwhile finds nothing half-written but, for a
-    moment, the last one. A context manager."""
+    """A replay file that grows by whole chunks: concurrent readers see at most the last chunk incomplete, for
+    a moment. A context manager."""
 
     def __init__(self, path: Path, header: dict[str, Any], base: Bytes) -> None:
-        """Begins the file.
+        """Creates the file.
 
         Args:
-            path: written over if it is there; its folder is made.
-            header: as ``nmmo_gpu.replay.header.header`` gives it. base: [H, W] uint8, materials.
+            path: overwritten if it exists; its folder is created.
+            header: from ``nmmo_gpu.replay.header.header``. base: [H, W] uint8, materials.
 
         Raises ReplayError if it cannot be written."""
         self.path = path
         self.columns = tuple(Column(**column) for column in header["columns"])
         self.entities, self.agents, self.tiles = header["entities"], header["agents"], base.size
         per_tick = least_raw(self.columns, self.entities, self.agents, self.tiles, 1)
-        # Half of what a chunk may hold, since changes of tiles come on top.
+        # Half of the maximum chunk size, because tile changes are added.
         self.most_ticks = max(1, min(MOST_TICKS, MOST_RAW[FRAM] // 2 // per_tick))
-        """Ticks that a chunk can hold."""
+        """Maximum ticks per chunk."""
         self.bytes = 0
-        """Written so far."""
+        """Bytes written so far."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = open(path, "wb")  # noqa: SIM115
@@ -59,10 +59,11 @@ class ReplayWriter:
         self._append(pack(TILE, base.tobytes()))
 
     def frames(self, first: int, frames: Bytes) -> None:
-        """Appends ticks in a row.
+        """Appends consecutive ticks.
 
         Args:
-            first: number of the first. frames: [ticks, bytes] uint8, as ``FrameLayout`` lays them out."""
+            first: number of the first tick. frames: [ticks, bytes] uint8, in the layout of
+                ``FrameLayout``."""
         for begin in range(0, len(frames), self.most_ticks):
             part = frames[begin : begin + self.most_ticks]
             payload = encode_frames(part, self.columns, self.entities, self.agents, self.tiles)
@@ -75,7 +76,7 @@ class ReplayWriter:
         self._append(pack(HEAT, heat_payload(name, values, population, stride, about), 0, tick))
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._file.close()
 
     def __enter__(self) -> ReplayWriter:
@@ -108,7 +109,7 @@ def heat_payload(name: str, values: NDArray[np.float32], population: int, stride
 
 
 def append_heat(path: Path, payload: bytes, tick: int) -> None:
-    """Appends a ``HEAT`` chunk, of a tick, to a file that nobody else writes.
+    """Appends a ``HEAT`` chunk, for a tick, to a file that has no other writer.
 
     Raises ReplayError if it cannot be written."""
     try:

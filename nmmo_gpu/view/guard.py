@@ -1,4 +1,4 @@
-"""Who may look: pages of this server alone, under a name that is this server's."""
+"""Access control: only pages of this server, under this server's name."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
-    "x-nmmo-gpu": "view",  # the page asks whether there is a list of recordings
+    "x-nmmo-gpu": "view",  # tells the page that this server lists recordings
 }
 _HOST = re.compile(r"(?:\[([^][]+)\]|([^][:;,\s]+))(?::\d+)?")
 """A Host header: an address in brackets or something else, and a port."""
 
 KEPT = "public, max-age=31536000, immutable"
-"""For files whose name says what is in them."""
+"""For files whose name contains a hash of their content."""
 
 
 class Guard:
-    """ASGI middleware that refuses strangers by 403, and adds headers about security and caches.
+    """ASGI middleware that rejects foreign requests with 403, and adds security and cache headers.
 
-    A page elsewhere cannot read what this server says, unless its own name is made to point here (DNS
-    rebinding): so requests must name the host that was bound to, localhost, or an address. Websockets may be
-    opened by any page: so theirs must come from this server."""
+    A page of another origin cannot read this server's responses, unless its own name is made to point here
+    (DNS rebinding). Therefore requests must name the host that the server is bound to, localhost, or an
+    address. Any page may open websockets, so the origin of websockets must be this server."""
 
     def __init__(self, app: ASGIApp, host: str) -> None:
-        """Guards ``app``, which is bound to ``host``."""
+        """Wraps ``app``, which is bound to ``host``."""
         self.app, self.names = app, {host.lower(), "localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +56,7 @@ class Guard:
             await self.app(scope, receive, _with_headers(send, scope["path"], host))
 
     def _refusal(self, type: str, host: str, headers: Headers) -> str:
-        """What is wrong with a request; empty if nothing is."""
+        """The reason to reject a request; empty if it is accepted."""
         named = _HOST.fullmatch(host)
         name = (named[1] or named[2]) if named else host
         if named is None or (name not in self.names and not _is_address(name)):

@@ -1,4 +1,4 @@
-"""Recordings that grow, told over websockets to whoever watches."""
+"""Streams growing recordings to viewers over websockets."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.view.recordings import Recordings
 
 POLL = 0.25
-"""Seconds between two looks at a file."""
+"""Polling interval of a file, seconds."""
 
 KEPT_CHUNKS = 8
-"""Newest chunks that are kept for viewers; who falls further behind fetches what it missed from the file."""
+"""Number of newest chunks kept for viewers; viewers that are further behind fetch chunks from the file."""
 
 LARGEST_PIECE = 4 << 20
-"""Bytes; larger chunks are not sent."""
+"""Maximum size of a chunk that is sent, bytes."""
 
 MOST_ENTRIES = 10_000
-"""Chunks told of in one message."""
+"""Maximum number of chunks listed in one message."""
 
 MOST_VIEWERS = 100
-"""At a time. One that stalls may hold a chunk each."""
+"""Maximum number of concurrent viewers. Each stalled viewer can hold one chunk."""
 
 OFFSET = struct.Struct("<Q")
 REFUSED = 1008
-"""Code with which a websocket is closed that cannot be served."""
+"""Close code of a rejected websocket."""
 
 
 class Piece(NamedTuple):
     """A chunk, as a binary message."""
 
     offset: int
-    """In the file."""
+    """Offset in the file."""
     message: bytes
-    """``OFFSET`` and the chunk, its header included."""
+    """``OFFSET`` and the chunk, including its header."""
 
 
 class Watch:
-    """A recording that somebody watches: one look at a time for all viewers."""
+    """A watched recording; one poll serves all viewers."""
 
     def __init__(self, recordings: Recordings, path: Path) -> None:
         self.recordings, self.path = recordings, path
         self.viewers: set[asyncio.Event] = set()
-        """Of each viewer what wakes it."""
+        """For each viewer the event that wakes it."""
         self.replay: Replay | None = None
         self.entries, self.size = 0, 0
-        """How many of the replay's chunks, and how many bytes, viewers may know of."""
+        """Number of chunks, and number of bytes, of the replay that are announced to viewers."""
         self.pieces: deque[Piece] = deque(maxlen=KEPT_CHUNKS)
         self.next = ""
         """Name of a newer recording of the same realm; empty if there is none."""
         self.error = ""
 
     async def run(self) -> None:
-        """Looks until nobody watches any more, or the file turns out to be damaged."""
+        """Polls until there are no viewers, or the file is damaged."""
         try:
             siblings = await asyncio.to_thread(self.recordings.siblings, self.path.name)
             while self.viewers and not self.error:
@@ -85,7 +85,7 @@ class Watch:
                 viewer.set()
 
     def _look(self, siblings: dict[str, int]) -> tuple[list[Piece], str]:
-        """(newest chunks since the last look, name of a recording that has appeared); sets ``error``."""
+        """(newest chunks since the last poll, name of a recording that has appeared); sets ``error``."""
         try:
             if self.replay is None:
                 self.replay = Replay(self.path, heats=False)
@@ -93,7 +93,7 @@ class Watch:
                 return [], ""
             status = os.stat(self.path)
             if status.st_ino != self._inode or status.st_size < self.replay.size:
-                raise ReplayError(f"{self.path} was begun anew; open it again.")
+                raise ReplayError(f"{self.path} has been replaced; open it again.")
             before = self.replay.size
             self.replay.refresh()
             return self._pieces(before, self.replay.size), self._upcoming(siblings)
@@ -102,7 +102,7 @@ class Watch:
             return [], ""
 
     def _pieces(self, start: int, end: int) -> list[Piece]:
-        """The last chunks between two offsets, small ones only."""
+        """The last small chunks between two offsets."""
         if start == end:
             return []
         found: deque[Piece] = deque(maxlen=KEPT_CHUNKS)
@@ -118,7 +118,7 @@ class Watch:
         return list(found)
 
     def _upcoming(self, siblings: dict[str, int]) -> str:
-        """The newest recording of the same realm that was not there before, and can be read; noted."""
+        """The newest readable recording of the same realm that has appeared since; recorded as known."""
         found = ""
         now = self.recordings.siblings(self.path.name)
         for name in sorted(now.keys() - siblings.keys(), key=lambda name: now[name]):
@@ -141,7 +141,7 @@ class Live:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, socket: WebSocket) -> None:
-        """Serves one viewer until it leaves."""
+        """Serves one viewer until it disconnects."""
         await socket.accept()
         if self._viewers >= MOST_VIEWERS:
             await _refuse(socket, f"{MOST_VIEWERS} viewers are watching already; try again later.")
@@ -156,7 +156,7 @@ class Live:
         name = socket.query_params.get("name", "")
         path = await asyncio.to_thread(self.recordings.find, name)
         if path is None:
-            await _refuse(socket, f"There is no recording {name!r}; choose one of the list.")
+            await _refuse(socket, f"There is no recording {name!r}; choose one from the list.")
             return
         watch, woken = self._watch(path), asyncio.Event()
         watch.viewers.add(woken)
@@ -174,12 +174,12 @@ class Live:
                 raise end
 
     def _watch(self, path: Path) -> Watch:
-        """The one that all viewers of a file share; who asks adds itself before anything else happens."""
+        """The shared watch of a file; the caller registers itself before it yields to the event loop."""
         watch = self.watches.get(path)
         if watch is None or watch.error:
             watch = self.watches[path] = Watch(self.recordings, path)
             task = asyncio.create_task(self._run(watch))
-            self._tasks.add(task)  # or it might be collected as garbage
+            self._tasks.add(task)  # keeps a reference, so that it is not garbage collected
             task.add_done_callback(self._tasks.discard)
         return watch
 
@@ -192,7 +192,7 @@ class Live:
 
 
 async def _tell(socket: WebSocket, watch: Watch, woken: asyncio.Event) -> None:
-    """Tells a viewer what it does not know, one message at a time, as fast as it takes them."""
+    """Sends a viewer what it does not have yet, one message at a time, at the viewer's pace."""
     entries, size, sent, following = 0, 0, 0, ""
     with contextlib.suppress(WebSocketDisconnect):
         while True:
@@ -216,7 +216,7 @@ async def _tell(socket: WebSocket, watch: Watch, woken: asyncio.Event) -> None:
 
 
 async def _listen(socket: WebSocket) -> None:
-    """Waits until the viewer leaves; what it says is ignored."""
+    """Waits until the viewer disconnects; its messages are ignored."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
 

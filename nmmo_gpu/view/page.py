@@ -1,4 +1,4 @@
-"""Where the viewer's built page is."""
+"""The location of the viewer's built page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _FOLDER = Path(__file__).with_name("page")
 
 
 def folder() -> Path:
-    """The folder of the viewer's page, to be served by any file server; it holds ``index.html``.
+    """The folder of the viewer's page, which any file server can serve; it holds ``index.html``.
 
     Raises:
-        UsageError: the page is not there, as it could not be built when nmmo-gpu was installed.
+        UsageError: the page does not exist, because it could not be built when nmmo-gpu was installed.
     """
     if not (_FOLDER / "index.html").exists():
         raise UsageError(

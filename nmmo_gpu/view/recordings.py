@@ -1,4 +1,4 @@
-"""The recordings of a run: which there are, and where."""
+"""The recordings of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nmmo_gpu.train import checkpoint as checkpoints
 
 SUFFIX = ".replay"
 GROWING = 10.0
-"""Seconds since it was last written to, within which a recording counts as growing."""
+"""Seconds after the last write during which a recording counts as growing."""
 
 _NAME = re.compile(r"realm-(\d+)-(\d+)\.replay")
 
 
 class Recordings:
-    """The ``.replay`` files of a run, of a folder, or a single one. Any thread may ask."""
+    """The ``.replay`` files of a run, of a folder, or a single one. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         """Finds the folder.
@@ -31,46 +31,46 @@ class Recordings:
         Args:
             path: folder of a run (with a folder ``replays``) or of recordings, or one recording.
 
-        Raises UsageError where there is nothing to see, ReplayError for a file that is not a recording."""
+        Raises UsageError if there are no recordings, ReplayError for a file that is not a recording."""
         path = path.resolve()
         self._only: str | None = None
         if path.is_file():
             Replay(path, heats=False).close()
             self._only, path = path.name, path.parent
         elif not path.is_dir():
-            raise UsageError(f"{path} is not there; give the folder of a run, or a {SUFFIX} file.")
+            raise UsageError(f"{path} does not exist; give the folder of a run, or a {SUFFIX} file.")
         elif (path / FOLDER).is_dir():
             path = path / FOLDER
         elif path.name != FOLDER and not any(path.glob(f"*{SUFFIX}")):
             raise UsageError(
-                f"{path} has no recordings; make some by `nmmo-gpu train --resume {path} --record 0`, or "
+                f"{path} has no recordings; make some with `nmmo-gpu train --resume {path} --record 0`, or "
                 f"`nmmo-gpu export {path}`."
             )
         self.folder = path
-        """Where the recordings lie."""
+        """Folder of the recordings."""
         self.checkpoint = (path.parent if path.name == FOLDER else path) / checkpoints.FILE
-        """The run's checkpoint, whether it is there or not."""
+        """The run's checkpoint, which may not exist."""
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
 
     def find(self, name: str) -> Path | None:
-        """The recording of that name; None if there is none, or the name leads out of the folder."""
+        """The recording of that name; None if there is none, or if the path is outside the folder."""
         if Path(name).name != name or not name.endswith(SUFFIX) or self._only not in (None, name):
             return None
         try:
             path = (self.folder / name).resolve()
             return path if path.parent == self.folder and path.is_file() else None
-        except (OSError, RuntimeError, ValueError):  # too long, links in a circle, a zero byte
+        except (OSError, RuntimeError, ValueError):  # too long, circular links, a zero byte
             return None
 
     def names(self) -> list[str]:
-        """All names, in no order."""
+        """All names, in no particular order."""
         if self._only is not None:
             return [self._only]
         return [path.name for path in self.folder.glob(f"*{SUFFIX}") if self.find(path.name)]
 
     def siblings(self, name: str) -> dict[str, int]:
-        """name -> first tick, of all files whose names say that they are recordings of the same realm."""
+        """name -> first tick, of all files that are recordings of the same realm according to their names."""
         own = _NAME.fullmatch(name)
         if own is None or self._only is not None:
             return {}
@@ -78,9 +78,9 @@ class Recordings:
         return {other[0]: int(other[2]) for other in named if other}
 
     def listed(self) -> list[dict[str, Any]]:
-        """What ``/api/recordings`` says, newest first: ``name``, ``title``, ``realm``, ``bytes``, ``first``
-        and ``last`` tick (0 and -1 if there is none yet) and whether it is ``growing``. Files that are
-        damaged, or have no header yet, are left out."""
+        """The content of ``/api/recordings``, newest first: ``name``, ``title``, ``realm``, ``bytes``,
+        ``first`` and ``last`` tick (0 and -1 if there is none yet) and whether it is ``growing``. Files that
+        are damaged, or have no header yet, are left out."""
         with self._lock:
             listed = sorted(
                 self._look(), key=lambda known: (known.modified, known.summary["name"]), reverse=True
@@ -102,7 +102,8 @@ class Recordings:
 
 
 class _Known:
-    """What is known of a recording; it stays open only while it grows, so that thousands can be listed."""
+    """Cached data of a recording. The file stays open only while it grows, so that thousands can be
+    listed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -114,13 +115,13 @@ class _Known:
         self._replay: Replay | None = None
 
     def look(self, now: float) -> None:
-        """Brings ``summary`` up to date; ReplayError or OSError if the file cannot be read."""
+        """Updates ``summary``; raises ReplayError or OSError if the file cannot be read."""
         status = os.stat(self.path)
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
         if stamp != self._stamp:
             before, self._stamp, self.summary = self._stamp, stamp, {}
             if before is not None and (before[0] != stamp[0] or before[1] > stamp[1]):
-                self.close()  # it has been written anew
+                self.close()  # it has been rewritten
             if self._replay is None:
                 self._replay = Replay(self.path, heats=False)
             else:
@@ -137,7 +138,7 @@ class _Known:
                 self.close()
 
     def close(self) -> None:
-        """Closes the file; it is opened again when it grows."""
+        """Closes the file; it is reopened when it grows."""
         if self._replay is not None:
             self._replay.close()
             self._replay = None

@@ -1,4 +1,4 @@
-"""Serving the viewer until Ctrl-C."""
+"""Serves the viewer until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,28 +19,26 @@ from nmmo_gpu.view.server import application
 
 PORT = 8006
 TRIED = 20
-"""Ports tried, from ``PORT`` on, where none was asked for."""
+"""Number of ports to try, from ``PORT`` on, if no port is given."""
 
 
 def serve(path: Path, host: str = "127.0.0.1", port: int | None = None, open_browser: bool = True) -> None:
-    """Serves the viewer, and prints where; returns after Ctrl-C.
+    """Serves the viewer and prints its address; returns after Ctrl-C.
 
     Args:
         path: folder of a run or of recordings, or a ``.replay`` file.
-        host: name or address to bind to. port: None for ``PORT``, or the next that is free.
+        host: name or address to bind to. port: None for ``PORT``, or the next free port.
 
-    Raises UsageError where there is nothing to see, no page to see it with, or the port is taken."""
+    Raises UsageError if there are no recordings, if the page is not built, or if the port is taken."""
     app = application(path, host)
     with _listener(host, port) as listener:
         bound, number = listener.getsockname()[:2]
         own = ipaddress.ip_address(bound.partition("%")[0])
         address = _address("localhost" if own.is_unspecified else host, number)
-        print(f"The viewer is at {address} (Ctrl-C ends it).", flush=True)
+        print(f"The viewer is at {address} (press Ctrl-C to stop).", flush=True)
         if not own.is_loopback:
-            print(
-                "Anybody who can reach this machine can look; to prevent that leave out --host.", flush=True
-            )
-        if open_browser:  # in the terminal, some stay until they are closed
+            print("Anyone who can reach this machine can watch; to prevent this, omit --host.", flush=True)
+        if open_browser:  # terminal browsers block until they are closed
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             _server(app).run([listener])
@@ -55,7 +53,7 @@ def _server(app: Starlette) -> uvicorn.Server:
 
 
 def _listener(host: str, port: int | None) -> socket.socket:
-    """A socket that listens on the port, or on the first free one from ``PORT`` on."""
+    """A socket that listens on the port, or on the first free port from ``PORT`` on."""
     for tried in range(PORT, PORT + TRIED) if port is None else (port,):
         try:
             listener = _listening(host, tried)
@@ -67,14 +65,14 @@ def _listener(host: str, port: int | None) -> socket.socket:
                 f"Port {tried} of {host} cannot be used ({reason}); choose another --port or --host."
             ) from error
         if port is None and tried != PORT:
-            print(f"Port {PORT} is taken; {tried} is used instead.", flush=True)
+            print(f"Port {PORT} is taken; using {tried} instead.", flush=True)
         return listener
-    raise UsageError(f"Ports {PORT} to {PORT + TRIED - 1} of {host} are taken; choose another by --port.")
+    raise UsageError(f"Ports {PORT} to {PORT + TRIED - 1} of {host} are taken; choose another with --port.")
 
 
 def _listening(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-    # Only where TCP is named does asyncio send what it has without waiting for more.
+    # asyncio sets TCP_NODELAY only if the protocol is given as TCP.
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":  # elsewhere it would let two servers share a port

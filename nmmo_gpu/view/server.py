@@ -1,18 +1,18 @@
-"""The viewer's server: the page, recordings, and what happens to them while somebody watches.
+"""The viewer's server: the page, recordings, and live updates of recordings.
 
 - ``GET /`` and ``/assets/``: the page.
 - ``GET /api/recordings``: JSON, see ``Recordings.listed``.
 - ``GET /recordings/NAME``: the file, or parts of it (``Range``).
 - ``GET /api/value?name=NAME&population=P``: the value map of the run's newest checkpoint on the recording's
   map, as the payload of a ``HEAT`` chunk (docs/replay-format.md); ``P`` -1: the mean over all populations.
-- ``WS /live?name=NAME``: what is appended to a recording.
+- ``WS /live?name=NAME``: the growth of a recording.
   - ``{"type": "index", "entries": [[offset, length, first tick, ticks], ...], "size": bytes}``: chunks of
-    frames, all there are at first and then the new ones; up to ``size`` the file can be fetched. Chunks of
-    other types lie between those listed.
-  - binary: 8 bytes little-endian offset, then a chunk of any type, header included, that was appended since
-    the connection. Large ones, and those for which the viewer is too slow, are left out.
+    frames, first all existing ones and then new ones; the file can be fetched up to ``size``. Chunks of other
+    types are located between the listed ones.
+  - binary: 8 bytes little-endian offset, then a chunk of any type, including its header, that was appended
+    after the connection was opened. Large chunks, and chunks for which the viewer is too slow, are skipped.
   - ``{"type": "next", "name": NAME}``: a newer recording of the same realm has appeared.
-  - ``{"type": "error", "message": TEXT}``, and the end.
+  - ``{"type": "error", "message": TEXT}``, and the connection is closed.
 
 Errors are plain text."""
 
@@ -42,10 +42,10 @@ def application(path: Path, host: str = "127.0.0.1") -> Starlette:
     """The server's application.
 
     Args:
-        path: as for ``Recordings``. host: what it is bound to.
+        path: as for ``Recordings``. host: the host that it is bound to.
 
-    Raises UsageError where there is nothing to see, or no page to see it with; ReplayError for a file that is
-    no recording."""
+    Raises UsageError if there are no recordings, or if the page is not built; ReplayError for a file that is
+    not a recording."""
     recordings = Recordings(path)
     values = Values(recordings.checkpoint)
     found = page.folder()
@@ -86,7 +86,7 @@ def application(path: Path, host: str = "127.0.0.1") -> Starlette:
 async def _find(recordings: Recordings, name: str) -> Path:
     path = await asyncio.to_thread(recordings.find, name)
     if path is None:
-        raise HTTPException(404, f"There is no recording {name!r}; choose one of /api/recordings.")
+        raise HTTPException(404, f"There is no recording {name!r}; choose one from /api/recordings.")
     return path
 
 
@@ -96,7 +96,7 @@ async def _explain(request: Request, error: Exception) -> Response:
 
 
 class _File(FileResponse):
-    """A file that may grow while it is sent: what came after its length was told is left out."""
+    """A file that may grow while it is sent; data appended after its length was determined is not sent."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, media_type="application/octet-stream")

@@ -1,4 +1,4 @@
-"""Value maps of a run's newest checkpoint, computed when somebody asks."""
+"""Value maps of a run's newest checkpoint, computed on request."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.value_map import value_payload
 
 KEPT = 64
-"""Maps kept; at most some 25 KB each."""
+"""Maximum number of cached maps, of at most about 25 KB each."""
 
 IRRELEVANT = {
     "slots", "births", "spawn", "regrowth", "npc_numbers", "npc_births", "wander", "ore_regrowth",
 }  # fmt: skip
-"""Fields of WorldConfig that may differ between recording and checkpoint: a newborn that is alone sees
-nothing of them."""
+"""Fields of WorldConfig that may differ between recording and checkpoint: a newborn agent that is alone does
+not observe them."""
 
 
 class Values:
     """Value maps by recording and population; one is computed at a time."""
 
     def __init__(self, checkpoint: Path) -> None:
-        """``checkpoint``: the file, whether it is there or not; it may change at any time."""
+        """``checkpoint``: the file, which may not exist and may change at any time."""
         self.checkpoint = checkpoint
         self._lock = asyncio.Lock()
         self._kept: OrderedDict[tuple[int, Path, int], bytes] = OrderedDict()
@@ -67,7 +67,7 @@ def _computed(checkpoint: Path, recording: Path, population: int) -> bytes:
     other = [name for name in ours if name not in IRRELEVANT and ours[name] != world.get(name)]
     if other:
         raise ReplayError(
-            f"The recording was made under other rules than the checkpoint learned (different: "
+            f"The rules of the recording differ from those of the checkpoint (different: "
             f"{', '.join(other)}); choose a recording of the same run."
         )
     return value_payload(stored, base, None, population)

@@ -1,4 +1,4 @@
-"""What agents choose: the heads, and their choices in the world's terms."""
+"""Actions: the heads, and their choices in the world's terms."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from nmmo_gpu.world.movement import MOVES
 def action_heads(config: WorldConfig) -> dict[str, int]:
     """``name -> number of choices`` of every head of an action, in order.
 
-    move: stay, east, south, west, north. style: melee, range, mage. target: nobody, or a row of the entity
-    table, counted from 1. work: ``WORKS``. trade: nothing, sell item i (1 + i), buy item i (1 + items + i),
-    withdraw (the last). price: index into the prices. token: what to say, 0 for silence. The last four are
-    there if their systems are on."""
+    move: stay, east, south, west, north. style: melee, range, mage. target: none, or a row of the entity
+        table,
+    counted from 1. work: ``WORKS``. trade: nothing, sell item i (1 + i), buy item i (1 + items + i), withdraw
+    (the last). price: index into the prices. token: the token to say, 0 for silence. The last four exist if
+    their systems are on."""
     sizes = {"move": len(MOVES), "style": len(STYLES), "target": config.nearest + 1}
     if config.works:
         sizes["work"] = len(WORKS)
@@ -32,23 +33,23 @@ def action_heads(config: WorldConfig) -> dict[str, int]:
 
 
 class StepActions(NamedTuple):
-    """What everybody did in a tick."""
+    """The actions of all entities in a tick."""
 
     style: Tensor
     """[R, S] integers."""
     target: Tensor
-    """[R, S] integers: slot, -1 for nobody."""
+    """[R, S] integers: slot, -1 for none."""
     work: Tensor | None = None
-    """[R, A] integers, where there is work."""
+    """[R, A] integers; None without works."""
 
 
 class Choices(NamedTuple):
-    """Everybody's choices, [R, A] integers each; None for heads that there are not."""
+    """The choices of all agents, [R, A] integers each; None for heads that do not exist."""
 
     move: Tensor
     style: Tensor
     target: Tensor
-    """Slot, or -1 for nobody."""
+    """Slot, or -1 for none."""
     work: Tensor | None = None
     trade: Tensor | None = None
     price: Tensor | None = None
@@ -56,15 +57,15 @@ class Choices(NamedTuple):
 
 
 MORE_HEADS = Choices._fields[3:]
-"""Heads of the full game, in their order; each is there if its system is on."""
+"""Heads of the full game, in order; each exists if its system is on."""
 
 
 def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(move, style, target slot or -1 for nobody), each [R, A] int64.
+    """(move, style, target slot or -1 for none), each [R, A] int64.
 
     Args:
         actions: [R, A, 3 or more] of any integer dtype: move, style, and target as a row of the entity table
-            (counted from 1; 0 for nobody); other heads behind are left alone.
+            (counted from 1; 0 for none); further heads are ignored.
         seen: [R, A, nearest] int32: slot of each row; -1 for none.
     """
     move, style, row = actions[..., :3].to(torch.int64).unbind(-1)
@@ -73,13 +74,13 @@ def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def choices(config: WorldConfig, actions: Tensor, first: tuple[Tensor, Tensor, Tensor]) -> Choices:
-    """All choices from [R, A, heads] actions, of which the first three are decoded already."""
+    """All choices from [R, A, heads] actions, of which the first three are already decoded."""
     others = {name: actions[..., i] for i, name in enumerate(action_heads(config)) if i >= 3}
     return Choices(*first, **others)
 
 
 def row_of(mask: Tensor, row: Tensor) -> Tensor:
-    """[..., n]: of masks [..., rows, n] the row ([...] int64) that counts, such as that of a style."""
+    """[..., n]: the selected row ([...] int64) of masks [..., rows, n], such as that of a style."""
     return mask.gather(-2, row[..., None, None].expand(*row.shape, 1, mask.shape[-1])).squeeze(-2)
 
 

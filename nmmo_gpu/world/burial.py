@@ -1,4 +1,4 @@
-"""Burial: the dead leave their tile, and are counted."""
+"""Burial: dead agents leave their tile and are counted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from nmmo_gpu.world.state import World
 
 
 def burial(world: World) -> None:
-    """Frees the tile and the slot of everybody with a cause of death.
+    """Frees the tile and the slot of every entity with a cause of death.
 
     ``cause``, ``entity``, ``age`` (the lifetime) and ``explored`` stay in the slot as the record of the
-    death until somebody is born into it."""
+    death until the next agent spawns there."""
     dead = world.cause.view(-1).nonzero().squeeze(1)
     if not dead.numel():
         return

@@ -9,15 +9,17 @@ from nmmo_gpu.world.state import World
 
 
 def combat(world: World, style: Tensor, target: Tensor) -> None:
-    """Resolves all attacks at once; in the full game as ``nmmo_gpu.world.combat_rolls.fight`` does, else so.
+    """Resolves all attacks at once; in the full game as ``nmmo_gpu.world.combat_rolls.fight``, else as
+    follows.
 
-    An attack on nobody, on oneself, on the dead, or beyond the style's reach does nothing. The damage comes
-    off the target's health, unless it is immune; off its food and water in any case, and onto the
-    attacker's. Gains and losses are summed, and only then clamped, so the order does not matter.
+    An attack has no effect if it has no target, or if the target is the attacker, dead or beyond the style's
+    reach. The damage is subtracted from the target's health, unless it is immune. It is always subtracted
+    from the target's food and water, and added to the attacker's. Gains and losses are summed before they are
+    clamped, so the order does not matter.
 
     Args:
         style: [R, S] int64; 0 melee, 1 range, 2 mage.
-        target: [R, S] int64, slot in the same realm; -1 for nobody.
+        target: [R, S] int64, slot in the same realm; -1 for none.
     """
     cfg = world.config
     if cfg.extended:

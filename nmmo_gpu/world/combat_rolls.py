@@ -1,4 +1,4 @@
-"""Combat of the full game: attacks that miss or hit, whose deed a death was, and what is learnt from it."""
+"""Combat of the full game: hits and misses, killers, and experience."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from nmmo_gpu.world.state import Cause, World
 from nmmo_gpu.world.tables import Tables, tensor
 
 BARE = 64
-"""Bonuses count from here: what bare hands, or bare skin, are worth."""
+"""Base value of attack, strength and defense, to which bonuses are added."""
 STYLE_EXPERIENCE, BODY_EXPERIENCE = 3, 1
-"""Experience for a point of damage: in the style or in defense, and in constitution."""
+"""Experience per point of damage: in the style or in defense, and in constitution."""
 LARGEST_DAMAGE = 32767
-"""What ``World.damage`` can hold; more is shown as this."""
+"""Maximum of ``World.damage``; larger values are clipped."""
 SLOT_BITS, TIE_BITS = 24, 32
-"""A top_attacker is found as the largest of its attackers' keys: from above, damage, random bits, slot."""
+"""The top attacker has the largest key. Bits of a key from high to low: damage, random bits, slot."""
 
 
 class Attacks(NamedTuple):
-    """The attacks that count, [k] int64 each; one per attacker."""
+    """The valid attacks, [k] int64 each; one per attacker."""
 
     attacker: Tensor
     """Index into [R * S]."""
@@ -35,19 +35,19 @@ class Attacks(NamedTuple):
     damage: Tensor
     """0 for a miss."""
     tie: Tensor
-    """Random word that decides between equals."""
+    """Random word that breaks ties."""
 
 
 def fight(world: World, style: Tensor, target: Tensor) -> None:
     """Resolves all attacks at once.
 
-    An attack counts if it is at somebody else who lives, within the style's reach; with ``rolls`` also only
-    if the target is not immune, and at range if a knife is worn, which is used up. What does not count does
-    nothing. Damage is summed per victim, and only then taken off; so the order does not matter.
+    An attack is valid if its target is another living entity within the style's reach. With ``rolls``, the
+    target must also not be immune, and range requires a worn knife, which is consumed. Invalid attacks have
+    no effect. Damage is summed per victim before it is subtracted, so the order does not matter.
 
     Args:
         style: [R, S] integers; 0 melee, 1 range, 2 mage.
-        target: [R, S] integers, slot in the same realm; -1 for nobody.
+        target: [R, S] integers, slot in the same realm; -1 for none.
     """
     cfg = world.config
     if cfg.rolls:
@@ -78,7 +78,7 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
 
 
 def _within_reach(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(attacker, victim, style: [k] int64; the first two index [R * S]) of attacks on somebody else who lives
+    """(attacker, victim, style: [k] int64; the first two index [R * S]) of attacks on other living entities
     within reach."""
     cfg = world.config
     able = (target >= 0) & world.alive & (world.health > 0)
@@ -92,14 +92,15 @@ def _within_reach(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, 
 
 
 def _words(world: World, attacker: Tensor) -> tuple[Tensor, ...]:
-    """An attacker's random words: whether it hits, how hard, and the tie."""
+    """An attacker's random words: hit or miss, damage, and tie."""
     slots = world.config.entities
     return draw(world.seed, world.tick, Stream.STRIKE, attacker // slots, attacker % slots)[:3]
 
 
 def flat_blows(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Attacks of fixed damage, which always hit: (attacker, victim, style, damage), as in ``Attacks``. They
-    drain food and water, and give them to the attacker; immunity stops neither that nor the chill."""
+    drain food and water from the victim and give them to the attacker. Immunity prevents neither the drain
+    nor the freeze."""
     cfg = world.config
     attacker, victim, style = _within_reach(world, style, target)
     damage = tensor(cfg.damage, world.device)[style]
@@ -107,7 +108,7 @@ def flat_blows(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, Ten
     attacker, victim, style, damage = attacker[some], victim[some], style[some], damage[some]
     world.chilled.view(-1)[victim[style == MAGE]] = True
 
-    # Gains and losses are summed, and only then clamped, so the order does not matter.
+    # Gains and losses are summed before they are clamped, so the order does not matter.
     drained = torch.zeros_like(world.row)
     drained.view(-1)[attacker] = damage.int()  # one attack per attacker
     drained.view(-1).index_add_(0, victim, -damage.int())
@@ -117,17 +118,17 @@ def flat_blows(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, Ten
 
 
 def wound(world: World, victim: Tensor, damage: Tensor) -> tuple[Tensor, Tensor]:
-    """Takes damage off the health of victims, and notes it.
+    """Subtracts damage from the health of victims, and records it.
 
     Args:
-        victim: [k] int64, index into [R * S]; may name one several times.
+        victim: [k] int64, index into [R * S]; may contain duplicates.
         damage: [k] integers.
 
     Returns:
-        [R, S] int32: how much each lost.
-        [R, S] bool: who was killed.
+        [R, S] int32: damage taken by each.
+        [R, S] bool: entities that were killed.
     """
-    # A crowd can do more damage than 16 bits hold.
+    # Many attackers together can do more damage than 16 bits hold.
     lost = torch.zeros_like(world.row)
     lost.view(-1).index_add_(0, victim, damage.int())
     world.damage.copy_(lost.clamp(max=LARGEST_DAMAGE))
@@ -138,7 +139,7 @@ def wound(world: World, victim: Tensor, damage: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:
-    """Attacks that hit and hurt by levels and gear."""
+    """Attacks with hits and damage rolled from levels and gear."""
     cfg = world.config
     worn = torch.zeros(*world.alive.shape, len(GEAR), dtype=torch.uint8, device=world.device)
     world.agents(worn).copy_(world.worn)
@@ -151,7 +152,7 @@ def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:
 
     aim, force, tie = _words(world, attacker)
     attack_bonus, strength_bonus, defense_bonus = bonuses(cfg.tables, world.device)
-    weapon = worn[attacker, style]  # a mage's would be the armor: its bonuses are 0
+    weapon = worn[attacker, style]  # for a mage this is the armor, whose bonuses are 0
     skill = level[attacker, style]
     attack = skill * (attack_bonus[style, weapon] + BARE)
     defense = level[victim, DEFENSE] * (defense_bonus[worn[victim, ARMOR]] + BARE)
@@ -167,8 +168,8 @@ def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:
 
 
 def padded_bonuses(of: Tables) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """(attack, strength) bonus, each by style and rank of what is worn, 0 for rank 0 and for ranks that there
-    are not."""
+    """(attack, strength) bonus, each by style and rank of the worn gear; 0 for rank 0 and for ranks that do
+    not exist."""
     ranks = 1 + max(map(len, of.gear))
 
     def by_style(bonus: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
@@ -185,9 +186,9 @@ def bonuses(of: Tables, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _throw(world: World, attacker: Tensor) -> None:
-    """Each of these attackers, who wear a knife, throws one away."""
+    """Each of these attackers, all of which wear a knife, consumes one."""
     if not attacker.numel():
-        return  # there may be no knives to look up
+        return  # the content may have no knives
     realm, slot = attacker // world.config.entities, attacker % world.config.entities
     tables = world.config.tables
     item = tensor(tables.gear[KNIFE], world.device)[world.worn[realm, slot, KNIFE].long() - 1]
@@ -204,8 +205,8 @@ def _count(world: World, attacker: Tensor, event: Event, amount: Tensor | int) -
 
 
 def _learn(world: World, lost: Tensor, attacker: Tensor, style: Tensor, damage: Tensor) -> None:
-    """Experience of agents, for damage done and damage taken (``lost``: [R, S] int32). It may pass its limit
-    here; ``growth`` takes it back."""
+    """Adds experience of agents for damage done and damage taken (``lost``: [R, S] int32). It may exceed its
+    limit here; ``growth`` clamps it."""
     cfg = world.config
     agent = attacker % cfg.entities < cfg.slots
     realm, slot = attacker[agent] // cfg.entities, attacker[agent] % cfg.entities
@@ -216,7 +217,7 @@ def _learn(world: World, lost: Tensor, attacker: Tensor, style: Tensor, damage: 
 
 
 def _provoke(world: World) -> None:
-    """NPCs that fight back turn on the agent that hurt them most."""
+    """NPCs that fight back target the agent that did them the most damage."""
     cfg = world.config
     kind = kind_of_slot(cfg, world.device)[cfg.slots :]
     rows = cfg.tables.npcs
@@ -231,7 +232,8 @@ def _provoke(world: World) -> None:
 
 
 def _reward_killers(world: World, killed: Tensor, style: Tensor) -> None:
-    """Experience for an NPC's killer, in the style with which it struck. Nobody kills two: an attack each."""
+    """Adds experience for an NPC's killer, in the style of its attack. An attacker kills at most one
+    entity."""
     cfg = world.config
     npc = killed.clone()
     world.agents(npc).zero_()

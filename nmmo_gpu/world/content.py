@@ -1,7 +1,7 @@
-"""What exists in the world: tables, not code.
+"""The content of the world as tables.
 
-Everything that rules and kernels know of materials, items, recipes, NPC kinds and prices stands here. To add
-one, make a ``Content`` with one row more and give it to ``WorldConfig(content=...)``; see
+All materials, items, recipes, NPC kinds and prices that rules and kernels use are defined here. To add one,
+make a ``Content`` with one more row and pass it to ``WorldConfig(content=...)``; see
 ``scripts/add_content.py``."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 
 class Material(IntEnum):
-    """What a tile is made of; the value is the index stored in the material planes."""
+    """Material of a tile; the value is the index stored in the material planes."""
 
     LAVA = 0
     WATER = 1
@@ -32,7 +32,7 @@ class MaterialKind:
     name: str
     walkable: bool
     colour: tuple[int, int, int]
-    """RGB in 0..255, for pictures and the viewer."""
+    """RGB in 0..255, for images and the viewer."""
 
 
 MATERIALS: dict[Material, MaterialKind] = {
@@ -52,19 +52,19 @@ SKILLS = (
 MELEE, RANGE, MAGE, DEFENSE, CONSTITUTION = map(
     SKILLS.index, ("melee", "range", "mage", "defense", "constitution")
 )
-"""Indices of those that rules know by name."""
+"""Indices of the skills that rules refer to by name."""
 
 GEAR = ("sword", "knife", "armor")
-"""What can be worn, one of each: a sword counts in melee, a knife at range, where it is thrown, armor in
-defense."""
+"""Kinds of gear; an agent wears one of each. A sword counts in melee, a knife at range, where it is thrown,
+armor in defense."""
 KNIFE, ARMOR = map(GEAR.index, ("knife", "armor"))
-"""Indices of those that rules know by name."""
+"""Indices of the gear that rules refer to by name."""
 
 WORKS = ("none", "fish", "mine", "cook", "sword", "knives", "armor", "eat")
 """Choices of the work head, in the order of their index."""
 
 GOLD = "gold"
-"""Names gold where an item could stand: in what NPCs drop, and in the ledger."""
+"""The name of gold in place of an item: in drops of NPCs, and in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class Item:
 
     name: str
     gear: Literal["", "sword", "knife", "armor"] = ""
-    """What it is worn as; nothing if empty."""
+    """Kind of gear; empty if the item cannot be worn."""
     level: int = 1
-    """Level that wearing it needs: melee for a sword, range for a knife, defense for armor."""
+    """Level required to wear it: in melee for a sword, range for a knife, defense for armor."""
     attack: int = 0
     """Attack bonus of a sword or knife."""
     strength: int = 0
@@ -83,13 +83,13 @@ class Item:
     defense: int = 0
     """Defense bonus of armor."""
     heals: int = 0
-    """Health that eating it gives."""
+    """Health gained by eating it."""
     feeds: int = 0
-    """Food that eating it gives; what heals or feeds can be eaten."""
+    """Food gained by eating it; an item that heals or feeds is edible."""
     weight: int = 1
-    """Units of an inventory that one takes."""
+    """Inventory units that one piece takes."""
     lot: int = 1
-    """How many change hands in one trade."""
+    """Number of pieces in one trade."""
 
 
 @dataclass(frozen=True)
@@ -97,36 +97,36 @@ class Recipe:
     """One way of making an item."""
 
     work: Literal["fish", "mine", "cook", "sword", "knives", "armor"]
-    """Under which choice of the work head. Fishing and mining take nothing but need water or an orerock near
-    by; they and cooking may fail, the other three do not."""
+    """The choice of the work head. Fishing and mining take no item but need water or an orerock nearby; they
+    and cooking can fail, the other three cannot."""
     skill: str
-    """What it needs and trains, one of ``SKILLS``."""
+    """The skill that it requires and trains, one of ``SKILLS``."""
     level: int
-    """Level needed."""
+    """Required level."""
     experience: int
     """Experience for a success."""
     makes: str
     """The item made."""
     amount: int = 1
-    """How many of it."""
+    """Number of items made."""
     takes: str = ""
-    """The item used up; nothing if empty."""
+    """The item consumed; empty for none."""
     takes_amount: int = 0
-    """How many of it."""
+    """Number of items consumed."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Something that an NPC may leave to its killer."""
+    """An item that an NPC may leave to its killer."""
 
     item: str
     """An item's name, or "gold"."""
     least: int = 1
-    """Fewest; the number is uniform between ``least`` and ``most``."""
+    """Minimum; the number is uniform between ``least`` and ``most``."""
     most: int = 1
-    """Most."""
+    """Maximum."""
     chance: float = 1.0
-    """How often it is dropped at all."""
+    """Probability of the drop."""
 
 
 @dataclass(frozen=True)
@@ -138,18 +138,18 @@ class NPCKind:
     level: int
     """Level in all three styles and in defense."""
     habitat: tuple[str, ...]
-    """Materials that it lives on, and never leaves."""
+    """Materials on which it lives; it never leaves them."""
     hunts: Literal["never", "provoked", "always"]
-    """Whom it fights: nobody; for some ticks whoever hit it; the nearest player in sight."""
+    """Its targets: none; for some ticks the agent that hit it; or the nearest agent in sight."""
     sight: int = 0
-    """How far it hunts, tiles (Chebyshev)."""
+    """Range of its sight, tiles (Chebyshev)."""
     aggro_ticks: int = 0
-    """For how many ticks after a hit a provoked one fights back."""
+    """Ticks after a hit for which a provoked NPC fights back."""
     drops: tuple[Drop, ...] = ()
     experience: int = 0
-    """For its killer, in the style that killed it."""
+    """Experience for its killer, in the style that killed it."""
     number: int = 0
-    """How many there are on a map of 80 x 80; on others in proportion to the area."""
+    """Number on a map of 80 x 80; on other maps in proportion to the area."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Content:
     recipes: tuple[Recipe, ...] = ()
     npcs: tuple[NPCKind, ...] = ()
     prices: tuple[int, ...] = ()
-    """Gold, rising: what can be asked and bid."""
+    """Gold, ascending: the prices of offers."""
 
 
 def _metals() -> tuple[tuple[str, int], ...]:
@@ -211,7 +211,7 @@ STANDARD = Content(
     ),
     prices=(1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300, 450, 675),
 )  # fmt: skip
-"""What there is in preset ``full``."""
+"""The content of preset ``full``."""
 
 
 def walkable_table(device: torch.device | str = "cpu") -> torch.Tensor:

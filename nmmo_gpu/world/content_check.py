@@ -1,4 +1,4 @@
-"""Whether a content holds together."""
+"""Validation of a content."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nmmo_gpu.world.content import (
 
 MOST_ITEMS = 100
 MOST_TIERS = 64
-"""Recipes of one work, and drops of one NPC kind."""
+"""Maximum number of recipes of one work, and of drops of one NPC kind."""
 MOST_PRICES = 32
 MOST_GOLD = 10**6
 
 
 def complaint(content: Content) -> str | None:
-    """What is wrong first, and what to change; None if all is well."""
+    """The first problem and its fix; None if the content is valid."""
     return next(_complaints(content), None)
 
 

@@ -1,4 +1,4 @@
-"""Contests for a tile among those who come to it from its sides: one wins, drawn fairly."""
+"""Contests for a tile among competitors from its sides: one wins, drawn uniformly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
 # A tile's competitors come from its four sides, so a claim is one of four bits, and a set of claims one of
-# 16 masks. CLAIMANTS[mask] is how many bits are set, NTH[mask][n] the n-th of them.
+# 16 masks. CLAIMANTS[mask] is the number of set bits, NTH[mask][n] the n-th of them.
 CLAIMANTS = tuple(mask.bit_count() for mask in range(16))
 NTH = tuple(
     tuple((bits + [0] * 4)[:4]) for bits in ([1 << d for d in range(4) if m >> d & 1] for m in range(16))
@@ -23,20 +23,20 @@ def claims_plane(world: World) -> Tensor:
 
 
 def contest(world: World, stream: Stream, realm: Tensor, tile: Tensor, direction: Tensor) -> Tensor:
-    """[k] bool: who gets the tile that it claims.
+    """[k] bool: whether each competitor wins the tile that it claims.
 
     The winner is drawn per tile, not per agent, so no slot has an advantage.
 
     Args:
-        stream: what the draw is for.
+        stream: the stream of the draw.
         realm: [k] int64.
         tile: [k] int64, index into a flattened [R, H, W] plane.
-        direction: [k] int64, 1 to 4, the move that leads each onto the tile; for one tile all different.
+        direction: [k] int64, 1 to 4, the move by which each enters the tile; all different for one tile.
     """
     area = world.config.height * world.config.width
     claims = claims_plane(world).view(-1)
     bit = tensor((0, 1, 2, 4, 8), world.device, torch.uint8)[direction]
-    # Bits of one tile are all different, so adding them is a set union, in any order.
+    # The bits of one tile are all different, so adding them is a set union, in any order.
     claims.scatter_add_(0, tile, bit)
     mask = claims[tile]
     claims[tile] = 0

@@ -1,4 +1,4 @@
-"""Which device a name stands for."""
+"""Device names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _meta_device_allowed = False
 
 @contextlib.contextmanager
 def meta_device_allowed() -> Iterator[None]:
-    """Inside, "meta" is a device too: its tensors have shapes and no data, so nothing can be played there."""
+    """In this context "meta" is a valid device: its tensors have shapes and no data, so no world can be
+    run."""
     global _meta_device_allowed
     _meta_device_allowed, before = True, _meta_device_allowed
     try:
@@ -24,7 +25,7 @@ def meta_device_allowed() -> Iterator[None]:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for "auto", "cpu", "cuda", "cuda:1" ...; ConfigError if it is unknown or not there."""
+    """The device for "auto", "cpu", "cuda", "cuda:1" ...; ConfigError if it is unknown or not available."""
     if not isinstance(name, str):
         raise ConfigError(f'device = {name!r} is not a name; choose "auto", "cpu", "cuda" or "cuda:<index>".')
     if name == "auto":

@@ -1,4 +1,4 @@
-"""What is counted as it happens: events per agent, and the ledger of goods per realm."""
+"""Counts: events per agent, and the ledger of goods per realm."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from nmmo_gpu.config import WorldConfig
 
 
 class Event(IntEnum):
-    """Columns of ``World.events``. Behind them comes one column per NPC kind: how many of it were killed."""
+    """Columns of ``World.events``. After them comes one column per NPC kind: the number of kills."""
 
     ATTACKS = 0
     """Attacks that were rolled, or did flat damage."""
     HITS = 1
-    """Those of them that did damage to somebody not immune."""
+    """Attacks that did damage to a target that was not immune."""
     DAMAGE = 2
-    """Damage that they did, as rolled."""
+    """Damage of these attacks, as rolled."""
     AGENTS_KILLED = 3
-    """Agents of which this one was the killer."""
+    """Agents killed by this one."""
     FISHING = 4
     """Ticks spent trying to fish."""
     FISHED = 5
@@ -25,13 +25,13 @@ class Event(IntEnum):
     MINING = 6
     """Ticks spent trying to mine."""
     MINED = 7
-    """Ores won."""
+    """Ores mined."""
     COOKED = 8
     """Meals cooked."""
     BURNT = 9
     """Meals burnt."""
     SMITHED = 10
-    """Pieces, or batches of knives, made."""
+    """Items, or batches of knives, smithed."""
     EATEN = 11
     """Meals eaten."""
     OFFERED = 12
@@ -39,36 +39,36 @@ class Event(IntEnum):
     WITHDRAWN = 13
     """Offers withdrawn, or replaced by another."""
     SOLD = 14
-    """Offers to sell that were met."""
+    """Sell offers that were matched."""
     BOUGHT = 15
-    """Offers to buy that were met."""
+    """Buy offers that were matched."""
     SPOKEN = 16
-    """Ticks in which something was said."""
+    """Ticks in which the agent said a token other than silence."""
     LEVELS = 17
-    """Levels gained, of all skills."""
+    """Levels gained, in all skills."""
 
 
 class Flow(IntEnum):
-    """Columns of ``World.ledger``: how goods come into the world, and leave it."""
+    """Columns of ``World.ledger``: how goods enter and leave the world."""
 
     MADE = 0
     """Fished, mined, cooked, smithed."""
     DROPPED = 1
-    """Left by an NPC, and taken by its killer."""
+    """Dropped by an NPC, and taken by its killer."""
     INITIAL = 2
     """Held at birth."""
     EATEN = 3
     """Eaten."""
     USED = 4
-    """Gone into something made, or thrown."""
+    """Consumed by crafting, or thrown."""
     BURNT = 5
     """Burnt while cooking."""
     LOST = 6
-    """Left behind by the dead."""
+    """Lost at death."""
 
 
 INFLOWS = (Flow.MADE, Flow.DROPPED, Flow.INITIAL)
-"""Ways into the world; all others lead out of it."""
+"""Flows into the world; all others lead out of it."""
 
 
 def event_names(config: WorldConfig) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The exchange: offers, and who trades with whom."""
+"""The exchange: offers and trades."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from nmmo_gpu.world.inventory import weights
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
-# An offer's place in the order of its realm, as one integer. Books, two per item, come one after the other:
-# first whoever bids for item 0, then whoever asks gold for it, then item 1's. Within a book the better price
-# comes first, then the earlier offer, which has less time left, then the older agent.
+# The sort key of an offer within its realm, as one integer. There are two books per item, one after the
+# other: bids for item 0, asks for item 0, bids for item 1, and so on. Within a book the better price is
+# first, then the earlier offer, which has less time left, then the older agent.
 BOOK_BIT, PRICE_BIT, LEFT_BIT = 55, 50, 43
-"""Lowest bits of book (8 bits), price (5), and ticks left (7). What is below is the agent's seniority."""
+"""Lowest bits of book (8 bits), price (5), and ticks left (7). The bits below are the agent's seniority."""
 PRICES = 1 << (BOOK_BIT - PRICE_BIT)
-"""Most prices that there can be."""
+"""Maximum number of prices."""
 SENIORITIES = 1 << LEFT_BIT
-"""Ids are told apart as long as fewer agents than this have been born since."""
+"""Ids are distinguishable as long as fewer agents than this have spawned since."""
 NO_OFFER = (1 << 63) - 1
-"""Behind all offers."""
+"""Greater than the key of every offer."""
 
 
 def possible_trades(world: World) -> tuple[Tensor, Tensor]:
-    """What each agent could do at the exchange next, taking its open offer back if need be.
+    """The trades that are possible for each agent, assuming that its open offer is withdrawn first if
+    necessary.
 
-    An offer that will have lapsed before it could be withdrawn cannot be. The dead can do nothing.
+    An offer that will have expired before it could be withdrawn cannot be withdrawn. Dead agents cannot
+    trade.
 
     Returns:
-        [R, A, 2 * items + 2] bool: which choices of the trade head do something, at the right price. The
+        [R, A, 2 * items + 2] bool: choices of the trade head that have an effect at the right price. The
         first, nothing, is always true.
-        [R, A] int64: how many of the prices, from the lowest on, it could pay in a buy.
+        [R, A] int64: number of prices, from the lowest on, that the agent could pay in a buy.
     """
     cfg, offer = world.config, world.offer
     prices, items = tensor(cfg.tables.prices, world.device), len(cfg.tables.items)
@@ -56,12 +58,12 @@ def possible_trades(world: World) -> tuple[Tensor, Tensor]:
 
 
 def possible_prices(world: World, trades: Tensor, affordable: Tensor) -> Tensor:
-    """[R, A, 3, prices] bool: which choices of the price head make sense with which trades: row 0 with those
-    that have no price, where the first stands for all; row 1 with a sale; row 2 with a buy, what the agent
-    could pay, and the first where it can buy nothing at all.
+    """[R, A, 3, prices] bool: choices of the price head that are possible with each kind of trade. Row 0 is
+    for trades without a price and has only the first; row 1 is for a sale; row 2 is for a buy and has the
+    prices that the agent could pay, or the first if it can buy nothing.
 
     Args:
-        trades, affordable: what ``possible_trades`` gives.
+        trades, affordable: as returned by ``possible_trades``.
     """
     prices, items = len(world.config.tables.prices), len(world.config.tables.items)
     can_buy = trades[..., 1 + items : -1].any(-1)
@@ -73,13 +75,13 @@ def possible_prices(world: World, trades: Tensor, affordable: Tensor) -> Tensor:
 
 
 def exchange(world: World, trade: Tensor, price: Tensor) -> None:
-    """Offers lapse, are withdrawn, replaced and made; then those that agree are met.
+    """Offers expire, are withdrawn, replaced and made; then matching offers are traded.
 
-    Who was killed this tick takes no part.
+    Agents killed this tick do not take part.
 
     Args:
         trade: [R, A] integers: 0 nothing, 1 + i sell item i, 1 + items + i buy it, 1 + 2 * items withdraw.
-        price: [R, A] integers, index into ``Tables.prices``; matters to who sells or buys.
+        price: [R, A] integers, index into ``Tables.prices``; used when selling or buying.
     """
     items = len(world.config.tables.items)
     living = _living(world)
@@ -100,7 +102,7 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
 
 
 def refund(world: World, ends: Tensor) -> None:
-    """Ends the open offers, if any, of ``ends`` ([R, A] bool); what they held in escrow comes back."""
+    """Closes the open offers, if any, of ``ends`` ([R, A] bool), and returns their escrow."""
     items = len(world.config.tables.items)
     lots = tensor(world.config.tables.lot, world.device, torch.int32)
     prices = tensor(world.config.tables.prices, world.device)
@@ -142,7 +144,8 @@ def _clear(world: World, realm: Tensor, slot: Tensor) -> None:
 
 
 def _open(world: World, opens: Tensor, trade: Tensor, price: Tensor) -> None:
-    """Makes the offers of ``opens`` ([R, A] bool), who have none, and takes what is offered into escrow."""
+    """Makes the offers of ``opens`` ([R, A] bool), which have none, and moves the offered goods into
+    escrow."""
     items = len(world.config.tables.items)
     lots = tensor(world.config.tables.lot, world.device, torch.int32)
     prices = tensor(world.config.tables.prices, world.device)
@@ -159,7 +162,7 @@ def _open(world: World, opens: Tensor, trade: Tensor, price: Tensor) -> None:
 
 
 def _order(world: World) -> Tensor:
-    """[R, A] int64: each offer's place in the order of its realm (see ``BOOK_BIT``); no two are equal."""
+    """[R, A] int64: the sort key of each offer in its realm (see ``BOOK_BIT``); no two are equal."""
     items = len(world.config.tables.items)
     code, price = world.offer.long() - 1, world.offer_price.long()
     bids = code >= items
@@ -171,14 +174,14 @@ def _order(world: World) -> Tensor:
 
 
 def _match(world: World) -> None:
-    """The k-th bid for an item meets the k-th ask, as long as it is at least as high; the ask is paid."""
+    """Matches the k-th bid for an item with the k-th ask, if it is at least as high; it pays the ask."""
     items, slots = len(world.config.tables.items), world.config.slots
     if items == 0:
         return
     lots = tensor(world.config.tables.lot, world.device, torch.int32)
     prices = tensor(world.config.tables.prices, world.device)
     key, slot = _order(world).sort(dim=1)
-    # Where the books begin; last, where the last one ends.
+    # The start of each book, and the end of the last one.
     edges = torch.arange(2 * items + 1, device=world.device) << BOOK_BIT
     begin = torch.searchsorted(key, edges.expand(world.realms, -1).contiguous())
     book = (key >> BOOK_BIT).clamp(max=2 * items - 1)

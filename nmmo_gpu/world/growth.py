@@ -1,4 +1,4 @@
-"""Growth: levels follow experience, and everybody puts on the best that it can use."""
+"""Growth: levels are computed from experience, and agents wear the best gear that they can use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nmmo_gpu.world.state import MOST_EXPERIENCE, World
 from nmmo_gpu.world.tables import experience_table, tensor
 
 GEAR_SKILLS = (MELEE, RANGE, DEFENSE)
-"""The skill whose level decides whether a sword, knife or armor can be worn."""
+"""The skill whose level limits which sword, knife or armor can be worn."""
 
 
 def growth(world: World) -> None:
-    """Sets level and gear worn of every living agent, for the tick that follows."""
+    """Sets level and worn gear of every living agent, for the next tick."""
     cfg = world.config
     living = world.agents(world.alive)
     level = world.agents(world.level)

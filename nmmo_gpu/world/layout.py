@@ -1,6 +1,6 @@
-"""Where everything lies in an agent's observation: one record of bytes per agent.
+"""The layout of an agent's observation: one record of bytes per agent.
 
-The record keeps what one agent sees in one place, so that a learner can pick a minibatch of agents by
+A record holds the complete observation of one agent, so that a learner can pick a minibatch of agents by
 copying whole rows. ``ObservationLayout.views`` gives the named fields without copying."""
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ RECORD_ALIGNMENT = 16
 """Records are padded to a multiple of this many bytes, for aligned wide loads."""
 
 EMPTY, FRIEND, STRANGER, NPC = 0, 1, 2, 3
-"""Kinds of occupant: nobody; an agent of one's own population (oneself included); any other agent; an NPC, to
-which the index of its kind is added."""
+"""Kinds of occupant: none; an agent of the same population (including the agent itself); any other agent;
+an NPC, to which the index of its kind is added."""
 
 SELF_FEATURES = (
     "age", "health", "food", "water", "row", "col", "freeze", "damage", "immune", "population",
     "heading_row", "heading_col",
 )  # fmt: skip
-"""Columns of ``self``: ticks; units; units; units; tiles; tiles; ticks; units lost last tick; 0 or 1; index;
-tiles moved south and east by the last move that succeeded (-1, 0 or 1), which lets an agent without memory
+"""Columns of ``self``: ticks; units; units; units; tiles; tiles; ticks; units lost in the last tick; 0 or 1;
+index; tiles moved south and east by the last successful move (-1, 0 or 1), which lets an agent without memory
 keep a direction."""
 
 ENTITY_FEATURES = ("row_offset", "col_offset", "age", "health", "food", "water", "freeze", "damage")
-"""Columns of ``entities``: tiles south; tiles east; ticks (at most 127); units ...; units lost last tick."""
+"""Columns of ``entities``: tiles south; tiles east; ticks (at most 127); units ...; units lost in the last
+tick."""
 
 ENTITY_ATTRIBUTES = (
     "npc_kind", "combat_level", "sword", "knife", "armor", "token", "max_health", "immune",
 )  # fmt: skip
 """Columns of ``entity_attributes``: 0 for an agent, 1 + kind for an NPC; ``tables.combat_level``; ranks of
-what is worn, 0 for nothing; what it said in the last tick; units; 0 or 1."""
+worn gear, 0 for none; the token of the last tick; units; 0 or 1."""
 
 GOODS_FEATURES = ("gold", "room")
-"""Columns of ``goods``: at most 32767; units that the inventory still holds, an open offer's left out."""
+"""Columns of ``goods``: at most 32767; free units of the inventory, without those an open offer reserves."""
 
 OFFER_FEATURES = ("side", "item", "price", "ticks_left")
 """Columns of ``offer``: 0 none, 1 to sell, 2 to buy; 1 + item; 1 + index of the price; ticks."""
 
 OFFER_SIDES = 3
-"""Kinds of trade that have prices of their own in ``price_mask``: none (or withdrawing), selling, buying."""
+"""Kinds of trade with separate prices in ``price_mask``: none (or withdrawing), selling, buying."""
 
 STYLES = ("melee", "range", "mage")
 """Attack styles, in the order of their index."""
@@ -59,11 +60,11 @@ class ObservationField:
     shape: tuple[int, ...]
     """Shape per agent."""
     dtype: torch.dtype
-    """How its bytes are read."""
+    """Type of its elements."""
     offset: int
     """First byte within the record."""
     about: str
-    """What it holds, for the reference page."""
+    """Description for the reference page."""
 
     @property
     def bytes(self) -> int:
@@ -73,7 +74,7 @@ class ObservationField:
 
 class ObservationLayout:
     """The record for a given config: ``fields`` by name, ``header_bytes`` before the windows, ``bytes`` in
-    all, padding included."""
+    total, including padding."""
 
     def __init__(self, config: WorldConfig) -> None:
         window = (config.window, config.window)
@@ -81,14 +82,14 @@ class ObservationLayout:
         kinds = "0 {}, 1 own population, 2 another population"
         if config.npcs:
             kinds += ", 3 and more an NPC: 3 + its kind"
-        fair = " (and not immune; at range only with a knife worn)" if config.rolls else ""
+        fair = " (and not immune; for range only with a knife worn)" if config.rolls else ""
         self.fields: dict[str, ObservationField] = {}
         self.bytes = 0
-        # The windows come last: a learner that reads them in place copies only the head of a record.
+        # The windows come last: a learner that reads them in place copies only the header of a record.
         self._add("self", (len(SELF_FEATURES),), torch.int16, "own state: " + ", ".join(SELF_FEATURES))
         self._add(
             "entities", (rows, len(ENTITY_FEATURES)), torch.int8,
-            "the nearest others, by Chebyshev distance, ties row by row: " + ", ".join(ENTITY_FEATURES),
+            "nearest other entities, by Chebyshev distance, ties row by row: " + ", ".join(ENTITY_FEATURES),
         )  # fmt: skip
         if config.extended:
             self._add_goods(config)
@@ -96,33 +97,35 @@ class ObservationLayout:
         self._add("move_mask", (len(MOVES),), torch.bool, "moves that are possible; staying always is")
         self._add(
             "style_mask", (len(STYLES),), torch.bool,
-            f"styles with somebody in reach{fair}; melee always, so that there is a choice",
+            f"styles with a target in reach{fair}; melee is always set, so that at least one style is",
         )  # fmt: skip
         self._add(
             "target_mask", (len(STYLES), rows + 1), torch.bool,
-            f"per style: nobody (always possible), then the rows of entities that are in reach{fair}",
+            f"per style: none (always possible), then the rows of entities that are in reach{fair}",
         )  # fmt: skip
-        self._add("alive", (), torch.bool, "somebody lives in the slot; if not, the whole record is zero")
+        self._add("alive", (), torch.bool, "a living agent is in the slot; if not, the whole record is zero")
         self._add_goods_masks(config)
         self.header_bytes = self.bytes
         self._add("material", window, torch.uint8, "material of every tile in the window")
-        self._add("occupant", window, torch.uint8, "who stands on it: " + kinds.format("nobody"))
+        self._add(
+            "occupant", window, torch.uint8, "occupant of every tile in the window: " + kinds.format("none")
+        )
         self.bytes = -(-self.bytes // RECORD_ALIGNMENT) * RECORD_ALIGNMENT
 
     def _add_goods(self, config: WorldConfig) -> None:
-        """What only the full game shows, whichever of its systems are on."""
+        """Adds the fields that exist if any system of the full game is on."""
         items = len(config.content.items)
-        # Words of eight bytes first, then pairs, then bytes, so that all are aligned.
+        # Fields of eight bytes first, then of two bytes, then of one byte, so that all are aligned.
         self._add(
             "entity_attributes", (config.nearest, len(ENTITY_ATTRIBUTES)), torch.int8,
             "more of the same entities, each at most 127: " + ", ".join(ENTITY_ATTRIBUTES),
         )  # fmt: skip
         self._add("levels", (len(SKILLS),), torch.int16, "own levels: " + ", ".join(SKILLS))
         self._add("goods", (len(GOODS_FEATURES),), torch.int16, "own " + " and ".join(GOODS_FEATURES))
-        self._add("inventory", (items,), torch.int16, "how many of each item one holds, at most 32767")
+        self._add("inventory", (items,), torch.int16, "number of each item held, at most 32767")
         self._add(
             "offer", (len(OFFER_FEATURES),), torch.int16,
-            "own open offer, zeros without one: " + ", ".join(OFFER_FEATURES),
+            "own open offer, zeros if there is none: " + ", ".join(OFFER_FEATURES),
         )  # fmt: skip
         self._add(
             "market", (items, 3), torch.uint8,
@@ -130,21 +133,23 @@ class ObservationLayout:
         )  # fmt: skip
 
     def _add_goods_masks(self, config: WorldConfig) -> None:
-        """Masks of the heads that only the full game has."""
+        """Adds the masks of heads that only the full game has."""
         prices = len(config.content.prices)
         if config.works:
-            self._add("work_mask", (len(WORKS),), torch.bool, "works that do something; none always is there")
+            self._add(
+                "work_mask", (len(WORKS),), torch.bool, "works that have an effect; `none` is always set"
+            )
         if config.exchange:
             self._add(
                 "trade_mask", (2 * len(config.content.items) + 2,), torch.bool,
-                "trades that are possible: none (always), selling each item, buying each, withdrawing",
+                "trades that are possible: none (always), selling each item, buying each item, withdrawing",
             )  # fmt: skip
             self._add(
                 "price_mask", (OFFER_SIDES, prices), torch.bool,
                 "prices that are possible: with no trade or withdrawing, selling, buying",
             )  # fmt: skip
         if config.tokens:
-            self._add("token_mask", (config.tokens,), torch.bool, "words that can be said: all")
+            self._add("token_mask", (config.tokens,), torch.bool, "tokens that can be said: all")
 
     def _add(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, about: str) -> None:
         assert self.bytes % dtype.itemsize == 0, f"{name} would not be aligned"
@@ -159,9 +164,8 @@ class ObservationLayout:
         """The named fields of uint8 records: ``name -> [..., *shape] dtype``, without copies.
 
         Args:
-            records: [..., bytes], or only the first bytes of each record, such as [...,
-            header_bytes]: then the
-                fields beyond are left out.
+            records: [..., bytes], or only the first bytes of each record, such as [..., header_bytes]. Fields
+                beyond these bytes are left out.
         """
         named = {}
         for name, field in self.fields.items():

@@ -1,4 +1,4 @@
-"""The ledger: whether all goods are accounted for."""
+"""The ledger: checks that all goods are accounted for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nmmo_gpu.world.tables import tensor
 
 
 def holdings(world: World) -> Tensor:
-    """[R, items + 1] int64: how many of each item, and last of gold, there are: held by the living, or on
-    offer."""
+    """[R, items + 1] int64: number of each item, and last of gold: held by living agents, or in open
+    offers."""
     tables = world.config.tables
     alive = world.agents(world.alive)
     held = (world.inventory.long() * alive[..., None]).sum(1)
@@ -22,7 +22,7 @@ def holdings(world: World) -> Tensor:
     items = len(tables.items)
     offer = world.offer.long() * alive
     lots = tensor(tables.lot, world.device)
-    # Column 0 takes what is not an offer to sell.
+    # Column 0 collects the agents without an offer to sell.
     selling = torch.where(offer <= items, offer, 0)
     count = torch.zeros(world.realms, items + 1, dtype=torch.int64, device=world.device)
     count.scatter_add_(1, selling, torch.ones_like(selling))
@@ -33,14 +33,13 @@ def holdings(world: World) -> Tensor:
 
 
 def balance(world: World) -> Tensor:
-    """[R, items + 1] int64: how many of each there should be, by the ledger."""
+    """[R, items + 1] int64: number of each item according to the ledger."""
     sign = tensor(tuple(1 if flow in INFLOWS else -1 for flow in Flow), world.device)
     return (world.ledger * sign).sum(2)
 
 
 def check_ledger(world: World) -> None:
-    """Raises LedgerError where what there is differs from what the ledger says; names realm, tick and
-    item."""
+    """Raises LedgerError if the actual holdings differ from the ledger; names realm, tick and item."""
     there, due = holdings(world), balance(world)
     wrong = (there != due).nonzero()
     if not len(wrong):
@@ -50,6 +49,6 @@ def check_ledger(world: World) -> None:
     flows = ", ".join(f"{flow.name.lower()} {int(world.ledger[realm, item, flow])}" for flow in Flow)
     raise LedgerError(
         f"the ledger does not balance: realm {realm}, tick {int(world.tick)}, {name}: there are "
-        f"{int(there[realm, item])}, and by the ledger {int(due[realm, item])} ({flows}); "
+        f"{int(there[realm, item])}, but according to the ledger {int(due[realm, item])} ({flows}); "
         f"{len(wrong)} accounts are wrong in all."
     )

@@ -1,4 +1,4 @@
-"""Loot: what the dead leave, and who gets it."""
+"""Loot: distributes the goods of dead agents and NPCs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import Cause, World
 
 DROPS = 64
-"""Draws set apart for each NPC's drops."""
+"""Draws reserved for each NPC's drops."""
 CHANCE_SHIFT = 16
-"""A word's upper 16 bits are held against a chance."""
+"""A word's upper 16 bits are compared with a chance."""
 
 
 def loot(world: World) -> None:
-    """Gives the goods of those who die this tick (``cause``) to their killers, and counts the kills.
+    """Gives the goods of agents that die this tick (``cause``) to their killers, and counts the kills.
 
-    The killer is the top_attacker of somebody killed in combat,
-    if that is an agent and does not die itself. It
-    takes all gold, and items in the order of their index as long as they fit. What nobody takes is lost. NPCs
-    drop things for a killer only. Nobody kills two in a tick, as everybody has one attack."""
+    The killer of an agent that died in combat is its top_attacker, if that is an agent and does not die
+    itself. It takes all gold, and items in the order of their index as long as they fit. The rest is lost.
+    NPCs drop items only for a killer. No agent kills two entities in a tick, because each has one attack."""
     cfg = world.config
     realm, slot = world.cause.nonzero().unbind(1)
     killer = world.top_attacker[realm, slot].long()
@@ -48,7 +47,7 @@ def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
     heir = (killer >= 0).nonzero().squeeze(1)
     in_realm, to = realm[heir], killer[heir]
 
-    # Only what weighs takes room; what came before in the order of items has taken its own.
+    # Only items with a weight take room; earlier items have already taken theirs.
     heavy = weights(world) * goods[heir]
     left = room(world)[in_realm, to][:, None] - (heavy.cumsum(1, dtype=torch.int32) - heavy)
     taken = torch.where(weights(world) > 0, torch.minimum(left.clamp(min=0), goods[heir]), goods[heir])
@@ -64,7 +63,7 @@ def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
 
 
 def _collect(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
-    """Dead NPCs are counted, calm down for good, and drop what they had for their killers."""
+    """Counts dead NPCs, resets their aggression, and gives their drops to their killers."""
     cfg = world.config
     kind, number = kind_of_slot(cfg, world.device)[slot], slot - cfg.slots
     world.npc_kills.index_put_((realm, kind), torch.ones_like(kind), accumulate=True)
@@ -87,7 +86,7 @@ def _drop(
     drop: tuple[int, int, int, int],
 ) -> None:  # fmt: skip
     """One of the drops of NPCs of a kind: drawn, and taken as far as it fits (``space``: [R, A] int32, which
-    shrinks)."""
+    is reduced)."""
     tables = world.config.tables
     item, least, most, chance = drop
     happens, many, _, _ = draw(world.seed, world.tick, Stream.DROP, realm, DROPS * slot + place)

@@ -1,4 +1,4 @@
-"""How much memory worlds take, and how much there is."""
+"""Memory use of worlds, and available memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import World
 
 META = torch.device("meta")
-"""Tensors there have shapes, and no data."""
+"""Tensors on this device have shapes and no data."""
 GIB = 1 << 30
 
 
@@ -28,7 +28,7 @@ class Part:
 
 
 def meta_world(config: EnvConfig) -> World:
-    """The world of a config, without its memory."""
+    """The world of a config on the meta device, without memory."""
     world_config = config.world
     maps = torch.empty(config.realms, world_config.height, world_config.width, dtype=torch.uint8, device=META)
     return empty_world(world_config, maps, config.seed)
@@ -47,7 +47,7 @@ def world_parts(world: World) -> list[Part]:
 
 
 def environment_parts(config: EnvConfig) -> list[Part]:
-    """World and observation buffers, which an environment keeps on any backend."""
+    """World and observation buffers, which an environment allocates on any backend."""
     world_config = config.world
     per_agent = 2 * ObservationLayout(world_config).bytes + 4 * world_config.nearest
     buffers = Part("observations", config.realms * world_config.slots * per_agent)
@@ -55,7 +55,7 @@ def environment_parts(config: EnvConfig) -> list[Part]:
 
 
 def check_memory(parts: list[Part], device: torch.device, lower: str) -> None:
-    """ConfigError if the device has not that much memory free; ``lower`` names what could be smaller."""
+    """Raises ConfigError if the device has less memory free; ``lower`` names the fields to reduce."""
     free = available(device)
     wanted = sum(part.bytes for part in parts)
     if free is None or wanted <= free:
@@ -68,9 +68,10 @@ def check_memory(parts: list[Part], device: torch.device, lower: str) -> None:
 
 
 def available(device: torch.device) -> int | None:
-    """Bytes that are free on a device; None where that cannot be found out.
+    """Free bytes on a device; None if unknown.
 
-    On a GPU they include what torch keeps of freed tensors: it gives that back before it runs out."""
+    On a GPU this includes torch's cache of freed tensors, which torch releases before it runs out of
+    memory."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached
@@ -83,8 +84,7 @@ def available(device: torch.device) -> int | None:
 
 
 def release() -> None:
-    """Gives memory back that nothing uses any more: reference cycles, and what torch keeps of a GPU's for
-    tensors to come."""
+    """Frees unused memory: reference cycles, and torch's cache of GPU memory."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Movement: at most one agent to a tile, ties drawn fairly."""
+"""Movement: at most one agent per tile, ties drawn uniformly."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ MOVES = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
 
 
 def steps(world: World) -> Tensor:
-    """[5] int64: what a move adds to the index of a tile, row * width + column."""
+    """[5] int64: what each move adds to the index of a tile, row * width + column."""
     width = world.config.width
     return tensor(tuple(row * width + col for row, col in MOVES), world.device)
 
 
 def movement(world: World, move: Tensor) -> None:
-    """Moves everybody at once, agents and NPCs.
+    """Moves all agents and NPCs at once.
 
-    A move succeeds when the tile is walkable, was empty at the start of the tick, and no competitor wins
-    it (see ``contest``). Nobody follows into a tile that is being left. The frozen and those killed this
-    tick stay.
+    A move succeeds if the tile is walkable, was empty at the start of the tick, and no competitor wins it
+    (see ``contest``). An entity cannot enter a tile that another one is leaving. Frozen entities and those
+    killed this tick stay.
 
     Args:
         move: [R, S] int64; 0 stay, 1 east, 2 south, 3 west, 4 north.
@@ -44,7 +44,7 @@ def movement(world: World, move: Tensor) -> None:
     free = (walkable_table(world.device)[material[goal].long()] & (occupant[goal] == 0)).nonzero().squeeze(1)
     mover, direction, realm, origin, goal = (t[free] for t in (mover, direction, realm, origin, goal))
 
-    # Commit: a tile has one winner, so no two writes meet.
+    # A tile has one winner, so no two writes conflict.
     won = contest(world, Stream.MOVE, realm, goal, direction).nonzero().squeeze(1)
     mover, direction, origin, goal = mover[won], direction[won], origin[won], goal[won]
     occupant[goal] = occupant[origin]

@@ -13,18 +13,18 @@ from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
 CANDIDATES = 12
-"""Tiles that an NPC tries in a tick: with the first word of its first draw, which says whether it tries at
-all, the words of three draws, and one of a fourth."""
+"""Tiles that an NPC tries in a tick. They use the words of three draws and one word of a fourth; the first
+word of the first draw decides whether the NPC tries at all."""
 
 
 def npc_births(world: World) -> None:
-    """Lets NPCs be born into empty slots, after the agents of this tick.
+    """Spawns NPCs in empty slots, after the agents of this tick.
 
-    Each empty slot tries with the chance ``npc_births``, on the first of ``CANDIDATES`` random tiles, from
-    the ring inwards, that is free and of its habitat; where land is scarce it may find none, and waits. Of
-    several that chose one tile the one of highest rank is born, and the order of rank is drawn for all of a
-    realm. It is fair between any two; among three or more that meet on a tile, which is rare, chances depend
-    on their slots.
+    Each empty slot tries with the probability ``npc_births``, on the first of ``CANDIDATES`` random tiles,
+    from the ring inwards, that is free and of its habitat. If none is, the slot stays empty. If several chose
+    the same tile, the one of highest rank spawns; the order of ranks is drawn for a whole realm. The draw is
+    uniform between any two; among three or more that choose one tile, which is rare, chances depend on their
+    slots.
     """
     cfg = world.config
     agents = cfg.slots
@@ -41,14 +41,14 @@ def npc_births(world: World) -> None:
     tile = within + realm[:, None] * (cfg.height * cfg.width)
     ground = world.material.view(-1)[tile]
     fit = (habitats(world, kind)[:, None] >> ground & 1 == 1) & (world.occupant.view(-1)[tile] == 0)
-    # int: argmax of the first of several equal ones is promised neither for bool nor on every device.
+    # Distinct integers: argmax guarantees the first of equal values neither for bool nor on every device.
     order = torch.arange(CANDIDATES, 0, -1, device=world.device)
     first = (fit * order).argmax(1)
     placed = fit.any(1).nonzero().squeeze(1)
     realm, npc, slot, kind, first = realm[placed], npc[placed], slot[placed], kind[placed], first[placed]
     within, tile = within[placed, first], tile[placed, first]
 
-    # Ranks are all different: exclusive or with a number only permutes the indices.
+    # All ranks are different: exclusive or with a number only permutes the indices.
     all_realms = torch.arange(world.realms, device=world.device)
     mix = draw(world.seed, world.tick, Stream.BIRTH_ORDER, all_realms, torch.zeros_like(all_realms))[0]
     wins = winners(tile, -(npc ^ (mix[realm] & order_mask(cfg))))
@@ -75,12 +75,12 @@ def npc_births(world: World) -> None:
 
 
 def order_mask(config: WorldConfig) -> int:
-    """All ones, as many bits as the index of an NPC among all of its realm takes; at least one."""
+    """All ones, with as many bits as the index of an NPC in its realm needs; at least one."""
     return (1 << max(1, (config.npc_slots - 1).bit_length())) - 1
 
 
 def _candidates(world: World, realm: Tensor, slot: Tensor) -> Tensor:
-    """[n, CANDIDATES] int64: tiles (row * width + column) that each tries, in order."""
+    """[n, CANDIDATES] int64: candidate tiles (row * width + column) of each slot, in order."""
     cfg = world.config
     draws = -(-(CANDIDATES + 1) // 4)
     words = [

@@ -1,4 +1,4 @@
-"""What NPCs choose: they wander, chase and strike, going by what stands where at the start of the tick."""
+"""Choices of NPCs: they wander, chase and attack, based on the positions at the start of the tick."""
 
 from __future__ import annotations
 
@@ -26,27 +26,26 @@ def _kinds(counts: tuple[int, ...], slots: int, device: torch.device) -> Tensor:
 
 
 def kind_of_slot(config: WorldConfig, device: torch.device) -> Tensor:
-    """[S] int64: the kind (place in ``Tables.npcs``) of each NPC's slot, -1 for the slots of agents; made
-    once."""
+    """[S] int64: the kind (index in ``Tables.npcs``) of each NPC slot, -1 for the slots of agents; cached."""
     return _kinds(config.npc_counts, config.slots, device)
 
 
 def chance(probability: float) -> int:
-    """A chance in 65536ths."""
+    """A probability in units of 1/65536."""
     return round(probability * ONE)
 
 
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The choices of NPCs, put behind those of the agents.
+    """The choices of NPCs, appended to those of the agents.
 
-    Whoever has a quarry strikes it in melee when it stands next to it (4-neighbourhood), and else goes
-    towards it along the longer axis. A kind that always hunts takes the nearest agent in sight that is not
-    immune, ties row by row; a provoked NPC the agent that hit it, as long as ``aggro_ticks`` last and it is
-    the same agent, alive, in sight and not immune. An NPC without a quarry wanders. None leaves its habitat.
-    ``aggro_ticks`` are counted down here, after the choice.
+    An NPC with a target attacks it in melee if it is adjacent (4-neighbourhood), and else moves towards it
+    along the longer axis. A kind that always hunts targets the nearest agent in sight that is not immune,
+    ties row by row. A provoked NPC targets the agent that hit it, as long as ``aggro_ticks`` last and it is
+    the same agent, alive, in sight and not immune. An NPC without a target wanders. NPCs never leave their
+    habitat. ``aggro_ticks`` are decremented here, after the choice.
 
     Args:
-        move, style, target: [R, A] integers: the agents' choices; target is a slot, -1 for nobody.
+        move, style, target: [R, A] integers: the agents' choices; target is a slot, -1 for none.
 
     Returns:
         move, style, target: [R, S] int64.
@@ -90,7 +89,7 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
 
 
 def habitats(world: World, kind: Tensor) -> Tensor:
-    """Where each of some NPCs lives, one bit per material; as ``kind``, int64."""
+    """The habitat of each NPC, one bit per material; shaped like ``kind``, int64."""
     return tensor(tuple(row.habitat for row in world.config.tables.npcs), world.device)[kind]
 
 
@@ -106,7 +105,7 @@ def _hunted(world: World, realm: Tensor, slot: Tensor, kind: Tensor) -> Tensor:
         cells = tensor(ring_order(row.sight), world.device)
         rows = world.row[at][:, None] + cells[:, 0]
         cols = world.col[at][:, None] + cells[:, 1]
-        # Few tiles have anybody on them, and few of these an agent: only there is it looked closer.
+        # Few tiles are occupied, and few of these by an agent; only these are examined.
         shown = world.presence[at[0][:, None], rows, cols]
         some, cell = ((shown > 0) & (shown <= cfg.populations)).nonzero().unbind(1)
         who = world.occupant[at[0][some], rows[some, cell], cols[some, cell]].long() - 1
@@ -121,7 +120,7 @@ def _hunted(world: World, realm: Tensor, slot: Tensor, kind: Tensor) -> Tensor:
 
 
 def _provoker(world: World, realm: Tensor, npc: Tensor, kind: Tensor) -> Tensor:
-    """[n] int64: the slot of whom a provoked NPC fights; -1 for nobody."""
+    """[n] int64: the slot of the agent that a provoked NPC fights; -1 for none."""
     cfg = world.config
     rows = cfg.tables.npcs
     hunts = tensor(tuple(row.hunts for row in rows), world.device)[kind]
@@ -138,8 +137,8 @@ def _provoker(world: World, realm: Tensor, npc: Tensor, kind: Tensor) -> Tensor:
 
 
 def _calm_down(world: World) -> None:
-    """Takes one tick off the aggro_ticks of all who are provoked, and has those forget whose aggro_ticks is
-    gone."""
+    """Decrements the aggro_ticks of provoked NPCs, and clears the target of those whose aggro_ticks reach
+    0."""
     cfg = world.config
     kind = kind_of_slot(cfg, world.device)[cfg.slots :]
     provoked = tensor(tuple(row.hunts == PROVOKED for row in cfg.tables.npcs), world.device)[kind] != 0

@@ -1,4 +1,4 @@
-"""Observation: what every living agent sees at the end of the tick."""
+"""Observation: the view of every living agent at the end of the tick."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmmo_gpu.world.observation_goods import entity_attributes, observe_goods
 from nmmo_gpu.world.state import World
 
 WORD_BITS = 62
-"""Bits used of each int64 word of a set of cells; the sign bit stays out of the way."""
+"""Bits used of each int64 word of a set of cells; the sign bit is not used."""
 
 ONES, LOW_BITS = 0x0101010101010101, 0x7F7F7F7F7F7F7F7F
 """A word with 1 in each of its eight bytes, and one with all bits but the highest of each."""
@@ -38,11 +38,11 @@ def _tables(vision: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def observe(world: World, records: Tensor, seen: Tensor) -> None:
-    """Writes every agent's record, and who its entity rows are. The dead get zeros, and nobody.
+    """Writes every agent's record, and the slots of its entity rows. Dead agents get zeros and no rows.
 
     Args:
-        records: [R, A, bytes] uint8, contiguous; laid out by ``ObservationLayout``. Written whole.
-        seen: [R, A, nearest] int32: slot of each row of ``entities``; -1 for none. Written whole.
+        records: [R, A, bytes] uint8, contiguous, in the layout of ``ObservationLayout``. Fully overwritten.
+        seen: [R, A, nearest] int32: slot of each row of ``entities``; -1 for none. Fully overwritten.
     """
     living = world.agents(world.alive).reshape(-1).nonzero().squeeze(1)
     rows, slots = records.view(-1, records.shape[-1]), seen.view(-1, seen.shape[-1])
@@ -76,12 +76,12 @@ def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None
     cells = cfg.window * cfg.window
     presence = tile.new_zeros(len(agent), -(-cells // 8)).view(torch.uint8)
     presence[:, :cells] = _windows(world.presence, cfg.window, corner).view(len(agent), cells)
-    # Eight cells at a time: nobody is 0, a friend 1, a stranger 2, which is the sum of two comparisons.
+    # Eight cells at a time: empty is 0, a friend 1, a stranger 2, which is the sum of two comparisons.
     octets = presence.view(torch.int64)
     somebody = _nonzero_bytes(octets)
     kind = somebody + (somebody & _nonzero_bytes(octets ^ ((population + 1) * ONES)[:, None]))
     if cfg.npcs:
-        # An NPC's presence counts on from the populations', so what it exceeds them by makes 3 of 2.
+        # An NPC's presence exceeds those of the populations, and the excess turns 2 into 3 or more.
         kind.view(torch.uint8).add_(presence.clamp(min=cfg.populations) - cfg.populations)
     out["occupant"].copy_(kind.view(torch.uint8)[:, :cells].view(-1, cfg.window, cfg.window))
     out["alive"].fill_(True)
@@ -95,7 +95,7 @@ def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None
 
 
 def entities_of(world: World, agent: Tensor) -> Tensor:
-    """Indices into [R * S] from indices into [R * A]; the same where there are no NPCs."""
+    """Indices into [R * S] from indices into [R * A]; the same without NPCs."""
     npcs = world.config.npc_slots
     return agent + agent // world.config.slots * npcs if npcs else agent
 
@@ -103,8 +103,8 @@ def entities_of(world: World, agent: Tensor) -> Tensor:
 def _windows(plane: Tensor, window: int, corner: Tensor) -> Tensor:
     """[n, window, window]: the squares of a [R, H, W] plane with the given upper left corners ([n] int64).
 
-    A view of all squares there are, of which indexing copies the wanted: about twice as fast as computing
-    the index of every cell."""
+    Indexes a view of all possible squares, which is about twice as fast as computing the index of every
+    cell."""
     width = plane.shape[-1]
     squares = plane.numel() - (window - 1) * (width + 1)
     return plane.as_strided((squares, window, window), (1, width, 1))[corner]
@@ -113,7 +113,7 @@ def _windows(plane: Tensor, window: int, corner: Tensor) -> Tensor:
 def _nonzero_bytes(words: Tensor) -> Tensor:
     """1 in each byte that is not zero in the int64 words, 0 in the others.
 
-    Adding all low bits carries into a byte's highest bit if any low one is set, and no further."""
+    Adding all low bits carries into a byte's highest bit if any low bit is set, and no further."""
     return ((((words & LOW_BITS) + LOW_BITS) | words) >> 7) & ONES
 
 
@@ -140,18 +140,18 @@ def _observe_entities(
 ) -> Tensor:
     """Fills the entity tables; returns [n, nearest] int64 Chebyshev distances (of rows that exist).
 
-    ``somebody``: [n, words] int64, a byte for each cell of the window, 1 where somebody stands."""
+    ``somebody``: [n, words] int64, one byte per cell of the window, 1 where the tile is occupied."""
     cfg = world.config
     n, cells = agent.numel(), cfg.window * cfg.window
     rank_of_cell, offset_of_rank = _tables(cfg.vision, world.device)
 
-    # Who is near, as a set of ring ranks per agent: a few words of bits. Most cells are empty, so look into
-    # a word only where something is.
+    # The neighbours as a set of ring ranks per agent: a few words of bits. Most cells are empty, so a word is
+    # examined only if it is not zero.
     octet = somebody.nonzero()
     byte = somebody[octet[:, 0], octet[:, 1]].view(torch.uint8).view(-1, 8).nonzero()
     viewer = octet[byte[:, 0], 0]
     rank = rank_of_cell[octet[byte[:, 0], 1] * 8 + byte[:, 1]]
-    # Oneself, in the centre, is no other: rank 0 is left out.
+    # The agent itself, in the centre, is not included: rank 0 is left out.
     viewer, rank = viewer[rank > 0], rank[rank > 0]
     words = -(-cells // WORD_BITS)
     near = torch.zeros(n * words, dtype=torch.int64, device=agent.device)
@@ -165,9 +165,9 @@ def _observe_entities(
         word = (near != 0).to(torch.uint8).argmax(1)
         bits = near[line, word]
         lowest = bits & -bits
-        # A power of two is exact in float64, and frexp tells its exponent.
+        # A power of two is exact in float64, and frexp returns its exponent.
         place = torch.frexp(lowest.double())[1] - 1
-        ranks[:, k] = torch.where(bits != 0, word * WORD_BITS + place, 0)  # rank 0, oneself, means none
+        ranks[:, k] = torch.where(bits != 0, word * WORD_BITS + place, 0)  # rank 0, the agent, means none
         near[line, word] = bits ^ lowest
 
     exists = ranks > 0
@@ -192,9 +192,9 @@ def _observe_entities(
 
 
 def _public_stats(world: World) -> Tensor:
-    """[R * S] int64: what others see of everybody, eight int8 packed so that one look-up fetches all.
+    """[R * S] int64: the public attributes of all entities, eight int8 packed so that one look-up reads all.
 
-    The first two bytes stay empty for the offsets, which depend on who looks."""
+    The first two bytes stay empty for the offsets, which depend on the observer."""
     empty = torch.zeros_like(world.health)
     columns = (empty, empty, world.age, world.health, world.food, world.water, world.freeze, world.damage)
     card = torch.stack([column.clamp(max=127).to(torch.int8) for column in columns], -1)
@@ -214,8 +214,8 @@ def _observe_moves(world: World, entity: Tensor, tile: Tensor, out: Tensor) -> N
 def _observe_targets(
     world: World, agent: Tensor, distance: Tensor, seen: Tensor, out: dict[str, Tensor]
 ) -> None:
-    """Styles and targets, as combat would have them: flat attacks need damage; rolled ones a target that is
-    not immune, and a knife to throw."""
+    """Styles and targets that combat would accept: flat attacks need damage; rolled attacks need a target
+    that is not immune, and range a knife to throw."""
     cfg = world.config
     fair = torch.ones_like(distance, dtype=torch.bool)
     if cfg.rolls:

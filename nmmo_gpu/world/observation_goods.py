@@ -1,4 +1,4 @@
-"""What the full game adds to an observation: looks of others, levels, goods, the market, and masks."""
+"""Observation of the full game: attributes of others, levels, goods, the market, and masks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LARGEST_SHORT = torch.iinfo(torch.int16).max
 
 
 def entity_attributes(world: World) -> Tensor:
-    """[R * S] int64: what the full game shows of everybody to others, the eight int8 of ``ENTITY_ATTRIBUTES``
-    packed so that one look-up fetches all."""
+    """[R * S] int64: the additional public attributes of all entities in the full game, the eight int8 of
+    ``ENTITY_ATTRIBUTES`` packed so that one look-up reads all."""
     cfg = world.config
     entity_attributes = torch.zeros(*world.alive.shape, 8, dtype=torch.int8, device=world.device)
     level = world.level.long()

@@ -1,8 +1,8 @@
 """Counter-based random numbers: Philox 4x32-10.
 
-A draw is a pure function of (seed, tick, stream, realm, index), so the order of evaluation does not
-matter, drawing for a few gives the same bits as drawing for all, and a realm's history does not depend on
-how many realms run beside it.
+A draw is a pure function of (seed, tick, stream, realm, index). Therefore the order of evaluation does not
+matter, a draw for a subset gives the same bits as a draw for all, and a realm's history does not depend on
+the number of realms in the batch.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 """
@@ -21,42 +21,42 @@ ROUNDS = 10
 
 
 class Stream(IntEnum):
-    """What a draw is for; below 256. The index that goes with it is named behind each."""
+    """Purposes of draws; below 256. The index of the draw is given for each."""
 
     MOVE = 1
-    """Who wins a contested tile; index: tile."""
+    """The winner of a contested tile; index: tile."""
     SPAWN_SLOT = 2
-    """Which free slot comes first; index: 0."""
+    """The first free slot to try; index: 0."""
     SPAWN_TILE = 3
-    """Where on the ring; index: slot."""
+    """Position on the ring; index: slot."""
     REGROW = 4
-    """Ticks until an eaten tile returns; index: tile."""
+    """Ticks until an eaten tile regrows; index: tile."""
     POLICY = 5
-    """What an agent chooses; index: slot."""
+    """Actions of an agent; index: slot."""
     RANDOM_ACTION = 6
-    """What a random agent chooses; index: slot."""
+    """Actions of a random agent; index: slot."""
     SHUFFLE = 7
-    """The order in which a learner takes its samples; realm: pass over the rollout, index: sample."""
+    """Order of a learner's samples; realm: pass over the rollout, index: sample."""
     STRIKE = 8
-    """Whether an attack hits, how hard, and who of several counts as the killer; index: attacker's slot."""
+    """Hit or miss, damage, and the killer among ties; index: attacker's slot."""
     NPC = 9
-    """Where an NPC wanders; index: slot."""
+    """Direction in which an NPC wanders; index: slot."""
     NPC_BIRTH = 10
-    """Whether an NPC is born, and where; index: 8 * slot, and up to 7 more for further words."""
+    """Whether an NPC spawns, and where; index: 8 * slot, and up to 7 more for further words."""
     WORK = 11
     """Whether an attempt succeeds; index: 64 * slot + tier."""
     ROCK = 12
-    """Which orerock is mined; index: slot."""
+    """The orerock to mine; index: slot."""
     MINERS = 13
-    """Who of several gets the ore of a rock; index: tile."""
+    """The miner that gets the ore of a rock; index: tile."""
     DROP = 14
-    """What an NPC leaves; index: 64 * slot + place in its list of drops."""
+    """Drops of an NPC; index: 64 * slot + position in its list of drops."""
     POLICY_GOODS = 15
-    """What an agent works, trades, bids and says; index: slot."""
+    """Work, trade, price and token of an agent; index: slot."""
     RANDOM_GOODS = 16
-    """The same of a random agent; index: slot."""
+    """The same for a random agent; index: slot."""
     BIRTH_ORDER = 17
-    """Which of several NPCs is born on a tile that they all drew; index: 0."""
+    """Which of several NPCs that drew the same tile spawns; index: 0."""
 
 
 def philox(key: tuple[Tensor | int, Tensor | int], counter: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -72,8 +72,8 @@ def philox(key: tuple[Tensor | int, Tensor | int], counter: tuple[Tensor, ...]) 
     k0, k1 = key
     c0, c1, c2, c3 = counter
     for _ in range(ROUNDS):
-        # The product needs 64 unsigned bits. int64 wraps, but its bits are the right ones, and masking
-        # after the arithmetic shift leaves the true high word.
+        # The product needs 64 unsigned bits. int64 wraps, but its bits are correct, and masking after the
+        # arithmetic shift leaves the correct high word.
         p0 = c0 * MULTIPLIER_0
         p1 = c2 * MULTIPLIER_1
         c0 = ((p1 >> 32) & MASK32) ^ c1 ^ k0
@@ -92,21 +92,21 @@ def draw(
 
     Args:
         seed: [2] int64, the key and the number of realm 0 (``World.seed``). tick: [1] int64, 0 or more.
-        stream: what the draw is for.
+        stream: the purpose of the draw.
         realm, index: int64 tensors that broadcast together, 0 to 2^32 - 1.
 
     Returns:
         Four int64 tensors of the broadcast shape, values 0 to 2^32 - 1.
     """
     key = (seed[0] & MASK32, (seed[0] >> 32) & MASK32)
-    # The tick's high half shares a word with the stream, so that a world can run for ever.
+    # The tick's high half shares a word with the stream, so the tick never overflows.
     counter = (tick & MASK32, ((tick >> 32) << 8) + int(stream), realm + seed[1], index)
     w0, w1, w2, w3 = philox(key, counter)
     return w0, w1, w2, w3
 
 
 def below(word: Tensor, bound: Tensor | int) -> Tensor:
-    """A fair integer in [0, bound) from a 32-bit word: the high half of their product.
+    """A uniform integer in [0, bound) from a 32-bit word: the high half of their product.
 
     ``bound`` is at most 2^31; the bias is below bound / 2^32. Shape and dtype as ``word``."""
     return (word * bound) >> 32

@@ -1,4 +1,4 @@
-"""Regrowth: eaten and used-up tiles return when their time has come."""
+"""Regrowth: depleted tiles return to their base material."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nmmo_gpu.world.regrowth_table import NEVER, waiting_ticks
 from nmmo_gpu.world.state import World
 
 TICK_MASK = 0x7FFFFFFF
-"""``regrow_at`` holds the low 31 bits of a tick: waits are short, so equality is enough for ever."""
+"""``regrow_at`` holds the low 31 bits of a tick: waits are short, so comparing for equality is enough."""
 
 
 def regrowth(world: World) -> None:
-    """Gives every tile whose tick of return is now its base material back."""
+    """Restores the base material of every tile whose tick of regrowth is now."""
     now = (world.tick & TICK_MASK).int()
     back = (world.regrow_at.view(-1) == now).nonzero().squeeze(1)
     world.material.view(-1)[back] = world.base.reshape(-1)[back]
@@ -22,10 +22,10 @@ def regrowth(world: World) -> None:
 
 
 def schedule(world: World, tile: Tensor, chance: float | None = None) -> None:
-    """Draws when the tiles just eaten or used up will return.
+    """Draws the tick of regrowth of tiles that have just been depleted.
 
-    "Each tick with chance p" and "after a geometric waiting time, drawn once" are the same law; the second
-    needs one draw per meal instead of one per eaten tile and tick.
+    "Each tick with probability p" and "after a geometric waiting time, drawn once" have the same
+    distribution; the second needs one draw per depleted tile instead of one per depleted tile and tick.
 
     Args:
         tile: [k] int64, all different; index into a flattened [R, H, W] plane.

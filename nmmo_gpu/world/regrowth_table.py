@@ -1,4 +1,4 @@
-"""Waiting times until an eaten tile returns, as integer thresholds."""
+"""Waiting times until a depleted tile regrows, as integer thresholds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 NEVER = -1
-"""``regrow_at`` of a tile that is not waiting to return."""
+"""``regrow_at`` of a tile that is not depleted."""
 
 
 @cache
@@ -18,13 +18,13 @@ def thresholds(chance: float) -> tuple[int, ...]:
 
     Entry n - 1 is ``round_down(2^32 * (1 - (1 - chance)^n))``, the number of 32-bit words that mean a wait
     of at most n ticks. The list ends where it reaches 2^32 or stops growing; a word beyond its end waits
-    one tick more than its length. For a chance of 0.025 it has some 800 entries, and a word is beyond it
-    with a probability below 1e-8. Exact rational arithmetic, so every machine has the same table. Empty
-    for a chance of 0.
+        one tick more than its length. For a chance of 0.025 it has about 800 entries, and a word is beyond it
+        with a probability below 1e-8. The arithmetic is rational and exact, so every machine has the same
+        table. It is empty for a chance of 0.
     """
     if chance <= 0.0:
         return ()
-    # The decimal that was written (0.025), not the binary float nearest to it.
+    # The decimal as written (0.025), not the nearest binary float.
     exact = Fraction(str(chance))
     stay = (1 << 64) - (exact.numerator << 64) // exact.denominator
     table: list[int] = []
@@ -41,12 +41,12 @@ def thresholds(chance: float) -> tuple[int, ...]:
 
 @cache
 def threshold_tensor(chance: float, device: torch.device) -> Tensor:
-    """``thresholds`` as an int64 tensor on a device; made once."""
+    """``thresholds`` as an int64 tensor on a device; cached."""
     return torch.tensor(thresholds(chance), dtype=torch.int64, device=device)
 
 
 def waiting_ticks(word: Tensor, chance: float) -> Tensor:
-    """Ticks until return, 1 or more, from 32-bit words (int64, any shape; int64 comes back).
+    """Ticks until regrowth, 1 or more, from 32-bit words (int64, any shape; returns int64).
 
     The chance must be above 0."""
     return torch.searchsorted(threshold_tensor(chance, word.device), word, right=True) + 1

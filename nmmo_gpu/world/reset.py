@@ -1,4 +1,4 @@
-"""How a world begins: terrain, and nobody on it."""
+"""The initial world: terrain without agents."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FIGHTING = ("melee", "range", "mage", "defense")
 
 
 def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int = 0) -> World:
-    """A world at tick 0 in which nobody lives yet.
+    """A world at tick 0 without agents.
 
     Args:
-        maps: [R, H, W] uint8, Material: the map of each realm; decides device and number of realms.
+        maps: [R, H, W] uint8, Material: the map of each realm; determines device and number of realms.
         seed: 64-bit key of the world's random numbers. first_realm: the number of its first realm.
     """
     sizes = World.sizes(config, maps.shape[0])
@@ -43,8 +43,8 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int =
 
 
 def npc_levels(config: WorldConfig, device: torch.device) -> Tensor:
-    """[NPC slots, skills] uint8: an NPC's level in styles and defense is its kind's, in constitution its
-    health, and 1 in every trade."""
+    """[NPC slots, skills] uint8: an NPC's level in styles and defense is that of its kind, in constitution
+    its health, and 1 in all other skills."""
     rows = []
     for kind, number in zip(config.tables.npcs, config.npc_counts, strict=True):
         levels = [kind.level if skill in FIGHTING else 1 for skill in SKILLS]
@@ -56,7 +56,7 @@ def npc_levels(config: WorldConfig, device: torch.device) -> Tensor:
 def realm_maps(config: EnvConfig, device: torch.device | str = "cpu") -> Tensor:
     """[realms, H, W] uint8 on ``device``: the files of ``config.maps`` in turn, or terrain from the seed.
 
-    Raises MapError for a file that cannot be used, ConfigError where it does not fit the world's size."""
+    Raises MapError for an invalid file, ConfigError if it does not match the world's size."""
     world_config = config.world
     if config.maps:
         files = load_maps(config.maps, world_config)

@@ -1,4 +1,4 @@
-"""Rewards beyond life and death: what agents are paid for what they did in the tick."""
+"""Reward terms in addition to survival: what agents gain for their actions in a tick."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nmmo_gpu.world.state import World
 
 
 class RewardTerms:
-    """Pays by the weights of an EnvConfig (``reward_...``). What is weighted with 0 is not looked at."""
+    """Adds the rewards weighted by an EnvConfig (``reward_...``). Terms of weight 0 are not computed."""
 
     def __init__(self, config: EnvConfig, world: World) -> None:
-        """Looks at the world as it is; ConfigError for a weight on something that its rules have not."""
+        """Starts from the current world; ConfigError for a weight on events that its rules do not have."""
         weights = {
             "experience": config.reward_experience, "level": config.reward_level, "gold": config.reward_gold,
             "kill": config.reward_kill, "trade": config.reward_trade, "tile": config.reward_tile,
@@ -31,23 +31,23 @@ class RewardTerms:
         for name in self.weights:
             if not there[name]:
                 raise ConfigError(
-                    f"reward_{name} = {self.weights[name]} pays for what these rules have not; choose preset "
-                    "full, or 0."
+                    f"reward_{name} = {self.weights[name]} rewards events that these rules do not have; "
+                    "choose preset full, or 0."
                 )
         self.before: dict[str, Tensor] = {}
         self.begin(world)
 
     def begin(self, world: World) -> None:
-        """Counts from here on."""
+        """Starts counting from the current world."""
         self.before = {name: _score(world, name).clone() for name in self.weights}
 
     def add(self, world: World, acting: Tensor, died: Tensor, reward: Tensor) -> None:
-        """Adds what this tick was worth.
+        """Adds this tick's rewards.
 
         Args:
-            acting: [R, A] bool, who lived at its start. died: [R, A] bool, who of them died in it. reward:
-                [R, A] float32. The dead are paid for the tick of their death too, but for the goods that
-                death took from them.
+            acting: [R, A] bool, agents that were alive at the start of the tick. died: [R, A] bool, those of
+                them that died in it. reward: [R, A] float32. Agents that died are rewarded for the tick of
+                their death too, except that goods lost by death do not count.
         """
         for name, weight in self.weights.items():
             score = _score(world, name)
@@ -60,7 +60,7 @@ class RewardTerms:
 
 
 def _score(world: World, name: str) -> Tensor:
-    """[R, A] int: what is weighed, so far in the life of each slot's agent."""
+    """[R, A] int: the weighted quantity, so far in the life of each slot's agent."""
     if name == "experience":
         return world.xp.sum(2, dtype=torch.int64)
     if name == "level":

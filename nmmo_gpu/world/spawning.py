@@ -1,4 +1,4 @@
-"""Spawning: newborns on the grass ring, or anywhere inside it."""
+"""Spawning: new agents on the grass ring, or anywhere inside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nmmo_gpu.world.tables import experience_table, tensor
 from nmmo_gpu.world.terrain import ring_tiles, safe_table
 
 BIRTH_CONSTITUTION = 10
-"""Level in constitution of a newborn; in everything else it is at level 1."""
+"""Initial level in constitution; in all other skills it is 1."""
 
 
 @cache
@@ -25,28 +25,28 @@ def _ring(height: int, width: int, border: int, device: torch.device) -> Tensor:
 
 
 def ring(config: WorldConfig, device: torch.device) -> Tensor:
-    """[n] int64: tiles (row * width + column) of the ring, clockwise; made once."""
+    """[n] int64: tiles (row * width + column) of the ring, clockwise; cached."""
     return _ring(config.height, config.width, config.border, device)
 
 
 def birthplace(config: WorldConfig, spot: Tensor) -> Tensor:
-    """Tiles (row * width + column) from numbers of birthplaces, 0 to ``config.birthplaces`` - 1; int64."""
+    """Tiles (row * width + column) from indices of birthplaces, 0 to ``config.birthplaces`` - 1; int64."""
     return ring(config, spot.device)[spot] if config.spawn == "ring" else inland(config, spot)
 
 
 def inland(config: WorldConfig, spot: Tensor) -> Tensor:
-    """Tiles (row * width + column) from numbers of those from the ring inwards, 0 to ``config.inland`` - 1;
-    int64. Computed, not looked up: there may be 67 million."""
+    """Tiles (row * width + column) from indices of the tiles from the ring inwards, 0 to ``config.inland`` -
+    1; int64. Computed, not looked up, because there can be 67 million."""
     columns = config.width - 2 * config.border
     return (config.border + spot // columns) * config.width + config.border + spot % columns
 
 
 def spawning(world: World) -> None:
-    """Lets up to ``births`` agents per realm be born, each on a place drawn from those that ``spawn`` names.
+    """Spawns up to ``births`` agents per realm, each on a tile drawn from those that ``spawn`` allows.
 
-    Which free slots are tried is drawn: a run of the free slots in cyclic order from a random first one,
-    so every slot, and with it every population, has the same chance. Whoever draws a tile that is taken, or
-    that cannot be stood on safely, is not born this tick; of several who draw the same tile, one is.
+    The free slots to try are drawn: a run of the free slots in cyclic order from a random first one.
+    Therefore every slot, and so every population, has the same chance. A try fails if its tile is occupied or
+    not safe. If several tries draw the same tile, one succeeds.
     """
     cfg = world.config
     if cfg.births == 0:
@@ -80,7 +80,7 @@ def spawning(world: World) -> None:
 
 
 def settle(world: World, realm: Tensor, slot: Tensor, within: Tensor) -> None:
-    """Lets agents be born in free slots, on free tiles.
+    """Spawns agents in free slots, on free tiles.
 
     Args:
         realm, slot: [n] int64, all different. within: [n] int64, tiles of their realm (row * width + column).
@@ -88,7 +88,7 @@ def settle(world: World, realm: Tensor, slot: Tensor, within: Tensor) -> None:
     cfg = world.config
     tile = within + realm * (cfg.height * cfg.width)
 
-    # Ids in slot order within a realm: the rank among this tick's newborn, behind those born before.
+    # Ids in slot order within a realm: the rank among this tick's new agents, after all earlier ones.
     born = torch.zeros_like(world.alive)
     born[realm, slot] = True
     rank = born.cumsum(1) - 1
@@ -110,17 +110,17 @@ def settle(world: World, realm: Tensor, slot: Tensor, within: Tensor) -> None:
 
 
 def birth_levels() -> tuple[int, ...]:
-    """Levels of a newborn, in the order of ``SKILLS``."""
+    """Initial levels, in the order of ``SKILLS``."""
     return tuple(BIRTH_CONSTITUTION if skill == CONSTITUTION else 1 for skill in range(len(SKILLS)))
 
 
 def birth_experience() -> tuple[int, ...]:
-    """Experience of a newborn: just enough for its levels."""
+    """Initial experience: just enough for the initial levels."""
     return tuple(experience_table()[level - 1] for level in birth_levels())
 
 
 def _equip(world: World, realm: Tensor, slot: Tensor, born: Tensor) -> None:
-    """Gives the newborn what they begin the full game with."""
+    """Gives new agents their initial levels and goods of the full game."""
     cfg = world.config
     world.xp[realm, slot] = tensor(birth_experience(), world.device, torch.int32)
     world.level[realm, slot] = tensor(birth_levels(), world.device, torch.uint8)

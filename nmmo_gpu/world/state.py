@@ -17,14 +17,14 @@ from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.regrowth_table import NEVER
 
 MOST_EXPERIENCE = 1_000_000_000
-"""Experience stops here, far above what level 99 needs."""
+"""Maximum experience, far above what level 99 needs."""
 
 VISITED_SIDE = 64
 """Side of the torus of tiles on which each agent's footprints are kept, one bit per tile."""
 
 
 class Cause(IntEnum):
-    """Why an agent died; the value is stored in ``World.cause``."""
+    """Cause of death; the value is stored in ``World.cause``."""
 
     NONE = 0
     LAVA = 1
@@ -34,50 +34,51 @@ class Cause(IntEnum):
 
 
 class Workspace(NamedTuple):
-    """A tensor that a phase works in, and what it holds between phases (None: anything)."""
+    """A scratch tensor of a phase, and its fill value between phases (None: undefined)."""
 
     tensor: Tensor
     fill: int | None
 
 
 def _tensor(shape: str, dtype: torch.dtype, fill: int = 0) -> Any:
-    """Declares a field: its shape in the words of ``World.sizes``, its dtype, its value in an empty world."""
+    """Declares a field: its shape in the letters of ``World.sizes``, its dtype, its value in an empty
+    world."""
     return dataclasses.field(metadata={"shape": shape, "dtype": dtype, "fill": fill})
 
 
 @dataclass(repr=False)
 class World:
-    """R realms of S slots on H x W tiles. Every tensor is contiguous, on one device, and is written in place.
+    """R realms of S slots on H x W tiles. All tensors are contiguous, on one device, and written in place.
 
     The first A slots of a realm are the agents', the others the NPCs', kind by kind; without NPCs, S is A. A
-    slot's fields are meaningful while ``alive``; after a death they keep what the dead had until somebody is
-    born into the slot. What only the full game has is empty without it."""
+    slot's fields are meaningful while ``alive``; after a death they keep their last values until the next
+    entity spawns in the slot. The fields of the full game are empty without it."""
 
     config: WorldConfig
     """The rules."""
 
     seed: Tensor = _tensor("2", torch.int64)
-    """[2] int64: key of all random numbers; and the number of the first realm among all that share the key,
-    which may be dealt out to several worlds."""
+    """[2] int64: key of all random numbers, and the global number of the first realm. Realms with the same
+    key may be distributed over several worlds."""
     tick: Tensor = _tensor("1", torch.int64)
     """[1] int64: ticks completed."""
 
     base: Tensor = _tensor("R H W", torch.uint8)
-    """[R, H, W] uint8, Material: what the tile was made of; never changes."""
+    """[R, H, W] uint8, Material: base material of the tile; never changes."""
     material: Tensor = _tensor("R H W", torch.uint8)
-    """[R, H, W] uint8, Material: what the tile shows now."""
+    """[R, H, W] uint8, Material: current material of the tile."""
     shore: Tensor = _tensor("R H W", torch.bool)
     """[R, H, W] bool: base material of one of the four neighbours is water; never changes."""
     regrow_at: Tensor = _tensor("R H W", torch.int32, fill=NEVER)
-    """[R, H, W] int32, tick (low 31 bits): when the eaten tile returns; -1 if not eaten."""
+    """[R, H, W] int32, tick (low 31 bits) at which a depleted tile regrows; -1 if it is not depleted."""
     occupant: Tensor = _tensor("R H W", torch.int32)
-    """[R, H, W] int32: slot + 1 of who stands there; 0 if nobody does."""
+    """[R, H, W] int32: slot + 1 of the tile's occupant; 0 if it has none."""
     presence: Tensor = _tensor("R H W", torch.uint8)
-    """[R, H, W] uint8: population + 1 of who stands there; 0 if nobody does. One byte of ``occupant``'s
-    story, so that looking around reads a quarter of the memory."""
+    """[R, H, W] uint8: population + 1 of the tile's occupant; 0 if it has none. Derived from ``occupant``, so
+    that observation reads a quarter of the memory."""
 
     alive: Tensor = _tensor("R S", torch.bool)
-    """[R, S] bool: somebody lives in the slot."""
+    """[R, S] bool: a living entity is in the slot."""
     entity: Tensor = _tensor("R S", torch.int64, fill=-1)
     """[R, S] int64: id within the realm, never reused; -1 in a slot never used."""
     row: Tensor = _tensor("R S", torch.int32)
@@ -93,39 +94,39 @@ class World:
     freeze: Tensor = _tensor("R S", torch.int16)
     """[R, S] int16, ticks for which the agent cannot move."""
     heading: Tensor = _tensor("R S", torch.uint8)
-    """[R, S] uint8: the last move that succeeded, 1 to 4 as in ``MOVES``; 0 before the first."""
+    """[R, S] uint8: the last successful move, 1 to 4 as in ``MOVES``; 0 before the first."""
     age: Tensor = _tensor("R S", torch.int32)
-    """[R, S] int32, upkeeps survived, the one in the tick of birth included. At death this is the
+    """[R, S] int32, number of upkeeps survived, including the one in the tick of birth. At death this is the
     lifetime: the number of times the agent acted."""
     damage: Tensor = _tensor("R S", torch.int16)
     """[R, S] int16: damage taken in the last tick."""
     chilled: Tensor = _tensor("R S", torch.bool)
-    """[R, S] bool: hit by a mage this tick; false between ticks. Kept apart from ``freeze`` because a
-    freeze of this tick does not stop this tick's move."""
+    """[R, S] bool: hit by a mage this tick; false between ticks. It is separate from ``freeze`` because a
+    freeze of this tick does not prevent this tick's move."""
     explored: Tensor = _tensor("R A", torch.int32)
-    """[R, A] int32: different tiles stood on (see ``visited``)."""
+    """[R, A] int32: number of different tiles visited (see ``visited``)."""
     visited: Tensor = _tensor(f"R A {VISITED_SIDE}", torch.int64)
     """[R, A, 64] int64: footprints, bit ``col % 64`` of word ``row % 64``. Exact while an agent's
-    wanderings span at most 64 x 64 tiles, as on every 80x80 map; an undercount beyond."""
+    path spans at most 64 x 64 tiles, as on every 80x80 map; an undercount beyond."""
     cause: Tensor = _tensor("R S", torch.uint8)
-    """[R, S] uint8, Cause: why the slot's agent died in the last tick; 0 if it did not."""
+    """[R, S] uint8, Cause: cause of death if the slot's entity died in the last tick; else 0."""
 
     next_entity: Tensor = _tensor("R", torch.int64)
-    """[R] int64: id of the next one born; equally the number of births so far."""
+    """[R] int64: id of the next entity; equal to the number of births so far."""
     acted: Tensor = _tensor("R", torch.int64)
-    """[R] int64: agent-steps lived so far."""
+    """[R] int64: agent-steps so far."""
     deaths: Tensor = _tensor("R 5", torch.int64)
     """[R, 5] int64: deaths so far, by Cause."""
 
     xp: Tensor = _tensor("R F 9", torch.int32)
     """[R, A, 9] int32: experience in each of ``SKILLS``, at most ``MOST_EXPERIENCE``."""
     level: Tensor = _tensor("R E 9", torch.uint8)
-    """[R, S, 9] uint8, 1 to 99: level in each of ``SKILLS``, as of the end of the last tick. An NPC's are
-    those of its kind, for ever."""
+    """[R, S, 9] uint8, 1 to 99: level in each of ``SKILLS``, as of the end of the last tick. An NPC's levels
+    are those of its kind and never change."""
     inventory: Tensor = _tensor("R F I", torch.int32)
-    """[R, A, items] int32: how many of each item an agent has, those on offer left out."""
+    """[R, A, items] int32: number of each item held, without those in escrow."""
     gold: Tensor = _tensor("R F", torch.int64)
-    """[R, A] int64: gold, that on offer left out."""
+    """[R, A] int64: gold held, without that in escrow."""
     worn: Tensor = _tensor("R F 3", torch.uint8)
     """[R, A, 3] uint8: rank (``Tables.gear``, from 1) of the sword, knife and armor worn, as of the end of
     the last tick; 0 for none."""
@@ -134,42 +135,43 @@ class World:
     offer_price: Tensor = _tensor("R F", torch.uint8)
     """[R, A] uint8: its price, index into ``Tables.prices``; 0 without an offer."""
     offer_left: Tensor = _tensor("R F", torch.int16)
-    """[R, A] int16: ticks until it lapses; 0 without an offer."""
+    """[R, A] int16: ticks until it expires; 0 without an offer."""
     token: Tensor = _tensor("R F", torch.uint8)
-    """[R, A] uint8: what the agent said in the last tick; 0 for silence."""
+    """[R, A] uint8: the agent's token in the last tick; 0 for silence."""
     quotes: Tensor = _tensor("R I 3", torch.uint8)
     """[R, items, 3] uint8: best bid, best ask, last price paid, each 1 + its index, 0 for none."""
     aggro_target: Tensor = _tensor("R N", torch.int32, fill=-1)
-    """[R, NPCs] int32: slot of whoever provoked the NPC; -1 for nobody."""
+    """[R, NPCs] int32: slot of the agent that provoked the NPC; -1 for none."""
     aggro_entity: Tensor = _tensor("R N", torch.int64, fill=-1)
-    """[R, NPCs] int64: its id, since the slot may have passed to somebody else; -1 for nobody."""
+    """[R, NPCs] int64: id of that agent, because its slot may be reused; -1 for none."""
     aggro_ticks: Tensor = _tensor("R N", torch.uint8)
-    """[R, NPCs] uint8: ticks for which it goes on fighting its aggro_target."""
+    """[R, NPCs] uint8: ticks for which it continues to fight its aggro_target."""
     top_attacker: Tensor = _tensor("R E", torch.int32, fill=-1)
-    """[R, S] int32: who did the slot the most damage in the last tick, drawn among equals; -1 nobody."""
+    """[R, S] int32: slot of the attacker that did the most damage in the last tick, ties drawn; -1 for
+    none."""
     events: Tensor = _tensor("R F V", torch.int32)
-    """[R, A, events] int32: what the slot's agent has done in its life; see ``nmmo_gpu.world.events``."""
+    """[R, A, events] int32: event counts of the slot's agent; see ``nmmo_gpu.world.events``."""
     dead_totals: Tensor = _tensor("R V", torch.int64)
-    """[R, events] int64: the same, of all who have died."""
+    """[R, events] int64: the sum of the event counts of all dead agents."""
     ledger: Tensor = _tensor(f"R B {len(Flow)}", torch.int64)
-    """[R, items + 1, ways] int64: how many of each item, and last of gold, came and went so far, and how;
+    """[R, items + 1, flows] int64: amount of each item, and last of gold, by flow;
     see ``nmmo_gpu.world.events.Flow``."""
     trades: Tensor = _tensor("R I 2", torch.int64)
     """[R, items, 2] int64: trades so far, and the gold paid in them."""
     npc_kills: Tensor = _tensor("R K", torch.int64)
-    """[R, kinds] int64: NPCs killed so far, whoever did it."""
+    """[R, kinds] int64: NPCs killed so far, by any attacker."""
 
     workspaces: dict[str, Workspace] = dataclasses.field(default_factory=dict, init=False)
-    """What phases need room for while they run, by name; no part of the state."""
+    """Scratch tensors of the phases, by name; not part of the state."""
 
     def workspace(
         self, name: str, shape: tuple[int, ...], dtype: torch.dtype, fill: int | None = None
     ) -> Tensor:
-        """Room for a phase: allocated when first asked for, then the same tensor every time.
+        """A scratch tensor of a phase, allocated on first use and then reused.
 
         Args:
-            fill: what it holds whenever no phase is at work; who uses it leaves it so. Without, it may hold
-                anything, and is written before it is read.
+            fill: its value between phases; the phase must restore it. By default the content is undefined,
+                and a phase writes it before it reads it.
         """
         if name not in self.workspaces:
             room = torch.empty(shape, dtype=dtype, device=self.device)
@@ -178,17 +180,17 @@ class World:
 
     @property
     def realms(self) -> int:
-        """R: realms in the batch."""
+        """R: number of realms in the batch."""
         return self.alive.shape[0]
 
     @property
     def device(self) -> torch.device:
-        """Where the world lives."""
+        """Device of the world."""
         return self.alive.device
 
     @staticmethod
     def sizes(config: WorldConfig, realms: int) -> dict[str, int]:
-        """What the letters in the fields' shapes stand for."""
+        """The sizes of the letters in the fields' shapes."""
         on = config.extended
         items, kinds = len(config.content.items), len(config.content.npcs)
         return {
@@ -210,7 +212,7 @@ class World:
         return (within + start[:, None]).view(-1)
 
     def immune(self) -> Tensor:
-        """[R, S] bool: too young to take damage. NPCs never are."""
+        """[R, S] bool: too young to take damage. NPCs are never immune."""
         young = self.age < self.config.immune_ticks
         young[:, self.config.slots :] = False
         return young

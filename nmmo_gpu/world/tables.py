@@ -1,7 +1,7 @@
-"""What the rules look up: the content's rows by number instead of by name.
+"""Look-up tables of the rules: the content's rows by number instead of by name.
 
-Derived once from a ``Content``. Python tuples, so that compilers can take them as constants;
-``nmmo_gpu.world.tables.tensor`` gives one as a tensor on a device."""
+They are derived once from a ``Content``. They are Python tuples, so that compilers can use them as constants;
+``nmmo_gpu.world.tables.tensor`` converts one to a tensor on a device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nmmo_gpu.world.content import GEAR, GOLD, SKILLS, WORKS, Content, Material
 LEVELS = 99
 """The highest level."""
 ONE = 1 << 16
-"""A chance of 1, as integers hold it: events happen if 16 random bits are below chance * ONE."""
+"""A chance of 1 as an integer: an event occurs if 16 random bits are below chance * ONE."""
 HABITAT_BITS = len(Material)
 
 
@@ -26,7 +26,7 @@ def experience_table() -> tuple[int, ...]:
     """Experience needed for levels 1 to 99: exp[0] = 0, and exp[i] = exp[i - 1] + floor(floor(i + 300 *
     2^(i / 7)) / 4).
 
-    Source: the curve of RuneScape, as Neural MMO v1 named it."""
+    Source: the experience curve of RuneScape, which Neural MMO v1 refers to."""
     needed = [0]
     for i in range(1, LEVELS):
         needed.append(needed[-1] + int(i + 300 * 2 ** (i / 7)) // 4)
@@ -44,10 +44,10 @@ class RecipeRow:
     """Item."""
     amount: int
     takes: int
-    """Item; -1 for nothing."""
+    """Item; -1 for none."""
     takes_amount: int
     room: int
-    """Units of room that making it needs beyond what it frees; 0 or more."""
+    """Units of room that it needs beyond those it frees; 0 or more."""
 
 
 @dataclass(frozen=True)
@@ -66,28 +66,28 @@ class NPCRow:
     drops: tuple[tuple[int, int, int, int], ...]
     """(item, or the number of items for gold; least; most; chance in 65536ths)."""
     number: int
-    """On 80 x 80 tiles."""
+    """On a map of 80 x 80 tiles."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """A content by number."""
+    """A content as numbers."""
 
     items: tuple[str, ...]
     weight: tuple[int, ...]
     lot: tuple[int, ...]
     gear: tuple[tuple[int, ...], ...]
-    """Per kind of gear (``GEAR``) its items, by rising level: rank r stands at r - 1."""
+    """Per kind of gear (``GEAR``) its items, by rising level: rank r has index r - 1."""
     gear_level: tuple[tuple[int, ...], ...]
-    """The levels they need."""
+    """The required levels."""
     attack: tuple[tuple[int, ...], ...]
-    """Attack bonus by kind of gear and rank, 0 for rank 0, which is nothing."""
+    """Attack bonus by kind of gear and rank, 0 for rank 0, which means none."""
     strength: tuple[tuple[int, ...], ...]
     """As ``attack``."""
     defense: tuple[int, ...]
     """Defense bonus of armor by rank, 0 for rank 0."""
     meals: tuple[tuple[int, int, int], ...]
-    """(item, heals, feeds) of what can be eaten, by rising ``heals``."""
+    """(item, heals, feeds) of edible items, by rising ``heals``."""
     recipes: tuple[tuple[RecipeRow, ...], ...]
     """Per work (``WORKS``) its recipes, by rising level."""
     npcs: tuple[NPCRow, ...]
@@ -95,13 +95,13 @@ class Tables:
 
     @property
     def gold(self) -> int:
-        """What stands for gold where items are numbered: one more than the last."""
+        """The index of gold where items are numbered: one more than the last."""
         return len(self.items)
 
 
 @cache
 def tables(content: Content) -> Tables:
-    """The content by number. Checked by ``nmmo_gpu.config``, so every name is known."""
+    """The content as numbers. It is checked by ``nmmo_gpu.config``, so every name is known."""
     names = tuple(item.name for item in content.items)
     number = {name: i for i, name in enumerate(names)} | {GOLD: len(names), "": -1}
     gear = []
@@ -147,7 +147,7 @@ def _material(name: str) -> str:
 
 
 def combat_level(defense: Any, constitution: Any, best_style: Any) -> Any:
-    """One number for how strong somebody is: (5 * (defense + constitution) + 13 * best style) // 20.
+    """The strength of an entity as one number: (5 * (defense + constitution) + 13 * best style) // 20.
 
     The weights are RuneScape's: a quarter of defense and hitpoints, 13/20 of the best style. For integers,
     or tensors of int32 and wider."""
@@ -156,5 +156,5 @@ def combat_level(defense: Any, constitution: Any, best_style: Any) -> Any:
 
 @cache
 def tensor(values: tuple[object, ...], device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
-    """Nested tuples of equal length as a tensor; made once."""
+    """Nested tuples of equal length as a tensor; cached."""
     return torch.tensor(values, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""Talk: one word a tick, heard by everybody who sees the speaker."""
+"""Talk: one token per tick, observed by all agents that see the speaker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nmmo_gpu.world.state import World
 
 
 def talk(world: World, token: Tensor) -> None:
-    """Keeps what everybody says, to be seen at the end of the tick. Runs on any device without waiting.
+    """Stores the agents' tokens, which are observed at the end of the tick. Runs without a device sync.
 
     Args:
         token: [R, A] integers, 0 (silence) to ``tokens`` - 1.

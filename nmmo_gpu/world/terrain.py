@@ -1,7 +1,7 @@
-"""Terrain: random maps from ridged simplex noise, and what every map must satisfy.
+"""Terrain: random maps from ridged simplex noise, and the requirements on maps.
 
 The noise is Perlin's simplex noise (K. Perlin, *Noise Hardware*, 2001) as explained by S. Gustavson
-(*Simplex noise demystified*, 2005), with two choices that bring it to v1's maps (measured on four of them
+(*Simplex noise demystified*, 2005), with two choices that match it to v1's maps (measured on four of them
 and on the table of fractions over v1's 200 maps):
 
 - **The kernel reaches exactly to the neighbouring lattice points** (r^2 = 2/3, the squared edge, where
@@ -9,7 +9,7 @@ and on the table of fractions over v1's 200 maps):
 - **Feature size.** v1's "base scale of size/5" is one noise unit per 5 tiles, on a lattice whose edge is
   sqrt(2) units: lattice points 7.07 tiles apart, on a map of any size.
 
-Gradients are picked by an integer hash of (seed, map, octave, lattice point), so nothing ever repeats.
+Gradients are selected by an integer hash of (seed, map, octave, lattice point), so the noise never repeats.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _EDGE = math.sqrt(2.0 / 3.0)  # distance of neighbouring lattice points, in nois
 _TILES_PER_UNIT = 5.0 * math.sqrt(2.0) / _EDGE
 _AMPLITUDE = 16.07  # puts the noise's peaks at 0.88, as calibrated to v1's share of water
 
-_BLOCK = 80  # the side of the area whose maximum v1 divided by
-_BLOCKS_A_SIDE = 8  # at most 64 blocks are looked at: their mean is then known to within 0.3 %
+_BLOCK = 80  # side of the area whose maximum v1 divides by
+_BLOCKS_A_SIDE = 8  # with 64 blocks their mean is accurate to within 0.3 %
 
-_PLACES = 1 << 16  # a map's corner lies on one of this many rows and columns of its noise
+_PLACES = 1 << 16  # number of rows and columns of the noise where a map's corner can be
 
 _CHUNK, _GPU_CHUNK = (
     1 << 15,
@@ -64,10 +64,10 @@ def generate(
     """Make ``count`` random maps: ``[count, height, width] uint8`` materials, on ``device``.
 
     ``border`` tiles of lava, a ring of grass one tile wide, and terrain inside it. Map ``i`` is a pure
-    function of (``seed``, ``first + i``, size, border, ore): it depends neither on how many are made
-    together nor on the device. With ``ore`` a stone tile with a walkable 4-neighbour is an ore rock with
-    chance ``ore_chance``. Memory beyond the result is a few MB per thread on a CPU, and some 500 MB on a GPU
-    (with ``ore``, about one map's worth more).
+    function of (``seed``, ``first + i``, size, border, ore): it depends neither on the number of maps in the
+    call nor on the device. With ``ore`` a stone tile with a walkable 4-neighbour is an ore rock with
+    probability ``ore_chance``. Memory beyond the result is a few MB per thread on a CPU, and some 500 MB on a
+    GPU (with ``ore``, about the size of one map more).
 
     Raises ConfigError: a size outside 32..8192, a border that leaves no terrain, a negative count or index.
     """
@@ -111,7 +111,7 @@ def ring_tiles(height: int, width: int, border: int) -> torch.Tensor:
 
 
 def safe_table(device: torch.device | str = "cpu") -> torch.Tensor:
-    """``[materials] bool``: whether one can stand on each material and live."""
+    """``[materials] bool``: whether each material is walkable and safe."""
     safe = walkable_table(device)
     safe[int(Material.LAVA)] = False
     return safe
@@ -126,7 +126,8 @@ def shore(base: torch.Tensor) -> torch.Tensor:
 
 
 def pad(material: torch.Tensor, border: int, with_ring: bool = True) -> torch.Tensor:
-    """Put lava ``border`` tiles wide around ``[H, W] uint8``, after a grass ring one tile wide if asked."""
+    """Add a lava border of ``border`` tiles around ``[H, W] uint8``, and optionally a grass ring inside
+    it."""
     grown = material
     if with_ring:
         grown = torch.nn.functional.pad(grown, (1, 1, 1, 1), value=int(Material.GRASS))
@@ -134,10 +135,10 @@ def pad(material: torch.Tensor, border: int, with_ring: bool = True) -> torch.Te
 
 
 def validate_map(material: torch.Tensor, border: int, vision: int, source: str) -> None:
-    """Raise MapError unless ``material`` (``[H, W] uint8``) can be played on.
+    """Raise MapError unless ``material`` (``[H, W] uint8``) is a valid map.
 
-    ``border`` is where the grass ring lies (tiles from the edge), ``vision`` how far an agent sees (tiles),
-    ``source`` what the message calls the map: its file, say.
+    ``border`` is the distance of the grass ring from the edge (tiles), ``vision`` the visual range of an
+    agent (tiles), ``source`` the name of the map in messages, for example its file.
     """
     if material.dim() != 2 or material.dtype != torch.uint8:
         raise MapError(
@@ -153,11 +154,11 @@ def validate_map(material: torch.Tensor, border: int, vision: int, source: str) 
     where = _first(material >= len(Material))
     if where is not None:
         raise MapError(
-            f"{source}: row {where[0]}, column {where[1]} holds {int(material[where])}, which is no "
+            f"{source}: row {where[0]}, column {where[1]} holds {int(material[where])}, which is not a "
             f"material; use 0 to {len(Material) - 1} ({', '.join(kind.name for kind in MATERIALS.values())})"
         )
 
-    # Nobody on lava lives to look around.
+    # Agents on lava die before they observe.
     outside = safe_table(material.device).index_select(0, material.reshape(-1).int()).view_as(material)
     outside[vision : max(vision, height - vision), vision : max(vision, width - vision)] = False
     where = _first(outside)
@@ -204,7 +205,7 @@ def _fill(out: torch.Tensor, seed: int, indices: Sequence[int], border: int) -> 
         inner[:, start:stop] = kinds[kind].view_as(inner[:, start:stop])
 
     if height <= _BLOCK and width <= _BLOCK:
-        # The map lies within the area whose maximum it is divided by.
+        # The map is inside the area whose maximum it is divided by.
         side = torch.arange(_BLOCK)
         value = noise.ridged(side, side)
         crop = value[:, border + 1 : height - border - 1, border + 1 : width - border - 1]
@@ -225,10 +226,11 @@ class _Noise:
             torch.tensor([_key(seed, index, octave) for index in indices], device=device)[:, None, None]
             for octave in range(OCTAVES)
         ]
-        # Where in the noise a map lies: whole tiles from the lattice's origin. The lattice repeats after
-        # (5, -5) tiles, so a fraction of a tile would be the same all over a map, and would decide how
-        # closely its tiles meet the lattice points, where every octave peaks at once. Whole tiles give the
-        # maxima that v1's fractions call for; random fractions give some 2 % less, and too much stone.
+        # The position of a map in the noise: whole tiles from the lattice's origin. The lattice repeats after
+        # (5, -5) tiles, so a fraction of a tile would be the same all over a map, and would determine how
+        # closely its tiles match the lattice points, where every octave has its peaks. Whole tiles give
+        # the maxima that v1's fractions require; random fractions give about 2 % less, and too much
+        # stone.
         shifts = [_key(seed, index, OCTAVES) & _WORD for index in indices]
         self.shift = torch.tensor(
             [(1024 + (s >> 32) % _PLACES, 1024 + (s & 0xFFFFFFFF) % _PLACES) for s in shifts]
@@ -248,13 +250,15 @@ class _Noise:
         return total
 
     def divisor(self, height: int, width: int) -> torch.Tensor:
-        """What the sums are divided by, so that the thresholds mean the same on a map of any size: ``[n]
+        """The divisor of the sums, chosen so that the thresholds mean the same on a map of any size: ``[n]
         float32`` on the CPU.
 
-        v1 divides by the map's own maximum. Taken over a larger area the maximum is larger, which would
-        turn stone into forest and grass into water, and the other way round on a smaller map; so it is
-        always that of 80x80 tiles: of the map itself at 80x80, of the 80x80 tiles of noise that a smaller
-        map is the corner of, and the mean over up to 8x8 such areas, evenly spread, of a larger one.
+        v1 divides by the map's own maximum. Over a larger area the maximum is larger, which would turn stone
+        into forest and grass into water, and the reverse on a smaller map. Therefore the maximum is always
+        that of 80x80
+        tiles: of the map itself at 80x80, of the 80x80 tiles of noise whose corner is the map if it is
+            smaller, and
+        the mean over up to 8x8 such areas, evenly spread, if it is larger.
         """
         side = torch.arange(_BLOCK)
         return _mean(
@@ -267,7 +271,8 @@ class _Noise:
 
 
 def _mean(maxima: list[torch.Tensor]) -> torch.Tensor:
-    """``[n] float32`` on the CPU, where sums round as they always do: the mean of several ``[n] float32``."""
+    """The mean of several ``[n] float32``, on the CPU, where sums always round the same way: ``[n]
+    float32``."""
     return torch.stack(maxima, -1).cpu().double().mean(-1).float()
 
 
@@ -281,8 +286,8 @@ def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torc
     """2-D simplex noise on n grids: ``[n, h], [n, w] float64`` coordinates to ``[n, h, w] float32`` within
     +-0.88; ``key`` is ``[n, 1, 1] int64``.
 
-    Positions are float64, because at the last octave a large map is a million lattice cells wide; what is
-    left within a cell is float32.
+    Positions are float64, because at the last octave a large map is a million lattice cells wide; positions
+        within a cell are float32.
     """
     row, column = row[:, :, None], column[:, None, :]
     skew = (row + column) * _SKEW
@@ -293,9 +298,9 @@ def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torc
     unskew = (u + v) * _UNSKEW
     y, x = v - unskew, u - unskew
 
-    # The triangle: (0, 0), (1, 1), and (i, j) = (0, 1) where u > v, else (1, 0). The fourth corner is the
-    # mirror image of the triangle's farthest corner (that of the least barycentric weight) in the opposite
-    # side, that is the sum of all three less twice that corner; the kernel reaches no other.
+    # The triangle: (0, 0), (1, 1), and (i, j) = (0, 1) where u > v, else (1, 0). The fourth corner mirrors
+    # the triangle's farthest corner (that with the least barycentric weight) in the opposite side, so it is
+    # the sum of all three minus twice that corner; the kernel reaches no other.
     right = u > v
     mid_j = right.float()
     mid_i = 1.0 - mid_j
@@ -318,7 +323,8 @@ def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torc
 
 
 def _corner(x: torch.Tensor, y: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
-    """What one lattice point adds: gradient . (x, y) * (r^2 - d^2)^4; ``code`` (int64) is overwritten."""
+    """The contribution of one lattice point: gradient . (x, y) * (r^2 - d^2)^4; overwrites ``code``
+    (int64)."""
     direction = _mix(code).bitwise_right_shift_(59).bitwise_and_(31).view(-1)
     weight = (_EDGE**2 - x * x - y * y).clamp_(min=0.0)
     weight *= weight
@@ -336,7 +342,7 @@ def _mix(code: torch.Tensor) -> torch.Tensor:
 
 
 def _key(*parts: int) -> int:
-    """One int64 from several integers (any Python integers), every bit depending on all of them."""
+    """One int64 from several integers (any Python integers); each bit depends on all of them."""
     word = 0
     for part in parts:
         word = ((word ^ (part & _WORD)) + 0x9E3779B97F4A7C15) & _WORD
@@ -348,12 +354,12 @@ def _key(*parts: int) -> int:
 
 
 def _place_ore(material: torch.Tensor, keys: list[int], chance: float) -> None:
-    """Turn stone beside something walkable into ore rock, each with ``chance``; ``[n, H, W]``, in place."""
+    """Turn stone next to a walkable tile into ore rock, each with ``chance``; ``[n, H, W]``, in place."""
     size, width = material[0].numel(), material.shape[-1]
     flat = material.view(-1)
     walkable = walkable_table(material.device).index_select(0, flat.int()).view_as(material)
     place = (_beside(walkable) & (material == int(Material.STONE))).view(-1).nonzero()[:, 0]
-    # Not the place in the batch, nor the flat index: the draw is the tile's, not the map's.
+    # The draw depends on the tile, not on the position in the batch or the flat index.
     tile, key = place % size, torch.tensor(keys, device=material.device)[place // size]
     draw = _mix((tile // width * _STEP_I + tile % width * _STEP_J) ^ key)
     draw = ((draw >> 32) & 0xFFFFFFFF).double() / 2.0**32

@@ -2,8 +2,8 @@
 
 The format: https://doc.mapeditor.org/en/stable/reference/tmx-map-format/. A tile's gid is its tileset's
 ``firstgid`` plus the material's index. v1's maps say ``firstgid="0"`` but count from 1, so 0 is read as 1.
-Files come from strangers: nothing is allocated, decompressed or expanded beyond what the declared, checked
-size needs.
+Files are untrusted: nothing is allocated, decompressed or expanded beyond the size that the declared, checked
+dimensions need.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world.content import MATERIALS, Material
 
 MAX_BYTES = 1 << 30
-"""Largest file that is read: 8192 x 8192 tiles of CSV with every gid at its longest."""
+"""Maximum file size: 8192 x 8192 tiles of CSV with every gid at its longest."""
 
 LAYER, TILESET, PICTURE = "terrain", "nmmo", "nmmo_tiles.png"
 ENCODINGS = ("csv", "base64-zlib")
 
 _WORD = 0xFFFFFFFF
-_GID = 0x0FFFFFFF  # the top four bits say how the tile is turned
+_GID = 0x0FFFFFFF  # the top four bits encode the tile's rotation
 _PIECE = 1 << 20  # characters of CSV converted at once
 
 
 def load_tmx(path: str | os.PathLike[str]) -> torch.Tensor:
     """Read a map: ``[H, W] uint8`` materials.
 
-    CSV, base64 (bare, zlib, gzip, and zstd where Python can unpack it) and ``<tile>`` elements are read;
-    turned tiles count as unturned. The only tile layer is the map; of several, the one named "terrain". Of
-    several tilesets, the one named "nmmo" numbers the materials, or else the first.
+    CSV, base64 (uncompressed, zlib, gzip, and zstd if Python can decompress it) and ``<tile>`` elements are
+    supported; the rotation of tiles is ignored. The map is the only tile layer, or the one named "terrain" if
+    there are several. The tileset named "nmmo", or else the first, numbers the materials.
 
-    Raises MapError, naming the file, what was found and what to do, for anything else.
+    Raises MapError for invalid files, with the file, the problem and the fix.
     """
     path = Path(path)
     try:
@@ -74,9 +74,9 @@ def save_tmx(
     """Write ``[H, W] uint8`` materials as a map that Tiled opens; ``load_tmx`` gives the same map back.
 
     ``encoding`` is "csv" or "base64-zlib". ``picture`` also writes the tileset's image, nmmo_tiles.png,
-    beside it, unless it is there already. Files appear whole or not at all.
+    next to it, unless it exists. Files are written atomically.
 
-    Raises ConfigError for an unknown encoding; MapError for what is not a map, or a path that cannot be
+    Raises ConfigError for an unknown encoding; MapError for an invalid map, or a path that cannot be
     written.
     """
     path = Path(path)
@@ -143,7 +143,7 @@ def save_picture(path: str | os.PathLike[str], side: int = 16) -> None:
 
 
 class _Layer:
-    """One tile layer as it stands in the file."""
+    """One tile layer of the file."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -155,14 +155,14 @@ class _Layer:
 
 
 class _Document:
-    """What is kept of the file while expat runs through it."""
+    """The parts of the file that are kept while expat parses it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = (0, 0)  # height, width; none until <map> has been read
         self.tilesets: list[tuple[str, int]] = []
         self.layers: list[_Layer] = []
-        self.open: list[str] = []  # the elements we are in
+        self.open: list[str] = []  # the open elements
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
         self.parser.StartDoctypeDeclHandler = self._doctype
@@ -209,7 +209,7 @@ class _Document:
             gids = self.layers[-1].gids
             if len(gids) >= self.size[0] * self.size[1]:
                 raise self._surplus()
-            # Tiled leaves the gid out where there is no tile.
+            # Tiled omits the gid where there is no tile.
             gids.append(self._number(tag, {"gid": "0"} | attributes, "gid", _WORD))
         elif tag == "chunk":
             raise self._infinite()
@@ -297,7 +297,7 @@ class _Document:
         return named[0]
 
     def _csv(self, layer: _Layer) -> torch.Tensor:
-        """``[n] int32`` gids, their turning bits still set."""
+        """``[n] int32`` gids, including their rotation bits."""
         text = "".join(layer.text).strip()
         gids = array("I")
         start = 0 if text else -1
@@ -306,7 +306,7 @@ class _Document:
             piece = text[start:end] if end >= 0 else text[start:]
             start = end + 1 if end >= 0 else -1
             try:
-                # int() alone would also take 1_0, -1 and the digits of other scripts.
+                # int() alone would also accept 1_0, -1 and the digits of other scripts.
                 if not re.fullmatch(r"[\d\s,]*", piece, re.ASCII):
                     raise ValueError
                 gids.extend(array("I", map(int, piece.split(","))))
@@ -315,17 +315,17 @@ class _Document:
         return _words(gids)
 
     def _bad_csv(self, layer: _Layer, values: list[str], before: int) -> MapError:
-        """The error for the first of ``values`` that is not a gid; ``before`` good ones precede them all."""
+        """The error for the first of ``values`` that is not a gid; ``before`` valid ones precede them all."""
         gid = re.compile(r"\s*\d{1,10}\s*", re.ASCII)
         bad = next(k for k, text in enumerate(values) if not gid.fullmatch(text) or int(text) > _WORD)
         row, column = divmod(before + bad, self.size[1])
         return self._fail(
-            f"layer {layer.name!r}, row {row}, column {column} has {values[bad].strip()[:40]!r}, which is no "
-            "gid; separate whole numbers by single commas, or save the map again in Tiled"
+            f"layer {layer.name!r}, row {row}, column {column} has {values[bad].strip()[:40]!r}, which is "
+            "not a gid; separate whole numbers by single commas, or save the map again in Tiled"
         )
 
     def _base64(self, layer: _Layer) -> torch.Tensor:
-        """``[n] int32`` gids, their turning bits still set."""
+        """``[n] int32`` gids, including their rotation bits."""
         try:
             packed = base64.b64decode("".join("".join(layer.text).split()), validate=True)
         except (binascii.Error, ValueError) as error:
@@ -364,7 +364,7 @@ class _Document:
             ) from None
         except MapError:
             raise
-        except Exception as error:  # each decompressor has an error class of its own
+        except Exception as error:  # each decompressor has its own error class
             raise self._fail(
                 f"layer {layer.name!r} cannot be decompressed ({kind}: {error}); save the map again in Tiled"
             ) from None
@@ -374,7 +374,7 @@ class _Document:
 
 
 def _unzstd(packed: bytes, limit: int) -> bytes:
-    """At most ``limit`` bytes of what a zstd frame holds; ImportError where nothing can unpack it."""
+    """At most ``limit`` bytes of the content of a zstd frame; ImportError if zstd is not available."""
     try:
         from compression import zstd  # Python 3.14
     except ImportError:
@@ -388,7 +388,7 @@ def _unzstd(packed: bytes, limit: int) -> bytes:
 
 
 def _words(buffer: array[int] | bytearray) -> torch.Tensor:
-    """``[n] int32`` over the same memory; frombuffer does not take an empty one."""
+    """``[n] int32`` over the same memory; frombuffer does not accept an empty one."""
     return torch.frombuffer(buffer, dtype=torch.int32) if len(buffer) else torch.empty(0, dtype=torch.int32)
 
 
@@ -400,7 +400,7 @@ def _check_size(path: Path, height: int, width: int) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file that is either there whole or not at all."""
+    """Write a file atomically."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with draft.open("wb") as file:

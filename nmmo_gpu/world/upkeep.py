@@ -1,4 +1,4 @@
-"""Upkeep: what each tick costs and gives everybody who lives, the newly born included."""
+"""Upkeep: the costs and gains of each tick for every living agent, including newborn agents."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
 
 
 def upkeep(world: World) -> None:
-    """The seven steps of docs/rules.md's upkeep, in their order, for agents with health above 0. NPCs take
-    the first and the last: they thaw and age."""
+    """The seven steps of upkeep in docs/rules.md, in order, for agents with health above 0. For NPCs only the
+    first and the last apply: freeze decreases, and age increases."""
     cfg = world.config
     agents = torch.arange(cfg.entities, device=world.device) < cfg.slots
     tile = world.tile()
     ground = world.material.view(-1)[tile].view_as(world.alive)
     well = world.alive & (world.health > 0)
 
-    # 1. Freeze runs down; what the mages did this tick is counted from here on.
+    # 1. Freeze decreases; freezes by this tick's mages start here.
     frozen = torch.where(world.chilled, cfg.freeze_ticks, world.freeze)
     world.freeze.copy_(torch.where(well, (frozen - 1).clamp_(min=0), world.freeze))
     world.chilled.zero_()
@@ -27,12 +27,12 @@ def upkeep(world: World) -> None:
     world.age[:, cfg.slots :] += well[:, cfg.slots :]
     well &= agents
 
-    # 2. Lava kills, and nothing below applies.
+    # 2. Lava kills, and the remaining steps are skipped.
     burnt = well & (ground == Material.LAVA)
     world.cause[burnt] = Cause.LAVA
     well &= ~burnt
 
-    # 3. Forage. One agent to a tile, so no tile is eaten twice.
+    # 3. Forage. A tile holds one agent, so no tile is eaten twice.
     eats = well & (ground == Material.FOREST)
     food = torch.where(eats, (world.food + cfg.forage).clamp_(max=cfg.max_food), world.food)
     eaten = tile[eats.view(-1)]
@@ -57,15 +57,15 @@ def upkeep(world: World) -> None:
     world.health.copy_(torch.where(well, health, world.health))
     starved = well & (health == 0)
     world.cause[starved & (water == 0)] = Cause.THIRST
-    world.cause[starved & (food == 0)] = Cause.HUNGER  # who lacks both is counted as hungry
+    world.cause[starved & (food == 0)] = Cause.HUNGER  # agents without both count as hungry
 
-    # 7. Age. An upkeep that kills is not survived, so age stays the number of times the agent acted.
+    # 7. Age. It is not incremented for agents that die, so it is the number of times the agent acted.
     world.age += well & ~starved
 
 
 def max_health(world: World) -> Tensor:
-    """[R, S] int16: the most health that each can have, an agent's level in constitution; [1] where all have
-    the same."""
+    """[R, S] int16: the maximum health of each, which is an agent's level in constitution; [1] if it is the
+    same for all."""
     cfg = world.config
     if cfg.skills:
         return world.level[..., CONSTITUTION].short()
@@ -73,7 +73,7 @@ def max_health(world: World) -> Tensor:
 
 
 def explore(world: World) -> None:
-    """Marks the tile under every living agent, and counts it if it is new to the agent."""
+    """Marks the tile of every living agent as visited, and counts it if it is new to the agent."""
     word = world.visited.view(-1, VISITED_SIDE)
     line = (world.agents(world.row).reshape(-1, 1) % VISITED_SIDE).long()
     before = word.gather(1, line)

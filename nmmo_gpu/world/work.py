@@ -1,4 +1,4 @@
-"""Work: fishing, mining, cooking, smithing, eating; one choice of ``WORKS`` a tick."""
+"""Work: fishing, mining, cooking, smithing, eating; one choice of ``WORKS`` per tick."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from nmmo_gpu.world.tables import RecipeRow, tensor
 from nmmo_gpu.world.upkeep import max_health
 
 EVEN, CERTAIN = 10, 20
-"""Chances are in twentieths: EVEN at the level that a recipe needs, one more per level above it."""
+"""Chances are in twentieths: EVEN at the level that a recipe needs, and one more per level above it."""
 MOST_TIERS = 64
-"""How many words ``Stream.WORK`` has for an agent."""
+"""Number of words that ``Stream.WORK`` has for an agent."""
 
 
 class _Workers(NamedTuple):
@@ -32,17 +32,18 @@ class _Workers(NamedTuple):
     slot: Tensor
     """int64."""
     room: Tensor
-    """int32: units that they can still take."""
+    """int32: free inventory units."""
 
     def only(self, which: Tensor) -> _Workers:
-        """Those of a mask, or an index."""
+        """The workers selected by a mask or an index."""
         return _Workers(self.realm[which], self.slot[which], self.room[which])
 
 
 def work(world: World, work: Tensor) -> None:
-    """Everybody does what it chose, at its place at the start of the tick; whom combat killed does nothing.
+    """All agents do their chosen work, at their position at the start of the tick; agents killed in combat do
+    nothing.
 
-    A choice that is not possible (see ``possible_works``) does nothing at all.
+    A choice that is not possible (see ``possible_works``) has no effect.
 
     Args:
         work: [R, A] of any int dtype: index into ``WORKS``.
@@ -65,8 +66,8 @@ def work(world: World, work: Tensor) -> None:
 
 
 def possible_works(world: World) -> Tensor:
-    """[R, A, works] bool: which choices of ``WORKS`` would do something now. None always is, and stands for
-    doing nothing; what the config lacks never is. Of no meaning for the dead."""
+    """[R, A, works] bool: choices of ``WORKS`` that would have an effect now. "none" is always possible;
+    works that the config does not enable are never possible. Undefined for dead agents."""
     cfg = world.config
     shape = (world.realms, cfg.slots, len(WORKS))
     possible = torch.zeros(shape, dtype=torch.bool, device=world.device)
@@ -89,7 +90,7 @@ def possible_works(world: World) -> Tensor:
 
 
 def _chosen(works: tuple[str, ...]) -> list[tuple[int, str]]:
-    """(index in ``WORKS``, name) of the works that there are."""
+    """(index in ``WORKS``, name) of the enabled works."""
     return [(choice, name) for choice, name in enumerate(WORKS) if name in works]
 
 
@@ -116,7 +117,7 @@ def _mine(world: World, crew: _Workers, rows: tuple[RecipeRow, ...]) -> None:
     side = 1 + (rocks.cumsum(1) > nth[:, None]).long().argmax(1)
     rock = _tile(world, crew) + steps(world)[side]
 
-    # A rock's miners come from its four sides, so they are told apart as those are who want one tile.
+    # A rock's miners come from its four sides, so they are distinguished like competitors for a tile.
     won = contest(world, Stream.MINERS, crew.realm, rock, side).nonzero().squeeze(1)
     _make(world, crew.only(won), rows, got[won], Event.MINED)
     used_up = rock[won]
@@ -125,7 +126,7 @@ def _mine(world: World, crew: _Workers, rows: tuple[RecipeRow, ...]) -> None:
 
 
 def _craft(world: World, crew: _Workers, rows: tuple[RecipeRow, ...], can_fail: bool) -> None:
-    """Cooking and smithing: the last recipe that is possible."""
+    """Cooking and smithing: makes the last recipe that is possible."""
     if not rows:
         return
     chosen = torch.full_like(crew.slot, -1)
@@ -174,8 +175,8 @@ def _eat(world: World, crew: _Workers) -> None:
 
 
 def _attempts(world: World, crew: _Workers, rows: tuple[RecipeRow, ...]) -> tuple[Tensor, Tensor]:
-    """What comes of trying the tiers from the top down, until one succeeds: whether there was any to try,
-    and which succeeded (int64, -1 for none)."""
+    """The result of attempting the tiers from the highest down, until one succeeds: whether there was any
+    tier to attempt, and which succeeded (int64, -1 for none)."""
     tried = torch.zeros_like(crew.slot, dtype=torch.bool)
     got = torch.full_like(crew.slot, -1)
     for tier, row in reversed(list(enumerate(rows))):
@@ -188,14 +189,14 @@ def _attempts(world: World, crew: _Workers, rows: tuple[RecipeRow, ...]) -> tupl
 
 
 def _succeeds(world: World, crew: _Workers, tier: Tensor, above: Tensor) -> Tensor:
-    """[k] bool: whether an attempt succeeds, at levels so far above what it needs."""
+    """[k] bool: whether an attempt succeeds, for levels ``above`` the required level."""
     index = MOST_TIERS * crew.slot + tier
     word = draw(world.seed, world.tick, Stream.WORK, crew.realm, index)[0]
     return below(word, CERTAIN) < (EVEN + above).clamp(max=CERTAIN)
 
 
 def _could(world: World, crew: _Workers, row: RecipeRow) -> Tensor:
-    """[k] bool: who has level, ingredients and room for a recipe."""
+    """[k] bool: whether level, ingredients and room suffice for a recipe."""
     able = (world.level[crew.realm, crew.slot, row.skill] >= row.level) & (crew.room >= row.room)
     if row.takes >= 0:
         able &= world.inventory[crew.realm, crew.slot, row.takes] >= row.takes_amount
@@ -205,7 +206,7 @@ def _could(world: World, crew: _Workers, row: RecipeRow) -> Tensor:
 def _make(
     world: World, crew: _Workers, rows: tuple[RecipeRow, ...], tier: Tensor, event: Event | None = None
 ) -> None:
-    """Hands out what was made, with its experience; counts the pieces as an event."""
+    """Adds the items made, and their experience; counts the items as an event."""
     if not rows:
         return
     names = ("makes", "amount", "skill", "experience")
@@ -227,17 +228,17 @@ def _count(world: World, crew: _Workers, event: Event) -> None:
 
 
 def _tile(world: World, crew: _Workers) -> Tensor:
-    """[k] int64: index of the tile stood on in a flattened [R, H, W] plane."""
+    """[k] int64: index of the agent's tile in a flattened [R, H, W] plane."""
     return world.tile().view(world.alive.shape)[crew.realm, crew.slot]
 
 
 def _shore(world: World, crew: _Workers) -> Tensor:
-    """[k] bool: who stands next to water."""
+    """[k] bool: whether the agent is next to water."""
     return world.shore.view(-1)[_tile(world, crew)]
 
 
 def _rocks(world: World, crew: _Workers) -> Tensor:
-    """[k, 4] bool: on which sides (east, south, west, north) there is an orerock that is not used up."""
+    """[k, 4] bool: on which sides (east, south, west, north) there is an orerock that is not depleted."""
     beside = _tile(world, crew)[:, None] + steps(world)[1:]
     return world.material.view(-1)[beside] == int(Material.ORE_ROCK)
 

@@ -183,7 +183,7 @@ def test_a_negative_seed_in_the_config_is_no_obstacle():
 def test_there_are_no_options():
     for env in (VectorEnv("chaos", **SMALL), SingleAgentEnv("chaos", **ALONE)):
         env.reset(options={})
-        with pytest.raises(UsageError, match=r"no options, and was given reset_mask; leave"):
+        with pytest.raises(UsageError, match=r"no options, but got reset_mask; leave"):
             env.reset(options={"reset_mask": np.ones(42, bool)})
 
 
@@ -248,7 +248,7 @@ def test_sub_environments_are_slots_realm_by_realm():
     [
         ({"num_envs": 15}, r"num_envs = 15 is not a multiple of slots = 14.*choose 14 for one realm"),
         ({"num_envs": 0}, "num_envs = 0 is not a multiple"),
-        ({"num_envs": 28, "realms": 2}, "realms = 2 beside num_envs = 28: give one of the two"),
+        ({"num_envs": 28, "realms": 2}, "realms = 2 and num_envs = 28: give only one of the two"),
         ({"output": "jax"}, "output = 'jax' is unknown"),
         ({"agents": 3}, "agents = 3: WorldConfig has no such field"),
         ({"device": "nonsense"}, "device = 'nonsense' is not a device"),
@@ -265,7 +265,7 @@ def test_a_config_can_be_given_instead_of_a_preset():
     for env in (VectorEnv(config), VectorEnv(config, num_envs=42)):
         assert env.config == config and env.num_envs == 42
     assert VectorEnv(config, num_envs=14).config.realms == 1
-    with pytest.raises(ConfigError, match="realms, seed: an EnvConfig has all settings"):
+    with pytest.raises(ConfigError, match="realms, seed: an EnvConfig already has all settings"):
         VectorEnv(config, realms=3, seed=2)
 
 
@@ -467,7 +467,7 @@ def test_what_is_held_of_a_single_agent_stays():
 def test_if_nobody_is_born_reset_says_so(monkeypatch):
     monkeypatch.setattr(adapter, "MAX_WAIT_TICKS", 3)
     settings = {**ALONE, "births": 1}
-    with pytest.raises(UsageError, match=r"nobody was born into slot \d within 3 ticks; choose more births"):
+    with pytest.raises(UsageError, match=r"no agent spawned in slot \d within 3 ticks; choose more births"):
         for slot in range(9):
             SingleAgentEnv("law", slot=slot, **settings).reset()
 
@@ -475,7 +475,7 @@ def test_if_nobody_is_born_reset_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"births": 0}, "births = 0 lets nobody be born"),
+        ({"births": 0}, "with births = 0 no agent spawns"),
         ({"realms": 2}, "realms = 2: one agent lives in one realm"),
         ({"slot": 9}, "slot = 9 is out of range; choose a value from 0 to 8"),
         ({"slot": -1}, "slot = -1 is out of range"),

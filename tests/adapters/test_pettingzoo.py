@@ -281,7 +281,7 @@ def test_actions_of_the_dead_and_the_unknown_are_refused():
         dead = {agent for agent in terminated if terminated[agent]}
     digest = env.native.world.digest()
     for name in (dead.pop(), "agent_99999", "agent_-1", 0):
-        with pytest.raises(ActionError, match="nobody of that name lives now; choose from env.agents"):
+        with pytest.raises(ActionError, match="no living agent has this name; choose from env.agents"):
             env.step({env.agents[0]: np.zeros(3, int), name: np.zeros(3, int)})
     assert env.native.world.digest() == digest
 

@@ -98,7 +98,7 @@ def test_everybody_can_look(path, visitor, capsys):
     """Where it is bound to more than loopback, which is said."""
     assert cli.run(["view", str(path), "--port", "0", "--host", "0.0.0.0"]) == 0
     out, _ = capsys.readouterr()
-    assert "Anybody who can reach this machine can look" in out
+    assert "Anyone who can reach this machine can watch" in out
     assert visitor[0][0].startswith("http://localhost:")
 
 
@@ -106,7 +106,7 @@ def test_the_next_port(path, visitor, ports, capsys):
     """Is used where the usual one is taken, with a note."""
     assert cli.run(["view", str(path)]) == 0
     out, _ = capsys.readouterr()
-    assert f"Port {ports} is taken; {ports + 1} is used instead." in out
+    assert f"Port {ports} is taken; using {ports + 1} instead." in out
     assert visitor[0][0] == f"http://127.0.0.1:{ports + 1}/"
 
 
@@ -149,7 +149,7 @@ def test_where_it_cannot_be_served(path, visitor, options, said, capsys):
 def test_what_cannot_be_viewed(tmp_path, visitor, capsys):
     """A run without recordings, and none at all."""
     for asked, said in (
-        (tmp_path, "has no recordings; make some by `nmmo-gpu train --resume"),
+        (tmp_path, "has no recordings; make some with `nmmo-gpu train --resume"),
         (tmp_path / "x", "not there"),
     ):
         assert cli.run(["view", str(asked)]) == 2

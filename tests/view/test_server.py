@@ -238,7 +238,7 @@ def test_what_can_be_served(tmp_path, path):
 
 def test_nothing_to_serve(tmp_path):
     """What is missing is named, and so is how to make a recording."""
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match="does not exist"):
         application(tmp_path / "none")
     with pytest.raises(UsageError, match=f"train --resume {tmp_path} --record 0.*nmmo-gpu export {tmp_path}"):
         application(tmp_path)
@@ -319,7 +319,7 @@ def test_value_maps_that_cannot_be(tmp_path, path):
         (tmp_path / checkpoints.FILE).write_bytes(b"broken")
         assert "damaged" in answer()
         store(tmp_path, immune_ticks=3, reach=(1, 1, 1))
-        assert "other rules" in answer() and "reach, immune_ticks" in answer()
+        assert "rules of the recording differ" in answer() and "reach, immune_ticks" in answer()
         store(tmp_path)
         assert running.get(f"/api/value?name={NAME}").status == 200
 

@@ -81,7 +81,7 @@ def _panel(env: Env, slot: int) -> dict[str, Any]:
     material = MATERIALS[Material(int(world.material[REALM, of("row"), of("col")]))].name
     facts = {
         "age": _ticks(of("age")),
-        "stands at": f"row {of('row')}, column {of('col')} ({material.replace('orerock', 'ore rock')})",
+        "position": f"row {of('row')}, column {of('col')} ({material.replace('orerock', 'ore rock')})",
         "frozen": f"for {_ticks(of('freeze'))}" if of("freeze") else "no",
         "damage taken": str(of("damage") or "none"),
         "slot": str(slot),

@@ -103,7 +103,8 @@ def test_a_difference_is_told_with_realm_tick_and_item(what, realm):
         check_ledger(world)
     said = str(caught.value)
     assert (
-        f"realm {realm}, tick {int(world.tick)}, {name}: there are {there}, and by the ledger {due} " in said
+        f"realm {realm}, tick {int(world.tick)}, {name}: there are {there}, "
+        f"but according to the ledger {due} " in said
     )
     assert f"made {int(world.ledger[realm, item, Flow.MADE])}" in said and "1 accounts are wrong" in said
     assert isinstance(caught.value, NmmoError) and isinstance(caught.value, AssertionError)

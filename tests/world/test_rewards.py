@@ -253,7 +253,9 @@ def test_a_weight_on_what_the_rules_have_not_is_refused(preset_name, settings, w
     world = small(preset_name=preset_name, **settings)
     for name in PAY:
         if name in wrong:
-            with pytest.raises(ConfigError, match=rf"{name} = 0\.5 pays for what these rules have not.*or 0"):
+            with pytest.raises(
+                ConfigError, match=rf"{name} = 0\.5 rewards events that these rules do not have.*or 0"
+            ):
                 reward_terms(world, **{name: 0.5})
             with pytest.raises(ConfigError, match=name):
                 environment(world.config, 2, None, **{name: -1.0})

@@ -13,23 +13,23 @@ import { LiveSource } from "./source";
 import { applyTheme, initialDark } from "./theme";
 import { Viewer } from "./viewer";
 
-/** Makes the picture on a canvas. Throws an Error with a plain sentence if the browser cannot. */
+/** Creates the scene on a canvas. Throws an Error with a readable message if it is not supported. */
 type MakeStage = (canvas: HTMLCanvasElement, recording: Recording, session: Session) => StageLike;
 
 declare global {
   interface Window {
-    /** For tests, and for the curious. */
+    /** For tests and debugging. */
     embyr?: Pick<Viewer, "session" | "recording" | "stage" | "scan">;
   }
 }
 
-/** The page: the start page, and the viewer of a recording in its place. */
+/** The page: the start page, or the viewer of a recording. */
 export class App {
   private readonly notices = new Notices();
   private readonly start: StartPage;
   private viewer: Viewer | null = null;
   private live: Live | null = null;
-  /** Grows with everything that is opened: what was asked for before comes too late. */
+  /** Incremented with each opening, so that results of earlier requests are discarded. */
   private turn = 0;
   private served = new Map<string, boolean>();
 
@@ -43,7 +43,7 @@ export class App {
     acceptDrops((file) => void this.openFile(file));
   }
 
-  /** Opens what the address names, or shows the start page. */
+  /** Opens the recording in the address, or shows the start page. */
   async begin(): Promise<void> {
     const asked = new URLSearchParams(window.location.search);
     const [file, run] = [asked.get("file"), asked.get("run")];
@@ -52,7 +52,7 @@ export class App {
     else if (run) this.openServed(run);
     else if (window.location.hash.includes("tick=")) {
       this.start.complain(
-        "This link shows a moment of a recording: choose its file, and the view is that of the link.",
+        "This link refers to a moment of a recording: choose its file to restore the view.",
       );
     } else if (offered === 1) {
       const [only] = this.served.keys();
@@ -105,7 +105,7 @@ export class App {
       if (turn !== this.turn) return recording.close();
       if (recording.last < 0) {
         recording.close();
-        throw new Error("The recording has no ticks yet. Try again when its world has begun.");
+        throw new Error("The recording has no ticks yet. Try again when the world has started.");
       }
       this.live?.close();
       this.live = null;
@@ -116,14 +116,14 @@ export class App {
     if (turn === this.turn) this.start.showProgress(name, null);
   }
 
-  /** What is shown stays; the start page says it large, over a world it is said small. */
+  /** Keeps the current view. The start page shows the error in full, an open viewer as a notice. */
   private complain(name: string, message: string, retry?: () => void): void {
     this.start.showProgress(name, null);
     if (this.viewer) this.notices.tell(`${name} could not be opened: ${message}`, 12);
     else this.start.complain(`${name} could not be opened. ${message}`, retry);
   }
 
-  /** Watches a recording of the server as it grows. */
+  /** Follows a recording of the server as it grows. */
   private watch(name: string, query: string, before: Partial<State> = {}): void {
     const turn = ++this.turn;
     this.live?.close();
@@ -133,7 +133,7 @@ export class App {
     let viewer: Viewer | null = null;
     let recording: Recording | null = null;
     let state: Connection = "connecting";
-    // One thing after another: what grows while it is opened is added after that.
+    // One at a time: chunks that arrive during opening are added afterwards.
     let queue = Promise.resolve();
     const inOrder = (act: () => Promise<void>): void => {
       queue = queue.then(async () => {
@@ -169,10 +169,10 @@ export class App {
         if (viewer) before = { ...viewer.choices, selected: null, following: false, live: true };
         viewer = null;
         recording = null;
-        this.notices.tell("The recording has been replaced by a new one: this is its beginning.", 8);
+        this.notices.tell("The recording has been replaced by a new one; showing its beginning.", 8);
       },
       next: (next) => {
-        this.notices.tell(`The run goes on in ${next}.`, 8);
+        this.notices.tell(`The run continues in ${next}.`, 8);
         this.served.set(next, true);
         this.watch(next, `?${new URLSearchParams({ run: next })}`, viewer ? { ...viewer.choices } : before);
       },
@@ -200,7 +200,7 @@ export class App {
   ): Viewer {
     const camera = this.viewer?.stage.camera() ?? null;
     const same = query !== "" && window.location.search === query;
-    // A link is for what it was made for, or for the file that is opened first.
+    // A link applies to the file it was made for, or to the file that is opened first.
     const keepLink = same || !this.viewer;
     this.viewer?.close();
     this.viewer = null;
@@ -233,7 +233,7 @@ export class App {
     return this.viewer;
   }
 
-  /** Back to the start page. */
+  /** Returns to the start page. */
   private leave(): void {
     this.turn++;
     this.live?.close();
@@ -248,7 +248,7 @@ export class App {
     void this.showOffered();
   }
 
-  /** Lists the recordings of the server; their number. */
+  /** Lists the recordings of the server; returns their number. */
   private async showOffered(): Promise<number> {
     try {
       const offered = await offeredRecordings();

@@ -2,7 +2,7 @@ import type { RecordingLike } from "../model/contract";
 import type { Session } from "../model/session";
 import type { Frame } from "../model/types";
 
-/** What is to be drawn: the moment between two frames. */
+/** What to draw: the moment between two frames. */
 export interface Moment {
   readonly before: Frame;
   readonly after: Frame;
@@ -10,13 +10,13 @@ export interface Moment {
   readonly fraction: number;
 }
 
-/** Of a gap between ticks, what lies around it. */
+/** The ticks around a gap. */
 export interface Gap {
   readonly before: number;
   readonly after: number;
 }
 
-/** The gap that a moment is in, or null: all between the last tick before it and the first after it is gap. */
+/** The gap that contains a moment, or null: from the last tick before it to the first tick after it. */
 export function gapAt(spans: RecordingLike["spans"], time: number): Gap | null {
   let [low, high] = [0, spans.length];
   while (low < high) {
@@ -36,21 +36,22 @@ export function stepFrom(recording: RecordingLike, time: number, direction: 1 | 
   return gap ? (direction > 0 ? gap.after : gap.before) : tick;
 }
 
-/** Longest time between two pictures that counts, seconds: a page that slept does not leap. */
+/** Maximum time between two frames, seconds, so that a suspended page does not jump. */
 const LONGEST = 0.25;
 
 /**
- * Moves `session.time` on while it plays. It waits where frames are not in memory yet, leaps over gaps, and
- * stops at the end. A live world is shown a little behind its newest tick, so that it goes on evenly although
- * ticks come in chunks: faster than the speed chosen where it falls behind, in a leap where it is far behind.
+ * Advances `session.time` during playback. It waits for frames that are not in memory yet, skips gaps, and
+ * stops at the end. A live world is shown slightly behind its newest tick, so that it advances evenly
+ * although ticks arrive in chunks: faster than the selected speed if it falls behind, with a jump if it is far
+ * behind.
  */
 export class Clock {
-  /** Frames that are wanted have not come yet. */
+  /** Requested frames have not arrived yet. */
   waiting = false;
-  /** More ticks may come: the end is waited at. */
+  /** More ticks may arrive: playback waits at the end. */
   growing = false;
   private newest: number;
-  /** Ticks that came at once, of late. */
+  /** Recent number of ticks that arrived at once. */
   private burst = 1;
   private last: Moment | undefined;
 
@@ -62,7 +63,7 @@ export class Clock {
     recording.listen(() => this.noteGrowth());
   }
 
-  /** Lets so many seconds pass. */
+  /** Advances by an elapsed time, seconds. */
   advance(seconds: number): void {
     const { playing, live, time } = this.session.state;
     if (!playing) return;
@@ -74,12 +75,12 @@ export class Clock {
     else this.session.change({ time: reached });
   }
 
-  /** How far behind the newest tick a live world is shown, ticks. */
+  /** Target delay of a live world behind its newest tick, ticks. */
   get lag(): number {
     return Math.max(1.5 * this.burst, 0.5 * this.pace(), 2);
   }
 
-  /** Frames of the moment shown; the last that could be had while they are fetched. */
+  /** Frames of the current moment; the last available ones while they are being fetched. */
   moment(): Moment | undefined {
     const { time } = this.session.state;
     const tick = Math.floor(time);
@@ -95,7 +96,7 @@ export class Clock {
     return this.session.state.speed * this.session.state.ticksPerSecond;
   }
 
-  /** Slower when near the newest, so that it seldom waits there; up to four times as fast when behind. */
+  /** Slower near the newest tick, so that it rarely waits there; up to four times as fast when behind. */
   private livePace(): number {
     const behind = this.recording.last - this.session.state.time;
     return this.pace() * Math.min(Math.max(behind / this.lag, 0.25), 4);
@@ -107,7 +108,7 @@ export class Clock {
     return last - target > far ? Math.max(first, last - this.lag) : Math.min(target, last);
   }
 
-  /** The same distance, with gaps taking no time. */
+  /** The same distance, without gaps. */
   private overGaps(from: number, target: number): number {
     const { spans, last } = this.recording;
     let to = target;
@@ -122,10 +123,10 @@ export class Clock {
     return Math.min(to, last);
   }
 
-  /** As far towards the target as frames are there. */
+  /** Advances towards the target as far as frames are available. */
   private reach(from: number, target: number): number {
     this.waiting = false;
-    // After a leap, or from a gap, only the frames around the target count.
+    // After a jump, or from a gap, only the frames around the target count.
     const leapt = target - from > this.pace() * LONGEST * 4 + 1;
     for (let tick = Math.floor(leapt ? target : from); tick <= Math.ceil(target); tick++) {
       if (tick > this.recording.last || gapAt(this.recording.spans, tick)) continue;

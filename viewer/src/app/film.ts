@@ -1,4 +1,4 @@
-/** Gives a file to whoever looks at the page. */
+/** Downloads a file to the user's computer. */
 export function download(blob: Blob, name: string): void {
   const anchor = document.createElement("a");
   anchor.href = URL.createObjectURL(blob);
@@ -10,11 +10,11 @@ export function download(blob: Blob, name: string): void {
 const FORMATS = ["video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
 const BITS_PER_SECOND = 8_000_000;
 
-/** Records what is on a canvas as WebM. */
+/** Records the canvas as WebM. */
 export class Film {
   private recorder: MediaRecorder | null = null;
 
-  /** @param done gets the film, or a sentence that says why there is none. */
+  /** @param done gets the video, or a message that says why there is none. */
   constructor(
     private readonly canvas: HTMLCanvasElement,
     private readonly done: (film: Blob | string) => void,
@@ -24,14 +24,14 @@ export class Film {
     return this.recorder !== null;
   }
 
-  /** Begins; false, and a sentence to `done`, if this browser cannot. */
+  /** Starts recording; returns false and passes a message to `done` if the browser does not support it. */
   begin(): boolean {
     const format =
       typeof MediaRecorder === "undefined"
         ? undefined
         : FORMATS.find((type) => MediaRecorder.isTypeSupported(type));
     if (!format || typeof this.canvas.captureStream !== "function") {
-      this.done("This browser cannot record films; Firefox and Chromium can.");
+      this.done("This browser cannot record video; Firefox and Chromium can.");
       return false;
     }
     const pieces: Blob[] = [];
@@ -40,15 +40,15 @@ export class Film {
     recorder.ondataavailable = ({ data }) => {
       if (data.size) pieces.push(data);
     };
-    recorder.onerror = () => this.done("The film broke off; what there is of it is kept.");
+    recorder.onerror = () => this.done("Recording stopped early; the video so far is kept.");
     recorder.onstop = () => {
       stream.getTracks().forEach((track) => track.stop());
       this.recorder = null;
       this.done(
-        pieces.length ? new Blob(pieces, { type: "video/webm" }) : "The film is empty: nothing was drawn.",
+        pieces.length ? new Blob(pieces, { type: "video/webm" }) : "The video is empty: nothing was drawn.",
       );
     };
-    // A piece a second: a film that breaks off is not lost.
+    // One chunk per second, so that an interrupted video is not lost.
     recorder.start(1000);
     this.recorder = recorder;
     return true;

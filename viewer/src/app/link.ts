@@ -2,7 +2,7 @@ import type { State } from "../model/session";
 import type { Overlay } from "../model/types";
 import { speeds } from "../ui/format";
 
-/** What a link restores; what it does not name is null. */
+/** State that a link restores; fields that it does not contain are null. */
 export interface Link {
   readonly time: number | null;
   readonly camera: string | null;
@@ -15,7 +15,7 @@ export interface Link {
 
 const OVERLAYS: readonly Overlay[] = ["none", "visits", "value", "danger", "resources"];
 
-/** The part of the address after "#" for what is shown. */
+/** The fragment of the address for the current view. */
 export function writeLink(state: Readonly<State>, camera: string): string {
   const fields = new URLSearchParams();
   fields.set("tick", String(Math.round(100 * state.time) / 100));
@@ -30,7 +30,7 @@ export function writeLink(state: Readonly<State>, camera: string): string {
   return `#${fields}`;
 }
 
-/** What such a text says; whatever is no sense is left out. */
+/** Parses such a fragment; invalid parts are ignored. */
 export function readLink(hash: string): Link {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const [slot, entity] = (fields.get("agent") ?? "").split(".").map(natural);
@@ -48,7 +48,7 @@ export function readLink(hash: string): Link {
   };
 }
 
-/** The changes of state that a link asks for; a slot or population that there is not is left out. */
+/** The state changes that a link requests; slots or populations that do not exist are ignored. */
 export function fromLink(link: Link, entities: number, populations: number): Partial<State> {
   const patch: Partial<State> = {};
   if (link.time !== null) Object.assign(patch, { time: link.time, playing: false, live: false });

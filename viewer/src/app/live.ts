@@ -1,33 +1,33 @@
 /** A chunk of the file: [offset, length, first tick, ticks]; bytes, bytes, tick, ticks. */
 export type Entry = readonly [number, number, number, number];
 
-/** Where what the server tells goes to. */
+/** Receiver of the server's messages. */
 export interface LiveTarget {
-  /** The file's index for the first time, or anew because the file has been replaced. */
+  /** The file's index, the first time or after the file has been replaced. */
   begin(entries: readonly Entry[], size: number): void;
   /** More chunks have been written. */
   grow(entries: readonly Entry[], size: number): void;
   /** Bytes of the file from an offset on: a chunk with its header. */
   bytes(offset: number, bytes: Uint8Array): void;
-  /** The file has been replaced by another of the same name; `begin` comes next. */
+  /** The file has been replaced by another of the same name; `begin` follows. */
   replaced(): void;
-  /** The run goes on in another file; the connection ends. */
+  /** The run continues in another file; the connection ends. */
   next(name: string): void;
-  /** The server says that something is wrong; it is tried again. */
+  /** The server reports an error; the connection is retried. */
   complain(message: string): void;
-  /** The server will not have us; the connection ends. */
+  /** The server refuses the connection, which ends. */
   fail(message: string): void;
-  /** How the connection is. */
+  /** State of the connection. */
   state(state: LiveState): void;
 }
 
 export type LiveState = "connecting" | "live" | "ended";
 
-/** What the connection takes from the browser; a test has its own. */
+/** Browser functions that the connection uses; tests replace them. */
 export interface Surroundings {
-  /** Opens a connection; returns how to close it, after which nothing more is received. */
+  /** Opens a connection; returns a function that closes it, after which nothing more is received. */
   open(address: string, receive: (data: unknown) => void, lost: () => void): () => void;
-  /** Calls later, after so many milliseconds; returns how to call that off. */
+  /** Calls a function after some milliseconds; returns a function that cancels the call. */
   later(act: () => void, milliseconds: number): () => void;
 }
 
@@ -51,7 +51,7 @@ export const browser: Surroundings = {
 
 const SHORTEST = 500;
 const LONGEST = 5000;
-/** How much of the index must be the same for the file to be the same. */
+/** Number of index entries that must match for the file to be the same. */
 const COMPARED = 16;
 
 type Message =
@@ -60,8 +60,8 @@ type Message =
   | { readonly type: "error"; readonly message: string };
 
 /**
- * The connection to a server that streams a growing file. When it breaks it is made again, first after half a
- * second, then after twice as long each time, up to five seconds; what was known stays.
+ * The connection to a server that streams a growing file. After a failure it reconnects, first after half a
+ * second, then after twice as long each time, up to five seconds; received data is kept.
  */
 export class Live {
   private entries: Entry[] = [];
@@ -82,7 +82,7 @@ export class Live {
     this.connect();
   }
 
-  /** Ends the connection for good. */
+  /** Closes the connection permanently. */
   close(): void {
     this.finish();
   }
@@ -121,11 +121,11 @@ export class Live {
     if (message === null) return;
     if (message.type === "index") this.receiveIndex(message.entries, message.size);
     else if (message.type === "error" && !this.first) {
-      // What went well so far may do so again: the file has been begun anew, say.
+      // Retry from the shortest delay: the file may have been restarted.
       this.wait = LONGEST;
       this.target.complain(message.message);
     } else {
-      // Before the end, which takes from the target that it watches live.
+      // Before the end, which takes live mode from the target.
       if (message.type === "next") this.target.next(message.name);
       this.finish();
       if (message.type === "error") this.target.fail(message.message);
@@ -138,7 +138,7 @@ export class Live {
     this.target.bytes(offset, new Uint8Array(data, 8));
   }
 
-  /** The first index of a connection is the whole; those after it hold what is new. */
+  /** The first index of a connection is complete; later ones hold only new entries. */
   private receiveIndex(entries: readonly Entry[], size: number): void {
     const whole = this.first;
     this.first = false;
@@ -160,7 +160,7 @@ export class Live {
   }
 }
 
-/** Whether an index is that of the same file; a long one comes in several messages. */
+/** Whether an index belongs to the same file; a long index arrives in several messages. */
 function continues(before: readonly Entry[], now: readonly Entry[]): boolean {
   const both = Math.min(before.length, now.length);
   const compared = [...before.slice(0, Math.min(COMPARED, both)).keys(), both - 1].filter((k) => k >= 0);

@@ -4,19 +4,19 @@ import type { Frame, Heat } from "../model/types";
 import { materialName, number } from "../ui/format";
 import type { ValueMaps } from "./served";
 
-/** Milliseconds between two pictures of an overlay that goes on changing. */
+/** Minimum time between two updates of a changing overlay, milliseconds. */
 const PAUSE = 500;
 
-const UNIT = "In expected rewards a tick.";
+const UNIT = "In expected rewards per tick.";
 
-/** What the overlay's legend says. */
+/** Content of the overlay's legend. */
 export interface Legend {
-  /** The map that is laid over the terrain; null for none. */
+  /** The map that is drawn over the terrain; null for none. */
   readonly heat: Heat | null;
   readonly text: string;
 }
 
-/** Lays maps over the terrain: those of the scan, of the recording, or of the server. */
+/** Draws maps over the terrain: those of the scan, of the recording, or of the server. */
 export class Overlays {
   private last = -Infinity;
   private dirty = true;
@@ -24,7 +24,7 @@ export class Overlays {
   private tick = -1;
   private readonly endings: (() => void)[];
 
-  /** @param values where value maps come from that the recording lacks; null if from nowhere. */
+  /** @param values source of value maps that are not in the recording; null for none. */
   constructor(
     private readonly session: Session,
     private readonly recording: RecordingLike,
@@ -47,16 +47,16 @@ export class Overlays {
     ];
   }
 
-  /** To be called now and then; true if the picture has changed. */
+  /** To be called regularly; returns true if the overlay has changed. */
   update(frame: Frame, now: number): boolean {
     const { overlay } = this.session.state;
-    // Another tick may have another map; the stage itself follows the resources.
+    // Another tick may have another map; the stage updates the resources itself.
     if (overlay === "value") this.dirty ||= frame.tick !== this.tick;
     if (!this.dirty || now - this.last < PAUSE) return false;
     this.dirty = false;
     this.tick = frame.tick;
     const legend = this.find(frame);
-    // What is not there yet is shown as soon as it comes.
+    // Missing data is shown as soon as it arrives.
     this.last = legend.heat ? now : -Infinity;
     if (overlay !== "value" || legend.heat !== this.shown) this.stage.overlay(legend.heat, overlay);
     this.shown = legend.heat;
@@ -93,12 +93,12 @@ export class Overlays {
     const recorded = mine.findLast((heat) => heat.tick <= frame.tick) ?? mine[0];
     const whose = population < 0 ? "" : ` Population ${population}.`;
     if (recorded) return legendOf(recorded, `${whose} Tick ${number(recorded.tick)}. ${UNIT}`);
-    if (!this.values) return { heat: null, text: "This recording holds no map of values." };
+    if (!this.values) return { heat: null, text: "This recording has no value map." };
     const { heat, note } = this.values.get(population, frame.tick);
     return heat ? legendOf(heat, `${whose} ${note || UNIT}`) : { heat: null, text: note };
   }
 
-  /** The mean over all only where there is such a map: else that of the first population. */
+  /** The mean over all populations if there is such a map, else the map of the first population. */
   private valuePopulation(): number {
     const { overlayPopulation } = this.session.state;
     if (overlayPopulation >= 0 || this.values) return overlayPopulation;

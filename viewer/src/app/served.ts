@@ -1,11 +1,11 @@
-/** What comes from `nmmo-gpu view`, besides the recordings themselves. */
+/** Data that `nmmo-gpu view` provides in addition to the recordings. */
 import type { Heat } from "../model/types";
 import { reasonOf } from "../replay/error";
 import { parseHeat } from "../replay/heat";
 import { number } from "../ui/format";
 import type { Offered } from "../ui/start";
 
-/** Recordings that the server of the page offers; null if it is a plain file server, or there is none. */
+/** Recordings that the page's server offers; null for a plain file server, or none. */
 export async function offeredRecordings(): Promise<Offered[] | null> {
   if (!(await isServed())) return null;
   const response = await fetch("api/recordings");
@@ -25,26 +25,26 @@ export async function offeredRecordings(): Promise<Offered[] | null> {
   });
 }
 
-/** Whether the page comes from that server: a plain file server is not asked for what it lacks. */
+/** Whether the page comes from that server; a plain file server gets no such requests. */
 async function isServed(): Promise<boolean> {
   if (!window.location.protocol.startsWith("http")) return false;
   const { headers } = await fetch(document.baseURI, { method: "HEAD" });
   return headers.has("x-nmmo-gpu");
 }
 
-/** Where a recording's bytes are. */
+/** Address of a recording's bytes. */
 export function addressOf(name: string): string {
   return new URL(`recordings/${name.split("/").map(encodeURIComponent).join("/")}`, document.baseURI).href;
 }
 
-/** Where its live stream is. */
+/** Address of its live stream. */
 export function liveAddressOf(name: string): string {
   const address = new URL(`live?name=${encodeURIComponent(name)}`, document.baseURI);
   address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
   return address.href;
 }
 
-/** Ticks, and milliseconds, after which a map is asked for anew. */
+/** Ticks, and milliseconds, after which a map is requested again. */
 const AGED_TICKS = 500;
 const AGED = 20_000;
 
@@ -56,14 +56,14 @@ interface Asked {
   waiting: boolean;
 }
 
-/** Maps of values that the server computes from the run's checkpoint. */
+/** Value maps that the server computes from the run's checkpoint. */
 export class ValueMaps {
   private readonly asked = new Map<number, Asked>();
   private readonly listeners = new Set<() => void>();
 
   constructor(private readonly name: string) {}
 
-  /** The map of a population as of about a tick, or what to say as long as there is none. */
+  /** The map of a population for about a tick, or a message while there is none. */
   get(population: number, tick: number): { readonly heat: Heat | null; readonly note: string } {
     const known = this.asked.get(population);
     const now = performance.now();
@@ -73,7 +73,7 @@ export class ValueMaps {
         tick,
         at: now,
         heat: known?.heat ?? null,
-        note: "The map of values is being computed…",
+        note: "The value map is being computed…",
         waiting: true,
       };
       this.asked.set(population, fresh);
@@ -101,17 +101,17 @@ export class ValueMaps {
         asked.note = "";
       } else asked.note = await reason(response);
     } catch (thrown) {
-      asked.note = `There is no map of values (${reasonOf(thrown)}).`;
+      asked.note = `No value map (${reasonOf(thrown)}).`;
     }
     asked.waiting = false;
     this.listeners.forEach((listener) => listener());
   }
 }
 
-/** The sentence that the server gave, or one of our own. */
+/** The server's message, or a default one. */
 async function reason(response: Response): Promise<string> {
   const text = await response.text();
-  return text && text.length < 400 && !text.includes("<") ? text : "There is no map of values for this run.";
+  return text && text.length < 400 && !text.includes("<") ? text : "There is no value map for this run.";
 }
 
 function fields(value: unknown): Record<string, unknown> {

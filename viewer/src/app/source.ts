@@ -2,15 +2,15 @@ import type { Bytes, Source } from "../replay/source";
 
 /** Bytes pushed by the server that are kept until they are read. */
 const MOST_BYTES = 32 << 20;
-/** How long bytes that are about to come are waited for, milliseconds. */
+/** Time to wait for bytes that are about to arrive, milliseconds. */
 const PATIENCE = 300;
 
-/** A growing file: its newest chunks are pushed by the server; all else is read from `rest`. */
+/** A growing file: the server pushes its newest chunks; all others are read from `rest`. */
 export class LiveSource implements Source {
   private readonly pushed = new Map<number, Uint8Array>();
   private kept = 0;
   private readonly waiting = new Map<number, () => void>();
-  /** Offset of the newest chunk in the index: its bytes may be on their way. */
+  /** Offset of the newest chunk in the index, whose bytes may not have arrived yet. */
   newest = -1;
 
   constructor(

@@ -1,25 +1,25 @@
-/** Light or dark: as the system has it, until somebody chooses. */
+/** Light or dark: follows the system until the user chooses. */
 
 const KEY = "embyr.dark";
 
-/** What was chosen before, or what the system prefers. */
+/** The saved choice, or the system's preference. */
 export function initialDark(): boolean {
   try {
     const kept = window.localStorage.getItem(KEY);
     if (kept !== null) return kept === "1";
   } catch {
-    // A page from a file, or one that may keep nothing.
+    // A page from a file, or one without storage.
   }
   return window.matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
-/** Shows the page so; `keep` remembers it. */
+/** Applies a theme; `keep` saves it. */
 export function applyTheme(dark: boolean, keep: boolean): void {
   document.documentElement.dataset["theme"] = dark ? "dark" : "light";
   if (!keep) return;
   try {
     window.localStorage.setItem(KEY, dark ? "1" : "0");
   } catch {
-    // Then it holds until the page is closed.
+    // Then it applies until the page is closed.
   }
 }

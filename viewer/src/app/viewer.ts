@@ -25,17 +25,17 @@ import { Overlays } from "./overlays";
 import type { ValueMaps } from "./served";
 import { applyTheme, initialDark } from "./theme";
 
-/** What the viewer is made of that is not its own. */
+/** Parts that the viewer gets from outside. */
 export interface Ingredients {
   readonly recording: Recording;
   readonly scan: ScanLike & { close(): void };
   makeStage(canvas: HTMLCanvasElement, recording: Recording, session: Session): StageLike;
   readonly notices: Notices;
-  /** Where value maps come from that the recording lacks. */
+  /** Source of value maps that are not in the recording. */
   readonly values: ValueMaps | null;
-  /** How the connection is; null for a complete recording. */
+  /** State of the connection; null for a complete recording. */
   readonly connection: Connection;
-  /** What was chosen in the viewer before, if this one takes its place. */
+  /** The previous viewer's settings, if this one replaces it. */
   readonly before: Partial<State>;
   readonly camera: string | null;
   leave(): void;
@@ -47,17 +47,17 @@ const OVERLAY_NAMES: Readonly<Record<Overlay, string>> = {
   visits: "visits",
   danger: "danger",
   resources: "resources",
-  value: "value to a newborn",
+  value: "value of a newborn agent",
 };
 /** Milliseconds between two updates of the panels. */
 const PANEL_PAUSE = 90;
-/** How long it is drawn on after something was touched: the camera glides. Milliseconds. */
+/** Time for which drawing continues after an interaction, because the camera glides. Milliseconds. */
 const AWAKE = 1500;
-/** Tiles smaller than so many pixels are too small to follow somebody. */
+/** Tiles smaller than this, in pixels, are too small to follow an agent. */
 const SMALL = 16;
-/** From how many tiles away it is looked then. */
+/** Camera distance in that case, tiles. */
 const NEAR = 24;
-/** A pointer that moved less than so many pixels has clicked. */
+/** A pointer that moved less than this, in pixels, has clicked. */
 const CLICK = 6;
 
 /** Shows one recording until it is closed. */
@@ -76,7 +76,7 @@ export class Viewer {
   private readonly help = makeHelp();
   private readonly endings: (() => void)[] = [];
   private shown: Moment | null = null;
-  /** The frame before the one shown, if it has been on the screen or was fetched. */
+  /** The frame before the current one, if it has been displayed or fetched. */
   private beforeShown: Frame | null = null;
   private beforeAsked = -1;
   private drawn = "";
@@ -148,7 +148,7 @@ export class Viewer {
     this.dirty = true;
   }
 
-  /** What a viewer that takes this one's place goes on with. */
+  /** Settings for a viewer that replaces this one. */
   get choices(): Partial<State> {
     return this.session.state;
   }
@@ -188,7 +188,7 @@ export class Viewer {
       scan: this.scan,
       actions,
       panels: this.panels,
-      // Made later than the parts: it needs the canvas among them.
+      // Created after the other parts, because it needs their canvas.
       get stage() {
         return viewer.stage;
       },
@@ -199,7 +199,7 @@ export class Viewer {
 
   private listen(context: Context): void {
     const { session, panels } = this;
-    // Time itself is seen in what there is to draw.
+    // Time is visible in what is drawn.
     const all = (Object.keys(session.state) as (keyof State)[]).filter((key) => key !== "time");
     const touched = (): void => this.wake();
     const observer = new ResizeObserver(() => {
@@ -264,7 +264,7 @@ export class Viewer {
     this.dirty = true;
   }
 
-  /** Remembers the frame before, and tells of the selected's death where no panel does. */
+  /** Remembers the previous frame, and reports the selected agent's death if no panel does. */
   private note(moment: Moment): void {
     const last = this.shown?.before;
     this.shown = moment;
@@ -273,7 +273,7 @@ export class Viewer {
     const { selected } = this.session.state;
     if (!selected || this.panels.isOpen("agent")) return;
     if (lifeAt(last, selected) === "alive" && lifeAt(moment.before, selected) === "dead") {
-      this.ingredients.notices.tell(`The selected, ${selected.entity}, has died.`);
+      this.ingredients.notices.tell(`The selected agent, ${selected.entity}, has died.`);
     }
   }
 
@@ -284,7 +284,7 @@ export class Viewer {
       this.beforeAsked = tick;
       this.recording.load(tick).then(
         (before) => {
-          // Across a gap it is an older one, which says nothing of this tick.
+          // Across a gap it is an older frame, which says nothing about this tick.
           if (before.tick === tick) this.beforeShown = before;
           this.dirty = true;
         },
@@ -294,7 +294,7 @@ export class Viewer {
     return undefined;
   }
 
-  /** Frames that do not come are told of, once in a while. */
+  /** Reports frames that do not arrive, at a limited rate. */
   private noteWaiting(now: number): void {
     if (!this.clock.waiting) {
       this.waitingSince = now;
@@ -335,11 +335,11 @@ export class Viewer {
     const who = frame ? whoIs(frame, slot) : null;
     if (!who) return;
     this.session.change({ selected: who });
-    // On a phone the list stays, so that one can go on choosing.
+    // On a phone the list stays open, so that another agent can be chosen.
     if (!this.panels.isNarrow || !this.panels.isOpen("list")) this.panels.set("agent", true);
   }
 
-  /** Goes along with the selected; from far away the camera comes nearer first. */
+  /** Follows the selected entity; if the camera is far away, it first moves closer. */
   private follow(following: boolean): void {
     const { selected } = this.session.state;
     const frame = this.shown?.before;
@@ -421,13 +421,14 @@ export class Viewer {
     try {
       download(await this.stage.screenshot(), this.name("png"));
     } catch {
-      this.ingredients.notices.tell("The picture could not be taken.");
+      this.ingredients.notices.tell("The screenshot could not be taken.");
     }
   }
 
   private toggleFilm(): void {
     if (this.film.running) this.film.end();
-    else if (this.film.begin()) this.ingredients.notices.tell("Recording a film; R or the button ends it.");
+    else if (this.film.begin())
+      this.ingredients.notices.tell("Recording a video; press R or the button to stop.");
     this.shell.showFilm(this.film.running);
   }
 
@@ -447,16 +448,19 @@ export class Viewer {
     window.history.replaceState(null, "", address);
     this.linked = address.hash;
     const file = !address.searchParams.has("file") && !address.searchParams.has("run");
-    const more = file ? " It shows this view once the same file is opened there." : "";
+    const more = file ? " It restores this view when the same file is opened there." : "";
     try {
       await navigator.clipboard.writeText(address.href);
-      this.ingredients.notices.tell(`The link is copied.${more}`);
+      this.ingredients.notices.tell(`Link copied.${more}`);
     } catch {
-      this.ingredients.notices.tell(`The address of this page is the link; copy it from there.${more}`, 8);
+      this.ingredients.notices.tell(
+        `The address of this page is the link; copy it from the address bar.${more}`,
+        8,
+      );
     }
   }
 
-  /** The address of the page names what is shown, as soon as that rests. */
+  /** Updates the address of the page once the view is stable. */
   private updateLink(): void {
     if (this.session.state.playing || !this.shown) return;
     const link = this.link();
@@ -465,7 +469,7 @@ export class Viewer {
     if (rests && link !== window.location.hash) window.history.replaceState(null, "", link);
   }
 
-  /** Somebody has put another link into the address. */
+  /** The link in the address has been changed. */
   private followLink(): void {
     const link = readLink(window.location.hash);
     const { entities, populations } = this.recording.header;

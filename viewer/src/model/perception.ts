@@ -1,14 +1,14 @@
-/** What an agent sees, worked out from a frame as the world itself does it (docs/observation.md). */
+/** An agent's observation, computed from a frame as the environment does it (docs/observation.md). */
 import { canAttack, combatOf, isAlive, populationOf } from "./slots";
 import type { Frame, Header } from "./types";
 
-/** Material of a cell beside the map. */
+/** Material of a cell outside the map. */
 export const NOWHERE = 255;
 
 /** A row of the entity table. */
 export interface Seen {
   readonly slot: number;
-  /** Tiles south and east of whoever looks. */
+  /** Tiles south and east of the observer. */
   readonly rowOffset: number;
   readonly colOffset: number;
   /** Chebyshev, tiles. */
@@ -19,29 +19,30 @@ export interface Seen {
 
 export interface Perception {
   readonly slot: number;
-  /** Where it stands. */
+  /** Position of the observer. */
   readonly row: number;
   readonly col: number;
   /** Cells on a side, 2 * vision + 1. */
   readonly side: number;
-  /** [side * side]: material shown, what is used up considered; NOWHERE beside the map. */
+  /** [side * side]: current material, including depleted tiles; NOWHERE outside the map. */
   readonly material: Uint8Array;
-  /** [side * side]: slot of who stands there, itself included; -1 for nobody. */
+  /** [side * side]: slot of the occupant, including the observer; -1 for none. */
   readonly occupant: Int32Array;
-  /** The nearest others, by distance, ties row by row. */
+  /** The nearest other entities, by distance, ties row by row. */
   readonly entities: readonly Seen[];
 }
 
-/** Material that is shown on a tile. */
+/** Current material of a tile. */
 export function shownMaterial(header: Header, base: Uint8Array, usedUp: Uint8Array, tile: number): number {
   const material = base[tile]!;
   return (usedUp[tile >> 3]! >> (tile & 7)) & 1 ? header.used_up[material]! : material;
 }
 
 /**
- * What an agent (or an NPC, as if it were one) sees at the end of a tick, and goes by in the next.
+ * The observation of an agent (or an NPC, as if it were an agent) at the end of a tick, used in the next
+ * tick.
  *
- * @param base of the recording. @returns undefined if nobody lives in the slot.
+ * @param base of the recording. @returns undefined if the slot is empty.
  */
 export function perceive(
   header: Header,
@@ -86,8 +87,8 @@ export function perceive(
 }
 
 /**
- * The policy's probabilities of an agent in the frame of the tick for which it chose: one array per head,
- * each adding up to about 1. Undefined if they were not recorded.
+ * The policy's probabilities of an agent in the frame of the tick for which it decided: one array per head,
+ * each with a sum of about 1. Undefined if they were not recorded.
  */
 export function probabilitiesOf(
   header: Header,
@@ -109,7 +110,7 @@ export function probabilitiesOf(
   return heads;
 }
 
-/** Value that the policy expected when it chose, in rewards times 1 - gamma; undefined if not recorded. */
+/** Value estimate at the decision, in rewards times 1 - gamma; undefined if not recorded. */
 export function valueOf(header: Header, frame: Frame, slot: number): number | undefined {
   const column = header.columns.find(({ name }) => name === "value");
   const number = slot < header.agents ? frame.column("value")?.[slot] : undefined;
@@ -117,11 +118,11 @@ export function valueOf(header: Header, frame: Frame, slot: number): number | un
 }
 
 /**
- * How probable it is that an agent attacks who stands on each cell of its window, in the style that it chose:
- * the probability of that style times that of the target. What it would have done in others is not recorded.
+ * The probability that an agent attacks the occupant of each cell of its window, in the style that it chose:
+ * the probability of that style times that of the target. Targets in other styles are not recorded.
  *
- * @param seen what it saw at the end of the tick before.
- * @param probabilities `probabilitiesOf` the frame of the tick. @param style it chose, from the same frame.
+ * @param seen its observation at the end of the previous tick.
+ * @param probabilities `probabilitiesOf` the frame of the tick. @param style its choice, from the same frame.
  * @returns [side * side], 0 to 1.
  */
 export function attackMap(
@@ -140,7 +141,7 @@ export function attackMap(
     const vision = (side - 1) / 2;
     map[(other.rowOffset + vision) * side + other.colOffset + vision] = ofStyle * probability;
   };
-  // By rule there are two choices: nobody, or the nearest in reach that is not of its own population.
+  // By rule there are two choices: none, or the nearest target in reach of another population.
   const byRule = targets.length === 2 && header.nearest !== 1;
   if (byRule) {
     const own = populationOf(header, seen.slot);

@@ -1,20 +1,20 @@
 import type { Overlay, Selection } from "./types";
 
-/** What the viewer is showing: the one place where its parts meet. */
+/** The state of the viewer, shared by its parts. */
 export interface State {
-  /** Moment shown, ticks: 12.5 is half way from the end of tick 12 to the end of tick 13. */
+  /** Current moment, ticks: 12.5 is half way from the end of tick 12 to the end of tick 13. */
   time: number;
   playing: boolean;
   /** Ticks shown per second are this times `ticksPerSecond`. */
   speed: number;
   ticksPerSecond: number;
-  /** A running world is watched as it goes on; seeking back switches it off. */
+  /** Follows a live world as it continues; seeking back turns it off. */
   live: boolean;
   selected: Selection | null;
-  /** The camera goes with the selected. */
+  /** The camera follows the selected entity. */
   following: boolean;
   overlay: Overlay;
-  /** Population whose visits or values are laid over the terrain; -1 for all. */
+  /** Population whose visits or values are shown over the terrain; -1 for all. */
   overlayPopulation: number;
   /** 0 to 1. */
   overlayOpacity: number;
@@ -45,7 +45,7 @@ export const INITIAL: Readonly<State> = {
 
 type Listener = (state: Readonly<State>) => void;
 
-/** Holds the state, and tells whoever listens of changes to what they listen for. */
+/** Holds the state, and notifies listeners of changes to the fields that they listen to. */
 export class Session {
   private current: State;
   private readonly listeners = new Map<keyof State, Set<Listener>>();
@@ -58,7 +58,7 @@ export class Session {
     return this.current;
   }
 
-  /** Changes some fields; each listener concerned is called once. */
+  /** Changes some fields; each affected listener is called once. */
   change(patch: Partial<State>): void {
     const concerned = new Set<Listener>();
     for (const key of Object.keys(patch) as (keyof State)[]) {
@@ -70,7 +70,7 @@ export class Session {
     concerned.forEach((listener) => listener(this.current));
   }
 
-  /** Calls the listener whenever one of the fields changes; returns how to end that. */
+  /** Calls the listener whenever one of the fields changes; returns a function that stops this. */
   listen(keys: readonly (keyof State)[], listener: Listener): () => void {
     for (const key of keys) {
       const set = this.listeners.get(key) ?? new Set<Listener>();

@@ -1,4 +1,4 @@
-/** Who is in a slot, and whom it can attack. */
+/** The entity in a slot, and its possible targets. */
 import type { Frame, Header, NpcKind, Numbers } from "./types";
 
 /** Population of an agent's slot; -1 for an NPC's. */
@@ -20,7 +20,7 @@ function npcOf(header: Header, slot: number): NpcKind | undefined {
   return header.npcs[kindOf(header, slot)];
 }
 
-/** Most health that whoever is in the slot can have. */
+/** Maximum health of the entity in the slot. */
 export function maxHealth(header: Header, frame: Frame, slot: number): number {
   const npc = npcOf(header, slot);
   if (npc) return npc.health;
@@ -28,19 +28,19 @@ export function maxHealth(header: Header, frame: Frame, slot: number): number {
   return levelOf(header, frame, slot, "constitution") ?? 1;
 }
 
-/** Level in a skill, by its name; undefined where there are none. */
+/** Level in a skill, by name; undefined without skills. */
 function levelOf(header: Header, frame: Frame, slot: number, skill: string): number | undefined {
   const index = header.skills.indexOf(skill);
   return index < 0 ? undefined : frame.column("level")?.[slot * header.skills.length + index];
 }
 
-/** What to call somebody, such as "Agent 1234" or "Goblin 77". */
+/** Display name of an entity, such as "Agent 1234" or "Goblin 77". */
 export function nameOf(header: Header, slot: number, entity: number): string {
   const kind = npcOf(header, slot)?.name ?? (isNpc(header, slot) ? "NPC" : "agent");
   return `${kind.charAt(0).toUpperCase()}${kind.slice(1)} ${entity}`;
 }
 
-/** One number of a slot, of a column with one per slot; 0 where it was not recorded. */
+/** The value of a slot in a column with one number per slot; 0 if it was not recorded. */
 export function numberOf(frame: Frame, column: string, slot: number): number {
   return frame.column(column)?.[slot] ?? 0;
 }
@@ -55,16 +55,16 @@ function apart(frame: Frame, one: number, other: number): number {
   return Math.max(Math.abs(row[one]! - row[other]!), Math.abs(col[one]! - col[other]!));
 }
 
-/** Too young to be hurt. NPCs never are. */
+/** Too young to take damage. NPCs are never immune. */
 function isImmune(header: Header, frame: Frame, slot: number): boolean {
   return !isNpc(header, slot) && numberOf(frame, "age", slot) < header.immune_ticks;
 }
 
-/** How attacks are decided, from the config that the recording holds. */
+/** The attack rules, from the config in the recording. */
 export interface Combat {
-  /** Attacks hit and hurt by rolls of levels and gear; the immune are safe, and throwing takes a knife. */
+  /** Attacks are rolled from levels and gear; immune entities are safe, and throwing requires a knife. */
   readonly rolls: boolean;
-  /** Damage per style where there are no rolls; one without damage does nothing. Empty if it is not known. */
+  /** Damage per style without rolls; a style without damage has no effect. Empty if unknown. */
   readonly damage: readonly number[];
 }
 
@@ -82,8 +82,8 @@ function fieldsOf(told: unknown): Readonly<Record<string, unknown>> {
 }
 
 /**
- * Whether somebody could attack somebody else: as both stood before the tick, alive, within the reach of the
- * style, and as the rules of the recording have it.
+ * Whether one entity could attack another: both alive at their positions before the tick, within the reach of
+ * the style, and according to the rules of the recording.
  */
 export function canAttack(
   header: Header,

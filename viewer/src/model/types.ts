@@ -1,6 +1,6 @@
-/** What a recording holds, as the rest of the viewer sees it; docs/replay-format.md describes the file. */
+/** Contents of a recording as the rest of the viewer uses them; docs/replay-format.md describes the file. */
 
-/** Numbers of a column. They stand for themselves times the column's scale. */
+/** Numbers of a column, to be multiplied by the column's scale. */
 export type Numbers = Uint8Array | Int16Array | Int32Array | Uint32Array;
 
 export interface Column {
@@ -24,12 +24,12 @@ export interface NpcKind {
   readonly health: number;
   readonly level: number;
   readonly hunts: "never" | "provoked" | "always";
-  /** First slot of the kind; it has `count` slots in a row. */
+  /** First slot of the kind; the kind has `count` consecutive slots. */
   readonly first: number;
   readonly count: number;
 }
 
-/** The header of a recording, checked; its fields are those of docs/replay-format.md. */
+/** The validated header of a recording; its fields are those of docs/replay-format.md. */
 export interface Header {
   readonly software: string;
   readonly title: string;
@@ -37,9 +37,9 @@ export interface Header {
   readonly height: number;
   readonly width: number;
   readonly border: number;
-  /** Slots of agents; those of NPCs come behind. */
+  /** Number of agent slots; NPC slots follow them. */
   readonly agents: number;
-  /** Slots in all. */
+  /** Total number of slots. */
   readonly entities: number;
   readonly populations: number;
   readonly vision: number;
@@ -47,10 +47,10 @@ export interface Header {
   /** Per style, tiles (Chebyshev). */
   readonly reach: readonly number[];
   readonly immune_ticks: number;
-  /** Most there can be; health null: it is the level in constitution (of an NPC what its kind has). */
+  /** Maxima; health null: it is the level in constitution (for an NPC, the health of its kind). */
   readonly most: { readonly health: number | null; readonly food: number; readonly water: number };
   readonly materials: readonly Material[];
-  /** Per material, what is shown where it is used up. */
+  /** Per material, the material that is shown where it is depleted. */
   readonly used_up: readonly number[];
   readonly causes: readonly string[];
   readonly styles: readonly string[];
@@ -63,40 +63,40 @@ export interface Header {
   readonly items: readonly { readonly name: string; readonly gear: string }[];
   readonly gear: Readonly<Record<string, readonly number[]>>;
   readonly npcs: readonly NpcKind[];
-  /** Choices of each head of the policy, in the order of column `probability`; empty if that is not recorded. */
+  /** Choices of each head of the policy, in the order of column `probability`; empty if not recorded. */
   readonly heads: Readonly<Record<string, number>>;
   readonly columns: readonly Column[];
   readonly config: unknown;
 }
 
-/** The world at the end of a tick, and what was done in it. Arrays are shared views: read, never written. */
+/** The world at the end of a tick, and the actions in it. Arrays are shared views: do not write to them. */
 export interface Frame {
   readonly tick: number;
   /** A column at this tick, [n * width]; undefined if it was not recorded. */
   column(name: string): Numbers | undefined;
-  /** A bit per tile, row by row (bit i & 7 of byte i >> 3): used up. */
+  /** One bit per tile, row by row (bit i & 7 of byte i >> 3): depleted. */
   readonly usedUp: Uint8Array;
 }
 
-/** A map of numbers to lay over the terrain; cell (r, c) stands for the tiles from (r * stride, c * stride) on. */
+/** A map of numbers over the terrain; cell (r, c) covers the tiles from (r * stride, c * stride) on. */
 export interface Heat {
   readonly name: string;
   readonly rows: number;
   readonly cols: number;
   readonly stride: number;
-  /** One sentence: what the numbers are, with their unit. */
+  /** One sentence: the meaning of the numbers, with their unit. */
   readonly about: string;
-  /** [rows * cols]; NaN where there is nothing. */
+  /** [rows * cols]; NaN where there is no value. */
   readonly values: Float32Array;
 }
 
-/** What can be laid over the terrain. */
+/** Overlays over the terrain. */
 export type Overlay = "none" | "visits" | "value" | "danger" | "resources";
 
 /** Curves over the whole recording. All arrays have one entry per point of `tick`. */
 export interface Series {
   readonly tick: Float64Array;
-  /** Recorded ticks since the last point; those of a gap are none. */
+  /** Recorded ticks since the last point, without those of gaps. */
   readonly ticks: Float64Array;
   /** Living agents of each population. */
   readonly population: readonly Float64Array[];
@@ -106,13 +106,13 @@ export interface Series {
   readonly deaths: readonly Float64Array[];
   /** Births of agents since the last point. */
   readonly births: Float64Array;
-  /** Tiles used up, per material that can be (key: material's name). */
+  /** Depleted tiles, per material that can be depleted (key: material's name). */
   readonly usedUp: Readonly<Record<string, Float64Array>>;
   /** Last price paid per item, gold; NaN before the first trade. Empty without an exchange. */
   readonly price: readonly Float64Array[];
 }
 
-/** Who is selected: the slot, and the id of who lived there, since a slot passes on at death. */
+/** The selected entity: its slot and id, because a slot is reused after a death. */
 export interface Selection {
   readonly slot: number;
   readonly entity: number;

@@ -1,4 +1,4 @@
-/** The chunks of a recording: what their headers claim, checked, and where they lie in the file. */
+/** The chunks of a recording: their validated headers and their positions in the file. */
 import type { Header } from "../model/types";
 import { ReplayError } from "./error";
 import { BYTES, numbersOf, parseHeader } from "./header";
@@ -16,37 +16,37 @@ export const PREAMBLE_BYTES = 16;
 export const CHUNK_BYTES = 24;
 export const HEAT_LINE = 4096;
 
-/** What a chunk says of itself. */
+/** The fields of a chunk header. */
 export interface ChunkHeader {
   readonly type: string;
   /** Length of the payload in the file, bytes. */
   readonly stored: number;
-  /** Its length unpacked, bytes. */
+  /** Length of the payload when decompressed, bytes. */
   readonly raw: number;
   readonly ticks: number;
   /** First tick of `FRAM`; the tick that a `HEAT` belongs to. */
   readonly first: number;
 }
 
-/** Where a chunk of frames or a map lies. */
+/** Position of a chunk of frames or a map. */
 export interface ChunkEntry {
-  /** Of its chunk header, bytes from the start of the file. */
+  /** Offset of its chunk header, bytes from the start of the file. */
   readonly offset: number;
   /** Header and payload, bytes. */
   readonly length: number;
   /** First tick; of a map, the tick it belongs to. */
   readonly first: number;
-  /** How many; 0 for a map (`HEAT`). */
+  /** Number of ticks; 0 for a map (`HEAT`). */
   readonly ticks: number;
 }
 
-/** Length of a `FRAM` payload in which no tile changes, bytes. */
+/** Length of a `FRAM` payload without tile changes, bytes. */
 export function leastRaw(header: Header, ticks: number): number {
   const perTick = header.columns.reduce((sum, each) => sum + BYTES[each.type] * numbersOf(each, header), 0);
   return ticks * (perTick + 4) + Math.ceil((header.height * header.width) / 8);
 }
 
-/** The 24 bytes at the beginning of `data`, not checked yet. */
+/** Parses the 24 bytes at the beginning of `data`, without validation. */
 export function parseChunkHeader(data: Uint8Array): ChunkHeader {
   const view = new DataView(data.buffer, data.byteOffset, CHUNK_BYTES);
   return {
@@ -59,10 +59,10 @@ export function parseChunkHeader(data: Uint8Array): ChunkHeader {
 }
 
 /**
- * ReplayError for a chunk that claims what cannot be.
+ * Throws a ReplayError for an invalid chunk header.
  *
- * @param at where it lies, bytes from the start of the file.
- * @param header of the recording; undefined while that is being read.
+ * @param at position of the chunk, bytes from the start of the file.
+ * @param header of the recording; undefined while it is being read.
  */
 export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): void {
   const tiles = header ? header.height * header.width : 0;
@@ -72,7 +72,9 @@ export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): voi
   else if (chunk.type === "HEAT") most = HEAT_LINE + 4 * tiles;
   else if (chunk.type === "FRAM") {
     if (chunk.ticks < 1 || chunk.ticks > MOST_TICKS || !Number.isSafeInteger(chunk.first + chunk.ticks)) {
-      throw new ReplayError(`The chunk at byte ${at} claims ${chunk.ticks} ticks. The file is damaged.`);
+      throw new ReplayError(
+        `The chunk at byte ${at} has an invalid number of ticks, ${chunk.ticks}. The file is damaged.`,
+      );
     }
     least = header ? leastRaw(header, chunk.ticks) : 0;
     if ((chunk.raw - least) % 4 !== 0) least = most + 1;
@@ -80,12 +82,12 @@ export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): voi
   const { raw, stored } = chunk;
   if (raw < least || raw > most || stored > MOST_STORED || raw > stored * MOST_RATIO) {
     throw new ReplayError(
-      `The chunk at byte ${at} claims ${raw} bytes, which cannot be. The file is damaged.`,
+      `The chunk at byte ${at} has an invalid length, ${raw} bytes. The file is damaged.`,
     );
   }
 }
 
-/** Reads a source from front to back, some MiB at a time. */
+/** Reads a source sequentially, some MiB at a time. */
 class Blocks {
   private start = 0;
   private block: Bytes = new Uint8Array(0);
@@ -95,7 +97,7 @@ class Blocks {
     private readonly size: number,
   ) {}
 
-  /** As many bytes as asked for, or undefined where the source ends before. */
+  /** As many bytes as requested, or undefined if the source ends earlier. */
   async at(offset: number, length: number): Promise<Bytes | undefined> {
     if (offset + length > this.size) return undefined;
     if (offset < this.start || offset + length > this.start + this.block.length) {
@@ -106,7 +108,7 @@ class Blocks {
     return begin + length <= this.block.length ? this.block.subarray(begin, begin + length) : undefined;
   }
 
-  /** The chunk header at an offset, checked; undefined if the chunk is not there as a whole. */
+  /** The validated chunk header at an offset; undefined if the chunk is incomplete. */
   async chunk(offset: number, header?: Header): Promise<ChunkHeader | undefined> {
     const data = await this.at(offset, CHUNK_BYTES);
     if (!data) return undefined;
@@ -116,7 +118,7 @@ class Blocks {
   }
 }
 
-/** Where a recording begins: its header, its map, and where the other chunks begin. */
+/** The beginning of a recording: its header, its map, and the offset of the other chunks. */
 export interface Beginning {
   readonly header: Header;
   /** [height * width] materials. */
@@ -125,25 +127,25 @@ export interface Beginning {
   readonly end: number;
 }
 
-/** Reads what comes before the first frame; ReplayError for a file that is none of ours. */
+/** Reads everything before the first frame; throws a ReplayError for a foreign file. */
 export async function readBeginning(source: Source): Promise<Beginning> {
   const blocks = new Blocks(source, await source.size());
   const preamble = await blocks.at(0, PREAMBLE_BYTES);
   if (!preamble || MAGIC.some((byte, i) => preamble[i] !== byte)) {
-    throw new ReplayError("This is no recording of nmmo-gpu. Open a file whose name ends in .replay.");
+    throw new ReplayError("This is not a recording of nmmo-gpu. Open a file whose name ends in .replay.");
   }
   const version = new DataView(preamble.buffer, preamble.byteOffset).getUint32(8, true);
   if (version !== VERSION) {
     throw new ReplayError(
-      `The recording has version ${version} of the format, and this viewer reads version ${VERSION}. ` +
-        "Open it with the viewer of the nmmo-gpu that wrote it.",
+      `The recording has format version ${version}, but this viewer reads version ${VERSION}. ` +
+        "Open it with the viewer of the nmmo-gpu version that wrote it.",
     );
   }
   let end = PREAMBLE_BYTES;
   const next = async (type: string, header?: Header): Promise<Bytes> => {
     const chunk = await blocks.chunk(end, header);
     const stored = chunk?.type === type ? await blocks.at(end + CHUNK_BYTES, chunk.stored) : undefined;
-    if (!chunk || !stored) throw new ReplayError(`The recording ends before its ${type} chunk, or lacks it.`);
+    if (!chunk || !stored) throw new ReplayError(`The recording has no complete ${type} chunk.`);
     end += CHUNK_BYTES + chunk.stored;
     return unpack(stored, chunk.raw, `The recording's ${type} chunk`);
   };
@@ -151,25 +153,25 @@ export async function readBeginning(source: Source): Promise<Beginning> {
   const base = await next("TILE", header);
   if (base.some((material) => material >= header.materials.length)) {
     throw new ReplayError(
-      "The recording's map has materials that its header does not know. The file is damaged.",
+      "The recording's map has materials that are not in its header. The file is damaged.",
     );
   }
   return { header, base, end };
 }
 
-/** What was found by `scanChunks`. */
+/** Result of `scanChunks`. */
 export interface Found {
   /** Frames and maps, in the order of the file. */
   readonly entries: readonly ChunkEntry[];
-  /** Where the first chunk begins that is not there as a whole: the place to go on from later. */
+  /** Offset of the first incomplete chunk, from which to continue later. */
   readonly end: number;
 }
 
 /**
- * Finds the whole chunks from an offset on; where the file ends within a chunk, that is simply the end.
+ * Finds the complete chunks from an offset on; an incomplete chunk is treated as the end of the file.
  *
- * @param last newest tick known so far; time runs on from there.
- * @param tell is told what share of the file has been looked through, 0 to 1.
+ * @param last newest tick known so far; later chunks must have greater ticks.
+ * @param tell is called with the share of the file that has been scanned, 0 to 1.
  */
 export async function scanChunks(
   source: Source,
@@ -197,30 +199,34 @@ export async function scanChunks(
   }
 }
 
-/** Last tick of a chunk of frames; ReplayError if it does not come after the newest tick known. */
+/** Last tick of a chunk of frames; throws a ReplayError if it is not after the newest known tick. */
 export function after(last: number, entry: ChunkEntry): number {
   if (entry.first <= last) {
-    throw new ReplayError(`The recording's time runs backwards at tick ${entry.first}. The file is damaged.`);
+    throw new ReplayError(
+      `The recording's ticks are out of order at tick ${entry.first}. The file is damaged.`,
+    );
   }
   return entry.first + entry.ticks - 1;
 }
 
-/** ReplayError for an entry, from an index that was sent, that points nowhere. */
+/** Throws a ReplayError for an invalid entry of a received index. */
 export function checkEntry(entry: ChunkEntry, header: Header): void {
   const { offset, length, first, ticks } = entry;
   const whole = [offset, length, first, ticks, first + ticks, offset + length].every(
     (number) => Number.isSafeInteger(number) && number >= 0,
   );
   if (!whole || ticks > MOST_TICKS || length < CHUNK_BYTES || length > CHUNK_BYTES + MOST_STORED) {
-    throw new ReplayError("The list of the recording's parts is damaged. Load the page again.");
+    throw new ReplayError("The recording's index is damaged. Reload the page.");
   }
   if (ticks > 0 && leastRaw(header, ticks) > MOST_STORED) {
-    throw new ReplayError(`The chunk at byte ${offset} claims ${ticks} ticks. The file is damaged.`);
+    throw new ReplayError(
+      `The chunk at byte ${offset} has an invalid number of ticks, ${ticks}. The file is damaged.`,
+    );
   }
 }
 
 /**
- * The payload of a chunk that was read as a whole.
+ * The payload of a complete chunk.
  *
  * @param data chunk header and stored payload.
  */
@@ -231,16 +237,14 @@ export async function payloadOf(
 ): Promise<{ chunk: ChunkHeader; payload: Bytes }> {
   const what = `The chunk at byte ${entry.offset}`;
   if (data.length < CHUNK_BYTES || data.length !== entry.length) {
-    throw new ReplayError(
-      `${what} is no longer there. The file has been cut off, or replaced; open it again.`,
-    );
+    throw new ReplayError(`${what} is missing. The file has been truncated or replaced; open it again.`);
   }
   const chunk = parseChunkHeader(data);
   checkChunk(chunk, entry.offset, header);
   const same =
     chunk.type === (entry.ticks > 0 ? "FRAM" : "HEAT") && chunk.stored === data.length - CHUNK_BYTES;
   if (!same || (entry.ticks > 0 && chunk.ticks !== entry.ticks) || chunk.first !== entry.first) {
-    throw new ReplayError(`${what} is another than before. The file has been replaced; open it again.`);
+    throw new ReplayError(`${what} has changed. The file has been replaced; open it again.`);
   }
   return { chunk, payload: await unpack(data.subarray(CHUNK_BYTES), chunk.raw, what) };
 }

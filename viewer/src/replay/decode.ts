@@ -1,29 +1,29 @@
-/** From the payload of a `FRAM` chunk to numbers, column by column. */
+/** Decodes the payload of a `FRAM` chunk into columns. */
 import type { Column, Header, Numbers } from "../model/types";
 import { ReplayError } from "./error";
 import { BYTES, numbersOf } from "./header";
 
-/** Ticks in a row, decoded. One buffer holds it all, so that a worker can hand it over. */
+/** Consecutive decoded ticks. One buffer holds all data, so that a worker can transfer it. */
 export interface Decoded {
   readonly first: number;
   readonly ticks: number;
   readonly buffer: ArrayBuffer;
 }
 
-/** What a decoded chunk's buffer holds. */
+/** Contents of a decoded chunk's buffer. */
 export interface Contents {
   /** name -> [ticks, n * width]. */
   readonly columns: ReadonlyMap<string, Numbers>;
-  /** A bit per tile: used up at the end of the first tick. */
+  /** One bit per tile: depleted at the end of the first tick. */
   readonly used: Uint8Array;
-  /** [ticks + 1]: the tiles that tick t turned over are `changed` from `starts[t]` to `starts[t + 1]`. */
+  /** [ticks + 1]: the tiles that tick t flipped are `changed` from `starts[t]` to `starts[t + 1]`. */
   readonly starts: Uint32Array;
   readonly changed: Uint32Array;
 }
 
 const ARRAYS = { u8: Uint8Array, i16: Int16Array, i32: Int32Array, u32: Uint32Array } as const;
 
-/** Views of a buffer; the buffer's length tells how many changes of tiles there are. */
+/** Views of a buffer; the buffer's length determines the number of tile changes. */
 export function contentsOf(header: Header, ticks: number, buffer: ArrayBuffer): Contents {
   const { places, used, starts, changed } = layoutOf(header, ticks);
   const columns = new Map<string, Numbers>();
@@ -38,7 +38,7 @@ export function contentsOf(header: Header, ticks: number, buffer: ArrayBuffer): 
   };
 }
 
-/** Length of a decoded chunk without changes of tiles, bytes. */
+/** Length of a decoded chunk without tile changes, bytes. */
 export function decodedBytes(header: Header, ticks: number): number {
   return layoutOf(header, ticks).changed;
 }
@@ -59,9 +59,9 @@ function layoutOf(header: Header, ticks: number) {
 }
 
 /**
- * Decodes the payload of a `FRAM` chunk, of which the length has been checked.
+ * Decodes the payload of a `FRAM` chunk whose length has been checked.
  *
- * ReplayError where a number points outside the map or the tables, so that nobody who uses it has to look.
+ * Throws a ReplayError if a number points outside the map or the tables, so that callers need no checks.
  */
 export function decodeFrames(header: Header, first: number, ticks: number, payload: Uint8Array): Decoded {
   const tiles = header.height * header.width;
@@ -87,14 +87,12 @@ export function decodeFrames(header: Header, first: number, ticks: number, paylo
   return { first, ticks, buffer };
 }
 
-/** Turns counts and steps of changed tiles into places in `changed`, and indices of tiles. */
+/** Converts counts and differences of changed tiles to positions in `changed` and tile indices. */
 function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number, first: number): void {
   let total = 0;
   for (const count of counts) total += count;
   if (counts[0] !== 0 || total !== changed.length) {
-    throw new ReplayError(
-      `The changes of tiles from tick ${first} on are not as many as they say. ${DAMAGED}`,
-    );
+    throw new ReplayError(`The number of tile changes from tick ${first} on is wrong. ${DAMAGED}`);
   }
   let end = 0;
   for (let t = 0; t < counts.length; t++) {
@@ -103,7 +101,7 @@ function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number
     let tile = -1;
     for (let i = starts[t]!; i < end; i++) {
       const step = changed[i]!;
-      // Within a tick they rise; only the first may be tile 0.
+      // Within a tick they ascend; only the first may be tile 0.
       if (tile >= 0 && step === 0) tile = tiles;
       tile = Math.max(tile, 0) + step;
       if (tile >= tiles)
@@ -116,7 +114,7 @@ function addUp(counts: Uint32Array, { starts, changed }: Contents, tiles: number
 
 const DAMAGED = "The file is damaged.";
 
-/** Planes and differences of one column, undone. */
+/** Decodes the planes and differences of one column. */
 function undo(column: Column, payload: Uint8Array, offset: number, numbers: Numbers, ticks: number): void {
   const count = numbers.length;
   const step = column.delta ? count / ticks : 0;
@@ -131,7 +129,7 @@ function undo(column: Column, payload: Uint8Array, offset: number, numbers: Numb
   }
 }
 
-/** Numbers of two bytes, stored as two planes; from number `step` on the differences to that many before. */
+/** Two-byte numbers, stored as two planes; from index `step` on, differences to the number `step` earlier. */
 function combine2(data: Uint8Array, low: number, out: Numbers, step: number, count: number): void {
   const high = low + count;
   const plain = step > 0 ? Math.min(step, count) : count;
@@ -139,7 +137,7 @@ function combine2(data: Uint8Array, low: number, out: Numbers, step: number, cou
   for (let i = plain; i < count; i++) out[i] = out[i - step]! + (data[low + i]! | (data[high + i]! << 8));
 }
 
-/** The same of four bytes. */
+/** The same with four bytes. */
 function combine4(data: Uint8Array, low: number, out: Numbers, step: number, count: number): void {
   const [second, third, high] = [low + count, low + 2 * count, low + 3 * count];
   const plain = step > 0 ? Math.min(step, count) : count;
@@ -150,7 +148,7 @@ function combine4(data: Uint8Array, low: number, out: Numbers, step: number, cou
   }
 }
 
-/** What whoever draws relies on: the living and the dying are on the map, and indices are of something. */
+/** Validates what rendering relies on: living and dying entities are on the map, and indices are valid. */
 function check(header: Header, first: number, ticks: number, { columns }: Contents): void {
   const column = (name: string): Numbers => columns.get(name)!;
   const [alive, row, col, cause, style] = ["alive", "row", "col", "cause", "style"].map(column) as [
@@ -166,9 +164,9 @@ function check(header: Header, first: number, ticks: number, { columns }: Conten
       throw new ReplayError(`${tickOf(i)} has an unknown cause of death. ${DAMAGED}`);
     if (alive[i] === 0 && cause[i] === 0) continue;
     const stands = row[i]! >= 0 && row[i]! < height && col[i]! >= 0 && col[i]! < width;
-    if (!stands) throw new ReplayError(`${tickOf(i)} puts somebody outside the map. ${DAMAGED}`);
+    if (!stands) throw new ReplayError(`${tickOf(i)} has an entity outside the map. ${DAMAGED}`);
     if (style[i]! >= styles.length)
-      throw new ReplayError(`${tickOf(i)} has an unknown style of attack. ${DAMAGED}`);
+      throw new ReplayError(`${tickOf(i)} has an unknown attack style. ${DAMAGED}`);
   }
 
   function tickOf(index: number): string {

@@ -1,9 +1,9 @@
-/** A recording that cannot be opened or read. Its message is for the page: what is wrong, and what to do. */
+/** A recording that cannot be opened or read. The message is shown on the page: the problem and a fix. */
 export class ReplayError extends Error {
   override readonly name = "ReplayError";
 }
 
-/** What is wrong, as a sentence, from anything that was thrown. */
+/** A readable message from any thrown value. */
 export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

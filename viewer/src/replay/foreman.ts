@@ -1,4 +1,4 @@
-/** Has chunks decoded in a worker; on the page itself where no worker can be had. */
+/** Decodes chunks in a worker, or on the page itself if no worker is available. */
 import { ReplayError } from "./error";
 import type { ChunkEntry } from "./chunks";
 import type { Decoded } from "./decode";
@@ -6,9 +6,9 @@ import type { Bytes } from "./source";
 import type { Place, Summary } from "./summary";
 import { Workshop, type Order, type Product, type Shape, type Tasks } from "./work";
 
-/** To the worker. */
+/** Message to the worker. */
 export type Message = { readonly shape: Shape } | { readonly id: number; readonly order: Order };
-/** And back. */
+/** Message from the worker. */
 export type Answer =
   | "ready"
   | { readonly id: number; readonly product: Product }
@@ -21,8 +21,8 @@ interface Waiting {
 }
 
 /**
- * One worker, or none: pages from `file://` and old browsers have no module workers. Orders wait until the
- * worker has shown that it runs, since data that has been handed over does not come back.
+ * One worker, or none: pages from `file://` and old browsers have no module workers. Requests wait until the
+ * worker has confirmed that it runs, because transferred data cannot be recovered.
  */
 export class Foreman implements Tasks {
   private worker: Worker | undefined;
@@ -35,12 +35,12 @@ export class Foreman implements Tasks {
     this.hire();
   }
 
-  /** Its work stops the page meanwhile: there is no worker. */
+  /** There is no worker, so decoding blocks the page. */
   get isHere(): boolean {
     return this.workshop !== undefined;
   }
 
-  /** Decodes a chunk; `data` (chunk header and payload) is used up. Rejects with a ReplayError. */
+  /** Decodes a chunk; `data` (chunk header and payload) is transferred. Rejects with a ReplayError. */
   decode(entry: ChunkEntry, data: Bytes): Promise<Decoded> {
     return this.order({ task: "decode", given: [entry, data] }) as Promise<Decoded>;
   }
@@ -53,7 +53,7 @@ export class Foreman implements Tasks {
     return this.order({ task: "heat", given: [place, population] }) as Promise<Float32Array<ArrayBuffer>>;
   }
 
-  /** Ends the worker; what is still under way never comes. */
+  /** Terminates the worker; pending results never arrive. */
   close(): void {
     this.worker?.terminate();
     this.worker = undefined;
@@ -73,7 +73,7 @@ export class Foreman implements Tasks {
     const transfer: Transferable[] = [];
     const parts = given.map((part) => {
       if (!(part instanceof Uint8Array)) return part;
-      // A part of a larger buffer would take all of it along.
+      // Transferring a part of a larger buffer would transfer all of it.
       const whole = part.byteLength === part.buffer.byteLength ? part : part.slice();
       transfer.push(whole.buffer);
       return whole;
@@ -112,7 +112,7 @@ export class Foreman implements Tasks {
     else waiting?.resolve(answer.product);
   }
 
-  /** The worker did not start, or broke down: its memory may have run out. */
+  /** The worker did not start, or failed: it may have run out of memory. */
   private lose(): void {
     const started = this.ready;
     this.worker?.terminate();
@@ -120,7 +120,9 @@ export class Foreman implements Tasks {
     this.doItHere();
     this.waiting.forEach((waiting) => {
       if (started)
-        waiting.reject(new ReplayError("The recording could not be unpacked; is memory short? Try again."));
+        waiting.reject(
+          new ReplayError("The recording could not be decompressed; memory may be low. Try again."),
+        );
       else this.order(waiting.order).then(waiting.resolve, waiting.reject);
     });
     this.waiting.clear();

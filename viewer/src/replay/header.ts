@@ -1,4 +1,4 @@
-/** The header of a recording: what the viewer relies on is checked here, once. */
+/** Validation of the header of a recording. */
 import type { Column, Header, Material, NpcKind } from "../model/types";
 import { ReplayError } from "./error";
 
@@ -15,7 +15,7 @@ const MOST_LISTED = 4096;
 const MOST_TEXT = 4096;
 const LARGEST = 0x7fffffff;
 
-/** How many numbers of a column a tick has. */
+/** Numbers of a column per tick. */
 export function numbersOf(column: Column, header: Pick<Header, "entities" | "agents">): number {
   const slots = { entities: header.entities, agents: header.agents, realm: 1 }[column.of];
   return slots * column.width;
@@ -23,7 +23,7 @@ export function numbersOf(column: Column, header: Pick<Header, "entities" | "age
 
 type Shape = readonly [type: Column["type"], of: Column["of"], width: number];
 
-/** Columns without which nothing can be shown. */
+/** Required columns. */
 const NEEDED: Readonly<Record<string, Shape>> = {
   entity: ["u32", "entities", 1],
   age: ["i32", "entities", 1],
@@ -40,7 +40,7 @@ const NEEDED: Readonly<Record<string, Shape>> = {
   style: ["u8", "entities", 1],
 };
 
-/** Columns that may be there; of others nothing is expected, and nobody looks at them. */
+/** Optional columns; others are ignored. */
 function optional(header: Header): Readonly<Record<string, Shape>> {
   const items = header.items.length;
   const choices = Object.values(header.heads).reduce((sum, each) => sum + each, 0);
@@ -60,13 +60,13 @@ function optional(header: Header): Readonly<Record<string, Shape>> {
   };
 }
 
-/** Reads the JSON of a `HEAD` chunk; ReplayError for one that is foreign, or says what cannot be. */
+/** Parses the JSON of a `HEAD` chunk; throws a ReplayError if it is foreign or invalid. */
 export function parseHeader(payload: Uint8Array): Header {
   let told: unknown;
   try {
     told = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
   } catch {
-    throw new ReplayError("The recording's header is damaged. Take the file from its source again.");
+    throw new ReplayError("The recording's header is damaged. Copy the file from its source again.");
   }
   return checkHeader(told);
 }
@@ -75,7 +75,7 @@ export function parseHeader(payload: Uint8Array): Header {
 export function checkHeader(told: unknown): Header {
   const fields = record(told, "it");
   if (fields["format"] !== "nmmo-gpu replay" || fields["version"] !== 1) {
-    throw new ReplayError("The file's header is not that of a recording of nmmo-gpu, version 1.");
+    throw new ReplayError("The file's header is not that of an nmmo-gpu recording, version 1.");
   }
   const whole = (name: string, least: number, most: number): number =>
     integer(fields[name], name, least, most);
@@ -140,16 +140,17 @@ export function checkHeader(told: unknown): Header {
 
 function checkTogether(header: Header): void {
   if (header.agents % header.populations !== 0) {
-    throw wrong("populations", `${header.agents} agents cannot be shared equally by ${header.populations}`);
+    throw wrong("populations", `${header.agents} agents cannot be divided equally by ${header.populations}`);
   }
-  if (header.reach.length !== header.styles.length) throw wrong("reach", "it has not one number per style");
+  if (header.reach.length !== header.styles.length)
+    throw wrong("reach", "it does not have one number per style");
   if (header.used_up.length !== header.materials.length)
-    throw wrong("used_up", "it has not one per material");
-  if (header.materials.length === 0) throw wrong("materials", "there are none");
+    throw wrong("used_up", "it does not have one entry per material");
+  if (header.materials.length === 0) throw wrong("materials", "it is empty");
   let free = header.agents;
   for (const kind of header.npcs) {
     if (kind.first < free || kind.first + kind.count > header.entities) {
-      throw wrong("npcs", `the slots of ${kind.name} overlap with others, or are not there`);
+      throw wrong("npcs", `the slots of ${kind.name} overlap with others or do not exist`);
     }
     free = kind.first + kind.count;
   }
@@ -175,7 +176,7 @@ function material(told: unknown): Material {
   const parts = list(colour, "materials", 3).map((part) => integer(part, "materials", 0, 255));
   const [red, green, blue] = parts;
   if (red === undefined || green === undefined || blue === undefined || typeof walkable !== "boolean") {
-    throw wrong("materials", "one has no colour, or does not say whether one can walk on it");
+    throw wrong("materials", "a material has no colour or no walkable flag");
   }
   return { name: text(name, "materials"), colour: [red, green, blue], walkable };
 }
@@ -184,14 +185,14 @@ function move(told: unknown): [number, number] {
   const [rows, columns] = list(told, "moves", 2).map((tiles) =>
     integer(tiles, "moves", -MOST_SIDE, MOST_SIDE),
   );
-  if (rows === undefined || columns === undefined) throw wrong("moves", "one is no pair of numbers");
+  if (rows === undefined || columns === undefined) throw wrong("moves", "a move is not a pair of numbers");
   return [rows, columns];
 }
 
 function npc(told: unknown): NpcKind {
   const { name, health, level, hunts, first, count } = record(told, "npcs");
   if (hunts !== "never" && hunts !== "provoked" && hunts !== "always")
-    throw wrong("npcs", "one hunts nobody knows how");
+    throw wrong("npcs", "a kind has an unknown hunting behaviour");
   return {
     name: text(name, "npcs"),
     health: integer(health, "npcs", 0, LARGEST),
@@ -207,17 +208,17 @@ function column(told: unknown): Column {
   if (type !== "u8" && type !== "i16" && type !== "i32" && type !== "u32") {
     throw wrong(
       "columns",
-      "one has numbers of a type that this viewer cannot read; use the nmmo-gpu that wrote it",
+      "a column has a type that this viewer does not support; use the nmmo-gpu version that wrote the file",
     );
   }
   if (of !== "entities" && of !== "agents" && of !== "realm") {
     throw wrong(
       "columns",
-      "one is of something that this viewer does not know; use the nmmo-gpu that wrote it",
+      "a column belongs to something that this viewer does not support; use the nmmo-gpu version that wrote the file",
     );
   }
   if (typeof delta !== "boolean" || typeof scale !== "number" || !Number.isFinite(scale)) {
-    throw wrong("columns", "one lacks its scale, or how it is stored");
+    throw wrong("columns", "a column has no scale or no delta flag");
   }
   return {
     name: text(name, "columns"),
@@ -230,7 +231,7 @@ function column(told: unknown): Column {
 }
 
 function wrong(field: string, why: string): ReplayError {
-  return new ReplayError(`The recording's header cannot be right (${field}: ${why}). The file is damaged.`);
+  return new ReplayError(`The recording's header is invalid (${field}: ${why}). The file is damaged.`);
 }
 
 function record(told: unknown, field: string): Record<string, unknown> {
@@ -240,7 +241,8 @@ function record(told: unknown, field: string): Record<string, unknown> {
 }
 
 function list(told: unknown, field: string, most: number): unknown[] {
-  if (!Array.isArray(told) || told.length > most) throw wrong(field, `it is no list of at most ${most}`);
+  if (!Array.isArray(told) || told.length > most)
+    throw wrong(field, `it is not a list of at most ${most} entries`);
   return told as unknown[];
 }
 
@@ -249,13 +251,14 @@ function texts(told: unknown, field: string): string[] {
 }
 
 function text(told: unknown, field: string): string {
-  if (typeof told !== "string" || told.length > MOST_TEXT) throw wrong(field, "it is no text, or too long");
+  if (typeof told !== "string" || told.length > MOST_TEXT)
+    throw wrong(field, "it is not a text, or too long");
   return told;
 }
 
 function integer(told: unknown, field: string, least: number, most: number): number {
   if (typeof told !== "number" || !Number.isInteger(told) || told < least || told > most) {
-    throw wrong(field, `it is no number from ${least} to ${most}`);
+    throw wrong(field, `it is not a number from ${least} to ${most}`);
   }
   return told;
 }

@@ -1,4 +1,4 @@
-/** Maps of numbers that a recording holds (`HEAT` chunks). */
+/** Maps of numbers in a recording (`HEAT` chunks). */
 import type { Heat } from "../model/types";
 import { HEAT_LINE } from "./chunks";
 import { ReplayError } from "./error";
@@ -6,7 +6,7 @@ import { ReplayError } from "./error";
 /** A map in a recording. */
 export type RecordedHeat = Heat & { readonly population: number; readonly tick: number };
 
-/** Reads the payload of a `HEAT` chunk; ReplayError if it is damaged. */
+/** Parses the payload of a `HEAT` chunk; throws a ReplayError if it is damaged. */
 export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
   const end = payload.subarray(0, HEAT_LINE).indexOf(10);
   let told: unknown;
@@ -15,14 +15,14 @@ export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
       new TextDecoder("utf-8", { fatal: true }).decode(payload.subarray(0, Math.max(0, end))),
     );
   } catch {
-    throw damaged("it does not say what it shows");
+    throw damaged("it has no valid description");
   }
-  if (typeof told !== "object" || told === null) throw damaged("it does not say what it shows");
+  if (typeof told !== "object" || told === null) throw damaged("it has no valid description");
   const fields = told as Record<string, unknown>;
   const whole = (name: string, least: number): number => {
     const value = fields[name];
     if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > 1 << 26) {
-      throw damaged(`${name} cannot be`);
+      throw damaged(`${name} is invalid`);
     }
     return value;
   };
@@ -30,7 +30,7 @@ export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
   const { name, about } = fields;
   if (typeof name !== "string" || typeof about !== "string") throw damaged("it has no name");
   const numbers = payload.slice(end + 1);
-  if (numbers.length !== 4 * rows * cols) throw damaged("it is not as large as it says");
+  if (numbers.length !== 4 * rows * cols) throw damaged("its size is wrong");
   const values = new Float32Array(numbers.buffer);
   return {
     name,
@@ -45,5 +45,5 @@ export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
 }
 
 function damaged(why: string): ReplayError {
-  return new ReplayError(`A map in the recording is damaged (${why}). Take the file from its source again.`);
+  return new ReplayError(`A map in the recording is damaged (${why}). Copy the file from its source again.`);
 }

@@ -19,20 +19,20 @@ import type { Source } from "./source";
 import { keptBytes, UsedUp } from "./tiles";
 
 export interface Options {
-  /** Bytes of decoded chunks to keep, by default 256 MiB; two chunks are kept in any case. */
+  /** Bytes of decoded chunks to keep, by default 256 MiB; at least two chunks are kept. */
   readonly cacheBytes?: number;
-  /** Told what share of the file has been looked through, 0 to 1, while it is opened. */
+  /** Called with the share of the file that has been scanned, 0 to 1, during opening. */
   readonly progress?: (share: number) => void;
 }
 
 const MIB = 1 << 20;
 const MOST_HEAT_BYTES = 256 * MIB;
-/** Chunks that are read at a time. */
+/** Number of concurrent reads. */
 const HANDS = 2;
-/** Ticks to have ready ahead of the one shown, and chunks at most: at the highest speed, most of a second. */
+/** Ticks to prefetch, and maximum number of chunks: at the highest speed, most of a second. */
 const AHEAD_TICKS = 192;
 const AHEAD_CHUNKS = 8;
-/** Milliseconds after which it is tried again to read what could not be read. */
+/** Milliseconds before a failed read is retried. */
 const PATIENCE = 2000;
 
 export class Recording implements RecordingLike {
@@ -42,7 +42,7 @@ export class Recording implements RecordingLike {
   private readonly stretches: [number, number][] = [];
   private maps: RecordedHeat[] = [];
   private readonly listeners = new Set<() => void>();
-  /** Decoded chunks by offset, the one used last at the end. */
+  /** Decoded chunks by offset, the most recently used last. */
   private readonly chunks = new Map<number, Chunk>();
   private cached = 0;
   private readonly cacheBytes: number;
@@ -69,7 +69,7 @@ export class Recording implements RecordingLike {
     this.sizes = new Map(this.header.columns.map((column) => [column.name, numbersOf(column, this.header)]));
   }
 
-  /** Opens a recording and finds all of its chunks; ReplayError for a file that is foreign or damaged. */
+  /** Opens a recording and finds all of its chunks; throws a ReplayError for a foreign or damaged file. */
   static async open(source: Source, options: Options = {}): Promise<Recording> {
     const recording = new Recording(source, await readBeginning(source), options);
     try {
@@ -82,8 +82,7 @@ export class Recording implements RecordingLike {
   }
 
   /**
-   * Opens a recording of which somebody else (a server) knows where the chunks lie: only its beginning is
-   * read.
+   * Opens a recording whose chunk positions are known (from a server): only its beginning is read.
    *
    * @param entries as in `ChunkEntry`; maps have 0 ticks.
    */
@@ -102,7 +101,7 @@ export class Recording implements RecordingLike {
     return recording;
   }
 
-  /** The chunks of frames, by rising tick. */
+  /** The chunks of frames, by ascending tick. */
   get entries(): readonly ChunkEntry[] {
     return this.index;
   }
@@ -111,7 +110,7 @@ export class Recording implements RecordingLike {
     return this.stretches[0]?.[0] ?? 0;
   }
 
-  /** -1 as long as there is no frame. */
+  /** -1 while there is no frame. */
   get last(): number {
     return this.stretches.at(-1)?.[1] ?? -1;
   }
@@ -136,7 +135,7 @@ export class Recording implements RecordingLike {
     this.end = Math.max(this.end, end);
   }
 
-  /** Takes in chunks that have been appended, by rising tick; those that are known already are left out. */
+  /** Adds appended chunks, by ascending tick; known chunks are ignored. */
   async add(entries: readonly ChunkEntry[]): Promise<void> {
     for (const entry of entries) checkEntry(entry, this.header);
     const newest = this.end;
@@ -154,7 +153,7 @@ export class Recording implements RecordingLike {
     }
   }
 
-  /** The frame of a tick if it is in memory. If not, it comes in soon; why it does not, `load` says. */
+  /** The frame of a tick if it is in memory; otherwise it is fetched, and `load` reports errors. */
   frame(tick: number): Frame | undefined {
     const at = this.find(tick);
     const entry = this.index[at];
@@ -169,12 +168,14 @@ export class Recording implements RecordingLike {
   async load(tick: number): Promise<Frame> {
     const entry = this.index[this.find(tick)];
     if (!entry)
-      throw new ReplayError("The recording has no frames yet. Wait for the first, or open another.");
+      throw new ReplayError(
+        "The recording has no frames yet. Wait for the first frame, or open another recording.",
+      );
     const chunk = this.use(entry.offset) ?? (await this.fetch(entry));
     return chunk.frame(within(tick, entry));
   }
 
-  /** Stops reading, and lets go of what is in memory. */
+  /** Stops reading, and frees memory. */
   close(): void {
     this.closed = true;
     this.foreman.close();
@@ -194,13 +195,13 @@ export class Recording implements RecordingLike {
     const data = await this.source.read(entry.offset, entry.length);
     const { payload } = await payloadOf(data, entry, this.header);
     this.maps.push(parseHeat(payload, entry.first));
-    // However many there are, what is kept is bounded: the newest.
+    // The number of maps kept is bounded: the newest ones.
     let [bytes, keep] = [0, this.maps.length];
     while (keep > 0 && (bytes += this.maps[keep - 1]!.values.byteLength) <= MOST_HEAT_BYTES) keep--;
     this.maps = this.maps.slice(Math.min(keep, this.maps.length - 1));
   }
 
-  /** Place in the index of the chunk of a tick; in a gap the one before, and the first before all. */
+  /** Index of the chunk of a tick; in a gap the chunk before it, before the first chunk the first. */
   private find(tick: number): number {
     let [low, high] = [0, this.index.length];
     while (low < high) {
@@ -220,7 +221,7 @@ export class Recording implements RecordingLike {
     return chunk;
   }
 
-  /** Places in the index of what is to be in memory: the chunk shown, and some in playing direction. */
+  /** Indices of the chunks to keep in memory: the current one, and some in the direction of playback. */
   private want(at: number): number[] {
     const wanted = [at];
     const step = this.forwards ? 1 : -1;
@@ -243,7 +244,7 @@ export class Recording implements RecordingLike {
     return decodedBytes(this.header, ticks) + keptBytes(this.header.height * this.header.width, ticks);
   }
 
-  /** Begins to read the next of what is wanted, if there is a hand free. */
+  /** Starts the next required read, if a slot is free. */
   private pump(): void {
     for (const at of this.wanted) {
       if (this.pending.size >= HANDS) return;
@@ -275,7 +276,7 @@ export class Recording implements RecordingLike {
       if (thrown instanceof ReplayError) throw thrown;
       throw new ReplayError(
         `Ticks ${entry.first} to ${entry.first + entry.ticks - 1} cannot be read (${reasonOf(thrown)}). ` +
-          "Close other pages if memory is short, and try again.",
+          "Close other pages if memory is low, and try again.",
       );
     }
   }
@@ -299,7 +300,7 @@ function within(tick: number, entry: ChunkEntry): number {
 /** column name -> numbers per tick. */
 type Sizes = ReadonlyMap<Column["name"], number>;
 
-/** Ticks in a row, decoded. */
+/** Consecutive decoded ticks. */
 class Chunk {
   readonly bytes: number;
   private readonly contents: Contents;

@@ -1,4 +1,4 @@
-/** Goes through a whole recording in the background, and keeps count. */
+/** Goes through a whole recording in the background and computes statistics. */
 import type { ScanLike } from "../model/contract";
 import type { Heat, Series } from "../model/types";
 import { Foreman } from "./foreman";
@@ -8,31 +8,31 @@ import type { Bytes } from "./source";
 import { Grid, type Place } from "./summary";
 
 const ABOUT: Readonly<Record<Place, string>> = {
-  visits: "How many ticks agents have stood on a tile.",
-  danger: "How many agents have died on a tile.",
+  visits: "Agent-ticks on each tile.",
+  danger: "Deaths of agents on each tile.",
 };
-/** Bytes that are read at a time, at most, but for single chunks that are larger. */
+/** Maximum number of bytes per read, except for single chunks that are larger. */
 const BLOCK = 1 << 20;
 /** Milliseconds between two calls of the listeners. */
 const NEWS = 300;
-/** Milliseconds after which it is tried again to read what could not be read. */
+/** Milliseconds before a failed read is retried. */
 const PATIENCE = 2000;
 
 /**
- * Counts what happens in all chunks of a recording, and in those that are added later. It has a worker of its
- * own; where there is none, it leaves the page some time between two chunks.
+ * Computes statistics of all chunks of a recording, including chunks that are added later. It has its own
+ * worker; without a worker, it yields to the page between two chunks.
  */
 export class Scan implements ScanLike {
   private readonly foreman: Foreman;
   private readonly curves: Curves;
   private readonly grid: Grid;
-  /** The last heat of each place and population, and how many chunks it counts. */
+  /** The last heat map of each place and population, and the number of chunks it covers. */
   private readonly heats = new Map<string, { heat: Heat; done: number }>();
   private asked = false;
   private block: { offset: number; bytes: Bytes } = { offset: 0, bytes: new Uint8Array(0) };
   private readonly listeners = new Set<() => void>();
   private readonly unlisten: () => void;
-  /** Chunks that have been gone through. */
+  /** Number of processed chunks. */
   private done = 0;
   private running = false;
   private closed = false;
@@ -53,7 +53,7 @@ export class Scan implements ScanLike {
     return entries.length === 0 ? 1 : this.done / entries.length;
   }
 
-  /** Why it has stopped for now, if it has; what could not be unpacked is left out. */
+  /** The error that has stopped it for now, if any; chunks that cannot be decompressed are skipped. */
   get error(): Error | undefined {
     return this.failure;
   }
@@ -81,7 +81,7 @@ export class Scan implements ScanLike {
     this.listeners.clear();
   }
 
-  /** Goes on until there is nothing new. */
+  /** Continues until there is nothing new. */
   private async run(): Promise<void> {
     if (this.running) return;
     this.running = true;
@@ -94,7 +94,7 @@ export class Scan implements ScanLike {
         this.failure = undefined;
         this.done++;
       } catch (thrown) {
-        // A server may be back soon; a chunk that is damaged stays so.
+        // A server may be back soon; a damaged chunk stays damaged.
         const again = this.failure === undefined;
         this.failure = thrown instanceof Error ? thrown : new Error(String(thrown));
         if (!again) this.done++;
@@ -107,7 +107,7 @@ export class Scan implements ScanLike {
     this.tell(true);
   }
 
-  /** The bytes of a chunk; they come with those of the chunks behind it: asking for each takes longer. */
+  /** The bytes of a chunk, read together with those of the following chunks, which is faster. */
   private async read(at: number): Promise<Bytes> {
     const { entries, source } = this.recording;
     const { offset, length } = entries[at]!;
@@ -124,7 +124,7 @@ export class Scan implements ScanLike {
     return this.block.bytes.subarray(from, from + length);
   }
 
-  /** Asks for a heat as it is now, and tells when it is there. One at a time: the newest is asked for again. */
+  /** Requests a current heat map, one at a time, and notifies the listeners; repeats the newest request. */
   private async ask(key: string, name: Place, population: number): Promise<void> {
     if (this.asked) return;
     this.asked = true;
@@ -132,11 +132,11 @@ export class Scan implements ScanLike {
     const { rows, cols, stride } = this.grid;
     try {
       const values = await this.foreman.heat(name, population);
-      // What is looked at is kept, and no more: a large map has millions of numbers.
+      // Only the displayed map is kept, because a large map has millions of numbers.
       this.heats.clear();
       this.heats.set(key, { heat: { name, rows, cols, stride, about: ABOUT[name], values }, done });
     } catch {
-      // The worker broke down: another is asked with the next call.
+      // The worker failed: the next call requests another map.
     }
     this.asked = false;
     this.tell(true);
@@ -149,7 +149,7 @@ export class Scan implements ScanLike {
   }
 }
 
-/** Lets the page do something else. */
+/** Yields to the page. */
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -1,10 +1,10 @@
-/** Curves over a whole recording, in a bounded number of points. */
+/** Curves over a whole recording, with a bounded number of points. */
 import type { Header, Series } from "../model/types";
 import { Measures, type Summary } from "./summary";
 
 const MOST_POINTS = 2000;
 
-/** Counts of ticks, gathered in bins of 1, 2, 4, ... ticks so that there are never too many. */
+/** Statistics per tick, collected in bins of 1, 2, 4, ... ticks so that their number stays bounded. */
 export class Curves {
   private readonly measures: Measures;
   private readonly length: number;
@@ -21,7 +21,7 @@ export class Curves {
     this.bins = new Float64Array(MOST_POINTS * this.length);
   }
 
-  /** Takes in the counts of a chunk; chunks come by rising tick. */
+  /** Adds the statistics of a chunk; chunks arrive by ascending tick. */
   add({ first, ticks, counts }: Summary): void {
     this.made = undefined;
     if (this.points === 0) this.first = first;
@@ -31,7 +31,7 @@ export class Curves {
     }
   }
 
-  /** The curves as they are now; the same object until something is added. */
+  /** The current curves; the same object until data is added. */
   get series(): Series {
     return (this.made ??= this.make());
   }
@@ -50,7 +50,7 @@ export class Curves {
     for (let i = measures.price; i < measures.length; i++) bins[at + MORE + i] = counts[i]!;
   }
 
-  /** Where the newest bin begins in `bins`. */
+  /** Index of the newest bin in `bins`. */
   private at(): number {
     return (this.points - 1) * this.length;
   }
@@ -59,7 +59,7 @@ export class Curves {
     return Math.floor((tick - this.first) / this.width);
   }
 
-  /** Makes bins twice as wide. Where there were gaps there may be as many as before: then once more. */
+  /** Doubles the width of the bins. With gaps their number may not decrease; then it is repeated. */
   private merge(): void {
     const { bins, length, measures } = this;
     this.width *= 2;
@@ -111,5 +111,5 @@ export class Curves {
   }
 }
 
-/** What a bin has besides the counts: its newest tick, and how many ticks it holds. */
+/** Additional fields of a bin: its newest tick, and the number of its ticks. */
 const [TICK, TICKS, MORE] = [0, 1, 2];

@@ -1,12 +1,12 @@
-/** Where the bytes of a recording come from. */
+/** Sources of the bytes of a recording. */
 import { ReplayError, reasonOf } from "./error";
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 export interface Source {
-  /** Length in bytes, now: a recording that is still being written grows. */
+  /** Current length in bytes; a recording that is still being written grows. */
   size(): Promise<number>;
-  /** Bytes from an offset on, as many as asked for; fewer only where the recording ends. */
+  /** Bytes from an offset on; fewer than requested only at the end of the recording. */
   read(offset: number, length: number): Promise<Bytes>;
 }
 
@@ -23,13 +23,13 @@ export class BlobSource implements Source {
       return new Uint8Array(await this.blob.slice(offset, offset + length).arrayBuffer());
     } catch (thrown) {
       throw new ReplayError(
-        `The file can no longer be read (${reasonOf(thrown)}). If it has changed meanwhile, open it again.`,
+        `The file can no longer be read (${reasonOf(thrown)}). If it has changed in the meantime, open it again.`,
       );
     }
   }
 }
 
-/** Bytes in memory. They may be transferred elsewhere piece by piece, so that each piece is a copy. */
+/** Bytes in memory. Each read returns a copy, because it may be transferred. */
 export class MemorySource implements Source {
   constructor(private readonly bytes: Uint8Array) {}
 
@@ -42,7 +42,7 @@ export class MemorySource implements Source {
   }
 }
 
-/** A file on a server that gives out parts of it (HTTP Range requests). */
+/** A file on a server that supports HTTP Range requests. */
 export class HttpSource implements Source {
   constructor(private readonly url: string) {}
 
@@ -54,16 +54,16 @@ export class HttpSource implements Source {
     return length > 0 ? (await this.part(offset, offset + length - 1)).bytes : new Uint8Array(0);
   }
 
-  /** Bytes `from` to `to`, both included, and the length of the whole. */
+  /** Bytes `from` to `to`, both inclusive, and the total length. */
   private async part(from: number, to: number): Promise<{ bytes: Bytes; size: number }> {
     let response: Response;
     try {
-      // Not from a cache: a live recording grows, and its parts are kept by Recording itself.
+      // Not from the cache: a live recording grows, and Recording caches its chunks itself.
       response = await fetch(this.url, { headers: { Range: `bytes=${from}-${to}` }, cache: "no-store" });
     } catch (thrown) {
       throw new ReplayError(
-        `${this.url} cannot be reached (${reasonOf(thrown)}). See that its server is running and lets ` +
-          "this page read from it.",
+        `${this.url} cannot be reached (${reasonOf(thrown)}). Check that its server is running and allows ` +
+          "this page to read from it.",
       );
     }
     if (response.status === 416) return { bytes: new Uint8Array(0), size: wholeSize(response) ?? 0 };
@@ -76,7 +76,7 @@ export class HttpSource implements Source {
     if (!told || Number(told[1]) !== from || Number(told[2]) !== Math.min(to, size - 1)) {
       void response.body?.cancel();
       throw new ReplayError(
-        `The server of ${this.url} was asked for bytes ${from} to ${to}, and sent others or does not say ` +
+        `The server of ${this.url} was asked for bytes ${from} to ${to}, but sent others or does not say ` +
           "which (Content-Range). Download the file and open it from disk.",
       );
     }
@@ -84,10 +84,10 @@ export class HttpSource implements Source {
     try {
       bytes = new Uint8Array(await response.arrayBuffer());
     } catch (thrown) {
-      throw new ReplayError(`${this.url} broke off (${reasonOf(thrown)}). Try again.`);
+      throw new ReplayError(`${this.url} closed the connection (${reasonOf(thrown)}). Try again.`);
     }
     if (bytes.length !== Math.min(to + 1, size) - from) {
-      throw new ReplayError(`${this.url} broke off after ${bytes.length} bytes. Try again.`);
+      throw new ReplayError(`${this.url} closed the connection after ${bytes.length} bytes. Try again.`);
     }
     return { bytes, size };
   }

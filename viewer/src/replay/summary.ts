@@ -1,8 +1,8 @@
-/** What happens in a chunk, counted tick by tick: the stuff of charts, visits and danger. */
+/** Statistics of a chunk, tick by tick: the data of charts, visits and danger. */
 import type { Header } from "../model/types";
 import { contentsOf, type Contents, type Decoded } from "./decode";
 
-/** Counts of one chunk. */
+/** Statistics of one chunk. */
 export interface Summary {
   readonly first: number;
   readonly ticks: number;
@@ -10,24 +10,24 @@ export interface Summary {
   readonly counts: Float64Array<ArrayBuffer>;
 }
 
-/** What is counted per cell of the map. */
+/** Statistics per cell of the map. */
 export type Place = "visits" | "danger";
 
-/** Which number of a tick's counts is what. */
+/** Indices into the statistics of a tick. */
 export class Measures {
   readonly births = 0;
-  /** Sum of the ages of those who died. */
+  /** Sum of the ages at death. */
   readonly lifetimes = 1;
-  /** First of the living of each population. */
+  /** First index of the living agents per population. */
   readonly population = 2;
-  /** First of the deaths of each cause. */
+  /** First index of the deaths per cause. */
   readonly deaths: number;
-  /** First of the tiles used up of each material that can be. */
+  /** First index of the depleted tiles per material that can be depleted. */
   readonly usedUp: number;
-  /** First of the last prices of each item: 1 + index into the prices, 0 for none. */
+  /** First index of the last prices per item: 1 + index into the prices, 0 for none. */
   readonly price: number;
   readonly length: number;
-  /** Materials that can be used up. */
+  /** Materials that can be depleted. */
   readonly materials: readonly number[];
   /** Items that have prices. */
   readonly items: number;
@@ -68,13 +68,13 @@ export class Grid {
   }
 }
 
-/** Counts chunk after chunk; it remembers who lived at the end of the last one. */
+/** Processes chunk after chunk; it remembers the living entities at the end of the last one. */
 export class Summariser {
   private readonly measures: Measures;
   private readonly grid: Grid;
-  /** [populations * cells]: ticks that agents stood on a cell, and how many died there. */
+  /** [populations * cells]: agent-ticks on a cell, and deaths there. */
   private readonly places: Readonly<Record<Place, Uint32Array>>;
-  /** material -> place among those that can be used up, or -1. */
+  /** material -> index among those that can be depleted, or -1. */
   private readonly place: Int32Array;
   private alive: Uint8Array | undefined;
   private entity: Uint32Array | undefined;
@@ -148,7 +148,7 @@ export class Summariser {
       this.alive = alive.subarray(at, at + agents);
       this.entity = entity.subarray(at, at + agents);
     }
-    // Copies, so that the chunk itself can go.
+    // Copies, so that the chunk itself can be freed.
     this.alive = this.alive?.slice();
     this.entity = this.entity?.slice();
   }

@@ -1,20 +1,20 @@
-/** Which tiles are used up, tick by tick, from a bit per tile and the tiles that each tick turns over. */
+/** Depleted tiles per tick, from one bit per tile and the tiles that each tick flips. */
 import type { Contents } from "./decode";
 
 const BUDGET = 4 << 20;
 
-/** How many ticks' bits are kept. */
+/** Number of ticks whose bits are kept. */
 function most(bytes: number, ticks: number): number {
   return Math.min(ticks, Math.max(4, Math.floor(BUDGET / bytes)));
 }
 
-/** Most that a `UsedUp` of so many tiles and ticks holds, bytes. */
+/** Maximum memory of a `UsedUp` of some tiles and ticks, bytes. */
 export function keptBytes(tiles: number, ticks: number): number {
   const bytes = Math.ceil(tiles / 8);
   return most(bytes, ticks) * bytes;
 }
 
-/** The bits of all ticks of a chunk; only some are kept, others are made from the nearest of these. */
+/** The bits of all ticks of a chunk; only some are kept, others are computed from the nearest of these. */
 export class UsedUp {
   private readonly kept = new Map<number, Uint8Array>();
   private readonly most: number;
@@ -23,7 +23,7 @@ export class UsedUp {
     this.most = most(contents.used.length, contents.starts.length - 1);
   }
 
-  /** A bit per tile at the end of the chunk's t-th tick. */
+  /** One bit per tile at the end of the chunk's t-th tick. */
   at(t: number): Uint8Array {
     const known = this.kept.get(t) ?? this.make(t);
     // The most recently used last.
@@ -39,7 +39,7 @@ export class UsedUp {
       if (Math.abs(other - t) < Math.abs(nearest - t)) [nearest, bits] = [other, its];
     }
     const copy = bits.slice();
-    // A change turns a bit over, so that it can be gone through in either direction.
+    // A change flips a bit, so changes can be applied in either direction.
     const { starts, changed } = this.contents;
     const [low, high] = nearest < t ? [nearest, t] : [t, nearest];
     for (let i = starts[low + 1]!; i < starts[high + 1]!; i++)

@@ -1,20 +1,20 @@
-/** Unpacking what gzip packed, with nothing but what the browser has. */
+/** Decompresses gzip with the browser's built-in functions. */
 import { ReplayError } from "./error";
 import type { Bytes } from "./source";
 
 const MIB = 1 << 20;
 
-/** Deflate makes at most this many bytes out of one. */
+/** Maximum compression ratio of Deflate. */
 export const MOST_RATIO = 1032;
 
 /**
- * Unpacks one gzip member.
+ * Decompresses one gzip member.
  *
- * A browser inflates all that it is handed at once, whether anybody takes the result or not, so that it is
- * handed little by little: however the bytes lie about themselves, `raw` and some 20 MiB are held at most.
+ * A browser inflates its whole input at once, whether or not the result is read, so the input is passed in
+ * small pieces: even for malicious data, at most `raw` and about 20 MiB are held.
  *
- * @param raw length that the result must have, bytes.
- * @param what begins the sentence of a ReplayError: what is being unpacked.
+ * @param raw required length of the result, bytes.
+ * @param what subject of a ReplayError's message: the data being decompressed.
  */
 export async function unpack(stored: Bytes, raw: number, what: string): Promise<Bytes> {
   const result = new Uint8Array(raw);
@@ -33,7 +33,7 @@ export async function unpack(stored: Bytes, raw: number, what: string): Promise<
   let length = 0;
   for (;;) {
     const { done, value } = await reader.read().catch(() => {
-      throw new ReplayError(`${what} is damaged. Take the file from its source again.`);
+      throw new ReplayError(`${what} is damaged. Copy the file from its source again.`);
     });
     if (done) break;
     if (length + value.length > raw) {
@@ -45,7 +45,7 @@ export async function unpack(stored: Bytes, raw: number, what: string): Promise<
     length += value.length;
   }
   if (length !== raw) {
-    throw new ReplayError(`${what} does not hold the ${raw} bytes that it says. The file is damaged.`);
+    throw new ReplayError(`${what} does not have the declared length of ${raw} bytes. The file is damaged.`);
   }
   return result;
 }

@@ -1,23 +1,23 @@
-/** What is done with a chunk away from the page: the same code runs in a worker, and where there is none. */
+/** Processing of chunks away from the page: the same code runs in a worker, or on the page without one. */
 import type { Header } from "../model/types";
 import { payloadOf, type ChunkEntry } from "./chunks";
 import { decodeFrames, type Decoded } from "./decode";
 import { Summariser, type Place, type Summary } from "./summary";
 import type { Bytes } from "./source";
 
-/** What a worker begins with. */
+/** Initial data of a worker. */
 export interface Shape {
   readonly header: Header;
   /** [height * width] materials. */
   readonly base: Uint8Array;
 }
 
-/** What can be ordered, and what comes of it. `data`: chunk header and stored payload. */
+/** Requests and their results. `data`: chunk header and stored payload. */
 export interface Tasks {
   decode(entry: ChunkEntry, data: Bytes): Promise<Decoded>;
-  /** Counts what happens in a chunk; to be called chunk by chunk, in their order. */
+  /** Computes the statistics of a chunk; to be called chunk by chunk, in order. */
   summarise(entry: ChunkEntry, data: Bytes): Promise<Summary>;
-  /** [cells]: what was counted so far in the cells of a `Grid`. */
+  /** [cells]: the statistics so far in the cells of a `Grid`. */
   heat(place: Place, population: number): Promise<Float32Array<ArrayBuffer>>;
 }
 
@@ -30,7 +30,7 @@ export interface Order {
 
 export type Product = Awaited<ReturnType<Tasks[Task]>>;
 
-/** Does orders, one after another: what is counted goes on from the chunk before. */
+/** Processes requests one after another; statistics continue from the previous chunk. */
 export class Workshop implements Tasks {
   private readonly summariser: Summariser;
 
@@ -52,7 +52,7 @@ export class Workshop implements Tasks {
   }
 
   do({ task, given }: Order): Promise<Product> {
-    // Of each task, what is given fits: the types of an order do not say so.
+    // The arguments match each task, which the types of a request do not express.
     return (this[task] as (...given: unknown[]) => Promise<Product>).call(this, ...given);
   }
 }

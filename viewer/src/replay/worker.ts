@@ -4,7 +4,7 @@ import type { Answer, Message } from "./foreman";
 import type { Product } from "./work";
 import { Workshop } from "./work";
 
-// The page's types know `self` as a window; of a worker only this much is used.
+// In the page's types `self` is a window; only these members of a worker are used.
 interface Scope {
   onmessage: ((event: MessageEvent<Message>) => void) | null;
   postMessage(message: Answer, transfer?: Transferable[]): void;

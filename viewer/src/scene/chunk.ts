@@ -1,22 +1,22 @@
 import { BufferAttribute, BufferGeometry, Sphere, Vector3 } from "three";
 import { HIGH, LOW, LOW_HEIGHT, MIDDLE, noise, type Ground } from "./ground";
 
-/** Where the light comes from: above, west and a little south. */
+/** Direction of the light: from above, west and a little south. */
 export const LIGHT = new Vector3(-0.5, 0.75, 0.42).normalize();
 
 /** Depth of the map's edge below the water, tiles. */
 const EDGE = 1.1;
-/** Keeps the colour of a face well inside its own tile. */
+/** Keeps the colour lookup of a face inside its own tile. */
 const INSET = 30;
 
-/** Brightness of a face that looks this way; 1 for level ground. */
+/** Brightness of a face with this normal; 1 for level ground. */
 export function shade(x: number, y: number, z: number): number {
   const length = Math.hypot(x, y, z) || 1;
   const cosine = (x * LIGHT.x + y * LIGHT.y + z * LIGHT.z) / length;
   return 0.5 + (0.5 * (0.25 + Math.max(cosine, 0))) / (0.25 + LIGHT.y);
 }
 
-/** Collects the corners of faces: position, and what the terrain's shader wants to know (see terrain.ts). */
+/** Collects the vertices of faces: position, and the attributes of the terrain shader (see terrain.ts). */
 class Faces {
   private positions = new Float32Array(3 << 12);
   private extras = new Uint8Array(4 << 12);
@@ -24,7 +24,7 @@ class Faces {
   vertices = 0;
   private corners = 0;
 
-  /** A corner: its place, its brightness, how its colour's place is moved (-1 to 1), and whether it waves. */
+  /** A vertex: position, brightness, offset of its colour lookup (-1 to 1), and whether it waves. */
   vertex(
     x: number,
     y: number,
@@ -81,7 +81,7 @@ export interface Part {
   readonly right: number;
 }
 
-/** The part with every tile as it is: its face, and cliffs down to lower neighbours. */
+/** The full-detail mesh: each tile's face, and cliffs down to lower neighbours. */
 export function fine(ground: Ground, part: Part): BufferGeometry {
   faces.clear();
   for (let row = part.top; row < part.bottom; row++) {
@@ -97,11 +97,11 @@ export function fine(ground: Ground, part: Part): BufferGeometry {
   return faces.geometry(sphere(part));
 }
 
-/** The part from afar: `cells` x `cells` faces over the mean height. */
+/** The low-detail mesh: `cells` x `cells` faces at the mean height. */
 export function coarse(ground: Ground, part: Part, cells: number): BufferGeometry {
   faces.clear();
   const [rows, cols] = [part.bottom - part.top, part.right - part.left];
-  const lines = cells + 2; // one more on every side, hanging down, so that there is no gap to a neighbour
+  const lines = cells + 2; // one more on every side, hanging down, to close gaps to the neighbours
   for (let i = -1; i <= cells + 1; i++) {
     for (let j = -1; j <= cells + 1; j++) {
       const z = part.top + (rows * clamp(i, cells)) / cells;
@@ -156,7 +156,7 @@ function face(ground: Ground, row: number, col: number, of: number): void {
     1,
     (northWest + northEast - southWest - southEast) / 2,
   );
-  // Every tile a little lighter or darker, so that tiles can be told apart.
+  // Slightly varied brightness makes the tiles distinguishable.
   const level = of === LOW ? 1 : slope * (0.965 + 0.07 * noise(row + 7919, col));
   const liquid = Number(of === LOW);
   faces.vertex(col, northWest, row, level * corner(ground, row, col, of), 1, 1, liquid);
@@ -166,7 +166,7 @@ function face(ground: Ground, row: number, col: number, of: number): void {
   faces.quad();
 }
 
-/** Brightness of a corner by what stands around it: darker below cliffs, water lighter along the shore. */
+/** Brightness of a corner from its surroundings: darker below cliffs, lighter water along the shore. */
 function corner(ground: Ground, row: number, col: number, of: number): number {
   let higher = 0;
   let lower = 0;
@@ -189,7 +189,7 @@ function cliff(ground: Ground, row: number, col: number, of: number, down: numbe
     ? [down > 0 ? row + 1 : row, down > 0 ? col : col + 1]
     : [east > 0 ? row + 1 : row, east > 0 ? col + 1 : col];
   const [lastRow, lastCol] = [firstRow - east, firstCol + down];
-  // Reaches a little below the water, which waves.
+  // Extends slightly below the water, which waves.
   const bottomFirst = outside ? LOW_HEIGHT - EDGE : ground.corner(firstRow, firstCol, other) - 0.06;
   const bottomLast = outside ? LOW_HEIGHT - EDGE : ground.corner(lastRow, lastCol, other) - 0.06;
   const light = shade(east, 0, down) * (of === MIDDLE ? 0.86 : 0.98);

@@ -1,4 +1,4 @@
-/** Colours of populations, of kinds of NPCs and of what is measured; for the picture and the panels. */
+/** Colours of populations, kinds of NPCs and measured values, for the scene and the panels. */
 
 /** Red, green and blue, 0 to 255. */
 export type Rgb = readonly [number, number, number];
@@ -25,10 +25,10 @@ const POPULATIONS: readonly Rgb[] = [
   [0xee, 0xdd, 0x88],
 ];
 
-/** How many populations have a colour that is safe for the colour-blind. */
+/** Number of populations with a colour that is safe for the colour-blind. */
 export const SAFE_POPULATIONS = POPULATIONS.length;
 
-/** NPCs are told apart by shape; their colours are those of fur and bone, which no population has. */
+/** NPCs are distinguished by shape; their colours, those of fur and bone, are not used by populations. */
 const NPCS: readonly Rgb[] = [
   [226, 214, 188],
   [92, 108, 62],
@@ -38,7 +38,7 @@ const NPCS: readonly Rgb[] = [
   [178, 150, 112],
 ];
 
-/** Colour of a population; beyond the twelfth they come again, each time darker. */
+/** Colour of a population; after the twelfth the colours repeat, each time darker. */
 export function populationColour(population: number): Rgb {
   return repeated(POPULATIONS, population);
 }
@@ -48,7 +48,7 @@ export function npcColour(kind: number): Rgb {
   return repeated(NPCS, kind);
 }
 
-/** A colour as CSS has it: "#0077bb". */
+/** A colour in CSS: "#0077bb". */
 export function css([red, green, blue]: Rgb): string {
   return `#${((1 << 24) | (red << 16) | (green << 8) | blue).toString(16).slice(1)}`;
 }

@@ -7,17 +7,17 @@ import type { Moment } from "./moment";
 import { FOG, SKY, type Shared, MIXED, shaded } from "./shading";
 import { NPC_SHAPES, agentShape, farAgentShape, npcShape, type Shape } from "./shapes";
 
-/** From this many on the outlines are left out: they would double the triangles. */
+/** From this number on outlines are omitted, because they would double the triangles. */
 const OUTLINED = 3000;
 /** Beyond this many tiles from the camera there are no bars. */
 const BARS_REACH = 45;
 
-/** Agents are drawn simply where a tile has fewer CSS pixels. */
+/** Agents are drawn in a simple form if a tile has fewer CSS pixels. */
 const SIMPLE = 13;
 
 const LOOK = { place: 4, state: 4, colour: 4 } as const;
 
-/** Everybody: agents and NPCs, with shadows and bars. */
+/** All agents and NPCs, with shadows and bars. */
 export class Crowd {
   readonly group = new Group();
   /** Height of the top of each slot's shape, tiles. */
@@ -27,7 +27,7 @@ export class Crowd {
   /** [entities]: index into figures; [entities * 3]: colour, 0 to 1. */
   private readonly figure: Uint8Array;
   private readonly colours: Float32Array;
-  /** [entities]: kind of NPC's health; 0 for agents. */
+  /** [entities]: health of the NPC's kind; 0 for agents. */
   private readonly most: Float32Array;
   private readonly shadows: Instances;
   private readonly bars: Instances;
@@ -94,10 +94,10 @@ export class Crowd {
   }
 
   /**
-   * Writes those in view as they are at the moment.
+   * Updates the visible entities for the current moment.
    *
    * @param cssPixel Height of a CSS pixel at distance 1.
-   * @param outlined Near enough for outlines to be seen.
+   * @param outlined Near enough for outlines to be visible.
    */
   update(camera: PerspectiveCamera, cssPixel: number, bars: boolean, outlined: boolean): void {
     const { header, moment, events, figures, figure, colours, shadows } = this;
@@ -114,7 +114,7 @@ export class Crowd {
       const size = moment.size[slot] ?? 0;
       if (state === ABSENT || size <= 0) continue;
       const [x, y, z] = [moment.x[slot] ?? 0, moment.y[slot] ?? 0, moment.z[slot] ?? 0];
-      // Only who is in view, or little beside it.
+      // Only visible entities, and a margin.
       const away = m[3] * x + m[7] * y + m[11] * z + m[15];
       const room = 1.5 * Math.max(1, Math.min(SMALLEST * cssPixel * away, 6));
       if (away < -room) continue;
@@ -130,7 +130,7 @@ export class Crowd {
       data[at++] = y;
       data[at++] = z;
       data[at++] = moment.yaw[slot] ?? 0;
-      // Fallen in a fight one tips over; from hunger and thirst one shrinks; lava swallows.
+      // Death in combat: tips over; by hunger or thirst: shrinks; in lava: sinks.
       data[at++] = cause === this.combat ? Math.max(size, 0.55) : size;
       data[at++] = cause === this.combat ? dead * 1.5 : 0;
       data[at++] = cause === this.lava && cause > 0 ? dead : 0;
@@ -138,7 +138,7 @@ export class Crowd {
       data[at++] = colours[3 * slot] ?? 0;
       data[at++] = colours[3 * slot + 1] ?? 0;
       data[at++] = colours[3 * slot + 2] ?? 0;
-      // Ice is above 0, a wound below.
+      // Freeze is above 0, damage below.
       const frozen =
         ((before.freeze[slot] ?? 0) > 0 ? 1 - fraction : 0) + ((after.freeze[slot] ?? 0) > 0 ? fraction : 0);
       const hurt = before.tick !== after.tick && (after.damage[slot] ?? 0) > 0 ? flash(fraction) : 0;
@@ -206,12 +206,12 @@ export class Crowd {
   }
 }
 
-/** How red a wound is: it shows when the blow lands. */
+/** Redness of a wound, which appears when the attack hits. */
 function flash(fraction: number): number {
   return Math.max(0, 1 - Math.abs(fraction - 0.75) / 0.2);
 }
 
-/** A flat ring of corners around (0, 0). */
+/** A flat ring of vertices around (0, 0). */
 function disc(): BufferGeometry {
   const places: number[] = [];
   for (let k = 0; k < 8; k++) {
@@ -227,10 +227,10 @@ export function square(): BufferGeometry {
   return new BufferGeometry().setAttribute("position", new BufferAttribute(new Float32Array(places), 3));
 }
 
-/** Everybody is drawn at least as large as if a tile had so many pixels. */
+/** Minimum size at which entities are drawn: as if a tile had this many pixels. */
 export const SMALLEST = 14;
 
-/** How much larger than life something is drawn so that it is still seen from afar. */
+/** Magnification that keeps an entity visible from afar. */
 export const AFAR = `
   uniform float pixel;
   uniform vec3 screen;
@@ -259,7 +259,7 @@ const BODY = `
     p *= state.x * afar(away);
     p.y -= state.z * 0.6;
     vec3 base = mix(mix(colour.rgb, vec3(1.0), paint.x), vec3(0.06, 0.07, 0.09), paint.y);
-    // Ice up to the chest; the head keeps more of its colour.
+    // Frozen up to the chest; the head keeps more of its colour.
     float ice = max(colour.a, 0.0) * mix(0.85, 0.4, smoothstep(0.4, 0.56, position.y));
     base = mix(base, vec3(0.58, 0.87, 1.0), ice);
     base = mix(base, vec3(1.0, 0.12, 0.08), 0.75 * max(-colour.a, 0.0));
@@ -268,7 +268,7 @@ const BODY = `
     tint.rgb = paint.w > 0.5 ? base * 0.16 : min(base * shade, vec3(1.0));
     vec4 seen = viewMatrix * vec4(place.xyz + p, 1.0);
     tint.a = foggy(-seen.z);
-    // Toppled ones dissolve.
+    // Fallen entities dissolve.
     shown = 1.0 - smoothstep(0.5, 1.5, state.y);
     gl_Position = projectionMatrix * seen;
   }
@@ -316,7 +316,7 @@ const BAR = `
     vec4 seen = viewMatrix * vec4(place.xyz, 1.0);
     float away = -seen.z;
     seen.y += 0.1 * afar(away);
-    // Pixels that a tile has here.
+    // Pixels per tile here.
     float tile = 1.0 / (pixel * away);
     float width = clamp(0.72 * tile, 12.0 * screen.z, 46.0 * screen.z);
     float height = max(floor(width * 0.13), 2.0) * (filled.y < 0.0 ? 1.0 : 3.0);

@@ -4,8 +4,8 @@ import { Stage } from "./stage";
 import { MadeWorld, madeFrame, madeHeader, madeTerrain, type Being } from "./synthetic";
 
 /**
- * A page of its own (scene.html) that shows a made-up world, for work on the picture and for its tests.
- * `?height=80&width=80&agents=128&npcs=32&still`; with `still` it draws only what it is told to.
+ * A separate page (scene.html) with a synthetic world, for development of the scene and its tests.
+ * `?height=80&width=80&agents=128&npcs=32&still`; with `still` it draws only on request.
  */
 const question = new URLSearchParams(location.search);
 const number = (name: string, otherwise: number): number => Number(question.get(name) ?? otherwise);
@@ -24,17 +24,17 @@ const session = new Session();
 const stage = new Stage(canvas, header, base, session);
 window.addEventListener("resize", () => stage.resize());
 
-/** What tests and the console of the browser can do. */
+/** Functions for tests and the browser's console. */
 const scene = {
   Stage,
   stage,
   session,
   header,
   base,
-  /** A frame with just these beings. */
+  /** A frame with exactly these entities. */
   frame: (tick: number, beings: readonly Being[], used: readonly number[] = []): Frame =>
     madeFrame(header, tick, beings, used),
-  /** The next frame of the world that goes on by itself. */
+  /** The next frame of the world. */
   next: (): Frame => world.next(),
 };
 const world = new MadeWorld(header, base);

@@ -7,11 +7,11 @@ import { Instances } from "./instances";
 import { Model } from "./model";
 import { shaded, type Shared } from "./shading";
 
-/** When a missile leaves, and when it strikes, as shares of the tick. */
+/** Start and hit of a projectile, as shares of the tick. */
 const LEAVES = 0.1;
 const STRIKES = 0.78;
 
-/** What flies from attacker to target: a slash in melee, an arrow at range, a glowing ball of magic. */
+/** Effects from attacker to target: a slash in melee, an arrow at range, a glowing ball of magic. */
 export class Effects {
   readonly group = new Group();
   private readonly slashes: Instances;
@@ -50,7 +50,7 @@ export class Effects {
     }
   }
 
-  /** Writes what is in the air; nothing if effects are switched off. */
+  /** Updates the active effects; none if effects are disabled. */
   update(fraction: number, wanted: boolean): void {
     const { events, slashes, arrows, balls } = this;
     const { before, after, attackers, attacked } = events;
@@ -88,7 +88,7 @@ export class Effects {
         );
         arrows.data.set([dx, (toY - y) / length + (rise * 4 * (1 - 2 * share)) / length, dz, 1], at + 4);
       } else {
-        // The ball, and two sparks behind it.
+        // The ball, with two sparks behind it.
         for (let spark = 0; spark < 3; spark++) {
           const part = share - 0.09 * spark;
           if (part < 0) continue;
@@ -117,7 +117,7 @@ export class Effects {
   }
 }
 
-/** A sickle in the plane of x and z, bulging to +x. Paint: colour and opacity. */
+/** A sickle in the x-z plane, bulging to +x. Paint: colour and opacity. */
 function crescent(): BufferGeometry {
   const model = new Model();
   const steps = 8;

@@ -1,7 +1,7 @@
 import { canAttack, combatOf, type Combat } from "../model/slots";
 import type { Frame, Header, Numbers } from "../model/types";
 
-/** What becomes of a slot between two frames. */
+/** State of a slot between two frames. */
 export const ABSENT = 0;
 export const LIVING = 1;
 export const BORN = 2;
@@ -9,7 +9,7 @@ export const DIED = 3;
 
 const NOTHING = new Int32Array(0);
 
-/** The columns of a frame that the picture needs; missing ones are empty. */
+/** The columns of a frame that the scene needs; missing ones are empty. */
 export class Columns {
   tick = -1;
   alive: Numbers = NOTHING;
@@ -48,15 +48,15 @@ const NAMES = [
   "level",
 ] as const;
 
-/** What happens between two frames, for every slot. Arrays are made once, and written anew by `update`. */
+/** Events between two frames, for every slot. Arrays are allocated once, and overwritten by `update`. */
 export class Events {
   readonly before = new Columns();
   readonly after = new Columns();
   /** [entities]: ABSENT, LIVING, BORN or DIED. */
   readonly fate: Uint8Array;
-  /** [entities]: slot attacked to effect, or -1. */
+  /** [entities]: slot attacked with effect, or -1. */
   readonly attacked: Int32Array;
-  /** Slots that attack. */
+  /** Attacking slots. */
   readonly attackers: Int32Array;
   attacks = 0;
   private shown: readonly [Frame, Frame] | null = null;
@@ -69,7 +69,7 @@ export class Events {
     this.combat = combatOf(header);
   }
 
-  /** Looks at two frames; returns false if they are those of the last call. */
+  /** Compares two frames; returns false if they are those of the last call. */
   update(before: Frame, after: Frame): boolean {
     if (this.shown?.[0] === before && this.shown[1] === after) return false;
     this.shown = [before, after];
@@ -86,7 +86,7 @@ export class Events {
     return true;
   }
 
-  /** The attacks that count, from where everybody stood before. Without the frame just before nobody knows. */
+  /** The attacks that count, from the previous positions; unknown without the immediately previous frame. */
   private findAttacks(frame: Frame): void {
     const { before, after, attacked, attackers, header, combat } = this;
     attacked.fill(-1);

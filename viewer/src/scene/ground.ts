@@ -1,6 +1,6 @@
 import type { Header } from "../model/types";
 
-/** How high a material lies: water and lava below, what can be walked on in the middle, rock above. */
+/** Height class of a material: water and lava low, walkable tiles in the middle, rock high. */
 export const LOW = 0;
 export const MIDDLE = 1;
 export const HIGH = 2;
@@ -9,9 +9,9 @@ export const HIGH = 2;
 export const LOW_HEIGHT = -0.3;
 
 /**
- * The lie of the land. One tile is one unit wide; x goes east, y up, z south, so the tile in row r and column c
- * spans x from c to c + 1 and z from r to r + 1. Neighbouring tiles of one class share the heights of their
- * common corners; between classes there are cliffs. Used-up tiles keep their height.
+ * The shape of the land. One tile is one unit wide; x points east, y up, z south, so the tile in row r and
+ * column c spans x from c to c + 1 and z from r to r + 1. Neighbouring tiles of one class share the heights of
+ * their common corners; between classes there are cliffs. Depleted tiles keep their height.
  */
 export class Ground {
   readonly height: number;
@@ -51,7 +51,7 @@ export class Ground {
     }
   }
 
-  /** Class of a tile; beside the map LOW. */
+  /** Class of a tile; LOW outside the map. */
   classAt(row: number, col: number): number {
     if (row < 0 || col < 0 || row >= this.height || col >= this.width) return LOW;
     return this.classes[row * this.width + col] ?? LOW;
@@ -64,7 +64,7 @@ export class Ground {
     return of === MIDDLE ? hill : hill + 0.55 + 0.75 * noise(row, col);
   }
 
-  /** Height at a point of the map, exactly as the mesh has it; beside the map LOW_HEIGHT. */
+  /** Height at a point of the map, exactly as in the mesh; LOW_HEIGHT outside the map. */
   at(x: number, z: number): number {
     const row = Math.floor(z);
     const col = Math.floor(x);
@@ -82,11 +82,11 @@ export class Ground {
   }
 
   /**
-   * Where a ray meets the land: [x, z], or null if it passes beside the map. `x, y, z` is where it begins and
-   * `dx, dy, dz` where it goes, dy below 0.
+   * Intersection of a ray with the land: [x, z], or null if it misses the map. `x, y, z` is the origin and
+   * `dx, dy, dz` the direction, with dy below 0.
    */
   hit(x: number, y: number, z: number, dx: number, dy: number, dz: number): readonly [number, number] | null {
-    // Nothing is higher than this: start there.
+    // The maximum height: start there.
     let t = Math.max(0, (3 - y) / dy);
     const end = (LOW_HEIGHT - y) / dy;
     while (t < end) {
@@ -96,7 +96,7 @@ export class Ground {
       const leaveZ = dz === 0 ? Infinity : (row + (dz > 0 ? 1 : 0) - z) / dz;
       const leave = Math.min(Math.max(Math.min(leaveX, leaveZ), t + 1e-6), end);
       if (row >= 0 && col >= 0 && row < this.height && col < this.width) {
-        // Inside one tile: look at a few points of the way.
+        // Inside one tile: sample some points of the path.
         for (let step = 0; step <= 8; step++) {
           const s = t + ((leave - t) * step) / 8;
           const [px, pz] = [clampInto(x + dx * s, col), clampInto(z + dz * s, row)];
@@ -110,7 +110,7 @@ export class Ground {
   }
 }
 
-/** A number in 0 to 1 that belongs to a place. */
+/** A pseudo-random number in 0 to 1 for a position. */
 export function noise(row: number, col: number): number {
   let hash = Math.imul(row + 101, 0x85ebca6b) ^ Math.imul(col + 57, 0xc2b2ae35);
   hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
@@ -126,7 +126,7 @@ function clampInto(value: number, tile: number): number {
   return Math.min(Math.max(value, tile), tile + 1 - 1e-9);
 }
 
-/** Mean over the tiles at most `radius` away, rows first and then columns. */
+/** Mean over the tiles within `radius`, rows first and then columns. */
 function blur(
   field: Uint8Array<ArrayBuffer>,
   height: number,

@@ -1,19 +1,20 @@
 import type { Heat, Overlay } from "../model/types";
 import type { Rgb } from "./colours";
 
-/** Perceptually even scales of matplotlib (Smith, van der Walt, Firing 2015; CC0), at nine even steps. */
+/** Perceptually uniform colour maps of matplotlib (Smith, van der Walt, Firing 2015; CC0), at nine even
+steps. */
 const VIRIDIS = ["440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725"];
 const INFERNO = ["000004", "210c4a", "57106e", "8a226a", "bc3754", "e45a31", "f98e09", "f9cb35", "fcffa4"];
 
-/** Forest and ore that are left, and that are used up. */
+/** Forest and ore: available, and depleted. */
 export const LEFT: Rgb = [38, 190, 150];
 export const USED: Rgb = [232, 130, 50];
 
-/** How numbers of a map become colours; for the legend, too. */
+/** Mapping of numbers to colours; also for the legend. */
 export interface Scale {
   readonly low: number;
   readonly high: number;
-  /** Counts: coloured by the logarithm of 1 + the number, and 0 is clear. */
+  /** Counts: coloured by the logarithm of 1 + the number, and 0 is transparent. */
   readonly counts: boolean;
   /** 256 colours from low to high, 4 bytes each. */
   readonly colours: Uint8Array;
@@ -21,7 +22,7 @@ export interface Scale {
 
 const TABLES = { viridis: table(VIRIDIS), inferno: table(INFERNO) };
 
-/** The scale of a map: from its least to its largest number. */
+/** The scale of a map: from its minimum to its maximum. */
 export function scaleOf(heat: Heat, kind: Overlay): Scale {
   const counts = kind === "visits" || kind === "danger";
   let [low, high] = counts ? [0, 1] : [Infinity, -Infinity];
@@ -33,14 +34,14 @@ export function scaleOf(heat: Heat, kind: Overlay): Scale {
   return { low, high, counts, colours: kind === "danger" ? TABLES.inferno : TABLES.viridis };
 }
 
-/** Place of a number on its scale, 0 to 1; below 0 where nothing is drawn. */
+/** Position of a number on its scale, 0 to 1; below 0 for transparent. */
 export function share(value: number, { low, high, counts }: Scale): number {
   if (Number.isNaN(value) || (counts && value <= 0)) return -1;
   if (high <= low) return 0.5;
   return counts ? Math.log1p(value) / Math.log1p(high) : (value - low) / (high - low);
 }
 
-/** Writes the map's colours, 4 bytes per cell, the last of them 0 where the map is clear. */
+/** Writes the map's colours, 4 bytes per cell, with alpha 0 where the map is transparent. */
 export function paint(heat: Heat, kind: Overlay, out: Uint8Array): void {
   const scale = scaleOf(heat, kind);
   for (let cell = 0; cell < heat.values.length; cell++) {

@@ -8,15 +8,15 @@ import {
   type ShaderMaterial,
 } from "three";
 
-/** Many copies of a shape in one draw call; their numbers are written anew for every picture. */
+/** Many copies of a shape in one draw call; their attributes are rewritten for every frame. */
 export class Instances {
   readonly mesh: Mesh<InstancedBufferGeometry, ShaderMaterial>;
-  /** Numbers of all copies, one after another. */
+  /** Attributes of all copies, one after another. */
   data: Float32Array;
   count = 0;
   private buffer: InstancedInterleavedBuffer;
 
-  /** @param fields Names of the attributes and how many numbers each has, in order. */
+  /** @param fields Names of the attributes and number of components of each, in order. */
   constructor(
     shape: BufferGeometry,
     material: ShaderMaterial,
@@ -33,12 +33,12 @@ export class Instances {
     this.buffer = this.allocate(capacity);
   }
 
-  /** Numbers of one copy. */
+  /** Numbers per copy. */
   get stride(): number {
     return this.buffer.stride;
   }
 
-  /** Begins anew, with room for so many. */
+  /** Starts again, with capacity for a number of copies. */
   begin(room: number): void {
     this.count = 0;
     if (room * this.stride > this.data.length) {
@@ -47,12 +47,12 @@ export class Instances {
     }
   }
 
-  /** Adds one; returns where in `data` its numbers begin. */
+  /** Adds a copy; returns the index in `data` where its numbers begin. */
   next(): number {
     return this.count++ * this.stride;
   }
 
-  /** All have been written. */
+  /** Completes the update. */
   end(): void {
     this.mesh.geometry.instanceCount = this.count;
     this.mesh.visible = this.count > 0;

@@ -6,23 +6,23 @@ import type { Crowd } from "./crowd";
 import type { Moment } from "./moment";
 import type { Texts } from "./text";
 
-/** Most names at once, and the farthest (tiles from the camera) that has one. */
+/** Maximum number of names, and their maximum distance from the camera (tiles). */
 const MOST = 40;
 const REACH = 34;
-/** The same for wounds. */
+/** The same for damage numbers. */
 const WOUND_REACH = 75;
-/** Height of a name's letters, CSS pixels. */
+/** Height of names, CSS pixels. */
 const SIZE = 13;
 
-/** Names over those near the camera and the selected, and the numbers of wounds. */
+/** Names over entities near the camera and the selected entity, and damage numbers. */
 export class Labels {
   private readonly names = new Map<number, { entity: number; level: number; text: string }>();
-  /** Slots of the nearest, and how far they are; as many as `near`. */
+  /** Slots of the nearest entities, and their distances; `near` of them. */
   private readonly slots = new Int32Array(MOST);
   private readonly distances = new Float32Array(MOST);
   private near = 0;
   private readonly matrix = new Matrix4();
-  /** Names drawn so far, CSS pixels: middle, height of the middle, half of the width. */
+  /** Names drawn so far, CSS pixels: centre x, centre y, half width. */
   private readonly drawn = new Float32Array(3 * (MOST + 1));
   private drawnNames = 0;
   private width = 1;
@@ -42,7 +42,7 @@ export class Labels {
     return `${names.join("")} level-0123456789·`;
   }
 
-  /** @param width, height of the picture, CSS pixels. */
+  /** @param width, height of the canvas, CSS pixels. */
   update(
     camera: PerspectiveCamera,
     width: number,
@@ -78,11 +78,11 @@ export class Labels {
       const [x, z] = [moment.x[slot] ?? 0, moment.z[slot] ?? 0];
       const away = Math.sqrt((x - camera.x) ** 2 + (z - camera.z) ** 2 + camera.y * camera.y);
       if (away > REACH || (this.near === MOST && away >= (distances[MOST - 1] ?? 0))) continue;
-      // Not who is behind the camera, or well beside the picture.
+      // Skips entities behind the camera, or far outside the canvas.
       const y = moment.y[slot] ?? 0;
       const w = m[3] * x + m[7] * y + m[11] * z + m[15];
       if (Math.abs(m[0] * x + m[4] * y + m[8] * z + m[12]) > 1.1 * w) continue;
-      // Goes into its place among the nearest.
+      // Inserts it into the sorted list of the nearest.
       let place = this.near < MOST ? this.near++ : MOST - 1;
       for (; place > 0 && (distances[place - 1] ?? 0) > away; place--) {
         distances[place] = distances[place - 1] ?? 0;
@@ -93,7 +93,7 @@ export class Labels {
     }
   }
 
-  /** Writes a name, unless it would cover one that is there already. */
+  /** Writes a name, unless it would overlap an existing one. */
   private name(slot: number, opacity: number, bars: boolean): void {
     const { moment, drawn, texts } = this;
     const [x, z] = [moment.x[slot] ?? 0, moment.z[slot] ?? 0];
@@ -129,7 +129,7 @@ export class Labels {
     return text;
   }
 
-  /** Combat level, as nmmo_gpu/world/tables.py has it; 0 without skills. */
+  /** Combat level, as in nmmo_gpu/world/tables.py; 0 without skills. */
   private level(slot: number): number {
     const { skills, styles } = this.header;
     const { level } = this.events.after;

@@ -13,7 +13,7 @@ import { MIXED, shaded } from "./shading";
 
 const RING = 40;
 
-/** What marks the selected: a ring around it, and the outline of its window, both lying on the ground. */
+/** Marks of the selected entity: a ring around it, and the outline of its window, both on the ground. */
 export class Marks {
   readonly group = new Group();
   private readonly ring: Ribbon;
@@ -34,7 +34,7 @@ export class Marks {
     this.group.visible = false;
   }
 
-  /** Marks who stands at (x, z); `tile` is how many tiles high a pixel is there, `window`: it has one. */
+  /** Marks the entity at (x, z); `tile` is the height of a pixel there in tiles, `window`: show its window. */
   show(x: number, z: number, tile: number, window: boolean): void {
     this.group.visible = true;
     const { ground, ring } = this;
@@ -43,7 +43,7 @@ export class Marks {
     const level = ground.at(x, z);
     for (let k = 0; k <= RING; k++) {
       const [cos, sin] = [Math.cos((2 * Math.PI * k) / RING), Math.sin((2 * Math.PI * k) / RING)];
-      // Follows gentle ground, but does not climb cliffs.
+      // Follows gentle slopes, but not cliffs.
       const y =
         Math.min(Math.max(ground.at(x + cos * radius, z + sin * radius), level - 0.1), level + 0.1) + 0.04;
       ring.point(
@@ -79,7 +79,7 @@ export class Marks {
             : edge === 2
               ? [-along, half]
               : [-half, -along];
-      // Cut off where the map ends.
+      // Clipped at the edge of the map.
       const px = Math.min(Math.max(x + u, 0.01), this.ground.width - 0.01);
       const pz = Math.min(Math.max(z + v, 0.01), this.ground.height - 0.01);
       const shrink = thick / half;
@@ -112,7 +112,7 @@ class Ribbon {
       vertexShader: `void main() { gl_Position = projectionMatrix * viewMatrix * vec4(position, 1.0); }`,
       fragmentShader: `uniform vec4 tint; out vec4 colour; void main() { colour = tint; }`,
       uniforms: { tint: { value: colour } },
-      // Drawn right after the land and before all that stands on it, so not among what is transparent.
+      // Drawn directly after the land and before objects on it, so not with the transparent objects.
       ...MIXED,
       depthTest: false,
       side: DoubleSide,

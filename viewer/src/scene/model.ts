@@ -1,19 +1,19 @@
 import { BufferAttribute } from "three";
 
-/** A small solid made of flat faces, put together from cones, boxes and balls. +x is ahead, y up. */
+/** A small solid with flat faces, composed of cones, boxes and balls. +x is ahead, y up. */
 export class Model {
   private readonly positions: number[] = [];
   private readonly normals: number[] = [];
   private readonly paints: number[] = [];
   private colour: readonly [number, number, number, number] = [1, 1, 1, 1];
 
-  /** Four numbers that faces get from now on, for the shader. */
+  /** Four shader values of the faces added from now on. */
   paint(a: number, b: number, c: number, d: number): this {
     this.colour = [a, b, c, d];
     return this;
   }
 
-  /** A cone, or cylinder, upright on (x, y, z), with a lid on top if wanted. */
+  /** A cone or cylinder, upright on (x, y, z), with an optional lid. */
   cone(
     x: number,
     y: number,
@@ -38,7 +38,7 @@ export class Model {
     return this;
   }
 
-  /** A ball of so many sides and rings, stretched; from its middle. */
+  /** A scaled ball with a given number of sides and rings, by its centre. */
   ball(x: number, y: number, z: number, rx: number, ry: number, rz: number, sides = 7, rings = 4): this {
     const point = (k: number, ring: number): Point => {
       const [around, down] = [(2 * Math.PI * k) / sides, (Math.PI * ring) / rings];
@@ -55,7 +55,7 @@ export class Model {
     return this;
   }
 
-  /** A box around its middle, its top narrowed to a share of its bottom. */
+  /** A box by its centre, with its top narrowed to a share of its bottom. */
   box(x: number, y: number, z: number, dx: number, dy: number, dz: number, top = 1): this {
     const corner = (sx: number, sy: number, sz: number): Point => {
       const share = (sy > 0 ? top : 1) / 2;

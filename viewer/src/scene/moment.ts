@@ -2,17 +2,17 @@ import type { Header } from "../model/types";
 import { ABSENT, BORN, DIED, type Events } from "./events";
 import type { Ground } from "./ground";
 
-/** Where everybody is at a moment between two frames, in the coordinates of the picture. */
+/** Positions of all entities at a moment between two frames, in scene coordinates. */
 export class Moment {
-  /** [entities]: middle of the feet. */
+  /** [entities]: centre of the feet. */
   readonly x: Float32Array;
   readonly y: Float32Array;
   readonly z: Float32Array;
-  /** [entities]: where it looks, radians from east to south. */
+  /** [entities]: direction, radians from east to south. */
   readonly yaw: Float32Array;
   /** [entities]: 0 to 1; grows at birth, shrinks at death. */
   readonly size: Float32Array;
-  /** [entities]: 0 to 1, how far a step has come; 0 while standing. */
+  /** [entities]: 0 to 1, progress of a step; 0 while standing. */
   readonly step: Float32Array;
   fraction = 0;
   /** [entities]: yaw and height of the ground at the two frames. */
@@ -37,13 +37,13 @@ export class Moment {
     [this.start, this.end] = [new Float32Array(n), new Float32Array(n)];
   }
 
-  /** Two other frames are shown from now on: everybody turns to where it goes, or to whom it attacks. */
+  /** Two new frames are shown: entities turn towards their move, or towards their target. */
   turn(): void {
     const { before, after, fate, attacked } = this.events;
     for (let slot = 0; slot < this.header.entities; slot++) {
       if (fate[slot] === ABSENT) continue;
       const start = this.yaw[slot];
-      // Looks to the south-east until there is a reason to look elsewhere.
+      // Faces south-east initially.
       this.from[slot] = start === undefined || Number.isNaN(start) || fate[slot] === BORN ? 0.9 : start;
       const other = attacked[slot] ?? -1;
       let rows = fate[slot] === BORN ? 0 : (after.row[slot] ?? 0) - (before.row[slot] ?? 0);
@@ -58,7 +58,7 @@ export class Moment {
     }
   }
 
-  /** Places everybody; 0 is the first frame, 1 the second. */
+  /** Places all entities; 0 is the first frame, 1 the second. */
   place(fraction: number): void {
     this.fraction = fraction;
     const { header } = this;
@@ -103,7 +103,7 @@ export class Moment {
   }
 }
 
-/** From 0 to 1 with a gentle start and end. */
+/** Eases from 0 to 1. */
 export function smooth(share: number): number {
   return share * share * (3 - 2 * share);
 }

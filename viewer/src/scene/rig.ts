@@ -7,10 +7,10 @@ import { parseView, viewText, type View } from "./view";
 const NEAREST = 4;
 const STEEPEST = 0.02;
 const FLATTEST = 1.42;
-/** Tiles above the ground that the camera keeps. */
+/** Minimum height of the camera above the ground, tiles. */
 const CLEARANCE = 0.8;
 
-/** Keys that move: [right, ahead, turn]. By place on the keyboard, whatever its language. */
+/** Movement keys: [right, ahead, turn]. By position on the keyboard, for any layout. */
 const KEYS: Readonly<Record<string, readonly [number, number, number]>> = {
   KeyW: [0, 1, 0],
   KeyS: [0, -1, 0],
@@ -20,7 +20,7 @@ const KEYS: Readonly<Record<string, readonly [number, number, number]>> = {
   KeyE: [0, 0, 1],
 };
 
-/** The camera, and all that moves it: mouse, touch, keys, the one it follows. */
+/** The camera and its controls: mouse, touch, keys, following an entity. */
 export class Rig {
   readonly camera = new PerspectiveCamera(38, 1, 0.5, 4000);
   private readonly controls: MapControls;
@@ -38,7 +38,7 @@ export class Rig {
     private readonly session: Session,
   ) {
     const side = Math.max(ground.height, ground.width);
-    // On a narrow screen all of the map is seen only from farther away.
+    // A narrow screen needs a larger distance to show the whole map.
     const narrow = Math.max(1, (1.1 * canvas.clientHeight) / Math.max(1, canvas.clientWidth));
     this.farthest = Math.max(40, 1.9 * side * narrow);
     this.camera.far = 4 * this.farthest;
@@ -53,7 +53,7 @@ export class Rig {
     window.addEventListener("keydown", (event) => this.press(event), { signal });
     window.addEventListener("keyup", (event) => this.held.delete(event.code), { signal });
     window.addEventListener("blur", () => this.held.clear(), { signal });
-    // A drag moves the map, or while somebody is followed goes around them.
+    // Dragging moves the map, or turns around a followed entity.
     this.unlisten = session.listen(["following"], () => this.buttons());
     this.buttons();
     this.view = {
@@ -102,19 +102,19 @@ export class Rig {
     return viewText(this.view);
   }
 
-  /** Takes the view that a text names; leaves the camera alone if it names none. */
+  /** Applies the view in a text; leaves the camera unchanged if the text is invalid. */
   restore(text: string): void {
     const view = parseView(text);
     if (view) this.view = view;
   }
 
-  /** Goes on by so many seconds: keys that are held, and to (x, z) if somebody there is followed. */
+  /** Advances by some seconds: pressed keys, and towards (x, z) if an entity there is followed. */
   update(seconds: number, followed: { x: number; z: number } | null): void {
     if (this.held.size) this.drive(seconds);
     if (followed) {
       this.goal.set(followed.x, 0, followed.z);
       this.shift.copy(this.goal).sub(this.target);
-      // All at once when it has been caught up with, else 90 % of the way in half a second.
+      // Directly once it has caught up, else 90 % of the way in half a second.
       const near = this.pursued && this.shift.length() < 1.5;
       this.shift.multiplyScalar(1 - Math.exp(-seconds * (near ? 12 : 4.6)));
       this.move(this.shift);
@@ -169,7 +169,7 @@ export class Rig {
     this.camera.position.add(by);
   }
 
-  /** Keeps what is looked at on the map. */
+  /** Keeps the camera's target on the map. */
   private hold(): void {
     const { target, ground } = this;
     const x = Math.min(Math.max(target.x, 0), ground.width) - target.x;

@@ -12,25 +12,25 @@ import type { Rgb } from "./colours";
 import { LIGHT } from "./chunk";
 
 /**
- * Uniforms that all materials of the scene share. Colours are written as the screen shows them: there is no
- * conversion at the end, so that a tile on level ground has just the colour that the header names.
+ * Uniforms that all materials of the scene share. Colours are in display space: there is no conversion at the
+ * end, so a tile on level ground has exactly the colour in the header.
  */
 export class Shared {
   readonly uniforms = {
     light: { value: LIGHT },
     /** Seconds, for water and lava. */
     time: { value: 0 },
-    /** Distance at which fog begins, and 1 / how far from there to full fog. */
+    /** Distance at which fog begins, and 1 / the distance from there to full fog. */
     fog: { value: new Vector2(100, 0.01) },
     skyLow: { value: new Vector3() },
     skyHigh: { value: new Vector3() },
-    /** Pixels of the drawing, and how many there are to a CSS pixel. */
+    /** Size of the canvas in pixels, and pixels per CSS pixel. */
     screen: { value: new Vector3(1, 1, 1) },
     /** Size of a (device) pixel at distance 1. */
     pixel: { value: 0.001 },
   };
 
-  /** Background of the light or the dark page. */
+  /** Background of the light or the dark theme. */
   background(dark: boolean): void {
     const [low, high] = dark ? DARK : BRIGHT;
     this.uniforms.skyLow.value.set(...low).divideScalar(255);
@@ -38,7 +38,7 @@ export class Shared {
   }
 }
 
-/** What lies on the ground: mixed with it, yet drawn with what is solid, before all that stands there. */
+/** For marks on the ground: blended with it, but drawn with the opaque objects, before those on the ground. */
 export const MIXED = {
   blending: CustomBlending,
   blendSrcAlpha: OneFactor,
@@ -60,7 +60,7 @@ const BRIGHT: readonly [Rgb, Rgb] = [
   [196, 214, 230],
 ];
 
-/** For vertex shaders: how much of a place at this distance is hidden by fog. */
+/** For vertex shaders: share of fog at this distance. */
 export const FOG = `
   uniform vec2 fog;
   float foggy(float away) {

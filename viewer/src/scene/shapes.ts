@@ -2,11 +2,11 @@ import { BufferAttribute, BufferGeometry } from "three";
 import { Model } from "./model";
 
 /**
- * Shapes of agents and NPCs, about a tile high, looking along +x. Paint: how far the colour is mixed to white
- * (first), to black (second); the third is how far a corner swings when walking.
+ * Shapes of agents and NPCs, about a tile high, facing +x. Paint: how far the colour is mixed with white
+ * (first), with black (second); the third is how far a vertex swings when walking.
  *
- * Each is followed by its hull in nearly black, turned inside out, which gives it an outline; `solid` corners
- * come before the hull.
+ * Each is followed by its hull in nearly black, turned inside out, which gives it an outline; `solid`
+ * vertices come before the hull.
  */
 export interface Shape {
   readonly geometry: BufferGeometry;
@@ -39,12 +39,12 @@ export function farAgentShape(): Shape {
 
 const NPCS: readonly (() => Shape)[] = [bird, goblin, beast, slime, spike];
 
-/** The shape of a kind of NPC; there are five, used again for further kinds. */
+/** The shape of a kind of NPC; there are five, which repeat for further kinds. */
 export function npcShape(kind: number): Shape {
   return (NPCS[kind % NPCS.length] ?? bird)();
 }
 
-/** How many shapes of NPCs there are. */
+/** Number of NPC shapes. */
 export const NPC_SHAPES = NPCS.length;
 
 /** Small and round, with a tail, a beak and a comb. */
@@ -119,7 +119,7 @@ function finish(model: Model, height: number): Shape {
   const positions = doubled(position, 3);
   const normals = doubled(normal, 3);
   const paints = doubled(paint, 4);
-  // The hull: faces turned round, moved out along smooth normals, painted black (fourth number 1).
+  // The hull: inverted faces, moved out along smooth normals, painted black (fourth number 1).
   const smooth = smoothNormals(position, normal);
   for (let corner = 0; corner < corners; corner++) {
     const face = corner - (corner % 3);
@@ -144,7 +144,7 @@ function doubled(attribute: BufferAttribute, size: number): Float32Array {
   return array;
 }
 
-/** Per corner the mean direction of all faces that meet in its place. */
+/** Per vertex the mean normal of all faces that meet at its position. */
 function smoothNormals(position: BufferAttribute, normal: BufferAttribute): Float32Array {
   const sums = new Map<string, [number, number, number]>();
   const key = (corner: number): string =>

@@ -16,10 +16,10 @@ import { Terrain } from "./terrain";
 import { Texts } from "./text";
 import { clipToMap } from "./view";
 
-/** How near a point must be to pick somebody, CSS pixels. */
+/** Maximum distance for picking an entity, CSS pixels. */
 const PICK = 10;
 
-/** The picture of a world in three dimensions. */
+/** The 3D scene of a world. */
 export class Stage implements StageLike {
   private readonly drawing: Drawing;
   private readonly scene = new Scene();
@@ -47,7 +47,7 @@ export class Stage implements StageLike {
   private fps = 0;
   private drawn = false;
 
-  /** Throws an Error with a plain sentence if the browser has no WebGL 2, or the map is too large for it. */
+  /** Throws an Error with a readable message without WebGL 2, or if the map is too large for it. */
   constructor(
     readonly canvas: HTMLCanvasElement,
     private readonly header: Header,
@@ -136,7 +136,7 @@ export class Stage implements StageLike {
       const tile = 1 / (point.distanceTo(this.rig.camera.position) * this.cssPixel());
       const feet = this.toScreen(point);
       if (!feet.visible) continue;
-      // Its nearest point between feet and head, as large as it is drawn, but never too small to hit.
+      // Its nearest point between feet and head, at its drawn size, but never too small to hit.
       const head = this.toScreen(point.set(x0, y0 + 0.75 * Math.max(1, SMALLEST / tile), z0));
       const [dx, dy] = [head.x - feet.x, head.y - feet.y];
       const along = ((x - feet.x) * dx + (y - feet.y) * dy) / (dx * dx + dy * dy || 1);
@@ -196,12 +196,12 @@ export class Stage implements StageLike {
   }
 
   screenshot(): Promise<Blob> {
-    // What was drawn is gone once the page has been shown: draw, and take it before that.
+    // The canvas is cleared once it has been shown: draw, and capture it before that.
     this.render();
     return new Promise((resolve, reject) => {
       this.canvas.toBlob((blob) => {
         if (blob) resolve(blob);
-        else reject(new Error("The browser could not make a picture of the canvas."));
+        else reject(new Error("The browser could not capture the canvas."));
       }, "image/png");
     });
   }
@@ -220,7 +220,7 @@ export class Stage implements StageLike {
     this.drawing.renderer.dispose();
   }
 
-  /** Slot of the selected if it is still the one that was, else -1. */
+  /** Slot of the selected entity if its id is unchanged, else -1. */
   private selected(): number {
     const { selected } = this.session.state;
     if (!selected || selected.slot >= this.header.entities) return -1;
@@ -265,7 +265,7 @@ export class Stage implements StageLike {
   }
 }
 
-/** What is behind everything. */
+/** The background. */
 function sky(shared: Shared): Mesh<BufferGeometry, ShaderMaterial> {
   const geometry = new BufferGeometry();
   geometry.setAttribute(

@@ -1,7 +1,7 @@
 import type { Column, Frame, Header, Numbers } from "../model/types";
 import { noise } from "./ground";
 
-/** A made-up world for developing and testing the picture; recordings come from replay/. */
+/** A synthetic world for development and tests of the scene; recordings come from replay/. */
 
 export const LAVA = 0;
 export const WATER = 1;
@@ -11,7 +11,7 @@ export const FOREST = 4;
 export const STONE = 5;
 export const ORE = 6;
 
-/** What a slot is, and does, in a made-up tick; what is not named is 0, or as full as can be. */
+/** State and actions of a slot in a synthetic tick; fields that are not given are 0, or at their maximum. */
 export interface Being {
   readonly slot: number;
   readonly row: number;
@@ -76,7 +76,7 @@ export function madeHeader(
   }));
   return {
     software: "made up",
-    title: "A made-up world",
+    title: "A synthetic world",
     realm: 0,
     height,
     width,
@@ -147,7 +147,7 @@ export function madeTerrain({ height, width, border }: Header, seed = 1): Uint8A
   return base;
 }
 
-/** A frame in which there are just these beings. */
+/** A frame with exactly these entities. */
 export function madeFrame(
   header: Header,
   tick: number,
@@ -170,7 +170,7 @@ export function madeFrame(
   return { tick, column: (name) => columns.get(name), usedUp };
 }
 
-/** A world that goes on by itself: everybody wanders, fights who is near, eats the forest, dies, is born. */
+/** A running world: entities wander, fight their neighbours, eat the forest, die and spawn. */
 export class MadeWorld {
   private tick = 0;
   private state = 12345;

@@ -17,9 +17,9 @@ import { FOG, SKY, type Shared, shaded } from "./shading";
 import { landPaint, resourcePaint, Tiles, tileTexture } from "./tiles";
 import { Woods } from "./woods";
 
-/** Faces a side of a chunk seen from afar. */
+/** Faces per side of a low-detail chunk. */
 const CELLS = 8;
-/** Chunks given their fine shape per frame, so that a large map does not stop the picture. */
+/** Chunks that get their full detail per frame, so that a large map does not block the page. */
 const AT_ONCE = 24;
 
 interface Chunk {
@@ -29,7 +29,7 @@ interface Chunk {
   near: BufferGeometry | null;
 }
 
-/** The land: tiles with their colours, trees, and what is laid over it. */
+/** The land: tiles with their colours, trees, and overlays. */
 export class Terrain {
   readonly group = new Group();
   private readonly tiles: Tiles;
@@ -37,14 +37,14 @@ export class Terrain {
   private readonly chunks: Chunk[] = [];
   private readonly woods: Woods;
   private readonly empty = tileTexture(new Uint8Array(4), 1, 1);
-  /** The texture of the newest heat map, and that of the resources: made when first wanted, and kept. */
+  /** The texture of the newest heat map, and that of the resources: created on first use and kept. */
   private heat: DataTexture | null = null;
   private resources: Tiles | null = null;
   private laid: DataTexture | null = null;
   private usedUp: Uint8Array = new Uint8Array(0);
 
   /**
-   * @param reach Beyond this many tiles chunks are drawn coarsely, on maps where that matters.
+   * @param reach Distance in tiles beyond which chunks are drawn with low detail, on large maps.
    */
   constructor(
     private readonly header: Header,
@@ -57,11 +57,11 @@ export class Terrain {
     const { height, width } = header;
     if (Math.max(height, width) > maxSize) {
       throw new Error(
-        `The map has ${height} x ${width} tiles; this graphics card shows at most ${maxSize} a side.`,
+        `The map has ${height} x ${width} tiles; this graphics card supports at most ${maxSize} per side.`,
       );
     }
     this.tiles = new Tiles(header, base, landPaint(header));
-    // Averages would be softer, and dear in software.
+    // Averaging would look softer, but is slow in software rendering.
     this.tiles.texture.minFilter = NearestMipmapNearestFilter;
     this.material = shaded({
       vertexShader: VERTEX,
@@ -95,14 +95,14 @@ export class Terrain {
     this.group.add(this.woods.group);
   }
 
-  /** Shows which tiles are used up. */
+  /** Shows which tiles are depleted. */
   show(usedUp: Uint8Array): void {
     this.usedUp = usedUp;
     this.tiles.show(usedUp);
     if (this.laid && this.laid === this.resources?.texture) this.resources.show(usedUp);
   }
 
-  /** Lays a map over the land; without one it is taken off, except for resources, which are known here. */
+  /** Shows a map over the land; without one it is removed, except for resources, which are computed here. */
   lay(heat: Heat | null, kind: Overlay): void {
     if (kind === "resources") {
       this.resources ??= new Tiles(this.header, this.base, resourcePaint(this.header));
@@ -115,17 +115,17 @@ export class Terrain {
     } else this.cover(null, 1);
   }
 
-  /** All textures are sent again with the next picture: the graphics card has lost them. */
+  /** Uploads all textures again with the next frame, after the graphics card has lost them. */
   renew(): void {
     this.tiles.renew();
     this.resources?.renew();
   }
 
-  /** Chooses what is drawn finely, and what is drawn at all, from where the camera is. */
+  /** Selects the detail and visibility of chunks by the position of the camera. */
   update(camera: Camera, options: { trees: boolean; opacity: number; thinned: number }): void {
     const place = this.material.uniforms["laidPlace"]?.value as Vector4;
     place.w = options.opacity;
-    // Without anything laid over it the land is cheaper to draw.
+    // Without an overlay the land is cheaper to draw.
     const laid = this.laid !== null && options.opacity > 0;
     if (laid !== "LAID" in this.material.defines) {
       this.material.defines = laid ? { LAID: "" } : {};
@@ -169,7 +169,7 @@ export class Terrain {
     this.empty.dispose();
   }
 
-  /** A texture with room for so many cells. */
+  /** A texture with room for a number of cells. */
   private room(rows: number, cols: number): DataTexture {
     if (this.heat?.image.width === cols && this.heat.image.height === rows) {
       this.heat.needsUpdate = true;
@@ -206,7 +206,7 @@ const VERTEX = `
     vec3 p = position;
     tile = p.xz + (extra.yz * 255.0 - 127.0) * 0.001;
     brightness = extra.x * (255.0 / 160.0);
-    // Two slow waves on water and lava; here rather than per pixel, since sines are dear in software.
+    // Two slow waves on water and lava; per vertex, because sines per pixel are slow in software rendering.
     swell = sin(p.x * 1.9 + p.z * 0.7 + time * 0.9) + sin(p.z * 1.3 - p.x * 0.9 - time * 0.7);
     swell *= 0.5 * extra.w;
     p.y += 0.03 * swell;
@@ -231,7 +231,7 @@ const FRAGMENT = `
   #endif
   void main() {
     vec4 here = texture(tiles, tile * perTile);
-    // 1 for lava, which glows by itself; 0 for all else.
+    // 1 for lava, which glows; 0 for all other materials.
     float hot = max(here.a * 3.0 - 2.0, 0.0);
     float bright = mix(brightness, min(brightness + 0.12, 1.0), hot);
     vec3 crest = mix(vec3(0.10), vec3(0.28, 0.16, 0.0), hot);

@@ -8,15 +8,15 @@ const CELL_HEIGHT = 48;
 const COLUMNS = 16;
 const FONT = 32;
 
-/** Short texts over the picture, of one size wherever they are: a copy of a square for each letter. */
+/** Short texts over the scene, of a constant size on screen: one instanced square per letter. */
 export class Texts {
   readonly instances: Instances;
   private readonly texture: CanvasTexture;
   private readonly cells = new Map<string, number>();
-  /** Widths of letters, in parts of the font's size. */
+  /** Widths of letters, relative to the font size. */
   private readonly widths: number[] = [];
 
-  /** @param letters All that can be written; others become a question mark. */
+  /** @param letters All supported letters; others are replaced by a question mark. */
   constructor(letters: string, shared: Shared) {
     const all = [...new Set(`${letters}?0123456789`)];
     const canvas = document.createElement("canvas");
@@ -58,7 +58,7 @@ export class Texts {
     this.instances.mesh.renderOrder = 30;
   }
 
-  /** Width of a text, in parts of the font's size. */
+  /** Width of a text, relative to the font size. */
   width(text: string): number {
     let width = 0;
     for (const letter of text) width += this.widths[this.cell(letter)] ?? 0;
@@ -70,8 +70,8 @@ export class Texts {
   }
 
   /**
-   * Writes a text, centred `up` CSS pixels above a place; `size` is that of the font in CSS pixels. There must
-   * be room for its letters.
+   * Writes a text, centred `up` CSS pixels above a position; `size` is the font size in CSS pixels. There
+   * must be room for its letters.
    */
   write(
     text: string,
@@ -147,7 +147,7 @@ const FRAGMENT = `
   out vec4 colour;
   void main() {
     vec4 ink = texture(letters, at);
-    // Premultiplied or not, the letter itself is what is white.
+    // Premultiplied or not, the letter itself is white.
     colour = vec4(tint.rgb * ink.r, ink.a * tint.a);
   }
 `;

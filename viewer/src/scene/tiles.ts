@@ -2,10 +2,10 @@ import { DataTexture, LinearMipmapLinearFilter, NearestFilter } from "three";
 import type { Header } from "../model/types";
 import { LEFT, USED } from "./heat";
 
-/** What the fourth number of a tile says; what lies between comes from looking at many tiles from afar. */
+/** Values of a tile's fourth component; values in between come from averaging distant tiles. */
 export const KINDS = { water: 0, plain: 85, usedUp: 170, lava: 255 } as const;
 
-/** Colours of a material, 4 bytes each: as it is, and used up. */
+/** Colours of a material, 4 bytes each: normal, and depleted. */
 export type Paint = (material: number) => readonly [readonly number[], readonly number[]];
 
 /** As the land shows them: the colour, and one of KINDS. */
@@ -21,7 +21,7 @@ export function landPaint({ materials, used_up: usedUp }: Header): Paint {
   };
 }
 
-/** What can be used up, as it is now; all else is clear. */
+/** Current state of resources; all other tiles are transparent. */
 export function resourcePaint({ used_up: usedUp }: Header): Paint {
   const clear = [0, 0, 0, 0];
   return (material) =>
@@ -33,16 +33,16 @@ export function resourcePaint({ used_up: usedUp }: Header): Paint {
         ];
 }
 
-/** A colour for each tile as it is now, a texel each. Only rows with changes are sent to the graphics card. */
+/** The current colour of each tile, one texel each. Only rows with changes are uploaded. */
 export class Tiles {
   readonly texture: DataTexture;
   private readonly data: Uint8Array;
   private readonly shown: Uint8Array;
   private last: Uint8Array | null = null;
-  /** Per material 4 bytes: as it is, and used up. */
+  /** Per material 4 bytes: normal, and depleted. */
   private readonly fresh: Uint8Array;
   private readonly used: Uint8Array;
-  /** The graphics card has it all, so that changes are enough. */
+  /** The texture has been uploaded, so that changes are enough. */
   private sent = false;
 
   constructor(
@@ -62,7 +62,7 @@ export class Tiles {
     };
   }
 
-  /** Shows which tiles are used up. */
+  /** Shows which tiles are depleted. */
   show(usedUp: Uint8Array): void {
     if (usedUp === this.last) return;
     this.last = usedUp;
@@ -80,7 +80,7 @@ export class Tiles {
         const tile = 8 * byte + bit;
         if (!(difference & 1) || tile >= this.base.length) continue;
         this.write(tile, ((now >> bit) & 1) === 1);
-        // Tiles come in order. A range must not go beyond its row.
+        // Tiles are in order. A range must not extend beyond its row.
         const row = Math.floor(tile / width);
         if (row !== last && this.sent) texture.addUpdateRange(4 * row * width, 4 * width);
         last = row;
@@ -89,7 +89,7 @@ export class Tiles {
     if (changed) texture.needsUpdate = true;
   }
 
-  /** All is sent again with the next picture: the graphics card has lost it. */
+  /** Uploads everything again with the next frame, after the graphics card has lost it. */
   renew(): void {
     this.sent = false;
     this.texture.clearUpdateRanges();
@@ -103,7 +103,7 @@ export class Tiles {
   }
 }
 
-/** A texture of 4 bytes per tile, or per cell of an overlay: near ones as blocks, far ones averaged. */
+/** A texture of 4 bytes per tile, or per cell of an overlay: blocks when near, averaged when far. */
 export function tileTexture(data: Uint8Array, cols: number, rows: number): DataTexture {
   const texture = new DataTexture(data as Uint8Array<ArrayBuffer>, cols, rows);
   texture.magFilter = NearestFilter;

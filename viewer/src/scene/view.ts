@@ -1,11 +1,11 @@
-/** How the camera stands, as numbers, and as the short text that a link holds. */
+/** The camera's view as numbers, and as the short text in a link. */
 export interface View {
-  /** What it looks at, tiles. */
+  /** Target, tiles. */
   readonly row: number;
   readonly col: number;
-  /** How far it is from there, tiles. */
+  /** Distance from the target, tiles. */
   readonly distance: number;
-  /** Radians: 0 looks north, from there on clockwise as seen from above. */
+  /** Radians: 0 looks north, increasing clockwise as seen from above. */
   readonly heading: number;
   /** Radians from straight down. */
   readonly tilt: number;
@@ -18,7 +18,7 @@ export function viewText({ row, col, distance, heading, tilt }: View): string {
     .join("_");
 }
 
-/** The view that a text names, or null if it names none. */
+/** Parses a view; null if the text is invalid. */
 export function parseView(text: string): View | null {
   const parts = text.split("_");
   if (parts.length !== 5 || !parts.every((part) => /^-?\d{1,6}(\.\d{1,6})?$/.test(part))) return null;
@@ -26,7 +26,7 @@ export function parseView(text: string): View | null {
   return { row, col, distance, heading, tilt };
 }
 
-/** Cuts a polygon ([row, col] corners) at the edges of a map; empty if nothing is left. */
+/** Clips a polygon ([row, col] corners) at the edges of a map; empty if nothing is left. */
 export function clipToMap(
   polygon: readonly (readonly [number, number])[],
   height: number,

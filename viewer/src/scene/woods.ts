@@ -15,12 +15,12 @@ import { type Ground, noise } from "./ground";
 import { FOG, SKY, type Shared, shaded } from "./shading";
 import { Model } from "./model";
 
-/** Trees of forest tiles and ore of orerocks; what is used up is gone but for a stump. */
+/** Trees of forest tiles and ore of orerocks; only a stump of depleted ones is left. */
 export class Woods {
   readonly group = new Group();
   private readonly material: ShaderMaterial;
   private readonly models = { tree: tree(), ore: ore() };
-  /** Per chunk its meshes, and how many of their copies are the first on their tile; those come first. */
+  /** Per chunk its meshes, and the number of instances that are the first on their tile; those come first. */
   private readonly chunks: { mesh: Mesh<InstancedBufferGeometry>; firsts: number }[][] = [];
 
   constructor(
@@ -37,7 +37,7 @@ export class Woods {
     });
   }
 
-  /** Plants a chunk. */
+  /** Creates the trees of a chunk. */
   add(part: Part): void {
     const forest = this.header.materials.findIndex(({ name }) => name === "forest");
     const rock = this.header.materials.findIndex(({ name }) => name === "orerock");
@@ -65,7 +65,7 @@ export class Woods {
     if (rocks) this.chunks.at(-1)?.push({ mesh: rocks, firsts: ores.length / 4 });
   }
 
-  /** @param thinned One tree a tile is enough. */
+  /** @param thinned Only one tree per tile. */
   show(chunk: number, visible: boolean, thinned: boolean): void {
     for (const { mesh, firsts } of this.chunks[chunk] ?? []) {
       mesh.visible = visible;
@@ -79,7 +79,7 @@ export class Woods {
     this.material.dispose();
   }
 
-  /** One tree in a corner of the tile, often a second in the one opposite: the middle stays free to see. */
+  /** One tree in a corner of the tile, often a second in the opposite corner: the centre stays visible. */
   private plant(trees: number[], seconds: number[], row: number, col: number): void {
     const choice = noise(row + 13, col + 5);
     const [right, down] = [choice < 0.5 ? 1 : -1, noise(row + 3, col + 17) < 0.65 ? -1 : 1];
@@ -123,7 +123,7 @@ export class Woods {
 
 type BufferAttributes = Readonly<Record<"position" | "normal" | "paint", BufferAttribute>>;
 
-/** paint: red, green, blue, and whether it goes when the tile is used up. */
+/** paint: red, green, blue, and whether it disappears when the tile is depleted. */
 function tree(): BufferAttributes {
   const model = new Model();
   model.paint(0.36, 0.26, 0.17, 0);

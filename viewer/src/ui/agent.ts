@@ -9,18 +9,18 @@ import { ChoiceBars, Facts, Meter } from "./meters";
 import { choiceNames, choicesOf } from "./policy";
 import { Around, direction } from "./surroundings";
 
-/** Side of the small maps, CSS pixels. */
+/** Side length of the small maps, CSS pixels. */
 const WINDOW = 132;
 const DASHES = [[], [5, 3], [2, 2]] as const;
 
-/** When and of what the selected died; null while that is looked up. */
+/** Time and cause of the selected agent's death; null while it is being looked up. */
 interface Death {
   readonly selection: Selection;
   tick: number | null;
   cause: string;
 }
 
-/** All about the selected. When it has died its last state stays, until something else is selected. */
+/** Details of the selected entity. After its death the last state is shown until another one is selected. */
 export class AgentPanel implements Part {
   readonly element: HTMLElement;
   private readonly title = el("h2");
@@ -32,10 +32,10 @@ export class AgentPanel implements Part {
   private readonly facts = new Facts();
   private readonly skills = el("div", { class: "chips" });
   private readonly inventory = el("div", { class: "chips" });
-  private readonly window = el("canvas", { role: "img", "aria-label": "Its window: the tiles that it sees" });
+  private readonly window = el("canvas", { role: "img", "aria-label": "Window: the tiles it can see" });
   private readonly attacks = el("canvas", {
     role: "img",
-    "aria-label": "Its attack map: whom it could reach",
+    "aria-label": "Attack map: targets in reach",
   });
   private readonly attack = el("p", { class: "small" });
   private readonly seen = el("div", { class: "seen" });
@@ -47,15 +47,15 @@ export class AgentPanel implements Part {
   private readonly nobody = el(
     "p",
     { class: "empty" },
-    "Nobody is selected: click an agent, or choose one from the list.",
+    "No agent selected. Click an agent, or choose one from the list.",
   );
-  /** The newest frame shown in which the selected lived, at most at the moment shown. */
+  /** The newest displayed frame in which the selected entity was alive, not after the current moment. */
   private last: { readonly selection: Selection; readonly frame: Frame } | null = null;
   private death: Death | null = null;
 
   constructor(private readonly context: Context) {
     const { actions, recording, panels } = context;
-    this.successor = textButton("", "Select who lives in the slot now", () => {
+    this.successor = textButton("", "Select the slot's current agent", () => {
       const { selected } = context.session.state;
       if (selected) actions.select(selected.slot);
     });
@@ -67,7 +67,7 @@ export class AgentPanel implements Part {
     ];
     const section = (title: string, ...content: HTMLElement[]): HTMLElement =>
       el("section", {}, el("h3", {}, title), ...content);
-    const policy = section("What its policy thought", this.when, this.value.element);
+    const policy = section("Policy output", this.when, this.value.element);
     for (const head of Object.keys(recording.header.heads)) {
       const bars = new ChoiceBars(head === "token" ? "word" : head);
       this.heads.set(head, bars);
@@ -89,11 +89,11 @@ export class AgentPanel implements Part {
       el(
         "section",
         { class: "windows" },
-        el("figure", {}, this.window, el("figcaption", {}, "what it sees now")),
+        el("figure", {}, this.window, el("figcaption", {}, "current view")),
         el("figure", {}, this.attacks, el("figcaption", {}, "attack map")),
       ),
       this.attack,
-      section("Whom it sees", this.seen),
+      section("Visible entities", this.seen),
       policy,
     );
     this.element = el(
@@ -128,7 +128,7 @@ export class AgentPanel implements Part {
     this.follow.setAttribute("aria-pressed", String(following));
     setIcon(this.follow, "follow", following ? "Stop following" : "Follow with the camera", "F");
     if (!selected) {
-      setText(this.title, "Nobody");
+      setText(this.title, "No selection");
       setText(this.subtitle, "");
       this.element.style.removeProperty("--colour");
       return;
@@ -164,12 +164,12 @@ export class AgentPanel implements Part {
     const here = entityAt(frame, slot);
     const heir = gone === "dead" && here !== entity && isAlive(frame, slot);
     this.successor.hidden = !heir;
-    if (heir) setText(this.successor, `Its slot is now ${nameOf(header, slot, here)}'s`);
+    if (heir) setText(this.successor, `Slot reused by ${nameOf(header, slot, here)}`);
     if (gone === "unborn") setText(this.fate, "Not born yet at this tick.");
     if (gone === "dead") setText(this.fate, this.obituary(selected, frame, known));
   }
 
-  /** When and of what the selected died; looked up if that was not seen. */
+  /** Time and cause of the selected entity's death; looked up if it was not displayed. */
   private obituary(selected: Selection, frame: Frame, known: Frame | null): string {
     if (this.death?.selection !== selected) {
       const death: Death = { selection: selected, tick: null, cause: "" };
@@ -179,11 +179,11 @@ export class AgentPanel implements Part {
     const { tick, cause } = this.death;
     if (tick === null || tick > frame.tick) return "Dead.";
     const reason = cause && cause !== "none" ? ` of ${cause}` : "";
-    const state = known ? ` This is how it was at tick ${number(known.tick)}.` : "";
+    const state = known ? ` Last state: tick ${number(known.tick)}.` : "";
     return `Died${reason} at tick ${number(tick)}.${state}`;
   }
 
-  /** Finds the tick of death, and the frame before it: the last state, even if it was never on the screen. */
+  /** Finds the tick of death, and the frame before it: the last state, even if it was never displayed. */
   private async lookUp(death: Death): Promise<void> {
     const { recording } = this.context;
     const tick = await findDeath(recording, death.selection);
@@ -212,7 +212,7 @@ export class AgentPanel implements Part {
       header.materials[shownMaterial(header, recording.base, frame.usedUp, row * header.width + col)];
     const has = (name: string): boolean => agent && frame.column(name) !== undefined;
     this.facts.set("age", ticks(numberOf(frame, "age", slot)));
-    this.facts.set("stands at", `row ${row}, column ${col} (${materialName(material?.name ?? "?")})`);
+    this.facts.set("position", `row ${row}, column ${col} (${materialName(material?.name ?? "?")})`);
     const freeze = numberOf(frame, "freeze", slot);
     this.facts.set("frozen", freeze ? `for ${ticks(freeze)}` : "no");
     const damage = numberOf(frame, "damage", slot);
@@ -222,7 +222,7 @@ export class AgentPanel implements Part {
     this.facts.set("offer", has("offer") ? offer(header, frame, slot) : null);
     this.facts.set("work", has("work") ? (header.works[numberOf(frame, "work", slot)] ?? "?") : null);
     const speaks = has("token") && header.words > 0;
-    this.facts.set("said", speaks ? wordName(numberOf(frame, "token", slot)) : null);
+    this.facts.set("token", speaks ? wordName(numberOf(frame, "token", slot)) : null);
     this.facts.set("slot", String(slot));
     this.showSkills(frame, slot);
     this.showInventory(frame, slot);
@@ -270,7 +270,7 @@ export class AgentPanel implements Part {
       this.seen,
       now.entities.map((other) => this.seenRow(frame, other)),
     );
-    if (!now.entities.length) this.seen.replaceChildren(el("span", { class: "none" }, "nobody"));
+    if (!now.entities.length) this.seen.replaceChildren(el("span", { class: "none" }, "none"));
     this.seen.onclick = (event) => {
       const row = event.target instanceof Element ? event.target.closest("button") : null;
       if (row) actions.select(Number(row.dataset["slot"]));
@@ -286,7 +286,7 @@ export class AgentPanel implements Part {
     return [String(slot), paint, `${who} · ${direction(rowOffset, colOffset)} · health ${health}`];
   }
 
-  /** Whom it could reach, as it was when the tick began: that is what counts for an attack. */
+  /** Targets in reach at the start of the tick, which is what counts for an attack. */
   private showAttacks(frame: Frame, slot: number, before: Frame | undefined): void {
     const { recording, colour } = this.context;
     const { header, base } = recording;
@@ -310,7 +310,7 @@ export class AgentPanel implements Part {
     if (hit && !newborn) map.line(hit.rowOffset, hit.colOffset, "#ff5a3c");
     const reach = header.styles.map((name, k) => `${name} ${header.reach[k]}`).join(", ");
     const when = `In tick ${number(frame.tick)}`;
-    const whom = target < 0 ? "nobody" : nameOf(header, target, entityAt(began, target));
+    const whom = target < 0 ? "no target" : nameOf(header, target, entityAt(began, target));
     const how =
       target < 0
         ? ""
@@ -327,8 +327,8 @@ export class AgentPanel implements Part {
     const value = valueOf(header, frame, slot);
     this.sections.policy.hidden = !heads && value === undefined;
     this.value.set("value", value === undefined ? null : short(value));
-    const unit = value === undefined ? "" : " Value: the rewards a tick that it expected from then on.";
-    setText(this.when, `Its choice for tick ${number(frame.tick)}, made from what it saw before.${unit}`);
+    const unit = value === undefined ? "" : " Value: expected reward per tick from then on.";
+    setText(this.when, `Decision for tick ${number(frame.tick)}, based on the previous observation.${unit}`);
     if (!heads) return;
     const seen = (before && perceive(header, base, before, slot)?.entities) ?? [];
     const targets = before
@@ -337,14 +337,14 @@ export class AgentPanel implements Part {
     for (const [head, shares] of heads) {
       const byRule = head === "target" && shares.length === 2 && header.nearest !== 1;
       const names = choiceNames(header, head, shares.length, byRule ? ["the nearest"] : targets);
-      // Rows of the table that were empty are no choices.
+      // Empty rows of the table are not choices.
       const rows = head === "target" && !byRule && before ? 1 + seen.length : shares.length;
       const made = this.made(frame, before, slot, head, byRule ? null : seen);
       this.heads.get(head)?.show(choicesOf(names.slice(0, rows), shares, made));
     }
   }
 
-  /** Which choice of a head was made, as far as the recording tells. */
+  /** The choice that was made for a head, if the recording contains it. */
   private made(
     frame: Frame,
     before: Frame | undefined,
@@ -364,20 +364,20 @@ export class AgentPanel implements Part {
     if (head === "move" && before && entityAt(before, slot) === entityAt(frame, slot)) {
       const row = numberOf(frame, "row", slot) - numberOf(before, "row", slot);
       const col = numberOf(frame, "col", slot) - numberOf(before, "col", slot);
-      // Who stayed may have been in somebody's way: that is not told.
+      // An agent that stayed may have been blocked by another one; the recording does not say.
       return row || col ? header.moves.findIndex(([r, c]) => r === row && c === col) : null;
     }
     return null;
   }
 }
 
-/** Most that a slot's health, food or water can be. */
+/** Maximum of a slot's health, food or water. */
 function mostOf(header: Header, frame: Frame, slot: number, name: string): number {
   if (name === "food") return header.most.food;
   return name === "water" ? header.most.water : maxHealth(header, frame, slot);
 }
 
-/** 1 for each cell of the window with somebody who could be attacked in some style. */
+/** 1 for each cell of the window with an entity that could be attacked in some style. */
 function reachable(entities: readonly Seen[], side: number): Float32Array {
   const vision = (side - 1) / 2;
   const map = new Float32Array(side * side);
@@ -408,7 +408,7 @@ function offer(header: Header, frame: Frame, slot: number): string {
   return `${tradeName(open, header.items)} for ${price} gold, ${left} left`;
 }
 
-/** Shows names with numbers, in as many elements as there are. */
+/** Shows names with numbers, with one element each. */
 function chips(place: HTMLElement, entries: readonly (readonly [string, number])[]): void {
   place.querySelector(".none")?.remove();
   while (place.childElementCount > entries.length) place.lastElementChild?.remove();
@@ -420,7 +420,7 @@ function chips(place: HTMLElement, entries: readonly (readonly [string, number])
   });
 }
 
-/** Buttons with a slot, a colour and a text each; those that are there are changed, not made anew. */
+/** Buttons with a slot, a colour and a text each; existing buttons are updated, not recreated. */
 function buttons(place: HTMLElement, entries: readonly (readonly [string, string, string])[]): void {
   place.querySelector(".none")?.remove();
   while (place.childElementCount > entries.length) place.lastElementChild?.remove();

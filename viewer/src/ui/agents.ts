@@ -1,13 +1,13 @@
 import type { Frame, Header } from "../model/types";
 import { populationOf } from "../model/slots";
 
-/** What the list of agents can be sorted by. */
+/** Sort keys of the list of agents. */
 export type SortKey = "id" | "population" | "age" | "health" | "food" | "water" | "gold" | "levels";
 
-/** What the list is asked for: all, those of a population, or those whose id begins so. */
+/** Filter of the list: all agents, those of a population, or those whose id begins with some digits. */
 export type Query = { readonly population: number } | { readonly id: string } | null;
 
-/** Columns of the list for a world: gold and levels are there in the full game. */
+/** Columns of the list for a world; gold and levels exist in the full game. */
 export function sortKeys(header: Header): readonly SortKey[] {
   const names = new Set(header.columns.map((column) => column.name));
   const keys: SortKey[] = ["id", "population", "age", "health", "food", "water"];
@@ -16,7 +16,7 @@ export function sortKeys(header: Header): readonly SortKey[] {
   return keys;
 }
 
-/** "12" asks for ids that begin with 12; "p3", "pop 3" and "population 3" for a population. */
+/** "12" matches ids that begin with 12; "p3", "pop 3" and "population 3" match a population. */
 export function parseQuery(text: string): Query | "unknown" {
   const words = text.trim().toLowerCase();
   if (!words) return null;
@@ -26,7 +26,7 @@ export function parseQuery(text: string): Query | "unknown" {
   return id?.[1] ? { id: id[1] } : "unknown";
 }
 
-/** What is sorted by: a number for a slot. */
+/** The sort value of a slot. */
 export function valueOf(frame: Frame, header: Header, key: SortKey): (slot: number) => number {
   if (key === "population") return (slot) => populationOf(header, slot);
   if (key === "levels") {
@@ -42,9 +42,9 @@ export function valueOf(frame: Frame, header: Header, key: SortKey): (slot: numb
 }
 
 /**
- * Slots of the living agents that a query asks for, sorted; ties by slot.
+ * Slots of the living agents that match a query, sorted; ties by slot.
  *
- * @param descending the most first.
+ * @param descending largest first.
  */
 export function listAgents(
   frame: Frame,

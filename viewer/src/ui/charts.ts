@@ -17,20 +17,20 @@ interface Kind {
   readonly title: string;
   readonly about: string;
   readonly lines: () => readonly Line[];
-  /** Events are counted over some ticks, since a tick has few of them. */
+  /** Events are summed over several ticks, because a single tick has few of them. */
   readonly gather?: (series: Series, values: Float64Array, from: number, to: number) => number;
   readonly stacked?: () => boolean;
-  /** Buttons beside the title. */
+  /** Buttons next to the title. */
   readonly controls?: HTMLElement;
 }
 
-/** Colours for what has none of its own: those of Okabe and Ito, apart for the colour-blind. */
+/** Colours for curves without their own: those of Okabe and Ito, distinguishable for the colour-blind. */
 const OTHERS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#0072b2", "#f0e442", "#999999"];
 const DASHES = [undefined, [6, 3], [2, 2]] as const;
-/** Points of curves that gather events. */
+/** Points of curves that sum events. */
 const GATHERED = 90;
 
-/** Curves over the whole recording, with the moment shown marked; a click goes to a tick. */
+/** Curves over the whole recording, with the current moment marked; a click jumps to a tick. */
 export class Charts implements Part {
   readonly element: HTMLElement;
   private readonly progress = el("span", { class: "count", role: "status" });
@@ -101,7 +101,7 @@ export class Charts implements Part {
       },
       {
         title: "Deaths",
-        about: "Deaths of agents a tick, by cause",
+        about: "Deaths of agents per tick, by cause",
         gather: deathsPerTick,
         lines: () =>
           header.causes.slice(1).map((name, k) => ({
@@ -112,8 +112,8 @@ export class Charts implements Part {
           })),
       },
       {
-        title: "Used up",
-        about: "Tiles used up, by material",
+        title: "Depleted",
+        about: "Depleted tiles, by material",
         lines: () =>
           header.materials
             .filter((_, k) => header.used_up[k] !== k && base.includes(k))
@@ -143,7 +143,7 @@ export class Charts implements Part {
   }
 
   private stackButton(): HTMLElement {
-    const button = textButton("stacked", "Stacked areas, or a line each", () => {
+    const button = textButton("stacked", "Toggle stacked areas or lines", () => {
       this.stacked = !this.stacked;
       setText(button, this.stacked ? "stacked" : "lines");
     });
@@ -199,7 +199,7 @@ class Chart {
 
   private seen(colour: string): string {
     const panel = getComputedStyle(this.element).getPropertyValue("--panel");
-    // An area is seen by its neighbours, too; a thin line must stand out alone.
+    // An area is visible next to its neighbours; a thin line needs more contrast.
     return visible(colour, panel, this.kind.stacked?.() ? 1.2 : 1.6);
   }
 
@@ -223,7 +223,7 @@ class Chart {
           gather(series, values, k * step, Math.min((k + 1) * step, values.length)),
         )
       : Array.from(values);
-    // What is not a number leaves a gap.
+    // NaN leaves a gap.
     return numbers.map((value) => (Number.isFinite(value) ? value : null));
   }
 
@@ -290,7 +290,7 @@ class Chart {
     return plot;
   }
 
-  /** The numbers under the pointer, in the legend. */
+  /** The values at the pointer, in the legend. */
   private showValues(plot: uPlot): void {
     const index = plot.cursor.idx;
     const over = plot.cursor.left !== undefined && plot.cursor.left >= 0 && index != null;
@@ -302,7 +302,7 @@ class Chart {
   }
 }
 
-/** Mean over all deaths from one point to another: a point counts as often as agents died since the last. */
+/** Mean over all deaths between two points, weighted by the number of deaths since the previous point. */
 function meanLifetime(series: Series, values: Float64Array, from: number, to: number): number {
   let [sum, count] = [0, 0];
   for (let k = from; k < to; k++) {
@@ -320,7 +320,7 @@ function deathsPerTick(series: Series, values: Float64Array, from: number, to: n
   return sum(values) / sum(series.ticks);
 }
 
-/** The colour itself, or one between it and grey where it would hardly be seen before the panel's. */
+/** The colour itself, or a mix with grey if it has too little contrast with the panel. */
 function visible(colour: string, panel: string, least: number): string {
   const [one, other] = [luminance(colour), luminance(panel)];
   const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
@@ -329,7 +329,7 @@ function visible(colour: string, panel: string, least: number): string {
     : colour;
 }
 
-/** 0 to 1, of a colour such as "#0077bb" or "rgb(1,2,3)". */
+/** Lightness from 0 to 1 of a colour such as "#0077bb" or "rgb(1,2,3)". */
 function luminance(colour: string): number {
   const parts = colour.trim().startsWith("#")
     ? [1, 3, 5].map((at) => parseInt(colour.trim().slice(at, at + 2), 16))
@@ -338,7 +338,7 @@ function luminance(colour: string): number {
   return 0.2126 * (red ?? 0) + 0.7152 * (green ?? 0) + 0.0722 * (blue ?? 0);
 }
 
-/** Each curve with those behind it added; drawn from the highest down, so that each is seen. */
+/** Each curve plus those behind it; drawn from the highest down, so that each is visible. */
 function stack(curves: readonly (number | null)[][]): (number | null)[][] {
   let below: number[] | null = null;
   const sums: number[][] = [];

@@ -3,31 +3,31 @@ import type { Session } from "../model/session";
 import type { Frame } from "../model/types";
 import type { Panels } from "./panels";
 
-/** What buttons and keys do. */
+/** Actions of buttons and keys. */
 export interface Actions {
-  /** Goes to a moment, ticks; one before the newest tick is no longer live. */
+  /** Goes to a moment, in ticks; a moment before the newest tick leaves live mode. */
   seek(time: number): void;
   step(direction: 1 | -1): void;
   togglePlay(): void;
   changeSpeed(direction: 1 | -1): void;
   goLive(): void;
-  /** Selects whoever is in the slot now; null for nobody. */
+  /** Selects the entity that is in the slot now; null clears the selection. */
   select(slot: number | null): void;
-  /** Selects the living in the next or previous slot of the same sort. */
+  /** Selects the next or previous living entity of the same kind. */
   neighbour(direction: 1 | -1): void;
   toggleFollow(): void;
   cycleOverlay(): void;
   toggleTheme(): void;
   screenshot(): void;
-  /** Begins or ends a film of the canvas. */
+  /** Starts or stops a video of the canvas. */
   toggleFilm(): void;
   copyLink(): void;
   toggleHelp(): void;
-  /** Back to the start page. */
+  /** Returns to the start page. */
   leave(): void;
 }
 
-/** What the parts of the page work with. */
+/** What the parts of the page share. */
 export interface Context {
   readonly session: Session;
   readonly recording: RecordingLike;
@@ -35,16 +35,16 @@ export interface Context {
   readonly stage: StageLike;
   readonly actions: Actions;
   readonly panels: Panels;
-  /** The frame of the tick before; undefined while it is fetched, and across a gap. */
+  /** The frame of the previous tick; undefined while it is being fetched, and across a gap. */
   before(frame: Frame): Frame | undefined;
-  /** A population's colour, as CSS has it. */
+  /** A population's colour in CSS. */
   colour(population: number): string;
 }
 
 /** A part of the page. */
 export interface Part {
   readonly element: HTMLElement;
-  /** Shows a frame; called when it, or what else is shown, has changed and the part is in sight. */
+  /** Shows a frame; called when the frame or other displayed state has changed and the part is visible. */
   show(frame: Frame): void;
   dispose?(): void;
 }

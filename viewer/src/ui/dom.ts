@@ -1,4 +1,4 @@
-/** Small helpers for making and changing what is on the page. */
+/** Helpers for creating and updating elements. */
 
 export type Child = Node | string | null;
 
@@ -6,7 +6,7 @@ interface Attributes {
   readonly [name: string]: string | number | boolean | undefined;
 }
 
-/** Makes an element. Attributes that are false or undefined are left out, true ones are empty. */
+/** Creates an element. Attributes that are false or undefined are omitted, true ones are empty. */
 export function el<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
@@ -21,7 +21,7 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** A button with an icon, which says in its title what it does and by which key. */
+/** A button with an icon. Its title gives its action and its key. */
 export function iconButton(icon: Icon, title: string, act: () => void, key?: string): HTMLButtonElement {
   const button = el("button", {
     type: "button",
@@ -35,7 +35,7 @@ export function iconButton(icon: Icon, title: string, act: () => void, key?: str
   return button;
 }
 
-/** A button with words on it. */
+/** A button with a text label. */
 export function textButton(label: string, title: string, act: () => void): HTMLButtonElement {
   const button = el("button", { type: "button", class: "text", title }, label);
   button.addEventListener("click", act);
@@ -50,12 +50,12 @@ export function setIcon(button: HTMLButtonElement, icon: Icon, title: string, ke
   button.setAttribute("aria-label", title);
 }
 
-/** Changes an element's text only if it is another: what is selected on the page stays so. */
+/** Sets an element's text only if it differs, so that a text selection on the page is kept. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Whether keys go into a field that is typed in. */
+/** Whether keys are typed into an input field. */
 export function typing(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
   if (target instanceof HTMLInputElement)
@@ -78,7 +78,7 @@ export function fitCanvas(
     canvas.height = rows;
   }
   const context = canvas.getContext("2d");
-  if (!context) throw new Error("this browser draws no canvas");
+  if (!context) throw new Error("this browser does not support canvas");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return context;
 }

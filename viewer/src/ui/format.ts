@@ -1,4 +1,4 @@
-/** Numbers and names as words on the page. */
+/** Formatting of numbers and names. */
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16, 32, 64];
@@ -14,7 +14,7 @@ export function short(value: number): string {
   return Math.abs(value) >= 1000 ? number(value) : String(Number(value.toPrecision(3)));
 }
 
-/** "12.4 %" of a share from 0 to 1. */
+/** "12.4 %" from a share of 0 to 1. */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
 }
@@ -24,16 +24,16 @@ export function speedName(speed: number): string {
   return `${speed}×`;
 }
 
-/** All speeds, rising. */
+/** All speeds, ascending. */
 export const speeds: readonly number[] = SPEEDS;
 
-/** The next faster (`direction` 1) or slower (-1) speed; the same at the end. */
+/** The next faster (`direction` 1) or slower (-1) speed; unchanged at the end of the list. */
 export function nextSpeed(speed: number, direction: 1 | -1): number {
   const others = direction > 0 ? SPEEDS.filter((s) => s > speed) : SPEEDS.filter((s) => s < speed).reverse();
   return others[0] ?? speed;
 }
 
-/** "orerock" is "ore rock" to a reader. */
+/** Display name of a material: "ore rock" for "orerock". */
 export function materialName(name: string): string {
   return name === "orerock" ? "ore rock" : name;
 }
@@ -47,7 +47,7 @@ export function moveName(move: readonly [number, number]): string {
   return name || "stay";
 }
 
-/** What a choice of the trade head is. */
+/** Name of a choice of the trade head. */
 export function tradeName(choice: number, items: readonly { readonly name: string }[]): string {
   if (choice === 0) return "nothing";
   if (choice <= items.length) return `sell ${items[choice - 1]?.name}`;
@@ -55,12 +55,12 @@ export function tradeName(choice: number, items: readonly { readonly name: strin
   return "withdraw";
 }
 
-/** What a choice of a word is. */
+/** Name of a choice of the token head. */
 export function wordName(token: number): string {
   return token === 0 ? "silent" : `“${token}”`;
 }
 
-/** A file name made of a title: letters, digits, - and _. */
+/** A file name from a title: letters, digits, - and _. */
 export function fileName(title: string, ending: string): string {
   const name = title.replace(/[^\p{L}\p{N}_-]+/gu, "-").replace(/^-+|-+$/g, "");
   return `${name.slice(0, 60) || "world"}.${ending}`;

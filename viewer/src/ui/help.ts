@@ -5,18 +5,18 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
     "Time",
     [
       ["Space", "play, pause"],
-      ["← →", "a tick back, on"],
+      ["← →", "one tick back, forward"],
       ["Shift ← →", "ten ticks"],
-      ["↓ ↑", "a twentieth of the recording back, on"],
+      ["↓ ↑", "a twentieth of the recording back, forward"],
       [", .", "slower, faster"],
-      ["Home End", "first tick, last tick (newest of a running world)"],
+      ["Home End", "first tick, last tick (newest of a live world)"],
     ],
   ],
   [
     "Agents",
     [
       ["click", "select and follow"],
-      ["F", "follow the selected"],
+      ["F", "follow the selection"],
       ["[ ]", "previous, next agent"],
       ["L", "list of agents"],
       ["Esc", "deselect, then close panels"],
@@ -26,21 +26,21 @@ const KEYS: readonly (readonly [string, readonly (readonly [string, string])[]])
     "View",
     [
       ["drag", "move; with the right button, or while following, turn"],
-      ["wheel", "nearer, farther"],
+      ["wheel", "zoom"],
       ["W A S D", "move over the map"],
       ["Q E", "turn"],
       ["M", "map"],
       ["C", "charts"],
       ["O", "next overlay"],
-      ["T", "light or dark"],
+      ["T", "light or dark theme"],
       ["P", "screenshot"],
-      ["R", "film: begin, end"],
+      ["R", "video: start, stop"],
       ["?", "this help"],
     ],
   ],
 ];
 
-/** The list of all keys, over the page. */
+/** The list of all keys, shown over the page. */
 export function makeHelp(): HTMLDialogElement {
   const dialog = el("dialog", { class: "help", "aria-label": "Keys" });
   const columns = el("div", { class: "columns" });

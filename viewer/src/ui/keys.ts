@@ -1,7 +1,7 @@
 import { typing } from "./dom";
 import type { Context } from "./context";
 
-/** What a key does; the names are those of KeyboardEvent.key. */
+/** Action of a key; the names are those of KeyboardEvent.key. */
 export type Act = (event: KeyboardEvent) => void;
 
 /** The keys of the viewer. */
@@ -41,8 +41,8 @@ export function keyTable(context: Context): ReadonlyMap<string, Act> {
 }
 
 /**
- * Listens to the keys, but not while something is typed, a dialogue is open, or a key belongs to the control
- * that has the focus. Returns how to end that.
+ * Listens to the keys, except while text is typed, a dialogue is open, or the focused control uses the key.
+ * Returns a function that stops listening.
  */
 export function listenToKeys(table: ReadonlyMap<string, Act>): () => void {
   const listener = (event: KeyboardEvent): void => {
@@ -50,7 +50,7 @@ export function listenToKeys(table: ReadonlyMap<string, Act>): () => void {
     const target = event.target instanceof Element ? event.target : null;
     if (event.key === "Escape" && typing(target)) (target as HTMLElement).blur();
     if (typing(target) || document.querySelector("dialog[open]")) return;
-    // A button that has the focus is pressed by the space bar.
+    // The space bar presses a focused button.
     if (event.key === " " && target?.closest("button, summary, label, input")) return;
     const act = table.get(event.key.length === 1 ? event.key.toLowerCase() : event.key);
     if (!act) return;

@@ -7,7 +7,7 @@ import { el, setText } from "./dom";
 import { number } from "./format";
 
 const NAMES: Readonly<Record<SortKey, readonly [string, string]>> = {
-  id: ["id", "Number of the agent; never given twice"],
+  id: ["id", "Id of the agent; never reused"],
   population: ["pop", "Population"],
   age: ["age", "Age, ticks"],
   health: ["hp", "Health"],
@@ -17,7 +17,7 @@ const NAMES: Readonly<Record<SortKey, readonly [string, string]>> = {
   levels: ["lvl", "Sum of its levels in all skills"],
 };
 
-/** All living agents, to sort and to search. Only the rows in sight are on the page. */
+/** All living agents, with sorting and search. Only the visible rows are in the DOM. */
 export class AgentList implements Part {
   readonly element: HTMLElement;
   private readonly keys: readonly SortKey[];
@@ -71,7 +71,7 @@ export class AgentList implements Part {
   }
 
   private sortBy(key: SortKey): void {
-    // Numbers are looked at from the top; ids and populations from the bottom.
+    // Numbers are sorted from the largest, ids and populations from the smallest.
     this.descending = key === this.key ? !this.descending : key !== "id" && key !== "population";
     this.key = key;
     this.refresh(true);
@@ -99,7 +99,7 @@ export class AgentList implements Part {
     return parseFloat(getComputedStyle(this.element).getPropertyValue("--row")) || 26;
   }
 
-  /** Fills as many rows as fit, where they are scrolled to. */
+  /** Fills the visible rows at the current scroll position. */
   private showRows(): void {
     const { frame } = this;
     if (!frame) return;

@@ -1,7 +1,7 @@
 import { el, setText } from "./dom";
 import { percent } from "./format";
 
-/** A named bar with its number, as "health 7 / 10". */
+/** A named bar with its value, as "health 7 / 10". */
 export class Meter {
   readonly element: HTMLElement;
   private readonly fill = el("i");
@@ -23,7 +23,7 @@ export class Meter {
   }
 }
 
-/** Named facts, one a line; those that are null are not shown. */
+/** Named facts, one per line; facts that are null are hidden. */
 export class Facts {
   readonly element = el("dl", { class: "facts" });
   private readonly entries = new Map<string, readonly [HTMLElement, HTMLElement]>();
@@ -41,16 +41,16 @@ export class Facts {
   }
 }
 
-/** A choice and how likely it was. */
+/** A choice and its probability. */
 export interface Choice {
   readonly name: string;
   /** 0 to 1. */
   readonly share: number;
-  /** It was the one made. */
+  /** Whether this choice was made. */
   readonly made: boolean;
 }
 
-/** Bars of the choices of one head of a policy; of many choices the likeliest. */
+/** Bars of the choices of one head of a policy; if there are many, the most probable ones. */
 export class ChoiceBars {
   readonly element: HTMLElement;
   private readonly rows: HTMLElement[] = [];

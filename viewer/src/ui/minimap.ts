@@ -6,10 +6,10 @@ import { populationColour, type Rgb } from "../scene/colours";
 import type { Context, Part } from "./context";
 import { el, fitCanvas } from "./dom";
 
-/** Around an agent's dot, and of NPCs: 0xAABBGGRR. */
+/** Outline of an agent's dot, and colour of NPCs: 0xAABBGGRR. */
 const EDGE = 0xff242424;
 
-/** The whole map from above: materials now, agents as dots, what the camera sees. Drag to go there. */
+/** The whole map from above: current materials, agents as dots, the camera's view. Drag to move the view. */
 export class Minimap implements Part {
   readonly element: HTMLElement;
   private readonly canvas: HTMLCanvasElement;
@@ -25,11 +25,11 @@ export class Minimap implements Part {
     );
     this.canvas = el("canvas", {
       role: "img",
-      "aria-label": "Map of the whole world: click or drag to look somewhere else",
-      title: "Click or drag to look there",
+      "aria-label": "Map of the whole world: click or drag to move the view",
+      title: "Click or drag to move the view",
       style: `aspect-ratio: ${header.width} / ${header.height}`,
     });
-    // Kept where its pixels are written: thousands of dots would be as many orders to the graphics card.
+    // Kept in main memory: thousands of dots would need thousands of GPU commands.
     this.canvas.getContext("2d", { willReadFrequently: true });
     this.element = el("section", { class: "panel map", "aria-label": "Map" }, this.canvas);
     this.canvas.addEventListener("pointerdown", (event) => {
@@ -102,7 +102,7 @@ export class Minimap implements Part {
         for (let x = Math.max(0, left); x < right; x++) pixels[y * width + x] = colour;
       }
     };
-    // Of a crowd, as many as there is room for are still told apart.
+    // In a crowd, dots are kept apart as far as there is room.
     const room = Math.sqrt((width * height) / header.agents) / 4;
     const size = Math.round(Math.max(1.5 * ratio, Math.min(room, 4.5 * ratio)));
     const edge = Math.ceil(0.75 * ratio);

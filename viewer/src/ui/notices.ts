@@ -1,6 +1,6 @@
 import { el, iconButton } from "./dom";
 
-/** Short messages over the picture, which go away by themselves; those of an error stay longer. */
+/** Short messages over the scene, which disappear automatically; error messages stay longer. */
 export class Notices {
   readonly element = el("div", { class: "notices", role: "status", "aria-live": "polite" });
 

@@ -12,7 +12,7 @@ const OVERLAYS: Readonly<Record<string, Overlay>> = {
   value: "value",
 };
 
-/** What is drawn, and how. */
+/** Display options. */
 export class Options implements Part {
   readonly element: HTMLElement;
   private readonly gui: GUI;
@@ -22,34 +22,38 @@ export class Options implements Part {
   constructor(private readonly context: Context) {
     const { session, actions, recording } = context;
     const place = el("div", { class: "gui" });
-    // Its own styles bring a font and colours of their own; styles/options.css has those of the page.
+    // No built-in styles, which set their own font and colours; styles/options.css replaces them.
     this.gui = new GUI({ container: place, injectStyles: false, title: "Display" });
     const state = { ...session.state };
     const populations: Record<string, number> = { all: -1 };
     for (let p = 0; p < recording.header.populations; p++) populations[`population ${p}`] = p;
 
     const overlay = this.gui.addFolder("Overlay");
-    bind(session, overlay.add(state, "overlay", OVERLAYS).name("map of"), "overlay");
-    bind(session, overlay.add(state, "overlayPopulation", populations).name("of"), "overlayPopulation");
+    bind(session, overlay.add(state, "overlay", OVERLAYS).name("overlay"), "overlay");
+    bind(
+      session,
+      overlay.add(state, "overlayPopulation", populations).name("population"),
+      "overlayPopulation",
+    );
     bind(session, overlay.add(state, "overlayOpacity", 0, 1, 0.05).name("opacity"), "overlayOpacity");
     const shown = this.gui.addFolder("Show");
     for (const [key, name] of [
       ["bars", "health, food, water"],
-      ["names", "names near by"],
+      ["names", "nearby names"],
       ["effects", "attacks, deaths"],
       ["trees", "trees"],
-      ["dark", "dark page"],
+      ["dark", "dark theme"],
     ] as const) {
       bind(session, shown.add(state, key).name(name), key);
     }
     bind(
       session,
-      shown.add(state, "ticksPerSecond", 1, 20, 1).name("ticks a second at 1×"),
+      shown.add(state, "ticksPerSecond", 1, 20, 1).name("ticks per second at 1×"),
       "ticksPerSecond",
     );
-    const pictures = this.gui.addFolder("Keep");
+    const pictures = this.gui.addFolder("Export");
     pictures.add({ act: () => actions.screenshot() }, "act").name("screenshot (P)");
-    pictures.add({ act: () => actions.toggleFilm() }, "act").name("film: begin, end (R)");
+    pictures.add({ act: () => actions.toggleFilm() }, "act").name("video: start, stop (R)");
     pictures.add({ act: () => actions.copyLink() }, "act").name("copy a link to this view");
     for (const controller of this.gui.controllersRecursive()) label(controller);
     const keys = Object.keys(state) as (keyof State)[];
@@ -69,7 +73,7 @@ export class Options implements Part {
   show(): void {
     const { fps, calls, triangles, renderer } = this.context.stage.statistics;
     const cost = `${calls} draw calls, ${triangles} triangles`;
-    this.statistics.textContent = `${Math.round(fps)} pictures a second, ${cost}. ${renderer}`;
+    this.statistics.textContent = `${Math.round(fps)} frames per second, ${cost}. ${renderer}`;
   }
 
   dispose(): void {
@@ -80,12 +84,12 @@ export class Options implements Part {
 
 type Controller = ReturnType<GUI["add"]>;
 
-/** What is chosen goes into the session, and nowhere else. */
+/** Binds a control to a field of the session. */
 function bind<K extends keyof State>(session: Session, controller: Controller, key: K): void {
   controller.onChange((value: State[K]) => session.change({ [key]: value } as Pick<State, K>));
 }
 
-/** Names its control to those who do not see it. */
+/** Labels a control for screen readers. */
 function label(controller: Controller): void {
   const name = controller.$name.textContent ?? "";
   controller.domElement.querySelectorAll("input, select, button").forEach((control) => {

@@ -1,12 +1,12 @@
-/** Parts of the page that can be opened and closed. */
+/** Panels that can be opened and closed. */
 export type PanelName = "agent" | "list" | "charts" | "map" | "options";
 
 export const PANELS: readonly PanelName[] = ["agent", "list", "charts", "map", "options"];
 
-/** On a screen as narrow as a phone's, one panel at a time is open, as a sheet at the bottom. */
+/** On a narrow screen, such as a phone's, one panel at a time is open, as a sheet at the bottom. */
 export const NARROW = "(max-width: 719px), (max-height: 420px)";
 
-/** Which panels are open. */
+/** The open panels. */
 export class Panels {
   private open = new Set<PanelName>();
   private readonly listeners = new Set<() => void>();
@@ -31,7 +31,7 @@ export class Panels {
     this.set(name, !this.open.has(name));
   }
 
-  /** The screen has become narrow, or wide. */
+  /** The screen has become narrow or wide. */
   setNarrow(narrow: boolean): void {
     if (narrow === this.narrow) return;
     this.narrow = narrow;

@@ -7,7 +7,7 @@ import { el, iconButton, setIcon, setText, type Icon } from "./dom";
 import { short } from "./format";
 import { NARROW, PANELS, type PanelName, type Panels } from "./panels";
 
-/** How the connection to a running world is; null for a recording that is complete. */
+/** State of the connection to a live world; null for a complete recording. */
 export type Connection = "connecting" | "live" | "ended" | null;
 
 const TABS: Readonly<Record<PanelName, readonly [Icon, string, string | undefined]>> = {
@@ -19,10 +19,10 @@ const TABS: Readonly<Record<PanelName, readonly [Icon, string, string | undefine
 };
 const STATES = { connecting: "connecting…", live: "live", ended: "ended" } as const;
 
-/** The frame of the page: the bar on top, the place of the picture, tabs, and where the panels go. */
+/** The frame of the page: the top bar, the scene, tabs and panels. */
 export class Shell {
   readonly element = el("div", { class: "viewer" });
-  /** What the canvas lies in. */
+  /** Container of the canvas. */
   readonly place = el("div", { class: "stage" });
   readonly canvas = el("canvas", {
     id: "world",
@@ -54,11 +54,11 @@ export class Shell {
       this.tabs.set(name, button);
       nav.append(button);
     }
-    this.film = iconButton("film", "Record a film", () => actions.toggleFilm(), "R");
+    this.film = iconButton("film", "Record a video", () => actions.toggleFilm(), "R");
     this.film.classList.add("spare");
     const shot = iconButton("camera", "Screenshot", () => actions.screenshot(), "P");
     shot.classList.add("spare");
-    this.theme = iconButton("sun", "Light page", () => actions.toggleTheme(), "T");
+    this.theme = iconButton("sun", "Light theme", () => actions.toggleTheme(), "T");
     const bar = el(
       "header",
       { class: "bar" },
@@ -95,7 +95,7 @@ export class Shell {
     };
     panels.listen(show);
     show();
-    // On a phone the tabs are at the bottom, within reach of a thumb, and last in the order of the page.
+    // On a phone the tabs are at the bottom, within reach of a thumb, and last in the tab order.
     const narrow = window.matchMedia(NARROW);
     const place = (): void => {
       this.panels.setNarrow(narrow.matches);
@@ -115,22 +115,22 @@ export class Shell {
   }
 
   showFilm(running: boolean): void {
-    setIcon(this.film, running ? "stop" : "film", running ? "End the film" : "Record a film", "R");
+    setIcon(this.film, running ? "stop" : "film", running ? "Stop recording" : "Record a video", "R");
     this.film.classList.toggle("recording", running);
   }
 
   showTheme(dark: boolean): void {
-    setIcon(this.theme, dark ? "sun" : "moon", dark ? "Light page" : "Dark page", "T");
+    setIcon(this.theme, dark ? "sun" : "moon", dark ? "Light theme" : "Dark theme", "T");
   }
 
-  /** What the overlay shows, and which colours stand for what. */
+  /** The overlay's text and colour legend. */
   showLegend({ heat, text }: Legend, kind: Overlay): void {
     this.legend.hidden = !text;
     const parts: HTMLElement[] = [el("p", {}, text)];
     if (kind === "resources") {
       for (const [colour, name] of [
         [LEFT, "there"],
-        [USED, "used up"],
+        [USED, "depleted"],
       ] as const) {
         parts.push(el("span", { class: "swatch", style: `--colour: ${css(colour)}` }, name));
       }

@@ -4,7 +4,7 @@ import { el, textButton } from "./dom";
 export interface Offered {
   readonly name: string;
   readonly title: string;
-  /** What else is known of it, in a few words. */
+  /** Further details as a short text. */
   readonly about: string;
   readonly live: boolean;
 }
@@ -14,7 +14,7 @@ export interface StartActions {
   openServed(name: string): void;
 }
 
-/** The first page: choose a recording. Says what was wrong with the one before, if something was. */
+/** The start page: choose a recording. Shows why the previous one failed, if it did. */
 export class StartPage {
   readonly element: HTMLElement;
   private readonly message = el("p", { class: "message", role: "alert", hidden: true });
@@ -39,7 +39,7 @@ export class StartPage {
         "div",
         { class: "card" },
         el("h1", {}, "Embyr"),
-        el("p", { class: "lead" }, "Watch a world of nmmo-gpu, as it was recorded or as it goes on."),
+        el("p", { class: "lead" }, "Watch a recorded or live nmmo-gpu world."),
         this.message,
         this.again,
         choose,
@@ -49,19 +49,19 @@ export class StartPage {
         el(
           "p",
           { class: "small" },
-          "A file stays on this computer: nothing is sent anywhere. No recording yet? ",
+          "Files stay on this computer; nothing is uploaded. No recording yet? ",
           el("code", {}, "nmmo-gpu play chaos --out worlds"),
-          " makes one, ",
+          " makes one; ",
           el("code", {}, "nmmo-gpu train --record"),
           " and ",
           el("code", {}, "nmmo-gpu export"),
-          " keep what is learned.",
+          " record trained agents.",
         ),
       ),
     );
   }
 
-  /** @param retry does again what went wrong; nothing if that would be in vain. */
+  /** @param retry repeats the failed action; omitted if that would not help. */
   complain(text: string | null, retry?: () => void): void {
     this.message.hidden = text === null;
     this.message.textContent = text ?? "";
@@ -71,7 +71,7 @@ export class StartPage {
     );
   }
 
-  /** Opening takes a while: says how far it is, 0 to 1; null when it is done. */
+  /** Shows the progress of opening, 0 to 1; null when it is done. */
   showProgress(name: string, share: number | null): void {
     this.busy.hidden = share === null;
     this.busy.textContent =
@@ -89,12 +89,12 @@ export class StartPage {
     });
     this.offered.replaceChildren(
       el("h2", {}, "Recordings of this run"),
-      items.length ? el("ul", {}, ...items) : el("p", {}, "There are none yet. Train or play with --record."),
+      items.length ? el("ul", {}, ...items) : el("p", {}, "No recordings yet. Train or play with --record."),
     );
   }
 }
 
-/** Lets a file be dropped anywhere on the page. */
+/** Allows a file to be dropped anywhere on the page. */
 export function acceptDrops(open: (file: File) => void): void {
   const holdsFile = (event: DragEvent): boolean => [...(event.dataTransfer?.types ?? [])].includes("Files");
   window.addEventListener("dragover", (event) => {

@@ -13,7 +13,7 @@ export function direction(row: number, col: number): string {
   return parts.join(", ") || "here";
 }
 
-/** What somebody sees, on a canvas: as much of the window as lies within `radius` tiles. */
+/** An agent's view on a canvas: the part of the window within `radius` tiles. */
 export class Around {
   private readonly side: number;
   private readonly context: CanvasRenderingContext2D;
@@ -42,7 +42,7 @@ export class Around {
     this.context.fillRect(0, 0, this.context.canvas.width, this.context.canvas.height);
   }
 
-  /** Everybody who stands there: agents round, NPCs square. */
+  /** All entities in view: agents round, NPCs square. */
   everybody(colour: (population: number) => string): void {
     const { context, header } = this;
     this.tiles((row, col, cell) => {
@@ -74,7 +74,7 @@ export class Around {
     this.context.globalAlpha = 1;
   }
 
-  /** The border of all tiles within so many tiles (Chebyshev) of the middle. */
+  /** The border of all tiles within a Chebyshev distance of the centre. */
   outline(reach: number, colour: string, width: number, dash: readonly number[] = []): void {
     const [x, y] = this.middle(-reach, -reach);
     const size = this.side * (2 * reach + 1) - 1;
@@ -85,7 +85,7 @@ export class Around {
     this.context.setLineDash([]);
   }
 
-  /** A line from the middle to a tile. */
+  /** A line from the centre to a tile. */
   line(row: number, col: number, colour: string): void {
     this.context.strokeStyle = colour;
     this.context.lineWidth = 2;

@@ -6,7 +6,7 @@ import type { Context, Part } from "./context";
 import { el, fitCanvas, iconButton, setIcon, setText } from "./dom";
 import { number, speedName, speeds } from "./format";
 
-/** From when to when the selected lives, ticks; null while that is not known, or if it is not so. */
+/** Life span of the selected entity, in ticks; null if unknown or not ended. */
 interface Lifetime {
   readonly selection: Selection;
   birth: number | null;
@@ -15,7 +15,7 @@ interface Lifetime {
   looked: number;
 }
 
-/** Play, pause, steps, speed, and the track of ticks to seek on. */
+/** Play, pause, steps, speed, and the seek bar. */
 export class Timeline implements Part {
   readonly element: HTMLElement;
   private readonly play: HTMLButtonElement;
@@ -30,11 +30,11 @@ export class Timeline implements Part {
   private readonly hint = el("div", { class: "hint" });
   private lifetime: Lifetime | null = null;
   private painted = "";
-  /** Of the track, CSS pixels. Asking for it in every picture would lay out the page each time. */
+  /** Of the track, CSS pixels. Cached, because reading it in every frame would force a layout each time. */
   private size = { width: 0, height: 0 };
   private readonly endings: (() => void)[] = [];
 
-  /** @param growing whether more ticks may come. */
+  /** @param growing whether more ticks may arrive. */
   constructor(
     private readonly context: Context,
     private readonly growing: () => boolean,
@@ -46,8 +46,8 @@ export class Timeline implements Part {
     this.tick = el("input", {
       class: "tick",
       inputmode: "numeric",
-      "aria-label": "Tick: type a number to go there",
-      title: "Tick: type a number to go there",
+      "aria-label": "Tick: type a number to jump to it",
+      title: "Tick: type a number to jump to it",
       size: 7,
     });
     this.tick.addEventListener("change", () => this.goToTyped());
@@ -60,7 +60,7 @@ export class Timeline implements Part {
     this.live = el("button", {
       type: "button",
       class: "live",
-      title: "Go to the newest tick and stay there",
+      title: "Follow the newest tick",
     });
     this.live.append(el("i"), "Live");
     this.live.addEventListener("click", () => actions.goLive());
@@ -81,7 +81,7 @@ export class Timeline implements Part {
         { class: "buttons" },
         iconButton("back", "One tick back", () => actions.step(-1), "ArrowLeft"),
         this.play,
-        iconButton("forward", "One tick on", () => actions.step(1), "ArrowRight"),
+        iconButton("forward", "One tick forward", () => actions.step(1), "ArrowRight"),
       ),
       el("div", { class: "place" }, this.tick, this.total, this.note),
       this.track,
@@ -107,7 +107,10 @@ export class Timeline implements Part {
     if (document.activeElement !== this.tick) this.tick.value = String(tick);
     setText(this.total, `of ${number(recording.last)}`);
     const gap = gapAt(recording.spans, time);
-    setText(this.note, gap ? `not recorded, shows ${number(frame.tick)}` : this.waiting() ? "loading…" : "");
+    setText(
+      this.note,
+      gap ? `not recorded, showing ${number(frame.tick)}` : this.waiting() ? "loading…" : "",
+    );
     if (this.speed.value !== String(speed)) this.speed.value = String(speed);
     this.live.hidden = !this.growing();
     this.live.classList.toggle("on", live);
@@ -147,7 +150,7 @@ export class Timeline implements Part {
     let dragging = false;
     let asked: number | null = null;
     const seek = (event: PointerEvent): void => {
-      // Once a picture: a fast mouse reports more often than that.
+      // Once per frame: a fast mouse reports more often than that.
       if (asked === null) {
         requestAnimationFrame(() => {
           if (asked !== null) this.context.actions.seek(asked);
@@ -202,7 +205,7 @@ export class Timeline implements Part {
       looked: this.context.recording.first,
     };
     this.lifetime = lifetime;
-    // What cannot be read is told where it is shown; here there is just no mark.
+    // Read errors are reported where the frame is shown; here the mark is omitted.
     findBirth(this.context.recording, selected).then(
       (tick) => (lifetime.birth = tick),
       () => undefined,
@@ -225,7 +228,7 @@ export class Timeline implements Part {
     if (this.lifetime && this.lifetime.death === null) this.findEnd(this.lifetime);
   }
 
-  /** The track's picture: how many live, gaps hatched, the life of the selected. */
+  /** Draws the track: population size, hatched gaps, the life of the selected entity. */
   private paint(): void {
     const { recording, scan, session } = this.context;
     const [width, height] = [Math.floor(this.size.width), Math.floor(this.size.height)];

@@ -50,20 +50,20 @@ export function hopeless(good: Buffer): Readonly<Record<string, readonly [Buffer
   const claim = (type: string, field: number, value: number): Buffer =>
     changed(good, (copy) => copy.writeUInt32LE(value, placeOf(good, type, type === "FRAM" ? 1 : 0) + field));
   return {
-    empty: [Buffer.alloc(0), /This is no recording of nmmo-gpu/],
-    foreign: [Buffer.from("\x89PNG\r\n\x1a\n".repeat(99), "latin1"), /This is no recording of nmmo-gpu/],
-    newer: [changed(good, (copy) => copy.writeUInt32LE(9, 8)), /version 9 of the format/],
-    headless: [good.subarray(0, 200), /ends before its HEAD chunk/],
-    "long-header": [claim("HEAD", 8, huge), /claims 4294967295 bytes, which cannot be/],
-    "long-store": [claim("HEAD", 4, huge), /which cannot be/],
-    "long-map": [claim("TILE", 8, huge), /claims 4294967295 bytes, which cannot be/],
-    "long-frames": [claim("FRAM", 8, huge - 3), /claims \d{10} bytes, which cannot be/],
-    "many-ticks": [claim("FRAM", 12, huge), /claims 4294967295 ticks/],
+    empty: [Buffer.alloc(0), /This is not a recording of nmmo-gpu/],
+    foreign: [Buffer.from("\x89PNG\r\n\x1a\n".repeat(99), "latin1"), /This is not a recording of nmmo-gpu/],
+    newer: [changed(good, (copy) => copy.writeUInt32LE(9, 8)), /format version 9/],
+    headless: [good.subarray(0, 200), /has no complete HEAD chunk/],
+    "long-header": [claim("HEAD", 8, huge), /invalid length, 4294967295 bytes/],
+    "long-store": [claim("HEAD", 4, huge), /invalid length/],
+    "long-map": [claim("TILE", 8, huge), /invalid length, 4294967295 bytes/],
+    "long-frames": [claim("FRAM", 8, huge - 3), /invalid length, \d{10} bytes/],
+    "many-ticks": [claim("FRAM", 12, huge), /invalid number of ticks, 4294967295/],
     backwards: [
       changed(good, (copy) => copy.writeBigUInt64LE(1n, placeOf(good, "FRAM", 1) + 16)),
-      /time runs backwards/,
+      /ticks are out of order/,
     ],
-    bomb: [bomb(good), /TILE chunk does not hold the \d+ bytes/],
+    bomb: [bomb(good), /TILE chunk does not have the declared length of \d+ bytes/],
   };
 }
 

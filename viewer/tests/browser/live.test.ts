@@ -252,7 +252,7 @@ describe.runIf(PYTHON)("live", () => {
     training = start("train", "--resume", run, "--record", "0");
     await training.until(() => recordings().length === 2, "another recording begins");
     const [fresh] = recordings().filter((name) => name !== old);
-    await says(page, ".notices", new RegExp(`The run goes on in ${fresh}`));
+    await says(page, ".notices", new RegExp(`The run continues in ${fresh}`));
     await page.waitForFunction((end) => (window.embyr?.recording.first ?? 0) > end, {}, end);
     expect(new URL(page.url()).searchParams.get("run")).toBe(fresh);
     await says(page, ".connection", /live/);

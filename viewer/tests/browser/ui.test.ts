@@ -104,7 +104,7 @@ test("over the gap it goes in one step, and within it says so", async () => {
   await page.keyboard.press("ArrowLeft");
   await shows(page, GAP[0] - 1);
   await change(page, { time: GAP[0] + 3 });
-  await says(page, ".timeline .note", /not recorded, shows 40/);
+  await says(page, ".timeline .note", /not recorded, showing 40/);
 });
 
 test("a click on the track, and a number typed, go to a tick", async () => {
@@ -247,7 +247,7 @@ test("the address restores camera, tick, selection, overlay and speed", async ()
 
 test("a file that is no recording gets a sentence, and another can be chosen", async () => {
   const page = await browser.open(`${server.url}?file=bad.replay`);
-  await says(page, ".start .message", /bad\.replay could not be opened\. This is no recording/);
+  await says(page, ".start .message", /bad\.replay could not be opened\. This is not a recording/);
   await choose(page, good);
   await page.click('[aria-label="Open another recording"]');
   await page.waitForFunction(() => window.embyr === undefined);
@@ -332,10 +332,10 @@ test("each overlay comes with a legend that says what it shows", async () => {
   const page = await open({ tick: 60 });
   await page.waitForFunction(() => window.embyr?.scan.progress === 1);
   for (const [overlay, words] of [
-    ["visits", /How many ticks/],
-    ["danger", /have died/],
+    ["visits", /Agent-ticks/],
+    ["danger", /Deaths of agents/],
     ["resources", /Tiles of forest/],
-    ["value", /holds no map of values/],
+    ["value", /has no value map/],
   ] as const) {
     await page.keyboard.press("o");
     expect((await state(page)).overlay).toBe(overlay);

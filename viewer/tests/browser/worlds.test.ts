@@ -231,7 +231,7 @@ describe.runIf(WORLDS)("worlds", () => {
         expect(styles.filter(({ made }) => made).map(({ name }) => name)).toEqual([
           chaos.styles[columns["style"]![slot]!],
         ]);
-        expect((await barsOf(page, "target"))[0]).toMatchObject({ name: "nobody" });
+        expect((await barsOf(page, "target"))[0]).toMatchObject({ name: "none" });
         const value = columns["value"]![slot]! / 1024;
         const shown = Number((await factsOf(page))["value"]);
         expect(Math.abs(shown - value)).toBeLessThan(0.006 * Math.max(1, Math.abs(value)));
@@ -352,9 +352,9 @@ describe.runIf(WORLDS)("worlds", () => {
     await lookOver(page, chaos);
     const before = new Map(await groundInView(page, chaos, tick));
     for (const [overlay, population, numbers, words] of [
-      ["visits", -1, chaos.visits["-1"]!, /stood on a tile/],
+      ["visits", -1, chaos.visits["-1"]!, /Agent-ticks on each tile/],
       ["visits", 1, chaos.visits["1"]!, /Population 1/],
-      ["danger", -1, chaos.danger["-1"]!, /died on a tile/],
+      ["danger", -1, chaos.danger["-1"]!, /Deaths of agents on each tile/],
       ["resources", -1, forest, /Tiles of forest/],
     ] as const) {
       const cover = { overlay, overlayPopulation: population };
@@ -511,7 +511,7 @@ describe.runIf(WORLDS)("worlds", () => {
     expect(looked).toBeGreaterThan(50);
 
     await page.keyboard.press("r");
-    await says(page, ".notices", /Recording a film/);
+    await says(page, ".notices", /Recording a video/);
     await change(page, { playing: true });
     const { time } = await state(page);
     await page.waitForFunction((time) => (window.embyr?.session.state.time ?? 0) > time + 6, {}, time);

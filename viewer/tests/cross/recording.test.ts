@@ -137,6 +137,6 @@ describe.runIf(FOLDER)("a recording", () => {
     ];
     for (const entry of wrong) await expect(Recording.attach(source, [first!, entry])).rejects.toThrow();
     const [moved] = [{ ...first!, offset: first!.offset + 1 }];
-    await expect((await Recording.attach(source, [moved!])).load(0)).rejects.toThrow(/damaged|claims/);
+    await expect((await Recording.attach(source, [moved!])).load(0)).rejects.toThrow(/damaged|invalid/);
   });
 });
