@@ -100,7 +100,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 ``np_random``.
             options: there are none.
 
-        Returns: observations and infos as of ``step``.
+        Returns:
+            observations: as ``step`` returns them.
+            infos: as ``step`` returns them.
         """
         _refuse(options)
         super().reset(seed=seed)
@@ -248,7 +250,12 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         not, ticks are played until somebody is born into the slot.
 
         Args:
-            seed: the world's. options: there are none.
+            seed: of terrain and dice.
+            options: none are known; a value that is not empty raises UsageError.
+
+        Returns:
+            observation: of the slot's agent.
+            info: as ``step`` returns it.
 
         Raises UsageError if nobody is born within ``MAX_WAIT_TICKS`` ticks.
         """
@@ -277,8 +284,12 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
             action: [heads] integers.
 
         Returns:
-            Observation, reward, terminated, False, and info: ``entity`` (id), ``lifetime`` (ticks),
-            ``explored`` (tiles) and ``cause`` (of death, 0 while alive).
+            observation: of the slot's agent; zeros after its death.
+            reward: for this tick.
+            terminated: the agent has died.
+            truncated: always False.
+            info: ``entity`` (id), ``lifetime`` (ticks), ``explored`` (tiles) and ``cause`` (of death, 0 while
+                alive).
 
         Raises ActionError for an action that does not fit, and UsageError where ``reset`` is due.
         """

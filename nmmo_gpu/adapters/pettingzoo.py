@@ -119,10 +119,13 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
                 is left out idles.
 
         Returns:
-            Observations, rewards, terminations, truncations and infos, each for whoever lived before the
-            tick or lives after it. The arrays are the caller's: nothing is written into them later. Infos
-            hold ``entity`` (id), ``population``, ``lifetime`` (ticks; of the dead, how often it acted),
-            ``explored`` (tiles) and ``cause`` (of death: "none", "lava", "hunger", "thirst", "combat").
+            observations: of every agent that lived before the tick or lives after it, as are the others. The
+                arrays are the caller's: later steps do not write into them.
+            rewards: for this tick.
+            terminations: the agent has died.
+            truncations: always False.
+            infos: ``entity`` (id), ``population``, ``lifetime`` (ticks; of the dead, how often it acted),
+                ``explored`` (tiles) and ``cause`` (of death: "none", "lava", "hunger", "thirst", "combat").
 
         Raises ActionError, before anything has changed, for actions that do not fit, or of who does not live.
         """

@@ -30,7 +30,7 @@ def possible_trades(world: World) -> tuple[Tensor, Tensor]:
 
     Returns:
         [R, A, 2 * items + 2] bool: which choices of the trade head do something, at the right price. The
-        first, nothing, is always true.
+            first, nothing, is always true.
         [R, A] int64: how many of the prices, from the lowest on, it could pay in a buy.
     """
     cfg, offer = world.config, world.offer
@@ -61,7 +61,8 @@ def possible_prices(world: World, trades: Tensor, affordable: Tensor) -> Tensor:
     could pay, and the first where it can buy nothing at all.
 
     Args:
-        trades, affordable: what ``possible_trades`` gives.
+        trades: the first result of ``possible_trades``.
+        affordable: the second.
     """
     prices, items = len(world.config.tables.prices), len(world.config.tables.items)
     can_buy = trades[..., 1 + items : -1].any(-1)

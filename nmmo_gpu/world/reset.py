@@ -25,7 +25,8 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int =
 
     Args:
         maps: [R, H, W] uint8, Material: the map of each realm; decides device and number of realms.
-        seed: 64-bit key of the world's random numbers. first_realm: the number of its first realm.
+        seed: 64-bit key of the world's random numbers.
+        first_realm: the number of its first realm.
     """
     sizes = World.sizes(config, maps.shape[0])
     tensors = {}

@@ -45,9 +45,11 @@ class RewardTerms:
         """Adds what this tick was worth.
 
         Args:
-            acting: [R, A] bool, who lived at its start. died: [R, A] bool, who of them died in it. reward:
-                [R, A] float32. The dead are paid for the tick of their death too, but for the goods that
-                death took from them.
+            world: after the tick.
+            acting: [R, A] bool, who lived at its start.
+            died: [R, A] bool, who of them died in it.
+            reward: [R, A] float32, added to in place. The dead are paid for the tick of their death too, but
+                for the goods that death took from them.
         """
         for name, weight in self.weights.items():
             score = _score(world, name)
