@@ -205,7 +205,10 @@ def _steps(goals: Tensor, free: Tensor, vision: int) -> Tensor:
     the search limit if there is no path.
 
     Args:
-        goals, free: [goals, n, window] and [n, window], cells as ``_bits``; goals are free."""
+        goals: [goals, n, window], cells as ``_bits``; all of them are free.
+        free: [n, window], cells as ``_bits``.
+        vision: how far an agent sees, tiles.
+    """
     row, col = (torch.tensor(MOVES, dtype=torch.int32, device=goals.device) + vision).unbind(1)
     steps = torch.zeros(*goals.shape[:2], len(MOVES), dtype=torch.int32, device=goals.device)
     for _ in range(SEARCH_RADII * vision):

@@ -35,7 +35,7 @@ SLOW = (
     "kernels/test_order.py", "kernels/test_parity.py", "kernels/test_sampling.py",
     "kernels/test_sampling_full.py", "kernels/test_tick.py", "kernels/test_tick_full.py",
     "replay/test_picture.py", "replay/test_reader.py", "scripts", "test_add_content.py",
-    "test_build_backend.py", "test_compile_kernels.py", "test_fuzz.py", "test_scripted.py",
+    "test_build_backend.py", "test_compile_kernels.py", "test_docs.py", "test_fuzz.py", "test_scripted.py",
     "test_v1_statistics.py", "train/test_capture.py", "train/test_compile.py", "train/test_distributed.py",
     "train/test_kernels.py", "train/test_memory_estimate.py", "train/test_run.py", "train/test_run_full.py",
     "view/test_live.py", "viewer", "world/test_full_tick.py", "world/test_scale.py",

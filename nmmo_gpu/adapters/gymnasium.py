@@ -101,7 +101,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 ``np_random``.
             options: must be empty.
 
-        Returns: observations and infos as in ``step``.
+        Returns:
+            observations: as ``step`` returns them.
+            infos: as ``step`` returns them.
         """
         _refuse(options)
         super().reset(seed=seed)
@@ -253,7 +255,12 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         not, ticks are played until an agent spawns in the slot.
 
         Args:
-            seed: of the world. options: must be empty.
+            seed: of terrain and dice.
+            options: none are known; a value that is not empty raises UsageError.
+
+        Returns:
+            observation: of the slot's agent.
+            info: as ``step`` returns it.
 
         Raises UsageError if no agent spawns within ``MAX_WAIT_TICKS`` ticks.
         """
@@ -282,8 +289,12 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
             action: [heads] integers.
 
         Returns:
-            Observation, reward, terminated, False, and info: ``entity`` (id), ``lifetime`` (ticks),
-            ``explored`` (tiles) and ``cause`` (of death, 0 while alive).
+            observation: of the slot's agent; zeros after its death.
+            reward: for this tick.
+            terminated: the agent has died.
+            truncated: always False.
+            info: ``entity`` (id), ``lifetime`` (ticks), ``explored`` (tiles) and ``cause`` (of death, 0 while
+                alive).
 
         Raises ActionError for an invalid action, and UsageError if ``reset`` must be called first.
         """

@@ -121,10 +121,13 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
                 that are left out idle.
 
         Returns:
-            Observations, rewards, terminations, truncations and infos of all agents that were alive before
-            the tick or are alive after it. The arrays belong to the caller and are never overwritten. Infos
-            hold ``entity`` (id), ``population``, ``lifetime`` (ticks; for a dead agent, how often it acted),
-            ``explored`` (tiles) and ``cause`` (of death: "none", "lava", "hunger", "thirst", "combat").
+            observations: of every agent that lived before the tick or lives after it, as are the others. The
+                arrays are the caller's: later steps do not write into them.
+            rewards: for this tick.
+            terminations: the agent has died.
+            truncations: always False.
+            infos: ``entity`` (id), ``population``, ``lifetime`` (ticks; of the dead, how often it acted),
+                ``explored`` (tiles) and ``cause`` (of death: "none", "lava", "hunger", "thirst", "combat").
 
         Raises ActionError for invalid actions, or actions of agents that are not alive, before any state
         changes."""

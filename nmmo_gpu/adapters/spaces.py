@@ -53,8 +53,8 @@ def arrays(views: dict[str, Tensor]) -> dict[str, Any]:
         views: ``name -> [..., *shape]``, as ``ObservationLayout.views`` returns them, on the CPU.
 
     Returns:
-        ``name -> [..., *shape]`` arrays over the same memory: masks as int8, numbers unchanged. Only
-        ``alive`` is copied, to int64: an array, or a scalar for a single agent.
+        ``name -> [..., *shape]`` arrays over the same memory: masks as int8, numbers as they are. Only
+            ``alive`` is copied, to int64: an array, or a scalar for one agent alone.
     """
     named: dict[str, Any] = {name: view.numpy() for name, view in views.items()}
     named = {name: a.view(np.int8) if a.dtype == np.bool_ else a for name, a in named.items()}

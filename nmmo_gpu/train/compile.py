@@ -71,8 +71,8 @@ def compile_ahead(config: CompileConfig, report: Callable[[int, int], None]) -> 
     Args:
         report: called after each with (how many are done, how many there are).
 
-    Raises ConfigError: for an unknown target, where none is given and torch sees no GPU, under Triton's
-        interpreter, and for a kernel that does not compile."""
+    Raises ConfigError for an unknown target, where none is given and torch sees no GPU, under Triton's
+    interpreter, and for a kernel that does not compile."""
     target = resolve_target(config.target)
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
         raise ConfigError("kernels are interpreted, not compiled, under TRITON_INTERPRET=1; unset it.")

@@ -15,8 +15,12 @@ def advantages(
     the only cut. What stands at the ticks of empty slots is meaningless.
 
     Args:
-        reward, value: [T, N] float32. died: [T, N] bool, the agent's step ended in its death.
+        reward: [T, N] float32.
+        value: [T, N] float32, of what was seen before each step.
+        died: [T, N] bool, the agent's step ended in its death.
         last_value: [N] float32, value of what is seen after the last step.
+        gamma: discount per tick.
+        gae_lambda: lambda of the estimator.
 
     Returns:
         [T, N] float32; added to ``value`` they are the returns.

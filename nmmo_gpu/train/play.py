@@ -102,9 +102,13 @@ def play(
     """Plays on, and records every tick.
 
     Args:
-        film: its buffer's length is how many ticks are written at a time.
-        ticks: how many to play; None: until ``stopped``. rate: ticks per second at most; 0 for no limit.
-        stopped: called after every tick. on_progress: called with how many ticks have been played.
+        env: the environment, begun.
+        act: chooses the actions.
+        recorder: writes the files; the length of its buffer is how many ticks are written at a time.
+        ticks: how many to play; None: until ``stopped``.
+        rate: ticks per second at most; 0 for no limit.
+        stopped: called after every tick; True ends the play.
+        on_progress: called with how many ticks have been played.
     """
     length, t, played = len(recorder.frames), 0, 0
     due = time.monotonic()

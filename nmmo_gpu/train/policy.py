@@ -416,7 +416,12 @@ class Policy(nn.Module):
         """The row (counted from 1) of the nearest stranger or NPC in reach of the style; 0 if there is none.
 
         Args:
-            views: an observation's fields, [..., ...]. style: [...] int64."""
+            views: fields of observations, ``name -> [..., *shape]``.
+            style: [...] int64, the attack style of each.
+
+        Returns:
+            [...] int64.
+        """
         reach = actions.row_of(views["target_mask"], style)[..., 1:]
         wanted = reach & (views["entity_kind"] >= STRANGER)
         first = wanted.to(torch.uint8).argmax(-1) + 1

@@ -35,7 +35,11 @@ def loss(
 
     Args:
         evaluation: of the batch, by the network that learns.
-        old_log, advantage, returns: [P, B] float32. real: [P, B] bool, false for filling.
+        old_log: [P, B] float32, log probability of the actions when they were chosen.
+        advantage: [P, B] float32.
+        returns: [P, B] float32.
+        real: [P, B] bool, false for filling.
+        config: of the learner.
         count: [P], how many are real where the batch is a part of a larger one; by default as many as here.
 
     Returns:
@@ -79,7 +83,7 @@ def update(
 
     Returns:
         per population ([P] float32): ``STATISTICS``, means over the minibatches, ``explained_variance``
-        of the values, and ``grad_norm`` before clipping.
+            of the values, and ``grad_norm`` before clipping.
     """
     horizon = rollout.alive.shape[0]
     advantage = training_backend.advantages(

@@ -100,9 +100,10 @@ class Run:
         Args:
             report: the tally begins anew after this iteration.
 
-        Returns: what is known since the last call: this iteration's statistics on a CPU; on a GPU, which is
-        not
-            waited for, those of the one before. ``agent_steps`` and ``seconds`` follow them.
+        Returns:
+            What became known since the last call. On a CPU, this iteration's statistics. On a GPU, which is
+                not waited for, those of the iteration before. ``agent_steps`` and ``seconds`` include the
+                same iterations.
         """
         start = timestamp(self.device)
         rollout = self.god.collect()
@@ -228,6 +229,14 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     In a process that torchrun started it trains together with the others; the first of them reports. One that
     torchrun starts again, because a process was lost, goes on from the last checkpoint.
 
+    Args:
+        config: the settings; of a stored run those that ``resume`` returns.
+        stored: checkpoint to go on from; None begins a new run.
+        trinity: classes to use in place of the stock ones.
+
+    Returns:
+        The run, after its last checkpoint was saved.
+
     Raises ConfigError if the folder already holds a run, or cannot be written."""
     with distributed.process_group():
         # What cannot run leaves no folder behind.
@@ -305,9 +314,18 @@ def prepare_folder(config: TrainConfig, resuming: bool) -> Path:
 
 
 def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
-    """(config, checkpoint) to go on with a run, given its folder or its checkpoint.
+    """What ``train`` needs to go on with a run.
 
-    ``limits`` replace fields of its TrainConfig."""
+    Args:
+        path: folder of the run, or its checkpoint file.
+        limits: fields of the run's TrainConfig to replace, such as ``minutes``.
+
+    Returns:
+        config: the settings.
+        checkpoint: where the run stopped.
+
+    Raises ConfigError if a limit has been reached already, and CheckpointError if the checkpoint cannot be
+    read."""
     stored = checkpoints.load(Path(path), torch.device("cpu"))
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     config = dataclasses.replace(stored.config, run=str(folder), **limits)

@@ -19,8 +19,11 @@ def uniforms(
     """[heads, ...] float32 in [0, 1): one draw for each of the heads named, in their order.
 
     Args:
-        draw: ``nmmo_gpu.world.random.draw`` or a twin of it. world: for seed and tick.
-        realm, slot: [...] int64.
+        draw: ``nmmo_gpu.world.random.draw`` or a twin of it.
+        world: read for ``seed`` and ``tick``.
+        heads: their names.
+        realm: [...] int64.
+        slot: [...] int64.
     """
     move, style, target, _ = draw(world.seed, world.tick, Stream.POLICY, realm, slot)
     words = {"move": move, "style": style, "target": target}

@@ -81,8 +81,12 @@ class Sword:
         many others choose beside it.
 
         Args:
-            records: [R, A, bytes] uint8. world: for who is alive, seed and tick.
-            memory: [R * A, hidden] of a recurrent policy.
+            records: [R, A, bytes] uint8, the newest observation.
+            world: read for ``alive``, ``seed`` and ``tick``.
+            memory: [R * A, hidden] float32 of a recurrent policy, else None.
+
+        Returns:
+            A choice for every slot; those of empty slots are ignored.
         """
         if self.training_backend.choose is not None:
             return self._decide_for_all(records, world, memory, self.training_backend.choose)
@@ -154,7 +158,13 @@ class Sword:
         device for nothing.
 
         Args:
-            records, world: what ``decide`` was given, the world as it was. realms: [k] int64.
+            records: what ``decide`` was given.
+            world: what ``decide`` was given, not stepped since.
+            decision: what ``decide`` returned.
+            realms: [k] int64, the realms to look at.
+
+        Returns:
+            Probabilities and values of all slots of these realms; zeros for empty slots.
 
         Raises UsageError if ``decide`` is another than this class's, and does not call it."""
         if self._last_output is None:
@@ -298,7 +308,8 @@ class Pantheon:
             rollout: of this process's realms.
             progress: how much of the run is done, 0 to 1; sets the learning rate.
 
-        Returns: statistics per population, [P] float32 each.
+        Returns:
+            Statistics by name, [P] float32 each: one number per population.
         """
         config, sword, optimizer = self.config.ppo, self.sword, self.optimizer
         self.set_rate(self.learning_rate(progress))

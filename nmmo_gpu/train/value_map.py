@@ -51,14 +51,16 @@ def value_map(
 
     Args:
         stored: with its ``policy.*`` tensors; no others are needed.
-        base, material: [H, W] uint8, what tiles were made of, and show now; ``material`` None: the same.
+        base: [H, W] uint8, what tiles were made of.
+        material: [H, W] uint8, what they show now; None if that is the same.
         population: whose policy; -1 for the mean over all.
         stride: cells of so many tiles a side are valued, each on one tile: of those where it can, the nearest
             to the cell's middle. None: the smallest that makes at most ``MOST_CELLS`` of them.
         device: where to compute.
 
-    Returns: [ceil(H / stride), ceil(W / stride)] float32, expected rewards times 1 - gamma; NaN where nobody
-        can stand and live. A recurrent policy's memory is that of the newborn: zeros.
+    Returns:
+        [ceil(H / stride), ceil(W / stride)] float32, expected rewards times 1 - gamma; NaN where no agent can
+            stand and live. A recurrent policy's memory is that of the newborn: zeros.
 
     Raises ReplayError if the map or the population does not fit the checkpoint's rules, MapError for a map
     that cannot be played on."""

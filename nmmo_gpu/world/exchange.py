@@ -31,9 +31,9 @@ def possible_trades(world: World) -> tuple[Tensor, Tensor]:
     trade.
 
     Returns:
-        [R, A, 2 * items + 2] bool: choices of the trade head that have an effect at the right price. The
-        first, nothing, is always true.
-        [R, A] int64: number of prices, from the lowest on, that the agent could pay in a buy.
+        [R, A, 2 * items + 2] bool: which choices of the trade head do something, at the right price. The
+            first, nothing, is always true.
+        [R, A] int64: how many of the prices, from the lowest on, it could pay in a buy.
     """
     cfg, offer = world.config, world.offer
     prices, items = tensor(cfg.tables.prices, world.device), len(cfg.tables.items)
@@ -63,7 +63,8 @@ def possible_prices(world: World, trades: Tensor, affordable: Tensor) -> Tensor:
     prices that the agent could pay, or the first if it can buy nothing.
 
     Args:
-        trades, affordable: as returned by ``possible_trades``.
+        trades: the first result of ``possible_trades``.
+        affordable: the second.
     """
     prices, items = len(world.config.tables.prices), len(world.config.tables.items)
     can_buy = trades[..., 1 + items : -1].any(-1)

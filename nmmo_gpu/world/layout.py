@@ -164,8 +164,11 @@ class ObservationLayout:
         """The named fields of uint8 records: ``name -> [..., *shape] dtype``, without copies.
 
         Args:
-            records: [..., bytes], or only the first bytes of each record, such as [..., header_bytes]. Fields
-                beyond these bytes are left out.
+            records: [..., bytes]; or the first bytes of each record, such as [..., header_bytes]: then the
+                fields beyond them are left out.
+
+        Returns:
+            The fields by name, in the order of the record.
         """
         named = {}
         for name, field in self.fields.items():

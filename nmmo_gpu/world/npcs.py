@@ -45,10 +45,14 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
     habitat. ``aggro_ticks`` are decremented here, after the choice.
 
     Args:
-        move, style, target: [R, A] integers: the agents' choices; target is a slot, -1 for none.
+        move: [R, A] integers, the agents' choices.
+        style: [R, A] integers.
+        target: [R, A] integers: slots, -1 for no target.
 
     Returns:
-        move, style, target: [R, S] int64.
+        move: [R, S] int64, the choices of agents and NPCs.
+        style: [R, S] int64.
+        target: [R, S] int64.
     """
     cfg = world.config
     agents = cfg.slots

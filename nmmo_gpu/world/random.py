@@ -91,9 +91,11 @@ def draw(
     """Four 32-bit words for each (realm, index).
 
     Args:
-        seed: [2] int64, the key and the number of realm 0 (``World.seed``). tick: [1] int64, 0 or more.
-        stream: the purpose of the draw.
-        realm, index: int64 tensors that broadcast together, 0 to 2^32 - 1.
+        seed: [2] int64, the key and the number of realm 0 (``World.seed``).
+        tick: [1] int64, 0 or more.
+        stream: what the draw is for.
+        realm: int64, 0 to 2^32 - 1.
+        index: int64, 0 to 2^32 - 1; broadcasts with ``realm``.
 
     Returns:
         Four int64 tensors of the broadcast shape, values 0 to 2^32 - 1.

@@ -24,8 +24,9 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int =
     """A world at tick 0 without agents.
 
     Args:
-        maps: [R, H, W] uint8, Material: the map of each realm; determines device and number of realms.
-        seed: 64-bit key of the world's random numbers. first_realm: the number of its first realm.
+        maps: [R, H, W] uint8, Material: the map of each realm; decides device and number of realms.
+        seed: 64-bit key of the world's random numbers.
+        first_realm: the number of its first realm.
     """
     sizes = World.sizes(config, maps.shape[0])
     tensors = {}

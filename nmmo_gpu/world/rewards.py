@@ -45,9 +45,11 @@ class RewardTerms:
         """Adds this tick's rewards.
 
         Args:
-            acting: [R, A] bool, agents that were alive at the start of the tick. died: [R, A] bool, those of
-                them that died in it. reward: [R, A] float32. Agents that died are rewarded for the tick of
-                their death too, except that goods lost by death do not count.
+            world: after the tick.
+            acting: [R, A] bool, who lived at its start.
+            died: [R, A] bool, who of them died in it.
+            reward: [R, A] float32, added to in place. The dead are paid for the tick of their death too, but
+                for the goods that death took from them.
         """
         for name, weight in self.weights.items():
             score = _score(world, name)

@@ -83,7 +83,9 @@ def settle(world: World, realm: Tensor, slot: Tensor, within: Tensor) -> None:
     """Spawns agents in free slots, on free tiles.
 
     Args:
-        realm, slot: [n] int64, all different. within: [n] int64, tiles of their realm (row * width + column).
+        realm: [n] int64.
+        slot: [n] int64; no pair of realm and slot occurs twice.
+        within: [n] int64, tiles of their realm (row * width + column).
     """
     cfg = world.config
     tile = within + realm * (cfg.height * cfg.width)

@@ -18,14 +18,19 @@ def step(
 
     Args:
         backend: who runs the phases (``nmmo_gpu.world.backend``).
-        move: [R, A], 0 to 4; style: [R, A], 0 to 2; both int64, or what ``backend.decode`` gives.
-        target: [R, A], slot in the same realm; -1 for nobody.
-        work, trade, price, token: [R, A] integers,
-        as ``nmmo_gpu.world.actions.action_heads`` lists them. None:
-            nobody works, trades or speaks.
-        What the slots of the dead are told is ignored.
+        move: [R, A] int64, 0 to 4; or what ``backend.decode`` returns, as ``style`` and ``target``.
+        style: [R, A] int64, 0 to 2.
+        target: [R, A] int64, slot in the same realm; -1 for no target.
+        work: [R, A] integers, as ``nmmo_gpu.world.actions.action_heads`` lists them; None if no agent works.
+        trade: [R, A] integers; None if no agent trades.
+        price: [R, A] integers; None if no agent trades.
+        token: [R, A] integers; None if no agent speaks.
 
-    Returns: style and target of everybody, NPCs included: [R, S] integers, good until the next tick.
+    Choices of empty slots are ignored.
+
+    Returns:
+        style: [R, S] integers, NPCs included; valid until the next tick.
+        target: [R, S] integers, likewise.
     """
     if backend.fused is not None and not world.config.extended:
         backend.fused(world, move, style, target)  # the same list, cut otherwise
