@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# One thread: tests are spread over processes, and their worlds are too small to share. Said before torch is
+# imported, and in the environment, for the programs that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import hypothesis
 import pytest
 import torch
@@ -22,7 +26,6 @@ from nmmo_gpu.world.backend import Backend, resolve
 if os.environ.get("TRITON_INTERPRET") == "1":
     fast_interpreter.install()
 
-# One thread: tests are spread over processes, and their worlds are too small to share.
 torch.set_num_threads(1)
 
 hypothesis.settings.register_profile("nmmo", deadline=None, derandomize=True, database=None)

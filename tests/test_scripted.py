@@ -265,7 +265,7 @@ def lifetimes(request):
     """Mean lifetimes by policy, as v1 ran: one birth a tick."""
     world_config = {**ODD, "height": 47, "width": 48, "slots": 16, "populations": 4}
     world = preset(request.param, **world_config, **(NPCS if request.param == "full" else {}))
-    config = EnvConfig(world=world, realms=2, seed=5, device="cpu", backend="torch")
+    config = EnvConfig(world=world, realms=2, seed=5, device="cpu", backend="auto")
     return {name: evaluate(config, actor(name), max_ticks=250, warmup=50).lifetime for name in POLICIES}
 
 

@@ -134,7 +134,7 @@ def test_train_resume_evaluate(capsys, tmp_path):
     stored = checkpoints.load(run, CPU)
     assert stored.counters["iteration"] == 6 and stored.config.env.seed == 5
 
-    options = ["--realms", 3, "--max-ticks", 400, "--device", "cpu"]
+    options = ["--realms", 3, "--max-ticks", 150, "--device", "cpu"]
     out, _ = said(capsys, ["eval", run, *options], 0)
     for words in ("slots kept full", "trained", "random", "lava", "combat", "agent-steps lived / deaths"):
         assert words in out, words

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import tempfile
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,5 +87,50 @@ def main(task: str, folder: str, *more: str) -> None:
             print(f"goes on after iteration {run.iteration - run.pantheon.iterations}", flush=True)
 
 
+def serve() -> None:
+    """Reads requests as lines of JSON, [processes, task, folder, ...], and answers each with the statuses and
+    the output of so many processes that do it. They are forks of this one, which has imported torch and the
+    package for all of them; store and environment variables are those of torchrun."""
+    import torch._dynamo  # noqa: F401  # which torch imports when it is first needed
+    from torch.distributed import TCPStore
+    from train import small, test_distributed  # noqa: F401
+
+    for line in sys.stdin:
+        processes, *arguments = json.loads(line)
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        shared = {
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "WORLD_SIZE": processes,
+            "GROUP_WORLD_SIZE": 1, "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": 0,
+            "TORCHELASTIC_USE_AGENT_STORE": True,
+        }  # fmt: skip
+        with tempfile.TemporaryFile() as output:
+            started = []
+            for rank in range(processes):
+                started.append(os.fork())
+                if started[-1] == 0:
+                    settings = {**shared, "RANK": rank, "LOCAL_RANK": rank}
+                    os.environ.update({name: str(value) for name, value in settings.items()})
+                    os.dup2(output.fileno(), 1)
+                    os.dup2(output.fileno(), 2)
+                    _end_with(main, *arguments)
+            statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in started]
+            output.seek(0)
+            print(json.dumps([statuses, output.read().decode()]), flush=True)
+
+
+def _end_with(work: Callable[..., None], *arguments: str) -> None:
+    """Ends this process after the work, without what its parent has to tidy up."""
+    status = 1
+    try:
+        work(*arguments)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve() if sys.argv[1:] == ["serve"] else main(*sys.argv[1:])

@@ -1,14 +1,16 @@
-"""Training on several processes, which torchrun starts on this machine: they learn what one process learns,
-and stop, go on and break down together."""
+"""Training on several processes of this machine: they learn what one process learns, and stop, go on and
+break down together. torchrun starts them where it matters how they are started, stopped and started again."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,17 +27,20 @@ SETTINGS = {"realms": 5, "slots": 12, "populations": 3, "horizon": 6, "minibatch
 """Five realms, which neither two nor three processes can share evenly."""
 
 
-def torchrun(processes: int, *arguments: object, restarts: int = 0, **more: object) -> subprocess.Popen[str]:
+def started(command: list[str], **more: object) -> subprocess.Popen[str]:
+    """A command that finds the tests' modules."""
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, **more)  # type: ignore[call-overload]
+
+
+def torchrun(processes: int, *arguments: object, restarts: int = 0) -> subprocess.Popen[str]:
     """The worker script with arguments, in so many processes."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
         f"--max-restarts={restarts}", "--monitor-interval=0.2", *map(str, arguments),
     ]  # fmt: skip
-    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more
-    )  # type: ignore[call-overload]
+    return started(command, stderr=subprocess.STDOUT)
 
 
 def finished(process: subprocess.Popen[str], status: int = 0) -> str:
@@ -45,10 +50,20 @@ def finished(process: subprocess.Popen[str], status: int = 0) -> str:
     return output
 
 
-def learned(folder: Path, processes: int) -> list[dict[str, torch.Tensor]]:
-    """What each of several processes holds after 3 iterations of training (see the worker)."""
-    finished(torchrun(processes, WORKER, "learn", folder))
-    return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
+@pytest.fixture(scope="module")
+def together() -> Iterator[Callable[..., None]]:
+    """Runs the worker's ``main`` with arguments in so many processes, as torchrun would, but for the seconds
+    in which each imports torch: they are forks of one process (see the worker's ``serve``)."""
+    with started([sys.executable, str(WORKER), "serve"], stdin=subprocess.PIPE) as server:
+
+        def run(processes: int, *arguments: object) -> None:
+            server.stdin.write(json.dumps([processes, *map(str, arguments)]) + "\n")
+            server.stdin.flush()
+            statuses, output = json.loads(server.stdout.readline())
+            assert statuses == [0] * processes, output
+
+        yield run
+        server.stdin.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +75,12 @@ def alone() -> list[dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_processes_learn_what_one_does(processes, tmp_path, alone):
+def test_processes_learn_what_one_does(processes, tmp_path, alone, together):
     """The gradient of the first update is that of one process with all realms, up to rounding, and their
     realms have then the same history. After every update all processes hold the same weights and moments, bit
     for bit."""
-    held = learned(tmp_path, processes)
+    together(processes, "learn", tmp_path)
+    held = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
     for name, value in alone["first"]["gradients"].items():
         assert value.abs().max() > 0, name
         found = held[0]["first"]["gradients"][name]
@@ -96,12 +112,12 @@ def test_more_processes_than_realms(monkeypatch):
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_a_checkpoint_of_two_goes_on_with_others(recurrent, tmp_path):
+def test_a_checkpoint_of_two_goes_on_with_others(recurrent, tmp_path, together):
     """Stopped after two iterations of two processes, a run goes on with one and with three: every realm, its
     agents' memory, the weights, the moments and the counts are taken along. The shards of former checkpoints
     are gone."""
     run = tmp_path / "run"
-    finished(torchrun(2, WORKER, "train", run, 2, recurrent))
+    together(2, "train", run, 2, recurrent)
     stored = checkpoints.load(run, CPU)
     files = sorted(file.name for file in run.glob("*.safetensors"))
     assert files == ["checkpoint-2-1of2.safetensors", "checkpoint-2-2of2.safetensors", checkpoints.FILE]
@@ -112,7 +128,7 @@ def test_a_checkpoint_of_two_goes_on_with_others(recurrent, tmp_path):
     whole.iterate()
     assert whole.agent_steps == int(whole.god.env.world.acted.sum())
 
-    finished(torchrun(3, WORKER, "resume", run, 3))
+    together(3, "resume", run, 3)
     later = checkpoints.load(run, CPU)
     again = Run(later.config, later)
     assert again.iteration == 3 and len(list(run.glob("*.safetensors"))) == 1 + 3

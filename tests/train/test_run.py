@@ -418,7 +418,7 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def signalled(tmp_path_factory):
-    """Three training processes that have each saved at least once, and then got a signal: by its name,
+    """Three training processes that each got a signal when they had first saved: by its name,
     (folder, exit status, output)."""
     numbers = {"TERM": signal.SIGTERM, "INT": signal.SIGINT, "KILL": signal.SIGKILL}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -432,13 +432,17 @@ def signalled(tmp_path_factory):
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             ),
         )
+    deadline = time.monotonic() + 120
+    training = dict(started)
+    while training:
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        for name, (folder, process) in list(training.items()):
+            if (folder / checkpoints.FILE).exists() or process.poll() is not None:
+                process.send_signal(numbers[name])
+                del training[name]
+        time.sleep(0.05)
     found = {}
     for name, (folder, process) in started.items():
-        deadline = time.monotonic() + 120
-        while not (folder / checkpoints.FILE).exists() and process.poll() is None:
-            assert time.monotonic() < deadline, "no checkpoint in two minutes"
-            time.sleep(0.05)
-        process.send_signal(numbers[name])
         output, _ = process.communicate(timeout=60)
         found[name] = folder, process.returncode, output
     return found

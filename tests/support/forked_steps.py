@@ -1,0 +1,123 @@
+"""Runs scripts/gpu_check.py without starting an interpreter for each step: most run in forks of this process,
+which has imported what they have in common, and interprets kernels as all tests do.
+
+    python tests/support/forked_steps.py scripts/gpu_check.py OPTIONS...
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
+
+
+class Forked:
+    """What of ``subprocess.Popen`` is used for a command of this Python: one that names a script, or a module
+    by ``-m``. Working directory, environment variables, module path and output are the command's own."""
+
+    def __init__(
+        self, command: list[str], cwd: Path, env: dict[str, str], stdin: int, stdout: IO[str], stderr: int,
+        start_new_session: bool,
+    ) -> None:  # fmt: skip
+        assert command[0] == sys.executable and stdin == subprocess.DEVNULL
+        assert stderr == subprocess.STDOUT and start_new_session
+        # By which this process has found what it imported.
+        assert env["PYTHONPATH"] == os.environ["PYTHONPATH"]
+        self.pid = os.fork()
+        if self.pid == 0:
+            _never_returns(lambda: _run(command[1:], cwd, env, stdout))
+        self.status: int | None = None
+
+    def wait(self, limit: float | None = None) -> int:
+        end = time.monotonic() + (float("inf") if limit is None else limit)
+        while self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > end:
+                raise subprocess.TimeoutExpired(str(self.pid), limit or 0.0)
+            else:
+                time.sleep(0.02)
+        return self.status
+
+
+started: set[str] = set()
+"""Modules that a command has run, and "script"."""
+
+
+def popen(command: list[str], **options: Any) -> Forked | subprocess.Popen[str]:
+    """The first script, and the first command of each module, in an interpreter of its own; others forked."""
+    kind = command[2] if command[1] == "-m" else "script"
+    first = kind not in started
+    started.add(kind)
+    return subprocess.Popen(command, text=True, **options) if first else Forked(command, **options)
+
+
+def _never_returns(work: Callable[[], None]) -> None:
+    """Ends the process after the work as an interpreter ends, with its status."""
+    status = 1
+    try:
+        work()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _run(words: list[str], cwd: Path, env: dict[str, str], output: IO[str]) -> None:
+    os.setsid()
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if words[0] == "-m":
+        sys.path.insert(0, str(cwd))
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, str((cwd / words[0]).parent))
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def main() -> None:
+    import torch._dynamo  # noqa: F401  # which torch imports when it is first needed
+    from support import fast_interpreter
+
+    import nmmo_gpu.benchmarks.bench
+    import nmmo_gpu.cli.main
+    import nmmo_gpu.train.evaluate
+    import nmmo_gpu.train.run  # noqa: F401
+
+    fast_interpreter.install()
+    del sys.path[:2], sys.argv[0]
+    specification = importlib.util.spec_from_file_location("gpu_check", sys.argv[0])
+    assert specification is not None and specification.loader is not None
+    check = sys.modules["gpu_check"] = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(check)
+    check.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    sys.exit(check.main())
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    main()
