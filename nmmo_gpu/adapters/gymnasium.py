@@ -63,9 +63,8 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             output: "numpy" returns arrays that belong to the caller. They are never overwritten; on a CPU
                 this costs an allocation in each step. "torch" returns the environment's own tensors, on its
                 device and without a copy: observations are valid until the step after the next, all other
-                    tensors
-                until the next step (with NPCs, ``entity``, ``lifetime`` and ``cause`` are copies). Masks are
-                bool tensors, and wrappers made for NumPy may not work with them.
+                tensors until the next step (with NPCs, ``entity``, ``lifetime`` and ``cause`` are copies).
+                Masks are bool tensors, and wrappers made for NumPy may not work with them.
 
         Raises ConfigError for an invalid config.
         """
@@ -249,13 +248,11 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         """Returns the first observation of an episode.
 
         With a seed, and the first time (then with the config's seed), it begins a new world. Otherwise the
-        world
-        continues: if the slot's agent is alive, because the last episode was truncated, its life continues
-            too; if
-        not, ticks are played until an agent spawns in the slot.
+        world continues: if the slot's agent is alive, because the last episode was truncated, its life
+        continues too; if not, ticks are played until an agent spawns in the slot.
 
         Args:
-            seed: of terrain and dice.
+            seed: of terrain and random numbers.
             options: none are known; a value that is not empty raises UsageError.
 
         Returns:
