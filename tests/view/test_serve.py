@@ -150,7 +150,7 @@ def test_what_cannot_be_viewed(tmp_path, visitor, capsys):
     """A run without recordings, and none at all."""
     for asked, said in (
         (tmp_path, "has no recordings; make some with `nmmo-gpu train --resume"),
-        (tmp_path / "x", "not there"),
+        (tmp_path / "x", "does not exist"),
     ):
         assert cli.run(["view", str(asked)]) == 2
         assert said in capsys.readouterr().err
