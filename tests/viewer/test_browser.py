@@ -36,7 +36,10 @@ def test_the_viewer_in_a_browser(browser, file, npm, request):
         program = find("firefox-esr", "firefox", variable="FIREFOX")
         require(find("Xvfb", variable="XVFB") is not None, "Xvfb is not on the PATH")
     require(program is not None, f"{browser} is not on the PATH")
-    needs = {"NMMO_GPU_PYTHON": sys.executable} if file == "live.test.ts" else {}
+    # Mesa draws in one thread: programs are tested beside the browser, and other tests, too.
+    needs = {"LP_NUM_THREADS": "1"}
+    if file == "live.test.ts":
+        needs["NMMO_GPU_PYTHON"] = sys.executable
     if file == "worlds.test.ts":
         needs["NMMO_GPU_WORLDS"] = str(request.getfixturevalue("worlds"))
     # Drawing without a GPU takes all processors: two of one browser would only wait for each other. A lock

@@ -26,6 +26,8 @@ const MESA = ["--use-gl=angle", "--use-angle=gl-egl", "--ignore-gpu-blocklist"];
 const SWIFTSHADER = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
 
 const FIREFOX_PREFERENCES = {
+  // Frames a second, of which software draws as many as it can: what is tested is seen in fewer, too.
+  "layout.frame_rate": 20,
   "webgl.disabled": false,
   "webgl.force-enabled": true,
   // The full name of what draws, rather than "llvmpipe, or similar".
