@@ -20,8 +20,8 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import checkpoint
-from nmmo_gpu.train.trinity import sword_named
 from nmmo_gpu.train.evaluate import ECONOMY, Actor, as_v1_ran, economy_row, evaluate, policy_actor
+from nmmo_gpu.train.trinity import sword_named
 
 CRAFTS = ("cook", "sword", "knives", "armor")
 
