@@ -66,8 +66,11 @@ class Sword:
             resolve(config.env.backend, device), config.env.world.extended
         )
         generator = torch.Generator().manual_seed(config.env.seed)
-        parts = self.training_backend.encode_inputs, self.training_backend.hidden_layers
-        self.policy = self.network(config.env.world, config.policy, generator, *parts).to(device)
+        backend = self.training_backend
+        self.policy = self.network(
+            config.env.world, config.policy, generator, backend.encode_inputs, backend.hidden_layers,
+            backend.window_embedding, backend.encode_features,
+        ).to(device)  # fmt: skip
         self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""
         self._everybody: Tensor | None = None
