@@ -21,6 +21,7 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.evaluate import ECONOMY, Actor, as_v1_ran, economy_row, evaluate, policy_actor
+from nmmo_gpu.train.trinity import sword_named
 
 CRAFTS = ("cook", "sword", "knives", "armor")
 
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("run", help="folder of a run of preset full, or its checkpoint")
     parser.add_argument("--realms", type=int, default=32)
     parser.add_argument("--ticks", type=int, default=20_000, help="at most so many are played of each")
+    parser.add_argument("--network", help="the run's, if not the stock one: module:Class, or file.py:Class")
     parser.add_argument("--json", help="file for the numbers")
     options = parser.parse_args()
     stored = checkpoint.load(Path(options.run), torch.device("cpu"))
@@ -76,8 +78,8 @@ def main() -> None:
     if not all((env.world.works, env.world.npcs, env.world.exchange, env.world.tokens)):
         parser.error("the run was not made with all systems on; train preset full")
     print(f"{'':22}" + "".join(f"{column:>9}" for column in ("lifetime", *ECONOMY)))
-    kept = {}
-    for name, (config, bind) in variants(env, policy_actor(stored)).items():
+    actor, kept = policy_actor(stored, sword_named(options.network)), {}
+    for name, (config, bind) in variants(env, actor).items():
         played = evaluate(config, bind, max_ticks=options.ticks)
         name, *cells = economy_row(name, played)
         print(f"{name:22}" + "".join(f"{cell:>9}" for cell in cells), flush=True)

@@ -93,6 +93,8 @@ class ResumeConfig:
     """Iterations between two points of the curves."""
     record: tuple[int, ...] | None = None
     """Numbers of realms to record from now on."""
+    network: str | None = None
+    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class ViewConfig:
     """Address or name to listen on: 0.0.0.0 lets others look who can reach this machine."""
     browser: bool = True
     """Open the page in the browser."""
+    network: str | None = None
+    """The run's network, for value maps, if it is not the stock one: module:Class, or file.py:Class."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ class EvalConfig:
     """Also play with the slots kept full."""
     device: str = "auto"
     """Where to play."""
+    network: str | None = None
+    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
 
 
 def train_options(preset: str) -> TrainConfig:
@@ -160,28 +166,32 @@ def _record_first(arguments: list[str]) -> list[str]:
 def _train_together(arguments: list[str]) -> None:
     from nmmo_gpu.train.presets import train_preset
     from nmmo_gpu.train.run import resume, train
+    from nmmo_gpu.train.trinity import Trinity, sword_named
 
     if "--resume" in arguments or any(a.startswith("--resume=") for a in arguments):
         options = _parse(ResumeConfig, arguments, "nmmo-gpu train")
         limits = {name: value for name, value in vars(options).items() if value is not None}
+        trinity = Trinity(sword=sword_named(limits.pop("network", None)))
         config, stored = resume(limits.pop("resume"), **limits)
-        train(config, stored)
+        train(config, stored, trinity)
         return
     name, scale, rest = _preset(arguments, "train")
     train(_parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default))
 
 
 def _view(arguments: list[str]) -> None:
+    from nmmo_gpu.train.trinity import sword_named
     from nmmo_gpu.view.serve import serve
 
     options = _parse(ViewConfig, arguments, "nmmo-gpu view")
-    serve(Path(options.run), options.host, options.port, options.browser)
+    serve(Path(options.run), options.host, options.port, options.browser, sword_named(options.network))
 
 
 def _eval(arguments: list[str]) -> None:
     from nmmo_gpu import scripted
     from nmmo_gpu.train import checkpoint, evaluate
     from nmmo_gpu.train.presets import train_preset
+    from nmmo_gpu.train.trinity import sword_named
 
     options = _parse(EvalConfig, arguments, "nmmo-gpu eval")
     actors: dict[str, Callable[[Env], evaluate.Actor]] = {}
@@ -189,7 +199,8 @@ def _eval(arguments: list[str]) -> None:
         config = train_preset(options.run).env
     else:
         stored = checkpoint.load(Path(options.run), torch.device("cpu"))
-        config, actors["trained"] = stored.config.env, evaluate.policy_actor(stored)
+        config = stored.config.env
+        actors["trained"] = evaluate.policy_actor(stored, sword_named(options.network))
     for name in (*options.scripted, "random"):
         actors[name] = scripted.actor(name)
     realms = options.realms or min(16, config.realms)

@@ -22,6 +22,7 @@ from nmmo_gpu.replay.writer import append_heat
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train import play as playing
 from nmmo_gpu.train.evaluate import Actor
+from nmmo_gpu.train.trinity import sword_named
 from nmmo_gpu.world.device import resolve_device
 
 CHUNK = 32
@@ -50,6 +51,8 @@ class ExportConfig:
     """Put in the value map of every population, and their mean: what a newborn is worth on every tile."""
     device: str = "auto"
     """Where to play."""
+    network: str | None = None
+    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class PlayConfig:
     """Port of the page; by default 8006, or the next that is free."""
     browser: bool = True
     """Open the page in the browser, where somebody is watching."""
+    network: str | None = None
+    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
 
 
 def export(options: ExportConfig) -> Path:
@@ -80,7 +85,8 @@ def export(options: ExportConfig) -> Path:
         raise ConfigError(f"ticks = {options.ticks} cannot be played; choose 0 or more.")
     device = resolve_device(options.device)
     stored = checkpoint.load(Path(options.run), device)
-    env, act = playing.go_on(stored, options.realm, device)
+    sword = sword_named(options.network)
+    env, act = playing.go_on(stored, options.realm, device, sword)
     folder = Path(options.run) if Path(options.run).is_dir() else Path(options.run).parent
     tick = int(env.world.tick)
     name = f"export-{options.realm}-{tick}.replay"
@@ -93,7 +99,7 @@ def export(options: ExportConfig) -> Path:
     except OSError as error:
         raise ReplayError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
     with folder_aside as aside:
-        maps = playing.value_maps(stored, env) if options.values else []
+        maps = playing.value_maps(stored, env, sword) if options.values else []
         file = Path(aside) / path.name
         if options.ticks:
             recorder = Recorder(
@@ -121,7 +127,7 @@ def play(options: PlayConfig) -> Path:
         raise ConfigError(f"rate = {options.rate} is not a rate; choose ticks per second, or 0 for no limit.")
     if options.out is not None and any(Path(options.out).glob("*.replay")):
         raise ConfigError(f"out = {options.out!r} holds recordings already; choose another folder.")
-    env, act = playing.begin(options.env, options.policy)
+    env, act = playing.begin(options.env, options.policy, sword_named(options.network))
     with contextlib.ExitStack() as stack:
         folder = Path(options.out or stack.enter_context(tempfile.TemporaryDirectory(prefix="nmmo-gpu-")))
         recorder = Recorder(

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmmo_gpu import network_inputs
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import chunks, parallel
-from nmmo_gpu.train import features as plain
 from nmmo_gpu.world.content import CONSTITUTION, SKILLS
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, NPC, ObservationLayout
 
 SKILL_COUNT, LOOKS, ENTITIES = len(SKILLS), len(ENTITY_ATTRIBUTES), len(ENTITY_FEATURES)
-HEALTH, THEIR_HEALTH = plain.HEALTH, plain.THEIR_HEALTH
+HEALTH, THEIR_HEALTH = network_inputs.HEALTH, network_inputs.THEIR_HEALTH
 STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
     ENTITY_ATTRIBUTES.index(name) for name in ("combat_level", "sword", "token", "max_health", "immune")
 )
@@ -39,12 +39,11 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
         at[name] for name in ("market", "entity_kind", "entity_attributes", "entities")
     )
     skills, max_health, nearest = config.skills, config.max_health, config.nearest
-    items, prices, kinds = len(config.content.items), len(config.content.prices), plain.npc_kinds(config)
+    items, prices = len(config.content.items), len(config.content.prices)
+    kinds = network_inputs.npc_kinds(config)
     capacity, offer_ticks, words = config.capacity, config.offer_ticks, max(0, config.tokens - 1)
-    self_attributes, entity_attributes = (
-        plain.self_attributes_width(config),
-        plain.entity_attributes_width(config),
-    )
+    self_attributes = network_inputs.self_attributes_width(config)
+    entity_attributes = network_inputs.entity_attributes_width(config)
 
     @compiled
     def loop(
@@ -111,8 +110,8 @@ def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
     numbers = torch.arange(1 << 15)
     prices, ranks = len(config.content.prices), max(1, *map(len, config.tables.gear))
     tables = (
-        plain.log2_scale(numbers, plain.LEVEL_LOG2),
-        plain.log2_scale(numbers, plain.GOLD_LOG2),
+        network_inputs.log2_scale(numbers, network_inputs.LEVEL_LOG2),
+        network_inputs.log2_scale(numbers, network_inputs.GOLD_LOG2),
         numbers[: config.capacity + 1] / config.capacity,
         numbers[: prices + 2].float() / prices,
         numbers[: config.offer_ticks + 1] / config.offer_ticks,
@@ -121,11 +120,14 @@ def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
     return tuple(table.numpy() for table in tables)
 
 
-def encode_features(records: Tensor, index: Tensor, config: WorldConfig) -> Tensor:
-    """[P, B, n] float32: the first result of ``nmmo_gpu.train.features.encode_features``."""
-    width = plain.self_attributes_width(config) + config.nearest * plain.entity_attributes_width(config)
+def encode_features(
+    records: Tensor, index: Tensor, views: dict[str, Tensor], config: WorldConfig, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """See ``nmmo_gpu.train.features.encode_features``; for tensors on the CPU, and without a look at the
+    views."""
+    width = network_inputs.attributes_width(config)
     out = torch.empty(*index.shape, width)
     data, which = records.numpy(), index.reshape(-1).numpy()
     fixed = (data, data.view(np.int16), which, *_tables(config), out.view(-1, width).numpy())
     parallel(_loop(config), [(*fixed, *piece) for piece in chunks(len(which), MIN_PER_THREAD)])
-    return out
+    return network_inputs.split(out.to(dtype), config)

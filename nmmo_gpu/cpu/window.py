@@ -15,8 +15,9 @@ from torch import Tensor
 
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
-from nmmo_gpu.train.window import FIRST_OCCUPANT
+from nmmo_gpu.network_inputs import FIRST_OCCUPANT
 from nmmo_gpu.world.content import Material
+from nmmo_gpu.world.layout import ObservationLayout
 
 GRASS = int(Material.GRASS)
 SLICES = 8
@@ -112,6 +113,15 @@ class WindowEmbedding(torch.autograd.Function):
         parallel(_reverse, [(*fixed, p, p + 1) for p in range(populations)])
         table = _look_up(grad, members, starts)
         return None, None, table.view(populations, cells, codes, grad.shape[1]), None, None
+
+
+def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
+    """See ``nmmo_gpu.train.window.window_embedding``; for tensors on the CPU."""
+    at = layout.fields
+    out: Tensor = WindowEmbedding.apply(
+        records, index, table.float(), at["material"].offset, at["occupant"].offset
+    )
+    return out.to(table.dtype)
 
 
 def _look_up(table: Tensor, bags: np.ndarray, offsets: np.ndarray) -> Tensor:

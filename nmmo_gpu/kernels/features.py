@@ -7,18 +7,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu import network_inputs
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
-from nmmo_gpu.train import features as plain
 from nmmo_gpu.world import content
 from nmmo_gpu.world import layout as records_layout
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, ObservationLayout
 
 SKILLS, SKILLS_PADDED = tl.constexpr(len(content.SKILLS)), tl.constexpr(16)
-CONSTITUTION, HEALTH = tl.constexpr(content.CONSTITUTION), tl.constexpr(plain.HEALTH)
-THEIR_HEALTH = tl.constexpr(plain.THEIR_HEALTH)
-LEVEL_LOG2 = tl.constexpr(float(plain.LEVEL_LOG2))
-GOLD_LOG2 = tl.constexpr(float(plain.GOLD_LOG2))
+CONSTITUTION, HEALTH = tl.constexpr(content.CONSTITUTION), tl.constexpr(network_inputs.HEALTH)
+THEIR_HEALTH = tl.constexpr(network_inputs.THEIR_HEALTH)
+LEVEL_LOG2 = tl.constexpr(float(network_inputs.LEVEL_LOG2))
+GOLD_LOG2 = tl.constexpr(float(network_inputs.GOLD_LOG2))
 LOOKS, ENTITIES = tl.constexpr(len(ENTITY_ATTRIBUTES)), tl.constexpr(len(ENTITY_FEATURES))
 NPC = tl.constexpr(records_layout.NPC)
 STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
@@ -147,8 +147,9 @@ def encode_features(records: Tensor, index: Tensor, config: WorldConfig, out: Te
         out: [P, B, n] of a floating dtype, columns of a contiguous matrix, into which the result is
             written."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
-    self_attributes, row = plain.self_attributes_width(config), plain.entity_attributes_width(config)
-    assert out.shape == (*index.shape, self_attributes + config.nearest * row)
+    self_attributes = network_inputs.self_attributes_width(config)
+    row = network_inputs.entity_attributes_width(config)
+    assert out.shape == (*index.shape, network_inputs.attributes_width(config))
     items = len(config.content.items)
     launch(
         _encode_features, triton.cdiv(index.numel(), RECORDS), records, records.view(torch.int16), index,
@@ -160,7 +161,7 @@ def encode_features(records: Tensor, index: Tensor, config: WorldConfig, out: Te
         ENTITIES_AT=at["entities"], SKILLED=config.skills, ITEMS=items,
         ITEMS_PADDED=triton.next_power_of_2(max(1, items)),
         QUOTES_PADDED=triton.next_power_of_2(max(1, 3 * items)),
-        PRICES=len(config.content.prices), KINDS=plain.npc_kinds(config), WORDS=max(0, config.tokens - 1),
-        NEAREST=config.nearest, BELONGINGS=self_attributes, ROW=row, ROW_PADDED=triton.next_power_of_2(row),
-        STRIDE=out.stride(1), BLOCK=RECORDS,
+        PRICES=len(config.content.prices), KINDS=network_inputs.npc_kinds(config),
+        WORDS=max(0, config.tokens - 1), NEAREST=config.nearest, BELONGINGS=self_attributes, ROW=row,
+        ROW_PADDED=triton.next_power_of_2(row), STRIDE=out.stride(1), BLOCK=RECORDS,
     )  # fmt: skip

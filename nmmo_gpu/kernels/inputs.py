@@ -7,12 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu import network_inputs
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.kernels.features import encode_features
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
-from nmmo_gpu.train import inputs as plain
-from nmmo_gpu.train.inputs import PADDING, InputColumns
-from nmmo_gpu.train.window import codes
+from nmmo_gpu.network_inputs import PADDING, InputColumns, codes
 from nmmo_gpu.world import layout as records_layout
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
@@ -20,7 +19,7 @@ from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLay
 GRASS = tl.constexpr(int(Material.GRASS))
 MATERIAL_CODES = tl.constexpr(len(Material) - 1)
 OWN, FEATURES = tl.constexpr(len(SELF_FEATURES)), tl.constexpr(len(ENTITY_FEATURES))
-DESCRIBED = tl.constexpr(len(plain.DESCRIBED))
+DESCRIBED = tl.constexpr(len(network_inputs.DESCRIBED))
 FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
 COLUMNS = 2048
 """Columns of the window that a program writes at a time: all of a window of the default size."""

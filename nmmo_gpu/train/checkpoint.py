@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FORMAT = "nmmo-gpu checkpoint"
-VERSION = "4"
+VERSION = "5"
 FILE = "checkpoint.safetensors"
 COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
 """How far a run has come; ``seconds`` of training."""
+PARTS = ("world", "realms", "policy", "optimizer", "god")
+"""What names of tensors begin with."""
 
 
 @dataclass
@@ -41,6 +44,8 @@ class Checkpoint:
     ``world.*`` [R, ...] and ``realms.*`` [R * n, ...]."""
     counters: dict[str, float]
     """By the names of ``COUNTERS``."""
+    network: str
+    """The class of the policies' network, as ``nmmo_gpu.train.network.network_name`` gives it."""
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose name starts with ``prefix.``, without it."""
@@ -73,6 +78,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "version": VERSION,
         "config": json.dumps(to_plain(checkpoint.config)),
         "counters": json.dumps(checkpoint.counters),
+        "network": checkpoint.network,
         "shards": json.dumps(shards),
     }
     _write(path, tensors, metadata)
@@ -132,6 +138,7 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
             config = from_plain(TrainConfig, json.loads(metadata["config"]))
             stored = json.loads(metadata["counters"])
             counters = {name: kind(stored[name]) for name, kind in COUNTERS.items()}
+            network = metadata["network"]
             shards = json.loads(metadata["shards"]) or [[path.name, 0, config.env.realms]]
             common = [name for name in file.keys() if not _of_realms(name)]  # noqa: SIM118
             if policy_only:
@@ -146,7 +153,9 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
             f"{path}: truncated, damaged or no checkpoint at all ({error}); restore it from a copy, or "
             "start a new run."
         ) from error
-    return Checkpoint(config, tensors, counters)
+    known = [name for name in tensors if name.split(".")[0] in PARTS]
+    _nothing_else(tensors, known, where=str(path))
+    return Checkpoint(config, tensors, counters, network)
 
 
 def _read_realms(
@@ -178,6 +187,7 @@ def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
         shape, dtype = field_shape(field, sizes), field.metadata["dtype"]
         expect(stored, field.name, shape, dtype)
         tensors[field.name] = stored[field.name].to(device)
+    _nothing_else(stored, tensors, "world.")
     tensors["seed"][1] = env.first_realm
     return World(config=config, **tensors)
 
@@ -193,8 +203,37 @@ def expect(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype:
         )
 
 
-def restore(into: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
-    """Copies tensors into those of the same names; CheckpointError if they are not there or do not fit."""
+def restore(into: dict[str, Tensor], stored: dict[str, Tensor], prefix: str = "") -> None:
+    """Copies tensors into those of the same names.
+
+    Args:
+        prefix: what the names begin with in the file, for messages.
+
+    Raises CheckpointError, before anything has changed, if one is missing, does not fit, or has nowhere to
+    go."""
+    expect_all(stored, {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in into.items()}, prefix)
     for name, tensor in into.items():
-        expect(stored, name, tuple(tensor.shape), tensor.dtype)
         tensor.copy_(stored[name])
+
+
+def expect_all(
+    tensors: dict[str, Tensor], wanted: dict[str, tuple[tuple[int, ...], torch.dtype]], prefix: str = ""
+) -> None:
+    """CheckpointError unless there are exactly these tensors, each with this shape and dtype.
+
+    ``prefix``: as for ``restore``."""
+    for name, (shape, dtype) in wanted.items():
+        expect(tensors, name, shape, dtype)
+    _nothing_else(tensors, wanted, prefix)
+
+
+def _nothing_else(
+    tensors: Collection[str], taken: Collection[str], prefix: str = "", where: str = "checkpoint"
+) -> None:
+    """CheckpointError if there are names beside those that are taken."""
+    if left := sorted(set(tensors) - set(taken)):
+        named = ", ".join(prefix + name for name in left[:5]) + (", ..." if len(left) > 5 else "")
+        raise CheckpointError(
+            f"{where}: it holds {named}, for which there is no place here; load it with the classes "
+            "(network, Sword, God, Pantheon) and the nmmo-gpu that wrote it."
+        )

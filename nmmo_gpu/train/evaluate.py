@@ -97,9 +97,17 @@ def evaluate(
 class PolicyActor:
     """Chooses by a checkpoint's policies."""
 
-    def __init__(self, stored: Checkpoint, env: Env, memory: Tensor | None = None) -> None:
-        """``memory``: [R * A, hidden] to go on with, of a recurrent policy; none if not given."""
-        self.sword = Sword(dataclasses.replace(stored.config, env=env.config, record=()), env.device)
+    def __init__(
+        self, stored: Checkpoint, env: Env, memory: Tensor | None = None, sword: type[Sword] = Sword
+    ) -> None:
+        """Loads the policies.
+
+        Args:
+            memory: [R * A, hidden] to go on with, of a recurrent policy; none if not given.
+            sword: the class that the run was trained with, or one with the same network.
+
+        Raises CheckpointError if the checkpoint's network is another class than the Sword's."""
+        self.sword = sword(dataclasses.replace(stored.config, env=env.config, record=()), env.device)
         load_policy(self.sword, stored)
         agents = env.config.realms * env.config.world.slots
         self._memory = self.sword.policy.initial_state(agents, env.device) if memory is None else memory
@@ -122,9 +130,9 @@ class PolicyActor:
         return self.sword.policy_trace(self._before[0], env.world, self._before[1], realms)
 
 
-def policy_actor(stored: Checkpoint) -> Callable[[Env], PolicyActor]:
-    """An actor with a checkpoint's policies."""
-    return lambda env: PolicyActor(stored, env)
+def policy_actor(stored: Checkpoint, sword: type[Sword] = Sword) -> Callable[[Env], PolicyActor]:
+    """An actor with a checkpoint's policies; ``sword`` and errors as for ``PolicyActor``."""
+    return lambda env: PolicyActor(stored, env, sword=sword)
 
 
 HELD_OUT_SEED = 1_000_003

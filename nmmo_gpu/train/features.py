@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.train.window import has_numba
-from nmmo_gpu.world.content import CONSTITUTION, SKILLS
-from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, NPC, SELF_FEATURES
-
-LEVEL_LOG2, GOLD_LOG2 = 4, 10
-"""Levels of 15, and 1023 gold, come out as 1."""
-HEALTH = SELF_FEATURES.index("health")
-THEIR_HEALTH = ENTITY_FEATURES.index("health")
-RANKS = slice(ENTITY_ATTRIBUTES.index("sword"), ENTITY_ATTRIBUTES.index("armor") + 1)
+from nmmo_gpu.network_inputs import (
+    GOLD_LOG2,
+    HEALTH,
+    LEVEL_LOG2,
+    RANKS,
+    THEIR_HEALTH,
+    log2_scale,
+    npc_kinds,
+    split,
+)  # fmt: skip
+from nmmo_gpu.world.content import CONSTITUTION
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, NPC
 
 
 def encode_features(
@@ -29,27 +32,8 @@ def encode_features(
         records: [rows, bytes] uint8. index: [P, B] int64: the rows that each population looks at.
         views: the fields of those records before the windows, [P, B, ...].
     """
-    if records.device.type == "cpu" and has_numba():
-        from nmmo_gpu.cpu.features import encode_features as compiled
-
-        about_all = compiled(records, index, config)
-    else:
-        about_all = torch.cat(
-            (self_attributes(views, config), entity_attributes(views, config).flatten(-2)), -1
-        )
+    about_all = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(-2)), -1)
     return split(about_all.to(dtype), config)
-
-
-def split(about_all: Tensor, config: WorldConfig) -> tuple[Tensor, Tensor]:
-    """(all of it [..., n], and the looks among it [..., nearest, m])."""
-    about_others = about_all[..., self_attributes_width(config) :]
-    return about_all, torch.unflatten(about_others, -1, (config.nearest, entity_attributes_width(config)))
-
-
-def self_attributes_width(config: WorldConfig) -> int:
-    """Columns of ``self_attributes``."""
-    items = len(config.content.items)
-    return len(SKILLS) + 1 + 2 + 2 * items + 4 + items + 3 * items
 
 
 def self_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
@@ -79,11 +63,6 @@ def self_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     return torch.cat(columns, -1)
 
 
-def entity_attributes_width(config: WorldConfig) -> int:
-    """Columns of ``entity_attributes``."""
-    return npc_kinds(config) + 6 + max(0, config.tokens - 1) + 1
-
-
 def entity_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     """[..., nearest, n] float32 of each row of the entity table: NPC kind, one column each; combat level;
     rank of sword, knife and armor; most health there can be; immune; word said, one column each, none for
@@ -104,13 +83,3 @@ def entity_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
         (views["entities"][..., THEIR_HEALTH] / most)[..., None],
     )
     return torch.cat(columns, -1)
-
-
-def npc_kinds(config: WorldConfig) -> int:
-    """How many kinds of NPCs there are to be seen."""
-    return len(config.content.npcs) if config.npcs else 0
-
-
-def log2_scale(values: Tensor, many: int) -> Tensor:
-    """float32: 0 for 0, 1 for about 2 ** many."""
-    return torch.log2(values.float() + 1.0) / many

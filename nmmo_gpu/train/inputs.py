@@ -6,64 +6,14 @@ one-hot codes; on a CPU it is not (``nmmo_gpu.train.window``)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.network_inputs import FIRST_OCCUPANT, InputColumns, codes
 from nmmo_gpu.train import features
-from nmmo_gpu.train.window import FIRST_OCCUPANT, codes
 from nmmo_gpu.world.content import Material
-from nmmo_gpu.world.layout import ENTITY_FEATURES, FRIEND, SELF_FEATURES, STRANGER, ObservationLayout
-
-DESCRIBED = (*ENTITY_FEATURES, "friend", "stranger")
-"""What the network is told of each row of the entity table."""
-
-ALIGNMENT = 16
-"""Parts of the matrix begin at a multiple of this many columns, so that wide stores can write them."""
-
-PADDING = 64
-"""Columns are padded to a multiple of this, which suits tensor cores."""
-
-
-@dataclass(frozen=True)
-class InputColumns:
-    """Where each part of the inputs stands; columns between the parts are zero."""
-
-    window: slice
-    """One-hot codes, cell by cell: the materials but for grass, friend, stranger, and the kinds of NPCs."""
-    one: int
-    """Always 1: its row of weights is the layer's bias."""
-    own: slice
-    """``SELF_FEATURES``, scaled."""
-    entities: slice
-    """``DESCRIBED``, row by row of the entity table, scaled."""
-    attributes: slice
-    """Those of ``nmmo_gpu.train.features``; empty without them."""
-    width: int
-    """Columns in all."""
-
-    @classmethod
-    def of(cls, config: WorldConfig) -> InputColumns:
-        """The columns for these rules."""
-        window = config.window**2 * (codes(config) - 1)
-        one = _aligned(window, ALIGNMENT)
-        own = one + 1 + len(SELF_FEATURES)
-        entities = own + config.nearest * len(DESCRIBED)
-        first = _aligned(entities, ALIGNMENT)
-        attributes = 0
-        if config.extended:
-            attributes = features.self_attributes_width(config)
-            attributes += config.nearest * features.entity_attributes_width(config)
-        return cls(
-            slice(0, window), one, slice(one + 1, own), slice(own, entities),
-            slice(first, first + attributes), _aligned(first + attributes, PADDING),
-        )  # fmt: skip
-
-
-def _aligned(columns: int, multiple: int) -> int:
-    return -(-columns // multiple) * multiple
+from nmmo_gpu.world.layout import FRIEND, STRANGER, ObservationLayout
 
 
 def own_state(views: dict[str, Tensor], scale: Tensor) -> Tensor:

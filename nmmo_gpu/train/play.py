@@ -20,18 +20,21 @@ from nmmo_gpu.replay.writer import ReplayWriter
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.evaluate import Actor, PolicyActor
+from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.train.value_map import value_payload
 from nmmo_gpu.world.actions import StepActions
 from nmmo_gpu.world.state import World
 
 
-def begin(config: EnvConfig, policy: str) -> tuple[Env, Actor]:
+def begin(config: EnvConfig, policy: str, sword: type[Sword] = Sword) -> tuple[Env, Actor]:
     """A new world, and who acts in it.
 
     Args:
         config: the world. policy: one of ``scripted.POLICIES``, or the folder of a run.
+        sword: of a run, as for ``PolicyActor``.
 
-    Raises CheckpointError if there is no such run, ConfigError if its policies do not fit the world."""
+    Raises CheckpointError if there is no such run or its network is another class, ConfigError if its
+    policies do not fit the world."""
     if policy in scripted.POLICIES:
         env = Env(config)
         env.reset()
@@ -45,14 +48,18 @@ def begin(config: EnvConfig, policy: str) -> tuple[Env, Actor]:
         )
     env = Env(config)
     env.reset()
-    return env, PolicyActor(stored, env)
+    return env, PolicyActor(stored, env, sword=sword)
 
 
-def go_on(stored: Checkpoint, realm: int, device: torch.device) -> tuple[Env, PolicyActor]:
+def go_on(
+    stored: Checkpoint, realm: int, device: torch.device, sword: type[Sword] = Sword
+) -> tuple[Env, PolicyActor]:
     """One realm of a checkpoint, as it was when it was written, and its policies, which go on as they would
     have there, but for what they learn.
 
-    Raises ConfigError for a realm that there is not."""
+    ``sword``: as for ``PolicyActor``.
+
+    Raises ConfigError for a realm that there is not, CheckpointError as ``PolicyActor`` does."""
     whole = stored.config.env
     if not 0 <= realm < whole.realms:
         raise ConfigError(f"realm = {realm} is not there; choose from 0 to {whole.realms - 1}.")
@@ -70,7 +77,7 @@ def go_on(stored: Checkpoint, realm: int, device: torch.device) -> tuple[Env, Po
     if memory is not None:
         slots = whole.world.slots
         memory = memory[realm * slots : (realm + 1) * slots].to(device)
-    return env, PolicyActor(stored, env, memory)
+    return env, PolicyActor(stored, env, memory, sword)
 
 
 def save_moment(env: Env, path: Path, title: str) -> None:
@@ -87,12 +94,14 @@ def save_moment(env: Env, path: Path, title: str) -> None:
         writer.frames(int(env.world.tick), frames.cpu().numpy())
 
 
-def value_maps(stored: Checkpoint, env: Env) -> list[bytes]:
+def value_maps(stored: Checkpoint, env: Env, sword: type[Sword] = Sword) -> list[bytes]:
     """Payloads of ``HEAT`` chunks: a checkpoint's value maps, of all populations and their mean (-1), on the
-    first realm as it is now."""
+    first realm as it is now.
+
+    ``sword``: as for ``PolicyActor``."""
     base, material = (plane[0].cpu().numpy() for plane in (env.world.base, env.world.material))
     populations = range(-1, env.config.world.populations)
-    return [value_payload(stored, base, material, p, env.device) for p in populations]
+    return [value_payload(stored, base, material, p, env.device, sword) for p in populations]
 
 
 def play(

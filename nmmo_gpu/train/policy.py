@@ -10,11 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.train import features, symmetry
+from nmmo_gpu.network_inputs import (
+    DESCRIBED,
+    InputColumns,
+    codes,
+    entity_attributes_width,
+    self_attributes_width,
+    split,
+)  # fmt: skip
+from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.inputs import DESCRIBED, InputColumns, entity_rows, own_state
+from nmmo_gpu.train.features import encode_features
+from nmmo_gpu.train.inputs import entity_rows, own_state
 from nmmo_gpu.train.layers import hidden_layers
-from nmmo_gpu.train.window import codes, window_embedding
+from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world import actions
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
@@ -94,6 +103,8 @@ class Policy(nn.Module):
         generator: torch.Generator,
         encode_inputs: Callable[..., Tensor] | None = None,
         hidden_layers: Callable[..., Tensor] = hidden_layers,
+        window_embedding: Callable[..., Tensor] = window_embedding,
+        encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features,
     ) -> None:
         """Fresh weights, drawn from the (CPU) generator.
 
@@ -101,10 +112,14 @@ class Policy(nn.Module):
             encode_inputs: ``nmmo_gpu.train.inputs.encode_inputs`` or a twin of it, for a first layer that is
                 one matrix product; None for one that adds up what is not zero.
             hidden_layers: ``nmmo_gpu.train.layers.hidden_layers`` or a twin of it.
+            window_embedding: ``nmmo_gpu.train.window.window_embedding`` or a twin of it.
+            encode_features: ``nmmo_gpu.train.features.encode_features`` or a twin of it. Neither of the two
+                is called where ``encode_inputs`` is given.
         """
         super().__init__()
         self.world_config, self.config = world_config, config
         self.encode_inputs, self.hidden_layers = encode_inputs, hidden_layers
+        self.window_embedding, self.encode_features = window_embedding, encode_features
         self.columns = InputColumns.of(world_config)
         self.output_alignment = 1 if encode_inputs is None else 8
         """Outputs of heads are padded to a multiple of this: tensor cores want rows of 16 bytes."""
@@ -143,14 +158,14 @@ class Policy(nn.Module):
         self.described = len(DESCRIBED)
         """Features of an entity row, as ``encode`` returns it."""
         if world_config.extended and config.targeting == "learned":
-            self.described += features.entity_attributes_width(world_config)
+            self.described += entity_attributes_width(world_config)
         self.extra_choices = sum(list(actions.action_heads(world_config).values())[3:])
         self.outputs = len(MOVES) + steady - 1 + self.extra_choices + 1
         """Columns of the heads' matrix, the value's included, before padding."""
         if world_config.extended:
             about_self, about_others = (
-                features.self_attributes_width(world_config),
-                features.entity_attributes_width(world_config),
+                self_attributes_width(world_config),
+                entity_attributes_width(world_config),
             )
             self.self_attributes = weight(about_self, width, fan_in=about_self)
             self.entity_attributes = weight(
@@ -321,13 +336,13 @@ class Policy(nn.Module):
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
     ) -> tuple[Tensor, Tensor]:
         """(the first layer's sums [P, B, hidden], entity rows), each part of the inputs by itself."""
-        seen = window_embedding(records, index, weights.window, self.layout)
+        seen = self.window_embedding(records, index, weights.window, self.layout)
         own = torch.bmm(own_state(views, self.self_scale).to(self.dtype), weights.self_in)
         entities = entity_rows(views, self.entity_scale).to(self.dtype)
         others = torch.bmm(entities.flatten(2), weights.entities)
         total = seen + own + others + weights.input_bias
         if weights.attributes is not None:
-            attributes, entity_attributes = features.encode_features(
+            attributes, entity_attributes = self.encode_features(
                 records, index, views, self.world_config, self.dtype
             )
             encoded = torch.bmm(attributes, weights.attributes)
@@ -341,7 +356,7 @@ class Policy(nn.Module):
         shape = (self.world_config.nearest, len(DESCRIBED))
         entities: Tensor = torch.unflatten(inputs[..., self.columns.entities], -1, shape)
         if self.described > len(DESCRIBED):
-            _, attributes = features.split(inputs[..., self.columns.attributes], self.world_config)
+            _, attributes = split(inputs[..., self.columns.attributes], self.world_config)
             entities = torch.cat((entities, attributes), -1)
         return entities
 

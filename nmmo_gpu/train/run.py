@@ -24,6 +24,7 @@ from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.economy import economy_counts, economy_counts_on_host
 from nmmo_gpu.train.memory_estimate import training_parts
+from nmmo_gpu.train.network import check_network, network_name
 from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_between, timestamp
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.train.trinity import Sword, Trinity
@@ -71,7 +72,10 @@ class Run:
         Args:
             config: the settings; of a stored run its own, but for the limits.
             stored: from ``checkpoint.load``.
-            trinity: classes to use in place of the stock ones.
+            trinity: classes to use in place of the stock ones; for a stored run those that it was made of.
+
+        Raises CheckpointError if the stored run was made of other classes, as far as its tensors and the name
+        of its network tell.
         """
         trinity = trinity or Trinity()
         self.config = config
@@ -160,7 +164,7 @@ class Run:
         counters = {
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
         }  # fmt: skip
-        return Checkpoint(self.config, tensors, counters)
+        return Checkpoint(self.config, tensors, counters, network_name(type(self.sword.policy)))
 
     def close(self) -> None:
         """Ends the recordings, if there are any."""
@@ -174,8 +178,8 @@ class Run:
     def _restore(self, stored: Checkpoint) -> None:
         load_policy(self.sword, stored)
         self.pantheon.restore(stored.part("optimizer"))
-        checkpoints.restore(self.god.by_realm(), stored.part("realms"))
-        checkpoints.restore(self.god.state(), stored.part("god"))
+        checkpoints.restore(self.god.by_realm(), stored.part("realms"), "realms.")
+        checkpoints.restore(self.god.state(), stored.part("god"), "god.")
         if distributed.rank():  # the sums go on in the first process
             for count in self.god.state().values():
                 count.zero_()
@@ -194,8 +198,12 @@ def _part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_policy(sword: Sword, stored: Checkpoint) -> None:
-    """Puts a checkpoint's weights into a Sword; CheckpointError if they do not fit its network."""
-    checkpoints.restore(sword.policy.state_dict(), stored.part("policy"))
+    """Puts a checkpoint's weights into a Sword.
+
+    Raises CheckpointError, before anything has changed, if the Sword's network is another class than the one
+    that the checkpoint names, or the tensors are not exactly those of the network."""
+    check_network(type(sword.policy), stored.network)
+    checkpoints.restore(sword.policy.state_dict(), stored.part("policy"), "policy.")
 
 
 class StopRequest:
@@ -314,7 +322,7 @@ def prepare_folder(config: TrainConfig, resuming: bool) -> Path:
 
 
 def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
-    """What ``train`` needs to go on with a run.
+    """What ``train`` needs to go on with a run, together with the Trinity that the run was made with.
 
     Args:
         path: folder of the run, or its checkpoint file.

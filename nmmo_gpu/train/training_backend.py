@@ -1,4 +1,4 @@
-"""Who runs the parts of training that have faster twins: plain torch, or kernels."""
+"""Who runs the parts of training that have faster twins: plain torch, compiled loops, or kernels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from nmmo_gpu.train.features import encode_features
 from nmmo_gpu.train.gae import advantages
 from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.metrics import count
+from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.random import draw
 
@@ -24,6 +26,9 @@ class TrainingBackend:
     encode_inputs: Callable[..., Tensor] | None = None
     """The network's inputs as one matrix, where its product is faster than sums over what is not zero."""
     hidden_layers: Callable[..., Tensor] = hidden_layers
+    window_embedding: Callable[..., Tensor] = window_embedding
+    """Where there is no ``encode_inputs``, as ``encode_features``."""
+    encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features
     advantages: Callable[..., Tensor] = advantages
     count: Callable[..., None] = count
     choose: Callable[..., Any] | None = None
@@ -45,10 +50,10 @@ def training_backend(backend: Backend, extended: bool = False) -> TrainingBacken
     """The parts that go with who runs the world's phases.
 
     ``extended``: the full game is played, whose many heads are worth compiled loops on a CPU."""
-    if backend.name == "numba" and extended:
-        sampling: Any = importlib.import_module("nmmo_gpu.cpu.sampling")
-        return TrainingBackend(draw=backend.draw, sample=sampling.sample, evaluate=sampling.evaluate)
-    if not backend.capturable:
-        return TrainingBackend(draw=backend.draw)
-    parts: dict[str, Any] = importlib.import_module("nmmo_gpu.kernels").TRAINING
+    parts: dict[str, Any] = {}
+    if backend.name == "numba":
+        loops = importlib.import_module("nmmo_gpu.cpu")
+        parts = loops.TRAINING | (loops.TRAINING_EXTENDED if extended else {})
+    elif backend.capturable:
+        parts = importlib.import_module("nmmo_gpu.kernels").TRAINING
     return TrainingBackend(draw=backend.draw, **parts)

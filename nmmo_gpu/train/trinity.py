@@ -27,6 +27,7 @@ from nmmo_gpu.train import checkpoint, distributed, ppo
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.cuda_graphs import GraphedCallable, weakly
 from nmmo_gpu.train.metrics import Tally
+from nmmo_gpu.train.network import load_network
 from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
 from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population
@@ -65,8 +66,11 @@ class Sword:
             resolve(config.env.backend, device), config.env.world.extended
         )
         generator = torch.Generator().manual_seed(config.env.seed)
-        parts = self.training_backend.encode_inputs, self.training_backend.hidden_layers
-        self.policy = self.network(config.env.world, config.policy, generator, *parts).to(device)
+        backend = self.training_backend
+        self.policy = self.network(
+            config.env.world, config.policy, generator, backend.encode_inputs, backend.hidden_layers,
+            backend.window_embedding, backend.encode_features,
+        ).to(device)  # fmt: skip
         self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""
         self._everybody: Tensor | None = None
@@ -282,6 +286,23 @@ class God:
         return self.sword.policy_trace(records, self.env.world, decision, recorder.realms)
 
 
+def sword_with(network: type[Policy]) -> type[Sword]:
+    """The stock Sword with another network."""
+    return Sword if network is Sword.network else type("Sword", (Sword,), {"network": network})
+
+
+def sword_named(network: str | None) -> type[Sword]:
+    """The stock Sword with the network that a command line names, if it names one.
+
+    Args:
+        network: as for ``nmmo_gpu.train.network.load_network``, whose errors are raised."""
+    return Sword if network is None else sword_with(load_network(network))
+
+
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of each parameter."""
+
+
 class Pantheon:
     """The cluster: learns from what its servers collect."""
 
@@ -353,11 +374,15 @@ class Pantheon:
 
     def restore(self, stored: dict[str, Tensor]) -> None:
         """Goes on from what ``state`` gave; CheckpointError if it does not fit."""
-        for name, parameter in self.sword.policy.named_parameters():
-            shapes = {"step": (), "exp_avg": tuple(parameter.shape), "exp_avg_sq": tuple(parameter.shape)}
-            for key, shape in shapes.items():
-                checkpoint.expect(stored, f"{name}.{key}", shape, torch.float32)
-            state = {key: stored[f"{name}.{key}"].to(parameter.device) for key in shapes}
+        parameters = dict(self.sword.policy.named_parameters())
+        wanted = {
+            f"{name}.{key}": (() if key == "step" else tuple(parameter.shape), torch.float32)
+            for name, parameter in parameters.items()
+            for key in ADAM_STATE
+        }
+        checkpoint.expect_all(stored, wanted, "optimizer.")
+        for name, parameter in parameters.items():
+            state = {key: stored[f"{name}.{key}"].to(parameter.device) for key in ADAM_STATE}
             self.optimizer.state[parameter] = state
 
     def learning_rate(self, progress: float) -> float:

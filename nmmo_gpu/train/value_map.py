@@ -45,6 +45,7 @@ def value_map(
     population: int,
     stride: int | None = None,
     device: torch.device | str = "cpu",
+    sword: type[Sword] = Sword,
 ) -> NDArray[np.float32]:
     """What the policy of a checkpoint expects for a newborn, alone in the realm, on every tile on which one
     can stand and live.
@@ -57,13 +58,14 @@ def value_map(
         stride: cells of so many tiles a side are valued, each on one tile: of those where it can, the nearest
             to the cell's middle. None: the smallest that makes at most ``MOST_CELLS`` of them.
         device: where to compute.
+        sword: as for ``nmmo_gpu.train.evaluate.PolicyActor``.
 
     Returns:
         [ceil(H / stride), ceil(W / stride)] float32, expected rewards times 1 - gamma; NaN where no agent can
             stand and live. A recurrent policy's memory is that of the newborn: zeros.
 
     Raises ReplayError if the map or the population does not fit the checkpoint's rules, MapError for a map
-    that cannot be played on."""
+    that cannot be played on, CheckpointError if the checkpoint's network is another class."""
     config, device = stored.config.env.world, torch.device(device)
     if base.shape != (config.height, config.width):
         raise ReplayError(
@@ -82,7 +84,7 @@ def value_map(
     cells = _cells(safe_table()[grounds[1].long()], stride)
 
     groups = _groups(cells, config, stride)
-    newborns = _Newborns(stored, grounds, max(map(len, groups)), device)
+    newborns = _Newborns(stored, grounds, max(map(len, groups)), device, sword)
     populations = range(config.populations) if population == -1 else (population,)
     values = torch.full(cells.shape, torch.nan)
     for start in range(0, len(groups), newborns.batch):
@@ -96,10 +98,10 @@ def value_map(
 
 def value_payload(
     stored: Checkpoint, base: Bytes, material: Bytes | None, population: int,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "cpu", sword: type[Sword] = Sword,
 ) -> bytes:  # fmt: skip
     """The payload of a ``HEAT`` chunk with ``value_map``; arguments and errors as there."""
-    values = value_map(stored, base, material, population, device=device)
+    values = value_map(stored, base, material, population, device=device, sword=sword)
     who = "the mean of all populations" if population == -1 else f"population {population}"
     about = f"A newborn's value to {who}, after iteration {stored.counters['iteration']}."
     return heat_payload("value", values, population, least_stride(*base.shape), about)
@@ -147,7 +149,10 @@ def _groups(cells: Tensor, config: WorldConfig, stride: int) -> list[Tensor]:
 class _Newborns:
     """Agents born on copies of a map, and what a checkpoint's policies make of what they see."""
 
-    def __init__(self, stored: Checkpoint, grounds: list[Tensor], size: int, device: torch.device) -> None:
+    def __init__(
+        self, stored: Checkpoint, grounds: list[Tensor], size: int, device: torch.device,
+        sword: type[Sword] = Sword,
+    ) -> None:  # fmt: skip
         """Makes the policies.
 
         Args:
@@ -164,7 +169,7 @@ class _Newborns:
         self.batch = max(1, BATCH // sum(part.bytes for part in environment_parts(self.env)))
         """Copies of the map at a time."""
         self.backend: Backend = resolve(self.env.backend, device)
-        self.sword = Sword(dataclasses.replace(stored.config, env=dataclasses.replace(env, **here)), device)
+        self.sword = sword(dataclasses.replace(stored.config, env=dataclasses.replace(env, **here)), device)
         load_policy(self.sword, stored)
 
     @torch.no_grad()

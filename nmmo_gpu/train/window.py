@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from functools import cache
-
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.network_inputs import FIRST_OCCUPANT
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
-
-CODES = len(Material) + 2
-"""Rows of the table per cell where there are no NPCs: one per material, then friend and stranger. An empty
-cell adds nothing, and neither does grass: a cell has always one material, so what grass would add can stand
-in the bias."""
-
-FIRST_OCCUPANT = len(Material) - 1
-"""Added to an occupant's kind (1, 2 and further) gives its row of the table."""
-
-
-def codes(config: WorldConfig) -> int:
-    """Rows of the table per cell: ``CODES``, then one per kind of NPC."""
-    return CODES + (len(config.content.npcs) if config.npcs else 0)
-
-
-@cache
-def has_numba() -> bool:
-    """Whether the CPU path's fast twin can be used."""
-    return importlib.util.find_spec("numba") is not None
 
 
 def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
@@ -46,14 +24,6 @@ def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: Obse
     Returns:
         [P, B, hidden] of the table's dtype; differentiable in the table.
     """
-    if records.device.type == "cpu" and has_numba():
-        from nmmo_gpu.cpu.window import WindowEmbedding
-
-        fields = layout.fields
-        out: Tensor = WindowEmbedding.apply(  # type: ignore[no-untyped-call]
-            records, index, table.float(), fields["material"].offset, fields["occupant"].offset
-        )
-        return out.to(table.dtype)
     populations, cells, codes, hidden = table.shape
     rows = index.shape[1]
     views = layout.views(records[index.reshape(-1)])

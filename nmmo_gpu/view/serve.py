@@ -15,6 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from nmmo_gpu.errors import UsageError
+from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.view.server import application
 
 PORT = 8006
@@ -22,15 +23,22 @@ TRIED = 20
 """Number of ports to try, from ``PORT`` on, if no port is given."""
 
 
-def serve(path: Path, host: str = "127.0.0.1", port: int | None = None, open_browser: bool = True) -> None:
+def serve(
+    path: Path,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    open_browser: bool = True,
+    sword: type[Sword] = Sword,
+) -> None:
     """Serves the viewer and prints its address; returns after Ctrl-C.
 
     Args:
         path: folder of a run or of recordings, or a ``.replay`` file.
         host: name or address to bind to. port: None for ``PORT``, or the next free port.
+        sword: for value maps, as for ``nmmo_gpu.train.evaluate.PolicyActor``.
 
     Raises UsageError if there are no recordings, if the page is not built, or if the port is taken."""
-    app = application(path, host)
+    app = application(path, host, sword)
     with _listener(host, port) as listener:
         bound, number = listener.getsockname()[:2]
         own = ipaddress.ip_address(bound.partition("%")[0])

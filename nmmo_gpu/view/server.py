@@ -31,6 +31,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from nmmo_gpu.errors import NmmoError
+from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.view import page
 from nmmo_gpu.view.guard import Guard
 from nmmo_gpu.view.live import Live
@@ -38,16 +39,16 @@ from nmmo_gpu.view.recordings import Recordings
 from nmmo_gpu.view.values import Values
 
 
-def application(path: Path, host: str = "127.0.0.1") -> Starlette:
+def application(path: Path, host: str = "127.0.0.1", sword: type[Sword] = Sword) -> Starlette:
     """The server's application.
 
     Args:
-        path: as for ``Recordings``. host: the host that it is bound to.
+        path: as for ``Recordings``. host: the host that it is bound to. sword: as for ``Values``.
 
     Raises UsageError if there are no recordings, or if the page is not built; ReplayError for a file that is
     not a recording."""
     recordings = Recordings(path)
-    values = Values(recordings.checkpoint)
+    values = Values(recordings.checkpoint, sword)
     found = page.folder()
 
     async def listed(request: Request) -> Response:

@@ -14,6 +14,7 @@ from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
+from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.train.value_map import value_payload
 
 KEPT = 64
@@ -29,14 +30,19 @@ not observe them."""
 class Values:
     """Value maps by recording and population; one is computed at a time."""
 
-    def __init__(self, checkpoint: Path) -> None:
-        """``checkpoint``: the file, which may not exist and may change at any time."""
-        self.checkpoint = checkpoint
+    def __init__(self, checkpoint: Path, sword: type[Sword] = Sword) -> None:
+        """Computes nothing yet.
+
+        Args:
+            checkpoint: the file, which may not exist and may change at any time.
+            sword: as for ``nmmo_gpu.train.evaluate.PolicyActor``."""
+        self.checkpoint, self.sword = checkpoint, sword
         self._lock = asyncio.Lock()
         self._kept: OrderedDict[tuple[int, Path, int], bytes] = OrderedDict()
 
     async def payload(self, recording: Path, population: int) -> bytes:
-        """Payload of a ``HEAT`` chunk; NmmoError if there is no checkpoint, or it does not fit the recording.
+        """Payload of a ``HEAT`` chunk; NmmoError if there is no checkpoint, or it does not fit the recording
+        or the Sword.
 
         Args:
             population: -1 for the mean over all."""
@@ -50,14 +56,14 @@ class Values:
             raise ReplayError("This run has no checkpoint yet; a value map needs one.") from None
         key = (written, recording, population)
         if key not in self._kept:
-            self._kept[key] = _computed(self.checkpoint, recording, population)
+            self._kept[key] = _computed(self.checkpoint, recording, population, self.sword)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
 
 
-def _computed(checkpoint: Path, recording: Path, population: int) -> bytes:
+def _computed(checkpoint: Path, recording: Path, population: int, sword: type[Sword]) -> bytes:
     stored = checkpoints.load(checkpoint, torch.device("cpu"), policy_only=True)
     with Replay(recording, heats=False) as replay:
         base, theirs = replay.base, replay.header.get("config")
@@ -70,4 +76,4 @@ def _computed(checkpoint: Path, recording: Path, population: int) -> bytes:
             f"The rules of the recording differ from those of the checkpoint (different: "
             f"{', '.join(other)}); choose a recording of the same run."
         )
-    return value_payload(stored, base, None, population)
+    return value_payload(stored, base, None, population, sword=sword)

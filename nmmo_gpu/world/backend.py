@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -31,9 +32,17 @@ from nmmo_gpu.world.work import work
 Phase = Callable[..., None]
 
 
+FUSED_PHASES = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial")
+"""The phases that ``Backend.fused`` stands for: all that ``nmmo_gpu.world.tick.step`` calls where the full
+game is not played."""
+
+
 @dataclass(frozen=True)
 class Backend:
-    """One function per phase, and random draws; the defaults are the rules themselves, on any device."""
+    """One function per phase, and random draws; the defaults are the rules themselves, on any device.
+
+    To replace a phase: ``env.backend = dataclasses.replace(env.backend, regrowth=mine)``. It is called on
+    every backend, in the place of the one it replaces; the others stay that backend's own."""
 
     name: str = "torch"
     decode: Callable[..., tuple[Tensor, Tensor, Tensor]] = decode
@@ -56,6 +65,23 @@ class Backend:
     fused: Phase | None = None
     """The whole of ``nmmo_gpu.world.tick.step`` in one call, ``fused(world, move, style, target)``, for who
     can do better than one phase after the other; of ``law`` and ``chaos`` only."""
+    fused_phases: tuple[Phase, ...] = ()
+    """The functions that ``fused`` stands for, in the order of ``FUSED_PHASES``. Where a phase is another
+    than its function here, ``fused`` is not called, as it would leave that phase out. By default, or where it
+    is empty, the phases that come with ``fused``."""
+
+    def __post_init__(self) -> None:
+        if self.fused is not None and not self.fused_phases:
+            object.__setattr__(self, "fused_phases", self._phases())
+
+    @cached_property
+    def whole_tick(self) -> Phase | None:
+        """``fused``, where it does what the phases do one after the other; None where there is no such
+        function, or one of the phases that it stands for has been replaced."""
+        return self.fused if self._phases() == self.fused_phases else None
+
+    def _phases(self) -> tuple[Phase, ...]:
+        return tuple(getattr(self, name) for name in FUSED_PHASES)
 
     @property
     def capturable(self) -> bool:

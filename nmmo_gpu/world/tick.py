@@ -32,8 +32,9 @@ def step(
         style: [R, S] integers, NPCs included; valid until the next tick.
         target: [R, S] integers, likewise.
     """
-    if backend.fused is not None and not world.config.extended:
-        backend.fused(world, move, style, target)  # the same list, cut otherwise
+    whole_tick = None if world.config.extended else backend.whole_tick
+    if whole_tick is not None:
+        whole_tick(world, move, style, target)  # the same list, cut otherwise
         return style, target
     world.acted += world.agents(world.alive).sum(1)
     world.cause.zero_()

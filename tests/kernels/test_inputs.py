@@ -13,8 +13,8 @@ pytest.importorskip("triton")
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.kernels import inputs as kernels
+from nmmo_gpu.network_inputs import InputColumns
 from nmmo_gpu.train import inputs as plain
-from nmmo_gpu.train.inputs import InputColumns
 from nmmo_gpu.world.content import STANDARD
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 

@@ -323,7 +323,7 @@ def carried(backend: Backend, device: torch.device) -> Backend:
 
     phases = {field.name: getattr(backend, field.name) for field in dataclasses.fields(backend)}
     carrying = {name: carry(phase) for name, phase in phases.items() if callable(phase)}
-    return dataclasses.replace(backend, **carrying)
+    return dataclasses.replace(backend, **carrying, fused_phases=())
 
 
 def unclean(world: World) -> list[str]:

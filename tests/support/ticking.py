@@ -44,7 +44,7 @@ def phases_called(world: World, chosen: Iterable[Tensor]) -> list[str]:
     called = []
 
     class Spy:
-        fused = None
+        whole_tick = None
 
         def __getattr__(self, name):
             def phase(of, *rest):

@@ -220,7 +220,7 @@ def test_anothers_safetensors_file(path):
             checkpoints.load(path, CPU)
 
 
-@pytest.mark.parametrize("version", ["0", "2", "3", "next", ""])
+@pytest.mark.parametrize("version", ["0", "2", "3", "4", "next", ""])
 def test_another_version(path, version):
     """The error names both versions and the way out."""
     rewrite(path, lambda tensors, metadata: metadata.update(version=version))
@@ -258,9 +258,10 @@ def spoil_config(**values):
     lambda tensors, metadata: metadata.update(counters="nonsense"),
     lambda tensors, metadata: metadata.pop("config"),
     lambda tensors, metadata: metadata.pop("counters"),
+    lambda tensors, metadata: metadata.pop("network"),
 ], ids=[
     "unknown field", "unknown rule", "impossible value", "no rules", "wrong type", "none", "broken json",
-    "null", "broken counters", "no config", "no counters",
+    "null", "broken counters", "no config", "no counters", "no network",
 ])  # fmt: skip
 def test_a_config_that_cannot_be(path, change):
     """Unknown fields, impossible values and missing parts are found when the file is read."""
@@ -303,6 +304,27 @@ def test_a_tensor_that_does_not_fit(path, run, name, fault):
     stored = checkpoints.load(path, CPU)
     with pytest.raises(CheckpointError, match=name.split(".", 1)[-1].replace(".", r"\.")):
         Run(run.config, stored)
+
+
+@pytest.mark.parametrize("name", [
+    "world.weather", "policy.ask", "optimizer.ask.step", "optimizer.window.momentum", "god.tally.more",
+    "realms.more", "sword.more", "loose",
+])  # fmt: skip
+def test_a_tensor_that_has_no_place(path, run, name):
+    """Of whatever part: CheckpointError that names it, instead of a run that goes on without it; and what
+    was restored into has not changed."""
+    rewrite(path, lambda tensors, metadata: tensors.update({name: torch.ones(4)}))
+    with pytest.raises(CheckpointError, match=f"holds {name}, for which there is no place"):
+        Run(run.config, checkpoints.load(path, CPU))
+
+
+def test_nothing_is_restored_of_what_does_not_fit():
+    """One tensor too many or too few, and those that fit are left as they were too."""
+    for stored in ({"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(3), "c": torch.ones(1)}):
+        into = {"a": torch.zeros(2), "b": torch.zeros(3)}
+        with pytest.raises(CheckpointError):
+            checkpoints.restore(into, stored)
+        assert not into["a"].any() and not into["b"].any()
 
 
 def test_a_checkpoint_of_another_network(path):

@@ -11,13 +11,9 @@ from support.helpers import KERNEL_DEVICE, ODD
 from train.small import seen_in_a_random_world
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.network_inputs import entity_attributes_width, self_attributes_width
 from nmmo_gpu.train import features
-from nmmo_gpu.train.features import (
-    entity_attributes,
-    entity_attributes_width,
-    self_attributes,
-    self_attributes_width,
-)
+from nmmo_gpu.train.features import entity_attributes, self_attributes
 from nmmo_gpu.world.content import SKILLS, Content
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ObservationLayout
 
@@ -115,9 +111,8 @@ def test_looks_by_hand():
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_looks_and_belongings_together(name, monkeypatch):
+def test_looks_and_belongings_together(name):
     """Belongings, then the looks row by row; the looks are the same numbers once more."""
-    monkeypatch.setattr(features, "has_numba", lambda: False)
     config = rules_of(name)
     layout, records, _ = seen_in_a_random_world(config, 3)
     index = torch.tensor([[0, 5, 62], [62, 62, 30]])
@@ -130,19 +125,19 @@ def test_looks_and_belongings_together(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_compiled_twin_has_the_same_bits(name, monkeypatch):
+def test_the_compiled_twin_has_the_same_bits(name):
     """On what is seen in random worlds, the empty slots included, in any order and several times over."""
-    pytest.importorskip("numba")
+    loops = pytest.importorskip("nmmo_gpu.cpu.features", exc_type=ImportError)
     config = rules_of(name)
     random = torch.Generator().manual_seed(8)
     for seed in range(2):
         layout, records, _ = seen_in_a_random_world(config, seed)
         index = torch.randint(len(records), (3, 101), generator=random)
-        found = []
-        for numba in (True, False):
-            monkeypatch.setattr(features, "has_numba", lambda numba=numba: numba)
-            picked = layout.views(records[index])
-            found.append(features.encode_features(records, index, picked, config, torch.float32))
+        picked = layout.views(records[index])
+        found = [
+            module.encode_features(records, index, picked, config, torch.float32)
+            for module in (loops, features)
+        ]
         for one, other in zip(*found, strict=True):
             assert one.isfinite().all() and one.any()
             assert torch.equal(one, other)

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from train.small import lively_env, seen_in_a_random_world
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.network_inputs import InputColumns, codes
 from nmmo_gpu.train import features
-from nmmo_gpu.train.inputs import ALIGNMENT, PADDING, InputColumns, encode_inputs
-from nmmo_gpu.train.window import codes
+from nmmo_gpu.train.inputs import encode_inputs
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES
 
 OWN_SCALE = torch.stack((torch.linspace(0.01, 0.5, len(SELF_FEATURES)), torch.arange(len(SELF_FEATURES)) - 4))
 ENTITY_SCALE = torch.linspace(0.05, 1.0, len(ENTITY_FEATURES))
-
-
-@pytest.mark.parametrize("name", ["chaos", "full"])
-def test_columns_do_not_overlap(name):
-    """All parts in order, each column of one part at most; aligned starts, and no more padding than that."""
-    config = preset(name)
-    columns = InputColumns.of(config)
-    window, own, entities, attributes = columns.window, columns.own, columns.entities, columns.attributes
-    assert (window.start, window.stop) == (0, 225 * (codes(config) - 1))
-    assert 0 <= columns.one - window.stop < ALIGNMENT and columns.one % ALIGNMENT == 0
-    assert (own.start, own.stop) == (columns.one + 1, columns.one + 13)
-    assert (entities.start, entities.stop) == (own.stop, own.stop + 8 * 10)
-    assert 0 <= attributes.start - entities.stop < ALIGNMENT and attributes.start % ALIGNMENT == 0
-    assert (attributes.stop > attributes.start) == (name == "full")
-    assert 0 <= columns.width - attributes.stop < PADDING and columns.width % PADDING == 0
 
 
 def test_against_the_records_field_by_field():

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from support.helpers import KERNEL_DEVICE
 from train.small import CPU, FULL, small
 
-from nmmo_gpu.train import gae, layers, metrics
+from nmmo_gpu.train import features, gae, layers, metrics, window
 from nmmo_gpu.train.cuda_graphs import GraphedCallable
+from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.training_backend import TrainingBackend, training_backend
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.backend import resolve
@@ -24,15 +29,63 @@ def test_plain_torch_by_default():
     assert (plain.draw, plain.advantages, plain.count) == (draw, gae.advantages, metrics.count)
     assert plain.hidden_layers is layers.hidden_layers and plain.encode_inputs is None
     assert plain.choose is plain.evaluate is None
+    assert plain.window_embedding is window.window_embedding
+    assert plain.encode_features is features.encode_features
 
 
-def test_numba_draws_and_leaves_the_rest():
-    """Its learner is torch's, with faster draws."""
+TORCH_ALONE = """
+import sys
+from train.small import FULL, small
+from nmmo_gpu.train.run import Run
+
+for settings in ({}, FULL):
+    run = Run(small(backend="torch", births=-1, targeting="learned", **settings))
+    run.iterate()
+    assert run.agent_steps > 0
+print("without", *(name for name in sys.modules if name.startswith(("numba", "nmmo_gpu.cpu"))))
+"""
+
+
+def test_torch_trains_by_torch_alone():
+    """Where numba is installed too: a run of chaos and one of the full game import no compiled loop."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path)))
+    }
+    run = subprocess.run([sys.executable, "-c", TORCH_ALONE], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "without"
+
+
+@pytest.mark.parametrize("settings", [{}, FULL], ids=["chaos", "full"])
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_the_network_calls_the_parts_that_it_was_given(backend, settings):
+    """Those of the training backend, in the rollout and in the update."""
+    if backend != "torch":
+        pytest.importorskip(backend)
+    run, called = Run(small(backend=backend, **settings)), set()
+    policy, parts = run.sword.policy, run.sword.training_backend
+    for name in ("window_embedding", "encode_features", "hidden_layers"):
+        part = getattr(policy, name)
+        assert part is getattr(parts, name)
+
+        def noted(*given, name=name, part=part):
+            called.add((name, torch.is_grad_enabled()))
+            return part(*given)
+
+        setattr(policy, name, noted)
+    run.iterate()
+    names = {"window_embedding", "hidden_layers"} | ({"encode_features"} if settings else set())
+    assert called == {(name, gradient) for name in names for gradient in (False, True)}
+
+
+def test_numba_draws_and_looks_at_observations():
+    """Its learner is torch's, with faster draws and inputs."""
     pytest.importorskip("numba")
     backend = resolve("numba", CPU)
     compiled = training_backend(backend)
-    assert compiled == dataclasses.replace(TrainingBackend(), draw=backend.draw)
-    assert compiled.draw is not draw and not compiled.static_shapes
+    loops = {part: getattr(compiled, part) for part in ("draw", "window_embedding", "encode_features")}
+    assert compiled == dataclasses.replace(TrainingBackend(), **loops) and not compiled.static_shapes
+    assert all(loop.__module__.startswith("nmmo_gpu.cpu.") for loop in loops.values())
 
 
 def test_numba_samples_and_judges_the_many_heads_of_the_full_game():
@@ -56,6 +109,9 @@ def test_kernels_replace_every_part():
         part = getattr(kernels, field.name)
         if field.name == "sample":  # what is done where ``choose`` is not
             assert part is None
+            continue
+        if field.name in ("window_embedding", "encode_features"):  # where ``encode_inputs`` is not
+            assert part is getattr(TrainingBackend(), field.name)
             continue
         assert part.__module__.startswith("nmmo_gpu.kernels."), field.name
     sword = Sword(small(backend="triton", device=KERNEL_DEVICE.type), KERNEL_DEVICE)

@@ -1,25 +1,30 @@
-"""The window embedding: values and gradient against sums written out, by both of its paths."""
+"""The window embedding, plain and compiled: values and gradient against sums written out."""
 
 from __future__ import annotations
+
+import importlib
 
 import pytest
 import torch
 from train.small import random_records, whole_numbers, written_out
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.network_inputs import CODES, FIRST_OCCUPANT, codes
 from nmmo_gpu.train import window
-from nmmo_gpu.train.window import CODES, FIRST_OCCUPANT, codes, has_numba, window_embedding
 from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
 
 
+def compiled():
+    """The compiled twin."""
+    pytest.importorskip("numba")
+    return importlib.import_module("nmmo_gpu.cpu.window").window_embedding
+
+
 @pytest.fixture(params=["numba", "torch"])
-def path(request, monkeypatch):
-    """The embedding by its compiled path, and by its plain one."""
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    monkeypatch.setattr(window, "has_numba", lambda: request.param == "numba")
-    return request.param
+def window_embedding(request):
+    """The compiled embedding, and the plain one."""
+    return compiled() if request.param == "numba" else window.window_embedding
 
 
 def assert_written_out(out, records, index, table, layout, random):
@@ -43,7 +48,7 @@ SIZES = {
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("vision", [1, 4])
-def test_values_and_gradient_are_the_sums_written_out(sizes, vision, path):
+def test_values_and_gradient_are_the_sums_written_out(sizes, vision, window_embedding):
     """Bit for bit, on whole numbers; rows of the index come several times, the last among them."""
     populations, batch, rows, hidden = sizes
     random = torch.Generator().manual_seed(populations * 100 + batch)
@@ -56,13 +61,14 @@ def test_values_and_gradient_are_the_sums_written_out(sizes, vision, path):
 
     out = window_embedding(records, index, table, layout)
 
-    assert (type(out.grad_fn).__name__ == "WindowEmbeddingBackward") == (path == "numba")
+    plain = window_embedding is window.window_embedding
+    assert (type(out.grad_fn).__name__ == "WindowEmbeddingBackward") == (not plain)
     assert out.shape == (populations, batch, hidden) and out.dtype == torch.float32
     assert_written_out(out, records, index, table, layout, random)
     assert table.grad.abs().sum() > 0
 
 
-def test_npcs_have_rows_of_their_own(path):
+def test_npcs_have_rows_of_their_own(window_embedding):
     """With NPCs about: three codes more, one per kind; bit for bit on whole numbers, values and gradient, and
     every kind is told apart."""
     random = torch.Generator().manual_seed(12)
@@ -77,7 +83,7 @@ def test_npcs_have_rows_of_their_own(path):
     assert table.grad[:, :, FIRST_OCCUPANT + 3 :].flatten(0, 1).any(-1).any(0).all()
 
 
-def test_gradient_by_finite_differences(path):
+def test_gradient_by_finite_differences(window_embedding):
     """The embedding is linear: moving one entry by a whole step changes the loss by its gradient, exactly."""
     random = torch.Generator().manual_seed(5)
     layout = ObservationLayout(WorldConfig(vision=1, reach=(1, 1, 1)))
@@ -101,7 +107,7 @@ def test_gradient_by_finite_differences(path):
     assert found.count_nonzero() > 3
 
 
-def test_gradient_of_a_plain_sum(path):
+def test_gradient_of_a_plain_sum(window_embedding):
     """The upstream gradient of ``sum`` is one number seen through strides of zero; it counts all the same:
     every entry's gradient is how often its row is named."""
     random = torch.Generator().manual_seed(6)
@@ -122,7 +128,7 @@ def test_gradient_of_a_plain_sum(path):
     assert torch.equal(table.grad, counts[..., None].expand(-1, -1, -1, 3))
 
 
-def test_grass_and_nobody_add_nothing(path):
+def test_grass_and_nobody_add_nothing(window_embedding):
     """A batch that names no row of the table at all: zeros, and a gradient of zeros."""
     layout = ObservationLayout(WorldConfig(vision=2, reach=(1, 1, 1)))
     records = layout.allocate(3, device="cpu")
@@ -134,7 +140,7 @@ def test_grass_and_nobody_add_nothing(path):
     assert torch.equal(table.grad, torch.zeros_like(table))
 
 
-def test_empty_slots_records_are_lava_to_the_embedding(path):
+def test_empty_slots_records_are_lava_to_the_embedding(window_embedding):
     """The record of an empty slot, all zeros, reads as material 0 in every cell; it must not break."""
     layout = ObservationLayout(WorldConfig(vision=1, reach=(1, 1, 1)))
     table = whole_numbers(1, 9, CODES, 3, random=torch.Generator().manual_seed(1))
@@ -142,9 +148,8 @@ def test_empty_slots_records_are_lava_to_the_embedding(path):
     assert torch.equal(out[0, 0], table[0, :, int(Material.LAVA)].sum(0))
 
 
-def test_both_paths_agree_at_full_size(monkeypatch):
+def test_both_agree_at_full_size():
     """With real numbers, at the stock vision and an odd batch: to rounding, values and gradient."""
-    pytest.importorskip("numba")
     random = torch.Generator().manual_seed(9)
     layout = ObservationLayout(WorldConfig())
     records = random_records(layout, 300, random)
@@ -152,8 +157,7 @@ def test_both_paths_agree_at_full_size(monkeypatch):
     first = torch.randn(3, WorldConfig().window ** 2, CODES, 33, generator=random)
     upstream = torch.randn(3, 257, 33, generator=random)
     found = []
-    for numba in (True, False):
-        monkeypatch.setattr(window, "has_numba", lambda numba=numba: numba)
+    for window_embedding in (compiled(), window.window_embedding):
         table = first.clone().requires_grad_()
         out = window_embedding(records, index, table, layout)
         out.backward(upstream)
@@ -162,7 +166,7 @@ def test_both_paths_agree_at_full_size(monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_threads_do_not_show(path):
+def test_threads_do_not_show(window_embedding):
     """The same bits, values and gradient, by one thread and by three."""
     random = torch.Generator().manual_seed(10)
     layout = ObservationLayout(WorldConfig(vision=3, reach=(1, 1, 1)))
@@ -179,17 +183,19 @@ def test_threads_do_not_show(path):
             found.append((out.detach(), table.grad))
     finally:
         torch.set_num_threads(before)
-    if path == "numba":
+    if window_embedding is not window.window_embedding:
         assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
     else:
         torch.testing.assert_close(found[0], found[1])
 
 
-def test_the_compiled_path_is_chosen_where_numba_is():
-    """``has_numba`` says what importing numba says."""
-    try:
-        import numba  # noqa: F401
-    except ImportError:
-        assert not has_numba()
-    else:
-        assert has_numba()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_return_the_tables_dtype(window_embedding, dtype):
+    """Also where the sums are made in another."""
+    layout = ObservationLayout(WorldConfig(vision=1, reach=(1, 1, 1)))
+    records = random_records(layout, 3, torch.Generator().manual_seed(2))
+    table = torch.ones(1, 9, CODES, 2, dtype=dtype, requires_grad=True)
+    out = window_embedding(records, torch.tensor([[0, 1, 2]]), table, layout)
+    assert out.dtype == dtype and out.any()
+    out.float().sum().backward()
+    assert table.grad.dtype == dtype and table.grad.any()

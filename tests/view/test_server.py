@@ -18,10 +18,13 @@ from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import value_map as value_maps
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.run import Run
+from nmmo_gpu.train.trinity import Sword, sword_with
 from nmmo_gpu.train.value_map import value_map
 from nmmo_gpu.view import page, recordings, server
 from nmmo_gpu.view.server import application
+from nmmo_gpu.view.values import Values
 
 NAME = "realm-0-2.replay"
 
@@ -322,6 +325,26 @@ def test_value_maps_that_cannot_be(tmp_path, path):
         assert "rules of the recording differ" in answer() and "reach, immune_ticks" in answer()
         store(tmp_path)
         assert running.get(f"/api/value?name={NAME}").status == 200
+
+
+class Other(Policy):
+    """The stock network by another name."""
+
+
+def test_value_maps_of_another_network(tmp_path, path, monkeypatch):
+    """Need the run's network, and the answer says which; with it they are those of other runs."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Sword, "network", Other)
+        store(tmp_path)
+    with served(tmp_path) as running:
+        answer = running.get(f"/api/value?name={NAME}")
+        assert answer.status == 404 and f"--network {__name__}:Other" in answer.body.decode()
+    found = Values(tmp_path / checkpoints.FILE, sword_with(Other))
+    payload = asyncio.run(found.payload(path, 0))
+    stored = checkpoints.load(tmp_path, torch.device("cpu"))
+    with Replay(path) as replay:
+        expected = value_map(stored, replay.base, None, 0, sword=sword_with(Other))
+    assert np.isfinite(expected).any() and payload[-expected.nbytes :] == expected.tobytes()
 
 
 def test_a_request_that_is_cut_short(tmp_path, path):

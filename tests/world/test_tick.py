@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.helpers import (
+    KERNEL_DEVICE,
     ODD,
     assert_same,
     check_invariants,
@@ -21,8 +24,9 @@ from support.helpers import (
 from support.ticking import CPU, generator, phases_called, play
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.backend import resolve
+from nmmo_gpu.world.backend import FUSED_PHASES, resolve
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause, World
 
@@ -44,6 +48,63 @@ def test_the_phases_run_in_the_order_of_the_rules():
     world = fresh(realms=2)
     called = phases_called(world, orders(world))
     assert called == ["combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial"]
+
+
+def test_fused_phases_are_all_those_of_law_and_chaos():
+    """A whole tick in one call stands for what is called without it, in that order."""
+    world = fresh(realms=2)
+    assert tuple(phases_called(world, orders(world))) == FUSED_PHASES
+
+
+@pytest.mark.parametrize("phase", FUSED_PHASES)
+def test_a_replaced_phase_is_called_whatever_else_is_fused(any_backend, phase):
+    """Once a tick, with the world, on every backend; its neighbours are the backend's own, so that a
+    replacement that only passes on changes no bit. Put back, the whole tick is one call again."""
+    backend, calls = any_backend, []
+    ours = getattr(backend, phase)
+
+    def replaced(world, *orders):
+        calls.append(world)
+        ours(world, *orders)
+
+    mended = dataclasses.replace(backend, **{phase: replaced})
+    assert mended.whole_tick is None and backend.whole_tick is backend.fused
+    whole = random_world(preset("chaos", **ODD, slots=9, populations=3, births=3), 2, 6, fill=0.8, full=True)
+    apart, random = whole.clone(), generator(4)
+    for called in range(3):
+        chosen = random_orders(whole, random)
+        tick.step(whole, backend, *chosen)
+        assert len(calls) == called
+        tick.step(apart, mended, *chosen)
+        assert len(calls) == called + 1
+        assert_same(apart, whole, f"tick {called}")
+    assert dataclasses.replace(mended, **{phase: ours}).whole_tick is backend.fused
+
+
+def test_an_environment_calls_a_replaced_phase(any_backend):
+    """By way of ``env.backend``, in reset and in every step."""
+    device = KERNEL_DEVICE.type if any_backend.name == "triton" else "cpu"
+    settings = {"height": 40, "width": 40, "slots": 8, "populations": 2, "realms": 1, "device": device}
+    env, calls = make("law", **settings, backend=any_backend.name), []
+    env.backend = dataclasses.replace(env.backend, regrowth=lambda world: calls.append(int(world.tick)))
+    env.reset()
+    for _ in range(3):
+        env.step(random_actions(env))
+    assert calls == [0, 1, 2, 3]
+
+
+def test_a_fused_tick_of_ones_own_stands_for_the_phases_it_came_with(any_backend):
+    """It is called while they are the same; where one is replaced too, only if ``fused_phases`` says that it
+    stands for that one as well."""
+    calls = []
+    mine = dataclasses.replace(any_backend, fused=lambda *given: calls.append(given))
+    world = fresh(realms=1)
+    tick.step(world, mine, *orders(world))
+    assert len(calls) == 1 and calls[0][0] is world and int(world.tick) == 0
+    other = dataclasses.replace(mine, burial=lambda world: None)
+    assert other.whole_tick is None
+    assert dataclasses.replace(other, fused_phases=()).whole_tick is mine.fused
+    assert dataclasses.replace(other, fused=None).whole_tick is None
 
 
 def test_a_tick_in_which_everything_happens(any_backend):
