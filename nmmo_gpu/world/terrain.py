@@ -255,8 +255,8 @@ class _Noise:
 
         v1 divides by the map's own maximum. Over a larger area the maximum is larger, which would turn stone
         into forest and grass into water, and the reverse on a smaller map. Therefore the maximum is always
-        that of 80x80 tiles: of the map itself at 80x80, of the 80x80 tiles of noise whose corner is the map if
-        it is smaller, and the mean over up to 8x8 such areas, evenly spread, if it is larger.
+        that of 80x80 tiles: of the map itself at 80x80, of the 80x80 tiles of noise whose corner is the map
+        if it is smaller, and the mean over up to 8x8 such areas, evenly spread, if it is larger.
         """
         side = torch.arange(_BLOCK)
         return _mean(
