@@ -38,6 +38,15 @@ from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.state import World
 
 
+class DecidedBy(NamedTuple):
+    """What the policies put out for a decision."""
+
+    rows: Tensor
+    """[P, B] int64: the rows of [R * A] that each population looked at."""
+    output: Output | Tensor
+    """Of these rows: an ``Output``, or ``Policy.logits``."""
+
+
 class Decision(NamedTuple):
     """What a Sword decides for all slots of a server."""
 
@@ -52,6 +61,9 @@ class Decision(NamedTuple):
     """[R * A] float32; 0 for empty slots."""
     memory: Tensor | None
     """[R * A, hidden] after the step; None without recurrence."""
+    decided_by: DecidedBy | None = None
+    """What recordings tell of the policies (``Sword.policy_trace``); None where a ``decide`` does not give
+    it."""
 
 
 class Sword:
@@ -74,8 +86,6 @@ class Sword:
         self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of an action's columns."""
         self._everybody: Tensor | None = None
-        self._last_output: tuple[Tensor, Output | Tensor] | None = None
-        # Of the last decision: [P, B] index of its rows, and what the policies put out for them.
 
     @torch.no_grad()
     def decide(self, records: Tensor, world: World, memory: Tensor | None) -> Decision:
@@ -102,7 +112,7 @@ class Sword:
         draws = uniforms(self.training_backend.draw, world, self.action_heads, index // slots, index % slots)
         if self.training_backend.sample is not None:
             logits, state = policy.unmasked(rows, index, recalled)
-            self._last_output = index, logits
+            decided_by = DecidedBy(index, logits)
             auto = policy.config.targeting == "auto"
             choices, log_probability = self.training_backend.sample(
                 rows, index, logits, draws, policy.layout, auto
@@ -110,7 +120,7 @@ class Sword:
             value = logits[..., -1]
         else:
             output = policy(rows, index, recalled)
-            self._last_output = index, output
+            decided_by = DecidedBy(index, output)
             choices, log_probability = sample(output, draws)
             value, state = output.value, output.state
 
@@ -127,7 +137,9 @@ class Sword:
         all_choices[who] = choices.to(torch.int16)
         if memory is not None and state is not None:
             memory = torch.zeros_like(memory).index_put_((who,), state[real])
-        return Decision(actions.view(realms, slots, -1), all_choices, everyone[0], everyone[1], memory)
+        return Decision(
+            actions.view(realms, slots, -1), all_choices, everyone[0], everyone[1], memory, decided_by
+        )
 
     def _decide_for_all(
         self, records: Tensor, world: World, memory: Tensor | None, choose: Callable[..., Any]
@@ -142,13 +154,14 @@ class Sword:
             )
         index = self._everybody
         logits, state = policy.unmasked(rows, index, None if memory is None else memory[index])
-        self._last_output = index, logits
         chosen = choose(world, rows, index, logits, policy.layout, policy.config.targeting == "auto")
         if memory is not None and state is not None:
             kept = state.flatten(0, 1) * alive.reshape(-1)[index.view(-1)][:, None]
             memory = torch.empty_like(memory).index_copy_(0, index.view(-1), kept)
         actions = chosen.actions.view(realms, slots, -1)
-        return Decision(actions, chosen.choices, chosen.log_probability, chosen.value, memory)
+        return Decision(
+            actions, chosen.choices, chosen.log_probability, chosen.value, memory, DecidedBy(index, logits)
+        )
 
     def choices(self) -> dict[str, int]:
         """``name -> number of choices`` of every head of the policy, in order: those of an action, but for a
@@ -158,8 +171,8 @@ class Sword:
 
     @torch.no_grad()
     def policy_trace(self, records: Tensor, world: World, decision: Decision, realms: Tensor) -> PolicyTrace:
-        """What the policies of some realms thought when they took the last decision, for recordings; asks the
-        device for nothing.
+        """What the policies of some realms thought when they took a decision, for recordings; asks the device
+        for nothing.
 
         Args:
             records: what ``decide`` was given.
@@ -170,13 +183,14 @@ class Sword:
         Returns:
             Probabilities and values of all slots of these realms; zeros for empty slots.
 
-        Raises UsageError if ``decide`` is another than this class's, and does not call it."""
-        if self._last_output is None:
+        Raises UsageError if the decision does not hold what the policies put out."""
+        if decision.decided_by is None:
             raise UsageError(
-                "what this policy thinks cannot be recorded, as its decide() does not call Sword.decide(); "
+                f"what this policy thinks cannot be recorded, as {type(self).__name__}.decide() returns a "
+                "Decision without decided_by; keep that of Sword.decide() with decision._replace(...), or "
                 "record without: --no-record-policy."
             )
-        index, output_or_logits = self._last_output
+        index, output_or_logits = decision.decided_by
         alive, slots = world.agents(world.alive), records.shape[1]
         place = (realms[:, None] * slots + torch.arange(slots, device=realms.device)).view(-1)
         # Where each slot stands in the index. What fills up its rows is looked at twice, to the same effect.

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 import torch
-from train.small import CPU, KINDS, MEMORIES, shout, small
+from train.small import CPU, FULL, KINDS, MEMORIES, shout, small
 
 from nmmo_gpu.env import Env
-from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.errors import ConfigError, UsageError
 from nmmo_gpu.train.run import Run, Trinity, train
 from nmmo_gpu.train.sampling import sample
 from nmmo_gpu.train.trinity import God, Pantheon, Sword
@@ -130,8 +130,9 @@ def test_deciding_changes_nothing(memory):
     digest = god.env.world.digest()
     before = None if god.memory is None else god.memory.clone()
     one, same = (god.sword.decide(god.env.records, god.env.world, god.memory) for _ in range(2))
-    for a, b in zip(one, same, strict=True):
-        assert a is b is None or torch.equal(a, b)
+    for name in ("actions", "choices", "log_probability", "value", "memory"):
+        a, b = getattr(one, name), getattr(same, name)
+        assert a is b is None or torch.equal(a, b), name
     assert god.env.world.digest() == digest
     assert before is None or torch.equal(god.memory, before)
 
@@ -220,6 +221,50 @@ class Hermits(Sword):
     def decide(self, records, world, memory):
         decision = super().decide(records, world, memory)
         return decision._replace(actions=torch.zeros_like(decision.actions))
+
+
+class Doubtful(Sword):
+    """Decides, thinks of something else, and stays with its decision."""
+
+    def decide(self, records, world, memory):
+        decision = super().decide(records, world, memory)
+        super().decide(records.roll(1, 1), world, memory)
+        return decision._replace(actions=decision.actions.clone())
+
+
+@pytest.mark.parametrize("settings", [{}, FULL], ids=["chaos", "full"])
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_what_is_recorded_belongs_to_the_decision(backend, settings):
+    """Whatever the policies have looked at since, and however often: the trace is that of the decision."""
+    if backend != "torch":
+        pytest.importorskip(backend)
+    god = server(backend=backend, births=-1, **settings)
+    god.collect()
+    records, world, realms = god.env.records, god.env.world, torch.arange(2)
+    doubtful = Doubtful(god.config, CPU)
+    doubtful.policy.load_state_dict(god.sword.policy.state_dict())
+    expected = god.sword.policy_trace(records, world, god.sword.decide(records, world, None), realms)
+    decision = doubtful.decide(records, world, None)
+    found = doubtful.policy_trace(records, world, decision, realms)
+    assert torch.equal(found.probability, expected.probability) and torch.equal(found.value, expected.value)
+    other = god.sword.decide(records.roll(1, 1), world, None)
+    assert not torch.equal(god.sword.policy_trace(records, world, other, realms).value, expected.value)
+
+
+class Silent(Sword):
+    """Decides without telling what the policies put out."""
+
+    def decide(self, records, world, memory):
+        return super().decide(records, world, memory)._replace(decided_by=None)
+
+
+def test_a_decision_that_cannot_be_recorded_says_why(tmp_path):
+    """As soon as it is to be; the error names the class and both ways out. Without recording it plays on."""
+    silent = Trinity(sword=Silent)
+    with pytest.raises(UsageError, match=r"Silent\.decide\(\).*decision\._replace.*--no-record-policy"):
+        train(small(tmp_path / "recorded", iterations=1, record=(0,)), trinity=silent)
+    run = train(small(tmp_path / "run", iterations=1, record=(0,), record_policy=False), trinity=silent)
+    assert run.iteration == 1
 
 
 class Watching(God):
