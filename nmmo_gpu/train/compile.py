@@ -24,6 +24,7 @@ from torch import Tensor
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.memory_estimate import dry_run
+from nmmo_gpu.train.ppo import update, update_sizes
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.memory import META
@@ -133,7 +134,13 @@ def forms_of(config: TrainConfig) -> list[Form]:
             step(world, god.env.backend, nothing, nothing, nothing - 1)  # as Env.reset does
             for dtype in ACTION_TYPES:
                 god.env.step(torch.zeros(*shape, len(god.env.action_heads), dtype=dtype, device=META))
-            pantheon.learn(god.collect(), 0.0)
+            rollout = god.collect()
+            pantheon.learn(rollout, 0.0)
+            if not config.policy.recurrent:
+                for columns in update_sizes(
+                    rollout.alive.numel() // world_config.populations, ppo.minibatches
+                ):
+                    update(sword.policy, pantheon.optimizer, rollout, ppo, sword.training_backend, columns)
     return list(found)
 
 

@@ -147,6 +147,11 @@ def enough_columns(living: int, samples: int, least: int) -> int:
     return min(samples, max(least, -(-max(1, living) // share) * share))
 
 
+def update_sizes(samples: int, least: int) -> list[int]:
+    """All that ``enough_columns`` returns for up to ``samples`` samples."""
+    return sorted({enough_columns(k * -(-samples // SHARES), samples, least) for k in range(1, SHARES + 1)})
+
+
 def shuffled(columns: int, rollout: Rollout, epoch: int, training_backend: TrainingBackend) -> Tensor:
     """[columns] int64: the columns in random order, drawn from the world's seed and tick, so that a run is a
     function of its seed, with no dice to be kept."""
