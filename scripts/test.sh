@@ -16,4 +16,4 @@ python -c 'import sys; sys.path.insert(0, "scripts"); from build_backend import 
 scripts/install_browsers.sh || true
 # Viewer tests whose browser or npm is missing fail rather than skip.
 export NMMO_GPU_TEST_VIEWER=1
-python -m pytest --numprocesses auto "$@"
+python -m pytest --numprocesses auto --dist worksteal "$@"
