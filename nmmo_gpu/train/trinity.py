@@ -375,7 +375,7 @@ class Pantheon:
         (host_copy,) = self._readback.send(living, None) + self._readback.receive()
         samples = rollout.alive.numel() // world.populations
         return ppo.enough_columns(
-            int(host_copy.tensors["living"]), samples, min(samples, self.config.ppo.minibatches)
+            int(host_copy.tensors["living"]), samples, least=self.config.ppo.minibatches
         )
 
     def state(self) -> dict[str, Tensor]:
