@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.forks import end_with
 
 
 class Forked:
@@ -34,7 +36,7 @@ class Forked:
         assert env["PYTHONPATH"] == os.environ["PYTHONPATH"]
         self.pid = os.fork()
         if self.pid == 0:
-            _never_returns(lambda: _run(command[1:], cwd, env, stdout))
+            end_with(lambda: _run(command[1:], cwd, env, stdout))
         self.status: int | None = None
 
     def wait(self, limit: float | None = None) -> int:
@@ -60,24 +62,6 @@ def popen(command: list[str], **options: Any) -> Forked | subprocess.Popen[str]:
     first = kind not in started
     started.add(kind)
     return subprocess.Popen(command, text=True, **options) if first else Forked(command, **options)
-
-
-def _never_returns(work: Callable[[], None]) -> None:
-    """Ends the process after the work as an interpreter ends, with its status."""
-    status = 1
-    try:
-        work()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def _run(words: list[str], cwd: Path, env: dict[str, str], output: IO[str]) -> None:
@@ -119,5 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     main()

@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +90,7 @@ def serve() -> None:
     the output of so many processes that do it. They are forks of this one, which has imported torch and the
     package for all of them; store and environment variables are those of torchrun."""
     import torch._dynamo  # noqa: F401  # which torch imports when it is first needed
+    from support.forks import end_with
     from torch.distributed import TCPStore
     from train import small, test_distributed  # noqa: F401
 
@@ -112,24 +111,10 @@ def serve() -> None:
                     os.environ.update({name: str(value) for name, value in settings.items()})
                     os.dup2(output.fileno(), 1)
                     os.dup2(output.fileno(), 2)
-                    _end_with(main, *arguments)
+                    end_with(main, *arguments)
             statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in started]
             output.seek(0)
             print(json.dumps([statuses, output.read().decode()]), flush=True)
-
-
-def _end_with(work: Callable[..., None], *arguments: str) -> None:
-    """Ends this process after the work, without what its parent has to tidy up."""
-    status = 1
-    try:
-        work(*arguments)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
 
 
 if __name__ == "__main__":
