@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +23,34 @@ from nmmo_gpu import scripted
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.train import checkpoint
-from nmmo_gpu.train.checkpoint import Checkpoint
-from nmmo_gpu.train.evaluate import as_v1_ran, policy_actor, slots_kept_full
+from nmmo_gpu.train.evaluate import Actor, as_v1_ran, policy_actor, slots_kept_full
+from nmmo_gpu.train.trinity import sword_named
 
 WARMUP = 400
 """Ticks that are not counted, in which the world fills up."""
 
 
-def lifetimes(stored: Checkpoint, config: EnvConfig, opponent: str, ticks: int) -> dict[str, Any]:
+def lifetimes(
+    trained: Callable[[Env], Actor], config: EnvConfig, opponent: str, ticks: int
+) -> dict[str, Any]:
     """Mean lifetime, agent-steps and deaths of the trained policy and of its opponent.
 
     Args:
+        trained: binds the trained policy to an environment.
         config: the environment; its number of populations is even.
         opponent: name of a scripted policy.
         ticks: how many are counted."""
     env = Env(config)
     env.reset()
-    players = policy_actor(stored)(env), scripted.actor(opponent)(env)
+    players = trained(env), scripted.actor(opponent)(env)
     world = config.world
     population = torch.arange(world.slots, device=env.device) // world.population_size
     plays = [population % 2 == side for side in (0, 1)]
     steps, deaths = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
     for tick in range(WARMUP + ticks):
-        trained, scripted_actions = (player(env) for player in players)
+        learned, scripted_actions = (player(env) for player in players)
         alive = env.world.agents(env.world.alive).clone()
-        actions: Tensor = torch.where(plays[0][:, None], trained, scripted_actions)
+        actions: Tensor = torch.where(plays[0][:, None], learned, scripted_actions)
         terminated = env.step(actions)[2]
         if tick >= WARMUP:
             for side, mine in enumerate(plays):
@@ -74,8 +78,10 @@ def main() -> None:
         action="store_true",
         help="refill every free slot at once; by default one birth a tick",
     )
+    parser.add_argument("--network", help="the run's, if not the stock one: module:Class, or file.py:Class")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     options = parser.parse_args()
+    sword = sword_named(options.network)
     stored = checkpoint.load(options.run, torch.device("cpu"))
     config = as_v1_ran(stored.config.env, realms=options.realms)
     if config.world.populations % 2:
@@ -85,7 +91,7 @@ def main() -> None:
     print(f"{'opponent':12}{'trained lives':>16}{'opponent lives':>16}")
     found = {}
     for opponent in options.against:
-        found[opponent] = lifetimes(stored, config, opponent, options.ticks)
+        found[opponent] = lifetimes(policy_actor(stored, sword), config, opponent, options.ticks)
         trained, other = (found[opponent][name]["lifetime"] for name in ("trained", opponent))
         print(f"{opponent:12}{trained:16.1f}{other:16.1f}", flush=True)
     if options.json is not None:

@@ -51,7 +51,7 @@ def test_populations_take_turns(script, stored, monkeypatch, capsys):
     monkeypatch.setattr(script, "Env", Watched)
     monkeypatch.setattr(script, "WARMUP", 5)
     actors = {name: heads + torch.tensor([0, style, 0]) for name, style in marks.items()}
-    monkeypatch.setattr(script, "policy_actor", lambda stored: lambda env: lambda env: actors["trained"])
+    monkeypatch.setattr(script, "policy_actor", lambda *_: lambda env: lambda env: actors["trained"])
     monkeypatch.setattr(script.scripted, "actor", lambda name: lambda env: lambda env: actors[name])
     file = stored / "found.json"
     arguments = [str(stored), "--against", "hunter", "--realms", "1", "--ticks", "40", "--json", str(file)]
