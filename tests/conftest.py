@@ -50,7 +50,7 @@ SLOW_TESTS = (
     "test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand",
     "test_everybody_is_born_by_the_book",
     "test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play",
-    "test_masks_of_any_systems_are_exact", "test_what_lives_are_lived_stays_in_the_space",
+    "test_masks_of_any_systems_are_exact", "test_observations_in_play_are_in_the_space",
     "test_without_triton_all_else_works",
 )  # fmt: skip
 """Single tests like that in other files."""
