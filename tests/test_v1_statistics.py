@@ -1,4 +1,4 @@
-"""Random agents live as long as v1's, and die of the same causes (the table in scripts/compare_v1.py)."""
+"""Random agents live as long as v1's and die of the same causes (see the table in scripts/compare_v1.py)."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,7 @@ MAP = str(ROOT / "tests" / "data" / "v1_maps" / "map1.tmx")
 
 @pytest.mark.parametrize(("preset_name", "full"), list(compare_v1.V1))
 def test_lifetimes_and_causes_match_v1(preset_name, full):
-    """On map1: mean within 0.6 ticks, median equal where v1's is known, shares within 3 points."""
+    """On map1: the mean within 0.6 ticks, the median equal where v1's is known, shares within 3 points."""
     v1 = compare_v1.V1[preset_name, full]
     ours = compare_v1.play(preset_name, MAP, full, deaths=20_000).summary
     assert ours["agent_steps"] / ours["lifetime/mean"] > 20_000

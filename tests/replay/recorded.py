@@ -1,4 +1,4 @@
-"""Recordings taken the slow way, from the world's own tensors, to hold others against."""
+"""Expected frames, computed from the world's own tensors, to compare recordings with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ GOODS = ("gold", "offer", "offer_left", "inventory", "offer_price", "worn", "tok
 
 
 def expected(env, realm):
-    """name -> what a frame of the realm (counted from the environment's first) has to say now."""
+    """Returns name -> the numbers that a frame of the realm must hold now. ``realm`` counts from the
+    environment's first realm."""
     world = env.world
     names = FIELDS + (GOODS if env.config.world.extended else ())
     told = {name: getattr(world, name)[realm].flatten().tolist() for name in names}
@@ -26,7 +27,7 @@ def expected(env, realm):
 
 
 def noting(env, realm):
-    """tick -> ``expected`` of every tick that the environment plays from now on."""
+    """Returns a dict tick -> ``expected`` that is filled in every tick the environment plays from now on."""
     told, step = {}, env.step
 
     def noted(*args, **options):
@@ -39,7 +40,7 @@ def noting(env, realm):
 
 
 def frames_of(replay):
-    """tick -> name -> numbers of a replay file, flat."""
+    """Returns tick -> name -> flat numbers of a replay file."""
     told = {}
     for frames in replay:
         for t in range(len(frames.used_up)):
@@ -49,12 +50,12 @@ def frames_of(replay):
 
 
 def same(ours, theirs):
-    """Whether all that ``ours`` says is what ``theirs`` says."""
+    """Whether ``theirs`` has every number of ``ours``."""
     for name, numbers in ours.items():
         assert theirs[name] == numbers, name
     return True
 
 
 def alive_rows(numbers, alive):
-    """The rows of [slots, ...] numbers that belong to the living."""
+    """Selects the rows of [slots, ...] numbers that belong to living agents."""
     return np.asarray(numbers).reshape(len(alive), -1)[np.asarray(alive, bool)]

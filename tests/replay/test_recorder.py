@@ -1,4 +1,4 @@
-"""Realms are recorded as they were, whatever plays them, and nothing waits for the disk unless asked to."""
+"""Recordings match the world on every backend, and only ``wait`` makes a run wait for the disk."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ KINDS = {
 
 
 def begun(kind="chaos", realms=3, **settings):
-    """An odd little environment, begun."""
+    """Starts an environment of unusual size."""
     env = nmmo_gpu.make(realms=realms, seed=11, device="cpu", backend="torch", **(KINDS[kind] | settings))
     env.reset()
     return env
 
 
 def shot(env, recorder, ticks, told):
-    """Plays random actions, and notes what the frames have to say: (number of realm, tick) -> frame."""
+    """Plays random actions and stores the expected frames: (number of realm, tick) -> frame."""
     t = 0
     for _ in range(ticks):
         env.step(nmmo_gpu.random_actions(env))
@@ -49,8 +49,9 @@ def shot(env, recorder, ticks, told):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_recorded_is_what_was(kind, tmp_path):
-    """Two of three realms, with rollouts of seven ticks and an unfinished one: every column of every tick."""
+def test_a_recording_matches_the_world(kind, tmp_path):
+    """Records two of three realms in rollouts of seven ticks, the last one incomplete: every column of every
+    tick."""
     env, told = begun(kind, births=2, first_realm=5), {}
     recorder = Recorder(env, (7, 5), 7, tmp_path, "odd", blocking=True)
     shot(env, recorder, 24, told)
@@ -64,12 +65,11 @@ def test_what_is_recorded_is_what_was(kind, tmp_path):
             frames = frames_of(replay)
         assert list(frames) == list(range(2, 26))
         assert all(same(told[number, tick], frames[tick]) for tick in frames)
-        assert any(any(frame["cause"]) for frame in frames.values()), "nobody died: too little to see"
+        assert any(any(frame["cause"]) for frame in frames.values()), "no agent died"
 
 
-def test_who_waits_finds_all_in_the_files(tmp_path, monkeypatch):
-    """However slow the disk, all that was handed over is in the files, still open, once it has been waited
-    for."""
+def test_wait_puts_all_frames_into_the_files(tmp_path, monkeypatch):
+    """However slow the disk is, the files hold all frames after the wait, while they are still open."""
     env, frames = begun(), SegmentWriter.frames
 
     def slowly(*arguments):
@@ -84,8 +84,9 @@ def test_who_waits_finds_all_in_the_files(tmp_path, monkeypatch):
             assert replay.ticks == range(2, 8)
 
 
-def test_realms_of_other_processes_are_left_to_them(tmp_path):
-    """An environment that plays realms 5 to 7 records of 2, 6 and 9 only 6; and nothing, if it has none."""
+def test_only_realms_of_this_process_are_recorded(tmp_path):
+    """An environment with realms 5 to 7 records only 6 of the realms 2, 6 and 9, and nothing if it has none
+    of them."""
     env = begun(first_realm=5)
     recorder = Recorder(env, (2, 6, 9), 4, tmp_path / "some", "odd", blocking=True)
     assert recorder.realms.tolist() == [1]
@@ -99,7 +100,7 @@ def test_realms_of_other_processes_are_left_to_them(tmp_path):
 
 
 class Stuck:
-    """A disk that takes nothing until it is let."""
+    """A disk that blocks until it is released."""
 
     def __init__(self, monkeypatch):
         self.let, self.begun = threading.Event(), threading.Event()
@@ -113,9 +114,9 @@ class Stuck:
         monkeypatch.setattr(SegmentWriter, "frames", wait)
 
 
-def test_a_slow_disk_leaves_gaps_and_stops_nobody(tmp_path, monkeypatch):
-    """While the disk is stuck rollouts beyond the ring's are left out; what is there is right, and what comes
-    after as well."""
+def test_a_slow_disk_leaves_gaps_and_does_not_block_the_run(tmp_path, monkeypatch):
+    """While the disk blocks, rollouts that exceed the ring are left out. What is recorded is right, before
+    and after the gap."""
     disk, env, told = Stuck(monkeypatch), begun(), {}
     recorder = Recorder(env, (0,), 3, tmp_path, "odd")
     shot(env, recorder, 3, told)
@@ -135,7 +136,7 @@ def test_a_slow_disk_leaves_gaps_and_stops_nobody(tmp_path, monkeypatch):
 
 
 def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
-    """The same disk; whoever waits goes on when it does."""
+    """The disk blocks in the same way, and the run waits until it continues."""
     disk, env = Stuck(monkeypatch), begun()
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     threading.Timer(0.2, disk.let.set).start()
@@ -147,8 +148,8 @@ def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-def test_a_full_disk_ends_the_recording_and_nothing_else(blocking, tmp_path, monkeypatch):
-    """Training goes on with a warning, once; an export, which is nothing without its file, stops."""
+def test_a_full_disk_stops_only_the_recording(blocking, tmp_path, monkeypatch):
+    """Training continues with one warning. An export, which needs its file, stops."""
 
     def full(segment_writer, first, frames):
         raise ReplayError("no room")
@@ -178,7 +179,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(blocking, tmp_path, mon
 
 
 def test_the_ring_is_written_while_the_next_rollout_is_played(tmp_path):
-    """What was handed over is not what the buffer holds by now."""
+    """The files hold the frames that were handed over, not the later contents of the buffer."""
     env, told = begun(), {}
     recorder = Recorder(env, (0,), 2, tmp_path, "odd", blocking=True)
     shot(env, recorder, 2, told)
@@ -190,9 +191,8 @@ def test_the_ring_is_written_while_the_next_rollout_is_played(tmp_path):
     assert list(frames) == [2, 3] and same(told[0, 3], frames[3])
 
 
-def test_wide_numbers_are_clipped_not_wrapped(tmp_path):
-    """Inventories and gold beyond what the file has room for are the most it can say; ids keep their low 32
-    bits."""
+def test_wide_numbers_are_clipped(tmp_path):
+    """Items and gold above a column's range become its maximum; ids keep their low 32 bits."""
     env = begun("full")
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     env.step(nmmo_gpu.random_actions(env))
@@ -209,8 +209,8 @@ def test_wide_numbers_are_clipped_not_wrapped(tmp_path):
     assert frame["gold"][0] == 2**31 - 1 and frame["entity"][0] == 5
 
 
-def test_a_film_asks_the_device_for_nothing(tmp_path):
-    """Shooting works on tensors that have no data at all."""
+def test_recording_reads_nothing_from_the_device(tmp_path):
+    """It works on tensors without data."""
     env = begun("full")
     recorder = Recorder(env, (1,), 2, tmp_path, "odd", blocking=True)
     with torch.device("meta"):
