@@ -1,5 +1,5 @@
-"""Rollout and update are fit for a CUDA graph: replayed as recorded operations on fixed tensors, without the
-Python around them, they give the same bits; and they never ask the device for anything."""
+"""Rollout and update can be captured in a CUDA graph: replayed as recorded operations on fixed tensors,
+without Python, they give the same bits, and they never read from the device."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ KINDS = {
 
 
 def tiny(**settings):
-    """A run on the Triton path."""
+    """Returns a run with the triton backend."""
     size = {"realms": 1, "slots": 12, "populations": 2, "height": 32, "width": 33, "horizon": 2}
     size["check_actions"] = False  # as on a GPU
     return Run(small(**{"backend": "triton", **size, **settings}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_replay_is_as_good_as_the_call(kind, monkeypatch, tmp_path):
-    """Two runs from one seed: four ordinary iterations; and two ordinary ones, of which the second is
-    taped, then the tapes twice. Updates of one size, as each size has a graph of its own."""
+def test_a_replay_equals_the_call(kind, monkeypatch, tmp_path):
+    """Two runs have one seed. One makes four ordinary iterations; the other makes two, the second of which is
+    recorded, and replays the recordings twice. Updates have one size, because each size has a graph of its
+    own."""
     monkeypatch.setattr(ppo, "SHARES", 1)
     if kind == "several blocks":
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
@@ -52,7 +53,7 @@ def test_a_replay_is_as_good_as_the_call(kind, monkeypatch, tmp_path):
     (update,) = replayed.pantheon.updates.values()
     with learn:
         update()
-    assert collect.asked == learn.asked == [], "the host would have to wait for the device"
+    assert collect.asked == learn.asked == [], "the host would wait for the device"
     assert collect.launches > 2 * 10 and learn.launches > 3
     for _ in range(2):
         collect.replay()
@@ -70,8 +71,8 @@ def test_a_replay_is_as_good_as_the_call(kind, monkeypatch, tmp_path):
         replayed.close()
 
 
-def test_the_recording_would_show_what_is_not_fit():
-    """Asking is noticed; and a number that Python worked out is as it was, not as it would be."""
+def test_the_recording_shows_what_cannot_be_captured():
+    """Reading from the device is recorded, and a number that Python computed keeps its value in a replay."""
     with Tape() as tape:
         world = torch.tensor([3])
         double = world + int(world)
