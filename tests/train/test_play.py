@@ -1,4 +1,4 @@
-"""Worlds that are played to be recorded: a checkpoint's goes on as it would have, a new one as it should."""
+"""Worlds that are played in order to be recorded, from a checkpoint or new."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = {
 
 @pytest.fixture(scope="module", params=KINDS)
 def trained(request, tmp_path_factory):
-    """(settings, folder) of a small run that recorded its second realm."""
+    """Returns (settings, folder) of a small run that recorded its second realm."""
     folder = tmp_path_factory.mktemp("run")
     settings = {**KINDS[request.param], "realms": 3, "iterations": 3, "record": (1,)}
     train(small(folder, **settings))
@@ -39,13 +39,13 @@ def trained(request, tmp_path_factory):
 
 
 def one_file(folder):
-    """The only recording in a folder."""
+    """Returns the only recording in a folder."""
     (path,) = folder.glob("*.replay")
     return path
 
 
 def test_training_records_what_it_plays(trained, tmp_path):
-    """Beside a run that is not recorded: the same worlds, and every frame what that world was."""
+    """A run with recording and one without play the same worlds, and every frame matches its tick."""
     settings, folder = trained
     plain = Run(small(tmp_path, **(settings | {"record": ()})))
     told = noting(plain.god.env, 1)
@@ -60,9 +60,9 @@ def test_training_records_what_it_plays(trained, tmp_path):
     assert all(torch.equal(t, stored.part("world")[name]) for name, t in plain.god.env.world.tensors())
 
 
-def test_thoughts_are_those_that_decided(trained, tmp_path):
-    """The numbers of a frame are the policy's of the tick before, to the file's precision: probabilities add
-    up to 1 per head, what was chosen was possible, and nobody dead has any."""
+def test_recorded_thoughts_belong_to_the_decision(trained, tmp_path):
+    """A frame has the policy's numbers of the tick before, in the file's precision: probabilities add up to 1
+    per head, chosen actions are possible, and empty slots have zeros."""
     stored = checkpoints.load(trained[1], CPU)
     env, act = playing.go_on(stored, 2, CPU)
     heads = act.sword.choices()
@@ -101,8 +101,9 @@ def test_thoughts_are_those_that_decided(trained, tmp_path):
     recorder.close()
 
 
-def test_an_exported_realm_goes_on_as_in_its_run(trained, tmp_path):
-    """Without learning, the realms of a checkpoint and one of them alone are the same world at every tick."""
+def test_an_exported_realm_continues_as_in_its_run(trained, tmp_path):
+    """Without learning, the realms of a checkpoint and one of them alone have the same world in every
+    tick."""
     _, folder = trained
     stored = checkpoints.load(folder, CPU)
     config = dataclasses.replace(stored.config, record=(), iterations=9)
@@ -119,8 +120,9 @@ def test_an_exported_realm_goes_on_as_in_its_run(trained, tmp_path):
     assert all(same(told[tick], frames[tick]) for tick in told)
 
 
-def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
-    """By the command line: one tick without --ticks, with it so many; a broken one leaves the former file."""
+def test_export_writes_one_or_more_ticks(trained, tmp_path, capsys):
+    """The command writes one tick without --ticks, else that many. A failed export keeps the previous
+    file."""
     _, folder = trained
     out = tmp_path / "deep" / "one.replay"
     plain = ["export", str(folder), "--device", "cpu", "--no-values", "--out", str(out)]
@@ -153,15 +155,15 @@ def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
         (["--out", "/proc/nowhere/x.replay"], "cannot be written"),
     ],
 )
-def test_export_says_what_is_wrong(trained, arguments, said, capsys):
-    """In a sentence, with status 2."""
+def test_impossible_exports_are_refused(trained, arguments, said, capsys):
+    """The error is a sentence, and the status is 2."""
     assert cli.run(["export", str(trained[1]), "--device", "cpu", *arguments]) == 2
     assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("policy", ["random", "forager"])
 def test_play_records_a_new_world(policy, tmp_path, capsys):
-    """Every realm, from its second tick on; and an earlier recording is not written over."""
+    """It records every realm from its second tick on, and does not overwrite an earlier recording."""
     size = [f"--{name}={ODD[name]}" for name in ODD]
     options = ["--realms", "2", "--slots", "8", "--device", "cpu", "--backend", "torch", *size]
     arguments = ["play", "chaos", "--policy", policy, "--ticks", "35", "--out", str(tmp_path), *options]
@@ -177,7 +179,7 @@ def test_play_records_a_new_world(policy, tmp_path, capsys):
 
 
 def test_play_with_a_trained_policy(trained, tmp_path):
-    """Under the rules it was trained by, births aside; under others it says so."""
+    """The policy plays under the rules of its training except for births; other rules are refused."""
     settings, folder = trained
     config = dataclasses.replace(small(**{k: v for k, v in settings.items() if k != "births"}).env, seed=99)
     env, act = playing.begin(config, str(folder))
@@ -202,8 +204,8 @@ def test_play_with_a_trained_policy(trained, tmp_path):
         (["--out", "x", "--policy", "nobody"], "there is no checkpoint"),
     ],
 )
-def test_play_says_what_is_wrong(arguments, said, capsys, tmp_path, monkeypatch):
-    """In a sentence, with status 2, and nothing is written."""
+def test_impossible_plays_are_refused(arguments, said, capsys, tmp_path, monkeypatch):
+    """The error is a sentence, the status is 2, and no file is written."""
     monkeypatch.chdir(tmp_path)
     assert cli.run(["play", "chaos", "--device", "cpu", *arguments]) == 2
     assert said in capsys.readouterr().err
@@ -218,14 +220,14 @@ def test_play_says_what_is_wrong(arguments, said, capsys, tmp_path, monkeypatch)
         ({"record_megabytes": 0}, "record_megabytes = 0 is too little"),
     ],
 )
-def test_settings_that_cannot_be_recorded(settings, said):
-    """Refused before anything is trained."""
+def test_impossible_recording_settings_are_refused(settings, said):
+    """Before training starts."""
     with pytest.raises(ConfigError, match=said):
         small(**settings)
 
 
-def test_a_run_that_goes_on_begins_another_file(tmp_path):
-    """Its recording has no tick twice and none missing, in two files."""
+def test_a_resumed_run_starts_another_file(tmp_path):
+    """The two files have no tick twice, and none is missing."""
     settings = {"backend": "torch", "iterations": 2, "record": (0,), "record_policy": False}
     train(small(tmp_path, **settings))
     stored = checkpoints.load(tmp_path, CPU)

@@ -1,5 +1,5 @@
-"""Training on a GPU: captured in CUDA graphs, it neither waits for the device nor copies anything to or from
-it, and it gives what ordinary calls give."""
+"""Training on a GPU: captured in CUDA graphs, it neither waits for the device nor copies to or from the host,
+and its results are those of ordinary calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEVICE = "cuda"
 
 @pytest.fixture(autouse=True, scope="module")
 def one_size():
-    """Updates learn from as many columns as there can be, so that what was captured once is replayed."""
+    """Makes updates take the maximum number of columns, so that one capture is replayed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ppo, "SHARES", 1)
         yield
@@ -35,11 +35,11 @@ KINDS = {
     "bf16, a crowd": {"precision": "bf16", "layers": 3, "hidden": 64, **CROWD},
     "the full game, recorded": {**FULL, "targeting": "learned", "births": -1, "record": (1,)},
 }
-"""Memory, targeting, precision, and worlds of one block and of several."""
+"""Recurrence, targeting, precision, and worlds of one block and of several."""
 
 
 def started(**settings):
-    """A run on the kernels, as a user starts one."""
+    """Starts a run on the kernels as a user does."""
     return Run(small(device=DEVICE, backend="triton", **settings))
 
 
@@ -51,7 +51,7 @@ def captured(run):
 
 @pytest.fixture(scope="module", params=KINDS)
 def run(request, tmp_path_factory):
-    """One of each kind, after four iterations: two ordinary ones, the capture, and a replay."""
+    """Returns one run of each kind after four iterations: two ordinary ones, the capture, and a replay."""
     made = started(run=tmp_path_factory.mktemp("run"), **KINDS[request.param])
     for _ in range(4):
         made.iterate()
@@ -61,7 +61,7 @@ def run(request, tmp_path_factory):
 
 
 def test_nothing_waits_for_the_device(run):
-    """Iterations, with and without a report, while torch refuses whatever would wait."""
+    """Iterations with and without a report run while torch refuses operations that would wait."""
     mode = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -76,10 +76,9 @@ def test_nothing_waits_for_the_device(run):
 
 
 def test_nothing_is_copied_to_or_from_the_host(run):
-    """In all that the device does in a rollout and an update, the kernels are seen, and no copy but within
-    the device and one number, of the living; of a run that is recorded, two more, of the frames and their
-    numbers. Policies with memory learn from all slots, and ask for no number. That a copy would be seen is
-    shown by one."""
+    """A profile of rollout and update has the kernels, copies within the device, and one number to the host:
+    how many agents live. A recorded run copies the frames and their numbers too. Recurrent policies learn
+    from all slots and copy no number. A test copy shows that the profile has copies."""
 
     def seen(work):
         torch.cuda.synchronize()
@@ -103,12 +102,11 @@ def test_nothing_is_copied_to_or_from_the_host(run):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
-    """Two runs from one seed, one of which is never captured: the same worlds and weights, to the last bit as
-    long as torch's own sums come out alike in a graph; where they do not, Adam turns a gradient's rounding
-    into whole steps of single weights,
-    and all weights together are the same to a hundredth. IterationStats of each
-    iteration come one call later than on a CPU."""
+def test_replays_equal_calls(kind, monkeypatch, tmp_path):
+    """Of two runs with one seed, one is never captured: worlds and weights are equal to the last bit as long
+    as torch's sums are equal in a graph. Where they are not, Adam turns a gradient's rounding into whole
+    steps of single weights, and all weights together agree to a hundredth. The IterationStats of each
+    iteration arrive one call later than on a CPU."""
     replayed, called = (started(run=tmp_path / name, **KINDS[kind]) for name in ("replayed", "called"))
     heard, same = ([], []), True
     for _ in range(6):
@@ -141,9 +139,9 @@ def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
 
 
 def test_graphs_of_several_sizes(monkeypatch, tmp_path):
-    """While a world fills up, updates of more and more columns are captured, all in one memory: worlds,
-    weights and statistics are those of a run that is never captured, for as long as sums come out alike, and
-    near them afterwards."""
+    """While a world fills up, updates of more and more columns are captured in one memory pool. Worlds,
+    weights and statistics equal those of a run that is never captured, as long as sums are equal, and are
+    close to them afterwards."""
     monkeypatch.setattr(ppo, "SHARES", 8)
     settings = {"slots": 64, "realms": 16, "births": 1, "hidden": 64, "layers": 2}
     replayed, called = (started(run=tmp_path / name, **settings) for name in ("replayed", "called"))
@@ -167,8 +165,8 @@ def test_graphs_of_several_sizes(monkeypatch, tmp_path):
     assert float((ours - theirs).norm() / theirs.norm()) < 0.2
 
 
-def test_the_learning_rate_of_a_replay():
-    """A captured update takes the step size of the call, not that of its capture."""
+def test_a_replayed_update_uses_the_current_learning_rate():
+    """It takes the step size of the call, not that of the capture."""
     run = started(learning_rate=1e-2, final_learning_rate=1e-30)
     for _ in range(4):
         run.iterate()
@@ -183,8 +181,8 @@ def test_the_learning_rate_of_a_replay():
     assert moved(1.0) == 0.0 and moved(0.0) > 1e-4 and moved(1.0) == 0.0
 
 
-def test_the_next_rollout_acts_by_what_was_learned():
-    """Weights changed between replays are those that the replayed rollout uses."""
+def test_a_replayed_rollout_uses_the_current_weights():
+    """Weights that change between replays change the replayed rollout."""
     run = started()
     for _ in range(4):
         run.iterate()
@@ -200,8 +198,8 @@ def test_the_next_rollout_acts_by_what_was_learned():
 
 
 @pytest.mark.parametrize("size", [{}, {"realms": 3, **CROWD}], ids=["one block", "several"])
-def test_the_world_is_that_of_plain_torch_on_a_cpu(size):
-    """Fifty ticks of the same random actions: the same digest, rewards and observations."""
+def test_the_world_equals_plain_torch_on_a_cpu(size):
+    """Fifty ticks of the same random actions give the same digest, rewards and observations."""
     ours = Env(small(device="cpu", backend="torch", **size).env)
     theirs = Env(small(device=DEVICE, backend="triton", **size).env)
     for env in (ours, theirs):
@@ -218,8 +216,8 @@ def test_the_world_is_that_of_plain_torch_on_a_cpu(size):
     assert theirs.world.digest() == ours.world.digest() and deaths > 5
 
 
-def test_one_graph_of_the_environment():
-    """A tick is captured by itself, as the benchmark does, and replayed: the world of ordinary ticks."""
+def test_the_environment_can_be_captured():
+    """A tick is captured by itself, as in the benchmark, and replays give the world of ordinary ticks."""
     plain, graphed = (Env(small(device=DEVICE, backend="triton").env) for _ in range(2))
     for env in (plain, graphed):
         env.reset()
