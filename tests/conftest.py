@@ -46,8 +46,8 @@ SLOW = (
 """Files and folders of tests that start browsers or several processes, compile kernels, interpret many
 kernels, or take many ticks."""
 SLOW_TESTS = (
-    "test_300_ticks_apart_stay_together", "test_any_book_comes_out_as_in_an_auction_by_hand",
-    "test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand",
+    "test_300_ticks_apart_stay_together", "test_any_order_book_matches_a_plain_auction",
+    "test_busy_markets_match_a_plain_auction_in_every_tick",
     "test_everybody_is_born_by_the_book",
     "test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play",
     "test_masks_of_any_systems_are_exact", "test_observations_in_play_are_in_the_space",
