@@ -49,7 +49,7 @@ SLOW_TESTS = (
     "test_300_ticks_apart_stay_together", "test_any_order_book_matches_a_plain_auction",
     "test_busy_markets_match_a_plain_auction_in_every_tick",
     "test_births_match_a_plain_version",
-    "test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play",
+    "test_invariants_hold_and_backends_agree_under_random_and_adversarial_play",
     "test_masks_of_any_systems_are_exact", "test_observations_in_play_are_in_the_space",
     "test_without_triton_all_else_works",
 )  # fmt: skip
