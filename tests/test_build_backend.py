@@ -123,10 +123,10 @@ def test_a_failing_npm_leaves_a_package_without_the_page(checkout, monkeypatch, 
     assert not checkout.backend.build_page()
     assert checkout.calls() == BUILD[:1]
     assert not checkout.page.exists()
-    said = capfd.readouterr().err
-    assert "status 7" in said
-    assert "without its viewer" in said
-    assert "Install Node.js" in said
+    message = capfd.readouterr().err
+    assert "status 7" in message
+    assert "without its viewer" in message
+    assert "Install Node.js" in message
     monkeypatch.delenv("NPM_STATUS")
     assert checkout.backend.build_page()
 

@@ -66,11 +66,11 @@ def test_before_reset_the_world_has_terrain_and_no_agents(small):
 
 
 def test_reset_observes_the_first_births(small):
-    for births, least, most in ((1, 1, 1), (3, 2, 3), (-1, 9, 14)):
+    for births, minimum, maximum in ((1, 1, 1), (3, 2, 3), (-1, 9, 14)):
         env = small(births=births)
         obs = env.reset()
         living = env.world.alive.sum(1)
-        assert (living >= least).all() and (living <= most).all()
+        assert (living >= minimum).all() and (living <= maximum).all()
         assert torch.equal(obs["alive"], env.world.alive) and int(env.world.tick) == 1
         assert set(obs) == set(env.layout.fields)
         assert not env.world.acted.any(), "no agent has acted yet"
@@ -105,21 +105,21 @@ def test_an_observation_is_unchanged_by_the_next_step(small):
 def test_out_is_written_completely(small):
     """Filled with garbage before, it ends up like the environment's own buffer, and nothing else is
     written."""
-    ours, theirs = small(births=-1), small(births=-1)
-    expected = theirs.reset()
-    out = ours.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
-    obs = ours.reset(out=out)
-    assert ours.records is out and torch.equal(out, theirs.records)
+    given, reference = small(births=-1), small(births=-1)
+    expected = reference.reset()
+    out = given.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
+    obs = given.reset(out=out)
+    assert given.records is out and torch.equal(out, reference.records)
     assert all(view.untyped_storage().data_ptr() == out.untyped_storage().data_ptr() for view in obs.values())
     assert all(torch.equal(obs[name], expected[name]) for name in obs)
     for step in range(4):
-        actions = random_actions(ours)
-        assert torch.equal(actions, random_actions(theirs))
-        fresh = ours.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
+        actions = random_actions(given)
+        assert torch.equal(actions, random_actions(reference))
+        fresh = given.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
         kept = out.clone()
-        ours.step(actions, out=fresh if step % 2 else None)
-        theirs.step(actions)
-        assert torch.equal(ours.records, theirs.records) and torch.equal(out, kept)
+        given.step(actions, out=fresh if step % 2 else None)
+        reference.step(actions)
+        assert torch.equal(given.records, reference.records) and torch.equal(out, kept)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_every_integer_dtype_is_accepted(small, dtype):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda a: a[:2], r"actions has shape \(2, 14, 3\); give \(3, 14, 3\): realms, slots, \(move, style"),
         (lambda a: a[..., :2], r"actions has shape \(3, 14, 2\)"),
@@ -189,31 +189,31 @@ def test_every_integer_dtype_is_accepted(small, dtype):
         (lambda a: a.to("meta"), r"actions is on meta, the world on cpu; make it there"),
     ],
 )
-def test_invalid_actions_are_refused_and_change_nothing(small, spoil, said):
+def test_invalid_actions_are_refused_and_change_nothing(small, spoil, message):
     env = small(births=-1)
     env.reset()
     digest, records = env.world.digest(), env.records.clone()
-    with pytest.raises(ActionError, match=said):
+    with pytest.raises(ActionError, match=message):
         env.step(spoil(stay(env)))
     assert env.world.digest() == digest and torch.equal(env.records, records)
 
 
-@pytest.mark.parametrize(("head", "name", "most"), [(0, "move", 4), (1, "style", 2), (2, "target", 8)])
+@pytest.mark.parametrize(("head", "name", "last"), [(0, "move", 4), (1, "style", 2), (2, "target", 8)])
 @pytest.mark.parametrize("beyond", [-1, 1, 1 << 40, -(1 << 62)])
-def test_actions_out_of_range_are_refused_with_index_name_and_value(small, head, name, most, beyond):
+def test_actions_out_of_range_are_refused_with_index_name_and_value(small, head, name, last, beyond):
     """Actions of empty slots are checked too."""
     env = small()
     env.reset()
     digest = env.world.digest()
-    value = beyond if beyond < 0 else most + beyond
+    value = beyond if beyond < 0 else last + beyond
     actions = stay(env)
     actions[2, 13, head] = value
     with pytest.raises(ActionError) as caught:
         env.step(actions)
-    said = f"actions[2, 13, {head}] ({name}) = {value} is out of range; choose a value from 0 to {most}."
-    assert str(caught.value) == said
+    text = f"actions[2, 13, {head}] ({name}) = {value} is out of range; choose a value from 0 to {last}."
+    assert str(caught.value) == text
     assert env.world.digest() == digest
-    actions[2, 13, head] = most
+    actions[2, 13, head] = last
     env.step(actions)
 
 
@@ -339,7 +339,7 @@ def test_make_assigns_settings_to_batch_and_rules():
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "said"),
+    ("name", "settings", "message"),
     [
         ("peace", {}, "preset = 'peace' is unknown; choose one of law, chaos"),
         ("law", {"agents": 5}, "agents = 5: WorldConfig has no such field; it has height"),
@@ -352,8 +352,8 @@ def test_make_assigns_settings_to_batch_and_rules():
         ("law", {"maps": V1, "height": 64, "width": 72}, r"map0\.tmx is 80 x 80 .*64 x 72; set height = 80"),
     ],
 )
-def test_impossible_arguments_are_refused_by_name(name, settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_impossible_arguments_are_refused_by_name(name, settings, message):
+    with pytest.raises(ConfigError, match=message):
         make(name, **{"device": "cpu", **settings})
 
 

@@ -208,13 +208,13 @@ def play(
     first = before = counters(world)
     base = world.base.clone()
     for time in range(1, ticks + 1):
-        told = hostile(world, modes, random)
-        copies = [part.clone() for part in told if part is not None]
-        tick.step(world, backend, *told)
+        choices = hostile(world, modes, random)
+        copies = [part.clone() for part in choices if part is not None]
+        tick.step(world, backend, *choices)
         if twin is not None:
-            tick.step(twin, resolve("auto", CPU), *told)
+            tick.step(twin, resolve("auto", CPU), *choices)
             assert_same(world, twin, f"tick {time}")
-        assert all(map(torch.equal, filter(torch.is_tensor, told), copies)), "choices were changed"
+        assert all(map(torch.equal, filter(torch.is_tensor, choices), copies)), "choices were changed"
         after = counters(world)
         for name, now in after.items():
             assert (now >= before[name]).all(), f"{name} decreased"

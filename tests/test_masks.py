@@ -58,12 +58,12 @@ def copies(world, number):
     return World(config=world.config, **tensors)
 
 
-def differs(ours, theirs):
+def differs(first, second):
     """Returns [R] bool: realms that differ in any field."""
-    different = torch.zeros(ours.realms, dtype=torch.bool)
-    for (_, a), (_, b), field in zip(ours.tensors(), theirs.tensors(), tensor_fields(), strict=True):
+    different = torch.zeros(first.realms, dtype=torch.bool)
+    for (_, a), (_, b), field in zip(first.tensors(), second.tensors(), tensor_fields(), strict=True):
         if field.metadata["shape"][0] == "R":
-            different |= (a != b).view(ours.realms, -1).any(1)
+            different |= (a != b).view(first.realms, -1).any(1)
         else:
             assert torch.equal(a, b)
     return different
@@ -129,14 +129,14 @@ def check(config, seed):
         changed = differs(acted, idle).tolist()
         killed = (idle.cause[:, slot] == Cause.COMBAT).tolist()
         for realm, (head, choice, possible) in enumerate(tried):
-            said = f"slot {slot}, {choice}, realm {realm}"
+            message = f"slot {slot}, {choice}, realm {realm}"
             verdicts[head, possible] += not does_nothing(choice)
             if not possible or does_nothing(choice):
-                assert not changed[realm], f"{said}: forbidden or nothing, and something happened"
+                assert not changed[realm], f"{message}: forbidden or nothing, and something happened"
             elif not changed[realm]:
                 excused = killed[realm] and head in ("move", "work", "trade")
                 excused |= head == "move" and lost_to_npc(world, acted, realm, slot, choice["move"])
-                assert excused, f"{said}: allowed, and nothing happened"
+                assert excused, f"{message}: allowed, and nothing happened"
                 verdicts[head, "excused"] += 1
     return verdicts
 

@@ -223,9 +223,9 @@ def test_choices_are_possible_and_depend_on_observations_only(policy, name):
     fought = worked = 0
     for tick in range(60):
         torch.manual_seed(tick)
-        dice = torch.get_rng_state()
+        state = torch.get_rng_state()
         actions = policy(env)
-        assert torch.equal(torch.get_rng_state(), dice)
+        assert torch.equal(torch.get_rng_state(), state)
         assert actions.dtype == torch.int64 and actions.shape == (2, 14, len(env.action_heads))
         assert not actions[~obs["alive"]].any()
         alive = actions[obs["alive"]]

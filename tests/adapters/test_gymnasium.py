@@ -207,13 +207,13 @@ def test_wrong_actions_are_refused(output):
     give = np.asarray if output == "numpy" else torch.as_tensor
     good = np.zeros((42, 3), np.int64)
     digest = envs.native.world.digest()
-    for bad, said in (
+    for bad, message in (
         (good[:41], r"shape \(41, 3\); give \(42, 3\).*\(move, style, target\)"),
         (good.reshape(3, 14, 3), r"shape \(3, 14, 3\); give \(42, 3\)"),
         (good + 0.5, "dtype torch.float64; give integers"),
         (good - 1, r"actions\[0, 0, 0\] \(move\) = -1 is out of range"),
     ):
-        with pytest.raises(ActionError, match=said):
+        with pytest.raises(ActionError, match=message):
             envs.step(give(bad))
     assert envs.native.world.digest() == digest
     if output == "torch":
@@ -244,7 +244,7 @@ def test_sub_environments_are_the_slots_in_realm_order():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"num_envs": 15}, r"num_envs = 15 is not a multiple of slots = 14.*choose 14 for one realm"),
         ({"num_envs": 0}, "num_envs = 0 is not a multiple"),
@@ -254,9 +254,9 @@ def test_sub_environments_are_the_slots_in_realm_order():
         ({"device": "nonsense"}, "device = 'nonsense' is not a device"),
     ],
 )
-def test_impossible_settings_are_refused_at_construction(settings, said):
+def test_impossible_settings_are_refused_at_construction(settings, message):
     small = {name: value for name, value in SMALL.items() if name != "realms"}
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         VectorEnv("chaos", **{**small, **settings})
 
 
@@ -362,20 +362,20 @@ print(*(name for name in gymnasium.registry if name.startswith("nmmo_gpu/")), en
 def test_the_checkers_of_gymnasium_and_sb3_pass(name):
     """Gymnasium's checker does not warn. SB3's checker warns of 2-D boxes (the table and the windows), which
     SB3's MultiInputPolicy flattens."""
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         env = gymnasium.make(f"nmmo_gpu/{name.capitalize()}-v0", **ALONE)
         check_env(env.unwrapped)
-    assert [str(warning.message) for warning in said] == []
+    assert [str(warning.message) for warning in caught] == []
     sb3 = pytest.importorskip("stable_baselines3.common.env_checker")
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         sb3.check_env(env)
     tables = {part for part, space in env.observation_space.items()
               if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 2}  # fmt: skip
-    told = [str(warning.message) for warning in said]
-    assert {message.split()[2] for message in told} == tables and len(told) == len(tables)
-    assert all("has an unconventional shape" in message for message in told)
+    messages = [str(warning.message) for warning in caught]
+    assert {message.split()[2] for message in messages} == tables and len(messages) == len(tables)
+    assert all("has an unconventional shape" in message for message in messages)
 
 
 def test_sb3_learns_from_a_single_agent():
@@ -449,8 +449,8 @@ def test_a_truncated_agent_lives_on_after_reset():
         for _ in range(3):
             seen, _, terminated, truncated, info = env.step(np.zeros(3, np.int64))
         assert truncated and not terminated
-        again, told = env.reset()
-        assert same(again, seen) and told == info and info["entity"] == entity
+        again, again_info = env.reset()
+        assert same(again, seen) and again_info == info and info["entity"] == entity
         assert int(env.unwrapped.native.world.tick) == tick + 3 * episode
 
 
@@ -474,7 +474,7 @@ def test_reset_fails_if_no_agent_is_born(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"births": 0}, "with births = 0 no agent spawns"),
         ({"realms": 2}, "realms = 2: one agent lives in one realm"),
@@ -483,8 +483,8 @@ def test_reset_fails_if_no_agent_is_born(monkeypatch):
         ({"device": "nonsense"}, "device = 'nonsense' is not a device"),
     ],
 )
-def test_impossible_single_agent_settings_are_refused_at_construction(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_impossible_single_agent_settings_are_refused_at_construction(settings, message):
+    with pytest.raises(ConfigError, match=message):
         SingleAgentEnv("chaos", **{**ALONE, **settings})
 
 

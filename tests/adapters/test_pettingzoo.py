@@ -80,8 +80,8 @@ def test_the_parallel_seed_test_passes(preset):
         env.reset(seed=42)
         env.action_space(env.agents[0]).seed(5)
     for _ in range(40):
-        told = [env.step(sampled(env)) for env in (one, two)]
-        assert data_equivalence(*told)
+        steps = [env.step(sampled(env)) for env in (one, two)]
+        assert data_equivalence(*steps)
         names |= set(one.agents)
     assert len(names) > 2 * one.max_num_agents
 
@@ -104,17 +104,17 @@ def test_it_matches_the_native_environment_and_no_name_returns(preset, ticks):
     native = Env(env.native.config)
     env.reset()
     native.reset()
-    seen, gone, most = set(env.agents), set(), 0
+    seen, gone, largest = set(env.agents), set(), 0
     space = env.observation_space("anybody")
     for tick in range(ticks):
         slots = living(native)
         assert env.agents == list(slots)
         before, actions = set(slots), random_actions(native)
-        told = env.step({agent: actions[0, slot].numpy() for agent, slot in slots.items()})
-        obs, rewards, terminated, truncated, infos = told
+        step = env.step({agent: actions[0, slot].numpy() for agent, slot in slots.items()})
+        obs, rewards, terminated, truncated, infos = step
         expected, reward, died, _, info = native.step(actions)
         slots |= living(native)
-        assert all(one.keys() == slots.keys() for one in told)
+        assert all(one.keys() == slots.keys() for one in step)
         assert set(env.agents) == {agent for agent in slots if not terminated[agent]}
         assert not any(truncated.values())
         newborn = set(slots) - before
@@ -122,7 +122,7 @@ def test_it_matches_the_native_environment_and_no_name_returns(preset, ticks):
         seen |= newborn
         assert not gone & set(slots), "a dead agent is listed again"
         gone |= {agent for agent in slots if terminated[agent]}
-        most = max(most, len(slots))
+        largest = max(largest, len(slots))
         for agent, slot in slots.items():
             assert terminated[agent] == bool(died[0, slot]) and rewards[agent] == float(reward[0, slot])
             assert infos[agent]["entity"] == int(info["entity"][0, slot]) == int(agent.removeprefix("agent_"))
@@ -133,7 +133,7 @@ def test_it_matches_the_native_environment_and_no_name_returns(preset, ticks):
             for name, field in obs[agent].items():
                 assert np.array_equal(field, expected[name][0, slot].numpy()), name
             assert tick % 20 or space.contains(obs[agent])
-    assert len(gone) > 8 * most
+    assert len(gone) > 8 * largest
 
 
 def test_a_dead_agent_gets_zeros_and_its_cause_once():
@@ -173,15 +173,15 @@ def test_observations_are_not_overwritten_or_shared():
 
 def test_an_agent_without_an_action_idles():
     """The result is the same as with the action to stay and to attack no agent."""
-    told, left_out = crowd(seed=2), crowd(seed=2)
-    for env in (told, left_out):
+    given, left_out = crowd(seed=2), crowd(seed=2)
+    for env in (given, left_out):
         env.reset()
     for tick in range(30):
-        actions = sampled(told)
+        actions = sampled(given)
         idle = list(actions)[tick % 3 :: 3]
-        told.step(actions | dict.fromkeys(idle, np.zeros(3, np.int64)))
+        given.step(actions | dict.fromkeys(idle, np.zeros(3, np.int64)))
         left_out.step({agent: action for agent, action in actions.items() if agent not in idle})
-        assert told.native.world.digest() == left_out.native.world.digest()
+        assert given.native.world.digest() == left_out.native.world.digest()
 
 
 def test_a_world_without_living_agents_continues():
@@ -289,7 +289,7 @@ def test_actions_of_dead_and_unknown_agents_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "message"),
     [
         ([0, 0], r"has shape \(2,\) .*give 3 integers: move, style, target"),
         ([[0, 0, 0]], r"has shape \(1, 3\)"),
@@ -301,11 +301,11 @@ def test_actions_of_dead_and_unknown_agents_are_refused():
         (np.array([5, 0, 0], np.uint64), r"\[0\] \(move\) = 5"),
     ],
 )
-def test_wrong_actions_are_refused_and_change_nothing(action, said):
+def test_wrong_actions_are_refused_and_change_nothing(action, message):
     env = crowd()
     env.reset()
     digest, agent = env.native.world.digest(), env.agents[0]
-    with pytest.raises(ActionError, match=rf"actions\['{agent}'\].*" + said):
+    with pytest.raises(ActionError, match=rf"actions\['{agent}'\].*" + message):
         env.step({agent: action})
     assert env.native.world.digest() == digest
     env.step({agent: [0, 2, 8]})

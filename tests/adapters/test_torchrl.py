@@ -37,7 +37,7 @@ def at_random(env):
     return lambda tensordict: tensordict.set("action", random_actions(env.native))
 
 
-def told(env, obs):
+def shown(env, obs):
     """Returns what a tensordict must show of a native environment."""
     world = env.world
     about = {
@@ -88,7 +88,7 @@ def test_a_rollout_equals_stepping_the_native_environment(name, contiguous):
     env, hand = adapted(name, births=-1), native(name, births=-1)
     played = env.rollout(7, at_random(env), break_when_any_done=False, return_contiguous=contiguous)
     assert played.shape == (3, 14, 7)
-    now = told(hand, hand.reset())
+    now = shown(hand, hand.reset())
     deaths = 0
     for t in range(7):
         step = played[..., t]
@@ -96,7 +96,7 @@ def test_a_rollout_equals_stepping_the_native_environment(name, contiguous):
         actions = random_actions(hand)
         assert torch.equal(step["action"], actions)
         obs, reward, terminated, *_ = hand.step(actions)
-        now = told(hand, obs)
+        now = shown(hand, obs)
         assert_shows(step["next"], now)
         assert torch.equal(step["next", "reward"], reward[..., None])
         assert torch.equal(step["next", "terminated"], terminated[..., None])
@@ -110,13 +110,13 @@ def test_a_collector_keeps_every_step_of_every_batch():
     """Consecutive batches of five ticks equal one native run, including deaths and births."""
     env, hand = adapted(births=-1), native(births=-1)
     collector = Collector(env, at_random(env), frames_per_batch=5 * 42, total_frames=3 * 5 * 42)
-    now = told(hand, hand.reset())
+    now = shown(hand, hand.reset())
     ticks = 0
     for batch in collector:
         for t in range(5):
             assert_shows(batch[..., t], now)
             obs, reward, *_ = hand.step(random_actions(hand))
-            now = told(hand, obs)
+            now = shown(hand, obs)
             assert_shows(batch[..., t]["next"], now)
             assert torch.equal(batch[..., t]["next", "reward"], reward[..., None])
             ticks += 1
@@ -149,7 +149,7 @@ def test_a_partial_reset_returns_the_slots_next_agent_without_a_step():
     assert env.native.world.digest() == digest
     assert not after["done"].any() and not after["terminated"].any() and not after["alive"][died].any()
     assert not any(after[key(name)][died].any() for name in env.native.layout.fields)
-    assert_shows(after, told(env.native, env.native.layout.views(env.native.records)))
+    assert_shows(after, shown(env.native, env.native.layout.views(env.native.records)))
     later = env.step(at_random(env)(after))["next"]
     born = later["alive"] & died
     assert born.any() and (later["entity"] > before)[born].all() and (later["lifetime"][born] == 1).all()

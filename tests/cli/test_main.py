@@ -23,7 +23,7 @@ TINY = [
 ]  # fmt: skip
 
 
-def said(capsys, arguments, status):
+def output_of(capsys, arguments, status):
     """Runs a command line that must end with this status; returns its output and errors without line breaks
     or boxes."""
     try:
@@ -39,14 +39,14 @@ def said(capsys, arguments, status):
 def test_usage_is_shown_without_a_command(capsys):
     """It lists commands and presets. The status is 2, or 0 with --help."""
     for arguments, status in (([], 2), (["--help"], 0), (["-h"], 0)):
-        out, _ = said(capsys, arguments, status)
+        out, _ = output_of(capsys, arguments, status)
         assert all(word in out for word in ("train", "eval", "bench", "--resume", *PRESETS))
 
 
 @pytest.mark.parametrize("name", ["fly", "Train", "--train", ""])
 def test_an_unknown_command_is_named(capsys, name):
     """Named, with the usage behind it."""
-    out, err = said(capsys, [name, "chaos"], 2)
+    out, err = output_of(capsys, [name, "chaos"], 2)
     assert f"{name!r} is not a command" in err and "usage: nmmo-gpu" in err and not out
 
 
@@ -56,7 +56,7 @@ def test_an_unknown_command_is_named(capsys, name):
 )
 def test_a_missing_preset_is_named(capsys, command, rest, found):
     """The error shows the argument in its place and lists the presets."""
-    _, err = said(capsys, [command, *rest], 2)
+    _, err = output_of(capsys, [command, *rest], 2)
     assert err.startswith("nmmo-gpu:") and found in err and "law, chaos" in err
 
 
@@ -76,7 +76,7 @@ def test_a_missing_preset_is_named(capsys, command, rest, found):
 def test_impossible_options_are_refused(capsys, tmp_path, monkeypatch, options, named):
     """The status is 2, the error has the field with its value, and no file is created."""
     monkeypatch.chdir(tmp_path)
-    out, err = said(capsys, ["train", "chaos", *options.split()], 2)
+    out, err = output_of(capsys, ["train", "chaos", *options.split()], 2)
     assert named in out + err
     assert not list(tmp_path.iterdir())
 
@@ -85,7 +85,7 @@ def test_an_unavailable_device_is_refused(capsys, tmp_path, monkeypatch):
     """CUDA without a CUDA device and an unknown device: the error says what to do."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name, remedy in (("cuda", '"cpu"'), ("abacus", '"auto"')):
-        _, err = said(capsys, ["train", "chaos", "--run", tmp_path / name, "--device", name], 2)
+        _, err = output_of(capsys, ["train", "chaos", "--run", tmp_path / name, "--device", name], 2)
         assert f"device = '{name}'" in err and remedy in err
 
 
@@ -93,22 +93,22 @@ def test_folders_without_a_run_are_refused(capsys, tmp_path):
     """Neither resuming nor evaluating works with a missing path or with another file."""
     (tmp_path / "text").write_text("not a checkpoint")
     for arguments in (["train", "--resume"], ["eval"]):
-        _, err = said(capsys, [*arguments, tmp_path / "nope"], 2)
+        _, err = output_of(capsys, [*arguments, tmp_path / "nope"], 2)
         assert str(tmp_path / "nope") in err and "no checkpoint" in err
-        _, err = said(capsys, [*arguments, tmp_path / "text"], 2)
+        _, err = output_of(capsys, [*arguments, tmp_path / "text"], 2)
         assert str(tmp_path / "text") in err and "no checkpoint" in err
 
 
 def test_each_command_has_help(capsys):
     """The status is 0; the command's options are listed, and nested settings need no prefix."""
-    out, _ = said(capsys, ["train", "chaos", "--help"], 0)
+    out, _ = output_of(capsys, ["train", "chaos", "--help"], 0)
     for option in ("--slots", "--realms", "--hidden", "--horizon", "--run", "--minutes", "--no-recurrent"):
         assert option in out, option
-    out, _ = said(capsys, ["train", "--help"], 0)
+    out, _ = output_of(capsys, ["train", "--help"], 0)
     assert "--slots" in out
-    out, _ = said(capsys, ["eval", "--help"], 0)
+    out, _ = output_of(capsys, ["eval", "--help"], 0)
     assert "--max-ticks" in out
-    out, _ = said(capsys, ["train", "--resume", "x", "--help"], 0)
+    out, _ = output_of(capsys, ["train", "--resume", "x", "--help"], 0)
     assert "--checkpoint-minutes" in out and "--slots" not in out
 
 
@@ -116,7 +116,7 @@ def test_train_resume_and_evaluate(capsys, tmp_path):
     """Runs from the first iteration to the table in a tiny world."""
     run = tmp_path / "run"
     train = ["train", "chaos", *TINY, "--run", run, "--recurrent", "--targeting", "learned", "--seed", 5]
-    out, _ = said(capsys, [*train, "--iterations", 2, "--reach", 1, 2, 4], 0)
+    out, _ = output_of(capsys, [*train, "--iterations", 2, "--reach", 1, 2, 4], 0)
     assert "iteration 2" in out
     stored = checkpoints.load(run, CPU)
     assert stored.counters["iteration"] == 2
@@ -124,25 +124,25 @@ def test_train_resume_and_evaluate(capsys, tmp_path):
     assert stored.config.env.world.reach == (1, 2, 4) and stored.config.env.seed == 5
     assert json.loads((run / "config.json").read_text())["env"]["world"]["slots"] == 16
 
-    _, err = said(capsys, train, 2)
+    _, err = output_of(capsys, train, 2)
     assert "already holds a run" in err and "--resume" in err
-    _, err = said(capsys, ["train", "--resume", run], 2)
+    _, err = output_of(capsys, ["train", "--resume", run], 2)
     assert "iterations = 2 has been reached" in err
     for form in (["--resume", run], [f"--resume={run}"]):
         done = checkpoints.load(run, CPU).counters["iteration"]
-        out, _ = said(capsys, ["train", *form, "--iterations", int(done) + 2], 0)
+        out, _ = output_of(capsys, ["train", *form, "--iterations", int(done) + 2], 0)
         assert f"iteration {done + 2}" in out
     stored = checkpoints.load(run, CPU)
     assert stored.counters["iteration"] == 6 and stored.config.env.seed == 5
 
     options = ["--realms", 3, "--max-ticks", 150, "--device", "cpu"]
-    out, _ = said(capsys, ["eval", run, *options], 0)
+    out, _ = output_of(capsys, ["eval", run, *options], 0)
     for words in ("slots kept full", "trained", "random", "lava", "combat", "agent-steps lived / deaths"):
         assert words in out, words
     file = run / checkpoints.FILE
-    again, _ = said(capsys, ["eval", file, *options], 0)
+    again, _ = output_of(capsys, ["eval", file, *options], 0)
     assert again == out, "the seed determines the evaluation"
-    less, _ = said(capsys, ["eval", run, *options, "--no-full", "--seed", 3], 0)
+    less, _ = output_of(capsys, ["eval", run, *options, "--no-full", "--seed", 3], 0)
     assert "slots kept full" not in less and "trained" in less
 
 
@@ -169,14 +169,14 @@ def test_commands_need_the_runs_network(capsys, tmp_path, monkeypatch):
     ]
     before = (run / checkpoints.FILE).read_bytes()
     for command in commands:
-        _, err = said(capsys, command, 2)
+        _, err = output_of(capsys, command, 2)
         assert "its network is trinity_network:Attentive" in err, command
         assert "--network trinity_network:Attentive (or file.py:Class)" in err, command
-        _, err = said(capsys, [*command, "--network", "nmmo_gpu.train.policy:Output"], 2)
+        _, err = output_of(capsys, [*command, "--network", "nmmo_gpu.train.policy:Output"], 2)
         assert "not a subclass of nmmo_gpu.train.policy:Policy" in err, command
     assert (run / checkpoints.FILE).read_bytes() == before
     for command in commands:
-        said(capsys, [*command, "--network", NETWORK], 0)
+        output_of(capsys, [*command, "--network", NETWORK], 0)
     assert checkpoints.load(run, CPU).counters["iteration"] == 2
     assert "policy.ask" in checkpoints.load(run, CPU).tensors
 
@@ -185,14 +185,14 @@ def test_evaluate_scripted_policies(capsys, tmp_path):
     """They play by a preset's rules with random agents, or with a trained policy; a misspelt name is
     refused."""
     options = ["--realms", 1, "--max-ticks", 60, "--device", "cpu", "--no-full"]
-    out, _ = said(capsys, ["eval", "chaos", "--scripted", "hunter", "forager", *options], 0)
+    out, _ = output_of(capsys, ["eval", "chaos", "--scripted", "hunter", "forager", *options], 0)
     rows = [word.rstrip(",") for word in out.split() if word.endswith(",")]
     assert rows[:3] == ["hunter", "forager", "random"] and "trained" not in out and "the training" not in out
     train = ["train", "chaos", *TINY, "--run", tmp_path / "run", "--iterations", 1]
-    said(capsys, train, 0)
-    out, _ = said(capsys, ["eval", tmp_path / "run", "--scripted", "forager", *options], 0)
+    output_of(capsys, train, 0)
+    out, _ = output_of(capsys, ["eval", tmp_path / "run", "--scripted", "forager", *options], 0)
     assert out.index("trained,") < out.index("forager,") < out.index("random,")
-    out, err = said(capsys, ["eval", "chaos", "--scripted", "gatherer"], 2)
+    out, err = output_of(capsys, ["eval", "chaos", "--scripted", "gatherer"], 2)
     assert "gatherer" in out + err and "forager" in out + err
 
 
@@ -206,7 +206,7 @@ def test_expected_errors_have_no_traceback(capsys, monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(cli, "_eval", lost)
-    assert said(capsys, ["eval"], 2)[1] == "nmmo-gpu: map.tmx is lost; find it."
+    assert output_of(capsys, ["eval"], 2)[1] == "nmmo-gpu: map.tmx is lost; find it."
     monkeypatch.setattr(cli, "_eval", broken)
     with pytest.raises(ZeroDivisionError):
         cli.run(["eval"])
@@ -258,7 +258,7 @@ def test_kernels_on_a_cpu_need_the_interpreter(capsys, tmp_path, monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setattr("nmmo_gpu.kernels.launch.INTERPRETED", False)
     arguments = ["train", "chaos", *TINY, "--backend", "triton", "--run", tmp_path / "run"]
-    _, err = said(capsys, arguments, 2)
+    _, err = output_of(capsys, arguments, 2)
     assert 'backend = "triton" runs on a GPU' in err and "TRITON_INTERPRET=1" in err
     assert not list(tmp_path.iterdir())
 
@@ -267,7 +267,7 @@ def test_bench_prints_a_line_per_batch_size(capsys, tmp_path):
     """The results are written as JSON."""
     file = tmp_path / "bench.json"
     quick = ["--batches", 2, 3, "--repeats", 1, "--seconds", 0.01]
-    out, _ = said(capsys, ["bench", "law", *TINY, *quick, "--json", file], 0)
+    out, _ = output_of(capsys, ["bench", "law", *TINY, *quick, "--json", file], 0)
     assert "2 x 16" in out and "3 x 16" in out
     for words in (
         "environment",
@@ -284,7 +284,7 @@ def test_bench_prints_a_line_per_batch_size(capsys, tmp_path):
 
 def test_bench_refuses_an_unwritable_file_before_measuring(capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
-    _, err = said(capsys, ["bench", "chaos", *TINY, "--json", tmp_path / "file" / "out.json"], 2)
+    _, err = output_of(capsys, ["bench", "chaos", *TINY, "--json", tmp_path / "file" / "out.json"], 2)
     assert "json = " in err and "cannot be written" in err
 
 

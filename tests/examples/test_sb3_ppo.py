@@ -42,13 +42,13 @@ def test_the_bridge_scales_observations_and_reports_whole_lives(name):
         assert np.array_equal(seen.any(1), truth["alive"] > 0), "an empty slot observes zeros"
         actions = np.stack([bridge.action_space.sample() for _ in range(28)])
         seen, rewards, done, infos = bridge.step(actions)
-        truth, expected, terminated, _, told = twin.step(actions)
+        truth, expected, terminated, _, native_info = twin.step(actions)
         assert np.array_equal(rewards, expected) and np.array_equal(done, terminated)
         paid += rewards
         for number, info in enumerate(infos):
             assert bool(info) == done[number]
             if info:
-                assert info["episode"] == {"r": paid[number], "l": told["lifetime"][number]}
+                assert info["episode"] == {"r": paid[number], "l": native_info["lifetime"][number]}
                 assert info["episode"]["r"] == info["episode"]["l"] - 1
                 assert not info["terminal_observation"].any()
                 paid[number], lives = 0, lives + 1

@@ -15,44 +15,44 @@ def expected(env, realm):
     environment's first realm."""
     world = env.world
     names = FIELDS + (GOODS if env.config.world.extended else ())
-    told = {name: getattr(world, name)[realm].flatten().tolist() for name in names}
-    told["entity"] = [entity % 2**32 for entity in told["entity"]]
-    told["used_up"] = (world.material[realm] != world.base[realm]).flatten().int().tolist()
-    told["target"] = env.step_actions.target[realm].tolist()
-    told["style"] = env.step_actions.style[realm].tolist()
+    numbers = {name: getattr(world, name)[realm].flatten().tolist() for name in names}
+    numbers["entity"] = [entity % 2**32 for entity in numbers["entity"]]
+    numbers["used_up"] = (world.material[realm] != world.base[realm]).flatten().int().tolist()
+    numbers["target"] = env.step_actions.target[realm].tolist()
+    numbers["style"] = env.step_actions.style[realm].tolist()
     if env.config.world.extended:
-        told["work"] = env.step_actions.work[realm].tolist()
-        told["quotes"] = world.quotes[realm].flatten().tolist()
-    return told
+        numbers["work"] = env.step_actions.work[realm].tolist()
+        numbers["quotes"] = world.quotes[realm].flatten().tolist()
+    return numbers
 
 
 def noting(env, realm):
     """Returns a dict tick -> ``expected`` that is filled in every tick the environment plays from now on."""
-    told, step = {}, env.step
+    frames, step = {}, env.step
 
     def noted(*args, **options):
         result = step(*args, **options)
-        told[int(env.world.tick)] = expected(env, realm)
+        frames[int(env.world.tick)] = expected(env, realm)
         return result
 
     env.step = noted
-    return told
+    return frames
 
 
 def frames_of(replay):
     """Returns tick -> name -> flat numbers of a replay file."""
-    told = {}
+    ticks = {}
     for frames in replay:
         for t in range(len(frames.used_up)):
             tick = {name: values[t].flatten().tolist() for name, values in frames.columns.items()}
-            told[frames.first + t] = {**tick, "used_up": frames.used_up[t].tolist()}
-    return told
+            ticks[frames.first + t] = {**tick, "used_up": frames.used_up[t].tolist()}
+    return ticks
 
 
-def same(ours, theirs):
-    """Whether ``theirs`` has every number of ``ours``."""
-    for name, numbers in ours.items():
-        assert theirs[name] == numbers, name
+def same(expected, frame):
+    """Whether a frame has all expected numbers."""
+    for name, numbers in expected.items():
+        assert frame[name] == numbers, name
     return True
 
 

@@ -18,7 +18,7 @@ LAYOUT = FrameLayout(CONFIG.world)
 TILES = 33 * 47
 
 
-def told() -> dict[str, Any]:
+def replay_header() -> dict[str, Any]:
     """Returns the header of these replays."""
     return header(CONFIG, 0, "a test")
 
@@ -38,7 +38,7 @@ def noise(ticks: int, seed: int = 0) -> Bytes:
 
 def write(path: Path, parts: dict[int, Bytes]) -> bytes:
     """Writes a file of several ranges of frames, by first tick, and returns its contents."""
-    with ReplayWriter(path, told(), base()) as writer:
+    with ReplayWriter(path, replay_header(), base()) as writer:
         for first, frames in parts.items():
             writer.frames(first, frames)
     return path.read_bytes()

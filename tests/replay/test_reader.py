@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from replay.replays import base, noise, told, write
+from replay.replays import base, noise, replay_header, write
 
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.format import CHUNK, FRAM, HEAD, HEAT, MIB, PREAMBLE, TILE, pack
@@ -56,11 +56,11 @@ def _frames(data: bytes) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def _little_memory(most: int = 64 * MIB) -> Iterator[None]:
+def _little_memory(limit: int = 64 * MIB) -> Iterator[None]:
     tracemalloc.start()
     try:
         yield
-        assert tracemalloc.get_traced_memory()[1] < most
+        assert tracemalloc.get_traced_memory()[1] < limit
     finally:
         tracemalloc.stop()
 
@@ -129,7 +129,7 @@ NONSENSE = (None, -1, 0, 0.5, 1 << 40, 10**400, "x", [], {}, [[]], [{}], "missin
 @pytest.mark.parametrize("value", NONSENSE, ids=range(len(NONSENSE)))
 def test_impossible_headers_are_errors(read: Callable[[bytes], int], field: str, value: Any) -> None:
     """All that the reader relies on must be present and in range."""
-    header = {**told(), field: value}
+    header = {**replay_header(), field: value}
     if value == "missing":
         del header[field]
     if field == "columns" and value == []:
@@ -170,7 +170,7 @@ def test_malformed_headers_are_errors(read: Callable[[bytes], int], header: byte
 )  # fmt: skip
 def test_unreadable_columns_are_errors(read: Callable[[bytes], int], key: str, value: Any) -> None:
     """Each field of a column is wrong in turn."""
-    header = told()
+    header = replay_header()
     header["columns"][3] = {**header["columns"][3], key: value}
     with pytest.raises(ReplayError):
         read(_file(header))
@@ -236,7 +236,7 @@ def test_decompression_bombs_use_little_memory(
 
 def test_a_large_map_in_few_bytes_is_read_tick_by_tick(tmp_path: Path) -> None:
     """4096 ticks of 8192 x 8192 tiles would take 256 GiB if they were expanded at once."""
-    header = {**told(), "height": 8192, "width": 8192, "agents": 1, "entities": 1, "columns": []}
+    header = {**replay_header(), "height": 8192, "width": 8192, "agents": 1, "entities": 1, "columns": []}
     payload = bytes(8192 * 1024 + 4 * 4096)
     path = tmp_path / "large.replay"
     path.write_bytes(_file(header, bytes(1 << 26), pack(FRAM, payload, 4096, 0)))
@@ -263,7 +263,7 @@ def test_damaged_maps_are_errors(read: Callable[[bytes], int], line: bytes) -> N
     """The line is invalid or does not match the numbers after it."""
     heat = pack(HEAT, line + b"\n" + bytes(4 * 33 * 47))
     with pytest.raises(ReplayError):
-        read(_file(told(), None, heat))
+        read(_file(replay_header(), None, heat))
 
 
 def test_maps_are_cached_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +271,9 @@ def test_maps_are_cached_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("nmmo_gpu.replay.reader.MOST_HEAT_BYTES", 2 * 4 * 33 * 47)
     line = json.dumps(LINE).encode() + b"\n"
     path = tmp_path / "a.replay"
-    path.write_bytes(_file(told(), None, *(pack(HEAT, line + bytes(4 * 33 * 47), first=t) for t in range(5))))
+    path.write_bytes(
+        _file(replay_header(), None, *(pack(HEAT, line + bytes(4 * 33 * 47), first=t) for t in range(5)))
+    )
     with Replay(path) as replay:
         assert [heat.tick for heat in replay.heats] == [3, 4]
     assert MOST_HEAT_BYTES >= 4 * 8192 * 8192

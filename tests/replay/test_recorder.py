@@ -32,14 +32,14 @@ def begun(kind="chaos", realms=3, **settings):
     return env
 
 
-def shot(env, recorder, ticks, told):
+def shot(env, recorder, ticks, expected_frames):
     """Plays random actions and stores the expected frames: (number of realm, tick) -> frame."""
     t = 0
     for _ in range(ticks):
         env.step(nmmo_gpu.random_actions(env))
         recorder.capture(t, env.step_actions)
         for realm in recorder.realms.tolist():
-            told[env.config.first_realm + realm, int(env.world.tick)] = expected(env, realm)
+            expected_frames[env.config.first_realm + realm, int(env.world.tick)] = expected(env, realm)
         t += 1
         if t == len(recorder.frames):
             recorder.flush()
@@ -52,9 +52,9 @@ def shot(env, recorder, ticks, told):
 def test_a_recording_matches_the_world(kind, tmp_path):
     """Records two of three realms in rollouts of seven ticks, the last one incomplete: every column of every
     tick."""
-    env, told = begun(kind, births=2, first_realm=5), {}
+    env, expected_frames = begun(kind, births=2, first_realm=5), {}
     recorder = Recorder(env, (7, 5), 7, tmp_path, "odd", blocking=True)
-    shot(env, recorder, 24, told)
+    shot(env, recorder, 24, expected_frames)
     recorder.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["realm-5-2.replay", "realm-7-2.replay"]
     for number in (5, 7):
@@ -64,7 +64,7 @@ def test_a_recording_matches_the_world(kind, tmp_path):
             assert [chunk.ticks for chunk in replay.chunks] == [7, 7, 7, 3]
             frames = frames_of(replay)
         assert list(frames) == list(range(2, 26))
-        assert all(same(told[number, tick], frames[tick]) for tick in frames)
+        assert all(same(expected_frames[number, tick], frames[tick]) for tick in frames)
         assert any(any(frame["cause"]) for frame in frames.values()), "no agent died"
 
 
@@ -117,22 +117,22 @@ class Stuck:
 def test_a_slow_disk_leaves_gaps_and_does_not_block_the_run(tmp_path, monkeypatch):
     """While the disk blocks, rollouts that exceed the ring are left out. What is recorded is right, before
     and after the gap."""
-    disk, env, told = Stuck(monkeypatch), begun(), {}
+    disk, env, expected_frames = Stuck(monkeypatch), begun(), {}
     recorder = Recorder(env, (0,), 3, tmp_path, "odd")
-    shot(env, recorder, 3, told)
+    shot(env, recorder, 3, expected_frames)
     assert disk.begun.wait(60)
-    shot(env, recorder, 3 * (films.HOST_BUFFERS - 1 + 5), told)
+    shot(env, recorder, 3 * (films.HOST_BUFFERS - 1 + 5), expected_frames)
     assert recorder.dropped == 5
     disk.let.set()
     while recorder._free.qsize() < films.HOST_BUFFERS:
         pass
-    shot(env, recorder, 3, told)
+    shot(env, recorder, 3, expected_frames)
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         firsts = [chunk.first for chunk in replay.chunks]
         frames = frames_of(replay)
     assert firsts == [2, 5, 8, 11, 2 + 3 * (films.HOST_BUFFERS + 5)]
-    assert all(same(told[0, tick], frames[tick]) for tick in frames)
+    assert all(same(expected_frames[0, tick], frames[tick]) for tick in frames)
 
 
 def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
@@ -180,15 +180,15 @@ def test_a_full_disk_stops_only_the_recording(blocking, tmp_path, monkeypatch):
 
 def test_the_ring_is_written_while_the_next_rollout_is_played(tmp_path):
     """The files hold the frames that were handed over, not the later contents of the buffer."""
-    env, told = begun(), {}
+    env, expected_frames = begun(), {}
     recorder = Recorder(env, (0,), 2, tmp_path, "odd", blocking=True)
-    shot(env, recorder, 2, told)
+    shot(env, recorder, 2, expected_frames)
     recorder.frames.fill_(0xAB)
     recorder.ticks.fill_(99)
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         frames = frames_of(replay)
-    assert list(frames) == [2, 3] and same(told[0, 3], frames[3])
+    assert list(frames) == [2, 3] and same(expected_frames[0, 3], frames[3])
 
 
 def test_wide_numbers_are_clipped(tmp_path):
@@ -216,8 +216,8 @@ def test_recording_reads_nothing_from_the_device(tmp_path):
     with torch.device("meta"):
         frames = torch.empty(1, recorder.layout.bytes, dtype=torch.uint8)
     world = env.world.to("meta")
-    nobody = torch.empty(3, env.config.world.entities, dtype=torch.int64, device="meta")
+    targets = torch.empty(3, env.config.world.entities, dtype=torch.int64, device="meta")
     work = torch.empty(3, env.config.world.slots, dtype=torch.int64, device="meta")
-    step_actions = films.StepActions(nobody, nobody, work)
+    step_actions = films.StepActions(targets, targets, work)
     recorder.layout.write(frames, world, recorder.realms.to("meta"), step_actions)
     recorder.close()

@@ -30,11 +30,11 @@ def filled(segment_writer, first, chunks, seed=0):
 
 def ticks_of(folder, stem="realm-1"):
     """Returns the ticks of each file by name."""
-    told = {}
+    ticks = {}
     for path in folder.glob(f"{stem}-*.replay"):
         with Replay(path) as replay:
-            told[path.name] = replay.ticks
-    return dict(sorted(told.items(), key=lambda item: item[1].start))
+            ticks[path.name] = replay.ticks
+    return dict(sorted(ticks.items(), key=lambda item: item[1].start))
 
 
 @pytest.mark.parametrize("restarts", [1, 4])

@@ -58,17 +58,17 @@ def test_a_changed_number_is_reported_with_tick_agent_and_field(backend, busy, n
         busy[name][time, agent] ^= 1
     else:
         busy[name][time, agent] += 1
-    ours, theirs = int(recorded[time, agent]), int(busy[name][time, agent])
-    said = first_difference(busy, backend.name)
-    assert said == f"tick {time - 1}, agent {agent}: {name} is {ours}, v1 has {theirs}"
+    expected, changed = int(recorded[time, agent]), int(busy[name][time, agent])
+    message = first_difference(busy, backend.name)
+    assert message == f"tick {time - 1}, agent {agent}: {name} is {expected}, v1 has {changed}"
 
 
 def test_a_changed_death_is_reported(backend, busy):
     agent = living(busy, 5)
     busy["alive"] = busy["alive"].astype(np.int64)
     busy["alive"][5, agent] = 0
-    said = first_difference(busy, backend.name)
-    assert said == f"tick 4, agent {agent}: alive is True, v1 has False"
+    message = first_difference(busy, backend.name)
+    assert message == f"tick 4, agent {agent}: alive is True, v1 has False"
 
 
 def test_fields_of_dead_agents_are_not_compared(backend, busy):
@@ -89,9 +89,9 @@ def test_a_changed_missing_or_added_depleted_tile_is_reported(backend, busy):
         np.concatenate((depleted, [[time, row, col + 1]])),
         np.where((np.arange(len(depleted)) == 3)[:, None], [[time, row + 1, col]], depleted),
     ):
-        said = first_difference({**busy, "depleted": change}, backend.name)
-        assert said is not None and said.startswith(f"tick {time}: eaten tiles are [")
-        assert f"({row}, {col})" in said
+        message = first_difference({**busy, "depleted": change}, backend.name)
+        assert message is not None and message.startswith(f"tick {time}: eaten tiles are [")
+        assert f"({row}, {col})" in message
 
 
 @pytest.mark.parametrize("name", ["move", "material"])

@@ -87,8 +87,8 @@ def test_failing_and_hanging_steps_do_not_stop_the_run(check, monkeypatch, capfd
     monkeypatch.setattr(sys, "argv", ["x", "--dry", "--archive", str(archive), str(tmp_path / "out"), *STEPS])
     start = time.monotonic()
     assert check.main() == 1 and time.monotonic() - start < 50
-    said = capfd.readouterr().out
-    assert "what it said" in said and "failed: fails, hangs" in said and "well" in said
+    output = capfd.readouterr().out
+    assert "what it said" in output and "failed: fails, hangs" in output and "well" in output
     with tarfile.open(archive) as packed:
         log = packed.extractfile("out/steps.jsonl").read().decode()
         assert b"well" in packed.extractfile("out/works.txt").read()
@@ -97,21 +97,21 @@ def test_failing_and_hanging_steps_do_not_stop_the_run(check, monkeypatch, capfd
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ([], "no GPU.*--dry"),
         (["--wheels", "{folder}"], "wheels in .* cannot be installed"),
         (["unknown"], "no step unknown"),
     ],
 )
-def test_impossible_commands_are_refused(check, options, said, monkeypatch, capsys, tmp_path):
+def test_impossible_commands_are_refused(check, options, message, monkeypatch, capsys, tmp_path):
     """Each ends before the first step with a message that says what to change."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     options = [option.format(folder=tmp_path) for option in options]
     monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "out"), *options])
     with pytest.raises(SystemExit) as end:
         check.main()
-    assert re.search(said, f"{end.value} {capsys.readouterr().err}")
+    assert re.search(message, f"{end.value} {capsys.readouterr().err}")
     assert not list(tmp_path.glob("out/*"))
 
 

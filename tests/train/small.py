@@ -99,11 +99,11 @@ def state_of(run: Run) -> dict[str, Tensor]:
     return kept
 
 
-def assert_equal_states(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+def assert_equal_states(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
     """Compares all tensors bit by bit; the error names the first that differs."""
-    assert list(ours) == list(theirs)
-    for name, tensor in ours.items():
-        assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), name
+    assert list(first) == list(second)
+    for name, tensor in first.items():
+        assert tensor.dtype == second[name].dtype and torch.equal(tensor, second[name]), name
 
 
 def reloaded(run: Run, path: Path) -> Checkpoint:

@@ -58,11 +58,11 @@ def test_a_replay_equals_the_call(kind, monkeypatch, tmp_path):
     for _ in range(2):
         collect.replay()
         learn.replay()
-    ours, theirs = state_of(replayed), state_of(called)
-    for state in (ours, theirs):
+    first, second = state_of(replayed), state_of(called)
+    for state in (first, second):
         del state["counters"]
     assert int(replayed.god.env.world.tick) == 1 + 4 * 2
-    assert_equal_states(ours, theirs)
+    assert_equal_states(first, second)
     if "recorded" in kind:
         films = [run.god.recorder for run in (called, replayed)]
         assert films[0].ticks.tolist() == films[1].ticks.tolist() == [8, 9]

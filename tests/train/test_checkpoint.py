@@ -160,11 +160,11 @@ def test_a_damaged_header_is_refused_or_harmless(path):
     values, and raises no other exception."""
     whole = bytearray(path.read_bytes())
     header = 8 + int.from_bytes(whole[:8], "little")
-    dice, refused = random.Random(2), 0
+    random_, refused = random.Random(2), 0
     for _ in range(300):
-        at = dice.randrange(header)
+        at = random_.randrange(header)
         damaged = bytearray(whole)
-        damaged[at] = dice.choice(b'{}[]":,0123456789 aZ\xff\x00')
+        damaged[at] = random_.choice(b'{}[]":,0123456789 aZ\xff\x00')
         path.write_bytes(damaged)
         try:
             checkpoints.load(path, CPU)
@@ -176,9 +176,9 @@ def test_a_damaged_header_is_refused_or_harmless(path):
 
 def test_random_bytes_are_refused(path):
     """Random files of several lengths are."""
-    dice = random.Random(3)
+    random_ = random.Random(3)
     for length in (1, 8, 100, 5000):
-        path.write_bytes(dice.randbytes(length))
+        path.write_bytes(random_.randbytes(length))
         with pytest.raises(CheckpointError, match="no checkpoint"):
             checkpoints.load(path, CPU)
 

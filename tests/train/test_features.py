@@ -52,9 +52,9 @@ def test_belongings_by_hand():
     views["market"][0, 0] = torch.tensor([4, 8, 2], dtype=torch.uint8)
     views["market"][0, 21] = torch.tensor([0, 16, 0], dtype=torch.uint8)
 
-    told = self_attributes(views, config)[0]
-    assert told.dtype == torch.float32 and len(told) == self_attributes_width(config) == 148
-    parts = told.split([9, 1, 2, 22, 22, 4, 22, 66])
+    encoded = self_attributes(views, config)[0]
+    assert encoded.dtype == torch.float32 and len(encoded) == self_attributes_width(config) == 148
+    parts = encoded.split([9, 1, 2, 22, 22, 4, 22, 66])
     levels_told, health, goods, held, any_held, offer, wanted, market = (part.tolist() for part in parts)
     assert levels_told == pytest.approx([log2_scale(level, 4) for level in levels])
     assert levels_told[3] == 1.0
@@ -78,9 +78,9 @@ def test_belongings_without_skills():
     views["self"][0, 1], views["levels"][0] = 5, 10
     assert float(self_attributes(views, config)[0, 9]) == 0.25
     views["offer"][0] = torch.tensor([1, 22, 1, 100])
-    told = self_attributes(views, config)[0]
-    assert told[56:60].tolist() == pytest.approx([1.0, 0.0, 1 / 16, 1.0])
-    assert told[60:82].nonzero().tolist() == [[21]]
+    encoded = self_attributes(views, config)[0]
+    assert encoded[56:60].tolist() == pytest.approx([1.0, 0.0, 1 / 16, 1.0])
+    assert encoded[60:82].nonzero().tolist() == [[21]]
 
 
 def test_looks_by_hand():
@@ -97,9 +97,9 @@ def test_looks_by_hand():
     views["entity_attributes"][0, 0] = torch.tensor([0, 7, 1, 2, 3, 7, 16, 1])
     views["entity_attributes"][0, 1] = torch.tensor([3, 15, 0, 0, 0, 0, 40, 0])
 
-    told = entity_attributes(views, config)[0]
-    assert told.dtype == torch.float32 and told.shape == (3, entity_attributes_width(config)) == (3, 17)
-    agent, bear, nobody = told
+    encoded = entity_attributes(views, config)[0]
+    assert encoded.dtype == torch.float32 and encoded.shape == (3, entity_attributes_width(config)) == (3, 17)
+    agent, bear, empty = encoded
     assert agent[:3].tolist() == [0.0, 0.0, 0.0] and bear[:3].tolist() == [0.0, 0.0, 1.0]
     assert agent[3:5].tolist() == pytest.approx([0.75, log2_scale(16, 4)])
     assert bear[3:5].tolist() == pytest.approx([1.0, log2_scale(40, 4)])
@@ -107,7 +107,7 @@ def test_looks_by_hand():
     assert not bear[5:9].any()
     assert agent[9:16].tolist() == [0.0] * 6 + [1.0] and not bear[9:16].any()
     assert float(agent[16]) == 0.25 and float(bear[16]) == 0.75
-    assert not nobody.any()
+    assert not empty.any()
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -181,8 +181,8 @@ def test_features_stay_small():
     views["entity_attributes"].fill_(99)
     views["entity_attributes"][..., 2:5], views["entity_attributes"][..., 7] = 3, 1
     views["entities"][..., 3] = 99
-    told = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(1)), 1)
-    assert float(told.min()) > -0.1 and float(told.max()) < 3.0
+    encoded = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(1)), 1)
+    assert float(encoded.min()) > -0.1 and float(encoded.max()) < 3.0
 
 
 def test_widths_depend_on_the_content():

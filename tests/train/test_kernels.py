@@ -63,35 +63,35 @@ class Twins:
     """A run on the kernels and one in plain torch with equal settings."""
 
     def __init__(self, config):
-        self.ours, self.theirs = Run(in_torch(config)), Run(on_kernels(config))
+        self.by_torch, self.by_kernels = Run(in_torch(config)), Run(on_kernels(config))
         assert (
-            self.theirs.sword.training_backend.static_shapes
-            and not self.ours.sword.training_backend.static_shapes
+            self.by_kernels.sword.training_backend.static_shapes
+            and not self.by_torch.sword.training_backend.static_shapes
         )
-        for run in (self.ours, self.theirs):
+        for run in (self.by_torch, self.by_kernels):
             shout(run.sword.policy, 30.0)
 
     def iterate(self):
         """Returns the statistics of both."""
-        stats = [run.iterate() + run.synchronize() for run in (self.ours, self.theirs)]
+        stats = [run.iterate() + run.synchronize() for run in (self.by_torch, self.by_kernels)]
         assert [len(heard) for heard in stats] == [1, 1]
         return [heard[0] for heard in stats]
 
     def assert_same_history(self):
         """Worlds are equal to the last bit, and the last rollouts up to rounding of probabilities and
         values."""
-        assert self.theirs.god.env.world.digest() == self.ours.god.env.world.digest()
-        ours, theirs = vars(self.ours.god.rollout), vars(self.theirs.god.rollout)
-        for name, tensor in ours.items():
+        assert self.by_kernels.god.env.world.digest() == self.by_torch.god.env.world.digest()
+        by_torch, by_kernels = vars(self.by_torch.god.rollout), vars(self.by_kernels.god.rollout)
+        for name, tensor in by_torch.items():
             if name in ("log_probability", "value", "state"):
                 continue
-            assert torch.equal(theirs[name].cpu(), tensor), name
+            assert torch.equal(by_kernels[name].cpu(), tensor), name
         for name in ("log_probability", "value", "state"):
-            if ours[name] is not None:
-                torch.testing.assert_close(theirs[name].cpu(), ours[name], rtol=1e-4, atol=1e-4)
-        assert torch.equal(self.theirs.god.visits.cpu(), self.ours.god.visits)
-        for name, tensor in self.ours.god.tally.state().items():
-            assert torch.equal(self.theirs.god.tally.state()[name].cpu(), tensor), name
+            if by_torch[name] is not None:
+                torch.testing.assert_close(by_kernels[name].cpu(), by_torch[name], rtol=1e-4, atol=1e-4)
+        assert torch.equal(self.by_kernels.god.visits.cpu(), self.by_torch.god.visits)
+        for name, tensor in self.by_torch.god.tally.state().items():
+            assert torch.equal(self.by_kernels.god.tally.state()[name].cpu(), tensor), name
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), [(False, "learned"), (True, "auto")])
@@ -99,17 +99,17 @@ def test_two_iterations_match_plain_torch(recurrent, targeting):
     """The worlds of the first rollout and of the second, after an update, are equal to the last bit.
     Statistics and weights agree up to rounding, and every weight has changed."""
     twins = Twins(lively(recurrent=recurrent, targeting=targeting))
-    start = {name: p.detach().clone() for name, p in twins.ours.sword.policy.named_parameters()}
+    start = {name: p.detach().clone() for name, p in twins.by_torch.sword.policy.named_parameters()}
     for _ in range(2):
-        ours, theirs = twins.iterate()
+        by_torch, by_kernels = twins.iterate()
         twins.assert_same_history()
-        assert ours.steps == theirs.steps > 0
-        assert_close_by_name(theirs.statistics, ours.statistics)
-        for name, weight in twins.theirs.sword.policy.named_parameters():
+        assert by_torch.steps == by_kernels.steps > 0
+        assert_close_by_name(by_kernels.statistics, by_torch.statistics)
+        for name, weight in twins.by_kernels.sword.policy.named_parameters():
             now = weight.detach().cpu()
             assert now.isfinite().all() and not torch.equal(now, start[name]), name
-        assert_close_by_name(weights_of(twins.theirs), weights_of(twins.ours))
-    rollout = twins.ours.god.rollout
+        assert_close_by_name(weights_of(twins.by_kernels), weights_of(twins.by_torch))
+    rollout = twins.by_torch.god.rollout
     assert rollout.died.any() and (rollout.choices[..., 2] > 0).any() and not rollout.alive.all()
 
 
@@ -117,9 +117,9 @@ def test_minibatches_of_sequences_match():
     """A recurrent policy's columns are all slots in both trainers, so several minibatches and epochs
     agree."""
     twins = Twins(lively(recurrent=True, minibatches=3, epochs=2, horizon=3))
-    ours, theirs = twins.iterate()
-    assert_close_by_name(theirs.statistics, ours.statistics)
-    assert (ours.statistics["kl"] > 1e-8).all() and ours.statistics["policy_loss"].all()
+    by_torch, by_kernels = twins.iterate()
+    assert_close_by_name(by_kernels.statistics, by_torch.statistics)
+    assert (by_torch.statistics["kl"] > 1e-8).all() and by_torch.statistics["policy_loss"].all()
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
@@ -127,11 +127,11 @@ def test_minibatches_of_samples_match(monkeypatch, targeting):
     """In columns of exactly the living agents, as in plain torch, several minibatches and epochs agree."""
     monkeypatch.setattr(ppo, "SHARES", 1 << 30)
     twins = Twins(lively(targeting=targeting, minibatches=3, epochs=2, births=1))
-    ours, theirs = twins.iterate()
-    assert not twins.ours.god.rollout.alive.all()
-    assert_close_by_name(theirs.statistics, ours.statistics)
-    assert_close_by_name(weights_of(twins.theirs), weights_of(twins.ours))
-    assert (ours.statistics["kl"] > 1e-8).all() and ours.statistics["policy_loss"].all()
+    by_torch, by_kernels = twins.iterate()
+    assert not twins.by_torch.god.rollout.alive.all()
+    assert_close_by_name(by_kernels.statistics, by_torch.statistics)
+    assert_close_by_name(weights_of(twins.by_kernels), weights_of(twins.by_torch))
+    assert (by_torch.statistics["kl"] > 1e-8).all() and by_torch.statistics["policy_loss"].all()
 
 
 def test_an_update_takes_as_many_columns_as_it_needs():
@@ -154,7 +154,7 @@ def test_populations_of_one_slot():
     twins = Twins(lively(slots=5, populations=5, realms=2, horizon=3))
     twins.iterate()
     twins.assert_same_history()
-    assert twins.ours.god.rollout.alive.any()
+    assert twins.by_torch.god.rollout.alive.any()
 
 
 def test_the_same_seed_gives_the_same_bits():
@@ -196,8 +196,8 @@ def test_unchanged_weights_reproduce_the_rollout(recurrent, targeting):
     for found, recorded in (
         (evaluation.log_probability, rollout.log_probability), (evaluation.value, rollout.value[:-1]),
     ):  # fmt: skip
-        told = recorded.reshape(-1)[rows][valid]
-        torch.testing.assert_close(found[valid], told, rtol=0, atol=1e-5)
+        expected = recorded.reshape(-1)[rows][valid]
+        torch.testing.assert_close(found[valid], expected, rtol=0, atol=1e-5)
     assert (evaluation.entropy[valid] > 0).any() and evaluation.entropy.isfinite().all()
     assert not rollout.log_probability[~rollout.alive].any() and not rollout.value[:-1][~rollout.alive].any()
 

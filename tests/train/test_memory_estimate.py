@@ -61,7 +61,7 @@ def test_a_real_run_takes_the_estimated_memory(recurrent, request):
     request.addfinalizer(lambda: gc.set_threshold(*usual))
     gc.collect()
     gc.set_threshold(200, 1, 1)
-    said = parts_of(recurrent=recurrent)
+    estimate = parts_of(recurrent=recurrent)
 
     def run(launch):
         with _disable_current_modes():
@@ -73,20 +73,20 @@ def test_a_real_run_takes_the_estimated_memory(recurrent, request):
         pantheon, _, _ = meter.rise(lambda: Pantheon(config, sword))
         rollout, _, for_collecting = meter.rise(god.collect)
         _, _, for_learning = meter.rise(lambda: pantheon.learn(rollout, 0.0))
-    assert said["while a rollout is collected, at most"] == pytest.approx(for_collecting, rel=0.02)
-    assert said["while the learner works, at most"] == pytest.approx(for_learning, rel=0.05)
+    assert estimate["while a rollout is collected, at most"] == pytest.approx(for_collecting, rel=0.02)
+    assert estimate["while the learner works, at most"] == pytest.approx(for_learning, rel=0.05)
 
 
 def test_rollout_and_weights():
     """The rollout's buffers agree to the byte. Weights and moments are three numbers per weight."""
     config = small(**SIZE)
-    said = parts_of()
+    estimate = parts_of()
     sword = Sword(config, CPU)
     rollout = Rollout.allocate(sword.policy.layout, 3, 1, 12, CPU)
     buffers = [tensor for tensor in vars(rollout).values() if isinstance(tensor, torch.Tensor)]
-    assert said["rollout"] == sum(tensor.nbytes for tensor in buffers)
+    assert estimate["rollout"] == sum(tensor.nbytes for tensor in buffers)
     weights = 4 * sum(parameter.numel() for parameter in sword.policy.parameters())
-    assert 3 * weights <= said["weights and Adam's moments"] < 4.5 * weights
+    assert 3 * weights <= estimate["weights and Adam's moments"] < 4.5 * weights
 
 
 def test_the_named_remedies_lower_the_estimate():

@@ -97,7 +97,7 @@ def test_networks_are_found_by_module_and_by_file(forget_example, monkeypatch):
         assert load_network(name) is found
 
 
-@pytest.mark.parametrize(("name", "said"), [
+@pytest.mark.parametrize(("name", "message"), [
     ("Attentive", "does not name a class"),
     (":Attentive", "does not name a class"),
     ("nmmo_gpu.train.policy:", "does not name a class"),
@@ -108,11 +108,11 @@ def test_networks_are_found_by_module_and_by_file(forget_example, monkeypatch):
     ("nmmo_gpu.train.policy:Output", "not a subclass of nmmo_gpu.train.policy:Policy"),
     ("nmmo_gpu.train.policy:MASKED", "not a subclass of nmmo_gpu.train.policy:Policy"),
 ])  # fmt: skip
-def test_invalid_network_names_are_refused(name, said):
+def test_invalid_network_names_are_refused(name, message):
     """The ConfigError has the name, the fault and how to name a class."""
     with pytest.raises(ConfigError) as error:
         load_network(name)
-    assert repr(name) in str(error.value) and said in str(error.value)
+    assert repr(name) in str(error.value) and message in str(error.value)
 
 
 def test_an_import_error_inside_a_module_is_reported_as_it_is(tmp_path):

@@ -48,14 +48,14 @@ def test_training_records_what_it_plays(trained, tmp_path):
     """A run with recording and one without play the same worlds, and every frame matches its tick."""
     settings, folder = trained
     plain = Run(small(tmp_path, **(settings | {"record": ()})))
-    told = noting(plain.god.env, 1)
+    expected = noting(plain.god.env, 1)
     for _ in range(3):
         plain.iterate()
     with Replay(one_file(folder / "replays")) as replay:
         frames = frames_of(replay)
         assert replay.header["heads"] == plain.sword.choices()
-    assert list(frames) == list(told) == list(range(2, 26))
-    assert all(same(told[tick], frames[tick]) for tick in told)
+    assert list(frames) == list(expected) == list(range(2, 26))
+    assert all(same(expected[tick], frames[tick]) for tick in expected)
     stored = checkpoints.load(folder, CPU)
     assert all(torch.equal(t, stored.part("world")[name]) for name, t in plain.god.env.world.tensors())
 
@@ -69,7 +69,7 @@ def test_recorded_thoughts_belong_to_the_decision(trained, tmp_path):
     recorder = Recorder(env, (2,), 1, tmp_path, "odd", heads, blocking=True)
     slots, columns = env.config.world.slots, {column.name: column for column in recorder.layout.columns}
 
-    def told(name):
+    def recorded(name):
         start, column = recorder.layout.offsets[name], columns[name]
         numbers = recorder.frames[0, 0].numpy()[start : start + column.bytes * slots * column.width]
         return numbers.view({1: "u1", 2: "i2"}[column.bytes]).reshape(slots, -1)
@@ -88,15 +88,15 @@ def test_recorded_thoughts_belong_to_the_decision(trained, tmp_path):
         made = dict(zip(act.sword.action_heads, decision.choices[index].long().unbind(-1), strict=True))
         logs = head_distributions(output, made["style"], made.get("trade"))
         wanted = torch.cat([log.exp() for log in logs], -1).flatten(0, 1)[alive[0]]
-        probability, value = told("probability"), told("value")
+        probability, value = recorded("probability"), recorded("value")
         assert not probability[~alive[0].numpy()].any() and not value[~alive[0].numpy()].any()
-        ours = torch.from_numpy(alive_rows(probability, alive[0])).float() / 255
-        assert (ours - wanted).abs().max() <= 0.5 / 255 + 1e-5
+        found = torch.from_numpy(alive_rows(probability, alive[0])).float() / 255
+        assert (found - wanted).abs().max() <= 0.5 / 255 + 1e-5
         values = torch.from_numpy(alive_rows(value, alive[0]).copy()).float()[:, 0] / 1024
         assert (values - output.value.flatten()[alive[0]]).abs().max() <= 0.5 / 1024 + 1e-5
         start = 0
         for name, size in heads.items():
-            assert ((ours[:, start : start + size].sum(1) - 1).abs() < size / 255).all(), name
+            assert ((found[:, start : start + size].sum(1) - 1).abs() < size / 255).all(), name
             start += size
     recorder.close()
 
@@ -108,7 +108,7 @@ def test_an_exported_realm_continues_as_in_its_run(trained, tmp_path):
     stored = checkpoints.load(folder, CPU)
     config = dataclasses.replace(stored.config, record=(), iterations=9)
     whole = Run(config, dataclasses.replace(checkpoints.load(folder, CPU), config=config))
-    told = noting(whole.god.env, 2)
+    expected = noting(whole.god.env, 2)
     whole.god.collect()
     env, act = playing.go_on(stored, 2, CPU)
     recorder = Recorder(env, (2,), 3, tmp_path, "odd", blocking=True)
@@ -116,8 +116,8 @@ def test_an_exported_realm_continues_as_in_its_run(trained, tmp_path):
     recorder.close()
     with Replay(one_file(tmp_path)) as replay:
         frames = frames_of(replay)
-    assert list(frames) == list(told) == list(range(26, 34))
-    assert all(same(told[tick], frames[tick]) for tick in told)
+    assert list(frames) == list(expected) == list(range(26, 34))
+    assert all(same(expected[tick], frames[tick]) for tick in expected)
 
 
 def test_export_writes_one_or_more_ticks(trained, tmp_path, capsys):
@@ -148,17 +148,17 @@ def test_export_writes_one_or_more_ticks(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--realm", "3"], "realm = 3 is not there; choose from 0 to 2"),
         (["--ticks", "-1"], "ticks = -1 cannot be played"),
         (["--out", "/proc/nowhere/x.replay"], "cannot be written"),
     ],
 )
-def test_impossible_exports_are_refused(trained, arguments, said, capsys):
+def test_impossible_exports_are_refused(trained, arguments, message, capsys):
     """The error is a sentence, and the status is 2."""
     assert cli.run(["export", str(trained[1]), "--device", "cpu", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("policy", ["random", "forager"])
@@ -196,7 +196,7 @@ def test_play_with_a_trained_policy(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "nothing would be kept of it"),
         (["--out", "x", "--ticks", "0"], "ticks = 0 cannot be played"),
@@ -204,25 +204,25 @@ def test_play_with_a_trained_policy(trained, tmp_path):
         (["--out", "x", "--policy", "nobody"], "there is no checkpoint"),
     ],
 )
-def test_impossible_plays_are_refused(arguments, said, capsys, tmp_path, monkeypatch):
+def test_impossible_plays_are_refused(arguments, message, capsys, tmp_path, monkeypatch):
     """The error is a sentence, the status is 2, and no file is written."""
     monkeypatch.chdir(tmp_path)
     assert cli.run(["play", "chaos", "--device", "cpu", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"record": (2,)}, "record = 2 is not a realm of this run; choose from 0 to 1"),
         ({"record": (1, 1)}, "names a realm twice"),
         ({"record_megabytes": 0}, "record_megabytes = 0 is too little"),
     ],
 )
-def test_impossible_recording_settings_are_refused(settings, said):
+def test_impossible_recording_settings_are_refused(settings, message):
     """Before training starts."""
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         small(**settings)
 
 

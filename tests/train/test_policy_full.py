@@ -123,23 +123,23 @@ def test_the_network_matches_plain_code(seen, recurrent, targeting):
     kinds = torch.stack((views["entity_kind"] == 1, views["entity_kind"] == 2), -1)
     table = torch.cat((views["entities"].double() * policy.entity_scale, kinds), -1)
     entity_attributes = features.entity_attributes(views, RULES).double()
-    told = torch.cat((features.self_attributes(views, RULES).double(), entity_attributes.flatten(2)), -1)
-    aside = told @ torch.cat((policy.self_attributes, policy.entity_attributes), 1).double()
+    self_rows = torch.cat((features.self_attributes(views, RULES).double(), entity_attributes.flatten(2)), -1)
+    aside = self_rows @ torch.cat((policy.self_attributes, policy.entity_attributes), 1).double()
     trunk = window + own @ weights.self_in.double() + table.flatten(2) @ weights.entities.double()
     trunk = (trunk + torch.cat([aside] * 4, -1) + weights.input_bias.double()).relu()
     hidden = (trunk @ weights.trunk[0].double() + weights.trunk_bias[0].double()).relu()
     if recurrent:
         with torch.no_grad():
             hidden = policy.remember(hidden.float(), state, weights).double()
-    said = hidden @ weights.action_heads.double() + weights.action_heads_bias.double()
+    outputs = hidden @ weights.action_heads.double() + weights.action_heads_bias.double()
     rows = 1
     if targeting == "learned":
         query = hidden @ weights.query.double()
         aims = (torch.cat((table, entity_attributes), -1) @ query[..., None]).squeeze(-1)
-        said = torch.cat((said[..., :9], aims, said[..., 9:]), -1)
+        outputs = torch.cat((outputs[..., :9], aims, outputs[..., 9:]), -1)
         rows = RULES.nearest
     sizes = {**action_heads(RULES), "target": 1 + rows, "value": 1}
-    expected = dict(zip(sizes, said.detach().split(list(sizes.values()), -1), strict=True))
+    expected = dict(zip(sizes, outputs.detach().split(list(sizes.values()), -1), strict=True))
     for name, logits in expected.items():
         found = getattr(output, name)
         if name == "value":
@@ -162,8 +162,8 @@ def test_the_new_heads_have_their_own_weights(seen, targeting):
         policy.extra_heads.zero_()
         policy.extra_heads_bias.copy_(numbers)
     after = look(policy, records, index, None)
-    said = torch.cat([getattr(after, name) for name in MORE_HEADS], -1)
-    assert torch.equal(said[said != MASKED], numbers.expand_as(said)[said != MASKED])
+    logits = torch.cat([getattr(after, name) for name in MORE_HEADS], -1)
+    assert torch.equal(logits[logits != MASKED], numbers.expand_as(logits)[logits != MASKED])
     for name in ("move", "style", "target", "value"):
         assert torch.equal(getattr(after, name), getattr(before, name)), name
 

@@ -73,19 +73,19 @@ def test_as_on_a_gpu_letters_arrive_one_call_later(like_a_gpu):
     """The host waits for a letter only when the next one has been sent, and reuses its buffer only after it
     has been returned. The last letter is waited for on request."""
     readback, log = like_a_gpu
-    told = []
+    received = []
     for step in range(5):
         host_copies = readback.send(
             {"step": torch.tensor([step, step * step]), "half": torch.tensor(step / 2)}, step
         )
         assert len(host_copies) == (step > 0)
-        told += [
+        received += [
             (host_copy.tag, host_copy.tensors["step"].tolist(), float(host_copy.tensors["half"]))
             for host_copy in host_copies
         ]
     (last,) = readback.receive()
-    told.append((last.tag, last.tensors["step"].tolist(), float(last.tensors["half"])))
-    assert told == [(step, [step, step * step], step / 2) for step in range(5)]
+    received.append((last.tag, last.tensors["step"].tolist(), float(last.tensors["half"])))
+    assert received == [(step, [step, step * step], step / 2) for step in range(5)]
     assert readback.receive() == []
     order = [("recorded", 0)]
     for step in range(1, 5):

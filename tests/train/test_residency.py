@@ -116,12 +116,12 @@ def test_replays_equal_calls(kind, monkeypatch, tmp_path):
             heard[1].extend(called.iterate())
         if same:
             assert replayed.god.env.world.digest() == called.god.env.world.digest()
-        ours, theirs = (
+        first, second = (
             torch.cat([weight.detach().reshape(-1) for weight in one.sword.policy.parameters()])
             for one in (replayed, called)
         )
-        same = same and torch.equal(ours, theirs)
-        assert float((ours - theirs).norm() / theirs.norm()) < 0.01
+        same = same and torch.equal(first, second)
+        assert float((first - second).norm() / second.norm()) < 0.01
     assert captured(replayed) and not captured(called)
     for run, stats in zip((replayed, called), heard, strict=True):
         assert [one.iteration for one in stats] == [1, 2, 3, 4, 5]
@@ -131,8 +131,8 @@ def test_replays_equal_calls(kind, monkeypatch, tmp_path):
         assert all(one.seconds > 0 and 0 < one.collect_share < 1 for one in stats)
         run.close()
     if replayed.god.recorder is not None:
-        (ours,), (theirs,) = ((tmp_path / name / "replays").iterdir() for name in ("replayed", "called"))
-        with Replay(ours) as one, Replay(theirs) as other:
+        (first,), (second,) = ((tmp_path / name / "replays").iterdir() for name in ("replayed", "called"))
+        with Replay(first) as one, Replay(second) as other:
             assert one.ticks == other.ticks == range(2, 2 + 6 * 8)
             if same:
                 assert one.path.read_bytes()[-64:] == other.path.read_bytes()[-64:]
@@ -146,11 +146,11 @@ def test_graphs_of_several_sizes(monkeypatch, tmp_path):
     settings = {"slots": 64, "realms": 16, "births": 1, "hidden": 64, "layers": 2}
     replayed, called = (started(run=tmp_path / name, **settings) for name in ("replayed", "called"))
     for _ in range(24):
-        ours = replayed.iterate()
+        first = replayed.iterate()
         with monkeypatch.context() as patch:
             patch.setattr(cuda_graphs, "WARM_UP", 1 << 60)
-            theirs = called.iterate()
-        for one, other in zip(ours, theirs, strict=True):
+            second = called.iterate()
+        for one, other in zip(first, second, strict=True):
             assert one.iteration == other.iteration and abs(one.steps - other.steps) < 0.05 * other.steps
             assert all(part.isfinite().all() for part in one.statistics.values())
             if one.iteration == 1:
@@ -158,11 +158,11 @@ def test_graphs_of_several_sizes(monkeypatch, tmp_path):
                     torch.testing.assert_close(part, other.statistics[name], rtol=1e-3, atol=1e-4)
     sizes = [columns for columns, update in replayed.pantheon.updates.items() if update.graph is not None]
     assert len(sizes) >= 3 and not captured(called)
-    ours, theirs = (
+    first, second = (
         torch.cat([weight.detach().reshape(-1) for weight in one.sword.policy.parameters()])
         for one in (replayed, called)
     )
-    assert float((ours - theirs).norm() / theirs.norm()) < 0.2
+    assert float((first - second).norm() / second.norm()) < 0.2
 
 
 def test_a_replayed_update_uses_the_current_learning_rate():
@@ -200,20 +200,20 @@ def test_a_replayed_rollout_uses_the_current_weights():
 @pytest.mark.parametrize("size", [{}, {"realms": 3, **CROWD}], ids=["one block", "several"])
 def test_the_world_equals_plain_torch_on_a_cpu(size):
     """Fifty ticks of the same random actions give the same digest, rewards and observations."""
-    ours = Env(small(device="cpu", backend="torch", **size).env)
-    theirs = Env(small(device=DEVICE, backend="triton", **size).env)
-    for env in (ours, theirs):
+    on_cpu = Env(small(device="cpu", backend="torch", **size).env)
+    on_gpu = Env(small(device=DEVICE, backend="triton", **size).env)
+    for env in (on_cpu, on_gpu):
         env.reset()
     deaths = 0
     for tick in range(50):
-        actions = random_actions(ours)
-        assert torch.equal(random_actions(theirs).cpu(), actions)
-        _, reward, died, _, _ = ours.step(actions)
-        _, their_reward, their_died, _, _ = theirs.step(actions.to(DEVICE))
-        assert torch.equal(their_reward.cpu(), reward) and torch.equal(their_died.cpu(), died), tick
-        assert torch.equal(theirs.records.cpu(), ours.records), tick
+        actions = random_actions(on_cpu)
+        assert torch.equal(random_actions(on_gpu).cpu(), actions)
+        _, reward, died, _, _ = on_cpu.step(actions)
+        _, gpu_reward, gpu_died, _, _ = on_gpu.step(actions.to(DEVICE))
+        assert torch.equal(gpu_reward.cpu(), reward) and torch.equal(gpu_died.cpu(), died), tick
+        assert torch.equal(on_gpu.records.cpu(), on_cpu.records), tick
         deaths += int(died.sum())
-    assert theirs.world.digest() == ours.world.digest() and deaths > 5
+    assert on_gpu.world.digest() == on_cpu.world.digest() and deaths > 5
 
 
 def test_the_environment_can_be_captured():

@@ -148,7 +148,7 @@ def test_iteration_stats():
     """On a CPU they are available immediately: number, agent-steps, the learner's statistics, and the tally
     since the last report. Later iterations do not change them."""
     run = Run(small(slots=32, births=-1, immune_ticks=2))
-    told, copies, counted = [], [], 0
+    received, copies, counted = [], [], 0
     for iteration, report in enumerate((False, True, False, False, True), 1):
         acted = int(run.god.env.world.acted.sum())
         (stats,) = run.iterate(report=report)
@@ -162,12 +162,12 @@ def test_iteration_stats():
         assert summarise(stats.counts)["agent_steps"] == counted, "steps since the last report"
         assert int(run.god.tally.sums.sum()) == (0 if report else int(stats.counts["sums"].sum()))
         counted *= not report
-        told.append(stats)
+        received.append(stats)
         copies.append({name: tensor.clone() for name, tensor in (stats.counts | stats.statistics).items()})
         assert run.synchronize() == []
-    assert run.agent_steps == sum(stats.steps for stats in told)
-    assert run.seconds == sum(stats.seconds for stats in told)
-    for stats, copy in zip(told, copies, strict=True):
+    assert run.agent_steps == sum(stats.steps for stats in received)
+    assert run.seconds == sum(stats.seconds for stats in received)
+    for stats, copy in zip(received, copies, strict=True):
         for name, tensor in (stats.counts | stats.statistics).items():
             assert torch.equal(tensor, copy[name]), name
     assert not torch.equal(copies[0]["policy_loss"], copies[3]["policy_loss"])
@@ -207,9 +207,9 @@ def test_late_stats_are_the_same(monkeypatch):
     assert late.synchronize() == [] and len(heard) == len(at_once) == 4
     for one, other in zip(heard, at_once, strict=True):
         assert one[:3] == other[:3]
-        for ours, theirs in ((one.counts, other.counts), (one.statistics, other.statistics)):
-            assert ours.keys() == theirs.keys()
-            assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+        for found, expected in ((one.counts, other.counts), (one.statistics, other.statistics)):
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
     assert_equal_states(state_of(late), state_of(prompt))
 
 
@@ -223,20 +223,20 @@ def test_reports_come_every_few_iterations_and_at_the_end(
 ):
     """There is one report per ``log_every`` iterations and one for the rest, whenever stats arrive, with a
     checkpoint after each iteration; together the reports count every tick once."""
-    told = []
+    reports = []
     monkeypatch.setattr(runs, "Readback", readback)
     monkeypatch.setattr(
         Reporter,
         "report",
-        lambda self, stats: told.append((stats, self.run.agent_steps, self.run.iteration)),
+        lambda self, stats: reports.append((stats, self.run.agent_steps, self.run.iteration)),
     )
     run = train(
         small(tmp_path, iterations=iterations, log_every=log_every, checkpoint_minutes=0.0, horizon=3)
     )
-    assert [stats.iteration for stats, _, _ in told] == expected
-    ticks = [summarise(stats.counts)["agent_steps"] for stats, _, _ in told]
-    lengths = [int(stats.counts["sums"][0]) for stats, _, _ in told]
-    assert sum(ticks) == run.agent_steps == told[-1][1] == int(run.god.env.world.acted.sum())
+    assert [stats.iteration for stats, _, _ in reports] == expected
+    ticks = [summarise(stats.counts)["agent_steps"] for stats, _, _ in reports]
+    lengths = [int(stats.counts["sums"][0]) for stats, _, _ in reports]
+    assert sum(ticks) == run.agent_steps == reports[-1][1] == int(run.god.env.world.acted.sum())
     assert lengths == [2 * 3 * (b - a) for a, b in itertools.pairwise([0, *expected])]
     assert not run.god.tally.sums.any(), "the tally is reset after a report"
 
@@ -244,13 +244,13 @@ def test_reports_come_every_few_iterations_and_at_the_end(
 def test_reports_between_checkpoints(tmp_path, monkeypatch):
     """With late stats and no checkpoint in between, the report comes with the next iteration, and a
     checkpoint's counters include all iterations."""
-    told = []
+    reports = []
     monkeypatch.setattr(runs, "Readback", Late)
     monkeypatch.setattr(
-        Reporter, "report", lambda self, stats: told.append((stats.iteration, self.run.iteration))
+        Reporter, "report", lambda self, stats: reports.append((stats.iteration, self.run.iteration))
     )
     run = train(small(tmp_path, iterations=5, log_every=2, checkpoint_minutes=60.0))
-    assert told == [(2, 3), (4, 5), (5, 5)]
+    assert reports == [(2, 3), (4, 5), (5, 5)]
     stored = checkpoints.load(tmp_path, CPU)
     assert stored.counters["iteration"] == 5
     assert stored.counters["agent_steps"] == run.agent_steps == int(run.god.env.world.acted.sum())

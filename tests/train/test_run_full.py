@@ -39,15 +39,15 @@ def iterate(run):
     return stats
 
 
-def assert_alike(ours, theirs):
+def assert_alike(first, second):
     """Worlds, records and choices are equal, and weights are equal up to rounding."""
-    assert theirs.god.env.world.digest() == ours.god.env.world.digest()
+    assert second.god.env.world.digest() == first.god.env.world.digest()
     for name in ("records", "alive", "choices", "reward", "died"):
-        mine, other = getattr(ours.god.rollout, name), getattr(theirs.god.rollout, name).cpu()
+        mine, other = getattr(first.god.rollout, name), getattr(second.god.rollout, name).cpu()
         assert torch.equal(mine, other), name
-    assert torch.equal(ours.god.visits, theirs.god.visits.cpu())
-    weights = dict(theirs.sword.policy.named_parameters())
-    for name, weight in ours.sword.policy.named_parameters():
+    assert torch.equal(first.god.visits, second.god.visits.cpu())
+    weights = dict(second.sword.policy.named_parameters())
+    for name, weight in first.sword.policy.named_parameters():
         other = weights[name].detach().cpu()
         torch.testing.assert_close(other, weight.detach(), rtol=1e-4, atol=3e-5)
 
@@ -61,10 +61,10 @@ def test_torch_and_numba_agree_over_two_iterations(recurrent, targeting):
     runs = [run_of(config, backend) for backend in ("torch", "numba")]
     start = {name: weight.detach().clone() for name, weight in runs[0].sword.policy.named_parameters()}
     for _ in range(2):
-        ours, theirs = (iterate(run) for run in runs)
-        assert ours.steps == theirs.steps > 100
-        for name, values in ours.statistics.items():
-            torch.testing.assert_close(theirs.statistics[name], values, rtol=1e-3, atol=1e-4)
+        first, second = (iterate(run) for run in runs)
+        assert first.steps == second.steps > 100
+        for name, values in first.statistics.items():
+            torch.testing.assert_close(second.statistics[name], values, rtol=1e-3, atol=1e-4)
         assert_alike(*runs)
     for name, weight in runs[1].sword.policy.named_parameters():
         assert weight.isfinite().all() and not torch.equal(weight, start[name]), name
@@ -84,10 +84,10 @@ def test_the_kernels_agree_with_torch_over_an_iteration(targeting):
         nearest=5, horizon=3,
     )  # fmt: skip
     runs = [run_of(config, "torch"), run_of(config, "triton", KERNEL_DEVICE.type)]
-    ours, theirs = (iterate(run) for run in runs)
-    assert runs[1].sword.training_backend.static_shapes and ours.steps == theirs.steps > 10
-    for name, values in ours.statistics.items():
-        torch.testing.assert_close(theirs.statistics[name].cpu(), values, rtol=1e-3, atol=1e-4)
+    first, second = (iterate(run) for run in runs)
+    assert runs[1].sword.training_backend.static_shapes and first.steps == second.steps > 10
+    for name, values in first.statistics.items():
+        torch.testing.assert_close(second.statistics[name].cpu(), values, rtol=1e-3, atol=1e-4)
     assert_alike(*runs)
 
 

@@ -143,17 +143,17 @@ def test_numba_matches_torch(crowd):
             crowd.logits(index, 20 + seed),
             torch.rand(len(crowd.sizes), *index.shape, generator=torch.Generator().manual_seed(seed)),
         )
-        ours, log = sampled("torch", crowd, index, logits, uniform)
-        theirs, their_log = sampled("numba", crowd, index, logits, uniform)
-        near = crowd.near_a_border(crowd.output(index, logits), ours, uniform)
+        by_torch, log = sampled("torch", crowd, index, logits, uniform)
+        by_numba, numba_log = sampled("numba", crowd, index, logits, uniform)
+        near = crowd.near_a_border(crowd.output(index, logits), by_torch, uniform)
         sure = alive & ~near
-        assert torch.equal(theirs[sure], ours[sure])
-        torch.testing.assert_close(their_log[sure], log[sure], rtol=1e-5, atol=2e-5)
+        assert torch.equal(by_numba[sure], by_torch[sure])
+        torch.testing.assert_close(numba_log[sure], log[sure], rtol=1e-5, atol=2e-5)
         compared, unsure = compared + int(sure.sum()), unsure + int((near & alive).sum())
     assert compared > 100 and unsure < 0.02 * compared
 
     by_row = torch.zeros(index.numel(), len(crowd.sizes), dtype=torch.int16)
-    by_row[index.reshape(-1)] = (ours * alive[..., None]).flatten(0, 1).to(torch.int16)
+    by_row[index.reshape(-1)] = (by_torch * alive[..., None]).flatten(0, 1).to(torch.int16)
     random = torch.Generator().manual_seed(5)
     rows = torch.randint(index.numel(), (3, 40), generator=random)
     start, lives = crowd.logits(rows, 30), crowd.alive[rows]
@@ -163,7 +163,7 @@ def test_numba_matches_torch(crowd):
         for path in ("torch", "numba"):
             leaf = start.clone().requires_grad_()
             log, entropy = judged(path, crowd, rows, leaf, by_row)
-            parts = [b * w * said for b, w, said in zip(by, weights, (log, entropy), strict=True) if b]
+            parts = [b * w * value for b, w, value in zip(by, weights, (log, entropy), strict=True) if b]
             sum(parts).sum().backward()
             found.append((log.detach()[lives], entropy.detach()[lives], leaf.grad))
         for one, other in zip(*found, strict=True):

@@ -37,16 +37,16 @@ def test_a_realm_does_not_depend_on_the_other_realms(recurrent, targeting):
         worlds.append((env, sword, sword.policy.initial_state(realms * 16, CPU)))
     acted = 0
     for _ in range(40):
-        told = []
+        actions = []
         for i, (env, sword, memory) in enumerate(worlds):
             decision = sword.decide(env.records, env.world, memory)
             _, _, died, _, _ = env.step(decision.actions)
             if decision.memory is not None:
                 memory = decision.memory * (~died).view(-1, 1)
             worlds[i] = env, sword, memory
-            told.append(decision.actions)
-        assert torch.equal(told[0][0], told[1][0])
-        acted += int(told[0].any(-1).sum())
+            actions.append(decision.actions)
+        assert torch.equal(actions[0][0], actions[1][0])
+        acted += int(actions[0].any(-1).sum())
         one, many = (env.world for env, _, _ in worlds)
         for (name, alone), (_, beside) in zip(one.tensors(), many.tensors(), strict=True):
             assert torch.equal(alone[0], beside[0]), name
@@ -281,7 +281,7 @@ class Lazy(Pantheon):
     """A Pantheon that learns nothing and stores its arguments."""
 
     def learn(self, rollout, progress):
-        self.told = [*getattr(self, "told", []), progress]
+        self.progress_values = [*getattr(self, "progress_values", []), progress]
         statistics = super().learn(rollout, progress)
         with torch.no_grad():
             for parameter in self.sword.policy.parameters():
@@ -302,7 +302,7 @@ def test_subclasses_are_used(tmp_path):
         small(tmp_path / "run", iterations=2), trinity=Trinity(god=Watching, sword=Hermits, pantheon=Lazy)
     )
     assert type(run.sword) is Hermits and run.god.sword is run.pantheon.sword is run.sword
-    assert run.god.rollouts == 2 and run.pantheon.told == [0.0, 0.5]
+    assert run.god.rollouts == 2 and run.pantheon.progress_values == [0.0, 0.5]
     assert not any(parameter.any() for parameter in run.sword.policy.parameters())
 
 

@@ -76,8 +76,8 @@ class Server:
                 connection.putheader(name, value)
             connection.endheaders()
             reply = connection.getresponse()
-            told = {name.lower(): value for name, value in reply.getheaders()}
-            return Answer(reply.status, told, reply.read())
+            names = {name.lower(): value for name, value in reply.getheaders()}
+            return Answer(reply.status, names, reply.read())
 
     def watch(self, name: str, **more: Any) -> ClientConnection:
         """Opens a websocket that watches a recording."""
@@ -132,15 +132,15 @@ class Viewer:
             assert offset not in self.chunks and offset + len(message) - 8 <= self.size
             self.chunks[offset] = message[8:]
             return
-        told = json.loads(message)
-        if told["type"] == "index":
-            assert told["size"] > self.size, (told, self.size, self.entries)
-            self.entries += told["entries"]
-            self.size = told["size"]
-        elif told["type"] == "next":
-            self.next.append(told["name"])
+        content = json.loads(message)
+        if content["type"] == "index":
+            assert content["size"] > self.size, (content, self.size, self.entries)
+            self.entries += content["entries"]
+            self.size = content["size"]
+        elif content["type"] == "next":
+            self.next.append(content["name"])
         else:
-            self.error = told["message"]
+            self.error = content["message"]
 
     def hear_until_size(self, size: int) -> None:
         """Waits until the file is known to have at least this size."""

@@ -254,7 +254,7 @@ def test_a_newer_recording_of_the_same_realm_is_announced(tmp_path):
         assert viewer.next == ["realm-0-91.replay", "realm-0-90.replay"]
 
 
-def said(server, name):
+def error_of(server, name):
     """Returns the error with which watching ends."""
     with server.watch(name) as socket:
         viewer = Viewer(socket)
@@ -279,9 +279,9 @@ def test_unwatchable_files_are_errors(tmp_path):
     path.write_bytes(data)
     with served(tmp_path) as server:
         for name in ("none.replay", "", "../x.replay", f"{tmp_path}/{NAME}"):
-            assert "no recording" in said(server, name).error
-        assert "foreign.replay is not a replay" in said(server, "foreign.replay").error
-        damaged = said(server, NAME)
+            assert "no recording" in error_of(server, name).error
+        assert "foreign.replay is not a replay" in error_of(server, "foreign.replay").error
+        damaged = error_of(server, NAME)
         assert "number of ticks, 0" in damaged.error and str(tmp_path) not in damaged.error
         path.write_bytes(data[:good])
         with server.watch(NAME) as socket:

@@ -130,7 +130,7 @@ def test_no_free_port_is_an_error(path, visitor, ports, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--port", "70000"], "Port 70000 of 127.0.0.1 cannot be used (there is no such port)"),
         (["--port", "-1"], "Port -1 of 127.0.0.1 cannot be used"),
@@ -138,16 +138,16 @@ def test_no_free_port_is_an_error(path, visitor, ports, monkeypatch):
         (["--host", "192.0.2.1"], "192.0.2.1 cannot be used"),
     ],
 )
-def test_impossible_addresses_are_errors(path, visitor, options, said, capsys):
+def test_impossible_addresses_are_errors(path, visitor, options, message, capsys):
     assert cli.run(["view", str(path), *options]) == 2
-    assert said in capsys.readouterr().err and not visitor
+    assert message in capsys.readouterr().err and not visitor
 
 
 def test_impossible_paths_are_errors(tmp_path, visitor, capsys):
     """A run without recordings, and a missing path."""
-    for asked, said in (
+    for asked, message in (
         (tmp_path, "has no recordings; make some with `nmmo-gpu train --resume"),
         (tmp_path / "x", "does not exist"),
     ):
         assert cli.run(["view", str(asked)]) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -298,15 +298,15 @@ def test_value_maps_come_from_the_newest_checkpoint(tmp_path, path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("population", "status", "said"),
+    ("population", "status", "message"),
     [("2", 404, "population = 2"), ("-2", 404, "population = -2"), ("x", 400, "not a number"),
      ("", 400, "not a number"), ("9" * 5000, 400, "not a number")],
 )  # fmt: skip
-def test_unknown_populations_are_errors(tmp_path, path, population, status, said):
+def test_unknown_populations_are_errors(tmp_path, path, population, status, message):
     store(tmp_path)
     with served(tmp_path) as running:
         answer = running.get(f"/api/value?name={NAME}&population={population}")
-        assert answer.status == status and said in answer.body.decode()
+        assert answer.status == status and message in answer.body.decode()
         assert answer.headers["content-type"].startswith("text/plain")
 
 

@@ -74,22 +74,22 @@ def test_missing_triton_is_an_error_with_the_remedy(without):
     """Also if the environment variable chooses it; the remedy differs on Windows and macOS, for which there
     is no Triton."""
     without("triton")
-    said = r'backend = "triton" needs Triton, which is not installed; .*pip install triton.*backend = "auto"'
+    text = r'backend = "triton" needs Triton, which is not installed; .*pip install triton.*backend = "auto"'
     for device in (CPU, GPU):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=text):
             resolve("triton", device)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=text):
         make("law", realms=1, device="cpu", backend="triton")
 
 
 def test_triton_on_a_cpu_is_refused_with_the_remedy(monkeypatch):
     """Unless the kernels are interpreted, which is decided when they are imported."""
     launch = pytest.importorskip("nmmo_gpu.kernels.launch")
-    said = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set TRITON_INTERPRET=1'
+    text = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set TRITON_INTERPRET=1'
     monkeypatch.setattr(launch, "INTERPRETED", False)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=text):
         resolve("triton", CPU)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=text):
         make("law", realms=1, device="cpu", backend="triton")
     assert resolve("triton", GPU).name == "triton"
     assert resolve("auto", CPU).name != "triton"

@@ -231,8 +231,8 @@ def test_realms_do_not_affect_each_other(any_backend):
     any_backend.combat(world, style, target)
     assert world.health.tolist() == [[10, 10], [10, 0], [10, 10]]
     for name in ("health", "food", "water", "damage", "chilled", "cause"):
-        ours, theirs = getattr(world, name)[::2], getattr(before, name)[::2]
-        assert torch.equal(ours, theirs), name
+        after, expected = getattr(world, name)[::2], getattr(before, name)[::2]
+        assert torch.equal(after, expected), name
 
 
 def test_reach_and_damage_come_from_the_config(any_backend):

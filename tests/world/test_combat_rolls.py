@@ -63,8 +63,8 @@ def rolled(world: World, realm: int, slot: int, victim: int, style: str) -> int:
     aim, force = int(words[0]), int(words[1])
     # Chances as fractions of 2^32: of (a > d) 1 - (d + 2) / (2 (a + 1)), else a / (2 (d + 1)).
     hits = aim * 2 * (a + 1) >> 32 < 2 * a - d if a > d else aim * 2 * (d + 1) >> 32 < a
-    most = int(0.5 + (8 + level) * (STRENGTH[style][weapon] + 64) / 640)
-    return 1 + (force * most >> 32) if hits else 0
+    maximum = int(0.5 + (8 + level) * (STRENGTH[style][weapon] + 64) / 640)
+    return 1 + (force * maximum >> 32) if hits else 0
 
 
 def undone(world: World) -> World:
@@ -214,20 +214,20 @@ def test_hits_and_damage_have_the_right_distributions(backend, case):
     a = level * (ATTACK[style][weapon] + 64)
     d = defense * (PROTECTION[armor] + 64)
     chance = 1 - (d + 2) / (2 * (a + 1)) if a > d else a / (2 * (d + 1))
-    most = int(0.5 + (8 + level) * (STRENGTH[style][weapon] + 64) / 640)
+    maximum = int(0.5 + (8 + level) * (STRENGTH[style][weapon] + 64) / 640)
 
-    counts = torch.zeros(most + 1, dtype=torch.int64)
+    counts = torch.zeros(maximum + 1, dtype=torch.int64)
     attack = {slot: (style, slot + 1) for slot in range(0, 340, 2)}
     _, styles, targets = orders(world, attack=attack)
     for now in range(120):
         world.tick.fill_(7 * now)
         world.health.fill_(1000)
         backend.combat(world, styles, targets)
-        counts += torch.bincount(world.damage[0, 1::2].long(), minlength=most + 1)
+        counts += torch.bincount(world.damage[0, 1::2].long(), minlength=maximum + 1)
     total = 120 * 170
-    expected = torch.tensor([(1 - chance) * total] + [chance * total / most] * most)
+    expected = torch.tensor([(1 - chance) * total] + [chance * total / maximum] * maximum)
     statistic, bound = chi_square(counts, expected.double())
-    assert counts.numel() == most + 1 and statistic < bound
+    assert counts.numel() == maximum + 1 and statistic < bound
     assert int(world.events[0, :, Event.HITS].sum()) == total - int(counts[0])
     assert int(world.events[0, :, Event.ATTACKS].sum()) == total
 

@@ -313,14 +313,14 @@ WRONG = [
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), WRONG, ids=lambda value: value[:60] if isinstance(value, str) else ""
+    ("content", "message"), WRONG, ids=lambda value: value[:60] if isinstance(value, str) else ""
 )
-def test_invalid_content_is_refused_by_the_config(content, said):
-    told = complaint(content)
-    assert told is not None and said in told
+def test_invalid_content_is_refused_by_the_config(content, message):
+    found = complaint(content)
+    assert found is not None and message in found
     with pytest.raises(ConfigError) as caught:
         WorldConfig(content=content)
-    assert str(caught.value) == f"content: {told}"
+    assert str(caught.value) == f"content: {found}"
 
 
 def test_extreme_values_are_allowed():

@@ -189,9 +189,9 @@ def test_newborns_do_not_act_in_the_tick_of_their_birth(any_backend):
     config = preset("full", **ODD, slots=3, populations=1, births=-1, npc_numbers=(0, 0, 0))
     maps = random_maps(config, 2, generator(1), "~.%")
     world = empty_world(config, maps, 5)
-    told = torch.ones(2, 3, dtype=torch.int64)
-    trade = told + len(config.tables.items)  # a bid, which they could pay
-    tick.step(world, any_backend, told, told * 2, torch.zeros_like(told), told, trade, told * 0, told * 3)
+    ones = torch.ones(2, 3, dtype=torch.int64)
+    trade = ones + len(config.tables.items)  # a bid, which they could pay
+    tick.step(world, any_backend, ones, ones * 2, torch.zeros_like(ones), ones, trade, ones * 0, ones * 3)
     assert world.alive.sum() > 3 and not world.events.any() and not world.offer.any()
     assert not world.token.any() and (world.gold[world.alive] == 10).all() and not world.acted.any()
     assert (world.age[world.alive] == 1).all()
@@ -347,12 +347,12 @@ def test_the_choices_are_not_changed(backend):
 
 def test_torch_and_numba_agree_for_a_hundred_ticks():
     pytest.importorskip("numba")
-    ours, theirs = Backend(), resolve("numba", torch.device("cpu"))
+    torch_backend, numba_backend = Backend(), resolve("numba", torch.device("cpu"))
     world = fresh(slots=28)
     twin = world.clone()
     random = generator(7)
     for time in range(100):
         choices = random_choices(world, random)
-        tick.step(world, ours, *choices)
-        tick.step(twin, theirs, *choices)
+        tick.step(world, torch_backend, *choices)
+        tick.step(twin, numba_backend, *choices)
         assert_same(world, twin, f"tick {time}")

@@ -28,7 +28,7 @@ def balanced(seed: int = 1) -> World:
     return litter(random_world(FULL, 3, seed), seed)
 
 
-def somebody(world: World, realm: int) -> int:
+def living_agent(world: World, realm: int) -> int:
     """Returns a living agent of a realm."""
     return int(world.agents(world.alive)[realm].nonzero()[0])
 
@@ -96,18 +96,18 @@ def test_a_difference_is_reported_with_realm_tick_and_item(what, realm):
     AssertionError."""
     item, too_many, tamper = TAMPERED[what]
     world = balanced(4)
-    tamper(world, realm, somebody(world, realm))
+    tamper(world, realm, living_agent(world, realm))
     there, due = int(holdings(world)[realm, item]), int(balance(world)[realm, item])
     assert there - due == too_many
     name = (*ITEMS, "gold")[item]
     with pytest.raises(LedgerError) as caught:
         check_ledger(world)
-    said = str(caught.value)
+    text = str(caught.value)
     assert (
         f"realm {realm}, tick {int(world.tick)}, {name}: there are {there}, "
-        f"but according to the ledger {due} " in said
+        f"but according to the ledger {due} " in text
     )
-    assert f"made {int(world.ledger[realm, item, Flow.MADE])}" in said and "1 accounts are wrong" in said
+    assert f"made {int(world.ledger[realm, item, Flow.MADE])}" in text and "1 accounts are wrong" in text
     assert isinstance(caught.value, NmmoError) and isinstance(caught.value, AssertionError)
 
 
@@ -115,7 +115,7 @@ def test_a_difference_is_reported_with_realm_tick_and_item(what, realm):
 def test_an_offer_without_escrow_is_reported(side):
     """Ten knives on sale that no agent put into escrow, and a bid of 675 gold without the gold."""
     world = balanced(5)
-    slot = somebody(world, 1)
+    slot = living_agent(world, 1)
     for field in (world.offer, world.offer_price, world.offer_left):
         field[1] = 0
     world.ledger[1, :, Flow.MADE] += holdings(world)[1] - balance(world)[1]

@@ -47,8 +47,8 @@ def test_too_little_memory_is_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: 5 * GIB)
     parts = [Part("small things", GIB), Part("the large thing", 4 * GIB)]
     check_memory(parts, CPU, "realms")
-    said = r"needs about 5\.0 GiB, and cpu has 5\.0 GiB free; the largest part is: the large thing, 4\.0"
-    with pytest.raises(ConfigError, match=said):
+    message = r"needs about 5\.0 GiB, and cpu has 5\.0 GiB free; the largest part is: the large thing, 4\.0"
+    with pytest.raises(ConfigError, match=message):
         check_memory([*parts, Part("a byte", 1)], CPU, "realms")
     monkeypatch.setattr(memory, "available", lambda device: None)
     check_memory([Part("anything", 1 << 60)], CPU, "realms")

@@ -190,14 +190,14 @@ def test_the_winner_depends_on_the_tile_not_on_the_slots(backend):
     picture, plan = STARS[4]
     mirrored = picture.translate(str.maketrans("0123", "3210"))
     turned = {f"a{3 - int(name[1:])}": direction for name, direction in plan.items()}
-    ours, theirs = winners(backend, picture, plan), winners(backend, mirrored, turned)
-    assert torch.equal(ours, 3 - theirs)
+    first, second = winners(backend, picture, plan), winners(backend, mirrored, turned)
+    assert torch.equal(first, 3 - second)
 
 
 def test_seeds_draw_different_winners(backend):
     picture, plan = STARS[4]
-    ours, theirs = winners(backend, picture, plan, seed=1), winners(backend, picture, plan, seed=-1)
-    agree = float((ours == theirs).double().mean())
+    first, second = winners(backend, picture, plan, seed=1), winners(backend, picture, plan, seed=-1)
+    agree = float((first == second).double().mean())
     assert 0.2 < agree < 0.3
 
 

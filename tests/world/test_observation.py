@@ -27,8 +27,8 @@ def reference(world, realm, slot):
     def kind(other):
         return 0 if other < 0 else 1 if other // cfg.population_size == population else 2
 
-    def stat(name, other, most):
-        return min(int(getattr(world, name)[realm, other]), most)
+    def stat(name, other, limit):
+        return min(int(getattr(world, name)[realm, other]), limit)
 
     others = [(max(abs(dr), abs(dc)), dr, dc, who(dr, dc)) for dr in side for dc in side if who(dr, dc) >= 0]
     others = sorted(o for o in others if o[0] > 0)[: cfg.nearest]

@@ -59,10 +59,10 @@ def test_numba_draws_the_same_words_and_the_same_integers_below_a_bound():
         realm, index = torch.randint(1 << 32, (2,), generator=random).tolist()
         bound = int(torch.randint(1, 1 << 31, (1,), generator=random))
         for stream in Stream:
-            ours = words(seed, tick, stream, [realm], [index])[:, 0]
-            theirs = compiled.draw(np.array([seed, 0]), tick, int(stream), realm, index)
-            assert ours.tolist() == [int(w) for w in theirs]
-            assert int(below(ours[0], bound)) == compiled.below(theirs[0], bound)
+            by_torch = words(seed, tick, stream, [realm], [index])[:, 0]
+            by_numba = compiled.draw(np.array([seed, 0]), tick, int(stream), realm, index)
+            assert by_torch.tolist() == [int(w) for w in by_numba]
+            assert int(below(by_torch[0], bound)) == compiled.below(by_numba[0], bound)
 
 
 def test_realms_are_numbered_from_the_first_one():

@@ -76,18 +76,18 @@ def test_the_wait_equals_a_draw_per_tick_in_distribution(backend):
     """Waits drawn once are compared with those of tiles that draw in every tick."""
     drawn = waits(backend, feast()).view(-1)
     random = torch.Generator().manual_seed(3)
-    dice = torch.zeros(len(drawn), dtype=torch.int64)
+    per_tick = torch.zeros(len(drawn), dtype=torch.int64)
     left = torch.ones(len(drawn), dtype=torch.bool)
     for time in range(1, 2000):
         returns = left & (torch.rand(len(drawn), generator=random) < CHANCE)
-        dice[returns] = time
+        per_tick[returns] = time
         left &= ~returns
     assert not left.any()
     # Two-sample Kolmogorov-Smirnov test for samples of one size; the bound corresponds to a chance of about
     # 1e-4.
     at = torch.arange(1, 400)
     gap = (torch.searchsorted(drawn.sort()[0], at, right=True)
-           - torch.searchsorted(dice.sort()[0], at, right=True)).abs().max() / len(drawn)  # fmt: skip
+           - torch.searchsorted(per_tick.sort()[0], at, right=True)).abs().max() / len(drawn)  # fmt: skip
     assert float(gap) < 2.2 * (2 / len(drawn)) ** 0.5
 
 

@@ -51,22 +51,22 @@ def numba() -> Backend:
 
 def test_thirty_thousand_agents_in_one_realm_are_the_same_by_torch_and_by_numba(numba):
     """From the first births on; all invariants hold, and the map is filled evenly."""
-    ours, theirs = begin(LARGE), begin(LARGE)
-    story = zip(play(ours, Backend(), 5), play(theirs, numba, 5), strict=True)
+    by_torch, by_numba = begin(LARGE), begin(LARGE)
+    story = zip(play(by_torch, Backend(), 5), play(by_numba, numba, 5), strict=True)
     for time, (one, other) in enumerate(story):
         assert one[0] == other[0] and torch.equal(one[1], other[1]), f"tick {time}"
-    assert_same(theirs, ours)
-    check_invariants(ours)
-    assert float(ours.alive.float().mean()) > 0.95
-    room = safe_table()[ours.base[0].long()]
+    assert_same(by_numba, by_torch)
+    check_invariants(by_torch)
+    assert float(by_torch.alive.float().mean()) > 0.95
+    room = safe_table()[by_torch.base[0].long()]
     third = (LARGE.width - 2 * LARGE.border) // 3
     for top in range(3):
         for left in range(3):
             rows, columns = (
                 slice(LARGE.border + k * third, LARGE.border + (k + 1) * third) for k in (top, left)
             )
-            share = (ours.occupant[0, rows, columns] > 0).sum() / room[rows, columns].sum()
-            assert abs(float(share) * int(room.sum()) / int(ours.alive.sum()) - 1) < 0.1, (top, left)
+            share = (by_torch.occupant[0, rows, columns] > 0).sum() / room[rows, columns].sum()
+            assert abs(float(share) * int(room.sum()) / int(by_torch.alive.sum()) - 1) < 0.1, (top, left)
 
 
 def test_threads_that_share_a_realm_give_the_same_world(numba):

@@ -97,9 +97,9 @@ def test_v1s_shares_of_materials_on_v1s_size(eighty: torch.Tensor) -> None:
     roughly."""
     shares = fractions(eighty)
     assert (shares.mean(0) - torch.tensor(list(TABLE.values()))).abs().max() < 0.02
-    least, most = shares.amin(0), shares.amax(0)
-    assert (least - torch.tensor([0.046, 0.386, 0.252, 0.135])).abs().max() < 0.05
-    assert (most - torch.tensor([0.106, 0.499, 0.323, 0.274])).abs().max() < 0.06
+    minimum, maximum = shares.amin(0), shares.amax(0)
+    assert (minimum - torch.tensor([0.046, 0.386, 0.252, 0.135])).abs().max() < 0.05
+    assert (maximum - torch.tensor([0.106, 0.499, 0.323, 0.274])).abs().max() < 0.06
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_impassable_tiles_at_the_edge_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda m: m.long(), "uint8"),
         (lambda m: m[None], "2-D"),
@@ -259,8 +259,8 @@ def test_impassable_tiles_at_the_edge_are_allowed() -> None:
         (lambda m: put(m, 9, 9, Material.FOREST), "row 9, column 9 is forest.*1 tiles"),
     ],
 )
-def test_a_fault_of_a_map_is_named_with_its_place(spoil, said: str) -> None:
-    with pytest.raises(MapError, match=rf"^the source: .*{said}"):
+def test_a_fault_of_a_map_is_named_with_its_place(spoil, message: str) -> None:
+    with pytest.raises(MapError, match=rf"^the source: .*{message}"):
         terrain.validate_map(spoil(good()), 9, 7, "the source")
 
 

@@ -157,7 +157,7 @@ BOMB = (
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "not well-formed XML, or truncated"),
         ("this is no XML", "not well-formed XML"),
@@ -216,8 +216,8 @@ BOMB = (
         (document(layer(coded(b"junk"), attributes='encoding="base64" compression="lz4"')), "'lz4'.*zlib"),
     ],
 )
-def test_an_unreadable_map_is_a_map_error_that_names_it(tmp_path: Path, text, said: str) -> None:
-    with pytest.raises(MapError, match=said) as caught:
+def test_an_unreadable_map_is_a_map_error_that_names_it(tmp_path: Path, text, message: str) -> None:
+    with pytest.raises(MapError, match=message) as caught:
         load(tmp_path, text)
     assert str(tmp_path / "some.tmx") in str(caught.value)
 

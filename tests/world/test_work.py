@@ -341,9 +341,9 @@ def test_results_are_drawn_for_each_agent_in_each_tick(backend):
         "ticks": (wins[0], wins[1]), "agents": (wins[0][:, :-1], wins[0][:, 1:]),
         "realms": (wins[0][:-1], wins[0][1:]),
     }  # fmt: skip
-    for said, (a, b) in pairs.items():
+    for name, (a, b) in pairs.items():
         statistic, limit = chi_square(torch.bincount((2 * a + b).view(-1).long(), minlength=4))
-        assert statistic < limit, said
+        assert statistic < limit, name
 
 
 def test_lower_tiers_have_draws_of_their_own(backend):
