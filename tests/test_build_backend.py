@@ -165,12 +165,12 @@ def test_an_sdist_with_the_page_needs_no_node(checkout, tmp_path, monkeypatch):
 def test_node_is_required_only_if_the_path_has_no_suitable_one(checkout, monkeypatch, version, good):
     """Every kind of build requires what setuptools needs, and Node.js only if Vite could not run."""
     monkeypatch.setenv("NODE_VERSION", version)
-    asked = [] if good else [checkout.backend.NODE_REQUIREMENT]
+    required = [] if good else [checkout.backend.NODE_REQUIREMENT]
     monkeypatch.chdir(checkout.root)
     for kind in ("wheel", "sdist", "editable"):
         needs = getattr(checkout.backend, f"get_requires_for_build_{kind}")
         setattr(checkout.backend.build_meta, f"get_requires_for_build_{kind}", lambda settings: ["other"])
-        assert needs() == ["other", *asked]
+        assert needs() == ["other", *required]
 
 
 def test_an_environment_variable_skips_the_viewer(checkout, monkeypatch):

@@ -247,8 +247,8 @@ def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) ->
     if cfg.content is STANDARD:
         worked = {"fish": Event.FISHED, "mine": Event.MINED, "cook": Event.COOKED}
         for work, event in worked.items():
-            ours = [row.makes for row in tables.recipes[WORKS.index(work)]]
-            assert torch.equal(events[:, event], made[:, ours].sum(1)), work
+            products = [row.makes for row in tables.recipes[WORKS.index(work)]]
+            assert torch.equal(events[:, event], made[:, products].sum(1)), work
         pieces = made[:, 13:22] // torch.tensor([1, 1, 1, 10, 10, 10, 1, 1, 1])
         assert torch.equal(events[:, Event.SMITHED], pieces.sum(1))
         assert torch.equal(events[:, Event.BURNT], ledger[..., Flow.BURNT].sum(1))
@@ -293,7 +293,7 @@ def due(*contents: Content) -> set[str]:
     return (names | {"trades"}) - NEVER
 
 
-def begun(config: WorldConfig, start: str, seed: int, realms: int = 2) -> World:
+def started(config: WorldConfig, start: str, seed: int, realms: int = 2) -> World:
     """Returns a world in the middle of its history, or one without any births yet."""
     if start == "random":
         return random_world(config, realms, seed)
@@ -335,7 +335,7 @@ def test_goods_are_conserved_under_any_rules_and_choices():
         modes=HUNTERS,
     )
     def run(overrides, start, seed, modes):
-        world, random = begun(config_of(overrides), start, seed), torch.Generator().manual_seed(seed)
+        world, random = started(config_of(overrides), start, seed), torch.Generator().manual_seed(seed)
         twin = world.clone()
         for mode in modes:
             seen.update(play(world, Backend(), mode, 7, random, 7, start == "empty", twin))
@@ -349,7 +349,7 @@ def test_goods_are_conserved_under_any_rules_and_choices():
 def test_goods_are_conserved_in_a_long_run_in_which_everything_happens(backend, start, ticks):
     """Every 20 ticks the agents choose in another way."""
     config = {**USUAL, "slots": 28, "births": 2, "npc_numbers": (7, 7, 9), "reach": (1, 7, 7), "capacity": 5}
-    world, random = begun(config_of(config), start, 5), torch.Generator().manual_seed(6)
+    world, random = started(config_of(config), start, 5), torch.Generator().manual_seed(6)
     habits = [
         Modes("inland", "npcs", "any", "any"), Modes("inland", "nearest", "any", "bargains"),
         Modes("stay", "one victim", "same", "one thing"), Modes("inland", "npcs", "same", "withdraw"),

@@ -391,10 +391,10 @@ def still(env):
 
 def test_one_slot_is_controlled_and_a_policy_controls_the_others():
     """The world is that of a native environment with the same actions."""
-    asked, always = [], torch.ones(1, 9, 3, dtype=torch.int64)
+    ticks, always = [], torch.ones(1, 9, 3, dtype=torch.int64)
 
     def others(env):
-        asked.append(int(env.world.tick))
+        ticks.append(int(env.world.tick))
         return always
 
     env = SingleAgentEnv("chaos", **ALONE, slot=4, others=others)
@@ -417,7 +417,7 @@ def test_one_slot_is_controlled_and_a_policy_controls_the_others():
         if terminated:
             break
     assert terminated and info["cause"] > 0 and nothing(seen, ()) and seen in env.observation_space
-    assert asked == list(range(1, 1 + len(asked))) and (always == 1).all(), "the policy's actions are kept"
+    assert ticks == list(range(1, 1 + len(ticks))) and (always == 1).all(), "the policy's actions are kept"
 
 
 def test_after_a_death_reset_returns_the_slots_next_agent_in_the_same_world():

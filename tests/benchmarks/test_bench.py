@@ -67,14 +67,14 @@ def test_measurements_hold_memory_one_at_a_time(monkeypatch):
     """What earlier columns and batches allocated is freed before the next one allocates."""
     worlds, left = [], []
 
-    def noted(self, *arguments):
+    def counted(self, *arguments):
         gc.disable()  # from here on, garbage is collected by explicit calls only
         left.append(sum(world() is not None for world in worlds))
         begin(self, *arguments)
         worlds.append(weakref.ref(self.world))
 
     begin = benchmark.Env.__init__
-    monkeypatch.setattr(benchmark.Env, "__init__", noted)
+    monkeypatch.setattr(benchmark.Env, "__init__", counted)
     try:
         bench(QUICK, lambda row: None)
     finally:

@@ -289,7 +289,7 @@ def test_bench_refuses_an_unwritable_file_before_measuring(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "realms"),
+    ("arguments", "realms"),
     [
         (["--record"], (0,)),
         (["--record", "1", "0"], (1, 0)),
@@ -297,9 +297,9 @@ def test_bench_refuses_an_unwritable_file_before_measuring(capsys, tmp_path):
         ([], ()),
     ],
 )
-def test_record_without_a_number_is_the_first_realm(asked, realms, tmp_path):
+def test_record_without_a_number_is_the_first_realm(arguments, realms, tmp_path):
     """The options around it are unchanged."""
-    run = ["train", "chaos", *TINY, "--iterations", "1", "--run", str(tmp_path), *asked]
+    run = ["train", "chaos", *TINY, "--iterations", "1", "--run", str(tmp_path), *arguments]
     assert cli.run(run) == 0
     assert checkpoints.load(tmp_path, CPU).config.record == realms
     folder = tmp_path / "replays"

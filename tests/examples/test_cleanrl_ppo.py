@@ -78,13 +78,13 @@ def test_sampled_actions_are_possible_and_evaluated_alike(preset):
         for first, second in zip((log_probability, entropy, value), same, strict=True):
             assert first.shape == (int(alive.sum()),) and torch.equal(first, second)
         assert (log_probability <= 0).all() and (entropy >= 0).all() and entropy.max() > 0.1
-        everybody = torch.zeros(3, 24, 3, dtype=torch.int64)
-        everybody[alive] = actions
+        all_actions = torch.zeros(3, 24, 3, dtype=torch.int64)
+        all_actions[alive] = actions
         move, style, target = actions[..., None].unbind(1)
         assert obs["move_mask"][alive].gather(1, move).all()
         assert obs["style_mask"][alive].gather(1, style).all()
         in_reach = obs["target_mask"][alive][torch.arange(len(style)), style[:, 0]]
         assert in_reach.gather(1, target).all()
         attacks += int((target > 0).sum())
-        obs, *_ = env.step(everybody)
+        obs, *_ = env.step(all_actions)
     assert attacks > 20 if preset == "chaos" else attacks == 0

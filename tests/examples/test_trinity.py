@@ -57,11 +57,11 @@ def test_population_based_training(monkeypatch):
     chosen = []
     replace = module.Selective.replace
 
-    def noted(self, worst, best):
+    def recorded(self, worst, best):
         chosen.append((int(worst), int(best)))
         replace(self, worst, best)
 
-    monkeypatch.setattr(module.Selective, "replace", noted)
+    monkeypatch.setattr(module.Selective, "replace", recorded)
     rollout = run.god.collect()
     by_population = (8, 2, 4, 4)
     lived, died = (part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died))

@@ -26,16 +26,16 @@ def expected(env, realm):
     return numbers
 
 
-def noting(env, realm):
+def record_expected(env, realm):
     """Returns a dict tick -> ``expected`` that is filled in every tick the environment plays from now on."""
     frames, step = {}, env.step
 
-    def noted(*args, **options):
+    def recorded(*args, **options):
         result = step(*args, **options)
         frames[int(env.world.tick)] = expected(env, realm)
         return result
 
-    env.step = noted
+    env.step = recorded
     return frames
 
 

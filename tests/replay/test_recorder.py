@@ -25,14 +25,14 @@ KINDS = {
 }
 
 
-def begun(kind="chaos", realms=3, **settings):
+def started(kind="chaos", realms=3, **settings):
     """Starts an environment of unusual size."""
     env = nmmo_gpu.make(realms=realms, seed=11, device="cpu", backend="torch", **(KINDS[kind] | settings))
     env.reset()
     return env
 
 
-def shot(env, recorder, ticks, expected_frames):
+def play_and_record(env, recorder, ticks, expected_frames):
     """Plays random actions and stores the expected frames: (number of realm, tick) -> frame."""
     t = 0
     for _ in range(ticks):
@@ -52,9 +52,9 @@ def shot(env, recorder, ticks, expected_frames):
 def test_a_recording_matches_the_world(kind, tmp_path):
     """Records two of three realms in rollouts of seven ticks, the last one incomplete: every column of every
     tick."""
-    env, expected_frames = begun(kind, births=2, first_realm=5), {}
+    env, expected_frames = started(kind, births=2, first_realm=5), {}
     recorder = Recorder(env, (7, 5), 7, tmp_path, "odd", blocking=True)
-    shot(env, recorder, 24, expected_frames)
+    play_and_record(env, recorder, 24, expected_frames)
     recorder.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["realm-5-2.replay", "realm-7-2.replay"]
     for number in (5, 7):
@@ -70,7 +70,7 @@ def test_a_recording_matches_the_world(kind, tmp_path):
 
 def test_wait_puts_all_frames_into_the_files(tmp_path, monkeypatch):
     """However slow the disk is, the files hold all frames after the wait, while they are still open."""
-    env, frames = begun(), SegmentWriter.frames
+    env, frames = started(), SegmentWriter.frames
 
     def slowly(*arguments):
         time.sleep(0.2)
@@ -78,7 +78,7 @@ def test_wait_puts_all_frames_into_the_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(SegmentWriter, "frames", slowly)
     with closing(Recorder(env, (0,), 3, tmp_path, "odd", blocking=True)) as recorder:
-        shot(env, recorder, 6, {})
+        play_and_record(env, recorder, 6, {})
         recorder.wait()
         with Replay(tmp_path / "realm-0-2.replay") as replay:
             assert replay.ticks == range(2, 8)
@@ -87,14 +87,14 @@ def test_wait_puts_all_frames_into_the_files(tmp_path, monkeypatch):
 def test_only_realms_of_this_process_are_recorded(tmp_path):
     """An environment with realms 5 to 7 records only 6 of the realms 2, 6 and 9, and nothing if it has none
     of them."""
-    env = begun(first_realm=5)
+    env = started(first_realm=5)
     recorder = Recorder(env, (2, 6, 9), 4, tmp_path / "some", "odd", blocking=True)
     assert recorder.realms.tolist() == [1]
-    shot(env, recorder, 4, {})
+    play_and_record(env, recorder, 4, {})
     recorder.close()
     assert [p.name for p in (tmp_path / "some").iterdir()] == ["realm-6-2.replay"]
     recorder = Recorder(env, (2,), 4, tmp_path / "none", "odd")
-    shot(env, recorder, 4, {})
+    play_and_record(env, recorder, 4, {})
     recorder.close()
     assert not (tmp_path / "none").exists()
 
@@ -117,16 +117,16 @@ class Stuck:
 def test_a_slow_disk_leaves_gaps_and_does_not_block_the_run(tmp_path, monkeypatch):
     """While the disk blocks, rollouts that exceed the ring are left out. What is recorded is right, before
     and after the gap."""
-    disk, env, expected_frames = Stuck(monkeypatch), begun(), {}
+    disk, env, expected_frames = Stuck(monkeypatch), started(), {}
     recorder = Recorder(env, (0,), 3, tmp_path, "odd")
-    shot(env, recorder, 3, expected_frames)
+    play_and_record(env, recorder, 3, expected_frames)
     assert disk.begun.wait(60)
-    shot(env, recorder, 3 * (films.HOST_BUFFERS - 1 + 5), expected_frames)
+    play_and_record(env, recorder, 3 * (films.HOST_BUFFERS - 1 + 5), expected_frames)
     assert recorder.dropped == 5
     disk.let.set()
     while recorder._free.qsize() < films.HOST_BUFFERS:
         pass
-    shot(env, recorder, 3, expected_frames)
+    play_and_record(env, recorder, 3, expected_frames)
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         firsts = [chunk.first for chunk in replay.chunks]
@@ -137,10 +137,10 @@ def test_a_slow_disk_leaves_gaps_and_does_not_block_the_run(tmp_path, monkeypatc
 
 def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
     """The disk blocks in the same way, and the run waits until it continues."""
-    disk, env = Stuck(monkeypatch), begun()
+    disk, env = Stuck(monkeypatch), started()
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     threading.Timer(0.2, disk.let.set).start()
-    shot(env, recorder, films.HOST_BUFFERS + 4, {})
+    play_and_record(env, recorder, films.HOST_BUFFERS + 4, {})
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         assert [chunk.first for chunk in replay.chunks] == list(range(2, films.HOST_BUFFERS + 6))
@@ -155,14 +155,14 @@ def test_a_full_disk_stops_only_the_recording(blocking, tmp_path, monkeypatch):
         raise ReplayError("no room")
 
     monkeypatch.setattr(SegmentWriter, "frames", full)
-    env = begun()
+    env = started()
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=blocking)
 
     def until_noticed():
         for _ in range(1000):
-            shot(env, recorder, 1, {})
+            play_and_record(env, recorder, 1, {})
             if recorder._error is not None:
-                shot(env, recorder, 2, {})
+                play_and_record(env, recorder, 2, {})
                 return
 
     if blocking:
@@ -180,9 +180,9 @@ def test_a_full_disk_stops_only_the_recording(blocking, tmp_path, monkeypatch):
 
 def test_the_ring_is_written_while_the_next_rollout_is_played(tmp_path):
     """The files hold the frames that were handed over, not the later contents of the buffer."""
-    env, expected_frames = begun(), {}
+    env, expected_frames = started(), {}
     recorder = Recorder(env, (0,), 2, tmp_path, "odd", blocking=True)
-    shot(env, recorder, 2, expected_frames)
+    play_and_record(env, recorder, 2, expected_frames)
     recorder.frames.fill_(0xAB)
     recorder.ticks.fill_(99)
     recorder.close()
@@ -193,7 +193,7 @@ def test_the_ring_is_written_while_the_next_rollout_is_played(tmp_path):
 
 def test_wide_numbers_are_clipped(tmp_path):
     """Items and gold above a column's range become its maximum; ids keep their low 32 bits."""
-    env = begun("full")
+    env = started("full")
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     env.step(nmmo_gpu.random_actions(env))
     world = env.world
@@ -211,7 +211,7 @@ def test_wide_numbers_are_clipped(tmp_path):
 
 def test_recording_reads_nothing_from_the_device(tmp_path):
     """It works on tensors without data."""
-    env = begun("full")
+    env = started("full")
     recorder = Recorder(env, (1,), 2, tmp_path, "odd", blocking=True)
     with torch.device("meta"):
         frames = torch.empty(1, recorder.layout.bytes, dtype=torch.uint8)

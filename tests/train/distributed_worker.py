@@ -32,12 +32,12 @@ def learn() -> dict[str, Any]:
     run = Run(settings())
     kept = {}
 
-    def noted(*arguments: Any) -> Any:
+    def recorded(*arguments: Any) -> Any:
         kept["gradients"] = {name: p.grad.clone() for name, p in run.sword.policy.named_parameters()}
         return clip(*arguments)
 
     clip = ppo.clip_per_population
-    ppo.clip_per_population = noted
+    ppo.clip_per_population = recorded
     stats = run.iterate()[0]
     ppo.clip_per_population = clip
     world = run.god.env.world

@@ -139,11 +139,11 @@ def written_out(records: Tensor, index: Tensor, table: Tensor, layout: Observati
         for b, row in enumerate(rows):
             material = views["material"][row].flatten().tolist()
             occupant = views["occupant"][row].flatten().tolist()
-            for cell, (ground, who) in enumerate(zip(material, occupant, strict=True)):
+            for cell, (ground, other) in enumerate(zip(material, occupant, strict=True)):
                 if ground != Material.GRASS:
                     out[p, b] += table[p, cell, ground]
-                if who:
-                    out[p, b] += table[p, cell, FIRST_OCCUPANT + who]
+                if other:
+                    out[p, b] += table[p, cell, FIRST_OCCUPANT + other]
     return out
 
 

@@ -23,7 +23,7 @@ class Tape(TorchDispatchMode):
         super().__init__()
         self.entries: list[tuple[Any, Any, Any, Any]] = []
         self.launches = 0
-        self.asked: list[str] = []
+        self.waits: list[str] = []
 
     def __enter__(self) -> Tape:
         self.diversion = launching.diverted(self._launch)
@@ -38,7 +38,7 @@ class Tape(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         name = str(function)
         if any(word in name for word in ASKING):
-            self.asked.append(name)
+            self.waits.append(name)
         self.entries.append((function, args, kwargs or {}, result))
         return result
 

@@ -53,7 +53,7 @@ def test_a_replay_equals_the_call(kind, monkeypatch, tmp_path):
     (update,) = replayed.pantheon.updates.values()
     with learn:
         update()
-    assert collect.asked == learn.asked == [], "the host would wait for the device"
+    assert collect.waits == learn.waits == [], "the host would wait for the device"
     assert collect.launches > 2 * 10 and learn.launches > 3
     for _ in range(2):
         collect.replay()
@@ -76,7 +76,7 @@ def test_the_recording_shows_what_cannot_be_captured():
     with Tape() as tape:
         world = torch.tensor([3])
         double = world + int(world)
-    assert len(tape.asked) == 1 and "_local_scalar_dense" in tape.asked[0]
+    assert len(tape.waits) == 1 and "_local_scalar_dense" in tape.waits[0]
     count = 0
 
     def counted(into):

@@ -74,8 +74,8 @@ class Twins:
     def iterate(self):
         """Returns the statistics of both."""
         stats = [run.iterate() + run.synchronize() for run in (self.by_torch, self.by_kernels)]
-        assert [len(heard) for heard in stats] == [1, 1]
-        return [heard[0] for heard in stats]
+        assert [len(received) for received in stats] == [1, 1]
+        return [received[0] for received in stats]
 
     def assert_same_history(self):
         """Worlds are equal to the last bit, and the last rollouts up to rounding of probabilities and

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from replay.recorded import alive_rows, frames_of, noting, same
+from replay.recorded import alive_rows, frames_of, record_expected, same
 from support.helpers import ODD
 from train.small import FULL, small
 
@@ -48,7 +48,7 @@ def test_training_records_what_it_plays(trained, tmp_path):
     """A run with recording and one without play the same worlds, and every frame matches its tick."""
     settings, folder = trained
     plain = Run(small(tmp_path, **(settings | {"record": ()})))
-    expected = noting(plain.god.env, 1)
+    expected = record_expected(plain.god.env, 1)
     for _ in range(3):
         plain.iterate()
     with Replay(one_file(folder / "replays")) as replay:
@@ -108,7 +108,7 @@ def test_an_exported_realm_continues_as_in_its_run(trained, tmp_path):
     stored = checkpoints.load(folder, CPU)
     config = dataclasses.replace(stored.config, record=(), iterations=9)
     whole = Run(config, dataclasses.replace(checkpoints.load(folder, CPU), config=config))
-    expected = noting(whole.god.env, 2)
+    expected = record_expected(whole.god.env, 2)
     whole.god.collect()
     env, act = playing.go_on(stored, 2, CPU)
     recorder = Recorder(env, (2,), 3, tmp_path, "odd", blocking=True)

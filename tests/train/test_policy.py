@@ -139,12 +139,12 @@ def by_hand(policy, views, p, state):
 
     material, occupant = views["material"].flatten().tolist(), views["occupant"].flatten().tolist()
     seen = torch.zeros(HIDDEN, dtype=torch.float64)
-    for cell, (ground, who) in enumerate(zip(material, occupant, strict=True)):
+    for cell, (ground, other) in enumerate(zip(material, occupant, strict=True)):
         code = torch.zeros(CODES, dtype=torch.float64)
         if ground != Material.GRASS:
             code[ground] = 1
-        if who:
-            code[FIRST_OCCUPANT + who] = 1
+        if other:
+            code[FIRST_OCCUPANT + other] = 1
         seen += code @ weight("window")[cell]
     factor, centre = policy.self_scale.double()
     own = ((views["self"].double() - centre) * factor).clamp(max=1.0)

@@ -124,9 +124,9 @@ def test_the_network_matches_plain_code(seen, recurrent, targeting):
     table = torch.cat((views["entities"].double() * policy.entity_scale, kinds), -1)
     entity_attributes = features.entity_attributes(views, RULES).double()
     self_rows = torch.cat((features.self_attributes(views, RULES).double(), entity_attributes.flatten(2)), -1)
-    aside = self_rows @ torch.cat((policy.self_attributes, policy.entity_attributes), 1).double()
+    added = self_rows @ torch.cat((policy.self_attributes, policy.entity_attributes), 1).double()
     trunk = window + own @ weights.self_in.double() + table.flatten(2) @ weights.entities.double()
-    trunk = (trunk + torch.cat([aside] * 4, -1) + weights.input_bias.double()).relu()
+    trunk = (trunk + torch.cat([added] * 4, -1) + weights.input_bias.double()).relu()
     hidden = (trunk @ weights.trunk[0].double() + weights.trunk_bias[0].double()).relu()
     if recurrent:
         with torch.no_grad():

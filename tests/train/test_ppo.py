@@ -36,7 +36,7 @@ from nmmo_gpu.world.movement import MOVES
 
 POPULATIONS, BATCH, TARGETS = 3, 11, 4
 PLAIN = TrainingBackend()
-RESIDENT = TrainingBackend(choose=lambda *_: pytest.fail("nobody chooses here"))
+RESIDENT = TrainingBackend(choose=lambda *_: pytest.fail("choose was called"))
 """Plain torch with rows for all slots, as for a backend that does not ask the device who lives."""
 CONFIG = PPOConfig(clip=0.3, value_weight=0.7, entropy_weight=0.02)
 

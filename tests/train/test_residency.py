@@ -108,12 +108,12 @@ def test_replays_equal_calls(kind, monkeypatch, tmp_path):
     steps of single weights, and all weights together agree to a hundredth. The IterationStats of each
     iteration arrive one call later than on a CPU."""
     replayed, called = (started(run=tmp_path / name, **KINDS[kind]) for name in ("replayed", "called"))
-    heard, same = ([], []), True
+    received, same = ([], []), True
     for _ in range(6):
-        heard[0].extend(replayed.iterate())
+        received[0].extend(replayed.iterate())
         with monkeypatch.context() as patch:
             patch.setattr(cuda_graphs, "WARM_UP", 1 << 60)
-            heard[1].extend(called.iterate())
+            received[1].extend(called.iterate())
         if same:
             assert replayed.god.env.world.digest() == called.god.env.world.digest()
         first, second = (
@@ -123,7 +123,7 @@ def test_replays_equal_calls(kind, monkeypatch, tmp_path):
         same = same and torch.equal(first, second)
         assert float((first - second).norm() / second.norm()) < 0.01
     assert captured(replayed) and not captured(called)
-    for run, stats in zip((replayed, called), heard, strict=True):
+    for run, stats in zip((replayed, called), received, strict=True):
         assert [one.iteration for one in stats] == [1, 2, 3, 4, 5]
         stats += run.synchronize()
         assert stats[-1].iteration == 6 and run.synchronize() == []

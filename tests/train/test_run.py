@@ -197,15 +197,15 @@ def test_late_stats_are_the_same(monkeypatch):
     late = Run(small())
     reports = (False, False, True, False)
     at_once = [stats for report in reports for stats in prompt.iterate(report=report)]
-    heard = []
+    received = []
     for iteration, report in enumerate(reports):
         stats = late.iterate(report=report)
         assert len(stats) == (iteration > 0) and late.iteration == iteration + 1
-        heard += stats
-        assert late.agent_steps == sum(one.steps for one in heard)
-    heard += late.synchronize()
-    assert late.synchronize() == [] and len(heard) == len(at_once) == 4
-    for one, other in zip(heard, at_once, strict=True):
+        received += stats
+        assert late.agent_steps == sum(one.steps for one in received)
+    received += late.synchronize()
+    assert late.synchronize() == [] and len(received) == len(at_once) == 4
+    for one, other in zip(received, at_once, strict=True):
         assert one[:3] == other[:3]
         for found, expected in ((one.counts, other.counts), (one.statistics, other.statistics)):
             assert found.keys() == expected.keys()

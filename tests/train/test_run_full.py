@@ -43,8 +43,8 @@ def assert_alike(first, second):
     """Worlds, records and choices are equal, and weights are equal up to rounding."""
     assert second.god.env.world.digest() == first.god.env.world.digest()
     for name in ("records", "alive", "choices", "reward", "died"):
-        mine, other = getattr(first.god.rollout, name), getattr(second.god.rollout, name).cpu()
-        assert torch.equal(mine, other), name
+        one, other = getattr(first.god.rollout, name), getattr(second.god.rollout, name).cpu()
+        assert torch.equal(one, other), name
     assert torch.equal(first.god.visits, second.god.visits.cpu())
     weights = dict(second.sword.policy.named_parameters())
     for name, weight in first.sword.policy.named_parameters():

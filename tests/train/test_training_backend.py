@@ -70,11 +70,11 @@ def test_the_network_calls_the_parts_it_was_given(backend, settings):
         part = getattr(policy, name)
         assert part is getattr(parts, name)
 
-        def noted(*given, name=name, part=part):
+        def logged(*given, name=name, part=part):
             called.add((name, torch.is_grad_enabled()))
             return part(*given)
 
-        setattr(policy, name, noted)
+        setattr(policy, name, logged)
     run.iterate()
     names = {"window_embedding", "hidden_layers"} | ({"encode_features"} if settings else set())
     assert called == {(name, gradient) for name in names for gradient in (False, True)}
@@ -137,7 +137,7 @@ def test_on_a_cpu_every_call_runs_the_function(allowed):
     assert [int(result["calls"]) for result in results] == [1, 2, 3, 4, 5]
 
 
-class Card:
+class FakeCuda:
     """A fake of the parts of ``torch.cuda`` that capture and replay; it logs its calls."""
 
     def __init__(self, done):
@@ -146,10 +146,10 @@ class Card:
     def graph(self, graph, pool, capture_error_mode):
         # The thread that writes recordings may call CUDA during a capture.
         assert capture_error_mode == "thread_local"
-        return Within(self.done, f"capture in {pool} begins", "capture ends")
+        return LoggedContext(self.done, f"capture in {pool} begins", "capture ends")
 
     def device(self, device):
-        return Within(self.done)
+        return LoggedContext(self.done)
 
     def CUDAGraph(self):
         return Graph(self.done)
@@ -165,7 +165,7 @@ class Graph:
         self.done.append("replay")
 
 
-class Within:
+class LoggedContext:
     """A context that logs its entry and exit."""
 
     def __init__(self, done, before=None, after=None):
@@ -183,7 +183,7 @@ def test_two_calls_a_capture_and_replays(monkeypatch):
     replay and return what the capture returned. A function that shares a warm pool is called only once
     before."""
     done, calls = [], []
-    card = Card(done)
+    card = FakeCuda(done)
     for name in ("graph", "device", "CUDAGraph"):
         monkeypatch.setattr(torch.cuda, name, getattr(card, name))
     monkeypatch.setattr(GraphedCallable, "_aside", lambda self: (done.append("aside"), self.function())[1])

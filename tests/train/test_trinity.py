@@ -103,10 +103,10 @@ def test_draws_depend_on_realm_and_slot(targeting):
     god.collect()
     world, policy = god.env.world, god.sword.policy
     choices = god.sword.decide(god.env.records, world, None).choices.view(3, 16, 3)
-    everybody = torch.arange(48).view(3, 2, 8).transpose(0, 1).reshape(2, 24)
+    index = torch.arange(48).view(3, 2, 8).transpose(0, 1).reshape(2, 24)
     with torch.no_grad():
-        output = policy(god.env.records.view(48, -1), everybody)
-    realm, slot = everybody // 16, everybody % 16
+        output = policy(god.env.records.view(48, -1), index)
+    realm, slot = index // 16, index % 16
     words = draw(world.seed, world.tick, Stream.POLICY, realm, slot)
     expected, _ = sample(output, torch.stack([unit(word) for word in words[:3]]))
     alive = world.alive[realm, slot]

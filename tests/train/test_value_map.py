@@ -75,10 +75,10 @@ def test_values_match_newborns_of_an_ordinary_world(tmp_path, kind, eaten):
     assert (ground == int(Material.FOREST)).any() and (ground == int(Material.GRASS)).any()
 
     for population in range(3):
-        mine = populations == population
-        newborns = value_maps._Newborns(stored, [base, material], int(mine.sum()), torch.device("cpu"))
-        alone = [tile[None].long() for tile in tiles[mine]]
-        assert torch.equal(newborns.records(alone, population), records[mine])
+        chosen = populations == population
+        newborns = value_maps._Newborns(stored, [base, material], int(chosen.sum()), torch.device("cpu"))
+        alone = [tile[None].long() for tile in tiles[chosen]]
+        assert torch.equal(newborns.records(alone, population), records[chosen])
 
 
 @pytest.mark.parametrize("stride", [None, 1, 2, 3, 7, 20])
@@ -137,9 +137,9 @@ def test_impossible_arguments_are_refused(tmp_path):
     for population in (-2, 3):
         with pytest.raises(ReplayError, match=f"population = {population},.*0 to 2"):
             value_map(stored, map, None, population)
-    hostile = map.copy()
-    hostile[0, 0] = int(Material.GRASS)
-    for grounds in ((hostile, None), (map, hostile)):
+    walkable_edge = map.copy()
+    walkable_edge[0, 0] = int(Material.GRASS)
+    for grounds in ((walkable_edge, None), (map, walkable_edge)):
         with pytest.raises(MapError, match="row 0, column 0"):
             value_map(stored, *grounds, 0)
 

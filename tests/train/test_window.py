@@ -121,10 +121,10 @@ def test_gradient_of_a_sum(window_embedding):
         for row in index[p].tolist():
             views = layout.views(records[row])
             for cell in range(25):
-                ground, who = int(views["material"].view(-1)[cell]), int(views["occupant"].view(-1)[cell])
+                ground, other = int(views["material"].view(-1)[cell]), int(views["occupant"].view(-1)[cell])
                 counts[p, cell, ground] += ground != Material.GRASS
-                if who:
-                    counts[p, cell, FIRST_OCCUPANT + who] += 1
+                if other:
+                    counts[p, cell, FIRST_OCCUPANT + other] += 1
     assert torch.equal(table.grad, counts[..., None].expand(-1, -1, -1, 3))
 
 

@@ -145,9 +145,9 @@ def test_impossible_addresses_are_errors(path, visitor, options, message, capsys
 
 def test_impossible_paths_are_errors(tmp_path, visitor, capsys):
     """A run without recordings, and a missing path."""
-    for asked, message in (
+    for given, message in (
         (tmp_path, "has no recordings; make some with `nmmo-gpu train --resume"),
         (tmp_path / "x", "does not exist"),
     ):
-        assert cli.run(["view", str(asked)]) == 2
+        assert cli.run(["view", str(given)]) == 2
         assert message in capsys.readouterr().err

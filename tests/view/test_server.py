@@ -155,11 +155,11 @@ def test_ranges_of_a_recording(tmp_path, path):
         assert (whole.status, whole.body) == (200, data)
         assert whole.headers["accept-ranges"] == "bytes" and whole.headers["cache-control"] == "no-store"
         assert whole.headers["content-type"] == "application/octet-stream"
-        for asked, begin, end in (
+        for requested, begin, end in (
             ("0-15", 0, 16), ("16-", 16, size), ("-100", size - 100, size),
             (f"{size - 1}-{size + 999}", size - 1, size),
         ):  # fmt: skip
-            part = get(Range=f"bytes={asked}")
+            part = get(Range=f"bytes={requested}")
             assert (part.status, part.body) == (206, data[begin:end])
             assert part.headers["content-range"] == f"bytes {begin}-{end - 1}/{size}"
         several = get(Range="bytes=0-9,100-109")
@@ -231,12 +231,12 @@ def test_what_can_be_served(tmp_path, path):
     """A run, a folder of recordings, or a single recording, beside which nothing else is listed."""
     with Tape(path.parent / "realm-1-2.replay", 1):
         pass
-    for asked, names in ((tmp_path, 2), (path.parent, 2), (path, 1)):
-        found = recordings.Recordings(asked)
+    for given, names in ((tmp_path, 2), (path.parent, 2), (path, 1)):
+        found = recordings.Recordings(given)
         assert len(found.listed()) == names and found.folder == path.parent
         assert found.checkpoint == tmp_path / checkpoints.FILE
         assert found.find(NAME) == path
-        assert (found.find("realm-1-2.replay") is None) == (asked == path)
+        assert (found.find("realm-1-2.replay") is None) == (given == path)
     assert recordings.Recordings(path).siblings(NAME) == {}
     assert recordings.Recordings(tmp_path).siblings(NAME) == {NAME: 2}
 

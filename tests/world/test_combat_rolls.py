@@ -67,7 +67,7 @@ def rolled(world: World, realm: int, slot: int, victim: int, style: str) -> int:
     return 1 + (force * maximum >> 32) if hits else 0
 
 
-def undone(world: World) -> World:
+def without_effect(world: World) -> World:
     """Returns the world as combat leaves it if no attack counts."""
     after = world.clone()
     after.damage.zero_()
@@ -84,7 +84,7 @@ def test_an_attack_that_does_not_count_has_no_effect(any_backend, systems):
     world.health[:, 3] = 10  # garbage
     world.damage.fill_(77)
     world.top_attacker.fill_(1)
-    expected = undone(world)
+    expected = without_effect(world)
     for style in ("melee", "range", "mage"):
         fight(
             any_backend, world, {0: (style, 0), 1: (style, 3), 2: (style, -1), 3: (style, 2), 4: (style, 2)}
@@ -99,7 +99,7 @@ def test_an_agent_without_health_does_not_attack(any_backend):
     """Whatever took its health: being alive is not enough."""
     world = wear(draw_workers("01"), knife="tin")
     world.health[0, 0] = 0
-    expected = undone(world)
+    expected = without_effect(world)
     for style in ("melee", "range", "mage"):
         fight(any_backend, world, {0: (style, 1)})
         assert_same(world, expected)
@@ -110,13 +110,13 @@ def test_rolled_attacks_on_immune_agents_or_without_a_knife_do_not_count(any_bac
     count."""
     world = wear(draw_workers("01.2", immune_ticks=21, age=20), 0, knife="iron", sword="iron")
     world.damage.fill_(77)
-    expected = undone(world)
+    expected = without_effect(world)
     for style in ("melee", "range", "mage"):
         fight(any_backend, world, {0: (style, 1)})
         assert_same(world, expected)
     world.age.fill_(21)
     world.worn[:, 0, KNIFE] = 0
-    expected = undone(world)
+    expected = without_effect(world)
     fight(any_backend, world, {0: ("range", 1), 1: ("range", 2), 2: ("range", 1)})
     assert_same(world, expected)
 
@@ -313,11 +313,11 @@ def test_the_top_attacker_is_drawn_uniformly_among_equals(backend, systems):
         hits = world.events[..., Event.HITS].clone()
         backend.combat(world, style, target)
         hits = world.events[..., Event.HITS] - hits
-        everybody = hits.sum(1) == (5 if not systems["rolls"] else 3)
-        shared += int(everybody.sum())
+        all_hit = hits.sum(1) == (5 if not systems["rolls"] else 3)
+        shared += int(all_hit.sum())
         # Among realms with the same number of hits, each agent that hit has the same chance.
-        top_attacker = world.top_attacker[everybody, 2].long()
-        assert hits[everybody].gather(1, top_attacker[:, None]).all()
+        top_attacker = world.top_attacker[all_hit, 2].long()
+        assert hits[all_hit].gather(1, top_attacker[:, None]).all()
         counts += torch.bincount(top_attacker, minlength=6)
     assert shared > 1000 and counts[2] == 0
     statistic, bound = chi_square(counts[[0, 1, 3, 4, 5]])
@@ -373,7 +373,7 @@ def test_flat_attacks_count_and_train_unless_the_target_is_immune(any_backend):
 
 def test_flat_attacks_without_damage_do_nothing(any_backend):
     world = draw_workers("01", rolls=False, damage=(4, 0, 0))
-    expected = undone(world)
+    expected = without_effect(world)
     for style in ("range", "mage"):
         fight(any_backend, world, {0: (style, 1), 1: (style, 0)})
         assert_same(world, expected)

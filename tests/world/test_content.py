@@ -203,8 +203,8 @@ def test_combat_level_weighs_body_and_best_style():
     for defense, constitution, style in ((1, 10, 1), (99, 99, 99), (15, 40, 15), (20, 10, 7), (1, 99, 1)):
         exact = Fraction(defense + constitution, 4) + Fraction(13 * style, 20)
         assert combat_level(defense, constitution, style) == math.floor(exact)
-        ours = combat_level(*(torch.tensor([n], dtype=torch.int32) for n in (defense, constitution, style)))
-        assert ours.tolist() == [math.floor(exact)]
+        found = combat_level(*(torch.tensor([n], dtype=torch.int32) for n in (defense, constitution, style)))
+        assert found.tolist() == [math.floor(exact)]
     assert combat_level(99, 99, 99) == 113, "fits in a signed byte"
 
 

@@ -30,7 +30,7 @@ def goods(world: World, slot: int, realm: int = 0) -> dict[str, int]:
     return {**held(world, slot, realm), "gold": int(world.gold[realm, slot])}
 
 
-def bequeathed(world: World) -> World:
+def with_new_ledger(world: World) -> World:
     """Returns the world with a new ledger: all that exists was made or given at birth."""
     world.ledger.zero_()
     there = holdings(world)
@@ -52,7 +52,7 @@ def lost(world: World) -> dict[str, int]:
 def test_the_killer_gets_gold_and_goods(any_backend):
     world = give(give(draw_workers("01"), 0, tin_ore=3, tin_knife=7), 1, tin_ore=2, raw_shrimp=1)
     world.gold[0] = torch.tensor([70, 5])
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {0: 1})
     any_backend.loot(world)
     assert goods(world, 0) == {"gold": 0}
@@ -67,7 +67,7 @@ def test_items_are_taken_in_order_while_they_fit(any_backend):
     """Capacity 28 with 24 held leaves room for four. Weightless items always fit, and the rest is lost."""
     dead = {"copper_ore": 1, "tin_ore": 2, "raw_shrimp": 3, "copper_knife": 40, "iron_knife": 1}
     world = give(give(draw_workers("01"), 0, copper_armor=5, **dead), 1, iron_sword=24, tin_knife=3)
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {0: 1})
     any_backend.loot(world)
     assert held(world, 1) == {
@@ -122,7 +122,7 @@ def test_the_offer_of_a_dead_agent_is_withdrawn_first(any_backend, offer, back, 
     item = world.config.tables.items.index(name)
     world.offer[0, 0] = 1 + item + (len(world.config.tables.items) if verb == "buy" else 0)
     world.offer_price[0, 0], world.offer_left[0, 0] = 6, 9  # 18 gold
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {0: killer})
     any_backend.loot(world)
     everything = {**back, "gold": 4 + 18 * (verb == "buy")}
@@ -139,7 +139,7 @@ def test_an_agent_that_dies_otherwise_loses_everything(any_backend, cause):
     """Even if another agent damaged it in the same tick: that is not a kill."""
     world = give(draw_workers("01"), 0, tin_ore=3, tin_knife=7)
     world.gold[0] = torch.tensor([70, 5])
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {0: 1}, cause)
     any_backend.loot(world)
     assert lost(world) == {"tin_ore": 3, "tin_knife": 7, "gold": 70}
@@ -191,12 +191,12 @@ def zoo(picture: str, numbers: tuple[int, ...], slots: int, **settings) -> World
     """Returns a world of agents followed by this many chickens, goblins and bears, without gold."""
     world = draw_world(picture, "full", slots=slots, npc_numbers=numbers, age=40, **settings)
     world.gold.zero_()
-    return bequeathed(world)
+    return with_new_ledger(world)
 
 
 def test_an_agent_killed_by_an_npc_loses_everything(any_backend):
     world = give(zoo("01", (0, 0, 1), 1), 0, tin_ore=3)
-    slay(bequeathed(world), {0: 1})
+    slay(with_new_ledger(world), {0: 1})
     any_backend.loot(world)
     assert lost(world) == {"tin_ore": 3} and not world.events.any() and int(world.npc_kills.sum()) == 0
 
@@ -261,7 +261,7 @@ def test_drops_take_room_in_order_and_weightless_ones_none(any_backend):
         )),),
     )  # fmt: skip
     world = give(zoo("01", (0, 0, 0, 1), 1, content=content), 0, raw_shrimp=25)
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {1: 0})
     any_backend.loot(world)
     assert goods(world, 0) == {

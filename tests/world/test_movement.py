@@ -147,14 +147,14 @@ def winners(backend, picture, orders_, seed=1, realms=60, ticks=25):
         after = world.clone()
         after.tick.fill_(time)
         move(backend, after, **orders_)
-        who = after.occupant[:, 8 + y, 8 + x].long() - 1
-        assert (who >= 0).all(), "no agent got a free tile"
+        winner = after.occupant[:, 8 + y, 8 + x].long() - 1
+        assert (winner >= 0).all(), "no agent got a free tile"
         stayed = (after.row == world.row) & (after.col == world.col)
         assert (stayed.sum(1) == count - 1).all()
-        assert not stayed[torch.arange(realms), who].any()
+        assert not stayed[torch.arange(realms), winner].any()
         assert (after.occupant != 0).sum() == (after.presence != 0).sum() == count * realms
         assert unclean(after) == []
-        won.append(who)
+        won.append(winner)
     return torch.stack(won)
 
 

@@ -99,8 +99,8 @@ def test_every_tile_of_the_habitat_has_the_same_chance(backend):
     row, col = rows[:, 3] // 47 - 12, rows[:, 3] % 47 - 12
     assert ((row >= 0) & (row < 9) & (col >= 0) & (col < 23)).all()
     for kind, home in enumerate(((2,), (2, 3, 4), (3, 4))):
-        mine = rows[:, 2] == kind
-        counts = torch.bincount((row * 23 + col)[mine], minlength=207)
+        of_kind = rows[:, 2] == kind
+        counts = torch.bincount((row * 23 + col)[of_kind], minlength=207)
         fits = torch.isin(kinds.view(-1), torch.tensor(home))
         assert int(counts[~fits].sum()) == 0
         statistic, limit = chi_square(counts[fits])

@@ -90,7 +90,7 @@ def test_choices_of_agents_are_kept_and_empty_slots_choose_nothing(any_backend, 
     assert not style[:, 7:].any() and (target[:, 7:] == -1).all()
 
 
-def wandered(backend, world, slot, ticks):
+def move_counts(backend, world, slot, ticks):
     """Returns [5], how often one NPC chose each move in this many ticks from the same world."""
     counts = torch.zeros(5, dtype=torch.int64)
     for time in range(ticks):
@@ -106,7 +106,7 @@ def test_an_npc_without_a_target_wanders_in_any_direction(backend):
     picture = ",,,,,,,\n,c,g,b,\n,,,,,,,"
     for slot, ground in ((CHICKEN, "."), (GOBLIN, ","), (BEAR, ",")):
         world = drawn(picture.replace(",", ground), under=ground, realms=100)
-        counts = wandered(backend, world, slot, 40)
+        counts = move_counts(backend, world, slot, 40)
         statistic, limit = chi_square(counts, torch.tensor([0.75, *[0.0625] * 4]).double() * 4000)
         assert statistic < limit
 
@@ -126,7 +126,7 @@ def test_wander_steps_are_drawn_per_npc_and_tick(backend):
 
 @pytest.mark.parametrize("wander", [0.0, 0.03, 1.0])
 def test_the_chance_of_a_step_is_a_setting(backend, wander):
-    counts = wandered(backend, drawn("...\n.c.\n...", realms=50, wander=wander), CHICKEN, 40)
+    counts = move_counts(backend, drawn("...\n.c.\n...", realms=50, wander=wander), CHICKEN, 40)
     assert abs(1 - int(counts[0]) / 2000 - wander) <= 4 * (wander * (1 - wander) / 2000) ** 0.5
 
 
@@ -152,7 +152,7 @@ def test_the_current_material_decides(any_backend):
         assert set(chosen(any_backend, world)[0][:, BEAR].tolist()) == moves
 
 
-CHASES = {
+APPROACHES = {
     "east": ("b..0", EAST), "west": ("0..b", WEST),
     "south": ("b\n.\n.\n0", SOUTH), "north": ("0\n.\n.\nb", NORTH),
     "mostly east": ("b...\n...0", EAST), "mostly west": ("....\n0..b", WEST),
@@ -160,9 +160,9 @@ CHASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CHASES)
+@pytest.mark.parametrize("name", APPROACHES)
 def test_a_bear_approaches_its_target_along_the_longer_axis(any_backend, name):
-    picture, direction = CHASES[name]
+    picture, direction = APPROACHES[name]
     world = drawn(picture.replace(".", ","), under=",", realms=3, wander=1.0)
     assert choice(any_backend, world, BEAR) == (direction, -1)
 
@@ -214,7 +214,7 @@ def test_blocked_moves_are_chosen_and_left_to_movement(any_backend):
     assert choice(any_backend, world, BEAR) == (EAST, -1)
 
 
-def sees(any_backend, world, slot):
+def hunts(any_backend, world, slot):
     """Whether the NPC moves although it does not wander."""
     assert world.config.wander == 0.0
     move, target = choice(any_backend, world, slot)
@@ -227,7 +227,7 @@ def test_a_bear_sees_three_tiles_far_and_around_corners(any_backend):
         ("0#,b", True),
     ):  # fmt: skip
         world = drawn(picture, under=",", wander=0.0)
-        assert sees(any_backend, world, BEAR) == seen, picture
+        assert hunts(any_backend, world, BEAR) == seen, picture
 
 
 @pytest.mark.parametrize(
@@ -308,8 +308,8 @@ def test_aggro_lasts_for_the_kinds_ticks_and_is_then_cleared(any_backend):
                 int(world.aggro_entity[0, 5]),
             )
         )
-    mine = int(world.entity[0, 0])
-    remembered = [(0, left, 0, mine) for left in (4, 3, 2, 1)]
+    entity = int(world.entity[0, 0])
+    remembered = [(0, left, 0, entity) for left in (4, 3, 2, 1)]
     assert history == [*remembered, (0, 0, -1, -1), (-1, 0, -1, -1), (-1, 0, -1, -1)]
 
 
@@ -389,33 +389,33 @@ def plain_choice(world, realm, slot):
     row = cfg.tables.npcs[int(kind_of_slot(cfg, CPU)[slot])]
     y, x = int(world.row[realm, slot]), int(world.col[realm, slot])
 
-    def away(who):
-        return int(world.row[realm, who]) - y, int(world.col[realm, who]) - x
+    def offset(other):
+        return int(world.row[realm, other]) - y, int(world.col[realm, other]) - x
 
-    def fair(who):
-        return bool(world.alive[realm, who]) and int(world.age[realm, who]) >= cfg.immune_ticks
+    def valid(other):
+        return bool(world.alive[realm, other]) and int(world.age[realm, other]) >= cfg.immune_ticks
 
-    quarry = None
+    hunted = None
     if row.hunts == 2:
-        at = {away(who): who for who in range(cfg.slots) if fair(who)}
-        quarry = next((at[cell] for cell in ring_order(row.sight) if cell in at), None)
+        at = {offset(other): other for other in range(cfg.slots) if valid(other)}
+        hunted = next((at[cell] for cell in ring_order(row.sight) if cell in at), None)
     aggro_target = int(world.aggro_target[realm, npc])
-    if row.hunts == 1 and world.aggro_ticks[realm, npc] > 0 and aggro_target >= 0 and fair(aggro_target):
-        near = max(map(abs, away(aggro_target))) <= row.sight
-        quarry = (
+    if row.hunts == 1 and world.aggro_ticks[realm, npc] > 0 and aggro_target >= 0 and valid(aggro_target):
+        in_sight = max(map(abs, offset(aggro_target))) <= row.sight
+        hunted = (
             aggro_target
-            if near and world.entity[realm, aggro_target] == world.aggro_entity[realm, npc]
+            if in_sight and world.entity[realm, aggro_target] == world.aggro_entity[realm, npc]
             else None
         )
     place = torch.tensor([realm]), torch.tensor([slot])
     words = [int(word) for word in draw(world.seed, world.tick, Stream.NPC, *place)]
-    if quarry is None:
+    if hunted is None:
         goes = words[0] / 2**32 < cfg.wander
         move = 1 + words[2] * 4 // 2**32 if goes else 0
     else:
-        south, east = away(quarry)
+        south, east = offset(hunted)
         if abs(south) + abs(east) == 1:
-            return 0, quarry
+            return 0, hunted
         vertical = words[1] % 2 == 1 if abs(south) == abs(east) else abs(south) > abs(east)
         move = (2 if south > 0 else 4) if vertical else (1 if east > 0 else 3)
     ground = int(world.material[realm, y + MOVES[move][0], x + MOVES[move][1]])

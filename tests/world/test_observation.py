@@ -21,7 +21,7 @@ def reference(world, realm, slot):
     population = slot // cfg.population_size
     side = range(-cfg.vision, cfg.vision + 1)
 
-    def who(dr, dc):
+    def slot_at(dr, dc):
         return int(world.occupant[realm, r + dr, c + dc]) - 1
 
     def kind(other):
@@ -30,7 +30,9 @@ def reference(world, realm, slot):
     def stat(name, other, limit):
         return min(int(getattr(world, name)[realm, other]), limit)
 
-    others = [(max(abs(dr), abs(dc)), dr, dc, who(dr, dc)) for dr in side for dc in side if who(dr, dc) >= 0]
+    others = [
+        (max(abs(dr), abs(dc)), dr, dc, slot_at(dr, dc)) for dr in side for dc in side if slot_at(dr, dc) >= 0
+    ]
     others = sorted(o for o in others if o[0] > 0)[: cfg.nearest]
     missing = cfg.nearest - len(others)
     bodies = ("age", "health", "food", "water", "freeze", "damage")
@@ -42,11 +44,11 @@ def reference(world, realm, slot):
         + [[0] * 8] * missing,
         "entity_kind": [kind(o) for *_, o in others] + [0] * missing,
         "material": [[int(world.material[realm, r + dr, c + dc]) for dc in side] for dr in side],
-        "occupant": [[kind(who(dr, dc)) for dc in side] for dr in side],
+        "occupant": [[kind(slot_at(dr, dc)) for dc in side] for dr in side],
         "alive": True,
         "move_mask": [True] + [
             MATERIALS[Material(int(world.material[realm, r + dr, c + dc]))].walkable
-            and who(dr, dc) < 0 and int(world.freeze[realm, slot]) == 0
+            and slot_at(dr, dc) < 0 and int(world.freeze[realm, slot]) == 0
             for dr, dc in MOVES[1:]
         ],
         "target_mask": [
@@ -89,8 +91,8 @@ def test_every_record_matches_the_reference(any_backend, name, realms, settings)
             if not world.alive[realm, slot]:
                 assert not records[realm, slot].any() and (seen[realm, slot] == -1).all()
                 continue
-            fields, who = reference(world, realm, slot)
-            assert seen[realm, slot].tolist() == who
+            fields, others = reference(world, realm, slot)
+            assert seen[realm, slot].tolist() == others
             assert set(fields) == set(views)
             for field, value in fields.items():
                 assert views[field][realm, slot].tolist() == value, (field, realm, slot)
@@ -142,7 +144,7 @@ def test_the_nearest_are_by_chebyshev_distance_then_in_reading_order(any_backend
 def test_agents_outside_the_window_are_not_seen(any_backend):
     world = draw_world("0......1.......2")
     views, seen, _ = look(any_backend, world)
-    assert [who[:2].tolist() for who in seen[0]] == [[1, -1], [0, -1], [-1, -1]]
+    assert [slots[:2].tolist() for slots in seen[0]] == [[1, -1], [0, -1], [-1, -1]]
     assert views["entities"][0, 0, 0, :2].tolist() == [0, 7]
 
 
@@ -192,8 +194,8 @@ def test_the_window_fits_at_every_edge_of_the_walkable_map(any_backend):
     views, seen, _ = look(any_backend, world)
     for realm in range(3):
         for slot in range(4):
-            fields, who = reference(world, realm, slot)
-            assert seen[realm, slot].tolist() == who == [-1] * 8
+            fields, others = reference(world, realm, slot)
+            assert seen[realm, slot].tolist() == others == [-1] * 8
             assert views["material"][realm, slot].tolist() == fields["material"]
             lava = sum(value == 0 for line in fields["material"] for value in line)
             assert lava == 15 * 15 - 8 * 8

@@ -32,7 +32,7 @@ class Reference:
         value = getattr(self.world, name)[self.realm, self.slot if slot is None else slot]
         return value.tolist()
 
-    def who(self, dr, dc):
+    def slot_at(self, dr, dc):
         return int(self.world.occupant[self.realm, self.row + dr, self.col + dc]) - 1
 
     def kind(self, other):
@@ -137,8 +137,8 @@ class Reference:
         cfg, world, realm = self.cfg, self.world, self.realm
         side = range(-cfg.vision, cfg.vision + 1)
         others = [
-            (max(abs(dr), abs(dc)), dr, dc, self.who(dr, dc))
-            for dr in side for dc in side if self.who(dr, dc) >= 0
+            (max(abs(dr), abs(dc)), dr, dc, self.slot_at(dr, dc))
+            for dr in side for dc in side if self.slot_at(dr, dc) >= 0
         ]  # fmt: skip
         others = sorted(o for o in others if o[0] > 0)[: cfg.nearest]
         missing = cfg.nearest - len(others)
@@ -167,14 +167,14 @@ class Reference:
             "entity_kind": [self.kind(o) for *_, o in others] + [0] * missing,
             "move_mask": [True] + [
                 self.ground(*step) in (Material.LAVA, Material.GRASS, Material.SCRUB, Material.FOREST)
-                and self.who(*step) < 0 and self.of("freeze") == 0
+                and self.slot_at(*step) < 0 and self.of("freeze") == 0
                 for step in MOVES[1:]
             ],
             "style_mask": [s == 0 or any(row[1:]) for s, row in enumerate(targets)],
             "target_mask": targets,
             "alive": True,
             "material": [[self.ground(dr, dc) for dc in side] for dr in side],
-            "occupant": [[self.kind(self.who(dr, dc)) for dc in side] for dr in side],
+            "occupant": [[self.kind(self.slot_at(dr, dc)) for dc in side] for dr in side],
         }  # fmt: skip
         if cfg.works:
             found["work_mask"] = self.works()
@@ -199,8 +199,8 @@ def test_every_record_matches_the_reference(name):
             if not world.alive[realm, slot]:
                 assert not records[realm, slot].any() and (seen[realm, slot] == -1).all()
                 continue
-            fields, who = Reference(world, realm, slot).fields()
-            assert seen[realm, slot].tolist() == who
+            fields, others = Reference(world, realm, slot).fields()
+            assert seen[realm, slot].tolist() == others
             assert set(fields) == set(views)
             for field, value in fields.items():
                 assert views[field][realm, slot].tolist() == value, (field, realm, slot)

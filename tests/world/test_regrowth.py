@@ -21,7 +21,7 @@ from nmmo_gpu.world.reset import empty_world
 CHANCE = 0.025
 
 
-def feast(realms=40, slots=60, chance=CHANCE, seed=1):
+def agents_on_forest(realms=40, slots=60, chance=CHANCE, seed=1):
     """Returns a world in which each agent is on a forest tile of its own."""
     config = preset("law", **ODD, slots=slots, populations=1, births=0, regrowth=chance)
     world = empty_world(config, blank_maps(config, realms, "f"), seed)
@@ -57,7 +57,7 @@ def geometric_bins(wait, chance, bins=20):
 def test_the_wait_is_geometric(backend):
     """The mean is 1/p, the variance (1-p)/p^2, the minimum 1, and twenty bins of equal probability are
     equally full."""
-    wait = waits(backend, feast())
+    wait = waits(backend, agents_on_forest())
     assert int(wait.min()) >= 1
     n = wait.numel()
     assert abs(float(wait.double().mean()) - 1 / CHANCE) < 4 * ((1 - CHANCE) / CHANCE**2 / n) ** 0.5
@@ -68,13 +68,13 @@ def test_the_wait_is_geometric(backend):
 
 @pytest.mark.parametrize("chance", [0.5, 0.05, 0.003])
 def test_other_chances_are_geometric_too(backend, chance):
-    statistic, limit = chi_square(*geometric_bins(waits(backend, feast(chance=chance)), chance))
+    statistic, limit = chi_square(*geometric_bins(waits(backend, agents_on_forest(chance=chance)), chance))
     assert statistic < limit
 
 
 def test_the_wait_equals_a_draw_per_tick_in_distribution(backend):
     """Waits drawn once are compared with those of tiles that draw in every tick."""
-    drawn = waits(backend, feast()).view(-1)
+    drawn = waits(backend, agents_on_forest()).view(-1)
     random = torch.Generator().manual_seed(3)
     per_tick = torch.zeros(len(drawn), dtype=torch.int64)
     left = torch.ones(len(drawn), dtype=torch.bool)
@@ -92,12 +92,12 @@ def test_the_wait_equals_a_draw_per_tick_in_distribution(backend):
 
 
 def test_tiles_ticks_realms_and_seeds_wait_differently(backend):
-    base = waits(backend, feast(realms=2))
+    base = waits(backend, agents_on_forest(realms=2))
     assert not torch.equal(base[0], base[1]) and len(base[0].unique()) > 20
-    assert not torch.equal(base, waits(backend, feast(realms=2), now=51))
-    assert not torch.equal(base, waits(backend, feast(realms=2, seed=2)))
-    assert torch.equal(base, waits(backend, feast(realms=2)))
-    assert torch.equal(base[:1], waits(backend, feast(realms=1)))
+    assert not torch.equal(base, waits(backend, agents_on_forest(realms=2), now=51))
+    assert not torch.equal(base, waits(backend, agents_on_forest(realms=2, seed=2)))
+    assert torch.equal(base, waits(backend, agents_on_forest(realms=2)))
+    assert torch.equal(base[:1], waits(backend, agents_on_forest(realms=1)))
 
 
 @pytest.mark.parametrize("chance", [0.025, 0.05, 0.5, 0.9, 0.999, 0.001])
@@ -198,7 +198,7 @@ def test_only_due_tiles_return_and_to_their_base(any_backend, now):
 
 @pytest.mark.parametrize("now", [TICK_MASK - 2, TICK_MASK, (1 << 31) - 3, (3 << 32) - 2])
 def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(any_backend, now):
-    world = feast(realms=1, slots=20)
+    world = agents_on_forest(realms=1, slots=20)
     world.tick.fill_(now)
     any_backend.upkeep(world)
     due = world.regrow_at.view(-1)[world.tile()].long()
@@ -214,7 +214,7 @@ def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(any_backend, now):
 
 
 def test_schedule_of_no_tile_and_of_some():
-    world = feast(realms=2, slots=4)
+    world = agents_on_forest(realms=2, slots=4)
     before = world.clone()
     schedule(world, torch.empty(0, dtype=torch.int64))
     assert_same(world, before)

@@ -37,10 +37,10 @@ def paid(
     reward_terms: RewardTerms, world: World, acting: Tensor | None = None, died: Tensor | None = None
 ) -> list[float]:
     """Returns what realm 1's agents get on top of a reward of 100; all acted and none died by default."""
-    everybody = torch.ones(world.realms, world.config.slots, dtype=torch.bool)
-    reward = torch.full(everybody.shape, 100.0)
+    all_slots = torch.ones(world.realms, world.config.slots, dtype=torch.bool)
+    reward = torch.full(all_slots.shape, 100.0)
     reward_terms.add(
-        world, everybody if acting is None else acting, ~everybody if died is None else died, reward
+        world, all_slots if acting is None else acting, ~all_slots if died is None else died, reward
     )
     return (reward[1] - 100.0).tolist()
 

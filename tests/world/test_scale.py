@@ -52,8 +52,8 @@ def numba() -> Backend:
 def test_thirty_thousand_agents_in_one_realm_are_the_same_by_torch_and_by_numba(numba):
     """From the first births on; all invariants hold, and the map is filled evenly."""
     by_torch, by_numba = begin(LARGE), begin(LARGE)
-    story = zip(play(by_torch, Backend(), 5), play(by_numba, numba, 5), strict=True)
-    for time, (one, other) in enumerate(story):
+    steps = zip(play(by_torch, Backend(), 5), play(by_numba, numba, 5), strict=True)
+    for time, (one, other) in enumerate(steps):
         assert one[0] == other[0] and torch.equal(one[1], other[1]), f"tick {time}"
     assert_same(by_numba, by_torch)
     check_invariants(by_torch)

@@ -210,9 +210,9 @@ def test_a_newborn_keeps_nothing_of_the_slots_last_agent(any_backend):
     assert torch.equal(world.occupant[at], (slot + 1).int())
     assert torch.equal(world.presence[at], (slot // 2 + 1).to(torch.uint8))
     for k in range(3):
-        mine = world.entity[k][world.alive[k]]
-        assert mine.tolist() == list(range(1000, 1000 + len(mine))), "ids in slot order"
-        assert world.next_entity[k] == 1000 + len(mine)
+        ids = world.entity[k][world.alive[k]]
+        assert ids.tolist() == list(range(1000, 1000 + len(ids))), "ids in slot order"
+        assert world.next_entity[k] == 1000 + len(ids)
     untouched = ~world.alive
     assert (world.entity[untouched] == 1).all() and (world.health[untouched] == GARBAGE).all()
 

@@ -85,15 +85,13 @@ def test_without_tokens_there_is_neither_head_nor_talk():
 @pytest.mark.parametrize("backend", ["torch", "auto"])
 def test_a_token_is_seen_at_the_end_of_the_tick_by_all_that_see_the_speaker(backend):
     """1 is two tiles from 0; 2 is out of 0's view."""
-    world = draw_world("0.1......2", "law", tokens=8)
+    world = draw_world("0.1......2", "law", seen=8)
     env = Env(EnvConfig(world=world.config, realms=1, device="cpu", backend=backend), world)
     actions = torch.zeros(1, 3, 4, dtype=torch.int64)
     actions[0, :, 3] = torch.tensor([4, 7, 3])
     assert list(env.action_heads) == ["move", "style", "target", "token"]
     out = env.layout.allocate(1, 3, device="cpu").fill_(GARBAGE)
     obs, *_ = env.step(actions, out=out)
-    heard = obs["entity_attributes"][0, :, :, 5]
-    assert (
-        heard[0].tolist()[:2] == [7, 0] and heard[1].tolist()[:3] == [4, 3, 0] and heard[2].tolist()[0] == 7
-    )
+    seen = obs["entity_attributes"][0, :, :, 5]
+    assert seen[0].tolist()[:2] == [7, 0] and seen[1].tolist()[:3] == [4, 3, 0] and seen[2].tolist()[0] == 7
     assert obs["token_mask"].all() and obs["token_mask"].shape == (1, 3, 8)

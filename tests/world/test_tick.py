@@ -61,24 +61,24 @@ def test_a_replaced_phase_is_called_on_fused_backends_too(any_backend, phase):
     """Once a tick with the world, on every backend. The other phases are the backend's own, so a replacement
     that only forwards changes no bit. After it is restored, the tick is one call again."""
     backend, calls = any_backend, []
-    ours = getattr(backend, phase)
+    original = getattr(backend, phase)
 
     def replaced(world, *orders):
         calls.append(world)
-        ours(world, *orders)
+        original(world, *orders)
 
-    mended = dataclasses.replace(backend, **{phase: replaced})
-    assert mended.whole_tick is None and backend.whole_tick is backend.fused
+    patched = dataclasses.replace(backend, **{phase: replaced})
+    assert patched.whole_tick is None and backend.whole_tick is backend.fused
     whole = random_world(preset("chaos", **ODD, slots=9, populations=3, births=3), 2, 6, fill=0.8, full=True)
     apart, random = whole.clone(), generator(4)
     for called in range(3):
         chosen = random_orders(whole, random)
         tick.step(whole, backend, *chosen)
         assert len(calls) == called
-        tick.step(apart, mended, *chosen)
+        tick.step(apart, patched, *chosen)
         assert len(calls) == called + 1
         assert_same(apart, whole, f"tick {called}")
-    assert dataclasses.replace(mended, **{phase: ours}).whole_tick is backend.fused
+    assert dataclasses.replace(patched, **{phase: original}).whole_tick is backend.fused
 
 
 def test_an_environment_calls_a_replaced_phase(any_backend):
@@ -97,13 +97,13 @@ def test_a_custom_fused_tick_replaces_the_phases_it_came_with(any_backend):
     """It is called while these are unchanged. If one of them is replaced too, it is called only if
     ``fused_phases`` includes that one."""
     calls = []
-    mine = dataclasses.replace(any_backend, fused=lambda *given: calls.append(given))
+    custom = dataclasses.replace(any_backend, fused=lambda *given: calls.append(given))
     world = fresh(realms=1)
-    tick.step(world, mine, *orders(world))
+    tick.step(world, custom, *orders(world))
     assert len(calls) == 1 and calls[0][0] is world and int(world.tick) == 0
-    other = dataclasses.replace(mine, burial=lambda world: None)
+    other = dataclasses.replace(custom, burial=lambda world: None)
     assert other.whole_tick is None
-    assert dataclasses.replace(other, fused_phases=()).whole_tick is mine.fused
+    assert dataclasses.replace(other, fused_phases=()).whole_tick is custom.fused
     assert dataclasses.replace(other, fused=None).whole_tick is None
 
 

@@ -196,7 +196,7 @@ def test_age_and_immunity(any_backend):
 # ---------------------------------------------------------------------------------------- the full game
 
 
-def beast_and_agent(ground=".", **overrides):
+def npc_and_agent(ground=".", **overrides):
     """Returns an agent next to a goblin on a material, both next to water."""
     world = draw_world("~~\n0.", "full", slots=1, npc_numbers=(0, 1, 0), under={"0": ground}, **overrides)
     world.material[0, 9, 9] = world.base[0, 9, 9] = world.material[0, 9, 8]
@@ -207,7 +207,7 @@ def beast_and_agent(ground=".", **overrides):
 @pytest.mark.parametrize("ground", [".", "f", "^"])
 def test_npcs_only_thaw_and_age(any_backend, ground):
     """They neither burn, eat, drink, heal nor hunger; the agent beside them does."""
-    world = beast_and_agent(ground)
+    world = npc_and_agent(ground)
     for name, value in (("health", 3), ("food", 20), ("water", 20), ("freeze", 2), ("age", 7)):
         getattr(world, name).fill_(value)
     world.food[0, 1], world.water[0, 1] = 1, 0
@@ -222,7 +222,7 @@ def test_npcs_only_thaw_and_age(any_backend, ground):
 
 @pytest.mark.parametrize("before", [0, 1, 2])
 def test_a_chill_freezes_npcs_too(any_backend, before):
-    world = beast_and_agent(freeze_ticks=3)
+    world = npc_and_agent(freeze_ticks=3)
     world.freeze.fill_(before)
     world.chilled[0] = torch.tensor([False, True])
     any_backend.upkeep(world)
@@ -230,7 +230,7 @@ def test_a_chill_freezes_npcs_too(any_backend, before):
 
 
 def test_a_killed_npc_does_not_change(any_backend):
-    world = beast_and_agent()
+    world = npc_and_agent()
     world.health[0, 1], world.cause[0, 1], world.freeze[0, 1] = 0, int(Cause.COMBAT), 2
     row = [
         tensor[0, 1].clone()
@@ -244,7 +244,7 @@ def test_a_killed_npc_does_not_change(any_backend):
 
 def test_npcs_leave_no_footprints(any_backend):
     """Only agents do; without one, no tile is marked."""
-    world = beast_and_agent()
+    world = npc_and_agent()
     world.row[0, 0], world.col[0, 0] = 12, 13
     any_backend.explore(world)
     assert world.explored.tolist() == [[1]]
