@@ -1,4 +1,4 @@
-"""The example that adds content: table rows alone define a beast that lives and dies, and drops an item from
+"""The example that adds content: table rows alone define an NPC that lives and dies, and drops an item from
 which gear is made and traded."""
 
 from __future__ import annotations

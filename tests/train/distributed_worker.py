@@ -82,7 +82,7 @@ def main(task: str, folder: str, *more: str) -> None:
         config = settings(run=folder, iterations=int(more[0]), checkpoint_minutes=0.0)
         run = train(config, trinity=Trinity(pantheon=Mortal))
         if distributed.restarted() and run.iteration:
-            print(f"goes on after iteration {run.iteration - run.pantheon.iterations}", flush=True)
+            print(f"resumes after iteration {run.iteration - run.pantheon.iterations}", flush=True)
 
 
 def serve() -> None:

@@ -143,7 +143,7 @@ def test_a_killed_process_is_restarted(tmp_path):
     run = tmp_path / "run"
     process = torchrun(2, WORKER, "die", run, 6, restarts=1)
     output = finished(process)
-    assert "dies in iteration 4" in output and "goes on after iteration 3" in output, output
+    assert "dies in iteration 4" in output and "resumes after iteration 3" in output, output
     stored = checkpoints.load(run, CPU)
     world = Run(stored.config, stored).god.env.world
     assert stored.counters["iteration"] == 6
