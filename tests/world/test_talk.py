@@ -85,7 +85,7 @@ def test_without_tokens_there_is_neither_head_nor_talk():
 @pytest.mark.parametrize("backend", ["torch", "auto"])
 def test_a_token_is_seen_at_the_end_of_the_tick_by_all_that_see_the_speaker(backend):
     """1 is two tiles from 0; 2 is out of 0's view."""
-    world = draw_world("0.1......2", "law", seen=8)
+    world = draw_world("0.1......2", "law", tokens=8)
     env = Env(EnvConfig(world=world.config, realms=1, device="cpu", backend=backend), world)
     actions = torch.zeros(1, 3, 4, dtype=torch.int64)
     actions[0, :, 3] = torch.tensor([4, 7, 3])
