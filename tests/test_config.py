@@ -129,7 +129,7 @@ def test_a_value_of_the_wrong_type_is_refused_by_name_or_works(settings):
     else:
         assert isinstance(hash(config), int)
         for chance in (config.regrowth, config.ore_regrowth, config.npc_births, config.wander):
-            assert chance is not True, "tables and thresholds cannot be made for True"
+            assert chance is not True, "True is not a chance"
         for number in (*config.reach, *config.damage):
             assert type(number) is int
 

@@ -305,7 +305,7 @@ def test_learned_targeting_chooses_among_rows_in_reach(env, records):
         assert not chance[~mask].any()
         assert (chance[mask] > 0).all() and mask[..., 0].all()
         shown |= set(mask.sum(-1).view(-1).tolist())
-    assert len(shown) > 3, "too little variety of targets in reach"
+    assert len(shown) > 3, "too few numbers of targets in reach"
     # Swapping two rows of the table swaps their logits and leaves those of other rows.
     swapped = records.clone()
     entities = env.layout.views(swapped)["entities"]

@@ -188,7 +188,7 @@ def test_a_replayed_rollout_uses_the_current_weights():
         run.iterate()
     assert captured(run)
     with torch.no_grad():
-        run.sword.policy.invariant_head_bias[..., 0] = 60.0  # staying, which always is possible
+        run.sword.policy.invariant_head_bias[..., 0] = 60.0  # staying, which is always possible
     rollout = run.god.collect()
     assert rollout.alive.any() and not rollout.choices[..., 0][rollout.alive].any()
     with torch.no_grad():

@@ -352,7 +352,7 @@ def test_a_signal_finishes_the_iteration_and_saves(number, memory, tmp_path, cap
     second = train(*resume(str(folder)))
     assert second.iteration == 6
     states = [state_of(second), state_of(played(config, 6))]
-    # Reports empty the tally, and the two were not made at the same iterations.
+    # Reports reset the tally, and the two runs reported after different iterations.
     for state in states:
         for name in list(state):
             if name.startswith("god.tally"):

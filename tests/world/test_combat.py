@@ -186,7 +186,7 @@ def test_killed_agents_attack_but_do_not_move(any_backend):
     world.health[0, 0] = 2
     step = orders(world, move={0: "east"}, attack={0: ("range", 1), 1: ("range", 0)})
     tick.step(world, any_backend, *step)
-    assert world.health[0, 1] == 9  # 10 - 2, and one back in upkeep
+    assert world.health[0, 1] == 9  # 10 - 2, and upkeep heals 1
     assert show(world, picture) == ["..1.2"]
     assert world.cause[0].tolist() == [Cause.COMBAT, 0, 0]
     assert (int(world.row[0, 0]), int(world.col[0, 0])) == (8, 8)

@@ -241,7 +241,7 @@ def test_damage_of_several_attackers_adds_up_and_trains_each(any_backend):
     attack = {0: ("melee", 3), 1: ("mage", 3), 2: ("melee", 3), 3: ("mage", 1)}
     did = {slot: rolled(world, 0, slot, victim, style) for slot, (style, victim) in attack.items()}
     fight(any_backend, world, attack)
-    assert sum(damage > 0 for damage in did.values()) >= 3, "choose a seed by which more of them hit"
+    assert sum(damage > 0 for damage in did.values()) >= 3, "choose a seed with which more of them hit"
     suffered = {0: 0, 1: did[3], 2: 0, 3: did[0] + did[1] + did[2]}
     for slot, (style, _) in attack.items():
         learnt = (world.xp - base)[0, slot].tolist()

@@ -284,7 +284,7 @@ def test_of_equal_offers_in_one_tick_the_smaller_id_is_first_whatever_the_slots(
     assert [slot for slot in range(5) if offers(world, slot)[0]] == [1]
     give(world, 4, tin_ore=1)
     deal(any_backend, world, a0=buy("tin ore"), a4=sell("tin ore", 5))
-    assert [slot for slot in range(5) if offers(world, slot)[0]] == [4], "time before id"
+    assert [slot for slot in range(5) if offers(world, slot)[0]] == [4], "time is compared before id"
 
 
 def test_the_smallest_id_is_first_when_the_order_overflows(any_backend):

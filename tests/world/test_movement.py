@@ -163,8 +163,8 @@ def test_a_contested_tile_has_one_winner_drawn_uniformly_in_each_tick(backend, c
     won = winners(backend, *STARS[competitors])
     statistic, limit = chi_square(torch.bincount(won.view(-1), minlength=competitors))
     assert statistic < limit
-    assert (won.amin(0) != won.amax(0)).all(), "in some realm the same one won every tick"
-    assert (won.amin(1) != won.amax(1)).all(), "in some tick the same one won in every realm"
+    assert (won.amin(0) != won.amax(0)).all(), "in some realm the same agent won every tick"
+    assert (won.amin(1) != won.amax(1)).all(), "in some tick the same agent won in every realm"
 
 
 @pytest.mark.parametrize("competitors", [2, 3])

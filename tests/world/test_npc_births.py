@@ -169,7 +169,7 @@ def test_of_two_npcs_that_choose_one_tile_each_is_born_equally_often(backend, pa
         if npc not in pair:
             world.alive[:, 6 + npc] = True
     rows = born(backend, world, 20)
-    assert len(rows[:, :2].unique(dim=0)) == len(rows), "two on one tile"
+    assert len(rows[:, :2].unique(dim=0)) == len(rows), "two NPCs on one tile"
     counts = torch.bincount(rows[:, 2], minlength=7)[list(pair)]
     assert int(counts.sum()) == len(rows)
     statistic, limit = chi_square(counts)

@@ -234,11 +234,11 @@ def test_a_bear_sees_three_tiles_far_and_around_corners(any_backend):
     ("picture", "moves", "target"),
     [
         ("1,,b,0", {EAST}, -1),  # two tiles are nearer than three
-        ("0,,,\n,,,,\n,,b,\n,,,,\n,,,,\n,,1,", {WEST, NORTH}, -1),  # two diagonal steps, and three straight
-        ("0b1", {STAY}, 0), ("1b0", {STAY}, 1),  # of one row the western one
+        ("0,,,\n,,,,\n,,b,\n,,,,\n,,,,\n,,1,", {WEST, NORTH}, -1),  # two diagonal steps or three straight
+        ("0b1", {STAY}, 0), ("1b0", {STAY}, 1),  # in one row the western one
         (",1,\n0b2", {STAY}, 1), (",3,\n,b,\n,0,", {STAY}, 3),  # the northern row first
         ("b2\n1,", {STAY}, 2), (",b1\n0,,", {STAY}, 1),  # its own row before the one below
-        ("0,,\n,b1", {NORTH, WEST}, -1),  # as near as 1, and read earlier: so it leaves 1 alone
+        ("0,,\n,b1", {NORTH, WEST}, -1),  # as near as 1 and earlier in reading order
         ("0,,,,,,\n,,,b,,1", {WEST}, -1), ("1,,,,,,\n,,,b,,0", {WEST}, -1),
     ],
 )  # fmt: skip

@@ -81,7 +81,7 @@ def test_each_weight_pays_for_increases_since_the_last_call(pay, field, columns)
             tensor.copy_(torch.randint(0, 2, tensor.shape))
     for event in set(Event) - set(columns):
         world.events[..., event] += 1
-    assert paid(wage, world) == [0.0] * 5, "paid for something else"
+    assert paid(wage, world) == [0.0] * 5, "paid for another column"
 
 
 def test_spent_gold_is_subtracted():

@@ -45,7 +45,7 @@ def ring_place(tile):
     place_of = torch.full((ODD["height"] * ODD["width"],), -1)
     place_of[RING] = torch.arange(len(RING))
     found = place_of[tile]
-    assert (found >= 0).all(), "born off the ring"
+    assert (found >= 0).all(), "an agent was born off the ring"
     return found
 
 

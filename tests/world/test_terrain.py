@@ -196,7 +196,7 @@ def test_the_ring_has_each_tile_once_clockwise(height: int, width: int, border: 
     assert steps[0] == (0, 1) and (int(row[0]), int(column[0])) == (border, border)
     order = [step for k, step in enumerate(steps) if k == 0 or steps[k - 1] != step]
     assert order == [(0, 1), (1, 0), (0, -1), (-1, 0)][: len(order)]
-    assert (int(row[-1]), int(column[-1])) == (border + 1, border)  # and one more step closes it
+    assert (int(row[-1]), int(column[-1])) == (border + 1, border)  # one more step closes it
 
 
 def test_the_ring_of_a_small_map_by_hand() -> None:

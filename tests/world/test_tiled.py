@@ -236,7 +236,7 @@ def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path, kind: str) -> None
     try:
         with pytest.raises(MapError, match="more data than its 3 x 4 tiles"):
             thing._unpack(bomb, thing.layers[0], 48)
-        assert tracemalloc.get_traced_memory()[1] < 2 << 20  # the rest of the 200 KB, but none of the 200 MB
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20  # the compressed 200 KB, but not the 200 MB
     finally:
         tracemalloc.stop()
     with pytest.raises(MapError, match="more data than its 3 x 4 tiles"):
@@ -274,7 +274,7 @@ def test_saving_writes_the_map_and_its_tiles_and_nothing_else(tmp_path: Path, en
     assert torch.equal(load_tmx(path), material.t())
     assert {p.name for p in tmp_path.iterdir()} == {path.name, tiled.PICTURE}
     (tmp_path / tiled.PICTURE).write_bytes(b"painted by hand")
-    save_tmx(path, material, encoding)  # over the old one
+    save_tmx(path, material, encoding)  # replaces the old file
     assert torch.equal(load_tmx(path), material)
     assert (tmp_path / tiled.PICTURE).read_bytes() == b"painted by hand"
 
@@ -333,4 +333,4 @@ def test_unwritable_maps_are_refused_and_leave_no_file(
     with pytest.raises(MapError, match="No space left"):
         save_tmx(tmp_path / "a.tmx", fine + 0, "base64-zlib", picture=False)
     assert [p.name for p in tmp_path.iterdir()] == ["a.tmx"]
-    assert load_tmx(tmp_path / "a.tmx").tolist() == SMALL  # the old one is untouched
+    assert load_tmx(tmp_path / "a.tmx").tolist() == SMALL  # the old file is unchanged

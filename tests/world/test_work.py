@@ -434,7 +434,7 @@ def test_the_order_of_slots_does_not_decide_who_wins(backend):
     assert torch.equal(shares[0], shares[1]), "the winner is drawn by rock and side"
 
 
-# Ore comes back.
+# Regrowth of ore.
 
 
 def test_a_used_up_rock_returns_at_its_tick(any_backend):
@@ -647,7 +647,7 @@ def test_unusual_content(backend):
     backend.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 28, "thread": 14}
     assert gained(world)["mining"] == 66 and "fishing" not in gained(world)
-    # Three nets need room for three, as the thread frees none.
+    # Three nets need room for three, because the thread frees none.
     world = world_with(2, cooking=99)
     assert unchanged(backend, world, all_work(world, "sword"))
     world = world_with(3, cooking=99)
@@ -658,7 +658,7 @@ def test_unusual_content(backend):
     backend.work(world, all_work(world, "armor"))
     assert held(world) == {"raw_shrimp": 26, "thread": 5, "net": 2}
     assert booked(world) == {("made", "net"): 4, ("used", "net"): 2}
-    # Bread takes two pearls, and heals nothing: it is the smallest meal.
+    # Bread takes two pearls and heals nothing: it is the smallest meal.
     world = give(world_with(20, cooking=50), raw_shrimp=0, pearl=2, cooked_goblin=1)
     backend.work(world, all_work(world, "cook"))
     assert held(world) == {"thread": 5, "bread": 1, "cooked_goblin": 1}
