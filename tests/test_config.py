@@ -1,4 +1,4 @@
-"""Settings: what cannot work is refused with the field, the value and a remedy."""
+"""Settings: impossible ones are refused with the field, the value and a remedy."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_an_impossible_world_is_refused_with_field_value_and_remedy(settings, na
 
 @pytest.mark.parametrize("settings", WRONG_TYPES, ids=str)
 def test_a_value_of_the_wrong_type_is_refused_by_name_or_works(settings):
-    """Never another exception, and nothing that fails only later: a config can be hashed, for one."""
+    """There is no other exception and no later failure; for instance, the config must be hashable."""
     try:
         config = WorldConfig(**settings)
     except ConfigError as error:
@@ -129,7 +129,7 @@ def test_a_value_of_the_wrong_type_is_refused_by_name_or_works(settings):
     else:
         assert isinstance(hash(config), int)
         for chance in (config.regrowth, config.ore_regrowth, config.npc_births, config.wander):
-            assert chance is not True, "tables and thresholds cannot be made for True"
+            assert chance is not True, "True is not a chance"
         for number in (*config.reach, *config.damage):
             assert type(number) is int
 
@@ -160,14 +160,14 @@ def test_an_impossible_batch_is_refused_with_field_value_and_remedy(settings, na
     ],
     ids=str,
 )  # fmt: skip
-def test_what_is_just_possible_is_taken(settings):
+def test_extreme_values_are_allowed(settings):
     config = WorldConfig(**settings)
     for name, value in settings.items():
         assert getattr(config, name) == value
 
 
-def test_law_and_chaos_are_those_of_the_rules():
-    """Reach and damage per style; everything else is alike."""
+def test_law_and_chaos_have_the_rules_of_v1():
+    """They differ only in reach and damage per style."""
     law, chaos = PRESETS["law"], PRESETS["chaos"]
     assert (law.reach, law.damage) == ((1, 4, 4), (0, 0, 0))
     assert (chaos.reach, chaos.damage) == ((1, 2, 3), (10, 2, 1))
@@ -179,8 +179,8 @@ def test_law_and_chaos_are_those_of_the_rules():
     assert law.regrowth == 0.025
 
 
-def test_full_is_the_rules_of_part_2_and_all_of_its_systems():
-    """With the sizes of law and chaos; and with all systems off they are what remains."""
+def test_full_has_all_systems_of_the_full_game():
+    """It has the sizes of law and chaos, and without its systems differs from the defaults only in reach."""
     full = PRESETS["full"]
     assert full.extended and full.works == ("fish", "mine", "cook", "sword", "knives", "armor", "eat")
     assert full.skills and full.rolls and full.npcs and full.exchange and full.tokens == 8
@@ -194,7 +194,7 @@ def test_full_is_the_rules_of_part_2_and_all_of_its_systems():
 
 
 @pytest.mark.parametrize("name", ["skills", "works", "rolls", "npcs", "exchange", "tokens"])
-def test_each_system_can_be_on_by_itself_and_off_by_itself(name):
+def test_each_system_can_be_on_or_off_by_itself(name):
     full = PRESETS["full"]
     alone = replace(full, **{**OFF, name: getattr(full, name)})
     without = replace(full, **{name: OFF[name]})
@@ -202,8 +202,8 @@ def test_each_system_can_be_on_by_itself_and_off_by_itself(name):
     assert (alone.entities > alone.slots) == (name == "npcs") != (without.entities > without.slots)
 
 
-def test_a_world_of_the_full_game_alone_keeps_goods():
-    """Sizes by letter: nothing is allocated for what the rules have not."""
+def test_only_worlds_of_the_full_game_have_goods():
+    """By the size of each dimension: nothing is allocated for systems that are off."""
     plain, full = World.sizes(PRESETS["chaos"], 5), World.sizes(PRESETS["full"], 5)
     assert {k: plain[k] for k in "SNFEIBKV"} == {
         "S": 128,
@@ -235,8 +235,8 @@ def test_million_is_chaos_for_a_million_agents_in_one_realm():
 @pytest.mark.parametrize(
     ("height", "width", "border"), [(80, 80, 9), (33, 47, 7), (32, 32, 14), (50, 33, 15)]
 )
-def test_birthplaces_are_the_ring_or_all_from_the_ring_inwards(height, width, border):
-    """Counted."""
+def test_the_number_of_birthplaces(height, width, border):
+    """They are the ring, or all tiles from the ring inwards."""
     config = WorldConfig(height=height, width=width, border=border)
     inside = [
         min(row, column, height - 1 - row, width - 1 - column) - border
@@ -247,13 +247,13 @@ def test_birthplaces_are_the_ring_or_all_from_the_ring_inwards(height, width, bo
     assert replace(config, spawn="anywhere").birthplaces == sum(depth >= 0 for depth in inside)
 
 
-def test_a_preset_is_taken_with_some_fields_replaced():
+def test_a_preset_takes_other_field_values():
     config = preset("law", slots=24, populations=3)
     assert (config.slots, config.populations, config.population_size) == (24, 3, 8)
     assert config.damage == (0, 0, 0) and preset("law") == PRESETS["law"]
 
 
-def test_unknown_presets_and_fields_are_named_with_those_that_exist():
+def test_unknown_presets_and_fields_are_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="preset = 'peace' is unknown; choose one of law, chaos"):
         preset("peace")
     with pytest.raises(ConfigError, match="agents = 3: WorldConfig has no such field; it has height, .*heal"):
@@ -262,14 +262,14 @@ def test_unknown_presets_and_fields_are_named_with_those_that_exist():
         replace(EnvConfig(), realm=3)
 
 
-def test_configs_cannot_be_changed_and_their_errors_are_both_ours_and_value_errors():
+def test_configs_are_immutable_and_their_errors_are_value_errors():
     with pytest.raises(dataclasses.FrozenInstanceError):
         WorldConfig().height = 90  # type: ignore[misc]
     assert issubclass(ConfigError, NmmoError) and issubclass(ConfigError, ValueError)
 
 
-def test_every_field_says_what_it_means():
-    """A docstring follows each field, for the reference page."""
+def test_every_field_has_a_docstring():
+    """It is shown on the reference page."""
     import ast
     import inspect
 

@@ -1,4 +1,4 @@
-"""The documentation's site builds without a warning, and holds all pages."""
+"""The documentation builds without a warning and has all pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REPOSITORY = "https://example.org/nmmo-gpu"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a site built strictly, for a repository at an address."""
+    """Returns the folder of a strictly built site that knows the repository's address."""
     folder = tmp_path_factory.mktemp("docs") / "site"
     _build(folder, REPOSITORY)
     return folder
@@ -47,7 +47,7 @@ def _environment(**variables: str) -> dict[str, str]:
 
 
 class _Addresses(HTMLParser):
-    """Collects what a page loads, and where its links lead."""
+    """Collects the resources that a page loads and the targets of its links."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,14 +69,14 @@ def _addresses(page: Path) -> _Addresses:
 
 
 def test_a_strict_build_has_every_page(site):
-    """Each source in docs/ has become a page, and nothing was warned of."""
+    """Each source in docs/ becomes a page, without a warning."""
     for source in DOCS.rglob("*.md"):
         path = source.relative_to(DOCS).with_suffix("")
         page = path.parent if path.name == "index" else path
         assert (site / page / "index.html").exists(), source
 
 
-def test_pages_load_nothing_from_elsewhere(site):
+def test_pages_load_no_external_resources(site):
     """Fonts, scripts and styles are parts of the site."""
     for page in site.rglob("*.html"):
         outside = [url for url in _addresses(page).loaded if re.match(r"(https?:)?//", url)]
@@ -91,15 +91,15 @@ def test_links_out_of_the_docs_lead_to_the_repository(site):
 
 
 def test_without_a_repository_such_links_are_text(tmp_path):
-    """No address is made up where none is known."""
+    """No address is invented."""
     _build(tmp_path / "site", None)
     page = tmp_path / "site/guides/from-v1/index.html"
     assert not [link for link in _addresses(page).links if "nmmo_gpu/config.py" in link]
     assert "<code>nmmo_gpu/config.py</code>" in page.read_text()
 
 
-def test_a_link_to_a_missing_file_is_warned_of(caplog):
-    """The hook's warning is of mkdocs' loggers, so it fails a strict build."""
+def test_a_link_to_a_missing_file_is_a_warning(caplog):
+    """The hook uses mkdocs' loggers, so its warning fails a strict build."""
     hook = _hooks().on_page_markdown
     config = mkdocs_config.load_config(str(ROOT / "mkdocs.yml"))
     page = type("Page", (), {"file": type("File", (), {"src_uri": "guides/page.md"})})
@@ -119,7 +119,7 @@ def _hooks() -> Any:
 
 
 def test_every_page_is_in_the_navigation():
-    """The navigation names each page of docs/ once, and no other."""
+    """The navigation lists each page of docs/ once, and no other."""
 
     def pages(entry: Any) -> list[str]:
         if isinstance(entry, str):
@@ -133,14 +133,14 @@ def test_every_page_is_in_the_navigation():
 
 
 def _documented() -> list[str]:
-    """What the pages of the reference are made from."""
+    """Returns the names that the pages of the reference document."""
     pages = sorted((DOCS / "reference").glob("*.md"))
     return [name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text(), re.M)]
 
 
 @pytest.mark.parametrize("name", _documented())
-def test_what_the_reference_names_exists(name):
-    """A module, class, function or constant of this name can be imported."""
+def test_documented_names_exist(name):
+    """A module, class, function or constant of each name can be imported."""
     try:
         found = pkgutil.resolve_name(name)
     except ImportError as error:
@@ -150,7 +150,7 @@ def test_what_the_reference_names_exists(name):
     assert found is not None
 
 
-def test_the_reference_has_all_that_the_package_exports():
+def test_the_reference_has_all_exported_names():
     """Each name of ``nmmo_gpu.__all__`` has an entry."""
     exported = {f"nmmo_gpu.{name}" for name in nmmo_gpu.__all__}
     assert exported <= set(_documented())

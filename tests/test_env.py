@@ -1,4 +1,4 @@
-"""The environment: reset once, step for ever; buffers, rewards, and actions that do not fit."""
+"""The environment: reset once, then step; buffers, rewards, and invalid actions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = {**ODD, "slots": 14, "populations": 7, "realms": 3, "device": "cpu", "se
 
 @pytest.fixture
 def small(backend):
-    """A maker of small environments on one of the backends."""
+    """Returns a function that makes small environments on one backend."""
     return lambda name="chaos", **settings: make(name, **{**SMALL, "backend": backend.name, **settings})
 
 
@@ -36,15 +36,15 @@ def stay(env):
 
 
 def of(world, backend="torch", **settings):
-    """An environment that goes on with a world drawn by hand."""
+    """Returns an environment that continues a world drawn by hand."""
     config = EnvConfig(world=world.config, realms=world.realms, device="cpu", backend=backend, **settings)
     return Env(config, world)
 
 
-# -------------------------------------------------------------------------------------------- begin, once
+# ------------------------------------------------------------------------------------------------------ reset
 
 
-def test_reset_begins_once_and_step_not_before(small):
+def test_reset_is_called_once_and_before_step(small):
     env = small()
     with pytest.raises(UsageError, match=r"step\(\) was called before reset\(\); call env\.reset\(\) once"):
         env.step(stay(env))
@@ -59,27 +59,27 @@ def test_reset_begins_once_and_step_not_before(small):
         env.reset()
 
 
-def test_before_reset_there_is_terrain_and_nobody(small):
+def test_before_reset_the_world_has_terrain_and_no_agents(small):
     env = small()
     assert not env.world.alive.any() and int(env.world.tick) == 0
     assert torch.equal(env.world.base, generate(4, 3, 33, 47, 7))
 
 
-def test_reset_lets_the_first_be_born_and_shows_them(small):
-    for births, least, most in ((1, 1, 1), (3, 2, 3), (-1, 9, 14)):
+def test_reset_observes_the_first_births(small):
+    for births, minimum, maximum in ((1, 1, 1), (3, 2, 3), (-1, 9, 14)):
         env = small(births=births)
         obs = env.reset()
         living = env.world.alive.sum(1)
-        assert (living >= least).all() and (living <= most).all()
+        assert (living >= minimum).all() and (living <= maximum).all()
         assert torch.equal(obs["alive"], env.world.alive) and int(env.world.tick) == 1
         assert set(obs) == set(env.layout.fields)
-        assert not env.world.acted.any(), "nobody has acted yet"
+        assert not env.world.acted.any(), "no agent has acted yet"
 
 
-def test_a_world_already_begun_goes_on(backend):
+def test_a_world_with_agents_is_continued(backend):
     world = draw_world("0.1", slots=2, populations=2)
     env = of(world, backend.name)
-    assert env.begun and env.records.any(), "it is observed at once"
+    assert env.begun and env.records.any(), "it is observed immediately"
     with pytest.raises(UsageError):
         env.reset()
     env.step(stay(env))
@@ -89,7 +89,7 @@ def test_a_world_already_begun_goes_on(backend):
 # ------------------------------------------------------------------------------------------- observations
 
 
-def test_an_observation_stays_as_it_was_over_the_next_step(small):
+def test_an_observation_is_unchanged_by_the_next_step(small):
     env = small(births=-1)
     previous = env.reset()
     assert env.records.data_ptr() == previous["self"].data_ptr()
@@ -102,23 +102,24 @@ def test_an_observation_stays_as_it_was_over_the_next_step(small):
         previous = obs
 
 
-def test_out_is_written_whole_and_only_it(small):
-    """Prefilled with garbage it ends up as the environment's own buffer would have."""
-    ours, theirs = small(births=-1), small(births=-1)
-    expected = theirs.reset()
-    out = ours.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
-    obs = ours.reset(out=out)
-    assert ours.records is out and torch.equal(out, theirs.records)
+def test_out_is_written_completely(small):
+    """Filled with garbage before, it ends up like the environment's own buffer, and nothing else is
+    written."""
+    given, reference = small(births=-1), small(births=-1)
+    expected = reference.reset()
+    out = given.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
+    obs = given.reset(out=out)
+    assert given.records is out and torch.equal(out, reference.records)
     assert all(view.untyped_storage().data_ptr() == out.untyped_storage().data_ptr() for view in obs.values())
     assert all(torch.equal(obs[name], expected[name]) for name in obs)
     for step in range(4):
-        actions = random_actions(ours)
-        assert torch.equal(actions, random_actions(theirs))
-        fresh = ours.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
+        actions = random_actions(given)
+        assert torch.equal(actions, random_actions(reference))
+        fresh = given.layout.allocate(3, 14, device="cpu").fill_(GARBAGE)
         kept = out.clone()
-        ours.step(actions, out=fresh if step % 2 else None)
-        theirs.step(actions)
-        assert torch.equal(ours.records, theirs.records) and torch.equal(out, kept)
+        given.step(actions, out=fresh if step % 2 else None)
+        reference.step(actions)
+        assert torch.equal(given.records, reference.records) and torch.equal(out, kept)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_out_is_written_whole_and_only_it(small):
         lambda out: out.transpose(0, 1).contiguous().transpose(0, 1), lambda out: out.flatten(),
     ],
 )  # fmt: skip
-def test_an_out_that_does_not_fit_is_refused_before_anything_changes(small, spoil):
+def test_an_invalid_out_is_refused_before_anything_changes(small, spoil):
     env = small()
     out = spoil(env.layout.allocate(3, 14, device="cpu"))
     before = env.world.digest()
@@ -145,7 +146,7 @@ def test_an_out_that_does_not_fit_is_refused_before_anything_changes(small, spoi
 # ------------------------------------------------------------------------------------------------ actions
 
 
-def test_a_target_is_a_row_of_the_table_and_0_is_nobody(backend):
+def test_a_target_is_a_row_of_the_table_or_0_for_none(backend):
     """0 sees 2 nearest, then 1: row 1 is 2."""
     world = draw_world("0.2.1", slots=3, populations=3, reach=(7, 7, 7))
     actions = torch.zeros(1, 3, 3, dtype=torch.int64)
@@ -162,7 +163,7 @@ def test_a_target_is_a_row_of_the_table_and_0_is_nobody(backend):
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
-def test_every_integer_dtype_is_taken(small, dtype):
+def test_every_integer_dtype_is_accepted(small, dtype):
     digests = set()
     for kind in (torch.int64, dtype):
         env = small(births=-1)
@@ -174,7 +175,7 @@ def test_every_integer_dtype_is_taken(small, dtype):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda a: a[:2], r"actions has shape \(2, 14, 3\); give \(3, 14, 3\): realms, slots, \(move, style"),
         (lambda a: a[..., :2], r"actions has shape \(3, 14, 2\)"),
@@ -188,36 +189,36 @@ def test_every_integer_dtype_is_taken(small, dtype):
         (lambda a: a.to("meta"), r"actions is on meta, the world on cpu; make it there"),
     ],
 )
-def test_actions_that_do_not_fit_are_refused_and_change_nothing(small, spoil, said):
+def test_invalid_actions_are_refused_and_change_nothing(small, spoil, message):
     env = small(births=-1)
     env.reset()
     digest, records = env.world.digest(), env.records.clone()
-    with pytest.raises(ActionError, match=said):
+    with pytest.raises(ActionError, match=message):
         env.step(spoil(stay(env)))
     assert env.world.digest() == digest and torch.equal(env.records, records)
 
 
-@pytest.mark.parametrize(("head", "name", "most"), [(0, "move", 4), (1, "style", 2), (2, "target", 8)])
+@pytest.mark.parametrize(("head", "name", "last"), [(0, "move", 4), (1, "style", 2), (2, "target", 8)])
 @pytest.mark.parametrize("beyond", [-1, 1, 1 << 40, -(1 << 62)])
-def test_actions_out_of_range_are_refused_by_place_name_and_value(small, head, name, most, beyond):
-    """What empty slots are told is looked at too."""
+def test_actions_out_of_range_are_refused_with_index_name_and_value(small, head, name, last, beyond):
+    """Actions of empty slots are checked too."""
     env = small()
     env.reset()
     digest = env.world.digest()
-    value = beyond if beyond < 0 else most + beyond
+    value = beyond if beyond < 0 else last + beyond
     actions = stay(env)
     actions[2, 13, head] = value
     with pytest.raises(ActionError) as caught:
         env.step(actions)
-    said = f"actions[2, 13, {head}] ({name}) = {value} is out of range; choose a value from 0 to {most}."
-    assert str(caught.value) == said
+    text = f"actions[2, 13, {head}] ({name}) = {value} is out of range; choose a value from 0 to {last}."
+    assert str(caught.value) == text
     assert env.world.digest() == digest
-    actions[2, 13, head] = most
+    actions[2, 13, head] = last
     env.step(actions)
 
 
-def test_without_checks_the_values_are_not_looked_at_but_the_shape_is(small):
-    """Good actions give the same world; an empty slot may be told anything but a row that is not there."""
+def test_without_checks_only_the_shape_is_checked(small):
+    """Valid actions give the same world. Empty slots may have any action except a row beyond the table."""
     checked, unchecked = small(births=-1), small(births=-1, check_actions=False)
     for env in (checked, unchecked):
         env.reset()
@@ -236,27 +237,27 @@ def test_without_checks_the_values_are_not_looked_at_but_the_shape_is(small):
     assert checked.world.digest() == unchecked.world.digest()
 
 
-def test_random_actions_are_in_range_and_uniform_over_what_is_in_reach(backend):
-    """As v1's: any move, any style, and as target one of those in reach of it, or nobody."""
+def test_random_actions_are_uniform_over_what_is_in_reach(backend):
+    """As in v1: any move, any style, and as target one of those in the style's reach, or none."""
     world = draw_world("0.1\n...\n..2", slots=4, populations=4, realms=400)
     env = of(world, backend.name)
     actions = random_actions(env)
     assert actions.dtype == torch.int64 and actions.shape == (400, 4, 3)
     move, style, target = actions[:, 0].unbind(-1)
     assert set(move.tolist()) == set(range(5)) and set(style.tolist()) == {0, 1, 2}
-    for kind, count in ((0, 1), (1, 3), (2, 3)):  # reach of 1, 2 and 3; both stand 2 off
+    for kind, count in ((0, 1), (1, 3), (2, 3)):  # reach of 1, 2 and 3; both others are 2 tiles away
         assert set(target[style == kind].tolist()) == set(range(count))
-    assert (actions[:, 3, 2] == 0).all(), "an empty slot has nobody in reach"
+    assert (actions[:, 3, 2] == 0).all(), "an empty slot has no target"
     assert torch.equal(actions, random_actions(env))
     env.step(actions)
     assert not torch.equal(actions, random_actions(env))
 
 
-# ------------------------------------------------------------------------------------- reward and the end
+# ------------------------------------------------------------------------------------ rewards and termination
 
 
 def death_row(backend, **settings):
-    """0 will walk into lava, 1 stays on grass, 2's slot is empty."""
+    """0 will walk into lava, 1 stays on grass, and slot 2 is empty."""
     return of(draw_world("0^#1", slots=3, populations=3), backend, **settings)
 
 
@@ -275,7 +276,7 @@ def test_rewards_of_both_kinds(backend, reward, paid):
     assert not terminated.any() and not truncated.any() and not info["cause"].any()
 
 
-def test_info_is_of_the_slots_agent_dead_or_alive(backend):
+def test_info_is_that_of_the_slots_agent_dead_or_alive(backend):
     env = death_row(backend.name)
     actions = stay(env)
     actions[0, 0, 0] = 1
@@ -288,8 +289,8 @@ def test_info_is_of_the_slots_agent_dead_or_alive(backend):
     assert info["lifetime"].dtype == torch.int32 and info["entity"].dtype == torch.int64
 
 
-def test_over_a_long_run_terminated_is_exactly_who_acted_and_died(small):
-    """And every reward is 1 for who acted and lives, 0 for all others; truncated never."""
+def test_terminated_is_who_acted_and_died_over_a_long_run(small):
+    """Each reward is 1 for agents that acted and live, else 0, and truncated is never true."""
     env = small(births=3)
     env.reset()
     lives = {}
@@ -330,7 +331,7 @@ def test_step_does_what_tick_does(backend):
 # ------------------------------------------------------------------------------------------------- making
 
 
-def test_make_sorts_settings_to_batch_and_rules():
+def test_make_assigns_settings_to_batch_and_rules():
     env = make("law", **{**SMALL, "births": -1, "reward": "death"})
     assert env.config.realms == 3 and env.config.world.births == -1 and env.config.world.damage == (0, 0, 0)
     assert env.action_sizes == (5, 3, 9)
@@ -338,7 +339,7 @@ def test_make_sorts_settings_to_batch_and_rules():
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "said"),
+    ("name", "settings", "message"),
     [
         ("peace", {}, "preset = 'peace' is unknown; choose one of law, chaos"),
         ("law", {"agents": 5}, "agents = 5: WorldConfig has no such field; it has height"),
@@ -351,13 +352,13 @@ def test_make_sorts_settings_to_batch_and_rules():
         ("law", {"maps": V1, "height": 64, "width": 72}, r"map0\.tmx is 80 x 80 .*64 x 72; set height = 80"),
     ],
 )
-def test_what_cannot_be_made_is_refused_by_name(name, settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_impossible_arguments_are_refused_by_name(name, settings, message):
+    with pytest.raises(ConfigError, match=message):
         make(name, **{"device": "cpu", **settings})
 
 
 @pytest.mark.parametrize("device", [None, 3, "", "cpu:x"])
-def test_a_device_of_the_wrong_kind_is_a_config_error(device):
+def test_a_device_of_the_wrong_type_is_a_config_error(device):
     with pytest.raises(ConfigError, match="device = "):
         resolve_device(device)
 
@@ -369,12 +370,12 @@ def test_devices_by_name():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_cuda_without_cuda_says_so_and_what_to_choose(device):
+def test_cuda_without_a_cuda_device_is_refused_with_the_remedy(device):
     with pytest.raises(ConfigError, match=f"device = '{device}', but torch .* sees no CUDA device.*choose"):
         make("law", device=device)
 
 
-def test_v1_maps_are_dealt_out_and_played_on(backend):
+def test_v1_maps_are_assigned_in_turn_and_played(backend):
     env = make("law", realms=5, maps=V1[:2], device="cpu", backend=backend.name)
     for realm in range(5):
         assert torch.equal(env.world.base[realm], load_tmx(V1[realm % 2]))
@@ -384,12 +385,12 @@ def test_v1_maps_are_dealt_out_and_played_on(backend):
     check_invariants(env.world)
 
 
-def test_a_map_that_is_not_there_is_a_map_error(tmp_path):
+def test_a_missing_map_is_a_map_error(tmp_path):
     with pytest.raises(MapError, match=r"none\.tmx"):
         make("law", maps=[tmp_path / "none.tmx"], device="cpu")
 
 
-def test_one_path_instead_of_several_is_refused_or_taken_whole():
+def test_a_single_map_path_is_refused_or_used_as_one_path():
     """maps="map0.tmx" must not be read as a list of one-letter files."""
     try:
         env = make("law", realms=2, maps=V1[0], device="cpu", backend="torch")
@@ -399,7 +400,7 @@ def test_one_path_instead_of_several_is_refused_or_taken_whole():
         assert torch.equal(env.world.base[1], load_tmx(V1[0]))
 
 
-def test_a_shared_map_is_shared_but_not_what_happens_on_it():
+def test_realms_that_share_a_map_have_their_own_tiles():
     env = make("chaos", **{**SMALL, "shared_map": True, "births": -1, "backend": "torch"})
     base = env.world.base
     assert torch.equal(base[0], base[1]) and torch.equal(base[0], base[2])
@@ -409,8 +410,8 @@ def test_a_shared_map_is_shared_but_not_what_happens_on_it():
     assert torch.equal(env.world.material[1], base[1])
 
 
-def test_seed_and_actions_replay_an_environment(small):
-    """Even from one backend to the other."""
+def test_seed_and_actions_reproduce_an_environment(small):
+    """Also across backends."""
     digests = []
     for settings in ({}, {}, {"backend": "torch"}, {"seed": 5}):
         env = small(births=3, **settings)
@@ -421,8 +422,8 @@ def test_seed_and_actions_replay_an_environment(small):
     assert digests[0] == digests[1] == digests[2] != digests[3]
 
 
-def test_everybody_may_die_out(backend):
-    """With births off the last death leaves an empty world, which goes on ticking."""
+def test_all_agents_may_die(backend):
+    """Without births the last death leaves an empty world, which continues."""
     config = preset("law", **ODD, slots=7, populations=7, births=0)
     world = empty_world(config, blank_maps(config, 2), 1)
     env = of(world, backend.name)
@@ -432,7 +433,7 @@ def test_everybody_may_die_out(backend):
     assert not random_actions(env)[..., 2].any()
 
 
-def test_configs_of_environments_are_kept():
+def test_the_config_is_kept():
     config = EnvConfig(world=preset("law", **ODD, slots=14, populations=7), realms=2, device="cpu")
     env = Env(config)
     assert env.config is config and env.world.config is config.world

@@ -1,8 +1,8 @@
-"""Whole ticks under hostile play, with any of the full game's systems on: goods are conserved in every tick,
-and all that must hold of a world holds.
+"""Whole ticks under adversarial play with any of the full game's systems: goods are conserved in every tick,
+and all invariants of a world hold.
 
-Choices are made without a look at what is possible: everybody does the same, strikes at one victim or at
-slots where nobody lives, trades one thing, works where there is nothing to do."""
+Choices ignore the masks: all agents do the same, attack one victim or empty slots, trade one item, or work
+where nothing can be done."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from nmmo_gpu.world.state import Cause, World
 CPU = torch.device("cpu")
 SYSTEMS = ("skills", "works", "rolls", "npcs", "exchange", "tokens")
 LAND = "~.ff,,...#%....fff%"
-"""Much to eat and to mine, and no lava but for the border."""
+"""Much to eat and to mine, and no lava but at the border."""
 ODD_CONTENT = Content(
     items=(
         Item("dust", weight=0, lot=127), Item("dart", "knife", 1, 500, 500, weight=0), Item("rock"),
@@ -55,12 +55,12 @@ ODD_CONTENT = Content(
     ),
     prices=(1, 10**6),
 )  # fmt: skip
-"""All numbers at their limits: swarms of drops, batches that overfill any bag, lots of 127."""
+"""All numbers at their limits: large drops, batches that exceed any inventory, lots of 127."""
 NO_GOODS = Content(npcs=(NPCKind("rat", 3, 1, ("grass",), "provoked", sight=3, aggro_ticks=2),), prices=(7,))
 
 
 class Modes(NamedTuple):
-    """How everybody chooses, by head."""
+    """How agents choose, by head."""
 
     move: str = "any"
     fight: str = "nearest"
@@ -79,7 +79,7 @@ CONTENTS = {"standard": STANDARD, "odd": ODD_CONTENT, "no goods": NO_GOODS}
 
 @st.composite
 def rule_sets(draw: st.DrawFn) -> dict[str, object]:
-    """Settings: some of the systems on, or all, or none; and small numbers of everything."""
+    """Draws settings: some of the systems, all or none, and small numbers of everything."""
 
     def one_of(*choices: object) -> object:
         return draw(st.sampled_from(choices))
@@ -88,7 +88,7 @@ def rule_sets(draw: st.DrawFn) -> dict[str, object]:
     works = st.one_of(st.just(WORKS[1:]), st.lists(st.sampled_from(WORKS[1:]), min_size=1, unique=True))
     slots, populations = one_of((7, 1), (14, 7), (44, 4))
     return {
-        # Within a border of 14 there are 95 tiles, the ring included.
+        # With a border of 14 there are 95 tiles, including the ring.
         "border": one_of(7, 14), "slots": slots, "populations": populations,
         "births": one_of(-1, 0, 1, 3), "spawn": one_of("ring", "anywhere"), "immune_ticks": one_of(0, 1, 4),
         "content": one_of("standard", "standard", "odd", "no goods"),
@@ -107,14 +107,14 @@ def rule_sets(draw: st.DrawFn) -> dict[str, object]:
 
 
 def config_of(overrides: dict[str, object]) -> WorldConfig:
-    """The config of some settings, which name their content."""
+    """Returns the config of settings that name their content."""
     content = CONTENTS[str(overrides["content"])]
     numbers = tuple(overrides["npc_numbers"])[: len(content.npcs)]
     return preset("full", **{**ODD, **overrides, "content": content, "npc_numbers": numbers})
 
 
 def hostile(world: World, modes: Modes, random: torch.Generator) -> Choices:
-    """Everybody's choices, as ``tick.step`` takes them; the dead are told something too."""
+    """Returns the choices of all slots, as ``tick.step`` takes them, including empty ones."""
     cfg, shape = world.config, (world.realms, world.config.slots)
     items, sizes = len(cfg.tables.items), action_heads(cfg)
 
@@ -134,7 +134,7 @@ def hostile(world: World, modes: Modes, random: torch.Generator) -> Choices:
     else:
         target = integers(-1, cfg.entities - 1) if modes.fight == "anybody" else same(-1, -1)
 
-    # In one tensor, of the narrowest type, as actions may come; what steps get are views.
+    # In one tensor of the narrowest dtype, as actions may be given; steps get views of it.
     actions = torch.zeros(*shape, len(sizes), dtype=torch.uint8)
     at = {name: actions[..., place] for place, name in enumerate(sizes)}
     if cfg.works:
@@ -147,7 +147,7 @@ def hostile(world: World, modes: Modes, random: torch.Generator) -> Choices:
         }  # fmt: skip
         at["trade"].copy_(trades[modes.trade])
         price = integers(0, sizes["price"] - 1)
-        if modes.trade == "bargains":  # cheap to whoever buys
+        if modes.trade == "bargains":  # cheap for buyers
             price = torch.where(at["trade"] > items, price, 0)
         at["price"].copy_(price)
     if cfg.tokens:
@@ -156,7 +156,7 @@ def hostile(world: World, modes: Modes, random: torch.Generator) -> Choices:
 
 
 def _inland(world: World, move: Tensor) -> Tensor:
-    """The moves, but nobody walks off the ring into the lava."""
+    """Replaces moves from the ring into the lava."""
     cfg = world.config
     row, col = world.agents(world.row), world.agents(world.col)
     edges = (
@@ -169,8 +169,8 @@ def _inland(world: World, move: Tensor) -> Tensor:
 
 
 def _nearest(world: World, first: int) -> Tensor:
-    """[R, A] int64: for each agent the nearest other of those who live, from slot ``first`` on; -1 if there
-    are no such slots."""
+    """Returns [R, A] int64: for each agent the nearest other living entity from slot ``first`` on, or -1 if
+    there are no such slots."""
     cfg = world.config
     if first >= cfg.entities:
         return torch.full((world.realms, cfg.slots), -1)
@@ -183,7 +183,7 @@ def _nearest(world: World, first: int) -> Tensor:
 
 
 def counters(world: World) -> dict[str, Tensor]:
-    """What is counted for ever, by realm; none of it ever falls."""
+    """Returns all counters by realm; none ever decreases."""
     kept = ("deaths", "npc_kills", "trades", "ledger", "next_entity", "acted")
     alive = world.agents(world.alive)
     events = (
@@ -198,26 +198,26 @@ def play(
     world: World, backend: Backend, modes: Modes, ticks: int, random: torch.Generator, every: int,
     from_birth: bool, twin: World | None = None,
 ) -> Counter[str]:  # fmt: skip
-    """So many ticks, with the ledger checked in each, and everything else every so many and at the end.
+    """Plays this many ticks, checking the ledger in each, and everything else at intervals and at the end.
 
     Args:
-        twin: a copy of the world, to be stepped along by the fastest backend there is; it stays the same.
+        twin: a copy of the world that the fastest available backend steps too; it must stay equal.
 
-    Returns how often each thing happened: events by name, deaths by cause, goods by way, trades, and NPCs
-    killed, by kind."""
+    Returns how often each thing happened: events by name, deaths by cause, goods by flow, trades, and NPCs
+    killed by kind."""
     first = before = counters(world)
     base = world.base.clone()
     for time in range(1, ticks + 1):
-        told = hostile(world, modes, random)
-        copies = [part.clone() for part in told if part is not None]
-        tick.step(world, backend, *told)
+        choices = hostile(world, modes, random)
+        copies = [part.clone() for part in choices if part is not None]
+        tick.step(world, backend, *choices)
         if twin is not None:
-            tick.step(twin, resolve("auto", CPU), *told)
+            tick.step(twin, resolve("auto", CPU), *choices)
             assert_same(world, twin, f"tick {time}")
-        assert all(map(torch.equal, filter(torch.is_tensor, told), copies)), "choices were changed"
+        assert all(map(torch.equal, filter(torch.is_tensor, choices), copies)), "choices were changed"
         after = counters(world)
         for name, now in after.items():
-            assert (now >= before[name]).all(), f"{name} fell"
+            assert (now >= before[name]).all(), f"{name} decreased"
         before = after
         if world.config.extended:
             check_ledger(world)
@@ -231,8 +231,7 @@ def play(
 
 
 def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) -> None:
-    """Events, ledger and trades tell the same story in every realm (``gained``: what the counters rose
-    by)."""
+    """Events, ledger and trades agree in every realm. ``gained`` is the increase of the counters."""
     cfg, tables = world.config, world.config.tables
     events, ledger = gained["events"], gained["ledger"]
     made = ledger[:, :-1, Flow.MADE]
@@ -244,14 +243,12 @@ def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) ->
     assert (events[:, Event.HITS] <= events[:, Event.DAMAGE]).all()
     assert (events[:, Event.AGENTS_KILLED] <= gained["deaths"][:, Cause.COMBAT]).all()
     assert (events[:, len(Event) :] <= gained["npc_kills"]).all()
-    assert (ledger[:, -1, [Flow.MADE, Flow.EATEN, Flow.USED, Flow.BURNT]] == 0).all(), (
-        "gold is made of nothing"
-    )
+    assert (ledger[:, -1, [Flow.MADE, Flow.EATEN, Flow.USED, Flow.BURNT]] == 0).all(), "gold was created"
     if cfg.content is STANDARD:
         worked = {"fish": Event.FISHED, "mine": Event.MINED, "cook": Event.COOKED}
         for work, event in worked.items():
-            ours = [row.makes for row in tables.recipes[WORKS.index(work)]]
-            assert torch.equal(events[:, event], made[:, ours].sum(1)), work
+            products = [row.makes for row in tables.recipes[WORKS.index(work)]]
+            assert torch.equal(events[:, event], made[:, products].sum(1)), work
         pieces = made[:, 13:22] // torch.tensor([1, 1, 1, 10, 10, 10, 1, 1, 1])
         assert torch.equal(events[:, Event.SMITHED], pieces.sum(1))
         assert torch.equal(events[:, Event.BURNT], ledger[..., Flow.BURNT].sum(1))
@@ -265,7 +262,7 @@ def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) ->
 
 
 def happened(config: WorldConfig, gained: dict[str, Tensor]) -> Counter[str]:
-    """What the counters rose by, by name, in all realms together."""
+    """Returns the increase of the counters by name, over all realms."""
     counted = Counter(
         {f"died of {c.name}": int(n) for c, n in zip(Cause, gained["deaths"].sum(0), strict=True)}
     )
@@ -283,11 +280,11 @@ def happened(config: WorldConfig, gained: dict[str, Tensor]) -> Counter[str]:
 
 
 NEVER = {"gold MADE", "gold EATEN", "gold USED", "gold BURNT", "goods INITIAL", "died of NONE"}
-"""What cannot happen: gold is not made, and nobody is born with goods."""
+"""What cannot happen: gold is not made, and newborns have no goods."""
 
 
 def due(*contents: Content) -> set[str]:
-    """Everything that can happen, by the names of ``happened``."""
+    """Returns everything that can happen, by the names of ``happened``."""
     world_config = [preset("full", content=content) for content in contents]
     names = {f"died of {cause.name}" for cause in Cause}
     names |= {f"{of} {flow.name}" for of in ("goods", "gold") for flow in Flow}
@@ -296,8 +293,8 @@ def due(*contents: Content) -> set[str]:
     return (names | {"trades"}) - NEVER
 
 
-def begun(config: WorldConfig, start: str, seed: int, realms: int = 2) -> World:
-    """A world in the middle of its history, or one in which nobody has lived yet."""
+def started(config: WorldConfig, start: str, seed: int, realms: int = 2) -> World:
+    """Returns a world in the middle of its history, or one without any births yet."""
     if start == "random":
         return random_world(config, realms, seed)
     maps = random_maps(config, realms, torch.Generator().manual_seed(seed), LAND)
@@ -314,8 +311,8 @@ USUAL = {
 HUNTERS = [Modes("inland", "npcs", "any", "any"), Modes("stay", "npcs", "any", "bargains")]
 
 
-def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
-    """And everything that can happen does happen, in some of these worlds."""
+def test_goods_are_conserved_under_any_rules_and_choices():
+    """And everything that can happen does happen in some of these worlds."""
     seen: Counter[str] = Counter()
 
     @settings(max_examples=30)
@@ -325,7 +322,8 @@ def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
         seed=st.integers(0, 10**6),
         modes=st.lists(st.builds(Modes, *map(st.sampled_from, MODES)), min_size=2, max_size=2),
     )
-    # What the drawn ones may miss: goods change hands, and an NPC of every kind dies of a mage's 127.
+    # The drawn examples may miss these: goods change hands, and an NPC of every kind dies of a mage's damage
+    # of 127.
     @example(overrides=USUAL, start="random", seed=1, modes=[Modes("stay", trade="bargains")] * 3)
     @example(overrides={**USUAL, "rolls": False}, start="random", seed=2, modes=HUNTERS)
     @example(overrides={**USUAL, "rolls": False, "content": "odd"}, start="random", seed=3, modes=HUNTERS)
@@ -337,7 +335,7 @@ def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
         modes=HUNTERS,
     )
     def run(overrides, start, seed, modes):
-        world, random = begun(config_of(overrides), start, seed), torch.Generator().manual_seed(seed)
+        world, random = started(config_of(overrides), start, seed), torch.Generator().manual_seed(seed)
         twin = world.clone()
         for mode in modes:
             seen.update(play(world, Backend(), mode, 7, random, 7, start == "empty", twin))
@@ -349,9 +347,9 @@ def test_goods_are_conserved_whatever_is_on_and_whatever_they_do():
 
 @pytest.mark.parametrize(("backend", "start", "ticks"), [("torch", "random", 400), ("auto", "empty", 4000)])
 def test_goods_are_conserved_in_a_long_run_in_which_everything_happens(backend, start, ticks):
-    """Every 20 ticks they take to something else."""
+    """Every 20 ticks the agents choose in another way."""
     config = {**USUAL, "slots": 28, "births": 2, "npc_numbers": (7, 7, 9), "reach": (1, 7, 7), "capacity": 5}
-    world, random = begun(config_of(config), start, 5), torch.Generator().manual_seed(6)
+    world, random = started(config_of(config), start, 5), torch.Generator().manual_seed(6)
     habits = [
         Modes("inland", "npcs", "any", "any"), Modes("inland", "nearest", "any", "bargains"),
         Modes("stay", "one victim", "same", "one thing"), Modes("inland", "npcs", "same", "withdraw"),
@@ -366,8 +364,8 @@ def test_goods_are_conserved_in_a_long_run_in_which_everything_happens(backend, 
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])
-def test_goods_are_conserved_in_an_environment_that_is_told_anything(backend):
-    """Every head at every value: empty rows of the entity table, works and trades that are masked."""
+def test_goods_are_conserved_in_an_environment_with_any_actions(backend):
+    """Every head takes every value: empty rows of the entity table, works and trades that are masked."""
     config = config_of({**USUAL, "slots": 14, "populations": 7})
     env = Env(EnvConfig(world=config, realms=3, device="cpu", backend=backend, check_ledger=True))
     env.reset()

@@ -1,6 +1,6 @@
-"""Worlds play out as they always did: digests of 200 ticks, which only a change of rules may move.
+"""Worlds do not change: digests after 200 ticks, which only a change of rules may change.
 
-Where rules change on purpose, the digests are taken anew: ``python tests/test_golden.py`` prints them."""
+After an intended change of rules, ``python tests/test_golden.py`` prints the new digests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ GOLDEN = {
 
 
 def digest(world: World) -> str:
-    """SHA-256 of the state's bits in the order of their declaration, whatever its tensors are called."""
+    """Returns the SHA-256 of the state's tensors in the order of their declaration, whatever their names
+    are."""
     sha = hashlib.sha256()
     for _, tensor in world.tensors():
         sha.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
@@ -36,7 +37,7 @@ def digest(world: World) -> str:
 
 
 def played(preset: str, seed: int) -> World:
-    """Two realms after 200 ticks of random actions."""
+    """Plays two realms for 200 ticks of random actions."""
     env = nmmo_gpu.make(preset, realms=REALMS, seed=seed, device="cpu")
     env.reset()
     for _ in range(TICKS):
@@ -45,7 +46,7 @@ def played(preset: str, seed: int) -> World:
 
 
 @pytest.mark.parametrize(("preset", "seed"), GOLDEN)
-def test_the_world_is_what_it_was(preset: str, seed: int) -> None:
+def test_the_world_has_not_changed(preset: str, seed: int) -> None:
     assert digest(played(preset, seed)) == GOLDEN[preset, seed]
 
 

@@ -1,9 +1,9 @@
-"""Masks are exact: alone among idle agents, an agent that does what its masks allow changes the world, and
-one that does what they forbid changes nothing.
+"""Masks are exact: a single agent that does what its masks allow, while all others idle, changes the world,
+and one that does what they forbid changes nothing.
 
-Each choice is tried in a realm of its own, all realms being copies of one, and compared with what becomes of
-the same realm when everybody is idle. Random numbers depend on realm, slot and tick alone, so nothing else
-differs. NPCs go about their business: an agent that they kill, or that loses a tile to one, is excused."""
+Each choice is tried in a realm of its own. All realms are copies of one and are compared with that realm when
+all agents idle. Random numbers depend on realm, slot and tick only, so nothing else differs. NPCs act: an
+agent that they kill, or that loses a tile to one, is excused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nmmo_gpu.world.state import Cause, World, tensor_fields
 from nmmo_gpu.world.tick import step
 
 CRAMPED = {**ODD, "border": 12}
-"""Nine rows of 23 tiles: everybody has somebody in reach."""
+"""Nine rows of 23 tiles: every agent has another one in reach."""
 SYSTEMS = {
     "skills": {"skills": True},
     "works": {"works": WORKS[1:]},
@@ -49,7 +49,7 @@ def config_of(systems, **overrides):
 
 
 def copies(world, number):
-    """A world of ``number`` realms, all like the first of this one."""
+    """Returns a world of ``number`` realms that are copies of the first of this one."""
     tensors = {}
     for field in tensor_fields():
         tensor = getattr(world, field.name)
@@ -58,20 +58,20 @@ def copies(world, number):
     return World(config=world.config, **tensors)
 
 
-def differs(ours, theirs):
-    """[R] bool: realms that are not the same in every field."""
-    different = torch.zeros(ours.realms, dtype=torch.bool)
-    for (_, a), (_, b), field in zip(ours.tensors(), theirs.tensors(), tensor_fields(), strict=True):
+def differs(first, second):
+    """Returns [R] bool: realms that differ in any field."""
+    different = torch.zeros(first.realms, dtype=torch.bool)
+    for (_, a), (_, b), field in zip(first.tensors(), second.tensors(), tensor_fields(), strict=True):
         if field.metadata["shape"][0] == "R":
-            different |= (a != b).view(ours.realms, -1).any(1)
+            different |= (a != b).view(first.realms, -1).any(1)
         else:
             assert torch.equal(a, b)
     return different
 
 
 def every_choice(config, views, slot):
-    """(head, what is chosen, whether masks allow it) of everything that an agent could choose for a head.
-    What only means something together is chosen together."""
+    """Returns (head, choice, whether masks allow it) for all that an agent could choose for a head. Heads
+    that depend on each other are chosen together."""
     sizes = action_heads(config)
     mask = {name: view[0, slot].tolist() for name, view in views.items() if name.endswith("_mask")}
     for move in range(5):
@@ -84,12 +84,12 @@ def every_choice(config, views, slot):
     for name in ("work", "token"):
         for choice in range(sizes.get(name, 0)):
             yield name, {name: choice}, mask[name + "_mask"][choice]
-    assert all(map(any, mask.get("price_mask", []))), "whatever the trade, there is a price to choose"
+    assert all(map(any, mask.get("price_mask", []))), "each trade has a possible price"
     for trade in range(sizes.get("trade", 0)):
         items = len(config.content.items)
         side = 0 if trade in (0, 2 * items + 1) else 1 if trade <= items else 2
         for price in range(sizes["price"]) if side == 2 or trade < 3 else (0, sizes["price"] - 1):
-            # With a trade that has no price, the first one stands for all.
+            # For a trade without a price, the first price is used.
             possible = mask["trade_mask"][trade] and (side == 0 or mask["price_mask"][side][price])
             yield "trade", {"trade": trade, "price": price}, possible
 
@@ -107,8 +107,8 @@ def actions_of(config, number, slot, chosen):
 
 
 def check(config, seed):
-    """Tries every choice of every agent of a random realm; returns how often which head's were allowed, and
-    not."""
+    """Tries every choice of every agent of a random realm; returns how often each head's choices were allowed
+    and forbidden."""
     world_config, verdicts = Backend(), Counter()
     world = random_world(config, 1, seed, fill=0.9, odds=PLAIN)
     views, seen, _ = look(world_config, world)
@@ -129,30 +129,30 @@ def check(config, seed):
         changed = differs(acted, idle).tolist()
         killed = (idle.cause[:, slot] == Cause.COMBAT).tolist()
         for realm, (head, choice, possible) in enumerate(tried):
-            said = f"slot {slot}, {choice}, realm {realm}"
+            message = f"slot {slot}, {choice}, realm {realm}"
             verdicts[head, possible] += not does_nothing(choice)
             if not possible or does_nothing(choice):
-                assert not changed[realm], f"{said}: forbidden or nothing, and something happened"
+                assert not changed[realm], f"{message}: forbidden or nothing, and something happened"
             elif not changed[realm]:
                 excused = killed[realm] and head in ("move", "work", "trade")
                 excused |= head == "move" and lost_to_npc(world, acted, realm, slot, choice["move"])
-                assert excused, f"{said}: allowed, and nothing happened"
+                assert excused, f"{message}: allowed, and nothing happened"
                 verdicts[head, "excused"] += 1
     return verdicts
 
 
 def lost_to_npc(before, after, realm, slot, move):
-    """Whether an NPC has come to stand where the agent wanted to go."""
+    """Whether an NPC is now where the agent wanted to go."""
     row = int(before.row[0, slot]) + MOVES[move][0]
     col = int(before.col[0, slot]) + MOVES[move][1]
-    # Whoever moved there may have died there of something else.
+    # The agent may have moved there and died there of something else.
     npcs = range(after.config.slots, after.config.entities)
     there = {(int(after.row[realm, npc]), int(after.col[realm, npc])) for npc in npcs}
     return (row, col) in there
 
 
 def test_masks_of_the_full_game_are_exact():
-    """Worlds in which every head of somebody has choices of both kinds."""
+    """In these worlds every head has allowed and forbidden choices for some agent."""
     verdicts = sum((check(config_of(SYSTEMS), seed) for seed in range(4)), Counter())
     for head in ("move", "target", "work", "trade"):
         assert verdicts[head, True] > 20 and verdicts[head, False] > 20, (head, verdicts)
@@ -177,26 +177,26 @@ def test_masks_of_any_systems_are_exact(systems, content, capacity, damage, seed
 
 
 def test_each_work_by_itself_is_exact():
-    """Works that the config lacks are forbidden, and do nothing."""
+    """Works that the config lacks are forbidden and do nothing."""
     found = 0
     for seed, name in enumerate(WORKS[1:]):
         verdicts = check(config_of({"skills"}, works=(name,)), seed)
         found += verdicts["work", True] > 0
         assert verdicts["work", False], name
-    assert found > 4, "few of the works are ever possible here"
+    assert found > 4, "too few works are possible here"
 
 
 @pytest.fixture(scope="module")
 def lively():
-    """An environment of many agents in the middle of their lives."""
+    """Returns an environment with many agents after some ticks."""
     config = config_of(SYSTEMS, slots=60, populations=3)
     settings = EnvConfig(world=config, realms=6, device="cpu", backend="torch")
     return Env(settings, random_world(config, 6, 3, odds=PLAIN))
 
 
-def test_random_actions_are_possible_and_reach_every_possible_choice(lively):
-    """All that the masks allow comes up in time, and nothing else; moves and styles are any, as v1's were. An
-    empty slot is told to do nothing but these."""
+def test_random_actions_are_possible_and_cover_every_choice(lively):
+    """All that the masks allow occurs eventually, and nothing else; moves and styles are unrestricted, as in
+    v1. An empty slot has no other action."""
     env, items = lively, len(lively.config.world.content.items)
     views, alive = env.layout.views(env.records), env.world.agents(env.world.alive)
     masks = {name: views[name + "_mask"] for name in ("target", "work", "trade", "price", "token")}
@@ -219,13 +219,13 @@ def test_random_actions_are_possible_and_reach_every_possible_choice(lively):
     assert set(move.flatten().tolist()) == set(range(5)) and set(style.flatten().tolist()) == {0, 1, 2}
     for name, mask in masks.items():
         assert not (drawn[name] & ~mask)[alive].any(), name
-    # A price is drawn only with its trade, of which there are many.
+    # A price is drawn only with its trade, and there are many trades.
     for name, share in (("target", 0.01), ("work", 0.001), ("token", 0.001), ("trade", 0.2), ("price", 0.9)):
         missed = masks[name] & ~drawn[name]
         assert missed[alive].sum() < share * masks[name][alive].sum(), name
 
 
-def test_random_actions_of_a_world_without_the_full_game_have_three_heads():
+def test_random_actions_without_the_full_game_have_three_heads():
     config = replace(preset("chaos"), **{**ODD, "slots": 7, "populations": 7})
     env = Env(EnvConfig(world=config, realms=2, device="cpu", backend="torch"), random_world(config, 2, 3))
     assert random_actions(env).shape == (2, 7, 3)

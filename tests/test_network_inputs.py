@@ -1,4 +1,4 @@
-"""What a network is shown: where each part of its inputs stands, and how many columns there are."""
+"""The layout of the network's inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from nmmo_gpu.network_inputs import (
 
 @pytest.mark.parametrize("name", ["chaos", "full"])
 def test_columns_do_not_overlap(name):
-    """All parts in order, each column of one part at most; aligned starts, and no more padding than that."""
+    """All parts are in order, each column belongs to at most one part, parts start aligned, and there is no
+    more padding than that needs."""
     config = preset(name)
     columns = InputColumns.of(config)
     window, own, entities, attributes = columns.window, columns.own, columns.entities, columns.attributes
@@ -33,8 +34,8 @@ def test_columns_do_not_overlap(name):
     assert 0 <= columns.width - attributes.stop < PADDING and columns.width % PADDING == 0
 
 
-def test_attributes_are_split_by_row():
-    """Own attributes first, then those of the entity table's rows, one after the other; all stay in place."""
+def test_attributes_are_grouped_by_row():
+    """Own attributes come first, then those of each row of the entity table in turn; all stay in place."""
     config = preset("full", nearest=3)
     own, row = self_attributes_width(config), entity_attributes_width(config)
     assert attributes_width(config) == own + 3 * row

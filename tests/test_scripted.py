@@ -1,4 +1,4 @@
-"""Scripted policies: they find what they need, hunt whom they should, and outlive random agents."""
+"""Scripted policies: they find resources, hunt the right targets, and outlive random agents."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ NPCS = {"npc_numbers": (6, 5, 3)}
 
 
 def of(world):
-    """An environment that goes on with a world drawn by hand."""
+    """Returns an environment that continues a world drawn by hand."""
     return Env(EnvConfig(world=world.config, realms=1, device="cpu", backend="torch"), world)
 
 
 def walk(env, policy, ticks, slot=0):
-    """Where an agent went within the picture, its first place included."""
+    """Returns an agent's positions within the picture, the first one included."""
     path = [where(env.world, slot)]
     for _ in range(ticks):
         env.step(policy(env))
@@ -39,7 +39,7 @@ def walk(env, policy, ticks, slot=0):
 # --------------------------------------------------------------------------------------------------- foraging
 
 
-def test_the_shortest_way_round_walls_and_lava():
+def test_it_takes_the_shortest_path_around_walls_and_lava():
     """Ten steps around the wall, four around the lava; the forest is eaten on arrival."""
     for picture, steps, at in (
         ("#######\n#0#f..#\n#.###.#\n#.....#\n#######", 10, (1, 3)),
@@ -56,15 +56,15 @@ def test_the_shortest_way_round_walls_and_lava():
     ("food", "water", "move"),
     [(10, 20, WEST), (20, 10, EAST), (12, 12, WEST), (32, 30, EAST), (25, 32, WEST)],
 )
-def test_it_goes_for_what_it_will_lack_first(food, water, move):
-    """Forest is three steps off, the shore two; who has eaten enough goes to drink."""
+def test_it_seeks_what_will_run_out_first(food, water, move):
+    """Forest is three steps away and the shore two; an agent with enough food goes to drink."""
     world = draw_world("#########\n#f..0..~#\n#########")
     world.food[:], world.water[:] = food, water
     assert int(forager(of(world))[0, 0, 0]) == move
 
 
 def test_it_stays_at_the_shore_and_leaves_the_forest_until_it_is_hungry():
-    """Five of the food that it has are gone before it eats."""
+    """It eats when five of its food are used up."""
     world = draw_world("######\n#f0.~#\n######")
     path = walk(of(world), forager, 10)
     eaten = path.index((1, 1))
@@ -72,15 +72,15 @@ def test_it_stays_at_the_shore_and_leaves_the_forest_until_it_is_hungry():
     assert path[eaten + 1 :] == [(1, 2), (1, 3), (1, 3)]
 
 
-def test_it_goes_straight_on_where_there_is_nothing():
-    """Through a hall that is longer than it sees, until it sees the end, and back."""
+def test_it_walks_straight_ahead_where_there_is_nothing():
+    """Through a hall that is longer than its vision, until it sees the end, and back."""
     hall = "\n".join(["#" * 21, "#0" + "." * 18 + "#", "#" * 21])
     path = walk(of(draw_world(hall)), forager, 18)
     assert [col for _, col in path] == [*range(1, 14), *range(12, 6, -1)]
 
 
-def test_it_turns_no_more_than_it_must():
-    """Of many shortest ways across a field it takes one with a single corner."""
+def test_it_prefers_paths_with_few_turns():
+    """Of many shortest paths across a field it takes one with a single turn."""
     field = "\n".join(
         ["#" * 8, "#0" + "." * 5 + "#", *["#" + "." * 6 + "#"] * 4, "#" + "." * 5 + "f#", "#" * 8]
     )
@@ -93,8 +93,8 @@ def test_it_turns_no_more_than_it_must():
         assert sum(corner in path for corner in corners) == 1, path
 
 
-def test_steps_are_those_of_a_plain_search():
-    """On random windows, up to the widest there are, whose rows take all bits but the sign."""
+def test_distances_match_a_breadth_first_search():
+    """On random windows up to the largest, whose rows use all bits but the sign."""
     random = torch.Generator().manual_seed(1)
     for vision in (1, 2, 7, 15):
         window = 2 * vision + 1
@@ -111,7 +111,7 @@ def test_steps_are_those_of_a_plain_search():
 
 
 def search(free, goal):
-    """Steps to the nearest goal by cell, breadth first."""
+    """Returns the number of steps to the nearest goal from each cell, by breadth-first search."""
     distance = {tuple(cell): 0 for cell in goal.nonzero().tolist()}
     queue = deque(distance)
     while queue:
@@ -125,7 +125,7 @@ def search(free, goal):
 
 
 def works(inventory=(), **body):
-    """What a forager beside water works at, with some items held."""
+    """Returns the work of a forager beside water with these items."""
     world = draw_world("####\n#0~#\n####", "full", npc_numbers=(0, 0, 0))
     items = [item.name for item in world.config.content.items]
     for item in inventory:
@@ -137,28 +137,28 @@ def works(inventory=(), **body):
 
 
 def test_it_fishes_cooks_and_eats():
-    """Eating when hungry or hurt, else cooking what it can, else fishing."""
+    """It eats when hungry or hurt, else cooks what it can, else fishes."""
     assert works() == "fish"
     assert works(["raw shrimp", "cooked shrimp"]) == "cook"
     assert works(["raw shrimp", "cooked shrimp"], food=20) == "eat"
     assert works(["cooked shrimp"], health=8) == "eat"
     assert works(["cooked shrimp"], health=9) == "fish"
-    assert works(["raw sardine"], food=20) == "fish", "which takes a level to cook"
+    assert works(["raw sardine"], food=20) == "fish", "cooking it needs a higher level"
 
 
 # ---------------------------------------------------------------------------------------------------- hunting
 
 
 def choice(picture, preset_name="chaos", setup=lambda world: None, **settings):
-    """(move, style, target) of a hunter in slot 0."""
+    """Returns (move, style, target) of a hunter in slot 0."""
     slots = 1 + max(int(sign) for sign in picture if sign.isdigit())
     world = draw_world(picture, preset_name, **{"populations": slots, **settings})
     setup(world)
     return tuple(hunter(of(world))[0, 0, :3].tolist())
 
 
-def test_the_weakest_is_walked_up_to_and_the_weakest_in_reach_attacked():
-    """By the style that hurts most of those that reach, whatever else it is doing."""
+def test_it_approaches_the_weakest_and_attacks_the_weakest_in_reach():
+    """With the most harmful of the styles that reach it, whatever else it is doing."""
     hall = "#########\n#0.1..2.#\n#.......#\n#########"
     assert choice(hall)[1:] == (RANGE, 1)
     far = choice(hall, setup=lambda world: world.health[0, 2].fill_(3))
@@ -171,16 +171,16 @@ def test_the_weakest_is_walked_up_to_and_the_weakest_in_reach_attacked():
     assert choice("########\n#0...1.#\n########") == (EAST, MELEE, 0)
 
 
-def test_a_hunter_in_need_forages_and_fights_on_the_way():
-    """With the forest two steps off, ten ticks of food are to spare, nine are not."""
+def test_a_hunter_in_need_forages_and_attacks_on_the_way():
+    """With the forest two steps away, ten ticks of food are enough to hunt, and nine are not."""
     for food, move in ((10, EAST), (9, WEST)):
         hungry = lambda world, food=food: (world.food[0, 0].fill_(food), world.water[0, 0].fill_(28))  # noqa: E731
         picture = "##########\n#f.0.1...#\n#.~......#\n##########"
         assert choice(picture, setup=hungry) == (move, RANGE, 1)
 
 
-def test_friends_are_left_alone_and_so_are_giants():
-    """Goblins and bears have more health than a newborn; a chicken is prey, and is cursed from afar."""
+def test_friends_and_strong_npcs_are_not_attacked():
+    """Goblins and bears have more health than a newborn; a chicken is attacked from a distance."""
     assert choice("#####\n#01.#\n#####", populations=1)[2] == 0
     npcs = {"slots": 1, "populations": 1, "npc_numbers": (1, 1, 1), "age": 20}
     hall = "#######\n#0..{}..#\n#######"
@@ -188,8 +188,8 @@ def test_friends_are_left_alone_and_so_are_giants():
     assert choice(hall.format(1), "full", **npcs) == (STAY, MAGE, 1)
 
 
-def test_where_nobody_can_be_hurt_a_hunter_forages():
-    """In law."""
+def test_where_attacks_do_no_damage_a_hunter_forages():
+    """As in law."""
     env = make("law", **CROWD)
     env.reset()
     for _ in range(25):
@@ -198,8 +198,8 @@ def test_where_nobody_can_be_hurt_a_hunter_forages():
         env.step(actions)
 
 
-def test_hunters_live_on_foragers():
-    """Two populations: the foragers die in combat, the hunters never do."""
+def test_hunters_kill_foragers():
+    """Of two populations, foragers die in combat, and hunters never do."""
     env = make("chaos", **{**CROWD, "populations": 2})
     env.reset()
     killed = torch.zeros(14, dtype=torch.int64)
@@ -210,22 +210,22 @@ def test_hunters_live_on_foragers():
     assert killed[:7].sum() == 0 and killed[7:].sum() > 20
 
 
-# ---------------------------------------------------------------------------------------------- what they see
+# ----------------------------------------------------------------------------------------------- observations
 
 
 @pytest.mark.parametrize("policy", [forager, hunter])
 @pytest.mark.parametrize("name", ["chaos", "full"])
-def test_choices_are_possible_and_depend_on_nothing_but_what_is_seen(policy, name):
-    """Masks allow them, empty slots do nothing, and they are the same again with all of the world but its
-    clock and seed gone, and whatever torch's own dice show."""
+def test_choices_are_possible_and_depend_on_observations_only(policy, name):
+    """Masks allow them, and empty slots do nothing. They do not change if all of the world but its clock and
+    seed is cleared, whatever the state of torch's generator is."""
     env = make(name, **{**CROWD, "births": 3, **(NPCS if name == "full" else {})})
     obs = env.reset()
     fought = worked = 0
     for tick in range(60):
         torch.manual_seed(tick)
-        dice = torch.get_rng_state()
+        state = torch.get_rng_state()
         actions = policy(env)
-        assert torch.equal(torch.get_rng_state(), dice)
+        assert torch.equal(torch.get_rng_state(), state)
         assert actions.dtype == torch.int64 and actions.shape == (2, 14, len(env.action_heads))
         assert not actions[~obs["alive"]].any()
         alive = actions[obs["alive"]]
@@ -249,20 +249,20 @@ def test_choices_are_possible_and_depend_on_nothing_but_what_is_seen(policy, nam
     assert (fought > 0) == (policy is hunter) and (worked > 0) == (name == "full")
 
 
-def test_a_world_without_anybody():
-    """Nothing to do, for any policy."""
+def test_a_world_without_agents():
+    """No policy chooses anything."""
     env = make("full", **{**CROWD, **NPCS, "births": 0})
     env.reset()
     for policy in (forager, hunter):
         assert not policy(env).any()
 
 
-# ----------------------------------------------------------------------------------------- how long they live
+# -------------------------------------------------------------------------------------------------- lifetimes
 
 
 @pytest.fixture(scope="module", params=["chaos", "full"])
 def lifetimes(request):
-    """Mean lifetimes by policy, as v1 ran: one birth a tick."""
+    """Returns mean lifetimes by policy with one birth a tick, as in v1."""
     world_config = {**ODD, "height": 47, "width": 48, "slots": 16, "populations": 4}
     world = preset(request.param, **world_config, **(NPCS if request.param == "full" else {}))
     config = EnvConfig(world=world, realms=2, seed=5, device="cpu", backend="auto")
@@ -270,14 +270,14 @@ def lifetimes(request):
 
 
 def test_they_outlive_random_agents(lifetimes):
-    """Foragers by far, and those who idle, 35 ticks, too; hunters for all that they kill each other."""
+    """Foragers by far, and idle agents, which live 35 ticks, too; hunters although they kill each other."""
     assert lifetimes["random"] < 14
     assert lifetimes["hunter"] > 1.4 * lifetimes["random"]
     assert lifetimes["forager"] > 60
 
 
-def test_by_name():
-    """Each as evaluate takes it; others are refused."""
+def test_policies_by_name():
+    """Each name gives the policy that evaluate takes; other names are refused."""
     assert [actor(name)(None) for name in POLICIES] == [random_actions, forager, hunter]
     with pytest.raises(ConfigError, match="'gatherer' is not a scripted policy; .* random, forager"):
         actor("gatherer")

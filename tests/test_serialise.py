@@ -27,7 +27,7 @@ ODDITIES = Content(
     ),
     prices=(1, 10**6),
 )
-"""Every field is something else than its default somewhere, and tables have one row, or two."""
+"""Every field differs from its default in some row, and tables have one or two rows."""
 
 CONFIGS = {
     "defaults": TrainConfig(),
@@ -47,8 +47,9 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_round_trip(name):
-    """Through JSON text: an equal config, tuples as tuples, None as None, numbers to the last bit."""
+def test_configs_round_trip(name):
+    """Through JSON text, a config comes back equal: tuples as tuples, None as None, numbers to the last
+    bit."""
     config = CONFIGS[name]
     plain = json.loads(json.dumps(to_plain(config)))
     back = from_plain(TrainConfig, plain)
@@ -58,8 +59,8 @@ def test_round_trip(name):
     assert back.env.world.tables == config.env.world.tables
 
 
-def test_plain_is_plain():
-    """Nested dicts with the fields' names, lists for tuples; nothing that JSON does not know."""
+def test_plain_configs_hold_json_types_only():
+    """Nested dicts have the fields' names, and tuples become lists."""
     plain = to_plain(CONFIGS["everything set"])
     assert plain["env"]["world"]["reach"] == [0, 2, 7]
     assert plain["env"]["maps"] == ["one.tmx", "two.tmx"]
@@ -67,15 +68,15 @@ def test_plain_is_plain():
     assert list(plain) == [field.name for field in dataclasses.fields(TrainConfig)]
 
 
-def test_presets_come_back():
-    """The rules of every preset, each on its own."""
+def test_presets_round_trip():
+    """The rules of every preset do."""
     assert set(PRESETS) == {"law", "chaos", "full", "million"}
     for name, config in PRESETS.items():
         assert from_plain(WorldConfig, json.loads(json.dumps(to_plain(config)))) == config, name
 
 
-def test_content_comes_back_row_by_row():
-    """Tuples of dataclasses within tuples of dataclasses: rows are rows again, not dicts."""
+def test_content_rows_round_trip():
+    """Tuples of dataclasses within tuples of dataclasses come back as dataclasses, not dicts."""
     for content in (STANDARD, ODDITIES, Content()):
         back = from_plain(Content, json.loads(json.dumps(to_plain(content))))
         assert back == content and hash(back) == hash(content) and repr(back) == repr(content)
@@ -102,7 +103,7 @@ def test_missing_fields_take_their_default():
      r"env.world.content.items\[1\].*cut"),
 ])  # fmt: skip
 def test_unknown_fields_are_named(plain, named):
-    """With the config in which they stand."""
+    """The error also names the config that has them."""
     with pytest.raises(ConfigError, match=named):
         from_plain(TrainConfig, plain)
 
@@ -113,8 +114,8 @@ def test_unknown_fields_are_named(plain, named):
     ({"npcs": [{"name": "wolf", "level": 3, "health": 1, "habitat": [], "hunts": "never", "drops": [{}]}]},
      r"npcs\[0\].drops\[0\] lacks the fields item"),
 ])  # fmt: skip
-def test_fields_without_a_default_must_be_there(plain, named):
-    """What is missing is named, with the row that lacks it."""
+def test_fields_without_a_default_are_required(plain, named):
+    """The error names the missing field and the row that lacks it."""
     with pytest.raises(ConfigError, match=named):
         from_plain(Content, plain)
 
@@ -125,8 +126,8 @@ def test_fields_without_a_default_must_be_there(plain, named):
     {"env": {"world": {"content": {"items": {"name": "ore"}}}}},
     {"env": {"world": {"content": {"items": ["ore"]}}}},
 ])  # fmt: skip
-def test_what_is_no_config(plain):
-    """Something else where the fields of a config, or rows of a table, should be."""
+def test_other_types_are_refused(plain):
+    """The value is not a config or not the rows of a table."""
     with pytest.raises(ConfigError, match="config"):
         from_plain(TrainConfig, plain)
 
@@ -140,6 +141,6 @@ def test_what_is_no_config(plain):
     ({"env": {"world": {"content": {"items": [{"name": "ore", "heals": "2"}]}}}}, "ore: heals = '2'"),
 ])  # fmt: skip
 def test_impossible_values_are_refused(plain, named):
-    """As when the config is made by hand."""
+    """As they are when the config is constructed."""
     with pytest.raises(ConfigError, match=named):
         from_plain(TrainConfig, plain)

@@ -1,4 +1,4 @@
-"""Random agents live as long as v1's, and die of the same causes (the table in scripts/compare_v1.py)."""
+"""Random agents live as long as v1's and die of the same causes (see the table in scripts/compare_v1.py)."""
 
 import importlib.util
 from pathlib import Path
@@ -15,13 +15,13 @@ MAP = str(ROOT / "tests" / "data" / "v1_maps" / "map1.tmx")
 
 @pytest.mark.parametrize(("preset_name", "full"), list(compare_v1.V1))
 def test_lifetimes_and_causes_match_v1(preset_name, full):
-    """On map1: mean within 0.6 ticks, median equal where v1's is known, shares within 3 points."""
+    """On map1: the mean within 0.6 ticks, the median equal where v1's is known, shares within 3 points."""
     v1 = compare_v1.V1[preset_name, full]
-    ours = compare_v1.play(preset_name, MAP, full, deaths=20_000).summary
-    assert ours["agent_steps"] / ours["lifetime/mean"] > 20_000
-    assert abs(ours["lifetime/mean"] - v1.means[1]) < 0.6
+    found = compare_v1.play(preset_name, MAP, full, deaths=20_000).summary
+    assert found["agent_steps"] / found["lifetime/mean"] > 20_000
+    assert abs(found["lifetime/mean"] - v1.means[1]) < 0.6
     if v1.median is not None:
-        assert ours["lifetime/median"] == v1.median
-    assert abs(100 * ours["deaths/lava"] - v1.lava) < 3
-    assert abs(100 * (ours["deaths/hunger"] + ours["deaths/thirst"]) - v1.starved) < 3
-    assert abs(100 * ours["deaths/combat"] - v1.combat) < 3
+        assert found["lifetime/median"] == v1.median
+    assert abs(100 * found["deaths/lava"] - v1.lava) < 3
+    assert abs(100 * (found["deaths/hunger"] + found["deaths/thirst"]) - v1.starved) < 3
+    assert abs(100 * found["deaths/combat"] - v1.combat) < 3

@@ -1,4 +1,4 @@
-"""The Gymnasium environments do what Gymnasium promises, and are otherwise the environment beneath."""
+"""The Gymnasium environments keep Gymnasium's contract and otherwise match the native environment."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ INFOS = ("alive", "entity", "lifetime", "explored", "cause")
 
 
 def flat(tensor):
-    """[R * A, ...] NumPy of what is [R, A, ...]."""
+    """Converts a tensor [R, A, ...] to a NumPy array [R * A, ...]."""
     return own(tensor.flatten(0, 1))
 
 
 def own(part):
-    """A copy, as NumPy, of an array or tensor, or of a dict of them."""
+    """Copies an array or tensor, or a dict of them, to NumPy."""
     if isinstance(part, dict):
         return {name: own(array) for name, array in part.items()}
     return np.array(part.numpy() if isinstance(part, torch.Tensor) else part)
@@ -59,9 +59,9 @@ def nothing(seen, at):
         ("full", {"births": -1, "reward_tile": 0.5, "reward_death": -2.0, "realms": 2}),
     ],
 )  # fmt: skip
-def test_autoreset_is_next_step_tick_by_tick(name, settings, output):
-    """Beside a native environment that is told zeros wherever nobody acts: so what is chosen for empty slots
-    cannot matter, and the rest is passed on untouched."""
+def test_autoreset_matches_the_native_environment_in_every_step(name, settings, output):
+    """Compares with a native environment that gets zeros as the actions of empty slots: actions of empty
+    slots have no effect, and all else is passed on unchanged."""
     settings = {**SMALL, **settings}
     envs, native = VectorEnv(name, output=output, **settings), make(name, **settings)
     assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
@@ -74,8 +74,8 @@ def test_autoreset_is_next_step_tick_by_tick(name, settings, output):
     for _ in range(60):
         alive = flat(truth["alive"])
         assert same(seen, {part: flat(view) for part, view in truth.items()})
-        assert nothing(seen, ~alive), "the dead, and those not yet born, see nothing"
-        # Who was there still is, unless it died just now; who is new was never there before.
+        assert nothing(seen, ~alive), "empty slots observe nothing but zeros"
+        # An agent that was alive still is unless it has just died, and a new agent has not been there before.
         assert np.array_equal(alive & before, before & ~died) and not (died & ~before).any()
         assert (infos["entity"] == entity)[before].all() and (infos["entity"] > entity)[alive & ~before].all()
 
@@ -103,7 +103,7 @@ def test_autoreset_is_next_step_tick_by_tick(name, settings, output):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_what_is_seen_is_in_the_space(name):
+def test_observations_are_in_the_observation_space(name):
     envs = VectorEnv(name, **SMALL, births=-1)
     seen, _ = envs.reset(seed=2)
     for _ in range(25):
@@ -113,7 +113,7 @@ def test_what_is_seen_is_in_the_space(name):
         seen, *_ = envs.step(envs.action_space.sample())
 
 
-def test_what_the_caller_holds_is_never_written_over():
+def test_returned_arrays_are_not_overwritten():
     envs = VectorEnv("chaos", **SMALL, births=-1)
     held = [envs.reset(), *(envs.step(envs.action_space.sample()) for _ in range(5))]
     copies = [list(map(own, results)) for results in held]
@@ -123,7 +123,7 @@ def test_what_the_caller_holds_is_never_written_over():
     for results, before in zip(held, copies, strict=True):
         for part, copy in zip(results, before, strict=True):
             assert same(part, copy) if isinstance(part, dict) else np.array_equal(part, copy)
-    # Nor the other way round: what he writes into it changes nothing.
+    # Writing into a returned array does not change the environment.
     spoilt, clean = VectorEnv("chaos", **SMALL), VectorEnv("chaos", **SMALL)
     for _ in range(3):
         results = [env.reset() if env.native is None else env.step(env.action_space.sample() * 0)
@@ -134,7 +134,7 @@ def test_what_the_caller_holds_is_never_written_over():
     assert spoilt.native.world.digest() == clean.native.world.digest()
 
 
-def test_torch_output_is_the_environments_own_memory():
+def test_torch_output_shares_the_environments_memory():
     envs = VectorEnv("chaos", **SMALL, births=-1, output="torch")
     seen, infos = envs.reset()
     for _ in range(3):
@@ -151,7 +151,7 @@ def test_torch_output_is_the_environments_own_memory():
 # ----------------------------------------------------------------------------------------------------- reset
 
 
-def test_every_reset_begins_a_world_which_seeds_replay():
+def test_each_reset_begins_a_new_world_that_its_seed_replays():
     envs = VectorEnv("chaos", **SMALL, births=-1)
 
     def play(seed=None):
@@ -163,31 +163,31 @@ def test_every_reset_begins_a_world_which_seeds_replay():
 
     begun = [play(), play(), play(), play(11), play(), play(11), play()]
     seeds, digests = [seed for _, seed, _ in begun], [digest for *_, digest in begun]
-    assert seeds[0] == 4 and seeds[3] == seeds[5] == 11, "the config's first, then those that were asked for"
-    assert digests[3] == digests[5] and digests[4] == digests[6], "a seed decides the worlds after it too"
+    assert seeds[0] == 4 and seeds[3] == seeds[5] == 11, "the config's seed first, then the given seeds"
+    assert digests[3] == digests[5] and digests[4] == digests[6], "a seed determines the following worlds too"
     assert len(set(digests)) == 5
     again = VectorEnv("chaos", **SMALL, births=-1)
     for first, seed, _ in begun[:3]:
         assert same(again.reset()[0], first) and again.native.config.seed == seed
     native = make("chaos", **{**SMALL, "births": -1, "seed": 11})
-    assert np.array_equal(begun[3][0]["self"], flat(native.reset()["self"])), "the seed is the world's own"
+    assert np.array_equal(begun[3][0]["self"], flat(native.reset()["self"])), "the seed is that of the world"
 
 
-def test_a_negative_seed_in_the_config_is_no_obstacle():
+def test_reset_works_with_a_negative_seed_in_the_config():
     envs = VectorEnv("law", **{**SMALL, "seed": -9})
     envs.reset()
     assert envs.native.config.seed == -9
     envs.reset()
 
 
-def test_there_are_no_options():
+def test_reset_options_are_refused():
     for env in (VectorEnv("chaos", **SMALL), SingleAgentEnv("chaos", **ALONE)):
         env.reset(options={})
         with pytest.raises(UsageError, match=r"no options, but got reset_mask; leave"):
             env.reset(options={"reset_mask": np.ones(42, bool)})
 
 
-def test_before_reset_and_after_close_there_is_no_world():
+def test_step_needs_a_reset_and_an_open_environment():
     for env in (VectorEnv("chaos", **SMALL), SingleAgentEnv("chaos", **ALONE)):
         for _ in range(2):
             with pytest.raises(UsageError, match=r"call reset\(\) first"):
@@ -197,23 +197,23 @@ def test_before_reset_and_after_close_there_is_no_world():
             env.close()
 
 
-# ---------------------------------------------------------------------------------------------- what is given
+# ---------------------------------------------------------------------------------------------------- actions
 
 
 @pytest.mark.parametrize("output", ["numpy", "torch"])
-def test_actions_that_do_not_fit_are_refused(output):
+def test_wrong_actions_are_refused(output):
     envs = VectorEnv("chaos", **SMALL, output=output)
     envs.reset()
     give = np.asarray if output == "numpy" else torch.as_tensor
     good = np.zeros((42, 3), np.int64)
     digest = envs.native.world.digest()
-    for bad, said in (
+    for bad, message in (
         (good[:41], r"shape \(41, 3\); give \(42, 3\).*\(move, style, target\)"),
         (good.reshape(3, 14, 3), r"shape \(3, 14, 3\); give \(42, 3\)"),
         (good + 0.5, "dtype torch.float64; give integers"),
         (good - 1, r"actions\[0, 0, 0\] \(move\) = -1 is out of range"),
     ):
-        with pytest.raises(ActionError, match=said):
+        with pytest.raises(ActionError, match=message):
             envs.step(give(bad))
     assert envs.native.world.digest() == digest
     if output == "torch":
@@ -224,8 +224,8 @@ def test_actions_that_do_not_fit_are_refused(output):
     envs.step(give(good.astype(np.int32)))
 
 
-def test_sub_environments_are_slots_realm_by_realm():
-    """Number 14 * r + s moves slot s of realm r."""
+def test_sub_environments_are_the_slots_in_realm_order():
+    """Sub-environment 14 * r + s controls slot s of realm r."""
     envs = VectorEnv("law", **SMALL, births=-1)
     _, infos = envs.reset()
     number = int((infos["alive"] & (np.arange(42) >= 28)).nonzero()[0][0])
@@ -244,7 +244,7 @@ def test_sub_environments_are_slots_realm_by_realm():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"num_envs": 15}, r"num_envs = 15 is not a multiple of slots = 14.*choose 14 for one realm"),
         ({"num_envs": 0}, "num_envs = 0 is not a multiple"),
@@ -254,13 +254,13 @@ def test_sub_environments_are_slots_realm_by_realm():
         ({"device": "nonsense"}, "device = 'nonsense' is not a device"),
     ],
 )
-def test_vectors_that_cannot_be_are_refused_when_they_are_made(settings, said):
+def test_impossible_settings_are_refused_at_construction(settings, message):
     small = {name: value for name, value in SMALL.items() if name != "realms"}
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         VectorEnv("chaos", **{**small, **settings})
 
 
-def test_a_config_can_be_given_instead_of_a_preset():
+def test_a_config_can_replace_the_preset():
     config = configure("law", **SMALL)
     for env in (VectorEnv(config), VectorEnv(config, num_envs=42)):
         assert env.config == config and env.num_envs == 42
@@ -269,13 +269,13 @@ def test_a_config_can_be_given_instead_of_a_preset():
         VectorEnv(config, realms=3, seed=2)
 
 
-# ------------------------------------------------------------------------------------------ Gymnasium's own
+# --------------------------------------------------------------------------------------- Gymnasium's wrappers
 
 
 @pytest.mark.parametrize("births", [-1, 3])
-def test_returns_and_lengths_that_gymnasium_records_are_lifetimes(births):
-    """One is paid for each tick survived, so a return is one less than the lifetime; with empty slots
-    between lives, only the lengths that Gymnasium counts are longer."""
+def test_recorded_returns_and_lengths_are_lifetimes(births):
+    """An agent earns 1 per tick that it survives, so a return is the lifetime minus one. Gymnasium counts the
+    steps in which a slot is empty between two agents, which makes some lengths larger."""
     envs = wrappers.RecordEpisodeStatistics(VectorEnv("chaos", **SMALL, births=births), buffer_length=10_000)
     envs.action_space.seed(1)
     envs.reset(seed=3)
@@ -294,7 +294,7 @@ def test_returns_and_lengths_that_gymnasium_records_are_lifetimes(births):
     assert waited < len(lifetimes) / 2 if births == -1 else waited > 10
 
 
-def test_gymnasiums_wrappers_fit():
+def test_gymnasium_wrappers_work():
     envs = VectorEnv("chaos", **SMALL, births=-1)
     flattened = wrappers.FlattenObservation(envs)
     seen, _ = flattened.reset(seed=1)
@@ -309,11 +309,11 @@ def test_gymnasiums_wrappers_fit():
             assert ("entity" in info) == (info["alive"] or terminated[number])
         if terminated.any():
             return
-    raise AssertionError("nobody died")
+    raise AssertionError("no agent died")
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_gymnasium_makes_both_by_name(name):
+def test_gymnasium_makes_both_environments_by_name(name):
     number = f"nmmo_gpu/{name.capitalize()}-v0"
     settings = {key: value for key, value in SMALL.items() if key != "realms"}
     envs = gymnasium.make_vec(number, num_envs=28, **settings)
@@ -329,8 +329,8 @@ def test_gymnasium_makes_both_by_name(name):
     assert seen in env.observation_space
 
 
-def test_gymnasium_vectorizes_single_agents_too():
-    """A world to each then, of which one agent is played."""
+def test_gymnasium_vectorizes_single_agents():
+    """Each sub-environment then has a world of its own, in which it controls one agent."""
     envs = gymnasium.make_vec("nmmo_gpu/Chaos-v0", num_envs=3, vectorization_mode="sync", **ALONE)
     seen, _ = envs.reset(seed=1)
     assert seen in envs.observation_space and len({seen["self"][i].tobytes() for i in range(3)}) > 1
@@ -338,8 +338,9 @@ def test_gymnasium_vectorizes_single_agents_too():
         envs.step(envs.action_space.sample())
 
 
-def test_one_import_registers_and_the_package_alone_imports_no_gymnasium():
-    """The import can stand in the name itself."""
+def test_only_the_adapter_import_registers_environments():
+    """The module can be part of the environment's name. Importing the package alone does not import
+    Gymnasium."""
     program = """
 import sys, nmmo_gpu
 assert "gymnasium" not in sys.modules
@@ -354,30 +355,30 @@ print(*(name for name in gymnasium.registry if name.startswith("nmmo_gpu/")), en
     )
 
 
-# ----------------------------------------------------------------------------------------------- a single one
+# ----------------------------------------------------------------------------------------------- single agent
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_gymnasiums_and_sb3s_checkers_find_nothing_wrong(name):
-    """Gymnasium's says nothing at all; SB3's would rather have vectors than tables and windows, which its
-    MultiInputPolicy flattens."""
-    with warnings.catch_warnings(record=True) as said:
+def test_the_checkers_of_gymnasium_and_sb3_pass(name):
+    """Gymnasium's checker does not warn. SB3's checker warns of 2-D boxes (the table and the windows), which
+    SB3's MultiInputPolicy flattens."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         env = gymnasium.make(f"nmmo_gpu/{name.capitalize()}-v0", **ALONE)
         check_env(env.unwrapped)
-    assert [str(warning.message) for warning in said] == []
+    assert [str(warning.message) for warning in caught] == []
     sb3 = pytest.importorskip("stable_baselines3.common.env_checker")
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         sb3.check_env(env)
     tables = {part for part, space in env.observation_space.items()
               if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 2}  # fmt: skip
-    told = [str(warning.message) for warning in said]
-    assert {message.split()[2] for message in told} == tables and len(told) == len(tables)
-    assert all("has an unconventional shape" in message for message in told)
+    messages = [str(warning.message) for warning in caught]
+    assert {message.split()[2] for message in messages} == tables and len(messages) == len(tables)
+    assert all("has an unconventional shape" in message for message in messages)
 
 
-def test_sb3_learns_from_a_single_agent_as_it_is():
+def test_sb3_learns_from_a_single_agent():
     ppo = pytest.importorskip("stable_baselines3").PPO
     env = gymnasium.make("nmmo_gpu/Full-v0", **ALONE)
     model = ppo("MultiInputPolicy", env, n_steps=12, batch_size=6, n_epochs=1, device="cpu")
@@ -388,12 +389,12 @@ def still(env):
     return torch.zeros(1, env.config.world.slots, len(env.action_heads), dtype=torch.int64)
 
 
-def test_one_slot_is_played_from_outside_and_the_others_by_their_policy():
-    """As a native environment that is told the same."""
-    asked, always = [], torch.ones(1, 9, 3, dtype=torch.int64)
+def test_one_slot_is_controlled_and_a_policy_controls_the_others():
+    """The world is that of a native environment with the same actions."""
+    ticks, always = [], torch.ones(1, 9, 3, dtype=torch.int64)
 
     def others(env):
-        asked.append(int(env.world.tick))
+        ticks.append(int(env.world.tick))
         return always
 
     env = SingleAgentEnv("chaos", **ALONE, slot=4, others=others)
@@ -416,10 +417,10 @@ def test_one_slot_is_played_from_outside_and_the_others_by_their_policy():
         if terminated:
             break
     assert terminated and info["cause"] > 0 and nothing(seen, ()) and seen in env.observation_space
-    assert asked == list(range(1, 1 + len(asked))) and (always == 1).all(), "what is theirs stays theirs"
+    assert ticks == list(range(1, 1 + len(ticks))) and (always == 1).all(), "the policy's actions are kept"
 
 
-def test_after_a_death_the_slots_next_agent_is_played_in_the_same_world():
+def test_after_a_death_reset_returns_the_slots_next_agent_in_the_same_world():
     env = SingleAgentEnv("chaos", **ALONE, slot=1)
     _, info = env.reset(seed=6)
     entities, world = [info["entity"]], env.native.world
@@ -428,7 +429,7 @@ def test_after_a_death_the_slots_next_agent_is_played_in_the_same_world():
         while not terminated:
             _, reward, terminated, _, info = env.step(env.action_space.sample())
             paid, steps = paid + reward, steps + 1
-        assert info["lifetime"] == steps == paid + 1, "the episode is the life"
+        assert info["lifetime"] == steps == paid + 1, "an episode is one agent's life"
         with pytest.raises(UsageError, match=r"the agent is dead; call reset\(\)"):
             env.step(env.action_space.sample())
         seen, info = env.reset()
@@ -439,8 +440,8 @@ def test_after_a_death_the_slots_next_agent_is_played_in_the_same_world():
     assert env.native.world is not world
 
 
-def test_a_life_that_was_cut_short_goes_on():
-    """A time limit kills nobody."""
+def test_a_truncated_agent_lives_on_after_reset():
+    """A time limit does not kill the agent."""
     env = gymnasium.make("nmmo_gpu/Law-v0", max_episode_steps=3, others=still, **ALONE)
     _, info = env.reset()
     entity, tick = info["entity"], int(env.unwrapped.native.world.tick)
@@ -448,12 +449,12 @@ def test_a_life_that_was_cut_short_goes_on():
         for _ in range(3):
             seen, _, terminated, truncated, info = env.step(np.zeros(3, np.int64))
         assert truncated and not terminated
-        again, told = env.reset()
-        assert same(again, seen) and told == info and info["entity"] == entity
+        again, again_info = env.reset()
+        assert same(again, seen) and again_info == info and info["entity"] == entity
         assert int(env.unwrapped.native.world.tick) == tick + 3 * episode
 
 
-def test_what_is_held_of_a_single_agent_stays():
+def test_returned_values_of_a_single_agent_are_not_overwritten():
     env = SingleAgentEnv("law", **ALONE, others=still)
     held = [env.reset()[0]]
     copies = [own(held[0])]
@@ -464,7 +465,7 @@ def test_what_is_held_of_a_single_agent_stays():
     assert not same(held[0], held[-1])
 
 
-def test_if_nobody_is_born_reset_says_so(monkeypatch):
+def test_reset_fails_if_no_agent_is_born(monkeypatch):
     monkeypatch.setattr(adapter, "MAX_WAIT_TICKS", 3)
     settings = {**ALONE, "births": 1}
     with pytest.raises(UsageError, match=r"no agent spawned in slot \d within 3 ticks; choose more births"):
@@ -473,7 +474,7 @@ def test_if_nobody_is_born_reset_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"births": 0}, "with births = 0 no agent spawns"),
         ({"realms": 2}, "realms = 2: one agent lives in one realm"),
@@ -482,12 +483,12 @@ def test_if_nobody_is_born_reset_says_so(monkeypatch):
         ({"device": "nonsense"}, "device = 'nonsense' is not a device"),
     ],
 )
-def test_single_agents_that_cannot_be_are_refused_when_they_are_made(settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_impossible_single_agent_settings_are_refused_at_construction(settings, message):
+    with pytest.raises(ConfigError, match=message):
         SingleAgentEnv("chaos", **{**ALONE, **settings})
 
 
-def test_a_single_agent_can_be_made_of_a_config():
+def test_a_single_agent_environment_takes_a_config():
     config = EnvConfig(world=preset("chaos", **ODD, slots=9, populations=3), realms=1, device="cpu", seed=4)
     assert SingleAgentEnv(config).config is config
     with pytest.raises(ConfigError, match="realms = 64: one agent"):
@@ -495,7 +496,7 @@ def test_a_single_agent_can_be_made_of_a_config():
 
 
 @pytest.mark.parametrize("action", [[5, 0, 0], [0, 0], [0.0, 0.0, 0.0], 3, [0, 0, -1]])
-def test_an_action_that_does_not_fit_is_refused(action):
+def test_an_action_outside_the_space_is_refused(action):
     env = SingleAgentEnv("chaos", **ALONE)
     env.reset()
     digest = env.native.world.digest()

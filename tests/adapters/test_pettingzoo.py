@@ -1,4 +1,4 @@
-"""PettingZoo: its own tests pass, agents come and go for good, and the world beneath is the native one."""
+"""The PettingZoo environment passes PettingZoo's own tests and matches the native environment."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def sampled(env):
 
 
 def living(native):
-    """Slots by the names that who lives in them should have."""
+    """Returns a dict from the expected name of each living agent to its slot."""
     world = native.world
     slots = world.agents(world.alive)[0].nonzero().flatten().tolist()
     return {f"agent_{world.entity[0, slot]}": slot for slot in slots}
 
 
 def warned(run):
-    """The texts of all warnings that a call gives."""
+    """Runs a function and returns the texts of all warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run()
@@ -55,15 +55,15 @@ def warned(run):
 
 
 @pytest.mark.parametrize("preset", ["law", "chaos", "full"])
-def test_the_parallel_api_test_passes_and_misses_nothing_but_the_list(capsys, preset):
-    """Its one warning is that of every environment with generated agents: no possible_agents."""
+def test_the_parallel_api_test_passes_with_one_warning(capsys, preset):
+    """The one warning is that possible_agents is missing, as in every environment with generated agents."""
     (only,) = warned(lambda: parallel_api_test(crowd(preset), num_cycles=60))
     assert NO_LIST in only
     assert "Passed Parallel API test" in capsys.readouterr().out
 
 
-def test_without_a_last_observation_the_api_test_passes_with_a_warning_per_death(capsys):
-    """v1's way, a missing observation for a death, is one that PettingZoo tolerates."""
+def test_without_last_observations_the_api_test_warns_once_per_death(capsys):
+    """PettingZoo tolerates v1's convention of giving no observation at death."""
     found = warned(lambda: parallel_api_test(crowd(observe_death=False), num_cycles=60))
     assert NO_LIST in found[0] and set(found[1:]) == {"Live agent was not given observation"}
     assert "Passed Parallel API test" in capsys.readouterr().out
@@ -71,8 +71,8 @@ def test_without_a_last_observation_the_api_test_passes_with_a_warning_per_death
 
 @pytest.mark.parametrize("preset", ["chaos", "full"])
 def test_the_parallel_seed_test_passes(preset):
-    """As it stops after one step, the same is done again over many, births and deaths included: the actions
-    sampled by newborns are part of the seed too."""
+    """PettingZoo's test stops after one step, so the same comparison is repeated over many steps with births
+    and deaths. The seed also determines the sampled actions of newborns."""
     parallel_seed_test(lambda: crowd(preset))
     one, two = crowd(preset), crowd(preset)
     names = set()
@@ -80,49 +80,49 @@ def test_the_parallel_seed_test_passes(preset):
         env.reset(seed=42)
         env.action_space(env.agents[0]).seed(5)
     for _ in range(40):
-        told = [env.step(sampled(env)) for env in (one, two)]
-        assert data_equivalence(*told)
+        steps = [env.step(sampled(env)) for env in (one, two)]
+        assert data_equivalence(*steps)
         names |= set(one.agents)
     assert len(names) > 2 * one.max_num_agents
 
 
-def test_the_conversion_to_turns_passes_its_test(capsys):
-    """Which needs the last observations of the dying."""
+def test_the_conversion_to_aec_passes_the_api_test(capsys):
+    """The conversion needs the last observations of dying agents."""
     api_test(parallel_to_aec(crowd()), num_cycles=30)
     assert "Passed API test" in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------------- coming and going
+# ------------------------------------------------------------------------------------------ births and deaths
 
 
 @pytest.mark.parametrize(("preset", "ticks"), [("chaos", 500), ("full", 150)])
-def test_over_many_lives_it_is_the_native_world_and_nobody_comes_back(preset, ticks):
-    """Tick by tick the same observations, rewards, deaths and infos as a native environment with the same
-    actions; keys are those who lived before or live after; no name is used twice; observations fit in their
-    space."""
+def test_it_matches_the_native_environment_and_no_name_returns(preset, ticks):
+    """In every tick, observations, rewards, terminations and infos equal those of a native environment with
+    the same actions. The keys are the agents that lived before or after the step, no name is used twice, and
+    observations are in their space."""
     env = crowd(preset, slots=7, births=2, seed=11)
     native = Env(env.native.config)
     env.reset()
     native.reset()
-    seen, gone, most = set(env.agents), set(), 0
+    seen, gone, largest = set(env.agents), set(), 0
     space = env.observation_space("anybody")
     for tick in range(ticks):
         slots = living(native)
         assert env.agents == list(slots)
         before, actions = set(slots), random_actions(native)
-        told = env.step({agent: actions[0, slot].numpy() for agent, slot in slots.items()})
-        obs, rewards, terminated, truncated, infos = told
+        step = env.step({agent: actions[0, slot].numpy() for agent, slot in slots.items()})
+        obs, rewards, terminated, truncated, infos = step
         expected, reward, died, _, info = native.step(actions)
         slots |= living(native)
-        assert all(one.keys() == slots.keys() for one in told)
+        assert all(one.keys() == slots.keys() for one in step)
         assert set(env.agents) == {agent for agent in slots if not terminated[agent]}
         assert not any(truncated.values())
         newborn = set(slots) - before
-        assert not newborn & seen, "an old name for somebody new"
+        assert not newborn & seen, "a newborn has a used name"
         seen |= newborn
-        assert not gone & set(slots), "back from the dead"
+        assert not gone & set(slots), "a dead agent is listed again"
         gone |= {agent for agent in slots if terminated[agent]}
-        most = max(most, len(slots))
+        largest = max(largest, len(slots))
         for agent, slot in slots.items():
             assert terminated[agent] == bool(died[0, slot]) and rewards[agent] == float(reward[0, slot])
             assert infos[agent]["entity"] == int(info["entity"][0, slot]) == int(agent.removeprefix("agent_"))
@@ -133,11 +133,11 @@ def test_over_many_lives_it_is_the_native_world_and_nobody_comes_back(preset, ti
             for name, field in obs[agent].items():
                 assert np.array_equal(field, expected[name][0, slot].numpy()), name
             assert tick % 20 or space.contains(obs[agent])
-    assert len(gone) > 8 * most
+    assert len(gone) > 8 * largest
 
 
-def test_a_death_is_told_with_zeros_and_its_cause_and_then_no_more():
-    """And v1's way without the observation, all else being equal."""
+def test_a_dead_agent_gets_zeros_and_its_cause_once():
+    """With v1's convention the observation is missing, and all else is equal."""
     env, v1 = crowd(seed=3), crowd(seed=3, observe_death=False)
     deaths = 0
     for world in (env, v1):
@@ -157,8 +157,8 @@ def test_a_death_is_told_with_zeros_and_its_cause_and_then_no_more():
     assert deaths > 20
 
 
-def test_observations_belong_to_the_caller():
-    """They stay as they were however long the world goes on, and writing into one changes no other."""
+def test_observations_are_not_overwritten_or_shared():
+    """They keep their values during later steps, and writing into one changes no other."""
     env = crowd(seed=5)
     kept, _ = env.reset()
     copies = {agent: {name: field.copy() for name, field in fields.items()} for agent, fields in kept.items()}
@@ -171,21 +171,22 @@ def test_observations_belong_to_the_caller():
     assert data_equivalence({a: kept[a] for a in others}, {a: copies[a] for a in others})
 
 
-def test_who_is_left_out_idles():
-    """The same as if it had been told to stay, and to leave everybody alone."""
-    told, left_out = crowd(seed=2), crowd(seed=2)
-    for env in (told, left_out):
+def test_an_agent_without_an_action_idles():
+    """The result is the same as with the action to stay and to attack no agent."""
+    given, left_out = crowd(seed=2), crowd(seed=2)
+    for env in (given, left_out):
         env.reset()
     for tick in range(30):
-        actions = sampled(told)
+        actions = sampled(given)
         idle = list(actions)[tick % 3 :: 3]
-        told.step(actions | dict.fromkeys(idle, np.zeros(3, np.int64)))
+        given.step(actions | dict.fromkeys(idle, np.zeros(3, np.int64)))
         left_out.step({agent: action for agent, action in actions.items() if agent not in idle})
-        assert told.native.world.digest() == left_out.native.world.digest()
+        assert given.native.world.digest() == left_out.native.world.digest()
 
 
-def test_a_world_without_anybody_goes_on():
-    """One slot, whose agent walks into lava: nobody for a tick or more, then somebody else."""
+def test_a_world_without_living_agents_continues():
+    """The agent of the only slot walks into lava; for at least one tick no agent lives, then another one is
+    born."""
     env = crowd(slots=1, populations=1, births=1)
     env.reset()
     names, empty = list(env.agents), 0
@@ -199,8 +200,9 @@ def test_a_world_without_anybody_goes_on():
 # ------------------------------------------------------------------------------------------ worlds and spaces
 
 
-def test_resets_begin_new_worlds():
-    """The first with the seed of the config, later ones with the next, and any with the seed it is given."""
+def test_each_reset_begins_a_new_world():
+    """The first reset uses the config's seed, later ones use the next seeds, and a given seed is used as it
+    is."""
     env = crowd(seed=7)
 
     def digest(**seed):
@@ -213,11 +215,11 @@ def test_resets_begin_new_worlds():
     assert [digest(seed=np.int64(seed)) for seed in (7, 8, 9)] == found
     assert digest(seed=8, options={"ignored": 1}) == found[1] and digest() == found[2]
     env.reset()
-    assert env.agents == [f"agent_{n}" for n in range(len(env.agents))], "names begin anew"
+    assert env.agents == [f"agent_{n}" for n in range(len(env.agents))], "names start at 0 again"
 
 
-def test_a_whole_config_does_as_well_as_a_preset():
-    """With fields replaced, or not."""
+def test_a_config_can_replace_the_preset():
+    """Fields can be replaced in addition."""
     world_config = {name: CROWD[name] for name in (*ODD, "slots", "populations", "births")}
     config = EnvConfig(world=preset("chaos", **world_config), realms=1, device="cpu", backend="torch", seed=4)
     worlds = [ParallelEnv(config), ParallelEnv(config, seed=5), crowd(seed=4), crowd(seed=5)]
@@ -228,14 +230,14 @@ def test_a_whole_config_does_as_well_as_a_preset():
 
 
 @pytest.mark.parametrize("make", [lambda: crowd(realms=2), lambda: ParallelEnv(EnvConfig())])
-def test_more_realms_than_one_are_refused(make):
+def test_several_realms_are_refused(make):
     with pytest.raises(
         ConfigError, match=r"realms = (2|64): .*choose realms = 1 and one ParallelEnv for each"
     ):
         make()
 
 
-def test_spaces_are_the_same_objects_for_all_and_hold_what_there_is():
+def test_spaces_are_shared_and_hold_all_values():
     env = crowd("full")
     env.reset()
     assert env.observation_space("agent_0") is env.observation_space("agent_999999")
@@ -244,7 +246,7 @@ def test_spaces_are_the_same_objects_for_all_and_hold_what_there_is():
     assert tuple(env.action_space("agent_0").nvec) == env.native.action_sizes
 
 
-def test_there_is_no_list_of_all_agents():
+def test_possible_agents_is_not_defined():
     env = crowd()
     assert not hasattr(env, "possible_agents")
     with pytest.raises(AttributeError, match="endless"):
@@ -252,7 +254,7 @@ def test_there_is_no_list_of_all_agents():
     assert env.max_num_agents == 14 and env.agents == []
 
 
-def test_a_picture():
+def test_render_returns_an_image():
     env = crowd(render_mode="rgb_array")
     env.reset()
     picture = env.render()
@@ -264,15 +266,15 @@ def test_a_picture():
         crowd(render_mode="human")
 
 
-# ------------------------------------------------------------------------------------------ what does not fit
+# --------------------------------------------------------------------------------------------- invalid calls
 
 
-def test_step_before_reset():
+def test_step_before_reset_is_refused():
     with pytest.raises(UsageError, match=r"call env\.reset\(\) first"):
         crowd().step({})
 
 
-def test_actions_of_the_dead_and_the_unknown_are_refused():
+def test_actions_of_dead_and_unknown_agents_are_refused():
     env = crowd(seed=3)
     env.reset()
     dead = set()
@@ -287,7 +289,7 @@ def test_actions_of_the_dead_and_the_unknown_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "message"),
     [
         ([0, 0], r"has shape \(2,\) .*give 3 integers: move, style, target"),
         ([[0, 0, 0]], r"has shape \(1, 3\)"),
@@ -299,17 +301,17 @@ def test_actions_of_the_dead_and_the_unknown_are_refused():
         (np.array([5, 0, 0], np.uint64), r"\[0\] \(move\) = 5"),
     ],
 )
-def test_actions_that_do_not_fit_are_refused_and_change_nothing(action, said):
+def test_wrong_actions_are_refused_and_change_nothing(action, message):
     env = crowd()
     env.reset()
     digest, agent = env.native.world.digest(), env.agents[0]
-    with pytest.raises(ActionError, match=rf"actions\['{agent}'\].*" + said):
+    with pytest.raises(ActionError, match=rf"actions\['{agent}'\].*" + message):
         env.step({agent: action})
     assert env.native.world.digest() == digest
     env.step({agent: [0, 2, 8]})
 
 
-def test_without_pettingzoo_the_extra_is_named_and_the_package_imports():
+def test_without_pettingzoo_the_error_names_the_extra():
     program = (
         "import sys; sys.modules['pettingzoo'] = None\n"
         "import nmmo_gpu\n"

@@ -1,4 +1,4 @@
-"""The spaces hold every field that the layout lists, and everything that agents see and can choose."""
+"""The spaces have every field of the layout and contain all observations and actions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def world(request):
     return random_world(config, realms, 5, fill=0.8, odds=PLAIN)
 
 
-def test_there_is_a_space_for_every_field_and_none_besides(world):
+def test_the_space_has_exactly_the_layouts_fields(world):
     space, fields = observation_space(world.config), ObservationLayout(world.config).fields
     assert set(space.keys()) == set(fields)
     for name, field in fields.items():
@@ -44,11 +44,11 @@ def test_there_is_a_space_for_every_field_and_none_besides(world):
             assert isinstance(part, MultiBinary if field.shape else Discrete), name
         else:
             assert isinstance(part, Box) and str(field.dtype) == f"torch.{part.dtype}", name
-            assert (part.low <= 0).all() and (part.high >= 0).all(), "the zeros of the dead"
+            assert (part.low <= 0).all() and (part.high >= 0).all(), "the zeros of empty slots"
 
 
-def test_every_observation_of_a_random_world_is_in_its_space(world):
-    """One by one and all together, the dead included."""
+def test_observations_of_random_worlds_are_in_the_space(world):
+    """Single observations and batches are, including those of empty slots."""
     views, _, records = look(TORCH, world)
     space, layout = observation_space(world.config), ObservationLayout(world.config)
     alive = world.agents(world.alive)
@@ -60,7 +60,7 @@ def test_every_observation_of_a_random_world_is_in_its_space(world):
     assert batch in batch_space(space, alive.numel())
 
 
-def test_arrays_are_the_views_without_a_copy_but_for_alive(world):
+def test_arrays_are_views_except_alive(world):
     views, _, _ = look(TORCH, world)
     for name, array in arrays(views).items():
         assert np.array_equal(array, views[name].numpy())
@@ -70,7 +70,7 @@ def test_arrays_are_the_views_without_a_copy_but_for_alive(world):
     assert type(one["alive"]) is np.int64 and one["move_mask"].dtype == np.int8
 
 
-def test_the_bounds_of_chaos_are_those_of_its_rules():
+def test_the_bounds_of_chaos_match_its_rules():
     space = observation_space(preset("chaos", height=90, width=70, populations=4))
     low, high = (
         dict(zip(SELF_FEATURES, bound, strict=True)) for bound in (space["self"].low, space["self"].high)
@@ -88,7 +88,7 @@ def test_the_bounds_of_chaos_are_those_of_its_rules():
     assert (space["material"].high == 6).all() and (space["occupant"].high == 2).all()
 
 
-def test_the_bounds_of_full_are_those_of_its_content():
+def test_the_bounds_of_full_match_its_content():
     space = observation_space(preset("full"))
     assert dict(zip(ENTITY_ATTRIBUTES, space["entity_attributes"].high[0], strict=True)) == {
         "npc_kind": 3, "combat_level": 127, "sword": 3, "knife": 3, "armor": 3, "token": 7, "max_health": 99,
@@ -100,7 +100,7 @@ def test_the_bounds_of_full_are_those_of_its_content():
 
 
 def test_bounds_are_reached():
-    """Where a rule says "at most", somebody can have as much."""
+    """Where a rule sets a maximum, an agent can reach it."""
     world = draw_world("0.1", slots=2, populations=2, freeze_ticks=5)
     world.food.fill_(32)
     world.health.fill_(10)
@@ -114,8 +114,8 @@ def test_bounds_are_reached():
 
 
 @pytest.mark.parametrize("name", ["law", "chaos", "full"])
-def test_what_lives_are_lived_stays_in_the_space(name):
-    """From the first births on."""
+def test_observations_in_play_are_in_the_space(name):
+    """Checked from the first births on."""
     env = make(name, **ODD, slots=16, realms=1, births=-1, device="cpu", backend="torch", seed=3)
     views = env.reset()
     space = batch_space(observation_space(env.config.world), 16)
@@ -126,7 +126,7 @@ def test_what_lives_are_lived_stays_in_the_space(name):
 
 
 @pytest.mark.parametrize("name", EVERY_CONFIG)
-def test_an_action_has_a_choice_for_each_head(name):
+def test_an_action_has_one_choice_per_head(name):
     config = EVERY_CONFIG[name][1]
     space = action_space(config)
     assert space.nvec.tolist() == list(action_heads(config).values()) and (space.start == 0).all()

@@ -1,4 +1,4 @@
-"""TorchRL sees what the native environment gives, unchanged and for as long as it keeps it."""
+"""The TorchRL environment returns the native environment's data unchanged and never overwrites it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def native(name="chaos", **settings):
 
 
 def at_random(env):
-    """A policy: the native random actions, which the world's seed and tick decide."""
+    """A policy: the native random actions, which depend on the world's seed and tick only."""
     return lambda tensordict: tensordict.set("action", random_actions(env.native))
 
 
-def told(env, obs):
-    """What a tensordict must show of a native environment."""
+def shown(env, obs):
+    """Returns what a tensordict must show of a native environment."""
     world = env.world
     about = {
         "entity": world.agents(world.entity),
@@ -57,8 +57,8 @@ def assert_shows(tensordict, expected):
 
 @pytest.mark.parametrize("name", ["chaos", "full"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_torchrl_finds_nothing_wrong_with_the_specs(name, masked):
-    """Its own check: a short random rollout, stopped at a death or not, is as the specs say."""
+def test_torchrl_accepts_the_specs(name, masked):
+    """TorchRL's own check: a short random rollout matches the specs, whether it stops at a death or not."""
     env = adapted(name, births=-1)
     if masked:
         env = TransformedEnv(env, ActionMask())
@@ -66,7 +66,7 @@ def test_torchrl_finds_nothing_wrong_with_the_specs(name, masked):
     check_env_specs(env, return_contiguous=False, break_when_any_done=False)
 
 
-def test_the_specs_are_those_of_the_layout():
+def test_the_specs_match_the_layout():
     env = adapted("full")
     assert env.batch_size == (3, 14) and env.device == torch.device("cpu")
     for name, field in env.native.layout.fields.items():
@@ -83,12 +83,12 @@ def test_the_specs_are_those_of_the_layout():
 
 @pytest.mark.parametrize("name", ["chaos", "full"])
 @pytest.mark.parametrize("contiguous", [False, True])
-def test_a_rollout_is_what_playing_by_hand_gives(name, contiguous):
-    """Seven steps, more than the native environment has buffers: none is overwritten by a later one."""
+def test_a_rollout_equals_stepping_the_native_environment(name, contiguous):
+    """Seven steps are more than the native environment has buffers, so an overwritten one would show."""
     env, hand = adapted(name, births=-1), native(name, births=-1)
     played = env.rollout(7, at_random(env), break_when_any_done=False, return_contiguous=contiguous)
     assert played.shape == (3, 14, 7)
-    now = told(hand, hand.reset())
+    now = shown(hand, hand.reset())
     deaths = 0
     for t in range(7):
         step = played[..., t]
@@ -96,7 +96,7 @@ def test_a_rollout_is_what_playing_by_hand_gives(name, contiguous):
         actions = random_actions(hand)
         assert torch.equal(step["action"], actions)
         obs, reward, terminated, *_ = hand.step(actions)
-        now = told(hand, obs)
+        now = shown(hand, obs)
         assert_shows(step["next"], now)
         assert torch.equal(step["next", "reward"], reward[..., None])
         assert torch.equal(step["next", "terminated"], terminated[..., None])
@@ -107,16 +107,16 @@ def test_a_rollout_is_what_playing_by_hand_gives(name, contiguous):
 
 
 def test_a_collector_keeps_every_step_of_every_batch():
-    """Batches of five ticks in a row are one native run, deaths and births included."""
+    """Consecutive batches of five ticks equal one native run, including deaths and births."""
     env, hand = adapted(births=-1), native(births=-1)
     collector = Collector(env, at_random(env), frames_per_batch=5 * 42, total_frames=3 * 5 * 42)
-    now = told(hand, hand.reset())
+    now = shown(hand, hand.reset())
     ticks = 0
     for batch in collector:
         for t in range(5):
             assert_shows(batch[..., t], now)
             obs, reward, *_ = hand.step(random_actions(hand))
-            now = told(hand, obs)
+            now = shown(hand, obs)
             assert_shows(batch[..., t]["next"], now)
             assert torch.equal(batch[..., t]["next", "reward"], reward[..., None])
             ticks += 1
@@ -124,7 +124,7 @@ def test_a_collector_keeps_every_step_of_every_batch():
     collector.shutdown()
 
 
-def test_observations_are_the_records_and_not_copies():
+def test_observations_are_views_of_the_records():
     env = adapted(births=-1)
     tensordict = env.reset()
     for _ in range(3):
@@ -136,8 +136,9 @@ def test_observations_are_the_records_and_not_copies():
         tensordict = env.step(at_random(env)(tensordict))["next"]
 
 
-def test_a_partial_reset_hands_over_the_next_inhabitant_and_moves_nothing():
-    """Zeros at first, as nobody is born in the tick of a death; then a newborn with another id."""
+def test_a_partial_reset_returns_the_slots_next_agent_without_a_step():
+    """The first observations are zeros, because no agent is born in the tick of a death; then a newborn with
+    another id follows."""
     env = adapted(births=-1)
     step = env.reset()
     while not (died := (step := env.step(at_random(env)(step)))["next", "done"]).any():
@@ -148,15 +149,16 @@ def test_a_partial_reset_hands_over_the_next_inhabitant_and_moves_nothing():
     assert env.native.world.digest() == digest
     assert not after["done"].any() and not after["terminated"].any() and not after["alive"][died].any()
     assert not any(after[key(name)][died].any() for name in env.native.layout.fields)
-    assert_shows(after, told(env.native, env.native.layout.views(env.native.records)))
+    assert_shows(after, shown(env.native, env.native.layout.views(env.native.records)))
     later = env.step(at_random(env)(after))["next"]
     born = later["alive"] & died
     assert born.any() and (later["entity"] > before)[born].all() and (later["lifetime"][born] == 1).all()
-    assert step["next", "terminated"].squeeze(-1).equal(died), "the flags of the past stay as they were"
+    assert step["next", "terminated"].squeeze(-1).equal(died), "past flags are unchanged"
 
 
-def test_full_resets_begin_worlds_with_the_seeds_that_follow():
-    """As ``set_seed`` says, if it was asked; each is the world that the seed gives by itself."""
+def test_full_resets_begin_worlds_with_consecutive_seeds():
+    """They follow the seed of ``set_seed`` if it was called. Each world is the one that its seed gives by
+    itself."""
     env = adapted(births=-1)
     digests = {}
     for expected in (4, 5, 6, 90, 91, 4):
@@ -173,7 +175,7 @@ def test_full_resets_begin_worlds_with_the_seeds_that_follow():
     assert env.native.config.seed == 5
 
 
-def test_a_seed_before_the_first_reset_is_that_of_the_first_world():
+def test_a_seed_set_before_the_first_reset_is_used():
     env = adapted()
     assert env.set_seed(17) != 17
     env.reset()
@@ -182,9 +184,9 @@ def test_a_seed_before_the_first_reset_is_that_of_the_first_world():
 
 
 @pytest.mark.parametrize("name", ["chaos", "full"])
-def test_the_action_mask_is_the_heads_masks_side_by_side(name):
-    """A head whose mask depends on another's choice has what any of those choices allows; nobody at all may
-    do nothing."""
+def test_the_action_mask_is_the_heads_masks_concatenated(name):
+    """If a head's mask depends on another head's choice, an action is allowed if any of those choices allows
+    it. Empty slots may do nothing."""
     env = adapted(name, births=5)
     tensordict = env.rollout(9, at_random(env), break_when_any_done=False)
     living = tensordict["alive"]
@@ -203,7 +205,7 @@ def test_the_action_mask_is_the_heads_masks_side_by_side(name):
 
 
 @pytest.mark.parametrize("name", ["chaos", "full"])
-def test_with_torchrls_action_mask_random_actions_are_possible_ones(name):
+def test_masked_random_actions_are_possible(name):
     plain, masked = adapted(name, births=-1), TransformedEnv(adapted(name, births=-1), ActionMask())
     forbidden = []
     for env in (plain, masked):
@@ -216,8 +218,8 @@ def test_with_torchrls_action_mask_random_actions_are_possible_ones(name):
     assert forbidden[0] > 50 and forbidden[1] == 0
 
 
-def test_torchrls_transforms_see_one_life_at_a_time():
-    """What a life was paid adds up to its lifetime, less the tick of its death."""
+def test_torchrl_transforms_see_one_life_at_a_time():
+    """The rewards of a life add up to its lifetime minus the tick of its death."""
     env = TransformedEnv(adapted(births=-1), RewardSum())
     tensordict = env.rollout(25, at_random(env), break_when_any_done=False)["next"]
     died = tensordict["terminated"].squeeze(-1)
@@ -225,8 +227,8 @@ def test_torchrls_transforms_see_one_life_at_a_time():
     assert torch.equal(tensordict["episode_reward"].squeeze(-1)[died], tensordict["lifetime"][died] - 1.0)
 
 
-def test_torchrl_can_batch_several():
-    """Each of the batch plays as it would alone."""
+def test_torchrl_can_batch_environments():
+    """Each environment of the batch plays as it does alone."""
 
     def east(tensordict):
         return tensordict.set("action", torch.tensor([1, 0, 0]).expand(*tensordict.shape, 3))
@@ -240,14 +242,14 @@ def test_torchrl_can_batch_several():
             assert torch.equal(batched[i][name], alone[name]), name
 
 
-def test_a_config_does_as_well_as_a_name():
+def test_a_config_can_replace_the_preset():
     config = EnvConfig(world=preset("law", **ODD, slots=14, populations=7), realms=2, device="cpu")
     env = TorchRLEnv(config, backend="torch", seed=8)
     assert env.batch_size == (2, 14) and env.native.config.seed == 8
     assert env.native.config.world is config.world
 
 
-def test_what_cannot_work_is_refused():
+def test_impossible_arguments_are_refused():
     with pytest.raises(ConfigError, match="preset = 'peace' is unknown"):
         TorchRLEnv("peace")
     with pytest.raises(ConfigError, match="slots = 5: EnvConfig has no such field"):
@@ -263,8 +265,9 @@ def test_what_cannot_work_is_refused():
         env.step(tensordict.set("action", torch.full((3, 14, 3), 9)))
 
 
-def test_without_torchrl_the_error_names_the_remedy_and_the_package_needs_none():
-    """In a process of its own, in which TorchRL cannot be imported."""
+def test_without_torchrl_the_error_names_the_extra():
+    """Runs in a process of its own in which TorchRL cannot be imported; the package itself does not need
+    it."""
     code = (
         "import sys; sys.modules['torchrl'] = sys.modules['tensordict'] = None\n"
         "import nmmo_gpu\n"

@@ -1,4 +1,4 @@
-"""The adapters' rates beside the native one."""
+"""The adapters' rates compared with the native environment's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ QUICK = BenchConfig(
 )
 
 
-def test_every_adapter_is_measured_beside_the_native_environment(tmp_path):
-    """A positive rate for each, on the same batch; shares are of the native rate of that batch."""
+def test_each_adapter_is_measured_with_the_native_environment(tmp_path):
+    """Each rate is positive and measured on the same batch; shares refer to the native rate of that batch."""
     reported = []
     config = dataclasses.replace(QUICK, json=str(tmp_path / "out.json"))
     found = bench_adapters(config, reported.append)
@@ -34,8 +34,8 @@ def test_every_adapter_is_measured_beside_the_native_environment(tmp_path):
     assert reported[-1]["name"] == SINGLE and reported[-1]["rate"] < native[1]
 
 
-def test_a_library_that_is_not_installed_is_left_out(monkeypatch):
-    """The row says what to install; the others are measured."""
+def test_a_missing_library_is_left_out(monkeypatch):
+    """Its row says what to install, and the others are measured."""
     monkeypatch.setitem(sys.modules, "pettingzoo", None)
     monkeypatch.delitem(sys.modules, "nmmo_gpu.adapters.pettingzoo", raising=False)
     reported = []

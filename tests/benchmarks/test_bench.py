@@ -1,4 +1,4 @@
-"""The benchmark's numbers: what is measured, and what is written down with it."""
+"""The benchmark: what it measures, and what it reports with the figures."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ QUICK = BenchConfig(
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_results(tmp_path, recurrent):
-    """Three positive rates for each batch size, and ticks per second, reported as they come, with hardware,
-    versions and settings; the file holds what is returned."""
+def test_results_of_each_batch_size_are_reported(tmp_path, recurrent):
+    """Each batch size gives three positive rates and ticks per second, reported as they are measured, with
+    hardware, versions and settings. The file equals the returned results."""
     policy = dataclasses.replace(TRAIN.policy, recurrent=recurrent)
     config = dataclasses.replace(QUICK, policy=policy, json=str(tmp_path / "out.json"))
     reported = []
@@ -49,32 +49,32 @@ def test_results(tmp_path, recurrent):
 
 
 def test_an_unwritable_file_is_found_before_measuring(tmp_path):
-    """ConfigError with the field and the value; no batch size is measured."""
+    """Raises ConfigError with the field and the value; no batch size is measured."""
     where = str(tmp_path / "nowhere" / "out.json")
     with pytest.raises(ConfigError, match=r"json = .*out\.json.* cannot be written"):
         bench(dataclasses.replace(QUICK, json=where), lambda row: pytest.fail("measured"))
 
 
-def test_fewer_columns(tmp_path):
-    """The environment alone, or with the policy: no other column is measured."""
+def test_only_the_chosen_columns_are_measured(tmp_path):
+    """The columns are the environment alone, or also with the policy."""
     for columns, expected in (("environment", 1), ("policy", 2)):
         found = bench(dataclasses.replace(QUICK, batches=(2,), columns=columns), lambda row: None)
         (row,) = found["results"]
         assert [column for column in COLUMNS if column in row] == list(COLUMNS[:expected])
 
 
-def test_one_measurement_at_a_time_takes_memory(monkeypatch):
-    """What the columns and batches before had made is gone when the next is made."""
+def test_measurements_hold_memory_one_at_a_time(monkeypatch):
+    """What earlier columns and batches allocated is freed before the next one allocates."""
     worlds, left = [], []
 
-    def noted(self, *arguments):
-        gc.disable()  # from here on nothing is collected by chance
+    def counted(self, *arguments):
+        gc.disable()  # from here on, garbage is collected by explicit calls only
         left.append(sum(world() is not None for world in worlds))
         begin(self, *arguments)
         worlds.append(weakref.ref(self.world))
 
     begin = benchmark.Env.__init__
-    monkeypatch.setattr(benchmark.Env, "__init__", noted)
+    monkeypatch.setattr(benchmark.Env, "__init__", counted)
     try:
         bench(QUICK, lambda row: None)
     finally:
@@ -82,8 +82,8 @@ def test_one_measurement_at_a_time_takes_memory(monkeypatch):
     assert left == [0] * 6
 
 
-def test_the_file_holds_what_is_done_so_far(tmp_path):
-    """After each row, so that nothing is lost when a larger setting fails."""
+def test_the_file_is_written_after_each_row(tmp_path):
+    """So no result is lost when a larger setting fails."""
     file, rows = tmp_path / "out.json", []
 
     def look(row):
@@ -94,8 +94,8 @@ def test_the_file_holds_what_is_done_so_far(tmp_path):
     assert rows == [0, 1, 2] and len(json.loads(file.read_text())["results"]) == 3
 
 
-def test_each_count_is_of_living_agents():
-    """What a timed call adds to the world's counts: agent-steps that were lived in it, and its ticks."""
+def test_only_living_agents_are_counted():
+    """A timed call adds its agent-steps and its ticks to the world's counts."""
     env = dataclasses.replace(TRAIN.env, realms=3)
     train = dataclasses.replace(TRAIN, env=env)
     works = (
@@ -110,8 +110,9 @@ def test_each_count_is_of_living_agents():
             before = steps, tick
 
 
-def test_the_median_of_the_repeats(monkeypatch):
-    """Agent-steps and ticks over seconds of each timed run; the median of them, after the warm-up."""
+def test_the_rate_is_the_median_of_the_repeats(monkeypatch):
+    """Each timed run, after the warm-up, gives agent-steps and ticks per second; the result is their
+    median."""
     times = iter([0.0, 9.0, 10.0, 12.0, 20.0, 21.0, 30.0, 34.0, 40.0, 42.0])
     monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(times))
     world = SimpleNamespace(acted=torch.zeros(2), tick=torch.zeros(1))
@@ -130,9 +131,9 @@ def test_the_median_of_the_repeats(monkeypatch):
 
 
 @pytest.mark.parametrize("largest", [1 << 14, 1 << 17, 1 << 20])
-def test_the_grid(largest):
-    """Realms of every size with every number of agents that they divide, none above the largest; maps with
-    64 tiles for each slot, as preset million has, and rules as given."""
+def test_a_grid_varies_agents_and_slots(largest):
+    """It has realms of every size with every number of agents that they divide, up to the largest. Maps have
+    64 tiles per slot, as in preset million, and the rules are unchanged."""
     grid = settings(dataclasses.replace(QUICK, grid=True, largest=largest))
     found = [(env.world.slots, env.realms * env.world.slots) for env in grid]
     expected = {
@@ -148,8 +149,8 @@ def test_the_grid(largest):
     assert 60 * million.slots < million.height * million.width <= 64 * million.slots
 
 
-def test_the_stock_world_is_measured_as_it_is():
-    """A grid's realms of as many slots as the rules have keep their map and their births."""
+def test_a_grid_keeps_the_stock_world():
+    """Realms with as many slots as the rules have keep their map and their births."""
     config = preset("chaos", births=-1)
     env = dataclasses.replace(QUICK.env, world=config)
     grid = settings(dataclasses.replace(QUICK, env=env, grid=True))
@@ -158,7 +159,7 @@ def test_the_stock_world_is_measured_as_it_is():
 
 
 def test_the_machine_is_described():
-    """Device, processor, threads, system, versions and date; and a device that is not there is refused."""
+    """Device, processor, threads, system, versions and date are given, and a missing device is refused."""
     found = machine("cpu")
     assert set(found) == {"device", "cpu", "torch_threads", "system", "versions", "date"}
     assert set(found["versions"]) == {"python", "torch", "triton", "numba"}
@@ -167,7 +168,7 @@ def test_the_machine_is_described():
 
 
 def test_the_full_game_is_measured_with_all_its_heads():
-    """NPCs stand behind the agents in the world's tensors, and get no actions."""
+    """NPCs follow the agents in the world's tensors and get no actions."""
     config = preset("full", height=33, width=47, border=7, slots=7, populations=7, npc_numbers=(2, 1, 1))
     work = benchmark._environment(EnvConfig(world=config, realms=2, device="cpu", backend="torch"))
     before = int(work.world.tick)

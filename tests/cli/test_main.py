@@ -1,4 +1,4 @@
-"""The command line, in this process: what it does, and what it says when it cannot."""
+"""The command line: results, exit statuses and error messages."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ TINY = [
 ]  # fmt: skip
 
 
-def said(capsys, arguments, status):
-    """(output, errors) of a command line that must end with this status, without line breaks or boxes."""
+def output_of(capsys, arguments, status):
+    """Runs a command line that must end with this status; returns its output and errors without line breaks
+    or boxes."""
     try:
         found = cli.run([str(argument) for argument in arguments])
     except SystemExit as end:
@@ -35,17 +36,17 @@ def said(capsys, arguments, status):
     return " ".join(out.replace("│", " ").split()), " ".join(err.replace("│", " ").split())
 
 
-def test_nothing_asked(capsys):
-    """Usage, with commands and presets, and status 2; asked for help, status 0."""
+def test_usage_is_shown_without_a_command(capsys):
+    """It lists commands and presets. The status is 2, or 0 with --help."""
     for arguments, status in (([], 2), (["--help"], 0), (["-h"], 0)):
-        out, _ = said(capsys, arguments, status)
+        out, _ = output_of(capsys, arguments, status)
         assert all(word in out for word in ("train", "eval", "bench", "--resume", *PRESETS))
 
 
 @pytest.mark.parametrize("name", ["fly", "Train", "--train", ""])
-def test_an_unknown_command(capsys, name):
+def test_an_unknown_command_is_named(capsys, name):
     """Named, with the usage behind it."""
-    out, err = said(capsys, [name, "chaos"], 2)
+    out, err = output_of(capsys, [name, "chaos"], 2)
     assert f"{name!r} is not a command" in err and "usage: nmmo-gpu" in err and not out
 
 
@@ -53,9 +54,9 @@ def test_an_unknown_command(capsys, name):
 @pytest.mark.parametrize(
     ("rest", "found"), [([], "missing"), (["anarchy"], "'anarchy'"), (["--slots", "8"], "--slots")]
 )
-def test_a_preset_is_needed(capsys, command, rest, found):
-    """What stands in its place is named, and so are the presets."""
-    _, err = said(capsys, [command, *rest], 2)
+def test_a_missing_preset_is_named(capsys, command, rest, found):
+    """The error shows the argument in its place and lists the presets."""
+    _, err = output_of(capsys, [command, *rest], 2)
     assert err.startswith("nmmo-gpu:") and found in err and "law, chaos" in err
 
 
@@ -72,50 +73,50 @@ def test_a_preset_is_needed(capsys, command, rest, found):
     ("--run=", "run = ''"),
     ("--gravity 3", "--gravity"),
 ])  # fmt: skip
-def test_impossible_options(capsys, tmp_path, monkeypatch, options, named):
-    """Status 2, the field by name with its value; nothing is made on the disk."""
+def test_impossible_options_are_refused(capsys, tmp_path, monkeypatch, options, named):
+    """The status is 2, the error has the field with its value, and no file is created."""
     monkeypatch.chdir(tmp_path)
-    out, err = said(capsys, ["train", "chaos", *options.split()], 2)
+    out, err = output_of(capsys, ["train", "chaos", *options.split()], 2)
     assert named in out + err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_device_that_is_not_there(capsys, tmp_path, monkeypatch):
-    """CUDA without CUDA, and a device nobody knows: the remedy is named."""
+def test_an_unavailable_device_is_refused(capsys, tmp_path, monkeypatch):
+    """CUDA without a CUDA device and an unknown device: the error says what to do."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name, remedy in (("cuda", '"cpu"'), ("abacus", '"auto"')):
-        _, err = said(capsys, ["train", "chaos", "--run", tmp_path / name, "--device", name], 2)
+        _, err = output_of(capsys, ["train", "chaos", "--run", tmp_path / name, "--device", name], 2)
         assert f"device = '{name}'" in err and remedy in err
 
 
-def test_folders_without_a_run(capsys, tmp_path):
-    """Resuming or evaluating what is not there, or is something else."""
+def test_folders_without_a_run_are_refused(capsys, tmp_path):
+    """Neither resuming nor evaluating works with a missing path or with another file."""
     (tmp_path / "text").write_text("not a checkpoint")
     for arguments in (["train", "--resume"], ["eval"]):
-        _, err = said(capsys, [*arguments, tmp_path / "nope"], 2)
+        _, err = output_of(capsys, [*arguments, tmp_path / "nope"], 2)
         assert str(tmp_path / "nope") in err and "no checkpoint" in err
-        _, err = said(capsys, [*arguments, tmp_path / "text"], 2)
+        _, err = output_of(capsys, [*arguments, tmp_path / "text"], 2)
         assert str(tmp_path / "text") in err and "no checkpoint" in err
 
 
-def test_help_of_each_command(capsys):
-    """Status 0, with the options that belong to it; nested settings need no prefix."""
-    out, _ = said(capsys, ["train", "chaos", "--help"], 0)
+def test_each_command_has_help(capsys):
+    """The status is 0; the command's options are listed, and nested settings need no prefix."""
+    out, _ = output_of(capsys, ["train", "chaos", "--help"], 0)
     for option in ("--slots", "--realms", "--hidden", "--horizon", "--run", "--minutes", "--no-recurrent"):
         assert option in out, option
-    out, _ = said(capsys, ["train", "--help"], 0)
+    out, _ = output_of(capsys, ["train", "--help"], 0)
     assert "--slots" in out
-    out, _ = said(capsys, ["eval", "--help"], 0)
+    out, _ = output_of(capsys, ["eval", "--help"], 0)
     assert "--max-ticks" in out
-    out, _ = said(capsys, ["train", "--resume", "x", "--help"], 0)
+    out, _ = output_of(capsys, ["train", "--resume", "x", "--help"], 0)
     assert "--checkpoint-minutes" in out and "--slots" not in out
 
 
-def test_train_resume_evaluate(capsys, tmp_path):
-    """From the first iteration to the table, on a tiny world."""
+def test_train_resume_and_evaluate(capsys, tmp_path):
+    """Runs from the first iteration to the table in a tiny world."""
     run = tmp_path / "run"
     train = ["train", "chaos", *TINY, "--run", run, "--recurrent", "--targeting", "learned", "--seed", 5]
-    out, _ = said(capsys, [*train, "--iterations", 2, "--reach", 1, 2, 4], 0)
+    out, _ = output_of(capsys, [*train, "--iterations", 2, "--reach", 1, 2, 4], 0)
     assert "iteration 2" in out
     stored = checkpoints.load(run, CPU)
     assert stored.counters["iteration"] == 2
@@ -123,36 +124,36 @@ def test_train_resume_evaluate(capsys, tmp_path):
     assert stored.config.env.world.reach == (1, 2, 4) and stored.config.env.seed == 5
     assert json.loads((run / "config.json").read_text())["env"]["world"]["slots"] == 16
 
-    _, err = said(capsys, train, 2)
+    _, err = output_of(capsys, train, 2)
     assert "already holds a run" in err and "--resume" in err
-    _, err = said(capsys, ["train", "--resume", run], 2)
+    _, err = output_of(capsys, ["train", "--resume", run], 2)
     assert "iterations = 2 has been reached" in err
     for form in (["--resume", run], [f"--resume={run}"]):
         done = checkpoints.load(run, CPU).counters["iteration"]
-        out, _ = said(capsys, ["train", *form, "--iterations", int(done) + 2], 0)
+        out, _ = output_of(capsys, ["train", *form, "--iterations", int(done) + 2], 0)
         assert f"iteration {done + 2}" in out
     stored = checkpoints.load(run, CPU)
     assert stored.counters["iteration"] == 6 and stored.config.env.seed == 5
 
     options = ["--realms", 3, "--max-ticks", 150, "--device", "cpu"]
-    out, _ = said(capsys, ["eval", run, *options], 0)
+    out, _ = output_of(capsys, ["eval", run, *options], 0)
     for words in ("slots kept full", "trained", "random", "lava", "combat", "agent-steps lived / deaths"):
         assert words in out, words
     file = run / checkpoints.FILE
-    again, _ = said(capsys, ["eval", file, *options], 0)
-    assert again == out, "evaluation is part of the seed"
-    less, _ = said(capsys, ["eval", run, *options, "--no-full", "--seed", 3], 0)
+    again, _ = output_of(capsys, ["eval", file, *options], 0)
+    assert again == out, "the seed determines the evaluation"
+    less, _ = output_of(capsys, ["eval", run, *options, "--no-full", "--seed", 3], 0)
     assert "slots kept full" not in less and "trained" in less
 
 
 NETWORK = f"{Path(__file__).parents[2] / 'examples' / 'trinity_network.py'}:Attentive"
 
 
-def test_a_run_with_another_network(capsys, tmp_path, monkeypatch):
-    """Trained by the example as a script: each command that loads its policies says which network they need
-    and how to give it, and with it does what it does for others."""
+def test_commands_need_the_runs_network(capsys, tmp_path, monkeypatch):
+    """The run is trained by the example as a script. Each command that loads its policies says which network
+    it needs and how to give it, and works with it."""
     run, script = tmp_path / "run", NETWORK.rpartition(":")[0]
-    monkeypatch.setitem(sys.modules, "trinity_network", None)  # taken away again afterwards
+    monkeypatch.setitem(sys.modules, "trinity_network", None)  # monkeypatch restores it afterwards
     monkeypatch.delitem(sys.modules, "trinity_network")
     train = [*TINY, "--targeting", "learned", "--iterations", 1, "--run", run]
     done = subprocess.run(
@@ -168,34 +169,35 @@ def test_a_run_with_another_network(capsys, tmp_path, monkeypatch):
     ]
     before = (run / checkpoints.FILE).read_bytes()
     for command in commands:
-        _, err = said(capsys, command, 2)
+        _, err = output_of(capsys, command, 2)
         assert "its network is trinity_network:Attentive" in err, command
         assert "--network trinity_network:Attentive (or file.py:Class)" in err, command
-        _, err = said(capsys, [*command, "--network", "nmmo_gpu.train.policy:Output"], 2)
+        _, err = output_of(capsys, [*command, "--network", "nmmo_gpu.train.policy:Output"], 2)
         assert "not a subclass of nmmo_gpu.train.policy:Policy" in err, command
     assert (run / checkpoints.FILE).read_bytes() == before
     for command in commands:
-        said(capsys, [*command, "--network", NETWORK], 0)
+        output_of(capsys, [*command, "--network", NETWORK], 0)
     assert checkpoints.load(run, CPU).counters["iteration"] == 2
     assert "policy.ask" in checkpoints.load(run, CPU).tensors
 
 
 def test_evaluate_scripted_policies(capsys, tmp_path):
-    """In a preset's rules beside random agents, or beside a trained policy; misspelt, they are refused."""
+    """They play by a preset's rules with random agents, or with a trained policy; a misspelt name is
+    refused."""
     options = ["--realms", 1, "--max-ticks", 60, "--device", "cpu", "--no-full"]
-    out, _ = said(capsys, ["eval", "chaos", "--scripted", "hunter", "forager", *options], 0)
+    out, _ = output_of(capsys, ["eval", "chaos", "--scripted", "hunter", "forager", *options], 0)
     rows = [word.rstrip(",") for word in out.split() if word.endswith(",")]
     assert rows[:3] == ["hunter", "forager", "random"] and "trained" not in out and "the training" not in out
     train = ["train", "chaos", *TINY, "--run", tmp_path / "run", "--iterations", 1]
-    said(capsys, train, 0)
-    out, _ = said(capsys, ["eval", tmp_path / "run", "--scripted", "forager", *options], 0)
+    output_of(capsys, train, 0)
+    out, _ = output_of(capsys, ["eval", tmp_path / "run", "--scripted", "forager", *options], 0)
     assert out.index("trained,") < out.index("forager,") < out.index("random,")
-    out, err = said(capsys, ["eval", "chaos", "--scripted", "gatherer"], 2)
+    out, err = output_of(capsys, ["eval", "chaos", "--scripted", "gatherer"], 2)
     assert "gatherer" in out + err and "forager" in out + err
 
 
-def test_errors_on_the_way_are_told_without_a_traceback(capsys, monkeypatch):
-    """Whatever a command raises on purpose; anything else is a bug, and goes on."""
+def test_expected_errors_have_no_traceback(capsys, monkeypatch):
+    """That holds for every error of the package; any other exception is a bug and is not caught."""
 
     def lost(arguments):
         raise MapError("map.tmx is lost; find it.")
@@ -204,13 +206,13 @@ def test_errors_on_the_way_are_told_without_a_traceback(capsys, monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(cli, "_eval", lost)
-    assert said(capsys, ["eval"], 2)[1] == "nmmo-gpu: map.tmx is lost; find it."
+    assert output_of(capsys, ["eval"], 2)[1] == "nmmo-gpu: map.tmx is lost; find it."
     monkeypatch.setattr(cli, "_eval", broken)
     with pytest.raises(ZeroDivisionError):
         cli.run(["eval"])
 
 
-def test_as_a_program():
+def test_the_module_exits_with_the_status():
     """``python -m nmmo_gpu`` exits with the status."""
     done = subprocess.run(
         [sys.executable, "-m", "nmmo_gpu", "fly"], capture_output=True, text=True, timeout=120, check=False
@@ -219,16 +221,17 @@ def test_as_a_program():
 
 
 def program(*arguments, **environment):
-    """What ``python -m nmmo_gpu`` with these arguments did, in an environment with some more variables."""
+    """Runs ``python -m nmmo_gpu`` with these arguments and some more environment variables; returns the
+    finished process."""
     return subprocess.run(
         [sys.executable, "-m", "nmmo_gpu", *map(str, arguments)], env={**os.environ, **environment},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
-def test_the_kernels_without_a_gpu(tmp_path):
-    """On a tiny world, under Triton's interpreter: training ends with status 0 and leaves a checkpoint, of
-    finite weights that have learned, which can be evaluated."""
+def test_training_with_interpreted_kernels(tmp_path):
+    """In a tiny world under Triton's interpreter, training ends with status 0 and leaves a checkpoint with
+    finite, changed weights that can be evaluated."""
     pytest.importorskip("triton")
     run, interpreted = tmp_path / "run", {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     tiny = [
@@ -250,21 +253,21 @@ def test_the_kernels_without_a_gpu(tmp_path):
     assert done.returncode == 0 and "trained, 1 ticks" in done.stdout, done.stdout
 
 
-def test_the_kernels_on_a_cpu_must_be_asked_for(capsys, tmp_path, monkeypatch):
-    """Where nobody asked for the interpreter: how to, and nothing on the disk."""
+def test_kernels_on_a_cpu_need_the_interpreter(capsys, tmp_path, monkeypatch):
+    """The error says how to enable the interpreter, and no file is created."""
     pytest.importorskip("triton")
     monkeypatch.setattr("nmmo_gpu.kernels.launch.INTERPRETED", False)
     arguments = ["train", "chaos", *TINY, "--backend", "triton", "--run", tmp_path / "run"]
-    _, err = said(capsys, arguments, 2)
+    _, err = output_of(capsys, arguments, 2)
     assert 'backend = "triton" runs on a GPU' in err and "TRITON_INTERPRET=1" in err
     assert not list(tmp_path.iterdir())
 
 
-def test_bench(capsys, tmp_path):
-    """A line per batch size, and the results as JSON."""
+def test_bench_prints_a_line_per_batch_size(capsys, tmp_path):
+    """The results are written as JSON."""
     file = tmp_path / "bench.json"
     quick = ["--batches", 2, 3, "--repeats", 1, "--seconds", 0.01]
-    out, _ = said(capsys, ["bench", "law", *TINY, *quick, "--json", file], 0)
+    out, _ = output_of(capsys, ["bench", "law", *TINY, *quick, "--json", file], 0)
     assert "2 x 16" in out and "3 x 16" in out
     for words in (
         "environment",
@@ -279,15 +282,14 @@ def test_bench(capsys, tmp_path):
     assert found["world"]["births"] == -1 and found["world"]["damage"] == [0, 0, 0]
 
 
-def test_bench_says_at_once_that_it_cannot_write(capsys, tmp_path):
-    """Before anything is measured."""
+def test_bench_refuses_an_unwritable_file_before_measuring(capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
-    _, err = said(capsys, ["bench", "chaos", *TINY, "--json", tmp_path / "file" / "out.json"], 2)
+    _, err = output_of(capsys, ["bench", "chaos", *TINY, "--json", tmp_path / "file" / "out.json"], 2)
     assert "json = " in err and "cannot be written" in err
 
 
 @pytest.mark.parametrize(
-    ("asked", "realms"),
+    ("arguments", "realms"),
     [
         (["--record"], (0,)),
         (["--record", "1", "0"], (1, 0)),
@@ -295,9 +297,9 @@ def test_bench_says_at_once_that_it_cannot_write(capsys, tmp_path):
         ([], ()),
     ],
 )
-def test_record_without_a_number_is_the_first_realm(asked, realms, tmp_path):
-    """And leaves the options around it alone."""
-    run = ["train", "chaos", *TINY, "--iterations", "1", "--run", str(tmp_path), *asked]
+def test_record_without_a_number_is_the_first_realm(arguments, realms, tmp_path):
+    """The options around it are unchanged."""
+    run = ["train", "chaos", *TINY, "--iterations", "1", "--run", str(tmp_path), *arguments]
     assert cli.run(run) == 0
     assert checkpoints.load(tmp_path, CPU).config.record == realms
     folder = tmp_path / "replays"

@@ -1,5 +1,5 @@
-"""The single-file PPO: it learns from what its own agents did, chooses only what is possible, and says how
-long they live."""
+"""The single-file PPO learns from its own agents' rollouts, samples possible actions only, and reports
+lifetimes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TINY = (
 
 
 def learned(run: Path, *options: str) -> list[torch.Tensor]:
-    """The weights after a run of the script."""
+    """Returns the weights after a run of the script."""
     args = tyro.cli(cleanrl_ppo.Args, args=[*TINY, "--run", str(run), *options])
     return [weight.detach() for weight in cleanrl_ppo.main(args).parameters()]
 
 
-def test_two_iterations_change_every_layer_and_leave_it_finite(tmp_path, capsys):
-    """Compared with the same run at a learning rate of zero; twice the same is the same."""
+def test_two_iterations_change_every_layer_and_stay_finite(tmp_path, capsys):
+    """Compared with the same run at a learning rate of zero; two equal runs give equal weights."""
     untouched = learned(tmp_path / "none", "--learning-rate", "0")
     weights, again = learned(tmp_path / "a"), learned(tmp_path / "b")
     for before, after, repeated in zip(untouched, weights, again, strict=True):
@@ -42,8 +42,8 @@ def test_two_iterations_change_every_layer_and_leave_it_finite(tmp_path, capsys)
     assert capsys.readouterr().out.count("mean lifetime") == 6
 
 
-def test_the_curve_counts_who_acted_and_who_died(tmp_path, monkeypatch):
-    """Steps and deaths are those that the world itself counts."""
+def test_the_curve_counts_steps_and_deaths(tmp_path, monkeypatch):
+    """They equal the world's own counts."""
     worlds = []
 
     def kept(*args, **settings):
@@ -59,14 +59,14 @@ def test_the_curve_counts_who_acted_and_who_died(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("preset", ["chaos", "law"])
-def test_what_is_chosen_is_possible_and_as_probable_as_it_was(preset):
-    """Targets are in reach of the very style, and in law nobody ever is; asked about its own choices, the
-    network says the same."""
+def test_sampled_actions_are_possible_and_evaluated_alike(preset):
+    """Targets are in reach of the chosen style, and in law there are none. The network evaluates its own
+    choices to the log-probability of the sample."""
     torch.manual_seed(1)
     settings = {"slots": 24, "births": -1, "reach": (3, 2, 1), "device": "cpu", "backend": "torch"}
     env = make(preset, **ODD, realms=3, **settings)
     agent = cleanrl_ppo.Agent(env, 12)
-    torch.nn.init.normal_(agent.scores_and_value.weight)  # decided, and on something else for each
+    torch.nn.init.normal_(agent.scores_and_value.weight)  # confident and different for each agent
     obs = env.reset()
     attacks = 0
     for _ in range(20):
@@ -78,13 +78,13 @@ def test_what_is_chosen_is_possible_and_as_probable_as_it_was(preset):
         for first, second in zip((log_probability, entropy, value), same, strict=True):
             assert first.shape == (int(alive.sum()),) and torch.equal(first, second)
         assert (log_probability <= 0).all() and (entropy >= 0).all() and entropy.max() > 0.1
-        everybody = torch.zeros(3, 24, 3, dtype=torch.int64)
-        everybody[alive] = actions
+        all_actions = torch.zeros(3, 24, 3, dtype=torch.int64)
+        all_actions[alive] = actions
         move, style, target = actions[..., None].unbind(1)
         assert obs["move_mask"][alive].gather(1, move).all()
         assert obs["style_mask"][alive].gather(1, style).all()
         in_reach = obs["target_mask"][alive][torch.arange(len(style)), style[:, 0]]
         assert in_reach.gather(1, target).all()
         attacks += int((target > 0).sum())
-        obs, *_ = env.step(everybody)
+        obs, *_ = env.step(all_actions)
     assert attacks > 20 if preset == "chaos" else attacks == 0

@@ -1,4 +1,4 @@
-"""The example with Stable-Baselines3 keeps SB3's contract in its bridge, and its training changes weights."""
+"""The Stable-Baselines3 example keeps SB3's contract in its bridge, and its training changes the weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def small(name="chaos"):
 
 
 @pytest.mark.parametrize("name", ["chaos", "full"])
-def test_the_bridge_scales_what_is_seen_and_tells_of_whole_lives(name):
+def test_the_bridge_scales_observations_and_reports_whole_lives(name):
     envs = small(name)
     bridge, twin = sb3_ppo.Bridge(envs), small(name)
     bridge.seed(3)
@@ -39,23 +39,23 @@ def test_the_bridge_scales_what_is_seen_and_tells_of_whole_lives(name):
     lives, paid = 0, np.zeros(28)
     for _ in range(40):
         assert all(one in bridge.observation_space for one in seen)
-        assert np.array_equal(seen.any(1), truth["alive"] > 0), "an empty slot shows zeros"
+        assert np.array_equal(seen.any(1), truth["alive"] > 0), "an empty slot observes zeros"
         actions = np.stack([bridge.action_space.sample() for _ in range(28)])
         seen, rewards, done, infos = bridge.step(actions)
-        truth, expected, terminated, _, told = twin.step(actions)
+        truth, expected, terminated, _, native_info = twin.step(actions)
         assert np.array_equal(rewards, expected) and np.array_equal(done, terminated)
         paid += rewards
         for number, info in enumerate(infos):
             assert bool(info) == done[number]
             if info:
-                assert info["episode"] == {"r": paid[number], "l": told["lifetime"][number]}
+                assert info["episode"] == {"r": paid[number], "l": native_info["lifetime"][number]}
                 assert info["episode"]["r"] == info["episode"]["l"] - 1
                 assert not info["terminal_observation"].any()
                 paid[number], lives = 0, lives + 1
     assert lives > 10
 
 
-def test_nothing_that_is_seen_is_lost_in_the_vector():
+def test_the_vector_keeps_every_observation_field():
     bridge = sb3_ppo.Bridge(small("full"))
     observations, _ = bridge.envs.reset()
     seen = bridge._vectors(observations)
@@ -68,7 +68,7 @@ def test_nothing_that_is_seen_is_lost_in_the_vector():
     assert start == seen.shape[1] == bridge.observation_space.shape[0]
 
 
-def test_two_iterations_change_the_weights_and_keep_them_finite(capsys):
+def test_two_iterations_change_the_weights_and_stay_finite(capsys):
     envs = small()
     untrained = sb3_ppo.train(envs, steps=0, horizon=4, seed=1).policy.state_dict()
     model = sb3_ppo.train(envs, steps=2 * 4 * 28, horizon=4, seed=1)
@@ -85,14 +85,14 @@ def run(*options, **environment):
     )
 
 
-def test_what_cannot_be_played_is_told_without_a_traceback():
+def test_impossible_settings_have_no_traceback():
     ended = run("--realms", "0", "--device", "cpu")
     assert ended.returncode == 1 and ended.stderr.startswith("realms = 0 is out of range")
     assert "Traceback" not in ended.stderr
 
 
-def test_without_sb3_the_extra_is_named(tmp_path):
-    """A module of its name that cannot be imported stands in the way."""
+def test_without_sb3_the_error_names_the_extra(tmp_path):
+    """A module of that name which cannot be imported hides SB3."""
     (tmp_path / "stable_baselines3.py").write_text("raise ImportError")
     path = os.pathsep.join([str(tmp_path), str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")])
     ended = run("--help", env={**os.environ, "PYTHONPATH": path})

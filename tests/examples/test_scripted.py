@@ -1,4 +1,4 @@
-"""The example of scripted policies runs as it stands and prints a line for each."""
+"""The example of scripted policies runs and prints a line for each policy."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "scripted.py"
 
 
 def test_it_prints_lifetimes():
-    """Of random agents, foragers and hunters, the foragers' the longest."""
+    """Of random agents, foragers and hunters, the foragers live longest."""
     tiny = ["law", "--realms", "2", "--side", "40", "--slots", "16", "--ticks", "120", "--backend", "torch"]
     run = subprocess.run(
         [sys.executable, SCRIPT, *tiny], capture_output=True, text=True, timeout=300, check=True

@@ -1,5 +1,4 @@
-"""The TorchRL example: its parts fit together and learn, and its distribution is that of independent, masked
-choices."""
+"""The TorchRL example trains all its parts, and its distribution is that of independent, masked choices."""
 
 from __future__ import annotations
 
@@ -26,20 +25,20 @@ TINY = (
 
 
 def learned(*options: str) -> list[torch.Tensor]:
-    """The weights of actor and critic after a run of the script."""
+    """Returns the weights of actor and critic after a run of the script."""
     args = tyro.cli(torchrl_collector.Args, args=[*TINY, *options])
     return [weight.detach() for weight in torchrl_collector.main(args).parameters()]
 
 
 @pytest.mark.parametrize("preset", ["chaos", "full"])
-def test_two_iterations_change_every_layer_and_leave_it_finite(preset, capsys):
+def test_two_iterations_change_every_layer_and_stay_finite(preset, capsys):
     untouched, weights = (learned("--preset", preset, "--learning-rate", rate) for rate in ("0", "0.001"))
     for before, after in zip(untouched, weights, strict=True):
         assert after.isfinite().all() and not torch.equal(before, after)
     assert capsys.readouterr().out.count("mean lifetime") == 4
 
 
-def test_heads_are_independent_categoricals_of_what_the_mask_allows():
+def test_heads_are_independent_masked_categoricals():
     torch.manual_seed(2)
     sizes = (5, 3, 7)
     logits, mask = torch.randn(4, 6, 15), torch.rand(4, 6, 15) < 0.6
@@ -52,7 +51,7 @@ def test_heads_are_independent_categoricals_of_what_the_mask_allows():
     for actions in drawn[:50]:
         probability = sum(one.log_prob(actions[..., i]) for i, one in enumerate(expected))
         assert torch.allclose(heads.log_prob(actions), probability, atol=1e-5)
-        assert probability.isfinite().all(), "nothing that is masked is drawn"
+        assert probability.isfinite().all(), "a masked choice was drawn"
     for i, (one, size) in enumerate(zip(expected, sizes, strict=True)):
         often = torch.nn.functional.one_hot(drawn[..., i], size).float().mean(0)
         assert torch.allclose(often, one.probs, atol=0.05)

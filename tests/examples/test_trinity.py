@@ -1,4 +1,4 @@
-"""The three worked examples of Trinity: each changes what it says it changes."""
+"""Each of the three Trinity examples changes the part that it subclasses."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ CONFIG = {"populations": 4, "horizon": 8, "births": -1}
 
 
 def example(name):
-    """The module of an example."""
+    """Returns the module of an example."""
     found = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
 
 
-def test_none_is_longer_than_40_lines():
-    """Of code: imports and the class, without blank lines and the text at the top."""
+def test_no_example_is_longer_than_40_lines():
+    """Imports and the class count, without blank lines and the module docstring."""
     for file in EXAMPLES.glob("trinity_*.py"):
         code = file.read_text().split('"""', 2)[2]
         assert 10 < len([line for line in code.splitlines() if line.strip()]) <= 40, file.name
 
 
 @pytest.mark.parametrize("preset", ["chaos", "full"])
-def test_network(preset):
-    """The weights of attention get gradients and move; what it answers changes what is chosen."""
+def test_the_attention_network_learns(preset):
+    """The attention weights get gradients and change, and their output changes the choices."""
     from train.small import FULL
 
     more = FULL if preset == "full" else {}
     config = small(**CONFIG, targeting="learned", minibatches=1, **more)
     run = Run(config, trinity=Trinity(sword=example("trinity_network").Attending))
     before = {name: p.detach().clone() for name, p in run.sword.policy.named_parameters()}
-    for _ in range(2):  # at first the answer is zero, and what is asked makes no difference
+    for _ in range(2):  # the output begins at zero, so the queries get no gradient at first
         run.iterate()
     for name in ("ask", "answer"):
         assert not torch.equal(before[name], dict(run.sword.policy.named_parameters())[name]), name
 
 
 def test_population_based_training(monkeypatch):
-    """The shortest-lived population becomes a copy of the longest-lived, but for the mutation; the others
-    stay as they are."""
+    """The population with the shortest lifetimes becomes a mutated copy of the one with the longest; the
+    others do not change."""
     module = example("trinity_population_based")
     monkeypatch.setattr(module.Selective, "every", 1)
     run = Run(small(**CONFIG), trinity=Trinity(god=module.Selective))
@@ -57,11 +57,11 @@ def test_population_based_training(monkeypatch):
     chosen = []
     replace = module.Selective.replace
 
-    def noted(self, worst, best):
+    def recorded(self, worst, best):
         chosen.append((int(worst), int(best)))
         replace(self, worst, best)
 
-    monkeypatch.setattr(module.Selective, "replace", noted)
+    monkeypatch.setattr(module.Selective, "replace", recorded)
     rollout = run.god.collect()
     by_population = (8, 2, 4, 4)
     lived, died = (part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died))
@@ -73,12 +73,12 @@ def test_population_based_training(monkeypatch):
     assert not torch.equal(after[worst], before[best])
     others = [p for p in range(4) if p != worst]
     assert torch.equal(after[others], before[others])
-    assert not run.god.score.any(), "begins anew"
+    assert not run.god.score.any(), "the score is reset"
 
 
 def test_evolution(tmp_path):
-    """The populations' mean moves towards the fittest, their spread becomes the deviation, and the run goes
-    on from its checkpoint without moments."""
+    """The populations' mean moves towards the fittest, their spread becomes the deviation, and the run
+    resumes from its checkpoint without moments."""
     module = example("trinity_evolution")
     trinity = Trinity(pantheon=module.Evolution)
     run = train(small(tmp_path / "run", **CONFIG, iterations=3), trinity=trinity)

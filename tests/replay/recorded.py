@@ -1,4 +1,4 @@
-"""Recordings taken the slow way, from the world's own tensors, to hold others against."""
+"""Expected frames, computed from the world's own tensors, to compare recordings with."""
 
 from __future__ import annotations
 
@@ -11,50 +11,51 @@ GOODS = ("gold", "offer", "offer_left", "inventory", "offer_price", "worn", "tok
 
 
 def expected(env, realm):
-    """name -> what a frame of the realm (counted from the environment's first) has to say now."""
+    """Returns name -> the numbers that a frame of the realm must hold now. ``realm`` counts from the
+    environment's first realm."""
     world = env.world
     names = FIELDS + (GOODS if env.config.world.extended else ())
-    told = {name: getattr(world, name)[realm].flatten().tolist() for name in names}
-    told["entity"] = [entity % 2**32 for entity in told["entity"]]
-    told["used_up"] = (world.material[realm] != world.base[realm]).flatten().int().tolist()
-    told["target"] = env.step_actions.target[realm].tolist()
-    told["style"] = env.step_actions.style[realm].tolist()
+    numbers = {name: getattr(world, name)[realm].flatten().tolist() for name in names}
+    numbers["entity"] = [entity % 2**32 for entity in numbers["entity"]]
+    numbers["used_up"] = (world.material[realm] != world.base[realm]).flatten().int().tolist()
+    numbers["target"] = env.step_actions.target[realm].tolist()
+    numbers["style"] = env.step_actions.style[realm].tolist()
     if env.config.world.extended:
-        told["work"] = env.step_actions.work[realm].tolist()
-        told["quotes"] = world.quotes[realm].flatten().tolist()
-    return told
+        numbers["work"] = env.step_actions.work[realm].tolist()
+        numbers["quotes"] = world.quotes[realm].flatten().tolist()
+    return numbers
 
 
-def noting(env, realm):
-    """tick -> ``expected`` of every tick that the environment plays from now on."""
-    told, step = {}, env.step
+def record_expected(env, realm):
+    """Returns a dict tick -> ``expected`` that is filled in every tick the environment plays from now on."""
+    frames, step = {}, env.step
 
-    def noted(*args, **options):
+    def recorded(*args, **options):
         result = step(*args, **options)
-        told[int(env.world.tick)] = expected(env, realm)
+        frames[int(env.world.tick)] = expected(env, realm)
         return result
 
-    env.step = noted
-    return told
+    env.step = recorded
+    return frames
 
 
 def frames_of(replay):
-    """tick -> name -> numbers of a replay file, flat."""
-    told = {}
+    """Returns tick -> name -> flat numbers of a replay file."""
+    ticks = {}
     for frames in replay:
         for t in range(len(frames.used_up)):
             tick = {name: values[t].flatten().tolist() for name, values in frames.columns.items()}
-            told[frames.first + t] = {**tick, "used_up": frames.used_up[t].tolist()}
-    return told
+            ticks[frames.first + t] = {**tick, "used_up": frames.used_up[t].tolist()}
+    return ticks
 
 
-def same(ours, theirs):
-    """Whether all that ``ours`` says is what ``theirs`` says."""
-    for name, numbers in ours.items():
-        assert theirs[name] == numbers, name
+def same(expected, frame):
+    """Whether a frame has all expected numbers."""
+    for name, numbers in expected.items():
+        assert frame[name] == numbers, name
     return True
 
 
 def alive_rows(numbers, alive):
-    """The rows of [slots, ...] numbers that belong to the living."""
+    """Selects the rows of [slots, ...] numbers that belong to living agents."""
     return np.asarray(numbers).reshape(len(alive), -1)[np.asarray(alive, bool)]

@@ -18,18 +18,18 @@ LAYOUT = FrameLayout(CONFIG.world)
 TILES = 33 * 47
 
 
-def told() -> dict[str, Any]:
-    """The header of them all."""
+def replay_header() -> dict[str, Any]:
+    """Returns the header of these replays."""
     return header(CONFIG, 0, "a test")
 
 
 def base() -> Bytes:
-    """Their map."""
+    """Returns the map of these replays."""
     return np.random.default_rng(7).integers(0, 7, (33, 47), np.uint8)
 
 
 def noise(ticks: int, seed: int = 0) -> Bytes:
-    """[ticks, bytes]: frames of random bits; beyond the last tile they are zero."""
+    """Returns [ticks, bytes] frames of random bits; the unused bits after the last tile are zero."""
     frames = np.random.default_rng(seed).integers(0, 256, (ticks, LAYOUT.bytes), np.uint8)
     frames[:, LAYOUT.tiles + TILES // 8] &= (1 << TILES % 8) - 1
     frames[:, LAYOUT.tiles + TILES // 8 + 1 :] = 0
@@ -37,8 +37,8 @@ def noise(ticks: int, seed: int = 0) -> Bytes:
 
 
 def write(path: Path, parts: dict[int, Bytes]) -> bytes:
-    """A file of some stretches of frames by first tick; what is in it."""
-    with ReplayWriter(path, told(), base()) as writer:
+    """Writes a file of several ranges of frames, by first tick, and returns its contents."""
+    with ReplayWriter(path, replay_header(), base()) as writer:
         for first, frames in parts.items():
             writer.frames(first, frames)
     return path.read_bytes()

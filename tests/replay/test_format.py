@@ -1,4 +1,4 @@
-"""What is packed into a chunk is what comes out, whatever the numbers."""
+"""Unpacking a chunk returns the packed numbers, whatever they are."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _numbers(frames: Bytes, name: str) -> NDArray[np.generic]:
 
 
 @pytest.mark.parametrize("ticks", [1, 2, 17])
-def test_random_bits_come_back(ticks: int) -> None:
-    """Every column and every tile of frames of noise: differences wrap around in both directions."""
+def test_random_frames_round_trip(ticks: int) -> None:
+    """Every column and every tile of random frames comes back; differences wrap around in both directions."""
     frames = noise(ticks, seed=ticks)
     decoded = _through(frames)
     assert decoded.first == 3
@@ -55,8 +55,9 @@ def test_random_bits_come_back(ticks: int) -> None:
     assert all(np.array_equal(*pair) for pair in zip(decoded.used_up_by_tick(), expected, strict=True))
 
 
-def test_extremes_and_all_tiles_at_once() -> None:
-    """From the least number of each type to the largest and back, while every tile changes each tick."""
+def test_extreme_values_round_trip_while_all_tiles_change() -> None:
+    """Each column alternates between the minimum and the maximum of its type, and every tile changes each
+    tick."""
     frames = np.zeros((4, LAYOUT.bytes), np.uint8)
     for column in LAYOUT.columns:
         numbers = _numbers(frames, column.name).copy()
@@ -73,14 +74,14 @@ def test_extremes_and_all_tiles_at_once() -> None:
     assert decoded.used_up.mean(1).tolist() == [0, 1, 0, 1]
 
 
-def test_planes_are_the_lowest_bytes_first() -> None:
-    """The layout in the file, byte by byte, as the document has it."""
+def test_byte_planes_start_with_the_lowest_byte() -> None:
+    """The layout in the file matches the documentation byte by byte."""
     assert planes(np.array([0x0201, 0x0403], np.uint16)) == bytes([1, 3, 2, 4])
     assert from_planes(np.array([1, 3, 2, 4], np.uint8), "u2").tolist() == [0x0201, 0x0403]
 
 
 def test_a_chunk_is_a_header_and_a_gzip_member() -> None:
-    """What packing makes, unpacking undoes; the header tells both lengths."""
+    """Unpacking inverts packing, and the header has both lengths."""
     chunk = pack(FRAM, b"x" * 1000, 5, 1 << 40)
     header = ChunkHeader(*CHUNK.unpack(chunk[:24]))
     assert header == (b"FRAM", len(chunk) - 24, 1000, 5, 1 << 40)
@@ -88,14 +89,14 @@ def test_a_chunk_is_a_header_and_a_gzip_member() -> None:
 
 
 @pytest.mark.parametrize("raw", [0, 999, 1001, 1 << 40])
-def test_a_length_that_lies_is_an_error(raw: int) -> None:
-    """Longer or shorter than said: neither is given out."""
+def test_a_wrong_length_is_an_error(raw: int) -> None:
+    """Data that is longer or shorter than its header says is not returned."""
     with pytest.raises(ReplayError, match="does not hold"):
         unpack(pack(FRAM, b"x" * 1000)[24:], raw, "it")
 
 
-def test_what_follows_the_member_is_an_error() -> None:
-    """One gzip member, and nothing behind it."""
+def test_data_after_the_gzip_member_is_an_error() -> None:
+    """A chunk holds one gzip member and nothing after it."""
     with pytest.raises(ReplayError, match="does not hold"):
         unpack(pack(FRAM, b"x" * 1000)[24:] + b"more", 1000, "it")
 
@@ -106,8 +107,8 @@ def _changes(counts: list[int], steps: list[int]) -> Frames:
     return decode_frames(payload, ChunkHeader(FRAM, 0, len(payload), len(counts), 0), *PLACE)
 
 
-def test_changes_turn_tiles_over() -> None:
-    """Indices rise within a tick, and count on from its first."""
+def test_changes_toggle_tiles() -> None:
+    """Indices increase within a tick and start from the first tile in each tick."""
     frames = _changes([0, 2, 0, 2], [0, TILES - 1, 5, TILES - 6])
     assert [used_up.nonzero()[0].tolist() for used_up in frames.used_up] == [
         [], [0, TILES - 1], [0, TILES - 1], [0, 5],
@@ -117,7 +118,7 @@ def test_changes_turn_tiles_over() -> None:
 @pytest.mark.parametrize(
     ("counts", "steps"),
     [
-        ([1, 0], [3]),  # in the first tick, which has no tick before
+        ([1, 0], [3]),  # changes in the first tick, which has no previous tick
         ([0, 2], [3]),
         ([0, 0], [3]),
         ([0, 0xFFFFFFFF], [3]),
@@ -127,14 +128,14 @@ def test_changes_turn_tiles_over() -> None:
         ([0, 2], [3, 0]),  # the same tile twice
     ],
 )
-def test_changes_that_cannot_be_are_errors(counts: list[int], steps: list[int]) -> None:
-    """Counts that do not fit, tiles beside the map."""
+def test_invalid_changes_are_errors(counts: list[int], steps: list[int]) -> None:
+    """Counts do not add up, or tiles are outside the map."""
     with pytest.raises(ReplayError, match="changes"):
         _changes(counts, steps)
 
 
-def test_a_large_map_is_not_made_at_once() -> None:
-    """Many ticks of many tiles: an error that names the way to go."""
+def test_a_large_map_is_not_expanded_at_once() -> None:
+    """Expanding many ticks of many tiles is an error that names the alternative."""
     none = np.zeros(0, np.int64)
     frames = Frames(0, {}, 1 << 26, np.zeros(1 << 23, np.uint8), np.zeros(4097, np.int64), none)
     with pytest.raises(ReplayError, match="used_up_by_tick"):

@@ -1,4 +1,4 @@
-"""The picture shows what the world holds."""
+"""The picture shows the state of the world."""
 
 import pytest
 import torch
@@ -17,8 +17,8 @@ def world():
     return env.world
 
 
-def test_tiles_have_their_materials_colour(world):
-    """Within the texture's shade; looked at in the corner of the tile, which no agent covers."""
+def test_tiles_have_the_colour_of_their_material(world):
+    """Within the range of the texture; checked in the corner of the tile, which no agent covers."""
     picture = draw_realm(world, 1, scale=6)
     assert picture.size == (47 * 6, 33 * 6)
     for material in (Material.LAVA, Material.GRASS, Material.FOREST, Material.STONE, Material.WATER):
@@ -27,7 +27,7 @@ def test_tiles_have_their_materials_colour(world):
         assert max(abs(a - b) for a, b in zip(seen, MATERIALS[material].colour, strict=True)) <= 8
 
 
-def test_agents_have_their_populations_colour(world):
+def test_agents_have_the_colour_of_their_population(world):
     picture = draw_realm(world, 0, scale=10)
     colours = population_colours(world.config.populations)
     assert len(set(colours)) == world.config.populations
@@ -38,12 +38,12 @@ def test_agents_have_their_populations_colour(world):
         assert picture.getpixel(at) == colours[slot // world.config.population_size]
 
 
-def test_npcs_have_their_kinds_colour():
-    """Each kind one of its own, which no population has; agents beside them keep theirs."""
+def test_npcs_have_the_colour_of_their_kind():
+    """Each kind has a colour that no population has; agents next to NPCs keep theirs."""
     env = make("full", realms=1, births=-1, seed=5, height=33, width=47, slots=16, npc_numbers=(9, 6, 4))
     env.reset()
     world = env.world
-    world.alive[0, 16:] = True  # NPCs are born in the course of time; here all of them, wherever they are
+    world.alive[0, 16:] = True  # NPCs are born over time; here all of them live, at any place
     world.row[0, 16:], world.col[0, 16:] = torch.arange(19) + 7, 1
     picture = draw_realm(world, 0, scale=10)
     colours = npc_colours(3)
@@ -56,13 +56,13 @@ def test_npcs_have_their_kinds_colour():
         assert picture.getpixel(at) == population_colours(8)[slot // 2]
 
 
-def test_it_is_written_to_a_file(world, tmp_path):
+def test_a_picture_is_written_to_a_file(world, tmp_path):
     save_picture(world, tmp_path / "realm.png", scale=2)
     with Image.open(tmp_path / "realm.png") as image:
         assert image.size == (94, 66)
 
 
-def test_a_realm_that_is_not_there_is_refused(world):
+def test_a_missing_realm_is_refused(world):
     with pytest.raises(ConfigError, match="realm = 2"):
         draw_realm(world, 2)
     assert torch.equal(world.tick, torch.tensor([1]))

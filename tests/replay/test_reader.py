@@ -1,4 +1,5 @@
-"""Whatever a file claims: it opens up to its last whole chunk, or gives a ReplayError, in little memory."""
+"""Whatever its bytes are, a file opens up to its last complete chunk or raises ReplayError, in little
+memory."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from replay.replays import base, noise, told, write
+from replay.replays import base, noise, replay_header, write
 
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.format import CHUNK, FRAM, HEAD, HEAT, MIB, PREAMBLE, TILE, pack
@@ -22,13 +23,14 @@ from nmmo_gpu.replay.reader import MOST_HEAT_BYTES, Replay
 
 @pytest.fixture
 def sound(tmp_path: Path) -> bytes:
-    """A file of three chunks of frames."""
+    """Returns a file with three chunks of frames."""
     return write(tmp_path / "sound.replay", {1: noise(1, 1), 2: noise(2, 2), 9: noise(1, 3)})
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[[bytes], int]:
-    """Opens and reads all of a file's bytes; how many chunks of frames there were."""
+    """Returns a function that reads a file with these bytes completely and returns its number of chunks of
+    frames."""
     path = tmp_path / "b.replay"
 
     def read(data: bytes) -> int:
@@ -40,7 +42,7 @@ def read(tmp_path: Path) -> Callable[[bytes], int]:
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """(type, offset, end) of each chunk of a sound file."""
+    """Returns (type, offset, end) of each chunk of a valid file."""
     found, offset = [], PREAMBLE.size
     while offset < len(data):
         type, stored, *_ = CHUNK.unpack_from(data, offset)
@@ -54,17 +56,19 @@ def _frames(data: bytes) -> list[tuple[int, int]]:
 
 
 @contextmanager
-def _little_memory(most: int = 64 * MIB) -> Iterator[None]:
+def _little_memory(limit: int = 64 * MIB) -> Iterator[None]:
     tracemalloc.start()
     try:
         yield
-        assert tracemalloc.get_traced_memory()[1] < most
+        assert tracemalloc.get_traced_memory()[1] < limit
     finally:
         tracemalloc.stop()
 
 
-def test_cut_off_anywhere(sound: bytes, read: Callable[[bytes], int]) -> None:
-    """Good up to the last whole chunk; without header and map it is not a replay."""
+def test_truncated_files_end_with_their_last_complete_chunk(
+    sound: bytes, read: Callable[[bytes], int]
+) -> None:
+    """Without a header and a map it is not a replay."""
     beginning = _chunks(sound)[1][2]
     for length in range(len(sound)):
         if length < beginning:
@@ -74,14 +78,14 @@ def test_cut_off_anywhere(sound: bytes, read: Callable[[bytes], int]) -> None:
             assert read(sound[:length]) == sum(end <= length for _, end in _frames(sound))
 
 
-def test_every_byte_turned_and_many_at_random(sound: bytes, read: Callable[[bytes], int]) -> None:
-    """Nothing but ReplayError, ever; and where it matters, that."""
+def test_damaged_bytes_raise_replay_errors_only(sound: bytes, read: Callable[[bytes], int]) -> None:
+    """Each byte is changed in turn, and many at random. Where a byte matters, its change is an error."""
     rng, errors = np.random.default_rng(0), 0
     for at in range(len(sound)):
         data = bytearray(sound)
         data[at] ^= 1 << int(rng.integers(8))
         errors += _fails(read, bytes(data))
-    # Not in what nobody looks at, such as the time in a gzip member's header.
+    # Except in bytes that are not read, such as the time in a gzip member's header.
     assert errors > 0.9 * len(sound)
     for _ in range(500):
         data = bytearray(sound)
@@ -98,8 +102,8 @@ def _fails(read: Callable[[bytes], int], data: bytes) -> bool:
     return False
 
 
-def test_payloads_of_the_right_length_and_any_content(sound: bytes, read: Callable[[bytes], int]) -> None:
-    """Numbers that are nonsense, and changes of tiles that do not fit."""
+def test_payloads_of_the_right_length_may_hold_anything(sound: bytes, read: Callable[[bytes], int]) -> None:
+    """The numbers may be invalid, and changes of tiles may not fit."""
     rng, errors = np.random.default_rng(1), 0
     for i in range(300):
         offset, end = _frames(sound)[1]
@@ -123,9 +127,9 @@ NONSENSE = (None, -1, 0, 0.5, 1 << 40, 10**400, "x", [], {}, [[]], [{}], "missin
 
 @pytest.mark.parametrize("field", NEEDED)
 @pytest.mark.parametrize("value", NONSENSE, ids=range(len(NONSENSE)))
-def test_headers_that_say_what_cannot_be(read: Callable[[bytes], int], field: str, value: Any) -> None:
-    """What the reader relies on is there, and in bounds."""
-    header = {**told(), field: value}
+def test_impossible_headers_are_errors(read: Callable[[bytes], int], field: str, value: Any) -> None:
+    """All that the reader relies on must be present and in range."""
+    header = {**replay_header(), field: value}
     if value == "missing":
         del header[field]
     if field == "columns" and value == []:
@@ -151,8 +155,8 @@ def test_headers_that_say_what_cannot_be(read: Callable[[bytes], int], field: st
     ],
     ids=range(10),
 )
-def test_headers_that_are_none(read: Callable[[bytes], int], header: bytes) -> None:
-    """No JSON, or no header."""
+def test_malformed_headers_are_errors(read: Callable[[bytes], int], header: bytes) -> None:
+    """They are not JSON or not a header."""
     with pytest.raises(ReplayError):
         read(_file(header))
 
@@ -164,9 +168,9 @@ def test_headers_that_are_none(read: Callable[[bytes], int], header: bytes) -> N
         ("width", 0), ("width", 4097), ("width", True), ("width", "1"), ("colour", "red"),
     ],
 )  # fmt: skip
-def test_columns_that_cannot_be_read(read: Callable[[bytes], int], key: str, value: Any) -> None:
-    """Each of the fields of a column."""
-    header = told()
+def test_unreadable_columns_are_errors(read: Callable[[bytes], int], key: str, value: Any) -> None:
+    """Each field of a column is wrong in turn."""
+    header = replay_header()
     header["columns"][3] = {**header["columns"][3], key: value}
     with pytest.raises(ReplayError):
         read(_file(header))
@@ -177,8 +181,10 @@ def test_columns_that_cannot_be_read(read: Callable[[bytes], int], key: str, val
     ("at", "number"),
     [(8, 0), (8, 1), (8, 0x0FFFFFFF), (8, 0xFFFFFFFF), (4, 0xFFFFFFFF), (0, 0x54414548)],
 )
-def test_sizes_that_lie(sound: bytes, read: Callable[[bytes], int], chunk: int, at: int, number: int) -> None:
-    """A chunk that says more or less than there is, or that it is another."""
+def test_wrong_sizes_are_errors(
+    sound: bytes, read: Callable[[bytes], int], chunk: int, at: int, number: int
+) -> None:
+    """A chunk claims to be longer, shorter or of another type than it is."""
     data = bytearray(sound)
     struct.pack_into("<I", data, _chunks(sound)[chunk][1] + at, number)
     with _little_memory(), pytest.raises(ReplayError):
@@ -186,8 +192,8 @@ def test_sizes_that_lie(sound: bytes, read: Callable[[bytes], int], chunk: int, 
 
 
 @pytest.mark.parametrize("ticks", [0, 1, 3, 4097, 0xFFFFFFFF])
-def test_ticks_that_lie(sound: bytes, read: Callable[[bytes], int], ticks: int) -> None:
-    """More or fewer frames than there are."""
+def test_wrong_numbers_of_ticks_are_errors(sound: bytes, read: Callable[[bytes], int], ticks: int) -> None:
+    """A chunk claims more or fewer frames than it holds."""
     data = bytearray(sound)
     struct.pack_into("<I", data, _frames(sound)[1][0] + 12, ticks)
     with _little_memory(), pytest.raises(ReplayError):
@@ -195,11 +201,11 @@ def test_ticks_that_lie(sound: bytes, read: Callable[[bytes], int], ticks: int) 
 
 
 @pytest.mark.parametrize("first", [0, 1, 8, (1 << 53) - 1, (1 << 64) - 1])
-def test_time_does_not_run_backwards(sound: bytes, read: Callable[[bytes], int], first: int) -> None:
-    """A chunk that begins before the one before has ended, or another begins before it has; or never ends."""
+def test_ticks_out_of_order_are_errors(sound: bytes, read: Callable[[bytes], int], first: int) -> None:
+    """A chunk starts before the previous one ends, ends after the next one starts, or never ends."""
     data = bytearray(sound)
     struct.pack_into("<Q", data, _frames(sound)[1][0] + 16, first)
-    if first == 8:  # two ticks, and 9 is the next chunk's
+    if first == 8:  # the chunk has two ticks, and the next one starts at 9
         with pytest.raises(ReplayError, match="out of order"):
             read(bytes(data))
     else:
@@ -207,10 +213,8 @@ def test_time_does_not_run_backwards(sound: bytes, read: Callable[[bytes], int],
             read(bytes(data))
 
 
-def test_a_chunk_that_reaches_beyond_the_end_is_still_being_written(
-    sound: bytes, read: Callable[[bytes], int]
-) -> None:
-    """However much it claims."""
+def test_a_chunk_beyond_the_end_is_still_being_written(sound: bytes, read: Callable[[bytes], int]) -> None:
+    """Whatever length it claims."""
     data = bytearray(sound)
     struct.pack_into("<I", data, _frames(sound)[2][0] + 4, 0x0FFFFFFF)
     with _little_memory():
@@ -218,8 +222,10 @@ def test_a_chunk_that_reaches_beyond_the_end_is_still_being_written(
 
 
 @pytest.mark.parametrize("chunk", range(5))
-def test_bombs_go_off_in_a_small_room(sound: bytes, read: Callable[[bytes], int], chunk: int) -> None:
-    """64 MiB of zeros in 64 KiB, where much less is claimed."""
+def test_decompression_bombs_use_little_memory(
+    sound: bytes, read: Callable[[bytes], int], chunk: int
+) -> None:
+    """64 MiB of zeros are compressed to 64 KiB in a chunk that claims a much smaller size."""
     packed = gzip.compress(bytes(64 * MIB), 9)
     type, offset, end = _chunks(sound)[chunk]
     _, _, raw, ticks, first = CHUNK.unpack_from(sound, offset)
@@ -228,9 +234,9 @@ def test_bombs_go_off_in_a_small_room(sound: bytes, read: Callable[[bytes], int]
         read(sound[:offset] + armed + sound[end:])
 
 
-def test_a_great_map_in_a_few_bytes(tmp_path: Path) -> None:
-    """4096 ticks of 8192 x 8192 tiles would be 256 GiB; they are gone through one by one."""
-    header = {**told(), "height": 8192, "width": 8192, "agents": 1, "entities": 1, "columns": []}
+def test_a_large_map_in_few_bytes_is_read_tick_by_tick(tmp_path: Path) -> None:
+    """4096 ticks of 8192 x 8192 tiles would take 256 GiB if they were expanded at once."""
+    header = {**replay_header(), "height": 8192, "width": 8192, "agents": 1, "entities": 1, "columns": []}
     payload = bytes(8192 * 1024 + 4 * 4096)
     path = tmp_path / "large.replay"
     path.write_bytes(_file(header, bytes(1 << 26), pack(FRAM, payload, 4096, 0)))
@@ -253,19 +259,21 @@ WRONG_LINES = (
 
 
 @pytest.mark.parametrize("line", WRONG_LINES, ids=range(len(WRONG_LINES)))
-def test_maps_that_are_damaged(read: Callable[[bytes], int], line: bytes) -> None:
-    """A line that is none, or that does not fit the numbers behind it."""
+def test_damaged_maps_are_errors(read: Callable[[bytes], int], line: bytes) -> None:
+    """The line is invalid or does not match the numbers after it."""
     heat = pack(HEAT, line + b"\n" + bytes(4 * 33 * 47))
     with pytest.raises(ReplayError):
-        read(_file(told(), None, heat))
+        read(_file(replay_header(), None, heat))
 
 
-def test_maps_are_kept_while_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest of them; the last in any case."""
+def test_maps_are_cached_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest maps are kept, and the last one always."""
     monkeypatch.setattr("nmmo_gpu.replay.reader.MOST_HEAT_BYTES", 2 * 4 * 33 * 47)
     line = json.dumps(LINE).encode() + b"\n"
     path = tmp_path / "a.replay"
-    path.write_bytes(_file(told(), None, *(pack(HEAT, line + bytes(4 * 33 * 47), first=t) for t in range(5))))
+    path.write_bytes(
+        _file(replay_header(), None, *(pack(HEAT, line + bytes(4 * 33 * 47), first=t) for t in range(5)))
+    )
     with Replay(path) as replay:
         assert [heat.tick for heat in replay.heats] == [3, 4]
     assert MOST_HEAT_BYTES >= 4 * 8192 * 8192
@@ -273,18 +281,18 @@ def test_maps_are_kept_while_there_is_room(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("data", [b"", b"\x89NMMO", b"PK\x03\x04" * 10, b"\x89NMMO\r\n\x1a" + bytes(8)])
 def test_foreign_files_are_errors(read: Callable[[bytes], int], data: bytes) -> None:
-    """No replay, or of another version."""
+    """They are not replays or have another version."""
     with pytest.raises(ReplayError, match="not a replay|version 0"):
         read(data)
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    """With what to give instead."""
+    """The error says what to give instead."""
     with pytest.raises(ReplayError, match="cannot be read"):
         Replay(tmp_path / "none.replay")
 
 
 def test_unknown_chunks_are_skipped(sound: bytes, read: Callable[[bytes], int]) -> None:
-    """Of a later version, say."""
+    """A later version may add them."""
     offset = _frames(sound)[1][0]
     assert read(sound[:offset] + pack(b"WHAT", b"?" * 99) + sound[offset:]) == 3

@@ -1,4 +1,4 @@
-"""Realms are recorded as they were, whatever plays them, and nothing waits for the disk unless asked to."""
+"""Recordings match the world on every backend, and only ``wait`` makes a run wait for the disk."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ KINDS = {
 }
 
 
-def begun(kind="chaos", realms=3, **settings):
-    """An odd little environment, begun."""
+def started(kind="chaos", realms=3, **settings):
+    """Starts an environment of unusual size."""
     env = nmmo_gpu.make(realms=realms, seed=11, device="cpu", backend="torch", **(KINDS[kind] | settings))
     env.reset()
     return env
 
 
-def shot(env, recorder, ticks, told):
-    """Plays random actions, and notes what the frames have to say: (number of realm, tick) -> frame."""
+def play_and_record(env, recorder, ticks, expected_frames):
+    """Plays random actions and stores the expected frames: (number of realm, tick) -> frame."""
     t = 0
     for _ in range(ticks):
         env.step(nmmo_gpu.random_actions(env))
         recorder.capture(t, env.step_actions)
         for realm in recorder.realms.tolist():
-            told[env.config.first_realm + realm, int(env.world.tick)] = expected(env, realm)
+            expected_frames[env.config.first_realm + realm, int(env.world.tick)] = expected(env, realm)
         t += 1
         if t == len(recorder.frames):
             recorder.flush()
@@ -49,11 +49,12 @@ def shot(env, recorder, ticks, told):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_recorded_is_what_was(kind, tmp_path):
-    """Two of three realms, with rollouts of seven ticks and an unfinished one: every column of every tick."""
-    env, told = begun(kind, births=2, first_realm=5), {}
+def test_a_recording_matches_the_world(kind, tmp_path):
+    """Records two of three realms in rollouts of seven ticks, the last one incomplete: every column of every
+    tick."""
+    env, expected_frames = started(kind, births=2, first_realm=5), {}
     recorder = Recorder(env, (7, 5), 7, tmp_path, "odd", blocking=True)
-    shot(env, recorder, 24, told)
+    play_and_record(env, recorder, 24, expected_frames)
     recorder.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["realm-5-2.replay", "realm-7-2.replay"]
     for number in (5, 7):
@@ -63,14 +64,13 @@ def test_what_is_recorded_is_what_was(kind, tmp_path):
             assert [chunk.ticks for chunk in replay.chunks] == [7, 7, 7, 3]
             frames = frames_of(replay)
         assert list(frames) == list(range(2, 26))
-        assert all(same(told[number, tick], frames[tick]) for tick in frames)
-        assert any(any(frame["cause"]) for frame in frames.values()), "nobody died: too little to see"
+        assert all(same(expected_frames[number, tick], frames[tick]) for tick in frames)
+        assert any(any(frame["cause"]) for frame in frames.values()), "no agent died"
 
 
-def test_who_waits_finds_all_in_the_files(tmp_path, monkeypatch):
-    """However slow the disk, all that was handed over is in the files, still open, once it has been waited
-    for."""
-    env, frames = begun(), SegmentWriter.frames
+def test_wait_puts_all_frames_into_the_files(tmp_path, monkeypatch):
+    """However slow the disk is, the files hold all frames after the wait, while they are still open."""
+    env, frames = started(), SegmentWriter.frames
 
     def slowly(*arguments):
         time.sleep(0.2)
@@ -78,28 +78,29 @@ def test_who_waits_finds_all_in_the_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(SegmentWriter, "frames", slowly)
     with closing(Recorder(env, (0,), 3, tmp_path, "odd", blocking=True)) as recorder:
-        shot(env, recorder, 6, {})
+        play_and_record(env, recorder, 6, {})
         recorder.wait()
         with Replay(tmp_path / "realm-0-2.replay") as replay:
             assert replay.ticks == range(2, 8)
 
 
-def test_realms_of_other_processes_are_left_to_them(tmp_path):
-    """An environment that plays realms 5 to 7 records of 2, 6 and 9 only 6; and nothing, if it has none."""
-    env = begun(first_realm=5)
+def test_only_realms_of_this_process_are_recorded(tmp_path):
+    """An environment with realms 5 to 7 records only 6 of the realms 2, 6 and 9, and nothing if it has none
+    of them."""
+    env = started(first_realm=5)
     recorder = Recorder(env, (2, 6, 9), 4, tmp_path / "some", "odd", blocking=True)
     assert recorder.realms.tolist() == [1]
-    shot(env, recorder, 4, {})
+    play_and_record(env, recorder, 4, {})
     recorder.close()
     assert [p.name for p in (tmp_path / "some").iterdir()] == ["realm-6-2.replay"]
     recorder = Recorder(env, (2,), 4, tmp_path / "none", "odd")
-    shot(env, recorder, 4, {})
+    play_and_record(env, recorder, 4, {})
     recorder.close()
     assert not (tmp_path / "none").exists()
 
 
 class Stuck:
-    """A disk that takes nothing until it is let."""
+    """A disk that blocks until it is released."""
 
     def __init__(self, monkeypatch):
         self.let, self.begun = threading.Event(), threading.Event()
@@ -113,33 +114,33 @@ class Stuck:
         monkeypatch.setattr(SegmentWriter, "frames", wait)
 
 
-def test_a_slow_disk_leaves_gaps_and_stops_nobody(tmp_path, monkeypatch):
-    """While the disk is stuck rollouts beyond the ring's are left out; what is there is right, and what comes
-    after as well."""
-    disk, env, told = Stuck(monkeypatch), begun(), {}
+def test_a_slow_disk_leaves_gaps_and_does_not_block_the_run(tmp_path, monkeypatch):
+    """While the disk blocks, rollouts that exceed the ring are left out. What is recorded is right, before
+    and after the gap."""
+    disk, env, expected_frames = Stuck(monkeypatch), started(), {}
     recorder = Recorder(env, (0,), 3, tmp_path, "odd")
-    shot(env, recorder, 3, told)
+    play_and_record(env, recorder, 3, expected_frames)
     assert disk.begun.wait(60)
-    shot(env, recorder, 3 * (films.HOST_BUFFERS - 1 + 5), told)
+    play_and_record(env, recorder, 3 * (films.HOST_BUFFERS - 1 + 5), expected_frames)
     assert recorder.dropped == 5
     disk.let.set()
     while recorder._free.qsize() < films.HOST_BUFFERS:
         pass
-    shot(env, recorder, 3, told)
+    play_and_record(env, recorder, 3, expected_frames)
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         firsts = [chunk.first for chunk in replay.chunks]
         frames = frames_of(replay)
     assert firsts == [2, 5, 8, 11, 2 + 3 * (films.HOST_BUFFERS + 5)]
-    assert all(same(told[0, tick], frames[tick]) for tick in frames)
+    assert all(same(expected_frames[0, tick], frames[tick]) for tick in frames)
 
 
 def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
-    """The same disk; whoever waits goes on when it does."""
-    disk, env = Stuck(monkeypatch), begun()
+    """The disk blocks in the same way, and the run waits until it continues."""
+    disk, env = Stuck(monkeypatch), started()
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     threading.Timer(0.2, disk.let.set).start()
-    shot(env, recorder, films.HOST_BUFFERS + 4, {})
+    play_and_record(env, recorder, films.HOST_BUFFERS + 4, {})
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         assert [chunk.first for chunk in replay.chunks] == list(range(2, films.HOST_BUFFERS + 6))
@@ -147,21 +148,21 @@ def test_with_wait_nothing_is_left_out(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-def test_a_full_disk_ends_the_recording_and_nothing_else(blocking, tmp_path, monkeypatch):
-    """Training goes on with a warning, once; an export, which is nothing without its file, stops."""
+def test_a_full_disk_stops_only_the_recording(blocking, tmp_path, monkeypatch):
+    """Training continues with one warning. An export, which needs its file, stops."""
 
     def full(segment_writer, first, frames):
         raise ReplayError("no room")
 
     monkeypatch.setattr(SegmentWriter, "frames", full)
-    env = begun()
+    env = started()
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=blocking)
 
     def until_noticed():
         for _ in range(1000):
-            shot(env, recorder, 1, {})
+            play_and_record(env, recorder, 1, {})
             if recorder._error is not None:
-                shot(env, recorder, 2, {})
+                play_and_record(env, recorder, 2, {})
                 return
 
     if blocking:
@@ -178,22 +179,21 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(blocking, tmp_path, mon
 
 
 def test_the_ring_is_written_while_the_next_rollout_is_played(tmp_path):
-    """What was handed over is not what the buffer holds by now."""
-    env, told = begun(), {}
+    """The files hold the frames that were handed over, not the later contents of the buffer."""
+    env, expected_frames = started(), {}
     recorder = Recorder(env, (0,), 2, tmp_path, "odd", blocking=True)
-    shot(env, recorder, 2, told)
+    play_and_record(env, recorder, 2, expected_frames)
     recorder.frames.fill_(0xAB)
     recorder.ticks.fill_(99)
     recorder.close()
     with Replay(tmp_path / "realm-0-2.replay") as replay:
         frames = frames_of(replay)
-    assert list(frames) == [2, 3] and same(told[0, 3], frames[3])
+    assert list(frames) == [2, 3] and same(expected_frames[0, 3], frames[3])
 
 
-def test_wide_numbers_are_clipped_not_wrapped(tmp_path):
-    """Inventories and gold beyond what the file has room for are the most it can say; ids keep their low 32
-    bits."""
-    env = begun("full")
+def test_wide_numbers_are_clipped(tmp_path):
+    """Items and gold above a column's range become its maximum; ids keep their low 32 bits."""
+    env = started("full")
     recorder = Recorder(env, (0,), 1, tmp_path, "odd", blocking=True)
     env.step(nmmo_gpu.random_actions(env))
     world = env.world
@@ -209,15 +209,15 @@ def test_wide_numbers_are_clipped_not_wrapped(tmp_path):
     assert frame["gold"][0] == 2**31 - 1 and frame["entity"][0] == 5
 
 
-def test_a_film_asks_the_device_for_nothing(tmp_path):
-    """Shooting works on tensors that have no data at all."""
-    env = begun("full")
+def test_recording_reads_nothing_from_the_device(tmp_path):
+    """It works on tensors without data."""
+    env = started("full")
     recorder = Recorder(env, (1,), 2, tmp_path, "odd", blocking=True)
     with torch.device("meta"):
         frames = torch.empty(1, recorder.layout.bytes, dtype=torch.uint8)
     world = env.world.to("meta")
-    nobody = torch.empty(3, env.config.world.entities, dtype=torch.int64, device="meta")
+    targets = torch.empty(3, env.config.world.entities, dtype=torch.int64, device="meta")
     work = torch.empty(3, env.config.world.slots, dtype=torch.int64, device="meta")
-    step_actions = films.StepActions(nobody, nobody, work)
+    step_actions = films.StepActions(targets, targets, work)
     recorder.layout.write(frames, world, recorder.realms.to("meta"), step_actions)
     recorder.close()

@@ -1,4 +1,4 @@
-"""A realm's files: a new one when one is full, and the oldest given up."""
+"""A realm's segments: a new file when one is full, and the oldest ones deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT = 60_000
 
 
 def filled(segment_writer, first, chunks, seed=0):
-    """Appends chunks of five ticks of noise, which gzip cannot shorten."""
+    """Appends chunks of five ticks of random bits, which gzip cannot compress."""
     noise = np.random.default_rng(seed)
     width = FrameLayout(CONFIG.world).bytes
     for chunk in range(chunks):
@@ -29,18 +29,18 @@ def filled(segment_writer, first, chunks, seed=0):
 
 
 def ticks_of(folder, stem="realm-1"):
-    """Every file's ticks, by name."""
-    told = {}
+    """Returns the ticks of each file by name."""
+    ticks = {}
     for path in folder.glob(f"{stem}-*.replay"):
         with Replay(path) as replay:
-            told[path.name] = replay.ticks
-    return dict(sorted(told.items(), key=lambda item: item[1].start))
+            ticks[path.name] = replay.ticks
+    return dict(sorted(ticks.items(), key=lambda item: item[1].start))
 
 
 @pytest.mark.parametrize("restarts", [1, 4])
 def test_the_newest_ticks_are_kept_within_the_limit(restarts, tmp_path):
-    """However often the run is stopped and gone on with, the files are one stretch without gaps that ends
-    with the newest tick, holds at least some and takes at most about the limit; and another realm's stay."""
+    """However often the run is stopped and resumed, the files cover one range of ticks without gaps up to the
+    newest, take at most about the limit, and are not empty. Files of another realm stay."""
     other = SegmentWriter(tmp_path, header(CONFIG, 2, "other"), BASE, LIMIT)
     filled(other, 1, 2)
     other.close()
@@ -50,7 +50,7 @@ def test_the_newest_ticks_are_kept_within_the_limit(restarts, tmp_path):
         filled(segment_writer, 1 + 5 * chunks * restart, chunks)
         segment_writer.close()
     kept = ticks_of(tmp_path)
-    assert len(kept) > 1 and next(iter(kept)) != "realm-1-1.replay", "nothing was given up"
+    assert len(kept) > 1 and next(iter(kept)) != "realm-1-1.replay", "nothing was deleted"
     ranges = list(kept.values())
     assert all(after.start == before.stop for before, after in pairwise(ranges))
     assert ranges[-1].stop == 301
@@ -59,9 +59,9 @@ def test_the_newest_ticks_are_kept_within_the_limit(restarts, tmp_path):
     assert list(ticks_of(tmp_path, "realm-2")) == ["realm-2-1.replay"]
 
 
-def test_a_file_of_the_same_name_is_replaced_under_its_readers(tmp_path):
-    """A run that goes on twice from one checkpoint begins the same file twice; who reads the first goes on
-    reading it."""
+def test_readers_keep_a_replaced_file(tmp_path):
+    """A run that is resumed twice from one checkpoint writes the same file twice; a reader of the first
+    version continues to read it."""
     segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "first"), BASE, LIMIT)
     filled(segment_writer, 8, 2)
     segment_writer.close()

@@ -1,4 +1,4 @@
-"""Recordings of v1: they all agree, and a recording that does not is found out."""
+"""The worlds reproduce every recording of v1, and a recording that differs is detected."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nmmo_gpu.replay.v1_trace import ACTIONS, STATE, TraceError, first_differenc
 
 FILES = sorted((DATA / "v1_traces").glob("*.npz"))
 PLAYED_BY_KERNELS = [path for path in FILES if KERNEL_DEVICE.type == "cuda" or "-16-" in path.stem]
-"""All on a GPU. Interpreted, all would take a minute and a half, so here it is those with most agents, two of
-either preset; ``scripts/replay_trace.py --backend triton`` plays the others as well."""
+"""All recordings on a GPU. Interpreted, all would take a minute and a half, so only the two with most agents
+of each preset are played there; ``scripts/replay_trace.py --backend triton`` plays the others too."""
 BUSY = "chaos-16-random-15.npz"
 
 
 @pytest.fixture
 def busy():
-    """A fresh copy of a recording in which much happens."""
+    """Returns a new copy of a recording in which much happens."""
     return load_trace(DATA / "v1_traces" / BUSY)
 
 
@@ -31,7 +31,7 @@ def test_there_are_recordings_of_both_presets():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_recording_agrees_number_by_number(backend, path):
+def test_all_numbers_of_every_recording_agree(backend, path):
     assert first_difference(load_trace(path), backend.name) is None
 
 
@@ -48,7 +48,7 @@ def living(recording, time, agent_from_the_end=False):
 
 @pytest.mark.parametrize("name", STATE)
 @pytest.mark.parametrize("when", ["first", "middle", "last"])
-def test_one_changed_number_is_reported_with_tick_agent_and_field(backend, busy, name, when):
+def test_a_changed_number_is_reported_with_tick_agent_and_field(backend, busy, name, when):
     lived = np.nonzero(busy["alive"].any(1))[0]
     time = {"first": 1, "middle": int(lived[len(lived) // 2]), "last": int(lived[-1])}[when]
     agent = living(busy, time, agent_from_the_end=True)
@@ -58,21 +58,21 @@ def test_one_changed_number_is_reported_with_tick_agent_and_field(backend, busy,
         busy[name][time, agent] ^= 1
     else:
         busy[name][time, agent] += 1
-    ours, theirs = int(recorded[time, agent]), int(busy[name][time, agent])
-    said = first_difference(busy, backend.name)
-    assert said == f"tick {time - 1}, agent {agent}: {name} is {ours}, v1 has {theirs}"
+    expected, changed = int(recorded[time, agent]), int(busy[name][time, agent])
+    message = first_difference(busy, backend.name)
+    assert message == f"tick {time - 1}, agent {agent}: {name} is {expected}, v1 has {changed}"
 
 
-def test_a_changed_life_is_reported(backend, busy):
+def test_a_changed_death_is_reported(backend, busy):
     agent = living(busy, 5)
     busy["alive"] = busy["alive"].astype(np.int64)
     busy["alive"][5, agent] = 0
-    said = first_difference(busy, backend.name)
-    assert said == f"tick 4, agent {agent}: alive is True, v1 has False"
+    message = first_difference(busy, backend.name)
+    assert message == f"tick 4, agent {agent}: alive is True, v1 has False"
 
 
-def test_what_the_dead_hold_does_not_count(backend, busy):
-    """Only alive counts for an agent that is not alive."""
+def test_fields_of_dead_agents_are_not_compared(backend, busy):
+    """Only ``alive`` is compared for an agent that is not alive."""
     dead = busy["alive"] == 0
     assert dead.any()
     for name in STATE:
@@ -89,14 +89,14 @@ def test_a_changed_missing_or_added_depleted_tile_is_reported(backend, busy):
         np.concatenate((depleted, [[time, row, col + 1]])),
         np.where((np.arange(len(depleted)) == 3)[:, None], [[time, row + 1, col]], depleted),
     ):
-        said = first_difference({**busy, "depleted": change}, backend.name)
-        assert said is not None and said.startswith(f"tick {time}: eaten tiles are [")
-        assert f"({row}, {col})" in said
+        message = first_difference({**busy, "depleted": change}, backend.name)
+        assert message is not None and message.startswith(f"tick {time}: eaten tiles are [")
+        assert f"({row}, {col})" in message
 
 
 @pytest.mark.parametrize("name", ["move", "material"])
-def test_other_actions_or_another_map_lead_elsewhere(backend, busy, name):
-    """The moves and the map really drive it."""
+def test_other_moves_or_another_map_give_differences(backend, busy, name):
+    """So the moves and the map determine the world."""
     changed = busy[name].copy()
     if name == "move":
         changed[0] = (changed[0] + 1) % 5
@@ -105,13 +105,13 @@ def test_other_actions_or_another_map_lead_elsewhere(backend, busy, name):
     assert first_difference({**busy, name: changed}, backend.name) is not None
 
 
-def test_attacks_drive_it_too(backend, busy):
-    """Without them somebody keeps health that v1's agent lost."""
+def test_removed_attacks_give_differences(backend, busy):
+    """Without attacks an agent keeps health that v1's agent lost."""
     idle = {**busy, "style": np.full_like(busy["style"], -1), "target": np.full_like(busy["target"], -1)}
     assert first_difference(idle, backend.name) is not None
 
 
-# ---------------------------------------------------------------------------------------------- bad files
+# -------------------------------------------------------------------------------------------------- bad files
 
 
 def saved(tmp_path, arrays):
@@ -155,8 +155,8 @@ def test_a_truncated_file_is_a_trace_error(tmp_path, keep):
         load_trace(path)
 
 
-def test_a_damaged_file_is_a_trace_error_or_read_as_it_was(tmp_path):
-    """A byte flipped anywhere: the archive's checksums tell, or it lay where nothing depends on it."""
+def test_a_damaged_file_is_a_trace_error_or_unchanged(tmp_path):
+    """One byte is changed: the archive's checksums detect it, or nothing depends on it."""
     path = DATA / "v1_traces" / "law-01-forage-0.npz"
     data, whole = path.read_bytes(), load_trace(path)
     broken = tmp_path / "broken.npz"
@@ -173,7 +173,7 @@ def test_a_damaged_file_is_a_trace_error_or_read_as_it_was(tmp_path):
 
 
 def test_foreign_files_are_trace_errors(tmp_path):
-    """Text, a lone array, a pickle, another zip, another .npz, a folder, nothing."""
+    """A text, a single array, a pickle, another zip file, another .npz file, a folder and an empty file."""
     np.save(tmp_path / "array.npy", np.arange(3))
     np.savez(tmp_path / "pickled.npz", move=np.array([{}], dtype=object))
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
@@ -193,5 +193,5 @@ def test_a_recording_of_another_preset_is_refused(busy):
         first_difference({**busy, "preset": np.array("peace")})
 
 
-def test_trace_errors_are_ours():
+def test_trace_errors_are_package_errors():
     assert issubclass(TraceError, NmmoError) and issubclass(TraceError, ValueError)

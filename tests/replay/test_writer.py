@@ -1,4 +1,4 @@
-"""The writer's file is whole at every moment, and no chunk larger than a reader takes."""
+"""The writer's file is complete at every moment, and no chunk exceeds a reader's limit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from replay.replays import TILES, base, noise, told, write
+from replay.replays import TILES, base, noise, replay_header, write
 
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.format import MOST_TICKS
@@ -14,12 +14,13 @@ from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.writer import ReplayWriter
 
 
-def test_what_is_written_can_be_read_while_it_grows(tmp_path: Path) -> None:
-    """After each call a reader finds what has been written, and it counts the bytes; gaps stay gaps."""
+def test_a_growing_file_can_be_read(tmp_path: Path) -> None:
+    """After each call a reader finds what has been written, the writer counts its bytes, and gaps stay
+    gaps."""
     path = tmp_path / "new" / "a.replay"
-    with ReplayWriter(path, told(), base()) as writer, Replay(path) as replay:
+    with ReplayWriter(path, replay_header(), base()) as writer, Replay(path) as replay:
         assert replay.chunks == [] and replay.ticks == range(0)
-        assert replay.header == told() and np.array_equal(replay.base, base())
+        assert replay.header == replay_header() and np.array_equal(replay.base, base())
         for first, ticks in ((5, 3), (8, 1), (20, 2)):
             frames = noise(ticks, first)
             writer.frames(first, frames)
@@ -32,9 +33,9 @@ def test_what_is_written_can_be_read_while_it_grows(tmp_path: Path) -> None:
 
 
 def test_many_ticks_become_several_chunks(tmp_path: Path) -> None:
-    """As many as a chunk may hold, in a row and in order."""
+    """Each chunk holds as many ticks as it may, in order and without gaps."""
     path = tmp_path / "a.replay"
-    with ReplayWriter(path, told(), base()) as writer:
+    with ReplayWriter(path, replay_header(), base()) as writer:
         assert writer.most_ticks == MOST_TICKS
         writer.most_ticks = 7
         writer.frames(100, noise(17))
@@ -46,12 +47,12 @@ def test_many_ticks_become_several_chunks(tmp_path: Path) -> None:
         assert np.array_equal(next(iter(replay)).used_up, together)
 
 
-def test_a_map_of_numbers_comes_back(tmp_path: Path) -> None:
-    """Its numbers, NaN included, and what it says of itself."""
+def test_a_map_of_numbers_round_trips(tmp_path: Path) -> None:
+    """With its numbers, NaN included, and its description."""
     path = tmp_path / "a.replay"
     values = np.arange(TILES, dtype=np.float32).reshape(33, 47)
     values[2, 3] = np.nan
-    with ReplayWriter(path, told(), base()) as writer:
+    with ReplayWriter(path, replay_header(), base()) as writer:
         writer.frames(1, noise(2))
         writer.heat("value", values, 2, 1, 1, "what it is")
     with Replay(path) as replay:
@@ -63,8 +64,8 @@ def test_a_map_of_numbers_comes_back(tmp_path: Path) -> None:
         assert len(replay.chunks) == 1
 
 
-def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """With what to do instead."""
+def test_an_unwritable_path_is_an_error(tmp_path: Path) -> None:
+    """The error says what to do instead."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ReplayError, match="choose another place"):
-        ReplayWriter(tmp_path / "file" / "a.replay", told(), base())
+        ReplayWriter(tmp_path / "file" / "a.replay", replay_header(), base())

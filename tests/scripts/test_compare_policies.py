@@ -1,4 +1,4 @@
-"""Trained and scripted policies in the same realms."""
+"""Trained and scripted policies compared in the same realms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_policies.py"
 
 @pytest.fixture
 def script():
-    """The script as a module."""
+    """Imports the script as a module."""
     spec = importlib.util.spec_from_file_location("compare_policies", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -28,15 +28,15 @@ def script():
 
 @pytest.fixture
 def stored(tmp_path):
-    """The folder of a run that has not learned anything."""
+    """Returns the folder of an untrained run."""
     run = Run(small(run=tmp_path, slots=24, populations=4))
     run.save()
     return tmp_path
 
 
-def test_populations_take_turns(script, stored, monkeypatch, capsys):
-    """Every other population acts as the trained policy does, the others as the opponent; the steps and
-    deaths of both add up to the world's, over the ticks that are counted."""
+def test_populations_alternate_between_policies(script, stored, monkeypatch, capsys):
+    """Every other population acts as the trained policy does, the others as the opponent. The steps and
+    deaths of both add up to the world's over the measured ticks."""
     seen = []
 
     class Watched(Env):
@@ -69,8 +69,8 @@ def test_populations_take_turns(script, stored, monkeypatch, capsys):
     assert f"{found['hunter']['lifetime']:.1f}" in capsys.readouterr().out
 
 
-def test_a_real_policy_plays(script, stored, monkeypatch, capsys):
-    """A checkpoint's policy beside random agents, with the slots kept full."""
+def test_a_stored_policy_plays(script, stored, monkeypatch, capsys):
+    """A checkpoint's policy plays with random agents, with the slots kept full."""
     monkeypatch.setattr(script, "WARMUP", 2)
     arguments = [str(stored), "--against", "random", "--realms", "1", "--ticks", "3", "--slots-full"]
     monkeypatch.setattr(sys, "argv", ["compare_policies", *arguments])

@@ -1,4 +1,4 @@
-"""What is run on a GPU, rehearsed without one: no step lacks a package or a path, and no result is lost."""
+"""Rehearses the GPU check without a GPU: no step lacks a package or a path, and no result is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORKED = Path(__file__).parents[1] / "support" / "forked_steps.py"
 
 @pytest.fixture(scope="module")
 def check():
-    """The script, as a module."""
+    """Imports the script as a module."""
     spec = importlib.util.spec_from_file_location("gpu_check", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -30,11 +30,11 @@ def check():
 
 
 def test_a_dry_run_of_every_step(check, tmp_path):
-    """All steps end well in another folder than the repository's, and one archive holds what they found.
+    """All steps succeed in another folder than the repository's, and one archive holds their results.
 
-    A script and a command of each module are started as on a GPU; the other steps do their work, by their own
-    command lines and files, in forks of a process that has found torch and the package as they would, which
-    saves them the seconds in which each would import these (see ``FORKED``)."""
+    A script and a command of each module are started as on a GPU. The other steps run with their own command
+    lines and files in forks of a process that has imported torch and the package, which saves the seconds in
+    which each step would import them (see ``FORKED``)."""
     archive, folder = tmp_path / "results.tgz", tmp_path / "results"
     options = ["--dry", "--archive", str(archive), str(folder), *check.GROUPS]
     command = [sys.executable, str(FORKED), str(SCRIPT), *options]
@@ -75,8 +75,9 @@ STEPS = {
 }
 
 
-def test_what_fails_and_what_hangs(check, monkeypatch, capfd, tmp_path):
-    """The next step runs; what a step started is ended with it; outputs are in the archive nevertheless."""
+def test_failing_and_hanging_steps_do_not_stop_the_run(check, monkeypatch, capfd, tmp_path):
+    """The next step runs, processes that a step started are ended with it, and the archive holds all
+    outputs."""
     steps = {
         name: check.Step(limit, name, lambda place, code=code: [sys.executable, "-c", code])
         for name, (code, limit) in STEPS.items()
@@ -86,8 +87,8 @@ def test_what_fails_and_what_hangs(check, monkeypatch, capfd, tmp_path):
     monkeypatch.setattr(sys, "argv", ["x", "--dry", "--archive", str(archive), str(tmp_path / "out"), *STEPS])
     start = time.monotonic()
     assert check.main() == 1 and time.monotonic() - start < 50
-    said = capfd.readouterr().out
-    assert "what it said" in said and "failed: fails, hangs" in said and "well" in said
+    output = capfd.readouterr().out
+    assert "what it said" in output and "failed: fails, hangs" in output and "well" in output
     with tarfile.open(archive) as packed:
         log = packed.extractfile("out/steps.jsonl").read().decode()
         assert b"well" in packed.extractfile("out/works.txt").read()
@@ -96,34 +97,34 @@ def test_what_fails_and_what_hangs(check, monkeypatch, capfd, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ([], "no GPU.*--dry"),
         (["--wheels", "{folder}"], "wheels in .* cannot be installed"),
         (["unknown"], "no step unknown"),
     ],
 )
-def test_what_cannot_be_run(check, options, said, monkeypatch, capsys, tmp_path):
-    """Each ends before the first step, and says what to change."""
+def test_impossible_commands_are_refused(check, options, message, monkeypatch, capsys, tmp_path):
+    """Each ends before the first step with a message that says what to change."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     options = [option.format(folder=tmp_path) for option in options]
     monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "out"), *options])
     with pytest.raises(SystemExit) as end:
         check.main()
-    assert re.search(said, f"{end.value} {capsys.readouterr().err}")
+    assert re.search(message, f"{end.value} {capsys.readouterr().err}")
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_a_package_that_is_missing_is_named(check, monkeypatch):
-    """With the ways out."""
+def test_a_missing_package_is_named(check, monkeypatch):
+    """The message names the remedies."""
     monkeypatch.setattr(check, "NEEDED", ("torch", "no_such_package"))
     with pytest.raises(SystemExit, match=r"lacks no_such_package: install .* --wheels"):
         check.prepared(dry=True, wheels=None, packages="")
 
 
-def test_all_that_steps_import_is_asked_for(check):
-    """A step's packages, beside torch's and pytest's own, are those whose absence is told beforehand: run
-    with every other package of the project's blocked, the modules of all steps still import."""
+def test_all_packages_that_steps_import_are_checked(check):
+    """The script checks beforehand for each package a step imports, apart from those of torch and pytest: the
+    modules of all steps can be imported while the project's other packages are blocked."""
     blocked = ["gymnasium", "starlette", "uvicorn", "websockets", "pettingzoo", "torchrl", "numba"]
     code = (
         f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"

@@ -1,4 +1,4 @@
-"""What the processes do that ``test_distributed.py`` starts."""
+"""The tasks of the processes that ``test_distributed.py`` starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nmmo_gpu.train.trinity import Pantheon, Trinity
 
 
 def settings(**more: Any) -> Any:
-    """The run of these tests."""
+    """Returns the config of these tests."""
     from train.small import small
     from train.test_distributed import SETTINGS
 
@@ -26,18 +26,18 @@ def settings(**more: Any) -> Any:
 
 
 def learn() -> dict[str, Any]:
-    """Trains for 3 iterations; what the test compares."""
+    """Trains for 3 iterations and returns what the test compares."""
     from train.small import state_of
 
     run = Run(settings())
     kept = {}
 
-    def noted(*arguments: Any) -> Any:
+    def recorded(*arguments: Any) -> Any:
         kept["gradients"] = {name: p.grad.clone() for name, p in run.sword.policy.named_parameters()}
         return clip(*arguments)
 
     clip = ppo.clip_per_population
-    ppo.clip_per_population = noted
+    ppo.clip_per_population = recorded
     stats = run.iterate()[0]
     ppo.clip_per_population = clip
     world = run.god.env.world
@@ -55,7 +55,7 @@ def learn() -> dict[str, Any]:
 
 
 class Mortal(Pantheon):
-    """Learns, until its second process is killed in the fourth iteration; the next one lives."""
+    """Learns until its second process is killed in the fourth iteration; after a restart it continues."""
 
     iterations = 0
 
@@ -82,13 +82,14 @@ def main(task: str, folder: str, *more: str) -> None:
         config = settings(run=folder, iterations=int(more[0]), checkpoint_minutes=0.0)
         run = train(config, trinity=Trinity(pantheon=Mortal))
         if distributed.restarted() and run.iteration:
-            print(f"goes on after iteration {run.iteration - run.pantheon.iterations}", flush=True)
+            print(f"resumes after iteration {run.iteration - run.pantheon.iterations}", flush=True)
 
 
 def serve() -> None:
-    """Reads requests as lines of JSON, [processes, task, folder, ...], and answers each with the statuses and
-    the output of so many processes that do it. They are forks of this one, which has imported torch and the
-    package for all of them; store and environment variables are those of torchrun."""
+    """Reads requests as lines of JSON, [processes, task, folder, ...], and answers each with the exit
+    statuses and the output of that many processes that run the task. They are forks of this process, which
+    has imported torch and the package for all of them; store and environment variables are those of
+    torchrun."""
     import torch._dynamo  # noqa: F401  # which torch imports when it is first needed
     from support.forks import end_with
     from torch.distributed import TCPStore

@@ -1,4 +1,4 @@
-"""What agents of the full game see, and heads with any logits, for tests of sampling."""
+"""Observations of the full game and heads with arbitrary logits, for tests of sampling."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ CROWDS: dict[str, tuple[str, dict[str, Any]]] = {
     "work alone": ("learned", {**ALONE, "works": ("eat", "fish", "mine")}),
     "exchange alone": ("auto", {**ALONE, "exchange": True}),
 }
-"""Targeting, and what is otherwise than in preset full."""
+"""Targeting, and the settings that differ from preset full."""
 
 
 class Crowd:
-    """What 63 slots see in a random world, dead ones among them."""
+    """Observations of 63 slots in a random world, some of them empty."""
 
     def __init__(self, name: str) -> None:
         targeting, settings = CROWDS[name]
@@ -53,38 +53,40 @@ class Crowd:
         assert 10 < int(self.alive.sum()) < 60
 
     def logits(self, index: Tensor, seed: int, spread: float = 2.0) -> Tensor:
-        """[P, B, width]: random, some of them far out."""
+        """Returns random logits [P, B, width], some of them extreme."""
         random = torch.Generator().manual_seed(seed)
         logits = torch.randn(*index.shape, self.width, generator=random) * spread
         return torch.where(torch.rand(logits.shape, generator=random) < 0.03, logits * 10, logits)
 
     def output(self, index: Tensor, logits: Tensor) -> Output:
-        """The heads, as ``Policy.masked`` makes them of these logits."""
+        """Returns the heads that ``Policy.masked`` makes of these logits."""
         policy: Any = SimpleNamespace(config=self.config)
         return Policy.masked(policy, self.layout.views(self.records[index]), logits)
 
     def uniform(self, index: Tensor) -> Tensor:
-        """[heads, P, B]: the draws that belong to each agent's realm and slot."""
+        """Returns the draws [heads, P, B] of each agent's realm and slot."""
         return uniforms(draw, self.world, list(self.sizes), index // SLOTS, index % SLOTS)
 
     def column(self, name: str) -> int:
-        """A head's place in an action."""
+        """Returns a head's column in an action."""
         return list(self.sizes).index(name)
 
     def distributions(self, output: Output, choices: Tensor) -> tuple[Tensor, ...]:
-        """Log-probabilities of all heads, given the choices [P, B, heads]."""
+        """Returns the log-probabilities of all heads, given the choices [P, B, heads]."""
         trade = choices[..., self.column("trade")] if "trade" in self.sizes else None
         return head_distributions(output, choices[..., 1], trade)
 
     def near_a_border(self, output: Output, choices: Tensor, uniform: Tensor) -> Tensor:
-        """[P, B] bool: a draw lies within 1e-5 of a border between choices, where rounding may decide."""
+        """Returns [P, B] bool: a draw is within 1e-5 of a border between choices, where rounding may
+        decide."""
         near = torch.zeros(uniform.shape[1:], dtype=torch.bool)
         for log, drawn in zip(self.distributions(output, choices), uniform, strict=True):
             near |= ((log.exp().double().cumsum(-1) - drawn[..., None]).abs() < 1e-5).any(-1)
         return near
 
     def masks(self, output: Output, choices: Tensor) -> list[Tensor]:
-        """[P, B, n] bool for each head: what the observation allows, given the choices [P, B, heads]."""
+        """Returns the masks of each head, [P, B, n] bool: what the observation allows, given the choices [P,
+        B, heads]."""
         masks = []
         for column, name in enumerate(self.sizes):
             if name == "target":
@@ -98,6 +100,6 @@ class Crowd:
         return masks
 
     def possible(self, output: Output, choices: Tensor) -> Tensor:
-        """[P, B] bool: every head's choice is allowed by the observation."""
+        """Returns [P, B] bool: the observation allows every head's choice."""
         masks = zip(self.masks(output, choices), choices.unbind(-1), strict=True)
         return torch.stack([mask.gather(-1, c[..., None]).squeeze(-1) for mask, c in masks]).all(0)

@@ -1,4 +1,4 @@
-"""A training run small enough for tests, and what its observations and rollouts look like."""
+"""A training run that is small enough for tests, and helpers for its observations and rollouts."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from nmmo_gpu.world.state import World
 CPU = torch.device("cpu")
 SYSTEMS = ("reach", "skills", "works", "rolls", "npcs", "exchange", "tokens")
 FULL = {name: getattr(preset("full"), name) for name in SYSTEMS} | {"npc_numbers": (6, 5, 3)}
-"""Settings that turn ``small``'s world into one of the full game, with a few NPCs of every kind."""
+"""Settings that turn ``small``'s world into one of the full game with a few NPCs of every kind."""
 MEMORIES = {"plain": False, "recurrent": True}
 KINDS = [(recurrent, targeting) for recurrent in (False, True) for targeting in ("auto", "learned")]
 """Every kind of policy: (recurrent, targeting)."""
 
 
 def small(run: str | Path = "unused", **settings: Any) -> TrainConfig:
-    """A tiny run; fields of any nested config by name."""
+    """Returns the config of a tiny run; ``settings`` are fields of any nested config."""
     values: dict[str, Any] = {
         "height": 40, "width": 40, "slots": 16, "populations": 2, "realms": 2, "seed": 3, "device": "cpu",
         "hidden": 8, "horizon": 8, "epochs": 1, "minibatches": 2, "learning_rate": 3e-3, "run": str(run),
@@ -53,7 +53,7 @@ def small(run: str | Path = "unused", **settings: Any) -> TrainConfig:
 
 
 def lively_env(ticks: int = 25, **settings: Any) -> Env:
-    """An environment in which agents of 3 populations crowd, and have fought for some ticks."""
+    """Returns an environment in which agents of 3 populations crowd and have fought for some ticks."""
     crowd = {"slots": 60, "populations": 3, "births": -1, "immune_ticks": 2, "nearest": 7, **settings}
     env = Env(small(**crowd).env)
     env.reset()
@@ -65,7 +65,7 @@ def lively_env(ticks: int = 25, **settings: Any) -> Env:
 def seen_in_a_random_world(
     config: WorldConfig, seed: int, realms: int = 3
 ) -> tuple[ObservationLayout, Tensor, World]:
-    """(layout, [R * A, bytes] records, world): what is seen in a random world."""
+    """Returns (layout, [R * A, bytes] records, world) of a random world."""
     world = random_world(config, realms, seed)
     layout = ObservationLayout(config)
     records = layout.allocate(realms, config.slots, device="cpu")
@@ -75,7 +75,8 @@ def seen_in_a_random_world(
 
 
 def shout(policy: Policy, gain: float = 100.0) -> None:
-    """Makes a fresh policy's heads loud: nearly uniform ones would hide what memory and input do."""
+    """Scales up the heads of a new policy: nearly uniform ones would hide the effects of recurrent state and
+    input."""
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
             if name in ("directional_head", "invariant_head", "query", "query_attributes", "extra_heads"):
@@ -83,7 +84,7 @@ def shout(policy: Policy, gain: float = 100.0) -> None:
 
 
 def randomise_biases(policy: Policy) -> None:
-    """Draws a fresh policy's biases, which begin as zeros."""
+    """Draws random biases for a new policy, whose biases are zeros."""
     random = torch.Generator().manual_seed(8)
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
@@ -92,21 +93,21 @@ def randomise_biases(policy: Policy) -> None:
 
 
 def state_of(run: Run) -> dict[str, Tensor]:
-    """Copies of all that a checkpoint keeps, and the counters that are not about time."""
+    """Copies all that a checkpoint keeps, and the counters that do not measure time."""
     kept = {name: tensor.clone() for name, tensor in run.checkpoint().tensors.items()}
     kept["counters"] = torch.tensor([run.iteration, run.agent_steps])
     return kept
 
 
-def assert_equal_states(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
-    """Every tensor equal to the last bit; names the first that is not."""
-    assert list(ours) == list(theirs)
-    for name, tensor in ours.items():
-        assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), name
+def assert_equal_states(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    """Compares all tensors bit by bit; the error names the first that differs."""
+    assert list(first) == list(second)
+    for name, tensor in first.items():
+        assert tensor.dtype == second[name].dtype and torch.equal(tensor, second[name]), name
 
 
 def reloaded(run: Run, path: Path) -> Checkpoint:
-    """The run's checkpoint, by way of a file."""
+    """Writes the run's checkpoint to a file and loads it."""
     checkpoints.save(path, run.checkpoint())
     return checkpoints.load(path, CPU)
 
@@ -114,41 +115,41 @@ def reloaded(run: Run, path: Path) -> Checkpoint:
 def random_records(
     layout: ObservationLayout, rows: int, random: torch.Generator, occupants: int = 3
 ) -> Tensor:
-    """Records with any material and occupant in their windows, and garbage elsewhere."""
+    """Returns records with random materials and occupants in their windows, and garbage elsewhere."""
     records = layout.allocate(rows, device="cpu").fill_(GARBAGE)
     views = layout.views(records)
     for name, kinds in (("material", len(Material)), ("occupant", occupants)):
         drawn = torch.randint(kinds, views[name].shape, generator=random)
-        # Half of the cells as in most windows: grass, and nobody.
+        # Half of the cells are grass without an occupant, as in most windows.
         usual = torch.rand(views[name].shape, generator=random) < 0.5
         views[name].copy_(drawn.masked_fill(usual, int(Material.GRASS) if name == "material" else 0))
     return records
 
 
 def whole_numbers(*shape: int, random: torch.Generator) -> Tensor:
-    """Small whole numbers, whose sums are exact in float32 in any order."""
+    """Returns small whole numbers, whose sums are exact in float32 in any order."""
     return torch.randint(-50, 51, shape, generator=random).float()
 
 
 def written_out(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
-    """The window embedding, cell by cell."""
+    """Computes the window embedding cell by cell."""
     views = layout.views(records)
     out = torch.zeros(*index.shape, table.shape[-1])
     for p, rows in enumerate(index.tolist()):
         for b, row in enumerate(rows):
             material = views["material"][row].flatten().tolist()
             occupant = views["occupant"][row].flatten().tolist()
-            for cell, (ground, who) in enumerate(zip(material, occupant, strict=True)):
+            for cell, (ground, other) in enumerate(zip(material, occupant, strict=True)):
                 if ground != Material.GRASS:
                     out[p, b] += table[p, cell, ground]
-                if who:
-                    out[p, b] += table[p, cell, FIRST_OCCUPANT + who]
+                if other:
+                    out[p, b] += table[p, cell, FIRST_OCCUPANT + other]
     return out
 
 
 def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``torch.empty`` and ``torch.empty_like`` hand out is full of NaN, or of large numbers: what is
-    computed in it and not written shows."""
+    """Makes ``torch.empty`` and ``torch.empty_like`` return NaN or large numbers, so that reading unwritten
+    memory shows in the results."""
 
     def poisoned(tensor: Tensor) -> Tensor:
         return tensor.fill_(torch.nan if tensor.is_floating_point() else GARBAGE)

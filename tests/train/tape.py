@@ -1,5 +1,5 @@
-"""What a CUDA graph does, done on a CPU: a recording of tensor operations and kernel launches that can be
-played again on the same tensors, with nothing of the Python around them."""
+"""A recording of tensor operations and kernel launches that can be replayed on the same tensors without the
+Python code around them, as a CUDA graph can, on a CPU."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch.utils._pytree import tree_leaves
 from nmmo_gpu.kernels import launch as launching
 
 ASKING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal", "is_nonzero")
-"""Parts of the names of operations for which the host must wait for the device."""
+"""Parts of the names of operations that make the host wait for the device."""
 
 
 class Tape(TorchDispatchMode):
-    """Records what is done inside; ``replay`` does it again."""
+    """Records the operations inside its context; ``replay`` runs them again."""
 
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[tuple[Any, Any, Any, Any]] = []
         self.launches = 0
-        self.asked: list[str] = []
+        self.waits: list[str] = []
 
     def __enter__(self) -> Tape:
         self.diversion = launching.diverted(self._launch)
@@ -38,7 +38,7 @@ class Tape(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         name = str(function)
         if any(word in name for word in ASKING):
-            self.asked.append(name)
+            self.waits.append(name)
         self.entries.append((function, args, kwargs or {}, result))
         return result
 
@@ -48,7 +48,8 @@ class Tape(TorchDispatchMode):
         run(launch)
 
     def replay(self) -> None:
-        """The same once more: operations are run again, and what they make goes where it went before."""
+        """Runs the recorded operations again; results are written to the tensors they were written to
+        before."""
         with torch.no_grad():
             for function, args, kwargs, result in self.entries:
                 if function is None:
@@ -62,12 +63,12 @@ class Tape(TorchDispatchMode):
 
 
 def storage(tensor: Tensor) -> int:
-    """Where a tensor's data lies."""
+    """Returns the address of a tensor's data."""
     return tensor.untyped_storage().data_ptr()
 
 
 def run(launch: launching.Launch) -> None:
-    """Runs a kernel for real, unrecorded."""
+    """Runs a kernel without recording it."""
     before, launching._instead = launching._instead, None
     try:
         with _disable_current_modes():

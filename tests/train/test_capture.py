@@ -1,5 +1,5 @@
-"""Rollout and update are fit for a CUDA graph: replayed as recorded operations on fixed tensors, without the
-Python around them, they give the same bits; and they never ask the device for anything."""
+"""Rollout and update can be captured in a CUDA graph: replayed as recorded operations on fixed tensors,
+without Python, they give the same bits, and they never read from the device."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ KINDS = {
 
 
 def tiny(**settings):
-    """A run on the Triton path."""
+    """Returns a run with the triton backend."""
     size = {"realms": 1, "slots": 12, "populations": 2, "height": 32, "width": 33, "horizon": 2}
     size["check_actions"] = False  # as on a GPU
     return Run(small(**{"backend": "triton", **size, **settings}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_replay_is_as_good_as_the_call(kind, monkeypatch, tmp_path):
-    """Two runs from one seed: four ordinary iterations; and two ordinary ones, of which the second is
-    taped, then the tapes twice. Updates of one size, as each size has a graph of its own."""
+def test_a_replay_equals_the_call(kind, monkeypatch, tmp_path):
+    """Two runs have one seed. One makes four ordinary iterations; the other makes two, the second of which is
+    recorded, and replays the recordings twice. Updates have one size, because each size has a graph of its
+    own."""
     monkeypatch.setattr(ppo, "SHARES", 1)
     if kind == "several blocks":
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
@@ -52,16 +53,16 @@ def test_a_replay_is_as_good_as_the_call(kind, monkeypatch, tmp_path):
     (update,) = replayed.pantheon.updates.values()
     with learn:
         update()
-    assert collect.asked == learn.asked == [], "the host would have to wait for the device"
+    assert collect.waits == learn.waits == [], "the host would wait for the device"
     assert collect.launches > 2 * 10 and learn.launches > 3
     for _ in range(2):
         collect.replay()
         learn.replay()
-    ours, theirs = state_of(replayed), state_of(called)
-    for state in (ours, theirs):
+    first, second = state_of(replayed), state_of(called)
+    for state in (first, second):
         del state["counters"]
     assert int(replayed.god.env.world.tick) == 1 + 4 * 2
-    assert_equal_states(ours, theirs)
+    assert_equal_states(first, second)
     if "recorded" in kind:
         films = [run.god.recorder for run in (called, replayed)]
         assert films[0].ticks.tolist() == films[1].ticks.tolist() == [8, 9]
@@ -70,12 +71,12 @@ def test_a_replay_is_as_good_as_the_call(kind, monkeypatch, tmp_path):
         replayed.close()
 
 
-def test_the_recording_would_show_what_is_not_fit():
-    """Asking is noticed; and a number that Python worked out is as it was, not as it would be."""
+def test_the_recording_shows_what_cannot_be_captured():
+    """Reading from the device is recorded, and a number that Python computed keeps its value in a replay."""
     with Tape() as tape:
         world = torch.tensor([3])
         double = world + int(world)
-    assert len(tape.asked) == 1 and "_local_scalar_dense" in tape.asked[0]
+    assert len(tape.waits) == 1 and "_local_scalar_dense" in tape.waits[0]
     count = 0
 
     def counted(into):

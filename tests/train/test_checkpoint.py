@@ -1,4 +1,5 @@
-"""Checkpoints: all or nothing on the disk, nothing executed, an error in words for whatever else is read."""
+"""Checkpoints are written atomically, execute nothing when loaded, and give clear errors for invalid
+files."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from nmmo_gpu.train.run import Run
 
 @pytest.fixture(scope="module")
 def run():
-    """A recurrent run after one iteration, so that a checkpoint has every kind of tensor."""
+    """Returns a recurrent run after one iteration, whose checkpoint has every kind of tensor."""
     made = Run(small(recurrent=True, targeting="learned", minutes=2.5, seed=-5))
     made.iterate()
     return made
@@ -29,13 +30,13 @@ def run():
 
 @pytest.fixture
 def path(run, tmp_path):
-    """Its checkpoint in a file."""
+    """Returns the path of the run's checkpoint."""
     checkpoints.save(tmp_path / checkpoints.FILE, run.checkpoint())
     return tmp_path / checkpoints.FILE
 
 
 def rewrite(path, change):
-    """Writes the file again after ``change(tensors, metadata)``."""
+    """Rewrites the file after ``change(tensors, metadata)``."""
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -43,8 +44,8 @@ def rewrite(path, change):
     safetensors.torch.save_file(tensors, path, metadata)
 
 
-def test_round_trip(run, path):
-    """Config, counters and every tensor come back as they were, from the file and from its folder."""
+def test_a_checkpoint_round_trips(run, path):
+    """Config, counters and every tensor come back unchanged, from the file and from its folder."""
     for where in (path, path.parent):
         stored = checkpoints.load(where, CPU)
         assert stored.config == run.config
@@ -60,11 +61,11 @@ def test_round_trip(run, path):
     assert prefixes == {"world", "realms", "policy", "optimizer", "god"}
     assert stored.part("god").keys() == {"tally.lifetimes", "tally.sums", "tally.causes", "visits"}
     assert stored.part("realms").keys() == {"memory"}
-    assert os.listdir(path.parent) == [checkpoints.FILE], "no temporary file stays"
+    assert os.listdir(path.parent) == [checkpoints.FILE], "a temporary file is left"
 
 
-def test_a_stored_run_is_the_run(run, path):
-    """A Run made from the file holds the same bits, and the world its digest."""
+def test_a_restored_run_equals_the_run(run, path):
+    """A Run made from the file has the same tensors, and its world the same digest."""
     other = Run(small(recurrent=True, targeting="learned", minutes=2.5, seed=-5), checkpoints.load(path, CPU))
     assert_equal_states(state_of(other), state_of(run))
     assert other.god.env.world.digest() == run.god.env.world.digest()
@@ -78,7 +79,7 @@ def full_disk(*args, **kwargs):
 
 
 def half_written(tensors, file, metadata=None):
-    """Writes some bytes, and then the disk is full."""
+    """Writes some bytes and then fails as a full disk does."""
     with open(file, "wb") as out:
         out.write(b"half of a checkpoint")
     full_disk()
@@ -89,9 +90,9 @@ def half_written(tensors, file, metadata=None):
     (checkpoints.os, "fsync", full_disk),
     (checkpoints.safetensors.torch, "save_file", half_written),
 ])  # fmt: skip
-def test_a_failed_save_leaves_the_former_checkpoint(run, path, monkeypatch, where, name, fault):
-    """Whichever step fails: CheckpointError in words, and the old file is as it was; and once there is room
-    again, the next save succeeds."""
+def test_a_failed_save_keeps_the_previous_checkpoint(run, path, monkeypatch, where, name, fault):
+    """Whichever step fails, it raises CheckpointError and the old file is unchanged. The next save succeeds
+    once there is space."""
     before = path.read_bytes()
     newer = run.checkpoint()
     newer.counters["iteration"] = 99
@@ -105,8 +106,8 @@ def test_a_failed_save_leaves_the_former_checkpoint(run, path, monkeypatch, wher
     assert checkpoints.load(path, CPU).counters["iteration"] == 99
 
 
-def test_death_in_the_middle_of_a_save(run, path, monkeypatch):
-    """Not even an exception that nobody handles, at the last moment, touches the old file."""
+def test_a_save_that_is_killed_keeps_the_previous_checkpoint(run, path, monkeypatch):
+    """Even an unhandled exception at the last moment leaves the old file unchanged."""
     before = path.read_bytes()
 
     def killed(*_):
@@ -120,7 +121,7 @@ def test_death_in_the_middle_of_a_save(run, path, monkeypatch):
 
 
 def test_save_flushes_before_it_replaces(run, tmp_path, monkeypatch):
-    """The new file is on the disk before it takes the old one's place, and the folder after."""
+    """The new file is on the disk before it replaces the old one, and the folder is flushed after it."""
     done = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(checkpoints.os, "fsync", lambda fd: (done.append("flush"), fsync(fd)))
@@ -129,21 +130,20 @@ def test_save_flushes_before_it_replaces(run, tmp_path, monkeypatch):
     assert done == ["flush", "replace", "flush"]
 
 
-def test_a_folder_that_is_not_there(run, tmp_path):
-    """Saving where there is no folder is an error in words."""
+def test_saving_into_a_missing_folder_is_an_error(run, tmp_path):
     with pytest.raises(CheckpointError, match="could not be written"):
         checkpoints.save(tmp_path / "nowhere" / checkpoints.FILE, run.checkpoint())
 
 
-def test_a_missing_file(tmp_path):
-    """Neither a path that is not there nor an empty folder holds a checkpoint."""
+def test_a_missing_file_is_an_error(tmp_path):
+    """Neither a missing path nor an empty folder has a checkpoint."""
     for where in (tmp_path, tmp_path / "nope", tmp_path / "nope" / checkpoints.FILE):
         with pytest.raises(CheckpointError, match="no checkpoint"):
             checkpoints.load(where, CPU)
 
 
-def test_truncated_at_any_length(path):
-    """Every short file is refused: around the header's borders, and at many lengths between."""
+def test_truncated_files_are_refused(path):
+    """Files of many lengths are, particularly around the header's borders."""
     whole = path.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
     borders = [0, 1, 7, 8, 9, header - 1, header, header + 1, len(whole) // 2, len(whole) - 1]
@@ -156,15 +156,15 @@ def test_truncated_at_any_length(path):
 
 
 def test_a_damaged_header_is_refused_or_harmless(path):
-    """A byte of the header is changed, many times: CheckpointError, or a checkpoint with other values; never
-    another exception."""
+    """A random byte of the header is changed many times: loading raises CheckpointError or returns other
+    values, and raises no other exception."""
     whole = bytearray(path.read_bytes())
     header = 8 + int.from_bytes(whole[:8], "little")
-    dice, refused = random.Random(2), 0
+    random_, refused = random.Random(2), 0
     for _ in range(300):
-        at = dice.randrange(header)
+        at = random_.randrange(header)
         damaged = bytearray(whole)
-        damaged[at] = dice.choice(b'{}[]":,0123456789 aZ\xff\x00')
+        damaged[at] = random_.choice(b'{}[]":,0123456789 aZ\xff\x00')
         path.write_bytes(damaged)
         try:
             checkpoints.load(path, CPU)
@@ -174,17 +174,17 @@ def test_a_damaged_header_is_refused_or_harmless(path):
     assert refused > 100
 
 
-def test_random_bytes(path):
-    """Noise of several lengths is not a checkpoint."""
-    dice = random.Random(3)
+def test_random_bytes_are_refused(path):
+    """Random files of several lengths are."""
+    random_ = random.Random(3)
     for length in (1, 8, 100, 5000):
-        path.write_bytes(dice.randbytes(length))
+        path.write_bytes(random_.randbytes(length))
         with pytest.raises(CheckpointError, match="no checkpoint"):
             checkpoints.load(path, CPU)
 
 
 class Trap:
-    """Unpickling this creates a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -194,9 +194,9 @@ class Trap:
 
 
 @pytest.mark.parametrize("how", ["torch", "old torch", "pickle"])
-def test_a_pickle_is_never_opened(tmp_path, how):
-    """A file that runs code when it is unpickled is refused, and nothing has run. That it would have is
-    shown by unpickling it."""
+def test_a_pickle_is_never_loaded(tmp_path, how):
+    """A file that would run code when unpickled is refused, and the code has not run. Unpickling it
+    afterwards shows that it would have."""
     path, trapped = tmp_path / checkpoints.FILE, tmp_path / "trapped"
     if how == "pickle":
         path.write_bytes(pickle.dumps(Trap(str(trapped))))
@@ -212,8 +212,8 @@ def test_a_pickle_is_never_opened(tmp_path, how):
     assert trapped.exists()
 
 
-def test_anothers_safetensors_file(path):
-    """With no metadata, and with somebody else's."""
+def test_other_safetensors_files_are_refused(path):
+    """They have no metadata, or metadata of another program."""
     for metadata in (None, {"format": "pt"}):
         safetensors.torch.save_file({"weight": torch.zeros(3)}, path, metadata)
         with pytest.raises(CheckpointError, match="a safetensors file, but no nmmo-gpu checkpoint"):
@@ -221,8 +221,8 @@ def test_anothers_safetensors_file(path):
 
 
 @pytest.mark.parametrize("version", ["0", "2", "3", "4", "next", ""])
-def test_another_version(path, version):
-    """The error names both versions and the way out."""
+def test_other_versions_are_refused(path, version):
+    """The error names both versions and the remedy."""
     rewrite(path, lambda tensors, metadata: metadata.update(version=version))
     with pytest.raises(
         CheckpointError, match=f"version {version} of the format.*version {checkpoints.VERSION}"
@@ -231,7 +231,8 @@ def test_another_version(path, version):
 
 
 def spoil_config(**values):
-    """A change of some fields of the stored config (dotted by double underscores)."""
+    """Returns a function that changes fields of the stored config; double underscores separate nested
+    names."""
 
     def change(tensors, metadata):
         config = json.loads(metadata["config"])
@@ -263,7 +264,7 @@ def spoil_config(**values):
     "unknown field", "unknown rule", "impossible value", "no rules", "wrong type", "none", "broken json",
     "null", "broken counters", "no config", "no counters", "no network",
 ])  # fmt: skip
-def test_a_config_that_cannot_be(path, change):
+def test_impossible_configs_are_refused(path, change):
     """Unknown fields, impossible values and missing parts are found when the file is read."""
     rewrite(path, change)
     with pytest.raises(CheckpointError, match=str(path)):
@@ -274,8 +275,8 @@ def test_a_config_that_cannot_be(path, change):
     "[]", "3", "{}", '{"iteration": 1, "agent_steps": 5}',
     '{"iteration": "one", "agent_steps": 5, "seconds": 1}',
 ])  # fmt: skip
-def test_counters_that_cannot_be(path, run, counters):
-    """What is not a set of counters is refused, at the latest when a run is made of it."""
+def test_impossible_counters_are_refused(path, run, counters):
+    """They are refused at the latest when a run is restored from them."""
     rewrite(path, lambda tensors, metadata: metadata.update(counters=counters))
     with pytest.raises(CheckpointError):
         Run(run.config, checkpoints.load(path, CPU))
@@ -289,8 +290,9 @@ TENSORS = (
 
 @pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("fault", ["missing", "shape", "dtype"])
-def test_a_tensor_that_does_not_fit(path, run, name, fault):
-    """Missing, of another shape or another dtype: CheckpointError that names it, when a run is made of it."""
+def test_a_tensor_that_does_not_fit_is_refused(path, run, name, fault):
+    """A missing tensor, or one with another shape or dtype, raises CheckpointError with its name when a run
+    is restored."""
 
     def change(tensors, metadata):
         if fault == "missing":
@@ -310,16 +312,16 @@ def test_a_tensor_that_does_not_fit(path, run, name, fault):
     "world.weather", "policy.ask", "optimizer.ask.step", "optimizer.window.momentum", "god.tally.more",
     "realms.more", "sword.more", "loose",
 ])  # fmt: skip
-def test_a_tensor_that_has_no_place(path, run, name):
-    """Of whatever part: CheckpointError that names it, instead of a run that goes on without it; and what
-    was restored into has not changed."""
+def test_an_unknown_tensor_is_refused(path, run, name):
+    """Whatever part it belongs to, restoring raises CheckpointError with its name and does not change the
+    run."""
     rewrite(path, lambda tensors, metadata: tensors.update({name: torch.ones(4)}))
     with pytest.raises(CheckpointError, match=f"holds {name}, for which there is no place"):
         Run(run.config, checkpoints.load(path, CPU))
 
 
-def test_nothing_is_restored_of_what_does_not_fit():
-    """One tensor too many or too few, and those that fit are left as they were too."""
+def test_a_refused_checkpoint_restores_nothing():
+    """If one tensor is missing or unknown, the tensors that fit are not restored either."""
     for stored in ({"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(3), "c": torch.ones(1)}):
         into = {"a": torch.zeros(2), "b": torch.zeros(3)}
         with pytest.raises(CheckpointError):
@@ -327,8 +329,7 @@ def test_nothing_is_restored_of_what_does_not_fit():
         assert not into["a"].any() and not into["b"].any()
 
 
-def test_a_checkpoint_of_another_network(path):
-    """Weights that do not fit the network wanted are refused, not squeezed in."""
+def test_a_checkpoint_of_another_network_size_is_refused(path):
     stored = checkpoints.load(path, CPU)
     with pytest.raises(CheckpointError, match="where"):
         Run(small(recurrent=True, targeting="learned", hidden=16), stored)

@@ -1,4 +1,4 @@
-"""Kernels compiled ahead are those that runs launch, for the GPU that was named."""
+"""Kernels compiled ahead of time are those that runs launch, for the given GPU."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_that_a_run_launches(kind):
-    """A real run's launches, on tensors with data, and those of an environment that is begun and stepped,
-    are among the forms; so are those of the slots kept full, which a benchmark does."""
+def test_all_launches_of_a_run_are_compiled(kind):
+    """The launches of a real run, of an environment that is reset and stepped, and of a benchmark with its
+    slots kept full are among the forms."""
     config = small(device="cpu", backend="triton", check_actions=False, **KINDS[kind])
     forms = set(forms_of(config))
     launches: list[Launch] = []
@@ -50,15 +50,15 @@ def test_all_that_a_run_launches(kind):
 
 
 def form_of(launch: Launch) -> Form:
-    """As ``forms_of`` notes it."""
+    """Returns the launch as ``forms_of`` describes it."""
     arguments = tuple(map(ahead._representative, launch.arguments))
     kernel = launch.kernel.fn
     constants = tuple(sorted(launch.constants.items()))
     return Form(kernel.__module__, kernel.__name__, arguments, constants, launch.warps)
 
 
-def test_what_stands_for_an_argument():
-    """Integers that compile alike are one; so are tensors of a type, but for those that lie unaligned."""
+def test_arguments_that_compile_alike_have_one_form():
+    """Integers that compile alike are equal, and so are tensors of one dtype, except unaligned ones."""
     alike = ahead._representative
     assert alike(1) == 1 and alike(5) == alike(7) == alike(-3) and alike(32) == alike(0) == alike(-16)
     assert len({alike(1), alike(5), alike(32), alike(1 << 40), alike((1 << 40) + 1), alike(1 << 31)}) == 5
@@ -71,8 +71,8 @@ def test_what_stands_for_an_argument():
     )
 
 
-def test_the_cache_is_filled(tmp_path):
-    """By the command line, in two processes: what lies there is the GPU's machine code."""
+def test_the_command_fills_the_cache(tmp_path):
+    """It uses two processes, and the cache then holds the GPU's machine code."""
     small = ["--realms", "1", "--slots", "16", "--populations", "2", "--minibatches", "1", "--horizon", "2"]
     command = [sys.executable, "-c", DRIVER, "law", "--target", "sm_90", "--processes", "2", *small]
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
@@ -95,8 +95,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are not interpreted where there is a GPU")
-def test_what_cannot_be_compiled(monkeypatch):
-    """No GPU and none named, an unknown one, no processes, and the interpreter: each says what to change."""
+def test_impossible_compilations_are_refused(monkeypatch):
+    """No GPU and no target, an unknown target, zero processes, and the interpreter: each error says what to
+    change."""
     config = CompileConfig(small(device="cpu"))
     report = pytest.fail
     with pytest.raises(ConfigError, match="interpreted.*unset it"):
@@ -112,8 +113,8 @@ def test_what_cannot_be_compiled(monkeypatch):
     assert resolve_target("sm_120") == ("cuda", 120, 32) and resolve_target("gfx942")[0] == "hip"
 
 
-def test_a_kernel_that_does_not_compile():
-    """Its name and the compiler's last words come back, and nothing is raised in the process."""
+def test_a_kernel_that_does_not_compile_is_reported():
+    """The result has its name and the end of the compiler's message, and the process raises nothing."""
     broken = Form("nmmo_gpu.kernels.gae", "_advantages", ((torch.float32, True),), (), 4)
     code = (
         "import torch\nfrom nmmo_gpu.train import compile as c\n"

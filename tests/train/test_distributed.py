@@ -1,5 +1,5 @@
-"""Training on several processes of this machine: they learn what one process learns, and stop, go on and
-break down together. torchrun starts them where it matters how they are started, stopped and started again."""
+"""Training in several processes of this machine: they learn what one process learns, and they stop, resume
+and fail together. torchrun starts them where the test is about starting, stopping or restarting."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from nmmo_gpu.train.run import Run
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 SETTINGS = {"realms": 5, "slots": 12, "populations": 3, "horizon": 6, "minibatches": 1, "epochs": 1}
-"""Five realms, which neither two nor three processes can share evenly."""
+"""Five realms, which neither two nor three processes can share equally."""
 
 
 def started(command: list[str], **more: object) -> subprocess.Popen[str]:
-    """A command that finds the tests' modules."""
+    """Starts a command that can import the tests' modules."""
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, **more)  # type: ignore[call-overload]
 
 
 def torchrun(processes: int, *arguments: object, restarts: int = 0) -> subprocess.Popen[str]:
-    """The worker script with arguments, in so many processes."""
+    """Starts the worker script with arguments in this many processes."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
         f"--max-restarts={restarts}", "--monitor-interval=0.2", *map(str, arguments),
@@ -44,7 +44,7 @@ def torchrun(processes: int, *arguments: object, restarts: int = 0) -> subproces
 
 
 def finished(process: subprocess.Popen[str], status: int = 0) -> str:
-    """What it printed, once it has ended as it should."""
+    """Waits until the process ends with this status; returns its output."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == status, output
     return output
@@ -52,8 +52,8 @@ def finished(process: subprocess.Popen[str], status: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def together() -> Iterator[Callable[..., None]]:
-    """Runs the worker's ``main`` with arguments in so many processes, as torchrun would, but for the seconds
-    in which each imports torch: they are forks of one process (see the worker's ``serve``)."""
+    """Runs the worker's ``main`` with arguments in this many processes, as torchrun does, but without the
+    seconds in which each imports torch: they are forks of one process (see the worker's ``serve``)."""
     with started([sys.executable, str(WORKER), "serve"], stdin=subprocess.PIPE) as server:
 
         def run(processes: int, *arguments: object) -> None:
@@ -68,17 +68,16 @@ def together() -> Iterator[Callable[..., None]]:
 
 @pytest.fixture(scope="module")
 def alone() -> list[dict[str, torch.Tensor]]:
-    """The same in one process, after each iteration."""
+    """Returns the results of one process after each iteration."""
     from train.distributed_worker import learn
 
     return learn()
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_processes_learn_what_one_does(processes, tmp_path, alone, together):
-    """The gradient of the first update is that of one process with all realms, up to rounding, and their
-    realms have then the same history. After every update all processes hold the same weights and moments, bit
-    for bit."""
+def test_several_processes_learn_what_one_does(processes, tmp_path, alone, together):
+    """The gradient of the first update equals that of one process with all realms up to rounding, and their
+    realms then have the same history. After every update all processes hold identical weights and moments."""
     together(processes, "learn", tmp_path)
     held = [torch.load(tmp_path / f"{rank}.pt") for rank in range(processes)]
     for name, value in alone["first"]["gradients"].items():
@@ -94,8 +93,8 @@ def test_processes_learn_what_one_does(processes, tmp_path, alone, together):
     torch.testing.assert_close(held[0]["statistics"], alone["statistics"], rtol=1e-3, atol=1e-5)
 
 
-def test_shares():
-    """Every realm belongs to one process, in order; the numbers differ by one at most."""
+def test_realms_are_shared_evenly():
+    """Each realm belongs to one process, in order, and the counts differ by at most one."""
     for realms in range(1, 30):
         for processes in range(1, realms + 1):
             parts = distributed.shards(realms, processes)
@@ -104,18 +103,17 @@ def test_shares():
             assert max(counts) - min(counts) <= 1 and len(counts) == processes
 
 
-def test_more_processes_than_realms(monkeypatch):
-    """There is nothing for the last of them to do; the error says what to change."""
+def test_more_processes_than_realms_are_refused(monkeypatch):
+    """The last process would have no realm; the error says what to change."""
     monkeypatch.setattr(distributed, "size", lambda: 3)
     with pytest.raises(ConfigError, match="realms = 2, fewer than the 3 processes"):
         distributed.shard(small(realms=2).env)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_a_checkpoint_of_two_goes_on_with_others(recurrent, tmp_path, together):
-    """Stopped after two iterations of two processes, a run goes on with one and with three: every realm, its
-    agents' memory, the weights, the moments and the counts are taken along. The shards of former checkpoints
-    are gone."""
+def test_a_checkpoint_of_two_processes_resumes_with_one_or_three(recurrent, tmp_path, together):
+    """Every realm, its agents' recurrent state, the weights, the moments and the counters are restored, and
+    the shards of earlier checkpoints are deleted."""
     run = tmp_path / "run"
     together(2, "train", run, 2, recurrent)
     stored = checkpoints.load(run, CPU)
@@ -133,28 +131,28 @@ def test_a_checkpoint_of_two_goes_on_with_others(recurrent, tmp_path, together):
     again = Run(later.config, later)
     assert again.iteration == 3 and len(list(run.glob("*.safetensors"))) == 1 + 3
     assert again.agent_steps == int(again.god.env.world.acted.sum())
-    # The same realms with the same weights: what they played in between is the same, too.
+    # The same realms with the same weights have also played the same ticks in between.
     assert again.god.env.world.digest() == whole.god.env.world.digest()
     for name, weight in state_of(whole).items():
         torch.testing.assert_close(state_of(again)[name], weight, rtol=1e-3, atol=1e-5)
 
 
-def test_a_killed_process(tmp_path):
-    """kill -9 of one in the middle of an iteration: torchrun starts both again, they go on from the last
-    checkpoint, and end as they should. Nobody waits for the dead."""
+def test_a_killed_process_is_restarted(tmp_path):
+    """After kill -9 of one process in an iteration, torchrun starts both again. They resume from the last
+    checkpoint and end normally; no process waits for the dead one."""
     run = tmp_path / "run"
     process = torchrun(2, WORKER, "die", run, 6, restarts=1)
     output = finished(process)
-    assert "dies in iteration 4" in output and "goes on after iteration 3" in output, output
+    assert "dies in iteration 4" in output and "resumes after iteration 3" in output, output
     stored = checkpoints.load(run, CPU)
     world = Run(stored.config, stored).god.env.world
     assert stored.counters["iteration"] == 6
     assert stored.counters["agent_steps"] == int(world.acted.sum())
-    assert int(world.tick) == 1 + 6 * 6, "the iteration that was lost was played again"
+    assert int(world.tick) == 1 + 6 * 6, "the lost iteration is repeated"
 
 
-def test_a_signal_stops_all(tmp_path):
-    """SIGTERM to torchrun: all processes finish the iteration in hand and save together."""
+def test_a_signal_stops_all_processes(tmp_path):
+    """After SIGTERM to torchrun, all processes finish their iteration and save together."""
     run = tmp_path / "run"
     process = torchrun(2, WORKER, "train", run, 100000, False)
     deadline = time.monotonic() + 120
@@ -169,8 +167,8 @@ def test_a_signal_stops_all(tmp_path):
     assert int(world.tick) == 1 + stored.counters["iteration"] * 6
 
 
-def test_the_command_of_the_docs(tmp_path):
-    """torchrun ... -m -- nmmo_gpu train: options of ours that torchrun has alike come through."""
+def test_the_command_in_the_docs_works(tmp_path):
+    """``torchrun ... -m -- nmmo_gpu train``: options that torchrun has too reach the package."""
     options = {
         "realms": 3, "slots": 8, "populations": 2, "height": 40, "width": 40, "horizon": 4, "minibatches": 2,
         "iterations": 1, "run": tmp_path / "run",

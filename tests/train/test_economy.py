@@ -1,4 +1,4 @@
-"""Economy counts of a full game, on worlds small enough to count by hand."""
+"""Economic counts of the full game, in worlds that are small enough to count by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ITEM = {name: i for i, name in enumerate(RULES.tables.items)}
 
 @pytest.fixture
 def world():
-    """One realm of three agents, a chicken and a bear on bare grass; nothing has happened yet."""
+    """Returns a new realm with three agents, a chicken and a bear on grass."""
     maps = torch.full((1, RULES.height, RULES.width), 2, dtype=torch.uint8)
     made = empty_world(RULES, maps, 3)
     for slot, column in ((0, 10), (2, 12), (5, 14), (7, 20), (12, 22)):
@@ -29,12 +29,12 @@ def world():
 
 
 def slow_gini(wealth: list[int]) -> float:
-    """The mean difference of all pairs over twice the mean."""
+    """Computes the mean difference of all pairs over twice the mean."""
     n, mean = len(wealth), sum(wealth) / len(wealth)
     return sum(abs(a - b) for a in wealth for b in wealth) / (2 * n * n * mean)
 
 
-def test_gini_is_the_mean_difference_of_all_pairs_of_the_living():
+def test_gini_is_the_mean_difference_of_all_pairs_of_living_agents():
     wealth = torch.tensor([[3, 0, 10, 999], [7, 7, 1, 0]])
     alive = torch.tensor([[True, True, True, False], [True, True, True, True]])
     expected = [slow_gini([3, 0, 10]), slow_gini([7, 7, 1, 0])]
@@ -42,17 +42,17 @@ def test_gini_is_the_mean_difference_of_all_pairs_of_the_living():
 
 
 @pytest.mark.parametrize("wealth, expected", [([5, 5, 5], 0.0), ([0, 0, 0], 0.0), ([0, 0, 9], 2 / 3)])
-def test_gini_of_equals_of_paupers_and_of_one_rich(wealth, expected):
+def test_gini_of_equal_zero_and_concentrated_wealth(wealth, expected):
     assert float(gini(torch.tensor([wealth]), torch.ones(1, 3, dtype=torch.bool))) == pytest.approx(expected)
 
 
-def test_gini_of_nobody_is_zero():
+def test_gini_without_agents_is_zero():
     assert float(gini(torch.tensor([[4, 2]]), torch.zeros(1, 2, dtype=torch.bool))) == 0.0
 
 
-def test_the_living_alone_are_counted(world):
+def test_only_living_agents_are_counted(world):
     world.level[0, 2, SKILLS.index("fishing")] = 4
-    world.level[0, 1] = 77  # nobody lives there
+    world.level[0, 1] = 77  # an empty slot
     world.worn[0, 5, GEAR.index("sword")] = 2
     world.worn[0, 6, GEAR.index("sword")] = 1
     world.gold[0, :] = 100
@@ -66,14 +66,14 @@ def test_the_living_alone_are_counted(world):
     assert found["npcs"].tolist() == [1, 0, 1]
 
 
-def test_events_of_the_dead_are_not_forgotten(world):
+def test_events_of_dead_agents_are_kept(world):
     world.events[0, 0, Event.EATEN] = 4
-    world.events[0, 1, Event.EATEN] = 1000  # the record of somebody dead, already among the departed
+    world.events[0, 1, Event.EATEN] = 1000  # a dead agent's events, already in dead_totals
     world.dead_totals[0, Event.EATEN] = 1007
     assert int(economy_counts(world)["events"][Event.EATEN]) == 1011
 
 
-def test_a_society_is_what_happened_between_two_looks(world):
+def test_a_society_counts_what_happened_between_two_reports(world):
     before = economy_counts(world)
     world.events[0, 0, Event.SMITHED] += 3
     world.events[0, 2, len(Event) + 1] += 2
@@ -94,11 +94,11 @@ def test_a_society_is_what_happened_between_two_looks(world):
     assert found["wealth/gold"] == 10.0
 
 
-def test_without_the_full_game_there_is_nothing_to_count():
+def test_without_the_full_game_there_are_no_counts():
     assert economy_counts(random_world(preset("chaos", **ODD, slots=7, populations=7), 1, 5)) == {}
 
 
-def test_without_npcs_and_on_random_worlds_counts_are_possible():
+def test_counts_work_without_npcs_and_on_random_worlds():
     config = dataclasses.replace(RULES, npcs=False)
     world = random_world(config, 3, 5)
     found = economy_counts(world)

@@ -1,4 +1,4 @@
-"""Evaluation: what is measured, for how long, and that stored policies act as they did in training."""
+"""Evaluation: what it measures, for how long, and that stored policies act as in training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nmmo_gpu.train.trinity import Sword
 
 
 class Watcher:
-    """Acts at random, and notes who lived before each tick and how many had died by then."""
+    """Acts at random, and stores who lived before each tick and how many had died by then."""
 
     def __init__(self):
         self.living, self.deaths, self.env = [], [], None
@@ -42,8 +42,7 @@ class Watcher:
 
 
 def test_mean_lifetime_is_agent_steps_per_death():
-    """Of the measured stretch at the end, counted from outside; it lasts at least ten mean lifetimes, and as
-    much as two were played before it."""
+    """It is counted over the last ticks, which cover at least ten mean lifetimes, after a warm-up of two."""
     watcher = Watcher()
     found = evaluate(small(realms=3).env, watcher, warmup=25)
     deaths = int(watcher.env.world.deaths.sum()) - watcher.deaths[-found.ticks]
@@ -59,21 +58,22 @@ def test_mean_lifetime_is_agent_steps_per_death():
 
 
 def test_it_stops_at_max_ticks():
-    """Where ten lifetimes take too long: no more than the ticks allowed, in whole steps of the warm-up."""
+    """If ten lifetimes take longer, it plays no more than the allowed ticks, in whole steps of the
+    warm-up."""
     watcher = Watcher()
     found = evaluate(small().env, watcher, max_ticks=60, warmup=10)
     assert len(watcher.living) == 60 and 10 <= found.ticks <= 50
 
 
-def test_nobody_dies():
-    """In a world without births nobody lives: there is no lifetime to measure, and it ends all the same."""
+def test_a_world_without_agents_has_no_lifetime():
+    """Without births there is no lifetime to measure, and the evaluation still ends."""
     found = evaluate(small(births=0).env, max_ticks=80, warmup=10)
     assert found.lifetime == math.inf and "lifetime/mean" not in found.summary
     assert found.summary["population/alive per realm"] == 0
 
 
-def test_at_least_the_shortest_stretch():
-    """``shortest`` prolongs the measurement, up to max_ticks."""
+def test_shortest_prolongs_the_measurement():
+    """Up to max_ticks."""
     config = small().env
     usual = evaluate(config, warmup=20)
     longer = evaluate(config, warmup=20, shortest=usual.ticks + 30)
@@ -81,8 +81,8 @@ def test_at_least_the_shortest_stretch():
     assert evaluate(config, warmup=20, shortest=10**6, max_ticks=200).ticks < 200
 
 
-def test_the_same_again():
-    """Random agents are part of the seed: repeated, the same numbers; with another seed, others."""
+def test_random_agents_are_reproducible():
+    """The same seed gives the same numbers, and another seed gives others."""
     config = small().env
     one, same = (evaluate(config, warmup=20) for _ in range(2))
     other = evaluate(dataclasses.replace(config, seed=77), warmup=20)
@@ -93,7 +93,7 @@ def test_the_same_again():
     scope="module", params=KINDS, ids=lambda kind: f"{'recurrent' if kind[0] else 'plain'}-{kind[1]}"
 )
 def stored(request, tmp_path_factory):
-    """A checkpoint of every kind of policy, with loud heads."""
+    """Returns a checkpoint of every kind of policy, with scaled-up heads."""
     recurrent, targeting = request.param
     run = Run(small(recurrent=recurrent, targeting=targeting))
     run.iterate()
@@ -102,8 +102,8 @@ def stored(request, tmp_path_factory):
 
 
 def test_a_stored_policy_acts_as_in_training(stored):
-    """In another world, tick by tick, with deaths and births: the actor's actions are those that a Sword
-    with the same weights decides, with a memory that is wiped at death as rollouts wipe it."""
+    """In another world with deaths and births, the actor's actions in every tick are those of a Sword with
+    the same weights whose recurrent state is cleared at death, as in rollouts."""
     config = dataclasses.replace(stored.config.env, seed=11, realms=3)
     env = Env(config)
     env.reset()
@@ -125,16 +125,16 @@ def test_a_stored_policy_acts_as_in_training(stored):
     assert deaths > 20 and births > 20
 
 
-def test_a_stored_policy_is_evaluated_the_same_again(stored):
-    """Two evaluations of one checkpoint agree, and differ from random play."""
+def test_evaluating_a_stored_policy_is_reproducible(stored):
+    """Two evaluations of one checkpoint agree and differ from random play."""
     config = as_v1_ran(stored.config.env, realms=2)
     one, same = (evaluate(config, policy_actor(stored), warmup=20) for _ in range(2))
     assert one == same != evaluate(config, warmup=20)
 
 
 def test_settings_of_the_two_measurements():
-    """As v1 ran: one birth a tick, 16 realms, and other maps and dice than in training; or the same with the
-    slots kept full."""
+    """One has one birth a tick and 16 realms, as v1 had, with other maps and random numbers than training;
+    the other also keeps the slots full."""
     config = small(births=-1, regrowth=0.5, realms=5, seed=3).env
     world = as_v1_ran(config)
     assert world.world == dataclasses.replace(config.world, births=1)
@@ -150,7 +150,7 @@ def test_settings_of_the_two_measurements():
 
 
 def test_table_rows():
-    """As many cells with deaths as without; shares in per cent."""
+    """A row has as many cells with deaths as without, and shares are percentages."""
     dead = {
         "lifetime/mean": 12.34, "lifetime/median": 9.0, "lifetime/90th percentile": 40.0,
         "population/alive per realm": 15.06, "deaths/lava": 0.5, "deaths/hunger": 0.25,
@@ -163,7 +163,7 @@ def test_table_rows():
 
 
 class Impatient(evaluation.Tally):
-    """A tally that can be asked only so often."""
+    """A tally whose summary can be read only a few times."""
 
     asked = 0
 
@@ -174,8 +174,8 @@ class Impatient(evaluation.Tally):
         return super().summary()
 
 
-def test_a_warmup_of_no_ticks(monkeypatch):
-    """The warm-up is also the step in which the world is played; none must not mean for ever."""
+def test_a_warmup_of_no_ticks_ends(monkeypatch):
+    """The warm-up is also the step of the measurement, so zero must not loop forever."""
     monkeypatch.setattr(evaluation, "Tally", Impatient)
     try:
         evaluate(small().env, warmup=0, max_ticks=20)

@@ -1,4 +1,4 @@
-"""What the full game tells a network: numbers worked out by hand, and the compiled twin's bits."""
+"""The features of the full game: numbers computed by hand, and the bits of the numba backend."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RULES = {
 
 
 def rules_of(name: str) -> WorldConfig:
-    """The full game but for what the name says, with 21 slots in 3 populations."""
+    """Returns the full game with the named changes and 21 slots in 3 populations."""
     return preset("full", **{**ODD, "slots": 21, "populations": 3, "nearest": 5, **RULES[name]})
 
 
@@ -38,7 +38,7 @@ def log2_scale(number, many):
 
 
 def test_belongings_by_hand():
-    """One agent's record, column by column."""
+    """One agent's record is checked column by column."""
     config = preset("full")
     layout = ObservationLayout(config)
     record = layout.allocate(1, device="cpu")
@@ -52,9 +52,9 @@ def test_belongings_by_hand():
     views["market"][0, 0] = torch.tensor([4, 8, 2], dtype=torch.uint8)
     views["market"][0, 21] = torch.tensor([0, 16, 0], dtype=torch.uint8)
 
-    told = self_attributes(views, config)[0]
-    assert told.dtype == torch.float32 and len(told) == self_attributes_width(config) == 148
-    parts = told.split([9, 1, 2, 22, 22, 4, 22, 66])
+    encoded = self_attributes(views, config)[0]
+    assert encoded.dtype == torch.float32 and len(encoded) == self_attributes_width(config) == 148
+    parts = encoded.split([9, 1, 2, 22, 22, 4, 22, 66])
     levels_told, health, goods, held, any_held, offer, wanted, market = (part.tolist() for part in parts)
     assert levels_told == pytest.approx([log2_scale(level, 4) for level in levels])
     assert levels_told[3] == 1.0
@@ -64,13 +64,13 @@ def test_belongings_by_hand():
     assert any_held == [1.0] + [0.0] * 15 + [1.0] + [0.0] * 4 + [1.0]
     assert offer == [0.0, 1.0, 1.0, 0.25]
     assert wanted == [0.0, 0.0, 0.0, 1.0] + [0.0] * 18
-    # Nobody asking counts as dearer than the dearest; nobody bidding as cheaper than the cheapest.
+    # No ask is scaled like a price above the highest, and no bid like one below the lowest.
     nothing = [0.0, 17 / 16, 0.0]
     assert market == pytest.approx([4 / 16, 8 / 16, 2 / 16, *nothing * 20, 0.0, 1.0, 0.0])
 
 
 def test_belongings_without_skills():
-    """The most health there can be is the setting's then."""
+    """Maximum health is then the setting's."""
     config = preset("full", skills=False, max_health=20)
     layout = ObservationLayout(config)
     record = layout.allocate(1, device="cpu")
@@ -78,13 +78,13 @@ def test_belongings_without_skills():
     views["self"][0, 1], views["levels"][0] = 5, 10
     assert float(self_attributes(views, config)[0, 9]) == 0.25
     views["offer"][0] = torch.tensor([1, 22, 1, 100])
-    told = self_attributes(views, config)[0]
-    assert told[56:60].tolist() == pytest.approx([1.0, 0.0, 1 / 16, 1.0])
-    assert told[60:82].nonzero().tolist() == [[21]]
+    encoded = self_attributes(views, config)[0]
+    assert encoded[56:60].tolist() == pytest.approx([1.0, 0.0, 1 / 16, 1.0])
+    assert encoded[60:82].nonzero().tolist() == [[21]]
 
 
 def test_looks_by_hand():
-    """A row for an agent, one for a bear, one that does not exist."""
+    """The rows are an agent, a bear and an empty one."""
     config = preset("full", nearest=3)
     layout = ObservationLayout(config)
     record = layout.allocate(1, device="cpu")
@@ -97,9 +97,9 @@ def test_looks_by_hand():
     views["entity_attributes"][0, 0] = torch.tensor([0, 7, 1, 2, 3, 7, 16, 1])
     views["entity_attributes"][0, 1] = torch.tensor([3, 15, 0, 0, 0, 0, 40, 0])
 
-    told = entity_attributes(views, config)[0]
-    assert told.dtype == torch.float32 and told.shape == (3, entity_attributes_width(config)) == (3, 17)
-    agent, bear, nobody = told
+    encoded = entity_attributes(views, config)[0]
+    assert encoded.dtype == torch.float32 and encoded.shape == (3, entity_attributes_width(config)) == (3, 17)
+    agent, bear, empty = encoded
     assert agent[:3].tolist() == [0.0, 0.0, 0.0] and bear[:3].tolist() == [0.0, 0.0, 1.0]
     assert agent[3:5].tolist() == pytest.approx([0.75, log2_scale(16, 4)])
     assert bear[3:5].tolist() == pytest.approx([1.0, log2_scale(40, 4)])
@@ -107,12 +107,12 @@ def test_looks_by_hand():
     assert not bear[5:9].any()
     assert agent[9:16].tolist() == [0.0] * 6 + [1.0] and not bear[9:16].any()
     assert float(agent[16]) == 0.25 and float(bear[16]) == 0.75
-    assert not nobody.any()
+    assert not empty.any()
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_looks_and_belongings_together(name):
-    """Belongings, then the looks row by row; the looks are the same numbers once more."""
+def test_belongings_are_followed_by_the_looks(name):
+    """The looks come row by row and are the same numbers as by themselves."""
     config = rules_of(name)
     layout, records, _ = seen_in_a_random_world(config, 3)
     index = torch.tensor([[0, 5, 62], [62, 62, 30]])
@@ -125,8 +125,8 @@ def test_looks_and_belongings_together(name):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_compiled_twin_has_the_same_bits(name):
-    """On what is seen in random worlds, the empty slots included, in any order and several times over."""
+def test_numba_has_the_same_bits(name):
+    """The records are those of random worlds with empty slots, in any order and with repetitions."""
     loops = pytest.importorskip("nmmo_gpu.cpu.features", exc_type=ImportError)
     config = rules_of(name)
     random = torch.Generator().manual_seed(8)
@@ -146,8 +146,8 @@ def test_the_compiled_twin_has_the_same_bits(name):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_kernel_says_the_same(name, monkeypatch):
-    """To rounding, in float32 and in bfloat16, among columns of a matrix whose others are left alone."""
+def test_the_kernel_agrees_to_rounding(name, monkeypatch):
+    """In float32 and in bfloat16; other columns of the matrix are unchanged."""
     kernels = pytest.importorskip("nmmo_gpu.kernels.features")
     monkeypatch.setattr(kernels, "RECORDS", 32)
     config = rules_of(name)
@@ -164,8 +164,9 @@ def test_the_kernel_says_the_same(name, monkeypatch):
         assert (found[..., :5] == -7).all() and (found[..., -7:] == -7).all()
 
 
-def test_numbers_stay_small():
-    """Whatever a long life brings: no column leaves -0.1 ... 3, so that none drowns the others."""
+def test_features_stay_small():
+    """Whatever happens in a long life, all columns stay within -0.1 ... 3, so that none dominates the
+    others."""
     config = preset("full")
     layout = ObservationLayout(config)
     record = layout.allocate(1, device="cpu")
@@ -180,12 +181,12 @@ def test_numbers_stay_small():
     views["entity_attributes"].fill_(99)
     views["entity_attributes"][..., 2:5], views["entity_attributes"][..., 7] = 3, 1
     views["entities"][..., 3] = 99
-    told = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(1)), 1)
-    assert float(told.min()) > -0.1 and float(told.max()) < 3.0
+    encoded = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(1)), 1)
+    assert float(encoded.min()) > -0.1 and float(encoded.max()) < 3.0
 
 
-def test_other_contents():
-    """Widths follow the content: two items and one kind of NPC fewer."""
+def test_widths_depend_on_the_content():
+    """There are two items and one kind of NPC fewer."""
     content = preset("full").content
     fewer = dataclasses.replace(content, npcs=content.npcs[:2], prices=content.prices[:5])
     config = preset("full", content=fewer, tokens=3)

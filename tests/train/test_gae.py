@@ -1,4 +1,4 @@
-"""Generalised advantage estimation, against numbers worked out on paper and a double sum."""
+"""Generalized advantage estimation, compared with hand-computed numbers and a double sum."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from nmmo_gpu.train.gae import advantages
 GARBAGE = 1e9
 
 
-def test_worked_on_paper():
-    """gamma 1/2, lambda 1/2, so gamma * lambda = 1/4. All numbers are exact in float32.
+def test_example_by_hand():
+    """gamma and lambda are 1/2, so gamma * lambda = 1/4. All numbers are exact in float32.
 
-    Slot 0 lives through: deltas 1/2, 3/2, 5/2, 4 (the last looks at 2), and each advantage is its delta
-    plus a quarter of the next. Slot 1 dies at the second tick, earning 0: delta 0 - 1 = -1 and nothing
-    behind it; before it 1 + 1/2 * 1 - 2 = -1/2, plus a quarter of -1. The third tick is an empty slot's.
-    At the fourth a newborn lives: 1 + 1/2 * 4 - 2 = 1. Slot 2 dies at the last tick: the last value, of
-    whoever lives there next, does not count."""
+    Slot 0 lives throughout: the deltas are 1/2, 3/2, 5/2 and 4 (the last uses the value 2), and each
+    advantage is its delta plus a quarter of the next advantage. Slot 1 dies in the second tick with reward 0:
+    its delta is 0 - 1 = -1 with nothing after it; before it, 1 + 1/2 * 1 - 2 = -1/2 plus a quarter of -1. In
+    the third tick the slot is empty. In the fourth a newborn lives: 1 + 1/2 * 4 - 2 = 1. Slot 2 dies in the
+    last tick, so the last value, which is that of the slot's next agent, does not count."""
     reward = torch.tensor([[1, 1, 0], [2, 0, 0], [3, GARBAGE, 1], [4, 1, 0]])
     value = torch.tensor([[1, 2, 0], [1, 1, 0], [1, -GARBAGE, 2], [1, 2, 1]])
     died = torch.tensor([[0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]]).bool()
@@ -38,7 +38,7 @@ def random_rollout(ticks, agents, seed):
 
 
 def double_sum(reward, value, died, last, gamma, lam):
-    """Equation 16: sum over k of (gamma * lambda)^k times delta, up to the agent's death."""
+    """Equation 16: the sum over k of (gamma * lambda)^k times delta, up to the agent's death."""
     ticks, agents = reward.shape
     following = torch.cat((value[1:], last[None]))
     out = torch.zeros(ticks, agents, dtype=torch.float64)
@@ -56,8 +56,8 @@ def double_sum(reward, value, died, last, gamma, lam):
 
 @pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (0.5, 1.0), (0.9, 0.0), (0.0, 0.95), (0.999, 0.3)])
 @pytest.mark.parametrize(("ticks", "agents"), [(1, 1), (5, 3), (17, 7)])
-def test_against_the_double_sum(gamma, lam, ticks, agents):
-    """For several discounts, down to a rollout of one tick."""
+def test_it_equals_the_double_sum(gamma, lam, ticks, agents):
+    """For several discounts, and down to a rollout of one tick."""
     for seed in range(3):
         rollout = random_rollout(ticks, agents, seed)
         found = advantages(*rollout, gamma, lam)
@@ -65,21 +65,20 @@ def test_against_the_double_sum(gamma, lam, ticks, agents):
         torch.testing.assert_close(found.double(), double_sum(*rollout, gamma, lam), rtol=1e-4, atol=1e-5)
 
 
-def test_without_discount_only_the_reward_counts():
-    """gamma = 0: the advantage is reward - value, whatever comes."""
+def test_with_gamma_0_the_advantage_is_reward_minus_value():
+    """Later ticks do not count."""
     reward, value, died, last = random_rollout(9, 5, 1)
     assert torch.equal(advantages(reward, value, died, last, 0.0, 0.95), reward - value)
 
 
-def test_lambda_0_looks_one_step_ahead():
-    """lambda = 0: the advantage is the temporal difference."""
+def test_with_lambda_0_it_is_the_temporal_difference():
     reward, value, died, last = random_rollout(9, 5, 2)
     ahead = torch.cat((value[1:], last[None])).masked_fill(died, 0.0)
     torch.testing.assert_close(advantages(reward, value, died, last, 0.9, 0.0), reward + 0.9 * ahead - value)
 
 
-def test_lambda_1_is_the_discounted_return():
-    """lambda = 1: advantage + value is what is earned until death, or until the last value."""
+def test_with_lambda_1_it_is_the_discounted_return():
+    """Advantage + value is the discounted sum of rewards until death or until the last value."""
     reward, value, died, last = random_rollout(9, 5, 3)
     found = advantages(reward, value, died, last, 0.9, 1.0) + value
     earned = last
@@ -88,8 +87,8 @@ def test_lambda_1_is_the_discounted_return():
         torch.testing.assert_close(found[t], earned, rtol=1e-4, atol=1e-5)
 
 
-def test_nothing_flows_from_the_next_inhabitant():
-    """What comes after a death changes, and not a bit of what lies before it does."""
+def test_nothing_flows_from_the_slots_next_agent():
+    """Values after a death change, and no bit before it does."""
     reward, value, died, last = random_rollout(11, 6, 4)
     died[7] = True
     before = advantages(reward, value, died, last, 0.99, 0.95)

@@ -1,4 +1,4 @@
-"""The network's inputs as one matrix: every column against the record, read field by field."""
+"""The network's input matrix: each column compared with the field of the record."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ OWN_SCALE = torch.stack((torch.linspace(0.01, 0.5, len(SELF_FEATURES)), torch.ar
 ENTITY_SCALE = torch.linspace(0.05, 1.0, len(ENTITY_FEATURES))
 
 
-def test_against_the_records_field_by_field():
-    """In a crowd: one code for each cell's material unless it is grass, one for who stands there; own state
-    less its centre, scaled, at most 1; the table scaled, with a column each for friends and strangers;
-    zeros everywhere else, and for rows that are not there."""
+def test_the_matrix_matches_the_records():
+    """In a crowd, a cell has one code for its material unless it is grass, and one for its occupant. Own
+    state is centred, scaled and at most 1; the table is scaled, with one column each for friends and
+    strangers. All other columns are zero, and so are empty rows."""
     env = lively_env(vision=4)
     config, layout = env.config.world, env.layout
     records = env.records.view(-1, layout.bytes)
@@ -57,7 +57,7 @@ def test_against_the_records_field_by_field():
 
 
 def test_attributes_of_the_full_game():
-    """Stand in their columns as they are; codes of NPCs come after the stranger's."""
+    """They are copied to their columns, and the codes of NPCs follow the stranger's."""
     config = preset("full", slots=40, populations=2)
     layout, records, _ = seen_in_a_random_world(config, 4)
     columns = InputColumns.of(config)
@@ -75,7 +75,7 @@ def test_attributes_of_the_full_game():
 
 
 def test_half_precision_is_the_rounded_matrix():
-    """bfloat16 gives float32's numbers, rounded once."""
+    """bfloat16 values are those of float32, rounded once."""
     config = WorldConfig(vision=2, reach=(1, 1, 1), slots=40, populations=2)
     _, records, _ = seen_in_a_random_world(config, 4)
     index = torch.arange(len(records)).view(2, -1)

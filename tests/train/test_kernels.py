@@ -1,7 +1,8 @@
-"""The trainer on the kernels, from the first tick to the checkpoint, beside the trainer in plain torch.
+"""The trainer on the kernels compared with the trainer in plain torch, from the first tick to the checkpoint.
 
-On the GPU if there is one, else under Triton's interpreter. What both do is the same but for rounding: the
-same worlds as long as no draw falls on a border, and the same learning where minibatches are the same."""
+The kernels run on the GPU if there is one, else under Triton's interpreter. Both do the same up to rounding:
+worlds are equal as long as no draw is at a border between choices, and learning is equal where minibatches
+are equal."""
 
 from __future__ import annotations
 
@@ -22,19 +23,20 @@ from nmmo_gpu.train.trinity import God, Sword
 
 
 def on_kernels(config):
-    """The same settings for the kernels."""
+    """Returns the same settings for the kernels."""
     env = dataclasses.replace(config.env, backend="triton", device=KERNEL_DEVICE.type)
     return dataclasses.replace(config, env=env)
 
 
 def in_torch(config):
-    """The same settings for plain torch on the CPU."""
+    """Returns the same settings for plain torch on the CPU."""
     return dataclasses.replace(config, env=dataclasses.replace(config.env, backend="torch", device="cpu"))
 
 
 def lively(**settings):
-    """A realm in which agents die and are born in the few ticks of a test, and learn in one minibatch, so
-    that it does not matter who shares it with whom. All is small: interpreted, a tick takes 0.1 s."""
+    """Returns a realm in which agents die and are born within the few ticks of a test. They learn in one
+    minibatch, so that the assignment to minibatches does not matter. All sizes are small: an interpreted tick
+    takes 0.1 s."""
     crowd = {
         "realms": 1, "slots": 26, "populations": 2, "vision": 3, "births": -1, "immune_ticks": 1,
         "max_food": 4, "max_water": 4, "max_health": 4, "horizon": 5, "minibatches": 1,
@@ -43,12 +45,13 @@ def lively(**settings):
 
 
 def weights_of(run):
-    """The weights, on the CPU, by name."""
+    """Returns copies of the weights on the CPU by name."""
     return {name: weight.detach().cpu() for name, weight in run.sword.policy.named_parameters()}
 
 
 def assert_close_by_name(found, expected):
-    """Every tensor, to the rounding that adds up in an update: steps of weights are a hundred times it."""
+    """Compares tensors within the rounding that an update accumulates; steps of weights are a hundred times
+    larger."""
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(
@@ -57,81 +60,83 @@ def assert_close_by_name(found, expected):
 
 
 class Twins:
-    """A run on the kernels and one in plain torch, alike in all else."""
+    """A run on the kernels and one in plain torch with equal settings."""
 
     def __init__(self, config):
-        self.ours, self.theirs = Run(in_torch(config)), Run(on_kernels(config))
+        self.by_torch, self.by_kernels = Run(in_torch(config)), Run(on_kernels(config))
         assert (
-            self.theirs.sword.training_backend.static_shapes
-            and not self.ours.sword.training_backend.static_shapes
+            self.by_kernels.sword.training_backend.static_shapes
+            and not self.by_torch.sword.training_backend.static_shapes
         )
-        for run in (self.ours, self.theirs):
+        for run in (self.by_torch, self.by_kernels):
             shout(run.sword.policy, 30.0)
 
     def iterate(self):
-        """The news of both."""
-        stats = [run.iterate() + run.synchronize() for run in (self.ours, self.theirs)]
-        assert [len(heard) for heard in stats] == [1, 1]
-        return [heard[0] for heard in stats]
+        """Returns the statistics of both."""
+        stats = [run.iterate() + run.synchronize() for run in (self.by_torch, self.by_kernels)]
+        assert [len(received) for received in stats] == [1, 1]
+        return [received[0] for received in stats]
 
     def assert_same_history(self):
-        """Worlds to the last bit; the last rollouts but for the rounding of probabilities and values."""
-        assert self.theirs.god.env.world.digest() == self.ours.god.env.world.digest()
-        ours, theirs = vars(self.ours.god.rollout), vars(self.theirs.god.rollout)
-        for name, tensor in ours.items():
+        """Worlds are equal to the last bit, and the last rollouts up to rounding of probabilities and
+        values."""
+        assert self.by_kernels.god.env.world.digest() == self.by_torch.god.env.world.digest()
+        by_torch, by_kernels = vars(self.by_torch.god.rollout), vars(self.by_kernels.god.rollout)
+        for name, tensor in by_torch.items():
             if name in ("log_probability", "value", "state"):
                 continue
-            assert torch.equal(theirs[name].cpu(), tensor), name
+            assert torch.equal(by_kernels[name].cpu(), tensor), name
         for name in ("log_probability", "value", "state"):
-            if ours[name] is not None:
-                torch.testing.assert_close(theirs[name].cpu(), ours[name], rtol=1e-4, atol=1e-4)
-        assert torch.equal(self.theirs.god.visits.cpu(), self.ours.god.visits)
-        for name, tensor in self.ours.god.tally.state().items():
-            assert torch.equal(self.theirs.god.tally.state()[name].cpu(), tensor), name
+            if by_torch[name] is not None:
+                torch.testing.assert_close(by_kernels[name].cpu(), by_torch[name], rtol=1e-4, atol=1e-4)
+        assert torch.equal(self.by_kernels.god.visits.cpu(), self.by_torch.god.visits)
+        for name, tensor in self.by_torch.god.tally.state().items():
+            assert torch.equal(self.by_kernels.god.tally.state()[name].cpu(), tensor), name
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), [(False, "learned"), (True, "auto")])
-def test_two_iterations_beside_plain_torch(recurrent, targeting):
-    """The first rollout's world, and the second's after an update, are the same to the bit; statistics and
-    weights agree to rounding, and every weight has moved."""
+def test_two_iterations_match_plain_torch(recurrent, targeting):
+    """The worlds of the first rollout and of the second, after an update, are equal to the last bit.
+    Statistics and weights agree up to rounding, and every weight has changed."""
     twins = Twins(lively(recurrent=recurrent, targeting=targeting))
-    start = {name: p.detach().clone() for name, p in twins.ours.sword.policy.named_parameters()}
+    start = {name: p.detach().clone() for name, p in twins.by_torch.sword.policy.named_parameters()}
     for _ in range(2):
-        ours, theirs = twins.iterate()
+        by_torch, by_kernels = twins.iterate()
         twins.assert_same_history()
-        assert ours.steps == theirs.steps > 0
-        assert_close_by_name(theirs.statistics, ours.statistics)
-        for name, weight in twins.theirs.sword.policy.named_parameters():
+        assert by_torch.steps == by_kernels.steps > 0
+        assert_close_by_name(by_kernels.statistics, by_torch.statistics)
+        for name, weight in twins.by_kernels.sword.policy.named_parameters():
             now = weight.detach().cpu()
             assert now.isfinite().all() and not torch.equal(now, start[name]), name
-        assert_close_by_name(weights_of(twins.theirs), weights_of(twins.ours))
-    rollout = twins.ours.god.rollout
+        assert_close_by_name(weights_of(twins.by_kernels), weights_of(twins.by_torch))
+    rollout = twins.by_torch.god.rollout
     assert rollout.died.any() and (rollout.choices[..., 2] > 0).any() and not rollout.alive.all()
 
 
-def test_minibatches_of_sequences_are_the_same_ones():
-    """A recurrent policy's columns are all slots either way, so that several minibatches and passes agree."""
+def test_minibatches_of_sequences_match():
+    """A recurrent policy's columns are all slots in both trainers, so several minibatches and epochs
+    agree."""
     twins = Twins(lively(recurrent=True, minibatches=3, epochs=2, horizon=3))
-    ours, theirs = twins.iterate()
-    assert_close_by_name(theirs.statistics, ours.statistics)
-    assert (ours.statistics["kl"] > 1e-8).all() and ours.statistics["policy_loss"].all()
+    by_torch, by_kernels = twins.iterate()
+    assert_close_by_name(by_kernels.statistics, by_torch.statistics)
+    assert (by_torch.statistics["kl"] > 1e-8).all() and by_torch.statistics["policy_loss"].all()
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
-def test_minibatches_of_samples_are_the_same_ones(monkeypatch, targeting):
-    """In columns of exactly the living, which is what plain torch has, several minibatches and passes
-    agree."""
+def test_minibatches_of_samples_match(monkeypatch, targeting):
+    """In columns of exactly the living agents, as in plain torch, several minibatches and epochs agree."""
     monkeypatch.setattr(ppo, "SHARES", 1 << 30)
     twins = Twins(lively(targeting=targeting, minibatches=3, epochs=2, births=1))
-    ours, theirs = twins.iterate()
-    assert not twins.ours.god.rollout.alive.all()
-    assert_close_by_name(theirs.statistics, ours.statistics)
-    assert_close_by_name(weights_of(twins.theirs), weights_of(twins.ours))
-    assert (ours.statistics["kl"] > 1e-8).all() and ours.statistics["policy_loss"].all()
+    by_torch, by_kernels = twins.iterate()
+    assert not twins.by_torch.god.rollout.alive.all()
+    assert_close_by_name(by_kernels.statistics, by_torch.statistics)
+    assert_close_by_name(weights_of(twins.by_kernels), weights_of(twins.by_torch))
+    assert (by_torch.statistics["kl"] > 1e-8).all() and by_torch.statistics["policy_loss"].all()
 
 
 def test_an_update_takes_as_many_columns_as_it_needs():
-    """While a world fills up: eighths of all samples, the fewest that hold the largest population's."""
+    """While a world fills up, columns are multiples of an eighth of all samples, the fewest that hold the
+    largest population's."""
     hardy = {"max_food": 30, "max_water": 30, "max_health": 30, "births": 2, "minibatches": 2}
     run = Run(on_kernels(lively(slots=48, populations=3, realms=2, horizon=2, **hardy)))
     needed = set()
@@ -144,17 +149,17 @@ def test_an_update_takes_as_many_columns_as_it_needs():
     assert len(needed) >= 3
 
 
-def test_populations_of_one():
-    """As many populations as slots: each looks through the eyes of its own."""
+def test_populations_of_one_slot():
+    """Each agent uses the weights of its own population."""
     twins = Twins(lively(slots=5, populations=5, realms=2, horizon=3))
     twins.iterate()
     twins.assert_same_history()
-    assert twins.ours.god.rollout.alive.any()
+    assert twins.by_torch.god.rollout.alive.any()
 
 
 def test_the_same_seed_gives_the_same_bits():
-    """Two runs on the kernels, with two minibatches, in bfloat16 with three layers: all that a checkpoint
-    keeps, to the last bit; all weights finite, moved, and still float32."""
+    """Two runs on the kernels with two minibatches, bfloat16 and three layers have identical checkpoints. All
+    weights are finite, changed and still float32."""
     config = on_kernels(lively(precision="bf16", layers=3, minibatches=2, hidden=16, horizon=3))
     states = []
     for _ in range(2):
@@ -170,16 +175,16 @@ def test_the_same_seed_gives_the_same_bits():
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), [(False, "auto"), (True, "learned")])
-def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
-    """Log-probabilities and values come out as in play, memory and its resets at death included; every row
-    once, the dead ones marked."""
+def test_unchanged_weights_reproduce_the_rollout(recurrent, targeting):
+    """Log-probabilities and values are those of the rollout, including the recurrent state and its resets at
+    death. Each row occurs once, and those of empty slots are marked."""
     config = on_kernels(lively(recurrent=recurrent, targeting=targeting))
     god = God(config, Sword(config, KERNEL_DEVICE))
     policy = god.sword.policy
     shout(policy)
     for _ in range(2):
         rollout = god.collect()
-    assert (rollout.alive[2:] & rollout.died[:-2]).any(), "newborns where others have just died"
+    assert (rollout.alive[2:] & rollout.died[:-2]).any(), "no newborn in the slot of a dead agent"
     kind = SequenceBatches if recurrent else SampleBatches
     batches = kind(policy, rollout, god.sword.training_backend)
     with torch.no_grad():
@@ -191,16 +196,15 @@ def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
     for found, recorded in (
         (evaluation.log_probability, rollout.log_probability), (evaluation.value, rollout.value[:-1]),
     ):  # fmt: skip
-        told = recorded.reshape(-1)[rows][valid]
-        torch.testing.assert_close(found[valid], told, rtol=0, atol=1e-5)
+        expected = recorded.reshape(-1)[rows][valid]
+        torch.testing.assert_close(found[valid], expected, rtol=0, atol=1e-5)
     assert (evaluation.entropy[valid] > 0).any() and evaluation.entropy.isfinite().all()
     assert not rollout.log_probability[~rollout.alive].any() and not rollout.value[:-1][~rollout.alive].any()
 
 
 @pytest.mark.parametrize("first", ["kernels", "torch"])
-def test_a_checkpoint_goes_on_with_the_other_backend(first, tmp_path):
-    """Written by one and read by the other: nothing is lost on the way, and the next rollout is the one that
-    the writer would have played."""
+def test_a_checkpoint_resumes_with_the_other_backend(first, tmp_path):
+    """The next rollout is the one that the run which saved it would have played."""
     results = {"kernels": on_kernels, "torch": in_torch}
     here, there = results[first], results["torch" if first == "kernels" else "kernels"]
     config = lively(recurrent=True, targeting="learned", iterations=9, horizon=3)

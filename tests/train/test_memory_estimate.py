@@ -1,4 +1,4 @@
-"""The rehearsal of a training run, against the run."""
+"""The memory estimate of a training run compared with the run."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ SIZE = {"realms": 1, "slots": 12, "populations": 2, "height": 32, "width": 33, "
 
 
 def parts_of(**settings):
-    """Bytes by name."""
+    """Returns the estimated bytes by name."""
     return {part.name: part.bytes for part in training_parts(small(**(SIZE | settings)))}
 
 
-def test_the_meter_sees_what_is_made_and_what_is_let_go():
-    """Views add nothing; other devices do not count; what stays and the height are told apart."""
+def test_the_meter_counts_allocated_and_freed_bytes():
+    """Views add nothing, other devices do not count, and current and peak memory are separate."""
     with Meter() as meter:
         kept = torch.zeros(100, dtype=torch.uint8, device=META)
         view = kept.view(10, 10)[3:]
         other = torch.zeros(1000)
         assert meter.now == meter.peak == 100
         passing = torch.zeros(50, dtype=torch.uint8, device=META) + 1
-        assert meter.now == 150 and meter.peak == 200, "the sum's first operand was let go"
+        assert meter.now == 150 and meter.peak == 200, "the sum's first operand is freed"
         del passing
         assert meter.now == 100
 
@@ -52,16 +52,16 @@ def test_the_meter_sees_what_is_made_and_what_is_let_go():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are compiled, and do not run on the CPU")
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_a_real_run_takes_what_was_rehearsed(recurrent, request):
-    """The same pieces under the same meter, on the CPU with kernels interpreted: to the byte, but for
-    Adam's counters, which are made otherwise without data."""
+def test_a_real_run_takes_the_estimated_memory(recurrent, request):
+    """The same parts are metered on the CPU with interpreted kernels and agree to the byte, except for Adam's
+    step counters, which differ without data."""
     config = small(backend="triton", check_actions=False, recurrent=recurrent, **SIZE)
-    # Garbage counts until it is collected, and when that happens depends on all the Python code in between.
+    # Garbage counts until it is collected, which depends on all Python code that runs in between.
     usual = gc.get_threshold()
     request.addfinalizer(lambda: gc.set_threshold(*usual))
     gc.collect()
     gc.set_threshold(200, 1, 1)
-    said = parts_of(recurrent=recurrent)
+    estimate = parts_of(recurrent=recurrent)
 
     def run(launch):
         with _disable_current_modes():
@@ -73,44 +73,44 @@ def test_a_real_run_takes_what_was_rehearsed(recurrent, request):
         pantheon, _, _ = meter.rise(lambda: Pantheon(config, sword))
         rollout, _, for_collecting = meter.rise(god.collect)
         _, _, for_learning = meter.rise(lambda: pantheon.learn(rollout, 0.0))
-    assert said["while a rollout is collected, at most"] == pytest.approx(for_collecting, rel=0.02)
-    assert said["while the learner works, at most"] == pytest.approx(for_learning, rel=0.05)
+    assert estimate["while a rollout is collected, at most"] == pytest.approx(for_collecting, rel=0.02)
+    assert estimate["while the learner works, at most"] == pytest.approx(for_learning, rel=0.05)
 
 
 def test_rollout_and_weights():
-    """The rollout's buffers to the byte; weights with gradients' moments, three numbers each."""
+    """The rollout's buffers agree to the byte. Weights and moments are three numbers per weight."""
     config = small(**SIZE)
-    said = parts_of()
+    estimate = parts_of()
     sword = Sword(config, CPU)
     rollout = Rollout.allocate(sword.policy.layout, 3, 1, 12, CPU)
     buffers = [tensor for tensor in vars(rollout).values() if isinstance(tensor, torch.Tensor)]
-    assert said["rollout"] == sum(tensor.nbytes for tensor in buffers)
+    assert estimate["rollout"] == sum(tensor.nbytes for tensor in buffers)
     weights = 4 * sum(parameter.numel() for parameter in sword.policy.parameters())
-    assert 3 * weights <= said["weights and Adam's moments"] < 4.5 * weights
+    assert 3 * weights <= estimate["weights and Adam's moments"] < 4.5 * weights
 
 
-def test_what_can_be_lowered_lowers_it():
-    """The remedies that the error names: fewer realms or slots, a shorter horizon, smaller minibatches."""
+def test_the_named_remedies_lower_the_estimate():
+    """They are fewer realms or slots, a shorter horizon and smaller minibatches."""
     usual = parts_of(realms=4, minibatches=2)
     total = sum(usual.values())
     for smaller in ({"realms": 2}, {"slots": 8}, {"horizon": 2}, {"hidden": 8}, {"minibatches": 8}):
         assert sum(parts_of(**{"realms": 4, "minibatches": 2, **smaller}).values()) < total, smaller
 
 
-def test_a_million_agents_are_rehearsed_without_their_memory():
-    """Preset million: its observations alone would take 0.6 GiB a tick."""
+def test_a_million_agents_are_estimated_without_allocating():
+    """The observations of preset million alone would take 0.6 GiB per tick."""
     parts = training_parts(train_preset("million"))
     assert sum(part.bytes for part in parts) > 20 << 30
     assert [part.name for part in parts].count("rollout") == 1
 
 
-def test_meta_is_a_device_in_rehearsals_only():
+def test_meta_is_a_device_in_estimates_only():
     training_parts(small(**SIZE))
     with pytest.raises(ConfigError, match="'meta' is not supported"):
         resolve_device("meta")
 
 
-def test_without_triton_it_explains_itself(monkeypatch):
+def test_without_triton_the_error_names_the_remedy(monkeypatch):
     monkeypatch.setattr("nmmo_gpu.train.memory_estimate.importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="needs Triton, which is not installed"):
         training_parts(small(**SIZE))

@@ -1,4 +1,4 @@
-"""The tally of a world's ticks, against lists kept by hand."""
+"""The tally of a world's ticks compared with lists kept by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nmmo_gpu.world.state import Cause
 
 
 class ByHand:
-    """The same counts from the outside, agent by agent, as lists."""
+    """Counts the same from outside, agent by agent, in lists."""
 
     def __init__(self):
         self.steps = {}
@@ -27,7 +27,8 @@ class ByHand:
         self.state = {"food": 0, "water": 0, "health": 0}
 
     def note(self, env, actions, living, info, died):
-        """One tick: ``living`` as (realm, slot, id) before it, and what the step said after it."""
+        """Counts one tick: ``living`` holds (realm, slot, id) before it, the other arguments are what the
+        step returned."""
         self.ticks += 1
         for realm, slot, entity in living:
             self.acted += 1
@@ -45,13 +46,13 @@ class ByHand:
 
 
 def living(env):
-    """(realm, slot, id) of everybody alive."""
+    """Returns the (realm, slot, id) of all living agents."""
     return [(r, s, int(env.world.entity[r, s])) for r, s in env.world.alive.nonzero().tolist()]
 
 
 @pytest.mark.parametrize("births", [1, -1])
-def test_against_lists_over_300_ticks(births):
-    """Every number of the summary, where random agents live and die of all causes."""
+def test_the_summary_matches_lists_over_300_ticks(births):
+    """All numbers agree for random agents that die of all causes."""
     realms = 3
     env = Env(small(realms=realms, slots=30, populations=3, births=births, immune_ticks=3).env)
     env.reset()
@@ -90,8 +91,8 @@ def test_against_lists_over_300_ticks(births):
     assert min(expected["deaths/lava"], expected["deaths/combat"]) > 0
 
 
-def test_nobody_died():
-    """No numbers about deaths; no division by zero, even before the first tick."""
+def test_a_summary_without_deaths():
+    """It has no numbers about deaths and divides by zero nowhere, even before the first tick."""
     world = draw_world("0.1", realms=2)
     tally = Tally(CPU)
     empty = tally.summary()
@@ -106,7 +107,8 @@ def test_nobody_died():
 
 
 def test_who_is_counted():
-    """Deaths count for those who acted; attacks, for the living; a lifetime beyond the last bin, in it."""
+    """Deaths count for agents that acted, and attacks for living agents. A lifetime beyond the last bin
+    counts in the last bin."""
     world = draw_world("0123")
     world.alive[0, :3] = False
     world.cause[0] = torch.tensor([Cause.LAVA, Cause.COMBAT, Cause.HUNGER, 0])
@@ -129,14 +131,15 @@ def test_who_is_counted():
     share=st.sampled_from([Fraction(1, 2), Fraction(9, 10), Fraction(1, 4), Fraction(1)]),
 )
 @hypothesis.settings(max_examples=200)
-def test_quantile_is_that_of_the_sorted_list(values, share):
-    """The smallest value with at least that share of all values at or below it."""
+def test_quantile_matches_the_sorted_list(values, share):
+    """It is the smallest value with at least that share of all values at or below it."""
     histogram = torch.bincount(torch.tensor(values), minlength=31)
     assert quantile(histogram, float(share)) == sorted(values)[math.ceil(share * len(values)) - 1]
 
 
-def test_state_is_the_tally_and_reset_empties_it_in_place():
-    """A checkpoint keeps the tensors by name and restores them in place; after reset nothing is left."""
+def test_reset_clears_the_state_in_place():
+    """A checkpoint keeps the state's tensors by name and restores them in place; after reset they are
+    zero."""
     world = draw_world("01")
     world.cause[0, 0], world.alive[0, 0] = int(Cause.THIRST), False
     tally, other = Tally(CPU), Tally(CPU)

@@ -1,4 +1,4 @@
-"""Networks by name: what a class is called, whether it is the one wanted, and how ``--network`` finds it."""
+"""Networks by name: how a class is named, compared and found by ``--network``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "trinity_network.py"
 
 
 class Same(Policy):
-    """The stock network with its tensors, but another encoding: only its name tells them apart."""
+    """The stock network with its tensors but another encoding: only the name tells them apart."""
 
     def encode(self, records, index, views, weights):
         hidden, entities = super().encode(records, index, views, weights)
@@ -31,20 +31,20 @@ class Same(Policy):
 
 @pytest.fixture
 def forget_example():
-    """Takes the example out of ``sys.modules`` when a test is done with it."""
+    """Removes the example from ``sys.modules`` after a test."""
     yield
     sys.modules.pop(EXAMPLE.stem, None)
 
 
-def test_names():
-    """Module and qualified name, also of a class within another."""
+def test_network_names():
+    """A name has the module and the qualified name, also for a nested class."""
 
     class Inner(Policy):
         pass
 
     assert network_name(Policy) == STOCK
     assert network_name(Same) == f"{__name__}:Same"
-    assert network_name(Inner) == f"{__name__}:test_names.<locals>.Inner"
+    assert network_name(Inner) == f"{__name__}:test_network_names.<locals>.Inner"
 
 
 SCRIPT = """
@@ -59,8 +59,8 @@ print(network_name(Mine))
 
 
 @pytest.mark.parametrize("how", ["file", "-m"])
-def test_a_scripts_class_is_named_by_its_module(tmp_path, how):
-    """As it can be imported later, and not by ``__main__``."""
+def test_a_class_of_a_script_is_named_by_its_module(tmp_path, how):
+    """The name can be imported later and is not ``__main__``."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine.py").write_text(SCRIPT)
     arguments = ["folder/mine.py"] if how == "file" else ["-m", "folder.mine"]
@@ -68,9 +68,9 @@ def test_a_scripts_class_is_named_by_its_module(tmp_path, how):
     assert done.stdout.strip() == ("mine:Mine" if how == "file" else "folder.mine:Mine"), done.stderr
 
 
-def test_a_class_that_moved_can_leave_an_alias(monkeypatch):
-    """The former name, in a module that is imported, stands for the class; a module that is not imported yet
-    stays so, whatever a checkpoint says."""
+def test_a_moved_class_can_have_an_alias(monkeypatch):
+    """The old name in an imported module refers to the class. A checkpoint's name does not import a
+    module."""
     check_network(Same, network_name(Same))
     former = types.ModuleType("former")
     with pytest.raises(CheckpointError, match="former:Old"):
@@ -88,7 +88,7 @@ def test_a_class_that_moved_can_leave_an_alias(monkeypatch):
 
 
 def test_networks_are_found_by_module_and_by_file(forget_example, monkeypatch):
-    """The same class for the same name, twice."""
+    """The same name gives the same class twice."""
     assert load_network(STOCK) is Policy
     for name in (f"{EXAMPLE}:Attentive", "trinity_network:Attentive"):
         monkeypatch.syspath_prepend(EXAMPLE.parent)
@@ -97,7 +97,7 @@ def test_networks_are_found_by_module_and_by_file(forget_example, monkeypatch):
         assert load_network(name) is found
 
 
-@pytest.mark.parametrize(("name", "said"), [
+@pytest.mark.parametrize(("name", "message"), [
     ("Attentive", "does not name a class"),
     (":Attentive", "does not name a class"),
     ("nmmo_gpu.train.policy:", "does not name a class"),
@@ -108,15 +108,15 @@ def test_networks_are_found_by_module_and_by_file(forget_example, monkeypatch):
     ("nmmo_gpu.train.policy:Output", "not a subclass of nmmo_gpu.train.policy:Policy"),
     ("nmmo_gpu.train.policy:MASKED", "not a subclass of nmmo_gpu.train.policy:Policy"),
 ])  # fmt: skip
-def test_names_that_lead_nowhere(name, said):
-    """ConfigError with the name, what is wrong with it, and how to name a class."""
+def test_invalid_network_names_are_refused(name, message):
+    """The ConfigError has the name, the fault and how to name a class."""
     with pytest.raises(ConfigError) as error:
         load_network(name)
-    assert repr(name) in str(error.value) and said in str(error.value)
+    assert repr(name) in str(error.value) and message in str(error.value)
 
 
-def test_a_module_that_fails_is_not_said_to_be_missing(tmp_path):
-    """What is missing within it is reported as it is, and the module is not left behind half made."""
+def test_an_import_error_inside_a_module_is_reported_as_it_is(tmp_path):
+    """The error names the module missing inside, and no half-initialized module stays in ``sys.modules``."""
     (tmp_path / "needy.py").write_text("import no_such_module_either\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_module_either"):
         load_network(f"{tmp_path / 'needy.py'}:Mine")
@@ -125,7 +125,8 @@ def test_a_module_that_fails_is_not_said_to_be_missing(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(network, folder) of a run with the example's network: more tensors than the stock one's."""
+    """Returns (network, folder) of a run with the example's network, which has more tensors than the stock
+    network."""
     network = load_network(f"{EXAMPLE}:Attentive")
     folder = tmp_path_factory.mktemp("attentive")
     train(small(folder, iterations=1), trinity=Trinity(sword=sword_with(network)))
@@ -133,8 +134,8 @@ def trained(tmp_path_factory):
     sys.modules.pop(EXAMPLE.stem, None)
 
 
-def test_a_checkpoint_names_the_network(trained):
-    """In the file, for custom and stock networks."""
+def test_a_checkpoint_names_its_network(trained):
+    """The file has the name of custom and stock networks."""
     assert checkpoints.load(trained[1], CPU).network == "trinity_network:Attentive"
     assert Run(small()).checkpoint().network == STOCK
 
@@ -142,9 +143,9 @@ def test_a_checkpoint_names_the_network(trained):
 SAID = r"its network is trinity_network:Attentive.*--network trinity_network:Attentive.*Trinity\(sword="
 
 
-def test_going_on_with_another_network_is_refused(trained):
-    """With the stock network, and with one of the same tensors as that: the error says which class is needed
-    and how to give it, and the checkpoint keeps its bytes. With its own network the run goes on."""
+def test_resuming_with_another_network_is_refused(trained):
+    """The stock network is refused, and so is one with the same tensors as that. The error says which class
+    is needed and how to give it, and the checkpoint does not change. With its own network the run resumes."""
     network, folder = trained
     file = folder / checkpoints.FILE
     before = file.read_bytes()
@@ -164,7 +165,7 @@ def test_a_network_with_the_same_tensors_is_another_network():
         Run(small(), stored, Trinity(sword=sword_with(Same)))
 
 
-def test_the_stock_sword_stays_itself():
-    """Only another network makes another class."""
+def test_the_stock_sword_keeps_its_class():
+    """Only another network needs another class."""
     assert sword_with(Policy) is Sword
     assert sword_with(Same).network is Same and issubclass(sword_with(Same), Sword)

@@ -1,4 +1,4 @@
-"""Worlds that are played to be recorded: a checkpoint's goes on as it would have, a new one as it should."""
+"""Worlds that are played in order to be recorded, from a checkpoint or new."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from replay.recorded import alive_rows, frames_of, noting, same
+from replay.recorded import alive_rows, frames_of, record_expected, same
 from support.helpers import ODD
 from train.small import FULL, small
 
@@ -31,7 +31,7 @@ KINDS = {
 
 @pytest.fixture(scope="module", params=KINDS)
 def trained(request, tmp_path_factory):
-    """(settings, folder) of a small run that recorded its second realm."""
+    """Returns (settings, folder) of a small run that recorded its second realm."""
     folder = tmp_path_factory.mktemp("run")
     settings = {**KINDS[request.param], "realms": 3, "iterations": 3, "record": (1,)}
     train(small(folder, **settings))
@@ -39,37 +39,37 @@ def trained(request, tmp_path_factory):
 
 
 def one_file(folder):
-    """The only recording in a folder."""
+    """Returns the only recording in a folder."""
     (path,) = folder.glob("*.replay")
     return path
 
 
 def test_training_records_what_it_plays(trained, tmp_path):
-    """Beside a run that is not recorded: the same worlds, and every frame what that world was."""
+    """A run with recording and one without play the same worlds, and every frame matches its tick."""
     settings, folder = trained
     plain = Run(small(tmp_path, **(settings | {"record": ()})))
-    told = noting(plain.god.env, 1)
+    expected = record_expected(plain.god.env, 1)
     for _ in range(3):
         plain.iterate()
     with Replay(one_file(folder / "replays")) as replay:
         frames = frames_of(replay)
         assert replay.header["heads"] == plain.sword.choices()
-    assert list(frames) == list(told) == list(range(2, 26))
-    assert all(same(told[tick], frames[tick]) for tick in told)
+    assert list(frames) == list(expected) == list(range(2, 26))
+    assert all(same(expected[tick], frames[tick]) for tick in expected)
     stored = checkpoints.load(folder, CPU)
     assert all(torch.equal(t, stored.part("world")[name]) for name, t in plain.god.env.world.tensors())
 
 
-def test_thoughts_are_those_that_decided(trained, tmp_path):
-    """The numbers of a frame are the policy's of the tick before, to the file's precision: probabilities add
-    up to 1 per head, what was chosen was possible, and nobody dead has any."""
+def test_recorded_thoughts_belong_to_the_decision(trained, tmp_path):
+    """A frame has the policy's numbers of the tick before, in the file's precision: probabilities add up to 1
+    per head, chosen actions are possible, and empty slots have zeros."""
     stored = checkpoints.load(trained[1], CPU)
     env, act = playing.go_on(stored, 2, CPU)
     heads = act.sword.choices()
     recorder = Recorder(env, (2,), 1, tmp_path, "odd", heads, blocking=True)
     slots, columns = env.config.world.slots, {column.name: column for column in recorder.layout.columns}
 
-    def told(name):
+    def recorded(name):
         start, column = recorder.layout.offsets[name], columns[name]
         numbers = recorder.frames[0, 0].numpy()[start : start + column.bytes * slots * column.width]
         return numbers.view({1: "u1", 2: "i2"}[column.bytes]).reshape(slots, -1)
@@ -88,26 +88,27 @@ def test_thoughts_are_those_that_decided(trained, tmp_path):
         made = dict(zip(act.sword.action_heads, decision.choices[index].long().unbind(-1), strict=True))
         logs = head_distributions(output, made["style"], made.get("trade"))
         wanted = torch.cat([log.exp() for log in logs], -1).flatten(0, 1)[alive[0]]
-        probability, value = told("probability"), told("value")
+        probability, value = recorded("probability"), recorded("value")
         assert not probability[~alive[0].numpy()].any() and not value[~alive[0].numpy()].any()
-        ours = torch.from_numpy(alive_rows(probability, alive[0])).float() / 255
-        assert (ours - wanted).abs().max() <= 0.5 / 255 + 1e-5
+        found = torch.from_numpy(alive_rows(probability, alive[0])).float() / 255
+        assert (found - wanted).abs().max() <= 0.5 / 255 + 1e-5
         values = torch.from_numpy(alive_rows(value, alive[0]).copy()).float()[:, 0] / 1024
         assert (values - output.value.flatten()[alive[0]]).abs().max() <= 0.5 / 1024 + 1e-5
         start = 0
         for name, size in heads.items():
-            assert ((ours[:, start : start + size].sum(1) - 1).abs() < size / 255).all(), name
+            assert ((found[:, start : start + size].sum(1) - 1).abs() < size / 255).all(), name
             start += size
     recorder.close()
 
 
-def test_an_exported_realm_goes_on_as_in_its_run(trained, tmp_path):
-    """Without learning, the realms of a checkpoint and one of them alone are the same world at every tick."""
+def test_an_exported_realm_continues_as_in_its_run(trained, tmp_path):
+    """Without learning, the realms of a checkpoint and one of them alone have the same world in every
+    tick."""
     _, folder = trained
     stored = checkpoints.load(folder, CPU)
     config = dataclasses.replace(stored.config, record=(), iterations=9)
     whole = Run(config, dataclasses.replace(checkpoints.load(folder, CPU), config=config))
-    told = noting(whole.god.env, 2)
+    expected = record_expected(whole.god.env, 2)
     whole.god.collect()
     env, act = playing.go_on(stored, 2, CPU)
     recorder = Recorder(env, (2,), 3, tmp_path, "odd", blocking=True)
@@ -115,12 +116,13 @@ def test_an_exported_realm_goes_on_as_in_its_run(trained, tmp_path):
     recorder.close()
     with Replay(one_file(tmp_path)) as replay:
         frames = frames_of(replay)
-    assert list(frames) == list(told) == list(range(26, 34))
-    assert all(same(told[tick], frames[tick]) for tick in told)
+    assert list(frames) == list(expected) == list(range(26, 34))
+    assert all(same(expected[tick], frames[tick]) for tick in expected)
 
 
-def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
-    """By the command line: one tick without --ticks, with it so many; a broken one leaves the former file."""
+def test_export_writes_one_or_more_ticks(trained, tmp_path, capsys):
+    """The command writes one tick without --ticks, else that many. A failed export keeps the previous
+    file."""
     _, folder = trained
     out = tmp_path / "deep" / "one.replay"
     plain = ["export", str(folder), "--device", "cpu", "--no-values", "--out", str(out)]
@@ -146,22 +148,22 @@ def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--realm", "3"], "realm = 3 is not there; choose from 0 to 2"),
         (["--ticks", "-1"], "ticks = -1 cannot be played"),
         (["--out", "/proc/nowhere/x.replay"], "cannot be written"),
     ],
 )
-def test_export_says_what_is_wrong(trained, arguments, said, capsys):
-    """In a sentence, with status 2."""
+def test_impossible_exports_are_refused(trained, arguments, message, capsys):
+    """The error is a sentence, and the status is 2."""
     assert cli.run(["export", str(trained[1]), "--device", "cpu", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("policy", ["random", "forager"])
 def test_play_records_a_new_world(policy, tmp_path, capsys):
-    """Every realm, from its second tick on; and an earlier recording is not written over."""
+    """It records every realm from its second tick on, and does not overwrite an earlier recording."""
     size = [f"--{name}={ODD[name]}" for name in ODD]
     options = ["--realms", "2", "--slots", "8", "--device", "cpu", "--backend", "torch", *size]
     arguments = ["play", "chaos", "--policy", policy, "--ticks", "35", "--out", str(tmp_path), *options]
@@ -177,7 +179,7 @@ def test_play_records_a_new_world(policy, tmp_path, capsys):
 
 
 def test_play_with_a_trained_policy(trained, tmp_path):
-    """Under the rules it was trained by, births aside; under others it says so."""
+    """The policy plays under the rules of its training except for births; other rules are refused."""
     settings, folder = trained
     config = dataclasses.replace(small(**{k: v for k, v in settings.items() if k != "births"}).env, seed=99)
     env, act = playing.begin(config, str(folder))
@@ -194,7 +196,7 @@ def test_play_with_a_trained_policy(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "nothing would be kept of it"),
         (["--out", "x", "--ticks", "0"], "ticks = 0 cannot be played"),
@@ -202,30 +204,30 @@ def test_play_with_a_trained_policy(trained, tmp_path):
         (["--out", "x", "--policy", "nobody"], "there is no checkpoint"),
     ],
 )
-def test_play_says_what_is_wrong(arguments, said, capsys, tmp_path, monkeypatch):
-    """In a sentence, with status 2, and nothing is written."""
+def test_impossible_plays_are_refused(arguments, message, capsys, tmp_path, monkeypatch):
+    """The error is a sentence, the status is 2, and no file is written."""
     monkeypatch.chdir(tmp_path)
     assert cli.run(["play", "chaos", "--device", "cpu", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"record": (2,)}, "record = 2 is not a realm of this run; choose from 0 to 1"),
         ({"record": (1, 1)}, "names a realm twice"),
         ({"record_megabytes": 0}, "record_megabytes = 0 is too little"),
     ],
 )
-def test_settings_that_cannot_be_recorded(settings, said):
-    """Refused before anything is trained."""
-    with pytest.raises(ConfigError, match=said):
+def test_impossible_recording_settings_are_refused(settings, message):
+    """Before training starts."""
+    with pytest.raises(ConfigError, match=message):
         small(**settings)
 
 
-def test_a_run_that_goes_on_begins_another_file(tmp_path):
-    """Its recording has no tick twice and none missing, in two files."""
+def test_a_resumed_run_starts_another_file(tmp_path):
+    """The two files have no tick twice, and none is missing."""
     settings = {"backend": "torch", "iterations": 2, "record": (0,), "record_policy": False}
     train(small(tmp_path, **settings))
     stored = checkpoints.load(tmp_path, CPU)

@@ -1,4 +1,4 @@
-"""The policy network: what it computes, what it may not mix, and what it may not choose."""
+"""The policy network: its outputs, the separation of populations and agents, and its masks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ POPULATIONS, BATCH, HIDDEN = 3, 7, 12
 
 @pytest.fixture(scope="module")
 def env():
-    """Three populations in a crowd."""
+    """Returns an environment with three crowded populations."""
     return lively_env()
 
 
 @pytest.fixture(scope="module")
 def records(env):
-    """[rows, bytes]: what the living in it see; rows are a multiple of the populations."""
+    """Returns the records [rows, bytes] of living agents; rows are a multiple of the populations."""
     seen = env.records[env.world.alive]
     return seen[: len(seen) // POPULATIONS * POPULATIONS]
 
 
 def new_policy(recurrent=False, targeting="auto", seed=1, **settings):
-    """A policy for the crowd, with loud heads."""
+    """Returns a policy for the crowd with scaled-up heads."""
     crowd = {"slots": 60, "populations": POPULATIONS, "nearest": 7, "hidden": HIDDEN, **settings}
     config = small(recurrent=recurrent, targeting=targeting, **crowd)
     policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(seed))
@@ -39,7 +39,7 @@ def new_policy(recurrent=False, targeting="auto", seed=1, **settings):
 
 
 def batch(rows, seed=2):
-    """An index [P, B] with repeated rows, and a memory to go with it."""
+    """Returns an index [P, B] with repeated rows, and a recurrent state for it."""
     random = torch.Generator().manual_seed(seed)
     index = torch.randint(rows, (POPULATIONS, BATCH), generator=random)
     index[:, -1] = index[:, 0]
@@ -47,19 +47,19 @@ def batch(rows, seed=2):
 
 
 def look(policy, records, index, state):
-    """The output, without gradient; the memory goes only to those who have one."""
+    """Computes the output without gradient; a policy that is not recurrent gets no state."""
     with torch.no_grad():
         return policy(records, index, state if policy.config.recurrent else None)
 
 
 def parts(output):
-    """(name, tensor) of an output's tensors."""
+    """Returns the (name, tensor) pairs of an output."""
     return [(name, part) for name, part in output._asdict().items() if part is not None]
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
 def test_shapes(records, recurrent, targeting):
-    """Heads, masks, value and memory have the documented shapes and are finite, for an odd batch."""
+    """For an odd batch, heads, masks, value and recurrent state have the documented shapes and are finite."""
     policy = new_policy(recurrent, targeting)
     output = look(policy, records, *batch(len(records)))
     targets = 2 if targeting == "auto" else 8
@@ -78,7 +78,7 @@ def test_shapes(records, recurrent, targeting):
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
 def test_populations_do_not_share_weights(records, recurrent, targeting):
-    """All weights of the middle population change: its outputs do, and not a bit of the others'."""
+    """All weights of the middle population change: its outputs change, and no bit of the others' does."""
     policy = new_policy(recurrent, targeting)
     index, state = batch(len(records))
     before = look(policy, records, index, state)
@@ -95,8 +95,8 @@ def test_populations_do_not_share_weights(records, recurrent, targeting):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_populations_do_not_share_agents(records, recurrent, targeting):
-    """The middle population looks through other eyes: the others say what they said, bit for bit."""
+def test_populations_do_not_share_observations(records, recurrent, targeting):
+    """The middle population gets other observations: the others' outputs are identical."""
     policy = new_policy(recurrent, targeting)
     index, state = batch(len(records))
     before = look(policy, records, index, state)
@@ -110,12 +110,13 @@ def test_populations_do_not_share_agents(records, recurrent, targeting):
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
 def test_gradients_stay_in_their_population(records, recurrent, targeting):
-    """What the first population says has no gradient in the others' weights, and has in all of its own."""
+    """Outputs of the first population have no gradient in the others' weights, and a gradient in all of its
+    own."""
     policy = new_policy(recurrent, targeting)
     index, state = batch(len(records))
     output = policy(records, index, state if recurrent else None)
     spoken = torch.cat([part[0].flatten() for part in output[:3]])
-    # Sums of logits alone would not see every weight.
+    # The sums of the logits alone do not depend on every weight.
     (spoken.clamp(min=-100).square().sum() + output.value[0].square().sum()).backward()
     for name, parameter in policy.named_parameters():
         assert not parameter.grad[1:].any(), name
@@ -123,7 +124,7 @@ def test_gradients_stay_in_their_population(records, recurrent, targeting):
 
 
 def by_hand(policy, views, p, state):
-    """(move, style, target, value, memory) of one agent of population p by plain vectors, in float64,
+    """Computes (move, style, target, value, state) of one agent of population p with vectors in float64,
     unmasked."""
 
     with torch.no_grad():
@@ -138,12 +139,12 @@ def by_hand(policy, views, p, state):
 
     material, occupant = views["material"].flatten().tolist(), views["occupant"].flatten().tolist()
     seen = torch.zeros(HIDDEN, dtype=torch.float64)
-    for cell, (ground, who) in enumerate(zip(material, occupant, strict=True)):
+    for cell, (ground, other) in enumerate(zip(material, occupant, strict=True)):
         code = torch.zeros(CODES, dtype=torch.float64)
         if ground != Material.GRASS:
             code[ground] = 1
-        if who:
-            code[FIRST_OCCUPANT + who] = 1
+        if other:
+            code[FIRST_OCCUPANT + other] = 1
         seen += code @ weight("window")[cell]
     factor, centre = policy.self_scale.double()
     own = ((views["self"].double() - centre) * factor).clamp(max=1.0)
@@ -173,9 +174,9 @@ def by_hand(policy, views, p, state):
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
 @pytest.mark.parametrize("layers", [1, 2, 4])
-def test_against_the_network_written_out(env, records, recurrent, targeting, layers):
-    """One agent at a time, with one-hot codes, plain products and torch's GRU cell: the same numbers. Layers
-    after the first add to what they are given."""
+def test_the_network_matches_plain_code(env, records, recurrent, targeting, layers):
+    """Each agent's outputs equal those of one-hot codes, plain products and torch's GRU cell. Layers after
+    the first add to their input."""
     policy = new_policy(recurrent, targeting, layers=layers)
     assert policy.trunk.shape[1] == policy.trunk_bias.shape[1] == layers
     randomise_biases(policy)
@@ -200,8 +201,8 @@ def test_against_the_network_written_out(env, records, recurrent, targeting, lay
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
-def test_impossible_moves_have_no_chance(env, records, targeting):
-    """Probability exactly 0, however much the heads want them; possible ones keep some chance."""
+def test_impossible_moves_have_probability_0(env, records, targeting):
+    """Exactly 0, however large the logits are; possible moves keep a positive probability."""
     policy = new_policy(targeting=targeting)
     index = torch.arange(len(records)).view(POPULATIONS, -1)
     possible = env.layout.views(records)["move_mask"][index]
@@ -213,17 +214,18 @@ def test_impossible_moves_have_no_chance(env, records, targeting):
         if wish == 0.0:
             assert (chance[possible] > 0).all()
         torch.testing.assert_close(chance.sum(-1), torch.ones(index.shape))
-    assert (~possible).sum() > 20, "too few impossible moves to learn from"
+    assert (~possible).sum() > 20, "too few impossible moves to test"
 
 
 def strangers_in_reach(views, row, style):
-    """Rows of one agent's table (counted from 1) that hold strangers within the style's reach."""
+    """Returns the rows of one agent's table (counted from 1) that hold strangers within the style's reach."""
     mask, kind = views["target_mask"][row, style, 1:], views["entity_kind"][row]
     return [k + 1 for k in range(len(kind)) if mask[k] and kind[k] == STRANGER]
 
 
-def test_auto_targeting_allows_what_it_can_carry_out(env, records):
-    """Range and mage, and attacking at all, only where a stranger is in reach; melee and peace always."""
+def test_auto_targeting_allows_attacks_with_a_target_only(env, records):
+    """Range and mage, and attacking at all, need a stranger in reach; melee and not attacking are always
+    allowed."""
     policy = new_policy()
     index = torch.arange(len(records)).view(POPULATIONS, -1)
     output = look(policy, records, index, None)
@@ -239,9 +241,9 @@ def test_auto_targeting_allows_what_it_can_carry_out(env, records):
     assert len(both) == 6
 
 
-def test_auto_target_is_the_nearest_stranger_in_reach(env, records):
-    """By the positions in the world: of the strangers within the style's reach, one at the least distance;
-    0 if there is none."""
+def test_the_auto_target_is_the_nearest_stranger_in_reach(env, records):
+    """By positions in the world: of the strangers within the style's reach, it is one at the minimum
+    distance; it is 0 if there is none."""
     policy, world = new_policy(), env.world
     reach = world.config.reach
     found = {False: 0, True: 0}
@@ -258,7 +260,7 @@ def test_auto_target_is_the_nearest_stranger_in_reach(env, records):
             ]
             near = min((d for d in others if d <= reach[style]), default=None)
             target = int(chosen[realm, slot])
-            # Friends can crowd a stranger out of the table; then it cannot be chosen.
+            # Friends can fill the table, so that a stranger in reach is not in it and cannot be chosen.
             if near is not None and target == 0:
                 assert (views["entity_kind"][realm, slot] == FRIEND).sum() == 7
                 continue
@@ -271,8 +273,8 @@ def test_auto_target_is_the_nearest_stranger_in_reach(env, records):
     assert min(found.values()) > 20
 
 
-def test_auto_target_on_any_table(env):
-    """The first row that is a stranger and in reach of the style given, for tables made up at random."""
+def test_the_auto_target_on_random_tables(env):
+    """It is the first row that is a stranger within the given style's reach."""
     policy = new_policy()
     random = torch.Generator().manual_seed(4)
     records = env.layout.allocate(5, 41, device="cpu")
@@ -287,9 +289,9 @@ def test_auto_target_on_any_table(env):
     assert {0, 1, 2} <= set(expected)
 
 
-def test_learned_targeting_chooses_among_those_in_reach(env, records):
-    """The mask is the observation's; under each style the rows out of reach have no chance at all, nobody
-    always has one, and a row's logit is its own."""
+def test_learned_targeting_chooses_among_rows_in_reach(env, records):
+    """The mask is the observation's. Under each style, rows out of reach have probability 0, no target always
+    has a positive one, and a row's logit depends on that row only."""
     policy = new_policy(targeting="learned")
     index = torch.arange(len(records)).view(POPULATIONS, -1)
     output = look(policy, records, index, None)
@@ -303,8 +305,8 @@ def test_learned_targeting_chooses_among_those_in_reach(env, records):
         assert not chance[~mask].any()
         assert (chance[mask] > 0).all() and mask[..., 0].all()
         shown |= set(mask.sum(-1).view(-1).tolist())
-    assert len(shown) > 3, "too little variety of targets in reach"
-    # A row of the table moves only its own logit among the rows with kinds unchanged.
+    assert len(shown) > 3, "too few numbers of targets in reach"
+    # Swapping two rows of the table swaps their logits and leaves those of other rows.
     swapped = records.clone()
     entities = env.layout.views(swapped)["entities"]
     entities[:, [0, 1]] = entities[:, [1, 0]]
@@ -319,8 +321,8 @@ def test_learned_targeting_chooses_among_those_in_reach(env, records):
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
-def test_memories_do_not_mix(records, targeting):
-    """One agent remembers something else: what it says changes, and no bit of what anybody else says."""
+def test_recurrent_states_do_not_mix(records, targeting):
+    """One agent's state changes: its output changes, and no bit of any other agent's output does."""
     policy = new_policy(True, targeting)
     index, state = batch(len(records))
     before = look(policy, records, index, state)
@@ -334,15 +336,15 @@ def test_memories_do_not_mix(records, targeting):
         assert not torch.equal(getattr(after, name)[1, 4], getattr(before, name)[1, 4]), name
 
 
-def test_a_recurrent_policy_asks_for_its_memory(records):
-    """Forgetting to hand it in is caught."""
+def test_a_recurrent_policy_needs_its_state(records):
+    """A missing state is an error."""
     index, _ = batch(len(records))
     with pytest.raises(AssertionError, match="memory"):
         new_policy(recurrent=True)(records, index)
 
 
-def test_old_age_is_nothing_new(env, records):
-    """Age grows without bound; from some age on it no longer changes what the network says."""
+def test_high_ages_are_clipped(env, records):
+    """Age grows without bound; above some age the network's output no longer depends on it."""
     policy = new_policy()
     seen = [records.clone(), records.clone()]
     for copy, age in zip(seen, (2000, 32000), strict=True):
@@ -353,9 +355,9 @@ def test_old_age_is_nothing_new(env, records):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_in_bf16_it_says_nearly_the_same(records, recurrent, targeting):
-    """Heads, value and memory come out in float32, off by no more than 8 bits of mantissa can explain, and
-    off they are; masks are the same."""
+def test_bf16_outputs_are_close_to_fp32(records, recurrent, targeting):
+    """Heads, value and recurrent state are float32. They differ from those of fp32, by no more than 8 bits of
+    mantissa explain; masks are equal."""
     index, state = batch(len(records))
     policies = [new_policy(recurrent, targeting, layers=2, precision=kind) for kind in ("fp32", "bf16")]
     exact, rough = (look(policy, records, index, state) for policy in policies)
@@ -373,8 +375,9 @@ def test_in_bf16_it_says_nearly_the_same(records, recurrent, targeting):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_in_bf16_weights_and_gradients_stay_float32(records, recurrent, targeting):
-    """What an optimizer adds up is not rounded; every weight's gradient points where that of fp32 points."""
+def test_with_bf16_weights_and_gradients_stay_float32(records, recurrent, targeting):
+    """The optimizer accumulates unrounded numbers, and every weight's gradient points in the direction of
+    fp32's."""
     index, state = batch(len(records))
     slopes = []
     for kind in ("fp32", "bf16"):
@@ -390,15 +393,15 @@ def test_in_bf16_weights_and_gradients_stay_float32(records, recurrent, targetin
         assert torch.cosine_similarity(exact, slopes[1][name], dim=0) > 0.98, name
 
 
-def test_precision_is_no_part_of_the_weights():
-    """The same seed makes the same weights for both precisions, so that a checkpoint fits either."""
+def test_weights_do_not_depend_on_precision():
+    """The same seed gives the same weights for both precisions, so a checkpoint fits either."""
     exact, rough = (new_policy(True, "learned", precision=kind).state_dict() for kind in ("fp32", "bf16"))
     assert exact.keys() == rough.keys()
     assert all(torch.equal(weight, rough[name]) for name, weight in exact.items())
 
 
-def test_weights_come_from_the_generator():
-    """Equal seeds, equal weights; another seed, others; populations differ from each other."""
+def test_weights_are_drawn_from_the_generator():
+    """Equal seeds give equal weights, other seeds give others, and populations differ from each other."""
     one, same, other = (
         new_policy(True, "learned"),
         new_policy(True, "learned"),

@@ -1,4 +1,4 @@
-"""The policy of the full game: what it sees beside, and the heads that it has beside."""
+"""The policy of the full game: its additional inputs and heads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS = {
     "skills": {"skills": True},
     "NPCs": {"npcs": True},
 }
-"""Systems of the full game, each added to chaos by itself."""
+"""Systems of the full game, each added to chaos on its own."""
 
 
 def new_policy(recurrent=False, targeting="auto", world_config=RULES, **settings):
@@ -36,13 +36,13 @@ def new_policy(recurrent=False, targeting="auto", world_config=RULES, **settings
 
 @pytest.fixture(scope="module")
 def seen():
-    """(layout, records) of a random world; slots of the dead included."""
+    """Returns (layout, records) of a random world, including empty slots."""
     layout, records, _ = seen_in_a_random_world(RULES, 4)
     return layout, records
 
 
 def batch(rows, seed=1):
-    """(index [3, BATCH], memory)."""
+    """Returns (index [3, BATCH], recurrent state)."""
     random = torch.Generator().manual_seed(seed)
     index = torch.randint(rows, (3, BATCH), generator=random)
     return index, torch.randn(3, BATCH, HIDDEN, generator=random).tanh()
@@ -54,9 +54,9 @@ def look(policy, records, index, state):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_what_is_impossible_has_no_chance(seen, recurrent, targeting):
-    """Heads have the documented shapes; works, trades and words are masked as the observation says, prices
-    come with a mask per kind of trade."""
+def test_impossible_choices_have_probability_0(seen, recurrent, targeting):
+    """Heads have the documented shapes. Works, trades and tokens are masked as in the observation, and prices
+    have a mask per kind of trade."""
     layout, records = seen
     policy = new_policy(recurrent, targeting)
     index, state = batch(len(records))
@@ -69,15 +69,15 @@ def test_what_is_impossible_has_no_chance(seen, recurrent, targeting):
         if name != "price":
             possible = views[f"{name}_mask"]
             assert torch.equal(head == MASKED, ~possible), name
-            assert name == "token" or (~possible).sum() > 30, "too little that is impossible to learn from"
+            assert name == "token" or (~possible).sum() > 30, "too few impossible choices to test"
     assert torch.equal(output.price_mask, views["price_mask"])
     assert output.move.shape[-1] == 5 and output.style.shape[-1] == 3
     assert output.target.shape[-1] == (2 if targeting == "auto" else 6)
 
 
-def test_records_may_begin_with_an_odd_number_of_bytes():
-    """What is copied of a record, to look at it, is all but the windows and says what the record says: with
-    any systems, and of any length."""
+def test_records_may_start_at_an_odd_offset():
+    """The copied part of a record is all of it but the windows, and its fields equal the record's: with any
+    systems, and for even and odd lengths."""
     lengths = set()
     for name, (realms, config) in CONFIGS.items():
         layout, records, _ = seen_in_a_random_world(config, 3, realms)
@@ -92,8 +92,8 @@ def test_records_may_begin_with_an_odd_number_of_bytes():
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
-def test_a_head_for_each_system_that_is_on(part, targeting):
-    """Any single system of the full game, added to chaos."""
+def test_each_system_has_its_heads(part, targeting):
+    """Each single system of the full game is added to chaos."""
     config = preset("chaos", **{**ODD, "slots": 21, "populations": 3, "nearest": 5, **PARTS[part]})
     _, records, _ = seen_in_a_random_world(config, 2)
     policy = new_policy(targeting=targeting, world_config=config)
@@ -106,9 +106,9 @@ def test_a_head_for_each_system_that_is_on(part, targeting):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_against_the_network_written_out(seen, recurrent, targeting):
-    """Window, own state, table, belongings and looks each through a matrix of its own, in float64; one
-    column of the heads' matrix for each choice, in the order of an action."""
+def test_the_network_matches_plain_code(seen, recurrent, targeting):
+    """Window, own state, table, belongings and looks are multiplied by a matrix each in float64. The heads'
+    matrix has one column per choice in the order of an action."""
     layout, records = seen
     policy = new_policy(recurrent, targeting)
     randomise_biases(policy)
@@ -123,23 +123,23 @@ def test_against_the_network_written_out(seen, recurrent, targeting):
     kinds = torch.stack((views["entity_kind"] == 1, views["entity_kind"] == 2), -1)
     table = torch.cat((views["entities"].double() * policy.entity_scale, kinds), -1)
     entity_attributes = features.entity_attributes(views, RULES).double()
-    told = torch.cat((features.self_attributes(views, RULES).double(), entity_attributes.flatten(2)), -1)
-    aside = told @ torch.cat((policy.self_attributes, policy.entity_attributes), 1).double()
+    self_rows = torch.cat((features.self_attributes(views, RULES).double(), entity_attributes.flatten(2)), -1)
+    added = self_rows @ torch.cat((policy.self_attributes, policy.entity_attributes), 1).double()
     trunk = window + own @ weights.self_in.double() + table.flatten(2) @ weights.entities.double()
-    trunk = (trunk + torch.cat([aside] * 4, -1) + weights.input_bias.double()).relu()
+    trunk = (trunk + torch.cat([added] * 4, -1) + weights.input_bias.double()).relu()
     hidden = (trunk @ weights.trunk[0].double() + weights.trunk_bias[0].double()).relu()
     if recurrent:
         with torch.no_grad():
             hidden = policy.remember(hidden.float(), state, weights).double()
-    said = hidden @ weights.action_heads.double() + weights.action_heads_bias.double()
+    outputs = hidden @ weights.action_heads.double() + weights.action_heads_bias.double()
     rows = 1
     if targeting == "learned":
         query = hidden @ weights.query.double()
         aims = (torch.cat((table, entity_attributes), -1) @ query[..., None]).squeeze(-1)
-        said = torch.cat((said[..., :9], aims, said[..., 9:]), -1)
+        outputs = torch.cat((outputs[..., :9], aims, outputs[..., 9:]), -1)
         rows = RULES.nearest
     sizes = {**action_heads(RULES), "target": 1 + rows, "value": 1}
-    expected = dict(zip(sizes, said.detach().split(list(sizes.values()), -1), strict=True))
+    expected = dict(zip(sizes, outputs.detach().split(list(sizes.values()), -1), strict=True))
     for name, logits in expected.items():
         found = getattr(output, name)
         if name == "value":
@@ -150,9 +150,9 @@ def test_against_the_network_written_out(seen, recurrent, targeting):
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
-def test_the_new_heads_have_weights_of_their_own(seen, targeting):
-    """With their weights at nought and their biases numbered, they say the numbers, work first; the others
-    say what they said."""
+def test_the_new_heads_have_their_own_weights(seen, targeting):
+    """With zero weights and numbered biases, the new heads return these numbers, work first; the other heads
+    do not change."""
     _, records = seen
     policy = new_policy(targeting=targeting)
     index, _ = batch(len(records))
@@ -162,16 +162,16 @@ def test_the_new_heads_have_weights_of_their_own(seen, targeting):
         policy.extra_heads.zero_()
         policy.extra_heads_bias.copy_(numbers)
     after = look(policy, records, index, None)
-    said = torch.cat([getattr(after, name) for name in MORE_HEADS], -1)
-    assert torch.equal(said[said != MASKED], numbers.expand_as(said)[said != MASKED])
+    logits = torch.cat([getattr(after, name) for name in MORE_HEADS], -1)
+    assert torch.equal(logits[logits != MASKED], numbers.expand_as(logits)[logits != MASKED])
     for name in ("move", "style", "target", "value"):
         assert torch.equal(getattr(after, name), getattr(before, name)), name
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_populations_share_nothing(seen, recurrent, targeting):
-    """What the first population says has no gradient in the others' weights, and has in each of its own, the
-    full game's included."""
+def test_populations_do_not_share_weights(seen, recurrent, targeting):
+    """Outputs of the first population have no gradient in the others' weights, and a gradient in each of its
+    own, including those of the full game."""
     _, records = seen
     policy = new_policy(recurrent, targeting)
     index, state = batch(len(records))
@@ -188,9 +188,9 @@ def test_populations_share_nothing(seen, recurrent, targeting):
         assert not parameter.grad[1:].any() and parameter.grad[0].any(), name
 
 
-def test_belongings_and_looks_are_seen(seen):
-    """Other goods, another quote, another look of a neighbour: each changes what is said; the same of a row
-    that does not exist cannot be, as records show."""
+def test_belongings_and_looks_change_the_output(seen):
+    """Other goods, another quote and other looks of a neighbour each change the output. Looks of an empty row
+    are always zero in records and are not tested."""
     layout, records = seen
     policy = new_policy(targeting="learned")
     rows = layout.views(records)["entity_kind"][:, 0].nonzero()[:, 0][:9].view(3, 3)
@@ -209,8 +209,8 @@ def test_belongings_and_looks_are_seen(seen):
     assert not torch.equal(after.target[..., 1], before.target[..., 1])
 
 
-def test_npcs_are_strangers_to_auto_targeting(seen):
-    """The nearest of strangers and NPCs in reach of the style is the target; friends never are."""
+def test_auto_targeting_treats_npcs_as_strangers(seen):
+    """The target is the nearest stranger or NPC in the style's reach, and never a friend."""
     layout, records = seen
     policy = new_policy()
     views = layout.views(records)
@@ -231,8 +231,8 @@ def test_npcs_are_strangers_to_auto_targeting(seen):
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
-def test_in_bf16_it_says_nearly_the_same(seen, targeting):
-    """Heads come out in float32, off by no more than 8 bits of mantissa can explain, and off they are."""
+def test_bf16_outputs_are_close_to_fp32(seen, targeting):
+    """Heads are float32 and differ from those of fp32, by no more than 8 bits of mantissa explain."""
     _, records = seen
     index, state = batch(len(records))
     exact, rough = (
@@ -256,12 +256,12 @@ CHAOS = {
 }  # fmt: skip
 
 
-def test_chaos_has_the_weights_that_it_always_had():
-    """Names and shapes, in their order, so that checkpoints go on being loaded."""
+def test_weights_of_chaos_have_not_changed():
+    """Names and shapes keep their order, so that old checkpoints can be loaded."""
     policy = Policy(WorldConfig(), PolicyConfig(), torch.Generator().manual_seed(0))
     assert {name: tuple(weight.shape) for name, weight in policy.state_dict().items()} == CHAOS
     assert [name for name, _ in policy.named_parameters()] == list(CHAOS)
-    # What the full game adds is drawn afterwards: the same seed begins with the same weights.
+    # Weights of the full game are drawn after these: the same seed starts with the same weights.
     config = preset("chaos", tokens=2)
     talking = Policy(config, PolicyConfig(), torch.Generator().manual_seed(0)).state_dict()
     assert all(torch.equal(weight, talking[name]) for name, weight in policy.state_dict().items())

@@ -1,4 +1,4 @@
-"""The PPO loss against loops written out, its update, and the replay of what agents did and remembered."""
+"""The PPO loss compared with plain loops, the update, and the replay of rollouts."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ from nmmo_gpu.world.movement import MOVES
 
 POPULATIONS, BATCH, TARGETS = 3, 11, 4
 PLAIN = TrainingBackend()
-RESIDENT = TrainingBackend(choose=lambda *_: pytest.fail("nobody chooses here"))
-"""Plain torch, laid out as for who does not ask the device who lives."""
+RESIDENT = TrainingBackend(choose=lambda *_: pytest.fail("choose was called"))
+"""Plain torch with rows for all slots, as for a backend that does not ask the device who lives."""
 CONFIG = PPOConfig(clip=0.3, value_weight=0.7, entropy_weight=0.02)
 
 
 def batch(seed=1, spread=0.4):
-    """(output whose heads and value are leaves, choices and the other arguments of ``loss``, by name)."""
+    """Returns (output whose heads and value are leaves, dict of the choices and the other arguments of
+    ``loss``)."""
     random = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -68,23 +69,23 @@ def batch(seed=1, spread=0.4):
 
 
 def leaves(output):
-    """The same output with fresh gradients."""
+    """Returns the same output with new gradients."""
     values = {name: getattr(output, name).detach().clone() for name in ("move", "style", "target", "value")}
     return output._replace(**{name: value.requires_grad_() for name, value in values.items()})
 
 
 def judged(output, choices):
-    """What the network's output says of choices."""
+    """The log-probability and entropy of choices under the network's output."""
     return ActionEvaluation(*evaluate(output, choices), output.value)
 
 
 def gradients(output):
-    """The gradients of the four leaves."""
+    """Returns the gradients of the four leaves."""
     return [output.move.grad, output.style.grad, output.target.grad, output.value.grad]
 
 
 def learned(output, rest, config=CONFIG):
-    """(loss, statistics, gradients) of a batch."""
+    """Returns (loss, statistics, gradients) of a batch."""
     output = leaves(output)
     others = {name: values for name, values in rest.items() if name != "choices"}
     total, statistics = loss(judged(output, rest["choices"]), **others, config=config)
@@ -93,7 +94,7 @@ def learned(output, rest, config=CONFIG):
 
 
 def written_out(output, choices, old_log, advantage, returns, real, config):
-    """(loss, statistics) sample by sample, in Python's own numbers."""
+    """Returns (loss, statistics), computed sample by sample with Python numbers."""
     total, rows = 0.0, []
     for p in range(POPULATIONS):
         sums, count = [0.0] * 5, 0
@@ -128,11 +129,11 @@ def written_out(output, choices, old_log, advantage, returns, real, config):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_loss_and_statistics_against_a_loop(seed):
-    """Every sample on its own, with clipped and unclipped ones among them."""
+def test_loss_and_statistics_match_a_loop(seed):
+    """Each sample is computed by itself; some are clipped, and some are not."""
     output, rest = batch(seed)
     if seed == 3:
-        rest["real"][1] = False  # a population of which nobody lives
+        rest["real"][1] = False  # a population without living agents
     total, statistics, _ = learned(output, rest)
     expected, rows = written_out(output, **rest, config=CONFIG)
     torch.testing.assert_close(float(total), expected, rtol=1e-5, atol=1e-5)
@@ -142,8 +143,8 @@ def test_loss_and_statistics_against_a_loop(seed):
     assert (statistics[:, 3] >= 0).all()
 
 
-def test_loss_gradient_by_finite_differences():
-    """Moving a logit or a value a little changes the loss written out as the gradient says."""
+def test_loss_gradient_matches_finite_differences():
+    """Moving a logit or a value a little changes the loop's loss as the gradient says."""
     output, rest = batch(7)
     _, _, found = learned(output, rest)
     step, checked = 1e-4, 0
@@ -165,15 +166,15 @@ def test_loss_gradient_by_finite_differences():
     assert checked > 15
 
 
-def test_filling_contributes_nothing():
-    """Garbage of any size in the filling: the same loss, statistics and gradients, bit for bit."""
+def test_padding_contributes_nothing():
+    """With garbage of any size in the padding, loss, statistics and gradients have the same bits."""
     output, rest = batch(2)
     total, statistics, found = learned(output, rest)
     filling = ~rest["real"]
     with torch.no_grad():
         for name, garbage in (("move", -800.0), ("style", 900.0), ("target", 1e4), ("value", -1e6)):
             getattr(output, name)[filling] = garbage
-        # A choice that is impossible in the filling, as its rows may be anybody's.
+        # The rows of padding may be any agent's, so a choice in them can be impossible.
         output.move[filling] = torch.tensor([MASKED, 0, 0, 0, 0])
         output.target_mask[filling] = False
     for name, garbage in (("choices", 0), ("old_log", 1e6), ("advantage", -1e6), ("returns", 1e6)):
@@ -185,8 +186,8 @@ def test_filling_contributes_nothing():
         assert not one[filling].any() and one[~filling].any()
 
 
-def test_populations_do_not_see_each_other():
-    """The first population's samples change, and its size: the others' statistics and gradients do not."""
+def test_populations_do_not_affect_each_other():
+    """The first population's samples and its size change; the others' statistics and gradients do not."""
     output, rest = batch(4)
     _, statistics, found = learned(output, rest)
     others, other_rest = batch(5)
@@ -205,8 +206,9 @@ def test_populations_do_not_see_each_other():
     (0.5, 1.0, True), (0.5, -1.0, False), (-0.5, -1.0, True), (-0.5, 1.0, False), (0.1, 1.0, False),
     (-0.1, -1.0, False),
 ])  # fmt: skip
-def test_clipping_stops_what_has_gone_far_enough(change, worth, held):
-    """Beyond the clip, and on the side that the advantage wanted, the gradient ends; else it goes on."""
+def test_clipping_stops_the_gradient(change, worth, held):
+    """Beyond the clip range, on the side that the advantage favours, the gradient is zero; elsewhere it is
+    not."""
     output, rest = batch(6, spread=0.0)
     log, _ = evaluate(output, rest["choices"])
     rest["old_log"] = log.detach() - change
@@ -219,7 +221,8 @@ def test_clipping_stops_what_has_gone_far_enough(change, worth, held):
 
 
 def test_explained_variance():
-    """1 for perfect values, 0 for constant ones, below 0 for worse, 0 where nothing varies; no filling."""
+    """It is 1 for perfect values, 0 for constant ones, below 0 for worse ones, and 0 where the returns do not
+    vary; padding does not count."""
     returns = torch.tensor([[1.0, 2.0, 3.0, 99.0]] * 5)
     value = torch.tensor([
         [1.0, 2.0, 3.0, -7.0], [5.0, 5.0, 5.0, 0.0], [3.0, 2.0, 1.0, 0.0], [2.0, 4.0, 6.0, 0.0],
@@ -236,8 +239,8 @@ def test_explained_variance():
 
 
 def test_each_population_is_clipped_by_its_own_norm():
-    """Norms over all of a population's weights; a small gradient stays as it is to the bit, however large
-    the others' are."""
+    """The norm is over all of a population's weights. A small gradient does not change by a bit, however
+    large the others' are."""
     config = small(slots=15, populations=POPULATIONS, targeting="learned", recurrent=True)
     policy = Policy(config.env.world, config.policy, torch.Generator().manual_seed(1))
     random = torch.Generator().manual_seed(2)
@@ -260,11 +263,12 @@ def test_each_population_is_clipped_by_its_own_norm():
             torch.testing.assert_close(now, gradient[p] * factor, rtol=1e-4, atol=1e-9)
 
 
-# Replaying what was done.
+# Replaying a rollout.
 
 
 def played(recurrent, targeting, **settings):
-    """(god, rollout) after three rollouts with deaths and births in them, by a policy with loud heads."""
+    """Returns (god, rollout) after three rollouts with deaths and births, by a policy with scaled-up
+    heads."""
     config = small(
         recurrent=recurrent, targeting=targeting, slots=18, populations=3, births=-1, horizon=9, **settings
     )
@@ -274,19 +278,20 @@ def played(recurrent, targeting, **settings):
     for _ in range(3):
         rollout = god.collect()
     alive, died = rollout.alive, rollout.died
-    assert (alive[2:] & died[:-2]).sum() > 3, "newborns where others have just died"
+    assert (alive[2:] & died[:-2]).sum() > 3, "no newborn in the slot of a dead agent"
     assert (~alive).any()
     return god, rollout
 
 
 def batches_of(policy, rollout, training_backend=PLAIN):
-    """The batches of ``update``."""
+    """Returns the batches of ``update``."""
     kind = SequenceBatches if policy.config.recurrent else SampleBatches
     return kind(policy, rollout, training_backend)
 
 
 def replay(policy, rollout, columns=None, training_backend=PLAIN):
-    """(log-probabilities, values, rows, valid) of the rollout's choices, by the batches of ``update``."""
+    """Returns (log-probabilities, values, rows, valid) of the rollout's choices, by the batches of
+    ``update``."""
     batches = batches_of(policy, rollout, training_backend)
     columns = torch.arange(batches.columns) if columns is None else columns(batches.columns)
     with torch.no_grad():
@@ -295,9 +300,9 @@ def replay(policy, rollout, columns=None, training_backend=PLAIN):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
-    """Log-probabilities and values come out as in play, memory and its resets at death included; every
-    living row exactly once, in its population."""
+def test_unchanged_weights_reproduce_the_rollout(recurrent, targeting):
+    """Log-probabilities and values are those of the rollout, including the recurrent state and its resets at
+    death. Each living row occurs exactly once, in its population."""
     god, rollout = played(recurrent, targeting)
     log, value, rows, valid = replay(god.sword.policy, rollout)
     recorded = rollout.log_probability.view(-1)[rows]
@@ -310,15 +315,15 @@ def test_unchanged_weights_find_what_was_recorded(recurrent, targeting):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_after_an_update_agents_act_by_the_new_weights(recurrent, targeting):
-    """The next rollout's log-probabilities are those of the weights just learned, and of no older ones:
-    whatever the policy keeps between calls must notice the optimizer's step."""
+def test_rollouts_after_an_update_use_the_new_weights(recurrent, targeting):
+    """The next rollout's log-probabilities are those of the new weights: whatever the policy caches between
+    calls must be invalidated by the optimizer's step."""
     god, rollout = played(recurrent, targeting, learning_rate=0.02)
     pantheon = Pantheon(god.config, god.sword)
     for _ in range(2):
         pantheon.learn(rollout, 0.0)
         rollout = god.collect()
-        # With gradients on, nothing that was kept is used.
+        # With gradients enabled, no cached tensor is used.
         batches = batches_of(god.sword.policy, rollout)
         evaluation, rows, valid = batches.evaluate_actions(torch.arange(batches.columns))
         recorded = rollout.log_probability.view(-1)[rows]
@@ -329,8 +334,8 @@ def test_after_an_update_agents_act_by_the_new_weights(recurrent, targeting):
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_minibatches_find_the_same(memory):
-    """Some columns alone, in odd order, say what all say together."""
+def test_minibatches_give_the_same_outputs(memory):
+    """Some columns alone, in another order, give what all columns together give."""
     god, rollout = played(MEMORIES[memory], "auto")
     log, _, rows, valid = replay(
         god.sword.policy,
@@ -342,9 +347,9 @@ def test_minibatches_find_the_same(memory):
     torch.testing.assert_close(log[valid], recorded[valid], rtol=0, atol=1e-5)
 
 
-def test_the_replay_would_show_a_memory_kept_or_lost():
-    """Without the resets at death, or without the memory from before, the recurrent replay comes out
-    otherwise: the test above can fail."""
+def test_the_replay_detects_a_state_kept_or_lost():
+    """Without the resets at death, or without the state from before the rollout, the recurrent replay
+    differs: the test above can fail."""
     god, rollout = played(True, "auto")
     kept = dataclasses.replace(
         rollout, died=torch.zeros_like(rollout.died), alive=torch.ones_like(rollout.alive)
@@ -362,7 +367,8 @@ def test_the_replay_would_show_a_memory_kept_or_lost():
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
 def test_update_learns_and_reports(recurrent, targeting):
-    """Finite statistics of every population, by name; all weights move; the rollout is left as it was."""
+    """It returns finite statistics of every population by name, changes all weights, and leaves the rollout
+    unchanged."""
     god, rollout = played(recurrent, targeting, epochs=2, minibatches=3)
     policy = god.sword.policy
     before = [p.detach().clone() for p in policy.parameters()]
@@ -381,15 +387,15 @@ def test_update_learns_and_reports(recurrent, targeting):
 
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_the_first_minibatch_has_ratio_one(memory):
-    """Nothing has changed yet: kl and clip fraction are 0 up to rounding, when there is but one minibatch."""
+    """With a single minibatch no weight has changed yet, so kl and clip fraction are 0 up to rounding."""
     god, rollout = played(MEMORIES[memory], "learned", minibatches=1)
     found = Pantheon(god.config, god.sword).learn(rollout, 0.0)
     assert (found["kl"].abs() < 1e-6).all() and not found["clip_fraction"].any()
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_a_population_of_which_nobody_lives(memory):
-    """It learns nothing and spoils nothing."""
+def test_a_population_without_living_agents(memory):
+    """It learns nothing and does not affect the others."""
     god, rollout = played(MEMORIES[memory], "auto")
     rollout.alive.view(-1, 3, 6)[:, 1] = False
     policy = god.sword.policy
@@ -403,9 +409,9 @@ def test_a_population_of_which_nobody_lives(memory):
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_seed_and_tick_are_the_only_dice(memory):
-    """Minibatches are the only chance in an update: the same of both, and the weights come out alike to the
-    bit; another of either, and they do not."""
+def test_updates_depend_on_seed_and_tick_only(memory):
+    """Only the minibatches are random: with the same seed and tick the weights are identical, and with
+    another of either they are not."""
     found = []
     for seed, tick in ((5, 100), (5, 100), (6, 100), (5, 101)):
         god, rollout = played(MEMORIES[memory], "auto")
@@ -421,8 +427,8 @@ def test_seed_and_tick_are_the_only_dice(memory):
 
 @pytest.mark.parametrize("memory", MEMORIES)
 @pytest.mark.parametrize("training_backend", [PLAIN, RESIDENT], ids=["plain", "capturable"])
-def test_every_column_is_learned_from_once_per_pass(memory, training_backend, monkeypatch):
-    """In as many minibatches as asked for, each in order, and others in the next pass."""
+def test_each_epoch_uses_every_column_once(memory, training_backend, monkeypatch):
+    """Each epoch has the configured number of minibatches, each in order, and another split."""
     god, rollout = played(MEMORIES[memory], "auto", epochs=3, minibatches=4)
     kind = SequenceBatches if MEMORIES[memory] else SampleBatches
     evaluate_actions, seen = kind.evaluate_actions, []
@@ -443,9 +449,9 @@ def test_every_column_is_learned_from_once_per_pass(memory, training_backend, mo
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_the_dead_among_the_rows_do_not_matter(recurrent, targeting):
-    """With all slots laid out and the empty ones masked, an update of one minibatch measures and learns what
-    it does from the living alone; what stands in the rows of the dead is of no effect, to the bit."""
+def test_rows_of_empty_slots_do_not_matter(recurrent, targeting):
+    """With all slots in the batch and empty ones masked, an update of one minibatch has the statistics and
+    results of the living rows alone. What is in the rows of empty slots has no effect on any bit."""
     found = []
     for training_backend, garbage in ((PLAIN, False), (RESIDENT, False), (RESIDENT, True)):
         god, rollout = played(recurrent, targeting, minibatches=1)
@@ -470,7 +476,7 @@ def test_the_dead_among_the_rows_do_not_matter(recurrent, targeting):
 
 
 def at(seed, tick):
-    """A rollout that ended at that tick of that world."""
+    """Returns a rollout that ended at that tick of the world with that seed."""
     rollout = Rollout.allocate(lively_layout(), 1, 1, 4, CPU)
     rollout.seed[0] = seed
     rollout.tick.fill_(tick)
@@ -478,25 +484,26 @@ def at(seed, tick):
 
 
 def lively_layout():
-    """Any layout."""
+    """Returns any layout."""
     return ObservationLayout(small().env.world)
 
 
 def order(columns, seed=1, tick=1, epoch=0, training_backend=PLAIN):
-    """``shuffled``, as a list."""
+    """Returns ``shuffled`` as a list."""
     found = shuffled(columns, at(seed, tick), epoch, training_backend)
     assert found.dtype == torch.int64 and found.shape == (columns,)
     return found.tolist()
 
 
 @pytest.mark.parametrize("columns", [1, 2, 7, 1000, 4099])
-def test_an_order_holds_every_column_once(columns):
-    """Also where there is but one."""
+def test_an_order_has_every_column_once(columns):
+    """Also with a single column."""
     assert sorted(order(columns)) == list(range(columns))
 
 
-def test_another_order_for_every_pass_tick_and_seed():
-    """Also where only the high words of tick and seed differ; and the same again for the same three."""
+def test_epoch_tick_and_seed_determine_the_order():
+    """Orders differ also where only the high words of tick and seed differ, and equal arguments give the same
+    order."""
     keys = [
         (1, 1, 0),
         (1, 1, 1),
@@ -511,12 +518,11 @@ def test_another_order_for_every_pass_tick_and_seed():
     assert len({tuple(one) for one in found}) == len(keys)
     assert found == [order(50, *key) for key in keys]
     for one in found[1:]:
-        assert sum(a == b for a, b in zip(one, found[0], strict=True)) < 10, "mostly the same order"
+        assert sum(a == b for a, b in zip(one, found[0], strict=True)) < 10, "the orders are nearly equal"
 
 
 @pytest.mark.parametrize("backend", ["numba", "triton"])
-def test_the_order_does_not_depend_on_who_draws(backend):
-    """Every backend's draws give the same order."""
+def test_all_backends_give_the_same_order(backend):
     pytest.importorskip(backend)
     device = KERNEL_DEVICE if backend == "triton" else CPU
     training_backend = TrainingBackend(draw=carried(resolve(backend, device), device).draw)
@@ -524,8 +530,8 @@ def test_the_order_does_not_depend_on_who_draws(backend):
         assert order(columns, *key, training_backend=training_backend) == order(columns, *key)
 
 
-def test_orders_are_fair():
-    """All 24 orders of four columns come equally often, over ticks and passes of one run."""
+def test_orders_are_uniform():
+    """All 24 orders of four columns are equally frequent over ticks and epochs of one run."""
     counts = dict.fromkeys(itertools.permutations(range(4)), 0)
     for tick in range(400):
         for epoch in range(2):
@@ -542,9 +548,9 @@ BANDITS = [(*kind, "fp32", 1) for kind in KINDS] + [(False, "auto", "bf16", 2), 
 
 @pytest.mark.parametrize(("recurrent", "targeting", "precision", "layers"), BANDITS)
 def test_a_bandit_is_learned(recurrent, targeting, precision, layers):
-    """One-step lives in which the first population earns 1 by staying, the second by going anywhere, the
-    third by going on as it is heading, and nothing by other moves: in a few updates each prefers what is
-    good for itself, wherever that is possible."""
+    """Lives last one step. The first population earns 1 by staying, the second by moving in any direction,
+    the third by moving in its heading, and other moves earn nothing. Within a few updates each prefers its
+    rewarded moves wherever they are possible."""
     env = lively_env(realms=4)
     config = small(
         slots=60, populations=3, nearest=7, recurrent=recurrent, targeting=targeting, hidden=32,
@@ -597,8 +603,8 @@ def test_a_bandit_is_learned(recurrent, targeting, precision, layers):
     assert (liking() > torch.tensor([0.9, 0.9, 0.6])).all()
 
 
-def test_masks_of_the_batch_are_varied():
-    """The batch of these tests has impossible targets under the chosen style, and possible ones."""
+def test_batches_have_possible_and_impossible_targets():
+    """The batch of these tests has both under the chosen style."""
     output, rest = batch()
     mask = row_of(output.target_mask, rest["choices"][..., 1])
     assert mask.any() and not mask.all()
@@ -610,5 +616,5 @@ def test_masks_of_the_batch_are_varied():
      (9, 20, 1, 9), (10, 20, 1, 12), (20, 20, 1, 20), (1, 3, 5, 3), (2, 5, 2, 2)],
 )  # fmt: skip
 def test_enough_columns(living, samples, least, columns):
-    """The next eighth, rounded up; never more than there are samples, nor fewer than ``least``."""
+    """The result is the next eighth, rounded up, at most all samples and at least ``least``."""
     assert enough_columns(living, samples, least) == columns

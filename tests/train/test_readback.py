@@ -1,4 +1,5 @@
-"""Numbers on their way to the host: at once on a CPU, one call later on a GPU, and never written over."""
+"""Numbers that are copied to the host: immediately on a CPU, one call later on a GPU, and never
+overwritten."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from train.small import CPU
 from nmmo_gpu.train.readback import Readback, seconds_between, timestamp
 
 
-def test_on_a_cpu_letters_arrive_at_once():
-    """With their notes; nothing is under way afterwards."""
+def test_on_a_cpu_letters_arrive_immediately():
+    """They arrive with their notes, and none is pending afterwards."""
     readback = Readback(CPU)
     assert readback.receive() == []
     for tag in ("one", ["two"], None):
@@ -24,8 +25,8 @@ def test_on_a_cpu_letters_arrive_at_once():
         assert readback.receive() == []
 
 
-def test_later_writes_do_not_show():
-    """A letter says what was so when it was sent, also of parts and strided views."""
+def test_later_writes_do_not_change_a_letter():
+    """A letter holds the values at the time it was sent, also for slices and strided views."""
     readback, plane = Readback(CPU), torch.arange(12.0).view(3, 4)
     host_copies = []
     for step in range(3):
@@ -41,7 +42,7 @@ def test_later_writes_do_not_show():
 
 
 class Event:
-    """Stands in for a CUDA event; notes what was done with whom."""
+    """A fake CUDA event that logs its calls."""
 
     log: list[tuple[str, int]]
 
@@ -55,7 +56,7 @@ class Event:
 
 @pytest.fixture
 def like_a_gpu(monkeypatch):
-    """A Readback as on a GPU, and the log of its events; pinned memory is ordinary memory."""
+    """Returns a Readback as on a GPU and the log of its events; ordinary memory replaces pinned memory."""
     Event.log = []
     plain = torch.empty
 
@@ -69,22 +70,22 @@ def like_a_gpu(monkeypatch):
 
 
 def test_as_on_a_gpu_letters_arrive_one_call_later(like_a_gpu):
-    """The host waits for a letter only when the next is under way, and writes over none before it has been
-    handed out; the last is waited for when it is asked for."""
+    """The host waits for a letter only when the next one has been sent, and reuses its buffer only after it
+    has been returned. The last letter is waited for on request."""
     readback, log = like_a_gpu
-    told = []
+    received = []
     for step in range(5):
         host_copies = readback.send(
             {"step": torch.tensor([step, step * step]), "half": torch.tensor(step / 2)}, step
         )
         assert len(host_copies) == (step > 0)
-        told += [
+        received += [
             (host_copy.tag, host_copy.tensors["step"].tolist(), float(host_copy.tensors["half"]))
             for host_copy in host_copies
         ]
     (last,) = readback.receive()
-    told.append((last.tag, last.tensors["step"].tolist(), float(last.tensors["half"])))
-    assert told == [(step, [step, step * step], step / 2) for step in range(5)]
+    received.append((last.tag, last.tensors["step"].tolist(), float(last.tensors["half"])))
+    assert received == [(step, [step, step * step], step / 2) for step in range(5)]
     assert readback.receive() == []
     order = [("recorded", 0)]
     for step in range(1, 5):
@@ -92,8 +93,8 @@ def test_as_on_a_gpu_letters_arrive_one_call_later(like_a_gpu):
     assert log == [*order, ("waited for", 4)]
 
 
-def test_as_on_a_gpu_after_settling(like_a_gpu):
-    """Once all has been received, the next call has nothing to hand out again."""
+def test_as_on_a_gpu_nothing_arrives_twice_after_settling(like_a_gpu):
+    """When all letters have been received, the next call returns none of them again."""
     readback, _ = like_a_gpu
     one = torch.tensor([1])
     assert readback.send({"x": one}, "a") == []
@@ -105,7 +106,7 @@ def test_as_on_a_gpu_after_settling(like_a_gpu):
 
 
 def test_stamps_on_a_cpu_are_seconds():
-    """By the host's clock, later minus earlier."""
+    """They are the host's clock, later minus earlier."""
     start = timestamp(CPU)
     time.sleep(0.02)
     end = timestamp(CPU)
@@ -114,14 +115,14 @@ def test_stamps_on_a_cpu_are_seconds():
 
 
 class Moment(Event):
-    """A CUDA event that knows when it was."""
+    """A fake CUDA event with a fixed time."""
 
     def elapsed_time(self, end):
         return 1234.0
 
 
 def test_stamps_on_a_gpu_are_events(monkeypatch):
-    """Recorded with timing; milliseconds become seconds."""
+    """Events are recorded with timing, and milliseconds become seconds."""
     made = []
 
     def event(enable_timing):

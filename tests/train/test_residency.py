@@ -1,5 +1,5 @@
-"""Training on a GPU: captured in CUDA graphs, it neither waits for the device nor copies anything to or from
-it, and it gives what ordinary calls give."""
+"""Training on a GPU: captured in CUDA graphs, it neither waits for the device nor copies to or from the host,
+and its results are those of ordinary calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEVICE = "cuda"
 
 @pytest.fixture(autouse=True, scope="module")
 def one_size():
-    """Updates learn from as many columns as there can be, so that what was captured once is replayed."""
+    """Makes updates take the maximum number of columns, so that one capture is replayed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ppo, "SHARES", 1)
         yield
@@ -35,11 +35,11 @@ KINDS = {
     "bf16, a crowd": {"precision": "bf16", "layers": 3, "hidden": 64, **CROWD},
     "the full game, recorded": {**FULL, "targeting": "learned", "births": -1, "record": (1,)},
 }
-"""Memory, targeting, precision, and worlds of one block and of several."""
+"""Recurrence, targeting, precision, and worlds of one block and of several."""
 
 
 def started(**settings):
-    """A run on the kernels, as a user starts one."""
+    """Starts a run on the kernels as a user does."""
     return Run(small(device=DEVICE, backend="triton", **settings))
 
 
@@ -51,7 +51,7 @@ def captured(run):
 
 @pytest.fixture(scope="module", params=KINDS)
 def run(request, tmp_path_factory):
-    """One of each kind, after four iterations: two ordinary ones, the capture, and a replay."""
+    """Returns one run of each kind after four iterations: two ordinary ones, the capture, and a replay."""
     made = started(run=tmp_path_factory.mktemp("run"), **KINDS[request.param])
     for _ in range(4):
         made.iterate()
@@ -61,7 +61,7 @@ def run(request, tmp_path_factory):
 
 
 def test_nothing_waits_for_the_device(run):
-    """Iterations, with and without a report, while torch refuses whatever would wait."""
+    """Iterations with and without a report run while torch refuses operations that would wait."""
     mode = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -76,10 +76,9 @@ def test_nothing_waits_for_the_device(run):
 
 
 def test_nothing_is_copied_to_or_from_the_host(run):
-    """In all that the device does in a rollout and an update, the kernels are seen, and no copy but within
-    the device and one number, of the living; of a run that is recorded, two more, of the frames and their
-    numbers. Policies with memory learn from all slots, and ask for no number. That a copy would be seen is
-    shown by one."""
+    """A profile of rollout and update has the kernels, copies within the device, and one number to the host:
+    how many agents live. A recorded run copies the frames and their numbers too. Recurrent policies learn
+    from all slots and copy no number. A test copy shows that the profile has copies."""
 
     def seen(work):
         torch.cuda.synchronize()
@@ -103,29 +102,28 @@ def test_nothing_is_copied_to_or_from_the_host(run):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
-    """Two runs from one seed, one of which is never captured: the same worlds and weights, to the last bit as
-    long as torch's own sums come out alike in a graph; where they do not, Adam turns a gradient's rounding
-    into whole steps of single weights,
-    and all weights together are the same to a hundredth. IterationStats of each
-    iteration come one call later than on a CPU."""
+def test_replays_equal_calls(kind, monkeypatch, tmp_path):
+    """Of two runs with one seed, one is never captured: worlds and weights are equal to the last bit as long
+    as torch's sums are equal in a graph. Where they are not, Adam turns a gradient's rounding into whole
+    steps of single weights, and all weights together agree to a hundredth. The IterationStats of each
+    iteration arrive one call later than on a CPU."""
     replayed, called = (started(run=tmp_path / name, **KINDS[kind]) for name in ("replayed", "called"))
-    heard, same = ([], []), True
+    received, same = ([], []), True
     for _ in range(6):
-        heard[0].extend(replayed.iterate())
+        received[0].extend(replayed.iterate())
         with monkeypatch.context() as patch:
             patch.setattr(cuda_graphs, "WARM_UP", 1 << 60)
-            heard[1].extend(called.iterate())
+            received[1].extend(called.iterate())
         if same:
             assert replayed.god.env.world.digest() == called.god.env.world.digest()
-        ours, theirs = (
+        first, second = (
             torch.cat([weight.detach().reshape(-1) for weight in one.sword.policy.parameters()])
             for one in (replayed, called)
         )
-        same = same and torch.equal(ours, theirs)
-        assert float((ours - theirs).norm() / theirs.norm()) < 0.01
+        same = same and torch.equal(first, second)
+        assert float((first - second).norm() / second.norm()) < 0.01
     assert captured(replayed) and not captured(called)
-    for run, stats in zip((replayed, called), heard, strict=True):
+    for run, stats in zip((replayed, called), received, strict=True):
         assert [one.iteration for one in stats] == [1, 2, 3, 4, 5]
         stats += run.synchronize()
         assert stats[-1].iteration == 6 and run.synchronize() == []
@@ -133,26 +131,26 @@ def test_replays_are_as_good_as_calls(kind, monkeypatch, tmp_path):
         assert all(one.seconds > 0 and 0 < one.collect_share < 1 for one in stats)
         run.close()
     if replayed.god.recorder is not None:
-        (ours,), (theirs,) = ((tmp_path / name / "replays").iterdir() for name in ("replayed", "called"))
-        with Replay(ours) as one, Replay(theirs) as other:
+        (first,), (second,) = ((tmp_path / name / "replays").iterdir() for name in ("replayed", "called"))
+        with Replay(first) as one, Replay(second) as other:
             assert one.ticks == other.ticks == range(2, 2 + 6 * 8)
             if same:
                 assert one.path.read_bytes()[-64:] == other.path.read_bytes()[-64:]
 
 
 def test_graphs_of_several_sizes(monkeypatch, tmp_path):
-    """While a world fills up, updates of more and more columns are captured, all in one memory: worlds,
-    weights and statistics are those of a run that is never captured, for as long as sums come out alike, and
-    near them afterwards."""
+    """While a world fills up, updates of more and more columns are captured in one memory pool. Worlds,
+    weights and statistics equal those of a run that is never captured, as long as sums are equal, and are
+    close to them afterwards."""
     monkeypatch.setattr(ppo, "SHARES", 8)
     settings = {"slots": 64, "realms": 16, "births": 1, "hidden": 64, "layers": 2}
     replayed, called = (started(run=tmp_path / name, **settings) for name in ("replayed", "called"))
     for _ in range(24):
-        ours = replayed.iterate()
+        first = replayed.iterate()
         with monkeypatch.context() as patch:
             patch.setattr(cuda_graphs, "WARM_UP", 1 << 60)
-            theirs = called.iterate()
-        for one, other in zip(ours, theirs, strict=True):
+            second = called.iterate()
+        for one, other in zip(first, second, strict=True):
             assert one.iteration == other.iteration and abs(one.steps - other.steps) < 0.05 * other.steps
             assert all(part.isfinite().all() for part in one.statistics.values())
             if one.iteration == 1:
@@ -160,15 +158,15 @@ def test_graphs_of_several_sizes(monkeypatch, tmp_path):
                     torch.testing.assert_close(part, other.statistics[name], rtol=1e-3, atol=1e-4)
     sizes = [columns for columns, update in replayed.pantheon.updates.items() if update.graph is not None]
     assert len(sizes) >= 3 and not captured(called)
-    ours, theirs = (
+    first, second = (
         torch.cat([weight.detach().reshape(-1) for weight in one.sword.policy.parameters()])
         for one in (replayed, called)
     )
-    assert float((ours - theirs).norm() / theirs.norm()) < 0.2
+    assert float((first - second).norm() / second.norm()) < 0.2
 
 
-def test_the_learning_rate_of_a_replay():
-    """A captured update takes the step size of the call, not that of its capture."""
+def test_a_replayed_update_uses_the_current_learning_rate():
+    """It takes the step size of the call, not that of the capture."""
     run = started(learning_rate=1e-2, final_learning_rate=1e-30)
     for _ in range(4):
         run.iterate()
@@ -183,14 +181,14 @@ def test_the_learning_rate_of_a_replay():
     assert moved(1.0) == 0.0 and moved(0.0) > 1e-4 and moved(1.0) == 0.0
 
 
-def test_the_next_rollout_acts_by_what_was_learned():
-    """Weights changed between replays are those that the replayed rollout uses."""
+def test_a_replayed_rollout_uses_the_current_weights():
+    """Weights that change between replays change the replayed rollout."""
     run = started()
     for _ in range(4):
         run.iterate()
     assert captured(run)
     with torch.no_grad():
-        run.sword.policy.invariant_head_bias[..., 0] = 60.0  # staying, which always is possible
+        run.sword.policy.invariant_head_bias[..., 0] = 60.0  # staying, which is always possible
     rollout = run.god.collect()
     assert rollout.alive.any() and not rollout.choices[..., 0][rollout.alive].any()
     with torch.no_grad():
@@ -200,26 +198,26 @@ def test_the_next_rollout_acts_by_what_was_learned():
 
 
 @pytest.mark.parametrize("size", [{}, {"realms": 3, **CROWD}], ids=["one block", "several"])
-def test_the_world_is_that_of_plain_torch_on_a_cpu(size):
-    """Fifty ticks of the same random actions: the same digest, rewards and observations."""
-    ours = Env(small(device="cpu", backend="torch", **size).env)
-    theirs = Env(small(device=DEVICE, backend="triton", **size).env)
-    for env in (ours, theirs):
+def test_the_world_equals_plain_torch_on_a_cpu(size):
+    """Fifty ticks of the same random actions give the same digest, rewards and observations."""
+    on_cpu = Env(small(device="cpu", backend="torch", **size).env)
+    on_gpu = Env(small(device=DEVICE, backend="triton", **size).env)
+    for env in (on_cpu, on_gpu):
         env.reset()
     deaths = 0
     for tick in range(50):
-        actions = random_actions(ours)
-        assert torch.equal(random_actions(theirs).cpu(), actions)
-        _, reward, died, _, _ = ours.step(actions)
-        _, their_reward, their_died, _, _ = theirs.step(actions.to(DEVICE))
-        assert torch.equal(their_reward.cpu(), reward) and torch.equal(their_died.cpu(), died), tick
-        assert torch.equal(theirs.records.cpu(), ours.records), tick
+        actions = random_actions(on_cpu)
+        assert torch.equal(random_actions(on_gpu).cpu(), actions)
+        _, reward, died, _, _ = on_cpu.step(actions)
+        _, gpu_reward, gpu_died, _, _ = on_gpu.step(actions.to(DEVICE))
+        assert torch.equal(gpu_reward.cpu(), reward) and torch.equal(gpu_died.cpu(), died), tick
+        assert torch.equal(on_gpu.records.cpu(), on_cpu.records), tick
         deaths += int(died.sum())
-    assert theirs.world.digest() == ours.world.digest() and deaths > 5
+    assert on_gpu.world.digest() == on_cpu.world.digest() and deaths > 5
 
 
-def test_one_graph_of_the_environment():
-    """A tick is captured by itself, as the benchmark does, and replayed: the world of ordinary ticks."""
+def test_the_environment_can_be_captured():
+    """A tick is captured by itself, as in the benchmark, and replays give the world of ordinary ticks."""
     plain, graphed = (Env(small(device=DEVICE, backend="triton").env) for _ in range(2))
     for env in (plain, graphed):
         env.reset()

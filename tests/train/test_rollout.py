@@ -1,4 +1,4 @@
-"""Sorting the living of a rollout by population."""
+"""Sorting the rows of a rollout's living agents by population."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ ROLLOUTS = {
 
 @hypothesis.given(**ROLLOUTS)
 @hypothesis.settings(max_examples=150)
-def test_every_living_row_stands_once_in_its_population(ticks, realms, populations, size, share, seed):
-    """As real, in the order of ticks and slots; no dead one does; the filling is the first slot's rows."""
+def test_each_living_row_occurs_once_in_its_population(ticks, realms, populations, size, share, seed):
+    """It is marked as real, and rows are in the order of ticks and slots. Rows of empty slots do not occur,
+    and the padding repeats the first slot's row."""
     slots = populations * size
     random = torch.Generator().manual_seed(seed)
     alive = torch.rand(ticks, realms * slots, generator=random) < share
@@ -38,15 +39,15 @@ def test_every_living_row_stands_once_in_its_population(ticks, realms, populatio
 
 
 def test_an_example():
-    """Two ticks, two realms of two populations of two slots."""
+    """Two ticks of two realms with two populations of two slots."""
     alive = torch.tensor([[1, 0, 0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0, 1, 1]]).bool()
     index, real = by_population(alive, 2, 4)
     assert index.tolist() == [[0, 5, 8], [3, 14, 15]]
     assert real.all()
 
 
-def test_nobody_alive():
-    """One column of filling, so that shapes stay usable."""
+def test_without_living_agents_there_is_one_column_of_padding():
+    """So shapes stay usable."""
     index, real = by_population(torch.zeros(3, 10, dtype=torch.bool), 5, 5)
     assert index.tolist() == [[0], [1], [2], [3], [4]]
     assert not real.any()
@@ -54,9 +55,9 @@ def test_nobody_alive():
 
 @hypothesis.given(**ROLLOUTS)
 @hypothesis.settings(max_examples=100)
-def test_with_the_dead_left_in(ticks, realms, populations, size, share, seed):
-    """Every row once, in its population, in the order of ticks and slots; the sizes are the same whoever
-    lives, and the living among them stand as they do without the dead."""
+def test_rows_of_empty_slots_can_be_included(ticks, realms, populations, size, share, seed):
+    """Each row occurs once in its population, in the order of ticks and slots. The sizes do not depend on who
+    lives, and the living rows are in the same order as without the others."""
     slots = populations * size
     random = torch.Generator().manual_seed(seed)
     alive = torch.rand(ticks, realms * slots, generator=random) < share
@@ -73,8 +74,8 @@ def test_with_the_dead_left_in(ticks, realms, populations, size, share, seed):
 
 @hypothesis.given(more=st.integers(0, 5), **ROLLOUTS)
 @hypothesis.settings(max_examples=100)
-def test_the_living_in_a_given_number_of_columns(ticks, realms, populations, size, share, seed, more):
-    """What ``by_population`` gives, rows of that length, for any number of columns that hold all."""
+def test_living_rows_in_a_given_number_of_columns(ticks, realms, populations, size, share, seed, more):
+    """The rows equal those of ``by_population`` in that length, for any number of columns that holds all."""
     slots = populations * size
     random = torch.Generator().manual_seed(seed)
     alive = torch.rand(ticks, realms * slots, generator=random) < share
@@ -85,8 +86,8 @@ def test_the_living_in_a_given_number_of_columns(ticks, realms, populations, siz
     assert found.is_contiguous() and torch.equal(found, index) and torch.equal(found_real, real)
 
 
-def test_an_example_with_the_dead():
-    """A tick of two realms of two populations of two slots."""
+def test_an_example_with_empty_slots():
+    """A tick of two realms with two populations of two slots."""
     alive = torch.tensor([[1, 0, 0, 1, 0, 1, 0, 0]]).bool()
     index, real = all_by_population(alive, 2, 4)
     assert index.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]

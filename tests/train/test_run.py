@@ -1,4 +1,4 @@
-"""Whole runs: the same again, stopped and gone on with, killed, and refused."""
+"""Whole runs: reproducible, resumable, safe when killed, and refused where they are impossible."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nmmo_gpu.train.trinity import God, Pantheon
 
 
 def played(config, iterations):
-    """A run after some iterations."""
+    """Returns a run after some iterations."""
     run = Run(config)
     for _ in range(iterations):
         run.iterate()
@@ -40,13 +40,13 @@ CROWD = {
     **ODD, **FULL, "slots": 21, "populations": 3, "realms": 3, "births": -1, "immune_ticks": 2, "horizon": 9,
     "targeting": "learned", "recurrent": True,
 }  # fmt: skip
-"""The full game on an oblong map, with everything that a policy can have."""
+"""The full game on a non-square map, with all options of a policy."""
 
 
 @pytest.mark.parametrize(("settings", "iterations"), [({}, 50), (CROWD, 7)], ids=["chaos", "full"])
 def test_the_same_seed_gives_the_same_run(settings, iterations):
-    """After so many iterations: weights, optimizer, memory, tally and world, bit for bit; another seed gives
-    others."""
+    """After this many iterations, weights, optimizer, recurrent state, tally and world are identical; another
+    seed gives others."""
     settings = {**settings, "iterations": iterations}
     one, same = (played(small(**settings), iterations) for _ in range(2))
     assert one.god.env.world.digest() == same.god.env.world.digest()
@@ -64,9 +64,9 @@ def test_the_same_seed_gives_the_same_run(settings, iterations):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_stopped_and_gone_on_with_is_never_stopped(recurrent, targeting, tmp_path):
-    """Saved after 3 iterations, loaded into a new run and played on to 7: weights, optimizer, memory, tally,
-    visits, counters and world as those of a run in one piece, bit for bit."""
+def test_a_resumed_run_equals_an_uninterrupted_one(recurrent, targeting, tmp_path):
+    """Saved after 3 iterations, loaded into a new run and continued to 7, all state is identical to that of a
+    run in one piece: weights, optimizer, recurrent state, tally, visits, counters and world."""
     config = small(recurrent=recurrent, targeting=targeting, iterations=7, epochs=2)
     whole = played(config, 7)
     first = played(config, 3)
@@ -82,16 +82,17 @@ def test_stopped_and_gone_on_with_is_never_stopped(recurrent, targeting, tmp_pat
     assert second.god.memory is whole.god.memory is None or torch.equal(second.god.memory, whole.god.memory)
 
 
-def test_agent_steps_are_those_that_agents_lived():
-    """The counter is the world's own count; every tick of the horizon is there once."""
+def test_agent_steps_count_living_agents():
+    """The counter equals the world's own count, and each tick of the horizon counts once."""
     run = played(small(horizon=5), 6)
     world = run.god.env.world
     assert run.agent_steps == int(world.acted.sum()) > 0
     assert int(world.tick) == 1 + 6 * 5 and int(run.god.tally.sums[0]) == 2 * 30
 
 
-def test_the_learning_rate_follows_a_line():
-    """From the first value to the last, by the share of the run that was done when the update began."""
+def test_the_learning_rate_is_linear():
+    """It goes from the first value to the last with the share of the run that is done when the update
+    starts."""
     run = Run(small(iterations=4, learning_rate=8e-3, final_learning_rate=4e-3))
     seen = []
     while run.progress() < 1.0:
@@ -100,8 +101,8 @@ def test_the_learning_rate_follows_a_line():
     assert seen == pytest.approx([8e-3, 7e-3, 6e-3, 5e-3])
 
 
-def test_progress_is_the_nearer_limit():
-    """Of minutes and iterations, whichever is further on; never above 1; 0 without limits."""
+def test_progress_follows_the_nearer_limit():
+    """It is the larger share of minutes and iterations, at most 1, and 0 without limits."""
     run = Run(small(minutes=2.0, iterations=10))
     assert run.progress() == 0.0
     run.iteration, run.seconds = 3, 12.0
@@ -116,7 +117,7 @@ def test_progress_is_the_nearer_limit():
 
 
 def test_train_stops_at_its_iterations(tmp_path, capsys):
-    """Checkpoint and config lie in the folder, and the checkpoint is of the last iteration."""
+    """The folder has a checkpoint of the last iteration and the config."""
     config = small(tmp_path / "deep" / "run", iterations=3, log_every=2)
     run = train(config)
     assert run.iteration == 3
@@ -130,7 +131,7 @@ def test_train_stops_at_its_iterations(tmp_path, capsys):
 
 
 def test_train_stops_at_its_minutes(tmp_path):
-    """The limit counts seconds of training; the iteration that passes it is the last, and is saved."""
+    """The limit is in seconds of training. The iteration that exceeds it is the last and is saved."""
     config = small(tmp_path / "run", minutes=0.0005)
     run = train(config)
     stored = checkpoints.load(tmp_path / "run", CPU)
@@ -143,11 +144,11 @@ def test_train_stops_at_its_minutes(tmp_path):
 # IterationStats.
 
 
-def test_the_news_of_an_iteration():
-    """On a CPU at once: its number, the agent-steps lived in it, the learner's statistics, and the tally
-    since the last report; later iterations do not change it."""
+def test_iteration_stats():
+    """On a CPU they are available immediately: number, agent-steps, the learner's statistics, and the tally
+    since the last report. Later iterations do not change them."""
     run = Run(small(slots=32, births=-1, immune_ticks=2))
-    told, copies, counted = [], [], 0
+    received, copies, counted = [], [], 0
     for iteration, report in enumerate((False, True, False, False, True), 1):
         acted = int(run.god.env.world.acted.sum())
         (stats,) = run.iterate(report=report)
@@ -158,15 +159,15 @@ def test_the_news_of_an_iteration():
         assert stats.counts.keys() == run.god.tally.state().keys()
         assert stats.statistics.keys() == {*STATISTICS, "grad_norm", "explained_variance"}
         assert all(values.shape == (2,) and values.isfinite().all() for values in stats.statistics.values())
-        assert summarise(stats.counts)["agent_steps"] == counted, "what was lived since the last report"
+        assert summarise(stats.counts)["agent_steps"] == counted, "steps since the last report"
         assert int(run.god.tally.sums.sum()) == (0 if report else int(stats.counts["sums"].sum()))
         counted *= not report
-        told.append(stats)
+        received.append(stats)
         copies.append({name: tensor.clone() for name, tensor in (stats.counts | stats.statistics).items()})
         assert run.synchronize() == []
-    assert run.agent_steps == sum(stats.steps for stats in told)
-    assert run.seconds == sum(stats.seconds for stats in told)
-    for stats, copy in zip(told, copies, strict=True):
+    assert run.agent_steps == sum(stats.steps for stats in received)
+    assert run.seconds == sum(stats.seconds for stats in received)
+    for stats, copy in zip(received, copies, strict=True):
         for name, tensor in (stats.counts | stats.statistics).items():
             assert torch.equal(tensor, copy[name]), name
     assert not torch.equal(copies[0]["policy_loss"], copies[3]["policy_loss"])
@@ -188,27 +189,27 @@ class Late(Readback):
         return before
 
 
-def test_late_news_say_the_same(monkeypatch):
-    """Where letters come one call later, so do the news, and the counters with them; until all is settled,
-    when nothing is missing, and nothing comes twice."""
+def test_late_stats_are_the_same(monkeypatch):
+    """If letters arrive one call later, so do the stats and the counters. After all are received, none is
+    missing and none has come twice."""
     prompt = Run(small())
     monkeypatch.setattr(runs, "Readback", Late)
     late = Run(small())
     reports = (False, False, True, False)
     at_once = [stats for report in reports for stats in prompt.iterate(report=report)]
-    heard = []
+    received = []
     for iteration, report in enumerate(reports):
         stats = late.iterate(report=report)
         assert len(stats) == (iteration > 0) and late.iteration == iteration + 1
-        heard += stats
-        assert late.agent_steps == sum(one.steps for one in heard)
-    heard += late.synchronize()
-    assert late.synchronize() == [] and len(heard) == len(at_once) == 4
-    for one, other in zip(heard, at_once, strict=True):
+        received += stats
+        assert late.agent_steps == sum(one.steps for one in received)
+    received += late.synchronize()
+    assert late.synchronize() == [] and len(received) == len(at_once) == 4
+    for one, other in zip(received, at_once, strict=True):
         assert one[:3] == other[:3]
-        for ours, theirs in ((one.counts, other.counts), (one.statistics, other.statistics)):
-            assert ours.keys() == theirs.keys()
-            assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+        for found, expected in ((one.counts, other.counts), (one.statistics, other.statistics)):
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
     assert_equal_states(state_of(late), state_of(prompt))
 
 
@@ -220,43 +221,43 @@ def test_late_news_say_the_same(monkeypatch):
 def test_reports_come_every_few_iterations_and_at_the_end(
     readback, iterations, log_every, expected, tmp_path, monkeypatch
 ):
-    """One for each ``log_every`` iterations and one for the rest, whenever the news arrive, with a checkpoint
-    after each iteration; together they count every tick once."""
-    told = []
+    """There is one report per ``log_every`` iterations and one for the rest, whenever stats arrive, with a
+    checkpoint after each iteration; together the reports count every tick once."""
+    reports = []
     monkeypatch.setattr(runs, "Readback", readback)
     monkeypatch.setattr(
         Reporter,
         "report",
-        lambda self, stats: told.append((stats, self.run.agent_steps, self.run.iteration)),
+        lambda self, stats: reports.append((stats, self.run.agent_steps, self.run.iteration)),
     )
     run = train(
         small(tmp_path, iterations=iterations, log_every=log_every, checkpoint_minutes=0.0, horizon=3)
     )
-    assert [stats.iteration for stats, _, _ in told] == expected
-    ticks = [summarise(stats.counts)["agent_steps"] for stats, _, _ in told]
-    lengths = [int(stats.counts["sums"][0]) for stats, _, _ in told]
-    assert sum(ticks) == run.agent_steps == told[-1][1] == int(run.god.env.world.acted.sum())
+    assert [stats.iteration for stats, _, _ in reports] == expected
+    ticks = [summarise(stats.counts)["agent_steps"] for stats, _, _ in reports]
+    lengths = [int(stats.counts["sums"][0]) for stats, _, _ in reports]
+    assert sum(ticks) == run.agent_steps == reports[-1][1] == int(run.god.env.world.acted.sum())
     assert lengths == [2 * 3 * (b - a) for a, b in itertools.pairwise([0, *expected])]
-    assert not run.god.tally.sums.any(), "what has been reported is not reported again"
+    assert not run.god.tally.sums.any(), "the tally is reset after a report"
 
 
 def test_reports_between_checkpoints(tmp_path, monkeypatch):
-    """With late news and no checkpoint on the way: the report comes with the next iteration, and the
-    counters that a checkpoint keeps are those of all iterations."""
-    told = []
+    """With late stats and no checkpoint in between, the report comes with the next iteration, and a
+    checkpoint's counters include all iterations."""
+    reports = []
     monkeypatch.setattr(runs, "Readback", Late)
     monkeypatch.setattr(
-        Reporter, "report", lambda self, stats: told.append((stats.iteration, self.run.iteration))
+        Reporter, "report", lambda self, stats: reports.append((stats.iteration, self.run.iteration))
     )
     run = train(small(tmp_path, iterations=5, log_every=2, checkpoint_minutes=60.0))
-    assert told == [(2, 3), (4, 5), (5, 5)]
+    assert reports == [(2, 3), (4, 5), (5, 5)]
     stored = checkpoints.load(tmp_path, CPU)
     assert stored.counters["iteration"] == 5
     assert stored.counters["agent_steps"] == run.agent_steps == int(run.god.env.world.acted.sum())
 
 
-def test_checkpoints_come_as_often_as_asked(tmp_path, monkeypatch):
-    """checkpoint_minutes = 0 saves after every iteration; a long time, only after the last."""
+def test_checkpoints_follow_checkpoint_minutes(tmp_path, monkeypatch):
+    """checkpoint_minutes = 0 saves after every iteration; a long time saves after the last only."""
     for name, minutes, expected in (("often", 0.0, [1, 2, 3]), ("seldom", 60.0, [3])):
         saved = []
         monkeypatch.setattr(runs.Run, "save", lambda run, saved=saved: saved.append(run.iteration))
@@ -265,12 +266,12 @@ def test_checkpoints_come_as_often_as_asked(tmp_path, monkeypatch):
 
 
 def everything(folder):
-    """Names and contents of all files in a folder."""
+    """Returns the names and contents of all files in a folder."""
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_used_folder_is_not_written_over(tmp_path):
-    """A new run in a folder that holds one is refused, and no byte in it changes."""
+def test_a_used_folder_is_not_overwritten(tmp_path):
+    """A new run in a folder that has one is refused, and no byte in it changes."""
     config = small(tmp_path / "run", iterations=1)
     train(config)
     before = everything(tmp_path)
@@ -279,8 +280,8 @@ def test_a_used_folder_is_not_written_over(tmp_path):
     assert everything(tmp_path) == before
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
-    """A path below a file: ConfigError before anything is played."""
+def test_an_impossible_folder_is_refused(tmp_path):
+    """A path below a file raises ConfigError before the first tick."""
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ConfigError, match=r"run = .*cannot be written"):
         train(small(tmp_path / "file" / "run", iterations=1))
@@ -289,8 +290,9 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_resume_with_a_limit_that_is_reached(tmp_path):
-    """Of iterations or of minutes: ConfigError that names it; a larger one, or the other alone, will do."""
+def test_resuming_at_a_limit_is_refused(tmp_path):
+    """ConfigError names the limit, iterations or minutes. A larger limit works, and so does the other one
+    alone."""
     folder = tmp_path / "run"
     run = train(small(folder, iterations=2))
     for limits in ({}, {"iterations": 1}, {"iterations": 2}):
@@ -305,8 +307,8 @@ def test_resume_with_a_limit_that_is_reached(tmp_path):
     assert stored.counters["iteration"] == 2
 
 
-def test_resume_goes_on_in_place(tmp_path):
-    """Through train(): to the new limit, in the same folder, wherever that has been moved to."""
+def test_resume_continues_in_the_same_folder(tmp_path):
+    """``train()`` continues to the new limit, also after the folder has moved."""
     train(small(tmp_path / "run", iterations=2))
     (tmp_path / "run").rename(tmp_path / "moved")
     run = train(*resume(str(tmp_path / "moved"), iterations=4))
@@ -321,7 +323,7 @@ def test_resume_goes_on_in_place(tmp_path):
 
 
 def signalling(kind, number, iteration):
-    """A God that sends a signal to its own process during its n-th rollout."""
+    """Returns a God that sends a signal to its own process in its n-th rollout."""
 
     class Signalling(kind):
         rollouts = 0
@@ -338,8 +340,8 @@ def signalling(kind, number, iteration):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_a_signal_finishes_the_iteration_and_saves(number, memory, tmp_path, capsys):
-    """Stopped by a signal in its third rollout and resumed, a run ends as if it had never been stopped; the
-    handlers are put back, and it says how to go on."""
+    """A run that is stopped by a signal in its third rollout and resumed ends as if it had never been
+    stopped. The signal handlers are restored, and the output says how to resume."""
     folder = tmp_path / "run"
     config = small(folder, recurrent=MEMORIES[memory], iterations=6)
     before = signal.getsignal(number)
@@ -350,7 +352,7 @@ def test_a_signal_finishes_the_iteration_and_saves(number, memory, tmp_path, cap
     second = train(*resume(str(folder)))
     assert second.iteration == 6
     states = [state_of(second), state_of(played(config, 6))]
-    # Reports empty the tally, and the two were not made at the same iterations.
+    # Reports reset the tally, and the two runs reported after different iterations.
     for state in states:
         for name in list(state):
             if name.startswith("god.tally"):
@@ -358,9 +360,9 @@ def test_a_signal_finishes_the_iteration_and_saves(number, memory, tmp_path, cap
     assert_equal_states(*states)
 
 
-def test_a_second_signal_is_the_ordinary_one():
-    """Ctrl-C twice interrupts at once; afterwards the former handler stands again."""
-    # What a shell starts in the background ignores this signal; here it interrupts, as in a terminal.
+def test_a_second_signal_has_its_usual_effect():
+    """A second Ctrl-C interrupts immediately; afterwards the previous handler is restored."""
+    # A shell's background processes ignore this signal; here it interrupts, as in a terminal.
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
@@ -375,9 +377,9 @@ def test_a_second_signal_is_the_ordinary_one():
         signal.signal(signal.SIGINT, former)
 
 
-def test_a_signal_at_any_moment_is_saved(tmp_path, monkeypatch):
-    """Also one that arrives after the iteration, while the report is written: what train() says it has
-    saved is in the folder."""
+def test_a_signal_during_a_report_is_saved(tmp_path, monkeypatch):
+    """Even if it arrives after the iteration, while the report is written, the folder has what train() says
+    it has saved."""
     report = Reporter.report
 
     def late(*arguments):
@@ -391,8 +393,8 @@ def test_a_signal_at_any_moment_is_saved(tmp_path, monkeypatch):
     assert checkpoints.load(tmp_path / "run", CPU).counters["iteration"] == 2
 
 
-def test_an_exception_leaves_the_last_checkpoint(tmp_path):
-    """A learner that fails ends the run, with the signal handlers put back; the checkpoint is good."""
+def test_an_exception_keeps_the_last_checkpoint(tmp_path):
+    """A learner that fails ends the run, the signal handlers are restored, and the checkpoint is valid."""
 
     class Failing(Pantheon):
         def learn(self, rollout, progress):
@@ -418,8 +420,8 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def signalled(tmp_path_factory):
-    """Three training processes that each got a signal when they had first saved: by its name,
-    (folder, exit status, output)."""
+    """Returns, by signal, (folder, exit status, output) of three training processes that got it after their
+    first save."""
     numbers = {"TERM": signal.SIGTERM, "INT": signal.SIGINT, "KILL": signal.SIGKILL}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = {}
@@ -449,8 +451,8 @@ def signalled(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT"])
-def test_a_stopped_process_saves_and_exits_well(signalled, name):
-    """Status 0, a checkpoint, and the words to go on with; no traceback."""
+def test_a_stopped_process_saves_and_exits_with_0(signalled, name):
+    """It leaves a checkpoint and says how to resume, without a traceback."""
     folder, status, output = signalled[name]
     assert status == 0, output
     assert f"nmmo-gpu train --resume {folder}" in output.replace("\n", "") and "Traceback" not in output
@@ -459,8 +461,8 @@ def test_a_stopped_process_saves_and_exits_well(signalled, name):
     assert Run(stored.config, stored).iterate()
 
 
-def test_a_killed_process_leaves_a_good_checkpoint(signalled):
-    """kill -9 at some moment of a run that saves all the time: the file loads, and the run goes on."""
+def test_a_killed_process_leaves_a_valid_checkpoint(signalled):
+    """After kill -9 at some moment of a run that saves continuously, the file loads and the run resumes."""
     folder, status, _ = signalled["KILL"]
     assert status == -signal.SIGKILL
     stored = checkpoints.load(folder, CPU)
@@ -468,8 +470,8 @@ def test_a_killed_process_leaves_a_good_checkpoint(signalled):
     assert run.iteration == stored.counters["iteration"] + 2
 
 
-def test_a_run_begun_on_a_gpu_goes_on_without(tmp_path):
-    """Stored with the backend of GPUs, it is resumed on whatever is there."""
+def test_a_run_started_on_a_gpu_resumes_without_one(tmp_path):
+    """A run saved with the backend of GPUs resumes on the available device."""
     begun = Run(small(tmp_path))
     begun.iterate()
     stored = begun.checkpoint()

@@ -1,4 +1,4 @@
-"""Training in the full game from end to end, on all backends, with all that a run consists of."""
+"""Training in the full game from end to end on all backends."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from nmmo_gpu.world.actions import action_heads
 
 
 def full(**settings):
-    """A realm of the full game in which agents crowd, die and are born within the few ticks of a test."""
+    """Returns a config of the full game in which agents crowd, die and are born within the few ticks of a
+    test."""
     crowd = {**FULL, "births": -1, "immune_ticks": 2, "minibatches": 1}
     return small(**{**crowd, **settings})
 
 
 def run_of(config, backend, device="cpu"):
-    """A run with loud heads."""
+    """A run with scaled-up heads."""
     env = dataclasses.replace(config.env, backend=backend, device=device)
     run = Run(dataclasses.replace(config, env=env))
     shout(run.sword.policy, 30.0)
@@ -33,37 +34,37 @@ def run_of(config, backend, device="cpu"):
 
 
 def iterate(run):
-    """The news of one iteration."""
+    """The stats of one iteration."""
     (stats,) = run.iterate() + run.synchronize()
     return stats
 
 
-def assert_alike(ours, theirs):
-    """The same world, records and choices; the same weights but for rounding."""
-    assert theirs.god.env.world.digest() == ours.god.env.world.digest()
+def assert_alike(first, second):
+    """Worlds, records and choices are equal, and weights are equal up to rounding."""
+    assert second.god.env.world.digest() == first.god.env.world.digest()
     for name in ("records", "alive", "choices", "reward", "died"):
-        mine, other = getattr(ours.god.rollout, name), getattr(theirs.god.rollout, name).cpu()
-        assert torch.equal(mine, other), name
-    assert torch.equal(ours.god.visits, theirs.god.visits.cpu())
-    weights = dict(theirs.sword.policy.named_parameters())
-    for name, weight in ours.sword.policy.named_parameters():
+        one, other = getattr(first.god.rollout, name), getattr(second.god.rollout, name).cpu()
+        assert torch.equal(one, other), name
+    assert torch.equal(first.god.visits, second.god.visits.cpu())
+    weights = dict(second.sword.policy.named_parameters())
+    for name, weight in first.sword.policy.named_parameters():
         other = weights[name].detach().cpu()
         torch.testing.assert_close(other, weight.detach(), rtol=1e-4, atol=3e-5)
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), [(False, "learned"), (True, "auto")])
-def test_two_iterations_by_torch_and_by_numba(recurrent, targeting):
-    """Both play the same worlds and learn the same; every weight moves; all heads choose, goods change hands
-    and levels are there to be seen."""
+def test_torch_and_numba_agree_over_two_iterations(recurrent, targeting):
+    """They play the same worlds and learn the same. Every weight changes, all heads choose, goods change
+    hands, and levels are visible."""
     pytest.importorskip("numba")
     config = full(recurrent=recurrent, targeting=targeting, horizon=12)
     runs = [run_of(config, backend) for backend in ("torch", "numba")]
     start = {name: weight.detach().clone() for name, weight in runs[0].sword.policy.named_parameters()}
     for _ in range(2):
-        ours, theirs = (iterate(run) for run in runs)
-        assert ours.steps == theirs.steps > 100
-        for name, values in ours.statistics.items():
-            torch.testing.assert_close(theirs.statistics[name], values, rtol=1e-3, atol=1e-4)
+        first, second = (iterate(run) for run in runs)
+        assert first.steps == second.steps > 100
+        for name, values in first.statistics.items():
+            torch.testing.assert_close(second.statistics[name], values, rtol=1e-3, atol=1e-4)
         assert_alike(*runs)
     for name, weight in runs[1].sword.policy.named_parameters():
         assert weight.isfinite().all() and not torch.equal(weight, start[name]), name
@@ -75,23 +76,23 @@ def test_two_iterations_by_torch_and_by_numba(recurrent, targeting):
 
 
 @pytest.mark.parametrize("targeting", ["learned", "auto"])
-def test_an_iteration_by_the_kernels(targeting):
-    """The kernels play the world of torch and learn what it learns."""
+def test_the_kernels_agree_with_torch_over_an_iteration(targeting):
+    """They play the same world and learn the same."""
     pytest.importorskip("triton")
     config = full(
         targeting=targeting, realms=1, height=33, width=33, border=7, slots=8, npc_numbers=(3, 3, 2),
         nearest=5, horizon=3,
     )  # fmt: skip
     runs = [run_of(config, "torch"), run_of(config, "triton", KERNEL_DEVICE.type)]
-    ours, theirs = (iterate(run) for run in runs)
-    assert runs[1].sword.training_backend.static_shapes and ours.steps == theirs.steps > 10
-    for name, values in ours.statistics.items():
-        torch.testing.assert_close(theirs.statistics[name].cpu(), values, rtol=1e-3, atol=1e-4)
+    first, second = (iterate(run) for run in runs)
+    assert runs[1].sword.training_backend.static_shapes and first.steps == second.steps > 10
+    for name, values in first.statistics.items():
+        torch.testing.assert_close(second.statistics[name].cpu(), values, rtol=1e-3, atol=1e-4)
     assert_alike(*runs)
 
 
-def test_a_checkpoint_goes_on(tmp_path):
-    """Stored and read again: the next iteration is the same to the last bit."""
+def test_a_checkpoint_resumes(tmp_path):
+    """Saved and loaded, the next iteration is identical."""
     config = full(targeting="learned", iterations=9, backend="auto")
     run = Run(config)
     iterate(run)
@@ -103,8 +104,8 @@ def test_a_checkpoint_goes_on(tmp_path):
     assert_equal_states(state_of(again), state_of(run))
 
 
-def test_a_policy_is_played():
-    """A checkpoint's policies, recurrent ones with their memory, act in another world of the full game."""
+def test_a_stored_policy_plays():
+    """A checkpoint's policies act in another world of the full game, recurrent ones with their state."""
     config = full(recurrent=True, targeting="learned", backend="auto")
     run = Run(config)
     iterate(run)
@@ -112,8 +113,8 @@ def test_a_policy_is_played():
     assert found.ticks > 0 and found.summary["agent_steps"] > 100
 
 
-def test_visits_are_those_of_agents():
-    """The map of visits leaves NPCs out."""
+def test_visits_count_agents_only():
+    """The map of visits excludes NPCs."""
     config = full(slots=4, populations=2, npc_numbers=(30, 30, 9), npc_births=1.0, horizon=2)
     run = Run(config)
     iterate(run)
@@ -122,8 +123,8 @@ def test_visits_are_those_of_agents():
     assert int(run.god.visits.sum()) == int(world.agents(world.alive).sum()) <= 8
 
 
-def test_the_preset():
-    """Preset full learns whom to attack, and has a head for everything; the others are as they were."""
+def test_preset_full_learns_targeting():
+    """It also has a head for everything; the other presets have not changed."""
     for scale in ("laptop", "gpu"):
         config = train_preset("full", scale)
         assert config.policy.targeting == "learned" and config.run == "runs/full"

@@ -1,4 +1,4 @@
-"""Sampling from masked heads: never what is impossible, the rest as often as it should be."""
+"""Sampling from masked heads: impossible choices never occur, and others have the right frequency."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nmmo_gpu.train.sampling import choose, evaluate, head_distributions, sample
 from nmmo_gpu.world.actions import row_of
 
 LARGEST = 1.0 - 2.0**-24
-"""The largest float32 below 1, and the largest draw."""
+"""The largest float32 below 1, which is the largest draw."""
 
 
 def random_output(populations, batch, targets, seed, spread=2.0):
-    """Heads with random logits and masks; staying, melee and nobody are always possible."""
+    """Returns heads with random logits and masks; staying, melee and no target are always possible."""
     random = torch.Generator().manual_seed(seed)
 
     def masked(n):
@@ -33,7 +33,7 @@ def random_output(populations, batch, targets, seed, spread=2.0):
 
 
 def draws(populations, batch, seed):
-    """[3, P, B] uniform draws of 24 bits, with the least and the largest among them."""
+    """Returns [3, P, B] uniform draws of 24 bits that include the smallest and the largest."""
     random = torch.Generator().manual_seed(seed)
     uniform = torch.rand(3, populations, batch, generator=random)
     uniform[torch.rand(uniform.shape, generator=random) < 0.15] = 0.0
@@ -46,8 +46,8 @@ def draws(populations, batch, seed):
     uniform=st.sampled_from([0.0, LARGEST, 0.5]) | st.integers(0, (1 << 24) - 1).map(lambda k: k / (1 << 24)),
 )  # fmt: skip
 @hypothesis.settings(max_examples=300)
-def test_a_masked_choice_is_never_made(logits, data, uniform):
-    """For any logits, any mask that leaves something, and any draw there is."""
+def test_a_masked_choice_is_never_sampled(logits, data, uniform):
+    """For any logits, any mask that allows something, and any draw."""
     possible = data.draw(st.lists(st.booleans(), min_size=len(logits), max_size=len(logits)).filter(any))
     values = torch.tensor(logits).masked_fill(~torch.tensor(possible), MASKED)
     chosen = int(choose(torch.log_softmax(values, -1), torch.tensor(uniform)))
@@ -55,14 +55,15 @@ def test_a_masked_choice_is_never_made(logits, data, uniform):
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 7, 33])
-def test_the_largest_draw_takes_the_last_possible(n):
-    """Even where rounding leaves the cumulative sum below the draw; and draw 0 takes the first."""
+def test_the_largest_draw_takes_the_last_possible_choice(n):
+    """Even if rounding makes the cumulative sum smaller than the draw. The draw 0 takes the first possible
+    choice."""
     for last in range(n):
         values = torch.zeros(n)
         values[last + 1 :] = MASKED
         log = torch.log_softmax(values, -1)
         assert int(choose(log, torch.tensor(LARGEST))) == last
-        # A cumulative sum that ends at less than the draw.
+        # A cumulative sum whose last value is below the draw.
         assert int(choose(log - 1e-3, torch.tensor(LARGEST))) == last
     for first in range(n):
         values = torch.zeros(n)
@@ -70,8 +71,8 @@ def test_the_largest_draw_takes_the_last_possible(n):
         assert int(choose(torch.log_softmax(values, -1), torch.tensor(0.0))) == first
 
 
-def test_many_samples_are_all_possible():
-    """All three heads of a batch, with edge draws among the others."""
+def test_many_samples_are_possible():
+    """All three heads of a batch, with the smallest and the largest draw among the others."""
     seen = 0
     for seed in range(20):
         output = random_output(2, 211, 6, seed)
@@ -86,7 +87,7 @@ def test_many_samples_are_all_possible():
     assert seen > 1000
 
 
-def test_evenly_spread_draws_give_the_probabilities():
+def test_evenly_spaced_draws_give_the_probabilities():
     """Draws on a fine grid choose each entry in proportion, to within one grid point per border."""
     random = torch.Generator().manual_seed(3)
     for n in (2, 5, 9):
@@ -98,7 +99,7 @@ def test_evenly_spread_draws_give_the_probabilities():
 
 
 def test_joint_frequencies():
-    """The three heads together: the target's distribution is that under the style chosen with it."""
+    """The target has the distribution under the style that was sampled with it."""
     one = random_output(1, 1, 3, seed=5, spread=0.7)
     many = 60_000
     output = Output(*(None if part is None else part.expand(1, many, *part.shape[2:]) for part in one))
@@ -121,8 +122,8 @@ def test_joint_frequencies():
 
 
 @pytest.mark.parametrize("targets", [2, 9])
-def test_a_samples_log_probability_is_its_evaluation(targets):
-    """What sample() reports equals what evaluate() finds for the same choices."""
+def test_sample_and_evaluate_agree(targets):
+    """The log-probability that sample() returns equals that of evaluate() for the same choices."""
     output = random_output(3, 101, targets, seed=targets)
     choices, log = sample(output, draws(3, 101, seed=2))
     found, _ = evaluate(output, choices)
@@ -130,7 +131,7 @@ def test_a_samples_log_probability_is_its_evaluation(targets):
 
 
 def distributions(output, style):
-    """The three heads as torch knows them; -inf for what is impossible."""
+    """Returns the three heads as torch.distributions, with -inf for impossible choices."""
     target = output.target.masked_fill(~row_of(output.target_mask, style), -torch.inf)
     heads = (output.move, output.style, target)
     return [
@@ -140,8 +141,8 @@ def distributions(output, style):
 
 
 @pytest.mark.parametrize("targets", [2, 9])
-def test_against_torchs_distributions(targets):
-    """Log-probability and entropy, heads added up; the target's entropy is that under the chosen style."""
+def test_probabilities_match_torch_distributions(targets):
+    """Log-probability and entropy are sums over heads; the target's are those under the chosen style."""
     output = random_output(2, 67, targets, seed=30 + targets)
     choices, _ = sample(output, draws(2, 67, seed=4))
     log, entropy = evaluate(output, choices)
@@ -156,8 +157,8 @@ def test_against_torchs_distributions(targets):
     assert (entropy >= 0).all() and entropy.max() > 1.0
 
 
-def test_no_choice_has_no_entropy():
-    """Where all but one is impossible: entropy 0, log-probability 0."""
+def test_a_single_possible_choice_has_entropy_0():
+    """Its log-probability is 0 too."""
     output = random_output(1, 3, 4, seed=1)
     output.move[..., 1:] = MASKED
     output.style[..., 1:] = MASKED
@@ -167,8 +168,8 @@ def test_no_choice_has_no_entropy():
     assert not evaluate(output, choices)[1].any()
 
 
-def test_gradients_are_finite_and_spare_what_is_masked():
-    """Through log-probability and entropy; masked entries get exactly none."""
+def test_gradients_are_finite_and_zero_where_masked():
+    """Through log-probability and entropy."""
     output = random_output(2, 50, 5, seed=77)
     heads = [part.clone().requires_grad_() for part in output[:3]]
     choices, _ = sample(output, draws(2, 50, seed=5))

@@ -1,4 +1,4 @@
-"""Sampling and judging the heads of the full game, in torch and by the compiled twin."""
+"""Sampling and evaluating the heads of the full game, in torch and in numba."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ LARGEST = 1.0 - 2.0**-24
 
 @pytest.fixture(scope="module", params=CROWDS)
 def crowd(request):
-    """Any heads that there can be."""
+    """Returns observations for any set of heads."""
     return Crowd(request.param)
 
 
 @pytest.fixture(params=["torch", "numba"])
 def path(request):
-    """Who samples and judges."""
+    """The functions that sample and evaluate."""
     if request.param == "numba":
         pytest.importorskip("numba")
     return request.param
 
 
 def sampled(path, crowd, index, logits, uniform):
-    """(choices [P, B, heads], log-probability [P, B])."""
+    """Returns (choices [P, B, heads], log-probability [P, B])."""
     if path == "torch":
         return sample(crowd.output(index, logits), uniform)
     from nmmo_gpu.cpu import sampling
@@ -37,7 +37,7 @@ def sampled(path, crowd, index, logits, uniform):
 
 
 def judged(path, crowd, index, logits, choices):
-    """(log-probability, entropy) of choices [N, heads], by row."""
+    """Returns (log-probability, entropy) of choices [N, heads] by row."""
     if path == "torch":
         return evaluate(crowd.output(index, logits), choices[index].long())
     from nmmo_gpu.cpu import sampling
@@ -45,9 +45,9 @@ def judged(path, crowd, index, logits, choices):
     return sampling.evaluate(crowd.records, index, logits, choices, crowd.layout, crowd.auto)
 
 
-def test_which_draw_is_whose(crowd):
-    """The first three words of the policy's stream as ever; of the second stream a word for each head, the
-    same whichever heads there are."""
+def test_each_head_has_its_own_draw(crowd):
+    """The first heads use the first three words of the policy's stream, as in chaos. Each further head has a
+    word of the second stream, which does not depend on the other heads."""
     names = list(crowd.sizes)
     index, world = crowd.everybody, crowd.world
     realm, slot = index // SLOTS, index % SLOTS
@@ -61,8 +61,9 @@ def test_which_draw_is_whose(crowd):
         assert torch.equal(uniform, unit(words[name])), name
 
 
-def test_only_what_is_possible(crowd, path):
-    """However much the heads want what is not; with draws at both ends among the others."""
+def test_sampled_choices_are_possible(crowd, path):
+    """However large the logits of impossible choices are; the smallest and the largest draw are among the
+    draws."""
     index, random = crowd.everybody, torch.Generator().manual_seed(2)
     barred = 0
     for seed in range(6):
@@ -80,8 +81,8 @@ def test_only_what_is_possible(crowd, path):
 
 
 @pytest.mark.parametrize("end", [0.0, LARGEST])
-def test_the_least_and_the_largest_draw(crowd, path, end):
-    """The first possible and the last possible of each head."""
+def test_the_smallest_and_the_largest_draw(crowd, path, end):
+    """They take the first and the last possible choice of each head."""
     index = crowd.everybody
     logits = crowd.logits(index, 3, spread=0.5)
     choices, _ = sampled(path, crowd, index, logits, torch.full((len(crowd.sizes), *index.shape), end))
@@ -94,8 +95,8 @@ def test_the_least_and_the_largest_draw(crowd, path, end):
         assert torch.equal(choices[..., column][alive], expected[alive])
 
 
-def test_what_was_sampled_is_judged_alike(crowd, path):
-    """The log-probability told with a sample is the one found of it later."""
+def test_sample_and_evaluate_agree(crowd, path):
+    """They give the same log-probability."""
     index = crowd.everybody
     logits = crowd.logits(index, 4)
     choices, log = sampled(path, crowd, index, logits, crowd.uniform(index))
@@ -107,9 +108,9 @@ def test_what_was_sampled_is_judged_alike(crowd, path):
     assert found.isfinite().all() and entropy.isfinite().all()
 
 
-def test_against_torchs_distributions(crowd, path):
-    """Log-probability and entropy, all heads added up; the target's under the style, the price's under the
-    trade chosen."""
+def test_probabilities_match_torch_distributions(crowd, path):
+    """Log-probability and entropy are sums over heads; the target's are those under the chosen style, and the
+    price's those under the chosen trade."""
     index = crowd.everybody
     logits = crowd.logits(index, 5)
     choices, _ = sample(crowd.output(index, logits), crowd.uniform(index))
@@ -130,9 +131,10 @@ def test_against_torchs_distributions(crowd, path):
     torch.testing.assert_close(entropy[alive], spread[alive], rtol=1e-4, atol=2e-5)
 
 
-def test_the_twins_choices_and_gradients(crowd):
-    """From the same logits and draws: the same choices but where rounding decides, which is rare; the same
-    log-probability, entropy and gradients, of rows in any order, several times over; none in the value."""
+def test_numba_matches_torch(crowd):
+    """From the same logits and draws, choices are equal except in rare cases where rounding decides.
+    Log-probability, entropy and gradients are equal for rows in any order and with repetitions; the value has
+    no gradient."""
     pytest.importorskip("numba")
     index, compared, unsure = crowd.everybody, 0, 0
     alive = crowd.alive[index]
@@ -141,17 +143,17 @@ def test_the_twins_choices_and_gradients(crowd):
             crowd.logits(index, 20 + seed),
             torch.rand(len(crowd.sizes), *index.shape, generator=torch.Generator().manual_seed(seed)),
         )
-        ours, log = sampled("torch", crowd, index, logits, uniform)
-        theirs, their_log = sampled("numba", crowd, index, logits, uniform)
-        near = crowd.near_a_border(crowd.output(index, logits), ours, uniform)
+        by_torch, log = sampled("torch", crowd, index, logits, uniform)
+        by_numba, numba_log = sampled("numba", crowd, index, logits, uniform)
+        near = crowd.near_a_border(crowd.output(index, logits), by_torch, uniform)
         sure = alive & ~near
-        assert torch.equal(theirs[sure], ours[sure])
-        torch.testing.assert_close(their_log[sure], log[sure], rtol=1e-5, atol=2e-5)
+        assert torch.equal(by_numba[sure], by_torch[sure])
+        torch.testing.assert_close(numba_log[sure], log[sure], rtol=1e-5, atol=2e-5)
         compared, unsure = compared + int(sure.sum()), unsure + int((near & alive).sum())
     assert compared > 100 and unsure < 0.02 * compared
 
     by_row = torch.zeros(index.numel(), len(crowd.sizes), dtype=torch.int16)
-    by_row[index.reshape(-1)] = (ours * alive[..., None]).flatten(0, 1).to(torch.int16)
+    by_row[index.reshape(-1)] = (by_torch * alive[..., None]).flatten(0, 1).to(torch.int16)
     random = torch.Generator().manual_seed(5)
     rows = torch.randint(index.numel(), (3, 40), generator=random)
     start, lives = crowd.logits(rows, 30), crowd.alive[rows]
@@ -161,7 +163,7 @@ def test_the_twins_choices_and_gradients(crowd):
         for path in ("torch", "numba"):
             leaf = start.clone().requires_grad_()
             log, entropy = judged(path, crowd, rows, leaf, by_row)
-            parts = [b * w * said for b, w, said in zip(by, weights, (log, entropy), strict=True) if b]
+            parts = [b * w * value for b, w, value in zip(by, weights, (log, entropy), strict=True) if b]
             sum(parts).sum().backward()
             found.append((log.detach()[lives], entropy.detach()[lives], leaf.grad))
         for one, other in zip(*found, strict=True):
@@ -172,8 +174,8 @@ def test_the_twins_choices_and_gradients(crowd):
         assert masked.any() and not grad[..., :5][masked].any()
 
 
-def test_threads_do_not_show(crowd):
-    """The same bits by one thread and by three, choices and gradients."""
+def test_the_number_of_threads_does_not_matter(crowd):
+    """One and three threads give the same bits of choices and gradients."""
     sampling = pytest.importorskip("nmmo_gpu.cpu.sampling")
     index = crowd.everybody.repeat(1, 12)
     logits, uniform = crowd.logits(index, 7), crowd.uniform(index)
@@ -193,8 +195,8 @@ def test_threads_do_not_show(crowd):
         assert torch.equal(one, three)
 
 
-def test_trades_and_prices_come_as_often_as_they_should(path):
-    """Sixty thousand times the same agent: trade and price together, by chi-square."""
+def test_trades_and_prices_have_the_right_frequencies(path):
+    """Sixty thousand samples of one agent: trade and price jointly, by chi-square."""
     crowd = Crowd("exchange alone")
     views = crowd.layout.views(crowd.records)
     variety = views["trade_mask"].sum(1) * crowd.alive

@@ -1,4 +1,4 @@
-"""The network treats the four directions alike: turn what an agent sees, and its choice turns with it."""
+"""The network is equivariant under rotations: rotating an agent's observation rotates its move."""
 
 import pytest
 import torch
@@ -11,12 +11,13 @@ from nmmo_gpu.world.actions import MORE_HEADS
 from nmmo_gpu.world.layout import SELF_FEATURES
 
 TURNED_MOVES = [0, 2, 3, 4, 1]
-"""What each move (stay, east, south, west, north) becomes when the world is turned clockwise by a quarter."""
+"""What each move (stay, east, south, west, north) becomes when the world is rotated clockwise by a quarter
+turn."""
 
 
 @pytest.fixture(scope="module", params=["chaos", "full"])
 def env(request):
-    """A lived-in world whose population is as old as random agents get."""
+    """Returns a world after some ticks, whose population is as old as random agents get."""
     env = make(request.param, realms=1, births=-1, seed=1, populations=4)
     env.reset()
     for _ in range(30):
@@ -25,7 +26,7 @@ def env(request):
 
 
 def turned(env, records):
-    """The records as they would be if the world were turned clockwise: east becomes south."""
+    """Rotates the records as if the world were rotated clockwise: east becomes south."""
     out = records.clone()
     before, after = env.layout.views(records), env.layout.views(out)
     for plane in ("material", "occupant"):
@@ -42,7 +43,7 @@ def turned(env, records):
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_turning_the_world_turns_the_move_and_nothing_else(env, targeting, recurrent):
+def test_rotating_the_world_rotates_the_move_only(env, targeting, recurrent):
     hidden = 24
     config = PolicyConfig(hidden=hidden, targeting=targeting, recurrent=recurrent)
     generator = torch.Generator().manual_seed(0)
@@ -71,35 +72,35 @@ def test_turning_the_world_turns_the_move_and_nothing_else(env, targeting, recur
     assert torch.equal(other.target_mask, plain.target_mask)
     if recurrent:
         torch.testing.assert_close(other.state, turn_memory(plain.state), rtol=1e-4, atol=1e-4)
-    # The check could not fail if all directions looked the same.
+    # The test could not fail if all directions gave the same output.
     assert (plain.move[..., 1:].std(-1) > 0.01).float().mean() > 0.5
     assert not torch.allclose(other.move, plain.move)
 
 
-def test_cells_turn_as_the_window_does():
-    """Copy g of a table, asked about a window, says what copy 0 says about the window turned back."""
+def test_cells_rotate_with_the_window():
+    """Copy g of a table applied to a window equals copy 0 applied to the window rotated back."""
     window = torch.arange(25.0, dtype=torch.float64).view(5, 5)
     free = torch.randn(1, 25, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     table = symmetry.lift_cells(free)
     assert table.shape == (1, 25, 1, 4) and torch.equal(table[..., :1], free)
     for g in range(symmetry.TURNS):
-        # Turning the window back by g quarters brings direction g to the east.
+        # Rotating the window back by g quarter turns brings direction g to the east.
         back = torch.rot90(window, g).reshape(-1)
         assert torch.allclose(table[0, :, 0, g] @ window.reshape(-1), free[0, :, 0, 0] @ back)
 
 
-def test_vectors_turn_and_scalars_stay():
+def test_vectors_rotate_and_scalars_do_not():
     turns = symmetry.turned_features(("a", "row", "col"), (("row", "col"),))
     south = torch.tensor([7.0, 1.0, 0.0])
-    # Seen by the copy that looks south, south is east: no rows, one column.
+    # In the frame of the copy that faces south, south is east: no rows, one column.
     assert (turns[1] @ south).tolist() == [7.0, 0.0, 1.0]
     assert torch.equal(turns[0], torch.eye(3))
     assert torch.allclose(turns[1] @ turns[1] @ turns[1] @ turns[1], torch.eye(3))
     assert torch.equal(turns[3], turns[1].T)
 
 
-def test_weights_are_made_anew_when_the_free_ones_change(env):
-    """With a fused optimizer too, which does not count up its tensors' versions."""
+def test_weights_are_rebuilt_when_the_free_ones_change(env):
+    """Also with a fused optimizer, which does not increment the versions of its tensors."""
     policy = Policy(env.config.world, PolicyConfig(hidden=8), torch.Generator().manual_seed(0))
     index = torch.arange(6).expand(4, 6)
     records = env.records.view(-1, env.layout.bytes)

@@ -1,4 +1,4 @@
-"""Curves, heat map and config as TensorBoard reads them back."""
+"""Curves, heat map and config as TensorBoard reads them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.ev
 
 
 def read(run):
-    """All that was written."""
+    """Returns all that was written."""
     found = event_accumulator.EventAccumulator(
         str(run / "tensorboard"), {"scalars": 0, "images": 0, "tensors": 0}
     )
     return found.Reload()
 
 
-def test_curves_and_picture(tmp_path):
-    """Every point at its step; the picture has the map's size, and the busiest tile is its brightest."""
+def test_curves_and_heat_map(tmp_path):
+    """Every point has its step. The heat map has the map's size, and its brightest pixel is the most visited
+    tile."""
     image = pytest.importorskip("PIL.Image")
     board = Dashboard(tmp_path, small(), None)
     board.curves({"a/one": 1.5, "b/two": -2.0}, 10)
@@ -58,8 +59,8 @@ def config_text(found):
     return text.decode()
 
 
-def test_the_config_is_kept_as_text(tmp_path):
-    """As indented JSON, which Markdown shows as it is; it reads back as the config."""
+def test_the_config_is_stored_as_text(tmp_path):
+    """It is indented JSON, which Markdown shows as it is, and it parses back to the config."""
     config = small(tmp_path, seed=77, targeting="learned", minutes=1.5)
     Dashboard(tmp_path, config, None).close()
     lines = config_text(read(tmp_path)).splitlines()
@@ -67,8 +68,8 @@ def test_the_config_is_kept_as_text(tmp_path):
     assert json.loads("\n".join(lines)) == to_plain(config)
 
 
-def test_a_large_heat_map_is_made_smaller(tmp_path, monkeypatch):
-    """Pixels of several tiles, at the edge of those that are left: the mean decides how bright each is."""
+def test_a_large_heat_map_is_downsampled(tmp_path, monkeypatch):
+    """A pixel covers several tiles, fewer at the edge, and its brightness is their mean."""
     monkeypatch.setattr(tensorboard, "LARGEST_IMAGE", 4)
     images = []
     board = Dashboard(tmp_path, small(tmp_path), None)
@@ -84,9 +85,9 @@ def test_a_large_heat_map_is_made_smaller(tmp_path, monkeypatch):
     assert torch.allclose(image, torch.stack([(expected * 3 - part).clamp(0, 1) for part in range(3)]))
 
 
-def test_a_resumed_run_replaces_what_lies_beyond_its_checkpoint(tmp_path):
-    """Points written after the checkpoint by the session that died are dropped, those up to it are kept;
-    the config comes once."""
+def test_a_resumed_run_replaces_points_after_its_checkpoint(tmp_path):
+    """Points that the interrupted process wrote after the checkpoint are dropped, earlier ones are kept, and
+    the config is written once."""
     config = small(tmp_path)
     board = Dashboard(tmp_path, config, None)
     for step in (10, 20, 30):
@@ -100,8 +101,9 @@ def test_a_resumed_run_replaces_what_lies_beyond_its_checkpoint(tmp_path):
     assert config_text(found)
 
 
-def test_what_a_training_run_writes(tmp_path):
-    """One point per ``log_every`` iterations and one for the last, at the agent-steps done by then."""
+def test_a_training_run_writes_its_curves(tmp_path):
+    """There is one point per ``log_every`` iterations and one for the last, at the agent-steps done by
+    then."""
     steps = []
     run = train(small(tmp_path / "run", iterations=5, log_every=2))
     found = read(tmp_path / "run")
@@ -119,4 +121,4 @@ def test_what_a_training_run_writes(tmp_path):
     assert (last.height, last.width) == (40, 40)
     lived = found.Scalars("agent_steps")
     total = sum(point.value for point in lived)
-    assert total == run.agent_steps, "each point tells of the ticks since the one before"
+    assert total == run.agent_steps, "each point covers the ticks since the previous one"

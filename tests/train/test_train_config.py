@@ -1,4 +1,4 @@
-"""Settings of training: what is refused, and that the error names field and value."""
+"""Settings of training: invalid ones are refused with the field and the value."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ POSSIBLE = [
 
 
 @pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
-def test_impossible_values(name, value):
-    """ConfigError, with the field's name, its value and what to choose instead."""
+def test_impossible_values_are_refused(name, value):
+    """ConfigError has the field, its value and what to choose instead."""
     with pytest.raises(ConfigError, match=rf"^{name} = .*(choose|give)"):
         small(**{name: value})
 
 
 @pytest.mark.parametrize(("recurrent", "samples"), [(True, 2 * 8), (False, 2 * 8 * 5)])
-def test_no_more_minibatches_than_samples(recurrent, samples):
-    """2 realms of 8 slots per population, 5 ticks: whole slots to choose from with memory, else ticks."""
+def test_more_minibatches_than_samples_are_refused(recurrent, samples):
+    """2 realms of 8 slots per population, 5 ticks: a recurrent policy splits by slots, another one by single
+    samples."""
     assert small(recurrent=recurrent, horizon=5, minibatches=samples).ppo.minibatches == samples
     with pytest.raises(ConfigError, match=f"minibatches = {samples + 1}, .* only {samples} samples.* choose"):
         small(recurrent=recurrent, horizon=5, minibatches=samples + 1)
 
 
 @pytest.mark.parametrize(("name", "value"), POSSIBLE)
-def test_values_at_the_edge(name, value):
-    """The extremes that make sense are allowed."""
+def test_extreme_values_are_allowed(name, value):
     config = small(**{name: value})
     assert name in {**vars(config), **vars(config.policy), **vars(config.ppo)}
 
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
 def test_presets(name):
-    """Their rules, a folder of their own, and no limit."""
+    """They have their rules, a folder of their own, and no limit."""
     config = train_preset(name)
     assert isinstance(config, TrainConfig) and config.run == f"runs/{name}"
     assert (config.env.world.damage == (0, 0, 0)) == (name == "law")
     assert config.minutes is None and config.iterations is None
 
 
-def test_an_unknown_preset():
-    """The known ones are listed."""
+def test_an_unknown_preset_is_refused():
+    """The error lists the presets."""
     with pytest.raises(ConfigError, match=r"preset = 'anarchy' is unknown; choose one of law, chaos"):
         train_preset("anarchy")

@@ -1,4 +1,4 @@
-"""Who runs the parts of training, and how often what is to be replayed is called."""
+"""Which backend runs the parts of training, and when captured functions are replayed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.random import draw
 
 
-def test_plain_torch_by_default():
-    """The parts that run anywhere; none that chooses for all slots, so the layout is that of the living."""
+def test_plain_torch_is_the_default():
+    """Its parts run anywhere, and it has no function that chooses for all slots, so batches have living
+    agents only."""
     plain = training_backend(resolve("torch", CPU))
     assert plain == TrainingBackend() and not plain.static_shapes
     assert (plain.draw, plain.advantages, plain.count) == (draw, gae.advantages, metrics.count)
@@ -46,8 +47,9 @@ print("without", *(name for name in sys.modules if name.startswith(("numba", "nm
 """
 
 
-def test_torch_trains_by_torch_alone():
-    """Where numba is installed too: a run of chaos and one of the full game import no compiled loop."""
+def test_the_torch_backend_imports_no_compiled_loop():
+    """Even where numba is installed, a run of chaos and one of the full game import neither numba nor its
+    loops."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path)))
     }
@@ -58,8 +60,8 @@ def test_torch_trains_by_torch_alone():
 
 @pytest.mark.parametrize("settings", [{}, FULL], ids=["chaos", "full"])
 @pytest.mark.parametrize("backend", ["torch", "numba"])
-def test_the_network_calls_the_parts_that_it_was_given(backend, settings):
-    """Those of the training backend, in the rollout and in the update."""
+def test_the_network_calls_the_parts_it_was_given(backend, settings):
+    """It calls those of the training backend in the rollout and in the update."""
     if backend != "torch":
         pytest.importorskip(backend)
     run, called = Run(small(backend=backend, **settings)), set()
@@ -68,18 +70,18 @@ def test_the_network_calls_the_parts_that_it_was_given(backend, settings):
         part = getattr(policy, name)
         assert part is getattr(parts, name)
 
-        def noted(*given, name=name, part=part):
+        def logged(*given, name=name, part=part):
             called.add((name, torch.is_grad_enabled()))
             return part(*given)
 
-        setattr(policy, name, noted)
+        setattr(policy, name, logged)
     run.iterate()
     names = {"window_embedding", "hidden_layers"} | ({"encode_features"} if settings else set())
     assert called == {(name, gradient) for name in names for gradient in (False, True)}
 
 
-def test_numba_draws_and_looks_at_observations():
-    """Its learner is torch's, with faster draws and inputs."""
+def test_numba_draws_and_encodes_observations():
+    """The rest of its learner is torch's."""
     pytest.importorskip("numba")
     backend = resolve("numba", CPU)
     compiled = training_backend(backend)
@@ -88,8 +90,8 @@ def test_numba_draws_and_looks_at_observations():
     assert all(loop.__module__.startswith("nmmo_gpu.cpu.") for loop in loops.values())
 
 
-def test_numba_samples_and_judges_the_many_heads_of_the_full_game():
-    """There, and nowhere else: chaos has the bits of torch's own."""
+def test_numba_samples_the_heads_of_the_full_game():
+    """In chaos it keeps torch's functions, and so its bits."""
     pytest.importorskip("numba")
     backend = resolve("numba", CPU)
     compiled = training_backend(backend, extended=True)
@@ -101,16 +103,16 @@ def test_numba_samples_and_judges_the_many_heads_of_the_full_game():
 
 
 def test_kernels_replace_every_part():
-    """Where Triton runs the world it runs the learner's parts too, and nothing asks the device for sizes."""
+    """Where Triton runs the world it runs the learner's parts too, and no size is read from the device."""
     pytest.importorskip("triton")
     kernels = training_backend(resolve("triton", KERNEL_DEVICE))
     assert kernels.static_shapes
     for field in dataclasses.fields(TrainingBackend):
         part = getattr(kernels, field.name)
-        if field.name == "sample":  # what is done where ``choose`` is not
+        if field.name == "sample":  # used only without ``choose``
             assert part is None
             continue
-        if field.name in ("window_embedding", "encode_features"):  # where ``encode_inputs`` is not
+        if field.name in ("window_embedding", "encode_features"):  # used only without ``encode_inputs``
             assert part is getattr(TrainingBackend(), field.name)
             continue
         assert part.__module__.startswith("nmmo_gpu.kernels."), field.name
@@ -121,8 +123,8 @@ def test_kernels_replace_every_part():
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_on_a_cpu_every_call_is_an_ordinary_one(allowed):
-    """Whether or not it could be replayed elsewhere: the function runs each time, and its result is new."""
+def test_on_a_cpu_every_call_runs_the_function(allowed):
+    """Whether or not it could be captured on a GPU, each call returns a new result."""
     calls = []
 
     def function():
@@ -135,8 +137,8 @@ def test_on_a_cpu_every_call_is_an_ordinary_one(allowed):
     assert [int(result["calls"]) for result in results] == [1, 2, 3, 4, 5]
 
 
-class Card:
-    """What is used of ``torch.cuda`` to capture and replay, and a list of what was done."""
+class FakeCuda:
+    """A fake of the parts of ``torch.cuda`` that capture and replay; it logs its calls."""
 
     def __init__(self, done):
         self.done = done
@@ -144,17 +146,17 @@ class Card:
     def graph(self, graph, pool, capture_error_mode):
         # The thread that writes recordings may call CUDA during a capture.
         assert capture_error_mode == "thread_local"
-        return Within(self.done, f"capture in {pool} begins", "capture ends")
+        return LoggedContext(self.done, f"capture in {pool} begins", "capture ends")
 
     def device(self, device):
-        return Within(self.done)
+        return LoggedContext(self.done)
 
     def CUDAGraph(self):
         return Graph(self.done)
 
 
 class Graph:
-    """A graph that notes its replays."""
+    """A graph that logs its replays."""
 
     def __init__(self, done):
         self.done = done
@@ -163,8 +165,8 @@ class Graph:
         self.done.append("replay")
 
 
-class Within:
-    """A context that notes its begin and end."""
+class LoggedContext:
+    """A context that logs its entry and exit."""
 
     def __init__(self, done, before=None, after=None):
         self.done, self.names = done, (before, after)
@@ -177,11 +179,11 @@ class Within:
 
 
 def test_two_calls_a_capture_and_replays(monkeypatch):
-    """As on a GPU: the third call captures, and replays what it captured, as capturing runs nothing; all
-    calls after it replay alone, and hand out what the capture returned. One that is warm by another is called
-    once before."""
+    """As on a GPU, the third call captures and then replays, because capturing runs nothing. All later calls
+    replay and return what the capture returned. A function that shares a warm pool is called only once
+    before."""
     done, calls = [], []
-    card = Card(done)
+    card = FakeCuda(done)
     for name in ("graph", "device", "CUDAGraph"):
         monkeypatch.setattr(torch.cuda, name, getattr(card, name))
     monkeypatch.setattr(GraphedCallable, "_aside", lambda self: (done.append("aside"), self.function())[1])

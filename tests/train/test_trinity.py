@@ -1,4 +1,4 @@
-"""Sword, God and Pantheon: what they decide and collect, and that a subclass is used."""
+"""Sword, God and Pantheon: their decisions and rollouts, and the use of subclasses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nmmo_gpu.world.random import Stream, draw, unit
 
 
 def server(**settings):
-    """A God with a loud policy."""
+    """Returns a God with scaled-up heads."""
     config = small(**settings)
     god = God(config, Sword(config, CPU))
     shout(god.sword.policy)
@@ -25,8 +25,8 @@ def server(**settings):
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_an_agent_does_not_notice_how_many_realms_there_are(recurrent, targeting):
-    """The same realm alone and beside two others: the same choices, and the same history, tick by tick."""
+def test_a_realm_does_not_depend_on_the_other_realms(recurrent, targeting):
+    """The same realm alone and with two others has the same choices and the same history in every tick."""
     worlds = []
     for realms in (1, 3):
         config = small(realms=realms, shared_map=True, recurrent=recurrent, targeting=targeting)
@@ -37,16 +37,16 @@ def test_an_agent_does_not_notice_how_many_realms_there_are(recurrent, targeting
         worlds.append((env, sword, sword.policy.initial_state(realms * 16, CPU)))
     acted = 0
     for _ in range(40):
-        told = []
+        actions = []
         for i, (env, sword, memory) in enumerate(worlds):
             decision = sword.decide(env.records, env.world, memory)
             _, _, died, _, _ = env.step(decision.actions)
             if decision.memory is not None:
                 memory = decision.memory * (~died).view(-1, 1)
             worlds[i] = env, sword, memory
-            told.append(decision.actions)
-        assert torch.equal(told[0][0], told[1][0])
-        acted += int(told[0].any(-1).sum())
+            actions.append(decision.actions)
+        assert torch.equal(actions[0][0], actions[1][0])
+        acted += int(actions[0].any(-1).sum())
         one, many = (env.world for env, _, _ in worlds)
         for (name, alone), (_, beside) in zip(one.tensors(), many.tensors(), strict=True):
             assert torch.equal(alone[0], beside[0]), name
@@ -55,9 +55,9 @@ def test_an_agent_does_not_notice_how_many_realms_there_are(recurrent, targeting
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)
-def test_decisions_fit_the_world(recurrent, targeting):
-    """Choices lead to actions that the environment takes: possible moves, and targets that are strangers
-    under auto-targeting; the dead choose nothing, and have neither value nor memory."""
+def test_decisions_are_valid(recurrent, targeting):
+    """Choices become valid actions: moves are possible, and under auto-targeting targets are strangers. Empty
+    slots have no choices, values or recurrent state."""
     god = server(recurrent=recurrent, targeting=targeting, slots=32, births=-1, immune_ticks=2, realms=3)
     attacks = 0
     for _ in range(6):
@@ -85,7 +85,7 @@ def test_decisions_fit_the_world(recurrent, targeting):
             attacks += 1
         if targeting == "auto":
             wanted = decision.choices.view(3, 32, 3)[..., 2].bool()
-            assert torch.equal(wanted, target > 0), "an attack that is chosen is carried out"
+            assert torch.equal(wanted, target > 0), "a chosen attack has a target"
         else:
             assert torch.equal(decision.choices.view(3, 32, 3).long(), decision.actions)
         if recurrent:
@@ -97,24 +97,24 @@ def test_decisions_fit_the_world(recurrent, targeting):
 
 
 @pytest.mark.parametrize("targeting", ["auto", "learned"])
-def test_draws_are_those_of_realm_and_slot(targeting):
-    """What each agent chooses is what the counter-based draws of its own (seed, tick, realm, slot) choose."""
+def test_draws_depend_on_realm_and_slot(targeting):
+    """Each agent's choice follows from the counter-based draws of its (seed, tick, realm, slot)."""
     god = server(targeting=targeting, realms=3, births=-1)
     god.collect()
     world, policy = god.env.world, god.sword.policy
     choices = god.sword.decide(god.env.records, world, None).choices.view(3, 16, 3)
-    everybody = torch.arange(48).view(3, 2, 8).transpose(0, 1).reshape(2, 24)
+    index = torch.arange(48).view(3, 2, 8).transpose(0, 1).reshape(2, 24)
     with torch.no_grad():
-        output = policy(god.env.records.view(48, -1), everybody)
-    realm, slot = everybody // 16, everybody % 16
+        output = policy(god.env.records.view(48, -1), index)
+    realm, slot = index // 16, index % 16
     words = draw(world.seed, world.tick, Stream.POLICY, realm, slot)
     expected, _ = sample(output, torch.stack([unit(word) for word in words[:3]]))
     alive = world.alive[realm, slot]
     assert torch.equal(expected[alive], choices[realm, slot][alive].long()) and alive.sum() > 10
 
 
-def test_the_dead_take_no_memory_with_them():
-    """Whatever memory is handed in, only the living come out with one."""
+def test_only_living_agents_have_a_recurrent_state():
+    """Whatever state is passed in, decisions return zeros for the others."""
     god = server(recurrent=True)
     god.collect()
     alive = god.env.world.alive.view(-1)
@@ -124,7 +124,7 @@ def test_the_dead_take_no_memory_with_them():
 
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_deciding_changes_nothing(memory):
-    """Twice at the same tick: the same decision, and memory and world as they were."""
+    """Deciding twice in one tick gives the same decision and changes neither recurrent state nor world."""
     god = server(recurrent=MEMORIES[memory])
     god.collect()
     digest = god.env.world.digest()
@@ -138,15 +138,15 @@ def test_deciding_changes_nothing(memory):
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_collect_fills_every_row(memory):
-    """Rollouts written over garbage are those written over zeros."""
+def test_collect_writes_every_row(memory):
+    """Rollouts written over garbage equal those written over zeros."""
     clean, dirty = (server(recurrent=MEMORIES[memory]) for _ in range(2))
     for turn in range(3):
         for name, tensor in vars(dirty.rollout).items():
             if tensor is None:
                 continue
             if name == "records":
-                tensor[:-1].fill_(0xAB)  # the last is where the next rollout begins
+                tensor[:-1].fill_(0xAB)  # the last row is where the next rollout begins
             else:
                 tensor.fill_(True if tensor.dtype == torch.bool else 77)
         one, other = clean.collect(), dirty.collect()
@@ -156,9 +156,9 @@ def test_collect_fills_every_row(memory):
 
 
 @pytest.mark.parametrize("reward", ["alive", "death"])
-def test_a_rollout_tells_what_happened(reward):
-    """Observations follow on each other, over rollouts too; who lived, died and earned is as the world has
-    it; rewards are in units of 1 / (1 - gamma)."""
+def test_a_rollout_matches_the_world(reward):
+    """Observations follow each other within and across rollouts. Living agents, deaths and rewards are the
+    world's; rewards are in units of 1 / (1 - gamma)."""
     god = server(reward=reward, gamma=0.9, realms=3)
     first = god.collect()
     last = first.records[-1].clone()
@@ -171,7 +171,7 @@ def test_a_rollout_tells_what_happened(reward):
     assert int(rollout.alive.sum()) == int(world.acted.sum()) - acted
     assert int(rollout.died.sum()) == int(world.deaths.sum()) - deaths > 0
     assert not (rollout.died & ~rollout.alive).any()
-    assert not (rollout.died[:-1] & rollout.alive[1:]).any(), "a slot is empty for a tick after a death"
+    assert not (rollout.died[:-1] & rollout.alive[1:]).any(), "a slot is filled in the tick after a death"
     paid = (rollout.alive & ~rollout.died).float() if reward == "alive" else -rollout.died.float()
     torch.testing.assert_close(rollout.reward, paid * 0.1)
     assert (rollout.log_probability[rollout.alive] < 0).all()
@@ -180,8 +180,8 @@ def test_a_rollout_tells_what_happened(reward):
     assert not rollout.value[-1][~world.alive.view(-1)].any() and rollout.value[-1].any()
 
 
-def test_memory_begins_where_the_last_rollout_ended():
-    """The rollout's first memory is the one left by the rollout before, and the newborn have none."""
+def test_the_recurrent_state_continues_across_rollouts():
+    """A rollout starts with the state that the previous one ended with, and newborns start with zeros."""
     god = server(recurrent=True)
     assert not god.collect().state.any()
     left = god.memory.clone()
@@ -191,7 +191,7 @@ def test_memory_begins_where_the_last_rollout_ended():
     assert not god.memory[gone].any() and god.memory[~gone].any(-1).all()
 
 
-def test_visits_count_where_agents_stand():
+def test_visits_count_the_agents_tiles():
     """One sample per rollout, over all realms."""
     god = server(realms=3)
     total = 0
@@ -204,7 +204,7 @@ def test_visits_count_where_agents_stand():
     assert god.visits.shape == (40, 40) and not god.visits[:9].any()
 
 
-def test_a_rollout_can_hold_every_choice():
+def test_a_rollout_can_store_every_choice():
     """Every target that the heads can choose fits the rollout's dtype, or the config is refused."""
     try:
         god = server(targeting="learned", nearest=200)
@@ -216,7 +216,7 @@ def test_a_rollout_can_hold_every_choice():
 
 
 class Hermits(Sword):
-    """Agents that stay where they are and attack nobody."""
+    """Agents stay and attack no one."""
 
     def decide(self, records, world, memory):
         decision = super().decide(records, world, memory)
@@ -224,7 +224,7 @@ class Hermits(Sword):
 
 
 class Doubtful(Sword):
-    """Decides, thinks of something else, and stays with its decision."""
+    """Decides, evaluates something else, and returns its first decision."""
 
     def decide(self, records, world, memory):
         decision = super().decide(records, world, memory)
@@ -234,8 +234,8 @@ class Doubtful(Sword):
 
 @pytest.mark.parametrize("settings", [{}, FULL], ids=["chaos", "full"])
 @pytest.mark.parametrize("backend", ["torch", "numba"])
-def test_what_is_recorded_belongs_to_the_decision(backend, settings):
-    """Whatever the policies have looked at since, and however often: the trace is that of the decision."""
+def test_recorded_outputs_belong_to_the_decision(backend, settings):
+    """The trace is that of the decision, whatever the policy evaluates afterwards, and however often."""
     if backend != "torch":
         pytest.importorskip(backend)
     god = server(backend=backend, births=-1, **settings)
@@ -252,14 +252,14 @@ def test_what_is_recorded_belongs_to_the_decision(backend, settings):
 
 
 class Silent(Sword):
-    """Decides without telling what the policies put out."""
+    """Decides without returning the policies' outputs."""
 
     def decide(self, records, world, memory):
         return super().decide(records, world, memory)._replace(decided_by=None)
 
 
-def test_a_decision_that_cannot_be_recorded_says_why(tmp_path):
-    """As soon as it is to be; the error names the class and both ways out. Without recording it plays on."""
+def test_a_decision_without_outputs_cannot_be_recorded(tmp_path):
+    """When it should be recorded, the error names the class and both remedies. Without recording it plays."""
     silent = Trinity(sword=Silent)
     with pytest.raises(UsageError, match=r"Silent\.decide\(\).*decision\._replace.*--no-record-policy"):
         train(small(tmp_path / "recorded", iterations=1, record=(0,)), trinity=silent)
@@ -278,10 +278,10 @@ class Watching(God):
 
 
 class Lazy(Pantheon):
-    """A Pantheon that learns nothing, and remembers what it was told."""
+    """A Pantheon that learns nothing and stores its arguments."""
 
     def learn(self, rollout, progress):
-        self.told = [*getattr(self, "told", []), progress]
+        self.progress_values = [*getattr(self, "progress_values", []), progress]
         statistics = super().learn(rollout, progress)
         with torch.no_grad():
             for parameter in self.sword.policy.parameters():
@@ -290,7 +290,7 @@ class Lazy(Pantheon):
 
 
 def test_subclasses_are_used(tmp_path):
-    """Each of the three, alone and together, by Run and by train."""
+    """Run and train use each of the three, alone and together."""
     run = Run(small(), trinity=Trinity(sword=Hermits))
     start = run.god.env.world.row.clone(), run.god.env.world.entity.clone()
     run.iterate()
@@ -302,12 +302,12 @@ def test_subclasses_are_used(tmp_path):
         small(tmp_path / "run", iterations=2), trinity=Trinity(god=Watching, sword=Hermits, pantheon=Lazy)
     )
     assert type(run.sword) is Hermits and run.god.sword is run.pantheon.sword is run.sword
-    assert run.god.rollouts == 2 and run.pantheon.told == [0.0, 0.5]
+    assert run.god.rollouts == 2 and run.pantheon.progress_values == [0.0, 0.5]
     assert not any(parameter.any() for parameter in run.sword.policy.parameters())
 
 
-def test_trinity_is_stock_by_default():
-    """Without subclasses a run is made of the stock three."""
+def test_the_stock_classes_are_the_default():
+    """Without subclasses a run uses the three stock classes."""
     assert dataclasses.astuple(Trinity()) == (Pantheon, God, Sword)
     run = Run(small())
     assert (type(run.pantheon), type(run.god), type(run.sword)) == (Pantheon, God, Sword)

@@ -1,4 +1,5 @@
-"""The value map: newborns are exactly those of a world, valued alike, on every tile where one can live."""
+"""The value map: its newborns have the observations and values of an ordinary world's newborns, on every tile
+where an agent can live."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ WORLD = {**ODD, "slots": 12, "populations": 3, "backend": "torch", "shared_map":
 
 
 def trained(tmp_path, **settings):
-    """(checkpoint of a run that has just begun, its map [H, W], that map with all forest eaten)"""
+    """Returns (checkpoint of a new run, its map [H, W], that map with all forest eaten)."""
     run = Run(small(tmp_path, **{**WORLD, **settings}))
     randomise_biases(run.sword.policy)
     stored = reloaded(run, tmp_path / checkpoints.FILE)
@@ -39,8 +40,8 @@ def trained(tmp_path, **settings):
 
 
 def born_alone(stored, material, realms=120):
-    """(records [n, bytes], tiles [n], populations [n], values [n]) of agents born in the first tick of
-    an ordinary world, one in each realm, anywhere."""
+    """Returns (records [n, bytes], tiles [n], populations [n], values [n]) of agents born in the first tick
+    of ordinary worlds, one in each realm, anywhere."""
     world = dataclasses.replace(stored.config.env.world, spawn="anywhere", births=1)
     env = Env(dataclasses.replace(stored.config.env, world=world, realms=realms, seed=stored.config.env.seed))
     env.world.material.copy_(material)
@@ -57,8 +58,8 @@ def born_alone(stored, material, realms=120):
 
 @pytest.mark.parametrize("kind", RULES)
 @pytest.mark.parametrize("eaten", [False, True])
-def test_values_are_those_of_agents_born_alone(tmp_path, kind, eaten):
-    """An ordinary world's newborn has the same value, and sees the same bytes, as the map's on its tile."""
+def test_values_match_newborns_of_an_ordinary_world(tmp_path, kind, eaten):
+    """A newborn has the same value and the same record as the map's newborn on its tile."""
     stored, base, grazed = trained(tmp_path, **RULES[kind])
     material = grazed if eaten else base
     records, tiles, populations, values = born_alone(stored, material)
@@ -74,15 +75,15 @@ def test_values_are_those_of_agents_born_alone(tmp_path, kind, eaten):
     assert (ground == int(Material.FOREST)).any() and (ground == int(Material.GRASS)).any()
 
     for population in range(3):
-        mine = populations == population
-        newborns = value_maps._Newborns(stored, [base, material], int(mine.sum()), torch.device("cpu"))
-        alone = [tile[None].long() for tile in tiles[mine]]
-        assert torch.equal(newborns.records(alone, population), records[mine])
+        chosen = populations == population
+        newborns = value_maps._Newborns(stored, [base, material], int(chosen.sum()), torch.device("cpu"))
+        alone = [tile[None].long() for tile in tiles[chosen]]
+        assert torch.equal(newborns.records(alone, population), records[chosen])
 
 
 @pytest.mark.parametrize("stride", [None, 1, 2, 3, 7, 20])
-def test_a_value_wherever_one_can_live(tmp_path, stride):
-    """NaN on lava, water and stone alone; cells of a stride take the value of one of their tiles, near the
+def test_there_is_a_value_on_each_habitable_tile(tmp_path, stride):
+    """Only lava, water and stone have NaN. A cell of several tiles has the value of one of its tiles near the
     middle."""
     stored, base, _ = trained(tmp_path)
     safe = safe_table()[base.long()].numpy()
@@ -106,10 +107,10 @@ def test_a_value_wherever_one_can_live(tmp_path, stride):
 
 @pytest.mark.parametrize("batch", [1, 10**12])
 @pytest.mark.parametrize("slots", [3, 10**6])
-def test_the_same_however_much_at_a_time(tmp_path, monkeypatch, batch, slots):
-    """Neither the copies at a time, nor the newborns on each, nor the records valued together, show."""
+def test_batch_sizes_do_not_matter(tmp_path, monkeypatch, batch, slots):
+    """The number of copies at a time, of newborns on each, and of records per batch do not change the map."""
     stored, base, _ = trained(tmp_path)
-    stride = 4 if slots == 3 else 1  # one by one takes long
+    stride = 4 if slots == 3 else 1  # one newborn at a time takes long
     expected = value_map(stored, base.numpy(), None, -1, stride)
     monkeypatch.setattr(value_maps, "BATCH", batch)
     monkeypatch.setattr(value_maps, "SLOTS_PER_PASS", slots)
@@ -123,12 +124,12 @@ def test_the_same_however_much_at_a_time(tmp_path, monkeypatch, batch, slots):
     [(80, 80, 1), (81, 80, 2), (33, 47, 1), (1024, 1024, 13), (8192, 8192, 103)],
 )
 def test_strides_of_large_maps(height, width, stride):
-    """As small as 6400 cells allow."""
+    """The stride is the smallest with at most 6400 cells."""
     assert value_maps.least_stride(height, width) == stride
 
 
-def test_what_does_not_fit(tmp_path):
-    """Other sizes, other populations, and maps at whose edge one would look beyond them are refused."""
+def test_impossible_arguments_are_refused(tmp_path):
+    """Another size, an unknown population, and a map at whose edge the window would leave it."""
     stored, base, _ = trained(tmp_path)
     map = base.numpy()
     with pytest.raises(ReplayError, match="33 x 46 tiles.*33 x 47"):
@@ -136,15 +137,15 @@ def test_what_does_not_fit(tmp_path):
     for population in (-2, 3):
         with pytest.raises(ReplayError, match=f"population = {population},.*0 to 2"):
             value_map(stored, map, None, population)
-    hostile = map.copy()
-    hostile[0, 0] = int(Material.GRASS)
-    for grounds in ((hostile, None), (map, hostile)):
+    walkable_edge = map.copy()
+    walkable_edge[0, 0] = int(Material.GRASS)
+    for grounds in ((walkable_edge, None), (map, walkable_edge)):
         with pytest.raises(MapError, match="row 0, column 0"):
             value_map(stored, *grounds, 0)
 
 
-def test_the_policy_alone_is_enough(tmp_path):
-    """A checkpoint read for its policy holds nothing else, and gives the same map."""
+def test_a_checkpoint_with_only_the_policy_is_enough(tmp_path):
+    """A checkpoint that is read for its policy holds nothing else and gives the same map."""
     stored, base, _ = trained(tmp_path)
     policy = checkpoints.load(tmp_path, torch.device("cpu"), policy_only=True)
     assert policy.tensors and all(name.startswith("policy.") for name in policy.tensors)

@@ -1,4 +1,4 @@
-"""The window embedding, plain and compiled: values and gradient against sums written out."""
+"""The window embedding in torch and numba: values and gradient compared with explicit sums."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from nmmo_gpu.world.layout import ObservationLayout
 
 
 def compiled():
-    """The compiled twin."""
+    """Returns the numba version."""
     pytest.importorskip("numba")
     return importlib.import_module("nmmo_gpu.cpu.window").window_embedding
 
 
 @pytest.fixture(params=["numba", "torch"])
 def window_embedding(request):
-    """The compiled embedding, and the plain one."""
+    """Returns the numba version and the torch version."""
     return compiled() if request.param == "numba" else window.window_embedding
 
 
 def assert_written_out(out, records, index, table, layout, random):
-    """Values and the table's gradient are those of ``written_out``, bit for bit on whole numbers."""
+    """Values and the table's gradient equal those of ``written_out``, bit for bit on whole numbers."""
     by_autograd = table.detach().clone().requires_grad_()
     expected = written_out(records, index, by_autograd, layout)
     assert torch.equal(out, expected)
@@ -48,8 +48,8 @@ SIZES = {
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("vision", [1, 4])
-def test_values_and_gradient_are_the_sums_written_out(sizes, vision, window_embedding):
-    """Bit for bit, on whole numbers; rows of the index come several times, the last among them."""
+def test_values_and_gradient_match_explicit_sums(sizes, vision, window_embedding):
+    """Bit for bit on whole numbers; rows of the index repeat, the last among them."""
     populations, batch, rows, hidden = sizes
     random = torch.Generator().manual_seed(populations * 100 + batch)
     layout = ObservationLayout(WorldConfig(vision=vision, reach=(1, 1, 1)))
@@ -68,9 +68,9 @@ def test_values_and_gradient_are_the_sums_written_out(sizes, vision, window_embe
     assert table.grad.abs().sum() > 0
 
 
-def test_npcs_have_rows_of_their_own(window_embedding):
-    """With NPCs about: three codes more, one per kind; bit for bit on whole numbers, values and gradient, and
-    every kind is told apart."""
+def test_npcs_have_their_own_rows(window_embedding):
+    """With NPCs there are three more codes, one per kind. On whole numbers, values and gradient are exact,
+    and every kind has its own embedding."""
     random = torch.Generator().manual_seed(12)
     config = WorldConfig(vision=5, npcs=True)
     layout = ObservationLayout(config)
@@ -83,8 +83,8 @@ def test_npcs_have_rows_of_their_own(window_embedding):
     assert table.grad[:, :, FIRST_OCCUPANT + 3 :].flatten(0, 1).any(-1).any(0).all()
 
 
-def test_gradient_by_finite_differences(window_embedding):
-    """The embedding is linear: moving one entry by a whole step changes the loss by its gradient, exactly."""
+def test_gradient_matches_finite_differences(window_embedding):
+    """The embedding is linear: moving one entry by 1 changes the loss by exactly its gradient."""
     random = torch.Generator().manual_seed(5)
     layout = ObservationLayout(WorldConfig(vision=1, reach=(1, 1, 1)))
     records = random_records(layout, 6, random)
@@ -107,9 +107,9 @@ def test_gradient_by_finite_differences(window_embedding):
     assert found.count_nonzero() > 3
 
 
-def test_gradient_of_a_plain_sum(window_embedding):
-    """The upstream gradient of ``sum`` is one number seen through strides of zero; it counts all the same:
-    every entry's gradient is how often its row is named."""
+def test_gradient_of_a_sum(window_embedding):
+    """The upstream gradient of ``sum`` is one number with strides of zero; every entry's gradient is how
+    often its row is used."""
     random = torch.Generator().manual_seed(6)
     layout = ObservationLayout(WorldConfig(vision=2, reach=(1, 1, 1)))
     records = random_records(layout, 5, random)
@@ -121,15 +121,15 @@ def test_gradient_of_a_plain_sum(window_embedding):
         for row in index[p].tolist():
             views = layout.views(records[row])
             for cell in range(25):
-                ground, who = int(views["material"].view(-1)[cell]), int(views["occupant"].view(-1)[cell])
+                ground, other = int(views["material"].view(-1)[cell]), int(views["occupant"].view(-1)[cell])
                 counts[p, cell, ground] += ground != Material.GRASS
-                if who:
-                    counts[p, cell, FIRST_OCCUPANT + who] += 1
+                if other:
+                    counts[p, cell, FIRST_OCCUPANT + other] += 1
     assert torch.equal(table.grad, counts[..., None].expand(-1, -1, -1, 3))
 
 
-def test_grass_and_nobody_add_nothing(window_embedding):
-    """A batch that names no row of the table at all: zeros, and a gradient of zeros."""
+def test_grass_without_occupants_adds_nothing(window_embedding):
+    """A batch that uses no row of the table gives zeros and a gradient of zeros."""
     layout = ObservationLayout(WorldConfig(vision=2, reach=(1, 1, 1)))
     records = layout.allocate(3, device="cpu")
     layout.views(records)["material"].fill_(int(Material.GRASS))
@@ -140,16 +140,16 @@ def test_grass_and_nobody_add_nothing(window_embedding):
     assert torch.equal(table.grad, torch.zeros_like(table))
 
 
-def test_empty_slots_records_are_lava_to_the_embedding(window_embedding):
-    """The record of an empty slot, all zeros, reads as material 0 in every cell; it must not break."""
+def test_records_of_empty_slots_read_as_lava(window_embedding):
+    """They are all zeros, which is material 0 in every cell, and must not fail."""
     layout = ObservationLayout(WorldConfig(vision=1, reach=(1, 1, 1)))
     table = whole_numbers(1, 9, CODES, 3, random=torch.Generator().manual_seed(1))
     out = window_embedding(layout.allocate(2, device="cpu"), torch.tensor([[1]]), table, layout)
     assert torch.equal(out[0, 0], table[0, :, int(Material.LAVA)].sum(0))
 
 
-def test_both_agree_at_full_size():
-    """With real numbers, at the stock vision and an odd batch: to rounding, values and gradient."""
+def test_numba_and_torch_agree_at_full_size():
+    """With real numbers, the stock vision and an odd batch, values and gradient agree up to rounding."""
     random = torch.Generator().manual_seed(9)
     layout = ObservationLayout(WorldConfig())
     records = random_records(layout, 300, random)
@@ -166,8 +166,8 @@ def test_both_agree_at_full_size():
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_threads_do_not_show(window_embedding):
-    """The same bits, values and gradient, by one thread and by three."""
+def test_the_number_of_threads_does_not_matter(window_embedding):
+    """One and three threads give the same bits of values and gradient."""
     random = torch.Generator().manual_seed(10)
     layout = ObservationLayout(WorldConfig(vision=3, reach=(1, 1, 1)))
     records = random_records(layout, 90, random)
@@ -190,8 +190,8 @@ def test_threads_do_not_show(window_embedding):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_both_return_the_tables_dtype(window_embedding, dtype):
-    """Also where the sums are made in another."""
+def test_the_result_has_the_tables_dtype(window_embedding, dtype):
+    """Also where sums are computed in another dtype."""
     layout = ObservationLayout(WorldConfig(vision=1, reach=(1, 1, 1)))
     records = random_records(layout, 3, torch.Generator().manual_seed(2))
     table = torch.ones(1, 9, CODES, 2, dtype=dtype, requires_grad=True)

@@ -1,4 +1,4 @@
-"""A server that runs for a test, clients of it, and recordings to serve."""
+"""A server for tests, its clients, and recordings to serve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INDEX = b"<!doctype html><title>Viewer</title>"
 
 
 class Tape(ReplayWriter):
-    """A recording of noise."""
+    """A recording of random frames."""
 
     def __init__(self, path: Path, realm: int = 0, config: EnvConfig = WORLD) -> None:
         self.layout = FrameLayout(config.world)
@@ -43,32 +43,32 @@ class Tape(ReplayWriter):
         self.tick += ticks
 
     def warm(self) -> None:
-        """Appends a map of numbers."""
+        """Appends a value map."""
         self.heat("value", np.zeros((3, 4), np.float32), self.tick, 0, 1, "nothing")
 
 
 @dataclasses.dataclass
 class Answer:
-    """To a request."""
+    """The response to a request."""
 
     status: int
     headers: dict[str, str]
-    """By names in lower case."""
+    """Headers with names in lower case."""
     body: bytes
 
     def json(self) -> Any:
-        """The body."""
+        """Parses the body."""
         return json.loads(self.body)
 
 
 @dataclasses.dataclass
 class Server:
-    """One that runs."""
+    """A running server."""
 
     port: int
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
-        """Asks for a path, sent as it is; headers with _ for -."""
+        """Requests a path, which is sent as it is; ``_`` in the names of headers becomes ``-``."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             connection.putrequest(method, path, skip_host="Host" in named, skip_accept_encoding=True)
@@ -76,18 +76,18 @@ class Server:
                 connection.putheader(name, value)
             connection.endheaders()
             reply = connection.getresponse()
-            told = {name.lower(): value for name, value in reply.getheaders()}
-            return Answer(reply.status, told, reply.read())
+            names = {name.lower(): value for name, value in reply.getheaders()}
+            return Answer(reply.status, names, reply.read())
 
     def watch(self, name: str, **more: Any) -> ClientConnection:
-        """A websocket that watches a recording."""
+        """Opens a websocket that watches a recording."""
         more = {"max_size": None, "compression": None, "open_timeout": 60, "close_timeout": 1, **more}
         return connect(f"ws://127.0.0.1:{self.port}/live?name={name}", **more)
 
 
 @contextlib.contextmanager
 def served(path: Path, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
-    """A server on a free port, or on one given."""
+    """Runs a server on a free port or on the given one."""
     server = serve._server(application(path, host))
     with serve._listening("127.0.0.1", port) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -102,7 +102,8 @@ def served(path: Path, host: str = "127.0.0.1", port: int = 0) -> Iterator[Serve
 
 @pytest.fixture(autouse=True)
 def built_page(tmp_path_factory, monkeypatch) -> Path:
-    """A page, as if it had been built; and nobody waits long for a file to grow."""
+    """Creates a page as if it had been built, and shortens the interval in which files are checked for
+    growth."""
     folder: Path = tmp_path_factory.mktemp("page")
     (folder / "index.html").write_bytes(INDEX)
     (folder / "assets").mkdir()
@@ -113,7 +114,7 @@ def built_page(tmp_path_factory, monkeypatch) -> Path:
 
 
 class Viewer:
-    """Watches, and notes what it is told."""
+    """Watches a recording and stores the messages."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -124,24 +125,24 @@ class Viewer:
         self.error = ""
 
     def hear(self) -> None:
-        """Waits for a message."""
+        """Waits for a message and stores it."""
         message = self.socket.recv(60)
         if isinstance(message, bytes):
             offset = int.from_bytes(message[:8], "little")
             assert offset not in self.chunks and offset + len(message) - 8 <= self.size
             self.chunks[offset] = message[8:]
             return
-        told = json.loads(message)
-        if told["type"] == "index":
-            assert told["size"] > self.size, (told, self.size, self.entries)
-            self.entries += told["entries"]
-            self.size = told["size"]
-        elif told["type"] == "next":
-            self.next.append(told["name"])
+        content = json.loads(message)
+        if content["type"] == "index":
+            assert content["size"] > self.size, (content, self.size, self.entries)
+            self.entries += content["entries"]
+            self.size = content["size"]
+        elif content["type"] == "next":
+            self.next.append(content["name"])
         else:
-            self.error = told["message"]
+            self.error = content["message"]
 
     def hear_until_size(self, size: int) -> None:
-        """Waits until the file is known to be so long."""
+        """Waits until the file is known to have at least this size."""
         while self.size < size:
             self.hear()

@@ -1,4 +1,4 @@
-"""Live recordings: every viewer is told of every chunk once and in order, whatever others do."""
+"""Live recordings: every viewer is notified of every chunk once and in order, whatever others do."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NAME = "realm-0-2.replay"
 
 
 def entries_of(path):
-    """What a reader of the file finds."""
+    """Returns the entries that a reader finds in the file."""
     with Replay(path) as replay:
         return [list(entry) for entry in replay.chunks]
 
 
-def test_three_viewers_of_a_file_that_grows(tmp_path):
-    """One that comes late, one that does not read, one that leaves; each chunk is told of once, in order, and
-    sent as it lies in the file, maps of numbers too."""
+def test_three_viewers_of_a_growing_file(tmp_path):
+    """One joins late, one does not read, and one leaves. Each chunk, value maps included, is announced once
+    and in order, and is sent as it is in the file."""
     path = tmp_path / NAME
     with Tape(path) as tape, served(tmp_path) as server:
         tape.grow()
@@ -65,8 +65,9 @@ def test_three_viewers_of_a_file_that_grows(tmp_path):
             assert quiet.entries == entries_of(path)
 
 
-def test_a_viewer_that_stalls_misses_chunks_but_not_the_index(tmp_path, monkeypatch):
-    """Once it reads again it gets the newest; the others are not kept for it. Nobody else misses any."""
+def test_a_stalled_viewer_misses_chunks_but_not_the_index(tmp_path, monkeypatch):
+    """When it reads again it gets the newest chunks; others are not kept for it. No other viewer misses
+    any."""
     monkeypatch.setattr(live, "KEPT_CHUNKS", 2)
     path = tmp_path / NAME
     with Tape(path) as tape, served(tmp_path) as server:
@@ -76,7 +77,7 @@ def test_a_viewer_that_stalls_misses_chunks_but_not_the_index(tmp_path, monkeypa
             viewer.hear()
             slow.hear()
             begun, grown = tape.bytes, 0
-            while tape.bytes - begun < 40 << 20:  # more than sockets take in
+            while tape.bytes - begun < 40 << 20:  # more than sockets buffer
                 tape.grow(1500)
                 grown += 1
                 viewer.hear_until_size(tape.bytes)
@@ -93,7 +94,7 @@ def test_a_viewer_that_stalls_misses_chunks_but_not_the_index(tmp_path, monkeypa
 
 
 def test_large_chunks_are_not_sent(tmp_path, monkeypatch):
-    """They are in the index all the same."""
+    """They are in the index."""
     monkeypatch.setattr(live, "LARGEST_PIECE", 3000)
     with Tape(tmp_path / NAME) as tape, served(tmp_path) as server, server.watch(NAME) as socket:
         viewer = Viewer(socket)
@@ -108,8 +109,8 @@ def test_large_chunks_are_not_sent(tmp_path, monkeypatch):
         assert list(viewer.chunks) == [viewer.entries[0][0], last]
 
 
-def test_long_indices_come_in_parts(tmp_path, monkeypatch):
-    """Of a bounded length each."""
+def test_long_indices_are_split(tmp_path, monkeypatch):
+    """Each part has at most a fixed length."""
     monkeypatch.setattr(live, "MOST_ENTRIES", 2)
     with Tape(tmp_path / NAME) as tape:
         for _ in range(5):
@@ -120,7 +121,7 @@ def test_long_indices_come_in_parts(tmp_path, monkeypatch):
     assert [entry for part in parts for entry in part["entries"]] == entries_of(tmp_path / NAME)
 
 
-def test_a_chunk_is_told_of_when_it_is_whole(tmp_path):
+def test_an_incomplete_chunk_is_not_announced(tmp_path):
     """However little of it is missing."""
     path = tmp_path / NAME
     with Tape(path) as tape:
@@ -145,8 +146,8 @@ def test_a_chunk_is_told_of_when_it_is_whole(tmp_path):
         assert [offset + length for offset, length, _, _ in viewer.entries] == ends
 
 
-def test_a_server_that_restarts(tmp_path):
-    """Watching ends, and whoever comes again finds everything, and goes on."""
+def test_viewers_return_after_a_restart_of_the_server(tmp_path):
+    """Watching ends; a viewer that connects again finds everything and continues."""
     path = tmp_path / NAME
     with Tape(path) as tape:
         tape.grow()
@@ -165,8 +166,8 @@ def test_a_server_that_restarts(tmp_path):
             assert viewer.entries == entries_of(path)
 
 
-def test_the_server_stops_though_somebody_watches(tmp_path):
-    """Whether the viewer reads or not, it hears that it is over."""
+def test_the_server_stops_while_viewers_watch(tmp_path):
+    """Whether the viewer reads or not, it gets the closing message."""
     with Tape(tmp_path / NAME) as tape:
         tape.grow()
     with served(tmp_path) as server:
@@ -177,8 +178,8 @@ def test_the_server_stops_though_somebody_watches(tmp_path):
         socket.recv(60)
 
 
-def test_one_look_at_a_time_for_all(tmp_path, monkeypatch):
-    """However many watch, a file is opened once; when nobody does any more it is closed, and left alone."""
+def test_viewers_share_one_open_file(tmp_path, monkeypatch):
+    """However many watch, a file is opened once. After the last viewer leaves, it is closed and not read."""
     opened, entity_attributes = [], []
 
     class Counted(Replay):
@@ -212,8 +213,8 @@ def test_one_look_at_a_time_for_all(tmp_path, monkeypatch):
         assert len(opened) == 2
 
 
-def test_too_many_viewers(tmp_path, monkeypatch):
-    """Are told so; a place is free once another leaves."""
+def test_too_many_viewers_are_refused(tmp_path, monkeypatch):
+    """They get an error; a place is free once a viewer leaves."""
     monkeypatch.setattr(live, "MOST_VIEWERS", 1)
     with Tape(tmp_path / NAME), served(tmp_path) as server:
         with server.watch(NAME) as socket:
@@ -228,11 +229,11 @@ def test_too_many_viewers(tmp_path, monkeypatch):
                 viewer.hear()
             if viewer.size:
                 return
-        pytest.fail("the place was never free again")
+        pytest.fail("no place became free")
 
 
-def test_a_newer_recording_of_the_same_realm(tmp_path):
-    """Is told of once it has a header; those of other realms, and those that were there before, are not."""
+def test_a_newer_recording_of_the_same_realm_is_announced(tmp_path):
+    """It is once it has a header; recordings of other realms and older ones are not."""
     Tape(tmp_path / "realm-0-1.replay").close()
     with Tape(tmp_path / NAME) as tape, served(tmp_path) as server, server.watch(NAME) as socket:
         viewer = Viewer(socket)
@@ -253,8 +254,8 @@ def test_a_newer_recording_of_the_same_realm(tmp_path):
         assert viewer.next == ["realm-0-91.replay", "realm-0-90.replay"]
 
 
-def said(server, name):
-    """The error with which watching ends."""
+def error_of(server, name):
+    """Returns the error with which watching ends."""
     with server.watch(name) as socket:
         viewer = Viewer(socket)
         while not viewer.error:
@@ -265,8 +266,8 @@ def said(server, name):
     return viewer
 
 
-def test_files_that_cannot_be_watched(tmp_path):
-    """Unknown, foreign, damaged at once, and damaged after some good chunks, which are told of."""
+def test_unwatchable_files_are_errors(tmp_path):
+    """Unknown, foreign and damaged files, one of them after some good chunks, which are announced."""
     (tmp_path / "foreign.replay").write_bytes(b"a" * 100)
     path = tmp_path / NAME
     with Tape(path) as tape:
@@ -278,9 +279,9 @@ def test_files_that_cannot_be_watched(tmp_path):
     path.write_bytes(data)
     with served(tmp_path) as server:
         for name in ("none.replay", "", "../x.replay", f"{tmp_path}/{NAME}"):
-            assert "no recording" in said(server, name).error
-        assert "foreign.replay is not a replay" in said(server, "foreign.replay").error
-        damaged = said(server, NAME)
+            assert "no recording" in error_of(server, name).error
+        assert "foreign.replay is not a replay" in error_of(server, "foreign.replay").error
+        damaged = error_of(server, NAME)
         assert "number of ticks, 0" in damaged.error and str(tmp_path) not in damaged.error
         path.write_bytes(data[:good])
         with server.watch(NAME) as socket:
@@ -293,8 +294,8 @@ def test_files_that_cannot_be_watched(tmp_path):
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_file_that_is_begun_anew(tmp_path, replace):
-    """Is told of as an error: what was known of it no longer holds."""
+def test_a_rewritten_file_is_an_error(tmp_path, replace):
+    """What was known of it is no longer valid."""
     path = tmp_path / NAME
     with Tape(path) as tape:
         tape.grow()
@@ -312,8 +313,8 @@ def test_a_file_that_is_begun_anew(tmp_path, replace):
         assert "has been replaced" in viewer.error
 
 
-def test_pages_of_others_may_not_watch(tmp_path):
-    """The origin must be the server's own address; who names none is not a page."""
+def test_pages_of_other_origins_may_not_watch(tmp_path):
+    """The origin must be the server's own address; a client without an origin is not a page."""
     Tape(tmp_path / NAME).close()
     with served(tmp_path) as server:
         own = f"http://127.0.0.1:{server.port}"

@@ -1,4 +1,4 @@
-"""``nmmo-gpu view``: where the viewer is served, what it says, and how it ends."""
+"""``nmmo-gpu view``: where the viewer is served, what is printed, and how it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = "realm-0-2.replay"
 
 @pytest.fixture
 def path(tmp_path):
-    """A recording."""
+    """Returns the path of a recording."""
     with Tape(tmp_path / NAME) as tape:
         tape.grow()
     return tape.path
@@ -28,7 +28,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def visitor(monkeypatch):
-    """In place of a browser: looks at the page, notes address and page, and presses Ctrl-C."""
+    """Replaces the browser: requests the page, stores address and page, and presses Ctrl-C."""
     visits = []
 
     def visit(address):
@@ -44,7 +44,7 @@ def visitor(monkeypatch):
 
 @pytest.fixture
 def ports(monkeypatch):
-    """Ports of which the first is taken."""
+    """Yields a port that is in use; the next one is free, and the default port is the first."""
     for _ in range(100):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -59,8 +59,8 @@ def ports(monkeypatch):
             return
 
 
-def test_the_browser_opens_and_ctrl_c_ends_it(path, visitor, capsys):
-    """With status 0; the address printed is the one opened."""
+def test_the_browser_opens_and_ctrl_c_ends_the_server(path, visitor, capsys):
+    """The status is 0, and the printed address is the opened one."""
     handler = signal.getsignal(signal.SIGINT)
     assert cli.run(["view", str(path), "--port", "0"]) == 0
     ((address, body),) = visitor
@@ -70,8 +70,7 @@ def test_the_browser_opens_and_ctrl_c_ends_it(path, visitor, capsys):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_no_browser(path, visitor, monkeypatch, capsys):
-    """Is opened if none is wanted."""
+def test_no_browser_opens_on_request(path, visitor, monkeypatch, capsys):
     opened = []
     visit = serve.webbrowser.open
     monkeypatch.setattr(serve.webbrowser, "open", opened.append)
@@ -94,45 +93,44 @@ def test_no_browser(path, visitor, monkeypatch, capsys):
     assert len(visitor) == 1 and not opened
 
 
-def test_everybody_can_look(path, visitor, capsys):
-    """Where it is bound to more than loopback, which is said."""
+def test_a_public_host_is_announced(path, visitor, capsys):
+    """The output says that everyone can watch if the server is bound to more than loopback."""
     assert cli.run(["view", str(path), "--port", "0", "--host", "0.0.0.0"]) == 0
     out, _ = capsys.readouterr()
     assert "Anyone who can reach this machine can watch" in out
     assert visitor[0][0].startswith("http://localhost:")
 
 
-def test_the_next_port(path, visitor, ports, capsys):
-    """Is used where the usual one is taken, with a note."""
+def test_the_next_port_is_used_if_the_default_is_taken(path, visitor, ports, capsys):
+    """The output says so."""
     assert cli.run(["view", str(path)]) == 0
     out, _ = capsys.readouterr()
     assert f"Port {ports} is taken; using {ports + 1} instead." in out
     assert visitor[0][0] == f"http://127.0.0.1:{ports + 1}/"
 
 
-def test_a_port_that_was_asked_for(path, visitor, ports, capsys):
-    """Is used, or there is an error."""
+def test_a_given_port_is_used_or_an_error(path, visitor, ports, capsys):
     assert cli.run(["view", str(path), "--port", str(ports)]) == 2
     assert f"Port {ports} of 127.0.0.1 cannot be used (Address already in use)" in capsys.readouterr().err
     assert cli.run(["view", str(path), "--port", str(ports + 1)]) == 0
     assert visitor[0][0] == f"http://127.0.0.1:{ports + 1}/"
 
 
-def test_answers_do_not_wait():
-    """asyncio switches Nagle's algorithm off where a socket says TCP; else each answer took 40 ms."""
+def test_responses_are_not_delayed():
+    """asyncio disables Nagle's algorithm only for sockets whose protocol is TCP; otherwise each response took
+    40 ms."""
     with serve._listening("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 
-def test_all_ports_taken(path, visitor, ports, monkeypatch):
-    """Is an error."""
+def test_no_free_port_is_an_error(path, visitor, ports, monkeypatch):
     monkeypatch.setattr(serve, "TRIED", 1)
     with pytest.raises(UsageError, match=f"Ports {ports} to {ports} of 127.0.0.1 are taken"):
         serve.serve(path)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--port", "70000"], "Port 70000 of 127.0.0.1 cannot be used (there is no such port)"),
         (["--port", "-1"], "Port -1 of 127.0.0.1 cannot be used"),
@@ -140,17 +138,16 @@ def test_all_ports_taken(path, visitor, ports, monkeypatch):
         (["--host", "192.0.2.1"], "192.0.2.1 cannot be used"),
     ],
 )
-def test_where_it_cannot_be_served(path, visitor, options, said, capsys):
-    """Is said."""
+def test_impossible_addresses_are_errors(path, visitor, options, message, capsys):
     assert cli.run(["view", str(path), *options]) == 2
-    assert said in capsys.readouterr().err and not visitor
+    assert message in capsys.readouterr().err and not visitor
 
 
-def test_what_cannot_be_viewed(tmp_path, visitor, capsys):
-    """A run without recordings, and none at all."""
-    for asked, said in (
+def test_impossible_paths_are_errors(tmp_path, visitor, capsys):
+    """A run without recordings, and a missing path."""
+    for given, message in (
         (tmp_path, "has no recordings; make some with `nmmo-gpu train --resume"),
         (tmp_path / "x", "does not exist"),
     ):
-        assert cli.run(["view", str(asked)]) == 2
-        assert said in capsys.readouterr().err
+        assert cli.run(["view", str(given)]) == 2
+        assert message in capsys.readouterr().err

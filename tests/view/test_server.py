@@ -1,4 +1,4 @@
-"""What the viewer's server answers, and to whom."""
+"""The responses of the viewer's server, and who gets them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NAME = "realm-0-2.replay"
 
 @pytest.fixture
 def path(tmp_path):
-    """A recording in a folder of a run."""
+    """Returns the path of a recording in the folder of a run."""
     with Tape(tmp_path / "replays" / NAME) as tape:
         for _ in range(5):
             tape.grow()
@@ -41,8 +41,8 @@ def path(tmp_path):
 # ------------------------------------------------------------------------------------------------- the page
 
 
-def test_the_page(tmp_path, path):
-    """Comes with headers that keep others out; what is named after its content may be kept, nothing else."""
+def test_the_page_has_security_and_cache_headers(tmp_path, path):
+    """Other origins are kept out. Files that are named after their content may be cached, others not."""
     with served(tmp_path) as running:
         for address in ("/", "/index.html"):
             answer = running.get(address)
@@ -61,8 +61,8 @@ def test_the_page(tmp_path, path):
         assert running.get("/api/recordings", "POST").status == 405
 
 
-def test_without_a_page(tmp_path, path, monkeypatch):
-    """It cannot be served, and the error says how to build it."""
+def test_a_missing_page_is_an_error(tmp_path, path, monkeypatch):
+    """The error says how to build the page."""
     monkeypatch.setattr(page, "_FOLDER", tmp_path / "none")
     with pytest.raises(UsageError, match="has no page"):
         application(tmp_path)
@@ -71,8 +71,8 @@ def test_without_a_page(tmp_path, path, monkeypatch):
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:1", "127.0.0.1", "[::1]:8006", "[::1]", "LocalHost:5", "gpu.lan", "GPU.lan:9"]
 )
-def test_names_of_this_server(tmp_path, path, host):
-    """Are addresses, localhost, and what it was bound to."""
+def test_the_servers_own_host_names_are_allowed(tmp_path, path, host):
+    """They are IP addresses, localhost, and the host it is bound to."""
     with served(tmp_path, host="gpu.lan") as running:
         assert running.get("/", Host=host).status == 200
 
@@ -82,8 +82,8 @@ def test_names_of_this_server(tmp_path, path, host):
     ["evil.example", "evil.example:8006", "127.0.0.1.evil.example", "localhost.evil.example", "", "[evil]",
      "1.2.3", "localhost:8006:1", "localhost; x", "127.0.0.1, x"],
 )  # fmt: skip
-def test_names_that_others_gave_this_server(tmp_path, path, host):
-    """Somebody who makes a name of his own point here (DNS rebinding) gets nothing."""
+def test_other_host_names_are_refused(tmp_path, path, host):
+    """A foreign name that resolves to this server (DNS rebinding) gets nothing."""
     with served(tmp_path) as running:
         for address in ("/", "/api/recordings", f"/recordings/{NAME}", "/live?name=" + NAME):
             answer = running.get(address, Host=host)
@@ -97,8 +97,9 @@ def test_names_that_others_gave_this_server(tmp_path, path, host):
 # ----------------------------------------------------------------------------------------------- recordings
 
 
-def test_the_list(tmp_path, path):
-    """Newest first, each with what its header says; what cannot be read is left out until it can."""
+def test_the_list_of_recordings(tmp_path, path):
+    """The newest comes first, each with its header's data; a file that cannot be read is left out until it
+    can."""
     folder = path.parent
     os.utime(path, (0, 1000))
     (folder / "broken.replay").write_bytes(path.read_bytes()[:100])
@@ -126,7 +127,7 @@ def test_the_list(tmp_path, path):
 
 
 def test_files_are_open_only_while_they_grow(tmp_path, path):
-    """So that thousands can be listed; nothing is read again that has not changed."""
+    """So thousands can be listed. A file that has not changed is not read again."""
     folder = recordings.Recordings(tmp_path)
     assert folder.listed()[0]["growing"]
     known = folder._known[NAME]
@@ -140,8 +141,9 @@ def test_files_are_open_only_while_they_grow(tmp_path, path):
     assert known._replay is None
 
 
-def test_parts_of_a_recording(tmp_path, path):
-    """Ranges give the file's bytes, 206; beyond its end 416; of a file that has changed since the whole."""
+def test_ranges_of_a_recording(tmp_path, path):
+    """A range gives the file's bytes with status 206, beyond its end 416. If the file has changed, the
+    response is the whole file."""
     data = path.read_bytes()
     size = len(data)
     with served(tmp_path) as running:
@@ -153,11 +155,11 @@ def test_parts_of_a_recording(tmp_path, path):
         assert (whole.status, whole.body) == (200, data)
         assert whole.headers["accept-ranges"] == "bytes" and whole.headers["cache-control"] == "no-store"
         assert whole.headers["content-type"] == "application/octet-stream"
-        for asked, begin, end in (
+        for requested, begin, end in (
             ("0-15", 0, 16), ("16-", 16, size), ("-100", size - 100, size),
             (f"{size - 1}-{size + 999}", size - 1, size),
         ):  # fmt: skip
-            part = get(Range=f"bytes={asked}")
+            part = get(Range=f"bytes={requested}")
             assert (part.status, part.body) == (206, data[begin:end])
             assert part.headers["content-range"] == f"bytes {begin}-{end - 1}/{size}"
         several = get(Range="bytes=0-9,100-109")
@@ -176,7 +178,7 @@ def test_parts_of_a_recording(tmp_path, path):
 
 @pytest.mark.parametrize("part", [None, b"bytes=10-", b"bytes=10-99999"])
 def test_a_recording_that_grows_while_it_is_sent(path, part):
-    """What was promised is sent, and no byte more."""
+    """The announced bytes are sent, and no more."""
     data, sent = path.read_bytes(), []
 
     async def send(message):
@@ -197,8 +199,8 @@ def test_a_recording_that_grows_while_it_is_sent(path, part):
     assert [message["more_body"] for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
 
 
-def test_names_that_lead_elsewhere(tmp_path, path):
-    """Are not found: no parents, no absolute paths, no links out of the folder, nothing but recordings."""
+def test_other_paths_are_not_found(tmp_path, path):
+    """No parents, absolute paths or links out of the folder, and no files but recordings."""
     secret = tmp_path / "secret.replay"
     secret.write_bytes(path.read_bytes())
     folder = path.parent
@@ -226,21 +228,21 @@ def test_names_that_lead_elsewhere(tmp_path, path):
 
 
 def test_what_can_be_served(tmp_path, path):
-    """A run, a folder of recordings, or one of them, beside which nothing else is shown."""
+    """A run, a folder of recordings, or a single recording, beside which nothing else is listed."""
     with Tape(path.parent / "realm-1-2.replay", 1):
         pass
-    for asked, names in ((tmp_path, 2), (path.parent, 2), (path, 1)):
-        found = recordings.Recordings(asked)
+    for given, names in ((tmp_path, 2), (path.parent, 2), (path, 1)):
+        found = recordings.Recordings(given)
         assert len(found.listed()) == names and found.folder == path.parent
         assert found.checkpoint == tmp_path / checkpoints.FILE
         assert found.find(NAME) == path
-        assert (found.find("realm-1-2.replay") is None) == (asked == path)
+        assert (found.find("realm-1-2.replay") is None) == (given == path)
     assert recordings.Recordings(path).siblings(NAME) == {}
     assert recordings.Recordings(tmp_path).siblings(NAME) == {NAME: 2}
 
 
-def test_nothing_to_serve(tmp_path):
-    """What is missing is named, and so is how to make a recording."""
+def test_nothing_to_serve_is_an_error(tmp_path):
+    """The error names what is missing and how to make a recording."""
     with pytest.raises(UsageError, match="does not exist"):
         application(tmp_path / "none")
     with pytest.raises(UsageError, match=f"train --resume {tmp_path} --record 0.*nmmo-gpu export {tmp_path}"):
@@ -257,7 +259,7 @@ def test_nothing_to_serve(tmp_path):
 
 
 def store(folder, **changes):
-    """Writes a checkpoint of a run under the recordings' rules."""
+    """Writes a checkpoint of a run with the recordings' rules."""
     world = dataclasses.replace(WORLD.world, **changes)
     run = Run(
         dataclasses.replace(
@@ -267,9 +269,9 @@ def store(folder, **changes):
     run.save()
 
 
-def test_value_maps(tmp_path, path, monkeypatch):
-    """Are those of the checkpoint on the recording's map, computed once until there is a newer one; births do
-    not matter."""
+def test_value_maps_come_from_the_newest_checkpoint(tmp_path, path, monkeypatch):
+    """They are computed on the recording's map and cached until there is a newer checkpoint; births do not
+    matter."""
     computed = []
 
     def counted(stored, base, material, population, **where):
@@ -296,21 +298,20 @@ def test_value_maps(tmp_path, path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("population", "status", "said"),
+    ("population", "status", "message"),
     [("2", 404, "population = 2"), ("-2", 404, "population = -2"), ("x", 400, "not a number"),
      ("", 400, "not a number"), ("9" * 5000, 400, "not a number")],
 )  # fmt: skip
-def test_populations_that_are_not_there(tmp_path, path, population, status, said):
-    """Get an error, in plain words."""
+def test_unknown_populations_are_errors(tmp_path, path, population, status, message):
     store(tmp_path)
     with served(tmp_path) as running:
         answer = running.get(f"/api/value?name={NAME}&population={population}")
-        assert answer.status == status and said in answer.body.decode()
+        assert answer.status == status and message in answer.body.decode()
         assert answer.headers["content-type"].startswith("text/plain")
 
 
-def test_value_maps_that_cannot_be(tmp_path, path):
-    """Without a checkpoint, with a damaged one, and with one of other rules, the reason is told."""
+def test_impossible_value_maps_are_errors(tmp_path, path):
+    """The error gives the reason: no checkpoint, a damaged one, or one with other rules."""
     with served(tmp_path) as running:
 
         def answer():
@@ -328,11 +329,11 @@ def test_value_maps_that_cannot_be(tmp_path, path):
 
 
 class Other(Policy):
-    """The stock network by another name."""
+    """The stock network with another name."""
 
 
-def test_value_maps_of_another_network(tmp_path, path, monkeypatch):
-    """Need the run's network, and the answer says which; with it they are those of other runs."""
+def test_value_maps_need_the_runs_network(tmp_path, path, monkeypatch):
+    """The error names the network; with it, value maps equal those of other runs."""
     with monkeypatch.context() as patch:
         patch.setattr(Sword, "network", Other)
         store(tmp_path)
@@ -347,8 +348,7 @@ def test_value_maps_of_another_network(tmp_path, path, monkeypatch):
     assert np.isfinite(expected).any() and payload[-expected.nbytes :] == expected.tobytes()
 
 
-def test_a_request_that_is_cut_short(tmp_path, path):
-    """Leaves the server as it was."""
+def test_an_interrupted_request_leaves_the_server_running(tmp_path, path):
     with served(tmp_path) as running:
         for _ in range(3):
             with socket.create_connection(("127.0.0.1", running.port)) as client:

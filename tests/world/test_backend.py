@@ -1,4 +1,4 @@
-"""Who runs the phases: what each backend brings, where it can run, and what is said where it cannot."""
+"""Backends: what each one replaces, where it runs, and the errors where it cannot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PHASES = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "bu
     ],
 )
 def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decoder, fused, capturable):
-    """None is left over from another; where a whole tick is one call, it is of the same package."""
+    """No phase is another backend's. Where a whole tick is one call, it is of the same package."""
     if backend != "torch":
         pytest.importorskip(backend)
     phases = resolve(backend, device)
@@ -40,13 +40,13 @@ def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decod
     assert not fused or phases.fused.__module__ == f"{package}.tick"
 
 
-def test_the_defaults_are_the_rules_in_torch():
+def test_the_defaults_are_the_torch_functions():
     assert resolve("torch", CPU) == Backend() == resolve("torch", GPU)
 
 
 @pytest.fixture
 def without(monkeypatch):
-    """Makes packages look as if they were not installed."""
+    """Returns a function that makes packages appear not installed."""
     plain = importlib.util.find_spec
 
     def hide(*packages):
@@ -57,8 +57,8 @@ def without(monkeypatch):
     return hide
 
 
-def test_auto_takes_the_fastest_that_is_installed(without, monkeypatch):
-    """numba on a CPU, Triton on a GPU; torch where they are not."""
+def test_auto_takes_the_fastest_installed_backend(without, monkeypatch):
+    """numba on a CPU and Triton on a GPU, or torch where they are not installed."""
     for missing, on_cpu, on_gpu in (
         ((), "numba", "triton"), (("triton",), "numba", "torch"), (("numba",), "torch", "triton"),
         (("triton", "numba"), "torch", "torch"),
@@ -70,25 +70,26 @@ def test_auto_takes_the_fastest_that_is_installed(without, monkeypatch):
             assert resolve("auto", device).name == expected, (missing, device)
 
 
-def test_triton_that_is_not_installed_explains_itself(without):
-    """Through the environment too; Windows and macOS, for which there is none, are told what to do."""
+def test_missing_triton_is_an_error_with_the_remedy(without):
+    """Also if the environment variable chooses it; the remedy differs on Windows and macOS, for which there
+    is no Triton."""
     without("triton")
-    said = r'backend = "triton" needs Triton, which is not installed; .*pip install triton.*backend = "auto"'
+    text = r'backend = "triton" needs Triton, which is not installed; .*pip install triton.*backend = "auto"'
     for device in (CPU, GPU):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=text):
             resolve("triton", device)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=text):
         make("law", realms=1, device="cpu", backend="triton")
 
 
-def test_triton_on_a_cpu_says_what_to_do(monkeypatch):
+def test_triton_on_a_cpu_is_refused_with_the_remedy(monkeypatch):
     """Unless the kernels are interpreted, which is decided when they are imported."""
     launch = pytest.importorskip("nmmo_gpu.kernels.launch")
-    said = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set TRITON_INTERPRET=1'
+    text = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set TRITON_INTERPRET=1'
     monkeypatch.setattr(launch, "INTERPRETED", False)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=text):
         resolve("triton", CPU)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=text):
         make("law", realms=1, device="cpu", backend="triton")
     assert resolve("triton", GPU).name == "triton"
     assert resolve("auto", CPU).name != "triton"
@@ -96,7 +97,7 @@ def test_triton_on_a_cpu_says_what_to_do(monkeypatch):
     assert resolve("triton", CPU).name == "triton"
 
 
-def test_numba_off_the_cpu_or_not_installed_explains_itself(without):
+def test_numba_off_the_cpu_or_not_installed_is_refused(without):
     with pytest.raises(ConfigError, match=r"""numba" runs on a CPU, and device = 'cuda' is none; choose"""):
         resolve("numba", GPU)
     without("numba")
@@ -136,8 +137,8 @@ except ImportError:
 
 
 def test_without_triton_all_else_works():
-    """The environment, training and the command line are imported and used on torch and on numba, and nothing
-    of Triton, nor of the kernels, with it."""
+    """The environment, training and the command line are imported and used on torch and on numba, without
+    importing Triton or the kernels."""
     numba = importlib.util.find_spec("numba")
     code = WITHOUT_TRITON.format(backends=["torch", "auto"] + ["numba"] * bool(numba))
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}

@@ -1,4 +1,4 @@
-"""Burial: the dead leave their tile, are counted, and stay on record."""
+"""Burial: dead agents leave their tile, are counted, and stay on record."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PICTURE = """
 """
 
 
-def test_the_dead_leave_tile_and_slot_and_are_counted_by_cause(any_backend):
-    """Everything else of theirs stays as the record of the death; the living are not touched."""
+def test_dead_agents_leave_tile_and_slot_and_are_counted_by_cause(any_backend):
+    """All other fields of a dead agent keep their values, and living agents do not change."""
     world = draw_world(PICTURE, slots=7, realms=2)
     causes = torch.tensor([Cause.LAVA, Cause.NONE, Cause.HUNGER, Cause.THIRST, Cause.COMBAT, Cause.LAVA, 0])
     world.cause[1] = causes.to(torch.uint8)
@@ -35,14 +35,14 @@ def test_the_dead_leave_tile_and_slot_and_are_counted_by_cause(any_backend):
     assert show(world, PICTURE, 0) == ["0.1.2", "3.4.5"]
 
 
-def test_nobody_dead_nothing_changed(any_backend):
+def test_without_deaths_nothing_changes(any_backend):
     world = draw_world(PICTURE, realms=3)
     before = world.clone()
     any_backend.burial(world)
     assert_same(world, before)
 
 
-def test_a_whole_realm_may_die_at_once(any_backend):
+def test_a_whole_realm_may_die_in_one_tick(any_backend):
     world = draw_world(PICTURE, realms=3)
     world.cause[0] = int(Cause.HUNGER)
     world.cause[2] = int(Cause.COMBAT)

@@ -1,4 +1,4 @@
-"""Combat: reach, damage and drain of each style, all at once."""
+"""Combat: reach, damage and drain of each style, all attacks at the same time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 
 CHAOS = {"melee": (1, 10), "range": (2, 2), "mage": (3, 1)}
-"""Reach and damage of each style in chaos, out of RULES.md."""
+"""Reach and damage of each style in chaos, from RULES.md."""
 
 
 def duel(rows: int, cols: int, **settings):
-    """Agent 0 in the upper left, agent 1 so many rows and columns off; both half full."""
+    """Agent 0 in the upper left, agent 1 this many rows and columns away; both with half of their food and
+    water."""
     grid = [["."] * (cols + 1) for _ in range(rows + 1)]
     grid[0][0], grid[rows][cols] = "0", "1"
     world = draw_world("\n".join(map("".join, grid)), **settings)
@@ -32,8 +33,9 @@ def fight(backend, world, attack):
 
 @pytest.mark.parametrize("style", CHAOS)
 @pytest.mark.parametrize("aside", [0, 1, 9])
-def test_in_chaos_a_style_hurts_and_drains_up_to_its_reach(any_backend, style, aside):
-    """Chebyshev distance: straight, bent and diagonal alike; both attack directions."""
+def test_a_style_damages_and_drains_up_to_its_reach_in_chaos(any_backend, style, aside):
+    """Distances are Chebyshev distances: straight, bent and diagonal alike, for attacks in both
+    directions."""
     reach, damage = CHAOS[style]
     for distance in range(1, 6):
         for attacker, victim in ((0, 1), (1, 0)):
@@ -55,11 +57,11 @@ def test_in_chaos_a_style_hurts_and_drains_up_to_its_reach(any_backend, style, a
 
 
 @pytest.mark.parametrize("style", CHAOS)
-def test_in_law_an_attack_does_nothing(any_backend, style):
-    """Damage is 0, so no health, food or water moves, and a mage does not freeze."""
+def test_an_attack_does_nothing_in_law(any_backend, style):
+    """Damage is 0, so health, food and water do not change, and a mage does not freeze."""
     for distance in range(1, 6):
         world = duel(distance, distance, preset_name="law")
-        world.damage.fill_(77)  # of an earlier tick; combat writes the plane whole
+        world.damage.fill_(77)  # of an earlier tick; combat overwrites the plane
         before = world.clone()
         fight(any_backend, world, {0: (style, 1), 1: (style, 0)})
         before.damage.zero_()
@@ -67,7 +69,7 @@ def test_in_law_an_attack_does_nothing(any_backend, style):
 
 
 @pytest.mark.parametrize("style", CHAOS)
-def test_attacks_on_the_dead_on_oneself_and_on_nobody_do_nothing(any_backend, style):
+def test_attacks_on_dead_agents_oneself_or_no_target_do_nothing(any_backend, style):
     world = draw_world("01.", slots=4)
     world.alive[0, 1] = False
     world.occupant[world.occupant == 2] = 0
@@ -99,7 +101,8 @@ def test_immunity_stops_damage_but_neither_drain_nor_freeze(any_backend, style, 
 
 
 def test_attacks_on_one_agent_add_up(any_backend):
-    """Two arrows and a spell on agent 4, from three sides, two of the attackers of another population."""
+    """Two range attacks and a mage attack on agent 4 from three sides, two of the attackers of another
+    population."""
     world = draw_world(
         """
         0.1
@@ -118,8 +121,8 @@ def test_attacks_on_one_agent_add_up(any_backend):
     assert world.chilled[0].tolist()[:5] == [False] * 4 + [True]
 
 
-def test_one_attacks_and_is_attacked_gains_and_losses_are_summed_first(any_backend):
-    """0 shoots 1, who shoots 2: 1 gains and loses 2."""
+def test_gains_and_losses_of_an_agent_are_summed_first(any_backend):
+    """0 shoots 1, which shoots 2: 1 gains and loses 2."""
     world = draw_world("012")
     world.food.fill_(20)
     fight(any_backend, world, {0: ("range", 1), 1: ("range", 2)})
@@ -128,8 +131,9 @@ def test_one_attacks_and_is_attacked_gains_and_losses_are_summed_first(any_backe
 
 
 @pytest.mark.parametrize("level", [0, 3, 20, 29, 32])
-def test_a_mutual_drain_leaves_both_as_they_were(any_backend, level):
-    """Clamped one by one it would not: at 32 the gain would be lost, at 0 it would be one too many."""
+def test_a_mutual_drain_changes_nothing(any_backend, level):
+    """If each drain were clamped by itself, the gain would be lost at 32, and the sum would be one too high
+    at 0."""
     world = draw_world("01")
     world.food.fill_(level)
     world.water.fill_(32 - level)
@@ -140,7 +144,7 @@ def test_a_mutual_drain_leaves_both_as_they_were(any_backend, level):
     assert world.cause[0].tolist() == [Cause.COMBAT] * 2
 
 
-def test_sums_are_clamped_to_0_and_to_the_most_there_can_be(any_backend):
+def test_sums_are_clamped_to_0_and_the_maximum(any_backend):
     world = draw_world("01")
     world.food[0] = torch.tensor([30, 4])
     world.water[0] = torch.tensor([32, 0])
@@ -149,7 +153,7 @@ def test_sums_are_clamped_to_0_and_to_the_most_there_can_be(any_backend):
     assert world.water[0].tolist() == [32, 0]
 
 
-def test_health_is_clamped_at_0_however_many_strike(any_backend):
+def test_health_is_clamped_at_0_under_many_attacks(any_backend):
     world = draw_world(
         """
         123
@@ -163,8 +167,8 @@ def test_health_is_clamped_at_0_however_many_strike(any_backend):
     assert world.food[0].tolist() == [0] + [32] * 8
 
 
-def test_the_health_that_is_left_decides_over_life(any_backend):
-    """2 damage at health 3 is survived, at health 2 not; the drain comes even with death."""
+def test_the_remaining_health_decides_who_lives(any_backend):
+    """2 damage at health 3 is survived, at health 2 not; the drain applies even if the attack kills."""
     world = draw_world("01.2")
     world.health[0] = torch.tensor([10, 3, 2])
     world.food.fill_(10)
@@ -174,20 +178,21 @@ def test_the_health_that_is_left_decides_over_life(any_backend):
     assert world.food[0].tolist() == [12, 10, 8]
 
 
-def test_the_killed_attack_all_the_same_but_do_not_move(any_backend):
-    """All at once: 1 kills 0, whose own arrow flies; 0 stays, its tile is taken, and then it is gone."""
+def test_killed_agents_attack_but_do_not_move(any_backend):
+    """At the same time 1 kills 0, whose own attack counts. 0 stays on its tile, which blocks it, and is then
+    removed."""
     picture = "0.1.2"
     world = draw_world(picture)
     world.health[0, 0] = 2
     step = orders(world, move={0: "east"}, attack={0: ("range", 1), 1: ("range", 0)})
     tick.step(world, any_backend, *step)
-    assert world.health[0, 1] == 9  # 10 - 2, and one back in upkeep
+    assert world.health[0, 1] == 9  # 10 - 2, and upkeep heals 1
     assert show(world, picture) == ["..1.2"]
     assert world.cause[0].tolist() == [Cause.COMBAT, 0, 0]
     assert (int(world.row[0, 0]), int(world.col[0, 0])) == (8, 8)
 
 
-def test_combat_looks_at_positions_before_anybody_moves(any_backend):
+def test_combat_uses_positions_before_movement(any_backend):
     """Stepping out of reach comes too late, stepping into reach too early."""
     world = draw_world("01#.2.3", slots=4)
     step = orders(world, move={1: "south", 2: "east"}, attack={0: ("melee", 1), 2: ("melee", 3)})
@@ -196,8 +201,8 @@ def test_combat_looks_at_positions_before_anybody_moves(any_backend):
     assert world.damage[0, 3] == 0
 
 
-def test_a_freeze_holds_from_the_next_tick_on_for_two_moves(any_backend):
-    """Freeze is set to 3, upkeep takes one off: this tick's move goes on, the next two do not."""
+def test_a_freeze_prevents_the_next_two_moves(any_backend):
+    """Freeze is set to 3, and upkeep subtracts one: this tick's move succeeds, the next two do not."""
     picture = "0.1....."
     world = draw_world(picture)
     seen = []
@@ -210,15 +215,15 @@ def test_a_freeze_holds_from_the_next_tick_on_for_two_moves(any_backend):
     ]  # fmt: skip
 
 
-def test_a_second_freeze_sets_it_to_3_again_and_does_not_add(any_backend):
+def test_a_second_freeze_resets_to_3_and_does_not_add(any_backend):
     world = draw_world("0.1")
     for expected in (2, 2):
         tick.step(world, any_backend, *orders(world, attack={0: ("mage", 1)}))
         assert int(world.freeze[0, 1]) == expected
 
 
-def test_realms_do_not_touch_each_other(any_backend):
-    """Only realm 1's agent 0 attacks; slot numbers count within the realm."""
+def test_realms_do_not_affect_each_other(any_backend):
+    """Only agent 0 of realm 1 attacks; slot numbers count within the realm."""
     world = draw_world("01", realms=3)
     _, style, target = orders(world)
     target[1, 0] = 1
@@ -226,12 +231,12 @@ def test_realms_do_not_touch_each_other(any_backend):
     any_backend.combat(world, style, target)
     assert world.health.tolist() == [[10, 10], [10, 0], [10, 10]]
     for name in ("health", "food", "water", "damage", "chilled", "cause"):
-        ours, theirs = getattr(world, name)[::2], getattr(before, name)[::2]
-        assert torch.equal(ours, theirs), name
+        after, expected = getattr(world, name)[::2], getattr(before, name)[::2]
+        assert torch.equal(after, expected), name
 
 
-def test_other_reaches_and_damages_are_taken_from_the_config(any_backend):
-    """A mage without damage neither hurts nor freezes; melee with reach 0 reaches nobody."""
+def test_reach_and_damage_come_from_the_config(any_backend):
+    """A mage without damage neither damages nor freezes; melee with reach 0 reaches no one."""
     world = draw_world("01", reach=(0, 7, 7), damage=(127, 3, 0), immune_ticks=0, age=0)
     fight(any_backend, world, {0: ("melee", 1), 1: ("mage", 0)})
     assert world.health[0].tolist() == [10, 10] and not world.chilled.any()
@@ -240,7 +245,7 @@ def test_other_reaches_and_damages_are_taken_from_the_config(any_backend):
 
 
 def test_the_sums_of_a_crowd_do_not_overflow(any_backend):
-    """299 attackers of damage 127 on one agent are more than 16 bits hold."""
+    """299 attackers with damage 127 on one agent exceed 16 bits."""
     config = preset(
         "chaos", height=48, width=48, border=15, vision=15, slots=300, populations=1,
         damage=(127, 127, 127), reach=(15, 15, 15), births=0, regrowth=0.0,

@@ -1,5 +1,4 @@
-"""Content: the tables are those of the rules, the curve of experience is right, and what cannot work is
-refused."""
+"""Content: the tables and the experience curve match the rules, and invalid content is refused."""
 
 from __future__ import annotations
 
@@ -39,16 +38,16 @@ def numbers(*names: str) -> list[int]:
     return [TABLES.items.index(name) for name in names]
 
 
-# ------------------------------------------------------------------------------------------ the rule book
+# ------------------------------------------------------------------------------------------------------ rules
 
 
-def test_skills_works_and_gear_in_their_order():
+def test_skills_works_and_gear_are_in_order():
     assert " ".join(SKILLS) == "melee range mage defense constitution fishing mining cooking smithing"
     assert " ".join(WORKS) == "none fish mine cook sword knives armor eat"
     assert " ".join(GEAR) == "sword knife armor"
 
 
-def test_there_are_22_items_in_the_order_of_the_rules():
+def test_the_22_items_are_in_the_order_of_the_rules():
     metals, fish = ("copper", "tin", "iron"), ("shrimp", "sardine", "herring")
     beasts = ("chicken", "goblin")
     expected = [f"{metal} ore" for metal in metals] + [f"raw {food}" for food in (*fish, *beasts)]
@@ -58,7 +57,7 @@ def test_there_are_22_items_in_the_order_of_the_rules():
     assert TABLES.gold == 22
 
 
-def test_knives_weigh_nothing_and_are_traded_by_tens_all_else_by_ones():
+def test_knives_weigh_nothing_and_trade_in_lots_of_ten():
     for number, name in enumerate(TABLES.items):
         knife = name.endswith("knife")
         assert TABLES.weight[number] == (not knife) and TABLES.lot[number] == (10 if knife else 1), name
@@ -78,7 +77,7 @@ def test_meals_heal_2_3_5_3_5_and_feed_10():
     assert {item: healed for item, healed, _ in TABLES.meals} == heals
     assert all(feeds == 10 for _, _, feeds in TABLES.meals)
     order = [(healed, item) for item, healed, _ in TABLES.meals]
-    assert order == sorted(order), "by rising healing; of equal ones the lowest number first"
+    assert order == sorted(order), "by increasing healing, then by number"
 
 
 RECIPES = {
@@ -100,10 +99,10 @@ RECIPES = {
               (5, "smithing", 160, "tin armor", 1, "tin ore", 4),
               (10, "smithing", 240, "iron armor", 1, "iron ore", 4)],
 }  # fmt: skip
-"""(level, skill, experience, makes, how many, takes, how many), as the rule book has them."""
+"""(level, skill, experience, product, amount, material, amount), as in the rules."""
 
 
-def test_recipes_are_those_of_the_rules_by_rising_level():
+def test_recipes_match_the_rules_by_increasing_level():
     for choice, work in enumerate(WORKS):
         expected = RECIPES.get(work, [])
         assert len(TABLES.recipes[choice]) == len(expected)
@@ -113,11 +112,11 @@ def test_recipes_are_those_of_the_rules_by_rising_level():
             assert TABLES.items[row.makes] == makes and row.amount == amount
             assert (TABLES.items[row.takes] if row.takes >= 0 else None) == takes
             assert row.takes_amount == takes_amount
-            # A fish or an ore needs a place; all else frees more than it takes, and knives weigh nothing.
+            # A fish or an ore needs room; all others free more than they take, and knives weigh nothing.
             assert row.room == (work in ("fish", "mine"))
 
 
-def test_a_recipe_that_makes_more_than_it_takes_needs_room_for_the_difference():
+def test_a_recipe_needs_room_for_the_weight_it_adds():
     content = Content(
         items=(Item("log"), Item("plank"), Item("nail", weight=0)),
         recipes=(
@@ -132,7 +131,7 @@ def test_a_recipe_that_makes_more_than_it_takes_needs_room_for_the_difference():
     assert room == {"sword": 3, "armor": 2, "knives": 0, "cook": 0}
 
 
-def test_npcs_are_those_of_the_rules():
+def test_npcs_match_the_rules():
     chicken, goblin, bear = TABLES.npcs
     on = {name: 1 << Material[name.upper()] for name in ("grass", "scrub", "forest")}
     assert [kind.name for kind in STANDARD.npcs] == ["chicken", "goblin", "bear"]
@@ -152,12 +151,12 @@ def test_npcs_are_those_of_the_rules():
     assert bear.drops == ((iron, 2, 2, ONE), (gold, 50, 250, ONE))
 
 
-def test_prices_are_those_of_the_rules():
+def test_prices_match_the_rules():
     assert TABLES.prices == (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135, 200, 300, 450, 675)
     assert FULL.offer_ticks == 100
 
 
-def test_orerocks_are_stone_to_the_feet():
+def test_orerocks_block_movement():
     assert not MATERIALS[Material.ORE_ROCK].walkable and int(Material.ORE_ROCK) == 6
     assert FULL.ore_regrowth == 0.25 and FULL.wander == 0.25 and FULL.npc_births == 0.05
 
@@ -166,7 +165,7 @@ def test_orerocks_are_stone_to_the_feet():
 
 
 def seventh_root_of_two_to_the(i: int) -> Fraction:
-    """2^(i / 7) from below, to 60 digits: the integer root of a large power of two."""
+    """Returns 2^(i / 7), rounded down to 60 digits: the integer root of a large power of two."""
     digits = 10**60
     low, high = 0, digits << (i // 7 + 1)
     wanted = (1 << i) * digits**7
@@ -176,8 +175,8 @@ def seventh_root_of_two_to_the(i: int) -> Fraction:
     return Fraction(low, digits)
 
 
-def test_experience_of_every_level_by_exact_arithmetic():
-    """exp[i] = exp[i-1] + floor(floor(i + 300 * 2^(i/7)) / 4), without a floating-point number."""
+def test_experience_of_every_level_in_exact_arithmetic():
+    """exp[i] = exp[i-1] + floor(floor(i + 300 * 2^(i/7)) / 4), without floating-point numbers."""
     needed = 0
     table = experience_table()
     assert len(table) == 99 and table[0] == 0
@@ -186,30 +185,30 @@ def test_experience_of_every_level_by_exact_arithmetic():
         assert table[i] == needed, f"level {i + 1}"
 
 
-def test_anchors_of_the_curve():
-    """Every step is rounded down by itself; summed first and then rounded, level 99 would need 37 more."""
+def test_known_values_of_the_experience_curve():
+    """Each step is rounded down by itself; if the sum were rounded instead, level 99 would need 37 more."""
     table = experience_table()
     assert (table[1], table[2], table[9], table[98]) == (83, 174, 1151, 13_034_394)
     summed = sum(math.floor(i + 300 * seventh_root_of_two_to_the(i)) for i in range(1, 99)) // 4
     assert summed == 13_034_431
 
 
-def test_everybody_is_born_at_level_1_and_constitution_10():
+def test_agents_are_born_at_level_1_and_constitution_10():
     born = dict(zip(SKILLS, birth_levels(), strict=True))
     assert born.pop("constitution") == 10 and set(born.values()) == {1}
     assert birth_experience()[SKILLS.index("constitution")] == sum(birth_experience()) == 1151
 
 
-def test_combat_level_is_a_quarter_of_the_body_and_13_twentieths_of_the_best_style():
+def test_combat_level_weighs_body_and_best_style():
     for defense, constitution, style in ((1, 10, 1), (99, 99, 99), (15, 40, 15), (20, 10, 7), (1, 99, 1)):
         exact = Fraction(defense + constitution, 4) + Fraction(13 * style, 20)
         assert combat_level(defense, constitution, style) == math.floor(exact)
-        ours = combat_level(*(torch.tensor([n], dtype=torch.int32) for n in (defense, constitution, style)))
-        assert ours.tolist() == [math.floor(exact)]
+        found = combat_level(*(torch.tensor([n], dtype=torch.int32) for n in (defense, constitution, style)))
+        assert found.tolist() == [math.floor(exact)]
     assert combat_level(99, 99, 99) == 113, "fits in a signed byte"
 
 
-# ---------------------------------------------------------------------------------- numbers of NPCs by map
+# ------------------------------------------------------------------------------------- numbers of NPCs by map
 
 
 @pytest.mark.parametrize(
@@ -217,7 +216,7 @@ def test_combat_level_is_a_quarter_of_the_body_and_13_twentieths_of_the_best_sty
     [(80, 80, (32, 24, 8)), (160, 160, (128, 96, 32)), (33, 47, (8, 6, 2)), (40, 60, (12, 9, 3)),
      (32, 32, (5, 4, 1))],
 )  # fmt: skip
-def test_npcs_are_in_proportion_to_the_area_rounded(height, width, counts):
+def test_numbers_of_npcs_are_proportional_to_the_area_and_rounded(height, width, counts):
     """1551 tiles: 7.755 chickens, 5.816 goblins, 1.939 bears."""
     config = preset("full", height=height, width=width)
     assert config.npc_counts == counts and config.npc_slots == sum(counts)
@@ -226,7 +225,7 @@ def test_npcs_are_in_proportion_to_the_area_rounded(height, width, counts):
     assert preset("full", npc_numbers=(3, 0, 7)).npc_counts == (3, 0, 7)
 
 
-# ------------------------------------------------------------------------------------------- what is wrong
+# -------------------------------------------------------------------------------------------- invalid content
 
 ORE, BAR = Item("ore"), Item("bar")
 SMELT = Recipe("sword", "smithing", 1, 5, "bar", 1, "ore", 1)
@@ -314,17 +313,17 @@ WRONG = [
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), WRONG, ids=lambda value: value[:60] if isinstance(value, str) else ""
+    ("content", "message"), WRONG, ids=lambda value: value[:60] if isinstance(value, str) else ""
 )
-def test_what_cannot_work_is_told_and_refused_by_the_config(content, said):
-    told = complaint(content)
-    assert told is not None and said in told
+def test_invalid_content_is_refused_by_the_config(content, message):
+    found = complaint(content)
+    assert found is not None and message in found
     with pytest.raises(ConfigError) as caught:
         WorldConfig(content=content)
-    assert str(caught.value) == f"content: {told}"
+    assert str(caught.value) == f"content: {found}"
 
 
-def test_what_is_just_possible_is_taken():
+def test_extreme_values_are_allowed():
     assert complaint(SOUND) is None and complaint(STANDARD) is None
     assert complaint(Content(prices=(1,))) is None
     extremes = [
@@ -351,7 +350,7 @@ ANYTHING = st.one_of(
 @settings(max_examples=300)
 @given(data=st.data())
 def test_a_value_of_the_wrong_type_is_refused_or_works(data):
-    """Never another exception: neither from the check, nor from the tables of what it let pass."""
+    """There is no other exception, neither from the check nor from the tables of accepted content."""
     build, kind = data.draw(st.sampled_from([(item, Item), (recipe, Recipe), (npc, NPCKind), (drop, Drop)]))
     names = [field.name for field in dataclasses.fields(kind)]
     fields = data.draw(st.dictionaries(st.sampled_from(names), ANYTHING, min_size=1, max_size=2))
@@ -369,6 +368,6 @@ def test_a_value_of_the_wrong_type_is_refused_or_works(data):
 
 
 @pytest.mark.parametrize("content", [None, {}, "full", (), SOUND.items])
-def test_what_is_no_content_is_refused(content):
+def test_other_types_are_refused_as_content(content):
     with pytest.raises(ConfigError, match="content"):
         WorldConfig(content=content)

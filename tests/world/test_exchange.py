@@ -1,7 +1,7 @@
-"""The exchange: what can be offered, what comes back, and who trades with whom at which price.
+"""The exchange: which offers are possible, what is returned, and who trades with whom at which price.
 
-Every exchange in here also checks that no gold and no item came or went, that bags and purses hold, and that
-the dead are left alone (``traders.run``)."""
+Each exchange in these tests also checks that gold and items are conserved, that inventories stay within their
+limits, and that dead agents do not change (``traders.run``)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NONE = (0, 0, 0)
 
 
 def offers(world, slot):
-    """(offer, index of the price, ticks left) in the first realm."""
+    """Returns (offer, index of the price, ticks left) in the first realm."""
     return tuple(int(field[0, slot]) for field in (world.offer, world.offer_price, world.offer_left))
 
 
@@ -46,7 +46,7 @@ def buy(item, price=5):
 # ------------------------------------------------------------------------------------------- making offers
 
 
-def test_a_sale_takes_one_unit_into_escrow_and_a_buy_the_gold(any_backend):
+def test_a_sale_puts_one_unit_into_escrow_and_a_buy_the_gold(any_backend):
     world = market()
     give(world, 0, tin_ore=2, copper_ore=1)
     deal(any_backend, world, a0=sell("tin ore", 12), a1=buy("iron sword", 60))
@@ -57,8 +57,8 @@ def test_a_sale_takes_one_unit_into_escrow_and_a_buy_the_gold(any_backend):
     assert not world.events[..., Event.WITHDRAWN : Event.BOUGHT + 1].any() and not world.trades.any()
 
 
-def test_knives_are_sold_by_the_ten(any_backend):
-    """Nine are too few; of 25 two lots can be sold one after the other, the first of which somebody buys."""
+def test_knives_are_sold_in_lots_of_ten(any_backend):
+    """Nine are too few. Of 25, two lots can be sold one after the other, the first of which is bought."""
     world = market()
     give(world, 0, tin_knife=9)
     give(world, 1, tin_knife=25)
@@ -70,13 +70,13 @@ def test_knives_are_sold_by_the_ten(any_backend):
     assert world.trades[0, 17].tolist() == [1, 8] and int(world.trades.sum()) == 27
     deal(any_backend, world, a1=sell("tin knife", 8))
     deal(any_backend, world, a1=sell("tin knife", 5))
-    assert bag(world, 1) == {"tin knife": 5}, "the old lot was back before the new one was taken"
+    assert bag(world, 1) == {"tin knife": 5}, "the old lot is returned before the new one is taken"
     deal(any_backend, world, a1=sell("iron knife", 5))
     assert bag(world, 1) == {"tin knife": 5} and offers(world, 1)[0] == 1 + 17
 
 
-def test_what_cannot_be_done_is_not_and_the_old_offer_stays(any_backend):
-    """Selling what one has not; buying for gold that one has not; withdrawing nothing."""
+def test_an_impossible_offer_leaves_the_old_one_open(any_backend):
+    """Selling an item without having it, buying without enough gold, and withdrawing without an offer."""
     world = market()
     give(world, 1, iron_ore=1)
     deal(any_backend, world, a1=sell("iron ore"), a2=buy("iron ore", 3), a3=buy("tin ore", 1))
@@ -90,8 +90,8 @@ def test_what_cannot_be_done_is_not_and_the_old_offer_stays(any_backend):
     assert_same(world, before)
 
 
-def test_an_old_offer_counts_as_back_when_a_new_one_is_considered(any_backend):
-    """The last ore, on offer, is offered anew at another price; gold on offer is bid again."""
+def test_the_old_offer_counts_as_returned_for_a_new_one(any_backend):
+    """The last ore on offer is offered again at another price, and gold in escrow is bid again."""
     world = market()
     give(world, 0, iron_ore=1)
     deal(any_backend, world, a0=sell("iron ore"), a1=buy("tin ore", 90), a2=buy("tin ore", 60))
@@ -102,7 +102,7 @@ def test_an_old_offer_counts_as_back_when_a_new_one_is_considered(any_backend):
     assert counted(world, Event.OFFERED) == [2, 2, 2, 0, 0, 0, 0]
     assert counted(world, Event.WITHDRAWN) == [1, 1, 1, 0, 0, 0, 0]
     deal(any_backend, world, a0=buy("iron ore", 90), a1=sell("tin sword", 1))
-    assert bag(world, 0) == {"iron ore": 1} and gold(world)[:2] == [10, 40], "back, and then gold was bid"
+    assert bag(world, 0) == {"iron ore": 1} and gold(world)[:2] == [10, 40], "the ore is returned first"
     assert offers(world, 0) == (1 + 22 + 2, 10, 100) and offers(world, 1) == (1 + 22 + 14, 9, 99)
 
 
@@ -117,7 +117,7 @@ def test_withdrawing(any_backend):
     assert counted(world, Event.OFFERED) == [1, 1, 0, 0, 0, 0, 0]
 
 
-def test_an_offer_lapses_after_its_ticks_and_is_not_counted_as_withdrawn(any_backend):
+def test_an_offer_expires_and_does_not_count_as_withdrawn(any_backend):
     world = market(offer_ticks=3)
     give(world, 0, iron_knife=10)
     deal(any_backend, world, a0=sell("iron knife"), a1=buy("tin ore", 90), a2=buy("tin ore", 8))
@@ -125,7 +125,8 @@ def test_an_offer_lapses_after_its_ticks_and_is_not_counted_as_withdrawn(any_bac
         deal(any_backend, world)
         assert offers(world, 0) == (1 + 18, 3, left) and offers(world, 1) == (1 + 22 + 1, 10, left)
     give(world, 3, tin_ore=1)
-    # It lapses first, so a2's withdrawal finds nothing, a1 makes a new offer, and a3's ore finds no other.
+    # The offer expires first: a2's withdrawal finds nothing, a1 makes a new offer, and a3's ore finds no
+    # buyer.
     deal(any_backend, world, a1=buy("tin sword", 90), a2="withdraw", a3=sell("tin ore", 8))
     assert bag(world, 0) == {"iron knife": 10} and gold(world) == [100, 10, 100, 100, 100, 100, 100]
     assert offers(world, 0) == offers(world, 2) == NONE and offers(world, 1) == (1 + 22 + 14, 10, 3)
@@ -133,22 +134,22 @@ def test_an_offer_lapses_after_its_ticks_and_is_not_counted_as_withdrawn(any_bac
     assert not any(counted(world, Event.WITHDRAWN)) and counted(world, Event.OFFERED)[:4] == [1, 2, 1, 1]
 
 
-def test_a_full_bag_buys_only_what_weighs_nothing(any_backend):
-    """Room is asked of who bids for something that weighs; a unit is kept for it until it comes."""
+def test_a_full_inventory_buys_only_weightless_items(any_backend):
+    """A bid for an item with weight needs room, and a unit of room is reserved for it."""
     world = market(capacity=4)
     give(world, 0, iron_ore=4)
     give(world, 1, iron_ore=3)
     give(world, 2, iron_ore=4)
     deal(any_backend, world, a0=buy("tin ore"), a1=buy("tin ore"), a2=buy("iron knife"))
     assert [offers(world, slot)[0] for slot in range(3)] == [0, 1 + 22 + 1, 1 + 22 + 18]
-    # Its own unit is free again for another offer of its own.
+    # The reserved unit is free again for another offer of the same agent.
     deal(any_backend, world, a1=buy("copper ore"), a2=buy("copper ore"))
     assert [offers(world, slot)[0] for slot in range(3)] == [0, 1 + 22, 1 + 22 + 18]
 
 
-def test_a_seller_keeps_the_room_for_what_may_come_back(any_backend):
-    """Three units and one on offer fill a bag of four: nothing that weighs can be bid for with the ore coming
-    back, but another ore can be offered in its stead, and the escrow always fits back."""
+def test_a_seller_reserves_room_for_the_item_in_escrow(any_backend):
+    """Three units and one on offer fill a capacity of four: a bid for an item with weight is impossible while
+    the ore would be returned, another ore can be offered instead, and what is in escrow always fits back."""
     world = market(capacity=4)
     give(world, 0, iron_ore=4)
     deal(any_backend, world, a0=sell("iron ore", 90))
@@ -161,7 +162,7 @@ def test_a_seller_keeps_the_room_for_what_may_come_back(any_backend):
 
 
 def test_killed_and_dead_agents_take_no_part(any_backend):
-    """Neither their choices, nor the time of their offers, nor what they offer."""
+    """Neither their choices, nor the ticks left of their offers, nor their offers count."""
     world = market()
     for slot in range(4):
         give(world, slot, iron_ore=2)
@@ -175,7 +176,7 @@ def test_killed_and_dead_agents_take_no_part(any_backend):
     assert gold(world)[2] == 108 and bag(world, 5) == {"iron ore": 1} and offers(world, 2) == NONE
 
 
-# ------------------------------------------------------------------------------------------------- trading
+# ---------------------------------------------------------------------------------------------------- trading
 
 
 def test_the_buyer_pays_the_ask_and_gets_the_rest_of_its_bid_back(any_backend):
@@ -189,8 +190,8 @@ def test_the_buyer_pays_the_ask_and_gets_the_rest_of_its_bid_back(any_backend):
     assert world.quotes[0, 15].tolist() == [0, 0, 1 + 7] and int(world.quotes.sum()) == 3 * 8
 
 
-def test_a_bid_below_the_ask_waits_until_there_is_one_to_meet(any_backend):
-    """Also of another item, of course."""
+def test_a_bid_below_the_ask_waits_for_a_matching_ask(any_backend):
+    """The same holds for a bid for another item."""
     world = market()
     give(world, 0, iron_sword=1, tin_ore=1)
     deal(any_backend, world, a0=sell("iron sword", 27), a1=buy("iron sword", 18), a2=buy("tin sword", 90))
@@ -200,7 +201,8 @@ def test_a_bid_below_the_ask_waits_until_there_is_one_to_meet(any_backend):
 
 
 def test_an_auction_by_hand(any_backend):
-    """Bids 40, 18, 12, 5 and asks 5, 8, 18: 40 meets 5, 18 meets 8, and 12 is below 18. Paid: 5 and 8."""
+    """Bids 40, 18, 12, 5 and asks 5, 8, 18: 40 meets 5, 18 meets 8, and 12 is below 18. The prices paid are 5
+    and 8."""
     world = market()
     for slot in (1, 3, 6):
         give(world, slot, tin_ore=1)
@@ -214,7 +216,8 @@ def test_an_auction_by_hand(any_backend):
     assert counted(world, Event.BOUGHT) == [0, 0, 1, 0, 0, 1, 0]
     assert counted(world, Event.SOLD) == [0, 0, 0, 1, 0, 0, 1]
     assert world.trades[0, 1].tolist() == [2, 13] and int(world.quotes[0, 1, 2]) == 1 + 4
-    # Nothing more until somebody moves; then the bid of 12 finds nobody, as the ask of 18 is answered first.
+    # Nothing more is traded until an agent makes an offer; then the bid of 12 is not matched, because the
+    # higher bid takes the ask of 18.
     deal(any_backend, world)
     assert world.trades[0, 1].tolist() == [2, 13] and int(world.quotes[0, 1, 2]) == 1 + 4
     deal(any_backend, world, a2=buy("tin ore", 90))
@@ -222,8 +225,9 @@ def test_an_auction_by_hand(any_backend):
     assert int(world.quotes[0, 1, 2]) == 1 + 6
 
 
-def test_the_kth_bid_meets_the_kth_ask_even_where_other_pairs_would_be_more(any_backend):
-    """Bids 8 and 3, asks 2 and 5: 8 meets 2 and 3 misses 5, though 8 with 5 and 3 with 2 would be two."""
+def test_the_kth_bid_meets_the_kth_ask_even_if_other_pairs_would_trade_more(any_backend):
+    """Bids 8 and 3, asks 2 and 5: 8 meets 2 and 3 is below 5, though 8 with 5 and 3 with 2 would be two
+    trades."""
     world = market()
     give(world, 2, tin_ore=1)
     give(world, 3, tin_ore=1)
@@ -234,20 +238,20 @@ def test_the_kth_bid_meets_the_kth_ask_even_where_other_pairs_would_be_more(any_
     assert gold(world)[:4] == [97, 98, 100, 102] and bag(world, 1) == {"tin ore": 1}
 
 
-def test_of_equal_prices_the_earlier_offer_goes_first_whatever_the_ids(any_backend):
-    """a4, a2, a0 bid in this order, and so they are served."""
+def test_of_equal_bids_the_earlier_is_first_whatever_the_ids(any_backend):
+    """a4, a2, a0 bid in this order and buy in this order."""
     world = market()
     give(world, 6, tin_ore=2)
     deal(any_backend, world, a4=buy("tin ore"))
     deal(any_backend, world, a2=buy("tin ore"))
     deal(any_backend, world, a0=buy("tin ore"), a6=sell("tin ore", 1))
     assert [slot for slot in range(7) if offers(world, slot)[0]] == [0, 2]
-    assert gold(world)[6] == 101 and gold(world)[4] == 99, "the ask is paid, though it came later"
+    assert gold(world)[6] == 101 and gold(world)[4] == 99, "the buyer pays the ask, although it is later"
     deal(any_backend, world, a6=sell("tin ore", 5))
     assert [slot for slot in range(7) if offers(world, slot)[0]] == [0]
 
 
-def test_of_equal_prices_asked_the_earlier_goes_first_too(any_backend):
+def test_of_equal_asks_the_earlier_is_first_too(any_backend):
     world = market()
     for slot in (1, 5):
         give(world, slot, tin_ore=1)
@@ -257,7 +261,7 @@ def test_of_equal_prices_asked_the_earlier_goes_first_too(any_backend):
     assert offers(world, 5) == NONE and offers(world, 1)[0] == 2 and gold(world)[3:6] == [95, 100, 105]
 
 
-def test_a_better_price_goes_before_an_earlier_offer(any_backend):
+def test_a_better_price_is_before_an_earlier_offer(any_backend):
     world = market()
     give(world, 6, tin_ore=1)
     deal(any_backend, world, a0=buy("tin ore", 5))
@@ -266,8 +270,8 @@ def test_a_better_price_goes_before_an_earlier_offer(any_backend):
 
 
 @pytest.mark.parametrize("far", [0, 1 << 31, 1 << 41])
-def test_of_equal_prices_at_the_same_time_the_smaller_id_goes_first_whatever_the_slots(any_backend, far):
-    """Ids differ by one, by more than 32 bits hold, and in no order of the slots."""
+def test_of_equal_offers_in_one_tick_the_smaller_id_is_first_whatever_the_slots(any_backend, far):
+    """Ids differ by one and by more than 32 bits, and are not in the order of the slots."""
     world = market()
     world.entity[:, :5] = torch.tensor([far + 8, far + 7, 3, far + 6, 2])
     world.next_entity.fill_(far + 100)
@@ -280,11 +284,11 @@ def test_of_equal_prices_at_the_same_time_the_smaller_id_goes_first_whatever_the
     assert [slot for slot in range(5) if offers(world, slot)[0]] == [1]
     give(world, 4, tin_ore=1)
     deal(any_backend, world, a0=buy("tin ore"), a4=sell("tin ore", 5))
-    assert [slot for slot in range(5) if offers(world, slot)[0]] == [4], "time before id"
+    assert [slot for slot in range(5) if offers(world, slot)[0]] == [4], "time is compared before id"
 
 
-def test_somebody_older_than_can_be_told_apart_still_goes_first(any_backend):
-    """More agents have been born since than a place in the order has room for."""
+def test_the_smallest_id_is_first_when_the_order_overflows(any_backend):
+    """More agents have been born since than the field of the order can count."""
     world = market()
     world.entity.add_(1 << 45)
     world.next_entity.add_(1 << 45)
@@ -304,7 +308,7 @@ def test_realms_do_not_trade_with_each_other(any_backend):
 
 
 def test_an_exchange_of_a_hundred_items_and_32_prices(any_backend):
-    """As many as there can be, each traded once at its own price; 200 agents, the ids from high to low."""
+    """These are the maxima. Each item is traded once at its own price by 200 agents with descending ids."""
     content = Content(items=tuple(Item(f"thing {i}", lot=1) for i in range(100)), prices=tuple(range(1, 33)))
     world = market(200, 1, content, offer_ticks=127)
     world.entity.copy_(world.entity.flip(1))
@@ -329,8 +333,8 @@ def test_a_world_without_items_has_an_empty_exchange(any_backend):
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
-def test_choices_of_any_integers_and_strides(any_backend, dtype):
-    """As they come out of a tensor of actions."""
+def test_choices_of_any_integer_dtype_and_strides(any_backend, dtype):
+    """As they are sliced from a tensor of actions."""
     world, trade, price = bustling(5)
     expected = auction(world, trade, price)
     actions = torch.full((*trade.shape, 5), 113, dtype=dtype)
@@ -339,7 +343,7 @@ def test_choices_of_any_integers_and_strides(any_backend, dtype):
     assert_same(world, expected)
 
 
-# ------------------------------------------------------------------------------------------- by comparison
+# ---------------------------------------------------------------------------- comparison with a plain auction
 
 
 BASE = market(9, 1, FEW, capacity=2, offer_ticks=3)
@@ -349,13 +353,13 @@ AGENT = st.tuples(
     st.integers(0, 12), st.integers(0, 8), st.integers(0, 3), st.integers(1, 3), st.integers(0, 9),
     st.integers(0, 3),
 )  # fmt: skip
-"""How somebody is, its bag, gold, offer with price and ticks left, and its choices."""
+"""Drawn state of an agent: life, inventory, gold, offer with price and ticks left, and its choices."""
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
 @settings(max_examples=300)
 @given(agents=st.lists(AGENT, min_size=9, max_size=9), ids=st.permutations(range(1000, 1009)))
-def test_any_book_comes_out_as_in_an_auction_by_hand(backend, agents, ids):
+def test_any_order_book_matches_a_plain_auction(backend, agents, ids):
     world = BASE.clone()
     trade, price = torch.zeros(2, 1, 9, dtype=torch.int64)
     world.entity[0] = torch.tensor(ids)
@@ -372,12 +376,12 @@ def test_any_book_comes_out_as_in_an_auction_by_hand(backend, agents, ids):
     check(world)
     expected = auction(world, trade, price)
     run(resolve(backend, CPU), world, trade, price)
-    assert_same(world, expected, "the rule, then by hand")
+    assert_same(world, expected, "the rule, then the plain auction")
 
 
 @pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
-def test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand(backend, content):
-    """And hundreds, or dozens, are met, over 24 exchanges each."""
+def test_busy_markets_match_a_plain_auction_in_every_tick(backend, content):
+    """Hundreds or dozens of trades occur over 24 exchanges each."""
     met = 0
     for seed in range(8):
         world, trade, price = bustling(seed, slots=41, content=content)
@@ -385,7 +389,7 @@ def test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand(backend
             expected = auction(world, trade, price)
             before = world.clone()
             run(backend, world, trade, price)
-            assert_same(world, expected, "the rule, then by hand")
+            assert_same(world, expected, "the rule, then the plain auction")
             met += int((world.trades - before.trades)[..., 0].sum())
             random = torch.Generator().manual_seed(100 * seed + time)
             trade = torch.randint(2 * len(content.items) + 2, trade.shape, generator=random)
@@ -393,7 +397,7 @@ def test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand(backend
 
 
 def test_slots_do_not_matter(any_backend):
-    """The same agents in other slots trade the same, agent for agent."""
+    """The same agents in other slots make the same trades."""
     for seed in range(4):
         world, trade, price = bustling(seed)
         order = torch.randperm(13, generator=torch.Generator().manual_seed(seed))
@@ -408,7 +412,7 @@ def test_slots_do_not_matter(any_backend):
 # ------------------------------------------------------------------------------- masks, quotes, and refunds
 
 
-def test_quotes_are_the_best_open_offers_of_the_living(any_backend):
+def test_quotes_are_the_best_open_offers_of_living_agents(any_backend):
     world = market()
     for slot in (0, 1, 2):
         give(world, slot, tin_ore=1)
@@ -457,13 +461,13 @@ def test_possible_trades_by_hand():
         )  # fmt: skip
         return sides
 
-    # Its bag is full as long as the ore comes back, so that it can buy knives alone.
+    # Its inventory is full until the ore is returned, so it can buy knives only.
     assert allowed(0) == (["tin ore", "iron knife"], weightless, True)
     assert allowed(1) == ([], [], False)
     assert allowed(2) == ([], list(names), True)
     # 100 gold: all prices up to 90; none; 2 and 5 in escrow: up to 5.
     assert affordable[1].tolist() == [11, 0, 4, 11, 11, 11, 11]
-    world.offer_left[:, 0] = 1  # it will have lapsed before it could be withdrawn
+    world.offer_left[:, 0] = 1  # it expires before it can be withdrawn
     assert not possible_trades(world)[0][:, 0, 45].any()
 
     prices = possible_prices(world, *possible_trades(world))
@@ -471,8 +475,8 @@ def test_possible_trades_by_hand():
     assert prices[0, :, 2].sum(-1).tolist() == [11, 1, 4, 11, 11, 11, 11] and prices[0, :, 2, 0].all()
 
 
-def test_where_nothing_can_be_bought_there_is_one_price():
-    """A full bag, where everything weighs something."""
+def test_without_possible_buys_there_is_one_price():
+    """The inventory is full, and every item has weight."""
     world = market(content=Content(items=(Item("ore"), Item("meal")), prices=(1, 2, 5)), capacity=2)
     give(world, 0, ore=1, meal=1)
     mask, affordable = possible_trades(world)
@@ -483,10 +487,9 @@ def test_where_nothing_can_be_bought_there_is_one_price():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_exactly_the_possible_trades_do_something(backend, seed):
-    """Each choice of each agent by itself, at each price: it changes something if and only if it is said to
-    be possible, and affordable where it is a buy. Nobody else does anything; what lapses does so either way.
-    """
+def test_exactly_the_possible_trades_have_an_effect(backend, seed):
+    """Each choice of each agent is tried by itself at each price: it has an effect if and only if it is
+    possible, and affordable if it is a buy. No other agent acts, and offers expire in either case."""
     world, _, _ = bustling(seed, realms=1, slots=6)
     mask, affordable = possible_trades(world)
     living = (world.alive & (world.health > 0))[0]
@@ -505,7 +508,7 @@ def test_exactly_the_possible_trades_do_something(backend, seed):
                 assert bool(counts[0, slot].any()) == bool(mask[0, slot, choice] and pays)
 
 
-def test_refunds_end_the_offers_of_those_asked_for_alone():
+def test_refunds_end_the_offers_of_the_given_agents_only():
     world, _, _ = bustling(3)
     before, goods = world.clone(), holdings(world)
     ends = (torch.arange(13) % 2 == 0).expand(3, -1) & world.alive

@@ -29,7 +29,7 @@ OFF = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": 
 
 
 def fresh(realms=3, seed=3, slots=14, populations=7, births=3, **overrides):
-    """Nobody on random terrain without lava inside, NPC slots of each kind."""
+    """Returns a world without agents on random terrain without inner lava, with NPC slots of each kind."""
     world_config = {
         **ODD, "slots": slots, "populations": populations, "births": births, "spawn": "anywhere",
         "npc_numbers": (5, 4, 3), "immune_ticks": 2, "offer_ticks": 6, "capacity": 6, **overrides,
@@ -58,14 +58,14 @@ ALL = (
         (OFF, {"npcs", "npc_births", "work", "exchange", "quotes", "loot", "growth"}),
     ],
 )  # fmt: skip
-def test_the_phases_run_in_the_order_of_the_rules_and_only_those_that_are_on(off, missing):
+def test_the_enabled_phases_run_in_the_order_of_the_rules(off, missing):
     world = fresh(realms=2, **off)
     called = phases_called(world, random_choices(world, generator(1)))
     assert called == [name for name in ALL if name not in missing]
 
 
-def test_what_nobody_chose_is_not_asked_for(backend):
-    """Without works, trades and tokens a tick of the full game still runs; as the first one does."""
+def test_choices_may_be_missing(backend):
+    """Without works, trades and tokens a tick of the full game still runs, as the first tick does."""
     world = fresh()
     for _ in range(3):
         move, style, target = (world.agents(part) for part in orders(world))
@@ -75,15 +75,15 @@ def test_what_nobody_chose_is_not_asked_for(backend):
     assert not world.events.any() and world.alive.any()
 
 
-# ------------------------------------------------------------------------------- one tick, agent by agent
+# ----------------------------------------------------------------------------------- one tick, agent by agent
 
 
 def trade(world, **choices):
     return offers(world, **choices)
 
 
-def test_who_is_killed_in_combat_does_nothing_more(any_backend):
-    """1 would have fished, sold its sword and walked off; its killer, who walks on, gets all it had."""
+def test_an_agent_killed_in_combat_does_nothing_more(any_backend):
+    """1 would have fished, sold its sword and walked off; its killer, which walks on, gets all it had."""
     picture = """
         ~~~~
         .0.1
@@ -104,14 +104,14 @@ def test_who_is_killed_in_combat_does_nothing_more(any_backend):
     assert held(world, 0) == {"iron_ore": 1, "copper_sword": 1, "raw_shrimp": 2} and world.gold[0, 0] == 20
     assert held(world, 1) == {} and world.gold[0, 1] == 0 and not world.offer.any()
     assert happened(world, 0) == {"attacks": 1, "hits": 1, "damage": 10, "agents_killed": 1}
-    assert happened(world, 1) == {"spoken": 1}, "that came before the blow"
+    assert happened(world, 1) == {"spoken": 1}, "talk comes before combat"
     assert world.dead_totals[0, Event.SPOKEN] == 1 and int(world.dead_totals.sum()) == 1
     assert not world.ledger[0, :, Flow.LOST].any()
     check_ledger(world)
 
 
-def test_attacks_cross_and_those_who_kill_each_other_leave_all(any_backend):
-    """Both died; what they had is lost, and neither is a killer."""
+def test_agents_that_kill_each_other_lose_everything(any_backend):
+    """Both die; their goods are lost, and neither counts as a killer."""
     world = draw_world("01", "full", npcs=False, rolls=False, skills=False)
     give(world, 0, iron_ore=1)
     world.ledger[0, 2, Flow.MADE] = 1
@@ -122,9 +122,9 @@ def test_attacks_cross_and_those_who_kill_each_other_leave_all(any_backend):
     check_ledger(world)
 
 
-def test_work_and_trade_come_before_the_way_on(any_backend):
-    """0 fishes where it stood, and 1 buys what 2 sells in the same tick, before all three walk off; 2 into
-    the lava, with what it was paid."""
+def test_work_and_trade_come_before_movement(any_backend):
+    """0 fishes on its tile, and 1 buys what 2 sells in the same tick, before all three move; 2 walks into
+    lava with its pay."""
     picture = """
         ~...
         0.1.
@@ -147,7 +147,7 @@ def test_work_and_trade_come_before_the_way_on(any_backend):
     check_ledger(world)
 
 
-def test_the_offer_of_the_dead_goes_with_them_and_is_quoted_no_more(any_backend):
+def test_the_offer_of_a_dead_agent_is_withdrawn_and_not_quoted(any_backend):
     """0 sells a herring and starves in the same tick: nothing of it is left on the market."""
     world = draw_world("0.1", "full", npcs=False, rolls=False, skills=False)
     give(world, 0, raw_herring=2)
@@ -162,9 +162,9 @@ def test_the_offer_of_the_dead_goes_with_them_and_is_quoted_no_more(any_backend)
     check_ledger(world)
 
 
-def test_a_level_counts_from_the_next_tick_on(any_backend):
-    """Cooking the first meal raises the level, but goblin is not cooked before the next tick; the iron sword
-    is worn once its level is there; and a rise in constitution lets health come back further."""
+def test_a_level_counts_from_the_next_tick(any_backend):
+    """Cooking the first meal raises the level, but goblin is not cooked before the next tick. The iron sword
+    is worn once its level is reached, and a higher constitution lets health recover further."""
     world = draw_world("0", "full", npcs=False, rolls=False)
     give(world, 0, raw_shrimp=1, raw_goblin=1, iron_sword=1)
     cooking, constitution, melee = (SKILLS.index(name) for name in ("cooking", "constitution", "melee"))
@@ -184,22 +184,22 @@ def test_a_level_counts_from_the_next_tick_on(any_backend):
     assert world.events[0, 0, Event.LEVELS] == 19 + 1 + 8 + 1
 
 
-def test_the_newborn_have_no_part_in_the_tick_of_their_birth(any_backend):
-    """Told to work, trade and attack while their slot was empty, they only live."""
+def test_newborns_do_not_act_in_the_tick_of_their_birth(any_backend):
+    """Choices to work, trade and attack given for the empty slot have no effect."""
     config = preset("full", **ODD, slots=3, populations=1, births=-1, npc_numbers=(0, 0, 0))
     maps = random_maps(config, 2, generator(1), "~.%")
     world = empty_world(config, maps, 5)
-    told = torch.ones(2, 3, dtype=torch.int64)
-    trade = told + len(config.tables.items)  # a bid, which they could pay
-    tick.step(world, any_backend, told, told * 2, torch.zeros_like(told), told, trade, told * 0, told * 3)
+    ones = torch.ones(2, 3, dtype=torch.int64)
+    trade = ones + len(config.tables.items)  # a bid, which they could pay
+    tick.step(world, any_backend, ones, ones * 2, torch.zeros_like(ones), ones, trade, ones * 0, ones * 3)
     assert world.alive.sum() > 3 and not world.events.any() and not world.offer.any()
     assert not world.token.any() and (world.gold[world.alive] == 10).all() and not world.acted.any()
     assert (world.age[world.alive] == 1).all()
 
 
-def test_beasts_take_part_in_combat_movement_and_death(any_backend):
-    """A chicken is struck down and makes room only in the next tick; a bear strikes whom it stands next to;
-    their killer gets what they leave."""
+def test_npcs_take_part_in_combat_movement_and_death(any_backend):
+    """A chicken is killed and blocks its tile until the next tick; a bear attacks an adjacent agent; their
+    killer gets their drops."""
     picture = """
         ffffff
         f0ffff
@@ -228,11 +228,11 @@ def test_beasts_take_part_in_combat_movement_and_death(any_backend):
     assert world.top_attacker[0].tolist() == [2, 0, -1] and world.health[0, 0] == 60 - 10 + 1
     tick.step(world, any_backend, *(world.agents(part) for part in orders(world, {0: "east"})))
     assert world.col[0, 0] == before.col[0, 0] + 1 and world.occupant[0, 9, 10] == 1
-    assert world.deaths.sum() == 0, "beasts are counted as npc_kills"
+    assert world.deaths.sum() == 0, "NPCs are counted in npc_kills"
     check_ledger(world)
 
 
-# ----------------------------------------------------------------------------- what is off stays as it is
+# --------------------------------------------------------------------------------------------- single systems
 
 EACH = {
     "skills": {"skills": True}, "works": {"works": WORKS[1:]}, "rolls": {"rolls": True},
@@ -241,8 +241,9 @@ EACH = {
 
 
 @pytest.mark.parametrize("on", EACH)
-def test_each_system_by_itself_leaves_the_others_alone(backend, on):
-    """What belongs to those that are off stays as it was at birth; part of what is on moves."""
+def test_each_system_by_itself_changes_only_its_own_state(backend, on):
+    """State of the systems that are off stays as it was at birth; some state of the one that is on
+    changes."""
     world = fresh(**{**OFF, **EACH[on]}, damage=(10, 2, 1), reach=(4, 4, 4))
     play(world, backend, 60)
     check_ledger(world)
@@ -264,8 +265,8 @@ def test_each_system_by_itself_leaves_the_others_alone(backend, on):
 
 
 @pytest.mark.parametrize("on", ["tokens", "exchange", "works"])
-def test_what_one_can_leave_alone_changes_nothing_of_v1_while_it_is_left_alone(backend, on):
-    """Everything that chaos has comes out as in chaos, whatever is said."""
+def test_unused_systems_leave_chaos_unchanged(backend, on):
+    """All state of chaos is equal, whatever the agents say."""
     settings = {"slots": 44, "populations": 4, "reach": (1, 2, 3), "immune_ticks": 4}
     world, plain = fresh(**{**OFF, **EACH[on]}, **settings), fresh(**OFF, **settings)
     assert not plain.config.extended and world.config.extended
@@ -284,10 +285,10 @@ def test_what_one_can_leave_alone_changes_nothing_of_v1_while_it_is_left_alone(b
     assert plain.deaths[:, Cause.COMBAT].any()
 
 
-# -------------------------------------------------------------------------------------- what it depends on
+# -------------------------------------------------------------------------------------------- reproducibility
 
 
-def test_seed_and_choices_replay_the_world_bit_for_bit(backend):
+def test_seed_and_choices_reproduce_the_world_bit_for_bit(backend):
     first, second = fresh(), fresh()
     assert play(first, backend, 40) == play(second, backend, 40)
     other = fresh()
@@ -296,14 +297,15 @@ def test_seed_and_choices_replay_the_world_bit_for_bit(backend):
     assert play(fresh(), backend, 10, seed=1)[-1] != play(fresh(), backend, 10)[-1]
 
 
-def test_a_world_goes_on_from_a_copy_as_it_would_have(backend):
+def test_a_copy_of_a_world_continues_alike(backend):
     world = fresh()
     play(world, backend, 30)
     assert play(world.clone(), backend, 30, seed=5) == play(world, backend, 30, seed=5)
 
 
-def test_a_realms_history_does_not_depend_on_its_neighbours(backend):
-    """Realm 1 of 3 is realm 1 of 5, with goods, beasts and all: same maps and choices for the first three."""
+def test_a_realms_history_does_not_depend_on_the_other_realms(backend):
+    """Realm 1 of 3 equals realm 1 of 5 with the same maps and choices for the first three, goods and NPCs
+    included."""
     many = fresh(realms=5)
     own = {name: tensor if name in ("seed", "tick") else tensor[:3] for name, tensor in many.tensors()}
     few = World(config=many.config, **{name: tensor.clone() for name, tensor in own.items()})
@@ -318,8 +320,8 @@ def test_a_realms_history_does_not_depend_on_its_neighbours(backend):
     assert few.npc_kills.any() and few.trades.any() and few.ledger[:, :-1, Flow.MADE].any()
 
 
-def test_equal_realms_part_ways_only_by_their_number(backend):
-    """Three realms with one map: every kind of chance is drawn for each by itself."""
+def test_equal_realms_differ_only_by_their_number(backend):
+    """Three realms share one map: each has its own draws of every kind."""
     config = fresh().config
     maps = random_maps(config, 1, generator(8), "~.ff,,...#%").expand(3, -1, -1)
     world = empty_world(config, maps, 6)
@@ -332,8 +334,8 @@ def test_equal_realms_part_ways_only_by_their_number(backend):
         assert not torch.equal(field[0], field[1]) and not torch.equal(field[1], field[2]), name
 
 
-def test_the_choices_are_left_as_they_were(backend):
-    """Also where NPCs are put behind them."""
+def test_the_choices_are_not_changed(backend):
+    """Also where those of NPCs are appended to them."""
     world = fresh()
     random = generator(9)
     for _ in range(20):
@@ -345,12 +347,12 @@ def test_the_choices_are_left_as_they_were(backend):
 
 def test_torch_and_numba_agree_for_a_hundred_ticks():
     pytest.importorskip("numba")
-    ours, theirs = Backend(), resolve("numba", torch.device("cpu"))
+    torch_backend, numba_backend = Backend(), resolve("numba", torch.device("cpu"))
     world = fresh(slots=28)
     twin = world.clone()
     random = generator(7)
     for time in range(100):
         choices = random_choices(world, random)
-        tick.step(world, ours, *choices)
-        tick.step(twin, theirs, *choices)
+        tick.step(world, torch_backend, *choices)
+        tick.step(twin, numba_backend, *choices)
         assert_same(world, twin, f"tick {time}")

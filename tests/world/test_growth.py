@@ -1,4 +1,4 @@
-"""Growth: levels out of experience, and the best gear on."""
+"""Growth: levels from experience, and the gear that is worn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MELEE, RANGE, DEFENSE = (SKILLS.index(name) for name in ("melee", "range", "defe
 
 
 def needed() -> list[int]:
-    """Experience for levels 1 to 99, out of RULES.md."""
+    """Returns the experience for levels 1 to 99, from RULES.md."""
     exp = [0]
     for i in range(1, 99):
         exp.append(exp[-1] + int(int(i + 300 * 2 ** (i / 7)) / 4))
@@ -29,8 +29,8 @@ def experienced(world: World, slot: int, **experience: int) -> World:
     return world
 
 
-def test_a_level_comes_with_the_last_point_it_needs(any_backend):
-    """All 99 levels: one point short of it, and just reached."""
+def test_a_level_needs_exactly_its_experience(any_backend):
+    """All 99 levels, one point below and just reached."""
     exp = needed()
     for offset in (-1, 0, 1):
         world = draw_workers("0123456789A")
@@ -54,7 +54,7 @@ def test_experience_stops_at_a_thousand_million_and_levels_at_99(any_backend):
     assert world.level[0, 0, :3].tolist() == [99, 1, 99]
 
 
-def test_rises_of_all_skills_are_counted_once(any_backend):
+def test_risen_levels_of_all_skills_are_counted_once(any_backend):
     world = draw_workers("01")
     exp = needed()
     for name in ("constitution",):
@@ -67,8 +67,8 @@ def test_rises_of_all_skills_are_counted_once(any_backend):
     assert happened(world, 0) == {"levels": 6}
 
 
-def test_levels_beyond_experience_are_taken_back_and_not_counted(any_backend):
-    """Wherever they came from; a rise of another skill is counted in full."""
+def test_levels_above_experience_are_lowered_and_not_counted(any_backend):
+    """Wherever they come from; a risen level of another skill counts in full."""
     world = set_level(draw_workers("01"), 0, melee=50, mage=99, range=98)
     experienced(world, 0, melee=needed()[7], cooking=needed()[3])
     any_backend.growth(world)
@@ -76,8 +76,8 @@ def test_levels_beyond_experience_are_taken_back_and_not_counted(any_backend):
     assert happened(world, 0) == {"levels": 3}
 
 
-def test_the_dead_and_npcs_do_not_grow(any_backend):
-    """What empty slots hold stays, garbage or not; NPCs keep the levels of their kind."""
+def test_dead_agents_and_npcs_do_not_grow(any_backend):
+    """Empty slots keep what they hold, garbage or not; NPCs keep the levels of their kind."""
     world = draw_world("01234", "full", slots=2, npc_numbers=(1, 1, 1))
     world.alive[0, 0] = False
     world.xp[0, 0] = 2_000_000_000
@@ -89,7 +89,7 @@ def test_the_dead_and_npcs_do_not_grow(any_backend):
     assert_same(world, before)
 
 
-def test_without_skills_levels_stay_and_gear_is_worn(any_backend):
+def test_without_skills_levels_are_constant_and_gear_is_worn(any_backend):
     world = give(draw_workers("0", skills=False), 0, copper_sword=1, tin_armor=1)
     experienced(world, 0, melee=5_000_000_000 % 1_500_000_000)
     xp, level = world.xp.clone(), world.level.clone()
@@ -113,8 +113,8 @@ def test_without_skills_levels_stay_and_gear_is_worn(any_backend):
         ({"mage": 99, "smithing": 99}, {"iron_sword": 1, "iron_knife": 1, "iron_armor": 1}, [0, 0, 0]),
     ],
 )
-def test_the_best_usable_is_worn(any_backend, levels, goods, worn):
-    """Whatever was worn before; each kind asks for its own skill."""
+def test_the_best_usable_gear_is_worn(any_backend, levels, goods, worn):
+    """Whatever was worn before; each kind of gear needs its own skill."""
     world = give(draw_workers("0.1", skills=False), 1, **goods)
     set_level(world, 1, **levels)
     world.worn[0, 1] = torch.tensor([3, 0, 1])
@@ -129,8 +129,8 @@ def test_a_level_just_reached_counts_for_what_is_worn(any_backend):
     assert world.level[0, 0, MELEE] == 5 and world.worn[0, 0, 0] == 2
 
 
-def test_grown_worlds_stay_as_they_are(backend):
-    """Random worlds are grown already: nothing changes, however often."""
+def test_growth_is_idempotent(backend):
+    """Random worlds are already grown, so nothing changes, however often it runs."""
     config = preset("full", height=33, width=47, border=7, slots=49, populations=7, npc_numbers=(2, 2, 2))
     for seed in range(4):
         world = random_world(config, 3, seed, fill=0.8)

@@ -1,4 +1,4 @@
-"""What an agent can carry: weights, and the unit kept free for an offer."""
+"""The inventory: weights, and the unit that an offer reserves."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from support.goods import draw_workers, give, item
 from nmmo_gpu.world.inventory import held, reserved, room
 
 
-def test_room_is_what_the_capacity_leaves():
-    """Hand-computed, for agents who differ, in every realm; knives weigh nothing."""
+def test_room_is_the_unused_capacity():
+    """Computed by hand for different agents in every realm; knives weigh nothing."""
     world = draw_workers("0.1.2", realms=3)
     assert room(world).tolist() == [[28, 28, 28]] * 3
     give(world, 1, copper_ore=3, iron_armor=2, raw_goblin=1, tin_knife=500)
@@ -27,8 +27,8 @@ def test_room_is_what_the_capacity_leaves():
      ("iron knife", 0)],
 )  # fmt: skip
 @pytest.mark.parametrize("side", ["sell", "buy"])
-def test_an_offer_keeps_the_weight_of_its_item_free(name, units, side):
-    """Of either side: a seller may get the item back, a buyer gets it."""
+def test_an_offer_reserves_the_weight_of_its_item(name, units, side):
+    """On either side: a seller may get the item back, a buyer gets it."""
     world = give(draw_workers("0.1"), copper_sword=5)
     world.offer[0, 1] = 1 + item(world, name) + (side == "buy") * len(world.config.tables.items)
     assert reserved(world).tolist() == [[0, units]]
@@ -48,7 +48,7 @@ def test_npcs_have_no_inventory():
     assert world.alive.shape == (2, 6) and room(world).shape == (2, 2)
 
 
-def test_room_leaves_the_world_alone():
+def test_room_does_not_change_the_world():
     world = give(draw_workers("0"), raw_shrimp=1)
     before = world.digest()
     assert room(world).dtype == torch.int32

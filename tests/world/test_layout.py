@@ -1,4 +1,4 @@
-"""The observation record: every field where it should be, none over another."""
+"""The observation record: the position of every field, without overlaps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def layout(request):
     return ObservationLayout(preset("chaos", **{**ODD, "slots": 7, "populations": 7, **request.param}))
 
 
-def test_fields_are_aligned_do_not_overlap_and_fill_the_record_but_for_its_padding(layout):
+def test_fields_are_aligned_disjoint_and_fill_the_record_up_to_padding(layout):
     end = 0
     for field in layout.fields.values():
         assert field.offset == end and field.offset % field.dtype.itemsize == 0
@@ -30,7 +30,7 @@ def test_fields_are_aligned_do_not_overlap_and_fill_the_record_but_for_its_paddi
     assert end <= layout.bytes < end + RECORD_ALIGNMENT and layout.bytes % RECORD_ALIGNMENT == 0
 
 
-def test_views_have_the_promised_shapes_and_share_the_records_memory(layout):
+def test_views_have_the_documented_shapes_and_share_memory(layout):
     records = layout.allocate(3, 7, device="cpu")
     assert records.shape == (3, 7, layout.bytes) and records.dtype == torch.uint8 and not records.any()
     views = layout.views(records)
@@ -44,7 +44,7 @@ def test_views_have_the_promised_shapes_and_share_the_records_memory(layout):
         assert not records[..., last:].any()
 
 
-def test_the_head_is_everything_but_the_windows(layout):
+def test_the_header_has_all_fields_but_the_windows(layout):
     records = layout.allocate(5, device="cpu")
     head = layout.views(records[:, : layout.header_bytes])
     assert set(layout.fields) - set(head) == {"material", "occupant"}
@@ -53,7 +53,7 @@ def test_the_head_is_everything_but_the_windows(layout):
 
 
 def test_the_default_record_is_as_small_as_its_fields():
-    """15 x 15 windows of one byte per tile, twice, and a head of under 150 bytes."""
+    """Two 15 x 15 windows of one byte per tile, and a header of under 150 bytes."""
     layout = ObservationLayout(preset("chaos"))
     assert layout.header_bytes < 150
     assert 450 + layout.header_bytes <= layout.bytes < 450 + layout.header_bytes + RECORD_ALIGNMENT

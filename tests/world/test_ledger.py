@@ -1,4 +1,4 @@
-"""The ledger: what there is, what there should be, and who is told when the two differ."""
+"""The ledger: what exists, what should exist, and the error if they differ."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ KNIFE, ORE = ITEMS.index("tin knife"), ITEMS.index("iron ore")
 
 
 def balanced(seed: int = 1) -> World:
-    """Three realms in the middle of their history, dead slots full of goods that must not count."""
+    """Returns three realms in the middle of their history, with goods in empty slots that must not count."""
     return litter(random_world(FULL, 3, seed), seed)
 
 
-def somebody(world: World, realm: int) -> int:
-    """A living agent of a realm."""
+def living_agent(world: World, realm: int) -> int:
+    """Returns a living agent of a realm."""
     return int(world.agents(world.alive)[realm].nonzero()[0])
 
 
 def sells(world: World, slot: int, item: int, price: int = 0, left: int = 3) -> None:
-    """Opens an offer to sell in every realm, with nothing put into escrow."""
+    """Opens an offer to sell in every realm, without anything in escrow."""
     world.offer[:, slot] = 1 + item
     world.offer_price[:, slot], world.offer_left[:, slot] = price, left
 
 
-def test_what_there_is_by_hand():
-    """Bags and purses of the living, lots on sale, gold that buyers have put aside; nothing of the dead's."""
+def test_existing_goods_by_hand():
+    """Inventories and gold of living agents, lots on sale, and gold in escrow; nothing of empty slots."""
     world = draw_world("0.1.2", "full", npcs=False, slots=5, populations=5, realms=2)
     world.gold[:] = torch.tensor([7, 20, 1, 999, 999])
     give(world, 0, tin_knife=4, iron_ore=2)
     give(world, 2, iron_ore=1)
-    give(world, 3, iron_ore=50)  # slot 3 and 4 are nobody's
+    give(world, 3, iron_ore=50)  # slots 3 and 4 are empty
     sells(world, 0, KNIFE, price=5)  # ten of them
     sells(world, 1, ORE, price=5)  # one
     sells(world, 3, ORE)
@@ -59,8 +59,8 @@ def test_what_there_is_by_hand():
     assert torch.equal(holdings(world), expected)
 
 
-def test_what_should_be_there_by_hand():
-    """What was made, dropped and endowed came; all else went."""
+def test_due_goods_by_hand():
+    """What was made, dropped and given at birth was added; all other flows were subtracted."""
     world = draw_world("0", "full", npcs=False)
     world.ledger[0, ORE] = torch.tensor([1000, 200, 30, 4, 50, 600, 70])
     assert tuple(flow.name for flow in INFLOWS) == ("MADE", "DROPPED", "INITIAL") and len(Flow) == 7
@@ -70,7 +70,7 @@ def test_what_should_be_there_by_hand():
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
-def test_a_world_whose_ledger_balances_passes_and_is_left_as_it_was(seed):
+def test_a_balanced_world_passes_unchanged(seed):
     world = balanced(seed)
     before = world.clone()
     check_ledger(world)
@@ -91,30 +91,31 @@ TAMPERED = {
 
 @pytest.mark.parametrize("realm", [0, 1, 2])
 @pytest.mark.parametrize("what", TAMPERED)
-def test_a_difference_is_told_with_realm_tick_and_item(what, realm):
-    """And with what there is and what is due; it is ours to raise, and an assertion."""
+def test_a_difference_is_reported_with_realm_tick_and_item(what, realm):
+    """The error also has the existing and the due number; it is an error of the package and an
+    AssertionError."""
     item, too_many, tamper = TAMPERED[what]
     world = balanced(4)
-    tamper(world, realm, somebody(world, realm))
+    tamper(world, realm, living_agent(world, realm))
     there, due = int(holdings(world)[realm, item]), int(balance(world)[realm, item])
     assert there - due == too_many
     name = (*ITEMS, "gold")[item]
     with pytest.raises(LedgerError) as caught:
         check_ledger(world)
-    said = str(caught.value)
+    text = str(caught.value)
     assert (
         f"realm {realm}, tick {int(world.tick)}, {name}: there are {there}, "
-        f"but according to the ledger {due} " in said
+        f"but according to the ledger {due} " in text
     )
-    assert f"made {int(world.ledger[realm, item, Flow.MADE])}" in said and "1 accounts are wrong" in said
+    assert f"made {int(world.ledger[realm, item, Flow.MADE])}" in text and "1 accounts are wrong" in text
     assert isinstance(caught.value, NmmoError) and isinstance(caught.value, AssertionError)
 
 
 @pytest.mark.parametrize("side", ["sell", "buy"])
-def test_an_offer_without_escrow_is_told(side):
-    """Ten knives on sale that nobody put there; a bid of 675 gold that nobody paid."""
+def test_an_offer_without_escrow_is_reported(side):
+    """Ten knives on sale that no agent put into escrow, and a bid of 675 gold without the gold."""
     world = balanced(5)
-    slot = somebody(world, 1)
+    slot = living_agent(world, 1)
     for field in (world.offer, world.offer_price, world.offer_left):
         field[1] = 0
     world.ledger[1, :, Flow.MADE] += holdings(world)[1] - balance(world)[1]
@@ -131,7 +132,7 @@ def test_an_offer_without_escrow_is_told(side):
         check_ledger(world)
 
 
-def test_the_first_of_several_accounts_is_told_and_how_many_there_are():
+def test_the_first_wrong_account_is_reported_with_their_number():
     world = balanced(6)
     for realm, item in ((2, ORE), (1, 7), (1, 3)):
         world.ledger[realm, item, Flow.MADE] += 1
@@ -140,8 +141,8 @@ def test_the_first_of_several_accounts_is_told_and_how_many_there_are():
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])
-def test_an_environment_stops_at_the_step_after_which_the_ledger_is_wrong(backend):
-    """With ``check_ledger``; without, it goes on."""
+def test_an_environment_stops_after_the_step_that_breaks_the_ledger(backend):
+    """With ``check_ledger``; otherwise it continues."""
     steps = {}
     for checked in (True, False):
         config = EnvConfig(world=FULL, realms=3, device="cpu", backend=backend, check_ledger=checked)
@@ -159,8 +160,8 @@ def test_an_environment_stops_at_the_step_after_which_the_ledger_is_wrong(backen
     assert_same(steps[True], steps[False], "checking changed the world")
 
 
-def test_an_environment_checks_already_when_it_begins():
-    """Reset is a tick as well: the first are endowed."""
+def test_an_environment_checks_the_ledger_in_reset():
+    """Reset is a tick too, in which the first agents get their gold."""
     env = Env(EnvConfig(world=FULL, realms=3, device="cpu", backend="torch", check_ledger=True))
     env.world.ledger[0, GOLD, Flow.LOST] = 1
     with pytest.raises(LedgerError, match="realm 0, tick 1, gold"):

@@ -1,4 +1,4 @@
-"""Loot: who inherits what, what is lost, what NPCs drop, and whose kill it was."""
+"""Loot: who gets what, what is lost, what NPCs drop, and who made the kill."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nmmo_gpu.world.state import Cause, World
 
 
 def slay(world: World, step_actions: dict[int, int], cause: Cause = Cause.COMBAT) -> None:
-    """Victims, each with its top_attacker, as combat and upkeep leave them."""
+    """Kills victims, each with its top_attacker, as combat and upkeep do."""
     for victim, top_attacker in step_actions.items():
         world.cause[:, victim] = cause
         world.top_attacker[:, victim] = top_attacker
@@ -26,12 +26,12 @@ def slay(world: World, step_actions: dict[int, int], cause: Cause = Cause.COMBAT
 
 
 def goods(world: World, slot: int, realm: int = 0) -> dict[str, int]:
-    """What an agent has, gold included."""
+    """Returns what an agent has, including gold."""
     return {**held(world, slot, realm), "gold": int(world.gold[realm, slot])}
 
 
-def bequeathed(world: World) -> World:
-    """The world with its books written anew: what there is was made or endowed."""
+def with_new_ledger(world: World) -> World:
+    """Returns the world with a new ledger: all that exists was made or given at birth."""
     world.ledger.zero_()
     there = holdings(world)
     world.ledger[..., Flow.MADE] = there
@@ -39,7 +39,7 @@ def bequeathed(world: World) -> World:
 
 
 def booked(world: World, flow: Flow) -> dict[str, int]:
-    """What came or went in one way, gold included."""
+    """Returns what was added or removed by one flow, including gold."""
     names = (*world.config.tables.items, "gold")
     counts = world.ledger[0, :, flow].tolist()
     return {name.replace(" ", "_"): n for name, n in zip(names, counts, strict=True) if n}
@@ -52,7 +52,7 @@ def lost(world: World) -> dict[str, int]:
 def test_the_killer_gets_gold_and_goods(any_backend):
     world = give(give(draw_workers("01"), 0, tin_ore=3, tin_knife=7), 1, tin_ore=2, raw_shrimp=1)
     world.gold[0] = torch.tensor([70, 5])
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {0: 1})
     any_backend.loot(world)
     assert goods(world, 0) == {"gold": 0}
@@ -63,11 +63,11 @@ def test_the_killer_gets_gold_and_goods(any_backend):
     check_ledger(world)
 
 
-def test_items_are_taken_in_the_order_of_their_index_as_long_as_they_fit(any_backend):
-    """Capacity 28: 24 are held, so four fit; what is weightless fits always; the rest is lost."""
+def test_items_are_taken_in_order_while_they_fit(any_backend):
+    """Capacity 28 with 24 held leaves room for four. Weightless items always fit, and the rest is lost."""
     dead = {"copper_ore": 1, "tin_ore": 2, "raw_shrimp": 3, "copper_knife": 40, "iron_knife": 1}
     world = give(give(draw_workers("01"), 0, copper_armor=5, **dead), 1, iron_sword=24, tin_knife=3)
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {0: 1})
     any_backend.loot(world)
     assert held(world, 1) == {
@@ -81,8 +81,8 @@ def test_items_are_taken_in_the_order_of_their_index_as_long_as_they_fit(any_bac
 
 
 @pytest.mark.parametrize("room", [-2, 0, 1, 3, 28])
-def test_room_decides_how_much_of_one_kind_is_taken(any_backend, room):
-    """Nothing is taken by who has too much already."""
+def test_room_limits_how_much_of_an_item_is_taken(any_backend, room):
+    """An agent that already exceeds its capacity takes nothing."""
     world = give(give(draw_workers("01"), 0, iron_ore=20), 1, tin_ore=28 - room)
     slay(world, {0: 1})
     any_backend.loot(world)
@@ -94,8 +94,8 @@ def test_room_decides_how_much_of_one_kind_is_taken(any_backend, room):
 @pytest.mark.parametrize(("offer", "fits"), [
     ("", 3), ("sell tin ore", 2), ("buy tin ore", 2), ("sell tin knife", 3), ("buy tin knife", 3),
 ])  # fmt: skip
-def test_the_killers_own_offer_keeps_its_unit_of_room(any_backend, offer, fits):
-    """Of something that weighs; an offer on knives keeps nothing."""
+def test_the_killers_own_offer_reserves_a_unit_of_room(any_backend, offer, fits):
+    """If its item has weight; an offer of knives reserves nothing."""
     world = give(give(draw_workers("01"), 0, copper_ore=9), 1, iron_ore=25)
     if offer:
         verb, _, name = offer.partition(" ")
@@ -114,15 +114,15 @@ def test_the_killers_own_offer_keeps_its_unit_of_room(any_backend, offer, fits):
     ("buy iron sword", {"tin_ore": 1}), ("buy copper ore", {"tin_ore": 1}),
 ])  # fmt: skip
 @pytest.mark.parametrize("killer", [1, -1])
-def test_the_offer_of_the_dead_is_withdrawn_first(any_backend, offer, back, killer):
-    """And what was in escrow goes the way of all else; it is not counted as withdrawn."""
+def test_the_offer_of_a_dead_agent_is_withdrawn_first(any_backend, offer, back, killer):
+    """What was in escrow is inherited or lost like all else, and the offer does not count as withdrawn."""
     world = give(draw_workers("01"), 0, tin_ore=1)
     world.gold[0] = torch.tensor([4, 0])
     verb, _, name = offer.partition(" ")
     item = world.config.tables.items.index(name)
     world.offer[0, 0] = 1 + item + (len(world.config.tables.items) if verb == "buy" else 0)
     world.offer_price[0, 0], world.offer_left[0, 0] = 6, 9  # 18 gold
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {0: killer})
     any_backend.loot(world)
     everything = {**back, "gold": 4 + 18 * (verb == "buy")}
@@ -135,11 +135,11 @@ def test_the_offer_of_the_dead_is_withdrawn_first(any_backend, offer, back, kill
 
 
 @pytest.mark.parametrize("cause", [Cause.LAVA, Cause.HUNGER, Cause.THIRST])
-def test_who_dies_otherwise_loses_everything(any_backend, cause):
-    """Even if somebody did it damage in the same tick: that is not a kill."""
+def test_an_agent_that_dies_otherwise_loses_everything(any_backend, cause):
+    """Even if another agent damaged it in the same tick: that is not a kill."""
     world = give(draw_workers("01"), 0, tin_ore=3, tin_knife=7)
     world.gold[0] = torch.tensor([70, 5])
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {0: 1}, cause)
     any_backend.loot(world)
     assert lost(world) == {"tin_ore": 3, "tin_knife": 7, "gold": 70}
@@ -150,8 +150,9 @@ def test_who_dies_otherwise_loses_everything(any_backend, cause):
 
 
 @pytest.mark.parametrize("end", [Cause.COMBAT, Cause.LAVA, Cause.THIRST])
-def test_a_killer_that_dies_itself_gets_nothing(any_backend, end):
-    """In combat, by another or by its victim, or in the same tick's upkeep; nor is it counted as a kill."""
+def test_a_killer_that_dies_gets_nothing(any_backend, end):
+    """In combat by another agent or by its victim, or in the same tick's upkeep. The kill does not count
+    either."""
     world = give(draw_workers("012"), tin_ore=3)
     slay(world, {0: 1})
     slay(world, {1: 0 if end == Cause.COMBAT else -1}, end)
@@ -162,8 +163,8 @@ def test_a_killer_that_dies_itself_gets_nothing(any_backend, end):
     assert held(world, 2) == {"tin_ore": 3}
 
 
-def test_chains_of_killers_end_with_those_who_live(any_backend):
-    """0 is killed by 1, that by 2, who lives: 2 gets what 1 had, and what 0 had is lost."""
+def test_chains_of_killers_end_with_a_living_one(any_backend):
+    """0 is killed by 1, and 1 by 2, which lives: 2 gets what 1 had, and what 0 had is lost."""
     world = give(give(give(draw_workers("012"), 0, tin_ore=3), 1, iron_ore=2), 2, copper_ore=1)
     slay(world, {0: 1, 1: 2})
     any_backend.loot(world)
@@ -172,7 +173,7 @@ def test_chains_of_killers_end_with_those_who_live(any_backend):
     assert [happened(world, slot) for slot in range(3)] == [{}, {}, {"agents_killed": 1}]
 
 
-def test_events_of_the_dead_join_those_of_the_departed_and_stay_to_be_read(any_backend):
+def test_events_of_dead_agents_are_added_to_the_totals_and_kept(any_backend):
     world = draw_workers("0.1.2", realms=2)
     random = torch.Generator().manual_seed(3)
     world.events.copy_(torch.randint(0, 99, world.events.shape, generator=random))
@@ -187,21 +188,21 @@ def test_events_of_the_dead_join_those_of_the_departed_and_stay_to_be_read(any_b
 
 
 def zoo(picture: str, numbers: tuple[int, ...], slots: int, **settings) -> World:
-    """Agents first, then so many chickens, goblins and bears; everybody without gold."""
+    """Returns a world of agents followed by this many chickens, goblins and bears, without gold."""
     world = draw_world(picture, "full", slots=slots, npc_numbers=numbers, age=40, **settings)
     world.gold.zero_()
-    return bequeathed(world)
+    return with_new_ledger(world)
 
 
-def test_whom_an_npc_kills_leaves_everything(any_backend):
+def test_an_agent_killed_by_an_npc_loses_everything(any_backend):
     world = give(zoo("01", (0, 0, 1), 1), 0, tin_ore=3)
-    slay(bequeathed(world), {0: 1})
+    slay(with_new_ledger(world), {0: 1})
     any_backend.loot(world)
     assert lost(world) == {"tin_ore": 3} and not world.events.any() and int(world.npc_kills.sum()) == 0
 
 
-def test_kills_of_npcs_are_counted_by_kind_and_they_calm_down(any_backend):
-    """For the killer if there is one; for the realm in any case."""
+def test_kills_of_npcs_are_counted_by_kind_and_clear_their_aggro(any_backend):
+    """For the killer if there is one, and for the realm in any case."""
     world = zoo("01\n23456", (1, 2, 2), 2)
     world.aggro_target.fill_(1)
     world.aggro_entity.fill_(7)
@@ -218,7 +219,7 @@ def test_kills_of_npcs_are_counted_by_kind_and_they_calm_down(any_backend):
 
 
 def test_a_bear_drops_two_iron_ores_and_gold(any_backend):
-    """And only to a killer that lives."""
+    """To a living killer only."""
     world = zoo("01\n23", (0, 0, 2), 2)
     slay(world, {2: 0, 3: 1})
     slay(world, {1: -1}, Cause.LAVA)
@@ -232,7 +233,7 @@ def test_a_bear_drops_two_iron_ores_and_gold(any_backend):
 
 
 @pytest.mark.parametrize(("held_before", "fits"), [(30, 0), (28, 0), (27, 1), (26, 2), (25, 2)])
-def test_of_drops_only_what_fits_comes_into_the_world(any_backend, held_before, fits):
+def test_only_drops_that_fit_are_made(any_backend, held_before, fits):
     """Gold always fits. An offer's reservation counts too."""
     for offered in (False, True):
         world = give(zoo("01", (0, 0, 1), 1), 0, tin_ore=held_before - offered)
@@ -249,8 +250,8 @@ def test_of_drops_only_what_fits_comes_into_the_world(any_backend, held_before, 
         check_ledger(world)
 
 
-def test_drops_take_room_in_their_order_and_weightless_ones_none(any_backend):
-    """A kind with a heap of drops, at a killer with room for three."""
+def test_drops_take_room_in_order_and_weightless_ones_none(any_backend):
+    """A kind with many drops, and a killer with room for three."""
     content = with_more(
         STANDARD,
         items=(Item("feather", weight=0),),
@@ -260,7 +261,7 @@ def test_drops_take_room_in_their_order_and_weightless_ones_none(any_backend):
         )),),
     )  # fmt: skip
     world = give(zoo("01", (0, 0, 0, 1), 1, content=content), 0, raw_shrimp=25)
-    bequeathed(world)
+    with_new_ledger(world)
     slay(world, {1: 0})
     any_backend.loot(world)
     assert goods(world, 0) == {
@@ -271,8 +272,8 @@ def test_drops_take_room_in_their_order_and_weightless_ones_none(any_backend):
 
 
 @pytest.mark.parametrize("above", [0, 1])
-def test_a_chance_is_held_against_sixteen_random_bits(any_backend, above):
-    """A drop comes if they are below the chance in 65536ths, and not if they are equal to it."""
+def test_a_chance_is_compared_with_sixteen_random_bits(any_backend, above):
+    """A drop is made if they are below the chance in 65536ths, and not if they are equal to it."""
     probe = zoo("01", (1, 0, 0), 1)
     word = draw(probe.seed, probe.tick, Stream.DROP, torch.tensor([0]), torch.tensor([64 * 1 + 1]))[0]
     chance = ((int(word) >> 16) + above) / 65536
@@ -284,7 +285,7 @@ def test_a_chance_is_held_against_sixteen_random_bits(any_backend, above):
     assert held(world) == {"tin_ore": 1, **({"iron_ore": 1} if above else {})}
 
 
-def test_drops_follow_their_laws(backend):
+def test_drops_have_the_right_frequencies(backend):
     """Over 60 realms and 60 ticks: a goblin's gold and sword, a chicken's second piece, a bear's gold."""
     world = zoo("012\n345", (1, 1, 1), 3, realms=60)
     start = world.clone()
@@ -315,7 +316,7 @@ def test_drops_follow_their_laws(backend):
 
 
 def test_drops_of_one_npc_are_independent(backend):
-    """The goblin's sword does not come with its gold, nor without."""
+    """The goblin's sword is independent of its gold."""
     world = zoo("0123\n4567", (0, 4, 0), 4, realms=50)
     start = world.clone()
     table = torch.zeros(4, dtype=torch.int64)
@@ -331,8 +332,8 @@ def test_drops_of_one_npc_are_independent(backend):
     assert statistic < bound
 
 
-def test_the_dead_of_earlier_ticks_are_left_alone(any_backend):
-    """Without a cause nothing happens: what lies in an empty slot is a record, or garbage."""
+def test_agents_that_died_earlier_are_not_changed(any_backend):
+    """Without a cause of death nothing happens: an empty slot holds a record, or garbage."""
     world = give(zoo("01", (1, 0, 0), 2), tin_ore=2)
     world.alive[0, 1] = False
     world.top_attacker.fill_(0)
@@ -342,8 +343,8 @@ def test_the_dead_of_earlier_ticks_are_left_alone(any_backend):
 
 
 @pytest.mark.parametrize("systems", [{}, {"rolls": False, "damage": (10, 4, 3)}, {"exchange": False}])
-def test_nothing_is_gained_or_lost_but_by_the_ledger(backend, systems):
-    """Random worlds in which many die of combat and some of hunger and lava."""
+def test_the_ledger_balances_after_loot(backend, systems):
+    """In random worlds in which many die of combat and some of hunger and lava."""
     config = preset(
         "full", **{**ODD, "border": 11}, slots=49, populations=7, npc_numbers=(4, 5, 6), immune_ticks=2
     )  # fmt: skip
@@ -374,8 +375,8 @@ def test_nothing_is_gained_or_lost_but_by_the_ledger(backend, systems):
     assert kills > 30 and robbed > 20 and npc_kills > 15
 
 
-def test_worlds_without_goods_have_no_loot_to_speak_of(any_backend):
-    """Tokens alone make the full game's tables; there deaths are still counted."""
+def test_worlds_without_goods_count_deaths_only(any_backend):
+    """Tokens alone make a world of the full game without goods."""
     world = draw_world("01", "chaos", tokens=4)
     world.events[0, 0, Event.SPOKEN] = 3
     slay(world, {0: 1})

@@ -1,4 +1,4 @@
-"""Movement: what blocks a move, and who wins a tile that several want."""
+"""Movement: what blocks a move, and which of several agents gets a tile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nmmo_gpu.world import tick
 
 
 def move(backend, world, **directions):
-    """Moves the agents named a0, a1, ... at once."""
+    """Moves the agents named a0, a1, ... in one tick."""
     moves = {SLOT_NAMES.index(name[1:]): direction for name, direction in directions.items()}
     backend.movement(world, orders(world, move=moves)[0])
 
@@ -25,7 +25,7 @@ def test_the_five_moves(any_backend):
     """
     world = draw_world(picture)
     move(any_backend, world, a0="east", a1="south", a2="west", a3="north", a4="stay")
-    # 1 and 3 met on one tile from opposite sides; whoever lost stayed.
+    # 1 and 3 wanted the same tile from opposite sides; the loser stayed.
     after = show(world, picture)
     assert after[1][:3] == "..0" and after[3][:3] == "2.." and after[4] == "..4.."
     column = "".join(line[3] for line in after)
@@ -37,7 +37,7 @@ def test_the_five_moves(any_backend):
     [("~", False), ("#", False), ("%", False), ("^", True), (".", True), (",", True), ("f", True)],
 )
 def test_water_stone_and_orerock_block_and_all_else_is_entered(any_backend, ground, enters):
-    """Lava too is entered."""
+    """Lava is entered too."""
     for picture, direction, after in (
         (f"0{ground}", "east", ".0"),
         (f"{ground}0", "west", "0."),
@@ -49,8 +49,8 @@ def test_water_stone_and_orerock_block_and_all_else_is_entered(any_backend, grou
         assert show(world, picture) == rows_of(after if enters else picture)
 
 
-def test_what_a_tile_shows_now_decides_not_its_base(any_backend):
-    """A tile that is stone by birth and shows grass is entered; the other way round it is not."""
+def test_the_current_material_decides_not_the_base(any_backend):
+    """A tile with base stone that is grass now is entered; the reverse is not."""
     picture = "0#\n1."
     world = draw_world(picture)
     world.material.copy_(torch.where(world.base == 5, 2, torch.where(world.base == 2, 5, world.base)))
@@ -58,15 +58,15 @@ def test_what_a_tile_shows_now_decides_not_its_base(any_backend):
     assert [int(world.col[0, slot]) - 8 for slot in (0, 1)] == [1, 0]
 
 
-def test_nobody_follows_into_a_tile_that_is_being_left(any_backend):
+def test_a_tile_that_is_being_left_is_not_entered(any_backend):
     picture = "012.3."
     world = draw_world(picture)
     move(any_backend, world, a0="east", a1="east", a2="east", a3="west")
     assert show(world, picture)[0] in ("01.23.", "0123..")
-    # 2 and 3 wanted the tile between them, so one of them stands there, and 0 and 1 have not moved.
+    # 2 and 3 wanted the tile between them, so one of them is there, and 0 and 1 have not moved.
 
 
-def test_neighbours_do_not_swap_and_rings_do_not_turn(any_backend):
+def test_neighbours_do_not_swap_and_rings_do_not_rotate(any_backend):
     picture = "01\n32"
     world = draw_world(picture)
     before = world.clone()
@@ -76,7 +76,7 @@ def test_neighbours_do_not_swap_and_rings_do_not_turn(any_backend):
     assert_same(world, before)
 
 
-def test_a_tile_whose_owner_stays_or_cannot_leave_is_not_entered(any_backend):
+def test_a_tile_whose_agent_stays_or_is_blocked_is_not_entered(any_backend):
     picture = "01#2"
     world = draw_world(picture)
     before = world.clone()
@@ -84,7 +84,7 @@ def test_a_tile_whose_owner_stays_or_cannot_leave_is_not_entered(any_backend):
     assert_same(world, before)
 
 
-def test_the_frozen_and_the_killed_do_not_move_and_the_dead_even_less(any_backend):
+def test_frozen_killed_and_dead_agents_do_not_move(any_backend):
     picture = "0.\n1.\n2.\n3."
     world = draw_world(picture, slots=5)
     world.freeze[0] = torch.tensor([1, 0, 0, 2, 0])
@@ -94,7 +94,7 @@ def test_the_frozen_and_the_killed_do_not_move_and_the_dead_even_less(any_backen
     assert (int(world.row[0, 4]), int(world.col[0, 4])) == (0, 0)
 
 
-def test_a_frozen_competitor_is_none(any_backend):
+def test_a_frozen_agent_does_not_compete(any_backend):
     """Only 1 can move, so 1 gets the tile, whatever the draw."""
     picture = "0.1"
     for time in range(8):
@@ -105,8 +105,8 @@ def test_a_frozen_competitor_is_none(any_backend):
         assert show(world, picture) == ["01."]
 
 
-def test_frozen_now_but_free_next_tick(any_backend):
-    """Freeze counts as it is at the start of the tick; upkeep takes it down."""
+def test_an_agent_that_thaws_this_tick_does_not_move_yet(any_backend):
+    """Freeze counts as it is at the start of the tick, before upkeep lowers it."""
     picture = "0..."
     world = draw_world(picture)
     world.freeze[0, 0] = 1
@@ -117,7 +117,7 @@ def test_frozen_now_but_free_next_tick(any_backend):
     assert seen == ["0...", ".0..", "..0."]
 
 
-def test_planes_and_positions_go_along_and_the_workspace_is_clean(any_backend):
+def test_planes_and_positions_agree_and_the_workspace_is_clean(any_backend):
     world = draw_world("0...1", slots=6, populations=3, realms=3)
     move(any_backend, world, a0="east", a1="west")
     for slot in (0, 1):
@@ -136,7 +136,8 @@ STARS = {
 
 
 def winners(backend, picture, orders_, seed=1, realms=60, ticks=25):
-    """[ticks, realms] slot of who got the contested tile; exactly one did, and all others stayed."""
+    """Returns [ticks, realms], the slot that got the contested tile; exactly one did, and all others
+    stayed."""
     world = draw_world(picture, realms=realms, seed=seed)
     lines = rows_of(picture)
     y, x = next((y, line.index(".", 1)) for y, line in enumerate(lines) if line[1:2] == ".")
@@ -146,29 +147,29 @@ def winners(backend, picture, orders_, seed=1, realms=60, ticks=25):
         after = world.clone()
         after.tick.fill_(time)
         move(backend, after, **orders_)
-        who = after.occupant[:, 8 + y, 8 + x].long() - 1
-        assert (who >= 0).all(), "nobody got a free tile"
+        winner = after.occupant[:, 8 + y, 8 + x].long() - 1
+        assert (winner >= 0).all(), "no agent got a free tile"
         stayed = (after.row == world.row) & (after.col == world.col)
         assert (stayed.sum(1) == count - 1).all()
-        assert not stayed[torch.arange(realms), who].any()
+        assert not stayed[torch.arange(realms), winner].any()
         assert (after.occupant != 0).sum() == (after.presence != 0).sum() == count * realms
         assert unclean(after) == []
-        won.append(who)
+        won.append(winner)
     return torch.stack(won)
 
 
 @pytest.mark.parametrize("competitors", STARS)
-def test_a_contested_tile_has_one_winner_drawn_fairly_each_tick_anew(backend, competitors):
+def test_a_contested_tile_has_one_winner_drawn_uniformly_in_each_tick(backend, competitors):
     won = winners(backend, *STARS[competitors])
     statistic, limit = chi_square(torch.bincount(won.view(-1), minlength=competitors))
     assert statistic < limit
-    assert (won.amin(0) != won.amax(0)).all(), "in some realm the same one won every tick"
-    assert (won.amin(1) != won.amax(1)).all(), "in some tick the same one won in every realm"
+    assert (won.amin(0) != won.amax(0)).all(), "in some realm the same agent won every tick"
+    assert (won.amin(1) != won.amax(1)).all(), "in some tick the same agent won in every realm"
 
 
 @pytest.mark.parametrize("competitors", [2, 3])
 def test_any_sides_compete_fairly(backend, competitors):
-    """Every choice of sides, also those next to each other."""
+    """Every combination of sides, also adjacent ones."""
     sides = {"a0": ("south", 0, 1), "a1": ("west", 1, 2), "a2": ("north", 2, 1), "a3": ("east", 1, 0)}
     for first in range(4):
         chosen = [list(sides)[(first + k) % 4] for k in range(competitors)]
@@ -184,24 +185,24 @@ def test_any_sides_compete_fairly(backend, competitors):
         assert statistic < limit
 
 
-def test_who_wins_depends_on_the_tile_not_on_the_slots(backend):
-    """The same places won by the same side, with the slots dealt out in reverse."""
+def test_the_winner_depends_on_the_tile_not_on_the_slots(backend):
+    """With reversed slots, the same side wins in the same place."""
     picture, plan = STARS[4]
     mirrored = picture.translate(str.maketrans("0123", "3210"))
     turned = {f"a{3 - int(name[1:])}": direction for name, direction in plan.items()}
-    ours, theirs = winners(backend, picture, plan), winners(backend, mirrored, turned)
-    assert torch.equal(ours, 3 - theirs)
+    first, second = winners(backend, picture, plan), winners(backend, mirrored, turned)
+    assert torch.equal(first, 3 - second)
 
 
 def test_seeds_draw_different_winners(backend):
     picture, plan = STARS[4]
-    ours, theirs = winners(backend, picture, plan, seed=1), winners(backend, picture, plan, seed=-1)
-    agree = float((ours == theirs).double().mean())
+    first, second = winners(backend, picture, plan, seed=1), winners(backend, picture, plan, seed=-1)
+    agree = float((first == second).double().mean())
     assert 0.2 < agree < 0.3
 
 
-def test_heading_is_that_of_moves_that_succeed(any_backend):
-    """Who is blocked, frozen, or loses the tile keeps the heading it had; so does who stays."""
+def test_heading_is_that_of_the_last_successful_move(any_backend):
+    """An agent that is blocked, is frozen, loses the tile or stays keeps its heading."""
     picture = "0.#1\n2.~3\n4.5."
     world = draw_world(picture)
     world.heading.fill_(3)
@@ -211,8 +212,8 @@ def test_heading_is_that_of_moves_that_succeed(any_backend):
     assert sorted(world.heading[0, 4:].tolist()) == ([1, 3] if world.occupant[0, 10, 9] == 5 else [3, 3])
 
 
-def test_several_contests_in_one_realm_are_settled_apart(backend):
-    """Two contested tiles side by side: each has one winner, and all four outcomes come about."""
+def test_several_contests_in_one_realm_are_independent(backend):
+    """Two contested tiles are next to each other: each has one winner, and all four outcomes occur."""
     picture = "0.1\n2.3"
     outcomes = set()
     for time in range(40):
@@ -223,7 +224,7 @@ def test_several_contests_in_one_realm_are_settled_apart(backend):
     assert outcomes == {("0", "2"), ("0", "3"), ("1", "2"), ("1", "3")}
 
 
-def test_nobody_moves_where_nobody_lives(any_backend):
+def test_an_empty_realm_does_not_change(any_backend):
     world = draw_world("...", slots=7, realms=3)
     before = world.clone()
     any_backend.movement(world, torch.ones(3, 7, dtype=torch.int64))

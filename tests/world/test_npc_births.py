@@ -1,4 +1,4 @@
-"""Births of NPCs: how often, where, and who of several gets a tile."""
+"""Births of NPCs: how often, where, and which of several gets a tile."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from nmmo_gpu.world.reset import empty_world
 
 CPU = torch.device("cpu")
 SMALL = {"height": 33, "width": 47, "border": 12}
-"""9 x 23 tiles from the ring inwards, 207."""
+"""9 x 23 tiles from the ring inwards, which are 207."""
 TINY = {"height": 32, "width": 32, "border": 14}
-"""4 x 4."""
+"""4 x 4 tiles."""
 
 
 def world_of(numbers, *, realms=1, seed=1, slots=6, ground=Material.GRASS, **overrides):
-    """One material from the ring inwards, and nobody there."""
+    """Returns a world of one material from the ring inwards, without agents or NPCs."""
     settings = {**SMALL, "slots": slots, "populations": 3, "npc_births": 1.0, **overrides}
     config = preset("full", npc_numbers=numbers, **settings)
     world = empty_world(config, blank_maps(config, realms), seed)
@@ -39,13 +39,13 @@ def world_of(numbers, *, realms=1, seed=1, slots=6, ground=Material.GRASS, **ove
 
 
 def inside(world):
-    """[R, h, w]: the part of ``material`` on which NPCs can be born."""
+    """Returns [R, h, w], the part of ``material`` where NPCs can be born."""
     at = world.config.border
     return world.material[:, at:-at, at:-at]
 
 
 def born(backend, world, ticks):
-    """[n, 4] (tick, realm, npc, tile) of all births over so many ticks, each from the same world."""
+    """Returns [n, 4] (tick, realm, npc, tile) of all births in this many ticks, each from the same world."""
     rows = []
     for time in range(ticks):
         after = world.clone()
@@ -59,12 +59,12 @@ def born(backend, world, ticks):
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.05, 0.6])
-def test_each_empty_slot_is_filled_with_the_chance_that_is_set(backend, chance):
-    """On plenty of land. Every slot alike, and as often as not whichever others were filled."""
+def test_each_empty_slot_is_filled_with_the_configured_chance(backend, chance):
+    """With much land: each slot alike, and independently of the others."""
     rows = born(backend, world_of((4, 3, 0), realms=100, npc_births=chance), 30)
     counts = torch.bincount(rows[:, 2], minlength=7).double()
     assert int(counts.sum()) == 0 if chance == 0.0 else chi_square(counts)[0] < chi_square(counts)[1]
-    # Of seven among 207 tiles hardly any two meet.
+    # Two of seven NPCs rarely choose the same of 207 tiles.
     spread = 4 * (21000 * chance * (1 - chance)) ** 0.5 + 0.02 * 21000 * chance
     assert abs(int(counts.sum()) - 21000 * chance) <= spread
     pairs = torch.zeros(3000, 7)
@@ -73,8 +73,8 @@ def test_each_empty_slot_is_filled_with_the_chance_that_is_set(backend, chance):
     assert abs(both - chance**2) <= 4.5 * (chance**2 * (1 - chance**2) / 3000) ** 0.5 + 0.01 * chance
 
 
-def test_taken_slots_are_left_as_they_are(any_backend):
-    """All are born at once where the chance is 1; then there is nothing left to do."""
+def test_taken_slots_do_not_change(any_backend):
+    """With chance 1 all are born in the first tick, and nothing is left to do."""
     world = world_of((3, 2, 0), realms=3)
     while not world.alive[:, 6:].all():
         before = world.clone()
@@ -90,7 +90,7 @@ def test_taken_slots_are_left_as_they_are(any_backend):
 
 
 def test_every_tile_of_the_habitat_has_the_same_chance(backend):
-    """Chickens on grass, goblins on grass, scrub and forest, bears on scrub and forest; nobody elsewhere."""
+    """Chickens on grass, goblins on grass, scrub and forest, bears on scrub and forest; none elsewhere."""
     world = world_of((1, 1, 1), realms=100)
     materials = [int(m) for m in Material]
     kinds = torch.tensor(materials)[torch.arange(207) * 5 % 7].view(9, 23)
@@ -99,16 +99,16 @@ def test_every_tile_of_the_habitat_has_the_same_chance(backend):
     row, col = rows[:, 3] // 47 - 12, rows[:, 3] % 47 - 12
     assert ((row >= 0) & (row < 9) & (col >= 0) & (col < 23)).all()
     for kind, home in enumerate(((2,), (2, 3, 4), (3, 4))):
-        mine = rows[:, 2] == kind
-        counts = torch.bincount((row * 23 + col)[mine], minlength=207)
+        of_kind = rows[:, 2] == kind
+        counts = torch.bincount((row * 23 + col)[of_kind], minlength=207)
         fits = torch.isin(kinds.view(-1), torch.tensor(home))
         assert int(counts[~fits].sum()) == 0
         statistic, limit = chi_square(counts[fits])
         assert statistic < limit
 
 
-def test_what_a_tile_shows_now_decides(any_backend):
-    """On scrub that was grass once there are goblins and bears, and no chickens."""
+def test_the_current_material_decides(any_backend):
+    """On scrub that was grass there are goblins and bears, and no chickens."""
     world = world_of((2, 2, 2), realms=2, ground=Material.SCRUB)
     assert (world.base[:, 15, 20] == Material.GRASS).all()
     any_backend.npc_births(world)
@@ -127,7 +127,7 @@ def test_twelve_tiles_are_tried(backend):
 
 
 def test_two_corners_are_found_equally_often(backend):
-    """Two of 16 tiles are a bear's, in opposite corners of where there are births."""
+    """Only two of 16 tiles are a bear's habitat, in opposite corners of the area."""
     world = world_of((0, 0, 1), realms=100, ground=Material.STONE, **TINY)
     inside(world)[:, 0, 0] = int(Material.FOREST)
     inside(world)[:, 3, 3] = int(Material.SCRUB)
@@ -138,8 +138,8 @@ def test_two_corners_are_found_equally_often(backend):
     assert abs(len(rows) / 2000 - expected) < 4 * (expected * (1 - expected) / 2000) ** 0.5
 
 
-def test_nobody_is_born_on_a_taken_tile(any_backend):
-    """By an agent, or another NPC: two of 16 tiles are left, and after a while taken too."""
+def test_no_npc_is_born_on_a_taken_tile(any_backend):
+    """Whether an agent or an NPC is there: two of 16 tiles are free, and later they are taken too."""
     world = world_of((3, 0, 0), slots=15, realms=2, **TINY)
     for realm in range(2):
         for slot in range(14):
@@ -152,7 +152,7 @@ def test_nobody_is_born_on_a_taken_tile(any_backend):
     assert (world.alive[:, 15:].sum(1) == 2).all() and (world.occupant[:, 17, 16:18] > 15).all()
 
 
-def test_where_there_is_no_home_nobody_is_born(any_backend):
+def test_without_habitat_no_npc_is_born(any_backend):
     world = world_of((3, 3, 3), ground=Material.STONE, realms=2)
     before = world.clone()
     any_backend.npc_births(world)
@@ -161,15 +161,15 @@ def test_where_there_is_no_home_nobody_is_born(any_backend):
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (0, 6), (2, 3), (5, 6), (3, 4), (1, 4)])
-def test_of_two_who_choose_one_tile_either_is_born_as_often(backend, pair):
-    """Seven NPCs of two kinds, two of them to be born where one tile of 16 is land."""
+def test_of_two_npcs_that_choose_one_tile_each_is_born_equally_often(backend, pair):
+    """Of seven NPCs of two kinds, two choose among 16 tiles of which one is land."""
     world = world_of((4, 3, 0), realms=150, ground=Material.STONE, **TINY)
     inside(world)[:, 1, 2] = int(Material.GRASS)
     for npc in range(7):
         if npc not in pair:
             world.alive[:, 6 + npc] = True
     rows = born(backend, world, 20)
-    assert len(rows[:, :2].unique(dim=0)) == len(rows), "two on one tile"
+    assert len(rows[:, :2].unique(dim=0)) == len(rows), "two NPCs on one tile"
     counts = torch.bincount(rows[:, 2], minlength=7)[list(pair)]
     assert int(counts.sum()) == len(rows)
     statistic, limit = chi_square(counts)
@@ -178,7 +178,7 @@ def test_of_two_who_choose_one_tile_either_is_born_as_often(backend, pair):
     assert abs(len(rows) / 3000 - (1 - (15 / 16) ** 24)) < 4 * (found * (1 - found) / 3000) ** 0.5
 
 
-def test_who_wins_changes_from_tick_to_tick_and_from_realm_to_realm(backend):
+def test_the_winner_varies_between_ticks_and_realms(backend):
     world = world_of((2, 0, 0), realms=40, ground=Material.GRASS, **TINY)
     inside(world).fill_(int(Material.STONE))
     inside(world)[:, 0, 0] = int(Material.GRASS)
@@ -189,7 +189,7 @@ def test_who_wins_changes_from_tick_to_tick_and_from_realm_to_realm(backend):
     assert (won == 0).any(1).all() and (won == 1).any(1).all()
 
 
-def test_ids_follow_on_in_slot_order_and_are_never_used_again(any_backend):
+def test_ids_are_consecutive_in_slot_order_and_never_reused(any_backend):
     world = world_of((5, 4, 0), realms=3)
     world.next_entity.copy_(torch.tensor([0, 70, 1 << 40]))
     world.alive[:, 7] = True
@@ -205,13 +205,13 @@ def test_ids_follow_on_in_slot_order_and_are_never_used_again(any_backend):
             assert ids == list(range(int(before.next_entity[realm]), int(world.next_entity[realm])))
             assert not seen[realm] & set(ids) and (time > 0 or len(ids) >= 6)
             seen[realm] |= set(ids)
-        world.alive[:, 9:12] = False  # dead, and their tiles free again
+        world.alive[:, 9:12] = False  # dead, and their tiles are free
         gone = (world.occupant > 9) & (world.occupant <= 12)
         world.occupant[gone], world.presence[gone] = 0, 0
 
 
-def test_what_a_newborn_is(any_backend):
-    """Garbage in the slot beforehand. Health is the kind's, and nobody is its aggro_target."""
+def test_state_of_a_newborn_npc(any_backend):
+    """The slot holds garbage before. Health is the kind's, and it has no aggro_target."""
     world = world_of((1, 1, 1), realms=3)
     inside(world)[:, ::2] = int(Material.FOREST)
     fresh = ("health", "food", "water", "freeze", "heading", "age", "damage", "row", "col", "aggro_target",
@@ -232,7 +232,7 @@ def test_what_a_newborn_is(any_backend):
         for slot in range(6, 9):
             row, col = int(world.row[realm, slot]), int(world.col[realm, slot])
             assert world.occupant[realm, row, col] == slot + 1
-            assert world.presence[realm, row, col] == 3 + 1 + slot - 6  # behind three populations
+            assert world.presence[realm, row, col] == 3 + 1 + slot - 6  # after three populations
     assert (world.occupant > 0).sum() == (world.presence > 0).sum() == 9
     for name, field in world.tensors():
         old = getattr(before, name)
@@ -242,11 +242,11 @@ def test_what_a_newborn_is(any_backend):
             assert torch.equal(field[:, :6], old[:, :6]), name
 
 
-# ---------------------------------------------------------------------------------- everything at once
+# ---------------------------------------------------------------------------- comparison with a plain version
 
 
-def by_the_book(world):
-    """The world after births, one NPC at a time."""
+def by_single_births(world):
+    """Computes the world after births, one NPC at a time."""
     after, cfg = world.clone(), world.config
     kinds = kind_of_slot(cfg, CPU)
     at = cfg.border
@@ -298,17 +298,17 @@ def by_the_book(world):
 
 
 @pytest.mark.parametrize("numbers", [(7, 6, 5), (1, 0, 0), (0, 9, 0), (40, 30, 30)])
-def test_everybody_is_born_by_the_book(backend, numbers):
-    """Half of all slots are taken, the others full of garbage."""
+def test_births_match_a_plain_version(backend, numbers):
+    """Half of all slots are taken, the others hold garbage."""
     births = 0
     for seed in range(3):
         config = preset(
             "full", **{**ODD, "border": 12}, slots=12, populations=3, npc_numbers=numbers, npc_births=0.6
         )  # fmt: skip
         world = litter(random_world(config, 1, seed, fill=0.5), seed)
-        expected = by_the_book(world)
+        expected = by_single_births(world)
         births += int(expected.alive.sum() - world.alive.sum())
         backend.npc_births(world)
-        assert_same(world, expected, f"{backend.name}, then the book")
+        assert_same(world, expected, f"{backend.name}, then the plain version")
         assert unclean(world) == []
     assert births > 0

@@ -1,4 +1,4 @@
-"""Observation: windows, entity table and masks, against a slow and plain reference and against the rules."""
+"""Observation: windows, entity table and masks, compared with a slow, plain reference and with the rules."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from nmmo_gpu.world.observation import ring_order
 
 
 def reference(world, realm, slot):
-    """(fields, seen) of one living agent, cell by cell."""
+    """Returns (fields, seen slots) of one living agent, cell by cell."""
     cfg = world.config
     r, c = int(world.row[realm, slot]), int(world.col[realm, slot])
     population = slot // cfg.population_size
     side = range(-cfg.vision, cfg.vision + 1)
 
-    def who(dr, dc):
+    def slot_at(dr, dc):
         return int(world.occupant[realm, r + dr, c + dc]) - 1
 
     def kind(other):
         return 0 if other < 0 else 1 if other // cfg.population_size == population else 2
 
-    def stat(name, other, most):
-        return min(int(getattr(world, name)[realm, other]), most)
+    def stat(name, other, limit):
+        return min(int(getattr(world, name)[realm, other]), limit)
 
-    others = [(max(abs(dr), abs(dc)), dr, dc, who(dr, dc)) for dr in side for dc in side if who(dr, dc) >= 0]
+    others = [
+        (max(abs(dr), abs(dc)), dr, dc, slot_at(dr, dc)) for dr in side for dc in side if slot_at(dr, dc) >= 0
+    ]
     others = sorted(o for o in others if o[0] > 0)[: cfg.nearest]
     missing = cfg.nearest - len(others)
     bodies = ("age", "health", "food", "water", "freeze", "damage")
@@ -42,11 +44,11 @@ def reference(world, realm, slot):
         + [[0] * 8] * missing,
         "entity_kind": [kind(o) for *_, o in others] + [0] * missing,
         "material": [[int(world.material[realm, r + dr, c + dc]) for dc in side] for dr in side],
-        "occupant": [[kind(who(dr, dc)) for dc in side] for dr in side],
+        "occupant": [[kind(slot_at(dr, dc)) for dc in side] for dr in side],
         "alive": True,
         "move_mask": [True] + [
             MATERIALS[Material(int(world.material[realm, r + dr, c + dc]))].walkable
-            and who(dr, dc) < 0 and int(world.freeze[realm, slot]) == 0
+            and slot_at(dr, dc) < 0 and int(world.freeze[realm, slot]) == 0
             for dr, dc in MOVES[1:]
         ],
         "target_mask": [
@@ -58,7 +60,7 @@ def reference(world, realm, slot):
     return fields, [o for *_, o in others] + [-1] * missing
 
 
-def test_the_feature_names_are_in_the_order_that_the_reference_uses():
+def test_feature_names_are_in_the_order_of_the_reference():
     assert SELF_FEATURES == (
         "age", "health", "food", "water", "row", "col", "freeze", "damage", "immune", "population",
         "heading_row", "heading_col",
@@ -79,8 +81,8 @@ def test_the_feature_names_are_in_the_order_that_the_reference_uses():
         ("chaos", 2, {"slots": 30, "populations": 3, "border": 15, "vision": 15, "reach": (1, 15, 9)}),
     ],
 )
-def test_every_record_is_what_the_reference_says(any_backend, name, realms, settings):
-    """Dead slots included: their records are all zero, and their rows nobody's."""
+def test_every_record_matches_the_reference(any_backend, name, realms, settings):
+    """Empty slots are included: their records are zero, and no row of a table shows them."""
     world = random_world(preset(name, **{**ODD, **settings}), realms, 11, fill=0.8)
     views, seen, records = look(any_backend, world)
     assert not world.alive.all() and world.alive.any()
@@ -89,13 +91,13 @@ def test_every_record_is_what_the_reference_says(any_backend, name, realms, sett
             if not world.alive[realm, slot]:
                 assert not records[realm, slot].any() and (seen[realm, slot] == -1).all()
                 continue
-            fields, who = reference(world, realm, slot)
-            assert seen[realm, slot].tolist() == who
+            fields, others = reference(world, realm, slot)
+            assert seen[realm, slot].tolist() == others
             assert set(fields) == set(views)
             for field, value in fields.items():
                 assert views[field][realm, slot].tolist() == value, (field, realm, slot)
                 if views[field].dtype == torch.bool:
-                    assert int(views[field].view(torch.uint8)[realm, slot].max()) == 1, "no proper bool"
+                    assert int(views[field].view(torch.uint8)[realm, slot].max()) == 1, "not a valid bool"
 
 
 def test_padding_is_zero(any_backend):
@@ -103,12 +105,12 @@ def test_padding_is_zero(any_backend):
     _, _, records = look(any_backend, world)
     fields = ObservationLayout(world.config).fields.values()
     end = max(field.offset + field.bytes for field in fields)
-    assert end < records.shape[-1], "this config has no padding; take another"
+    assert end < records.shape[-1], "this config has no padding; choose another"
     assert not records[..., end:].any()
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_with_everybody_alive_or_nobody_all_is_still_written(any_backend, full):
+def test_records_are_written_completely_for_full_and_empty_realms(any_backend, full):
     world = draw_world("0.1" if full else "...", slots=2)
     views, seen, records = look(any_backend, world)
     assert views["alive"].tolist() == [[full, full]]
@@ -116,8 +118,8 @@ def test_with_everybody_alive_or_nobody_all_is_still_written(any_backend, full):
     assert bool(records.any()) == full
 
 
-def test_nearest_by_chebyshev_ties_row_by_row(any_backend):
-    """Of ten neighbours in view the eight nearest are listed; 0 looks from the middle."""
+def test_the_nearest_are_by_chebyshev_distance_then_in_reading_order(any_backend):
+    """Of ten neighbours in view the eight nearest are listed; 0 is in the middle."""
     world = draw_world(
         """
         ...A...
@@ -136,28 +138,28 @@ def test_nearest_by_chebyshev_ties_row_by_row(any_backend):
     rows = views["entities"][0, 0, :, :2].tolist()
     assert rows == [[-1, -1], [1, -1], [1, 0], [-2, -2], [-2, 2], [0, 2], [-3, 0], [2, -3]]
     assert views["entity_kind"][0, 0].tolist() == [1, 2, 2, 1, 1, 2, 2, 2]
-    assert int((views["occupant"][0, 0] != 0).sum()) == 11, "in the window all are shown"
+    assert int((views["occupant"][0, 0] != 0).sum()) == 11, "the window shows all"
 
 
-def test_who_is_out_of_the_window_is_not_seen(any_backend):
+def test_agents_outside_the_window_are_not_seen(any_backend):
     world = draw_world("0......1.......2")
     views, seen, _ = look(any_backend, world)
-    assert [who[:2].tolist() for who in seen[0]] == [[1, -1], [0, -1], [-1, -1]]
+    assert [slots[:2].tolist() for slots in seen[0]] == [[1, -1], [0, -1], [-1, -1]]
     assert views["entities"][0, 0, 0, :2].tolist() == [0, 7]
 
 
-def test_heading_is_where_the_last_move_that_succeeded_went(any_backend):
-    """Waiting and bumping into things do not change it; the newly placed have none."""
+def test_heading_is_that_of_the_last_successful_move(any_backend):
+    """Staying and blocked moves do not change it; newly placed agents have none."""
     world = draw_world("....\n.0#.\n....", slots=12)
     seen = []
     for direction in ("stay", "west", "stay", "north", "north", "east", "south", "south"):
         any_backend.movement(world, orders(world, move={0: direction})[0])
         seen.append(look(any_backend, world)[0]["self"][0, 0, -2:].tolist())
-    # From the second row to the ring, then back east, and south where there is room.
+    # From the second row to the ring, then back east, and south where the way is free.
     assert seen == [[0, 0], [0, -1], [0, -1], [-1, 0], [-1, 0], [0, 1], [1, 0], [1, 0]]
 
 
-def test_large_numbers_are_cut_off_where_bytes_end(any_backend):
+def test_large_numbers_are_clipped_to_bytes(any_backend):
     world = draw_world("01", max_health=127)
     world.age[0] = torch.tensor([127, 1_000_000])
     world.damage[0] = torch.tensor([300, 3])
@@ -169,7 +171,7 @@ def test_large_numbers_are_cut_off_where_bytes_end(any_backend):
     assert views["self"][0, :, 7].tolist() == [300, 3]
 
 
-def test_the_window_shows_what_tiles_are_now_and_kinds_from_ones_own_side(any_backend):
+def test_the_window_shows_current_materials_and_kinds_relative_to_the_observer(any_backend):
     world = draw_world("0f\n12", populations=1, slots=4)
     world.material[0, 8, 9] = int(Material.SCRUB)
     views, _, _ = look(any_backend, world)
@@ -182,8 +184,9 @@ def test_the_window_shows_what_tiles_are_now_and_kinds_from_ones_own_side(any_ba
     assert views["occupant"][0, 1, middle - 1 : middle + 1, middle : middle + 2].tolist() == [[2, 0], [1, 2]]
 
 
-def test_at_every_edge_of_the_walkable_map_the_window_just_fits(any_backend):
-    """On the ring, and on the lava next to it: nothing wraps around to the other side or another realm."""
+def test_the_window_fits_at_every_edge_of_the_walkable_map(any_backend):
+    """On the ring, and on the lava next to it: the window wraps around neither to the other side nor to
+    another realm."""
     world = draw_world("....", slots=4, realms=3)
     for realm in range(3):
         for slot, (row, col) in enumerate(((7, 7), (7, 39), (25, 7), (25, 39))):
@@ -191,8 +194,8 @@ def test_at_every_edge_of_the_walkable_map_the_window_just_fits(any_backend):
     views, seen, _ = look(any_backend, world)
     for realm in range(3):
         for slot in range(4):
-            fields, who = reference(world, realm, slot)
-            assert seen[realm, slot].tolist() == who == [-1] * 8
+            fields, others = reference(world, realm, slot)
+            assert seen[realm, slot].tolist() == others == [-1] * 8
             assert views["material"][realm, slot].tolist() == fields["material"]
             lava = sum(value == 0 for line in fields["material"] for value in line)
             assert lava == 15 * 15 - 8 * 8
@@ -200,7 +203,7 @@ def test_at_every_edge_of_the_walkable_map_the_window_just_fits(any_backend):
 
 @pytest.mark.parametrize("crowd", [7, 60])
 def test_move_mask_is_exact(backend, crowd):
-    """With nobody else acting: a move that is masked out does nothing, one that is not succeeds."""
+    """While no other agent acts, a masked move does nothing, and an allowed one succeeds."""
     settings = {**ODD, "border": 7 if crowd == 7 else 12, "slots": crowd, "populations": 1, "births": 0}
     world = random_world(preset("chaos", **settings), 1, 3, fill=0.9)
     views, _, _ = look(backend, world)
@@ -225,7 +228,7 @@ def test_move_mask_is_exact(backend, crowd):
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
 def test_target_and_style_masks_are_exact(backend, name):
-    """A row that is masked out cannot be harmed; an attack on one that is not changes something."""
+    """An attack on a masked row does no harm; an attack on an allowed one changes something."""
     config = preset(name, **ODD, slots=40, populations=4, births=0)
     world = random_world(config, 1, 5, fill=1.0)
     world.food.fill_(15)  # so that every drain shows
@@ -234,7 +237,7 @@ def test_target_and_style_masks_are_exact(backend, name):
     verdicts = set()
     for slot in world.alive[0].nonzero().squeeze(1).tolist():
         for style in range(3):
-            assert views["target_mask"][0, slot, style, 0], "nobody is always possible"
+            assert views["target_mask"][0, slot, style, 0], "no target is always possible"
             for k, other in enumerate(seen[0, slot].tolist()):
                 possible = bool(views["target_mask"][0, slot, style, k + 1])
                 assert not (possible and other < 0)
@@ -259,7 +262,7 @@ def test_observing_changes_nothing(any_backend):
 
 
 @pytest.mark.parametrize("vision", [1, 2, 7, 15])
-def test_ring_order_has_every_cell_once_nearest_first(vision):
+def test_the_offsets_have_every_cell_once_nearest_first(vision):
     order = ring_order(vision)
     side = range(-vision, vision + 1)
     assert sorted(order) == [(r, c) for r in side for c in side] and order[0] == (0, 0)

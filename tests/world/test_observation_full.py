@@ -1,5 +1,5 @@
-"""Observation of the full game: against a slow and plain reference, and by hand; see test_masks.py for what
-masks promise."""
+"""Observation of the full game: compared with a slow, plain reference, and by hand. test_masks.py tests the
+masks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ITEM = {item.name: i for i, item in enumerate(STANDARD.items)}
 
 
 class Reference:
-    """One living agent's record, cell by cell and choice by choice."""
+    """The record of one living agent, cell by cell and choice by choice."""
 
     def __init__(self, world, realm, slot):
         self.world, self.realm, self.slot, self.cfg = world, realm, slot, world.config
@@ -32,7 +32,7 @@ class Reference:
         value = getattr(self.world, name)[self.realm, self.slot if slot is None else slot]
         return value.tolist()
 
-    def who(self, dr, dc):
+    def slot_at(self, dr, dc):
         return int(self.world.occupant[self.realm, self.row + dr, self.col + dc]) - 1
 
     def kind(self, other):
@@ -67,7 +67,7 @@ class Reference:
         ]
 
     def room(self):
-        """Units free, an open offer's reservation left out."""
+        """Free units, without the one that an open offer reserves."""
         reserved = self.content.items[self.offered()].weight if self.of("offer") else 0
         return self.cfg.capacity - self.weight_of(self.of("inventory")) - reserved
 
@@ -104,7 +104,7 @@ class Reference:
         return bool(getattr(self.world, name)[self.realm, self.row, self.col])
 
     def trades(self):
-        """(trade_mask, price_mask)."""
+        """Returns (trade_mask, price_mask)."""
         items, prices = self.content.items, self.content.prices
         offer, stock, purse = self.of("offer"), self.of("inventory"), self.of("gold")
         if 0 < offer <= len(items):
@@ -133,12 +133,12 @@ class Reference:
         return fields
 
     def fields(self):
-        """(name -> value, slots seen)."""
+        """Returns (name -> value, seen slots)."""
         cfg, world, realm = self.cfg, self.world, self.realm
         side = range(-cfg.vision, cfg.vision + 1)
         others = [
-            (max(abs(dr), abs(dc)), dr, dc, self.who(dr, dc))
-            for dr in side for dc in side if self.who(dr, dc) >= 0
+            (max(abs(dr), abs(dc)), dr, dc, self.slot_at(dr, dc))
+            for dr in side for dc in side if self.slot_at(dr, dc) >= 0
         ]  # fmt: skip
         others = sorted(o for o in others if o[0] > 0)[: cfg.nearest]
         missing = cfg.nearest - len(others)
@@ -167,14 +167,14 @@ class Reference:
             "entity_kind": [self.kind(o) for *_, o in others] + [0] * missing,
             "move_mask": [True] + [
                 self.ground(*step) in (Material.LAVA, Material.GRASS, Material.SCRUB, Material.FOREST)
-                and self.who(*step) < 0 and self.of("freeze") == 0
+                and self.slot_at(*step) < 0 and self.of("freeze") == 0
                 for step in MOVES[1:]
             ],
             "style_mask": [s == 0 or any(row[1:]) for s, row in enumerate(targets)],
             "target_mask": targets,
             "alive": True,
             "material": [[self.ground(dr, dc) for dc in side] for dr in side],
-            "occupant": [[self.kind(self.who(dr, dc)) for dc in side] for dr in side],
+            "occupant": [[self.kind(self.slot_at(dr, dc)) for dc in side] for dr in side],
         }  # fmt: skip
         if cfg.works:
             found["work_mask"] = self.works()
@@ -186,9 +186,9 @@ class Reference:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_record_is_what_the_reference_says(name):
-    """Dead slots included: their records are all zero, and their rows nobody's. The twins are held to this by
-    tests/cpu and tests/kernels."""
+def test_every_record_matches_the_reference(name):
+    """Empty slots are included: their records are zero, and no row of a table shows them. tests/cpu and
+    tests/kernels compare the other backends with this one."""
     realms, config = CONFIGS[name]
     world = random_world(config, realms, 11, fill=0.8, odds=PLAIN)
     views, seen, records = look(Backend(), world)
@@ -199,16 +199,16 @@ def test_every_record_is_what_the_reference_says(name):
             if not world.alive[realm, slot]:
                 assert not records[realm, slot].any() and (seen[realm, slot] == -1).all()
                 continue
-            fields, who = Reference(world, realm, slot).fields()
-            assert seen[realm, slot].tolist() == who
+            fields, others = Reference(world, realm, slot).fields()
+            assert seen[realm, slot].tolist() == others
             assert set(fields) == set(views)
             for field, value in fields.items():
                 assert views[field][realm, slot].tolist() == value, (field, realm, slot)
                 if views[field].dtype == torch.bool and views[field][realm, slot].numel():
-                    assert int(views[field].view(torch.uint8)[realm, slot].max()) == 1, "no proper bool"
+                    assert int(views[field].view(torch.uint8)[realm, slot].max()) == 1, "not a valid bool"
 
 
-def test_the_feature_names_are_in_the_order_that_the_reference_uses():
+def test_feature_names_are_in_the_order_of_the_reference():
     assert ENTITY_ATTRIBUTES == (
         "npc_kind", "combat_level", "sword", "knife", "armor", "token", "max_health", "immune",
     )  # fmt: skip
@@ -218,7 +218,8 @@ def test_the_feature_names_are_in_the_order_that_the_reference_uses():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_fields_are_aligned_and_do_not_overlap(name):
-    """Words of entities at words, so that one store writes a row; every field at multiples of its size."""
+    """Entities are aligned to words, so that one store writes a row; every field is at a multiple of its
+    size."""
     layout = ObservationLayout(CONFIGS[name][1])
     end = 0
     for field in layout.fields.values():
@@ -229,7 +230,7 @@ def test_fields_are_aligned_and_do_not_overlap(name):
     assert layout.header_bytes == layout.fields["material"].offset
 
 
-def test_without_the_full_game_no_field_of_it_is_there():
+def test_fields_of_the_full_game_are_missing_without_it():
     for name in ("law", "chaos"):
         assert list(ObservationLayout(preset(name)).fields) == [
             "self", "entities", "entity_kind", "move_mask", "style_mask", "target_mask", "alive", "material",
@@ -238,7 +239,8 @@ def test_without_the_full_game_no_field_of_it_is_there():
 
 
 def crowd(**overrides):
-    """An agent among others: 0 and 1 of one population, 2 of another; 4 a chicken, 5 a goblin, 6 a bear."""
+    """An agent among others: 0 and 1 of one population, 2 of another; 4 is a chicken, 5 a goblin, 6 a
+    bear."""
     settings = {"slots": 4, "populations": 2, "npc_numbers": (1, 1, 1), **overrides}
     world = draw_world(".....\n.....\n..~%.\n.....", "full", fill=".", **settings)
     at = world.config.border + 1
@@ -248,7 +250,7 @@ def crowd(**overrides):
     return world
 
 
-def test_others_are_told_apart_by_kind_and_looks(any_backend):
+def test_others_are_distinguished_by_kind_and_attributes(any_backend):
     """By hand: 0 sees friend, stranger, chicken, goblin and bear."""
     world = crowd()
     world.level[0, 2] = torch.tensor([3, 7, 2, 9, 22, 50, 50, 50, 50])
@@ -286,15 +288,15 @@ def test_own_levels_goods_offer_and_market(any_backend):
     views, _, _ = look(any_backend, world)
     assert views["levels"][0, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 99, 9]
     assert views["goods"][0, 0].tolist() == [32767, 28 - 5 - 1], "knives weigh nothing; one unit is reserved"
-    assert views["goods"][0, 1].tolist() == [10, 28], "nor does an offer of knives"
+    assert views["goods"][0, 1].tolist() == [10, 28], "an offer of knives reserves nothing"
     assert views["inventory"][0, 0].tolist() == [5 if i == 7 else 32767 if i == 17 else 0 for i in range(22)]
     assert views["offer"][0].tolist() == [[2, 22, 16, 44], [1, 17, 1, 1], [0] * 4, [0] * 4]
     market = [[16, 0, 1] if i == 3 else [0] * 3 for i in range(22)]
     assert views["market"][0, :3].tolist() == [market] * 3
 
 
-def test_what_can_be_worked_depends_on_place_level_and_room(any_backend):
-    """0 stands north of the water and of nothing else; 2 north of the rock."""
+def test_possible_works_depend_on_place_level_and_room(any_backend):
+    """0 is north of water and next to nothing else; 2 is north of the rock."""
     world = crowd()
     views, _, _ = look(any_backend, world)
     assert possible(views, 0) == {"none", "fish"} and possible(views, 2) == {"none", "mine"}
@@ -313,9 +315,9 @@ def possible(views, slot):
     return {name for name, can in zip(WORKS, views["work_mask"][0, slot].tolist(), strict=True) if can}
 
 
-def test_trades_and_prices_count_the_open_offer_as_taken_back(any_backend):
-    """0 has 2 gold and bids 3: it could bid up to 5. 1 offers its only sword, and could go on doing so. 2 is
-    full, so of goods that weigh nothing alone it can buy."""
+def test_trades_and_prices_count_the_open_offer_as_returned(any_backend):
+    """0 has 2 gold and bids 3, so it can bid up to 5. 1 offers its only sword and can offer it again. 2 is
+    full and can buy weightless items only."""
     world = crowd()
     world.gold[0, :3] = torch.tensor([2, 0, 10])
     world.offer[0, :2] = torch.tensor([1 + 22 + ITEM["tin ore"], 1 + ITEM["copper sword"]])
@@ -329,18 +331,18 @@ def test_trades_and_prices_count_the_open_offer_as_taken_back(any_backend):
     assert trades[:3, 0].tolist() == [1, 1, 1]
     assert [line.nonzero().flatten().tolist() for line in sells[:3]] == [
         [], [ITEM["copper sword"]], [ITEM["iron ore"]],
-    ], "nine knives are not ten"  # fmt: skip
+    ], "nine knives are no lot"  # fmt: skip
     knives = [ITEM[name] for name in ("copper knife", "tin knife", "iron knife")]
     assert [line.nonzero().flatten().tolist() for line in buys[:3]] == [list(range(22)), [], knives]
-    assert withdraws[:3].tolist() == [1, 0, 0], "what lapses first cannot be withdrawn"
+    assert withdraws[:3].tolist() == [1, 0, 0], "an offer that expires first cannot be withdrawn"
     assert prices[:3, 0].tolist() == [[1] + [0] * 15] * 3
     assert prices[:3, 1].tolist() == [[1] * 16] * 3
     assert prices[:3, 2].sum(1).tolist() == [4, 1, 5], "1, 2, 3, 5; nothing; and 8"
 
 
-def test_targets_go_by_immunity_and_knives(any_backend):
-    """In rolled combat: the immune are out of the question, and throwing takes a worn knife. Possible rows
-    then need not be the first ones."""
+def test_targets_depend_on_immunity_and_knives(any_backend):
+    """In rolled combat immune agents are no targets, and throwing needs a worn knife. Possible rows then need
+    not be the first ones."""
     world = crowd()
     world.age[0, 2] = 14
     world.worn[0, 1, 1] = 1
@@ -352,8 +354,8 @@ def test_targets_go_by_immunity_and_knives(any_backend):
     assert views["style_mask"][0, :2].tolist() == [[True, False, True], [True, True, True]]
 
 
-def test_flat_combat_goes_by_damage_alone(any_backend):
-    """Without rolls: who is immune can be drained, NPCs are targets like others, and nobody needs a knife."""
+def test_flat_combat_targets_depend_on_damage_only(any_backend):
+    """Without rolls immune agents can be drained, NPCs are targets like others, and no knife is needed."""
     world = crowd(rolls=False, damage=(1, 0, 3), reach=(1, 4, 2))
     world.age[0, 2] = 1
     views, _, _ = look(any_backend, world)
@@ -361,7 +363,7 @@ def test_flat_combat_goes_by_damage_alone(any_backend):
     assert masks[:, :7].tolist() == [[1, 1, 1, 0, 0, 0, 0], [1] + [0] * 6, [1, 1, 1, 1, 1, 1, 0]]
 
 
-def test_max_health_without_skills_is_the_same_for_all_agents(any_backend):
+def test_max_health_without_skills_is_that_of_the_config(any_backend):
     world = crowd(skills=False, max_health=33)
     views, _, _ = look(any_backend, world)
     assert views["entity_attributes"][0, 0, :5, 6].tolist() == [33, 15, 33, 40, 5]

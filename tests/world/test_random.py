@@ -1,4 +1,4 @@
-"""Random numbers: the published generator, the same bits dense or sparse, torch or numba."""
+"""Random numbers: the published generator, and the same bits for all or a few draws, in torch and numba."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ KNOWN = [
 
 
 def words(seed: int, tick: int, stream: int, realm, index) -> torch.Tensor:
-    """[4, ...] words for one seed and tick."""
+    """Returns [4, ...] words for one seed and tick."""
     when = torch.tensor([seed, 0]), torch.tensor([tick])
     return torch.stack(draw(*when, stream, torch.as_tensor(realm), torch.as_tensor(index)))
 
 
-def test_philox_gives_the_published_answers():
+def test_philox_matches_the_published_vectors():
     for key, counter, answer in KNOWN:
         result = philox(key, tuple(torch.tensor([c]) for c in counter))
         assert tuple(int(w) for w in result) == answer
-    # All at once, as tensors, key included.
+    # All in one call, as tensors, including the key.
     keys = tuple(torch.tensor(k) for k in zip(*(k for k, _, _ in KNOWN), strict=True))
     counters = tuple(torch.tensor(c) for c in zip(*(c for _, c, _ in KNOWN), strict=True))
     assert torch.stack(philox(keys, counters), 1).tolist() == [list(answer) for _, _, answer in KNOWN]
 
 
 def arguments(key: tuple[int, int], counter: tuple[int, ...]) -> tuple[int, int, int, int, int]:
-    """(seed, tick, stream, realm, index) that make ``draw`` use this key and counter."""
+    """Returns the (seed, tick, stream, realm, index) for which ``draw`` uses this key and counter."""
     seed = key[1] << 32 | key[0]
     seed -= (seed >> 63) << 64
     return seed, (counter[1] >> 8) << 32 | counter[0], counter[1] & 0xFF, counter[2], counter[3]
 
 
 @pytest.mark.parametrize(("key", "counter", "answer"), KNOWN)
-def test_draw_keys_philox_with_the_seed_and_counts_with_the_rest(key, counter, answer):
-    """The low tick word, then stream and high tick bits, realm, index: in torch and in numba."""
+def test_draw_uses_the_seed_as_key_and_the_rest_as_counter(key, counter, answer):
+    """The low tick word, then stream and high tick bits, realm, index; in torch and in numba."""
     seed, tick, stream, realm, index = arguments(key, counter)
     assert words(seed, tick, stream, [realm], [index]).squeeze(1).tolist() == list(answer)
     compiled = pytest.importorskip("nmmo_gpu.cpu.random")
@@ -59,14 +59,15 @@ def test_numba_draws_the_same_words_and_the_same_integers_below_a_bound():
         realm, index = torch.randint(1 << 32, (2,), generator=random).tolist()
         bound = int(torch.randint(1, 1 << 31, (1,), generator=random))
         for stream in Stream:
-            ours = words(seed, tick, stream, [realm], [index])[:, 0]
-            theirs = compiled.draw(np.array([seed, 0]), tick, int(stream), realm, index)
-            assert ours.tolist() == [int(w) for w in theirs]
-            assert int(below(ours[0], bound)) == compiled.below(theirs[0], bound)
+            by_torch = words(seed, tick, stream, [realm], [index])[:, 0]
+            by_numba = compiled.draw(np.array([seed, 0]), tick, int(stream), realm, index)
+            assert by_torch.tolist() == [int(w) for w in by_numba]
+            assert int(below(by_torch[0], bound)) == compiled.below(by_numba[0], bound)
 
 
-def test_realms_are_numbered_from_the_first_one_on():
-    """Realm 0 of a world whose first realm is number 70,000 draws what realm 70,000 of another does."""
+def test_realms_are_numbered_from_the_first_one():
+    """Realm 0 of a world whose first realm is number 70,000 draws what realm 70,000 of another world
+    draws."""
     realm, index, tick = torch.arange(4), torch.arange(4) + 9, torch.tensor([8])
     expected = torch.stack(draw(torch.tensor([-3, 0]), tick, Stream.MOVE, realm + 70_000, index))
     shifted = torch.tensor([-3, 70_000])
@@ -86,8 +87,9 @@ def test_drawing_for_a_few_gives_the_same_bits_as_drawing_for_all():
     assert torch.equal(backwards, dense)
 
 
-def test_every_part_of_the_counter_makes_a_difference():
-    """Seeds (negative, and alike in their low halves), ticks (above 2^32 too), streams, realms, indices."""
+def test_every_part_of_the_counter_changes_the_words():
+    """Seeds (also negative, and with equal low halves), ticks (also above 2^32), streams, realms and
+    indices."""
     seeds = (0, 1, -1, 1 << 32, (1 << 32) + 1, -(1 << 63), (1 << 63) - 1)
     ticks = (0, 1, (1 << 32) - 1, 1 << 32, (1 << 32) + 1, 5 << 32)
     realm, index = torch.arange(3)[:, None], torch.arange(4)[None]
@@ -99,7 +101,7 @@ def test_every_part_of_the_counter_makes_a_difference():
     assert len(seen) == len(seeds) * len(ticks) * len(Stream) * 12
 
 
-def test_words_are_32_bits_wide_and_uniform_bit_by_bit():
+def test_words_have_32_uniform_bits():
     drawn = words(-12345, 3, Stream.POLICY, [0], torch.arange(20_000))
     assert int(drawn.min()) >= 0 and int(drawn.max()) <= MASK32
     for word in drawn:
@@ -116,7 +118,7 @@ def test_below_is_in_range_and_uniform(bound):
         assert statistic < limit
 
 
-def test_below_at_the_ends_of_the_word_and_of_the_bound():
+def test_below_at_the_extremes_of_word_and_bound():
     ends = torch.tensor([0, MASK32])
     assert below(ends, 1 << 31).tolist() == [0, (1 << 31) - 1]
     assert below(ends, torch.tensor([0, 1])).tolist() == [0, 0]
@@ -132,7 +134,7 @@ def test_unit_is_at_least_0_below_1_and_uniform():
 
 
 def test_successive_ticks_are_uncorrelated():
-    """The winners of one tick say nothing about those of the next."""
+    """The winners of one tick do not predict those of the next."""
     here = torch.stack([unit(words(1, t, Stream.MOVE, [0], torch.arange(64))[0]) for t in range(300)])
     a, b = here[:-1] - 0.5, here[1:] - 0.5
     correlation = float((a * b).mean() * 12)

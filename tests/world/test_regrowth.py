@@ -1,4 +1,4 @@
-"""Regrowth: the waiting time's law, and that a tile returns at its tick."""
+"""Regrowth: the distribution of the waiting time, and the tick in which a tile returns."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from nmmo_gpu.world.reset import empty_world
 CHANCE = 0.025
 
 
-def feast(realms=40, slots=60, chance=CHANCE, seed=1):
-    """Everybody on a forest tile of its own."""
+def agents_on_forest(realms=40, slots=60, chance=CHANCE, seed=1):
+    """Returns a world in which each agent is on a forest tile of its own."""
     config = preset("law", **ODD, slots=slots, populations=1, births=0, regrowth=chance)
     world = empty_world(config, blank_maps(config, realms, "f"), seed)
     for realm in range(realms):
@@ -32,7 +32,7 @@ def feast(realms=40, slots=60, chance=CHANCE, seed=1):
 
 
 def waits(backend, world, now=50):
-    """[R, A] ticks until the tile that each agent eats in tick ``now`` returns."""
+    """Returns [R, A], the ticks until the tile that each agent eats in tick ``now`` returns."""
     world.tick.fill_(now)
     backend.upkeep(world)
     assert (world.material.view(-1)[world.tile()] == Material.SCRUB).all()
@@ -42,7 +42,7 @@ def waits(backend, world, now=50):
 
 
 def geometric_bins(wait, chance, bins=20):
-    """(counts, expected) of waits in bins of about equal probability."""
+    """Returns (counts, expected) of waits in bins of nearly equal probability."""
     edges = [0]
     for k in range(1, bins):
         edge = math.ceil(math.log1p(-k / bins) / math.log1p(-chance))
@@ -55,8 +55,9 @@ def geometric_bins(wait, chance, bins=20):
 
 
 def test_the_wait_is_geometric(backend):
-    """Mean 1/p, variance (1-p)/p^2, never below 1, and every twentieth of the law as full as the next."""
-    wait = waits(backend, feast())
+    """The mean is 1/p, the variance (1-p)/p^2, the minimum 1, and twenty bins of equal probability are
+    equally full."""
+    wait = waits(backend, agents_on_forest())
     assert int(wait.min()) >= 1
     n = wait.numel()
     assert abs(float(wait.double().mean()) - 1 / CHANCE) < 4 * ((1 - CHANCE) / CHANCE**2 / n) ** 0.5
@@ -67,39 +68,40 @@ def test_the_wait_is_geometric(backend):
 
 @pytest.mark.parametrize("chance", [0.5, 0.05, 0.003])
 def test_other_chances_are_geometric_too(backend, chance):
-    statistic, limit = chi_square(*geometric_bins(waits(backend, feast(chance=chance)), chance))
+    statistic, limit = chi_square(*geometric_bins(waits(backend, agents_on_forest(chance=chance)), chance))
     assert statistic < limit
 
 
-def test_it_is_the_law_of_dice_thrown_each_tick_for_each_tile(backend):
-    """Waits drawn once, against waits of tiles for which a die is thrown every tick."""
-    drawn = waits(backend, feast()).view(-1)
+def test_the_wait_equals_a_draw_per_tick_in_distribution(backend):
+    """Waits drawn once are compared with those of tiles that draw in every tick."""
+    drawn = waits(backend, agents_on_forest()).view(-1)
     random = torch.Generator().manual_seed(3)
-    dice = torch.zeros(len(drawn), dtype=torch.int64)
+    per_tick = torch.zeros(len(drawn), dtype=torch.int64)
     left = torch.ones(len(drawn), dtype=torch.bool)
     for time in range(1, 2000):
         returns = left & (torch.rand(len(drawn), generator=random) < CHANCE)
-        dice[returns] = time
+        per_tick[returns] = time
         left &= ~returns
     assert not left.any()
-    # Kolmogorov and Smirnov, two samples of the same size; the bound at a chance of about 1e-4.
+    # Two-sample Kolmogorov-Smirnov test for samples of one size; the bound corresponds to a chance of about
+    # 1e-4.
     at = torch.arange(1, 400)
     gap = (torch.searchsorted(drawn.sort()[0], at, right=True)
-           - torch.searchsorted(dice.sort()[0], at, right=True)).abs().max() / len(drawn)  # fmt: skip
+           - torch.searchsorted(per_tick.sort()[0], at, right=True)).abs().max() / len(drawn)  # fmt: skip
     assert float(gap) < 2.2 * (2 / len(drawn)) ** 0.5
 
 
 def test_tiles_ticks_realms_and_seeds_wait_differently(backend):
-    base = waits(backend, feast(realms=2))
+    base = waits(backend, agents_on_forest(realms=2))
     assert not torch.equal(base[0], base[1]) and len(base[0].unique()) > 20
-    assert not torch.equal(base, waits(backend, feast(realms=2), now=51))
-    assert not torch.equal(base, waits(backend, feast(realms=2, seed=2)))
-    assert torch.equal(base, waits(backend, feast(realms=2)))
-    assert torch.equal(base[:1], waits(backend, feast(realms=1)))
+    assert not torch.equal(base, waits(backend, agents_on_forest(realms=2), now=51))
+    assert not torch.equal(base, waits(backend, agents_on_forest(realms=2, seed=2)))
+    assert torch.equal(base, waits(backend, agents_on_forest(realms=2)))
+    assert torch.equal(base[:1], waits(backend, agents_on_forest(realms=1)))
 
 
 @pytest.mark.parametrize("chance", [0.025, 0.05, 0.5, 0.9, 0.999, 0.001])
-def test_thresholds_are_the_cumulative_distribution_and_rise(chance):
+def test_thresholds_are_the_increasing_cumulative_distribution(chance):
     """Exactly: entry n - 1 over 2^32 is 1 - (1-p)^n, rounded down."""
     table = thresholds(chance)
     assert all(a < b for a, b in itertools.pairwise(table))
@@ -107,7 +109,7 @@ def test_thresholds_are_the_cumulative_distribution_and_rise(chance):
     for n, entry in enumerate(table, 1):
         exact = -math.expm1(n * math.log1p(-chance)) * 2**32
         assert exact - 1.5 < entry < exact + 0.5
-    assert (1 << 32) - table[-1] < 2 / chance, "what is left beyond the table"
+    assert (1 << 32) - table[-1] < 2 / chance, "the probability beyond the table"
 
 
 def test_waiting_ticks_at_the_edges_of_the_thresholds():
@@ -127,12 +129,13 @@ def test_chances_0_and_1():
 
 @pytest.mark.parametrize("chance", [1e-5, 1e-10, 1e-300])
 def test_a_chance_too_small_to_be_drawn_is_refused(chance):
-    """Its table of waiting times would not fit, and a table cut short would return tiles at once."""
+    """Its table of waiting times would not fit in memory, and a truncated table would return tiles
+    immediately."""
     with pytest.raises(ConfigError, match="regrowth"):
         WorldConfig(regrowth=chance)
 
 
-def test_regrowth_0_never_returns(backend):
+def test_regrowth_0_never_returns_a_tile(backend):
     picture = "0f"
     world = draw_world(picture, regrowth=0.0, under={"0": "f"}, preset_name="law")
     for _ in range(200):
@@ -143,8 +146,8 @@ def test_regrowth_0_never_returns(backend):
     assert int(world.material[0, 8, 8]) == Material.SCRUB and show(world, picture) == ["0f"]
 
 
-def test_regrowth_1_returns_in_the_next_tick(any_backend):
-    """And whoever stands there eats it again: its food rises by 5 - 1 each tick."""
+def test_regrowth_1_returns_a_tile_in_the_next_tick(any_backend):
+    """An agent on the tile eats it again, so its food increases by 5 - 1 each tick."""
     world = draw_world("0", regrowth=1.0, under={"0": "f"}, preset_name="law")
     world.food.fill_(4)
     for time in range(5):
@@ -155,7 +158,7 @@ def test_regrowth_1_returns_in_the_next_tick(any_backend):
 
 
 def test_a_tile_returns_exactly_at_its_tick(any_backend):
-    """Eaten in tick 0, it is scrub up to the tick before, and forest after its own."""
+    """Eaten in tick 0, it is scrub until its tick, and forest from then on."""
     picture = "0."
     world = draw_world(picture, regrowth=CHANCE, under={"0": "f"}, preset_name="law", seed=5)
     tick.step(world, any_backend, *orders(world))
@@ -174,8 +177,8 @@ def test_a_tile_returns_exactly_at_its_tick(any_backend):
 
 
 @pytest.mark.parametrize("now", [0, 7, TICK_MASK - 1, TICK_MASK, 1 << 31, (1 << 31) + 9, (5 << 32) + 3])
-def test_only_tiles_due_now_return_and_to_what_they_were(any_backend, now):
-    """Ticks beyond 31 bits wrap around; the day before and the day after do not count."""
+def test_only_due_tiles_return_and_to_their_base(any_backend, now):
+    """Ticks beyond 31 bits wrap around; tiles due one tick earlier or later do not return."""
     world = draw_world("fff\n,,,\n...", slots=1, realms=3, regrowth=CHANCE)
     world.tick.fill_(now)
     world.material[:, 8, 8:11] = int(Material.SCRUB)
@@ -195,7 +198,7 @@ def test_only_tiles_due_now_return_and_to_what_they_were(any_backend, now):
 
 @pytest.mark.parametrize("now", [TICK_MASK - 2, TICK_MASK, (1 << 31) - 3, (3 << 32) - 2])
 def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(any_backend, now):
-    world = feast(realms=1, slots=20)
+    world = agents_on_forest(realms=1, slots=20)
     world.tick.fill_(now)
     any_backend.upkeep(world)
     due = world.regrow_at.view(-1)[world.tile()].long()
@@ -210,8 +213,8 @@ def test_a_wait_across_the_wrap_of_31_bits_ends_in_time(any_backend, now):
         assert torch.equal(back, wait <= time - now)
 
 
-def test_schedule_of_nothing_and_of_some():
-    world = feast(realms=2, slots=4)
+def test_schedule_of_no_tile_and_of_some():
+    world = agents_on_forest(realms=2, slots=4)
     before = world.clone()
     schedule(world, torch.empty(0, dtype=torch.int64))
     assert_same(world, before)

@@ -1,4 +1,4 @@
-"""Genesis: an empty world, and which realm gets which map."""
+"""Empty worlds, and which realm gets which map."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL = preset("chaos", **ODD, slots=7, populations=7)
 
 
 @pytest.mark.parametrize("seed", [0, -1, 2**63 - 1, -(2**63)])
-def test_in_an_empty_world_nobody_has_ever_lived(seed):
+def test_an_empty_world_has_no_history(seed):
     maps = random_maps(SMALL, 3, torch.Generator().manual_seed(1))
     world = empty_world(SMALL, maps, seed)
     assert world.seed.tolist() == [seed, 0] and int(world.tick) == 0
@@ -37,7 +37,7 @@ BEAST = NPCKind("beast", 127, 99, ("grass",), "never")
 
 
 @pytest.mark.parametrize("seed", [0, -1])
-def test_an_empty_world_of_the_full_game_has_neither_goods_nor_beasts_but_the_levels_of_those_to_come(seed):
+def test_an_empty_world_of_the_full_game_has_no_goods_and_the_levels_of_its_npcs(seed):
     world = empty_world(FULL, random_maps(FULL, 3, torch.Generator().manual_seed(1)), seed)
     levels = world.level[:, 7:].clone()
     world.level[:, 7:] = 0
@@ -46,12 +46,12 @@ def test_an_empty_world_of_the_full_game_has_neither_goods_nor_beasts_but_the_le
     for name, tensor in world.tensors():
         assert name in special or (tensor == (-1 if name in none else 0)).all(), name
         assert tensor.is_contiguous()
-    # melee, range, mage, defense, constitution, and four trades: two chickens and three bears.
+    # melee, range, mage, defense, constitution, and four other skills: two chickens and three bears.
     chicken, bear = [1, 1, 1, 1, 5, 1, 1, 1, 1], [15, 15, 15, 15, 40, 1, 1, 1, 1]
     assert levels.tolist() == [[chicken] * 2 + [bear] * 3] * 3
 
 
-def test_what_no_preset_of_v1_has_takes_no_memory_there():
+def test_state_of_the_full_game_takes_no_memory_without_it():
     world = empty_world(SMALL, blank_maps(SMALL, 2), 0)
     kept = {name for name, tensor in world.tensors() if not tensor.numel()}
     assert kept == {
@@ -62,7 +62,7 @@ def test_what_no_preset_of_v1_has_takes_no_memory_there():
     assert world.alive.shape == (2, 7)
 
 
-def test_beasts_have_the_levels_of_their_kind_and_their_health_for_constitution_up_to_99():
+def test_npcs_have_the_levels_of_their_kind_and_constitution_up_to_99():
     content = dataclasses.replace(STANDARD, npcs=(STANDARD.npcs[1], BEAST))
     config = preset("full", **ODD, slots=7, populations=7, content=content, npc_numbers=(1, 2))
     goblin, beast = [5, 5, 5, 5, 15, 1, 1, 1, 1], [99, 99, 99, 99, 99, 1, 1, 1, 1]
@@ -73,8 +73,8 @@ def test_beasts_have_the_levels_of_their_kind_and_their_health_for_constitution_
 @pytest.mark.parametrize(
     ("off", "ore"), [({}, True), ({"works": ("fish",)}, False), ({"works": ("mine",)}, True)], ids=str
 )
-def test_there_are_orerocks_where_there_is_mining(off, ore):
-    """And else the terrain is that of v1: ore stands where stone would."""
+def test_there_are_orerocks_only_with_mining(off, ore):
+    """Otherwise the terrain is v1's: what would be ore is stone."""
     config = EnvConfig(world=preset("full", **{**ODD, "height": 80, "width": 80}, **off), realms=3, seed=9)
     maps = realm_maps(config)
     plain = generate(9, 3, 80, 80, 7)
@@ -97,7 +97,7 @@ def test_shore_is_beside_water_on_one_of_four_sides():
                 assert bool(world.shore[realm, row, col]) == beside
 
 
-def test_the_world_does_not_write_into_the_maps_it_was_given():
+def test_the_world_does_not_write_into_the_given_maps():
     maps = blank_maps(SMALL, 2)
     world = empty_world(SMALL, maps, 0)
     world.material.fill_(1)
@@ -109,7 +109,7 @@ def test_the_world_does_not_write_into_the_maps_it_was_given():
     assert torch.equal(world.material[1], maps[1])
 
 
-def test_generated_maps_are_those_of_the_seed_one_each_or_one_for_all():
+def test_generated_maps_depend_on_the_seed_and_may_be_shared():
     config = EnvConfig(world=SMALL, realms=3, seed=9)
     maps = realm_maps(config)
     assert torch.equal(maps, generate(9, 3, 33, 47, 7))
@@ -119,7 +119,7 @@ def test_generated_maps_are_those_of_the_seed_one_each_or_one_for_all():
     assert not torch.equal(realm_maps(EnvConfig(world=SMALL, realms=3, seed=10)), maps)
 
 
-def test_files_are_dealt_out_in_turn():
+def test_map_files_are_assigned_in_turn():
     config = EnvConfig(world=preset("law"), realms=6, maps=tuple(V1))
     maps = realm_maps(config)
     assert maps.shape == (6, 80, 80)
@@ -140,8 +140,8 @@ def test_a_map_of_the_wrong_size_is_refused_with_both_sizes_and_a_remedy():
         load_maps(V1, SMALL)
 
 
-def test_a_map_that_cannot_be_played_on_is_refused_by_name(tmp_path):
-    """A hole in the ring, a file that is missing, and one that is not a map."""
+def test_an_unplayable_map_is_refused_by_name(tmp_path):
+    """A hole in the ring, a missing file, and a file that is not a map."""
     material = blank_maps(SMALL, 1)[0]
     material[7, 12] = int(Material.STONE)
     save_tmx(tmp_path / "hole.tmx", material)

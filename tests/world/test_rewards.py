@@ -1,4 +1,4 @@
-"""RewardTerms: what is paid on top of life and death, to whom, and to whom not."""
+"""RewardTerms: what agents earn beyond life and death."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nmmo_gpu.world.state import World
 
 
 def small(realms: int = 2, preset_name: str = "full", **settings: object) -> World:
-    """Five agents; in the full game with two NPC slots of each kind."""
+    """Returns a world with five agents; in the full game with two NPC slots of each kind."""
     npcs = {"npc_numbers": (2, 2, 2)} if preset_name == "full" else {}
     return draw_world("0.1.2.3.4", preset_name, realms=realms, populations=5, **npcs, **settings)
 
@@ -36,16 +36,16 @@ def environment(config: WorldConfig, realms: int, world: World | None, **pay: ob
 def paid(
     reward_terms: RewardTerms, world: World, acting: Tensor | None = None, died: Tensor | None = None
 ) -> list[float]:
-    """What realm 1's agents get on top of a reward of 100; everybody acted and nobody died unless said."""
-    everybody = torch.ones(world.realms, world.config.slots, dtype=torch.bool)
-    reward = torch.full(everybody.shape, 100.0)
+    """Returns what realm 1's agents get on top of a reward of 100; all acted and none died by default."""
+    all_slots = torch.ones(world.realms, world.config.slots, dtype=torch.bool)
+    reward = torch.full(all_slots.shape, 100.0)
     reward_terms.add(
-        world, everybody if acting is None else acting, ~everybody if died is None else died, reward
+        world, all_slots if acting is None else acting, ~all_slots if died is None else died, reward
     )
     return (reward[1] - 100.0).tolist()
 
 
-# ------------------------------------------------------------------------------------------ weight by weight
+# --------------------------------------------------------------------------------------------- single weights
 
 
 def gain(world: World, field: str, column: int | None, amounts: list[int]) -> None:
@@ -63,8 +63,9 @@ def gain(world: World, field: str, column: int | None, amounts: list[int]) -> No
         ("reward_trade", "events", [Event.SOLD, Event.BOUGHT]), ("reward_tile", "explored", [None]),
     ],
 )  # fmt: skip
-def test_each_weight_pays_for_what_was_gained_since_the_last_time(pay, field, columns):
-    """Every column that counts, added up; nothing else, and nothing twice; a negative weight takes away."""
+def test_each_weight_pays_for_increases_since_the_last_call(pay, field, columns):
+    """All its columns are added up, and nothing is paid for other columns or twice; a negative weight
+    subtracts."""
     world = small()
     getattr(world, field).fill_(50)
     wage = reward_terms(world, **{pay: -0.5})
@@ -80,10 +81,10 @@ def test_each_weight_pays_for_what_was_gained_since_the_last_time(pay, field, co
             tensor.copy_(torch.randint(0, 2, tensor.shape))
     for event in set(Event) - set(columns):
         world.events[..., event] += 1
-    assert paid(wage, world) == [0.0] * 5, "paid for something else"
+    assert paid(wage, world) == [0.0] * 5, "paid for another column"
 
 
-def test_gold_spent_is_taken_off():
+def test_spent_gold_is_subtracted():
     world = small()
     wage = reward_terms(world, reward_gold=0.25)
     world.gold[1] = torch.tensor([10, 2, 0, 14, 1000])  # each had 10
@@ -100,18 +101,18 @@ def test_weights_add_up():
     assert paid(wage, world) == [0.0, 0.0, 1.5, -2.0, 0.0]
 
 
-def test_nothing_is_paid_and_nothing_looked_at_without_weights():
+def test_without_weights_nothing_is_paid_or_computed():
     world = small()
     wage = reward_terms(world)
     world.xp += 1
     assert paid(wage, world) == [0.0] * 5 and wage.before == {}
 
 
-# ---------------------------------------------------------------------------------------- who gets anything
+# ------------------------------------------------------------------------------------------------ who is paid
 
 
-def test_the_newborn_get_nothing_for_what_they_were_born_with():
-    """Who did not act is not paid, whatever is in its slot; from then on it counts from there."""
+def test_newborns_are_not_paid_for_what_they_are_born_with():
+    """An agent that did not act is not paid, whatever its slot holds; later increases count from there."""
     world = small()
     wage = reward_terms(world, reward_experience=1.0, reward_gold=1.0, reward_tile=1.0, reward_level=1.0)
     acting = torch.ones(2, 5, dtype=torch.bool)
@@ -123,7 +124,7 @@ def test_the_newborn_get_nothing_for_what_they_were_born_with():
     assert paid(wage, world) == [0.0, 0.0, 0.0, 2.0, 0.0]
 
 
-def test_the_dead_are_paid_for_their_last_tick_but_not_for_the_gold_that_death_took():
+def test_dead_agents_are_paid_for_their_last_tick_except_for_lost_gold():
     world = small()
     wage = reward_terms(
         world, reward_experience=1.0, reward_gold=1.0, reward_kill=10.0, reward_trade=0.5, reward_death=-7.0
@@ -138,8 +139,8 @@ def test_the_dead_are_paid_for_their_last_tick_but_not_for_the_gold_that_death_t
     assert paid(wage, world, died=died) == [4 + 10 + 0.5 - 7, 10 + 10, 0.0, 0.0, 0.0]
 
 
-def test_a_slot_that_changes_hands_pays_nobody_for_it():
-    """The dead one had much; the newborn has little, and then gains 2."""
+def test_a_refilled_slot_pays_nothing_for_the_change():
+    """The dead agent had much; the newborn has little, and then gains 2."""
     world = small()
     world.xp[1, 2], world.gold[1, 2], world.explored[1, 2] = 1000, 1000, 1000
     wage = reward_terms(world, reward_experience=1.0, reward_gold=1.0, reward_tile=1.0, reward_death=-1.0)
@@ -153,11 +154,11 @@ def test_a_slot_that_changes_hands_pays_nobody_for_it():
     assert paid(wage, world) == [0.0, 0.0, 2.0, 0.0, 0.0]
 
 
-# --------------------------------------------------------------------------------- through the environment
+# ------------------------------------------------------------------------------------ through the environment
 
 
 class Life(NamedTuple):
-    """What an agent has done and has, found one number at a time."""
+    """What an agent has done and has, read one number at a time."""
 
     experience: int
     level: int
@@ -168,7 +169,7 @@ class Life(NamedTuple):
 
 
 def lives(world: World) -> dict[tuple[int, int], tuple[int, Life]]:
-    """(realm, id) -> (slot, life so far) of everybody whom a slot still remembers."""
+    """Returns (realm, id) -> (slot, life so far) of each agent that a slot still records."""
     found = {}
     for realm in range(world.realms):
         for slot in range(world.config.slots):
@@ -183,13 +184,13 @@ def lives(world: World) -> dict[tuple[int, int], tuple[int, Life]]:
 
 
 @pytest.mark.parametrize("reward", ["alive", "death"])
-def test_every_agent_is_paid_for_its_own_life_through_the_environment(reward):
-    """Followed by its id through a crowd in which slots change hands all the time; all weights at once,
-    powers of two, so that sums are exact."""
+def test_every_agent_is_paid_for_its_own_life(reward):
+    """Agents are followed by id in an environment in which slots are refilled often. All weights are on, and
+    they are powers of two, so that sums are exact."""
     weight = {"experience": 0.5, "level": 4.0, "gold": 0.25, "kill": 32.0, "trade": -8.0, "tile": 0.125}
     pay = {f"reward_{name}": value for name, value in weight.items()} | {"reward_death": -64.0}
     assert set(pay) == set(PAY)
-    # Who is that well trained gains levels in a short life.
+    # With this much experience per recipe, agents gain levels in a short life.
     recipes = tuple(dataclasses.replace(recipe, experience=500) for recipe in STANDARD.recipes)
     school = dataclasses.replace(STANDARD, recipes=recipes)
     config = preset(
@@ -202,7 +203,7 @@ def test_every_agent_is_paid_for_its_own_life_through_the_environment(reward):
     gains, deaths, births = Life(0, 0, 0, 0, 0, 0), 0, 0
     for _ in range(50):
         actions = (torch.rand(2, 21, len(limits), generator=random) * limits).long()
-        limited = torch.rand(2, 21, generator=random) < 0.5  # to sell and buy few things, so that they meet
+        limited = torch.rand(2, 21, generator=random) < 0.5  # sell and buy few items, so that offers match
         actions[..., 4] = torch.where(limited, 1 + 22 * (actions[..., 4] % 2), actions[..., 4])
         before, alive = lives(env.world), env.world.agents(env.world.alive).tolist()
         _, got, terminated, _, _ = env.step(actions)
@@ -220,10 +221,10 @@ def test_every_agent_is_paid_for_its_own_life_through_the_environment(reward):
             due[realm, slot] = (-float(dead) if reward == "death" else float(not dead)) - 64.0 * dead
             due[realm, slot] += sum(weight[name] * n for name, n in gained._asdict().items())
         assert torch.equal(got, due)
-    assert min(gains) > 0 and deaths > 20 and births > 20, "nothing of the kind happened"
+    assert min(gains) > 0 and deaths > 20 and births > 20, "too little happened"
 
 
-def test_a_world_that_begins_pays_nothing_for_being_born():
+def test_reset_pays_nothing_for_being_born():
     """Reset is a tick: newborns have gold and experience, and step 1 does not pay for them."""
     config = preset("full", **ODD, slots=7, populations=7, births=-1, spawn="anywhere", npc_numbers=(0, 0, 0))
     pay = {"reward_gold": 1.0, "reward_experience": 1.0, "reward_tile": 1.0}
@@ -235,7 +236,7 @@ def test_a_world_that_begins_pays_nothing_for_being_born():
     assert torch.equal(reward, acting.float())
 
 
-# ------------------------------------------------------------------------------------------- what cannot be
+# -------------------------------------------------------------------------------------------- invalid weights
 
 
 @pytest.mark.parametrize(
@@ -248,8 +249,8 @@ def test_a_world_that_begins_pays_nothing_for_being_born():
         ("full", {}, set()),
     ],
 )  # fmt: skip
-def test_a_weight_on_what_the_rules_have_not_is_refused(preset_name, settings, wrong):
-    """By name and value; death and new tiles are everywhere."""
+def test_a_weight_on_events_that_the_rules_lack_is_refused(preset_name, settings, wrong):
+    """By name and value; rewards for death and new tiles are always possible."""
     world = small(preset_name=preset_name, **settings)
     for name in PAY:
         if name in wrong:

@@ -1,4 +1,4 @@
-"""Large worlds: the same rules, the same bits, and sizes that fit the types they are kept in."""
+"""Large worlds: the same rules and bits, and sizes that fit their dtypes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nmmo_gpu.world.terrain import safe_table
 
 MILLION = preset("million")
 LARGE = preset("million", height=1449, width=1449, slots=1 << 15)
-"""64 tiles to each slot, and just above 2^21 in all: agents of the compiled loops look around row by row."""
+"""64 tiles per slot, and just above 2^21 in all, so that the compiled loops observe row by row."""
 
 
 def begin(config: WorldConfig) -> World:
@@ -27,7 +27,8 @@ def begin(config: WorldConfig) -> World:
 
 
 def play(world: World, backend: Backend, ticks: int) -> list[tuple[str, Tensor]]:
-    """(digest, records) after each of the first ticks, in which everybody roams and attacks who is near."""
+    """Returns (digest, records) after each of the first ticks, in which all agents move and attack nearby
+    ones."""
     shape, nearest = world.alive.shape, world.config.nearest
     random = torch.Generator().manual_seed(5)
     seen = torch.full((*shape, nearest), -1, dtype=torch.int32)
@@ -49,26 +50,26 @@ def numba() -> Backend:
 
 
 def test_thirty_thousand_agents_in_one_realm_are_the_same_by_torch_and_by_numba(numba):
-    """From the first births on; everything in order, and the map filled evenly."""
-    ours, theirs = begin(LARGE), begin(LARGE)
-    story = zip(play(ours, Backend(), 5), play(theirs, numba, 5), strict=True)
-    for time, (one, other) in enumerate(story):
+    """From the first births on; all invariants hold, and the map is filled evenly."""
+    by_torch, by_numba = begin(LARGE), begin(LARGE)
+    steps = zip(play(by_torch, Backend(), 5), play(by_numba, numba, 5), strict=True)
+    for time, (one, other) in enumerate(steps):
         assert one[0] == other[0] and torch.equal(one[1], other[1]), f"tick {time}"
-    assert_same(theirs, ours)
-    check_invariants(ours)
-    assert float(ours.alive.float().mean()) > 0.95
-    room = safe_table()[ours.base[0].long()]
+    assert_same(by_numba, by_torch)
+    check_invariants(by_torch)
+    assert float(by_torch.alive.float().mean()) > 0.95
+    room = safe_table()[by_torch.base[0].long()]
     third = (LARGE.width - 2 * LARGE.border) // 3
     for top in range(3):
         for left in range(3):
             rows, columns = (
                 slice(LARGE.border + k * third, LARGE.border + (k + 1) * third) for k in (top, left)
             )
-            share = (ours.occupant[0, rows, columns] > 0).sum() / room[rows, columns].sum()
-            assert abs(float(share) * int(room.sum()) / int(ours.alive.sum()) - 1) < 0.1, (top, left)
+            share = (by_torch.occupant[0, rows, columns] > 0).sum() / room[rows, columns].sum()
+            assert abs(float(share) * int(room.sum()) / int(by_torch.alive.sum()) - 1) < 0.1, (top, left)
 
 
-def test_threads_that_share_a_realm_make_the_same_world(numba):
+def test_threads_that_share_a_realm_give_the_same_world(numba):
     before, stories = torch.get_num_threads(), []
     for workers in (1, 3):
         torch.set_num_threads(workers)
@@ -82,8 +83,8 @@ def test_threads_that_share_a_realm_make_the_same_world(numba):
     check_invariants(world)
 
 
-def test_a_million_fits():
-    """Indices into every plane in int32; rows and columns in the int16 that agents are told."""
+def test_indices_of_a_million_agents_fit():
+    """Indices into every plane fit int32, rows and columns the int16 of observations."""
     for field in tensor_fields():
         shape = field_shape(field, World.sizes(MILLION, 1))
         assert torch.Size(shape).numel() < 1 << 31, field.name
@@ -95,7 +96,7 @@ def test_a_million_fits():
 
 @pytest.mark.parametrize("long", ["height", "width"])
 def test_the_far_end_of_the_longest_map(backend, long):
-    """8192 tiles one way: who is born in the last rows or columns lives there like anybody else."""
+    """8192 tiles in one direction: agents born in the last rows or columns live there like others."""
     config = preset("million", **{"height": 64, "width": 64, long: 8192}, slots=8192)
     world = begin(config)
     play(world, backend, 4)

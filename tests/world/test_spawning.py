@@ -1,4 +1,4 @@
-"""Spawning: where, when and into which slots agents are born."""
+"""Spawning: where, when and in which slots agents are born."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ RING = ring_tiles(ODD["height"], ODD["width"], ODD["border"])
 
 
 def world_of(realms=1, seed=1, slots=7, populations=1, births=1, preset_name="chaos", **overrides):
-    """Grass inside the ring, and nobody there."""
+    """Returns a world with grass from the ring inwards and without agents."""
     settings = {**ODD, "slots": slots, "populations": populations, "births": births, **overrides}
     config = preset(preset_name, **settings)
     return empty_world(config, blank_maps(config, realms), seed)
 
 
 def born(backend, world, ticks, prepare=None):
-    """[n, 4] (tick, realm, slot, tile) of all births over so many ticks, each from the same world."""
+    """Returns [n, 4] (tick, realm, slot, tile) of all births in this many ticks, each from the same world."""
     rows = []
     for time in range(ticks):
         after = world.clone()
@@ -41,16 +41,17 @@ def born(backend, world, ticks, prepare=None):
 
 
 def ring_place(tile):
-    """Index on the ring of each tile; fails for a tile that is not on it."""
+    """Returns the index on the ring of each tile; fails for other tiles."""
     place_of = torch.full((ODD["height"] * ODD["width"],), -1)
     place_of[RING] = torch.arange(len(RING))
     found = place_of[tile]
-    assert (found >= 0).all(), "born off the ring"
+    assert (found >= 0).all(), "an agent was born off the ring"
     return found
 
 
-def test_one_is_born_a_tick_anywhere_on_the_ring_into_any_slot(backend):
-    """All free: exactly one birth per realm and tick; every slot and every ring tile has the same chance."""
+def test_one_agent_per_tick_is_born_anywhere_on_the_ring_into_any_slot(backend):
+    """If all slots are free, there is exactly one birth per realm and tick, and every slot and every ring
+    tile has the same chance."""
     rows = born(backend, world_of(realms=150), 30)
     assert len(rows) == 150 * 30 and len(rows[:, :2].unique(dim=0)) == len(rows)
     for counts in (
@@ -62,7 +63,7 @@ def test_one_is_born_a_tick_anywhere_on_the_ring_into_any_slot(backend):
 
 
 def test_slot_and_tile_are_independent(backend):
-    """A population is not born on a side of its own."""
+    """No population is born on a side of its own."""
     rows = born(backend, world_of(realms=150), 30)
     side = ring_place(rows[:, 3]) * 4 // len(RING)
     counts = torch.bincount(rows[:, 2] * 4 + side, minlength=28).view(7, 4)
@@ -74,7 +75,7 @@ def test_slot_and_tile_are_independent(backend):
 @pytest.mark.parametrize("births", [1, 3])
 @pytest.mark.parametrize("free", [(0, 6, 12), (5,), (1, 2, 3, 4, 10, 11, 12, 13), tuple(range(14))])
 def test_every_free_slot_has_the_same_chance_whichever_are_taken(backend, births, free):
-    """14 slots in 7 populations; the taken ones are never born into, the others equally often."""
+    """14 slots in 7 populations: no agent is born into taken ones, and the others are equally frequent."""
 
     def occupy(world):
         for realm in range(world.realms):
@@ -87,7 +88,7 @@ def test_every_free_slot_has_the_same_chance_whichever_are_taken(backend, births
     assert set(rows[:, 2].tolist()) == set(free)
     per_tick = torch.bincount(rows[:, 0] * 60 + rows[:, 1], minlength=720)
     assert int(per_tick.max()) == min(births, len(free))
-    # Two of the same tick may draw the same tile, one in 100.
+    # Two agents of one tick draw the same tile with a chance of one in 100.
     assert int(per_tick.sum()) > 0.95 * 720 * min(births, len(free))
     if len(free) > 1:
         counts = torch.bincount(rows[:, 2], minlength=14)[list(free)]
@@ -95,8 +96,8 @@ def test_every_free_slot_has_the_same_chance_whichever_are_taken(backend, births
         assert statistic < limit
 
 
-def test_nobody_is_born_on_a_taken_tile_and_no_other_tile_is_tried(backend):
-    """Half of the ring is taken: half of the births fail, and none happens there."""
+def test_no_agent_is_born_on_a_taken_tile_and_no_other_tile_is_tried(backend):
+    """Half of the ring is taken: half of the births fail, and none is on a taken tile."""
     world = world_of(realms=40, slots=57)
     for realm in range(40):
         for slot in range(50):
@@ -106,7 +107,7 @@ def test_nobody_is_born_on_a_taken_tile_and_no_other_tile_is_tried(backend):
     assert abs(len(rows) / 1000 - 0.5) < 4.5 * 0.5 / 1000**0.5
 
 
-def test_a_full_ring_lets_nobody_in(any_backend):
+def test_on_a_full_ring_no_agent_is_born(any_backend):
     for births in (1, 3, -1):
         world = world_of(slots=110, births=births)
         for slot in range(100):
@@ -119,19 +120,20 @@ def test_a_full_ring_lets_nobody_in(any_backend):
             assert_same(world, before)
 
 
-def test_where_four_draw_each_tile_the_low_slots_have_no_advantage(backend):
-    """400 slots and 100 tiles: every tile goes to one of those who drew it, to all slots equally often."""
+def test_low_slots_have_no_advantage_where_four_draw_each_tile(backend):
+    """400 slots and 100 tiles: each tile goes to one of those that drew it, and all slots are equally
+    frequent."""
     rows = born(backend, world_of(realms=10, slots=400, births=-1), 20)
     assert len(rows[:, [0, 1, 3]].unique(dim=0)) == len(rows), "two agents on one tile"
     per_realm = torch.bincount(rows[:, 0] * 10 + rows[:, 1])
-    # A tile is drawn by nobody with chance (1 - 1/100)^400, that is 0.018.
+    # No slot draws a tile with chance (1 - 1/100)^400, which is 0.018.
     assert int(per_realm.max()) <= 100 and abs(float(per_realm.double().mean()) - 98.2) < 0.5
     statistic, limit = chi_square(torch.bincount(rows[:, 2], minlength=400))
     assert statistic < limit
 
 
-def test_of_several_who_draw_the_last_free_tile_one_is_born_and_all_slots_alike(backend):
-    """Ten slots are free, and one tile: each slot finds it with chance 1/100."""
+def test_the_last_free_tile_goes_to_any_slot_that_draws_it(backend):
+    """Ten slots are free, and one tile: each slot draws it with chance 1/100."""
     world = world_of(realms=100, slots=109, births=-1)
     for realm in range(100):
         for slot in range(99):
@@ -147,7 +149,7 @@ def test_of_several_who_draw_the_last_free_tile_one_is_born_and_all_slots_alike(
 
 
 def test_minus_one_refills_every_free_slot_at_once(backend):
-    """All but those who drew a tile that was drawn twice; a few ticks later everybody lives."""
+    """All but those that drew a tile that was drawn twice; a few ticks later all slots are full."""
     world = world_of(realms=20, slots=14, populations=7, births=-1)
     backend.spawning(world)
     # 14 out of 100 tiles: 0.9 collisions on average.
@@ -176,7 +178,7 @@ def test_births_0_changes_nothing(any_backend):
     assert_same(world, before)
 
 
-def test_a_full_realm_is_left_alone_beside_one_that_is_not(any_backend):
+def test_a_full_realm_does_not_change_beside_one_with_free_slots(any_backend):
     world = world_of(realms=2, slots=3, births=3)
     for slot in range(3):
         place(world, 0, slot, 12, 12 + slot)
@@ -185,7 +187,7 @@ def test_a_full_realm_is_left_alone_beside_one_that_is_not(any_backend):
     assert world.next_entity[1] >= 2
 
 
-def test_a_newborn_has_nothing_of_who_was_there_before(any_backend):
+def test_a_newborn_keeps_nothing_of_the_slots_last_agent(any_backend):
     """Health 10, food 32, water 32, age 0, nothing explored; its id is new, and its planes are set."""
     world = world_of(realms=3, slots=14, populations=7, births=-1)
     for name in ("health", "food", "water", "freeze", "heading", "age", "damage", "explored", "visited",
@@ -208,17 +210,17 @@ def test_a_newborn_has_nothing_of_who_was_there_before(any_backend):
     assert torch.equal(world.occupant[at], (slot + 1).int())
     assert torch.equal(world.presence[at], (slot // 2 + 1).to(torch.uint8))
     for k in range(3):
-        mine = world.entity[k][world.alive[k]]
-        assert mine.tolist() == list(range(1000, 1000 + len(mine))), "ids in slot order"
-        assert world.next_entity[k] == 1000 + len(mine)
+        ids = world.entity[k][world.alive[k]]
+        assert ids.tolist() == list(range(1000, 1000 + len(ids))), "ids in slot order"
+        assert world.next_entity[k] == 1000 + len(ids)
     untouched = ~world.alive
     assert (world.entity[untouched] == 1).all() and (world.health[untouched] == GARBAGE).all()
 
 
 @pytest.mark.parametrize("off", [{}, {"skills": False, "max_health": 23}, {"skills": False, "tokens": 0}])
-def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(any_backend, off):
-    """Levels of 1 and constitution 10, experience to match, empty hands, no offer, silence, nothing done yet;
-    the books say whose gold that is. Slots of those who are not born, and of beasts, are left alone."""
+def test_a_newborn_of_the_full_game_has_nothing_but_gold(any_backend, off):
+    """Levels of 1 and constitution 10 with their experience, no items, no offer, no token, no events; the
+    ledger books the gold. Other slots, including those of NPCs, do not change."""
     world = world_of(
         realms=3,
         slots=14,
@@ -268,8 +270,9 @@ def test_a_newborn_of_the_full_game_begins_with_nothing_but_gold(any_backend, of
         assert torch.equal(getattr(world, name), getattr(before, name)), name
 
 
-def test_beasts_do_not_count_as_slots_for_agents(any_backend):
-    """All slots of agents are taken, all of beasts are free: nobody is born; nor where beasts stand."""
+def test_npcs_do_not_count_as_slots_for_agents(any_backend):
+    """All slots of agents are taken and all of NPCs are free: no agent is born. None is born on a tile of an
+    NPC either."""
     world = world_of(slots=3, births=3, preset_name="full", npc_numbers=(5, 5, 5))
     for slot in range(3):
         place(world, 0, slot, 12, 12 + slot)
@@ -284,25 +287,25 @@ def test_beasts_do_not_count_as_slots_for_agents(any_backend):
     assert_same(world, before)
 
 
-def test_the_newborn_have_their_first_upkeep_in_the_tick_of_their_birth(any_backend):
+def test_newborns_have_their_first_upkeep_in_the_tick_of_their_birth(any_backend):
     world = world_of(slots=1)
     tick.step(world, any_backend, *orders(world))
     assert world.alive[0, 0] and world.age[0, 0] == 1 and world.food[0, 0] == 31
     assert world.acted[0] == 0
 
 
-def test_the_slot_of_who_died_this_tick_is_free_from_the_next_on(any_backend):
+def test_a_slot_is_free_from_the_tick_after_a_death(any_backend):
     world = world_of(slots=1)
     place(world, 0, 0, 15, 15)
-    world.material[0, 15, 15] = 0  # it stands on lava
+    world.material[0, 15, 15] = 0  # it is on lava
     tick.step(world, any_backend, *orders(world))
     assert not world.alive[0, 0] and world.cause[0, 0] == Cause.LAVA and world.next_entity[0] == 1
     tick.step(world, any_backend, *orders(world))
     assert world.alive[0, 0] and world.entity[0, 0] == 1 and world.cause[0, 0] == 0
 
 
-def test_ids_rise_without_a_gap_and_are_never_used_twice(backend):
-    """Hundreds of births and deaths: everybody walks off into the lava."""
+def test_ids_are_consecutive_and_never_reused(backend):
+    """Over hundreds of births and deaths, in which all agents walk into lava."""
     world = world_of(realms=3, slots=7, births=3)
     random = torch.Generator().manual_seed(1)
     seen: list[list[int]] = [[], [], []]
@@ -320,7 +323,7 @@ def test_ids_rise_without_a_gap_and_are_never_used_twice(backend):
         assert seen[realm] == list(range(int(world.next_entity[realm])))
 
 
-def test_realms_and_seeds_are_born_apart(backend):
+def test_births_differ_between_realms_and_seeds(backend):
     """Realm 0's first tiles differ from realm 1's, and from those of another seed."""
     there = born(backend, world_of(realms=2, seed=1), 30)
     other = born(backend, world_of(realms=2, seed=2), 30)
@@ -344,14 +347,14 @@ def anywhere(**settings):
     return world_of(spawn="anywhere", **settings)
 
 
-def test_anywhere_is_every_tile_from_the_ring_inwards_with_the_same_chance(backend):
-    """19 x 33 tiles of grass, the ring's corners among them; into any slot, whatever the tile."""
+def test_anywhere_is_each_tile_from_the_ring_inwards_with_the_same_chance(backend):
+    """19 x 33 tiles of grass, including the ring's corners; into any slot, independently of the tile."""
     world = anywhere(realms=200)
     assert world.config.birthplaces == len(PLACES) == 19 * 33
     rows = born(backend, world, 40)
     assert len(rows) == 200 * 40 and len(rows[:, :2].unique(dim=0)) == len(rows)
     tiles = torch.bincount(rows[:, 3], minlength=INSIDE.numel())
-    assert int(tiles[~INSIDE.view(-1)].sum()) == 0, "born on the border"
+    assert int(tiles[~INSIDE.view(-1)].sum()) == 0, "an agent was born on the border"
     for counts in (tiles[PLACES], torch.bincount(rows[:, 2], minlength=7)):
         statistic, limit = chi_square(counts)
         assert statistic < limit
@@ -362,8 +365,8 @@ def test_anywhere_is_every_tile_from_the_ring_inwards_with_the_same_chance(backe
     assert statistic < limit
 
 
-def test_anywhere_is_only_where_the_ground_is_safe_now(backend):
-    """Every material, scattered; what the ground was once does not count. Nobody tries a second tile."""
+def test_anywhere_is_only_where_the_current_material_is_safe(backend):
+    """All materials are scattered, and the base does not count. No second tile is tried."""
     world = anywhere(realms=100)
     ground = torch.randint(len(Material), (ODD["height"], ODD["width"]), generator=torch.Generator())
     world.material[:, INSIDE] = ground[INSIDE].to(torch.uint8)
@@ -371,7 +374,7 @@ def test_anywhere_is_only_where_the_ground_is_safe_now(backend):
     rows = born(backend, world, 40)
     safe = PLACES[torch.isin(ground.view(-1)[PLACES], torch.tensor(SAFE))]
     counts = torch.bincount(rows[:, 3], minlength=INSIDE.numel())
-    assert int(counts.sum()) == int(counts[safe].sum()), "born where one cannot stand"
+    assert int(counts.sum()) == int(counts[safe].sum()), "an agent was born on an unsafe tile"
     share = len(safe) / len(PLACES)
     assert abs(len(rows) / 4000 - share) < 4.5 * (share * (1 - share) / 4000) ** 0.5
     statistic, limit = chi_square(counts[safe])
@@ -379,15 +382,15 @@ def test_anywhere_is_only_where_the_ground_is_safe_now(backend):
 
 
 @pytest.mark.parametrize("material", list(Material))
-def test_what_can_be_born_on(any_backend, material):
-    """The whole inside is made of it."""
+def test_materials_of_birthplaces(any_backend, material):
+    """All tiles from the ring inwards have this material."""
     world = anywhere(slots=20, births=-1)
     world.material[:, INSIDE] = int(material)
     any_backend.spawning(world)
     assert bool(world.alive.any()) == (int(material) in SAFE)
 
 
-def test_anywhere_a_taken_tile_lets_nobody_in(backend):
+def test_anywhere_no_agent_is_born_on_a_taken_tile(backend):
     """Half of the land is taken: half of the births fail."""
     world = anywhere(realms=40, slots=320)
     for realm in range(40):
@@ -398,8 +401,8 @@ def test_anywhere_a_taken_tile_lets_nobody_in(backend):
     assert abs(len(rows) / 1000 - 313 / 627) < 4.5 * 0.5 / 1000**0.5
 
 
-def test_anywhere_of_several_on_one_tile_one_is_born_and_all_slots_alike(backend):
-    """400 slots draw 627 tiles; and where all but three tiles are water, those three are drawn by many."""
+def test_anywhere_a_shared_tile_goes_to_any_slot_that_draws_it(backend):
+    """400 slots draw 627 tiles; then all but three tiles are water, and many slots draw those three."""
     rows = born(backend, anywhere(realms=10, slots=400, births=-1), 20)
     assert len(rows[:, [0, 1, 3]].unique(dim=0)) == len(rows), "two agents on one tile"
     expected = 627 * (1 - (626 / 627) ** 400)
@@ -420,7 +423,7 @@ def test_anywhere_of_several_on_one_tile_one_is_born_and_all_slots_alike(backend
 
 
 def test_anywhere_fills_a_realm_within_a_few_ticks(any_backend):
-    """As many slots as half of the tiles, ids in slot order, planes as they should be."""
+    """As many slots as half of the tiles; ids are in slot order, and planes are right."""
     world = anywhere(slots=312, populations=8, births=-1)
     for time in range(20):
         world.tick.fill_(time)

@@ -1,4 +1,4 @@
-"""Talk: what is said is kept for a tick, counted, and seen by whoever sees the speaker."""
+"""Talk: a token is kept for a tick, counted, and seen by all that see the speaker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nmmo_gpu.world.talk import talk
 
 
 def speakers(**settings):
-    """Three agents and two empty slots, in two realms; everybody has said 5 before."""
+    """Returns three agents and two empty slots in two realms; all have said 5 before."""
     world = draw_world("0.1.2", "law", realms=2, **{"slots": 5, "tokens": 8, **settings})
     if world.config.extended:
         world.token.fill_(5)
@@ -30,8 +30,8 @@ def says(*tokens, realms=2):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
-def test_what_is_said_is_kept_and_silence_is_not_counted(dtype):
-    """Also from a column of wider actions; what empty slots are told is nothing."""
+def test_tokens_are_kept_and_silence_is_not_counted(dtype):
+    """Also from a column of a wider action tensor; tokens of empty slots have no effect."""
     world = speakers()
     actions = torch.full((2, 5, 3), 9, dtype=dtype)
     actions[..., 1] = says(3, 0, 7, 4, 6)
@@ -48,24 +48,24 @@ def test_what_is_said_is_kept_and_silence_is_not_counted(dtype):
     assert torch.equal(world.events[..., others], before.events[..., others])
 
 
-def test_a_tick_keeps_what_was_said_in_it_and_no_longer():
+def test_a_tick_keeps_its_tokens_and_no_earlier_ones():
     world = speakers()
     tick.step(world, Backend(), *orders(world), token=says(3, 0, 7, 0, 0))
     assert world.token.tolist() == [[3, 0, 7, 0, 0]] * 2
     tick.step(world, Backend(), *orders(world), token=says(0, 2, 0, 0, 0))
     assert world.token.tolist() == [[0, 2, 0, 0, 0]] * 2
     tick.step(world, Backend(), *orders(world))
-    assert world.token.tolist() == [[0, 2, 0, 0, 0]] * 2, "nobody was asked"
+    assert world.token.tolist() == [[0, 2, 0, 0, 0]] * 2, "no token was given"
     assert world.events[0, :, Event.SPOKEN].tolist() == [41, 41, 41, 40, 40]
 
 
-def test_last_words_are_said():
-    """Who dies in the tick has spoken in it; whoever is born into the slot has said nothing."""
+def test_a_dying_agent_speaks_in_its_last_tick():
+    """A newborn in its slot has said nothing."""
     world = draw_world("0^.1", "law", slots=2, tokens=8, births=-1)
     world.events.zero_()
     tick.step(world, Backend(), *orders(world, move={0: "east"}), token=says(6, 1, realms=1))
     assert world.cause[0].tolist() == [Cause.LAVA, 0] and world.token[0].tolist() == [6, 1]
-    assert world.dead_totals[0, Event.SPOKEN] == 1, "counted with all who have died"
+    assert world.dead_totals[0, Event.SPOKEN] == 1, "counted in the totals of dead agents"
     while not world.alive[0, 0]:
         tick.step(world, Backend(), *orders(world), token=says(0, 1, realms=1))
     assert world.token[0].tolist() == [0, 1] and world.events[0, 0, Event.SPOKEN] == 0
@@ -83,8 +83,8 @@ def test_without_tokens_there_is_neither_head_nor_talk():
 
 
 @pytest.mark.parametrize("backend", ["torch", "auto"])
-def test_it_is_seen_at_the_end_of_the_tick_by_whoever_sees_the_speaker(backend):
-    """1 is two tiles from 0; 2 is out of 0's sight."""
+def test_a_token_is_seen_at_the_end_of_the_tick_by_all_that_see_the_speaker(backend):
+    """1 is two tiles from 0; 2 is out of 0's view."""
     world = draw_world("0.1......2", "law", tokens=8)
     env = Env(EnvConfig(world=world.config, realms=1, device="cpu", backend=backend), world)
     actions = torch.zeros(1, 3, 4, dtype=torch.int64)
@@ -92,8 +92,6 @@ def test_it_is_seen_at_the_end_of_the_tick_by_whoever_sees_the_speaker(backend):
     assert list(env.action_heads) == ["move", "style", "target", "token"]
     out = env.layout.allocate(1, 3, device="cpu").fill_(GARBAGE)
     obs, *_ = env.step(actions, out=out)
-    heard = obs["entity_attributes"][0, :, :, 5]
-    assert (
-        heard[0].tolist()[:2] == [7, 0] and heard[1].tolist()[:3] == [4, 3, 0] and heard[2].tolist()[0] == 7
-    )
+    seen = obs["entity_attributes"][0, :, :, 5]
+    assert seen[0].tolist()[:2] == [7, 0] and seen[1].tolist()[:3] == [4, 3, 0] and seen[2].tolist()[0] == 7
     assert obs["token_mask"].all() and obs["token_mask"].shape == (1, 3, 8)

@@ -1,4 +1,4 @@
-"""Terrain: reproducible, in proportion, and refused when it cannot be played on."""
+"""Terrain: reproducible, with the right shares of materials, and refused if it is unplayable."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BORDER = 9
 
 
 def fractions(maps: torch.Tensor, border: int = BORDER) -> torch.Tensor:
-    """``[count, 4]``: each map's shares of water, grass, forest and stone inside the ring."""
+    """Returns ``[count, 4]``, each map's shares of water, grass, forest and stone inside the ring."""
     inner = maps[:, border + 1 : -border - 1, border + 1 : -border - 1]
     return torch.stack([(inner == kind).double().mean((1, 2)) for kind in TABLE], 1)
 
 
 def reached(maps: torch.Tensor) -> float:
-    """Mean share of the walkable tiles inside the lava that can be walked to from the ring."""
+    """Returns the mean share of walkable tiles inside the lava that can be reached from the ring."""
     walkable = (maps == Material.GRASS) | (maps == Material.FOREST)
     now = torch.zeros_like(walkable)
     now.view(len(maps), -1)[:, terrain.ring_tiles(*maps.shape[1:], BORDER)] = True
@@ -42,7 +42,7 @@ def reached(maps: torch.Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def eighty() -> torch.Tensor:
-    """60 maps of v1's size: fewer than the 200 of v1's table, so that the tests stay fast."""
+    """Returns 60 maps of v1's size, fewer than the 200 of v1's table, so that the tests are fast."""
     return terrain.generate(11, 60, 80, 80)
 
 
@@ -63,7 +63,7 @@ def test_any_integer_is_a_seed(seed: int) -> None:
     assert terrain.generate(seed, 1, 32, 32).float().std() > 0
 
 
-def test_the_result_does_not_depend_on_how_rows_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_the_chunks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = terrain.generate(5, 1, 47, 90, ore=True)
     monkeypatch.setattr(terrain, "_CHUNK", 100)
     assert torch.equal(terrain.generate(5, 1, 47, 90, ore=True), whole)
@@ -72,14 +72,14 @@ def test_the_result_does_not_depend_on_how_rows_are_chunked(monkeypatch: pytest.
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("size", [(200, 33, 47), (50, 80, 80), (3, 90, 131), (1, 700, 481)])
-def test_a_gpu_draws_the_same(size: tuple[int, int, int]) -> None:
+def test_a_gpu_draws_the_same_maps(size: tuple[int, int, int]) -> None:
     for seed in (6, 2**63):
         there = terrain.generate(seed, *size, ore=True, device="cuda")
         assert there.is_cuda and torch.equal(there.cpu(), terrain.generate(seed, *size, ore=True))
 
 
 @pytest.mark.parametrize(("height", "width", "border"), [(32, 32, 9), (33, 47, 9), (47, 33, 7), (80, 40, 0)])
-def test_lava_border_then_a_grass_ring_then_terrain(height: int, width: int, border: int) -> None:
+def test_a_map_has_a_lava_border_then_a_grass_ring_then_terrain(height: int, width: int, border: int) -> None:
     maps = terrain.generate(1, 3, height, width, border)
     assert maps.shape == (3, height, width) and maps.dtype == torch.uint8 and maps.device.type == "cpu"
     core = torch.zeros(height, width, dtype=torch.bool)
@@ -92,21 +92,22 @@ def test_lava_border_then_a_grass_ring_then_terrain(height: int, width: int, bor
         terrain.validate_map(material, border, min(border, 7), "made")
 
 
-def test_v1s_fractions_on_v1s_size(eighty: torch.Tensor) -> None:
-    """Mean within 0.02 of the table; 60 maps give the mean to within 0.004, the extremes only roughly."""
+def test_v1s_shares_of_materials_on_v1s_size(eighty: torch.Tensor) -> None:
+    """Means are within 0.02 of the table; 60 maps give the mean to within 0.004, and the extremes only
+    roughly."""
     shares = fractions(eighty)
     assert (shares.mean(0) - torch.tensor(list(TABLE.values()))).abs().max() < 0.02
-    least, most = shares.amin(0), shares.amax(0)
-    assert (least - torch.tensor([0.046, 0.386, 0.252, 0.135])).abs().max() < 0.05
-    assert (most - torch.tensor([0.106, 0.499, 0.323, 0.274])).abs().max() < 0.06
+    minimum, maximum = shares.amin(0), shares.amax(0)
+    assert (minimum - torch.tensor([0.046, 0.386, 0.252, 0.135])).abs().max() < 0.05
+    assert (maximum - torch.tensor([0.106, 0.499, 0.323, 0.274])).abs().max() < 0.06
 
 
 @pytest.mark.parametrize(
     ("count", "height", "width", "border"),
     [(150, 32, 32, 3), (150, 33, 47, 9), (3, 300, 301, 9), (1, 512, 512, 9)],
 )
-def test_the_same_fractions_on_other_sizes(count: int, height: int, width: int, border: int) -> None:
-    """Within 0.03 of the table. At 1024 x 1024 and 8192 x 8192 it was measured once: within 0.003."""
+def test_the_same_shares_on_other_sizes(count: int, height: int, width: int, border: int) -> None:
+    """Within 0.03 of the table. At 1024 x 1024 and 8192 x 8192 they were measured once: within 0.003."""
     mean = fractions(terrain.generate(7, count, height, width, border), border).mean(0)
     assert (mean - torch.tensor(list(TABLE.values()))).abs().max() < 0.03
 
@@ -117,7 +118,7 @@ def test_nearly_all_of_a_map_can_be_reached_from_its_ring(eighty: torch.Tensor) 
 
 
 def test_features_are_as_large_as_on_v1s_maps(eighty: torch.Tensor) -> None:
-    """How often a tile equals the one d tiles on, per material for d = 1 and overall for others."""
+    """How often a tile equals the one d tiles away, per material for d = 1 and overall for other d."""
     real = torch.stack([load_tmx(path) for path in sorted(V1_MAPS.glob("*.tmx"))])
     assert len(real) == 4
     one, other = (m[:, 10:70, 10:70] for m in (real, eighty))
@@ -133,14 +134,14 @@ def test_features_are_as_large_as_on_v1s_maps(eighty: torch.Tensor) -> None:
 
 
 def test_large_maps_do_not_repeat() -> None:
-    """No shift by a multiple of 256 (the period of the usual permutation table) matches."""
+    """No shift by a multiple of 256, the period of the usual permutation table, matches."""
     inner = terrain.generate(2, 1, 600, 600)[0, 20:-20, 20:-20]
     for shift in (256, 512):
         assert (inner[shift:] == inner[:-shift]).double().mean() < 0.45
         assert (inner[:, shift:] == inner[:, :-shift]).double().mean() < 0.45
 
 
-def test_ore_takes_the_place_of_stone_beside_something_walkable() -> None:
+def test_ore_replaces_stone_beside_walkable_tiles() -> None:
     plain, mined = terrain.generate(9, 40, 60, 50), terrain.generate(9, 40, 60, 50, ore=True)
     changed = plain != mined
     assert (plain[changed] == Material.STONE).all() and (mined[changed] == Material.ORE_ROCK).all()
@@ -171,12 +172,12 @@ def test_ore_takes_the_place_of_stone_beside_something_walkable() -> None:
         ({"ore_chance": 1.5}, "ore_chance is 1.5"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(arguments: dict, named: str) -> None:
+def test_impossible_settings_are_refused(arguments: dict, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         terrain.generate(**({"seed": 0, "count": 1, "height": 32, "width": 32} | arguments))
 
 
-def test_no_maps_at_all_is_fine() -> None:
+def test_zero_maps_are_allowed() -> None:
     assert terrain.generate(0, 0, 32, 40).shape == (0, 32, 40)
 
 
@@ -184,7 +185,7 @@ def test_no_maps_at_all_is_fine() -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "border"), [(32, 32, 9), (33, 47, 9), (7, 5, 1), (3, 3, 0)])
-def test_the_ring_is_each_tile_once_and_clockwise(height: int, width: int, border: int) -> None:
+def test_the_ring_has_each_tile_once_clockwise(height: int, width: int, border: int) -> None:
     ring = terrain.ring_tiles(height, width, border)
     assert ring.dtype == torch.int64
     row, column = ring // width, ring % width
@@ -195,7 +196,7 @@ def test_the_ring_is_each_tile_once_and_clockwise(height: int, width: int, borde
     assert steps[0] == (0, 1) and (int(row[0]), int(column[0])) == (border, border)
     order = [step for k, step in enumerate(steps) if k == 0 or steps[k - 1] != step]
     assert order == [(0, 1), (1, 0), (0, -1), (-1, 0)][: len(order)]
-    assert (int(row[-1]), int(column[-1])) == (border + 1, border)  # and one more step closes it
+    assert (int(row[-1]), int(column[-1])) == (border + 1, border)  # one more step closes it
 
 
 def test_the_ring_of_a_small_map_by_hand() -> None:
@@ -204,7 +205,7 @@ def test_the_ring_of_a_small_map_by_hand() -> None:
         terrain.ring_tiles(4, 3, 1)
 
 
-def test_shore_is_beside_water_without_wrapping_round() -> None:
+def test_shore_is_beside_water_without_wrapping_around() -> None:
     base = torch.full((2, 5, 7), int(Material.GRASS), dtype=torch.uint8)
     base[0, 0, 6] = base[1, 4, 3] = int(Material.WATER)
     expected = torch.zeros(2, 5, 7, dtype=torch.bool)
@@ -231,13 +232,13 @@ def good() -> torch.Tensor:
     return terrain.generate(1, 1, 33, 47)[0]
 
 
-def test_v1s_maps_and_ours_are_valid() -> None:
+def test_maps_of_v1_and_generated_maps_are_valid() -> None:
     for path in V1_MAPS.glob("*.tmx"):
         terrain.validate_map(load_tmx(path), 9, 7, str(path))
     terrain.validate_map(good(), 9, 9, "good")
 
 
-def test_what_cannot_be_lived_on_may_lie_at_the_edge() -> None:
+def test_impassable_tiles_at_the_edge_are_allowed() -> None:
     material = good()
     for kind in (Material.WATER, Material.STONE, Material.ORE_ROCK):
         material[0, 3] = int(kind)
@@ -245,7 +246,7 @@ def test_what_cannot_be_lived_on_may_lie_at_the_edge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda m: m.long(), "uint8"),
         (lambda m: m[None], "2-D"),
@@ -258,12 +259,12 @@ def test_what_cannot_be_lived_on_may_lie_at_the_edge() -> None:
         (lambda m: put(m, 9, 9, Material.FOREST), "row 9, column 9 is forest.*1 tiles"),
     ],
 )
-def test_what_is_wrong_with_a_map_is_named_with_its_place(spoil, said: str) -> None:
-    with pytest.raises(MapError, match=rf"^the source: .*{said}"):
+def test_a_fault_of_a_map_is_named_with_its_place(spoil, message: str) -> None:
+    with pytest.raises(MapError, match=rf"^the source: .*{message}"):
         terrain.validate_map(spoil(good()), 9, 7, "the source")
 
 
-def test_a_border_that_fits_no_ring_is_named() -> None:
+def test_a_border_too_wide_for_a_ring_is_refused() -> None:
     with pytest.raises(MapError, match="^the source: border is 16"):
         terrain.validate_map(torch.zeros(33, 47, dtype=torch.uint8), 16, 7, "the source")
 

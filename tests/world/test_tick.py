@@ -1,4 +1,4 @@
-"""The tick as a whole: what holds in every world, whoever runs it, and what it may depend on."""
+"""The tick as a whole: invariants of every world on every backend, and what a world may depend on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TORCH = resolve("torch", CPU)
 
 
 def fresh(name="chaos", realms=3, seed=3, births=1, slots=14, populations=7, **overrides):
-    """Nobody on random terrain, with much food so that agents live for a while."""
+    """Returns a world without agents on random terrain with much food, so that agents live for a while."""
     settings = {**ODD, "slots": slots, "populations": populations, "births": births, **overrides}
     config = preset(name, **settings)
     return empty_world(config, random_maps(config, realms, generator(seed), "~.ff,,...#%....fff^"), seed)
@@ -44,45 +44,45 @@ def fresh(name="chaos", realms=3, seed=3, births=1, slots=14, populations=7, **o
 
 
 def test_the_phases_run_in_the_order_of_the_rules():
-    """And the clock, the count of actions and the causes of death are kept around them."""
+    """The clock, the count of actions and the causes of death are updated around them."""
     world = fresh(realms=2)
     called = phases_called(world, orders(world))
     assert called == ["combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial"]
 
 
-def test_fused_phases_are_all_those_of_law_and_chaos():
-    """A whole tick in one call stands for what is called without it, in that order."""
+def test_fused_phases_are_those_of_law_and_chaos():
+    """A whole tick in one call replaces the phases that are called without it, in that order."""
     world = fresh(realms=2)
     assert tuple(phases_called(world, orders(world))) == FUSED_PHASES
 
 
 @pytest.mark.parametrize("phase", FUSED_PHASES)
-def test_a_replaced_phase_is_called_whatever_else_is_fused(any_backend, phase):
-    """Once a tick, with the world, on every backend; its neighbours are the backend's own, so that a
-    replacement that only passes on changes no bit. Put back, the whole tick is one call again."""
+def test_a_replaced_phase_is_called_on_fused_backends_too(any_backend, phase):
+    """Once a tick with the world, on every backend. The other phases are the backend's own, so a replacement
+    that only forwards changes no bit. After it is restored, the tick is one call again."""
     backend, calls = any_backend, []
-    ours = getattr(backend, phase)
+    original = getattr(backend, phase)
 
     def replaced(world, *orders):
         calls.append(world)
-        ours(world, *orders)
+        original(world, *orders)
 
-    mended = dataclasses.replace(backend, **{phase: replaced})
-    assert mended.whole_tick is None and backend.whole_tick is backend.fused
+    patched = dataclasses.replace(backend, **{phase: replaced})
+    assert patched.whole_tick is None and backend.whole_tick is backend.fused
     whole = random_world(preset("chaos", **ODD, slots=9, populations=3, births=3), 2, 6, fill=0.8, full=True)
     apart, random = whole.clone(), generator(4)
     for called in range(3):
         chosen = random_orders(whole, random)
         tick.step(whole, backend, *chosen)
         assert len(calls) == called
-        tick.step(apart, mended, *chosen)
+        tick.step(apart, patched, *chosen)
         assert len(calls) == called + 1
         assert_same(apart, whole, f"tick {called}")
-    assert dataclasses.replace(mended, **{phase: ours}).whole_tick is backend.fused
+    assert dataclasses.replace(patched, **{phase: original}).whole_tick is backend.fused
 
 
 def test_an_environment_calls_a_replaced_phase(any_backend):
-    """By way of ``env.backend``, in reset and in every step."""
+    """Through ``env.backend``, in reset and in every step."""
     device = KERNEL_DEVICE.type if any_backend.name == "triton" else "cpu"
     settings = {"height": 40, "width": 40, "slots": 8, "populations": 2, "realms": 1, "device": device}
     env, calls = make("law", **settings, backend=any_backend.name), []
@@ -93,22 +93,22 @@ def test_an_environment_calls_a_replaced_phase(any_backend):
     assert calls == [0, 1, 2, 3]
 
 
-def test_a_fused_tick_of_ones_own_stands_for_the_phases_it_came_with(any_backend):
-    """It is called while they are the same; where one is replaced too, only if ``fused_phases`` says that it
-    stands for that one as well."""
+def test_a_custom_fused_tick_replaces_the_phases_it_came_with(any_backend):
+    """It is called while these are unchanged. If one of them is replaced too, it is called only if
+    ``fused_phases`` includes that one."""
     calls = []
-    mine = dataclasses.replace(any_backend, fused=lambda *given: calls.append(given))
+    custom = dataclasses.replace(any_backend, fused=lambda *given: calls.append(given))
     world = fresh(realms=1)
-    tick.step(world, mine, *orders(world))
+    tick.step(world, custom, *orders(world))
     assert len(calls) == 1 and calls[0][0] is world and int(world.tick) == 0
-    other = dataclasses.replace(mine, burial=lambda world: None)
+    other = dataclasses.replace(custom, burial=lambda world: None)
     assert other.whole_tick is None
-    assert dataclasses.replace(other, fused_phases=()).whole_tick is mine.fused
+    assert dataclasses.replace(other, fused_phases=()).whole_tick is custom.fused
     assert dataclasses.replace(other, fused=None).whole_tick is None
 
 
 def test_a_tick_in_which_everything_happens(any_backend):
-    """0 is struck down beside its food, 1 walks into the lava, 2 eats, 3 thirsts, and all at once."""
+    """In one tick 0 is killed beside forest, 1 walks into lava, 2 eats, and 3 dies of thirst."""
     picture = """
         f0.1^
         4....
@@ -141,11 +141,11 @@ def test_a_tick_in_which_everything_happens(any_backend):
     start=st.sampled_from([0, (1 << 31) - 20, (1 << 32) - 20]),
     crowd=st.sampled_from([(7, 1), (7, 7), (120, 8)]),
 )
-def test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play(
+def test_invariants_hold_and_backends_agree_under_random_and_adversarial_play(
     seed, name, births, realms, start, crowd
 ):
-    """One agent to a tile, planes true to positions, levels in range, ids unique, workspaces clean, nobody
-    alive on lava; and the same digest every tick."""
+    """One agent per tile, planes match positions, levels in range, ids unique, workspaces clean, no living
+    agent on lava, and the same digest every tick."""
     numba = pytest.importorskip("numba") and resolve("numba", CPU)
     slots, populations = crowd
     world = fresh(
@@ -154,7 +154,7 @@ def test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play
     )  # fmt: skip
     world.seed[0] = seed
     world.tick.fill_(start)
-    if births == 0:  # grown for a while, then left alone
+    if births == 0:  # filled for a while, then without births
         play(world, TORCH, 8)
         world.config = preset(
             name, **ODD, slots=slots, populations=populations, births=0, regrowth=0.2, immune_ticks=3
@@ -175,7 +175,7 @@ def test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play
 
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
-def test_invariants_hold_over_a_long_run_in_which_all_ways_to_die_occur(backend, name):
+def test_invariants_hold_over_a_long_run_with_all_causes_of_death(backend, name):
     world = fresh(name, births=3, slots=28, immune_ticks=3)
     random = generator(1)
     for _ in range(250):
@@ -188,20 +188,20 @@ def test_invariants_hold_over_a_long_run_in_which_all_ways_to_die_occur(backend,
         far = (world.row - before.row).abs() + (world.col - before.col).abs()
         assert (far[stayed] <= 1).all()
         born = world.entity != before.entity
-        assert not (born & before.alive).any(), "a slot changed hands while somebody lived in it"
+        assert not (born & before.alive).any(), "a slot was refilled while its agent lived"
     causes = [Cause.LAVA, Cause.HUNGER, Cause.THIRST] + [Cause.COMBAT] * (name == "chaos")
     assert world.deaths.sum(0).nonzero().flatten().tolist() == causes
 
 
-# ------------------------------------------------------------------------------------------------- replay
+# -------------------------------------------------------------------------------------------- reproducibility
 
 
-def test_seed_and_actions_replay_the_world_bit_for_bit(backend):
+def test_seed_and_actions_reproduce_the_world_bit_for_bit(backend):
     first, second = fresh(births=-1), fresh(births=-1)
     assert play(first, backend, 60) == play(second, backend, 60)
 
 
-def test_another_seed_or_other_actions_make_another_world(backend):
+def test_another_seed_or_other_actions_give_another_world(backend):
     base = play(fresh(births=-1), backend, 12)
     other = fresh(births=-1)
     other.seed[0] += 1
@@ -209,15 +209,15 @@ def test_another_seed_or_other_actions_make_another_world(backend):
     assert play(fresh(births=-1), backend, 12, seed=1)[-1] != base[-1]
 
 
-def test_a_world_goes_on_from_a_copy_as_it_would_have(backend):
+def test_a_copy_of_a_world_continues_alike(backend):
     world = fresh(births=-1)
     play(world, backend, 30)
     assert play(world.clone(), backend, 30, seed=5) == play(world, backend, 30, seed=5)
 
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
-def test_a_realms_history_does_not_depend_on_its_neighbours(backend, name):
-    """Realm 1 of 3 is realm 1 of 5: same maps and orders for the first three."""
+def test_a_realms_history_does_not_depend_on_the_other_realms(backend, name):
+    """Realm 1 of 3 equals realm 1 of 5 with the same maps and orders for the first three."""
     config = preset(name, **ODD, slots=14, populations=7, births=3)
     maps = random_maps(config, 5, generator(8), "~.ff,,...#%....fff^")
     few, many = empty_world(config, maps[:3].clone(), 6), empty_world(config, maps, 6)
@@ -232,8 +232,8 @@ def test_a_realms_history_does_not_depend_on_its_neighbours(backend, name):
     assert int(few.next_entity.min()) > 20
 
 
-def test_equal_realms_part_ways_only_by_their_number(backend):
-    """Three realms with one map: each has draws of its own."""
+def test_equal_realms_differ_only_by_their_number(backend):
+    """Three realms share one map: each has its own draws."""
     config = preset("chaos", **ODD, slots=14, populations=7, births=3)
     maps = random_maps(config, 1, generator(8)).expand(3, -1, -1)
     world = empty_world(config, maps, 6)
@@ -246,7 +246,7 @@ def test_equal_realms_part_ways_only_by_their_number(backend):
 
 
 def shuffled(world: World, order: torch.Tensor) -> World:
-    """The same world with slot ``order[r, a]`` of realm r moved to slot a."""
+    """Returns the same world with slot ``order[r, a]`` of realm r moved to slot a."""
     after = world.clone()
     realms, slots = order.shape
     for name, tensor in world.tensors():
@@ -261,8 +261,9 @@ def shuffled(world: World, order: torch.Tensor) -> World:
 
 @pytest.mark.parametrize("name", ["law", "chaos"])
 @pytest.mark.parametrize(("slots", "populations"), [(7, 1), (60, 4)])
-def test_no_result_depends_on_a_slots_place_in_the_tensors(backend, name, slots, populations):
-    """Slots change places within their population, everybody acts as before: everything happens as before."""
+def test_no_result_depends_on_the_order_of_slots(backend, name, slots, populations):
+    """Slots are permuted within their population, and all agents act as before: everything happens as
+    before."""
     config = preset(name, **ODD, slots=slots, populations=populations, births=0, immune_ticks=3)
     world = random_world(config, 3, 12, fill=1.0, odds="~.fff,,..#%")
     world.health.fill_(10)
@@ -277,7 +278,7 @@ def test_no_result_depends_on_a_slots_place_in_the_tensors(backend, name, slots,
     )
     place_of = order.argsort(1)
     other = shuffled(world, order)
-    assert_same(shuffled(other, place_of), world, "the test's own shuffling")
+    assert_same(shuffled(other, place_of), world, "the test's own permutation")
     start = world.clone()
     for time in range(40):
         move, style, target = random_orders(world, random)

@@ -1,4 +1,4 @@
-"""Tiled's map files: what Tiled and v1 write is read exactly, and everything else is refused by name."""
+"""Tiled's map files: files of Tiled and v1 are read exactly, and all others are refused by name."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def coded(raw: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", ["map0", "map1", "map2", "map3"])
-def test_v1s_maps_are_read_as_gid_less_one(name: str) -> None:
+def test_v1s_maps_are_read_as_gid_minus_one(name: str) -> None:
     text = (V1_MAPS / f"{name}.tmx").read_text()
     gids = [int(v) for v in text[text.index('csv">') + 5 : text.index("</data>")].split(",")]
     material = load_tmx(V1_MAPS / f"{name}.tmx")
@@ -85,7 +85,7 @@ def test_every_encoding_of_tiled_gives_the_same_map(tmp_path: Path, attributes: 
     assert load(tmp_path, document(layer(data, attributes=attributes))).tolist() == SMALL
 
 
-def test_zstd_is_read_or_refused_with_a_way_out(tmp_path: Path) -> None:
+def test_zstd_is_read_or_refused_with_a_remedy(tmp_path: Path) -> None:
     text = 'encoding="base64" compression="zstd"'
     try:
         from compression import zstd as module
@@ -109,14 +109,14 @@ def _has(name: str) -> bool:
 
 @pytest.mark.parametrize("turn", [0x80000000, 0x40000000, 0x20000000, 0x10000000, 0xF0000000])
 @pytest.mark.parametrize("encoding", ["csv", "base64", ""])
-def test_turned_tiles_count_as_unturned(tmp_path: Path, turn: int, encoding: str) -> None:
+def test_flipped_tiles_are_read_as_unflipped(tmp_path: Path, turn: int, encoding: str) -> None:
     gids = [gid | turn for gid in GIDS]
     data = {"csv": csv(gids), "base64": coded(packed(gids)), "": "".join(f'<tile gid="{g}"/>' for g in gids)}
     text = f'encoding="{encoding}"' if encoding else ""
     assert load(tmp_path, document(layer(data[encoding], attributes=text))).tolist() == SMALL
 
 
-def test_firstgid_is_taken_off_and_our_tileset_goes_first(tmp_path: Path) -> None:
+def test_firstgid_is_subtracted_and_the_nmmo_tileset_is_preferred(tmp_path: Path) -> None:
     shifted = layer(csv([gid + 9 for gid in GIDS]))
     assert load(tmp_path, document(shifted, '<tileset firstgid="10" source="any.tsx"/>')).tolist() == SMALL
     two = '<tileset firstgid="1" name="other"/><tileset firstgid="10" name="nmmo"/>'
@@ -126,7 +126,7 @@ def test_firstgid_is_taken_off_and_our_tileset_goes_first(tmp_path: Path) -> Non
     assert load(tmp_path, document(layer(csv(GIDS)), "")).tolist() == SMALL
 
 
-def test_of_several_layers_the_one_named_terrain_is_the_map(tmp_path: Path) -> None:
+def test_the_layer_named_terrain_is_used(tmp_path: Path) -> None:
     other = layer(csv([0] * 12), "clouds")
     terrain = f"<group>{layer(csv(GIDS), 'terrain')}</group>"
     assert load(tmp_path, document(other + terrain + "<objectgroup/>")).tolist() == SMALL
@@ -146,7 +146,7 @@ def test_long_csv_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             load(tmp_path, document(layer(csv(GIDS) + ",")))
 
 
-# ------------------------------------------------------------------------------------------------ refusing
+# ---------------------------------------------------------------------------------------------- invalid files
 
 ZLIB = 'encoding="base64" compression="zlib"'
 DEEP = "<group>" * 70 + "</group>" * 70
@@ -157,7 +157,7 @@ BOMB = (
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "not well-formed XML, or truncated"),
         ("this is no XML", "not well-formed XML"),
@@ -216,15 +216,15 @@ BOMB = (
         (document(layer(coded(b"junk"), attributes='encoding="base64" compression="lz4"')), "'lz4'.*zlib"),
     ],
 )
-def test_what_cannot_be_read_is_a_map_error_that_names_it(tmp_path: Path, text, said: str) -> None:
-    with pytest.raises(MapError, match=said) as caught:
+def test_an_unreadable_map_is_a_map_error_that_names_it(tmp_path: Path, text, message: str) -> None:
+    with pytest.raises(MapError, match=message) as caught:
         load(tmp_path, text)
     assert str(tmp_path / "some.tmx") in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["zlib", "gzip"])
 def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path, kind: str) -> None:
-    """200 MB of zeros in 200 KB, declared as 3 x 4 tiles: refused, unpacking next to nothing."""
+    """200 MB of zeros in 200 KB, declared as 3 x 4 tiles, are refused after unpacking almost nothing."""
     squeeze = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | (16 if kind == "gzip" else 0))
     bomb = b"".join(squeeze.compress(bytes(1 << 20)) for _ in range(200)) + squeeze.flush()
     path = tmp_path / "bomb.tmx"
@@ -236,14 +236,16 @@ def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path, kind: str) -> None
     try:
         with pytest.raises(MapError, match="more data than its 3 x 4 tiles"):
             thing._unpack(bomb, thing.layers[0], 48)
-        assert tracemalloc.get_traced_memory()[1] < 2 << 20  # the rest of the 200 KB, but none of the 200 MB
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20  # the compressed 200 KB, but not the 200 MB
     finally:
         tracemalloc.stop()
     with pytest.raises(MapError, match="more data than its 3 x 4 tiles"):
         load(tmp_path, document(layer(coded(bomb), attributes=f'encoding="base64" compression="{kind}"')))
 
 
-def test_missing_files_folders_and_oversized_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_folders_and_oversized_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for path in (tmp_path / "none.tmx", tmp_path):
         with pytest.raises(MapError, match=f"{path}: cannot be read"):
             load_tmx(path)
@@ -257,7 +259,7 @@ def test_missing_files_folders_and_oversized_files(tmp_path: Path, monkeypatch: 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(tiled.ENCODINGS), st.randoms())
-def test_what_is_saved_is_loaded_again(tmp_path_factory, height, width, encoding, random) -> None:
+def test_saved_maps_round_trip(tmp_path_factory, height, width, encoding, random) -> None:
     values = [[random.randrange(len(Material)) for _ in range(width)] for _ in range(height)]
     path = tmp_path_factory.mktemp("round") / "trip.tmx"
     save_tmx(path, torch.tensor(values, dtype=torch.uint8), encoding)
@@ -265,14 +267,14 @@ def test_what_is_saved_is_loaded_again(tmp_path_factory, height, width, encoding
 
 
 @pytest.mark.parametrize("encoding", tiled.ENCODINGS)
-def test_saving_leaves_the_map_and_its_tiles_and_nothing_else(tmp_path: Path, encoding: str) -> None:
+def test_saving_writes_the_map_and_its_tiles_and_nothing_else(tmp_path: Path, encoding: str) -> None:
     material = load_tmx(V1_MAPS / "map1.tmx")
     path = tmp_path / "map & <1>.tmx"
     save_tmx(path, material.t(), encoding)  # a view that is not contiguous
     assert torch.equal(load_tmx(path), material.t())
     assert {p.name for p in tmp_path.iterdir()} == {path.name, tiled.PICTURE}
     (tmp_path / tiled.PICTURE).write_bytes(b"painted by hand")
-    save_tmx(path, material, encoding)  # over the old one
+    save_tmx(path, material, encoding)  # replaces the old file
     assert torch.equal(load_tmx(path), material)
     assert (tmp_path / tiled.PICTURE).read_bytes() == b"painted by hand"
 
@@ -303,7 +305,7 @@ def test_the_picture_is_a_png_of_the_materials_colours(tmp_path: Path) -> None:
         assert tuple(rows[1 + 9 * k : 4 + 9 * k]) == kind.colour
 
 
-def test_what_cannot_be_saved_is_refused_and_leaves_no_file(
+def test_unwritable_maps_are_refused_and_leave_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fine = torch.tensor(SMALL, dtype=torch.uint8)
@@ -331,4 +333,4 @@ def test_what_cannot_be_saved_is_refused_and_leaves_no_file(
     with pytest.raises(MapError, match="No space left"):
         save_tmx(tmp_path / "a.tmx", fine + 0, "base64-zlib", picture=False)
     assert [p.name for p in tmp_path.iterdir()] == ["a.tmx"]
-    assert load_tmx(tmp_path / "a.tmx").tolist() == SMALL  # the old one is untouched
+    assert load_tmx(tmp_path / "a.tmx").tolist() == SMALL  # the old file is unchanged

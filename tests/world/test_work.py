@@ -33,7 +33,7 @@ MASTER = 20
 
 
 def unchanged(backend, world, works):
-    """Whether nothing at all happens."""
+    """Whether the phase changes nothing."""
     before = world.clone()
     backend.work(world, works)
     assert_same(world, before)
@@ -43,7 +43,7 @@ def unchanged(backend, world, works):
 # What each choice needs, takes and gives.
 
 
-def test_fishing_by_a_master_catches_the_highest_tier(any_backend):
+def test_a_high_level_catches_the_highest_tier(any_backend):
     world = set_level(draw_workers("0~\n.1", realms=2), fishing=MASTER)
     any_backend.work(world, all_work(world, "fish"))
     for realm in range(2):
@@ -54,8 +54,8 @@ def test_fishing_by_a_master_catches_the_highest_tier(any_backend):
         assert booked(world, realm) == {("made", "raw_herring"): 2}
 
 
-def test_fish_are_only_caught_beside_water(any_backend):
-    """Four neighbours count, diagonal ones do not; by the base material, as drinking goes."""
+def test_fish_are_caught_beside_water_only(any_backend):
+    """Four neighbours count, diagonal ones do not; the base material decides, as for drinking."""
     world = set_level(draw_workers("0.~.1\n.....\n~...~\n..2.."), fishing=MASTER)
     assert not world.shore[0, world.row[0].long(), world.col[0].long()].any()
     assert unchanged(any_backend, world, all_work(world, "fish"))
@@ -64,7 +64,7 @@ def test_fish_are_only_caught_beside_water(any_backend):
     assert [held(world, slot) for slot in range(4)] == [{"raw_herring": 1}] * 4
 
 
-def test_mining_takes_the_rock(any_backend):
+def test_mining_uses_up_the_rock(any_backend):
     picture = "0%.%1\n#####\n2#%##\n%#3##"
     world = set_level(draw_workers(picture, realms=2, ore_regrowth=0.0), mining=MASTER)
     any_backend.work(world, all_work(world, "mine"))
@@ -77,7 +77,7 @@ def test_mining_takes_the_rock(any_backend):
     assert (world.regrow_at == NEVER).all()
 
 
-def test_there_is_nothing_to_mine_in_stone_or_at_a_corner_or_in_what_is_used_up(any_backend):
+def test_stone_corners_and_used_up_rocks_cannot_be_mined(any_backend):
     world = set_level(draw_workers("%.%\n.0.\n%#%"), mining=MASTER)
     assert unchanged(any_backend, world, all_work(world, "mine"))
     world = set_level(draw_workers("0%"), mining=MASTER)
@@ -85,7 +85,7 @@ def test_there_is_nothing_to_mine_in_stone_or_at_a_corner_or_in_what_is_used_up(
     assert unchanged(any_backend, world, all_work(world, "mine"))
 
 
-def test_a_rock_that_shows_is_mined_whatever_its_base(any_backend):
+def test_an_orerock_is_mined_whatever_its_base(any_backend):
     world = set_level(draw_workers("0~"), mining=MASTER)
     world.material[world.material == Material.WATER] = int(Material.ORE_ROCK)
     any_backend.work(world, all_work(world, "mine"))
@@ -107,8 +107,8 @@ def test_a_rock_that_shows_is_mined_whatever_its_base(any_backend):
         ("armor", 5, {"tin_ore": 4, "iron_ore": 4}, {"iron_ore": 4, "tin_armor": 1}, 160),
     ],
 )  # fmt: skip
-def test_smithing_makes_the_last_recipe_that_is_possible(any_backend, work, level, goods, left, xp):
-    """And never fails; a full inventory is no obstacle, as it takes up no more than it frees."""
+def test_smithing_uses_the_last_possible_recipe(any_backend, work, level, goods, left, xp):
+    """It never fails, and works with a full inventory, because it takes no more room than it frees."""
     world = give(set_level(draw_workers("0.1"), smithing=level), **goods)
     set_level(world, 1, smithing=1, mining=99, cooking=99, fishing=99)
     world.inventory[:, 1] = 0
@@ -134,7 +134,7 @@ def test_smithing_makes_the_last_recipe_that_is_possible(any_backend, work, leve
         ("eat", 1, {"raw_shrimp": 20, "iron_sword": 1}), ("eat", 1, {}), ("none", 99, {"iron_ore": 20}),
     ],
 )  # fmt: skip
-def test_what_is_not_possible_does_nothing(any_backend, work, level, goods):
+def test_impossible_work_does_nothing(any_backend, work, level, goods):
     world = give(set_level(draw_workers("0~\n%."), smithing=level, cooking=level), **goods)
     world.health[:] = 1
     assert not possible_works(world)[0, 0, WORKS.index(work)] or work == "none"
@@ -161,9 +161,9 @@ def test_cooking_takes_the_highest_tier_held(any_backend, level, goods, left, xp
     assert check == {"made", "used"}
 
 
-def test_a_burnt_meal_is_gone(backend):
-    """About half of the meals at the level they need: raw food always goes, and either a meal with its
-    experience comes or an entry in the books."""
+def test_a_burnt_meal_is_lost(backend):
+    """About half of the meals burn at the level they need: raw food is always used, and gives either a meal
+    with its experience or an entry in the ledger."""
     world = give(draw_workers("0.1.2.3", realms=50), raw_chicken=1, raw_shrimp=3)
     backend.work(world, all_work(world, "cook"))
     assert (world.inventory[..., item(world, "raw chicken")] == 0).all()
@@ -184,24 +184,24 @@ def test_a_burnt_meal_is_gone(backend):
 @pytest.mark.parametrize(
     ("health", "constitution", "meals", "eaten"),
     [
-        # Missing 5: the herring fits exactly; of equals the last.
+        # Missing 5: the herring heals exactly that; of equals the last.
         (5, 10, {"cooked_shrimp": 1, "cooked_sardine": 1, "cooked_herring": 1}, "cooked_herring"),
         (5, 10, {"cooked_herring": 1, "cooked_goblin": 1}, "cooked_goblin"),
-        # Missing 4: a herring would waste, the best that does not heals 3; of equals the last.
+        # Missing 4: a herring would heal too much, and the best other meal heals 3; of equals the last.
         (6, 10, {"cooked_shrimp": 1, "cooked_sardine": 1, "cooked_herring": 1}, "cooked_sardine"),
         (6, 10, {"cooked_sardine": 1, "cooked_chicken": 1, "cooked_goblin": 1}, "cooked_chicken"),
-        # Missing 2 or less: without waste the shrimp, else the smallest that there is; of equals the first.
+        # Missing 2 or less: the shrimp if nothing is wasted, else the smallest there is; of equals the first.
         (8, 10, {"cooked_shrimp": 1, "cooked_sardine": 1}, "cooked_shrimp"),
         (9, 10, {"cooked_shrimp": 1, "cooked_sardine": 1}, "cooked_shrimp"),
         (9, 10, {"cooked_chicken": 1, "cooked_sardine": 1, "cooked_goblin": 1}, "cooked_sardine"),
         (10, 10, {"cooked_goblin": 2, "cooked_herring": 1}, "cooked_herring"),
-        # The most there can be is the level in constitution.
+        # Maximum health is the level in constitution.
         (9, 30, {"cooked_shrimp": 1, "cooked_goblin": 1}, "cooked_goblin"),
         (30, 30, {"cooked_goblin": 1}, "cooked_goblin"),
         (1, 99, {"cooked_shrimp": 1, "raw_goblin": 1}, "cooked_shrimp"),
     ],
 )  # fmt: skip
-def test_eating_without_waste_else_the_smallest(any_backend, health, constitution, meals, eaten):
+def test_eating_avoids_waste_else_takes_the_smallest_meal(any_backend, health, constitution, meals, eaten):
     world = give(set_level(draw_workers("0"), constitution=constitution), **meals)
     world.health[:], world.food[:] = health, 7
     heals = {"shrimp": 2, "sardine": 3, "herring": 5, "chicken": 3, "goblin": 5}[
@@ -212,17 +212,17 @@ def test_eating_without_waste_else_the_smallest(any_backend, health, constitutio
     assert held(world) == {name: n for name, n in left.items() if n}
     assert int(world.health) == min(health + heals, constitution) and int(world.food) == 17
     assert happened(world) == {"eaten": 1} and booked(world) == {("eaten", eaten): 1}
-    assert gained(world).keys() == {"constitution"}, "only that of birth"
+    assert gained(world).keys() == {"constitution"}, "experience other than that of birth"
 
 
-def test_eating_does_not_go_beyond_the_most_food(any_backend):
+def test_eating_does_not_exceed_maximum_food(any_backend):
     world = give(draw_workers("0.1.2"), cooked_shrimp=1)
     world.food[0] = torch.tensor([22, 23, 32])
     any_backend.work(world, all_work(world, "eat"))
     assert world.food[0].tolist() == [32, 32, 32]
 
 
-def test_without_skills_the_most_health_is_that_of_the_config(any_backend):
+def test_without_skills_maximum_health_is_that_of_the_config(any_backend):
     world = give(draw_workers("0.1", skills=False, max_health=40), cooked_goblin=1)
     world.health[0] = torch.tensor([33, 38])
     any_backend.work(world, all_work(world, "eat"))
@@ -234,7 +234,7 @@ def test_without_skills_the_most_health_is_that_of_the_config(any_backend):
 
 @pytest.mark.parametrize(("picture", "work", "makes"), [("0~", "fish", "raw"), ("0%", "mine", "ore")])
 def test_the_last_unit_of_room(backend, picture, work, makes):
-    """One unit is enough; none, or one kept free for an offer, is not, and not even an attempt is made."""
+    """One unit is enough. Without one, or if it is reserved for an offer, there is not even an attempt."""
     for count, offer, possible in (
         (27, "", True), (28, "", False), (27, "iron sword", False), (27, "iron knife", True),
         (26, "raw shrimp", True),
@@ -265,15 +265,15 @@ def test_cooking_smithing_and_eating_need_no_room(any_backend):
 
 
 def outcome_counts(world, items):
-    """Catches of each item, and none."""
+    """Returns how often each item was obtained, and how often nothing was."""
     got = torch.stack([(world.inventory[..., item(world, name)] > 0).sum() for name in items])
     return torch.cat((got, (world.realms * world.config.slots - got.sum())[None]))
 
 
 CROWD = {"picture": "0~1~2~3\n.......\n4~5~6~7", "realms": 700}
-"""Fishers in plenty."""
+"""Many agents beside water."""
 MINERS = {"picture": "0%#1%#2\n######%\n%3#%4##", "realms": 1000, "ore_regrowth": 0.0}
-"""Miners in plenty, one for each rock."""
+"""Many miners, one for each rock."""
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ MINERS = {"picture": "0%#1%#2\n######%\n%3#%4##", "realms": 1000, "ore_regrowth"
     [
         (1, {"raw shrimp": 0.5}),
         (3, {"raw shrimp": 0.6}),
-        # The sardine first; the shrimp in what is left.
+        # The sardine is tried first, the shrimp with what is left.
         (5, {"raw sardine": 0.5, "raw shrimp": 0.5 * 0.7}),
         (9, {"raw sardine": 0.7, "raw shrimp": 0.3 * 0.9}),
         (10, {"raw herring": 0.5, "raw sardine": 0.5 * 0.75, "raw shrimp": 0.125 * 0.95}),
@@ -307,7 +307,7 @@ def test_tiers_are_tried_from_the_top_down_with_their_chances(backend, work, lev
     statistic, limit = chi_square(counts, expected)
     assert statistic < limit, (counts, expected)
     tried = world.events[..., Event.FISHING if work == "fish" else Event.MINING]
-    assert (tried == 1).all(), "an attempt is counted once, whatever came of it"
+    assert (tried == 1).all(), "an attempt counts once, whatever its result"
 
 
 @pytest.mark.parametrize(
@@ -328,8 +328,8 @@ def test_the_chance_of_cooking(backend, food, level, chance):
         assert statistic < limit
 
 
-def test_luck_is_drawn_anew_for_everybody_and_in_every_tick(backend):
-    """Two agents, two realms, two ticks, two tiers: outcomes go together no more than by chance."""
+def test_results_are_drawn_for_each_agent_in_each_tick(backend):
+    """Two agents, two realms, two ticks, two tiers: successes coincide no more than by chance."""
     world = set_level(draw_workers(**CROWD), fishing=1)
     wins = []
     for now in (0, 1):
@@ -341,14 +341,14 @@ def test_luck_is_drawn_anew_for_everybody_and_in_every_tick(backend):
         "ticks": (wins[0], wins[1]), "agents": (wins[0][:, :-1], wins[0][:, 1:]),
         "realms": (wins[0][:-1], wins[0][1:]),
     }  # fmt: skip
-    for said, (a, b) in pairs.items():
+    for name, (a, b) in pairs.items():
         statistic, limit = chi_square(torch.bincount((2 * a + b).view(-1).long(), minlength=4))
-        assert statistic < limit, said
+        assert statistic < limit, name
 
 
-def test_lower_tiers_have_luck_of_their_own(backend):
-    """Who missed the sardine catches the shrimp as often as anybody: with one word for both tiers, of those
-    who miss at 0.5 only 0.2 / 0.5 would catch at 0.7."""
+def test_lower_tiers_have_draws_of_their_own(backend):
+    """An agent that misses the sardine catches the shrimp with the usual chance: with one word for both
+    tiers, of those that miss at 0.5 only 0.2 / 0.5 would catch at 0.7."""
     world = set_level(draw_workers(**CROWD, seed=5), fishing=5)
     backend.work(world, all_work(world, "fish"))
     shrimp, nothing = outcome_counts(world, ["raw sardine", "raw shrimp"])[1:].tolist()
@@ -359,7 +359,7 @@ def test_lower_tiers_have_luck_of_their_own(backend):
 
 
 @pytest.mark.parametrize("picture", [".%.\n%0%\n.%.", "...\n%0%\n...", ".%.\n#0%\n...", ".%.\n%0#\n.%."])
-def test_the_rock_is_drawn_fairly_among_those_beside(backend, picture):
+def test_the_rock_is_drawn_uniformly_among_adjacent_ones(backend, picture):
     world = set_level(draw_workers(picture, realms=1500, ore_regrowth=0.0), mining=MASTER)
     before = world.material.clone()
     backend.work(world, all_work(world, "mine"))
@@ -378,8 +378,8 @@ def test_the_rock_is_drawn_fairly_among_those_beside(backend, picture):
     [("#0#\n#%1\n###", 2), ("###\n0%1\n###", 2), ("#0#\n#%#\n#1#", 2), ("#0#\n1%#\n###", 2),
      ("#0#\n1%2\n###", 3), ("###\n0%1\n#2#", 3), ("#0#\n1%#\n#2#", 3), ("#0#\n1%2\n#3#", 4)],
 )  # fmt: skip
-def test_one_of_several_miners_gets_the_ore_drawn_fairly(backend, picture, miners):
-    """The others come away with nothing but an attempt."""
+def test_one_of_several_miners_gets_the_ore_drawn_uniformly(backend, picture, miners):
+    """The others get nothing but the attempt."""
     realms = 1200
     world = set_level(draw_workers(picture, realms=realms, ore_regrowth=0.0), mining=MASTER)
     backend.work(world, all_work(world, "mine"))
@@ -393,8 +393,9 @@ def test_one_of_several_miners_gets_the_ore_drawn_fairly(backend, picture, miner
     assert show(world, picture, 7)[1][1] == "#"
 
 
-def test_miners_who_fail_do_not_compete(backend):
-    """A master beside a beginner: it gets the rock whenever the beginner fails, and half of the time else."""
+def test_miners_that_fail_do_not_compete(backend):
+    """A miner with a high level beside a beginner gets the rock whenever the beginner fails, and half of the
+    time otherwise."""
     world = draw_workers("0%1", realms=3000, ore_regrowth=0.0)
     set_level(world, 0, mining=MASTER)
     backend.work(world, all_work(world, "mine"))
@@ -404,7 +405,7 @@ def test_miners_who_fail_do_not_compete(backend):
     assert statistic < limit
 
 
-def test_miners_of_different_rocks_and_those_who_do_not_mine_do_not_interfere(any_backend):
+def test_other_rocks_and_agents_that_do_not_mine_do_not_interfere(any_backend):
     picture = "#%0#\n#1%2\n#%3#"
     world = set_level(draw_workers(picture, ore_regrowth=0.0), mining=MASTER)
     any_backend.work(world, all_work(world, {2: "mine", 0: "none", 1: "fish", 3: "eat"}))
@@ -412,8 +413,8 @@ def test_miners_of_different_rocks_and_those_who_do_not_mine_do_not_interfere(an
     assert [held(world, slot) for slot in range(4)] == [{}, {}, {"iron_ore": 1}, {}]
 
 
-def test_an_npc_beside_a_rock_is_no_rival(any_backend):
-    """Not even one whose number is that of a miner in the next realm."""
+def test_an_npc_beside_a_rock_does_not_compete(any_backend):
+    """Not even one whose index is that of a miner in the next realm."""
     picture = "0%#1#\n##2%#"
     world = draw_workers(
         picture, realms=8, slots=2, npcs=True, npc_numbers=(2, 0, 0), ore_regrowth=0.0
@@ -422,21 +423,21 @@ def test_an_npc_beside_a_rock_is_no_rival(any_backend):
     assert (world.inventory[..., 2] == 1).all()
 
 
-def test_the_order_of_slots_makes_no_difference_to_who_wins_on_average(backend):
-    """Whoever stands west wins as often, be its slot the lower one or the higher."""
+def test_the_order_of_slots_does_not_decide_who_wins(backend):
+    """The agent in the west wins equally often, whether its slot is the lower or the higher one."""
     shares = []
     for picture in ("0%1", "1%0"):
         world = set_level(draw_workers(picture, realms=1500, ore_regrowth=0.0), mining=MASTER)
         backend.work(world, all_work(world, "mine"))
         west = int(picture[0])
         shares.append(world.inventory[:, west, 2])
-    assert torch.equal(shares[0], shares[1]), "who wins is drawn by rock and side"
+    assert torch.equal(shares[0], shares[1]), "the winner is drawn by rock and side"
 
 
-# Ore comes back.
+# Regrowth of ore.
 
 
-def test_a_used_up_rock_comes_back_at_its_tick(any_backend):
+def test_a_used_up_rock_returns_at_its_tick(any_backend):
     world = set_level(draw_workers("0%", realms=3, ore_regrowth=0.6), mining=MASTER)
     world.tick.fill_(700)
     any_backend.work(world, all_work(world, "mine"))
@@ -455,7 +456,7 @@ def test_a_used_up_rock_comes_back_at_its_tick(any_backend):
 
 
 def test_its_wait_is_geometric_with_the_chance_of_ore(backend):
-    """By bins of about equal chance, and not with the chance of forest."""
+    """In bins of nearly equal probability; forest has another chance."""
     world = draw_workers("0%#1%#2%#3%\n###########\n%4#%5#%6#%7", realms=500, ore_regrowth=0.05, regrowth=0.5)
     set_level(world, mining=MASTER)
     world.tick.fill_(40)
@@ -474,7 +475,7 @@ def test_its_wait_is_geometric_with_the_chance_of_ore(backend):
     assert statistic < limit
 
 
-def test_with_certain_regrowth_a_rock_is_back_in_the_next_tick(any_backend):
+def test_with_regrowth_1_a_rock_returns_in_the_next_tick(any_backend):
     world = set_level(draw_workers("0%", ore_regrowth=1.0), mining=MASTER)
     any_backend.work(world, all_work(world, "mine"))
     assert int((world.regrow_at == 1).sum()) == 1
@@ -483,11 +484,11 @@ def test_with_certain_regrowth_a_rock_is_back_in_the_next_tick(any_backend):
     assert torch.equal(world.material, world.base)
 
 
-# Who works at all.
+# Who works.
 
 
-def test_the_dead_and_those_whom_combat_killed_do_nothing(any_backend):
-    """The dead may hold anything."""
+def test_dead_and_killed_agents_do_nothing(any_backend):
+    """Empty slots may hold anything."""
     world = set_level(draw_workers("0~1~2\n%.%.%"), fishing=MASTER, mining=MASTER, smithing=99, cooking=99)
     give(world, iron_ore=10, raw_herring=3, cooked_goblin=2)
     world.alive[:, 0] = False
@@ -502,8 +503,8 @@ def test_the_dead_and_those_whom_combat_killed_do_nothing(any_backend):
     assert (world.events - before).sum(2).tolist() == [[0, 0, 1]]
 
 
-def test_only_the_works_that_there_are_can_be_done(any_backend):
-    """Each taken out in turn does nothing, and is never possible; the others still do."""
+def test_only_works_of_the_config_can_be_done(any_backend):
+    """Each is removed in turn: then it does nothing and is never possible, and the others still are."""
     goods = {"iron_ore": 10, "raw_herring": 3, "cooked_goblin": 2}
     for out in WORKS[1:]:
         others = tuple(name for name in reversed(WORKS[1:]) if name != out)
@@ -514,11 +515,11 @@ def test_only_the_works_that_there_are_can_be_done(any_backend):
     world = draw_workers("0~", works=("cook", "cook"))
     give(set_level(world, cooking=99), raw_shrimp=2)
     any_backend.work(world, all_work(world, "cook"))
-    assert held(world) == {"raw_shrimp": 1, "cooked_shrimp": 1}, "twice in the list is not twice a tick"
+    assert held(world) == {"raw_shrimp": 1, "cooked_shrimp": 1}, "a work listed twice is done once a tick"
 
 
-def test_without_skills_nobody_learns(any_backend):
-    """Levels are those of birth, and all else is as with skills."""
+def test_without_skills_no_experience_is_gained(any_backend):
+    """Levels stay those of birth, and all else is as with skills."""
     world = draw_workers("0~1~2~3~4~5", skills=False, realms=4)
     give(world, 5, copper_ore=2)
     before = world.xp.clone()
@@ -527,8 +528,8 @@ def test_without_skills_nobody_learns(any_backend):
     assert held(world, 5) == {"copper_sword": 1} and 4 < int(world.inventory[..., 3].sum()) < 16
 
 
-def test_experience_adds_to_what_there_was(any_backend):
-    """Also to the most there can be, which the phase leaves to growth to keep."""
+def test_experience_is_added(any_backend):
+    """Also above its maximum, to which growth clamps it."""
     world = set_level(draw_workers("0~1"), fishing=MASTER)
     world.xp[0, :, 5] = torch.tensor([7, MOST_EXPERIENCE])
     any_backend.work(world, all_work(world, "fish"))
@@ -536,7 +537,7 @@ def test_experience_adds_to_what_there_was(any_backend):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
-def test_choices_of_any_integer_type_out_of_a_larger_tensor(any_backend, dtype):
+def test_choices_of_any_integer_dtype_from_a_larger_tensor(any_backend, dtype):
     world = give(set_level(draw_workers("0~1~2"), fishing=MASTER), 1, copper_ore=2)
     actions = torch.full((1, 3, 5), 7).to(dtype)
     actions[0, :, 3] = torch.tensor([1, 4, 0])
@@ -544,8 +545,8 @@ def test_choices_of_any_integer_type_out_of_a_larger_tensor(any_backend, dtype):
     assert [held(world, slot) for slot in range(3)] == [{"raw_herring": 1}, {"copper_sword": 1}, {}]
 
 
-def test_everybody_at_once_each_at_its_own(any_backend):
-    """With NPCs behind the agents, which do not work."""
+def test_all_agents_work_in_one_tick(any_backend):
+    """NPCs follow the agents in the tensors and do not work."""
     world = draw_workers("0~2\n%3.\n1.4\n..5", npcs=True, npc_numbers=(3, 1, 1), ore_regrowth=0.0, realms=2)
     set_level(world, fishing=MASTER, mining=MASTER, cooking=MASTER)
     give(world, 2, raw_herring=1)
@@ -569,7 +570,7 @@ def test_everybody_at_once_each_at_its_own(any_backend):
 
 
 def goods_world(seed, realms=3, **settings):
-    """Agents with all kinds of goods among water, rocks and grass."""
+    """Returns agents with all kinds of goods among water, rocks and grass."""
     config = preset("full", **{**ODD, "border": 12, "slots": 60, "populations": 3, **settings})
     return random_world(config, realms, seed, odds="~..%%#f,", fill=0.8)
 
@@ -577,7 +578,7 @@ def goods_world(seed, realms=3, **settings):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("choice", range(1, len(WORKS)))
 def test_possible_is_exactly_what_does_something(choice, seed):
-    """On random worlds: an agent's events count up if and only if its choice was possible."""
+    """In random worlds an agent's events increase if and only if its choice was possible."""
     settings = [{}, {"skills": False}, {"capacity": 12}, {"npcs": False, "exchange": False}][seed]
     world = litter(goods_world(seed, **settings), seed)
     possible = possible_works(world)
@@ -589,12 +590,12 @@ def test_possible_is_exactly_what_does_something(choice, seed):
     moved = (world.inventory != before.inventory).any(2)
     assert not (moved & ~acted).any()
     shares = possible[..., choice][world.agents(world.alive)].float().mean()
-    assert 0 < float(shares) < 1, "both happen"
+    assert 0 < float(shares) < 1, "possible and impossible choices occur"
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_goods_stay_accounted_for(backend, seed):
-    """Whatever everybody does, for some ticks."""
+def test_goods_are_conserved(backend, seed):
+    """Whatever all agents do, for some ticks."""
     world = goods_world(seed, regrowth=0.0)
     check_ledger(world)
     random = torch.Generator().manual_seed(seed)
@@ -611,9 +612,9 @@ def test_goods_stay_accounted_for(backend, seed):
 # More content.
 
 
-def test_content_with_more_in_it(backend):
+def test_unusual_content(backend):
     """An item that feeds without healing, a catch of three, a pie that takes two and weighs nothing, a bundle
-    that needs room, one that makes its own ingredient."""
+    that needs room, and a recipe that makes its own material."""
     content = with_more(
         STANDARD,
         items=(
@@ -633,7 +634,7 @@ def test_content_with_more_in_it(backend):
         world = set_level(draw_workers("0~1", content=content, ore_regrowth=0.0), **levels)
         return give(world, raw_shrimp=28 - room, thread=5)
 
-    # Pearls need room for three; without, the next tier down is caught (certainly, at level 25).
+    # Pearls need room for three; without it, the next lower tier is caught (always, at level 25).
     world = world_with(3, fishing=25)
     backend.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 25, "thread": 5, "pearl": 3} and happened(world)["fished"] == 3
@@ -641,30 +642,30 @@ def test_content_with_more_in_it(backend):
     world = world_with(2, fishing=25)
     backend.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 26, "thread": 5, "raw_herring": 1}
-    # Thread weighs nothing, so it is caught in a full inventory, by a skill of its own.
+    # Thread weighs nothing, so it is caught with a full inventory, by another skill.
     world = world_with(0, fishing=25, mining=25)
     backend.work(world, all_work(world, "fish"))
     assert held(world) == {"raw_shrimp": 28, "thread": 14}
     assert gained(world)["mining"] == 66 and "fishing" not in gained(world)
-    # Three nets need room for three, as the thread frees none.
+    # Three nets need room for three, because the thread frees none.
     world = world_with(2, cooking=99)
     assert unchanged(backend, world, all_work(world, "sword"))
     world = world_with(3, cooking=99)
     backend.work(world, all_work(world, "sword"))
     assert held(world) == {"raw_shrimp": 25, "thread": 1, "net": 3} and gained(world)["cooking"] == 7
-    # A net becomes two, with room for one more.
+    # A net becomes two, which needs room for one more.
     world = give(world_with(1, smithing=30), net=1, raw_shrimp=26)
     backend.work(world, all_work(world, "armor"))
     assert held(world) == {"raw_shrimp": 26, "thread": 5, "net": 2}
     assert booked(world) == {("made", "net"): 4, ("used", "net"): 2}
-    # Bread takes two pearls, and heals nothing: it is the smallest meal.
+    # Bread takes two pearls and heals nothing: it is the smallest meal.
     world = give(world_with(20, cooking=50), raw_shrimp=0, pearl=2, cooked_goblin=1)
     backend.work(world, all_work(world, "cook"))
     assert held(world) == {"thread": 5, "bread": 1, "cooked_goblin": 1}
     world.food[:] = 3
     backend.work(world, all_work(world, "eat"))
     assert held(world) == {"thread": 5, "cooked_goblin": 1} and world.food[0].tolist() == [23, 23]
-    # Salad heals four: between sardine and herring.
+    # Salad heals four: its healing is between sardine's and herring's.
     world = give(world_with(20), raw_shrimp=0, salad=1, cooked_herring=1, cooked_sardine=1)
     world.health[:] = 6
     backend.work(world, all_work(world, "eat"))
