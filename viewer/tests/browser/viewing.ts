@@ -52,14 +52,14 @@ export async function choose(page: Page, path: string): Promise<void> {
   await input?.uploadFile(path);
 }
 
-/** A place on the page, CSS pixels; `clear` if the canvas is what one sees there. */
+/** A place on the canvas, CSS pixels; `clear` if the canvas is what one sees there. */
 export interface Place {
   readonly x: number;
   readonly y: number;
   readonly clear: boolean;
 }
 
-/** Where tiles' middles are on the page. */
+/** Where tiles' middles are on the canvas. */
 export function places(
   page: Page,
   tiles: readonly (readonly [row: number, col: number])[],
@@ -83,7 +83,7 @@ export function places(
         [-8, 8].every((dy) => document.elementFromPoint(x + dx, y + dy) === stage.canvas),
       );
       const clear = at.visible && inside && !covered && open;
-      return { x, y, clear };
+      return { x: at.x, y: at.y, clear };
     });
   }, tiles);
 }

@@ -1,14 +1,15 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PNG } from "pngjs";
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { cutOff, hopeless, spoilt } from "./damage";
 import {
   builtPage,
   colourAt,
+  decoded,
   near,
+  pageScreenshot,
   pixels,
   serve,
   useBrowser,
@@ -484,31 +485,41 @@ describe.runIf(WORLDS)("worlds", () => {
       );
     await page.keyboard.press("p");
     await keeps(1);
-    const { name, base64, width, height } = await page.evaluate(async () => {
+    const { name, type, base64, width, height } = await page.evaluate(async () => {
       const [{ name, url }] = (window as unknown as { kept: [{ name: string; url: string }] }).kept;
-      const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
+      const blob = await (await fetch(url)).blob();
+      const bytes = new Uint8Array(await blob.arrayBuffer());
       const { width, height } = window.embyr!.stage.canvas;
       return {
         name,
+        type: blob.type,
         base64: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), "")),
         width,
         height,
       };
     });
     expect(name).toMatch(/^fixture-chaos-tick-10\.png$/);
-    const png = PNG.sync.read(Buffer.from(base64, "base64"));
-    expect([png.width, png.height]).toEqual([width, height]);
-    const picture: Picture = { width: png.width, height: png.height, rgba: png.data };
-    const box = (await (await page.$("#world"))!.boundingBox())!;
+    expect(type).toBe("image/png");
+    const picture = decoded(Buffer.from(base64, "base64"));
+    expect([picture.width, picture.height]).toEqual([width, height]);
     let looked = 0;
     for (const [tile, colour] of await groundInView(page, chaos, firstOf(chaos) + 8, (x, y) =>
-      mean(picture, x - box.x, y - box.y),
+      mean(picture, x, y),
     )) {
       const { name, colour: paint } = chaos.materials[at(chaos, firstOf(chaos) + 8).material[tile]!]!;
       expect(likePaint(colour, paint), `tile ${tile}, ${name}: ${colour}, not like ${paint}`).toBe(true);
       looked++;
     }
     expect(looked).toBeGreaterThan(50);
+    const box = (await (await page.$("#world"))!.boundingBox())!;
+    const tiles = chaos.base.map((_, tile) => [Math.floor(tile / chaos.width), tile % chaos.width] as const);
+    const inSight = (await places(page, tiles)).filter(({ clear }) => clear);
+    const differing = async (): Promise<unknown[]> => {
+      const screen = await pageScreenshot(page);
+      return inSight.filter(({ x, y }) => !near(mean(screen, box.x + x, box.y + y), mean(picture, x, y)));
+    };
+    expect(inSight.length).toBeGreaterThan(100);
+    await expect.poll(differing, { timeout: 60_000 }).toEqual([]);
 
     await page.keyboard.press("r");
     await says(page, ".notices", /Recording a video/);
@@ -519,7 +530,8 @@ describe.runIf(WORLDS)("worlds", () => {
     await keeps(2);
     const film = await page.evaluate(async () => {
       const { name, url } = (window as unknown as { kept: { name: string; url: string }[] }).kept[1]!;
-      const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
+      const blob = await (await fetch(url)).blob();
+      const bytes = new Uint8Array(await blob.arrayBuffer());
       const video = document.createElement("video");
       video.muted = true;
       await new Promise((resolve, reject) => {
@@ -529,6 +541,7 @@ describe.runIf(WORLDS)("worlds", () => {
       });
       return {
         name,
+        type: blob.type,
         magic: [...bytes.slice(0, 4)],
         size: bytes.length,
         width: video.videoWidth,
@@ -536,6 +549,7 @@ describe.runIf(WORLDS)("worlds", () => {
       };
     });
     expect(film.name).toMatch(/\.webm$/);
+    expect(film.type).toBe("video/webm");
     expect(film.magic).toEqual([0x1a, 0x45, 0xdf, 0xa3]);
     expect(film.size).toBeGreaterThan(5000);
     expect(Math.abs(film.width - width) + Math.abs(film.height - height)).toBeLessThan(3);
