@@ -28,8 +28,7 @@ export async function shows(page: Page, tick: number): Promise<void> {
 /** Waits until what has been changed is on the screen. */
 export async function drawn(page: Page): Promise<void> {
   await page.evaluate(async () => {
-    window.dispatchEvent(new Event("pointermove"));
-    for (let n = 0; n < 3; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
+    for (let n = 0; n < 2; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
   });
 }
 
