@@ -17,6 +17,13 @@ export interface Session {
   readonly renderer: string;
   /** Opens an address in a new page of so many CSS pixels; it is closed when the test ends. */
   open(url: string, width?: number, height?: number): Promise<Page>;
+  /**
+   * The page of an address that the tests of the file share, as the test before left it, or a new one. It is in
+   * front of all others, and is closed when a test has failed.
+   */
+  share(url: string): Promise<Page>;
+  /** What the pages have written to the console since the file began. */
+  readonly messages: readonly string[];
   /** From now until the test ends, an error that matches is no failure. */
   expectError(pattern: RegExp): void;
 }
@@ -28,13 +35,19 @@ export interface Session {
 export function useBrowser(): Session {
   let started: Started;
   let pages: Page[] = [];
+  const shared = new Map<string, Page>();
+  const messages: string[] = [];
   let errors: string[] = [];
   let expected: RegExp[] = [];
 
   beforeAll(async () => {
     started = await launch();
   });
-  afterEach(async () => {
+  afterEach(async ({ task }) => {
+    if (task.result?.state === "fail") {
+      pages.push(...shared.values());
+      shared.clear();
+    }
     const unexpected = errors.filter((error) => !expected.some((pattern) => pattern.test(error)));
     for (const page of pages) if (!page.isClosed()) await page.close();
     [pages, errors, expected] = [[], [], []];
@@ -43,20 +56,38 @@ export function useBrowser(): Session {
   // Undefined if it did not start, which has been reported.
   afterAll(async () => (started as Started | undefined)?.close());
 
+  const newPage = async (width = 960, height = 600): Promise<Page> => {
+    const page = await started.browser.newPage();
+    // A machine may have other things to do, too.
+    page.setDefaultTimeout(90_000);
+    page.on("console", (message) => {
+      messages.push(message.text());
+      if (message.type() === "error") errors.push(message.text());
+    });
+    page.on("pageerror", (error) => errors.push(error instanceof Error ? error.message : String(error)));
+    await page.setViewport({ width, height, deviceScaleFactor: 1 });
+    return page;
+  };
+
   return {
     get renderer() {
       return started.renderer;
     },
-    async open(url, width = 960, height = 600) {
-      const page = await started.browser.newPage();
+    messages,
+    async open(url, width, height) {
+      const page = await newPage(width, height);
       pages.push(page);
-      // A machine may have other things to do, too.
-      page.setDefaultTimeout(90_000);
-      page.on("console", (message) => {
-        if (message.type() === "error") errors.push(message.text());
-      });
-      page.on("pageerror", (error) => errors.push(error instanceof Error ? error.message : String(error)));
-      await page.setViewport({ width, height, deviceScaleFactor: 1 });
+      await page.goto(url);
+      return page;
+    },
+    async share(url) {
+      const old = shared.get(url);
+      if (old) {
+        await old.bringToFront();
+        return old;
+      }
+      const page = await newPage();
+      shared.set(url, page);
       await page.goto(url);
       return page;
     },

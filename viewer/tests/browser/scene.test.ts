@@ -5,7 +5,7 @@ import type { Page } from "puppeteer-core";
 import { build } from "vite";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Projected } from "../../src/model/contract";
-import type { State } from "../../src/model/session";
+import { INITIAL, type State } from "../../src/model/session";
 import type { Overlay } from "../../src/model/types";
 import type { Being } from "../../src/scene/synthetic";
 import {
@@ -32,7 +32,6 @@ const folder = mkdtempSync(join(tmpdir(), "viewer-scene-"));
 let server: Server;
 let page: Page;
 let base: number[];
-let complaints: string[];
 
 beforeAll(async () => {
   const input = "scene.html";
@@ -45,10 +44,13 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   const query = `still&height=${HEIGHT}&width=${WIDTH}&agents=${AGENTS}&npcs=8&populations=4`;
-  page = await session.open(`${server.url}scene.html?${query}`);
-  complaints = [];
-  page.on("console", (message) => complaints.push(message.text()));
-  base = await page.evaluate(() => [...window.scene.base]);
+  page = await session.share(`${server.url}scene.html?${query}`);
+  base = await page.evaluate((state) => {
+    const { stage, session, base } = window.scene;
+    session.change(state);
+    stage.overlay(null, "none");
+    return [...base];
+  }, INITIAL);
 });
 
 /** Draws a moment between two ticks in which there are just these beings, as seen by a camera. */
@@ -495,11 +497,14 @@ test("without WebGL 2 it says so in plain words", async () => {
   const message = await page.evaluate(() => {
     const { Stage, header, base, session } = window.scene;
     const canvas = document.createElement("canvas");
+    const { getContext } = HTMLCanvasElement.prototype;
     HTMLCanvasElement.prototype.getContext = () => null;
     try {
       new Stage(canvas, header, base, session);
     } catch (error) {
       return String(error);
+    } finally {
+      HTMLCanvasElement.prototype.getContext = getContext;
     }
     return "";
   });
@@ -529,5 +534,5 @@ test("names and bars come and go, NPCs have shapes of their own, WebGL complains
   }
   expect(counts[1]).toBeGreaterThan(counts[0]! + 100);
   expect(counts[2]).toBeGreaterThan(counts[1]! + 100);
-  expect(complaints.filter((text) => /invalid|error|warn/i.test(text))).toEqual([]);
+  expect(session.messages.filter((text) => /invalid|error|warn/i.test(text))).toEqual([]);
 });

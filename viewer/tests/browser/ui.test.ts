@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { builtPage, serve, useBrowser, type Server } from "./harness";
-import { change, drawn, state } from "./viewing";
+import { change, drawn, opened, reset, state } from "./viewing";
 import { AGENTS, FIRST, GAP, HEIR, LAST, MORTAL, smallWorld } from "./world";
 
 // The page around the picture: does what is pressed, clicked and typed do what it says?
@@ -26,12 +26,20 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Opens the small world, paused. */
-async function open(options: { tick?: number; width?: number; height?: number } = {}): Promise<Page> {
-  const page = await browser.open(`${server.url}?file=good.replay`, options.width, options.height);
-  await page.waitForFunction(() => window.embyr !== undefined);
-  await change(page, { playing: false, time: options.tick ?? FIRST });
-  await shows(page, options.tick ?? FIRST);
+/** The small world, paused, in a page that other tests may have used. */
+async function share(tick = FIRST): Promise<Page> {
+  return prepared(await browser.share(`${server.url}?file=good.replay`), tick);
+}
+
+/** The same in a page of its own. */
+async function open(tick = FIRST, width?: number, height?: number): Promise<Page> {
+  return prepared(await browser.open(`${server.url}?file=good.replay`, width, height), tick);
+}
+
+async function prepared(page: Page, tick: number): Promise<Page> {
+  await opened(page);
+  await reset(page, tick);
+  await shows(page, tick);
   return page;
 }
 
@@ -73,7 +81,7 @@ test("the page opens from a disk as well, without any server", async () => {
 });
 
 test("keys play, pause, step, seek, and change the speed", async () => {
-  const page = await open({ tick: 10 });
+  const page = await share(10);
   await page.keyboard.press("ArrowRight");
   await shows(page, 11);
   await page.keyboard.press("ArrowLeft");
@@ -95,7 +103,7 @@ test("keys play, pause, step, seek, and change the speed", async () => {
 });
 
 test("over the gap it goes in one step, and within it says so", async () => {
-  const page = await open({ tick: GAP[0] - 1 });
+  const page = await share(GAP[0] - 1);
   await page.keyboard.press("ArrowRight");
   await shows(page, GAP[1] + 1);
   await page.keyboard.press("ArrowLeft");
@@ -105,7 +113,7 @@ test("over the gap it goes in one step, and within it says so", async () => {
 });
 
 test("a click on the track, and a number typed, go to a tick", async () => {
-  const page = await open();
+  const page = await share();
   const box = await (await page.$(".track"))?.boundingBox();
   if (!box) throw new Error("there is no track");
   await page.mouse.click(box.x + box.width / 4, box.y + box.height / 2);
@@ -123,7 +131,7 @@ test("a click on the track, and a number typed, go to a tick", async () => {
 });
 
 test("a search in the list finds, a click selects, and keys do nothing while one types", async () => {
-  const page = await open({ tick: 10 });
+  const page = await open(10);
   await page.keyboard.press("l");
   await says(page, ".list .count", new RegExp(`${AGENTS} alive`));
   await page.click(".list input");
@@ -144,7 +152,7 @@ test("a search in the list finds, a click selects, and keys do nothing while one
 });
 
 test("the list sorts by what is clicked", async () => {
-  const page = await open({ tick: 10 });
+  const page = await open(10);
   await page.keyboard.press("l");
   await says(page, ".list .count", /alive/);
   const first = (): Promise<string> => text(page, ".list .rows .row");
@@ -157,7 +165,7 @@ test("the list sorts by what is clicked", async () => {
 });
 
 test("who dies stays selected, as it was, and is not taken for the slot's next inhabitant", async () => {
-  const page = await open({ tick: MORTAL.death - 3 });
+  const page = await share(MORTAL.death - 3);
   await change(page, { selected: { slot: MORTAL.slot, entity: MORTAL.entity } });
   await page.click('.tabs [aria-label="Selected"]');
   await says(page, ".agent h2", /Agent 13/);
@@ -188,7 +196,7 @@ test("light and dark change by a key, and are kept", async () => {
 });
 
 test("on a phone's screen nothing is wider than it, and what is touched is large enough", async () => {
-  const page = await open({ width: 360, height: 640, tick: 10 });
+  const page = await open(10, 360, 640);
   await change(page, { selected: { slot: 2, entity: 12 } });
   for (const [tab, content] of [
     ["Selected", ".agent .meter"],
@@ -225,7 +233,7 @@ test("on a phone's screen nothing is wider than it, and what is touched is large
 });
 
 test("the address restores camera, tick, selection, overlay and speed", async () => {
-  const page = await open({ tick: 20 });
+  const page = await open(20);
   await page.evaluate(() => window.embyr?.stage.lookAt(9, 17, 12));
   await change(page, {
     time: 22.5,
@@ -262,7 +270,7 @@ test("a file that is no recording gets a sentence, and another can be chosen", a
 });
 
 test("a bad file dropped on a world leaves it as it is, and says so", async () => {
-  const page = await open({ tick: 33 });
+  const page = await share(33);
   await page.evaluate(() => {
     const transfer = new DataTransfer();
     transfer.items.add(new File(["nonsense"], "other.replay"));
@@ -273,7 +281,7 @@ test("a bad file dropped on a world leaves it as it is, and says so", async () =
 });
 
 test("help lists the keys, and takes them while it is open", async () => {
-  const page = await open({ tick: 12 });
+  const page = await share(12);
   await page.keyboard.press("?");
   expect(await text(page, "dialog[open]")).toMatch(/play, pause/);
   await page.keyboard.press("ArrowRight");
@@ -283,7 +291,7 @@ test("help lists the keys, and takes them while it is open", async () => {
 });
 
 test("a click in a chart goes to a tick, one on the map moves the camera", async () => {
-  const page = await open({ tick: 12 });
+  const page = await share(12);
   await page.keyboard.press("c");
   await page.waitForSelector(".chart .u-over");
   await page.waitForFunction(() => window.embyr?.scan.progress === 1);
@@ -307,7 +315,7 @@ test("a click in a chart goes to a tick, one on the map moves the camera", async
 });
 
 test("each overlay comes with a legend that says what it shows", async () => {
-  const page = await open({ tick: 60 });
+  const page = await share(60);
   await page.waitForFunction(() => window.embyr?.scan.progress === 1);
   for (const [overlay, words] of [
     ["visits", /Agent-ticks/],
@@ -324,7 +332,7 @@ test("each overlay comes with a legend that says what it shows", async () => {
 });
 
 test("a click on an agent selects and follows it, F ends that, and begins it anew", async () => {
-  const page = await open({ tick: 12 });
+  const page = await share(12);
   await page.evaluate(() => window.embyr?.stage.lookAt(8, 10, 14));
   await drawn(page);
   const [x, y] = await page.evaluate(() => {

@@ -1,5 +1,5 @@
 import type { ElementHandle, Page } from "puppeteer-core";
-import type { State } from "../../src/model/session";
+import { INITIAL, type State } from "../../src/model/session";
 
 // What a test does with an open viewer, and reads from it.
 
@@ -11,6 +11,26 @@ export const state = (page: Page): Promise<State> =>
 /** Waits until a world is open. */
 export async function opened(page: Page): Promise<void> {
   await page.waitForFunction(() => window.embyr !== undefined);
+}
+
+/** Makes a page that tests share look as if it had just been opened, paused at a tick. */
+export async function reset(page: Page, tick: number): Promise<void> {
+  await page.evaluate(
+    (state) => {
+      const { session, stage } = window.embyr!;
+      (document.activeElement as HTMLElement | null)?.blur();
+      for (const tab of document.querySelectorAll<HTMLElement>('.tabs [aria-pressed="true"]')) {
+        if (tab.getAttribute("aria-label") !== "Map") tab.click();
+      }
+      for (const close of document.querySelectorAll<HTMLElement>(".notices button")) close.click();
+      session.change({ ...state, dark: session.state.dark });
+      // The camera that the page has opened with, or that it opens with now.
+      const root = document.documentElement;
+      root.dataset["camera"] ??= stage.camera();
+      stage.setCamera(root.dataset["camera"]);
+    },
+    { ...INITIAL, playing: false, time: tick },
+  );
 }
 
 /** Waits until the page shows a tick: says so, has its frame, and has drawn it. */

@@ -20,7 +20,7 @@ import {
 import { memoryOf } from "./memory";
 import { count, likePaint, mean } from "./paint";
 import { at, firstOf, lastOf, living, readWorld, recordingOf, WORLDS, type Being, type World } from "./truth";
-import { change, choose, drawn, lookDown, opened, places, says, shows, state } from "./viewing";
+import { change, choose, drawn, lookDown, opened, places, reset, says, shows, state } from "./viewing";
 
 // Worlds that Python played and recorded, held against what Python told of them: does the page show what was?
 
@@ -58,15 +58,17 @@ describe.runIf(WORLDS)("worlds", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Opens a world by its address, paused at a tick. */
+  /** A page with a world, opened by its address and paused at a tick: that of other tests, or a new one. */
   async function open(
     name: string,
     tick: number,
-    options: { panels?: string; plain?: boolean } = {},
+    options: { plain?: boolean; alone?: boolean } = {},
   ): Promise<Page> {
-    const page = await browser.open(`${server.url}?file=${name}.replay`);
+    const address = `${server.url}?file=${name}.replay`;
+    const page = await (options.alone ? browser.open(address) : browser.share(address));
     await opened(page);
-    await change(page, { playing: false, time: tick, ...(options.plain ? PLAIN : {}) });
+    await reset(page, tick);
+    if (options.plain) await change(page, PLAIN);
     await shows(page, tick);
     return page;
   }
@@ -468,7 +470,7 @@ describe.runIf(WORLDS)("worlds", () => {
   });
 
   test("a screenshot is a PNG of what the canvas shows, a film is a WebM that plays", async () => {
-    const page = await open("chaos", firstOf(chaos) + 8, { plain: true });
+    const page = await open("chaos", firstOf(chaos) + 8, { plain: true, alone: true });
     await lookDown(page, 16, 23);
     await page.evaluate(() => {
       const kept: { name: string; url: string }[] = [];
@@ -556,7 +558,7 @@ describe.runIf(WORLDS)("worlds", () => {
   });
 
   test("a file that was cut off plays to its last whole chunk", async () => {
-    const page = await open("cut", firstOf(chaos), { plain: true });
+    const page = await open("cut", firstOf(chaos), { plain: true, alone: true });
     const end = firstOf(chaos) + 2 * chaos.chunk - 1;
     await page.keyboard.press("End");
     await shows(page, end);
@@ -571,7 +573,7 @@ describe.runIf(WORLDS)("worlds", () => {
   });
 
   test("where a chunk is damaged it says so, and shows the others", async () => {
-    const page = await open("spoilt", firstOf(chaos), { plain: true });
+    const page = await open("spoilt", firstOf(chaos), { plain: true, alone: true });
     const broken = firstOf(chaos) + 2 * chaos.chunk;
     await change(page, { time: broken + 3 });
     await says(page, ".notices", /The chunk at byte \d+ is damaged/);
