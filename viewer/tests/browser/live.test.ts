@@ -20,6 +20,8 @@ const WORLD = [
 ];
 const LEARNER = ["--realms", "1", "--hidden", "8", "--horizon", "16", "--minibatches", "4"];
 const SAVED = ["--record", "0", "--checkpoint-minutes", "0.02"];
+/** CSS pixels of a page, hardly wider than a phone's. */
+const SIZE = [760, 460] as const;
 const programs: Program[] = [];
 const PATIENCE = { timeout: 60_000, interval: 100 };
 /** Without a server the browser complains of every attempt to reach it. */
@@ -278,8 +280,9 @@ describe.runIf(PYTHON)("live", () => {
       "--rate", "20", ...WORLD,
     );
     await play.until(() => play.output.includes("The viewer is at"), "it says where the page is");
-    const page = await browser.open(`http://127.0.0.1:${other}/`);
+    const page = await browser.open(`http://127.0.0.1:${other}/`, ...SIZE);
     await opened(page);
+    await limitFrames(page);
     await says(page, ".bar h1", /played by forager/);
     const { last, time, places: before } = await newest(page);
     await moreThan(page, last + 20);
@@ -301,14 +304,23 @@ describe.runIf(PYTHON)("live", () => {
 
   /** A page that watches the newest recording. */
   async function watch(): Promise<Page> {
-    const page = await browser.open(url);
+    const page = await browser.open(url, ...SIZE);
     if (recordings().length > 1) await page.click(".offered button");
     await opened(page);
+    await limitFrames(page);
     await page.bringToFront();
     await says(page, ".connection", /live/);
     return page;
   }
 });
+
+/** Draws ten frames a second: these pages play most of the time, beside programs that need the processor. */
+async function limitFrames(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const request = window.requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (act) => window.setTimeout(() => request(act), 100);
+  });
+}
 
 /** What the page knows and shows. */
 function newest(page: Page): Promise<{ last: number; time: number; places: string }> {
