@@ -11,6 +11,11 @@ export function builtPage(): string {
   return inject("page");
 }
 
+/** Folder of the built page of the scene alone, scene.html. */
+export function builtScene(): string {
+  return inject("scene");
+}
+
 /** What a file of browser tests works with. */
 export interface Session {
   /** What draws, as WebGL names it. */
@@ -19,18 +24,30 @@ export interface Session {
   open(url: string, width?: number, height?: number): Promise<Page>;
   /**
    * The page of an address that the tests of the file share, as the test before left it, or a new one. It is in
-   * front of all others, and is closed when a test has failed.
+   * front of all others, and is closed after the last of them, or when one has failed.
    */
   share(url: string): Promise<Page>;
-  /** What the pages have written to the console since the file began. */
+  /** What these pages have written to the console since the first was opened. */
   readonly messages: readonly string[];
   /** From now until the test ends, an error that matches is no failure. */
   expectError(pattern: RegExp): void;
 }
 
+/** The browser that `shareBrowser` has started. */
+let common: Started | undefined;
+
+/** Starts a browser for all `useBrowser` of this file's parts, and closes it after their tests. */
+export function shareBrowser(): void {
+  beforeAll(async () => {
+    common = await launch();
+  });
+  // Undefined if it did not start, which has been reported.
+  afterAll(async () => common?.close());
+}
+
 /**
- * Starts the browser before a file's tests and closes it after them. A test fails if one of its pages throws,
- * or writes an error to the console, that `expectError` did not announce.
+ * The browser that is shared, or one from before to after the tests of a file. A test fails if one of its pages
+ * throws, or writes an error to the console, that `expectError` did not announce.
  */
 export function useBrowser(): Session {
   let started: Started;
@@ -41,7 +58,7 @@ export function useBrowser(): Session {
   let expected: RegExp[] = [];
 
   beforeAll(async () => {
-    started = await launch();
+    started = common ?? (await launch());
   });
   afterEach(async ({ task }) => {
     if (task.result?.state === "fail") {
@@ -53,8 +70,10 @@ export function useBrowser(): Session {
     [pages, errors, expected] = [[], [], []];
     if (unexpected.length) throw new Error(`the page reported errors:\n${unexpected.join("\n")}`);
   });
-  // Undefined if it did not start, which has been reported.
-  afterAll(async () => (started as Started | undefined)?.close());
+  afterAll(async () => {
+    for (const page of shared.values()) await page.close();
+    if (!common) await (started as Started | undefined)?.close();
+  });
 
   const newPage = async (width = 960, height = 600): Promise<Page> => {
     const page = await started.browser.newPage();

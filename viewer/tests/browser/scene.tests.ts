@@ -1,15 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Page } from "puppeteer-core";
-import { build } from "vite";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Projected } from "../../src/model/contract";
 import { INITIAL, type State } from "../../src/model/session";
 import type { Overlay } from "../../src/model/types";
 import type { Being } from "../../src/scene/synthetic";
 import {
-  colourAt,
+  builtScene,
   pageScreenshot,
   pixels,
   serve,
@@ -28,20 +24,14 @@ const MATERIALS = ["lava", "water", "grass", "scrub", "forest", "stone", "oreroc
 const AGENTS = 16;
 
 const session = useBrowser();
-const folder = mkdtempSync(join(tmpdir(), "viewer-scene-"));
 let server: Server;
 let page: Page;
 let base: number[];
 
 beforeAll(async () => {
-  const input = "scene.html";
-  await build({ logLevel: "warn", build: { outDir: folder, emptyOutDir: true, rollupOptions: { input } } });
-  server = await serve(folder);
+  server = await serve(builtScene());
 });
-afterAll(async () => {
-  await server.close();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(async () => server.close());
 beforeEach(async () => {
   const query = `still&height=${HEIGHT}&width=${WIDTH}&agents=${AGENTS}&npcs=8&populations=4`;
   page = await session.share(`${server.url}scene.html?${query}`);
@@ -116,10 +106,11 @@ function difference(
   bottom = one.height,
 ): { x: number; y: number; number: number } {
   let [x, y, number] = [0, 0, 0];
-  for (let py = Math.floor(top); py < bottom; py++) {
-    for (let px = Math.floor(left); px < right; px++) {
-      const [a, b] = [colourAt(one, px, py), colourAt(other, px, py)];
-      if (a.every((value, k) => Math.abs(value - b[k]!) < 40)) continue;
+  const [a, b] = [one.rgba, other.rgba];
+  for (let py = Math.max(0, Math.floor(top)); py < Math.min(bottom, one.height); py++) {
+    for (let px = Math.max(0, Math.floor(left)); px < Math.min(right, one.width); px++) {
+      const at = 4 * (py * one.width + px);
+      if ([0, 1, 2].every((k) => Math.abs(a[at + k]! - b[at + k]!) < 40)) continue;
       [x, y, number] = [x + px, y + py, number + 1];
     }
   }
