@@ -35,12 +35,13 @@ afterAll(async () => server.close());
 beforeEach(async () => {
   const query = `still&height=${HEIGHT}&width=${WIDTH}&agents=${AGENTS}&npcs=8&populations=4`;
   page = await session.share(`${server.url}scene.html?${query}`);
-  base = await page.evaluate((state) => {
+  const text = await page.evaluate((state) => {
     const { stage, session, base } = window.scene;
     session.change(state);
     stage.overlay(null, "none");
-    return [...base];
+    return JSON.stringify([...base]);
   }, INITIAL);
+  base = JSON.parse(text) as number[];
 });
 
 /** Draws a moment between two ticks in which there are just these beings, as seen by a camera. */

@@ -331,6 +331,59 @@ test("each overlay comes with a legend that says what it shows", async () => {
   await page.waitForFunction(() => document.querySelector<HTMLElement>(".overlay-legend")?.hidden);
 });
 
+test("it draws while something moves, and rests when nothing does", async () => {
+  const page = await share(12);
+  await page.evaluate(() => {
+    const { stage } = window.embyr!;
+    const draw = stage.draw.bind(stage);
+    stage.draw = (...moment) => {
+      const root = document.documentElement;
+      root.dataset["draws"] = String(Number(root.dataset["draws"] ?? 0) + 1);
+      draw(...moment);
+    };
+  });
+  /** Times that it draws within ten frames, after an action. */
+  const draws = (act: () => void = () => undefined): Promise<number> =>
+    page.evaluate(async (act) => {
+      const { dataset } = document.documentElement;
+      dataset["draws"] = "0";
+      new Function(`(${act})()`)();
+      for (let n = 0; n < 10; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
+      return Number(dataset["draws"]);
+    }, String(act));
+  const rests = () => expect.poll(() => draws(), { timeout: 60_000 }).toBe(0);
+  await rests();
+  for (const act of [
+    () => window.embyr!.stage.lookAt(9, 17, 12),
+    () => window.embyr!.session.change({ bars: false }),
+    () => window.embyr!.session.change({ time: 14 }),
+    () => window.embyr!.session.change({ overlay: "resources" }),
+  ]) {
+    expect(await draws(act), String(act)).toBeGreaterThan(0);
+    await rests();
+  }
+  await page.mouse.move(300, 300);
+  await rests();
+  await page.keyboard.down("w");
+  expect(await draws()).toBeGreaterThan(5);
+  await page.keyboard.up("w");
+  await rests();
+  // Towards whom it follows it glides, until it is there.
+  await change(page, { selected: { slot: 9, entity: 19 }, following: true });
+  await rests();
+  const away = await page.evaluate(() => {
+    const { stage, recording } = window.embyr!;
+    const col = recording.frame(14)!.column("col")![9]!;
+    const { x, y } = stage.project(13, col);
+    return Math.hypot(x - stage.canvas.clientWidth / 2, y - stage.canvas.clientHeight / 2);
+  });
+  expect(away).toBeLessThan(15);
+  await page.keyboard.press(" ");
+  expect(await draws()).toBeGreaterThan(5);
+  await page.keyboard.press(" ");
+  await rests();
+});
+
 test("a click on an agent selects and follows it, F ends that, and begins it anew", async () => {
   const page = await share(12);
   await page.evaluate(() => window.embyr?.stage.lookAt(8, 10, 14));

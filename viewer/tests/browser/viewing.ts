@@ -79,18 +79,20 @@ export interface Place {
 }
 
 /** Where tiles' middles are on the canvas. */
-export function places(
+export async function places(
   page: Page,
   tiles: readonly (readonly [row: number, col: number])[],
 ): Promise<Place[]> {
-  return page.evaluate((tiles) => {
+  // As texts, for the drivers of browsers wrap every number of a list.
+  const found = await page.evaluate((text) => {
+    const tiles = JSON.parse(text) as [number, number][];
     const { stage } = window.embyr!;
     const box = stage.canvas.getBoundingClientRect();
     // What lets clicks through hides all the same.
     const covers = [...document.querySelectorAll(".overlay-legend, .notice")].map((one) =>
       one.getBoundingClientRect(),
     );
-    return tiles.map(([row, col]) => {
+    const found = tiles.map(([row, col]) => {
       const at = stage.project(row, col);
       const [x, y] = [box.left + at.x, box.top + at.y];
       // Some way from the rim, for there must be room to look around.
@@ -104,7 +106,9 @@ export function places(
       const clear = at.visible && inside && !covered && open;
       return { x: at.x, y: at.y, clear };
     });
-  }, tiles);
+    return JSON.stringify(found);
+  }, JSON.stringify(tiles));
+  return JSON.parse(found) as Place[];
 }
 
 /** Looks at a tile from straight above, so that nothing hides anything. */
