@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "puppeteer-core";
@@ -63,6 +63,8 @@ const recordings = (): string[] => {
   return existsSync(replays) ? readdirSync(replays) : [];
 };
 
+const files = (): string[] => recordings().map((name) => join(run, "replays", name));
+
 test("a training is shown live as it goes on; seeking back leaves that, and a button returns to it", async () => {
   const page = await watch();
   expect(await page.$eval(".connection", (element) => (element as HTMLElement).innerText)).toBe("live");
@@ -89,6 +91,7 @@ test("a training is shown live as it goes on; seeking back leaves that, and a bu
   await other.close();
   await page.bringToFront();
 
+  await change(page, { speed: 0.25 });
   await page.keyboard.press("Home");
   expect((await state(page)).live).toBe(false);
   await page.waitForFunction(
@@ -97,6 +100,7 @@ test("a training is shown live as it goes on; seeking back leaves that, and a bu
   const back = await newest(page);
   await grows(back.last + 32, page);
   expect((await newest(page)).time).toBeLessThan(back.last / 2);
+  await change(page, { speed: 1 });
   await page.click(".timeline .live");
   await page.waitForFunction((last) => (window.embyr?.session.state.time ?? 0) > last, {}, back.last);
   await page.waitForFunction(
@@ -304,12 +308,18 @@ async function grows(tick: number, page: Page): Promise<void> {
 
 /** A page that watches the newest recording. */
 async function watch(): Promise<Page> {
+  // A page follows a recording only if that has been written to in the last seconds.
+  const written = (): number => Math.max(...files().map((path) => statSync(path).mtimeMs));
+  const before = written();
+  training.resume();
+  await training.until(() => written() > before, "the recording grows");
   const page = await browser.open(url, ...SIZE);
   if (recordings().length > 1) await page.click(".offered button");
   await opened(page);
   await limitFrames(page);
   await page.bringToFront();
   await says(page, ".connection", /live/);
+  training.pause();
   return page;
 }
 

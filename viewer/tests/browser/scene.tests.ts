@@ -212,22 +212,22 @@ test("the selected has a ring, and the camera follows it", async () => {
   await show(above(row, col), [{ slot: 6, row, col, entity: 99 }]);
   expect(count(await pixels(page), at.x, at.y, 60, 60, yellow)).toBe(0);
 
-  await show(above(row + 3, col + 6), beings, { change: { following: true } });
-  const fromMiddle = (): Promise<number> =>
-    page.evaluate(
-      (beings, row, col) => {
-        const { stage, frame } = window.scene;
-        const now = frame(5, beings);
-        stage.draw(now, now, 1);
-        const { x, y } = stage.project(row, col);
-        return Math.hypot(x - stage.canvas.clientWidth / 2, y - stage.canvas.clientHeight / 2);
-      },
-      beings,
-      row,
-      col,
-    );
+  await show(above(row + 3, col + 6), beings);
+  const fromMiddle = async (): Promise<number> => {
+    const { x, y } = await project(row, col);
+    return Math.hypot(x - 480, y - 300);
+  };
   expect(await fromMiddle()).toBeGreaterThan(100);
-  await expect.poll(fromMiddle, { timeout: 60_000 }).toBeLessThan(15);
+  const follow = async (): Promise<number> => {
+    await page.evaluate((beings) => {
+      const { stage, session, frame } = window.scene;
+      session.change({ following: true });
+      const now = frame(5, beings);
+      stage.draw(now, now, 1);
+    }, beings);
+    return fromMiddle();
+  };
+  await expect.poll(follow, { timeout: 60_000 }).toBeLessThan(15);
 });
 
 test("each style of attack flies from the attacker to its target", async () => {
