@@ -1,7 +1,7 @@
 """Small worlds for the viewer's tests in browsers, and what a page must show of them, told by the world
 itself and counted here, so that nothing is held against the viewer's own reading.
 
-``python -m viewer.worlds FOLDER`` in ``tests`` writes them for viewer/tests/browser/worlds.test.ts."""
+``python -m viewer.worlds FOLDER`` in ``tests`` writes them for viewer/tests/browser/worlds.tests.ts."""
 
 from __future__ import annotations
 

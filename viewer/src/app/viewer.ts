@@ -51,7 +51,7 @@ const OVERLAY_NAMES: Readonly<Record<Overlay, string>> = {
 };
 /** Milliseconds between two updates of the panels. */
 const PANEL_PAUSE = 90;
-/** Time for which drawing continues after an interaction, because the camera glides. Milliseconds. */
+/** Time for which panels are updated after an interaction, milliseconds. */
 const AWAKE = 1500;
 /** Tiles smaller than this, in pixels, are too small to follow an agent. */
 const SMALL = 16;
@@ -80,6 +80,8 @@ export class Viewer {
   private beforeShown: Frame | null = null;
   private beforeAsked = -1;
   private drawn = "";
+  /** What was drawn last is not what it should be, although the moment is the same. */
+  private stale = true;
   private awakeUntil = 0;
   private lastTime = 0;
   private lastPanels = 0;
@@ -202,9 +204,13 @@ export class Viewer {
     // Time is visible in what is drawn.
     const all = (Object.keys(session.state) as (keyof State)[]).filter((key) => key !== "time");
     const touched = (): void => this.wake();
+    const changed = (): void => {
+      this.stale = true;
+      this.wake();
+    };
     const observer = new ResizeObserver(() => {
       this.stage.resize();
-      this.wake();
+      changed();
     });
     observer.observe(this.shell.place);
     const followLink = (): void => this.followLink();
@@ -219,7 +225,7 @@ export class Viewer {
       () => observer.disconnect(),
       () => window.removeEventListener("hashchange", followLink),
       () => window.clearInterval(timer),
-      session.listen(all, touched),
+      session.listen(all, changed),
       session.listen(["dark"], ({ dark }) => {
         applyTheme(dark, true);
         this.shell.showTheme(dark);
@@ -241,16 +247,17 @@ export class Viewer {
     this.noteWaiting(now);
     if (!moment) return;
     this.note(moment);
-    if (this.overlays.update(moment.before, now)) this.wake();
+    if (this.overlays.update(moment.before, now)) this.stale = true;
     const { time } = this.session.state;
     const picture = `${moment.before.tick} ${moment.fraction.toFixed(3)}`;
-    if (picture !== this.drawn || now < this.awakeUntil || this.film.running) {
+    if (picture !== this.drawn || this.stale || this.stage.unsettled || this.film.running) {
       this.drawn = picture;
+      this.stale = false;
       this.stage.draw(moment.before, moment.after, moment.fraction);
       // The camera may have moved, which the map shows.
       this.dirty = true;
     }
-    if (!this.dirty) return;
+    if (!this.dirty && now >= this.awakeUntil) return;
     this.timeline.show(moment.before);
     if (now - this.lastPanels < PANEL_PAUSE) return;
     this.dirty = false;

@@ -49,6 +49,8 @@ export interface Projected {
 export interface StageLike {
   /** Draws the moment between two frames: fraction 0 shows `before`, 1 shows `after`. */
   draw(before: Frame, after: Frame, fraction: number): void;
+  /** Drawing the same moment again would show more: the camera moves, or land is still being built. */
+  readonly unsettled: boolean;
   /** Fits the canvas to its place on the page. */
   resize(): void;
   /** Slot of the entity at a point (CSS pixels of the canvas), or null. */

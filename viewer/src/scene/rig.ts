@@ -1,4 +1,4 @@
-import { MOUSE, PerspectiveCamera, TOUCH, Vector3 } from "three";
+import { MOUSE, PerspectiveCamera, Quaternion, TOUCH, Vector3 } from "three";
 import { MapControls } from "three/addons/controls/MapControls.js";
 import type { Session } from "../model/session";
 import type { Ground } from "./ground";
@@ -7,6 +7,8 @@ import { parseView, viewText, type View } from "./view";
 const NEAREST = 4;
 const STEEPEST = 0.02;
 const FLATTEST = 1.42;
+/** A camera that moves by less than this between two frames, tiles, has come to rest. */
+const REST = 0.002;
 /** Minimum height of the camera above the ground, tiles. */
 const CLEARANCE = 0.8;
 
@@ -30,7 +32,10 @@ export class Rig {
   private readonly shift = new Vector3();
   private readonly abort = new AbortController();
   private readonly unlisten: () => void;
+  private readonly drawnPosition = new Vector3();
+  private readonly drawnDirection = new Quaternion();
   private pursued = false;
+  private gliding = false;
 
   constructor(
     canvas: HTMLCanvasElement,
@@ -108,8 +113,17 @@ export class Rig {
     if (view) this.view = view;
   }
 
+  /** The camera moves by itself, or has been moved since the last `update`. */
+  get moving(): boolean {
+    if (this.gliding || this.held.size > 0) return true;
+    const { position, quaternion } = this.camera;
+    return !position.equals(this.drawnPosition) || !quaternion.equals(this.drawnDirection);
+  }
+
   /** Advances by some seconds: pressed keys, and towards (x, z) if an entity there is followed. */
   update(seconds: number, followed: { x: number; z: number } | null): void {
+    const { position, quaternion } = this.camera;
+    this.drawnPosition.copy(position);
     if (this.held.size) this.drive(seconds);
     if (followed) {
       this.goal.set(followed.x, 0, followed.z);
@@ -122,6 +136,9 @@ export class Rig {
     } else this.pursued = false;
     this.hold();
     this.settle();
+    this.gliding = followed !== null && position.distanceTo(this.drawnPosition) > REST;
+    this.drawnPosition.copy(position);
+    this.drawnDirection.copy(quaternion);
   }
 
   resize(width: number, height: number): void {

@@ -16,6 +16,8 @@ import { Terrain } from "./terrain";
 import { Texts } from "./text";
 import { clipToMap } from "./view";
 
+/** Maximum time between two frames, seconds, so that the camera does not jump after a pause. */
+const LONGEST = 0.25;
 /** Maximum distance for picking an entity, CSS pixels. */
 const PICK = 10;
 
@@ -84,9 +86,11 @@ export class Stage implements StageLike {
 
   draw(before: Frame, after: Frame, fraction: number): void {
     const now = performance.now() / 1000;
-    const seconds = this.last ? now - this.last : 0;
+    const since = this.last ? now - this.last : 0;
     this.last = now;
-    if (seconds > 0) this.fps += (1 / seconds - this.fps) * Math.min(1, this.fps ? seconds * 2 : 1);
+    // After a longer time there was nothing to draw.
+    if (since > 0 && since < 1) this.fps += (1 / since - this.fps) * Math.min(1, this.fps ? since * 2 : 1);
+    const seconds = Math.min(since, LONGEST);
     this.shared.uniforms.time.value = now % 1000;
 
     const { state } = this.session;
@@ -110,6 +114,10 @@ export class Stage implements StageLike {
     } else marks.hide();
     this.drawn = true;
     this.render();
+  }
+
+  get unsettled(): boolean {
+    return this.rig.moving || this.terrain.unfinished;
   }
 
   resize(): void {

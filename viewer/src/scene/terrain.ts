@@ -41,6 +41,7 @@ export class Terrain {
   private heat: DataTexture | null = null;
   private resources: Tiles | null = null;
   private laid: DataTexture | null = null;
+  private postponed = false;
   private usedUp: Uint8Array = new Uint8Array(0);
 
   /**
@@ -121,6 +122,11 @@ export class Terrain {
     this.resources?.renew();
   }
 
+  /** The last `update` left chunks in view without their full detail, to the next. */
+  get unfinished(): boolean {
+    return this.postponed;
+  }
+
   /** Selects the detail and visibility of chunks by the position of the camera. */
   update(camera: Camera, options: { trees: boolean; opacity: number; thinned: number }): void {
     const place = this.material.uniforms["laidPlace"]?.value as Vector4;
@@ -133,15 +139,16 @@ export class Terrain {
     }
     const { x, y, z } = camera.position;
     let budget = AT_ONCE;
+    this.postponed = false;
     for (const [index, chunk] of this.chunks.entries()) {
       const { part, mesh, far } = chunk;
       const dx = x - Math.min(Math.max(x, part.left), part.right);
       const dz = z - Math.min(Math.max(z, part.top), part.bottom);
       const away = Math.hypot(dx, y, dz);
       if (far) {
-        if (away < this.reach && !chunk.near && budget > 0) {
-          chunk.near = fine(this.ground, part);
-          budget--;
+        if (away < this.reach && !chunk.near) {
+          if (budget-- > 0) chunk.near = fine(this.ground, part);
+          else this.postponed = true;
         } else if (chunk.near && away > 1.6 * this.reach) {
           chunk.near.dispose();
           chunk.near = null;

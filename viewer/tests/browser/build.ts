@@ -8,13 +8,19 @@ declare module "vitest" {
   interface ProvidedContext {
     /** Folder of the page, built anew for this run. */
     page: string;
+    /** Folder of the page of the scene alone, scene.html. */
+    scene: string;
   }
 }
 
-/** Builds the page once for all test files, into a folder of its own: two browsers may be tested at once. */
+/** Builds the pages before the tests, into folders of their own: two browsers may be tested at once. */
 export default async function setup(project: TestProject): Promise<() => void> {
   const folder = mkdtempSync(join(tmpdir(), "viewer-page-"));
-  await build({ logLevel: "warn", build: { outDir: folder, emptyOutDir: true } });
-  project.provide("page", folder);
+  const [page, scene] = [join(folder, "page"), join(folder, "scene")];
+  await build({ logLevel: "warn", build: { outDir: page, emptyOutDir: true } });
+  const rollupOptions = { input: "scene.html" };
+  await build({ logLevel: "warn", build: { outDir: scene, emptyOutDir: true, rollupOptions } });
+  project.provide("page", page);
+  project.provide("scene", scene);
   return () => rmSync(folder, { recursive: true, force: true });
 }

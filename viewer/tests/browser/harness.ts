@@ -3,12 +3,17 @@ import { afterAll, afterEach, beforeAll, inject } from "vitest";
 import { launch, type Started } from "./browsers";
 
 export { launch } from "./browsers";
-export { colourAt, near, pixels, shareNear, type Colour, type Picture } from "./pixels";
+export { colourAt, decoded, near, pageScreenshot, pixels, type Colour, type Picture } from "./pixels";
 export { serve, type Server } from "./server";
 
 /** Folder of the built page, for `serve`. */
 export function builtPage(): string {
   return inject("page");
+}
+
+/** Folder of the built page of the scene alone, scene.html. */
+export function builtScene(): string {
+  return inject("scene");
 }
 
 /** What a file of browser tests works with. */
@@ -17,46 +22,91 @@ export interface Session {
   readonly renderer: string;
   /** Opens an address in a new page of so many CSS pixels; it is closed when the test ends. */
   open(url: string, width?: number, height?: number): Promise<Page>;
+  /**
+   * The page of an address that the tests of the file share, as the test before left it, or a new one. It is in
+   * front of all others, and is closed after the last of them, or when one has failed.
+   */
+  share(url: string): Promise<Page>;
+  /** What these pages have written to the console since the first was opened. */
+  readonly messages: readonly string[];
   /** From now until the test ends, an error that matches is no failure. */
   expectError(pattern: RegExp): void;
 }
 
+/** The browser that `shareBrowser` has started. */
+let common: Started | undefined;
+
+/** Starts a browser for all `useBrowser` of this file's parts, and closes it after their tests. */
+export function shareBrowser(): void {
+  beforeAll(async () => {
+    common = await launch();
+  });
+  // Undefined if it did not start, which has been reported.
+  afterAll(async () => common?.close());
+}
+
 /**
- * Starts the browser before a file's tests and closes it after them. A test fails if one of its pages throws,
- * or writes an error to the console, that `expectError` did not announce.
+ * The browser that is shared, or one from before to after the tests of a file. A test fails if one of its pages
+ * throws, or writes an error to the console, that `expectError` did not announce.
  */
 export function useBrowser(): Session {
   let started: Started;
   let pages: Page[] = [];
+  const shared = new Map<string, Page>();
+  const messages: string[] = [];
   let errors: string[] = [];
   let expected: RegExp[] = [];
 
   beforeAll(async () => {
-    started = await launch();
+    started = common ?? (await launch());
   });
-  afterEach(async () => {
+  afterEach(async ({ task }) => {
+    if (task.result?.state === "fail") {
+      pages.push(...shared.values());
+      shared.clear();
+    }
     const unexpected = errors.filter((error) => !expected.some((pattern) => pattern.test(error)));
     for (const page of pages) if (!page.isClosed()) await page.close();
     [pages, errors, expected] = [[], [], []];
     if (unexpected.length) throw new Error(`the page reported errors:\n${unexpected.join("\n")}`);
   });
-  // Undefined if it did not start, which has been reported.
-  afterAll(async () => (started as Started | undefined)?.close());
+  afterAll(async () => {
+    for (const page of shared.values()) await page.close();
+    if (!common) await (started as Started | undefined)?.close();
+  });
+
+  const newPage = async (width = 960, height = 600): Promise<Page> => {
+    const page = await started.browser.newPage();
+    // A machine may have other things to do, too.
+    page.setDefaultTimeout(90_000);
+    page.on("console", (message) => {
+      messages.push(message.text());
+      if (message.type() === "error") errors.push(message.text());
+    });
+    page.on("pageerror", (error) => errors.push(error instanceof Error ? error.message : String(error)));
+    await page.setViewport({ width, height, deviceScaleFactor: 1 });
+    return page;
+  };
 
   return {
     get renderer() {
       return started.renderer;
     },
-    async open(url, width = 960, height = 600) {
-      const page = await started.browser.newPage();
+    messages,
+    async open(url, width, height) {
+      const page = await newPage(width, height);
       pages.push(page);
-      // A machine may have other things to do, too.
-      page.setDefaultTimeout(90_000);
-      page.on("console", (message) => {
-        if (message.type() === "error") errors.push(message.text());
-      });
-      page.on("pageerror", (error) => errors.push(error instanceof Error ? error.message : String(error)));
-      await page.setViewport({ width, height, deviceScaleFactor: 1 });
+      await page.goto(url);
+      return page;
+    },
+    async share(url) {
+      const old = shared.get(url);
+      if (old) {
+        await old.bringToFront();
+        return old;
+      }
+      const page = await newPage();
+      shared.set(url, page);
       await page.goto(url);
       return page;
     },

@@ -11,10 +11,33 @@ export interface Picture {
   readonly rgba: Uint8Array;
 }
 
-/** What the page shows: its screenshot, a pixel of the picture for each CSS pixel of the page. */
+/**
+ * What the stage draws now: the canvas alone, a pixel of the picture for each CSS pixel. The browser draws and
+ * captures it in one task, whereas a screenshot of the page may still show the frame before.
+ */
 export async function pixels(page: Page): Promise<Picture> {
-  const png = PNG.sync.read(Buffer.from(await page.screenshot({ type: "png" })));
-  return { width: png.width, height: png.height, rgba: png.data };
+  const address = await page.evaluate(async () => {
+    const { stage } = window.embyr ?? window.scene;
+    const blob = await stage.screenshot();
+    return new Promise<string>((resolve, reject) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(reader.result as string);
+      reader.onerror = () => reject(reader.error);
+      reader.readAsDataURL(blob);
+    });
+  });
+  return decoded(Buffer.from(address.slice(address.indexOf(",") + 1), "base64"));
+}
+
+/** What the page shows, or showed a moment ago: wait until it shows what you expect. */
+export async function pageScreenshot(page: Page): Promise<Picture> {
+  return decoded(Buffer.from(await page.screenshot({ type: "png" })));
+}
+
+/** The picture in a PNG file. */
+export function decoded(file: Buffer): Picture {
+  const { width, height, data } = PNG.sync.read(file);
+  return { width, height, rgba: data };
 }
 
 /** The colour of a pixel, `x` from the left and `y` from the top. Throws a RangeError outside the picture. */
@@ -31,13 +54,4 @@ export function colourAt(picture: Picture, x: number, y: number): Colour {
 /** Whether no channel of two colours differs by more than `tolerance`, 0 to 255. */
 export function near(one: Colour, other: Colour, tolerance = 8): boolean {
   return one.every((value, channel) => Math.abs(value - (other[channel] ?? 0)) <= tolerance);
-}
-
-/** The share, 0 to 1, of the picture's pixels that are near a colour. */
-export function shareNear(picture: Picture, colour: Colour, tolerance = 8): number {
-  let count = 0;
-  for (let y = 0; y < picture.height; y++) {
-    for (let x = 0; x < picture.width; x++) if (near(colourAt(picture, x, y), colour, tolerance)) count++;
-  }
-  return count / (picture.width * picture.height);
 }

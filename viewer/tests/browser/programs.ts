@@ -30,6 +30,15 @@ export class Program {
     this.child.kill(name);
   }
 
+  /** Stops it, and all that it has started, until `resume`. */
+  pause(): void {
+    process.kill(-this.child.pid!, "SIGSTOP");
+  }
+
+  resume(): void {
+    process.kill(-this.child.pid!, "SIGCONT");
+  }
+
   /** Whether it, or a process that it has started, is still there. */
   get alive(): boolean {
     try {

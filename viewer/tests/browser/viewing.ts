@@ -1,5 +1,5 @@
 import type { ElementHandle, Page } from "puppeteer-core";
-import type { State } from "../../src/model/session";
+import { INITIAL, type State } from "../../src/model/session";
 
 // What a test does with an open viewer, and reads from it.
 
@@ -11,6 +11,26 @@ export const state = (page: Page): Promise<State> =>
 /** Waits until a world is open. */
 export async function opened(page: Page): Promise<void> {
   await page.waitForFunction(() => window.embyr !== undefined);
+}
+
+/** Makes a page that tests share look as if it had just been opened, paused at a tick. */
+export async function reset(page: Page, tick: number): Promise<void> {
+  await page.evaluate(
+    (state) => {
+      const { session, stage } = window.embyr!;
+      (document.activeElement as HTMLElement | null)?.blur();
+      for (const tab of document.querySelectorAll<HTMLElement>('.tabs [aria-pressed="true"]')) {
+        if (tab.getAttribute("aria-label") !== "Map") tab.click();
+      }
+      for (const close of document.querySelectorAll<HTMLElement>(".notices button")) close.click();
+      session.change({ ...state, dark: session.state.dark });
+      // The camera that the page has opened with, or that it opens with now.
+      const root = document.documentElement;
+      root.dataset["camera"] ??= stage.camera();
+      stage.setCamera(root.dataset["camera"]);
+    },
+    { ...INITIAL, playing: false, time: tick },
+  );
 }
 
 /** Waits until the page shows a tick: says so, has its frame, and has drawn it. */
@@ -28,8 +48,7 @@ export async function shows(page: Page, tick: number): Promise<void> {
 /** Waits until what has been changed is on the screen. */
 export async function drawn(page: Page): Promise<void> {
   await page.evaluate(async () => {
-    window.dispatchEvent(new Event("pointermove"));
-    for (let n = 0; n < 3; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
+    for (let n = 0; n < 2; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
   });
 }
 
@@ -52,26 +71,28 @@ export async function choose(page: Page, path: string): Promise<void> {
   await input?.uploadFile(path);
 }
 
-/** A place on the page, CSS pixels; `clear` if the canvas is what one sees there. */
+/** A place on the canvas, CSS pixels; `clear` if the canvas is what one sees there. */
 export interface Place {
   readonly x: number;
   readonly y: number;
   readonly clear: boolean;
 }
 
-/** Where tiles' middles are on the page. */
-export function places(
+/** Where tiles' middles are on the canvas. */
+export async function places(
   page: Page,
   tiles: readonly (readonly [row: number, col: number])[],
 ): Promise<Place[]> {
-  return page.evaluate((tiles) => {
+  // As texts, for the drivers of browsers wrap every number of a list.
+  const found = await page.evaluate((text) => {
+    const tiles = JSON.parse(text) as [number, number][];
     const { stage } = window.embyr!;
     const box = stage.canvas.getBoundingClientRect();
     // What lets clicks through hides all the same.
     const covers = [...document.querySelectorAll(".overlay-legend, .notice")].map((one) =>
       one.getBoundingClientRect(),
     );
-    return tiles.map(([row, col]) => {
+    const found = tiles.map(([row, col]) => {
       const at = stage.project(row, col);
       const [x, y] = [box.left + at.x, box.top + at.y];
       // Some way from the rim, for there must be room to look around.
@@ -83,9 +104,11 @@ export function places(
         [-8, 8].every((dy) => document.elementFromPoint(x + dx, y + dy) === stage.canvas),
       );
       const clear = at.visible && inside && !covered && open;
-      return { x, y, clear };
+      return { x: at.x, y: at.y, clear };
     });
-  }, tiles);
+    return JSON.stringify(found);
+  }, JSON.stringify(tiles));
+  return JSON.parse(found) as Place[];
 }
 
 /** Looks at a tile from straight above, so that nothing hides anything. */
