@@ -97,7 +97,7 @@ def test_a_failed_save_leaves_the_former_checkpoint(run, path, monkeypatch, wher
     newer.counters["iteration"] = 99
     with monkeypatch.context() as patch:
         patch.setattr(where, name, fault)
-        with pytest.raises(CheckpointError, match=r"No space left.*former checkpoint"):
+        with pytest.raises(CheckpointError, match=r"No space left.*previous checkpoint"):
             checkpoints.save(path, newer)
     assert path.read_bytes() == before
     assert checkpoints.load(path, CPU).counters["iteration"] == 1
@@ -179,7 +179,7 @@ def test_random_bytes(path):
     dice = random.Random(3)
     for length in (1, 8, 100, 5000):
         path.write_bytes(dice.randbytes(length))
-        with pytest.raises(CheckpointError, match="no checkpoint"):
+        with pytest.raises(CheckpointError, match="not a checkpoint"):
             checkpoints.load(path, CPU)
 
 
@@ -216,7 +216,7 @@ def test_anothers_safetensors_file(path):
     """With no metadata, and with somebody else's."""
     for metadata in (None, {"format": "pt"}):
         safetensors.torch.save_file({"weight": torch.zeros(3)}, path, metadata)
-        with pytest.raises(CheckpointError, match="a safetensors file, but no nmmo-gpu checkpoint"):
+        with pytest.raises(CheckpointError, match="a safetensors file, but not an nmmo-gpu checkpoint"):
             checkpoints.load(path, CPU)
 
 
@@ -224,9 +224,7 @@ def test_anothers_safetensors_file(path):
 def test_another_version(path, version):
     """The error names both versions and the way out."""
     rewrite(path, lambda tensors, metadata: metadata.update(version=version))
-    with pytest.raises(
-        CheckpointError, match=f"version {version} of the format.*version {checkpoints.VERSION}"
-    ):
+    with pytest.raises(CheckpointError, match=f"format version {version}.*version {checkpoints.VERSION}"):
         checkpoints.load(path, CPU)
 
 
@@ -314,7 +312,7 @@ def test_a_tensor_that_has_no_place(path, run, name):
     """Of whatever part: CheckpointError that names it, instead of a run that goes on without it; and what
     was restored into has not changed."""
     rewrite(path, lambda tensors, metadata: tensors.update({name: torch.ones(4)}))
-    with pytest.raises(CheckpointError, match=f"holds {name}, for which there is no place"):
+    with pytest.raises(CheckpointError, match=f"unexpected tensors {name};"):
         Run(run.config, checkpoints.load(path, CPU))
 
 
@@ -330,5 +328,5 @@ def test_nothing_is_restored_of_what_does_not_fit():
 def test_a_checkpoint_of_another_network(path):
     """Weights that do not fit the network wanted are refused, not squeezed in."""
     stored = checkpoints.load(path, CPU)
-    with pytest.raises(CheckpointError, match="where"):
+    with pytest.raises(CheckpointError, match="expected"):
         Run(small(recurrent=True, targeting="learned", hidden=16), stored)

@@ -148,7 +148,7 @@ def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--realm", "3"], "realm = 3 is not there; choose from 0 to 2"),
+        (["--realm", "3"], "realm = 3 does not exist; choose from 0 to 2"),
         (["--ticks", "-1"], "ticks = -1 cannot be played"),
         (["--out", "/proc/nowhere/x.replay"], "cannot be written"),
     ],
@@ -187,7 +187,7 @@ def test_play_with_a_trained_policy(trained, tmp_path):
     with Replay(one_file(tmp_path)) as replay:
         assert replay.ticks == range(2, 11) and replay.header["heads"] == act.sword.choices()
     other = dataclasses.replace(config, world=dataclasses.replace(config.world, forage=6))
-    with pytest.raises(ConfigError, match="trained by other rules"):
+    with pytest.raises(ConfigError, match="trained with rules other than"):
         playing.begin(other, str(folder))
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         playing.begin(config, str(tmp_path / "nowhere"))
