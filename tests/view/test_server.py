@@ -285,7 +285,7 @@ def test_value_maps(tmp_path, path, monkeypatch):
             who = f"population {population}" if population >= 0 else "the mean of all populations"
             expected = value_map(stored, replay.base, None, population)
             assert np.isfinite(expected).any()
-            about = f"A newborn's value to {who}, after iteration 0."
+            about = f"Value of a newborn, {who}, after iteration 0."
             assert found.body == heat_payload("value", expected, population, 1, about)
         assert found.headers["content-type"] == "application/octet-stream"
         assert computed == [0, 1, -1]
