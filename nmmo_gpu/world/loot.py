@@ -85,12 +85,13 @@ def _drop(
     world: World, space: Tensor, realm: Tensor, slot: Tensor, killer: Tensor, place: int,
     drop: tuple[int, int, int, int],
 ) -> None:  # fmt: skip
-    """One of the drops of NPCs of a kind: drawn, and taken as far as it fits (``space``: [R, A] int32, which
-    is reduced)."""
+    """Draws one of the drops of NPCs of a kind; killers take as much as fits into ``space`` ([R, A] int32),
+    which is reduced."""
     tables = world.config.tables
-    item, least, most, chance = drop
+    item, minimum, maximum, chance = drop
     happens, many, _, _ = draw(world.seed, world.tick, Stream.DROP, realm, DROPS * slot + place)
-    amount = torch.where(happens >> CHANCE_SHIFT < chance, least + below(many, most - least + 1), 0)
+    amount = minimum + below(many, maximum - minimum + 1)
+    amount = torch.where(happens >> CHANCE_SHIFT < chance, amount, 0)
     if item == tables.gold:
         world.gold[realm, killer] += amount
     else:

@@ -95,7 +95,7 @@ def test_folders_without_a_run(capsys, tmp_path):
         _, err = said(capsys, [*arguments, tmp_path / "nope"], 2)
         assert str(tmp_path / "nope") in err and "no checkpoint" in err
         _, err = said(capsys, [*arguments, tmp_path / "text"], 2)
-        assert str(tmp_path / "text") in err and "no checkpoint" in err
+        assert str(tmp_path / "text") in err and "not a checkpoint" in err
 
 
 def test_help_of_each_command(capsys):

@@ -97,7 +97,9 @@ def test_triton_on_a_cpu_says_what_to_do(monkeypatch):
 
 
 def test_numba_off_the_cpu_or_not_installed_explains_itself(without):
-    with pytest.raises(ConfigError, match=r"""numba" runs on a CPU, and device = 'cuda' is none; choose"""):
+    with pytest.raises(
+        ConfigError, match=r"""numba" runs on a CPU, but device = 'cuda' is not a CPU; choose"""
+    ):
         resolve("numba", GPU)
     without("numba")
     with pytest.raises(
