@@ -66,5 +66,5 @@ def test_a_map_of_numbers_comes_back(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """With what to do instead."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReplayError, match="choose another place"):
+    with pytest.raises(ReplayError, match="choose another path"):
         ReplayWriter(tmp_path / "file" / "a.replay", told(), base())

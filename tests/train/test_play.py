@@ -149,7 +149,7 @@ def test_export_writes_the_moment_or_a_play(trained, tmp_path, capsys):
     ("arguments", "said"),
     [
         (["--realm", "3"], "realm = 3 does not exist; choose from 0 to 2"),
-        (["--ticks", "-1"], "ticks = -1 cannot be played"),
+        (["--ticks", "-1"], "ticks = -1 is negative"),
         (["--out", "/proc/nowhere/x.replay"], "cannot be written"),
     ],
 )
@@ -173,7 +173,7 @@ def test_play_records_a_new_world(policy, tmp_path, capsys):
             assert replay.ticks == range(2, 37) and replay.header["heads"] == {}
             assert any(any(frame["alive"]) for frame in frames_of(replay).values())
     assert cli.run(arguments) == 2
-    assert "holds recordings already" in capsys.readouterr().err
+    assert "already holds recordings" in capsys.readouterr().err
 
 
 def test_play_with_a_trained_policy(trained, tmp_path):
@@ -196,9 +196,9 @@ def test_play_with_a_trained_policy(trained, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "nothing would be kept of it"),
-        (["--out", "x", "--ticks", "0"], "ticks = 0 cannot be played"),
-        (["--out", "x", "--rate", "-1"], "rate = -1.0 is not a rate"),
+        ([], "nothing would be recorded or shown"),
+        (["--out", "x", "--ticks", "0"], "ticks = 0 is less than 1"),
+        (["--out", "x", "--rate", "-1"], "rate = -1.0 is not a valid rate"),
         (["--out", "x", "--policy", "nobody"], "there is no checkpoint"),
     ],
 )

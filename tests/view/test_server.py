@@ -87,11 +87,11 @@ def test_names_that_others_gave_this_server(tmp_path, path, host):
     with served(tmp_path) as running:
         for address in ("/", "/api/recordings", f"/recordings/{NAME}", "/live?name=" + NAME):
             answer = running.get(address, Host=host)
-            assert answer.status == 403 and answer.body.startswith(b"This server does not go by the name")
+            assert answer.status == 403 and b"is not the name of this server" in answer.body
         connection = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13",
                       "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
         answer = running.get("/live?name=" + NAME, Host=host, **connection)
-        assert answer.status == 403 and b"does not go by the name" in answer.body
+        assert answer.status == 403 and b"is not the name of this server" in answer.body
 
 
 # ----------------------------------------------------------------------------------------------- recordings

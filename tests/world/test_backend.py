@@ -84,7 +84,7 @@ def test_triton_that_is_not_installed_explains_itself(without):
 def test_triton_on_a_cpu_says_what_to_do(monkeypatch):
     """Unless the kernels are interpreted, which is decided when they are imported."""
     launch = pytest.importorskip("nmmo_gpu.kernels.launch")
-    said = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set TRITON_INTERPRET=1'
+    said = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set .*TRITON_INTERPRET=1'
     monkeypatch.setattr(launch, "INTERPRETED", False)
     with pytest.raises(ConfigError, match=said):
         resolve("triton", CPU)
