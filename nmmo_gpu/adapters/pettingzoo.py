@@ -116,13 +116,13 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
     def step(
         self, actions: dict[str, Array]
     ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
-        """Runs one tick.
+        """Runs one tick. The results have entries for all agents alive before the tick or after it.
 
         Args:
             actions: for some or all of ``agents``: an integer for each head, as in ``action_space``. Agents
                 without an entry do nothing.
 
-        Returns, for each agent that was alive before the tick or is alive after it:
+        Returns:
             observations: arrays that later steps do not overwrite.
             rewards: rewards of this tick.
             terminations: whether the agent has died.

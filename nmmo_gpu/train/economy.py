@@ -17,9 +17,9 @@ TOTALS = ("events", "ledger", "trades", "npc_kills")
 
 
 def economy_counts(world: World) -> dict[str, Tensor]:
-    """Returns the state of all realms together, on their device, without a sync.
+    """Returns the state of all realms together, on their device, without a sync; {} without the full game.
 
-    Returns (an empty dict without the full game):
+    Returns:
         living: [] int64, number of living agents.
         levels: [skills] int64, sums over living agents.
         worn: [gear] int64, pieces worn by living agents.
