@@ -47,7 +47,7 @@ def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
     heir = (killer >= 0).nonzero().squeeze(1)
     in_realm, to = realm[heir], killer[heir]
 
-    # Only items with a weight take room; earlier items have already taken theirs.
+    # Only items with a weight need space; items earlier in the order have used theirs already.
     heavy = weights(world) * goods[heir]
     left = room(world)[in_realm, to][:, None] - (heavy.cumsum(1, dtype=torch.int32) - heavy)
     taken = torch.where(weights(world) > 0, torch.minimum(left.clamp(min=0), goods[heir]), goods[heir])

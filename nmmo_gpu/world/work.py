@@ -239,8 +239,8 @@ def _shore(world: World, crew: _Workers) -> Tensor:
 
 def _rocks(world: World, crew: _Workers) -> Tensor:
     """[k, 4] bool: on which sides (east, south, west, north) there is an orerock that is not depleted."""
-    beside = _tile(world, crew)[:, None] + steps(world)[1:]
-    return world.material.view(-1)[beside] == int(Material.ORE_ROCK)
+    adjacent = _tile(world, crew)[:, None] + steps(world)[1:]
+    return world.material.view(-1)[adjacent] == int(Material.ORE_ROCK)
 
 
 def _meals_held(world: World, crew: _Workers) -> Tensor:

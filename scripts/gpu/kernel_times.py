@@ -90,8 +90,8 @@ def main() -> None:
         result["groups"] = grouped(tables)
         print(f"{'group':28}{'measured':>10}{'predicted':>11}")
         for name, took in result["groups"].items():
-            beside = predicted["training"]["groups"].get(name)
-            print(f"{name:28}{took:10.2f}" + (f"{beside:11.2f}" if beside is not None else ""))
+            expected = predicted["training"]["groups"].get(name)
+            print(f"{name:28}{took:10.2f}" + (f"{expected:11.2f}" if expected is not None else ""))
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
@@ -150,8 +150,8 @@ def show(title: str, table: Table, predicted: dict[str, float]) -> None:
     total = sum(table.kernels.values())
     print(f"{title}: {table.whole:.3f}, of which {total:.3f} in {table.launches} kernels")
     for key, took in list(table.kernels.items())[:SHOWN]:
-        beside = f"{predicted[key]:9.4f}" if key in predicted else " " * 9
-        print(f"  {took:9.4f} {beside}  {key[:80]}")
+        expected = f"{predicted[key]:9.4f}" if key in predicted else " " * 9
+        print(f"  {took:9.4f} {expected}  {key[:80]}")
 
 
 def grouped(tables: dict[str, Table]) -> dict[str, float]:

@@ -69,15 +69,15 @@ def kernels(found: dict[str, Any]) -> Iterator[str]:
         yield from ("", "| kernel of a tick | ns per slot | predicted |", "|---|---|---|")
         table = env["tables"]["environment"]
         for name, took in [("whole", table["whole"]), *table["kernels"].items()][:18]:
-            beside = predicted["environment"]["whole" if name == "whole" else "kernels"]
-            beside = beside if name == "whole" else beside.get(name, "")
-            yield f"| {name[:60]} | {took:.3f} | {beside} |"
+            expected = predicted["environment"]["whole" if name == "whole" else "kernels"]
+            expected = expected if name == "whole" else expected.get(name, "")
+            yield f"| {name[:60]} | {took:.3f} | {expected} |"
     if train:
         yield from ("", "| of training | ns per slot and tick | predicted |", "|---|---|---|")
         whole = sum(table["whole"] for table in train["tables"].values())
-        beside = {"whole": predicted["training"]["whole"], **predicted["training"]["groups"]}
+        expected = {"whole": predicted["training"]["whole"], **predicted["training"]["groups"]}
         for name, took in [("whole", whole), *train["groups"].items()]:
-            yield f"| {name} | {took:.2f} | {beside.get(name, '')} |"
+            yield f"| {name} | {took:.2f} | {expected.get(name, '')} |"
 
 
 if __name__ == "__main__":
