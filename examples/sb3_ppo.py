@@ -3,9 +3,9 @@
 
 python examples/sb3_ppo.py --preset chaos --realms 2 --steps 200000
 
-One network plays every slot, whatever its population. SB3 has no action masks, so it also learns from moves
-into walls and attacks on nobody, and everything passes through NumPy and lists: `nmmo-gpu train` learns more,
-and far faster. This is for comparing, and for those who have SB3's tools at hand.
+One network plays all slots of all populations. SB3's PPO has no action masks, so it also tries moves and
+attacks that are not possible, and all data passes through NumPy and lists. `nmmo-gpu train` learns more, and
+much faster; this example is for comparison, and for users of SB3's tools.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import math
 import sys
 from typing import Any
 
-from nmmo_gpu.adapters.gymnasium import VectorEnv  # before torch: it tells OpenMP how to wait
+from nmmo_gpu.adapters.gymnasium import VectorEnv  # before torch, because it configures OpenMP
 
 # isort: split
 import numpy as np
@@ -29,19 +29,19 @@ except ImportError:
 
 
 class Bridge(VecEnv):
-    """A VectorEnv as SB3 wants it: autoreset in the same step, infos in a list, observations as one vector.
+    """Converts a VectorEnv to SB3's interface: same-step autoreset, infos in a list, observation vectors.
 
-    SB3 expects the next episode's first observation beside ``done``, but the slot's next agent is born a tick
-    later at the earliest. So here the next episode begins with the empty slot, which shows zeros: the action
-    chosen there does nothing and pays nothing, and the newborn's first observation follows. PPO sees an idle
-    step more per life, and no return runs across a death.
+    SB3 expects the next episode's first observation together with ``done``, but the slot's next agent is born
+    at least a tick later. Therefore the next episode begins with the empty slot, whose observation is zeros:
+    its action has no effect and no reward, and the newborn's first observation follows. Each life thus has
+    one idle step more, and no return extends across a death.
     """
 
     def __init__(self, envs: VectorEnv) -> None:
         self.envs = envs
         assert isinstance(envs.single_observation_space, Dict)
         spaces = envs.single_observation_space.spaces
-        # Numbers are divided by the largest that their bounds allow.
+        # Numbers are divided by the largest magnitude within their bounds.
         self.largest = {
             name: np.maximum(np.maximum(-space.low.astype(np.float32), space.high), 1)
             for name, space in spaces.items()
@@ -72,7 +72,7 @@ class Bridge(VecEnv):
         return vectors, rewards, died, infos
 
     def _vectors(self, observations: dict[str, Any]) -> Any:
-        """[num_envs, width] float32 from -1 to 1."""
+        """Returns [num_envs, width] float32 from -1 to 1."""
         scaled = (array / self.largest.get(name, 1) for name, array in observations.items())
         return np.concatenate([array.reshape(self.num_envs, -1) for array in scaled], 1, dtype=np.float32)
 
@@ -93,7 +93,7 @@ class Bridge(VecEnv):
 
 
 def train(envs: VectorEnv, steps: int, horizon: int, seed: int) -> PPO:
-    """PPO after at least so many steps of slots, in iterations of ``horizon`` ticks."""
+    """Trains PPO for at least ``steps`` steps of slots, in iterations of ``horizon`` ticks."""
     model = PPO(
         "MlpPolicy", Bridge(envs), n_steps=horizon, batch_size=max(2, envs.num_envs * horizon // 16),
         n_epochs=4, learning_rate=1e-3, ent_coef=0.01, seed=seed, device=envs.device, verbose=1,
@@ -104,11 +104,11 @@ def train(envs: VectorEnv, steps: int, horizon: int, seed: int) -> PPO:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--preset", default="chaos", help="rules: law, chaos or full")
-    parser.add_argument("--realms", type=int, default=2, help="realms to play at a time")
-    parser.add_argument("--steps", type=int, default=200_000, help="steps to train for, all slots counted")
+    parser.add_argument("--realms", type=int, default=2, help="number of realms")
+    parser.add_argument("--steps", type=int, default=200_000, help="total number of steps of all slots")
     parser.add_argument("--horizon", type=int, default=64, help="ticks per iteration")
     parser.add_argument("--seed", type=int, default=0, help="seed of world and learner")
-    parser.add_argument("--device", default="auto", help="where worlds and network live")
+    parser.add_argument("--device", default="auto", help="device of the worlds and the network")
     options = parser.parse_args()
     try:
         envs = VectorEnv(options.preset, realms=options.realms, births=-1, device=options.device)

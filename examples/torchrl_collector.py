@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""PPO from TorchRL's parts: its collector, its generalised advantages and its clipped loss.
+"""PPO from TorchRL's components: its collector, generalised advantage estimation and clipped loss.
 
 pip install "nmmo-gpu[adapters]"
 examples/torchrl_collector.py --iterations 100
@@ -27,10 +27,10 @@ from nmmo_gpu.world.content import MATERIALS
 class Args:
     preset: Literal["chaos", "law", "full"] = "chaos"  # the rules
     realms: int = 8  # worlds stepped together
-    slots: int = 128  # agents in each, at most; a multiple of 8
-    device: str = "auto"  # cpu, cuda, or auto for whichever there is
-    seed: int = 0  # of worlds, weights and choices
-    iterations: int = 100  # rollouts to learn from
+    slots: int = 128  # maximum number of agents in each; a multiple of 8
+    device: str = "auto"  # cpu, cuda, or auto for a GPU if there is one
+    seed: int = 0  # seed of worlds, weights and actions
+    iterations: int = 100  # number of rollouts
     horizon: int = 16  # ticks per rollout
     epochs: int = 2  # passes over a rollout
     minibatch: int = 2048  # agent-steps per update
@@ -39,7 +39,7 @@ class Args:
 
 
 class Sight(nn.Module):
-    """A network from some of what an agent sees, [..., *shape of the field] each, to [..., out]."""
+    """A network from some fields of the observation, [..., *shape of the field] each, to [..., out]."""
 
     KEYS = ("material", "own", "entities", "entity_kind")
 
@@ -60,12 +60,17 @@ class Sight(nn.Module):
 
 
 class Heads(Distribution):
-    """One choice of each head, [..., heads] int64, independent of the others and never one that is masked."""
+    """Independent choices of all heads, [..., heads] int64, without masked choices."""
 
     arg_constraints = {}  # noqa: RUF012
 
     def __init__(self, logits: Tensor, mask: Tensor, sizes: Sequence[int]) -> None:
-        """Args: logits [..., sum(sizes)]; mask, the same in bool, as ``action_mask``."""
+        """Creates the distribution.
+
+        Args:
+            logits: [..., sum(sizes)], a floating dtype.
+            mask: [..., sum(sizes)] bool, as ``action_mask``.
+            sizes: number of choices of each head."""
         super().__init__(logits.shape[:-1], torch.Size((len(sizes),)), validate_args=False)
         scores = torch.split(logits.masked_fill(~mask, -1e9), [*sizes], -1)
         self.logs = [score.log_softmax(-1) for score in scores]
@@ -75,7 +80,7 @@ class Heads(Distribution):
         return torch.stack([log.argmax(-1) for log in self.logs], -1)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """By the Gumbel-max trick."""
+        """Samples with the Gumbel-max trick."""
         noise = [log.new_empty(*sample_shape, *log.shape).exponential_().log() for log in self.logs]
         return torch.stack([(log - by).argmax(-1) for log, by in zip(self.logs, noise, strict=True)], -1)
 
@@ -89,7 +94,7 @@ class Heads(Distribution):
 
 def main(args: Args) -> nn.Module:
     torch.manual_seed(args.seed)
-    # Slots are kept full, as a collector asks the policy about empty ones too.
+    # Slots are kept full, because a collector runs the policy on empty ones too.
     env = TorchRLEnv(
         args.preset, realms=args.realms, slots=args.slots, births=-1, seed=args.seed, device=args.device
     )
@@ -102,7 +107,7 @@ def main(args: Args) -> nn.Module:
         return_log_prob=True,
     ).to(env.device)
     critic = ValueOperator(Sight(env, 1), in_keys=[*Sight.KEYS]).to(env.device)
-    # What follows a death is another's life, so nothing but a batch's end needs a second look at "next".
+    # A death ends the return, so only the end of a batch needs the value of its "next" observation.
     advantages = GAE(gamma=args.gamma, lmbda=0.95, value_network=critic, shifted=True)
     ppo: nn.Module = ClipPPOLoss(actor, critic, entropy_coeff=0.01, critic_coeff=2.0, loss_critic_type="l2")
     optimizer = torch.optim.Adam(ppo.parameters(), lr=args.learning_rate)
@@ -112,26 +117,26 @@ def main(args: Args) -> nn.Module:
         actor,
         frames_per_batch=batch,
         total_frames=args.iterations * batch,
-        auto_register_policy_transforms=False,  # this policy has no memory that a birth would clear
+        auto_register_policy_transforms=False,  # this policy is not recurrent
     )
 
     for rollout in collector:  # [realms, slots, ticks]
         rollout["next", "reward"] *= 1 - args.gamma  # so that values stay below 1
         with torch.no_grad():
             advantages(rollout)
-        lived = rollout.exclude("next")[rollout["alive"]]  # [N]; empty slots are nobody's
-        gain = lived["advantage"]
-        lived["advantage"] = (gain - gain.mean()) / (gain.std() + 1e-8)
+        samples = rollout.exclude("next")[rollout["alive"]]  # [N]; empty slots are left out
+        gain = samples["advantage"]
+        samples["advantage"] = (gain - gain.mean()) / (gain.std() + 1e-8)
         for _ in range(args.epochs):
-            for rows in torch.split(torch.randperm(len(lived), device=env.device), args.minibatch):
-                losses = ppo(lived[rows])
+            for rows in torch.split(torch.randperm(len(samples), device=env.device), args.minibatch):
+                losses = ppo(samples[rows])
                 optimizer.zero_grad()
                 (losses["loss_objective"] + losses["loss_critic"] + losses["loss_entropy"]).backward()
                 nn.utils.clip_grad_norm_(ppo.parameters(), 0.5)
                 optimizer.step()
         deaths = int(rollout["next", "terminated"].sum())
         print(
-            f"{len(lived):9,} agent-steps   mean lifetime {len(lived) / max(1, deaths):5.1f} ticks",
+            f"{len(samples):9,} agent-steps   mean lifetime {len(samples) / max(1, deaths):5.1f} ticks",
             flush=True,
         )
     collector.shutdown()

@@ -26,17 +26,17 @@ class Evolution(Pantheon):
         distributed.all_reduce_sum(counts)
         lifetime = counts[0] / counts[1].clamp(min=1)
         fitness = (lifetime - lifetime.mean()) / (lifetime.std() + 1e-6)
-        dice = torch.Generator().manual_seed(int(rollout.tick))
+        generator = torch.Generator().manual_seed(int(rollout.tick))
         for weight in policy.parameters():
             centre = weight.mean(0, keepdim=True)
             centre += self.step * (fitness.view(-1, *[1] * (weight.dim() - 1)) * (weight - centre)).mean(0)
-            noise = torch.randn(weight.shape, generator=dice).to(weight.device)
+            noise = torch.randn(weight.shape, generator=generator).to(weight.device)
             weight.copy_(centre + self.deviation * (noise - noise.mean(0)))
         policy.invalidate_cache()
         return {"fitness": lifetime}
 
     def state(self) -> dict[str, Tensor]:
-        return {}  # all is in the weights: their mean is the policy
+        return {}  # the weights are the whole state: their mean is the policy
 
     def restore(self, stored: dict[str, Tensor]) -> None:
         pass

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""A different network in Sword: attention over the entities in view, on top of the stock network's trunk.
+"""A different network in Sword: attention over the entities in view, on top of the default network's trunk.
 
 examples/trinity_network.py [options of nmmo-gpu train chaos]
 """
@@ -14,7 +14,7 @@ from nmmo_gpu.train.trinity import Sword, Trinity
 
 
 class Attentive(Policy):
-    """Asks the entity table by what the trunk made of everything, and adds what it answers."""
+    """Adds attention over the rows of the entity table, with the trunk's output as the query."""
 
     def __init__(self, world_config, config, generator, *parts):  # type: ignore[no-untyped-def]
         super().__init__(world_config, config, generator, *parts)
@@ -26,10 +26,10 @@ class Attentive(Policy):
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
     ) -> tuple[Tensor, Tensor]:
         hidden, entities = super().encode(records, index, views, weights)  # [P, B, hidden], [P, B, rows, F]
-        fit = (entities * torch.bmm(hidden, self.ask.to(hidden.dtype))[:, :, None]).sum(-1)
-        fit = fit.masked_fill(views["entity_kind"] == 0, -1e4)
-        seen = (fit.softmax(-1)[..., None] * entities).sum(-2)
-        return hidden + torch.bmm(seen, self.answer.to(hidden.dtype)), entities
+        score = (entities * torch.bmm(hidden, self.ask.to(hidden.dtype))[:, :, None]).sum(-1)
+        score = score.masked_fill(views["entity_kind"] == 0, -1e4)
+        attended = (score.softmax(-1)[..., None] * entities).sum(-2)
+        return hidden + torch.bmm(attended, self.answer.to(hidden.dtype)), entities
 
 
 class Attending(Sword):

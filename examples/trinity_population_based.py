@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Population-based training in God: every so often the population whose agents live shortest is replaced by a
+"""Population-based training in God: at intervals, the population whose agents live shortest is replaced by a
 mutated copy of the one whose agents live longest (after Jaderberg et al. 2017, arXiv 1711.09846).
 
 examples/trinity_population_based.py [options of nmmo-gpu train chaos]
@@ -33,9 +33,9 @@ class Selective(God):
 
     @torch.no_grad()
     def replace(self, worst: Tensor, best: Tensor) -> None:
-        dice = torch.Generator().manual_seed(self.rollouts)
+        generator = torch.Generator().manual_seed(self.rollouts)
         for weight in self.sword.policy.parameters():
-            noise = torch.randn(weight.shape[1:], generator=dice).to(weight.device)
+            noise = torch.randn(weight.shape[1:], generator=generator).to(weight.device)
             weight[worst] = weight[best] * (1 + self.mutation * noise)
         self.sword.policy.invalidate_cache()
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Adds wolves, their pelts and what is made of these to the game, and plays: rows of tables, and no rule.
+"""Adds wolves, pelts and leather armor to the game's tables, without a new rule, and plays the result.
 
 python scripts/add_content.py --realms 8 --ticks 300
 """
@@ -17,34 +17,35 @@ WITH_WOLVES = dataclasses.replace(
     STANDARD,
     items=(*STANDARD.items, Item("pelt"), Item("leather armor", "armor", level=3, defense=70)),
     recipes=(*STANDARD.recipes, Recipe("armor", "smithing", 1, 50, "leather armor", 1, "pelt", 2)),
-    npcs=(*STANDARD.npcs, NPCKind("wolf", 6, 2, ("grass", "scrub", "forest"), "provoked", sight=5,
-    aggro_ticks=5,
-                                  drops=(Drop("pelt", 2, 3),), experience=30, number=64)),
+    npcs=(*STANDARD.npcs, NPCKind(
+        "wolf", 6, 2, ("grass", "scrub", "forest"), "provoked", sight=5, aggro_ticks=5,
+        drops=(Drop("pelt", 2, 3),), experience=30, number=64,
+    )),
 )  # fmt: skip
 
 
 def report(env: Env) -> dict[str, int]:
-    """What became of the new things, in all realms so far."""
+    """Returns counts of the new content, over all realms so far."""
     world, names = env.world, env.config.world.tables.items
     lives = world.events * world.agents(world.alive)[..., None]
     counts = {
-        "wolves npc_kills": int(world.npc_kills[:, -1].sum()),
-        # Events end with a column for each kind of NPC.
-        "of them by an agent": int(world.dead_totals[:, -1].sum() + lives[..., -1].sum()),
+        "wolves killed": int(world.npc_kills[:, -1].sum()),
+        # The last columns of events are the kinds of NPCs.
+        "wolves killed by agents": int(world.dead_totals[:, -1].sum() + lives[..., -1].sum()),
     }
     for name in ("pelt", "leather armor"):
         item = names.index(name)
-        for way in (Flow.DROPPED, Flow.MADE, Flow.USED):
-            counts[f"{name} {way.name.lower()}"] = int(world.ledger[:, item, way].sum())
+        for flow in (Flow.DROPPED, Flow.MADE, Flow.USED):
+            counts[f"{name} {flow.name.lower()}"] = int(world.ledger[:, item, flow].sum())
         counts[f"{name} traded"] = int(world.trades[:, item, 0].sum())
     return counts
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--realms", type=int, default=8, help="realms to play at a time")
+    parser.add_argument("--realms", type=int, default=8, help="number of realms")
     parser.add_argument("--ticks", type=int, default=300, help="ticks to play")
-    parser.add_argument("--device", default="auto", help="where to play")
+    parser.add_argument("--device", default="auto", help="device on which to play")
     options = parser.parse_args()
     try:
         env = make("full", content=WITH_WOLVES, births=-1, spawn="anywhere", check_ledger=True,

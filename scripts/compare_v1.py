@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Random agents on v1's maps, beside what was measured of v1 itself; and terrain beside v1's 200 maps.
+"""Compares random agents on v1's maps with measurements of v1, and generated terrain with v1's 200 maps.
 
 python scripts/compare_v1.py tests/data/v1_maps/map{0,1,2}.tmx
 """
@@ -16,7 +16,8 @@ from nmmo_gpu.world.terrain import generate
 
 
 class Measured(NamedTuple):
-    """What v1 did: mean lifetimes on maps 0, 1 and 2; median (None: not recorded); shares of causes, %."""
+    """A measurement of v1: mean lifetimes on maps 0, 1 and 2; median (None: not recorded); causes of death,
+    %."""
 
     means: tuple[float, float, float]
     median: int | None
@@ -38,7 +39,7 @@ V1_TERRAIN = {Material.WATER: 0.077, Material.GRASS: 0.446, Material.FOREST: 0.2
 
 
 def play(preset_name: str, path: str, full: bool, deaths: int) -> Evaluation:
-    """Random agents on one map until so many have died, in 64 realms."""
+    """Plays random agents on one map in 64 realms, until about ``deaths`` of them have died."""
     config = EnvConfig(world=preset(preset_name), realms=64, maps=(path,), check_actions=False)
     if full:
         config = slots_kept_full(config)
@@ -50,15 +51,14 @@ def play(preset_name: str, path: str, full: bool, deaths: int) -> Evaluation:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("maps", nargs="+", help="v1's map files, in the order map0 map1 map2")
-    parser.add_argument("--deaths", type=int, default=20_000, help="deaths to see per map")
+    parser.add_argument("--deaths", type=int, default=20_000, help="approximate number of deaths per map")
     options = parser.parse_args()
     print(f"{'':<34}{'mean':>8}{'median':>8}{'lava':>8}{'starved':>9}{'combat':>8}{'deaths':>9}{'alive':>7}")
     try:
         for (config, full), v1 in V1.items():
             name = f"{config}, slots kept full" if full else config
             for path, mean in zip(options.maps, v1.means, strict=False):
-                ours = play(config, path, full, options.deaths)
-                s = ours.summary
+                s = play(config, path, full, options.deaths).summary
                 died = round(s["agent_steps"] / s["lifetime/mean"])
                 starved = s["deaths/hunger"] + s["deaths/thirst"]
                 print(
@@ -72,7 +72,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     inside = generate(0, 200, 80, 80)[:, 10:-10, 10:-10]
-    print("\nterrain, mean share over 200 maps   ours     v1")
+    print("\nterrain, mean share over 200 maps    new     v1")
     for material, share in V1_TERRAIN.items():
         print(f"{material.name.lower():<34}{(inside == material).float().mean():7.3f}{share:7.3f}")
     return 0

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Compiles every kernel for several GPUs, without needing one, and prints what each takes of a chip.
+"""Compiles every kernel for several GPUs, without a GPU, and prints the resources that each uses.
 
     python scripts/compile_kernels.py                       # sm_80, sm_90, sm_100, gfx942
     python scripts/compile_kernels.py --targets sm_90 --kernels _windows
 
-The launches compiled are those that environment and trainer make: they are run with a recorder in place of a
-GPU. Registers are per thread, spills bytes per thread, shared memory bytes per program. Exit status 1 if a
+The launches are those of the environment and the trainer, which run with a recorder in place of a GPU.
+Registers are per thread, spills in bytes per thread, shared memory in bytes per program. Exit status 1 if a
 kernel does not compile or spills registers.
 """
 
@@ -44,12 +44,12 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Use:
-    """What a compiled kernel takes."""
+    """Resources used by a compiled kernel."""
 
     registers: int
-    """Per thread."""
+    """Registers per thread."""
     spills: int
-    """Bytes per thread for which no register was left."""
+    """Spilled bytes per thread."""
     shared: int
     """Bytes of shared memory per program."""
 
@@ -57,7 +57,7 @@ class Use:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
-    parser.add_argument("--kernels", nargs="+", help="only these, by function name")
+    parser.add_argument("--kernels", nargs="+", help="function names of the kernels to compile; default all")
     options = parser.parse_args()
     jobs = {
         (target, name, variant): launch
@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def distinct(launches: dict[str, list[Launch]]) -> dict[tuple[str, str], Launch]:
-    """(kernel name, settings it was launched under) -> launch, each compiled form once."""
+    """Returns (kernel name, setting of the launch) -> launch, with each distinct specialisation once."""
     seen: dict[str, tuple[str, str]] = {}
     chosen = {}
     for setting, made in launches.items():
@@ -104,7 +104,7 @@ def distinct(launches: dict[str, list[Launch]]) -> dict[tuple[str, str], Launch]
 
 
 def source_parts(launch: Launch) -> tuple[dict[str, str], dict[tuple[int, ...], Any], dict[Any, Any]]:
-    """(signature, constants, attributes) as the launch on a GPU would specialise the kernel."""
+    """Returns (signature, constants, attributes) to which a launch on a GPU would specialise the kernel."""
     names = launch.kernel.arg_names
     signature: dict[str, str] = {}
     constants: dict[tuple[int, ...], Any] = {}
@@ -129,13 +129,13 @@ def source_parts(launch: Launch) -> tuple[dict[str, str], dict[tuple[int, ...], 
 
 
 def compiled(launch: Launch, target: str) -> Use | str:
-    """What the compiled kernel takes, or what went wrong."""
+    """Compiles a launch; returns its resources, or an error message."""
     signature, constants, attributes = source_parts(launch)
     try:
         source = ASTSource(launch.kernel, signature, constants, attributes)
         options = {"num_warps": launch.warps, "enable_fp_fusion": FUSED_ROUNDING}
         made = triton.compile(source, target=TARGETS[target], options=options)
-    except Exception as error:  # whatever the compiler raises is the finding
+    except Exception as error:  # any error of the compiler is reported
         return f"{type(error).__name__}: {str(error).splitlines()[-1] if str(error) else ''}"
     return usage(made)
 
@@ -150,7 +150,7 @@ def usage(made: Any) -> Use:
             command = [str(tool), "--dump-resource-usage", file.name]
             report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", report)}
-        # No kernel here keeps arrays of its own, so what lies on the stack was spilled there.
+        # No kernel has local arrays, so everything on the stack is spilled registers.
         spills = found["STACK"] + found["LOCAL"]
         return Use(found["REG"], spills, made.metadata.shared)
     text = made.asm["amdgcn"]

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: links that leave docs/ lead to the repository."""
+"""Hooks of mkdocs: rewrites links to files outside docs/ as links to the repository."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     Args:
         markdown: source of the page.
-        page: where the links start.
-        config: of the site.
+        page: the page with the links.
+        config: configuration of the site.
         files: all files of the site; not used.
 
     Returns:

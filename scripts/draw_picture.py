@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draws a realm after so many ticks of play.
+"""Draws an image of a realm after some ticks of play.
 
 python scripts/draw_picture.py docs/images/chaos.png --run RUN
 """
@@ -20,9 +20,9 @@ from nmmo_gpu.train.evaluate import Actor, as_v1_ran, policy_actor
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", help="picture to write (.png)")
+    parser.add_argument("file", help="image to write (.png)")
     parser.add_argument("--run", help="folder of a run whose policies play; random actions without one")
-    parser.add_argument("--ticks", type=int, default=400, help="ticks to play first")
+    parser.add_argument("--ticks", type=int, default=400, help="number of ticks to play")
     parser.add_argument("--scale", type=int, default=10, help="pixels per tile")
     options = parser.parse_args()
     act: Actor

@@ -1,16 +1,17 @@
 #!/usr/bin/env python
-"""What only a GPU can show, in commands of under ten minutes each:
+"""Checks and measurements that need a GPU, in groups of steps of under ten minutes each:
 
     python scripts/gpu_check.py [--dry] [--archive FILE] FOLDER [first | second | STEP ...]
 
-``first`` (the default) takes at most 9.5 minutes, ``second`` at most 5; --list prints the steps of all. Every
-step has a time limit, and one that fails or is cut off does not keep the others from running. Its output is
-FOLDER/STEP.txt, its figures are FOLDER/STEP.json, and FOLDER/summary.md puts them together; with --archive
-all that is packed into FILE after every step, so that nothing is lost when time runs out.
+``first`` (the default) takes at most 9.5 minutes, ``second`` at most 5; --list prints all steps. Every step
+has a time limit, and the other steps run even if one fails or is stopped. A step's output is FOLDER/STEP.txt,
+its figures are FOLDER/STEP.json, and FOLDER/summary.md summarises all. With --archive, the results are packed
+into FILE after every step, so that they are not lost if the machine's time runs out.
 
-Use the Python that sees the GPU. Nothing is installed: the repository is imported from where it lies, and
---wheels names a folder of wheels with packages that this Python lacks, for machines without network.
---dry rehearses the steps on a CPU, with tiny worlds and interpreted kernels; its figures measure nothing.
+Use a Python that sees the GPU. Nothing is installed permanently: the package is imported from this
+repository, and --wheels names a folder of wheels for packages that the Python lacks, for machines without
+network. --dry tries the steps on a CPU, with tiny worlds and interpreted kernels; its figures are not
+measurements.
 """
 
 from __future__ import annotations
@@ -35,30 +36,30 @@ NEEDED = (
     "torch", "triton", "numpy", "tyro", "rich", "safetensors", "PIL", "tensorboard", "pytest", "hypothesis",
     "xdist",
 )  # fmt: skip
-"""Packages without which a step would fail."""
+"""Packages that the steps need."""
 
 GRACE = 10
-"""Seconds in which a step that is cut off can end by itself."""
+"""Seconds that a stopped step has to end by itself."""
 
 TINY = (
     "--device", "cpu", "--backend", "triton", "--height", "40", "--width", "40", "--slots", "16",
     "--populations", "2", "--horizon", "1", "--minibatches", "1",
 )  # fmt: skip
-"""Settings of a rehearsal's worlds and learner."""
+"""Settings of worlds and learner with --dry."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to run."""
+    """One step of the check."""
 
     limit: int
-    """Seconds after which it is cut off."""
+    """Time limit in seconds."""
     about: str
-    """What it shows."""
+    """Description."""
     command: Callable[[Place], list[str]]
-    """What is run, in the repository's root."""
+    """Returns the command, which runs in the repository's root."""
     lines: int = 5
-    """Of its output, the last that are shown."""
+    """Number of last lines of its output that are shown."""
 
 
 @dataclass(frozen=True)
@@ -66,31 +67,31 @@ class Place:
     """Where and how a step runs."""
 
     folder: Path
-    """For outputs and figures."""
+    """Folder for outputs and figures."""
     dry: bool
-    """On a CPU, with tiny worlds."""
+    """Whether to run on a CPU, with tiny worlds."""
 
     def json(self, name: str) -> list[str]:
-        """The option that names the file for a step's figures."""
+        """Returns the option that names the file for a step's figures."""
         return ["--json", str(self.folder / f"{name}.json")]
 
     def either(self, real: str, dry: str = "") -> list[str]:
-        """The options of a real run, or those of a rehearsal."""
+        """Returns the options of a real run, or those of a dry run."""
         return (dry if self.dry else real).split()
 
 
 def script(name: str, *options: str) -> list[str]:
-    """A command that runs one of the repository's scripts."""
+    """Returns a command that runs one of the repository's scripts."""
     return [sys.executable, f"scripts/{name}.py", *options]
 
 
 def nmmo(*options: str) -> list[str]:
-    """A command of nmmo-gpu."""
+    """Returns a command of nmmo-gpu."""
     return [sys.executable, "-m", "nmmo_gpu", *options]
 
 
 def bench(name: str, options: str, batches: str) -> Callable[[Place], list[str]]:
-    """A benchmark, of so many realms."""
+    """Returns the command of a benchmark; ``batches``: numbers of realms."""
 
     def command(place: Place) -> list[str]:
         fixed = ["bench", *options.split()]
@@ -105,18 +106,18 @@ def bench(name: str, options: str, batches: str) -> Callable[[Place], list[str]]
 
 
 def kernel_times(name: str, what: str, realms: int) -> Callable[[Place], list[str]]:
-    """Time by kernel."""
+    """Returns a command that measures the time of each kernel."""
     return lambda place: script(
         "gpu/kernel_times", what, "--realms", str(realms), *place.either("", "--dry"), *place.json(name)
     )
 
 
 def counters(place: Place) -> list[str]:
-    """Nsight Compute, where it is installed, on the observation's kernels in a world that has its crowd."""
+    """Returns a command that runs Nsight Compute, if installed, on the kernels of the observation."""
     work = script("gpu/kernel_times", "play", "--realms", "2048", *place.either("", "--dry"))
     if place.dry or shutil.which("ncu") is None:
         return work
-    # The clocks are left as they are, which takes rights that few have on shared machines.
+    # The clocks are not locked, because that takes privileges that are rare on shared machines.
     options = "--clock-control none -k regex:_windows|_record_fields -s 200 -c 2 --set full"
     return ["ncu", *options.split(), *work]
 
@@ -130,7 +131,7 @@ FIRST = {
         lambda place: script("gpu/compile_all", *place.either("", "--dry")),
     ),
     "smoke": Step(
-        80, "worlds with the bits of plain torch on a CPU; trainings are captured and stay finite",
+        80, "worlds equal those of plain torch on a CPU; trainings are captured and stay finite",
         lambda place: script("gpu/smoke", *place.either("", "--dry"), *place.json("smoke")), 9,
     ),
     "tests": Step(
@@ -146,12 +147,12 @@ FIRST = {
         40, "the environment alone", bench("env", "chaos --columns environment", "512 2048 8192")
     ),
     "kernels-env": Step(
-        35, "time by kernel of a tick, beside the prediction", kernel_times("kernels-env", "env", 8192), 20
+        35, "time of each kernel of a tick, with predictions", kernel_times("kernels-env", "env", 8192), 20
     ),
     "rates": Step(45, "training with the GPU network", bench("rates", "chaos --scale gpu", "2048")),
     "rates-laptop": Step(45, "training with the laptop network", bench("rates-laptop", "chaos", "2048")),
     "kernels-train": Step(
-        40, "time by kernel of a rollout and an update, beside the prediction",
+        40, "time of each kernel of a rollout and an update, with predictions",
         kernel_times("kernels-train", "train", 2048), 50,
     ),
     "million": Step(
@@ -169,7 +170,7 @@ SECOND = {
         ),
     ),
     "eval": Step(
-        45, "lifetimes after that",
+        45, "lifetimes after that training",
         lambda place: nmmo(
             "eval", str(place.folder / "run"), *place.either("", "--max-ticks 2 --no-full")
         ), 16,
@@ -187,14 +188,14 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("steps", nargs="*", metavar="STEP")
-    parser.add_argument("--dry", action="store_true", help="rehearse on a CPU")
+    parser.add_argument("--dry", action="store_true", help="try the steps on a CPU")
     parser.add_argument("--archive", type=Path, help="file (.tgz) into which results are packed")
-    parser.add_argument("--wheels", type=Path, help="folder of packages to add for this run")
-    parser.add_argument("--list", action=Listing, nargs=0, help="print the steps, and end")
+    parser.add_argument("--wheels", type=Path, help="folder of wheels to add for this run")
+    parser.add_argument("--list", action=Listing, nargs=0, help="print the steps and exit")
     options = parser.parse_args()
     chosen = options.steps or ["first"]
     if unknown := set(chosen) - {*GROUPS, *STEPS}:
-        parser.error(f"there is no step {' or '.join(sorted(unknown))}; --list prints those that there are.")
+        parser.error(f"there is no step {' or '.join(sorted(unknown))}; --list prints all steps.")
     place = Place(options.folder.resolve(), options.dry)
     place.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as packages:
@@ -203,13 +204,13 @@ def main() -> int:
         start, failed = time.monotonic(), []
         for name in names:
             status = run(name, place, environment)
-            print(f"   {time.monotonic() - start:.0f} s in all", flush=True)
+            print(f"   {time.monotonic() - start:.0f} s in total", flush=True)
             failed += [name] if status else []
             subprocess.run(script("gpu/summary", str(place.folder)), cwd=ROOT, env=environment, check=False)
             if options.archive is not None:
                 pack(place.folder, options.archive)
     print((place.folder / "summary.md").read_text())
-    print(f"failed: {', '.join(failed)}" if failed else "every step ended well")
+    print(f"failed: {', '.join(failed)}" if failed else "all steps succeeded")
     return 1 if failed else 0
 
 
@@ -225,7 +226,7 @@ class Listing(argparse.Action):
 
 
 def prepared(dry: bool, wheels: Path | None, packages: str) -> dict[str, str]:
-    """The environment variables of the steps; ends with a message where they could not run."""
+    """Returns the environment variables of the steps; exits with a message if they cannot run."""
     path = [str(ROOT)]
     if wheels is not None:
         files = [str(file) for file in sorted(wheels.glob("*.whl"))]
@@ -237,8 +238,8 @@ def prepared(dry: bool, wheels: Path | None, packages: str) -> dict[str, str]:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(
-            f"{sys.executable} lacks {', '.join(missing)}: install them, run this with another Python, or "
-            "name a folder of wheels that holds them with --wheels."
+            f"{sys.executable} lacks {', '.join(missing)}: install the missing packages, use another Python, "
+            "or name a folder that has their wheels with --wheels."
         )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
     if dry:
@@ -247,17 +248,17 @@ def prepared(dry: bool, wheels: Path | None, packages: str) -> dict[str, str]:
 
     if not torch.cuda.is_available():
         sys.exit(
-            f"{sys.executable} sees no GPU: run this with a Python that does, or rehearse it with --dry."
+            f"{sys.executable} sees no GPU: use a Python that does, or try the steps on a CPU with --dry."
         )
     return environment
 
 
 def run(name: str, place: Place, environment: dict[str, str]) -> int:
-    """Runs a step, shows the end of what it printed, and notes how it went; returns its status."""
+    """Runs a step, prints the end of its output, logs the result, and returns its status."""
     step, start = STEPS[name], time.monotonic()
     file = place.folder / f"{name}.txt"
     with open(file, "w") as output:
-        # A session of its own, so that what it has started ends with it.
+        # A separate session, so that its child processes can be stopped together.
         process = subprocess.Popen(
             step.command(place), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True,
@@ -267,10 +268,10 @@ def run(name: str, place: Place, environment: dict[str, str]) -> int:
         except subprocess.TimeoutExpired:
             status = 124
         finally:
-            # Interrupted first, so that pytest still says what has failed, and a training is saved.
-            for last in (signal.SIGINT, signal.SIGKILL):
+            # SIGINT first, so that pytest can still report failures, and a training can save.
+            for number in (signal.SIGINT, signal.SIGKILL):
                 try:
-                    os.killpg(process.pid, last)
+                    os.killpg(process.pid, number)
                     process.wait(GRACE)
                 except (ProcessLookupError, subprocess.TimeoutExpired):
                     continue
@@ -284,7 +285,7 @@ def run(name: str, place: Place, environment: dict[str, str]) -> int:
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Packs the files of the folder, but not the runs in it; the archive is whole at any time."""
+    """Packs the files of the folder, without the runs in it; the archive is complete at any time."""
     part = archive.with_name(archive.name + ".part")
     with tarfile.open(part, "w:gz") as packed:
         for file in sorted(folder.iterdir()):

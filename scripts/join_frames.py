@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Joins pictures into an animated WebP:
+"""Joins images into an animated WebP:
 
 python scripts/join_frames.py FOLDER/*.png docs/images/world-animated.webp --milliseconds 100
 """
@@ -13,9 +13,9 @@ from PIL import Image
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("frames", nargs="+", type=Path, help="pictures of equal size, in order")
+    parser.add_argument("frames", nargs="+", type=Path, help="images of equal size, in order")
     parser.add_argument("file", type=Path, help="animation to write (.webp)")
-    parser.add_argument("--milliseconds", type=int, default=100, help="how long each is shown")
+    parser.add_argument("--milliseconds", type=int, default=100, help="duration of each frame")
     parser.add_argument("--quality", type=int, default=60, help="0 to 100")
     parser.add_argument("--megabytes", type=float, default=3.0, help="exit status 1 if the file is larger")
     options = parser.parse_args()

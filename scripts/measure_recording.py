@@ -1,6 +1,6 @@
 #!/usr/bin/env python
-"""What recording costs: the same training with and without it, iteration by iteration in turn, and the bytes
-that a tick takes.
+"""Measures the cost of recording: alternates iterations of the same training with and without it, and counts
+the bytes per tick.
 
 python scripts/measure_recording.py chaos --iterations 20 --births -1 --json recording.json
 """
@@ -26,25 +26,25 @@ from nmmo_gpu.train.presets import SCALES, train_preset
 from nmmo_gpu.train.run import Run
 
 WARM_UP = 4
-"""Iterations before the first that counts: everything is compiled, and graphs are captured."""
+"""Iterations before the first counted one, in which kernels are compiled and graphs are captured."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure."""
+    """Settings of the measurement."""
 
     preset: Annotated[str, tyro.conf.Positional] = "chaos"
     """The rules."""
     scale: str = "laptop"
     """laptop or gpu."""
     iterations: int = 20
-    """Of each kind."""
+    """Number of iterations of each kind."""
     realms: int | None = None
-    """By default the preset's."""
+    """Number of realms; by default the preset's."""
     births: int | None = None
-    """By default the preset's; -1 keeps the slots full."""
+    """Births per tick; by default the preset's; -1 keeps the slots full."""
     device: str = "auto"
-    """Where to train."""
+    """Device on which to train."""
     json: str | None = None
     """File for the result."""
 
@@ -65,7 +65,7 @@ def main() -> int:
             f"recording, {name}: {row['cost']:+.1%} (quartiles {row['quartiles'][0]:+.1%} to "
             f"{row['quartiles'][1]:+.1%}), {row['bytes per tick']:,.0f} bytes per tick"
         )
-    print(f"{result['seconds per iteration']:.3f} s per iteration without")
+    print(f"{result['seconds per iteration']:.3f} s per iteration without recording")
     if options.json:
         Path(options.json).write_text(
             json.dumps(result | {"machine": machine(result["device"])}, indent=2) + "\n"
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def measure(options: Options) -> dict[str, Any]:
-    """Costs as shares of the time of an iteration that is not recorded: median and quartiles of pairs."""
+    """Returns the costs as shares of the time of an iteration without recording, median and quartiles."""
     config = train_preset(options.preset, options.scale)
     changes: dict[str, Any] = {"device": options.device}
     if options.realms is not None:
@@ -86,14 +86,14 @@ def measure(options: Options) -> dict[str, Any]:
         "none": {}, "all": {"record": (0,)}, "policy left out": {"record": (0,), "record_policy": False},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        # One seed: the same worlds and weights, so that each kind has the same work.
+        # The seed is the same, so all kinds have the same worlds and weights, and the same work.
         runs = {
             kind: Run(dataclasses.replace(config, run=f"{folder}/{place}", **settings))
             for place, (kind, settings) in enumerate(kinds.items())
         }
         seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
         for iteration in range(WARM_UP + options.iterations):
-            # A slow moment of the machine must not fall on the same kind each time.
+            # The order rotates, so that a slow phase of the machine does not always affect the same kind.
             for kind in sorted(kinds, key=lambda k: (list(kinds).index(k) + iteration) % len(kinds)):
                 before = runs[kind].seconds
                 runs[kind].iterate()
@@ -113,11 +113,11 @@ def measure(options: Options) -> dict[str, Any]:
     return result
 
 
-def _row(ours: list[float], plain: list[float], config: TrainConfig) -> dict[str, Any]:
-    shares = sorted(a / b - 1 for a, b in zip(ours, plain, strict=True))
+def _row(recorded: list[float], plain: list[float], config: TrainConfig) -> dict[str, Any]:
+    shares = sorted(a / b - 1 for a, b in zip(recorded, plain, strict=True))
     quarter = len(shares) // 4
     (file,) = (Path(config.run) / "replays").iterdir()
-    ticks = (WARM_UP + len(ours)) * config.ppo.horizon
+    ticks = (WARM_UP + len(recorded)) * config.ppo.horizon
     return {
         "cost": statistics.median(shares),
         "quartiles": [shares[quarter], shares[-1 - quarter]],

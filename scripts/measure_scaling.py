@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Time per agent-step in one ever larger realm, at a constant density of agents.
+"""Measures the time per agent-step in realms of increasing size, at a constant density of agents.
 
 python scripts/measure_scaling.py --json scaling.json
 
-Rules of preset chaos; births anywhere on the map, into every free slot at once. What is timed is what
-`nmmo-gpu bench` calls the environment: random actions are made, and a step writes all observations. Beside
-the time on the clock stands that of this process on all processors, which other processes disturb less.
+The rules are those of preset chaos, with births anywhere on the map, into every free slot at once. The
+measured work is that of the column "environment" of `nmmo-gpu bench`: generate random actions, and run a step
+that writes all observations. In addition to the wall time, the processor time of this process is reported,
+which depends less on other processes.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import nmmo_gpu  # noqa: F401  (before torch: it tells OpenMP how to wait, which is read once)
+import nmmo_gpu  # noqa: F401  (before torch, because it configures OpenMP)
 
 # isort: split
 import torch
@@ -27,11 +28,11 @@ from nmmo_gpu.env import Env, make
 from nmmo_gpu.errors import NmmoError
 
 WARM_UP = 40
-"""Ticks before anything is timed: by then the first generation has died, and ages are mixed."""
+"""Ticks before the first timed one; by then the first generation has died, and ages are mixed."""
 
 
 def begin(agents: int, options: argparse.Namespace) -> Env:
-    """A square realm with as many slots as agents are wanted, ``options.tiles`` tiles to each."""
+    """Creates square realms with ``agents`` slots and ``options.tiles`` tiles per slot."""
     side = round(math.sqrt(options.tiles * agents))
     env = make(
         "chaos", height=side, width=side, slots=agents, births=-1, spawn="anywhere", realms=options.realms,
@@ -43,7 +44,7 @@ def begin(agents: int, options: argparse.Namespace) -> Env:
 
 
 def play(env: Env, ticks: int) -> tuple[float, float, int]:
-    """So many ticks with random actions: seconds, seconds of processors, agent-steps of living agents."""
+    """Plays ticks with random actions; returns (wall seconds, processor seconds, agent-steps)."""
     shape = env.world.alive.shape
     before = int(env.world.acted.sum())
     start, busy = time.perf_counter(), time.process_time()
@@ -55,7 +56,7 @@ def play(env: Env, ticks: int) -> tuple[float, float, int]:
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row per size. Sizes take turns, so that what else a machine does meets them all alike."""
+    """Returns a row per size. The sizes alternate, so that other load on the machine affects all equally."""
     envs = [begin(agents, options) for agents in options.agents]
     runs: list[list[tuple[float, float]]] = [[] for _ in envs]
     for _ in range(options.repeats):
@@ -87,9 +88,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agents", type=int, nargs="+", default=[1 << k for k in range(10, 18)])
     parser.add_argument("--tiles", type=float, default=64.0, help="tiles of the map per agent")
-    parser.add_argument("--realms", type=int, default=1, help="such realms side by side")
-    parser.add_argument("--repeats", type=int, default=9, help="timed runs, of which the median counts")
-    parser.add_argument("--seconds", type=float, default=0.5, help="length of a timed run, about")
+    parser.add_argument("--realms", type=int, default=1, help="number of realms")
+    parser.add_argument("--repeats", type=int, default=9, help="number of timed runs; the median is reported")
+    parser.add_argument("--seconds", type=float, default=0.5, help="approximate duration of a timed run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backend", default="auto")

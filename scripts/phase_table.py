@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""What each kernel of a tick moves through memory, and, on a GPU, how long it takes beside that.
+"""Counts the memory traffic of each kernel of a tick and, on a GPU, measures its time.
 
     python scripts/phase_table.py                        # counts, on any machine
     python scripts/phase_table.py --realms 8192          # on a GPU: times as well
 
-The bytes are counted, not reckoned: a tick of a crowded world runs under Triton's interpreter, and every
-32-byte sector that a launch reads or writes is counted once, which is what memory must deliver if the caches
-do their part. On a GPU the same tick's kernels are then timed by torch's profiler.
+The bytes are counted, not estimated: a tick of a full world runs under Triton's interpreter, and every
+32-byte sector that a launch reads or writes is counted once, which is the memory's traffic if the caches
+work ideally. On a GPU, torch's profiler then times the kernels of such a tick.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import sys
 from typing import Any
 
 SECTOR = 32
-"""Bytes that a GPU's memory delivers at a time."""
+"""Bytes per memory transaction of a GPU."""
 
 COUNTED_REALMS = 8
 COUNTED_SLOTS = 16_384
-"""Most slots of a realm that is counted; what larger ones move per agent-step is the same."""
+"""Maximum number of slots of the counted realm; larger realms have the same traffic per agent-step."""
 
 PLAYED_TICKS = 150
-"""Ticks before the one that is counted, so that the world has its crowd, its eaten tiles and its dead."""
+"""Ticks before the counted one, so that the world is full, with eaten tiles and deaths."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--realms", type=int, default=8192, help="realms of the timed world (GPU only)")
     parser.add_argument("--ticks", type=int, default=20, help="ticks to time (GPU only)")
-    parser.add_argument("--bandwidth", type=float, default=4300.0, help="GB/s, where none can be measured")
+    parser.add_argument("--bandwidth", type=float, default=4300.0, help="GB/s, used without a GPU")
     parser.add_argument("--slots", type=int, default=128, help="slots per realm; one realm if not 128")
     parser.add_argument("--json", help="file for the results")
     parser.add_argument("--count", action="store_true", help=argparse.SUPPRESS)
@@ -76,12 +76,12 @@ def main() -> None:
 
 
 def shown(number: float | None) -> str:
-    """A cell of the table."""
+    """Formats a cell of the table."""
     return f"{'-':>10}" if number is None else f"{number:10.4f}"
 
 
 def counted(slots: int) -> dict[str, Any]:
-    """Bytes per agent-step of each kernel, by running a tick under the interpreter."""
+    """Counts the bytes per agent-step of each kernel, in a tick under the interpreter."""
     import numpy as np
     import torch
     import triton.runtime.interpreter as interpreter
@@ -151,7 +151,7 @@ def counted(slots: int) -> dict[str, Any]:
 
 
 def timed(realms: int, slots: int, ticks: int) -> dict[str, float]:
-    """ns per agent-step of each kernel on the GPU, by the profiler."""
+    """Measures the ns per agent-step of each kernel on the GPU, with the profiler."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
@@ -178,7 +178,7 @@ def timed(realms: int, slots: int, ticks: int) -> dict[str, float]:
 
 
 def measured_bandwidth() -> float:
-    """GB/s of a large copy, bytes read and written."""
+    """Measures the GB/s of a large copy, counting bytes read and written."""
     import torch
     from triton.testing import do_bench
 

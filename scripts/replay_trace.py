@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Drives the real tick with recordings of Neural MMO v1; prints per file the first difference, or "agrees".
+"""Replays recordings of Neural MMO v1 through the tick; prints the first difference per file, or "agrees".
 
     python scripts/replay_trace.py tests/data/v1_traces/*.npz
     TRITON_INTERPRET=1 python scripts/replay_trace.py --backend triton FILE   # the kernels, without a GPU
@@ -17,8 +17,8 @@ from nmmo_gpu.replay.v1_trace import first_difference, load_trace
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", metavar="FILE", help="recordings (.npz)")
-    parser.add_argument("--backend", default="auto", help="who runs the phases: auto, torch, numba, triton")
-    parser.add_argument("--device", default="cpu", help="where the world lives: cpu, cuda, auto")
+    parser.add_argument("--backend", default="auto", help="backend of the phases: auto, torch, numba, triton")
+    parser.add_argument("--device", default="cpu", help="device of the world: cpu, cuda, auto")
     options = parser.parse_args()
     status = 0
     for path in options.files:

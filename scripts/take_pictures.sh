@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Takes the documentation's pictures of the viewer from a run of the full game:
+# Takes the documentation's screenshots of the viewer, from a run of the full game:
 #
 #   scripts/take_pictures.sh runs/full [FOLDER]
 source "$(dirname "$0")/install.sh" cpu,test
-run=${1:?name the folder of a run of preset full}
+run=${1:?give the folder of a run of preset full}
 out=$(realpath -m "${2:-docs/images}")
 recording=$(mktemp -d)/world.replay
 trap 'rm -r "$(dirname "$recording")"' EXIT

@@ -34,9 +34,9 @@ def test_wolves_drop_pelts_that_become_armor_without_a_new_rule(monkeypatch, cap
     assert (status, wrong) == (0, "")
     never = {"pelt made", "leather armor dropped", "leather armor used"}
     assert {what for what, count in counts.items() if count == 0} == never
-    assert 0 < counts["of them by an agent"] <= counts["wolves npc_kills"]
+    assert 0 < counts["wolves killed by agents"] <= counts["wolves killed"]
     assert counts["pelt used"] == 2 * counts["leather armor made"] <= counts["pelt dropped"]
-    assert counts["pelt dropped"] <= 3 * counts["of them by an agent"]
+    assert counts["pelt dropped"] <= 3 * counts["wolves killed by agents"]
 
 
 def test_added_content_keeps_existing_numbers():

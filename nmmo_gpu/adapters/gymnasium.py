@@ -54,7 +54,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         output: Literal["numpy", "torch"] = "numpy",
         **settings: Any,
     ) -> None:
-        """Makes no world yet; ``reset`` does.
+        """Checks the settings; ``reset`` creates the world.
 
         Args:
             config: the batch of realms, or a preset's name, to which ``settings`` are added as in
@@ -113,9 +113,9 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             seed = int(self.np_random.integers(1 << 63))
         self.native = None  # frees the memory of the old world before the new one is allocated
         self.native = Env(dataclasses.replace(self.config, seed=seed))
-        self.native.reset(out=self._room(self.native))
-        nobody = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        return self._observations(self.native), self._infos(self.native, nobody)
+        self.native.reset(out=self._buffer(self.native))
+        none_died = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        return self._observations(self.native), self._infos(self.native, none_died)
 
     def step(self, actions: Any) -> tuple[dict[str, Any], Any, Any, Any, dict[str, Any]]:
         """Runs one tick.
@@ -137,7 +137,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         Raises ActionError for invalid actions, and UsageError before ``reset``.
         """
         native = _begun(self.native)
-        _, reward, died, truncated, _ = native.step(self._actions(native, actions), out=self._room(native))
+        _, reward, died, truncated, _ = native.step(self._actions(native, actions), out=self._buffer(native))
         return (
             self._observations(native),
             self._give(reward.view(-1)),
@@ -165,7 +165,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         per_realm: Tensor = actions.reshape(self.config.realms, self.config.world.slots, -1)
         return per_realm
 
-    def _room(self, native: Env) -> Tensor | None:
+    def _buffer(self, native: Env) -> Tensor | None:
         """A new buffer for an observation that the caller keeps; None to use the environment's own."""
         if self.output == "torch" or self.device.type != "cpu":
             return None
@@ -212,7 +212,7 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         others: Callable[[Env], Tensor] = random_actions,
         **settings: Any,
     ) -> None:
-        """Makes no world yet; ``reset`` does.
+        """Checks the settings; ``reset`` creates the world.
 
         Args:
             config: one realm, or a preset's name, to which ``settings`` are added as in ``nmmo_gpu.make``.
@@ -253,13 +253,13 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
 
         Args:
             seed: of terrain and random numbers.
-            options: none are known; a value that is not empty raises UsageError.
+            options: must be empty.
 
         Returns:
             observation: of the slot's agent.
             info: as ``step`` returns it.
 
-        Raises UsageError if no agent spawns within ``MAX_WAIT_TICKS`` ticks.
+        Raises UsageError if no agent spawns within ``MAX_WAIT_TICKS`` ticks, or if ``options`` is not empty.
         """
         _refuse(options)
         super().reset(seed=seed)

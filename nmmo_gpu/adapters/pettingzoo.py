@@ -26,7 +26,7 @@ except ImportError as error:
     ) from error
 
 Array = NDArray[Any]
-Told = dict[str, dict[str, Array]]
+Observations = dict[str, dict[str, Array]]
 Infos = dict[str, dict[str, Any]]
 
 
@@ -95,7 +95,9 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         world_config = self.native.config.world
         self._spaces = observation_space(world_config), action_space(world_config)
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Told, Infos]:
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, Infos]:
         """Begins a world and returns (observations, infos) of its first agents.
 
         Args:
@@ -108,26 +110,26 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         if self.native.begun or seed != self.native.config.seed:
             self.native = Env(dataclasses.replace(self.native.config, seed=int(seed)))
         self.native.reset()
-        self._count()
+        self._update_agents()
         return self._observations(self._slots), self._infos(self._slots)
 
     def step(
         self, actions: dict[str, Array]
-    ) -> tuple[Told, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
-        """Runs one tick.
+    ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
+        """Runs one tick. The results have entries for all agents alive before the tick or after it.
 
         Args:
-            actions: of some or all of ``agents``: an integer for each head, as in ``action_space``. Agents
-                that are left out idle.
+            actions: for some or all of ``agents``: an integer for each head, as in ``action_space``. Agents
+                without an entry do nothing.
 
         Returns:
-            observations: of every agent that lived before the tick or lives after it, as are the others. The
-                arrays are the caller's: later steps do not write into them.
-            rewards: for this tick.
-            terminations: the agent has died.
+            observations: arrays that later steps do not overwrite.
+            rewards: rewards of this tick.
+            terminations: whether the agent has died.
             truncations: always False.
-            infos: ``entity`` (id), ``population``, ``lifetime`` (ticks; of the dead, how often it acted),
-                ``explored`` (tiles) and ``cause`` (of death: "none", "lava", "hunger", "thirst", "combat").
+            infos: ``entity`` (id), ``population``, ``lifetime`` (ticks; at death, the number of times the
+                agent acted), ``explored`` (tiles) and ``cause`` (of death: "none", "lava", "hunger",
+                "thirst", "combat").
 
         Raises ActionError for invalid actions, or actions of agents that are not alive, before any state
         changes."""
@@ -135,13 +137,13 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
             raise UsageError("step() was called before reset(); call env.reset() first.")
         _, reward, died, _, _ = self.native.step(self._choices(actions))
         reported = dict(self._slots)
-        self._count()
+        self._update_agents()
         reported |= self._slots
-        pay, dead = reward[0].tolist(), died[0].tolist()
+        rewards, terminations = reward[0].tolist(), died[0].tolist()
         return (
             self._observations(reported if self.observe_death else self._slots),
-            {agent: pay[slot] for agent, slot in reported.items()},
-            {agent: dead[slot] for agent, slot in reported.items()},
+            {agent: rewards[slot] for agent, slot in reported.items()},
+            {agent: terminations[slot] for agent, slot in reported.items()},
             dict.fromkeys(reported, False),
             self._infos(reported),
         )
@@ -175,7 +177,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         """Maximum number of living agents."""
         return self.native.config.world.slots
 
-    def _count(self) -> None:
+    def _update_agents(self) -> None:
         """Updates the living agents, in the order of slots."""
         world = self.native.world
         slots = world.agents(world.alive)[0].nonzero().squeeze(1)
@@ -185,17 +187,17 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
         }
         self.agents = list(self._slots)
 
-    def _observations(self, who: dict[str, int]) -> Told:
-        records = self.native.records[0, list(who.values())].cpu()
+    def _observations(self, slots: dict[str, int]) -> Observations:
+        records = self.native.records[0, list(slots.values())].cpu()
         fields = {name: view.numpy() for name, view in self.native.layout.views(records).items()}
         fields = {name: f.view(np.int8) if f.dtype == np.bool_ else f for name, f in fields.items()}
         # The ellipsis makes a field without a shape an array instead of a scalar.
-        return {agent: {name: f[i, ...] for name, f in fields.items()} for i, agent in enumerate(who)}
+        return {agent: {name: f[i, ...] for name, f in fields.items()} for i, agent in enumerate(slots)}
 
-    def _infos(self, who: dict[str, int]) -> Infos:
-        world, slots = self.native.world, list(who.values())
+    def _infos(self, slots: dict[str, int]) -> Infos:
+        world, index = self.native.world, list(slots.values())
         columns = (world.entity, world.age, world.explored, world.cause)
-        numbers = torch.stack([column[0, slots].long() for column in columns], 1).tolist()
+        numbers = torch.stack([column[0, index].long() for column in columns], 1).tolist()
         return {
             agent: {
                 "entity": entity,
@@ -204,7 +206,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
                 "explored": explored,
                 "cause": Cause(cause).name.lower(),
             }
-            for (agent, slot), (entity, age, explored, cause) in zip(who.items(), numbers, strict=True)
+            for (agent, slot), (entity, age, explored, cause) in zip(slots.items(), numbers, strict=True)
         }
 
     def _choices(self, actions: dict[str, Array]) -> Tensor:

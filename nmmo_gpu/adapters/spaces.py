@@ -75,20 +75,20 @@ def _bounds(config: WorldConfig) -> dict[str, tuple[Any, Any]]:
     content, see = config.content, config.vision
     npcs = content.npcs if config.npcs else ()
     kind = NPC + len(npcs) - 1 if npcs else STRANGER
-    most_health = LEVELS if config.skills else config.max_health
-    toughest = max([most_health, *(npc.health for npc in npcs)])
+    agent_health = LEVELS if config.skills else config.max_health
+    max_health = max([agent_health, *(npc.health for npc in npcs)])
     body = {"food": config.max_food, "water": config.max_water, "freeze": config.freeze_ticks - 1}
     own = {
-        **body, "age": SHORT, "health": most_health, "row": config.height - 1, "col": config.width - 1,
+        **body, "age": SHORT, "health": agent_health, "row": config.height - 1, "col": config.width - 1,
         "damage": SHORT, "immune": 1, "population": config.populations - 1, "heading_row": 1,
         "heading_col": 1,
     }  # fmt: skip
     entity = {
-        **body, "row_offset": see, "col_offset": see, "age": BYTE, "health": toughest, "damage": BYTE,
+        **body, "row_offset": see, "col_offset": see, "age": BYTE, "health": max_health, "damage": BYTE,
     }  # fmt: skip
     look = {
         "npc_kind": len(npcs), "combat_level": BYTE, "token": max(config.tokens - 1, 0), "immune": 1,
-        "max_health": toughest, **dict(zip(GEAR, map(len, config.tables.gear), strict=True)),
+        "max_health": max_health, **dict(zip(GEAR, map(len, config.tables.gear), strict=True)),
     }  # fmt: skip
     offer = {"side": OFFER_SIDES - 1, "item": len(content.items), "price": len(content.prices)}
     return {

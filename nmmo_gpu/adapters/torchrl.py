@@ -102,7 +102,7 @@ class TorchRLEnv(EnvBase):
         if not (partial and self.native.begun):
             config = replace(self.native.config, seed=self._seed)
             if self.native.begun or self.native.config != config:
-                del self.native  # first, so that there is room for the new one
+                del self.native  # frees the memory before the new world is allocated
                 self.native = Env(config)
             self.native.reset(out=self._buffer())
             self._seed += 1

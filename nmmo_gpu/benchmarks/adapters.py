@@ -1,4 +1,4 @@
-"""What each adapter costs: its rate beside the native environment's, in the same run, world and batch."""
+"""The cost of each adapter: its rate compared to the native environment's, in the same run and world."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 
 ACTIONS = 16
-"""Random actions made beforehand and played in turn, so that making them is not measured."""
+"""Number of random actions generated in advance and used in turn, so that generating them is not measured."""
 
 
 def bench_adapters(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Measures the environment alone through each adapter, on the first of ``batches``, and those that show
-    one realm or one agent on one realm, each beside the native environment; adapters whose library is not
-    installed are left out.
+    """Measures the environment alone through each adapter.
 
-    Returns (and writes, with hardware and versions) a row for each: ``name``, ``realms``, ``slots``, ``rate``
-    (agent-steps of living agents per second; of one agent, its steps) and ``share`` of the native rate."""
+    Adapters for many realms are measured on the first of ``batches``, those for one realm or one agent on one
+    realm, each compared to the native environment. Adapters whose library is not installed are skipped.
+
+    Args:
+        config: what to measure.
+        report: called with each row when it is measured.
+
+    Returns the results, which are also written with hardware and versions. A row has ``name``, ``realms``,
+    ``slots``, ``rate`` (agent-steps of living agents per second; for one agent, its own steps) and ``share``
+    of the native rate."""
     if config.json is not None:
         check_writable(Path(config.json))
     rows: list[dict[str, Any]] = []
@@ -59,7 +65,7 @@ def bench_adapters(config: BenchConfig, report: Callable[[dict[str, Any]], None]
 
 
 def _choices(sizes: tuple[int, ...], *shape: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
-    """Random actions [*shape, heads] int64, for ever."""
+    """Yields random actions [*shape, heads] int64, without end."""
     heads = [torch.stack([torch.randint(n, shape) for n in sizes], -1).to(device) for _ in range(ACTIONS)]
     return itertools.cycle(heads)
 
@@ -114,12 +120,12 @@ def _gymnasium_single(config: EnvConfig) -> Work:
     from nmmo_gpu.adapters.gymnasium import SingleAgentEnv
 
     def others(native: Env) -> Tensor:
-        return next(theirs)
+        return next(actions)
 
     env = SingleAgentEnv(config, others=others)
     env.reset(seed=config.seed)
     assert env.native is not None
-    theirs = _choices(env.native.action_sizes, 1, config.world.slots)
+    actions = _choices(env.native.action_sizes, 1, config.world.slots)
     own = _choices(env.native.action_sizes)
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""How fast it runs: environment alone, with a policy, and the whole training."""
+"""Speed of the environment alone, of the environment with a policy, and of the whole training."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from nmmo_gpu.world.memory import release
 from nmmo_gpu.world.state import World
 
 COLUMNS = ("environment", "+ policy", "+ training")
-"""Each adds to the one before it. All are agent-steps of living agents per second."""
+"""Each column includes the previous one. All are agent-steps of living agents per second."""
 
 GRID_SLOTS = (128, 1024, 16_384, 131_072, 1 << 20)
 GRID_AGENTS = (1 << 14, 1 << 17, 1 << 20)
-"""Slots per realm, and slots in all realms together, that ``grid`` combines."""
+"""Numbers of slots per realm and of slots in total that ``grid`` combines."""
 
 TICKS_REPLAYED = 16
-"""Ticks in a CUDA graph, where the environment is measured on a GPU."""
+"""Ticks in a CUDA graph when the environment is measured on a GPU."""
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """What to measure."""
+    """Settings of a measurement."""
 
     env: EnvConfig
     """The world; its number of realms is replaced by each of ``batches``."""
@@ -54,33 +54,33 @@ class BenchConfig:
     batches: tuple[int, ...] = (32, 64, 128, 256)
     """Numbers of realms to try."""
     grid: bool = False
-    """Instead of ``batches``: realms of 128 to a million slots, on maps that leave each as much room, 16 k to
-    a million slots in all."""
+    """Instead of ``batches``, measure realms of 128 to a million slots, 16 k to a million slots in total, on
+    maps with the same area per slot."""
     largest: int = 1 << 20
-    """The most slots in all that ``grid`` tries."""
+    """Maximum total number of slots that ``grid`` tries."""
     adapters: bool = False
-    """Instead of the columns: the environment through each adapter, on the first of ``batches``."""
+    """Instead of the columns, measure the environment through each adapter, on the first of ``batches``."""
     columns: Literal["environment", "policy", "training"] = "training"
-    """The last of the three columns to be measured."""
+    """The last of the three columns to measure."""
     repeats: int = 5
-    """Timed runs, of which the median counts."""
+    """Number of timed runs; the result is their median."""
     seconds: float = 1.0
-    """Length of each timed run, about."""
+    """Approximate duration of each timed run."""
     json: str | None = None
     """File for the results, with hardware and versions; written after each row."""
 
 
 class Work(NamedTuple):
-    """Something to be timed."""
+    """A function to be timed."""
 
     run: Callable[[], Any]
-    """Does it, without waiting for the device."""
+    """The function; it does not wait for the device."""
     world: World
-    """Counts the agent-steps (``acted``) and ticks."""
+    """The world, which counts the agent-steps (``acted``) and ticks."""
 
 
 def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Measures each setting, reports each as it is done, and returns (and writes) everything."""
+    """Measures each world, reports each row when it is done, and returns and writes all results."""
     if config.json is not None:
         check_writable(Path(config.json))
     rows: list[dict[str, Any]] = []
@@ -98,7 +98,7 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
         row: dict[str, Any] = {"realms": env.realms, "slots": env.world.slots, "side": env.world.height}
         works = (partial(_environment, env), partial(_with_policy, train), partial(_training, train))
         for column, work in zip(COLUMNS, works, strict=True):
-            release()  # what the column before took, so that only the largest must fit
+            release()  # the previous column's memory, so that only the largest column must fit
             row[column], ticks = measure(work(), config)
             row.setdefault("ticks/s", ticks)
             if column.endswith(config.columns):
@@ -111,7 +111,7 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
 
 
 def settings(config: BenchConfig) -> list[EnvConfig]:
-    """The worlds to measure, in order."""
+    """Returns the worlds to measure, in order."""
     if not config.grid:
         return [dataclasses.replace(config.env, realms=realms) for realms in config.batches]
     grid = []
@@ -124,8 +124,9 @@ def settings(config: BenchConfig) -> list[EnvConfig]:
 
 
 def with_room(config: WorldConfig, slots: int) -> WorldConfig:
-    """The same rules for more slots, on a map with as much land for each as preset ``million`` has. Larger
-    maps than v1's are born on anywhere, as their rings are too short."""
+    """Returns the same rules with another number of slots, on a map with the area per slot of ``million``.
+
+    Agents are born anywhere on the map, because the ring of a large map is too short."""
     if slots == config.slots:
         return config
     side = math.isqrt(64 * slots)
@@ -133,7 +134,7 @@ def with_room(config: WorldConfig, slots: int) -> WorldConfig:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Hardware and versions, for results that are kept."""
+    """Returns hardware and versions, to be stored with the results."""
     where = resolve_device(device)
     cpu = platform.processor()
     if os.path.exists("/proc/cpuinfo"):
@@ -157,14 +158,14 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def _environment(config: EnvConfig) -> Work:
-    """Ticks with random actions made on the device, observations written."""
+    """Ticks with random actions generated on the device, with observations written."""
     env = Env(dataclasses.replace(config, check_actions=False))
     env.reset()
     shape = (config.realms, config.world.slots)
 
     def tick() -> None:
         heads = [torch.randint(n, shape, dtype=torch.uint8, device=env.device) for n in env.action_sizes]
-        # Into one buffer, which a graph needs, and no other tick reads.
+        # Written to one buffer, as a graph requires; no other tick reads it.
         env.step(torch.stack(heads, -1), out=env.records)
 
     if env.device.type == "cpu":
@@ -178,7 +179,7 @@ def _environment(config: EnvConfig) -> Work:
 
 
 def _with_policy(config: TrainConfig) -> Work:
-    """Rollouts, and no learning."""
+    """Rollouts without learning."""
     sword = Sword(config, resolve_device(config.env.device))
     god = God(config, sword)
     return Work(god.collect, god.env.world)
@@ -190,7 +191,7 @@ def _training(config: TrainConfig) -> Work:
 
 
 def measure(work: Work, config: BenchConfig) -> tuple[float, float]:
-    """Medians of several timed runs, after a warm-up: (agent-steps per second, ticks per second)."""
+    """Returns (agent-steps per second, ticks per second), medians of several timed runs after a warm-up."""
 
     def timed(calls: int) -> tuple[int, int, float]:
         steps, ticks = _counts(work.world)  # waits for the device
@@ -211,16 +212,16 @@ def measure(work: Work, config: BenchConfig) -> tuple[float, float]:
 
 
 def _counts(world: World) -> tuple[int, int]:
-    """(agent-steps lived, ticks played) so far."""
+    """Returns (agent-steps, ticks) so far."""
     return int(world.acted.sum()), int(world.tick)
 
 
 def check_writable(path: Path) -> None:
-    """ConfigError unless the file for the results can be written."""
+    """Raises ConfigError unless the file for the results can be written."""
     try:
         with open(path, "a"):
             pass
     except OSError as error:
         raise ConfigError(
-            f"json = {str(path)!r} cannot be written ({error.strerror}); choose a file that you may write."
+            f"json = {str(path)!r} cannot be written ({error.strerror}); choose a writable file."
         ) from error

@@ -1,4 +1,4 @@
-"""The commands about recordings: nmmo-gpu export | play."""
+"""The commands that make recordings: nmmo-gpu export | play."""
 
 from __future__ import annotations
 
@@ -26,63 +26,63 @@ from nmmo_gpu.train.trinity import sword_named
 from nmmo_gpu.world.device import resolve_device
 
 CHUNK = 32
-"""Ticks that are written at a time."""
+"""Ticks written at a time."""
 CHUNK_LIVE = 4
-"""The same where somebody is watching."""
+"""Ticks written at a time with --view."""
 RATE_LIVE = 4.0
-"""Ticks per second where somebody is watching."""
+"""Default number of ticks per second with --view."""
 WHOLE = 1 << 50
-"""More bytes than a file will have: it is not divided."""
+"""A size limit that no file reaches, so that the recording is one file."""
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """A checkpoint's world in a file for the viewer, as it is or played on."""
+    """Writes a checkpoint's world to a file for the viewer, optionally after playing some ticks."""
 
     run: Annotated[str, tyro.conf.Positional]
     """Folder of the run, or a checkpoint file."""
     ticks: int = 0
-    """Ticks to play on, by the checkpoint's policies; 0: only the moment."""
+    """Ticks to play with the checkpoint's policies; 0 writes only the current state."""
     realm: int = 0
     """Number of the realm."""
     out: str | None = None
     """File to write; by default RUN/replays/export-<realm>-<tick>.replay."""
     values: bool = True
-    """Put in the value map of every population, and their mean: what a newborn is worth on every tile."""
+    """Include the value maps of every population and of their mean: a newborn's value on every tile."""
     device: str = "auto"
-    """Where to play."""
+    """Device on which to play."""
     network: str | None = None
-    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
+    """The run's network, if it is not the default one: module:Class, or file.py:Class."""
 
 
 @dataclass(frozen=True)
 class PlayConfig:
-    """A new world played by a policy, into a file or to be watched."""
+    """Plays a new world with a policy, and records it or shows it in the browser."""
 
     env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     """The world."""
     policy: str = "random"
-    """Who acts: random, forager, hunter, or the folder of a run."""
+    """The policy: random, forager, hunter, or the folder of a run."""
     ticks: int | None = None
-    """Ticks to play; by default 1000, or without end where somebody is watching."""
+    """Ticks to play; by default 1000, or no limit with --view."""
     out: str | None = None
-    """Folder for the recordings; needed without --view."""
+    """Folder for the recordings; required without --view."""
     view: bool = False
-    """Watch it in the browser meanwhile."""
+    """Show the world in the browser while it is played."""
     rate: float = 0.0
-    """Ticks per second at most; by default as fast as it goes, or 4 where somebody is watching."""
+    """Maximum number of ticks per second; by default no limit, or 4 with --view."""
     port: int | None = None
-    """Port of the page; by default 8006, or the next that is free."""
+    """Port of the page; by default 8006, or the next free one."""
     browser: bool = True
-    """Open the page in the browser, where somebody is watching."""
+    """Open the page in the browser, with --view."""
     network: str | None = None
-    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
+    """The run's network, if it is not the default one: module:Class, or file.py:Class."""
 
 
 def export(options: ExportConfig) -> Path:
-    """Writes the file, and returns its path."""
+    """Writes the file and returns its path."""
     if options.ticks < 0:
-        raise ConfigError(f"ticks = {options.ticks} cannot be played; choose 0 or more.")
+        raise ConfigError(f"ticks = {options.ticks} is negative; choose 0 or more.")
     device = resolve_device(options.device)
     stored = checkpoint.load(Path(options.run), device)
     sword = sword_named(options.network)
@@ -94,21 +94,22 @@ def export(options: ExportConfig) -> Path:
     title = f"{folder.name}, realm {options.realm}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Moved to its place when it is whole: a play that is broken off leaves a former file as it was.
-        folder_aside = tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-")
+        # The file is moved to its path when complete, so an interrupted export changes no existing file.
+        temporary = tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-")
     except OSError as error:
         raise ReplayError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
-    with folder_aside as aside:
+    with temporary as name_of_folder:
+        drafts = Path(name_of_folder)
         maps = playing.value_maps(stored, env, sword) if options.values else []
-        file = Path(aside) / path.name
+        file = drafts / path.name
         if options.ticks:
             recorder = Recorder(
-                env, (env.config.first_realm,), CHUNK, Path(aside), folder.name, act.sword.choices(),
+                env, (env.config.first_realm,), CHUNK, drafts, folder.name, act.sword.choices(),
                 limit=WHOLE, blocking=True,
             )  # fmt: skip
             with contextlib.closing(recorder):
-                _play_on(env, act, recorder, options.ticks)
-            (file,) = Path(aside).iterdir()
+                _play(env, act, recorder, options.ticks)
+            (file,) = drafts.iterdir()
         else:
             playing.save_moment(env, file, title)
         for payload in maps:
@@ -118,15 +119,17 @@ def export(options: ExportConfig) -> Path:
 
 
 def play(options: PlayConfig) -> Path:
-    """Plays until the ticks are over, or somebody interrupts; returns the folder of the recordings."""
+    """Plays the given ticks, or until interrupted; returns the folder of the recordings."""
     if not options.view and options.out is None:
-        raise ConfigError("nothing would be kept of it: give a folder by --out, or watch it by --view.")
+        raise ConfigError("nothing would be recorded or shown; give a folder with --out, or use --view.")
     if options.ticks is not None and options.ticks < 1:
-        raise ConfigError(f"ticks = {options.ticks} cannot be played; choose 1 or more.")
+        raise ConfigError(f"ticks = {options.ticks} is less than 1; choose 1 or more.")
     if not options.rate >= 0:
-        raise ConfigError(f"rate = {options.rate} is not a rate; choose ticks per second, or 0 for no limit.")
+        raise ConfigError(
+            f"rate = {options.rate} is not a valid rate; choose ticks per second, or 0 for no limit."
+        )
     if options.out is not None and any(Path(options.out).glob("*.replay")):
-        raise ConfigError(f"out = {options.out!r} holds recordings already; choose another folder.")
+        raise ConfigError(f"out = {options.out!r} already holds recordings; choose another folder.")
     env, act = playing.begin(options.env, options.policy, sword_named(options.network))
     with contextlib.ExitStack() as stack:
         folder = Path(options.out or stack.enter_context(tempfile.TemporaryDirectory(prefix="nmmo-gpu-")))
@@ -138,12 +141,12 @@ def play(options: PlayConfig) -> Path:
         if options.view:
             _play_watched(options, env, act, recorder, folder)
         else:
-            _play_on(env, act, recorder, options.ticks or 1000, options.rate)
+            _play(env, act, recorder, options.ticks or 1000, options.rate)
     return folder
 
 
-def _play_on(env: Env, act: Actor, recorder: Recorder, ticks: int, rate: float = 0.0) -> None:
-    """Plays, and shows how far it has come."""
+def _play(env: Env, act: Actor, recorder: Recorder, ticks: int, rate: float = 0.0) -> None:
+    """Plays with a progress bar."""
     with Progress(transient=True) as progress:
         task = progress.add_task("playing", total=ticks)
         playing.play(
@@ -157,7 +160,7 @@ def _play_on(env: Env, act: Actor, recorder: Recorder, ticks: int, rate: float =
 
 
 def _play_watched(options: PlayConfig, env: Env, act: Actor, recorder: Recorder, folder: Path) -> None:
-    """Plays in a thread while the page is served, until the server is stopped."""
+    """Plays in a thread while this thread serves the page, until the server is stopped."""
     from nmmo_gpu.view.serve import serve
 
     stop = threading.Event()
@@ -169,7 +172,7 @@ def _play_watched(options: PlayConfig, env: Env, act: Actor, recorder: Recorder,
         except BaseException as error:
             failure.append(error)
 
-    # The first frames are there when the page asks for them.
+    # Play the first frames before the page is served, so that it finds them.
     playing.play(env, act, recorder, CHUNK_LIVE)
     recorder.wait()
     player = threading.Thread(target=run, name="player")

@@ -47,8 +47,8 @@ class Replay:
     """A replay file, open for reading; ``refresh`` finds chunks that have been appended since. A context
     manager.
 
-    Raises ReplayError for a file that is missing, foreign, of another version or inconsistent; a file that
-    ends within a chunk is valid up to that chunk."""
+    Raises ReplayError for a file that is missing, not a replay, of another version or inconsistent; a file
+    that ends within a chunk is valid up to that chunk."""
 
     def __init__(self, path: Path, heats: bool = True) -> None:
         """Opens the file.
@@ -117,9 +117,9 @@ class Replay:
             if not whole or column.type not in TYPES or column.of not in ("entities", "agents", "realm"):
                 raise ReplayError(f"{self.path}: column {column.name!r} cannot be read.")
 
-    def _size(self, name: str, most: int) -> int:
+    def _size(self, name: str, maximum: int) -> int:
         value = self.header[name]
-        if type(value) is not int or not 1 <= value <= most:
+        if type(value) is not int or not 1 <= value <= maximum:
             raise ReplayError(f"{self.path}: its header has an invalid {name}, {value!r}.")
         return value
 
@@ -142,20 +142,20 @@ class Replay:
         return header if self._file.tell() >= self._end + fmt.CHUNK.size + header.stored else None
 
     def _check_chunk(self, header: ChunkHeader) -> None:
-        least, most = 0, fmt.MOST_RAW.get(header.type, fmt.MOST_STORED)
+        minimum, maximum = 0, fmt.MOST_RAW.get(header.type, fmt.MOST_STORED)
         if header.type == fmt.TILE:
-            least = most = self.height * self.width
+            minimum = maximum = self.height * self.width
         elif header.type == fmt.HEAT:
-            most = fmt.HEAT_LINE + 4 * self.height * self.width
+            maximum = fmt.HEAT_LINE + 4 * self.height * self.width
         elif header.type == fmt.FRAM:
             tiles = self.height * self.width
             in_time = header.first + header.ticks <= fmt.LAST_TICK
             if not 1 <= header.ticks <= fmt.MOST_TICKS or not in_time:
                 raise ReplayError(f"{self.path}: a chunk has an invalid number of ticks, {header.ticks}.")
-            least = fmt.least_raw(self.columns, self.entities, self.agents, tiles, header.ticks)
-            if (header.raw - least) % 4:
-                least = most + 1
-        if not least <= header.raw <= most or header.stored > fmt.MOST_STORED:
+            minimum = fmt.least_raw(self.columns, self.entities, self.agents, tiles, header.ticks)
+            if (header.raw - minimum) % 4:
+                minimum = maximum + 1  # invalid: a tile change takes 4 bytes
+        if not minimum <= header.raw <= maximum or header.stored > fmt.MOST_STORED:
             raise ReplayError(
                 f"{self.path}: the chunk at byte {self._end} has an invalid length, {header.raw} bytes; the "
                 "file is damaged."

@@ -78,13 +78,13 @@ class Recorder:
         self._error: NmmoError | None = None
         self._free: queue.Queue[_HostBuffer] = queue.Queue()
         for _ in range(HOST_BUFFERS if mine else 0):
-            self._free.put(self._room())
+            self._free.put(self._host_buffer())
         self._full: queue.Queue[tuple[_HostBuffer, int] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         if mine:
             self._thread.start()
 
-    def _room(self) -> _HostBuffer:
+    def _host_buffer(self) -> _HostBuffer:
         on_gpu = self.env.device.type == "cuda"
         frames, ticks = (
             torch.empty(t.shape, dtype=t.dtype, pin_memory=on_gpu) for t in (self.frames, self.ticks)

@@ -17,7 +17,7 @@ class SegmentWriter:
     starts another one and deletes the oldest, so the length of a run is not limited."""
 
     def __init__(self, folder: Path, header: dict[str, Any], base: Bytes, limit: int) -> None:
-        """``limit``: maximum total size of the realm's files in bytes, including those of former runs."""
+        """``limit``: maximum total size of the realm's files in bytes, including those of earlier runs."""
         self.folder, self.header, self.base, self.limit = folder, header, base, limit
         self._writer: ReplayWriter | None = None
 

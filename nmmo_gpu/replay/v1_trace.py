@@ -111,13 +111,13 @@ def first_difference(recording: Recording, backend: str = "auto", device: str = 
             return f"tick {time}, agent {agent}: alive is {alive[agent]}, v1 has {expected[agent]}"
         for name in STATE:
             field = world.immune() if name == "immune" else getattr(world, name)
-            ours, theirs = field[0].cpu().numpy().astype(int), recording[name][time + 1].astype(int)
-            for agent in np.nonzero((ours != theirs) & expected)[0]:
-                return f"tick {time}, agent {agent}: {name} is {ours[agent]}, v1 has {theirs[agent]}"
+            actual, in_v1 = field[0].cpu().numpy().astype(int), recording[name][time + 1].astype(int)
+            for agent in np.nonzero((actual != in_v1) & expected)[0]:
+                return f"tick {time}, agent {agent}: {name} is {actual[agent]}, v1 has {in_v1[agent]}"
         changed = (world.material != before)[0].nonzero().tolist()
-        ours_eaten = {(row, col) for row, col in changed if world.material[0, row, col] == Material.SCRUB}
-        if ours_eaten != eaten.get(time, set()) or len(changed) != len(ours_eaten):
+        eaten_now = {(row, col) for row, col in changed if world.material[0, row, col] == Material.SCRUB}
+        if eaten_now != eaten.get(time, set()) or len(changed) != len(eaten_now):
             return (
-                f"tick {time}: eaten tiles are {sorted(ours_eaten)}, v1 has {sorted(eaten.get(time, set()))}"
+                f"tick {time}: eaten tiles are {sorted(eaten_now)}, v1 has {sorted(eaten.get(time, set()))}"
             )
     return None

@@ -95,7 +95,7 @@ class ReplayWriter:
 
     def _failure(self, error: OSError) -> ReplayError:
         return ReplayError(
-            f"{self.path} cannot be written ({error.strerror}); make room, or choose another place."
+            f"{self.path} cannot be written ({error.strerror}); free disk space, or choose another path."
         )
 
 
@@ -116,4 +116,4 @@ def append_heat(path: Path, payload: bytes, tick: int) -> None:
         with open(path, "ab") as file:
             file.write(pack(HEAT, payload, 0, tick))
     except OSError as error:
-        raise ReplayError(f"{path} cannot be written ({error.strerror}); make room.") from error
+        raise ReplayError(f"{path} cannot be written ({error.strerror}); free disk space.") from error

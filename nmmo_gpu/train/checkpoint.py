@@ -1,8 +1,8 @@
-"""Checkpoints: the whole run in one safetensors file (tensors and JSON; nothing in it is executed).
+"""Checkpoints: a whole run in one safetensors file (tensors and JSON; nothing in it is executed).
 
-Of a run on several processes each writes the realms that it plays into a file of its own beside that, a
-shard; the one file names them. Whoever goes on, on however many processes, reads the realms that it will
-play."""
+In a run with several processes, each process writes its realms into a shard, a file of its own next to the
+checkpoint file, which lists the shards. A run can resume with any number of processes: each reads only its
+own realms."""
 
 from __future__ import annotations
 
@@ -28,37 +28,39 @@ FORMAT = "nmmo-gpu checkpoint"
 VERSION = "5"
 FILE = "checkpoint.safetensors"
 COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
-"""How far a run has come; ``seconds`` of training."""
+"""Progress of a run: name and type of each counter. ``seconds`` is the training time."""
 PARTS = ("world", "realms", "policy", "optimizer", "god")
-"""What names of tensors begin with."""
+"""Prefixes of tensor names."""
 
 
 @dataclass
 class Checkpoint:
-    """Everything that a run needs to go on as if it had never stopped."""
+    """Everything that a run needs to resume as if it had never stopped."""
 
     config: TrainConfig
     """The run's settings."""
     tensors: dict[str, Tensor]
-    """By name: ``policy.*``, ``optimizer.*``, ``god.*``; and of each realm that this process plays
+    """Tensors by name: ``policy.*``, ``optimizer.*``, ``god.*``; for the realms of this process also
     ``world.*`` [R, ...] and ``realms.*`` [R * n, ...]."""
     counters: dict[str, float]
-    """By the names of ``COUNTERS``."""
+    """Values by the names of ``COUNTERS``."""
     network: str
-    """The class of the policies' network, as ``nmmo_gpu.train.network.network_name`` gives it."""
+    """The class of the policy network, as returned by ``nmmo_gpu.train.network.network_name``."""
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose name starts with ``prefix.``, without it."""
+        """Returns the tensors whose names start with ``prefix.``, by name without this prefix."""
         start = prefix + "."
         return {name[len(start) :]: t for name, t in self.tensors.items() if name.startswith(start)}
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes beside ``path``, flushes to the disk, and only then puts the file in its place.
+    """Writes to a temporary file next to ``path``, flushes it to disk, then renames it to ``path``.
 
-    A process killed at any moment leaves the former checkpoint or the new one, never half of one. All
-    processes of a run call it together; the new checkpoint is there as soon as the first of them has written
-    its file, which it does when all others have."""
+    A process killed at any moment leaves the previous checkpoint or the new one, never a partial one. All
+    processes of a run call this function together. The first process writes its file after all others, and
+    that makes the new checkpoint valid.
+
+    Raises CheckpointError if a file cannot be written."""
     tensors = checkpoint.tensors
     shards: list[tuple[str, int, int]] = []
     if distributed.size() > 1:
@@ -88,7 +90,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def _of_realms(name: str) -> bool:
-    """Whether a tensor's first dimension is that of realms, or of something in realms."""
+    """Whether a tensor's first dimension is realms, or items in realms."""
     return name.startswith(("world.", "realms.")) and name not in ("world.seed", "world.tick")
 
 
@@ -107,18 +109,20 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
             os.close(folder)
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
-            f"{path}: the checkpoint could not be written ({error}); make room or choose another --run. "
-            "The former checkpoint, if there was one, is still good."
+            f"{path}: the checkpoint could not be written ({error}); free disk space or choose another "
+            "--run. The previous checkpoint, if any, is still valid."
         ) from error
 
 
 def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpoint:
-    """Reads a checkpoint file: of the realms, those that this process plays.
+    """Reads a checkpoint file, including only the realms of this process.
 
     Args:
-        policy_only: of the tensors read ``policy.*`` alone; a world may be larger than memory.
+        path: the file, or the folder of a run.
+        device: device of the tensors.
+        policy_only: read only the tensors ``policy.*``; a world may be larger than memory.
 
-    Raises CheckpointError if it is missing, truncated or foreign."""
+    Raises CheckpointError if the file is missing, truncated or not a checkpoint."""
     if path.is_dir():
         path = path / FILE
     if not path.exists():
@@ -128,12 +132,12 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise CheckpointError(
-                    f"{path}: a safetensors file, but no {FORMAT}; give the folder of a run."
+                    f"{path}: a safetensors file, but not an {FORMAT}; give the folder of a run."
                 )
             if metadata.get("version") != VERSION:
                 raise CheckpointError(
-                    f"{path}: version {metadata.get('version')} of the format, and this nmmo-gpu reads "
-                    f"version {VERSION}; load it with the nmmo-gpu that wrote it."
+                    f"{path}: format version {metadata.get('version')}, but this nmmo-gpu reads version "
+                    f"{VERSION}; load the checkpoint with the version of nmmo-gpu that wrote it."
                 )
             config = from_plain(TrainConfig, json.loads(metadata["config"]))
             stored = json.loads(metadata["counters"])
@@ -150,18 +154,18 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
         raise
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(
-            f"{path}: truncated, damaged or no checkpoint at all ({error}); restore it from a copy, or "
+            f"{path}: truncated, damaged or not a checkpoint ({error}); restore it from a copy, or "
             "start a new run."
         ) from error
     known = [name for name in tensors if name.split(".")[0] in PARTS]
-    _nothing_else(tensors, known, where=str(path))
+    _expect_no_others(tensors, known, where=str(path))
     return Checkpoint(config, tensors, counters, network)
 
 
 def _read_realms(
     path: Path, shards: list[list[Any]], config: TrainConfig, device: torch.device
 ) -> dict[str, Tensor]:
-    """What is kept of the realms that this process plays, from the files that have them."""
+    """Reads the tensors of this process's realms from the files that hold them."""
     first, count = distributed.shards(config.env.realms, distributed.size())[distributed.rank()]
     found: dict[str, list[Tensor]] = {}
     for name, begin, length in shards:
@@ -177,8 +181,9 @@ def _read_realms(
 
 
 def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
-    """This process's share of a checkpoint's world; CheckpointError if its tensors do not have the shapes of
-    its config."""
+    """Returns this process's realms of a checkpoint's world.
+
+    Raises CheckpointError if the shapes of the tensors do not match the config."""
     env = distributed.shard(checkpoint.config.env)
     config, sizes = env.world, World.sizes(env.world, env.realms)
     stored = checkpoint.part("world")
@@ -187,30 +192,32 @@ def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
         shape, dtype = field_shape(field, sizes), field.metadata["dtype"]
         expect(stored, field.name, shape, dtype)
         tensors[field.name] = stored[field.name].to(device)
-    _nothing_else(stored, tensors, "world.")
+    _expect_no_others(stored, tensors, "world.")
     tensors["seed"][1] = env.first_realm
     return World(config=config, **tensors)
 
 
 def expect(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """CheckpointError unless the named tensor is there with this shape and dtype."""
+    """Raises CheckpointError unless the named tensor exists with this shape and dtype."""
     found = tensors.get(name)
     if found is None or tuple(found.shape) != shape or found.dtype != dtype:
         has = "is missing" if found is None else f"is {found.dtype} {tuple(found.shape)}"
         raise CheckpointError(
-            f"checkpoint: {name} {has}, where {dtype} {shape} is due; it was written by another version "
-            "or is damaged."
+            f"checkpoint: {name} {has}, expected {dtype} {shape}; the checkpoint was written by another "
+            "version or is damaged."
         )
 
 
 def restore(into: dict[str, Tensor], stored: dict[str, Tensor], prefix: str = "") -> None:
-    """Copies tensors into those of the same names.
+    """Copies stored tensors into the tensors of the same names.
 
     Args:
-        prefix: what the names begin with in the file, for messages.
+        into: tensors to overwrite.
+        stored: tensors of a checkpoint.
+        prefix: prefix of the names in the file, for messages.
 
-    Raises CheckpointError, before anything has changed, if one is missing, does not fit, or has nowhere to
-    go."""
+    Raises CheckpointError, before anything is changed, if a stored tensor is missing, has another shape or
+    dtype, or has no counterpart in ``into``."""
     expect_all(stored, {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in into.items()}, prefix)
     for name, tensor in into.items():
         tensor.copy_(stored[name])
@@ -219,21 +226,24 @@ def restore(into: dict[str, Tensor], stored: dict[str, Tensor], prefix: str = ""
 def expect_all(
     tensors: dict[str, Tensor], wanted: dict[str, tuple[tuple[int, ...], torch.dtype]], prefix: str = ""
 ) -> None:
-    """CheckpointError unless there are exactly these tensors, each with this shape and dtype.
+    """Raises CheckpointError unless exactly these tensors exist, each with this shape and dtype.
 
-    ``prefix``: as for ``restore``."""
+    Args:
+        tensors: tensors of a checkpoint.
+        wanted: shape and dtype by name.
+        prefix: as for ``restore``."""
     for name, (shape, dtype) in wanted.items():
         expect(tensors, name, shape, dtype)
-    _nothing_else(tensors, wanted, prefix)
+    _expect_no_others(tensors, wanted, prefix)
 
 
-def _nothing_else(
-    tensors: Collection[str], taken: Collection[str], prefix: str = "", where: str = "checkpoint"
+def _expect_no_others(
+    names: Collection[str], expected: Collection[str], prefix: str = "", where: str = "checkpoint"
 ) -> None:
-    """CheckpointError if there are names beside those that are taken."""
-    if left := sorted(set(tensors) - set(taken)):
-        named = ", ".join(prefix + name for name in left[:5]) + (", ..." if len(left) > 5 else "")
+    """Raises CheckpointError if there are names other than the expected ones."""
+    if others := sorted(set(names) - set(expected)):
+        listed = ", ".join(prefix + name for name in others[:5]) + (", ..." if len(others) > 5 else "")
         raise CheckpointError(
-            f"{where}: it holds {named}, for which there is no place here; load it with the classes "
-            "(network, Sword, God, Pantheon) and the nmmo-gpu that wrote it."
+            f"{where}: unexpected tensors {listed}; load the checkpoint with the classes (network, Sword, "
+            "God, Pantheon) and the version of nmmo-gpu that wrote it."
         )

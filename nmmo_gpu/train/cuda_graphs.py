@@ -1,4 +1,4 @@
-"""CUDA graphs: a long sequence of small kernels, launched at once."""
+"""CUDA graphs: launch a long sequence of small kernels at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from nmmo_gpu.errors import UsageError
 
 WARM_UP = 2
-"""Ordinary calls before the capture: kernels are compiled, optimizers make their state, caches fill."""
+"""Ordinary calls before the capture: these compile kernels, create optimizer state and fill caches."""
 
 
 class GraphedCallable:
     """A function that works on fixed tensors in place, replayed as a CUDA graph from its third call on.
 
-    On a CPU, and where it is not allowed, it is called as it is. What the function returns must be tensors
-    that it makes anew (a replay writes over them), and whatever it does outside of the device it does at the
+    On a CPU, or if ``allowed`` is false, every call is an ordinary call of the function. The function must
+    return newly allocated tensors, which each replay overwrites. Its side effects on the host happen in the
     first three calls only."""
 
     def __init__(
@@ -30,14 +30,16 @@ class GraphedCallable:
         memory: Any = None,
         warm: bool = False,
     ) -> None:
-        """A function that has not been called yet.
+        """Wraps a function without calling it.
 
         Args:
-            allowed: the function neither waits for the device nor asks it for sizes.
-            memory: of ``torch.cuda.graph_pool_handle``, to be shared with other functions of which one is
-                called at a time and whose results are used before the next; None for memory of its own.
-            warm: another function has been called that did nearly the same, so that one ordinary call is
-                enough before the capture.
+            function: the function to wrap.
+            device: where it runs.
+            allowed: whether graphs may be used; the function must not synchronize with the device.
+            memory: a pool from ``torch.cuda.graph_pool_handle``, shared with other functions that are called
+                one at a time and whose results are used before the next call; None for a private pool.
+            warm: whether a nearly identical function has been called before, so that one ordinary call
+                before the capture is enough.
         """
         self.function, self.device, self.memory = function, device, memory
         self.allowed = allowed and device.type == "cuda"
@@ -46,17 +48,17 @@ class GraphedCallable:
         self.result: Any = None
 
     def __call__(self) -> Any:
-        """The function's result."""
+        """Calls the function, or replays its graph, and returns the result."""
         if not self.allowed:
             return self.function()
         if self.calls < WARM_UP:
             self.calls += 1
-            return self._aside()
+            return self._on_side_stream()
         if self.graph is None:
-            # Capturing runs nothing; the replay below is this call's work.
+            # A capture does not run anything; the replay below does the work of this call.
             graph = torch.cuda.CUDAGraph()
             try:
-                # Other threads, such as one that writes recordings, may go on calling CUDA meanwhile.
+                # Other threads, such as the one that writes recordings, may call CUDA during the capture.
                 with (
                     torch.cuda.device(self.device),
                     torch.cuda.graph(graph, pool=self.memory, capture_error_mode="thread_local"),
@@ -64,43 +66,44 @@ class GraphedCallable:
                     self.result = self.function()
             except RuntimeError as error:
                 raise UsageError(
-                    f"this cannot be captured in a CUDA graph ({str(error).splitlines()[0]}); if a class of "
-                    "your own asks the device for values, train with --no-graphs."
+                    f"this cannot be captured in a CUDA graph ({str(error).splitlines()[0]}); if a custom "
+                    "class reads values from the device, train with --no-graphs."
                 ) from error
             self.graph = graph
         self.graph.replay()
         return self.result
 
-    def _aside(self) -> Any:
-        """Calls the function on a stream of its own, as a capture will, and as autograd wants before one."""
-        ordinary, aside = torch.cuda.current_stream(self.device), _stream_aside(self.device)
-        aside.wait_stream(ordinary)
-        with torch.cuda.stream(aside):
+    def _on_side_stream(self) -> Any:
+        """Calls the function on a side stream, which autograd requires before a capture."""
+        current, side = torch.cuda.current_stream(self.device), _side_stream(self.device)
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
             result = self.function()
-        ordinary.wait_stream(aside)
+        current.wait_stream(side)
         return result
 
 
 def weakly(method: Callable[[], Any]) -> Callable[[], Any]:
-    """A bound method that does not keep its object alive, for a ``GraphedCallable`` that the object itself
-    keeps.
+    """Wraps a bound method so that it does not keep its object alive.
 
-    In a reference cycle a graph and its memory would stay until Python's garbage collector comes by, which
-    knows nothing of the GPU's memory."""
+    Meant for a ``GraphedCallable`` that is an attribute of the same object. In a reference cycle, a graph and
+    its memory would stay until Python's garbage collector runs, which does not account for GPU memory."""
     reference = weakref.WeakMethod(method)
     name = method.__qualname__
 
     def call() -> Any:
         bound = reference()
         if bound is None:
-            raise UsageError(f"the object of {name} is gone; keep it for as long as this is called.")
+            raise UsageError(
+                f"the object of {name} no longer exists; keep a reference to it while this is in use."
+            )
         return bound()
 
     return call
 
 
 @cache
-def _stream_aside(device: torch.device) -> torch.cuda.Stream:
-    """One for all warm-ups: memory that torch has cached for a stream serves that stream alone."""
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One stream for all warm-ups, because torch reuses cached memory only within a stream."""
     stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     return stream

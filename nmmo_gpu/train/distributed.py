@@ -1,7 +1,7 @@
-"""The processes of one run, as torchrun starts them; a process that it did not start is alone.
+"""The processes of a run started by torchrun. A process started in another way is the only one of its run.
 
-Each process plays its share of the realms, and all learn the same weights: whatever is summed here is equal
-on all of them, bit for bit. Tensors on a GPU are summed by NCCL, those on a CPU by gloo."""
+Each process plays its share of the realms, and all learn the same weights: reduced values are equal on all
+processes, bit for bit. NCCL reduces tensors on a GPU, gloo those on a CPU."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.errors import ConfigError
 
 TIMEOUT = timedelta(minutes=10)
-"""A process that has not come by then is taken for lost; one that has died is noticed at once."""
+"""A process that is late by this much counts as lost; a process that has died is noticed at once."""
 
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Inside, this process works together with the others that torchrun started, with one GPU for each on
-    its machine."""
+    """A context in which this process is in a process group with the others that torchrun started.
+
+    Each process of a machine uses one of its GPUs, if there are any."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield
         return
     if on_gpu := torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # torchrun lends the same store to the processes that it starts again (pytorch#167288). On one machine
-    # the count of restarts tells what the lost ones have left there from what is new.
+    # torchrun gives the same store to the processes that it restarts (pytorch#167288). On one machine, the
+    # restart count separates new entries from those of the lost processes.
     attempt = os.environ["TORCHELASTIC_RESTART_COUNT"] if os.environ["GROUP_WORLD_SIZE"] == "1" else "0"
     store, number, processes = next(rendezvous("env://", timeout=TIMEOUT))
     dist.init_process_group(
@@ -45,50 +46,52 @@ def process_group() -> Iterator[None]:
     )  # fmt: skip
     try:
         yield
-        barrier()  # nobody takes a connection away that another still needs
+        barrier()  # no process closes a connection that another still needs
     finally:
         dist.destroy_process_group()
-        # A process that ended at once was now and then aborted, as by a thread of gloo's that wanted the
-        # interpreter while that was being taken down; this gives it the time to end first.
+        # Processes that exited right away were occasionally aborted, apparently by a gloo thread that needed
+        # the interpreter during its shutdown. The delay lets such a thread end first.
         time.sleep(0.5)
 
 
 def restarted() -> bool:
-    """Whether torchrun has begun this run before, and starts it again because a process was lost."""
+    """Whether torchrun has restarted this run because a process was lost."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """Returns the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Returns the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def shards(realms: int, processes: int) -> list[tuple[int, int]]:
-    """(first realm, number of realms) of each process; the numbers differ by one at most."""
+    """Returns (first realm, number of realms) of each process; the numbers differ by at most one."""
     edges = [realms * k // processes for k in range(processes + 1)]
     return [(low, high - low) for low, high in itertools.pairwise(edges)]
 
 
 def shard(config: EnvConfig) -> EnvConfig:
-    """This process's part of the realms of a run; ConfigError if there are fewer realms than processes."""
+    """Returns the config of this process's realms of a run.
+
+    Raises ConfigError if there are fewer realms than processes."""
     if size() == 1:
         return config
     if config.realms < size():
         raise ConfigError(
-            f"realms = {config.realms}, fewer than the {size()} processes that share them; raise realms or "
-            "start fewer processes."
+            f"realms = {config.realms}, fewer than the {size()} processes; increase realms or start fewer "
+            "processes."
         )
     first, count = shards(config.realms, size())[rank()]
     return dataclasses.replace(config, realms=count, first_realm=config.first_realm + first)
 
 
 def all_reduce_sum(tensors: Iterable[Tensor]) -> None:
-    """Replaces each tensor by its sum over all processes, in one message per dtype and device."""
+    """Replaces each tensor by its sum over all processes, in one all-reduce per dtype and device."""
     if size() == 1:
         return
     groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
@@ -102,7 +105,7 @@ def all_reduce_sum(tensors: Iterable[Tensor]) -> None:
 
 
 def all_reduce_max(*values: float) -> list[float]:
-    """The largest that any process has of each value; a question of the hosts, which waits for no device."""
+    """Returns the maximum of each value over all processes; works on the hosts, waits for no device."""
     if size() == 1:
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64)
@@ -112,14 +115,14 @@ def all_reduce_max(*values: float) -> list[float]:
 
 def _reduce(tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> None:
     dist.all_reduce(tensor, operation)
-    # gloo's thread may let go of it later than we, and would then need the interpreter, which may have ended.
+    # If gloo's thread held the last reference, it would need the interpreter, which may have ended by then.
     _newest[:] = [tensor]
 
 
 _newest: list[Tensor] = []
-"""What was reduced last, kept until the next or until the processes part."""
+"""The tensor reduced last, kept until the next reduction or the end of the process group."""
 
 
 def barrier() -> None:
-    """Returns when all processes have come here."""
+    """Waits until all processes have called this function."""
     all_reduce_max(0.0)

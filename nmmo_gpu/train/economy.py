@@ -1,4 +1,4 @@
-"""How a society of the full game is doing: levels, goods, trades, kills, wealth."""
+"""Statistics of a society of the full game: levels, goods, trades, kills, wealth."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from nmmo_gpu.world.state import World
 from nmmo_gpu.world.tables import tensor
 
 TOTALS = ("events", "ledger", "trades", "npc_kills")
-"""Counts that only grow; what is of interest is how much, between two looks."""
+"""Cumulative counts; metrics use their differences between two reports."""
 
 
 def economy_counts(world: World) -> dict[str, Tensor]:
-    """The state of all realms together, on their device and without waiting for it.
+    """Returns the state of all realms together, on their device, without a sync; {} without the full game.
 
-    Returns (an empty dict where there is no full game):
-        living: [] int64, agents. levels: [skills] int64, and worn: [gear] int64, sums over them. gold: []
-        int64, theirs in all, with what they bid. gini: [] float32, sum over the living of the inequality of
-        it in their realm, 0 (all have the same) to 1.
-        npcs: [kinds] int64, alive. events: [events], ledger: [items + 1, flows], trades: [items, 2],
-        npc_kills: [kinds], all int64: everything so far.
+    Returns:
+        living: [] int64, number of living agents.
+        levels: [skills] int64, sums over living agents.
+        worn: [gear] int64, pieces worn by living agents.
+        gold: [] int64, total of living agents, including their open bids.
+        gini: [] float32, sum over living agents of the Gini coefficient of gold in their realm, 0 (equal
+            shares) to 1.
+        npcs: [kinds] int64, living NPCs.
+        events: [events] int64, total so far.
+        ledger: [items + 1, flows] int64, total so far.
+        trades: [items, 2] int64, total so far.
+        npc_kills: [kinds] int64, total so far.
     """
     cfg = world.config
     if not cfg.extended:
@@ -34,8 +40,8 @@ def economy_counts(world: World) -> dict[str, Tensor]:
     wealth = world.gold + _bids(world)
     npcs = torch.zeros(len(cfg.npc_counts), dtype=torch.int64, device=world.device)
     if cfg.npc_slots:
-        there = world.alive[:, cfg.slots :].sum(0)
-        npcs.index_add_(0, kind_of_slot(cfg, world.device)[cfg.slots :], there)
+        living = world.alive[:, cfg.slots :].sum(0)
+        npcs.index_add_(0, kind_of_slot(cfg, world.device)[cfg.slots :], living)
     return {
         "living": alive.sum(),
         "levels": levels.sum((0, 1), dtype=torch.int64),
@@ -51,17 +57,20 @@ def economy_counts(world: World) -> dict[str, Tensor]:
 
 
 def economy_counts_on_host(world: World) -> dict[str, Tensor]:
-    """``economy_counts`` on the CPU; waits for the device."""
-    return {name: found.cpu() for name, found in economy_counts(world).items()}
+    """Returns ``economy_counts`` on the CPU; waits for the device."""
+    return {name: count.cpu() for name, count in economy_counts(world).items()}
 
 
 def gini(wealth: Tensor, alive: Tensor) -> Tensor:
-    """[R] float32: the Gini coefficient of the living's wealth in each realm, an economy of its own; 0 or
-    more, 0 where there is none. ``wealth``: [R, A] integers. ``alive``: [R, A] bool.
+    """Returns the Gini coefficient of the wealth of living agents in each realm, [R] float32.
 
-    With wealth sorted, x_1 <= ... <= x_n: (2 sum i x_i - (n + 1) sum x_i) / (n sum x_i) (Gini 1912, in the
-    form of Dixon et al. 1987)."""
-    # The dead are sorted to the front, as if they owned less than nothing, and count for nothing.
+    The result is never negative, and 0 in a realm without wealth. With sorted wealth x_1 <= ... <= x_n, it is
+    (2 sum i x_i - (n + 1) sum x_i) / (n sum x_i) (Gini 1912, in the form of Dixon et al. 1987).
+
+    Args:
+        wealth: [R, A] integers.
+        alive: [R, A] bool."""
+    # Dead agents get wealth -1, which sorts them to the front, and then 0, so they add nothing.
     owned = torch.where(alive, wealth, -1).sort(1).values.clamp(min=0)
     n, total = alive.sum(1), owned.sum(1)
     slots = alive.shape[1]
@@ -79,8 +88,16 @@ def _bids(world: World) -> Tensor:
 def economy_metrics(
     config: WorldConfig, before: dict[str, Tensor], now: dict[str, Tensor], agent_steps: int, realms: int
 ) -> dict[str, float]:
-    """Numbers by name from two ``economy_counts`` on the CPU; what happened is per 1000 agent-steps lived
-    between them. Prices are missing for items that were not traded."""
+    """Returns metrics by name, computed from two ``economy_counts`` on the CPU.
+
+    Rates are per 1000 agent-steps between the two. Items that were not traded have no price.
+
+    Args:
+        config: rules of the world.
+        before: counts at the start.
+        now: counts at the end.
+        agent_steps: agent-steps between the two.
+        realms: number of realms."""
     grown = {name: (now[name] - before[name]).tolist() for name in TOTALS}
     living, thousand = max(1, int(now["living"])), max(1, agent_steps) / 1000
     tables = config.tables
@@ -107,7 +124,7 @@ def economy_metrics(
     result["wealth/gold lost"] = gold[Flow.LOST] / thousand
     for kind, alive, npc_kills in zip(
         config.content.npcs if config.npcs else (), now["npcs"].tolist(), grown["npc_kills"], strict=False
-    ):  # without NPCs none are counted
+    ):  # without NPCs, npc_kills may be longer than the list of kinds
         result[f"npcs/{kind.name}"] = alive / realms
         result[f"killed/{kind.name}"] = npc_kills / thousand
     return result

@@ -1,4 +1,4 @@
-"""Playing without learning: how long agents live, and what they die of."""
+"""Evaluation without learning: lifetimes and causes of death."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nmmo_gpu.train.run import load_policy
 from nmmo_gpu.train.trinity import Decision, Sword
 
 Actor = Callable[[Env], Tensor]
-"""Chooses [R, A, heads] actions from the environment's newest observation."""
+"""Returns [R, A, heads] actions for the environment's newest observation."""
 
 LIFETIMES = 10
 """A measurement lasts at least this many mean lifetimes."""
@@ -28,16 +28,16 @@ LIFETIMES = 10
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured."""
+    """The result of ``evaluate``."""
 
     ticks: int
-    """Length of the measured stretch, ticks."""
+    """Length of the measurement in ticks."""
     summary: dict[str, float]
-    """As ``Tally.summary``; in the full game also ``nmmo_gpu.train.economy.economy_metrics``."""
+    """Metrics of ``Tally.summary``; in the full game also of ``nmmo_gpu.train.economy.economy_metrics``."""
 
     @property
     def lifetime(self) -> float:
-        """Agent-steps lived / deaths; infinite if nobody died."""
+        """Mean lifetime: agent-steps / deaths; infinite without deaths."""
         return self.summary.get("lifetime/mean", float("inf"))
 
 
@@ -48,14 +48,22 @@ def evaluate(
     warmup: int = 200,
     shortest: int = 0,
 ) -> Evaluation:
-    """Plays a fresh world with an actor, random actions by default.
+    """Plays a new world and measures it.
 
-    First ``warmup`` ticks, and as long again as mean lifetimes call for, are played and not counted: a
-    world that has just begun holds only the young. Then at least 10 mean lifetimes and ``shortest`` ticks
-    are measured, or until ``max_ticks`` in all.
-    """
+    A new world holds only young agents, so the first ticks are not counted: multiples of ``warmup``, until at
+    least 2 mean lifetimes have passed. The measurement then lasts at least 10 mean lifetimes and ``shortest``
+    ticks, unless ``max_ticks`` is reached first.
+
+    Args:
+        config: the world.
+        actor: returns an actor for an environment; None for random actions.
+        max_ticks: limit on the total number of ticks.
+        warmup: ticks played at a time.
+        shortest: minimum length of the measurement in ticks.
+
+    Raises ConfigError if ``warmup`` is less than 1."""
     if warmup < 1:
-        raise ConfigError(f"warmup = {warmup} plays nothing; choose 1 tick or more.")
+        raise ConfigError(f"warmup = {warmup} is less than 1 tick; choose 1 or more.")
     warmup = min(warmup, max(1, max_ticks // 2))
     env = Env(config)
     env.reset()
@@ -95,7 +103,7 @@ def evaluate(
 
 
 class PolicyActor:
-    """Chooses by a checkpoint's policies."""
+    """Chooses actions with a checkpoint's policies."""
 
     def __init__(
         self, stored: Checkpoint, env: Env, memory: Tensor | None = None, sword: type[Sword] = Sword
@@ -103,10 +111,12 @@ class PolicyActor:
         """Loads the policies.
 
         Args:
-            memory: [R * A, hidden] to go on with, of a recurrent policy; none if not given.
+            stored: the checkpoint.
+            env: the environment to play.
+            memory: [R * A, hidden], initial recurrent state of a recurrent policy; None for zeros.
             sword: the class that the run was trained with, or one with the same network.
 
-        Raises CheckpointError if the checkpoint's network is another class than the Sword's."""
+        Raises CheckpointError if the checkpoint's network class is not the Sword's."""
         self.sword = sword(dataclasses.replace(stored.config, env=env.config, record=()), env.device)
         load_policy(self.sword, stored)
         agents = env.config.realms * env.config.world.slots
@@ -114,35 +124,36 @@ class PolicyActor:
         self._before: tuple[Tensor, Decision] | None = None
 
     def __call__(self, env: Env) -> Tensor:
-        """[R, A, heads] actions, from the environment's newest observation."""
+        """Returns [R, A, heads] actions for the environment's newest observation."""
         memory = self._memory
         if memory is not None:
-            # Whoever was born since has no memory, and the dead have no use for theirs.
+            # Agents born in the last tick start with a zero recurrent state.
             memory = memory * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
         decision = self.sword.decide(env.records, env.world, memory)
         self._before, self._memory = (env.records, decision), decision.memory
         return decision.actions
 
     def policy_trace(self, env: Env, realms: Tensor) -> PolicyTrace:
-        """What it thought when it chose the last actions, before they are carried out; see
-        ``Sword.policy_trace``."""
-        assert self._before is not None, "it has not chosen yet"
+        """Returns the policy outputs behind the last actions; call it before they are carried out.
+
+        See ``Sword.policy_trace``."""
+        assert self._before is not None, "no actions have been chosen yet"
         return self.sword.policy_trace(self._before[0], env.world, self._before[1], realms)
 
 
 def policy_actor(stored: Checkpoint, sword: type[Sword] = Sword) -> Callable[[Env], PolicyActor]:
-    """An actor with a checkpoint's policies; ``sword`` and errors as for ``PolicyActor``."""
+    """Returns an actor with a checkpoint's policies; ``sword`` and errors as for ``PolicyActor``."""
     return lambda env: PolicyActor(stored, env, sword=sword)
 
 
 HELD_OUT_SEED = 1_000_003
-"""Added to a run's seed for evaluation, so that generated maps are ones it was not trained on."""
+"""Added to a run's seed for evaluation, so that the generated maps differ from the training maps."""
 
 
 def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
-    """The world that a policy was trained in, with v1's single birth a tick, on other maps and dice.
+    """Returns the config of a policy's world with one birth per tick, as in v1, and held-out maps and seed.
 
-    ``changes`` replace further fields, such as ``maps`` for files in place of generated terrain."""
+    ``changes`` replace further fields, such as ``maps`` to use files instead of generated terrain."""
     fresh: dict[str, Any] = {
         "seed": config.seed + HELD_OUT_SEED,
         "maps": (),
@@ -156,7 +167,7 @@ def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
 
 
 def slots_kept_full(config: EnvConfig) -> EnvConfig:
-    """The same with every free slot refilled at once."""
+    """Returns the same config, with every free slot refilled at once."""
     return dataclasses.replace(config, world=dataclasses.replace(config.world, births=-1))
 
 
@@ -174,12 +185,14 @@ ECONOMY = {
     "gold": ("wealth/gold",),
     "gini": ("wealth/gini",),
 }
-"""Columns of ``economy_row``: names in ``Evaluation.summary`` that are added up."""
+"""Columns of ``economy_row``: each is the sum of the named entries of ``Evaluation.summary``."""
 
 
 def economy_row(name: str, evaluation: Evaluation) -> list[str]:
-    """Cells for a table: name, lifetime, then ``ECONOMY``: sum of levels and pieces worn per agent, gold and
-    its Gini coefficient; all others per 1000 agent-steps. ``hunted``: NPCs killed by agents."""
+    """Returns the cells of a table row: name, mean lifetime, then the columns of ``ECONOMY``.
+
+    Levels, pieces worn and gold are means per agent, ``gini`` is the Gini coefficient of gold, and all others
+    are counts per 1000 agent-steps; ``hunted`` counts NPCs killed by agents."""
     summary = dict(evaluation.summary)
     summary["hunted"] = sum(value for key, value in summary.items() if key.endswith(" kills"))
     cells = [sum(summary[key] for key in keys) for keys in ECONOMY.values()]
@@ -187,7 +200,8 @@ def economy_row(name: str, evaluation: Evaluation) -> list[str]:
 
 
 def table_row(name: str, evaluation: Evaluation) -> list[str]:
-    """Cells for a table: name, mean, median, 90th percentile, alive, then shares of the causes of death."""
+    """Returns the cells of a table row: name; mean, median and 90th percentile of lifetimes; agents alive per
+    realm; shares of the causes of death."""
     summary = evaluation.summary
     if "lifetime/mean" not in summary:
         return [name, f"> {evaluation.ticks}", *["-"] * 7]

@@ -1,7 +1,7 @@
-"""What the full game shows of oneself and of others, as numbers of about 0 to 1 that a network can add up.
+"""The attributes of the full game, of an agent and of the entities it sees, scaled to about 0 to 1.
 
-None of it has a direction, so it is told to all four copies of a symmetric network alike
-(``nmmo_gpu.train.symmetry``). What can grow without bound is told by its logarithm."""
+They have no direction, so all four copies of a symmetric network get the same values
+(``nmmo_gpu.train.symmetry``). Attributes without an upper bound are given by their logarithms."""
 
 from __future__ import annotations
 
@@ -26,32 +26,44 @@ from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, NPC
 def encode_features(
     records: Tensor, index: Tensor, views: dict[str, Tensor], config: WorldConfig, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """(belongings, then looks row by row: [P, B, n]; looks: [P, B, nearest, m]) of a floating dtype.
+    """Returns the attributes of records as features of a network.
 
     Args:
-        records: [rows, bytes] uint8. index: [P, B] int64: the rows that each population looks at.
+        records: [rows, bytes] uint8.
+        index: [P, B] int64, the rows of each population.
         views: the fields of those records before the windows, [P, B, ...].
+        config: rules of the world.
+        dtype: a floating dtype.
+
+    Returns:
+        all attributes: [P, B, n] of ``dtype``: those of the agent, then those of the entities, row by row.
+        entity attributes: [P, B, nearest, m] of ``dtype``.
     """
-    about_all = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(-2)), -1)
-    return split(about_all.to(dtype), config)
+    attributes = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(-2)), -1)
+    return split(attributes.to(dtype), config)
 
 
 def self_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
-    """[..., n] float32: levels; share of the health that there can be; gold and room; of each item how much
-    of an inventory it fills, and whether there is any; the open offer's side (two columns), price, time left
-    and item; of each item best bid, best ask (none: dearer than any) and last price.
+    """Returns [..., n] float32: an agent's own attributes.
 
-    ``views``: the fields of records, [..., ...]."""
+    The columns are: levels; health / maximum health; gold and free inventory space; for each item the share
+    of the inventory that it fills, then whether the agent has any; the open offer's side (two columns),
+    price, time left and item (one-hot); for each item the best bid, best ask (if none: above any price) and
+    last price.
+
+    Args:
+        views: the fields of records, [..., ...].
+        config: rules of the world."""
     held, market, levels, goods = views["inventory"], views["market"], views["levels"], views["goods"]
     side, item, price, left = views["offer"].unbind(-1)
     prices, items = len(config.content.prices), len(config.content.items)
-    most = levels[..., CONSTITUTION] if config.skills else torch.full_like(side, config.max_health)
+    max_health = levels[..., CONSTITUTION] if config.skills else torch.full_like(side, config.max_health)
     numbers = torch.arange(1, items + 1, dtype=item.dtype, device=item.device)
     quoted = market.float()
     quoted[..., 1].masked_fill_(market[..., 1] == 0, prices + 1)
     columns = (
         log2_scale(levels, LEVEL_LOG2),
-        (views["self"][..., HEALTH] / most.clamp(min=1))[..., None],
+        (views["self"][..., HEALTH] / max_health.clamp(min=1))[..., None],
         log2_scale(goods[..., :1], GOLD_LOG2),
         goods[..., 1:] / config.capacity,
         held.clamp(max=config.capacity) / config.capacity,
@@ -64,22 +76,27 @@ def self_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
 
 
 def entity_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
-    """[..., nearest, n] float32 of each row of the entity table: NPC kind, one column each; combat level;
-    rank of sword, knife and armor; most health there can be; immune; word said, one column each, none for
-    silence; share of that most health. Zeros for rows that do not exist."""
+    """Returns [..., nearest, n] float32: the attributes of each row of the entity table.
+
+    The columns are: NPC kind (one-hot); combat level and maximum health; ranks of sword, knife and armor;
+    immunity; token said (one-hot, zeros for silence); health / maximum health. Empty rows are zero.
+
+    Args:
+        views: the fields of records, [..., ...].
+        config: rules of the world."""
     seen = views["entity_attributes"]
     column = {name: seen[..., i] for i, name in enumerate(ENTITY_ATTRIBUTES)}
     device = seen.device
     kinds = torch.arange(NPC, NPC + npc_kinds(config), dtype=torch.uint8, device=device)
     words = torch.arange(1, max(1, config.tokens), dtype=torch.int8, device=device)
     strength = torch.stack((column["combat_level"], column["max_health"]), -1)
-    most = column["max_health"].clamp(min=1)
+    max_health = column["max_health"].clamp(min=1)
     columns = (
         views["entity_kind"][..., None] == kinds,
         log2_scale(strength, LEVEL_LOG2),
         seen[..., RANKS] / max(1, *map(len, config.tables.gear)),
         column["immune"][..., None],
         column["token"][..., None] == words,
-        (views["entities"][..., THEIR_HEALTH] / most)[..., None],
+        (views["entities"][..., THEIR_HEALTH] / max_health)[..., None],
     )
     return torch.cat(columns, -1)

@@ -9,21 +9,21 @@ from torch import Tensor
 def advantages(
     reward: Tensor, value: Tensor, died: Tensor, last_value: Tensor, gamma: float, gae_lambda: float
 ) -> Tensor:
-    """Advantages of a rollout; nothing flows from one inhabitant of a slot to the next.
+    """Computes the advantages of a rollout; nothing propagates from one agent of a slot to the next.
 
-    Schulman et al. 2016, arXiv 1506.02438, equation 16. ``truncated`` never happens here, so a death is
-    the only cut. What stands at the ticks of empty slots is meaningless.
+    Schulman et al. 2016, arXiv 1506.02438, equation 16. Lives are never truncated, so only deaths cut the
+    sums. Values at the ticks of empty slots are meaningless.
 
     Args:
         reward: [T, N] float32.
-        value: [T, N] float32, of what was seen before each step.
-        died: [T, N] bool, the agent's step ended in its death.
-        last_value: [N] float32, value of what is seen after the last step.
+        value: [T, N] float32, value of the observation before each step.
+        died: [T, N] bool, whether the agent died in the step.
+        last_value: [N] float32, value of the observation after the last step.
         gamma: discount per tick.
         gae_lambda: lambda of the estimator.
 
     Returns:
-        [T, N] float32; added to ``value`` they are the returns.
+        [T, N] float32; ``value`` plus the advantages are the returns.
     """
     out = torch.empty_like(value)
     running = torch.zeros_like(last_value)

@@ -1,8 +1,8 @@
-"""All that the network looks at, as the columns of one matrix.
+"""All inputs of the network as the columns of one matrix.
 
-Window, own state, entity table and, in the full game, attributes stand side by side, so that one matrix
-product is the whole first layer. On a GPU that is faster than anything that avoids the zeros of the window's
-one-hot codes; on a CPU it is not (``nmmo_gpu.train.window``)."""
+Window, own state, entity table and, in the full game, attributes are concatenated, so that the first layer is
+one matrix product. On a GPU this is faster than avoiding the zeros of the window's one-hot codes; on a CPU it
+is not (``nmmo_gpu.train.window``)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from nmmo_gpu.world.layout import FRIEND, STRANGER, ObservationLayout
 
 
 def own_state(views: dict[str, Tensor], scale: Tensor) -> Tensor:
-    """[..., features] float32: own state, scaled to about -0.5 ... 0.5.
+    """Returns [..., features] float32: own state, scaled to about -0.5 ... 0.5.
 
     Args:
-        views: fields of records. scale: [2, features], factor, and centre to take off before."""
-    return ((views["self"] - scale[1]) * scale[0]).clamp(max=1.0)  # age grows without bound
+        views: fields of records.
+        scale: [2, features]: factors, and the centres that are subtracted first."""
+    return ((views["self"] - scale[1]) * scale[0]).clamp(max=1.0)  # age has no upper bound
 
 
 def entity_rows(views: dict[str, Tensor], scale: Tensor) -> Tensor:
-    """[..., nearest, described] float32: the entity table, scaled to about -1 ... 1.
+    """Returns [..., nearest, described] float32: the entity table, scaled to about -1 ... 1.
 
-    Rows that do not exist are zero, and stay so; the two kinds' columns act as the others' bias.
+    Empty rows are zero. The columns of the two kinds of agents act as the bias of existing rows.
 
     Args:
-        views: fields of records. scale: [features] factors."""
+        views: fields of records.
+        scale: [features], factors."""
     kind = views["entity_kind"]
     kinds = torch.stack((kind == FRIEND, kind == STRANGER), -1)
     return torch.cat((views["entities"] * scale, kinds), -1)
@@ -44,11 +46,14 @@ def encode_inputs(
     entity_scale: Tensor,
     dtype: torch.dtype,
 ) -> Tensor:
-    """[P, B, columns] of ``dtype``: the inputs of ``records[index]``, by ``InputColumns``.
+    """Returns [P, B, columns] of ``dtype``: the inputs of ``records[index]``, laid out by ``InputColumns``.
 
     Args:
-        records: [rows, bytes] uint8. index: [P, B] int64: the rows that each population looks at.
-        own_scale: as for ``own_state``. entity_scale: as for ``entity_rows``.
+        records: [rows, bytes] uint8.
+        index: [P, B] int64, the rows of each population.
+        config: rules of the world.
+        own_scale: as for ``own_state``.
+        entity_scale: as for ``entity_rows``.
         dtype: float32 or bfloat16.
     """
     layout, columns = ObservationLayout(config), InputColumns.of(config)

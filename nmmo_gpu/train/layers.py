@@ -1,4 +1,4 @@
-"""The layers between the network's first and its heads."""
+"""The hidden layers of the network, between its first layer and its heads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from torch import Tensor
 
 
 def hidden_layers(total: Tensor, matrices: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """[P, B, hidden]: a rectified linear layer on ``relu(total)``, then others, each added to what it sees.
+    """Applies a linear layer with ReLU to ``relu(total)``, then further ones with residual connections.
 
     Args:
-        total: [P, B, hidden], the first layer's sums.
-        matrices: [P, hidden, hidden] each, at least one. biases: [P, 1, hidden] each.
+        total: [P, B, hidden], pre-activations of the first layer.
+        matrices: [P, hidden, hidden] each, at least one.
+        biases: [P, 1, hidden] each.
+
+    Returns:
+        [P, B, hidden].
     """
     hidden = torch.relu(total)
     first, *deeper = zip(biases, matrices, strict=True)

@@ -1,7 +1,7 @@
-"""How much memory a training run takes, before any of it is taken.
+"""Estimates the memory of a training run before any of it is allocated.
 
-The run is rehearsed on tensors of torch's "meta" device, which have shapes and no data, while a dispatch mode
-adds up what they would hold. So the figures follow from the code that will run, and cannot drift from it.
+A dry run uses tensors on torch's "meta" device, which have shapes but no data, while a dispatch mode adds up
+the sizes of their storages. The estimate follows from the code that will run, so it cannot become outdated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nmmo_gpu.world.state import World
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storage of a device's tensors made inside: ``now`` and ``peak``, bytes."""
+    """Adds up the storages of a device's tensors created in this context: ``now`` and ``peak``, in bytes."""
 
     def __init__(self, device: torch.device = META) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -40,7 +40,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs the operation, and counts what it made."""
+        """Runs an operation and counts the storages of its results."""
         result = function(*args, **(kwargs or {}))
         for tensor in tree_iter(result):
             if isinstance(tensor, Tensor) and tensor.device == self.device:
@@ -61,16 +61,16 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now -= size
 
     def rise(self, work: Callable[[], Any]) -> tuple[Any, int, int]:
-        """(result, bytes that stay, bytes that a piece of work takes on top of these at its height)."""
+        """Runs ``work``; returns (result, bytes that stay allocated, additional bytes at the peak)."""
         before, self.peak = self.now, self.now
         result = work()
         return result, self.now - before, self.peak - self.now
 
 
 def training_parts(config: TrainConfig) -> list[Part]:
-    """Everything that a training run keeps, and what it needs for a while."""
+    """Returns the permanent and temporary allocations of a training run."""
     env = dataclasses.replace(config.env, device="meta")
-    # Every pass over the rollout takes the same.
+    # All epochs need the same memory, so one is enough.
     config = dataclasses.replace(config, env=env, ppo=dataclasses.replace(config.ppo, epochs=1))
     with dry_run(env) as (meter, world):
         parts = world_parts(world)
@@ -85,8 +85,8 @@ def training_parts(config: TrainConfig) -> list[Part]:
             Part("observations and workspaces of a tick", stays + passing + kept - buffer),
             Part("rollout", buffer),
             Part("weights and Adam's moments", weights + learned),
-            Part("while a rollout is collected, at most", for_collecting),
-            Part("while the learner works, at most", for_learning),
+            Part("temporary, while collecting a rollout (maximum)", for_collecting),
+            Part("temporary, while learning (maximum)", for_learning),
         ]
 
 
@@ -94,14 +94,17 @@ def training_parts(config: TrainConfig) -> list[Part]:
 def dry_run(
     config: EnvConfig, instead: Callable[[Any], None] = lambda launch: None
 ) -> Iterator[tuple[Meter, World]]:
-    """A world on the meta device, under a meter, with nothing launched.
+    """A context with a meter and a world on the meta device, in which no kernel is launched.
 
-    Without Triton the rules in torch would ask for sizes that tensors without data do not know.
+    This needs Triton, because the rules in torch use sizes that depend on data.
 
     Args:
-        instead: called with each ``nmmo_gpu.kernels.launch.Launch``."""
+        config: the world.
+        instead: called with each ``nmmo_gpu.kernels.launch.Launch`` instead of launching it.
+
+    Raises ConfigError if Triton is not installed."""
     if importlib.util.find_spec("triton") is None:
-        raise ConfigError("this needs Triton, which is not installed here: pip install triton.")
+        raise ConfigError("this needs Triton, which is not installed: pip install triton.")
     launch = importlib.import_module("nmmo_gpu.kernels.launch")
     with meta_device_allowed(), Meter() as meter, launch.diverted(instead):
         yield meter, meta_world(config)

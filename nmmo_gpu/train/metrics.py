@@ -1,4 +1,4 @@
-"""What happened in the world since the last look, summed up on its device."""
+"""Statistics of lifetimes, deaths and actions, accumulated on the world's device."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from torch import Tensor
 from nmmo_gpu.world.state import Cause, World
 
 LIFETIME_BINS = 8192
-"""Lifetimes are counted exactly below this many ticks; longer ones share the last bin."""
+"""Number of bins of the histogram of lifetimes, 1 tick each; longer lifetimes share the last bin."""
 
 
 def count(
     world: World, acted: Tensor, attacks: Tensor, sums: Tensor, causes: Tensor, lifetimes: Tensor
 ) -> None:
-    """Adds the tick just done to a tally's tensors.
+    """Adds the last tick to a tally's tensors.
 
     Args:
-        acted: [R, A] bool, who lived at its start. attacks: [R, A] bool, who tried to attack.
-        sums: [names] int64, as ``Tally.NAMES``. causes: [causes] int64, deaths.
-        lifetimes: [bins] int64, the last one for all that are longer.
+        world: the world after the tick.
+        acted: [R, A] bool, agents alive at the start of the tick.
+        attacks: [R, A] bool, agents that tried to attack.
+        sums: [names] int64, in the order of ``Tally.NAMES``.
+        causes: [causes] int64, deaths by cause.
+        lifetimes: [bins] int64, histogram; the last bin includes all longer lifetimes.
     """
     alive, cause, age = (world.agents(field) for field in (world.alive, world.cause, world.age))
     died = acted & (cause > 0)
@@ -45,10 +48,10 @@ def count(
 
 
 class Tally:
-    """Counts over ticks and deaths. Sums are kept on the device; ``summary`` reads them, once."""
+    """Counts over ticks and deaths. The counts stay on the device until ``summary`` reads them."""
 
     def __init__(self, device: torch.device, counter: Callable[..., None] = count) -> None:
-        """Begins with nothing; ``counter`` is ``count``, or a twin of it."""
+        """Starts at zero; ``counter`` is ``count`` or an equivalent of it."""
         self.counter = counter
         self.lifetimes = torch.zeros(LIFETIME_BINS, dtype=torch.int64, device=device)
         self.sums = torch.zeros(len(self.NAMES), dtype=torch.int64, device=device)
@@ -68,28 +71,28 @@ class Tally:
     )
 
     def add(self, world: World, acted: Tensor, attacks: Tensor) -> None:
-        """Counts the tick just done; see ``count``."""
+        """Adds the last tick; see ``count``."""
         self.counter(world, acted, attacks, self.sums, self.causes, self.lifetimes)
 
     def state(self) -> dict[str, Tensor]:
-        """The counts by name, for checkpoints."""
+        """Returns the counts by name, for checkpoints."""
         return {"lifetimes": self.lifetimes, "sums": self.sums, "causes": self.causes}
 
     def reset(self) -> None:
-        """Starts again from nothing."""
+        """Sets all counts to zero."""
         for tensor in self.state().values():
             tensor.zero_()
 
     def summary(self) -> dict[str, float]:
-        """Numbers by name, read from the device; see ``summarise``."""
+        """Reads the counts from the device and returns metrics by name; see ``summarise``."""
         return summarise(self.state())
 
 
 def summarise(counts: dict[str, Tensor]) -> dict[str, float]:
-    """Numbers by name from a tally's tensors; those about deaths are missing if nobody died.
+    """Returns metrics by name from a tally's tensors; without deaths, those about deaths are missing.
 
-    ``lifetime/mean`` is agent-steps lived / deaths, which does not forget those still alive, as the
-    mean over the dead alone would."""
+    ``lifetime/mean`` is agent-steps / deaths, which includes agents that are still alive; the mean over dead
+    agents alone would not."""
     total = dict(zip(Tally.NAMES, counts["sums"].tolist(), strict=True))
     causes = counts["causes"].tolist()
     deaths = sum(causes)
@@ -117,6 +120,6 @@ def summarise(counts: dict[str, Tensor]) -> dict[str, float]:
 
 
 def quantile(histogram: Tensor, share: float) -> int:
-    """The smallest bin up to which at least ``share`` of a [bins] histogram lies."""
+    """Returns the first bin at which the cumulative [bins] histogram reaches ``share`` of its total."""
     cumulative = histogram.cumsum(0)
     return int((cumulative < cumulative[-1] * share).sum())

@@ -1,4 +1,4 @@
-"""Which class a policy network is: how checkpoints name it, and how the command line finds it."""
+"""The class of a policy network: its name in checkpoints, and how the command line loads it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ HOW = "give module:Class, or file.py:Class"
 
 
 def network_name(network: type[Policy]) -> str:
-    """``module:qualname`` of a network's class.
+    """Returns ``module:qualname`` of a network's class.
 
-    A class of the script that is being run is named by the module that its file is when it is imported."""
+    For a class of the running script, the module is the one that the script's file would be on import."""
     module = network.__module__
     if module == "__main__":
         main = sys.modules["__main__"]
@@ -30,30 +30,31 @@ def network_name(network: type[Policy]) -> str:
 
 
 def check_network(network: type[Policy], needed: str) -> None:
-    """CheckpointError unless a class is the one that a checkpoint names.
+    """Raises CheckpointError unless a class is the one that a checkpoint names.
 
-    It is if it has that name, or if that name, in a module that is imported already, stands for it: so a
-    class that has moved can be left an alias at its former place. Nothing is imported because a checkpoint
-    says so.
+    The class must have that name, or that name must be an alias of it in a module that is already imported,
+    as for a class that has been moved. No module is imported because a checkpoint names it.
 
     Args:
-        needed: as ``network_name`` gave it."""
+        network: the class.
+        needed: the name in the checkpoint, from ``network_name``."""
     if network_name(network) == needed:
         return
     module, _, path = needed.partition(":")
     if module in sys.modules and _attribute(sys.modules[module], path) is network:
         return
     raise CheckpointError(
-        f"checkpoint: its network is {needed}, and {network_name(network)} cannot take its place; on the "
-        f"command line give --network {needed} (or file.py:Class), in Python a Sword with that network: "
-        "Trinity(sword=...) to train, sword=... to play."
+        f"checkpoint: its network is {needed}, not {network_name(network)}; on the command line give "
+        f"--network {needed} (or file.py:Class), in Python a Sword with that network: Trinity(sword=...) to "
+        "train, sword=... to play."
     )
 
 
 def load_network(name: str) -> type[Policy]:
-    """The class that ``--network`` names: ``module:Class``, imported as by ``import``, or ``file.py:Class``.
+    """Loads the class that ``--network`` names: ``module:Class``, with an ordinary import, or
+    ``file.py:Class``.
 
-    Raises ConfigError if it is not there, or is not a subclass of Policy."""
+    Raises ConfigError if the class does not exist or is not a subclass of Policy."""
     where, colon, path = name.rpartition(":")
     if not colon or not where or not path:
         raise ConfigError(f"network = {name!r} does not name a class; {HOW}.")
@@ -67,7 +68,7 @@ def load_network(name: str) -> type[Policy]:
 
 
 def _attribute(module: ModuleType, path: str) -> Any:
-    """What a dotted path names in a module; None if there is nothing."""
+    """Returns the attribute at a dotted path in a module; None if it does not exist."""
     found: Any = module
     for step in path.split("."):
         found = getattr(found, step, None)
@@ -81,13 +82,13 @@ def _module(where: str, name: str) -> ModuleType:
         if error.name is None or not (where == error.name or where.startswith(error.name + ".")):
             raise  # something that the module imports is missing
         raise ConfigError(
-            f"network = {name!r}: there is no module {where}; put its folder into PYTHONPATH, or give the "
+            f"network = {name!r}: there is no module {where}; add its folder to PYTHONPATH, or give the "
             "file: path/to/file.py:Class."
         ) from error
 
 
 def _module_of_file(file: Path, name: str) -> ModuleType:
-    """A module made of a file, with the file's stem for a name."""
+    """Imports a file as a module named after the file's stem."""
     if not file.is_file():
         raise ConfigError(f"network = {name!r}: there is no file {file}; {HOW}.")
     loaded = sys.modules.get(file.stem)
@@ -95,9 +96,9 @@ def _module_of_file(file: Path, name: str) -> ModuleType:
     if loaded is not None and origin and Path(origin).resolve() == file.resolve():
         return loaded
     spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None, "it ends in .py"
+    assert spec is not None and spec.loader is not None, "the caller has checked for .py"
     module = importlib.util.module_from_spec(spec)
-    if loaded is None:  # dataclasses look their module up
+    if loaded is None:  # dataclasses look up their module in sys.modules
         sys.modules[file.stem] = module
     try:
         spec.loader.exec_module(module)

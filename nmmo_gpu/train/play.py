@@ -1,4 +1,4 @@
-"""Playing a world to record it, with a scripted, random or trained policy."""
+"""Plays and records a world with a scripted, random or trained policy."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ from nmmo_gpu.world.state import World
 
 
 def begin(config: EnvConfig, policy: str, sword: type[Sword] = Sword) -> tuple[Env, Actor]:
-    """A new world, and who acts in it.
+    """Creates an environment and its actor.
 
     Args:
-        config: the world. policy: one of ``scripted.POLICIES``, or the folder of a run.
-        sword: of a run, as for ``PolicyActor``.
+        config: the world.
+        policy: one of ``scripted.POLICIES``, or the folder of a run.
+        sword: for a run, as for ``PolicyActor``.
 
-    Raises CheckpointError if there is no such run or its network is another class, ConfigError if its
-    policies do not fit the world."""
+    Raises CheckpointError if there is no such run or its network is another class, ConfigError if the run was
+    trained with other rules."""
     if policy in scripted.POLICIES:
         env = Env(config)
         env.reset()
         return env, scripted.actor(policy)(env)
     stored = checkpoints.load(Path(policy), torch.device("cpu"))
-    theirs, ours = (dataclasses.replace(w, births=0) for w in (stored.config.env.world, config.world))
-    if theirs != ours:
+    trained, played = (dataclasses.replace(w, births=0) for w in (stored.config.env.world, config.world))
+    if trained != played:
         raise ConfigError(
-            f"policy = {policy!r} was trained by other rules than those of this world; play the preset, with "
-            "the options, that it was trained with."
+            f"policy = {policy!r} was trained with rules other than those of this world; choose the preset "
+            "and options that it was trained with."
         )
     env = Env(config)
     env.reset()
@@ -54,25 +55,28 @@ def begin(config: EnvConfig, policy: str, sword: type[Sword] = Sword) -> tuple[E
 def go_on(
     stored: Checkpoint, realm: int, device: torch.device, sword: type[Sword] = Sword
 ) -> tuple[Env, PolicyActor]:
-    """One realm of a checkpoint, as it was when it was written, and its policies, which go on as they would
-    have there, but for what they learn.
+    """Continues one realm of a checkpoint with the checkpoint's policies, as in the run but without learning.
 
-    ``sword``: as for ``PolicyActor``.
+    Args:
+        stored: the checkpoint.
+        realm: number of the realm.
+        device: where to play.
+        sword: as for ``PolicyActor``.
 
-    Raises ConfigError for a realm that there is not, CheckpointError as ``PolicyActor`` does."""
+    Raises ConfigError if the realm does not exist, CheckpointError as ``PolicyActor`` does."""
     whole = stored.config.env
     if not 0 <= realm < whole.realms:
-        raise ConfigError(f"realm = {realm} is not there; choose from 0 to {whole.realms - 1}.")
+        raise ConfigError(f"realm = {realm} does not exist; choose from 0 to {whole.realms - 1}.")
     world = checkpoints.load_world(stored, device)
-    alone = {
+    tensors = {
         name: (tensor if name in ("seed", "tick") else tensor[realm : realm + 1]).clone()
         for name, tensor in world.tensors()
     }
-    alone["seed"][1] += realm
+    tensors["seed"][1] += realm
     config = dataclasses.replace(
         whole, realms=1, first_realm=whole.first_realm + realm, maps=(), device=str(device), backend="auto"
     )
-    env = Env(config, World(config=whole.world, **alone))
+    env = Env(config, World(config=whole.world, **tensors))
     memory = stored.part("realms").get("memory")
     if memory is not None:
         slots = whole.world.slots
@@ -81,24 +85,27 @@ def go_on(
 
 
 def save_moment(env: Env, path: Path, title: str) -> None:
-    """Writes the first realm as it is now into a file of one tick.
+    """Writes the current state of the first realm as a recording of one tick.
 
-    Raises ReplayError if it cannot be written."""
+    Raises ReplayError if the file cannot be written."""
     layout = FrameLayout(env.config.world)
     frames = torch.zeros(1, layout.bytes, dtype=torch.uint8, device=env.device)
-    nobody = torch.full((1, env.config.world.entities), -1, device=env.device)
+    no_target = torch.full((1, env.config.world.entities), -1, device=env.device)
     first = torch.zeros(1, dtype=torch.int64, device=env.device)
-    layout.write(frames, env.world, first, StepActions(torch.zeros_like(nobody), nobody))
+    layout.write(frames, env.world, first, StepActions(torch.zeros_like(no_target), no_target))
     file_header = header(env.config, env.config.first_realm, title)
     with ReplayWriter(path, file_header, env.world.base[0].cpu().numpy()) as writer:
         writer.frames(int(env.world.tick), frames.cpu().numpy())
 
 
 def value_maps(stored: Checkpoint, env: Env, sword: type[Sword] = Sword) -> list[bytes]:
-    """Payloads of ``HEAT`` chunks: a checkpoint's value maps, of all populations and their mean (-1), on the
-    first realm as it is now.
+    """Returns payloads of ``HEAT`` chunks: a checkpoint's value maps on the current state of the first realm,
+    for the mean of all populations (-1) and for each population.
 
-    ``sword``: as for ``PolicyActor``."""
+    Args:
+        stored: the checkpoint.
+        env: the environment.
+        sword: as for ``PolicyActor``."""
     base, material = (plane[0].cpu().numpy() for plane in (env.world.base, env.world.material))
     populations = range(-1, env.config.world.populations)
     return [value_payload(stored, base, material, p, env.device, sword) for p in populations]
@@ -108,16 +115,16 @@ def play(
     env: Env, act: Actor, recorder: Recorder, ticks: int | None, rate: float = 0.0,
     stopped: Callable[[], bool] = lambda: False, on_progress: Callable[[int], None] = lambda tick: None,
 ) -> None:  # fmt: skip
-    """Plays on, and records every tick.
+    """Plays and records ticks.
 
     Args:
-        env: the environment, begun.
+        env: the environment, after its ``reset``.
         act: chooses the actions.
-        recorder: writes the files; the length of its buffer is how many ticks are written at a time.
-        ticks: how many to play; None: until ``stopped``.
-        rate: ticks per second at most; 0 for no limit.
-        stopped: called after every tick; True ends the play.
-        on_progress: called with how many ticks have been played.
+        recorder: writes the files, as many ticks at a time as its buffer holds.
+        ticks: number of ticks to play; None to play until ``stopped`` returns True.
+        rate: maximum number of ticks per second; 0 for no limit.
+        stopped: called before every tick; True ends the loop.
+        on_progress: called after every tick with the number of ticks played.
     """
     length, t, played = len(recorder.frames), 0, 0
     due = time.monotonic()
@@ -140,5 +147,5 @@ def play(
 
 
 def recorded_heads(act: Actor) -> dict[str, int] | None:
-    """The heads of a policy, for ``Recorder``; None if it does not tell what it thinks."""
+    """Returns the heads of a policy, for ``Recorder``; None if the actor is not a policy."""
     return act.sword.choices() if isinstance(act, PolicyActor) else None

@@ -1,4 +1,4 @@
-"""The PPO loss and its update, for all populations at once."""
+"""The PPO loss and update, for all populations at once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nmmo_gpu.train.training_backend import TrainingBackend
 from nmmo_gpu.world.random import Stream
 
 STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
-"""What ``loss`` measures on the way, in this order."""
+"""Statistics returned by ``loss``, in this order."""
 
 
 class ActionEvaluation(NamedTuple):
-    """What the network says now about what was done, [P, B] float32 each."""
+    """The current network's evaluation of the actions taken, [P, B] float32 each."""
 
     log_probability: Tensor
     entropy: Tensor
@@ -31,20 +31,21 @@ def loss(
     evaluation: ActionEvaluation, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor,
     config: PPOConfig, count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The clipped surrogate of PPO (Schulman et al. 2017, arXiv 1707.06347, equations 7 and 9).
+    """Computes the clipped surrogate loss of PPO (Schulman et al. 2017, arXiv 1707.06347, equations 7 and 9).
 
     Args:
-        evaluation: of the batch, by the network that learns.
+        evaluation: evaluation of the batch by the current network.
         old_log: [P, B] float32, log probability of the actions when they were chosen.
         advantage: [P, B] float32.
         returns: [P, B] float32.
-        real: [P, B] bool, false for filling.
-        config: of the learner.
-        count: [P], how many are real where the batch is a part of a larger one; by default as many as here.
+        real: [P, B] bool, false for padding.
+        config: settings of the learner.
+        count: [P], number of real samples in the whole batch if this is a part of it; by default those in
+            ``real``.
 
     Returns:
-        loss: [] float32, the sum over populations of each one's mean, so that none sees the others.
-        statistics: [P, 5] float32, as ``STATISTICS`` names them, without gradient.
+        loss: [] float32, the sum of the populations' means, so their gradients are independent.
+        statistics: [P, 5] float32, in the order of ``STATISTICS``, without gradient.
     """
     log_probability, entropy, value = evaluation
     change = torch.where(real, log_probability - old_log, 0.0)
@@ -74,16 +75,23 @@ def update(
     training_backend: TrainingBackend,
     columns: int | None = None,
 ) -> dict[str, Tensor]:
-    """Learns from one rollout, together with the other processes of the run, each from its own: what counts
-    is the mean over the samples of all. With static shapes nothing in here waits for the device.
+    """Updates the policies with one rollout.
+
+    All processes of a run call this together, each with its own rollout; losses are means over the samples of
+    all processes. With static shapes, nothing here waits for the device.
 
     Args:
-        columns: of ``enough_columns``, where shapes are static and the policies have no memory; None for
-            all there can be.
+        policy: the policies.
+        optimizer: optimizer of their weights.
+        rollout: the experience of this process.
+        config: settings of the learner.
+        training_backend: implementations of the parts.
+        columns: number of columns from ``enough_columns``, used with static shapes and policies that are not
+            recurrent; None for all slots and ticks.
 
     Returns:
-        per population ([P] float32): ``STATISTICS``, means over the minibatches, ``explained_variance``
-            of the values, and ``grad_norm`` before clipping.
+        Per population ([P] float32): ``STATISTICS`` as means over the minibatches, ``explained_variance`` of
+            the values, and ``grad_norm`` before clipping.
     """
     horizon = rollout.alive.shape[0]
     advantage = training_backend.advantages(
@@ -106,7 +114,7 @@ def update(
     norms = torch.zeros(world_config.populations, device=advantage.device)
     for epoch in range(config.epochs):
         order = shuffled(batches.columns, rollout, epoch, training_backend)
-        # Which samples share a minibatch is random; within it, memory is best read in order.
+        # Samples are assigned to minibatches at random, then sorted, because reading in order is faster.
         pieces = [piece.sort().values for piece in order.tensor_split(config.minibatches)]
         counts = torch.stack([batches.valid(piece).sum(1) for piece in pieces])
         distributed.all_reduce_sum([counts])
@@ -132,29 +140,35 @@ def update(
 
 
 SHARES = 8
-"""Numbers of columns are multiples of this share of all, so that few graphs serve all updates."""
+"""The number of columns is a multiple of 1 / ``SHARES`` of all samples, so that a few graphs are enough."""
 
 
 def most_living(rollout: Rollout, populations: int, slots: int) -> Tensor:
-    """[] int64: samples that the population with most of them has in a rollout."""
+    """Returns the largest number of samples of a population in a rollout, [] int64."""
     return rollout.alive.view(-1, populations, slots // populations).sum((0, 2)).max()
 
 
 def enough_columns(living: int, samples: int, least: int) -> int:
-    """Columns for ``living`` of up to ``samples`` samples, and ``least`` if there are as many: the next
-    multiple of an eighth of all."""
+    """Returns a number of columns for ``living`` samples, rounded up to a multiple of 1 / ``SHARES`` of all.
+
+    Args:
+        living: largest number of samples of a population.
+        samples: maximum number of samples of a population, the upper limit of the result.
+        least: minimum number of columns."""
     share = -(-samples // SHARES)
     return min(samples, max(least, -(-max(1, living) // share) * share))
 
 
 def update_sizes(samples: int, least: int) -> list[int]:
-    """All that ``enough_columns`` returns for up to ``samples`` samples."""
+    """Returns all possible results of ``enough_columns``, sorted."""
     return sorted({enough_columns(k * -(-samples // SHARES), samples, least) for k in range(1, SHARES + 1)})
 
 
 def shuffled(columns: int, rollout: Rollout, epoch: int, training_backend: TrainingBackend) -> Tensor:
-    """[columns] int64: the columns in random order, drawn from the world's seed and tick, so that a run is a
-    function of its seed, with no dice to be kept."""
+    """Returns a random permutation of the columns, [columns] int64.
+
+    It is drawn from the world's seed and tick, so a run is a function of its seed, without the state of a
+    generator."""
     index = torch.arange(columns, device=rollout.tick.device)
     words = training_backend.draw(
         rollout.seed, rollout.tick, Stream.SHUFFLE, torch.full_like(index, epoch), index
@@ -163,7 +177,7 @@ def shuffled(columns: int, rollout: Rollout, epoch: int, training_backend: Train
 
 
 class SampleBatches:
-    """Minibatches of single steps, for policies without memory."""
+    """Minibatches of single steps, for policies that are not recurrent."""
 
     def __init__(
         self,
@@ -173,8 +187,14 @@ class SampleBatches:
         least: int = 1,
         columns: int | None = None,
     ) -> None:
-        """``least``: there are to be so many columns at least, and if they are filling. ``columns``: so many
-        there are to be where shapes are static; None for one per slot and tick, whoever lives."""
+        """Prepares the columns.
+
+        Args:
+            policy: the policies.
+            rollout: the samples.
+            training_backend: implementations of the parts.
+            least: minimum number of columns; missing samples are padded.
+            columns: number of columns with static shapes; None for one per slot and tick."""
         self.policy, self.training_backend = policy, training_backend
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
         self.choices = rollout.choices.view(-1, rollout.choices.shape[-1])
@@ -189,11 +209,11 @@ class SampleBatches:
         self.columns = self.index.shape[1]
 
     def valid(self, columns: Tensor) -> Tensor:
-        """[P, B] bool: which samples of the chosen columns are real."""
+        """Returns [P, B] bool: which samples of the given columns are real."""
         return self.real[:, columns]
 
     def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
-        """What the network says of the chosen columns, their rows in the rollout, and which are real."""
+        """Returns the evaluation of the given columns, their rows in the rollout, and which are real."""
         rows, policy = self.index[:, columns], self.policy
         views, weights = policy.header_fields(self.records, rows), policy.weights()
         hidden, entities = policy.encode(self.records, rows, views, weights)
@@ -203,10 +223,10 @@ class SampleBatches:
 class SequenceBatches:
     """Minibatches of whole slots over the horizon, for recurrent policies.
 
-    Memory starts as it was in the rollout, and is wiped where the slot's agent changes."""
+    The recurrent state starts as in the rollout, and is set to zero where the agent of a slot changes."""
 
     def __init__(self, policy: Policy, rollout: Rollout, training_backend: TrainingBackend) -> None:
-        assert rollout.state is not None, "a recurrent policy's rollout holds its memory"
+        assert rollout.state is not None, "the rollout of a recurrent policy holds its state"
         self.policy, self.training_backend = policy, training_backend
         horizon, agents = rollout.alive.shape
         self.rollout, self.horizon = rollout, horizon
@@ -221,11 +241,11 @@ class SequenceBatches:
         self.real = rollout.alive.view(-1)[self.index]
 
     def valid(self, columns: Tensor) -> Tensor:
-        """[P, T * columns] bool: which samples of the chosen columns are real."""
+        """Returns [P, T * columns] bool: which samples of the given columns are real."""
         return self.rollout.alive.view(-1)[self.all_rows[:, :, columns]].flatten(1)
 
     def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
-        """As ``SampleBatches.evaluate_actions``; the rows are time-major, [P, T * columns]."""
+        """Like ``SampleBatches.evaluate_actions``; the rows are time-major, [P, T * columns]."""
         assert self.rollout.state is not None
         policy = self.policy
         rows = self.all_rows[:, :, columns]
@@ -234,13 +254,13 @@ class SequenceBatches:
         trunk, entities = policy.encode(self.records, flat, views, weights)
         trunk = trunk.view(*rows.shape, -1)
         alive = self.rollout.alive.view(-1)[rows]
-        goes_on = (alive & ~self.rollout.died.view(-1)[rows])[..., None]
+        survived = (alive & ~self.rollout.died.view(-1)[rows])[..., None]
         memory = self.rollout.state[self.slots[:, columns]]
         hidden = []
         for t in range(self.horizon):
             memory = policy.remember(trunk[:, t], memory, weights)
             hidden.append(memory)
-            memory = memory * goes_on[:, t]
+            memory = memory * survived[:, t]
         state = torch.stack(hidden, 1).flatten(1, 2)
         return _evaluated(self, flat, views, state, entities, weights), flat, alive.flatten(1)
 
@@ -262,7 +282,7 @@ def _evaluated(
 
 
 def clip_per_population(policy: Policy, limit: float) -> Tensor:
-    """Scales each population's gradient down to the limit; returns the norms before, [P]."""
+    """Clips the norm of each population's gradient to ``limit``; returns the norms before clipping, [P]."""
     grads = [p.grad for p in policy.parameters() if p.grad is not None]
     norm = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
     scale = (limit / (norm + 1e-6)).clamp(max=1.0)
@@ -272,13 +292,13 @@ def clip_per_population(policy: Policy, limit: float) -> Tensor:
 
 
 def explained_variance(value: Tensor, returns: Tensor, real: Tensor) -> Tensor:
-    """1 - Var(returns - value) / Var(returns) over [P, B], per population; 0 where returns do not vary."""
+    """Returns 1 - Var(returns - value) / Var(returns) over [P, B], [P]; 0 where the returns do not vary."""
     error, total = _moments(returns - value, real)[1], _moments(returns, real)[1]
     return torch.where(total > 0, 1 - error / total.clamp(min=1e-12), 0.0)
 
 
 def _moments(values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance, [P] each, of what is real in [P, B], over all processes."""
+    """Returns mean and variance, [P] each, of the real samples in [P, B], over all processes."""
     count = real.sum(1)
     distributed.all_reduce_sum([count])
     weight = real / count[:, None].clamp(min=1)
@@ -290,11 +310,11 @@ def _moments(values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _normalised(advantage: Tensor, index: Tensor, real: Tensor) -> Tensor:
-    """[rows]: zero mean and unit deviation within each population's real rows."""
+    """Returns [rows]: advantages, scaled to mean 0 and deviation 1 over each population's real rows."""
     picked = advantage[index]
     mean, variance = (moment[:, None] for moment in _moments(picked, real))
     scaled = (picked - mean) / (variance.sqrt() + 1e-8)
-    # What is not real goes to a row beyond the last, which is dropped.
+    # Padding goes to an extra last row, which is dropped.
     out = advantage.new_zeros(len(advantage) + 1)
     out[torch.where(real, index, len(advantage))] = scaled
     return out[:-1]

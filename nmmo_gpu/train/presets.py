@@ -1,4 +1,4 @@
-"""Training settings for each preset of rules."""
+"""Training settings for each preset of the rules."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ SCALES = ("laptop", "gpu")
 """Sizes of batch and network."""
 
 REWARD_TERMS: dict[str, dict[str, Any]] = {
-    # Levels more than experience: a second skill's first levels are cheap, so it pays to learn many trades.
-    # Gold is worth having, so what one makes and another needs finds a price. Nothing is paid for trading.
+    # Levels weigh more than experience. The first levels of a skill are cheap, so it pays to learn many.
+    # Gold is rewarded so that goods that one agent makes and another needs get a price. Trading is not.
     "full": {"reward_experience": 0.02, "reward_level": 5.0, "reward_gold": 0.02},
 }
-"""What training pays beyond staying alive."""
+"""Rewards in addition to that for staying alive, by preset."""
 
 
 def train_preset(name: str, scale: str = "laptop") -> TrainConfig:
-    """Settings with which the named rules are learned; ConfigError for an unknown name.
+    """Returns the training settings of a preset.
 
     Args:
-        scale: "laptop", a network of 35,000 weights per population and 64 realms; "gpu", one of 535,000 that
-            computes in bf16, and 2048 realms. ``million`` is one realm of a million agents on either.
-    """
+        name: name of the preset.
+        scale: "laptop": a network of 35,000 weights per population, 64 realms; "gpu": 535,000 weights,
+            computed in bf16, 2048 realms. ``million`` is one realm of a million agents at either scale.
+
+    Raises ConfigError if the name or scale is unknown."""
     if scale not in SCALES:
         raise ConfigError(f"scale = {scale!r} is unknown; choose one of {', '.join(SCALES)}.")
     realms = {"laptop": 64, "gpu": 2048}[scale] if name != "million" else 1
-    # Where some of those in reach are harmless and others not, whom to attack is the question.
+    # In the full game some entities in reach are harmless and others are not, so the target matters.
     policy = PolicyConfig(targeting="learned" if name == "full" else "auto")
     env = dataclasses.replace(EnvConfig(world=preset(name), realms=realms), **REWARD_TERMS.get(name, {}))
     config = TrainConfig(env=env, policy=policy, run=f"runs/{name}")

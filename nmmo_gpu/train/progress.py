@@ -1,4 +1,4 @@
-"""What a person sees while training: a live panel on a terminal, a line now and then elsewhere."""
+"""Terminal output during training: a live panel on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rich.live import Live
 from rich.table import Table
 
 LINE_SECONDS = 10.0
-"""Between two lines where there is no terminal."""
+"""Seconds between two lines if the output is not a terminal."""
 
 
 class Progress:
-    """A context manager; call ``show`` after every iteration."""
+    """A context manager for the output; call ``show`` after every iteration."""
 
     def __init__(self, title: str, console: Console | None = None) -> None:
         self.title = title
@@ -35,7 +35,7 @@ class Progress:
             self.live.__exit__(kind, error, trace)
 
     def show(self, values: dict[str, str]) -> None:
-        """Shows named values; where there is no terminal, only every few seconds."""
+        """Shows named values; if the output is not a terminal, only every few seconds."""
         if self.live:
             table = Table(title=self.title, show_header=False)
             for name, value in values.items():
@@ -48,21 +48,21 @@ class Progress:
             self.finish()
 
     def finish(self) -> None:
-        """Prints the newest values if they have not been."""
+        """Prints the newest values if they have not been printed yet."""
         if self._unseen is not None:
             self.console.print(self._unseen)
         self._unseen = None
 
 
 def duration(seconds: float) -> str:
-    """1:02:03 or 2:03."""
+    """Formats a duration as 1:02:03 or 2:03."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def quantity(number: float) -> str:
-    """12.3 k, 4.5 M, 6.7 G."""
+    """Formats a number as 12.3 k, 4.5 M or 6.7 G."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * unit:
             return f"{number / unit:.1f} {name}"

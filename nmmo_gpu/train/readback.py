@@ -1,4 +1,4 @@
-"""Numbers on their way from the device to the host, without making the device wait."""
+"""Asynchronous copies from the device to the host, and timestamps of the device's work."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ from torch import Tensor
 
 
 class HostCopy(NamedTuple):
-    """What was sent, and what it was sent with."""
+    """Tensors copied to the host, with the tag passed to ``Readback.send``."""
 
     tensors: dict[str, Tensor]
-    """On the CPU."""
+    """Tensors on the CPU."""
     tag: Any
 
 
 class Readback:
-    """Copies arrive one call later on a GPU, when the next piece of work is already queued, and at once on a
-    CPU. Two pinned buffers are written in turn."""
+    """Copies tensors to the host without making the device wait.
+
+    On a GPU, a copy is returned one call later, when the next work is already queued; on a CPU, at once. Two
+    sets of pinned buffers alternate."""
 
     def __init__(self, device: torch.device) -> None:
         self.on_gpu = device.type == "cuda"
         self._pinned: list[dict[str, Tensor]] = [{}, {}]
-        self._under_way: tuple[HostCopy, torch.cuda.Event] | None = None
+        self._pending: tuple[HostCopy, torch.cuda.Event] | None = None
 
     def send(self, tensors: dict[str, Tensor], tag: Any) -> list[HostCopy]:
-        """Sends tensors on the device (copied as they are when the device comes to it); returns what has
-        arrived: this copy, or the one before it, or nothing."""
+        """Queues a copy of device tensors; returns the completed copies.
+
+        On a GPU, this is the copy of the previous call, if any; on a CPU, that of this call.
+
+        Args:
+            tensors: tensors by name.
+            tag: returned with the copy."""
         if not self.on_gpu:
             return [HostCopy({name: tensor.clone() for name, tensor in tensors.items()}, tag)]
         self._pinned.reverse()
@@ -40,25 +47,25 @@ class Readback:
         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
         host_copies = self.receive()
-        self._under_way = HostCopy(dict(buffers), tag), arrived
+        self._pending = HostCopy(dict(buffers), tag), arrived
         return host_copies
 
     def receive(self) -> list[HostCopy]:
-        """Waits for the copy under way, if there is one."""
-        if self._under_way is None:
+        """Waits for the pending copy and returns it, if there is one."""
+        if self._pending is None:
             return []
-        host_copy, arrived = self._under_way
+        host_copy, arrived = self._pending
         arrived.synchronize()
-        self._under_way = None
+        self._pending = None
         return [host_copy]
 
 
 Timestamp = float | torch.cuda.Event
-"""A moment: seconds on the host's clock, or an event among the device's work."""
+"""A point in time: seconds of the host's clock, or an event in the device's stream."""
 
 
 def timestamp(device: torch.device) -> Timestamp:
-    """Now, as the device counts."""
+    """Returns the current time on a CPU; records an event on a GPU."""
     if device.type != "cuda":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -67,7 +74,7 @@ def timestamp(device: torch.device) -> Timestamp:
 
 
 def seconds_between(start: Timestamp, end: Timestamp) -> float:
-    """Seconds from one stamp to another; events must have happened."""
+    """Returns the seconds between two timestamps; events must have completed."""
     if isinstance(start, float) or isinstance(end, float):
         assert isinstance(start, float) and isinstance(end, float)
         return end - start

@@ -1,4 +1,4 @@
-"""What a run reports while it goes on: curves for TensorBoard, and a line or panel on the terminal."""
+"""Reports of a training run: curves for TensorBoard, and a line or panel on the terminal."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Reports the statistics of a run; a context manager, for the time of its training."""
+    """Reports the statistics of a run; a context manager around its training."""
 
     def __init__(self, run: Run, resumed: bool) -> None:
-        """``resumed``: the run goes on with a stored one; curves beyond where it stopped are dropped."""
+        """Opens the TensorBoard files and the terminal output.
+
+        Args:
+            run: the run.
+            resumed: whether it resumes a checkpoint; later points of the existing curves are dropped."""
         self.run = run
         folder = Path(run.config.run)
         self.board = Dashboard(folder, run.config, run.agent_steps if resumed else None)
@@ -41,7 +45,7 @@ class Reporter:
         self.progress.console.print(text)
 
     def report(self, stats: IterationStats) -> None:
-        """Curves, and what is shown, up to an iteration that ends a report."""
+        """Writes curves and terminal output after an iteration with ``stats.report``."""
         run, config = self.run, self.run.config
         world = summarise(stats.counts)
         if stats.economy:
@@ -84,4 +88,4 @@ SHOWN = (
     ("kl", "learning/kl", 4),
     ("value loss", "learning/value_loss", 4),
 )
-"""Title, name and decimals of what is shown of the learner, if it measures that."""
+"""Title, name and number of decimals of the learner's statistics on the terminal, if it returns them."""

@@ -1,4 +1,4 @@
-"""What the learner learns from: T ticks of every slot, in one place."""
+"""Storage for rollouts, and the grouping of samples by population."""
 
 from __future__ import annotations
 
@@ -12,34 +12,42 @@ from nmmo_gpu.world.layout import ObservationLayout
 
 @dataclass
 class Rollout:
-    """T ticks x N = realms * slots. Allocated once, and written over in each iteration."""
+    """T ticks of N = realms * slots agents. Allocated once and overwritten in each iteration."""
 
     records: Tensor
-    """[T + 1, R, A, bytes] uint8: what was seen before each step, and after the last."""
+    """[T + 1, R, A, bytes] uint8: observations before each step and after the last."""
     alive: Tensor
-    """[T, N] bool: somebody lived in the slot, and acted."""
+    """[T, N] bool: whether a living agent acted in the slot."""
     choices: Tensor
-    """[T, N, heads] int16: what each head chose."""
+    """[T, N, heads] int16: choice of each head."""
     log_probability: Tensor
-    """[T, N] float32, of the joint choice."""
+    """[T, N] float32: log probability of all choices together."""
     value: Tensor
-    """[T + 1, N] float32: the policy's estimates."""
+    """[T + 1, N] float32: value estimates of the observations."""
     reward: Tensor
-    """[T, N] float32, times 1 - gamma."""
+    """[T, N] float32: rewards times 1 - gamma."""
     died: Tensor
-    """[T, N] bool."""
+    """[T, N] bool: whether the agent died in the step."""
     seed: Tensor
-    """[2] int64: the world's."""
+    """[2] int64: the world's seed."""
     tick: Tensor
-    """[1] int64: the world's after the last step."""
+    """[1] int64: the world's tick after the last step."""
     state: Tensor | None
-    """[N, hidden] memory before the first step; None without recurrence."""
+    """[N, hidden]: recurrent state before the first step; None if the policy is not recurrent."""
 
     @staticmethod
     def allocate(
         layout: ObservationLayout, horizon: int, realms: int, slots: int, device: torch.device, heads: int = 3
     ) -> Rollout:
-        """An empty rollout; ``heads``: how many an action has (``nmmo_gpu.world.actions.action_heads``)."""
+        """Allocates a rollout of zeros.
+
+        Args:
+            layout: layout of the observation records.
+            horizon: number of ticks T.
+            realms: number of realms.
+            slots: slots per realm.
+            device: device of the tensors.
+            heads: number of heads of an action (``nmmo_gpu.world.actions.action_heads``)."""
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(*shape, dtype=dtype, device=device)
@@ -60,15 +68,18 @@ class Rollout:
 
 
 def by_population(alive: Tensor, populations: int, slots: int, least: int = 1) -> tuple[Tensor, Tensor]:
-    """The living, as rows of equal length, one per population.
+    """Groups the samples of living agents by population, padded to equal length.
 
     Args:
-        alive: [T, R * slots] bool. least: how long rows are at least.
+        alive: [T, R * slots] bool.
+        populations: number of populations P.
+        slots: slots per realm.
+        least: minimum length of the rows.
 
     Returns:
-        index: [P, B] int64 into the flattened [T * R * slots]; B is the largest population's number of
-            living (at least ``least``). Shorter rows are filled up with the population's first slot.
-        real: [P, B] bool: false for the filling.
+        index: [P, B] int64 into the flattened [T * R * slots]; B is the largest number of samples of a
+            population (at least ``least``). Shorter rows are padded with the population's first slot.
+        real: [P, B] bool, false for padding.
     """
     size = slots // populations
     grouped = alive.view(-1, populations, size).transpose(0, 1).reshape(populations, -1)
@@ -83,16 +94,20 @@ def by_population(alive: Tensor, populations: int, slots: int, least: int = 1) -
 
 
 def living_by_population(alive: Tensor, populations: int, slots: int, columns: int) -> tuple[Tensor, Tensor]:
-    """``by_population`` with rows of a length that is known before, so that the device need not be asked.
+    """Like ``by_population``, with rows of a given length, which avoids a sync with the device.
 
     Args:
-        columns: at least as many as the largest population has living.
+        alive: [T, R * slots] bool.
+        populations: number of populations P.
+        slots: slots per realm.
+        columns: length of the rows, at least the largest number of samples of a population.
 
     Returns:
-        index: [P, columns] int64. real: [P, columns] bool."""
+        index: [P, columns] int64.
+        real: [P, columns] bool, false for padding."""
     index, living = all_by_population(alive, populations, slots)
     place = living.cumsum(1)
-    # The dead are written to one more column, which is cut off.
+    # Samples of empty slots are written to an extra last column, which is dropped.
     column = torch.where(living, place - 1, columns)
     first = torch.arange(populations, device=alive.device) * (slots // populations)
     out = first[:, None].repeat(1, columns + 1).scatter_(1, column, index)[:, :columns].contiguous()
@@ -100,13 +115,20 @@ def living_by_population(alive: Tensor, populations: int, slots: int, columns: i
 
 
 def all_by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tensor, Tensor]:
-    """As ``by_population``, with the dead left in: sizes do not depend on who lives, so the device need not
-    be asked.
+    """Like ``by_population``, with the samples of empty slots included.
+
+    The shapes do not depend on data, which avoids a sync with the device.
+
+    Args:
+        alive: [T, R * slots] bool.
+        populations: number of populations P.
+        slots: slots per realm.
 
     Returns:
-        index: [P, B] int64, a permutation of all T * R * slots rows. real: [P, B] bool, who lives."""
+        index: [P, B] int64, a permutation of all T * R * slots rows.
+        real: [P, B] bool, true for living agents."""
     rows = torch.arange(alive.numel(), device=alive.device)
-    # Of populations of one, reshape would give a view, and kernels want rows that are whole in memory.
+    # With populations of one slot, reshape would return a view, but kernels need contiguous rows.
     grouped = rows.view(-1, populations, slots // populations).transpose(0, 1).contiguous()
     index = grouped.view(populations, -1)
     return index, alive.view(-1)[index]

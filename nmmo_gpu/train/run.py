@@ -34,25 +34,24 @@ from nmmo_gpu.world.memory import check_memory
 
 
 class IterationStats(NamedTuple):
-    """What is known of an iteration once the device is through with it."""
+    """Statistics of an iteration, available when the device has finished it."""
 
     iteration: int
-    """Its number, from 1."""
+    """Number of the iteration, from 1."""
     report: bool
-    """The tally's counts end here."""
+    """Whether a report ends with this iteration; the tally starts again after it."""
     steps: int
     """Agent-steps."""
     seconds: float
-    """How long it took."""
+    """Duration."""
     collect_share: float
-    """Share of that in the rollout."""
+    """Share of the duration spent in the rollout."""
     counts: dict[str, Tensor]
     """The tally's tensors (``Tally.state``), since the last report."""
     statistics: dict[str, Tensor]
-    """The learner's, [P] each."""
+    """The learner's statistics, [P] each."""
     economy: dict[str, Tensor]
-    """``nmmo_gpu.train.economy.economy_counts`` at the end of the rollout; empty where there is no full
-    game."""
+    """``nmmo_gpu.train.economy.economy_counts`` at the end of the rollout; empty without the full game."""
 
 
 class _Pending(NamedTuple):
@@ -64,18 +63,19 @@ class _Pending(NamedTuple):
 
 
 class Run:
-    """One training run: the three of Trinity, counters and a folder."""
+    """A training run: the three parts of Trinity, counters and a folder."""
 
     def __init__(self, config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None):
-        """Begins a run, or goes on with a stored one.
+        """Starts a run, or resumes a stored one.
 
         Args:
-            config: the settings; of a stored run its own, but for the limits.
+            config: the settings; for a stored run its own, except for the limits.
             stored: from ``checkpoint.load``.
-            trinity: classes to use in place of the stock ones; for a stored run those that it was made of.
+            trinity: classes to use in place of the default ones; for a stored run those that it was made
+                with.
 
-        Raises CheckpointError if the stored run was made of other classes, as far as its tensors and the name
-        of its network tell.
+        Raises CheckpointError if the tensors or the network's name show that the stored run was made with
+        other classes.
         """
         trinity = trinity or Trinity()
         self.config = config
@@ -93,21 +93,20 @@ class Run:
                 config.record_megabytes << 20,
             )  # fmt: skip
         self.reported = economy_counts_on_host(self.god.env.world)
+        """Economy counts of the last report; at first those of the initial world."""
         distributed.all_reduce_sum(self.reported.values())
-        """Economy counts of the last report; at first those of the world as it was found."""
         if stored is not None:
             self._restore(stored)
 
     def iterate(self, report: bool = False) -> list[IterationStats]:
-        """One rollout and one update, in all processes together; the statistics are of all of them.
+        """Runs one rollout and one update; all processes call this together and share the statistics.
 
         Args:
-            report: the tally begins anew after this iteration.
+            report: whether to reset the tally after this iteration.
 
         Returns:
-            What became known since the last call. On a CPU, this iteration's statistics. On a GPU, which is
-                not waited for, those of the iteration before. ``agent_steps`` and ``seconds`` include the
-                same iterations.
+            Statistics that have become available: on a CPU those of this iteration; on a GPU, to avoid a
+                sync, those of the previous one. ``agent_steps`` and ``seconds`` include the same iterations.
         """
         start = timestamp(self.device)
         rollout = self.god.collect()
@@ -127,7 +126,7 @@ class Run:
         return [self._stats(host_copy) for host_copy in host_copies]
 
     def synchronize(self) -> list[IterationStats]:
-        """Waits for what is still under way."""
+        """Waits for the device; returns the statistics of the pending iteration, if any."""
         return [self._stats(host_copy) for host_copy in self.readback.receive()]
 
     def _stats(self, host_copy: HostCopy) -> IterationStats:
@@ -144,7 +143,7 @@ class Run:
         )  # fmt: skip
 
     def progress(self) -> float:
-        """Share of the run that is done, 0 to 1; 0 for a run without limit."""
+        """Returns the completed share of the run, 0 to 1; 0 for a run without limits."""
         shares = [0.0]
         if self.config.minutes is not None:
             shares.append(self.seconds / 60 / self.config.minutes)
@@ -153,7 +152,7 @@ class Run:
         return min(1.0, max(shares))
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that is needed to go on; to be taken when all is settled."""
+        """Returns the state of the run; on a GPU, call it after ``synchronize``."""
         tensors = {f"world.{name}": t for name, t in self.god.env.world.tensors()}
         tensors.update({f"policy.{name}": t for name, t in self.sword.policy.state_dict().items()})
         tensors.update({f"optimizer.{name}": t for name, t in self.pantheon.state().items()})
@@ -167,7 +166,7 @@ class Run:
         return Checkpoint(self.config, tensors, counters, network_name(type(self.sword.policy)))
 
     def close(self) -> None:
-        """Ends the recordings, if there are any."""
+        """Closes the recordings, if any."""
         if self.god.recorder is not None:
             self.god.recorder.close()
 
@@ -180,7 +179,7 @@ class Run:
         self.pantheon.restore(stored.part("optimizer"))
         checkpoints.restore(self.god.by_realm(), stored.part("realms"), "realms.")
         checkpoints.restore(self.god.state(), stored.part("god"), "god.")
-        if distributed.rank():  # the sums go on in the first process
+        if distributed.rank():  # counts are sums over processes; the first process holds the stored ones
             for count in self.god.state().values():
                 count.zero_()
         counters = stored.counters
@@ -198,18 +197,18 @@ def _part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_policy(sword: Sword, stored: Checkpoint) -> None:
-    """Puts a checkpoint's weights into a Sword.
+    """Loads a checkpoint's weights into a Sword.
 
-    Raises CheckpointError, before anything has changed, if the Sword's network is another class than the one
-    that the checkpoint names, or the tensors are not exactly those of the network."""
+    Raises CheckpointError, before anything is changed, if the Sword's network is not of the class that the
+    checkpoint names, or if the tensors are not exactly those of the network."""
     check_network(type(sword.policy), stored.network)
     checkpoints.restore(sword.policy.state_dict(), stored.part("policy"), "policy.")
 
 
 class StopRequest:
-    """Turns Ctrl-C and SIGTERM into a flag, so that the iteration in hand is finished and saved.
+    """Turns Ctrl-C and SIGTERM into a flag, so that the current iteration is finished and saved.
 
-    A second Ctrl-C is the ordinary one again."""
+    A second signal of the same kind has its ordinary effect."""
 
     def __init__(self) -> None:
         self.wanted = False
@@ -232,31 +231,30 @@ class StopRequest:
 
 
 def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None) -> Run:
-    """Trains until a limit or a signal, with progress, curves and checkpoints; returns the run.
+    """Trains until a limit or a signal, with terminal output, curves and checkpoints.
 
-    In a process that torchrun started it trains together with the others; the first of them reports. One that
-    torchrun starts again, because a process was lost, goes on from the last checkpoint.
+    Processes started by torchrun train together, and the first of them reports. When torchrun restarts them
+    because a process was lost, they resume from the last checkpoint.
 
     Args:
-        config: the settings; of a stored run those that ``resume`` returns.
-        stored: checkpoint to go on from; None begins a new run.
-        trinity: classes to use in place of the stock ones.
+        config: the settings; for a stored run those that ``resume`` returns.
+        stored: checkpoint to resume from; None starts a new run.
+        trinity: classes to use in place of the default ones.
 
     Returns:
         The run, after its last checkpoint was saved.
 
     Raises ConfigError if the folder already holds a run, or cannot be written."""
     with distributed.process_group():
-        # What cannot run leaves no folder behind.
+        # Checked first, so that a run that cannot start leaves no folder behind.
         device = resolve_device(config.env.device)
         backend = resolve(config.env.backend, device)
         mine = dataclasses.replace(config, env=distributed.shard(config.env))
         if device.type == "cuda" and backend.capturable:
             remedy = "realms, slots, horizon or hidden, or raise minibatches"
             check_memory(training_parts(mine), device, remedy)
-        (restarted,) = distributed.all_reduce_max(
-            distributed.restarted()
-        )  # each machine's torchrun counts for itself
+        # Each machine's torchrun counts its own restarts.
+        (restarted,) = distributed.all_reduce_max(distributed.restarted())
         if stored is None and restarted and (Path(config.run) / checkpoints.FILE).exists():
             stored = checkpoints.load(Path(config.run), torch.device("cpu"))
         if distributed.rank() == 0:
@@ -267,17 +265,17 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         with contextlib.closing(run), StopRequest() as stop, reporter or contextlib.nullcontext():
             _train(run, stop, reporter)
         if stop.wanted and reporter:
-            reporter.say(f"stopped; saved in {config.run}; go on with: nmmo-gpu train --resume {config.run}")
+            reporter.say(f"stopped; saved in {config.run}; to resume: nmmo-gpu train --resume {config.run}")
     return run
 
 
 def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
-    """Iterations until the limit or until a stop is wanted, in any process; then the last checkpoint."""
+    """Iterates until a limit is reached or any process is to stop, then writes the last checkpoint."""
     config = run.config
     saved, saved_iteration = time.monotonic(), -1
     newest: IterationStats | None = None
 
-    def hear(stats: list[IterationStats]) -> None:
+    def receive(stats: list[IterationStats]) -> None:
         nonlocal newest
         for newest in stats:
             if newest.report and reporter:
@@ -288,13 +286,13 @@ def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
         done, stopping, due = distributed.all_reduce_max(run.progress(), stop.wanted, late)
         if done >= 1.0 or stopping:
             break
-        hear(run.iterate(report=(run.iteration + 1) % config.log_every == 0))
+        receive(run.iterate(report=(run.iteration + 1) % config.log_every == 0))
         if due:
-            hear(run.synchronize())
+            receive(run.synchronize())
             run.save()
             saved, saved_iteration = time.monotonic(), run.iteration
-    # Still shielded from the first signal: whenever it comes, what has been learned is saved.
-    hear(run.synchronize())
+    # The first signal is still only noted here, so it cannot prevent the save.
+    receive(run.synchronize())
     if newest is not None and not newest.report:
         if reporter:
             reporter.report(newest)
@@ -304,25 +302,27 @@ def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
 
 
 def prepare_folder(config: TrainConfig, resuming: bool) -> Path:
-    """The run's folder, made and proved writable; holds ``config.json`` afterwards."""
+    """Creates the run's folder, writes ``config.json`` there, and returns the folder.
+
+    Raises ConfigError if the folder holds a run and ``resuming`` is false, or if it cannot be written."""
     folder = Path(config.run)
     if not resuming and (folder / checkpoints.FILE).exists():
         raise ConfigError(
-            f"run = {config.run!r} already holds a run; go on with it by --resume {config.run}, choose "
-            "another --run, or remove the folder."
+            f"run = {config.run!r} already holds a run; resume it with --resume {config.run}, choose another "
+            "--run, or remove the folder."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
     except OSError as error:
         raise ConfigError(
-            f"run = {config.run!r} cannot be written ({error.strerror}); choose a folder that you may write."
+            f"run = {config.run!r} cannot be written ({error.strerror}); choose a writable folder."
         ) from error
     return folder
 
 
 def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
-    """What ``train`` needs to go on with a run, together with the Trinity that the run was made with.
+    """Loads a run for ``train``, which also needs the Trinity that the run was made with.
 
     Args:
         path: folder of the run, or its checkpoint file.
@@ -330,14 +330,14 @@ def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
 
     Returns:
         config: the settings.
-        checkpoint: where the run stopped.
+        checkpoint: the state in which the run stopped.
 
-    Raises ConfigError if a limit has been reached already, and CheckpointError if the checkpoint cannot be
+    Raises ConfigError if a limit has already been reached, CheckpointError if the checkpoint cannot be
     read."""
     stored = checkpoints.load(Path(path), torch.device("cpu"))
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     config = dataclasses.replace(stored.config, run=str(folder), **limits)
-    if config.env.backend == "triton":  # what was begun on a GPU can go on without
+    if config.env.backend == "triton":  # a run started on a GPU can resume without one
         config = dataclasses.replace(config, env=dataclasses.replace(config.env, backend="auto"))
     run_limits = (config.minutes, config.iterations)
     done = (stored.counters["seconds"] / 60, stored.counters["iteration"])
@@ -345,6 +345,6 @@ def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
         if limit is not None and reached >= limit:
             raise ConfigError(
                 f"{name} = {limit} has been reached by the run in {path} ({reached:.4g} so far); give a "
-                f"larger --{name} to go on."
+                f"larger --{name} to resume it."
             )
     return config, stored

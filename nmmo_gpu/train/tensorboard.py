@@ -1,4 +1,4 @@
-"""Curves, a heat map and the config for TensorBoard."""
+"""TensorBoard output: curves, a heat map and the config."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train.config import TrainConfig
 
 LARGEST_IMAGE = 512
-"""Most pixels of a side of the heat map."""
+"""Maximum length of a side of the heat map in pixels."""
 
 
 class Dashboard:
     """Writes to ``<run>/tensorboard``; the step of every point is the number of agent-steps so far."""
 
     def __init__(self, run: Path, config: TrainConfig, resumed_at: int | None) -> None:
-        """Args: resumed_at: agent-steps at which a resumed run goes on; what lies beyond is dropped."""
+        """Opens the event file.
+
+        Args:
+            run: folder of the run.
+            config: settings of the run, shown as text.
+            resumed_at: agent-steps at which a resumed run continues; later points are dropped."""
         self.writer = SummaryWriter(
             str(run / "tensorboard"), purge_step=None if resumed_at is None else resumed_at + 1
         )
@@ -29,15 +34,15 @@ class Dashboard:
             self.writer.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
 
     def curves(self, values: dict[str, float], step: int) -> None:
-        """One point for each curve."""
+        """Adds one point to each curve."""
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
     def visits(self, visits: Tensor, step: int) -> None:
-        """The heat map: [H, W] counts, brighter where agents stand more often (logarithmic).
+        """Writes the heat map of [H, W] counts: the more visits, the brighter (logarithmic).
 
-        Of a map with a side above ``LARGEST_IMAGE`` a pixel is the mean of several tiles: an image of 8192 x
-        8192 pixels would take more time than the iterations that it shows."""
+        If a side of the map is longer than ``LARGEST_IMAGE``, each pixel is the mean of several tiles: an
+        image of 8192 x 8192 pixels would take more time than the iterations between two reports."""
         heat = visits.double()
         tiles = -(-max(visits.shape) // LARGEST_IMAGE)
         if tiles > 1:

@@ -1,4 +1,4 @@
-"""Who runs the parts of training that have faster twins: plain torch, compiled loops, or kernels."""
+"""Selects the implementation of each part of training: plain torch, compiled loops, or kernels."""
 
 from __future__ import annotations
 
@@ -20,36 +20,39 @@ from nmmo_gpu.world.random import draw
 
 @dataclass(frozen=True)
 class TrainingBackend:
-    """One function per part; the defaults run anywhere."""
+    """One function per part; the defaults run on any device."""
 
     draw: Callable[..., tuple[Tensor, ...]] = draw
     encode_inputs: Callable[..., Tensor] | None = None
-    """The network's inputs as one matrix, where its product is faster than sums over what is not zero."""
+    """Encodes the network's inputs as one matrix; None if sums over the non-zero inputs are faster."""
     hidden_layers: Callable[..., Tensor] = hidden_layers
     window_embedding: Callable[..., Tensor] = window_embedding
-    """Where there is no ``encode_inputs``, as ``encode_features``."""
+    """Used if ``encode_inputs`` is None, as is ``encode_features``."""
     encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features
     advantages: Callable[..., Tensor] = advantages
     count: Callable[..., None] = count
     choose: Callable[..., Any] | None = None
-    """All slots' choices in one call, for who can do it without asking the device who lives."""
+    """Samples the choices of all slots in one call, without a sync; None if there is no such function."""
     sample: Callable[..., tuple[Tensor, Tensor]] | None = None
-    """The living's choices and their log-probability from unmasked logits, with the masks read from the
-    records, for who can do it faster than torch."""
+    """Samples the choices of living agents from unmasked logits, with the masks read from the records, and
+    returns them with their log probability; None to use torch."""
     evaluate: Callable[..., tuple[Tensor, Tensor]] | None = None
-    """Log-probability and entropy of choices, likewise."""
+    """Returns log probability and entropy of choices, from the same inputs; None to use torch."""
 
     @property
     def static_shapes(self) -> bool:
-        """Whether training is to be laid out so that nothing waits for the device or asks it for sizes: all
-        slots take part, the empty ones masked, and steps can be captured in CUDA graphs."""
+        """Whether training uses shapes that do not depend on data: all slots are computed, empty ones masked,
+        so nothing waits for the device, and CUDA graphs can capture the steps."""
         return self.choose is not None
 
 
 def training_backend(backend: Backend, extended: bool = False) -> TrainingBackend:
-    """The parts that go with who runs the world's phases.
+    """Returns the training functions that match the backend of the world.
 
-    ``extended``: the full game is played, whose many heads are worth compiled loops on a CPU."""
+    Args:
+        backend: implementation of the world's phases.
+        extended: whether the full game is played; only its many heads are faster as compiled loops on a
+            CPU."""
     parts: dict[str, Any] = {}
     if backend.name == "numba":
         loops = importlib.import_module("nmmo_gpu.cpu")

@@ -1,4 +1,4 @@
-"""The value map of a policy: what a newborn, alone, would be worth to it on every tile."""
+"""The value map of a policy: its value estimate for a newborn, lone agent on every tile."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from nmmo_gpu.world.spawning import settle
 from nmmo_gpu.world.terrain import safe_table, validate_map
 
 MOST_CELLS = 6400
-"""As many as an 80x80 map has; larger maps are looked at in strides."""
+"""Maximum number of cells, that of an 80x80 map; on larger maps a cell covers several tiles."""
 
 SLOTS_PER_PASS = 8192
-"""Agents of all populations that one copy of the map has room for, about."""
+"""Approximate number of slots on a copy of the map, of all populations together."""
 
 BATCH = 128 << 20
-"""Bytes of the copies that are looked at together, about; one at least, however large."""
+"""Approximate size in bytes of the copies of the map in a batch; a batch has at least one copy."""
 
 ROWS = 8192
-"""Records that the policies look at together, about."""
+"""Approximate number of records per forward pass of the policies."""
 
 
 def value_map(
@@ -47,34 +47,33 @@ def value_map(
     device: torch.device | str = "cpu",
     sword: type[Sword] = Sword,
 ) -> NDArray[np.float32]:
-    """What the policy of a checkpoint expects for a newborn, alone in the realm, on every tile on which one
-    can stand and live.
+    """Computes a policy's value estimate for a newborn agent, alone in the realm, on every safe tile.
 
     Args:
-        stored: with its ``policy.*`` tensors; no others are needed.
-        base: [H, W] uint8, what tiles were made of.
-        material: [H, W] uint8, what they show now; None if that is the same.
-        population: whose policy; -1 for the mean over all.
-        stride: cells of so many tiles a side are valued, each on one tile: of those where it can, the nearest
-            to the cell's middle. None: the smallest that makes at most ``MOST_CELLS`` of them.
+        stored: the checkpoint; only its ``policy.*`` tensors are needed.
+        base: [H, W] uint8, base materials of the tiles.
+        material: [H, W] uint8, current materials; None if they equal ``base``.
+        population: population whose policy is used; -1 for the mean over all.
+        stride: side of a cell in tiles. A cell's value is that of its safe tile nearest to the centre. None
+            for the smallest stride with at most ``MOST_CELLS`` cells.
         device: where to compute.
         sword: as for ``nmmo_gpu.train.evaluate.PolicyActor``.
 
     Returns:
-        [ceil(H / stride), ceil(W / stride)] float32, expected rewards times 1 - gamma; NaN where no agent can
-            stand and live. A recurrent policy's memory is that of the newborn: zeros.
+        [ceil(H / stride), ceil(W / stride)] float32, expected return times 1 - gamma; NaN in cells without a
+            safe tile. The state of a recurrent policy is that of a newborn, zeros.
 
-    Raises ReplayError if the map or the population does not fit the checkpoint's rules, MapError for a map
-    that cannot be played on, CheckpointError if the checkpoint's network is another class."""
+    Raises ReplayError if the map or the population does not fit the checkpoint's rules, MapError if the map
+    is not playable, CheckpointError if the checkpoint's network is another class."""
     config, device = stored.config.env.world, torch.device(device)
     if base.shape != (config.height, config.width):
         raise ReplayError(
-            f"the map is {base.shape[0]} x {base.shape[1]} tiles, and the checkpoint's policy plays on "
+            f"the map is {base.shape[0]} x {base.shape[1]} tiles, but the checkpoint's policy plays on "
             f"{config.height} x {config.width}; choose a recording of the same run."
         )
     if not -1 <= population < config.populations:
         raise ReplayError(
-            f"population = {population}, and the checkpoint has {config.populations}; choose 0 to "
+            f"population = {population}, but the checkpoint has {config.populations}; choose 0 to "
             f"{config.populations - 1}, or -1 for the mean."
         )
     grounds = [torch.tensor(tiles) for tiles in (base, base if material is None else material)]
@@ -100,15 +99,15 @@ def value_payload(
     stored: Checkpoint, base: Bytes, material: Bytes | None, population: int,
     device: torch.device | str = "cpu", sword: type[Sword] = Sword,
 ) -> bytes:  # fmt: skip
-    """The payload of a ``HEAT`` chunk with ``value_map``; arguments and errors as there."""
+    """Returns the payload of a ``HEAT`` chunk with a value map; arguments and errors as for ``value_map``."""
     values = value_map(stored, base, material, population, device=device, sword=sword)
-    who = "the mean of all populations" if population == -1 else f"population {population}"
-    about = f"A newborn's value to {who}, after iteration {stored.counters['iteration']}."
+    policy = "the mean of all populations" if population == -1 else f"population {population}"
+    about = f"Value of a newborn, {policy}, after iteration {stored.counters['iteration']}."
     return heat_payload("value", values, population, least_stride(*base.shape), about)
 
 
 def least_stride(height: int, width: int) -> int:
-    """The smallest that makes at most ``MOST_CELLS`` cells."""
+    """Returns the smallest stride with at most ``MOST_CELLS`` cells."""
     stride = 1
     while math.ceil(height / stride) * math.ceil(width / stride) > MOST_CELLS:
         stride += 1
@@ -116,11 +115,12 @@ def least_stride(height: int, width: int) -> int:
 
 
 def _cells(safe: Tensor, stride: int) -> Tensor:
-    """[rows, cols] int64: the tile (row * width + column) that stands for each cell; -1 where all of a cell's
-    are unsafe.
+    """Returns [rows, cols] int64: the representative tile (row * width + column) of each cell; -1 if the cell
+    has no safe tile.
 
     Args:
-        safe: [H, W] bool."""
+        safe: [H, W] bool.
+        stride: side of a cell in tiles."""
     height, width = safe.shape
     padded = torch.nn.functional.pad(safe, (0, -width % stride, 0, -height % stride))
     rows, cols = padded.shape[0] // stride, padded.shape[1] // stride
@@ -135,49 +135,56 @@ def _cells(safe: Tensor, stride: int) -> Tensor:
 
 
 def _groups(cells: Tensor, config: WorldConfig, stride: int) -> list[Tensor]:
-    """The cells with a tile ([n] int64 each, into flattened ``cells``), in groups whose tiles are so far
-    apart that who stands on one is out of sight of all others, and as good as alone."""
-    # Tiles of cells that are k apart are more than (k - 1) * stride apart.
+    """Groups the cells that have a tile, so that agents on the tiles of a group cannot see each other.
+
+    Returns [n] int64 for each group, indices into the flattened ``cells``."""
+    # The tiles of cells at distance k are more than (k - 1) * stride apart.
     apart = math.ceil(config.vision / stride) + 1
     place = (cells.view(-1) >= 0).nonzero().squeeze(1)
     kind = place // cells.shape[1] % apart * apart + place % cells.shape[1] % apart
-    most = max(1, SLOTS_PER_PASS // config.populations)
+    limit = max(1, SLOTS_PER_PASS // config.populations)
     groups = [place[kind == k] for k in range(apart * apart)]
-    return [part for group in groups for part in torch.split(group, most) if len(part)]
+    return [part for group in groups for part in torch.split(group, limit) if len(part)]
 
 
 class _Newborns:
-    """Agents born on copies of a map, and what a checkpoint's policies make of what they see."""
+    """Newborn agents on copies of a map, and the value estimates of a checkpoint's policies for them."""
 
     def __init__(
         self, stored: Checkpoint, grounds: list[Tensor], size: int, device: torch.device,
         sword: type[Sword] = Sword,
     ) -> None:  # fmt: skip
-        """Makes the policies.
+        """Loads the policies.
 
         Args:
-            grounds: base and material, [H, W] uint8. size: newborns of a population on one copy."""
+            stored: the checkpoint.
+            grounds: base and material, [H, W] uint8.
+            size: newborns of a population on one copy of the map.
+            device: where to compute.
+            sword: as for ``value_map``."""
         env = stored.config.env
-        # On a CPU, compiling loops would take longer than the map does without.
-        here: dict[str, Any] = {
+        # On a CPU, compiling the loops would take longer than computing the map in plain torch.
+        changes: dict[str, Any] = {
             "device": str(device),
             "backend": "auto" if device.type == "cuda" else "torch",
         }
         config = dataclasses.replace(env.world, slots=size * env.world.populations, births=0)
-        self.env: EnvConfig = dataclasses.replace(env, world=config, realms=1, maps=(), **here)
+        self.env: EnvConfig = dataclasses.replace(env, world=config, realms=1, maps=(), **changes)
         self.grounds = [ground.to(device) for ground in grounds]
         self.batch = max(1, BATCH // sum(part.bytes for part in environment_parts(self.env)))
-        """Copies of the map at a time."""
+        """Copies of the map per batch."""
         self.backend: Backend = resolve(self.env.backend, device)
-        self.sword = sword(dataclasses.replace(stored.config, env=dataclasses.replace(env, **here)), device)
+        config_here = dataclasses.replace(stored.config, env=dataclasses.replace(env, **changes))
+        self.sword = sword(config_here, device)
         load_policy(self.sword, stored)
 
     @torch.no_grad()
     def values(self, tiles: list[Tensor], populations: range | tuple[int, ...]) -> Tensor:
-        """[populations, tiles of all copies] float32.
+        """Returns the value estimates, [populations, tiles of all copies] float32.
 
         Args:
-            tiles: for each copy of the map where newborns stand, [n] int64 each."""
+            tiles: tiles of the newborns on each copy of the map, [n] int64 each.
+            populations: populations whose policies are used."""
         records = torch.stack([self.records(tiles, population) for population in populations])
         networks, policy = self.env.world.populations, self.sword.policy
         valued = []
@@ -193,7 +200,11 @@ class _Newborns:
         return torch.cat(valued, 1)
 
     def records(self, tiles: list[Tensor], population: int) -> Tensor:
-        """[n, bytes] uint8: what newborns of a population see at the end of the tick of their birth."""
+        """Returns [n, bytes] uint8: observations of a population's newborns at the end of the tick of birth.
+
+        Args:
+            tiles: as for ``values``.
+            population: population of the newborns."""
         config, copies = self.env.world, len(tiles)
         base, material = (ground.expand(copies, -1, -1) for ground in self.grounds)
         world = empty_world(config, base, self.env.seed)
@@ -202,7 +213,7 @@ class _Newborns:
         slot = torch.cat([torch.arange(len(own)) for own in tiles]).to(world.device)
         slot += population * config.population_size
         settle(world, realm, slot, torch.cat(tiles).to(world.device))
-        # What is left of a tick behind the births.
+        # The phases of a tick that follow the births.
         self.backend.upkeep(world)
         self.backend.explore(world)
         records = ObservationLayout(config).allocate(copies, config.slots, device=world.device)

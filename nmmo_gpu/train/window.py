@@ -1,4 +1,4 @@
-"""The policy's first layer: a sum of one embedding per window cell, straight from observation records."""
+"""The window's part of the first layer: sums of embeddings, looked up by the cells of observation records."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from nmmo_gpu.world.layout import ObservationLayout
 
 
 def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
-    """Sums, for each record, the table's rows of what stands in each cell of its window.
+    """Sums, for each record, the rows of the table for the codes in each cell of its window.
 
-    The same as a linear layer on one-hot codes, without making them: a few hundred additions of a row in
+    This equals a linear layer on one-hot codes without building them: a few hundred additions of rows in
     place of a matrix product with a thousand columns that are nearly all zero.
 
     Args:
         records: [rows, bytes] uint8.
-        index: [P, B] int64: the rows that each population looks at.
+        index: [P, B] int64, the rows of each population.
         table: [P, cells, codes, hidden] float32 or bfloat16.
+        layout: layout of the records.
 
     Returns:
-        [P, B, hidden] of the table's dtype; differentiable in the table.
+        [P, B, hidden] of the table's dtype; differentiable with respect to the table.
     """
     populations, cells, codes, hidden = table.shape
     rows = index.shape[1]

@@ -61,8 +61,8 @@ class Guard:
         name = (named[1] or named[2]) if named else host
         if named is None or (name not in self.names and not _is_address(name)):
             return (
-                f"This server does not go by the name {name!r}; use its address, or start it with "
-                "--host and that name."
+                f"{name!r} is not the name of this server; use its address, or start it with --host and that "
+                "name."
             )
         origin = headers.get("origin")
         if type == "websocket" and origin is not None and origin.lower().partition("://")[2] != host:

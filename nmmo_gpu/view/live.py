@@ -161,7 +161,7 @@ class Live:
         watch, woken = self._watch(path), asyncio.Event()
         watch.viewers.add(woken)
         woken.set()
-        tasks = [asyncio.create_task(part) for part in (_tell(socket, watch, woken), _listen(socket))]
+        tasks = [asyncio.create_task(part) for part in (_send(socket, watch, woken), _listen(socket))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -191,8 +191,8 @@ class Live:
                 del self.watches[watch.path]
 
 
-async def _tell(socket: WebSocket, watch: Watch, woken: asyncio.Event) -> None:
-    """Sends a viewer what it does not have yet, one message at a time, at the viewer's pace."""
+async def _send(socket: WebSocket, watch: Watch, woken: asyncio.Event) -> None:
+    """Sends the updates that a viewer lacks, one message at a time, at the viewer's pace."""
     entries, size, sent, following = 0, 0, 0, ""
     with contextlib.suppress(WebSocketDisconnect):
         while True:

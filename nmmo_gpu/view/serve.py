@@ -34,7 +34,9 @@ def serve(
 
     Args:
         path: folder of a run or of recordings, or a ``.replay`` file.
-        host: name or address to bind to. port: None for ``PORT``, or the next free port.
+        host: name or address to bind to.
+        port: port to use; None for ``PORT`` or the next free port.
+        open_browser: whether to open the page in a browser.
         sword: for value maps, as for ``nmmo_gpu.train.evaluate.PolicyActor``.
 
     Raises UsageError if there are no recordings, if the page is not built, or if the port is taken."""

@@ -40,10 +40,12 @@ from nmmo_gpu.view.values import Values
 
 
 def application(path: Path, host: str = "127.0.0.1", sword: type[Sword] = Sword) -> Starlette:
-    """The server's application.
+    """Returns the server's application.
 
     Args:
-        path: as for ``Recordings``. host: the host that it is bound to. sword: as for ``Values``.
+        path: as for ``Recordings``.
+        host: the host that it is bound to.
+        sword: as for ``Values``.
 
     Raises UsageError if there are no recordings, or if the page is not built; ReplayError for a file that is
     not a recording."""

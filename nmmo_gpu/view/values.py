@@ -66,14 +66,14 @@ class Values:
 def _computed(checkpoint: Path, recording: Path, population: int, sword: type[Sword]) -> bytes:
     stored = checkpoints.load(checkpoint, torch.device("cpu"), policy_only=True)
     with Replay(recording, heats=False) as replay:
-        base, theirs = replay.base, replay.header.get("config")
-    ours: dict[str, Any] = json.loads(json.dumps(to_plain(stored.config.env.world)))
-    world = theirs.get("world") if isinstance(theirs, dict) else None
-    world = world if isinstance(world, dict) else {}
-    other = [name for name in ours if name not in IRRELEVANT and ours[name] != world.get(name)]
+        base, config = replay.base, replay.header.get("config")
+    trained: dict[str, Any] = json.loads(json.dumps(to_plain(stored.config.env.world)))
+    recorded = config.get("world") if isinstance(config, dict) else None
+    recorded = recorded if isinstance(recorded, dict) else {}
+    other = [name for name in trained if name not in IRRELEVANT and trained[name] != recorded.get(name)]
     if other:
         raise ReplayError(
-            f"The rules of the recording differ from those of the checkpoint (different: "
-            f"{', '.join(other)}); choose a recording of the same run."
+            f"The rules of the recording differ from those of the checkpoint ({', '.join(other)}); choose a "
+            "recording of the same run."
         )
     return value_payload(stored, base, None, population, sword=sword)

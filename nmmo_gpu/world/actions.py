@@ -1,4 +1,4 @@
-"""Actions: the heads, and their choices in the world's terms."""
+"""Actions: the heads, and the decoding of their choices."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from nmmo_gpu.world.movement import MOVES
 
 
 def action_heads(config: WorldConfig) -> dict[str, int]:
-    """``name -> number of choices`` of every head of an action, in order.
+    """Returns ``name -> number of choices`` of every head of an action, in order.
 
-    move: stay, east, south, west, north. style: melee, range, mage. target: none, or a row of the entity
-        table,
-    counted from 1. work: ``WORKS``. trade: nothing, sell item i (1 + i), buy item i (1 + items + i), withdraw
-    (the last). price: index into the prices. token: the token to say, 0 for silence. The last four exist if
-    their systems are on."""
+    The choices are:
+
+    - move: stay, east, south, west, north.
+    - style: melee, range, mage.
+    - target: none, or a row of the entity table, counted from 1.
+    - work: ``WORKS``.
+    - trade: nothing, sell item i (1 + i), buy item i (1 + items + i), withdraw (the last).
+    - price: index into the prices.
+    - token: the token to say, 0 for silence.
+
+    The last four heads exist if their systems are on."""
     sizes = {"move": len(MOVES), "style": len(STYLES), "target": config.nearest + 1}
     if config.works:
         sizes["work"] = len(WORKS)

@@ -1,4 +1,4 @@
-"""Who runs the phases of a tick: the rules in plain torch, or their faster twins with the same bits."""
+"""Selects the implementation of a tick's phases: plain torch, or a faster one that gives the same bits."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ Phase = Callable[..., None]
 
 
 FUSED_PHASES = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial")
-"""The phases that ``Backend.fused`` stands for: all that ``nmmo_gpu.world.tick.step`` calls where the full
-game is not played."""
+"""The phases that ``Backend.fused`` replaces: all that ``nmmo_gpu.world.tick.step`` calls without the full
+game."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One function per phase, and random draws; the defaults are the rules themselves, on any device.
+    """One function per phase, and random draws; the defaults are the reference rules, for any device.
 
-    To replace a phase: ``env.backend = dataclasses.replace(env.backend, regrowth=mine)``. It is called on
-    every backend, in the place of the one it replaces; the others stay that backend's own."""
+    To replace a phase: ``env.backend = dataclasses.replace(env.backend, regrowth=mine)``. This works with
+    every backend; the other phases remain those of the backend."""
 
     name: str = "torch"
     decode: Callable[..., tuple[Tensor, Tensor, Tensor]] = decode
@@ -63,12 +63,12 @@ class Backend:
     observe: Phase = observe
     draw: Callable[..., tuple[Tensor, ...]] = draw
     fused: Phase | None = None
-    """The whole of ``nmmo_gpu.world.tick.step`` in one call, ``fused(world, move, style, target)``, for who
-    can do better than one phase after the other; of ``law`` and ``chaos`` only."""
+    """All phases of ``nmmo_gpu.world.tick.step`` in one call, ``fused(world, move, style, target)``; not used
+    with the full game. None if the backend runs the phases one by one."""
     fused_phases: tuple[Phase, ...] = ()
-    """The functions that ``fused`` stands for, in the order of ``FUSED_PHASES``. Where a phase is another
-    than its function here, ``fused`` is not called, as it would leave that phase out. By default, or where it
-    is empty, the phases that come with ``fused``."""
+    """The functions that ``fused`` replaces, in the order of ``FUSED_PHASES``. If a phase is a different
+    function, ``fused`` is not called, because it would skip that phase. If empty, set to the phases passed
+    together with ``fused``."""
 
     def __post_init__(self) -> None:
         if self.fused is not None and not self.fused_phases:
@@ -76,8 +76,8 @@ class Backend:
 
     @cached_property
     def whole_tick(self) -> Phase | None:
-        """``fused``, where it does what the phases do one after the other; None where there is no such
-        function, or one of the phases that it stands for has been replaced."""
+        """``fused`` if it is equivalent to the phases one by one; None if there is no such function, or if
+        one of the phases that it replaces is a custom one."""
         return self.fused if self._phases() == self.fused_phases else None
 
     def _phases(self) -> tuple[Phase, ...]:
@@ -85,15 +85,18 @@ class Backend:
 
     @property
     def capturable(self) -> bool:
-        """Whether nothing here waits for the device or asks it for sizes, so that calls can be captured in
-        a CUDA graph."""
+        """Whether no phase synchronizes with the device, so that calls can be captured in a CUDA graph."""
         return self.name == "triton"
 
 
 def resolve(backend: str, device: torch.device) -> Backend:
-    """The phases for a backend ("auto", "torch", "numba", "triton") on a device.
+    """Returns the phases of a backend.
 
-    Raises ConfigError where the backend cannot run, and says what to change."""
+    Args:
+        backend: "auto", "torch", "numba" or "triton".
+        device: device of the world.
+
+    Raises ConfigError if the backend cannot run on the device."""
     if backend == "auto":
         fastest = "numba" if device.type == "cpu" else "triton"
         backend = fastest if _installed(fastest) else "torch"
@@ -115,7 +118,7 @@ def _installed(package: str) -> bool:
 def _check_numba(device: torch.device) -> None:
     if device.type != "cpu":
         raise ConfigError(
-            f'backend = "numba" runs on a CPU, and device = {str(device)!r} is none; '
+            f'backend = "numba" runs on a CPU, but device = {str(device)!r} is not a CPU; '
             'choose device = "cpu" or another backend.'
         )
     if not _installed("numba"):
@@ -129,11 +132,11 @@ def _check_triton(device: torch.device) -> None:
     if not _installed("triton"):
         raise ConfigError(
             'backend = "triton" needs Triton, which is not installed; on Linux run `pip install triton`, '
-            'elsewhere (macOS, Windows) it does not exist: choose backend = "auto".'
+            'on macOS and Windows, where it is not available, choose backend = "auto".'
         )
     launch = importlib.import_module("nmmo_gpu.kernels.launch")
     if device.type == "cpu" and not launch.runs_on_cpu():
         raise ConfigError(
-            'backend = "triton" runs on a GPU, and device = "cpu" is none; choose backend = "auto", or, to '
-            "check the kernels on a tiny world, slowly, set TRITON_INTERPRET=1 in the environment."
+            'backend = "triton" runs on a GPU, but device = "cpu" is not a GPU; choose backend = "auto", or, '
+            "to check the kernels on a tiny world, slowly, set the environment variable TRITON_INTERPRET=1."
         )

@@ -112,8 +112,8 @@ def flat_blows(world: World, style: Tensor, target: Tensor) -> tuple[Tensor, Ten
     drained = torch.zeros_like(world.row)
     drained.view(-1)[attacker] = damage.int()  # one attack per attacker
     drained.view(-1).index_add_(0, victim, -damage.int())
-    for stock, most in ((world.food, cfg.max_food), (world.water, cfg.max_water)):
-        stock.copy_(torch.where(drained != 0, (stock + drained).clamp_(0, most), stock))
+    for stock, maximum in ((world.food, cfg.max_food), (world.water, cfg.max_water)):
+        stock.copy_(torch.where(drained != 0, (stock + drained).clamp_(0, maximum), stock))
     return attacker, victim, style, damage
 
 
@@ -161,8 +161,8 @@ def _rolled(world: World, style: Tensor, target: Tensor) -> Attacks:
         below(aim, 2 * (attack + 1)) < 2 * attack - defense,
         below(aim, 2 * (defense + 1)) < attack,
     )
-    most = (320 + (8 + skill) * (strength_bonus[style, weapon] + BARE)) // 640
-    damage = torch.where(hits, 1 + below(force, most), 0)
+    max_hit = (320 + (8 + skill) * (strength_bonus[style, weapon] + BARE)) // 640
+    damage = torch.where(hits, 1 + below(force, max_hit), 0)
     world.chilled.view(-1)[victim[hits & (style == MAGE)]] = True
     return Attacks(attacker, victim, style, damage, tie)
 

@@ -86,7 +86,7 @@ def _complaints(content: Content) -> Iterator[str]:
         if kind.hunts not in ("never", "provoked", "always"):
             yield f"{kind.name}: hunts = {kind.hunts!r}; choose never, provoked or always."
         if not (_within(kind.sight, 0, 15) and _within(kind.aggro_ticks, 0, 127)):
-            yield f"{kind.name}: choose a sight from 0 to 15 and a aggro_ticks from 0 to 127."
+            yield f"{kind.name}: choose a sight from 0 to 15 and aggro_ticks from 0 to 127."
         if not (_within(kind.experience, 0, 10**6) and _within(kind.number, 0, 6400)):
             yield f"{kind.name}: choose an experience from 0 to 1,000,000 and a number from 0 to 6400."
         yield from _misfits(kind, "drops", Drop)
@@ -105,7 +105,7 @@ def _complaints(content: Content) -> Iterator[str]:
 
 
 def _misfits(table: object, field: str, kind: type) -> Iterator[str]:
-    """Whether a field is a tuple of rows of a kind."""
+    """Complains if a field is not a tuple of rows of a kind."""
     rows = getattr(table, field)
     if not isinstance(rows, tuple):
         yield f"{field} = {rows!r} is not a tuple; give one of {kind.__name__}."

@@ -40,8 +40,8 @@ def balance(world: World) -> Tensor:
 
 def check_ledger(world: World) -> None:
     """Raises LedgerError if the actual holdings differ from the ledger; names realm, tick and item."""
-    there, due = holdings(world), balance(world)
-    wrong = (there != due).nonzero()
+    actual, expected = holdings(world), balance(world)
+    wrong = (actual != expected).nonzero()
     if not len(wrong):
         return
     realm, item = wrong[0].tolist()
@@ -49,6 +49,6 @@ def check_ledger(world: World) -> None:
     flows = ", ".join(f"{flow.name.lower()} {int(world.ledger[realm, item, flow])}" for flow in Flow)
     raise LedgerError(
         f"the ledger does not balance: realm {realm}, tick {int(world.tick)}, {name}: there are "
-        f"{int(there[realm, item])}, but according to the ledger {int(due[realm, item])} ({flows}); "
-        f"{len(wrong)} accounts are wrong in all."
+        f"{int(actual[realm, item])}, but according to the ledger {int(expected[realm, item])} ({flows}); "
+        f"{len(wrong)} accounts are wrong in total."
     )

@@ -47,7 +47,7 @@ def _inherit(world: World, realm: Tensor, slot: Tensor, killer: Tensor) -> None:
     heir = (killer >= 0).nonzero().squeeze(1)
     in_realm, to = realm[heir], killer[heir]
 
-    # Only items with a weight take room; earlier items have already taken theirs.
+    # Only items with a weight need space; items earlier in the order have used theirs already.
     heavy = weights(world) * goods[heir]
     left = room(world)[in_realm, to][:, None] - (heavy.cumsum(1, dtype=torch.int32) - heavy)
     taken = torch.where(weights(world) > 0, torch.minimum(left.clamp(min=0), goods[heir]), goods[heir])
@@ -85,12 +85,13 @@ def _drop(
     world: World, space: Tensor, realm: Tensor, slot: Tensor, killer: Tensor, place: int,
     drop: tuple[int, int, int, int],
 ) -> None:  # fmt: skip
-    """One of the drops of NPCs of a kind: drawn, and taken as far as it fits (``space``: [R, A] int32, which
-    is reduced)."""
+    """Draws one of the drops of NPCs of a kind; killers take as much as fits into ``space`` ([R, A] int32),
+    which is reduced."""
     tables = world.config.tables
-    item, least, most, chance = drop
+    item, minimum, maximum, chance = drop
     happens, many, _, _ = draw(world.seed, world.tick, Stream.DROP, realm, DROPS * slot + place)
-    amount = torch.where(happens >> CHANCE_SHIFT < chance, least + below(many, most - least + 1), 0)
+    amount = minimum + below(many, maximum - minimum + 1)
+    amount = torch.where(happens >> CHANCE_SHIFT < chance, amount, 0)
     if item == tables.gold:
         world.gold[realm, killer] += amount
     else:

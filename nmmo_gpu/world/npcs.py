@@ -38,7 +38,7 @@ def chance(probability: float) -> int:
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The choices of NPCs, appended to those of the agents.
 
-    An NPC with a target attacks it in melee if it is adjacent (4-neighbourhood), and else moves towards it
+    An NPC with a target attacks it in melee if it is adjacent (4-neighbourhood), otherwise moves towards it
     along the longer axis. A kind that always hunts targets the nearest agent in sight that is not immune,
     ties row by row. A provoked NPC targets the agent that hit it, as long as ``aggro_ticks`` last and it is
     the same agent, alive, in sight and not immune. An NPC without a target wanders. NPCs never leave their
@@ -56,13 +56,13 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
     """
     cfg = world.config
     agents = cfg.slots
-    everybody = tuple(
+    all_moves, all_styles, all_targets = (
         torch.cat((chosen.to(torch.int64), chosen.new_full((world.realms, cfg.npc_slots), idle).long()), 1)
         for chosen, idle in ((move, 0), (style, 0), (target, -1))
     )
     realm, npc = world.alive[:, agents:].nonzero().unbind(1)
     if not npc.numel():
-        return everybody[0], everybody[1], everybody[2]
+        return all_moves, all_styles, all_targets
     slot = npc + agents
     kind = kind_of_slot(cfg, world.device)[slot]
     quarry = _hunted(world, realm, slot, kind)
@@ -86,10 +86,10 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
         realm, world.row[realm, slot] + offset[:, 0], world.col[realm, slot] + offset[:, 1]
     ]
     lives_there = habitats(world, kind) >> ground & 1 == 1
-    everybody[0][realm, slot] = torch.where(lives_there, direction, 0)
-    everybody[2][realm, slot] = torch.where(strikes, quarry, -1)
+    all_moves[realm, slot] = torch.where(lives_there, direction, 0)
+    all_targets[realm, slot] = torch.where(strikes, quarry, -1)
     _calm_down(world)
-    return everybody[0], everybody[1], everybody[2]
+    return all_moves, all_styles, all_targets
 
 
 def habitats(world: World, kind: Tensor) -> Tensor:

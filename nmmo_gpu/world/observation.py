@@ -76,10 +76,10 @@ def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None
     cells = cfg.window * cfg.window
     presence = tile.new_zeros(len(agent), -(-cells // 8)).view(torch.uint8)
     presence[:, :cells] = _windows(world.presence, cfg.window, corner).view(len(agent), cells)
-    # Eight cells at a time: empty is 0, a friend 1, a stranger 2, which is the sum of two comparisons.
+    # Eight cells at a time: 0 if empty, 1 for a friend, 2 for a stranger: the sum of two comparisons.
     octets = presence.view(torch.int64)
-    somebody = _nonzero_bytes(octets)
-    kind = somebody + (somebody & _nonzero_bytes(octets ^ ((population + 1) * ONES)[:, None]))
+    occupied = _nonzero_bytes(octets)
+    kind = occupied + (occupied & _nonzero_bytes(octets ^ ((population + 1) * ONES)[:, None]))
     if cfg.npcs:
         # An NPC's presence exceeds those of the populations, and the excess turns 2 into 3 or more.
         kind.view(torch.uint8).add_(presence.clamp(min=cfg.populations) - cfg.populations)
@@ -87,7 +87,7 @@ def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None
     out["alive"].fill_(True)
 
     _observe_self(world, agent, entity, out["self"])
-    distance = _observe_entities(world, agent, tile, somebody, out, seen)
+    distance = _observe_entities(world, agent, tile, occupied, out, seen)
     _observe_moves(world, entity, tile, out["move_mask"])
     _observe_targets(world, agent, distance, seen, out)
     if cfg.extended:
@@ -136,19 +136,19 @@ def _observe_self(world: World, agent: Tensor, entity: Tensor, out: Tensor) -> N
 
 
 def _observe_entities(
-    world: World, agent: Tensor, tile: Tensor, somebody: Tensor, out: dict[str, Tensor], seen: Tensor
+    world: World, agent: Tensor, tile: Tensor, occupied: Tensor, out: dict[str, Tensor], seen: Tensor
 ) -> Tensor:
     """Fills the entity tables; returns [n, nearest] int64 Chebyshev distances (of rows that exist).
 
-    ``somebody``: [n, words] int64, one byte per cell of the window, 1 where the tile is occupied."""
+    ``occupied``: [n, words] int64, one byte per cell of the window, 1 where the tile is occupied."""
     cfg = world.config
     n, cells = agent.numel(), cfg.window * cfg.window
     rank_of_cell, offset_of_rank = _tables(cfg.vision, world.device)
 
     # The neighbours as a set of ring ranks per agent: a few words of bits. Most cells are empty, so a word is
     # examined only if it is not zero.
-    octet = somebody.nonzero()
-    byte = somebody[octet[:, 0], octet[:, 1]].view(torch.uint8).view(-1, 8).nonzero()
+    octet = occupied.nonzero()
+    byte = occupied[octet[:, 0], octet[:, 1]].view(torch.uint8).view(-1, 8).nonzero()
     viewer = octet[byte[:, 0], 0]
     rank = rank_of_cell[octet[byte[:, 0], 1] * 8 + byte[:, 1]]
     # The agent itself, in the centre, is not included: rank 0 is left out.

@@ -17,10 +17,10 @@ def thresholds(chance: float) -> tuple[int, ...]:
     """Cumulative distribution of the geometric waiting time, scaled to 32-bit words.
 
     Entry n - 1 is ``round_down(2^32 * (1 - (1 - chance)^n))``, the number of 32-bit words that mean a wait
-    of at most n ticks. The list ends where it reaches 2^32 or stops growing; a word beyond its end waits
-        one tick more than its length. For a chance of 0.025 it has about 800 entries, and a word is beyond it
-        with a probability below 1e-8. The arithmetic is rational and exact, so every machine has the same
-        table. It is empty for a chance of 0.
+    of at most n ticks. The list ends where it reaches 2^32 or stops growing; a word beyond its end waits one
+    tick more than its length. For a chance of 0.025 it has about 800 entries, and a word is beyond it with a
+    probability below 1e-8. The arithmetic is rational and exact, so every machine has the same table. It is
+    empty for a chance of 0.
     """
     if chance <= 0.0:
         return ()

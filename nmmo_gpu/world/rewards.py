@@ -23,13 +23,12 @@ class RewardTerms:
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.death = config.reward_death
         world_config = config.world
-        there = {
+        available = {
             "experience": world_config.skills, "level": world_config.skills, "gold": world_config.extended,
-            "kill": world_config.extended,
-            "trade": world_config.exchange, "tile": True,
+            "kill": world_config.extended, "trade": world_config.exchange, "tile": True,
         }  # fmt: skip
         for name in self.weights:
-            if not there[name]:
+            if not available[name]:
                 raise ConfigError(
                     f"reward_{name} = {self.weights[name]} rewards events that these rules do not have; "
                     "choose preset full, or 0."
@@ -46,10 +45,10 @@ class RewardTerms:
 
         Args:
             world: after the tick.
-            acting: [R, A] bool, who lived at its start.
-            died: [R, A] bool, who of them died in it.
-            reward: [R, A] float32, added to in place. The dead are paid for the tick of their death too, but
-                for the goods that death took from them.
+            acting: [R, A] bool, agents alive at the start of the tick.
+            died: [R, A] bool, those of them that died in it.
+            reward: [R, A] float32, added to in place. Agents that died get the rewards of the tick, except
+                for gold, because they lose it at death.
         """
         for name, weight in self.weights.items():
             score = _score(world, name)

@@ -64,7 +64,7 @@ class NPCRow:
     aggro_ticks: int
     experience: int
     drops: tuple[tuple[int, int, int, int], ...]
-    """(item, or the number of items for gold; least; most; chance in 65536ths)."""
+    """(item, or the number of items for gold; minimum; maximum; chance in units of 1/65536)."""
     number: int
     """On a map of 80 x 80 tiles."""
 

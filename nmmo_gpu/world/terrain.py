@@ -38,10 +38,8 @@ _BLOCKS_A_SIDE = 8  # with 64 blocks their mean is accurate to within 0.3 %
 
 _PLACES = 1 << 16  # number of rows and columns of the noise where a map's corner can be
 
-_CHUNK, _GPU_CHUNK = (
-    1 << 15,
-    1 << 22,
-)  # tiles at once: per thread of a CPU, whose cache they fit, and on a GPU
+# Tiles at once: per thread on a CPU, so that they fit into its cache, and on a GPU.
+_CHUNK, _GPU_CHUNK = 1 << 15, 1 << 22
 _WORD = (1 << 64) - 1
 # Odd 63-bit constants, so that they fit int64: lattice steps, and the mixer's multipliers (torch wraps).
 _STEP_I, _STEP_J = 0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F
@@ -285,7 +283,7 @@ def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torc
     +-0.88; ``key`` is ``[n, 1, 1] int64``.
 
     Positions are float64, because at the last octave a large map is a million lattice cells wide; positions
-        within a cell are float32.
+    within a cell are float32.
     """
     row, column = row[:, :, None], column[:, None, :]
     skew = (row + column) * _SKEW
@@ -297,7 +295,7 @@ def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torc
     y, x = v - unskew, u - unskew
 
     # The triangle: (0, 0), (1, 1), and (i, j) = (0, 1) where u > v, else (1, 0). The fourth corner mirrors
-    # the triangle's farthest corner (that with the least barycentric weight) in the opposite side, so it is
+    # the triangle's farthest corner (the one of minimum barycentric weight) in the opposite side, so it is
     # the sum of all three minus twice that corner; the kernel reaches no other.
     right = u > v
     mid_j = right.float()

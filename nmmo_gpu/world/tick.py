@@ -1,4 +1,4 @@
-"""One tick of every realm, as the rule book orders it."""
+"""One tick of every realm: the phases in the order of docs/rules.md."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ def step(
     world: World, backend: Backend, move: Tensor, style: Tensor, target: Tensor, work: Tensor | None = None,
     trade: Tensor | None = None, price: Tensor | None = None, token: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Runs one tick in place. Everybody acts on what it saw at the end of the last one, all at once.
+    """Runs one tick in place. All agents act simultaneously on their observations of the last tick's end.
+
+    Choices of empty slots are ignored. The choices of the last four heads are those of
+    ``nmmo_gpu.world.actions.action_heads``.
 
     Args:
-        backend: who runs the phases (``nmmo_gpu.world.backend``).
-        move: [R, A] int64, 0 to 4; or what ``backend.decode`` returns, as ``style`` and ``target``.
+        world: the world.
+        backend: implementation of the phases (``nmmo_gpu.world.backend``).
+        move: [R, A] int64, 0 to 4. ``move``, ``style`` and ``target`` can also be the results of
+            ``backend.decode``.
         style: [R, A] int64, 0 to 2.
         target: [R, A] int64, slot in the same realm; -1 for no target.
-        work: [R, A] integers, as ``nmmo_gpu.world.actions.action_heads`` lists them; None if no agent works.
+        work: [R, A] integers; None if no agent works.
         trade: [R, A] integers; None if no agent trades.
         price: [R, A] integers; None if no agent trades.
         token: [R, A] integers; None if no agent speaks.
-
-    Choices of empty slots are ignored.
 
     Returns:
         style: [R, S] integers, NPCs included; valid until the next tick.
@@ -34,7 +37,7 @@ def step(
     """
     whole_tick = None if world.config.extended else backend.whole_tick
     if whole_tick is not None:
-        whole_tick(world, move, style, target)  # the same list, cut otherwise
+        whole_tick(world, move, style, target)  # the same phases in fewer launches
         return style, target
     world.acted += world.agents(world.alive).sum(1)
     world.cause.zero_()

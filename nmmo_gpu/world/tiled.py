@@ -173,11 +173,11 @@ class _Document:
     def _fail(self, text: str) -> MapError:
         return MapError(f"{self.path}: {text}")
 
-    def _number(self, element: str, attributes: dict[str, str], name: str, most: int = _GID) -> int:
+    def _number(self, element: str, attributes: dict[str, str], name: str, maximum: int = _GID) -> int:
         value = attributes.get(name, "")
-        if not re.fullmatch(r"\d{1,10}", value, re.ASCII) or int(value) > most:
+        if not re.fullmatch(r"\d{1,10}", value, re.ASCII) or int(value) > maximum:
             raise self._fail(
-                f"<{element}> has {name}={value!r}, which is not a whole number from 0 to {most}; "
+                f"<{element}> has {name}={value!r}, which is not a whole number from 0 to {maximum}; "
                 "save the map again in Tiled"
             )
         return int(value)

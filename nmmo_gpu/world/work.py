@@ -160,14 +160,14 @@ def _eat(world: World, crew: _Workers) -> None:
     crew, held = crew.only(held.any(1)), held[held.any(1)]
     realm, slot = crew.realm, crew.slot
     item, heals, feeds = tensor(meals, world.device).unbind(1)
-    most = max_health(world).expand_as(world.health)[realm, slot].long()
+    maximum = max_health(world).expand_as(world.health)[realm, slot].long()
     health, food = world.health[realm, slot].long(), world.food[realm, slot].long()
-    unwasted = held & (heals <= (most - health)[:, None])
+    unwasted = held & (heals <= (maximum - health)[:, None])
     order = torch.arange(len(meals), device=world.device)
     best = torch.where(unwasted, order, -1).amax(1)
-    least = torch.where(held, order, len(meals)).amin(1)
-    meal = torch.where(best >= 0, best, least)
-    world.health[realm, slot] = torch.minimum(health + heals[meal], most).short()
+    smallest = torch.where(held, order, len(meals)).amin(1)
+    meal = torch.where(best >= 0, best, smallest)
+    world.health[realm, slot] = torch.minimum(health + heals[meal], maximum).short()
     world.food[realm, slot] = (food + feeds[meal]).clamp_(max=cfg.max_food).short()
     world.inventory[realm, slot, item[meal]] -= 1
     _book(world, realm, item[meal], Flow.EATEN, torch.ones_like(meal))
@@ -239,8 +239,8 @@ def _shore(world: World, crew: _Workers) -> Tensor:
 
 def _rocks(world: World, crew: _Workers) -> Tensor:
     """[k, 4] bool: on which sides (east, south, west, north) there is an orerock that is not depleted."""
-    beside = _tile(world, crew)[:, None] + steps(world)[1:]
-    return world.material.view(-1)[beside] == int(Material.ORE_ROCK)
+    adjacent = _tile(world, crew)[:, None] + steps(world)[1:]
+    return world.material.view(-1)[adjacent] == int(Material.ORE_ROCK)
 
 
 def _meals_held(world: World, crew: _Workers) -> Tensor:

@@ -9,12 +9,12 @@ import subprocess
 import sys
 
 RUNS = ("chaos gpu", "chaos laptop", "full gpu", "million gpu")
-"""Preset and scale."""
+"""Preset and scale of each run."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dry", action="store_true", help="one small run, for a GPU that need not be there")
+    parser.add_argument("--dry", action="store_true", help="compile one small run, without a GPU")
     options = parser.parse_args()
     runs: tuple[str, ...] = RUNS
     more: tuple[str, ...] = ("--processes", str(max(1, (os.cpu_count() or 1) // len(runs))))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Prints, and writes as JSON, what a machine is: hardware, versions, and the key of Triton's cache."""
+"""Prints and writes as JSON the facts of a machine: hardware, versions, and the key of Triton's cache."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def triton_key() -> str:
-    """Compiled kernels can be carried to another machine where this is the same."""
+    """Returns a key that is equal on machines that can share compiled kernels."""
     from triton.runtime import cache
 
     return hashlib.sha256(cache.triton_key().encode()).hexdigest()[:16]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Time by kernel, by torch's profiler, beside what was predicted (docs/benchmarks/predicted-h100.json):
+"""Time of each kernel by torch's profiler, with the predictions of docs/benchmarks/predicted-h100.json:
 
-    python scripts/gpu/kernel_times.py env --realms 8192      # of a tick
-    python scripts/gpu/kernel_times.py train --realms 2048    # of a rollout and of an update, replayed
-    python scripts/gpu/kernel_times.py play --realms 2048     # of nothing: ticks for another profiler
+    python scripts/gpu/kernel_times.py env --realms 8192      # a tick
+    python scripts/gpu/kernel_times.py train --realms 2048    # a rollout and an update, replayed
+    python scripts/gpu/kernel_times.py play --realms 2048     # only plays ticks, for another profiler
 
 All figures are ns per slot and tick, empty slots included.
 """
@@ -31,9 +31,9 @@ from nmmo_gpu.train.run import Run
 
 PREDICTED = Path(__file__).parents[2] / "docs" / "benchmarks" / "predicted-h100.json"
 SHOWN = 22
-"""Kernels of a table."""
+"""Number of kernels in a printed table."""
 PLAYED, TIMED = 150, 10
-"""Ticks before the first that is timed, so that the world has its crowd, and ticks that are."""
+"""Number of ticks before the first timed one, in which the world fills up, and of timed ticks."""
 
 GROUPS = (
     ("inputs", r"^_encode"),
@@ -43,17 +43,18 @@ GROUPS = (
     ("element-wise", r"elementwise|vectorized|addcmul|multi_tensor|FillFunctor|CatArray"),
     ("others", r""),
 )
-"""Names of groups of kernels, and what marks them, the first that fits."""
+"""Names and patterns of groups of kernels; the first match counts."""
 
 
 class Table(NamedTuple):
-    """Time of something by kernel, ns per slot and tick."""
+    """Times of kernels, ns per slot and tick."""
 
     whole: float
-    """Without the profiler, from start to end."""
+    """Total time, measured without the profiler."""
     kernels: dict[str, float]
-    """By name, the longest first."""
+    """Time by kernel name, in descending order."""
     launches: int
+    """Number of launches."""
 
 
 def main() -> None:
@@ -89,14 +90,14 @@ def main() -> None:
         result["groups"] = grouped(tables)
         print(f"{'group':28}{'measured':>10}{'predicted':>11}")
         for name, took in result["groups"].items():
-            beside = predicted["training"]["groups"].get(name)
-            print(f"{name:28}{took:10.2f}" + (f"{beside:11.2f}" if beside is not None else ""))
+            expected = predicted["training"]["groups"].get(name)
+            print(f"{name:28}{took:10.2f}" + (f"{expected:11.2f}" if expected is not None else ""))
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def ticks(config: TrainConfig, played: int, timed: int) -> dict[str, Table]:
-    """Ticks with random actions, one by one; those after the first ``played`` are timed, if there are any."""
+    """Plays ``played`` ticks with random actions, then times ``timed`` ticks, if any."""
     env = Env(dataclasses.replace(config.env, check_actions=False))
     env.reset()
 
@@ -112,9 +113,9 @@ def ticks(config: TrainConfig, played: int, timed: int) -> dict[str, Table]:
 
 
 def iterations(config: TrainConfig) -> dict[str, Table]:
-    """A rollout and an update, replayed."""
+    """Times a replayed rollout and a replayed update."""
     run = Run(config)
-    for _ in range(4):  # two ordinary ones, the captures, and a replay
+    for _ in range(4):  # two ordinary iterations, the captures, and a replay
         run.iterate()
     slots = config.env.realms * config.env.world.slots * config.ppo.horizon
     return {
@@ -124,7 +125,7 @@ def iterations(config: TrainConfig) -> dict[str, Table]:
 
 
 def measured(work: Callable[[], Any], samples: int, device: torch.device) -> Table:
-    """Times a piece of work, without the profiler and with it."""
+    """Times a function without the profiler, then with it."""
     on_gpu = device.type == "cuda"
 
     def wait() -> float:
@@ -149,12 +150,12 @@ def show(title: str, table: Table, predicted: dict[str, float]) -> None:
     total = sum(table.kernels.values())
     print(f"{title}: {table.whole:.3f}, of which {total:.3f} in {table.launches} kernels")
     for key, took in list(table.kernels.items())[:SHOWN]:
-        beside = f"{predicted[key]:9.4f}" if key in predicted else " " * 9
-        print(f"  {took:9.4f} {beside}  {key[:80]}")
+        expected = f"{predicted[key]:9.4f}" if key in predicted else " " * 9
+        print(f"  {took:9.4f} {expected}  {key[:80]}")
 
 
 def grouped(tables: dict[str, Table]) -> dict[str, float]:
-    """ns by group of kernels, of all tables together."""
+    """Returns the ns by group of kernels, summed over all tables."""
     sums = dict.fromkeys((name for name, _ in GROUPS), 0.0)
     for table in tables.values():
         for key, took in table.kernels.items():

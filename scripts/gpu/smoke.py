@@ -1,6 +1,6 @@
 #!/usr/bin/env python
-"""What must hold on a GPU before anything is timed: worlds have the bits of plain torch on a CPU, trainings
-are captured in CUDA graphs and stay finite. A part that fails does not keep the others from running.
+"""Checks to run on a GPU before any measurement: worlds equal those of plain torch on a CPU bit for bit, and
+trainings are captured in CUDA graphs and stay finite. All parts run, even if one fails.
 
     python scripts/gpu/smoke.py [PART ...]
 """
@@ -28,14 +28,14 @@ from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.run import Run
 
 TICKS, ITERATIONS = 30, 5
-"""Ticks that worlds are compared over; iterations of a training: two ordinary ones, the capture, replays."""
+"""Ticks over which worlds are compared; iterations of a training: two ordinary ones, the capture, replays."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", help="only these, by any piece of their names")
+    parser.add_argument("parts", nargs="*", help="substrings of the names of the parts to run; default all")
     parser.add_argument("--dry", action="store_true", help="on a CPU, with tiny worlds")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -45,52 +45,52 @@ def main() -> int:
             continue
         start = time.perf_counter()
         try:
-            good, said = part(options.dry)
-        except Exception as error:  # whatever it is, the other parts come next
+            good, message = part(options.dry)
+        except Exception as error:  # the other parts still run
             traceback.print_exc()
-            good, said = False, f"{type(error).__name__}: {str(error)[:300]}"
+            good, message = False, f"{type(error).__name__}: {str(error)[:300]}"
         seconds = time.perf_counter() - start
-        results.append({"part": name, "good": good, "said": said, "seconds": seconds})
-        print(f"{name}: {'' if good else 'FAILED, '}{said} [{seconds:.1f} s]", flush=True)
+        results.append({"part": name, "good": good, "message": message, "seconds": seconds})
+        print(f"{name}: {'' if good else 'FAILED, '}{message} [{seconds:.1f} s]", flush=True)
         if options.json is not None:
             options.json.write_text(json.dumps(results, indent=2) + "\n")
     return 0 if results and all(result["good"] for result in results) else 1
 
 
 def parity(name: str, **overrides: Any) -> Callable[[bool], tuple[bool, str]]:
-    """Compares a world on the GPU with the same by torch on the CPU, tick by tick."""
+    """Compares a world on the GPU with the same world in torch on the CPU, tick by tick."""
 
     def part(dry: bool) -> tuple[bool, str]:
-        theirs = EnvConfig(world=preset(name, **overrides), realms=2, device="cuda", backend="triton")
-        theirs = tiny_env(theirs) if dry else theirs
-        ours = dataclasses.replace(theirs, device="cpu", backend="torch")
-        return compared(Env(ours), Env(theirs), 2 if dry else TICKS)
+        on_gpu = EnvConfig(world=preset(name, **overrides), realms=2, device="cuda", backend="triton")
+        on_gpu = tiny_env(on_gpu) if dry else on_gpu
+        reference = dataclasses.replace(on_gpu, device="cpu", backend="torch")
+        return compared(Env(reference), Env(on_gpu), 2 if dry else TICKS)
 
     return part
 
 
-def compared(ours: Env, theirs: Env, ticks: int) -> tuple[bool, str]:
-    """Whether two environments stay the same under random actions."""
-    same_maps = torch.equal(ours.world.base, theirs.world.base.to(ours.device))
-    for name in ("base", "material", "shore"):  # so that a difference in terrain hides no other
-        getattr(theirs.world, name).copy_(getattr(ours.world, name))
-    ours.reset()
-    theirs.reset()
+def compared(reference: Env, tested: Env, ticks: int) -> tuple[bool, str]:
+    """Returns whether two environments stay equal under random actions, and a message."""
+    same_maps = torch.equal(reference.world.base, tested.world.base.to(reference.device))
+    for name in ("base", "material", "shore"):  # so that a difference in terrain does not hide others
+        getattr(tested.world, name).copy_(getattr(reference.world, name))
+    reference.reset()
+    tested.reset()
     for tick in range(1, ticks + 1):
-        actions = random_actions(ours)
-        if not torch.equal(random_actions(theirs).to(ours.device), actions):
+        actions = random_actions(reference)
+        if not torch.equal(random_actions(tested).to(reference.device), actions):
             return False, f"random actions differ at tick {tick}"
-        _, reward, died, _, _ = ours.step(actions)
-        _, their_reward, their_died, _, _ = theirs.step(actions.to(theirs.device))
+        _, reward, died, _, _ = reference.step(actions)
+        _, tested_reward, tested_died, _, _ = tested.step(actions.to(tested.device))
         pairs = {
             name: (a, b)
-            for (name, a), (_, b) in zip(ours.world.tensors(), theirs.world.tensors(), strict=True)
+            for (name, a), (_, b) in zip(reference.world.tensors(), tested.world.tensors(), strict=True)
         }
-        pairs |= {"records": (ours.records, theirs.records), "reward": (reward, their_reward)}
-        pairs["terminated"] = (died, their_died)
+        pairs |= {"records": (reference.records, tested.records), "reward": (reward, tested_reward)}
+        pairs["terminated"] = (died, tested_died)
         wrong = [name for name, (a, b) in pairs.items() if not torch.equal(a, b.to(a.device))]
         if wrong:
-            return False, f"after tick {tick} these differ: {', '.join(wrong)}"
+            return False, f"these differ after tick {tick}: {', '.join(wrong)}"
     return same_maps, f"{ticks} ticks, the same bits; terrain {'the same' if same_maps else 'DIFFERS'}"
 
 
@@ -112,7 +112,7 @@ def training(name: str, scale: str, realms: int, **policy: Any) -> Callable[[boo
 
 
 def trained(config: TrainConfig, iterations: int) -> tuple[bool, str]:
-    """Whether a run is captured, where there is a GPU, and its statistics and weights are finite."""
+    """Returns whether a run is captured (on a GPU) and finite in statistics and weights, and a message."""
     run = Run(config)
     on_gpu, seconds = run.device.type == "cuda", []
     if on_gpu:
@@ -130,12 +130,12 @@ def trained(config: TrainConfig, iterations: int) -> tuple[bool, str]:
     tensors = [*last.statistics.values(), *run.sword.policy.parameters()]
     finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
     peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
-    said = (
+    message = (
         f"captured {captured}, finite {finite}, kl {float(last.statistics['kl'].mean()):.4f}, "
         f"peak {peak:.2f} GiB, seconds {' '.join(f'{s:.2f}' for s in seconds)}"
     )
     run.close()
-    return captured == on_gpu and finite, said
+    return captured == on_gpu and finite, message
 
 
 PARTS = {

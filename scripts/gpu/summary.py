@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Puts the figures of scripts/gpu_check.py together: FOLDER/summary.json and FOLDER/summary.md."""
+"""Summarises the figures of scripts/gpu_check.py in FOLDER/summary.json and FOLDER/summary.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def page(found: dict[str, Any]) -> Iterator[str]:
-    """Lines of Markdown."""
+    """Yields the lines of the summary in Markdown."""
     facts = found.get("facts", {})
     if facts:
         versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
@@ -41,7 +41,7 @@ def page(found: dict[str, Any]) -> Iterator[str]:
     for part in found.get("smoke", []):
         if part is found["smoke"][0]:
             yield ""
-        yield f"- {part['part']}: {'' if part['good'] else '**failed**, '}{part['said']}"
+        yield f"- {part['part']}: {'' if part['good'] else '**failed**, '}{part['message']}"
     rows = [
         (name, row)
         for name, kept in found.items()
@@ -62,22 +62,22 @@ def page(found: dict[str, Any]) -> Iterator[str]:
 
 
 def kernels(found: dict[str, Any]) -> Iterator[str]:
-    """Time by kernel beside the prediction."""
+    """Yields tables of the time of each kernel, with predictions."""
     predicted = json.loads(PREDICTED.read_text())
     env, train = found.get("kernels-env"), found.get("kernels-train")
     if env:
         yield from ("", "| kernel of a tick | ns per slot | predicted |", "|---|---|---|")
         table = env["tables"]["environment"]
         for name, took in [("whole", table["whole"]), *table["kernels"].items()][:18]:
-            beside = predicted["environment"]["whole" if name == "whole" else "kernels"]
-            beside = beside if name == "whole" else beside.get(name, "")
-            yield f"| {name[:60]} | {took:.3f} | {beside} |"
+            expected = predicted["environment"]["whole" if name == "whole" else "kernels"]
+            expected = expected if name == "whole" else expected.get(name, "")
+            yield f"| {name[:60]} | {took:.3f} | {expected} |"
     if train:
         yield from ("", "| of training | ns per slot and tick | predicted |", "|---|---|---|")
         whole = sum(table["whole"] for table in train["tables"].values())
-        beside = {"whole": predicted["training"]["whole"], **predicted["training"]["groups"]}
+        expected = {"whole": predicted["training"]["whole"], **predicted["training"]["groups"]}
         for name, took in [("whole", whole), *train["groups"].items()]:
-            yield f"| {name} | {took:.2f} | {beside.get(name, '')} |"
+            yield f"| {name} | {took:.2f} | {expected.get(name, '')} |"
 
 
 if __name__ == "__main__":

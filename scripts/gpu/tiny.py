@@ -1,4 +1,4 @@
-"""Worlds and networks small enough to be interpreted, for rehearsals without a GPU."""
+"""Worlds and networks small enough for Triton's interpreter, for dry runs without a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nmmo_gpu.train.config import TrainConfig
 
 
 def tiny(config: TrainConfig) -> TrainConfig:
-    """The same run on a CPU with interpreted kernels, on as little as possible."""
+    """Returns the same run on a CPU with interpreted kernels, as small as possible."""
     return dataclasses.replace(
         config,
         env=tiny_env(config.env),
@@ -19,7 +19,7 @@ def tiny(config: TrainConfig) -> TrainConfig:
 
 
 def tiny_env(env: EnvConfig) -> EnvConfig:
-    """The same world on a CPU with interpreted kernels: one small realm."""
+    """Returns the same world on a CPU with interpreted kernels: one small realm."""
     slots = 16 if env.world.slots <= 128 else 40
     world = dataclasses.replace(env.world, height=40, width=40, slots=slots, populations=2)
     return dataclasses.replace(env, world=world, realms=1, device="cpu", backend="triton")

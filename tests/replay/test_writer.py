@@ -67,5 +67,5 @@ def test_a_map_of_numbers_round_trips(tmp_path: Path) -> None:
 def test_an_unwritable_path_is_an_error(tmp_path: Path) -> None:
     """The error says what to do instead."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReplayError, match="choose another place"):
+    with pytest.raises(ReplayError, match="choose another path"):
         ReplayWriter(tmp_path / "file" / "a.replay", replay_header(), base())

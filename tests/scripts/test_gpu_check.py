@@ -51,7 +51,7 @@ def test_a_dry_run_of_every_step(check, tmp_path):
     assert found["facts"]["device"] == "cpu" and len(found["facts"]["triton_key"]) == 16
     parts = {part["part"]: part for part in found["smoke"]}
     assert len(parts) == 7 and all(part["good"] for part in parts.values())
-    assert "the same bits" in parts["worlds of full"]["said"]
+    assert "the same bits" in parts["worlds of full"]["message"]
     for name in ("env", "rates", "million", "rates-full", "rates-laptop"):
         assert all(row["environment"] > 0 for row in found[name]["results"]), name
     assert found["rates"]["results"][0]["+ training"] > 0

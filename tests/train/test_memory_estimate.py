@@ -73,8 +73,10 @@ def test_a_real_run_takes_the_estimated_memory(recurrent, request):
         pantheon, _, _ = meter.rise(lambda: Pantheon(config, sword))
         rollout, _, for_collecting = meter.rise(god.collect)
         _, _, for_learning = meter.rise(lambda: pantheon.learn(rollout, 0.0))
-    assert estimate["while a rollout is collected, at most"] == pytest.approx(for_collecting, rel=0.02)
-    assert estimate["while the learner works, at most"] == pytest.approx(for_learning, rel=0.05)
+    assert estimate["temporary, while collecting a rollout (maximum)"] == pytest.approx(
+        for_collecting, rel=0.02
+    )
+    assert estimate["temporary, while learning (maximum)"] == pytest.approx(for_learning, rel=0.05)
 
 
 def test_rollout_and_weights():

@@ -101,7 +101,7 @@ def test_networks_are_found_by_module_and_by_file(forget_example, monkeypatch):
     ("Attentive", "does not name a class"),
     (":Attentive", "does not name a class"),
     ("nmmo_gpu.train.policy:", "does not name a class"),
-    ("nmmo_gpu.no_such:Attentive", "no module nmmo_gpu.no_such; put its folder into PYTHONPATH"),
+    ("nmmo_gpu.no_such:Attentive", "no module nmmo_gpu.no_such; add its folder to PYTHONPATH"),
     ("no_such_module.at_all:Attentive", "no module no_such_module.at_all"),
     ("no/such/file.py:Attentive", "no file no/such/file.py"),
     ("nmmo_gpu.train.policy:Attentive", "nmmo_gpu.train.policy has no Attentive"),
@@ -161,7 +161,7 @@ def test_resuming_with_another_network_is_refused(trained):
 def test_a_network_with_the_same_tensors_is_another_network():
     """A stock checkpoint is not loaded into a class that computes something else with its tensors."""
     stored = Run(small()).checkpoint()
-    with pytest.raises(CheckpointError, match=rf"its network is {STOCK}, and {__name__}:Same cannot"):
+    with pytest.raises(CheckpointError, match=rf"its network is {STOCK}, not {__name__}:Same;"):
         Run(small(), stored, Trinity(sword=sword_with(Same)))
 
 

@@ -150,8 +150,8 @@ def test_export_writes_one_or_more_ticks(trained, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--realm", "3"], "realm = 3 is not there; choose from 0 to 2"),
-        (["--ticks", "-1"], "ticks = -1 cannot be played"),
+        (["--realm", "3"], "realm = 3 does not exist; choose from 0 to 2"),
+        (["--ticks", "-1"], "ticks = -1 is negative"),
         (["--out", "/proc/nowhere/x.replay"], "cannot be written"),
     ],
 )
@@ -175,7 +175,7 @@ def test_play_records_a_new_world(policy, tmp_path, capsys):
             assert replay.ticks == range(2, 37) and replay.header["heads"] == {}
             assert any(any(frame["alive"]) for frame in frames_of(replay).values())
     assert cli.run(arguments) == 2
-    assert "holds recordings already" in capsys.readouterr().err
+    assert "already holds recordings" in capsys.readouterr().err
 
 
 def test_play_with_a_trained_policy(trained, tmp_path):
@@ -189,7 +189,7 @@ def test_play_with_a_trained_policy(trained, tmp_path):
     with Replay(one_file(tmp_path)) as replay:
         assert replay.ticks == range(2, 11) and replay.header["heads"] == act.sword.choices()
     other = dataclasses.replace(config, world=dataclasses.replace(config.world, forage=6))
-    with pytest.raises(ConfigError, match="trained by other rules"):
+    with pytest.raises(ConfigError, match="trained with rules other than"):
         playing.begin(other, str(folder))
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         playing.begin(config, str(tmp_path / "nowhere"))
@@ -198,9 +198,9 @@ def test_play_with_a_trained_policy(trained, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing would be kept of it"),
-        (["--out", "x", "--ticks", "0"], "ticks = 0 cannot be played"),
-        (["--out", "x", "--rate", "-1"], "rate = -1.0 is not a rate"),
+        ([], "nothing would be recorded or shown"),
+        (["--out", "x", "--ticks", "0"], "ticks = 0 is less than 1"),
+        (["--out", "x", "--rate", "-1"], "rate = -1.0 is not a valid rate"),
         (["--out", "x", "--policy", "nobody"], "there is no checkpoint"),
     ],
 )

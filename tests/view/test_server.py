@@ -87,11 +87,11 @@ def test_other_host_names_are_refused(tmp_path, path, host):
     with served(tmp_path) as running:
         for address in ("/", "/api/recordings", f"/recordings/{NAME}", "/live?name=" + NAME):
             answer = running.get(address, Host=host)
-            assert answer.status == 403 and answer.body.startswith(b"This server does not go by the name")
+            assert answer.status == 403 and b"is not the name of this server" in answer.body
         connection = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13",
                       "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
         answer = running.get("/live?name=" + NAME, Host=host, **connection)
-        assert answer.status == 403 and b"does not go by the name" in answer.body
+        assert answer.status == 403 and b"is not the name of this server" in answer.body
 
 
 # ----------------------------------------------------------------------------------------------- recordings
@@ -287,7 +287,7 @@ def test_value_maps_come_from_the_newest_checkpoint(tmp_path, path, monkeypatch)
             who = f"population {population}" if population >= 0 else "the mean of all populations"
             expected = value_map(stored, replay.base, None, population)
             assert np.isfinite(expected).any()
-            about = f"A newborn's value to {who}, after iteration 0."
+            about = f"Value of a newborn, {who}, after iteration 0."
             assert found.body == heat_payload("value", expected, population, 1, about)
         assert found.headers["content-type"] == "application/octet-stream"
         assert computed == [0, 1, -1]

@@ -85,7 +85,7 @@ def test_missing_triton_is_an_error_with_the_remedy(without):
 def test_triton_on_a_cpu_is_refused_with_the_remedy(monkeypatch):
     """Unless the kernels are interpreted, which is decided when they are imported."""
     launch = pytest.importorskip("nmmo_gpu.kernels.launch")
-    text = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set TRITON_INTERPRET=1'
+    text = r'backend = "triton" runs on a GPU.*choose backend = "auto", or.*set .*TRITON_INTERPRET=1'
     monkeypatch.setattr(launch, "INTERPRETED", False)
     with pytest.raises(ConfigError, match=text):
         resolve("triton", CPU)
@@ -98,7 +98,9 @@ def test_triton_on_a_cpu_is_refused_with_the_remedy(monkeypatch):
 
 
 def test_numba_off_the_cpu_or_not_installed_is_refused(without):
-    with pytest.raises(ConfigError, match=r"""numba" runs on a CPU, and device = 'cuda' is none; choose"""):
+    with pytest.raises(
+        ConfigError, match=r"""numba" runs on a CPU, but device = 'cuda' is not a CPU; choose"""
+    ):
         resolve("numba", GPU)
     without("numba")
     with pytest.raises(

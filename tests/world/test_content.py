@@ -290,7 +290,7 @@ WRONG = [
       for habitat in ((), ("lava",), ("water",), ("stone",), ("grass", "sea"))),
     (npc(hunts="often"), "wolf: hunts = 'often'; choose never, provoked or always"),
     *((npc(sight=sight), "choose a sight from 0 to 15") for sight in (-1, 16)),
-    *((npc(aggro_ticks=aggro_ticks), "and a aggro_ticks from 0 to 127") for aggro_ticks in (-1, 128)),
+    *((npc(aggro_ticks=aggro_ticks), "and aggro_ticks from 0 to 127") for aggro_ticks in (-1, 128)),
     *((npc(experience=xp), "choose an experience from 0 to 1,000,000") for xp in (-1, 10**6 + 1)),
     *((npc(number=number), "and a number from 0 to 6400") for number in (-1, 6401, 0.5)),
     (npc(drops=(Drop("ore"),) * 65), "wolf has more than 64 drops; choose fewer"),

@@ -136,7 +136,7 @@ def test_the_first_wrong_account_is_reported_with_their_number():
     world = balanced(6)
     for realm, item in ((2, ORE), (1, 7), (1, 3)):
         world.ledger[realm, item, Flow.MADE] += 1
-    with pytest.raises(LedgerError, match=f"realm 1, tick .*, {ITEMS[3]}: .*; 3 accounts are wrong in all"):
+    with pytest.raises(LedgerError, match=f"realm 1, tick .*, {ITEMS[3]}: .*; 3 accounts are wrong in total"):
         check_ledger(world)
 
 
