@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
+from nmmo_gpu.content import STANDARD, WORKS, Content
+from nmmo_gpu.content.check import complaint
+from nmmo_gpu.content.tables import Tables, tables
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.content import STANDARD, WORKS, Content
-from nmmo_gpu.world.content_check import complaint
-from nmmo_gpu.world.tables import Tables, tables
 
 MIN_SIDE = 32
 MAX_SIDE = 8192

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content import Material
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
 from nmmo_gpu.network_inputs import FIRST_OCCUPANT
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
 
 GRASS = int(Material.GRASS)

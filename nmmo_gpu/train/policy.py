@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content import Material
 from nmmo_gpu.network_inputs import (
     DESCRIBED,
     InputColumns,
@@ -25,7 +26,6 @@ from nmmo_gpu.train.inputs import entity_rows, own_state
 from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world import actions
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content import Material
 from nmmo_gpu.network_inputs import FIRST_OCCUPANT
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
 
 

@@ -6,10 +6,10 @@ import torch
 from train.small import lively_env, seen_in_a_random_world
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.content import Material
 from nmmo_gpu.network_inputs import InputColumns, codes
 from nmmo_gpu.train import features
 from nmmo_gpu.train.inputs import encode_inputs
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES
 
 OWN_SCALE = torch.stack((torch.linspace(0.01, 0.5, len(SELF_FEATURES)), torch.arange(len(SELF_FEATURES)) - 4))

@@ -11,9 +11,9 @@ from support.helpers import ODD, draw_world, random_world
 from torch import Tensor
 
 from nmmo_gpu.config import PAY, EnvConfig, WorldConfig, preset
+from nmmo_gpu.content import STANDARD
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.content import STANDARD
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.rewards import RewardTerms
 from nmmo_gpu.world.state import World
