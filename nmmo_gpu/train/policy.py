@@ -11,14 +11,6 @@ from torch import Tensor, nn
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import Material
-from nmmo_gpu.network_inputs import (
-    DESCRIBED,
-    InputColumns,
-    codes,
-    entity_attributes_width,
-    self_attributes_width,
-    split,
-)  # fmt: skip
 from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.features import encode_features
@@ -28,6 +20,14 @@ from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world import actions
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.network_inputs import (
+    DESCRIBED,
+    InputColumns,
+    codes,
+    entity_attributes_width,
+    self_attributes_width,
+    split,
+)  # fmt: skip
 
 AUTO_TARGETS = 2
 """Choices of the target head under auto-targeting: leave it, or attack."""
