@@ -18,10 +18,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from nmmo_gpu.config import PRESETS
+from nmmo_gpu.config.serialise import from_plain, to_plain
 from nmmo_gpu.content import STANDARD, Content
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, NmmoError
-from nmmo_gpu.serialise import from_plain, to_plain
 from nmmo_gpu.world.device import resolve_device
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config.serialise import to_plain
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.replay import segment_writer
 from nmmo_gpu.replay.recorder import Recorder
-from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.checkpoint import Checkpoint
