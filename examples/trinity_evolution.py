@@ -32,7 +32,6 @@ class Evolution(Pantheon):
             centre += self.step * (fitness.view(-1, *[1] * (weight.dim() - 1)) * (weight - centre)).mean(0)
             noise = torch.randn(weight.shape, generator=dice).to(weight.device)
             weight.copy_(centre + self.deviation * (noise - noise.mean(0)))
-        policy.invalidate_cache()
         return {"fitness": lifetime}
 
     def state(self) -> dict[str, Tensor]:

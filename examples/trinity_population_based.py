@@ -37,7 +37,6 @@ class Selective(God):
         for weight in self.sword.policy.parameters():
             noise = torch.randn(weight.shape[1:], generator=dice).to(weight.device)
             weight[worst] = weight[best] * (1 + self.mutation * noise)
-        self.sword.policy.invalidate_cache()
 
 
 if __name__ == "__main__":

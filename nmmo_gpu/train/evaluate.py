@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig
@@ -109,6 +110,8 @@ class PolicyActor:
         Raises CheckpointError if the checkpoint's network is another class than the Sword's."""
         self.sword = sword(dataclasses.replace(stored.config, env=env.config, record=()), env.device)
         load_policy(self.sword, stored)
+        with torch.no_grad():
+            self._weights = self.sword.policy.weights()
         agents = env.config.realms * env.config.world.slots
         self._memory = self.sword.policy.initial_state(agents, env.device) if memory is None else memory
         self._before: tuple[Tensor, Decision] | None = None
@@ -119,7 +122,8 @@ class PolicyActor:
         if memory is not None:
             # Whoever was born since has no memory, and the dead have no use for theirs.
             memory = memory * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
-        decision = self.sword.decide(env.records, env.world, memory)
+        with self.sword.policy.using(self._weights):
+            decision = self.sword.decide(env.records, env.world, memory)
         self._before, self._memory = (env.records, decision), decision.memory
         return decision.actions
 

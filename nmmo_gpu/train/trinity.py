@@ -262,35 +262,37 @@ class God:
 
     @torch.no_grad()
     def _play(self) -> None:
-        rollout, env, world = self.rollout, self.env, self.env.world
-        self.sword.policy.invalidate_cache()
-        scale = 1.0 - self.config.ppo.gamma
+        rollout, world, policy = self.rollout, self.env.world, self.sword.policy
         rollout.records[0].copy_(rollout.records[-1])
         if self.memory is not None and rollout.state is not None:
             rollout.state.copy_(self.memory)
-        for t in range(rollout.alive.shape[0]):
-            decision = self.sword.decide(rollout.records[t], world, self.memory)
-            rollout.alive[t] = world.agents(world.alive).reshape(-1)
-            rollout.choices[t] = decision.choices
-            rollout.log_probability[t] = decision.log_probability
-            rollout.value[t] = decision.value
-            policy_trace = self._policy_trace(rollout.records[t], decision)
-            _, reward, died, _, _ = env.step(decision.actions, out=rollout.records[t + 1])
-            if self.recorder is not None and env.step_actions is not None:
-                self.recorder.capture(t, env.step_actions, policy_trace)
-            rollout.reward[t] = reward.view(-1) * scale
-            rollout.died[t] = died.view(-1)
-            if self.memory is not None and decision.memory is not None:
-                self.memory.copy_(decision.memory * (~died).view(-1, 1))
-            self.tally.add(world, rollout.alive[t].view_as(died), decision.actions[..., 2] > 0)
-        rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.memory).value
+        with policy.using(policy.weights()):
+            for t in range(rollout.alive.shape[0]):
+                self._play_tick(t)
+            rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.memory).value
         rollout.seed.copy_(world.seed)
         rollout.tick.copy_(world.tick)
         somebody = world.presence > 0
         if world.config.npc_slots:
             somebody &= world.presence <= world.config.populations
         self.visits += somebody.sum(0)
-        self.sword.policy.invalidate_cache()
+
+    def _play_tick(self, t: int) -> None:
+        rollout, env, world = self.rollout, self.env, self.env.world
+        decision = self.sword.decide(rollout.records[t], world, self.memory)
+        rollout.alive[t] = world.agents(world.alive).reshape(-1)
+        rollout.choices[t] = decision.choices
+        rollout.log_probability[t] = decision.log_probability
+        rollout.value[t] = decision.value
+        policy_trace = self._policy_trace(rollout.records[t], decision)
+        _, reward, died, _, _ = env.step(decision.actions, out=rollout.records[t + 1])
+        if self.recorder is not None and env.step_actions is not None:
+            self.recorder.capture(t, env.step_actions, policy_trace)
+        rollout.reward[t] = reward.view(-1) * (1.0 - self.config.ppo.gamma)
+        rollout.died[t] = died.view(-1)
+        if self.memory is not None and decision.memory is not None:
+            self.memory.copy_(decision.memory * (~died).view(-1, 1))
+        self.tally.add(world, rollout.alive[t].view_as(died), decision.actions[..., 2] > 0)
 
     def _policy_trace(self, records: Tensor, decision: Decision) -> PolicyTrace | None:
         """What is recorded of the decision, if anything is."""
