@@ -8,7 +8,7 @@ examples/trinity_population_based.py [options of nmmo-gpu train chaos]
 import torch
 from torch import Tensor
 
-from nmmo_gpu.cli.main import train_options
+from nmmo_gpu.cli.options import train_options
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.run import train
