@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 import nmmo_gpu
-from nmmo_gpu.world.content import MATERIALS
+from nmmo_gpu.content import MATERIALS
 
 
 @dataclass

@@ -20,7 +20,7 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
 from nmmo_gpu.adapters.torchrl import TorchRLEnv
-from nmmo_gpu.world.content import MATERIALS
+from nmmo_gpu.content import MATERIALS
 
 
 @dataclass

@@ -8,7 +8,7 @@ examples/trinity_evolution.py [options of nmmo-gpu train chaos]
 import torch
 from torch import Tensor
 
-from nmmo_gpu.cli.main import train_options
+from nmmo_gpu.cli.options import train_options
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.run import train
@@ -32,7 +32,6 @@ class Evolution(Pantheon):
             centre += self.step * (fitness.view(-1, *[1] * (weight.dim() - 1)) * (weight - centre)).mean(0)
             noise = torch.randn(weight.shape, generator=generator).to(weight.device)
             weight.copy_(centre + self.deviation * (noise - noise.mean(0)))
-        policy.invalidate_cache()
         return {"fitness": lifetime}
 
     def state(self) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ examples/trinity_network.py [options of nmmo-gpu train chaos]
 import torch
 from torch import Tensor, nn
 
-from nmmo_gpu.cli.main import train_options
+from nmmo_gpu.cli.options import train_options
 from nmmo_gpu.train.policy import Policy, Weights
 from nmmo_gpu.train.run import train
 from nmmo_gpu.train.trinity import Sword, Trinity

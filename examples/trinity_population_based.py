@@ -8,7 +8,7 @@ examples/trinity_population_based.py [options of nmmo-gpu train chaos]
 import torch
 from torch import Tensor
 
-from nmmo_gpu.cli.main import train_options
+from nmmo_gpu.cli.options import train_options
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.run import train
@@ -37,7 +37,6 @@ class Selective(God):
         for weight in self.sword.policy.parameters():
             noise = torch.randn(weight.shape[1:], generator=generator).to(weight.device)
             weight[worst] = weight[best] * (1 + self.mutation * noise)
-        self.sword.policy.invalidate_cache()
 
 
 if __name__ == "__main__":

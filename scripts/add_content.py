@@ -8,9 +8,9 @@ import argparse
 import dataclasses
 import sys
 
+from nmmo_gpu.content import STANDARD, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.errors import NmmoError
-from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.events import Flow
 
 WITH_WOLVES = dataclasses.replace(

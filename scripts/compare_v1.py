@@ -9,9 +9,9 @@ import sys
 from typing import NamedTuple
 
 from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.content import Material
 from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.train.evaluate import Evaluation, evaluate, slots_kept_full
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.terrain import generate
 
 

@@ -19,7 +19,7 @@ log = logging.getLogger("mkdocs.hooks.docs_hooks")
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Rewrites links such as ``../nmmo_gpu/config.py`` to the file's address in the repository.
+    """Rewrites links such as ``../nmmo_gpu/env.py`` to the file's address in the repository.
 
     If ``repo_url`` is not set, the link becomes its text. Warns about files that do not exist.
 

@@ -86,7 +86,7 @@ def test_pages_load_no_external_resources(site):
 def test_links_out_of_the_docs_lead_to_the_repository(site):
     """``../nmmo_gpu/...`` becomes an address in the repository."""
     links = _addresses(site / "guides/from-v1/index.html").links
-    assert f"{REPOSITORY}/blob/main/nmmo_gpu/config.py" in links
+    assert f"{REPOSITORY}/blob/main/nmmo_gpu/config/presets.py" in links
     assert f"{REPOSITORY}/tree/main/nmmo_gpu/kernels" in links
 
 
@@ -94,8 +94,8 @@ def test_without_a_repository_such_links_are_text(tmp_path):
     """No address is invented."""
     _build(tmp_path / "site", None)
     page = tmp_path / "site/guides/from-v1/index.html"
-    assert not [link for link in _addresses(page).links if "nmmo_gpu/config.py" in link]
-    assert "<code>nmmo_gpu/config.py</code>" in page.read_text()
+    assert not [link for link in _addresses(page).links if "nmmo_gpu/config/presets.py" in link]
+    assert "<code>nmmo_gpu/config/presets.py</code>" in page.read_text()
 
 
 def test_a_link_to_a_missing_file_is_a_warning(caplog):

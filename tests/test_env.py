@@ -10,11 +10,11 @@ from support.helpers import DATA, GARBAGE, ODD, blank_maps, check_invariants, dr
 
 import nmmo_gpu
 from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.content import Material
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.errors import ActionError, ConfigError, MapError, NmmoError, UsageError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause

@@ -17,11 +17,11 @@ from support.helpers import DIRECTIONS, ODD, assert_same, check_invariants, rand
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig, preset
+from nmmo_gpu.content import GOLD, STANDARD, WORKS, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, action_heads, choices
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.content import GOLD, STANDARD, WORKS, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.events import Event, Flow, event_names
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.reset import empty_world

@@ -18,10 +18,10 @@ from support.helpers import ODD, random_world
 from support.observed import PLAIN, SMALL, look
 
 from nmmo_gpu.config import EnvConfig, preset, replace
+from nmmo_gpu.content import STANDARD, WORKS
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.world.actions import action_heads, choices, decode
 from nmmo_gpu.world.backend import Backend
-from nmmo_gpu.world.content import STANDARD, WORKS
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import Cause, World, tensor_fields
 from nmmo_gpu.world.tick import step

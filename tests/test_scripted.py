@@ -9,11 +9,11 @@ import torch
 from support.helpers import GARBAGE, ODD, draw_world, where
 
 from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.content import WORKS
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.scripted import POLICIES, SEARCH_RADII, _bits, _steps, actor, forager, hunter
 from nmmo_gpu.train.evaluate import evaluate
-from nmmo_gpu.world.content import WORKS
 from nmmo_gpu.world.movement import MOVES
 
 STAY, EAST, SOUTH, WEST, NORTH = range(5)

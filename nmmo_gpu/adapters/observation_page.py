@@ -9,8 +9,8 @@ from gymnasium.spaces import Box, Dict, Space
 
 from nmmo_gpu.adapters.spaces import action_space, observation_space
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.content import MATERIALS, SKILLS, WORKS
 from nmmo_gpu.world.actions import action_heads
-from nmmo_gpu.world.content import MATERIALS, SKILLS, WORKS
 from nmmo_gpu.world.events import event_names
 from nmmo_gpu.world.layout import (
     ENTITY_ATTRIBUTES,

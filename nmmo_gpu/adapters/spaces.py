@@ -10,8 +10,9 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content import GEAR, Material
+from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.world.actions import action_heads
-from nmmo_gpu.world.content import GEAR, Material
 from nmmo_gpu.world.layout import (
     ENTITY_ATTRIBUTES,
     ENTITY_FEATURES,
@@ -24,7 +25,6 @@ from nmmo_gpu.world.layout import (
     ObservationField,
     ObservationLayout,
 )
-from nmmo_gpu.world.tables import LEVELS
 
 BYTE, SHORT = torch.iinfo(torch.int8).max, torch.iinfo(torch.int16).max
 """Limits at which numbers without a natural bound are clipped."""

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import tyro
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
+from nmmo_gpu.cli.options import parse, split_preset
 from nmmo_gpu.config import PRESETS
-from nmmo_gpu.env import Env
-from nmmo_gpu.errors import ConfigError, NmmoError
-from nmmo_gpu.serialise import from_plain, to_plain
-from nmmo_gpu.world.content import STANDARD, Content
+from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.world.device import resolve_device
 
 if TYPE_CHECKING:
     from nmmo_gpu.benchmarks.bench import BenchConfig
-    from nmmo_gpu.train.config import TrainConfig
 
 USAGE = """\
 usage: nmmo-gpu COMMAND ... [--help]
@@ -46,8 +39,6 @@ PRESET is one of: {presets}
 --scale laptop (as if not given) or --scale gpu, with train, bench, info and compile, chooses the defaults
 of all options: how many realms, and how large a network.
 """
-
-Options = TypeVar("Options")
 
 
 def main() -> None:
@@ -113,41 +104,6 @@ class ViewConfig:
     """The run's network, for value maps, if it is not the stock one: module:Class, or file.py:Class."""
 
 
-@dataclass(frozen=True)
-class EvalConfig:
-    """How to evaluate policies: as v1 ran (one birth a tick), and with the slots kept full."""
-
-    run: Annotated[str, tyro.conf.Positional]
-    """Folder of the run, or a checkpoint file; or a preset, in whose rules nobody trained plays."""
-    scripted: tuple[Literal["forager", "hunter"], ...] = ()
-    """Scripted policies that play as well."""
-    realms: int | None = None
-    """Realms to play at a time; by default 16, or as many as were trained on if these are fewer."""
-    seed: int | None = None
-    """Seed of maps and dice; by default one that differs from the run's, so that the maps are new."""
-    maps: tuple[str, ...] = ()
-    """Tiled .tmx files to play on instead of generated terrain."""
-    max_ticks: int = 20_000
-    """Give up after so many ticks, even if ten mean lifetimes have not passed."""
-    full: bool = True
-    """Also play with the slots kept full."""
-    device: str = "auto"
-    """Where to play."""
-    network: str | None = None
-    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
-
-
-def train_options(preset: str) -> TrainConfig:
-    """A preset's settings with what the command line changes of them, for scripts that train."""
-    from nmmo_gpu.train.presets import train_preset
-
-    default = train_preset(preset)
-    try:
-        return _parse(type(default), sys.argv[1:], Path(sys.argv[0]).name, default)
-    except NmmoError as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
-
-
 def _train(arguments: list[str]) -> None:
     from nmmo_gpu.train import distributed
 
@@ -169,92 +125,57 @@ def _train_together(arguments: list[str]) -> None:
     from nmmo_gpu.train.trinity import Trinity, sword_named
 
     if "--resume" in arguments or any(a.startswith("--resume=") for a in arguments):
-        options = _parse(ResumeConfig, arguments, "nmmo-gpu train")
+        options = parse(ResumeConfig, arguments, "nmmo-gpu train")
         limits = {name: value for name, value in vars(options).items() if value is not None}
         trinity = Trinity(sword=sword_named(limits.pop("network", None)))
         config, stored = resume(limits.pop("resume"), **limits)
         train(config, stored, trinity)
         return
-    name, scale, rest = _preset(arguments, "train")
-    train(_parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default))
+    name, scale, rest = split_preset(arguments, "train")
+    train(parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default))
 
 
 def _view(arguments: list[str]) -> None:
     from nmmo_gpu.train.trinity import sword_named
     from nmmo_gpu.view.serve import serve
 
-    options = _parse(ViewConfig, arguments, "nmmo-gpu view")
+    options = parse(ViewConfig, arguments, "nmmo-gpu view")
     serve(Path(options.run), options.host, options.port, options.browser, sword_named(options.network))
 
 
 def _eval(arguments: list[str]) -> None:
-    from nmmo_gpu import scripted
-    from nmmo_gpu.train import checkpoint, evaluate
-    from nmmo_gpu.train.presets import train_preset
-    from nmmo_gpu.train.trinity import sword_named
+    from nmmo_gpu.cli.evaluate import EvalConfig, evaluate
 
-    options = _parse(EvalConfig, arguments, "nmmo-gpu eval")
-    actors: dict[str, Callable[[Env], evaluate.Actor]] = {}
-    if options.run in PRESETS:
-        config = train_preset(options.run).env
-    else:
-        stored = checkpoint.load(Path(options.run), torch.device("cpu"))
-        config = stored.config.env
-        actors["trained"] = evaluate.policy_actor(stored, sword_named(options.network))
-    for name in (*options.scripted, "random"):
-        actors[name] = scripted.actor(name)
-    realms = options.realms or min(16, config.realms)
-    changes: dict[str, Any] = {"realms": realms, "device": options.device}
-    if options.seed is not None:
-        changes["seed"] = options.seed
-    if options.maps:
-        changes["maps"] = options.maps
-    world = evaluate.as_v1_ran(config, **changes)
-    settings = {"lifetimes as v1 ran: one birth a tick": world}
-    if options.full:
-        settings["lifetimes with the slots kept full"] = evaluate.slots_kept_full(world)
-    console = Console(soft_wrap=True)
-    for title, env in settings.items():
-        # Without an edge, so that the longest row still fits in 80 columns.
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
-        for column in ("", "mean", "median", "90 %", "alive", "lava", "hunger", "thirst", "combat"):
-            table.add_column(column, justify="right" if column else "left", no_wrap=True)
-        for name, actor in actors.items():
-            played = evaluate.evaluate(env, actor, options.max_ticks)
-            table.add_row(*evaluate.table_row(f"{name}, {played.ticks} ticks", played))
-        console.print(table)
-        console.print()
-    fresh = " Maps and dice are not those of the training." if "trained" in actors else ""
-    console.print("mean: lifetime, agent-steps lived / deaths." + fresh)
+    evaluate(parse(EvalConfig, arguments, "nmmo-gpu eval"))
 
 
 def _export(arguments: list[str]) -> None:
     from nmmo_gpu.cli.replay import ExportConfig, export
 
-    print(export(_parse(ExportConfig, arguments, "nmmo-gpu export")))
+    print(export(parse(ExportConfig, arguments, "nmmo-gpu export")))
 
 
 def _play(arguments: list[str]) -> None:
     from nmmo_gpu.cli.replay import PlayConfig, play
     from nmmo_gpu.train.presets import train_preset
 
-    name, _, rest = _preset(arguments, "play")
+    name, _, rest = split_preset(arguments, "play")
     env = dataclasses.replace(train_preset(name).env, realms=1)
-    print(play(_parse(PlayConfig, rest, f"nmmo-gpu play {name}", PlayConfig(env))))
+    print(play(parse(PlayConfig, rest, f"nmmo-gpu play {name}", PlayConfig(env))))
 
 
 def _bench(arguments: list[str]) -> None:
     from nmmo_gpu.benchmarks.bench import COLUMNS, BenchConfig, bench
     from nmmo_gpu.train.presets import train_preset
 
-    name, scale, rest = _preset(arguments, "bench")
+    name, scale, rest = split_preset(arguments, "bench")
     preset = train_preset(name, scale)
     # Slots are refilled at once, so that worlds of agents that do not learn are full as well.
     full = dataclasses.replace(preset.env, world=dataclasses.replace(preset.env.world, births=-1))
     default = BenchConfig(env=full, policy=preset.policy, ppo=preset.ppo)
     if preset.env.realms == 1:
         default = dataclasses.replace(default, batches=(1,))
-    config = _parse(BenchConfig, rest, f"nmmo-gpu bench {name}", default)
+    config = parse(BenchConfig, rest, f"nmmo-gpu bench {name}", default)
     if config.adapters:
         _bench_adapters(config)
         return
@@ -289,8 +210,8 @@ def _info(arguments: list[str]) -> None:
     from nmmo_gpu.train.presets import train_preset
     from nmmo_gpu.world.memory import GIB, available
 
-    name, scale, rest = _preset(arguments, "info")
-    config = _parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu info {name}", default)
+    name, scale, rest = split_preset(arguments, "info")
+    config = parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu info {name}", default)
     device = resolve_device(config.env.device)
     world_config = config.env.world
     print(
@@ -310,76 +231,14 @@ def _compile(arguments: list[str]) -> None:
     from nmmo_gpu.train.compile import CompileConfig, compile_ahead
     from nmmo_gpu.train.presets import train_preset
 
-    name, scale, rest = _preset(arguments, "compile")
+    name, scale, rest = split_preset(arguments, "compile")
     default = CompileConfig(train_preset(name, scale))
-    config = _parse(CompileConfig, rest, f"nmmo-gpu compile {name}", default)
+    config = parse(CompileConfig, rest, f"nmmo-gpu compile {name}", default)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("kernels", total=None)
         start = time.perf_counter()
         count = compile_ahead(config, lambda done, total: progress.update(task, completed=done, total=total))
     print(f"{count} kernels are in Triton's cache, after {time.perf_counter() - start:.0f} s")
-
-
-def _preset(arguments: list[str], command: str) -> tuple[str, str, list[str]]:
-    """(preset, scale, all other arguments)"""
-    scale, arguments = "laptop", list(arguments)
-    for place, argument in enumerate(arguments):
-        if argument.startswith("--scale="):
-            scale = arguments.pop(place).partition("=")[2]
-            break
-        if argument == "--scale" and place + 1 < len(arguments):
-            scale = arguments.pop(place + 1)
-            arguments.pop(place)
-            break
-    if arguments and arguments[0] in PRESETS:
-        return arguments[0], scale, arguments[1:]
-    if arguments and arguments[0] in ("-h", "--help"):
-        return "chaos", scale, arguments
-    found = f"not {arguments[0]!r}" if arguments else "which is missing"
-    raise NmmoError(f"{command} needs a preset, {found}; choose one of {', '.join(PRESETS)}.")
-
-
-def _parse(
-    kind: type[Options], arguments: list[str], program: str, default: Options | None = None
-) -> Options:
-    """Reads options by tyro; the fields of nested configs need no prefix."""
-    more: dict[str, Any] = {} if default is None else {"default": default}
-    settings = (tyro.conf.OmitArgPrefixes,)
-    options: Options = tyro.cli(
-        kind, args=arguments, prog=program, config=settings, registry=_registry(), **more
-    )
-    return options
-
-
-def _registry() -> tyro.constructors.ConstructorRegistry:
-    """How options are read that are no numbers or words: tables of content come from a file."""
-    registry = tyro.constructors.ConstructorRegistry()
-
-    @registry.primitive_rule
-    def content(kind: tyro.constructors.PrimitiveTypeInfo) -> Any:
-        if kind.type is not Content:
-            return None
-        return tyro.constructors.PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="JSON-FILE",
-            instance_from_str=lambda words: _read_content(words[0]),
-            is_instance=lambda value: isinstance(value, Content),
-            str_from_instance=lambda value: ["(as the preset)"],
-        )
-
-    return registry
-
-
-def _read_content(path: str) -> Content:
-    """Tables of content, as ``serialise.to_plain`` writes them; those left out are as in ``full``."""
-    try:
-        plain = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"content = {path!r} cannot be read ({error}); give a JSON file.") from error
-    if not isinstance(plain, dict):
-        raise ConfigError(f"content = {path!r} holds no tables; give an object with items, recipes, npcs ...")
-    content: Content = from_plain(Content, {**to_plain(STANDARD), **plain}, path)
-    return content
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nmmo_gpu.content import MAGE
 from nmmo_gpu.cpu.combat_rolls import fight
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE
-from nmmo_gpu.world.content import MAGE
 from nmmo_gpu.world.state import Cause, World
 
 COMBAT = int(Cause.COMBAT)

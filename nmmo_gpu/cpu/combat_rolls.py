@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content import ARMOR, CONSTITUTION, DEFENSE, KNIFE, MAGE, RANGE
+from nmmo_gpu.content.tables import Tables
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import combat_rolls as rule
-from nmmo_gpu.world.content import ARMOR, CONSTITUTION, DEFENSE, KNIFE, MAGE, RANGE
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import Tables
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.STRIKE)
 BARE, LARGEST_DAMAGE = rule.BARE, rule.LARGEST_DAMAGE

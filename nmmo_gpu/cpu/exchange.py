@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nmmo_gpu.content.tables import Tables
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.threads import cut, parallel, realm_slices, shared
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import Tables
 
 BOOK_BIT, PRICE_BIT, LEFT_BIT = rule.BOOK_BIT, rule.PRICE_BIT, rule.LEFT_BIT
 PRICES, SENIORITIES = rule.PRICES, rule.SENIORITIES

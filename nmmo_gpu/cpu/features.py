@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmmo_gpu import network_inputs
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content import CONSTITUTION, SKILLS
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import chunks, parallel
-from nmmo_gpu.world.content import CONSTITUTION, SKILLS
+from nmmo_gpu.world import network_inputs
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, NPC, ObservationLayout
 
 SKILL_COUNT, LOOKS, ENTITIES = len(SKILLS), len(ENTITY_ATTRIBUTES), len(ENTITY_FEATURES)

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from nmmo_gpu.content.tables import LEVELS, Tables, experience_table
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world import growth as rule
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import MOST_EXPERIENCE, World
-from nmmo_gpu.world.tables import LEVELS, Tables, experience_table
 
 RISES = int(Event.LEVELS)
 THRESHOLDS = np.array(experience_table(), np.int32)

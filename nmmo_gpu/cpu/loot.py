@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nmmo_gpu.content.tables import Tables
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.exchange import numbers, refund
 from nmmo_gpu.cpu.inventory import room
@@ -16,7 +17,6 @@ from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import Tables
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.DROP)
 AGENTS_KILLED, EVENTS = int(Event.AGENTS_KILLED), len(Event)

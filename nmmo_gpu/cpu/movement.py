@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nmmo_gpu.content import walkable_table
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import movement as rule
-from nmmo_gpu.world.content import walkable_table
 from nmmo_gpu.world.contest import claims_plane
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content.tables import NPCRow
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
@@ -17,7 +18,6 @@ from nmmo_gpu.world.npcs import chance, kind_of_slot
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import NPCRow
 
 STREAM = int(Stream.NPC)
 PROVOKED, ALWAYS = rule.PROVOKED, rule.ALWAYS

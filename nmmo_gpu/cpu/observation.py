@@ -10,12 +10,12 @@ import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content import KNIFE, RANGE, walkable_table
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.observation_goods import goods_arrays, goods_loop, looks_arrays, looks_loop
 from nmmo_gpu.cpu.threads import chunks, parallel, realm_slices
 from nmmo_gpu.cpu.words import LOW_BITS, ONES, SEVEN, load, nonzero_bytes, store, trailing_zeros
 from nmmo_gpu.world import observation as rule
-from nmmo_gpu.world.content import KNIFE, RANGE, walkable_table
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import World

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content import CONSTITUTION, DEFENSE, SKILLS, WORKS
+from nmmo_gpu.content.tables import combat_level
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.exchange import numbers, write_possible
 from nmmo_gpu.cpu.words import load, store
 from nmmo_gpu.cpu.work import book, possible_works, works_there
 from nmmo_gpu.world import observation_goods as rule
-from nmmo_gpu.world.content import CONSTITUTION, DEFENSE, SKILLS, WORKS
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import combat_level
 
 STYLE_COUNT, SKILL_COUNT, WORK_COUNT = len(STYLES), len(SKILLS), len(WORKS)
 LARGEST_BYTE, LARGEST_SHORT = 127, rule.LARGEST_SHORT

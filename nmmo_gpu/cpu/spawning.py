@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from nmmo_gpu.config import ALL_FREE_SLOTS
+from nmmo_gpu.content import CONSTITUTION
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
-from nmmo_gpu.world.content import CONSTITUTION
 from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from nmmo_gpu.content import CONSTITUTION, Material
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import draw
 from nmmo_gpu.cpu.threads import cut, parallel
-from nmmo_gpu.world.content import CONSTITUTION, Material
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor

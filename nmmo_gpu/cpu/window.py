@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content import Material
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
-from nmmo_gpu.network_inputs import FIRST_OCCUPANT
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT
 
 GRASS = int(Material.GRASS)
 SLICES = 8

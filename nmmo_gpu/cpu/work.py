@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content import CONSTITUTION, WORKS, Content, Material
+from nmmo_gpu.content.tables import tables
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import work as rule
-from nmmo_gpu.world.content import CONSTITUTION, WORKS, Content, Material
 from nmmo_gpu.world.contest import claims_plane
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.movement import MOVES
@@ -21,7 +22,6 @@ from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tables
 
 FISH, MINE, COOK, SWORD, KNIVES, ARMOR, EAT = range(1, len(WORKS))
 LEVEL, SKILL, EXPERIENCE, MAKES, AMOUNT, TAKES, TAKES_AMOUNT, ROOM, CHOICE = range(9)

@@ -9,11 +9,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu import content
 from nmmo_gpu.kernels.combat_rolls import fight
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import combat_rolls as rule
-from nmmo_gpu.world import content
 from nmmo_gpu.world.state import Cause, World
 
 MAGE = tl.constexpr(content.MAGE)

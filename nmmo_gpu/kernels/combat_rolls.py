@@ -7,16 +7,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu import content
+from nmmo_gpu.content.tables import Tables, tensor
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.random import below, draw
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import combat_rolls as rule
-from nmmo_gpu.world import content, npcs
+from nmmo_gpu.world import npcs
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import Tables, tensor
 
 STREAM, COMBAT = tl.constexpr(int(Stream.STRIKE)), tl.constexpr(int(Cause.COMBAT))
 RANGE, MAGE, DEFENSE, CONSTITUTION = (

@@ -13,12 +13,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.kernels.launch import launch, over_elements, over_slots
 from nmmo_gpu.kernels.slots import my_agents, my_slots
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 BOOK_BIT, PRICE_BIT, LEFT_BIT = (tl.constexpr(n) for n in (rule.BOOK_BIT, rule.PRICE_BIT, rule.LEFT_BIT))
 PRICES, SENIORITIES = tl.constexpr(rule.PRICES), tl.constexpr(rule.SENIORITIES)

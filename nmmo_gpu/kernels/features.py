@@ -7,11 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nmmo_gpu import network_inputs
+from nmmo_gpu import content
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
-from nmmo_gpu.world import content
 from nmmo_gpu.world import layout as records_layout
+from nmmo_gpu.world import network_inputs
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, ObservationLayout
 
 SKILLS, SKILLS_PADDED = tl.constexpr(len(content.SKILLS)), tl.constexpr(16)

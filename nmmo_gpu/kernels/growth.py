@@ -7,15 +7,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu.content import SKILLS, tables
+from nmmo_gpu.content.tables import Tables, experience_table, tensor
 from nmmo_gpu.kernels.combat_rolls import add
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import growth as rule
-from nmmo_gpu.world import state, tables
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.world import state
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import Tables, experience_table, tensor
 
 MOST_EXPERIENCE, LEVELS = tl.constexpr(state.MOST_EXPERIENCE), tl.constexpr(tables.LEVELS)
 STEPS = tl.constexpr(tables.LEVELS.bit_length())

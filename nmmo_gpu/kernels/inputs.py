@@ -7,14 +7,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nmmo_gpu import network_inputs
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content import Material
 from nmmo_gpu.kernels.features import encode_features
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
-from nmmo_gpu.network_inputs import PADDING, InputColumns, codes
 from nmmo_gpu.world import layout as records_layout
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.world import network_inputs
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
+from nmmo_gpu.world.network_inputs import PADDING, InputColumns, codes
 
 GRASS = tl.constexpr(int(Material.GRASS))
 MATERIAL_CODES = tl.constexpr(len(Material) - 1)

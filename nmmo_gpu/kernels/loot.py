@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu.content.tables import Tables, tensor
 from nmmo_gpu.kernels.combat_rolls import add
 from nmmo_gpu.kernels.inventory import room
 from nmmo_gpu.kernels.launch import launch, over_slots
@@ -17,7 +18,6 @@ from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import Tables, tensor
 
 STREAM, COMBAT = tl.constexpr(int(Stream.DROP)), tl.constexpr(int(Cause.COMBAT))
 AGENTS_KILLED, EVENTS = tl.constexpr(int(Event.AGENTS_KILLED)), tl.constexpr(len(Event))

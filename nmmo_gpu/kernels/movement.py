@@ -9,10 +9,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.kernels.contest import wins
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots
-from nmmo_gpu.world.content import MATERIALS, Material
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 

@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.kernels.launch import INTERPRETED, launch, over_slots
 from nmmo_gpu.kernels.movement import down, map_size, right
 from nmmo_gpu.kernels.random import below, draw
@@ -19,7 +20,6 @@ from nmmo_gpu.world.npcs import chance, kind_of_slot
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 STREAM = tl.constexpr(int(Stream.NPC))
 PROVOKED, ALWAYS = tl.constexpr(rule.PROVOKED), tl.constexpr(rule.ALWAYS)

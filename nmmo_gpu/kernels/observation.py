@@ -14,12 +14,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu import content
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.kernels.launch import agents_per_program, launch, over_slots
 from nmmo_gpu.kernels.movement import down, map_size, right, walkable
 from nmmo_gpu.kernels.observation_goods import goods, looks_of
 from nmmo_gpu.kernels.slots import my_agents, my_slots
-from nmmo_gpu.world import content
 from nmmo_gpu.world import layout as records_layout
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.observation import ring_order

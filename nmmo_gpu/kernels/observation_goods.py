@@ -7,18 +7,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu import content
+from nmmo_gpu.content import GEAR, SKILLS, WORKS
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.kernels.exchange import back, can_buy, can_sell, can_withdraw
 from nmmo_gpu.kernels.launch import agents_per_program, launch, over_slots
 from nmmo_gpu.kernels.movement import map_size
 from nmmo_gpu.kernels.slots import my_agents, my_slots
 from nmmo_gpu.kernels.work import book, possible_works, works_there
-from nmmo_gpu.world import content
 from nmmo_gpu.world import observation_goods as rule
-from nmmo_gpu.world.content import GEAR, SKILLS, WORKS
 from nmmo_gpu.world.layout import GOODS_FEATURES, OFFER_FEATURES, STYLES, ObservationLayout
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 STYLE_COUNT, SKILL_COUNT, GEAR_COUNT, WORK_COUNT, GOODS_COUNT, OFFER_COUNT = (
     tl.constexpr(len(names)) for names in (STYLES, SKILLS, GEAR, WORKS, GOODS_FEATURES, OFFER_FEATURES)
@@ -35,7 +35,7 @@ def look_at(value, PLACE: tl.constexpr):
 
 @triton.jit
 def combat_level(defense, constitution, best_style):
-    """See ``nmmo_gpu.world.tables.combat_level``; int32."""
+    """See ``nmmo_gpu.content.tables.combat_level``; int32."""
     return (5 * (defense + constitution) + 13 * best_style) // 20
 
 

@@ -7,10 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu.content import Material
 from nmmo_gpu.kernels.launch import launch, over_tiles
 from nmmo_gpu.kernels.random import draw_word
 from nmmo_gpu.world import regrowth as rule
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth_table import NEVER, threshold_tensor
 from nmmo_gpu.world.state import World

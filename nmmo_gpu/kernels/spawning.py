@@ -11,13 +11,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu import content
 from nmmo_gpu.config import ALL_FREE_SLOTS
+from nmmo_gpu.content import Material
 from nmmo_gpu.kernels.launch import Slots, launch, over_slots
 from nmmo_gpu.kernels.movement import WALKABLE, map_size
 from nmmo_gpu.kernels.random import below, draw, draw_word
 from nmmo_gpu.kernels.slots import my_agents, my_slots
-from nmmo_gpu.world import content, state
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.world import state
 from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring

@@ -7,12 +7,13 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from nmmo_gpu import content
+from nmmo_gpu.content import Material
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.movement import map_size
 from nmmo_gpu.kernels.regrowth import return_tick, table
 from nmmo_gpu.kernels.slots import my_agents, my_slots
-from nmmo_gpu.world import content, state
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.world import state
 from nmmo_gpu.world.state import Cause, World
 
 LAVA, SCRUB, FOREST = (tl.constexpr(int(m)) for m in (Material.LAVA, Material.SCRUB, Material.FOREST))

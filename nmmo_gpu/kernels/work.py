@@ -14,6 +14,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nmmo_gpu import content
+from nmmo_gpu.content import WORKS, Content, Material
+from nmmo_gpu.content.tables import tables, tensor
 from nmmo_gpu.kernels.contest import NOTE, wins
 from nmmo_gpu.kernels.inventory import room
 from nmmo_gpu.kernels.launch import INTERPRETED, WARP, launch, over_slots
@@ -21,13 +24,10 @@ from nmmo_gpu.kernels.movement import down, map_size, right
 from nmmo_gpu.kernels.random import below, draw_word
 from nmmo_gpu.kernels.regrowth import return_tick, table
 from nmmo_gpu.kernels.slots import my_agents
-from nmmo_gpu.world import content
 from nmmo_gpu.world import work as rule
-from nmmo_gpu.world.content import WORKS, Content, Material
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tables, tensor
 
 FISH, MINE, COOK, EAT = (tl.constexpr(WORKS.index(name)) for name in ("fish", "mine", "cook", "eat"))
 FISH_BIT, MINE_BIT = tl.constexpr(1 << WORKS.index("fish")), tl.constexpr(1 << WORKS.index("mine"))

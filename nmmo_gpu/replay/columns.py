@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content import GEAR, SKILLS
 from nmmo_gpu.world.actions import StepActions
-from nmmo_gpu.world.content import GEAR, SKILLS
 from nmmo_gpu.world.state import World
 
 TYPES = {"u8": torch.uint8, "i16": torch.int16, "i32": torch.int32, "u32": torch.int32}

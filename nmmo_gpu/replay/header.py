@@ -6,10 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config.serialise import to_plain
+from nmmo_gpu.content import GEAR, MATERIALS, SKILLS, WORKS, Material
 from nmmo_gpu.replay.columns import columns
 from nmmo_gpu.replay.format import VERSION
-from nmmo_gpu.serialise import to_plain
-from nmmo_gpu.world.content import GEAR, MATERIALS, SKILLS, WORKS, Material
 from nmmo_gpu.world.layout import STYLES
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import Cause

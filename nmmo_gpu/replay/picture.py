@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.content import MATERIALS, Material
 from nmmo_gpu.world.state import World
 
 

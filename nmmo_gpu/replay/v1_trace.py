@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import Material
 from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import World

@@ -18,8 +18,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config.serialise import from_plain, to_plain
 from nmmo_gpu.errors import CheckpointError, ConfigError
-from nmmo_gpu.serialise import from_plain, to_plain
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.world.content import GEAR, SKILLS
+from nmmo_gpu.content import GEAR, SKILLS
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.world.events import INFLOWS, Flow, event_names
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 TOTALS = ("events", "ledger", "trades", "npc_kills")
 """Cumulative counts; metrics use their differences between two reports."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig
@@ -119,6 +120,8 @@ class PolicyActor:
         Raises CheckpointError if the checkpoint's network class is not the Sword's."""
         self.sword = sword(dataclasses.replace(stored.config, env=env.config, record=()), env.device)
         load_policy(self.sword, stored)
+        with torch.no_grad():
+            self._weights = self.sword.policy.weights()
         agents = env.config.realms * env.config.world.slots
         self._memory = self.sword.policy.initial_state(agents, env.device) if memory is None else memory
         self._before: tuple[Tensor, Decision] | None = None
@@ -129,7 +132,8 @@ class PolicyActor:
         if memory is not None:
             # Agents born in the last tick start with a zero recurrent state.
             memory = memory * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
-        decision = self.sword.decide(env.records, env.world, memory)
+        with self.sword.policy.using(self._weights):
+            decision = self.sword.decide(env.records, env.world, memory)
         self._before, self._memory = (env.records, decision), decision.memory
         return decision.actions
 

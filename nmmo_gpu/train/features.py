@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.network_inputs import (
+from nmmo_gpu.content import CONSTITUTION
+from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, NPC
+from nmmo_gpu.world.network_inputs import (
     GOLD_LOG2,
     HEALTH,
     LEVEL_LOG2,
@@ -19,8 +21,6 @@ from nmmo_gpu.network_inputs import (
     npc_kinds,
     split,
 )  # fmt: skip
-from nmmo_gpu.world.content import CONSTITUTION
-from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, NPC
 
 
 def encode_features(

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.network_inputs import FIRST_OCCUPANT, InputColumns, codes
+from nmmo_gpu.content import Material
 from nmmo_gpu.train import features
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import FRIEND, STRANGER, ObservationLayout
+from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT, InputColumns, codes
 
 
 def own_state(views: dict[str, Tensor], scale: Tensor) -> Tensor:

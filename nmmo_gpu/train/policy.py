@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.network_inputs import (
-    DESCRIBED,
-    InputColumns,
-    codes,
-    entity_attributes_width,
-    self_attributes_width,
-    split,
-)  # fmt: skip
+from nmmo_gpu.content import Material
 from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.features import encode_features
@@ -25,9 +19,16 @@ from nmmo_gpu.train.inputs import entity_rows, own_state
 from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world import actions
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.network_inputs import (
+    DESCRIBED,
+    InputColumns,
+    codes,
+    entity_attributes_width,
+    self_attributes_width,
+    split,
+)  # fmt: skip
 
 AUTO_TARGETS = 2
 """Choices of the target head under auto-targeting: leave it, or attack."""
@@ -191,25 +192,27 @@ class Policy(nn.Module):
         }
         for name, tensor in constants.items():
             self.register_buffer(name, tensor, persistent=False)
-        self._made: tuple[list[int], Weights] | None = None
+        self._weights: Weights | None = None
 
     def weights(self) -> Weights:
-        """The matrices, made from the free weights; where no gradient is wanted, made once and kept.
+        """The matrices, computed from the parameters; within ``using`` and without gradients, its own."""
+        if self._weights is not None and not torch.is_grad_enabled():
+            return self._weights
+        return self._make_weights()
 
-        They are made again after a pass with gradients (an optimizer's step follows it, and fused ones do
-        not count up a tensor's version), when a free weight was written to, and after
-        ``invalidate_cache``."""
-        if torch.is_grad_enabled():
-            self.invalidate_cache()
-            return self._make_weights()
-        versions = [parameter._version for parameter in self.parameters()]
-        if self._made is None or self._made[0] != versions:
-            self._made = versions, self._make_weights()
-        return self._made[1]
+    @contextmanager
+    def using(self, weights: Weights) -> Iterator[None]:
+        """Passes without gradients multiply by these matrices, so that a rollout computes them only once:
 
-    def invalidate_cache(self) -> None:
-        """Makes the matrices anew at the next pass; to be called after changing weights by other ways."""
-        self._made = None
+            with torch.no_grad(), policy.using(policy.weights()):
+                ...
+
+        A parameter that changes meanwhile has an effect only after the context has ended."""
+        before, self._weights = self._weights, weights
+        try:
+            yield
+        finally:
+            self._weights = before
 
     def _make_weights(self) -> Weights:
         recurrent, learned = self.config.recurrent, self.config.targeting == "learned"

@@ -128,7 +128,6 @@ def update(
             distributed.all_reduce_sum(p.grad for p in policy.parameters() if p.grad is not None)
             norm = clip_per_population(policy, config.max_grad_norm)
             optimizer.step()
-            policy.invalidate_cache()
             totals += statistics
             norms += norm
     distributed.all_reduce_sum([totals])

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config.serialise import to_plain
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.replay import segment_writer
 from nmmo_gpu.replay.recorder import Recorder
-from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.checkpoint import Checkpoint
@@ -244,7 +244,8 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     Returns:
         The run, after its last checkpoint was saved.
 
-    Raises ConfigError if the folder already holds a run, or cannot be written."""
+    Raises ConfigError if the folder already holds a run, or cannot be written, and CheckpointError if the
+    stored run was made of other classes; a run that the folder holds is unchanged then."""
     with distributed.process_group():
         # Checked first, so that a run that cannot start leaves no folder behind.
         device = resolve_device(config.env.device)
@@ -257,13 +258,17 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         (restarted,) = distributed.all_reduce_max(distributed.restarted())
         if stored is None and restarted and (Path(config.run) / checkpoints.FILE).exists():
             stored = checkpoints.load(Path(config.run), torch.device("cpu"))
-        if distributed.rank() == 0:
-            prepare_folder(config, resuming=stored is not None)
-        distributed.barrier()
+        if stored is None and distributed.rank() == 0:
+            refuse_used_folder(config)
+        # Refuses an unsuitable checkpoint, and writes nothing yet.
         run = Run(config, stored, trinity)
-        reporter = Reporter(run, resumed=stored is not None) if distributed.rank() == 0 else None
-        with contextlib.closing(run), StopRequest() as stop, reporter or contextlib.nullcontext():
-            _train(run, stop, reporter)
+        with contextlib.closing(run):
+            if distributed.rank() == 0:
+                write_config(config)
+            distributed.barrier()
+            reporter = Reporter(run, resumed=stored is not None) if distributed.rank() == 0 else None
+            with StopRequest() as stop, reporter or contextlib.nullcontext():
+                _train(run, stop, reporter)
         if stop.wanted and reporter:
             reporter.say(f"stopped; saved in {config.run}; to resume: nmmo-gpu train --resume {config.run}")
     return run
@@ -301,16 +306,20 @@ def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
         run.save()
 
 
-def prepare_folder(config: TrainConfig, resuming: bool) -> Path:
-    """Creates the run's folder, writes ``config.json`` there, and returns the folder.
-
-    Raises ConfigError if the folder holds a run and ``resuming`` is false, or if it cannot be written."""
-    folder = Path(config.run)
-    if not resuming and (folder / checkpoints.FILE).exists():
+def refuse_used_folder(config: TrainConfig) -> None:
+    """Raises ConfigError if the run's folder already holds a checkpoint."""
+    if (Path(config.run) / checkpoints.FILE).exists():
         raise ConfigError(
             f"run = {config.run!r} already holds a run; resume it with --resume {config.run}, choose another "
             "--run, or remove the folder."
         )
+
+
+def write_config(config: TrainConfig) -> None:
+    """Writes ``config.json`` into the run's folder, which is created if necessary.
+
+    Raises ConfigError if the folder cannot be written."""
+    folder = Path(config.run)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
@@ -318,7 +327,6 @@ def prepare_folder(config: TrainConfig, resuming: bool) -> Path:
         raise ConfigError(
             f"run = {config.run!r} cannot be written ({error.strerror}); choose a writable folder."
         ) from error
-    return folder
 
 
 def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:

@@ -187,17 +187,21 @@ class _Newborns:
             populations: populations whose policies are used."""
         records = torch.stack([self.records(tiles, population) for population in populations])
         networks, policy = self.env.world.populations, self.sword.policy
-        valued = []
-        for rows in torch.split(records, max(1, ROWS // networks), 1):
-            index = torch.arange(rows.shape[0] * rows.shape[1], device=rows.device).view(rows.shape[:2])
-            index = index.expand(networks, -1).contiguous()
-            memory = policy.initial_state(index.numel(), rows.device)
-            if memory is not None:
-                memory = memory.view(*index.shape, -1)
-            logits, _ = policy.unmasked(rows.flatten(0, 1), index, memory)
-            own = logits[..., -1] if len(populations) > 1 else logits[populations[0], None, :, -1]
-            valued.append(own)
+        with policy.using(policy.weights()):
+            parts = torch.split(records, max(1, ROWS // networks), 1)
+            valued = [self._values(rows, populations) for rows in parts]
         return torch.cat(valued, 1)
+
+    def _values(self, rows: Tensor, populations: range | tuple[int, ...]) -> Tensor:
+        """[populations, n] float32, from records [populations, n, bytes]."""
+        networks, policy = self.env.world.populations, self.sword.policy
+        index = torch.arange(rows.shape[0] * rows.shape[1], device=rows.device).view(rows.shape[:2])
+        index = index.expand(networks, -1).contiguous()
+        memory = policy.initial_state(index.numel(), rows.device)
+        if memory is not None:
+            memory = memory.view(*index.shape, -1)
+        logits, _ = policy.unmasked(rows.flatten(0, 1), index, memory)
+        return logits[..., -1] if len(populations) > 1 else logits[populations[0], None, :, -1]
 
     def records(self, tiles: list[Tensor], population: int) -> Tensor:
         """Returns [n, bytes] uint8: observations of a population's newborns at the end of the tick of birth.

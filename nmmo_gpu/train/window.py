@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmmo_gpu.network_inputs import FIRST_OCCUPANT
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT
 
 
 def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:

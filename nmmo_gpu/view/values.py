@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from nmmo_gpu.config.serialise import to_plain
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.train.value_map import value_payload

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.world.content import WORKS
+from nmmo_gpu.content import WORKS
 from nmmo_gpu.world.layout import STYLES
 from nmmo_gpu.world.movement import MOVES
 

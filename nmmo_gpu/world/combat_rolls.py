@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import ARMOR, CONSTITUTION, DEFENSE, GEAR, KNIFE, MAGE, RANGE, SKILLS
+from nmmo_gpu.content import ARMOR, CONSTITUTION, DEFENSE, GEAR, KNIFE, MAGE, RANGE, SKILLS
+from nmmo_gpu.content.tables import Tables, tensor
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import Tables, tensor
 
 BARE = 64
 """Base value of attack, strength and defense, to which bonuses are added."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 # A tile's competitors come from its four sides, so a claim is one of four bits, and a set of claims one of
 # 16 masks. CLAIMANTS[mask] is the number of set bits, NTH[mask][n] the n-th of them.

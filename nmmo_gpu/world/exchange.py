@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.inventory import weights
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 # The sort key of an offer within its realm, as one integer. There are two books per item, one after the
 # other: bids for item 0, asks for item 0, bids for item 1, and so on. Within a book the better price is

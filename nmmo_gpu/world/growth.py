@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from nmmo_gpu.world.content import DEFENSE, MELEE, RANGE
+from nmmo_gpu.content import DEFENSE, MELEE, RANGE
+from nmmo_gpu.content.tables import experience_table, tensor
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import MOST_EXPERIENCE, World
-from nmmo_gpu.world.tables import experience_table, tensor
 
 GEAR_SKILLS = (MELEE, RANGE, DEFENSE)
 """The skill whose level limits which sword, knife or armor can be worn."""

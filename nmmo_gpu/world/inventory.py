@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 
 def weights(world: World) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.world.content import SKILLS, WORKS
+from nmmo_gpu.content import SKILLS, WORKS
 from nmmo_gpu.world.movement import MOVES
 
 RECORD_ALIGNMENT = 16

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content import GOLD
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.errors import LedgerError
-from nmmo_gpu.world.content import GOLD
 from nmmo_gpu.world.events import INFLOWS, Flow
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 
 def holdings(world: World) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import walkable_table
+from nmmo_gpu.content import walkable_table
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.world.contest import contest
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 MOVES = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
 """(row, column) offset of stay, east, south, west, north."""

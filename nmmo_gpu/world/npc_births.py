@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.world.npcs import chance, habitats, kind_of_slot
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.spawning import inland, winners
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import tensor
 
 CANDIDATES = 12
 """Tiles that an NPC tries in a tick. They use the words of three draws and one word of a fourth; the first

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content.tables import ONE, tensor
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import ONE, tensor
 
 PROVOKED, ALWAYS = 1, 2
 """Values of ``NPCRow.hunts``."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.content import CONSTITUTION, SKILLS
+from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.content import CONSTITUTION, SKILLS
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
-from nmmo_gpu.world.tables import LEVELS
 from nmmo_gpu.world.terrain import generate, shore, validate_map
 from nmmo_gpu.world.tiled import load_tmx
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import ALL_FREE_SLOTS, WorldConfig
-from nmmo_gpu.world.content import CONSTITUTION, SKILLS
+from nmmo_gpu.content import CONSTITUTION, SKILLS
+from nmmo_gpu.content.tables import experience_table, tensor
 from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import experience_table, tensor
 from nmmo_gpu.world.terrain import ring_tiles, safe_table
 
 BIRTH_CONSTITUTION = 10

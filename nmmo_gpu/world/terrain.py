@@ -20,8 +20,8 @@ from collections.abc import Sequence
 import torch
 
 from nmmo_gpu.config import MAX_SIDE, MIN_SIDE
+from nmmo_gpu.content import MATERIALS, Material, walkable_table
 from nmmo_gpu.errors import ConfigError, MapError
-from nmmo_gpu.world.content import MATERIALS, Material, walkable_table
 
 OCTAVES = 8
 WATER_BELOW, GRASS_BELOW, FOREST_BELOW = 0.3, 0.57, 0.715

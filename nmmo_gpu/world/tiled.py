@@ -23,8 +23,8 @@ from xml.sax.saxutils import quoteattr
 import torch
 
 from nmmo_gpu.config import MAX_SIDE
+from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.errors import ConfigError, MapError
-from nmmo_gpu.world.content import MATERIALS, Material
 
 MAX_BYTES = 1 << 30
 """Maximum file size: 8192 x 8192 tiles of CSV with every gid at its longest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import CONSTITUTION, Material
+from nmmo_gpu.content import CONSTITUTION, Material
 from nmmo_gpu.world.regrowth import schedule
 from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import WORKS, Material
+from nmmo_gpu.content import WORKS, Material
+from nmmo_gpu.content.tables import RecipeRow, tensor
 from nmmo_gpu.world.contest import contest
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.inventory import room
@@ -15,7 +16,6 @@ from nmmo_gpu.world.movement import steps
 from nmmo_gpu.world.random import Stream, below, draw
 from nmmo_gpu.world.regrowth import schedule
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import RecipeRow, tensor
 from nmmo_gpu.world.upkeep import max_health
 
 EVEN, CERTAIN = 10, 20

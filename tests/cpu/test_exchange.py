@@ -12,9 +12,9 @@ from support.helpers import ODD, assert_same, litter, random_world
 from support.traders import FEW, bustling, market, run
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import STANDARD, Content, Item
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.content import STANDARD, Content, Item
 from nmmo_gpu.world.inventory import room
 
 pytest.importorskip("numba")

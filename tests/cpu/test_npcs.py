@@ -8,8 +8,8 @@ from support.helpers import assert_same, unclean
 from support.npc_worlds import CONFIGS, restless_world
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import Content
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.content import Content
 from nmmo_gpu.world.reset import empty_world
 
 pytest.importorskip("numba")

@@ -11,7 +11,7 @@ import torch
 from support.goods import MORE, busy_world, random_works
 from support.helpers import ODD, assert_same, unclean
 
-from nmmo_gpu.world.content import STANDARD, WORKS, Content
+from nmmo_gpu.content import STANDARD, WORKS, Content
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.work import possible_works
 from nmmo_gpu.world.work import work as torch_rule

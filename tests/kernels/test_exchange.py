@@ -20,12 +20,12 @@ import triton.language as tl
 from kernels.interpreter import conflicts, programs_in_order
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import STANDARD
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import diverted, launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.content import STANDARD
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.state import World
 

@@ -12,10 +12,10 @@ pytest.importorskip("triton")
 from kernels.interpreter import conflicts, programs_in_order
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import Content
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.npcs import kinds
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.content import Content
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.reset import empty_world
 

@@ -14,15 +14,15 @@ pytest.importorskip("triton")
 import triton
 import triton.language as tl
 
+from nmmo_gpu.content import STANDARD, WORKS, Content
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.inventory import room as kernel_room
 from nmmo_gpu.kernels.launch import launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents
 from nmmo_gpu.kernels.work import book, possible_works, works_there
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.content import STANDARD, WORKS, Content
 from nmmo_gpu.world.inventory import room
-from nmmo_gpu.world.tables import tensor
 from nmmo_gpu.world.work import possible_works as rule_of_masks
 from nmmo_gpu.world.work import work as rule
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from PIL import Image
 
+from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.env import make
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.replay.picture import draw_realm, npc_colours, population_colours, save_picture
-from nmmo_gpu.world.content import MATERIALS, Material
 
 
 @pytest.fixture(scope="module")

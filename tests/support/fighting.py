@@ -10,15 +10,15 @@ from support.helpers import ODD, assert_same, litter, random_orders, random_worl
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.content import STANDARD, Content, Drop, Item, NPCKind
+from nmmo_gpu.content.tables import experience_table
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.burial import burial
 from nmmo_gpu.world.combat import combat
-from nmmo_gpu.world.content import STANDARD, Content, Drop, Item, NPCKind
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.growth import growth
 from nmmo_gpu.world.loot import loot
 from nmmo_gpu.world.state import MOST_EXPERIENCE, Cause, World
-from nmmo_gpu.world.tables import experience_table
 
 CRAMPED = {**ODD, "border": 12}
 """Nine rows of 23 tiles."""

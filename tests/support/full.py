@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.world.content import GEAR, SKILLS, Material
+from nmmo_gpu.content import GEAR, SKILLS, Material
+from nmmo_gpu.content.tables import experience_table
 from nmmo_gpu.world.events import Flow, event_names
 from nmmo_gpu.world.ledger import balance, check_ledger, holdings
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.tables import experience_table
 
 GEAR_SKILL = tuple(SKILLS.index(name) for name in ("melee", "range", "defense"))
 CONSTITUTION = SKILLS.index("constitution")

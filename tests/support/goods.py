@@ -9,7 +9,7 @@ from support.helpers import ODD, draw_world, litter, random_world
 from torch import Tensor
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import SKILLS, STANDARD, WORKS, Content, Item, Recipe
+from nmmo_gpu.content import SKILLS, STANDARD, WORKS, Content, Item, Recipe
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.state import World
 

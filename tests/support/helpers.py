@@ -15,8 +15,8 @@ from support.full import CONSTITUTION, check_goods, kinds, stock
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.content import Material, walkable_table
 from nmmo_gpu.world.backend import Backend
-from nmmo_gpu.world.content import Material, walkable_table
 from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER

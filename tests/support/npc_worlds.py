@@ -8,7 +8,7 @@ import torch
 from support.helpers import ODD, litter, random_world
 
 from nmmo_gpu.config import WorldConfig, preset
-from nmmo_gpu.world.content import STANDARD, NPCKind
+from nmmo_gpu.content import STANDARD, NPCKind
 from nmmo_gpu.world.state import World
 
 GROUND = ".,f#"

@@ -9,8 +9,8 @@ from support.helpers import GARBAGE, ODD
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.content import STANDARD, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.backend import Backend
-from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.state import World
 

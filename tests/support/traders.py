@@ -9,8 +9,8 @@ from support.helpers import ODD, blank_maps, place
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.content import STANDARD, Content, Item
 from nmmo_gpu.world.backend import Backend
-from nmmo_gpu.world.content import STANDARD, Content, Item
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.ledger import holdings
 from nmmo_gpu.world.reset import empty_world

@@ -12,16 +12,16 @@ from support.helpers import GARBAGE, random_world
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig, preset
+from nmmo_gpu.content import Material
 from nmmo_gpu.env import Env, random_actions
-from nmmo_gpu.network_inputs import FIRST_OCCUPANT
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT
 from nmmo_gpu.world.state import World
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import torch
 from support.helpers import ODD, place, random_world
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import GEAR, SKILLS
 from nmmo_gpu.train.economy import economy_counts, economy_metrics, gini
-from nmmo_gpu.world.content import GEAR, SKILLS
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.reset import empty_world
 

@@ -11,11 +11,11 @@ from support.helpers import KERNEL_DEVICE, ODD
 from train.small import seen_in_a_random_world
 
 from nmmo_gpu.config import WorldConfig, preset
-from nmmo_gpu.network_inputs import entity_attributes_width, self_attributes_width
+from nmmo_gpu.content import SKILLS, Content
 from nmmo_gpu.train import features
 from nmmo_gpu.train.features import entity_attributes, self_attributes
-from nmmo_gpu.world.content import SKILLS, Content
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ObservationLayout
+from nmmo_gpu.world.network_inputs import entity_attributes_width, self_attributes_width
 
 TALK = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False}
 RULES = {

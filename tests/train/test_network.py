@@ -144,15 +144,16 @@ SAID = r"its network is trinity_network:Attentive.*--network trinity_network:Att
 
 
 def test_resuming_with_another_network_is_refused(trained):
-    """The stock network is refused, and so is one with the same tensors as that. The error says which class
-    is needed and how to give it, and the checkpoint does not change. With its own network the run resumes."""
+    """The default network is refused, and so is one with the same tensors as that. The error says which class
+    is needed and how to give it, and every file of the run keeps its bytes. With its own network the run
+    resumes."""
     network, folder = trained
-    file = folder / checkpoints.FILE
-    before = file.read_bytes()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {folder / checkpoints.FILE, folder / "config.json"} < before.keys()
     for trinity in (None, Trinity(sword=sword_with(Same))):
         with pytest.raises(CheckpointError, match=SAID):
             train(*resume(str(folder), iterations=2), trinity)
-    assert file.read_bytes() == before
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     run = train(*resume(str(folder), iterations=2), Trinity(sword=sword_with(network)))
     assert run.iteration == 2 and {"policy.ask", "policy.answer"} <= state_of(run).keys()
     assert {"policy.ask", "policy.answer"} <= checkpoints.load(folder, CPU).tensors.keys()

@@ -16,8 +16,8 @@ import torch
 from support.helpers import ODD
 from train.small import CPU, FULL, KINDS, MEMORIES, assert_equal_states, reloaded, small, state_of
 
+from nmmo_gpu.config.serialise import to_plain
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.serialise import to_plain
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import run as runs
 from nmmo_gpu.train.metrics import summarise

@@ -119,3 +119,24 @@ def test_weights_are_rebuilt_when_the_free_ones_change(env):
     with torch.no_grad():
         policy.value_bias.add_(1.0)
     torch.testing.assert_close(value(), second + 1.0)
+
+
+def test_within_using_the_matrices_are_those_given_to_it(env):
+    """Until its end, also by an error, and without gradients; one within another holds while it lasts."""
+    policy = Policy(env.config.world, PolicyConfig(hidden=8), torch.Generator().manual_seed(0))
+    index = torch.arange(6).expand(4, 6)
+    records = env.records.view(-1, env.layout.bytes)
+    with torch.no_grad():
+        first = policy(records, index).value
+        weights = policy.weights()
+        policy.value_bias.add_(1.0)
+        with pytest.raises(KeyError), policy.using(weights):
+            assert torch.equal(policy(records, index).value, first)
+            with torch.enable_grad():
+                learning = policy(records, index).value
+                assert learning.requires_grad and not torch.equal(learning, first)
+            with policy.using(policy.weights()._replace(action_heads_bias=weights.action_heads_bias + 2.0)):
+                torch.testing.assert_close(policy(records, index).value, first + 2.0)
+            assert torch.equal(policy(records, index).value, first)
+            raise KeyError
+        torch.testing.assert_close(policy(records, index).value, first + 1.0)

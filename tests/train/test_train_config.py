@@ -15,6 +15,11 @@ IMPOSSIBLE = [
     ("learning_rate", 0.0), ("learning_rate", float("nan")), ("final_learning_rate", -1.0), ("clip", 0.0),
     ("max_grad_norm", 0.0), ("minutes", 0.0), ("minutes", -1.0), ("minutes", float("nan")),
     ("iterations", 0), ("checkpoint_minutes", -0.5), ("log_every", 0), ("run", ""),
+    ("hidden", 6), ("hidden", 64.0), ("layers", 0), ("precision", "fp16"), ("recurrent", 1), ("horizon", 5.0),
+    ("horizon", True), ("epochs", "2"), ("learning_rate", "0.1"), ("learning_rate", True), ("clip", None),
+    ("entropy_weight", float("nan")), ("minutes", True), ("iterations", 1.5), ("record", [0]),
+    ("record", (-1,)), ("record", (2,)), ("record", (0, 0)), ("record", (0.0,)), ("record_megabytes", 0),
+    ("graphs", "no"),
 ]  # fmt: skip
 POSSIBLE = [
     ("gamma", 0.0), ("gae_lambda", 0.0), ("gae_lambda", 1.0), ("minutes", 1e-9), ("iterations", 1),
@@ -25,7 +30,7 @@ POSSIBLE = [
 @pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
 def test_impossible_values_are_refused(name, value):
     """ConfigError has the field, its value and what to choose instead."""
-    with pytest.raises(ConfigError, match=rf"^{name} = .*(choose|give)"):
+    with pytest.raises(ConfigError, match=rf"^{name} = .*(choose|give|name)"):
         small(**{name: value})
 
 

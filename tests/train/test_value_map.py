@@ -12,6 +12,7 @@ import torch
 from support.helpers import ODD
 from train.small import FULL, randomise_biases, reloaded, small
 
+from nmmo_gpu.content import Material
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import MapError, ReplayError
 from nmmo_gpu.train import checkpoint as checkpoints
@@ -19,7 +20,6 @@ from nmmo_gpu.train import value_map as value_maps
 from nmmo_gpu.train.run import Run, load_policy
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.train.value_map import value_map
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.terrain import safe_table
 
 RULES = {

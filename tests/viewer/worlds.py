@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from viewer.fixtures import FULL, ODD, REALM, record
 
+from nmmo_gpu.content import GEAR, MATERIALS, SKILLS, Material
 from nmmo_gpu.env import Env
-from nmmo_gpu.world.content import GEAR, MATERIALS, SKILLS, Material
 from nmmo_gpu.world.layout import STYLES
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import Cause

@@ -20,7 +20,7 @@ from support.helpers import (
 )
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.content import SKILLS
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.random import Stream, draw
 from nmmo_gpu.world.reset import empty_world

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.helpers import assert_same
 from support.traders import FEW, auction, bag, bustling, check, deal, give, market, orders, renumbered, run
 
+from nmmo_gpu.content import STANDARD, Content, Item
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.content import STANDARD, Content, Item
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.exchange import possible_prices, possible_trades, refund
 from nmmo_gpu.world.ledger import holdings

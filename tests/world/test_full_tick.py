@@ -15,14 +15,14 @@ from support.ticking import generator, phases_called
 from support.traders import orders as offers
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import SKILLS, WORKS
+from nmmo_gpu.content.tables import experience_table
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.content import SKILLS, WORKS
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause, World
-from nmmo_gpu.world.tables import experience_table
 
 OFF = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False, "tokens": 0}
 """No system of the full game."""

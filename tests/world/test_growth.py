@@ -8,7 +8,7 @@ from support.goods import draw_workers, give, happened, set_level
 from support.helpers import assert_same, draw_world, random_world
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import SKILLS
+from nmmo_gpu.content import SKILLS
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
 

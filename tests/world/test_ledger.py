@@ -10,9 +10,9 @@ from support.goods import give
 from support.helpers import ODD, assert_same, draw_world, litter, random_world
 
 from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.content import Content
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import LedgerError, NmmoError
-from nmmo_gpu.world.content import Content
 from nmmo_gpu.world.events import INFLOWS, Flow
 from nmmo_gpu.world.ledger import balance, check_ledger, holdings
 from nmmo_gpu.world.state import World

@@ -10,7 +10,7 @@ from support.goods import draw_workers, give, happened, held, with_more
 from support.helpers import ODD, assert_same, chi_square, draw_world, random_orders, random_world
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import STANDARD, Drop, Item, NPCKind
+from nmmo_gpu.content import STANDARD, Drop, Item, NPCKind
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.ledger import check_ledger, holdings
 from nmmo_gpu.world.random import Stream, draw

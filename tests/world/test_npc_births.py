@@ -17,7 +17,7 @@ from support.helpers import (
 )
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.content import Material
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream, draw
 from nmmo_gpu.world.reset import empty_world

@@ -8,7 +8,7 @@ from support.helpers import SLOT_NAMES, TERRAIN, assert_same, chi_square, corner
 from support.npc_worlds import restless_world
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import Material
+from nmmo_gpu.content import Material
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.observation import ring_order

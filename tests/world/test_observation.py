@@ -8,7 +8,7 @@ from support.helpers import ODD, STYLE, draw_world, orders, place, random_world,
 from support.observed import look
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import MATERIALS, Material
+from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation import ring_order

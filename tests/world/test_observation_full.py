@@ -9,11 +9,11 @@ from support.helpers import draw_world, kinds, place, random_world, unclean
 from support.observed import CONFIGS, PLAIN, look
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import SKILLS, STANDARD, WORKS, Material
+from nmmo_gpu.content.tables import combat_level
 from nmmo_gpu.world.backend import Backend
-from nmmo_gpu.world.content import SKILLS, STANDARD, WORKS, Material
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, GOODS_FEATURES, OFFER_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.tables import combat_level
 
 SKILL = {name: i for i, name in enumerate(SKILLS)}
 ITEM = {item.name: i for i, item in enumerate(STANDARD.items)}

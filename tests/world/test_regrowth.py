@@ -10,9 +10,9 @@ import torch
 from support.helpers import ODD, assert_same, blank_maps, chi_square, draw_world, orders, place, show
 
 from nmmo_gpu.config import WorldConfig, preset
+from nmmo_gpu.content import Material
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.random import MASK32
 from nmmo_gpu.world.regrowth import TICK_MASK, schedule
 from nmmo_gpu.world.regrowth_table import NEVER, thresholds, waiting_ticks

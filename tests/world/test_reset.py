@@ -9,8 +9,8 @@ import torch
 from support.helpers import DATA, ODD, assert_same, blank_maps, random_maps
 
 from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.content import STANDARD, Material, NPCKind
 from nmmo_gpu.errors import ConfigError, MapError
-from nmmo_gpu.world.content import STANDARD, Material, NPCKind
 from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.reset import empty_world, load_maps, npc_levels, realm_maps
 from nmmo_gpu.world.terrain import generate

@@ -10,13 +10,15 @@ import torch
 from support.helpers import ODD, draw_world, random_world
 from torch import Tensor
 
-from nmmo_gpu.config import PAY, EnvConfig, WorldConfig, preset
+from nmmo_gpu.config import EnvConfig, WorldConfig, preset
+from nmmo_gpu.content import STANDARD
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.content import STANDARD
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.rewards import RewardTerms
 from nmmo_gpu.world.state import World
+
+REWARDS = {field.name for field in dataclasses.fields(EnvConfig) if field.name.startswith("reward_")}
 
 
 def small(realms: int = 2, preset_name: str = "full", **settings: object) -> World:
@@ -189,7 +191,7 @@ def test_every_agent_is_paid_for_its_own_life(reward):
     they are powers of two, so that sums are exact."""
     weight = {"experience": 0.5, "level": 4.0, "gold": 0.25, "kill": 32.0, "trade": -8.0, "tile": 0.125}
     pay = {f"reward_{name}": value for name, value in weight.items()} | {"reward_death": -64.0}
-    assert set(pay) == set(PAY)
+    assert set(pay) == REWARDS
     # With this much experience per recipe, agents gain levels in a short life.
     recipes = tuple(dataclasses.replace(recipe, experience=500) for recipe in STANDARD.recipes)
     school = dataclasses.replace(STANDARD, recipes=recipes)
@@ -252,7 +254,7 @@ def test_reset_pays_nothing_for_being_born():
 def test_a_weight_on_events_that_the_rules_lack_is_refused(preset_name, settings, wrong):
     """By name and value; rewards for death and new tiles are always possible."""
     world = small(preset_name=preset_name, **settings)
-    for name in PAY:
+    for name in sorted(REWARDS):
         if name in wrong:
             with pytest.raises(
                 ConfigError, match=rf"{name} = 0\.5 rewards events that these rules do not have.*or 0"

@@ -7,8 +7,8 @@ import torch
 from support.helpers import GARBAGE, ODD, assert_same, blank_maps, chi_square, orders, place
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import Material
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause

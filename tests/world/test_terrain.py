@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmmo_gpu.content import Material
 from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world import terrain
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.tiled import load_tmx
 
 V1_MAPS = Path(__file__).parents[1] / "data" / "v1_maps"

@@ -14,9 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world import tiled
-from nmmo_gpu.world.content import MATERIALS, Material
 from nmmo_gpu.world.tiled import load_tmx, save_tmx
 
 V1_MAPS = Path(__file__).parents[1] / "data" / "v1_maps"

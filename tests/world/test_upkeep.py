@@ -7,9 +7,9 @@ import torch
 from support.helpers import ODD, assert_same, blank_maps, draw_world, orders, place, show
 
 from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.content import Material
 from nmmo_gpu.env import Env
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.content import Material
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 

@@ -20,7 +20,7 @@ from support.goods import (
 from support.helpers import ODD, assert_same, chi_square, litter, random_world, show
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.content import STANDARD, WORKS, Item, Material, Recipe
+from nmmo_gpu.content import STANDARD, WORKS, Item, Material, Recipe
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.regrowth_table import NEVER, thresholds

@@ -129,7 +129,7 @@ export class Labels {
     return text;
   }
 
-  /** Combat level, as in nmmo_gpu/world/tables.py; 0 without skills. */
+  /** Combat level, as in nmmo_gpu/content/tables.py; 0 without skills. */
   private level(slot: number): number {
     const { skills, styles } = this.header;
     const { level } = this.events.after;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nmmo_gpu.world.content import (
+from nmmo_gpu.content.definitions import (
     GEAR,
     GOLD,
     MATERIALS,
@@ -31,7 +31,7 @@ def complaint(content: Content) -> str | None:
 
 def _complaints(content: Content) -> Iterator[str]:
     if not isinstance(content, Content):
-        yield f"{content!r} is not a Content; give one, such as nmmo_gpu.world.content.STANDARD."
+        yield f"{content!r} is not a Content; give one, such as nmmo_gpu.content.STANDARD."
     yield from _misfits(content, "items", Item)
     yield from _misfits(content, "recipes", Recipe)
     yield from _misfits(content, "npcs", NPCKind)

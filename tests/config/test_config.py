@@ -6,13 +6,15 @@ import dataclasses
 
 import pytest
 
-from nmmo_gpu.config import PAY, PRESETS, EnvConfig, WorldConfig, preset, replace
+from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset, replace
 from nmmo_gpu.errors import ConfigError, NmmoError
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.world.state import World
 
 OFF = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False, "tokens": 0}
 """No system of the full game."""
+
+REWARDS = [field.name for field in dataclasses.fields(EnvConfig) if field.name.startswith("reward_")]
 
 IMPOSSIBLE = [
     ({"height": 31}, "height = 31", "32 to 8192"),
@@ -35,19 +37,19 @@ IMPOSSIBLE = [
     ({"vision": 0}, "vision = 0", "1 to 15"),
     ({"vision": 16, "border": 16}, "vision = 16", "1 to 15"),
     ({"vision": 10}, "vision = 10", "at most 9, or a border of at least 10"),
-    ({"nearest": 0}, "nearest = 0", "1 to 224"),
+    ({"nearest": 0}, "nearest = 0", "an integer of at least 1"),
     ({"nearest": 225}, "nearest = 225", "1 to 224"),
-    ({"births": -2}, "births = -2", "-1 to 128"),
+    ({"births": -2}, "births = -2", "an integer of at least -1"),
     ({"births": 129}, "births = 129", "-1 to 128"),
     ({"births": 1.5}, "births = 1.5", "choose an integer"),
     ({"spawn": "middle"}, "spawn = 'middle'", 'choose "ring" or "anywhere"'),
     ({"spawn": None}, "spawn = None", 'choose "ring" or "anywhere"'),
     ({"spawn": ["ring"]}, "spawn = ['ring']", 'choose "ring" or "anywhere"'),
-    ({"reach": (1, 2)}, "reach = (1, 2)", "give three"),
-    ({"reach": (1, 2, 3, 4)}, "reach = (1, 2, 3, 4)", "give three"),
+    ({"reach": (1, 2)}, "reach = (1, 2)", "a tuple of 3 elements"),
+    ({"reach": (1, 2, 3, 4)}, "reach = (1, 2, 3, 4)", "a tuple of 3 elements"),
     ({"reach": (1, 2, 8)}, "reach = (1, 2, 8)", "from 0 to 7, or a larger vision"),
-    ({"reach": (-1, 2, 3)}, "reach = (-1, 2, 3)", "from 0 to 7"),
-    ({"damage": ()}, "damage = ()", "give three"),
+    ({"reach": (-1, 2, 3)}, "reach = (-1, 2, 3)", "each an integer of at least 0"),
+    ({"damage": ()}, "damage = ()", "a tuple of 3 elements, each an integer from 0 to 127"),
     ({"damage": (10, 2, -1)}, "damage = (10, 2, -1)", "from 0 to 127"),
     ({"damage": (128, 2, 1)}, "damage = (128, 2, 1)", "from 0 to 127"),
     ({"freeze_ticks": 0}, "freeze_ticks = 0", "1 to 127"),
@@ -59,9 +61,9 @@ IMPOSSIBLE = [
     ({"max_water": 500}, "max_water = 500", "1 to 127"),
     ({"forage": -1}, "forage = -1", "0 to 127"),
     ({"heal_above": -1}, "heal_above = -1", "0 to 127"),
-    ({"regrowth": -0.1}, "regrowth = -0.1", "from 0 to 1"),
-    ({"regrowth": 1.1}, "regrowth = 1.1", "from 0 to 1"),
-    ({"regrowth": float("nan")}, "regrowth = nan", "from 0 to 1"),
+    ({"regrowth": -0.1}, "regrowth = -0.1", "0, or a number from 0.0001 to 1"),
+    ({"regrowth": 1.1}, "regrowth = 1.1", "0, or a number from 0.0001 to 1"),
+    ({"regrowth": float("nan")}, "regrowth = nan", "0, or a number from 0.0001 to 1"),
     ({"border": 40}, "height = 80", "choose at least 83, or a border of at most 38"),
     ({"width": 50, "border": 24}, "width = 50", "choose at least 51, or a border of at most 23"),
     ({"works": ("fish", "dance")}, "works = ('fish', 'dance')", "choose from fish, mine, cook"),
@@ -77,10 +79,10 @@ IMPOSSIBLE = [
     ({"npc_births": -0.1}, "npc_births = -0.1", "from 0 to 1"),
     ({"npc_births": 1.1}, "npc_births = 1.1", "from 0 to 1"),
     ({"wander": float("nan")}, "wander = nan", "from 0 to 1"),
-    ({"ore_regrowth": 1e-5}, "ore_regrowth = 1e-05", "at least 0.0001"),
-    ({"ore_regrowth": 1.5}, "ore_regrowth = 1.5", "from 0 to 1"),
+    ({"ore_regrowth": 1e-5}, "ore_regrowth = 1e-05", "0, or a number from 0.0001 to 1"),
+    ({"ore_regrowth": 1.5}, "ore_regrowth = 1.5", "0, or a number from 0.0001 to 1"),
     ({"npc_numbers": (1, 2)}, "npc_numbers = (1, 2)", "give 3 counts, one per NPC kind"),
-    ({"npc_numbers": (1, 2, -3)}, "npc_numbers = (1, 2, -3)", "give 3 counts, one per NPC kind"),
+    ({"npc_numbers": (1, 2, -3)}, "npc_numbers = (1, 2, -3)", "an integer from 0 to 16777216"),
     ({"npcs": True, "npc_numbers": (0, 0, 1 << 24)}, "npc_numbers = (0, 0, 16777216)", "at most 16777216"),
     ({"npcs": True, "slots": 124, "populations": 124}, "populations = 124", "choose at most 123"),
     ({"npcs": True, "vision": 4, "nearest": 5}, "vision = 4", "choose at least 5, or a shorter sight"),
@@ -100,14 +102,18 @@ IMPOSSIBLE_BATCH = [
     ({"realms": 0}, "realms = 0", "1 to 4194304"),
     ({"realms": 2.0}, "realms = 2.0", "choose an integer"),
     ({"realms": (1 << 22) + 1}, "realms = 4194305", "1 to 4194304"),
-    ({"seed": 1 << 63}, f"seed = {1 << 63}", "choose a value from"),
-    ({"seed": -(1 << 63) - 1}, f"seed = {-(1 << 63) - 1}", "choose a value from"),
+    ({"seed": 1 << 63}, f"seed = {1 << 63}", "choose an integer from"),
+    ({"seed": -(1 << 63) - 1}, f"seed = {-(1 << 63) - 1}", "choose an integer from"),
     ({"seed": None}, "seed = None", "choose an integer"),
     ({"reward": "gold"}, "reward = 'gold'", 'choose "alive" or "death"'),
     ({"backend": "jax"}, "backend = 'jax'", 'choose "auto", "torch"'),
     *(({name: value}, f"{name} = {value!r}", "choose a finite number")
-      for name in PAY for value in (float("nan"), float("inf"), "1", None, True)),
+      for name in REWARDS for value in (float("nan"), float("inf"), "1", None, True)),
     ({"check_ledger": True}, "check_ledger = True", "preset full"),
+    ({"check_actions": 1}, "check_actions = 1", "True or False, or None"),
+    ({"shared_map": "no"}, "shared_map = 'no'", "True or False"), ({"device": 0}, "device = 0", "a string"),
+    ({"maps": "a.tmx"}, "maps = 'a.tmx'", "a tuple, each element a string"),
+    ({"world": "chaos"}, "world = 'chaos'", "a WorldConfig"),
 ]  # fmt: skip
 
 
@@ -273,11 +279,8 @@ def test_every_field_has_a_docstring():
     import ast
     import inspect
 
-    from nmmo_gpu import config
-
-    tree = ast.parse(inspect.getsource(config))
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name in ("WorldConfig", "EnvConfig"):
-            for field, after in zip(node.body, node.body[1:], strict=False):
-                if isinstance(field, ast.AnnAssign):
-                    assert isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant), field.target
+    for kind in (WorldConfig, EnvConfig):
+        (node,) = ast.parse(inspect.getsource(kind)).body
+        for field, after in zip(node.body, node.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign):
+                assert isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant), field.target

@@ -1,7 +1,7 @@
 """Look-up tables of the rules: the content's rows by number instead of by name.
 
 They are derived once from a ``Content``. They are Python tuples, so that compilers can use them as constants;
-``nmmo_gpu.world.tables.tensor`` converts one to a tensor on a device."""
+``nmmo_gpu.content.tables.tensor`` converts one to a tensor on a device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.content import GEAR, GOLD, SKILLS, WORKS, Content, Material
+from nmmo_gpu.content.definitions import GEAR, GOLD, SKILLS, WORKS, Content, Material
 
 LEVELS = 99
 """The highest level."""

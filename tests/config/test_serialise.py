@@ -9,11 +9,11 @@ import pytest
 from train.small import small
 
 from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset
+from nmmo_gpu.config.serialise import from_plain, to_plain
+from nmmo_gpu.content import STANDARD, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.serialise import from_plain, to_plain
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.presets import train_preset
-from nmmo_gpu.world.content import STANDARD, Content, Drop, Item, NPCKind, Recipe
 
 ODDITIES = Content(
     items=(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.network_inputs import (
+from nmmo_gpu.world.network_inputs import (
     ALIGNMENT,
     PADDING,
     InputColumns,

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmmo_gpu.config import WorldConfig, preset
-from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.content import (
+from nmmo_gpu.content import (
     GEAR,
     MATERIALS,
     SKILLS,
@@ -26,9 +25,10 @@ from nmmo_gpu.world.content import (
     NPCKind,
     Recipe,
 )
-from nmmo_gpu.world.content_check import complaint
+from nmmo_gpu.content.check import complaint
+from nmmo_gpu.content.tables import ONE, combat_level, experience_table, tables
+from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.spawning import birth_experience, birth_levels
-from nmmo_gpu.world.tables import ONE, combat_level, experience_table, tables
 
 FULL = preset("full")
 TABLES = FULL.tables

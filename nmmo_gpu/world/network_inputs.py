@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.world.content import SKILLS, Material
+from nmmo_gpu.content import SKILLS, Material
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, SELF_FEATURES
 
 CODES = len(Material) + 2

@@ -1,0 +1,81 @@
+"""nmmo-gpu eval: lifetimes of a checkpoint's policies, beside scripted and random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from nmmo_gpu import scripted
+from nmmo_gpu.config import PRESETS
+from nmmo_gpu.env import Env
+from nmmo_gpu.train import checkpoint
+from nmmo_gpu.train import evaluate as evaluation
+from nmmo_gpu.train.presets import train_preset
+from nmmo_gpu.train.trinity import sword_named
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How to evaluate policies: as v1 ran (one birth a tick), and with the slots kept full."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Folder of the run, or a checkpoint file; or a preset, in whose rules nobody trained plays."""
+    scripted: tuple[Literal["forager", "hunter"], ...] = ()
+    """Scripted policies that play as well."""
+    realms: int | None = None
+    """Realms to play at a time; by default 16, or as many as were trained on if these are fewer."""
+    seed: int | None = None
+    """Seed of maps and dice; by default one that differs from the run's, so that the maps are new."""
+    maps: tuple[str, ...] = ()
+    """Tiled .tmx files to play on instead of generated terrain."""
+    max_ticks: int = 20_000
+    """Give up after so many ticks, even if ten mean lifetimes have not passed."""
+    full: bool = True
+    """Also play with the slots kept full."""
+    device: str = "auto"
+    """Where to play."""
+    network: str | None = None
+    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
+
+
+def evaluate(options: EvalConfig) -> None:
+    """Plays with each policy, and prints a table of the lifetimes."""
+    actors: dict[str, Callable[[Env], evaluation.Actor]] = {}
+    if options.run in PRESETS:
+        config = train_preset(options.run).env
+    else:
+        stored = checkpoint.load(Path(options.run), torch.device("cpu"))
+        config = stored.config.env
+        actors["trained"] = evaluation.policy_actor(stored, sword_named(options.network))
+    for name in (*options.scripted, "random"):
+        actors[name] = scripted.actor(name)
+    realms = options.realms or min(16, config.realms)
+    changes: dict[str, Any] = {"realms": realms, "device": options.device}
+    if options.seed is not None:
+        changes["seed"] = options.seed
+    if options.maps:
+        changes["maps"] = options.maps
+    world = evaluation.as_v1_ran(config, **changes)
+    settings = {"lifetimes as v1 ran: one birth a tick": world}
+    if options.full:
+        settings["lifetimes with the slots kept full"] = evaluation.slots_kept_full(world)
+    console = Console(soft_wrap=True)
+    for title, env in settings.items():
+        # Without an edge, so that the longest row still fits in 80 columns.
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
+        for column in ("", "mean", "median", "90 %", "alive", "lava", "hunger", "thirst", "combat"):
+            table.add_column(column, justify="right" if column else "left", no_wrap=True)
+        for name, actor in actors.items():
+            played = evaluation.evaluate(env, actor, options.max_ticks)
+            table.add_row(*evaluation.table_row(f"{name}, {played.ticks} ticks", played))
+        console.print(table)
+        console.print()
+    fresh = " Maps and dice are not those of the training." if "trained" in actors else ""
+    console.print("mean: lifetime, agent-steps lived / deaths." + fresh)

@@ -1,0 +1,91 @@
+"""Reads the options of commands, by tyro."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import tyro
+
+from nmmo_gpu.config import PRESETS
+from nmmo_gpu.config.serialise import from_plain, to_plain
+from nmmo_gpu.content import STANDARD, Content
+from nmmo_gpu.errors import ConfigError, NmmoError
+
+if TYPE_CHECKING:
+    from nmmo_gpu.train.config import TrainConfig
+
+Options = TypeVar("Options")
+
+
+def train_options(preset: str) -> TrainConfig:
+    """A preset's settings with what the command line changes of them, for scripts that train."""
+    from nmmo_gpu.train.presets import train_preset
+
+    default = train_preset(preset)
+    try:
+        return parse(type(default), sys.argv[1:], Path(sys.argv[0]).name, default)
+    except NmmoError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+
+
+def split_preset(arguments: list[str], command: str) -> tuple[str, str, list[str]]:
+    """(preset, scale, all other arguments) of a command; NmmoError if it names no preset."""
+    scale, arguments = "laptop", list(arguments)
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--scale="):
+            scale = arguments.pop(place).partition("=")[2]
+            break
+        if argument == "--scale" and place + 1 < len(arguments):
+            scale = arguments.pop(place + 1)
+            arguments.pop(place)
+            break
+    if arguments and arguments[0] in PRESETS:
+        return arguments[0], scale, arguments[1:]
+    if arguments and arguments[0] in ("-h", "--help"):
+        return "chaos", scale, arguments
+    found = f"not {arguments[0]!r}" if arguments else "which is missing"
+    raise NmmoError(f"{command} needs a preset, {found}; choose one of {', '.join(PRESETS)}.")
+
+
+def parse(kind: type[Options], arguments: list[str], program: str, default: Options | None = None) -> Options:
+    """Reads options by tyro; the fields of nested configs need no prefix."""
+    more: dict[str, Any] = {} if default is None else {"default": default}
+    settings = (tyro.conf.OmitArgPrefixes,)
+    options: Options = tyro.cli(
+        kind, args=arguments, prog=program, config=settings, registry=_registry(), **more
+    )
+    return options
+
+
+def _registry() -> tyro.constructors.ConstructorRegistry:
+    """How options are read that are no numbers or words: tables of content come from a file."""
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def content(kind: tyro.constructors.PrimitiveTypeInfo) -> Any:
+        if kind.type is not Content:
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="JSON-FILE",
+            instance_from_str=lambda words: _read_content(words[0]),
+            is_instance=lambda value: isinstance(value, Content),
+            str_from_instance=lambda value: ["(as the preset)"],
+        )
+
+    return registry
+
+
+def _read_content(path: str) -> Content:
+    """Tables of content, as ``serialise.to_plain`` writes them; those left out are as in ``full``."""
+    try:
+        plain = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"content = {path!r} cannot be read ({error}); give a JSON file.") from error
+    if not isinstance(plain, dict):
+        raise ConfigError(f"content = {path!r} holds no tables; give an object with items, recipes, npcs ...")
+    content: Content = from_plain(Content, {**to_plain(STANDARD), **plain}, path)
+    return content

@@ -1,0 +1,108 @@
+"""God, a server: its realms, and the rollouts collected in them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.env import Env
+from nmmo_gpu.replay.columns import PolicyTrace
+from nmmo_gpu.replay.recorder import Recorder
+from nmmo_gpu.train import distributed
+from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.cuda_graphs import GraphedCallable, weakly
+from nmmo_gpu.train.metrics import Tally
+from nmmo_gpu.train.rollout import Rollout
+from nmmo_gpu.train.trinity.sword import Decision, Sword
+from nmmo_gpu.world.state import World
+
+
+class God:
+    """A server: its realms, and the rollouts collected in them."""
+
+    def __init__(self, config: TrainConfig, sword: Sword, world: World | None = None) -> None:
+        """Begins this process's share of the realms, or goes on with that of a checkpoint."""
+        self.config, self.sword = config, sword
+        self.env = Env(distributed.shard(config.env), world)
+        if world is None:
+            self.env.reset()
+        world_config, realms = config.env.world, self.env.config.realms
+        self.rollout = Rollout.allocate(
+            self.env.layout,
+            config.ppo.horizon,
+            realms,
+            world_config.slots,
+            self.env.device,
+            len(sword.action_heads),
+        )
+        self.rollout.records[-1].copy_(self.env.records)
+        self.memory = sword.policy.initial_state(realms * world_config.slots, self.env.device)
+        if self.memory is not None:
+            self.rollout.state = torch.zeros_like(self.memory)
+        self.tally = Tally(self.env.device, sword.training_backend.count)
+        self.visits = torch.zeros(
+            world_config.height, world_config.width, dtype=torch.int64, device=self.env.device
+        )
+        """[H, W] int64: how often an agent stood there, sampled once per rollout, over all realms."""
+        self.recorder: Recorder | None = None
+        """Records realms as they are played, if it is there."""
+        allowed = sword.training_backend.static_shapes and config.graphs
+        self._collect = GraphedCallable(weakly(self._play), self.env.device, allowed)
+
+    def state(self) -> dict[str, Tensor]:
+        """The counts that a checkpoint keeps, summed over all processes; they are restored in place."""
+        state = {f"tally.{name}": tensor for name, tensor in self.tally.state().items()}
+        state["visits"] = self.visits
+        return state
+
+    def by_realm(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of each realm besides its world, [realms * n, ...]; restored in place."""
+        return {} if self.memory is None else {"memory": self.memory}
+
+    def collect(self) -> Rollout:
+        """Plays ``horizon`` ticks. The rollout is written over by the next call."""
+        self._collect()
+        if self.recorder is not None:
+            self.recorder.flush()
+        return self.rollout
+
+    @torch.no_grad()
+    def _play(self) -> None:
+        rollout, world, policy = self.rollout, self.env.world, self.sword.policy
+        rollout.records[0].copy_(rollout.records[-1])
+        if self.memory is not None and rollout.state is not None:
+            rollout.state.copy_(self.memory)
+        with policy.using(policy.weights()):
+            for t in range(rollout.alive.shape[0]):
+                self._play_tick(t)
+            rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.memory).value
+        rollout.seed.copy_(world.seed)
+        rollout.tick.copy_(world.tick)
+        somebody = world.presence > 0
+        if world.config.npc_slots:
+            somebody &= world.presence <= world.config.populations
+        self.visits += somebody.sum(0)
+
+    def _play_tick(self, t: int) -> None:
+        rollout, env, world = self.rollout, self.env, self.env.world
+        decision = self.sword.decide(rollout.records[t], world, self.memory)
+        rollout.alive[t] = world.agents(world.alive).reshape(-1)
+        rollout.choices[t] = decision.choices
+        rollout.log_probability[t] = decision.log_probability
+        rollout.value[t] = decision.value
+        policy_trace = self._policy_trace(rollout.records[t], decision)
+        _, reward, died, _, _ = env.step(decision.actions, out=rollout.records[t + 1])
+        if self.recorder is not None and env.step_actions is not None:
+            self.recorder.capture(t, env.step_actions, policy_trace)
+        rollout.reward[t] = reward.view(-1) * (1.0 - self.config.ppo.gamma)
+        rollout.died[t] = died.view(-1)
+        if self.memory is not None and decision.memory is not None:
+            self.memory.copy_(decision.memory * (~died).view(-1, 1))
+        self.tally.add(world, rollout.alive[t].view_as(died), decision.actions[..., 2] > 0)
+
+    def _policy_trace(self, records: Tensor, decision: Decision) -> PolicyTrace | None:
+        """What is recorded of the decision, if anything is."""
+        recorder = self.recorder
+        if recorder is None or not self.config.record_policy:
+            return None
+        return self.sword.policy_trace(records, self.env.world, decision, recorder.realms)

@@ -1,0 +1,112 @@
+"""Pantheon, the cluster: learns from what its servers collect."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmmo_gpu.train import checkpoint, ppo
+from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.cuda_graphs import GraphedCallable
+from nmmo_gpu.train.readback import Readback
+from nmmo_gpu.train.rollout import Rollout
+from nmmo_gpu.train.trinity.sword import Sword
+
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of each parameter."""
+
+
+class Pantheon:
+    """The cluster: learns from what its servers collect."""
+
+    def __init__(self, config: TrainConfig, sword: Sword) -> None:
+        self.config, self.sword = config, sword
+        # A step that is replayed reads its step size from the device.
+        device = next(sword.policy.parameters()).device
+        on_gpu = device.type == "cuda"
+        self.rate = torch.tensor(config.ppo.learning_rate, device=device) if on_gpu else None
+        self.optimizer = torch.optim.Adam(
+            sword.policy.parameters(), lr=config.ppo.learning_rate if self.rate is None else self.rate,
+            eps=1e-5, fused=device.type != "meta", capturable=on_gpu,
+        )  # fmt: skip
+        self.updates: dict[int | None, GraphedCallable] = {}
+        """By the number of columns that they learn from."""
+        self._source: Rollout | None = None
+        self._readback = Readback(device)
+        self._memory = torch.cuda.graph_pool_handle() if on_gpu else None  # one for the graphs of all updates
+
+    def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
+        """One update, the same in all processes.
+
+        Args:
+            rollout: of this process's realms.
+            progress: how much of the run is done, 0 to 1; sets the learning rate.
+
+        Returns:
+            Statistics by name, [P] float32 each: one number per population.
+        """
+        config, sword, optimizer = self.config.ppo, self.sword, self.optimizer
+        self.set_rate(self.learning_rate(progress))
+        if self._source is not rollout:
+            self._source, self.updates = rollout, {}
+        columns = self._columns(rollout)
+        if columns not in self.updates:
+            self.updates[columns] = GraphedCallable(
+                lambda: ppo.update(sword.policy, optimizer, rollout, config, sword.training_backend, columns),
+                rollout.alive.device,
+                sword.training_backend.static_shapes and self.config.graphs,
+                memory=self._memory,
+                warm=bool(self.updates),
+            )
+        statistics: dict[str, Tensor] = self.updates[columns]()
+        return statistics
+
+    def _columns(self, rollout: Rollout) -> int | None:
+        """How many columns an update needs where shapes are static; None for as many as there can be.
+
+        The host waits here until the rollout has been played. The device is idle for as long as it takes to
+        launch a graph, and need not compute the empty slots."""
+        static = self.sword.training_backend.static_shapes
+        if not static or self.config.policy.recurrent or rollout.alive.device.type == "meta":
+            return None
+        world = self.config.env.world
+        living = {"living": ppo.most_living(rollout, world.populations, world.slots)}
+        (host_copy,) = self._readback.send(living, None) + self._readback.receive()
+        samples = rollout.alive.numel() // world.populations
+        return ppo.enough_columns(
+            int(host_copy.tensors["living"]), samples, least=self.config.ppo.minibatches
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of the learner: Adam's moments, by parameter."""
+        return {
+            f"{name}.{key}": value
+            for name, parameter in self.sword.policy.named_parameters()
+            for key, value in self.optimizer.state[parameter].items()
+        }
+
+    def restore(self, stored: dict[str, Tensor]) -> None:
+        """Goes on from what ``state`` gave; CheckpointError if it does not fit."""
+        parameters = dict(self.sword.policy.named_parameters())
+        wanted = {
+            f"{name}.{key}": (() if key == "step" else tuple(parameter.shape), torch.float32)
+            for name, parameter in parameters.items()
+            for key in ADAM_STATE
+        }
+        checkpoint.expect_all(stored, wanted, "optimizer.")
+        for name, parameter in parameters.items():
+            state = {key: stored[f"{name}.{key}"].to(parameter.device) for key in ADAM_STATE}
+            self.optimizer.state[parameter] = state
+
+    def learning_rate(self, progress: float) -> float:
+        """Adam's step size when so much of the run is done, 0 to 1."""
+        config = self.config.ppo
+        return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+
+    def set_rate(self, rate: float) -> None:
+        """Sets the step size of the next updates."""
+        if self.rate is not None:
+            self.rate.fill_(rate)
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
