@@ -24,7 +24,7 @@ def run(*options, **environment):
 
 def all_kernels():
     """Names of the kernels that are launched, read from the source: those handed to ``launch``."""
-    source = "".join(path.read_text() for path in KERNELS.glob("*.py"))
+    source = "".join(path.read_text() for path in KERNELS.rglob("*.py"))
     return set(re.findall(r"\blaunch\(\s*(_\w+)", source))
 
 
@@ -44,7 +44,7 @@ def test_all_compile_without_spills():
 
 
 FAULTS = """
-sys.modules["nmmo_gpu.kernels.inputs"].HEADER = 1 << 14
+sys.modules["nmmo_gpu.kernels.train.inputs"].HEADER = 1 << 14
 import triton
 from triton.language import constexpr
 @triton.jit

@@ -12,7 +12,7 @@ from train.small import lively_env, poisoned_memory, random_records, seen_in_a_r
 pytest.importorskip("triton")
 
 from nmmo_gpu.config import WorldConfig, preset
-from nmmo_gpu.kernels import inputs as kernels
+from nmmo_gpu.kernels.train import inputs as kernels
 from nmmo_gpu.network_inputs import InputColumns
 from nmmo_gpu.train import inputs as plain
 from nmmo_gpu.world.content import STANDARD

@@ -148,7 +148,7 @@ def test_the_compiled_twin_has_the_same_bits(name):
 @pytest.mark.parametrize("name", RULES)
 def test_the_kernel_says_the_same(name, monkeypatch):
     """To rounding, in float32 and in bfloat16, among columns of a matrix whose others are left alone."""
-    kernels = pytest.importorskip("nmmo_gpu.kernels.features")
+    kernels = pytest.importorskip("nmmo_gpu.kernels.train.features")
     monkeypatch.setattr(kernels, "RECORDS", 32)
     config = rules_of(name)
     layout, records, _ = seen_in_a_random_world(config, 5)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nmmo_gpu import network_inputs
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.kernels.features import encode_features
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
+from nmmo_gpu.kernels.train.features import encode_features
 from nmmo_gpu.network_inputs import PADDING, InputColumns, codes
 from nmmo_gpu.world import layout as records_layout
 from nmmo_gpu.world.content import Material
