@@ -48,8 +48,8 @@ sys.modules["nmmo_gpu.kernels.train.inputs"].HEADER = 1 << 14
 import triton
 from triton.language import constexpr
 @triton.jit
-def _regrowth(tick, base, material, regrow_at, tiles, MINED: constexpr, BLOCK: constexpr):
-    unknown_function(tick)
+def _regrowth(world, tiles, MINED: constexpr, BLOCK: constexpr):
+    unknown_function(world)
 sys.modules["nmmo_gpu.kernels.regrowth"]._regrowth = _regrowth
 """
 """One kernel spills, another does not compile."""

@@ -12,7 +12,7 @@ from train.small import CPU, lively_env, poisoned_memory, shout, small
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels.train import evaluation
+from nmmo_gpu.kernels.train import evaluation, heads
 from nmmo_gpu.kernels.train import sampling as kernels
 from nmmo_gpu.train.policy import MASKED, Policy
 from nmmo_gpu.train.sampling import evaluate, head_distributions, sample
@@ -42,7 +42,7 @@ def poisoned(monkeypatch):
 def block(request, monkeypatch):
     """How many agents share a program: 16 or 32, or as many as they do."""
     if request.param is not None:
-        monkeypatch.setattr(kernels, "AGENTS", request.param)
+        monkeypatch.setattr(heads, "AGENTS", request.param)
 
 
 class Crowd:
@@ -191,7 +191,7 @@ def predraw(monkeypatch, words):
     if KERNEL_DEVICE.type != "cpu":
         pytest.skip("a compiled kernel draws for itself")
 
-    def drawn(seed, tick, stream, realm, index):
+    def drawn(world, stream, realm, index):
         tl = kernels.tl
         first, second, third = (interpreter._implicit_cvt(part) for part in words.contiguous())
         at = realm * SLOTS + index

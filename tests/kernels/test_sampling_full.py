@@ -10,7 +10,7 @@ from train.small import poisoned_memory
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels.train import evaluation
+from nmmo_gpu.kernels.train import evaluation, heads
 from nmmo_gpu.kernels.train import sampling as kernels
 from nmmo_gpu.train.sampling import evaluate, sample
 
@@ -19,7 +19,7 @@ from nmmo_gpu.train.sampling import evaluate, sample
 def poisoned(monkeypatch):
     """Whatever is not written is NaN, or garbage; programs are small."""
     poisoned_memory(monkeypatch)
-    monkeypatch.setattr(kernels, "AGENTS", 32)
+    monkeypatch.setattr(heads, "AGENTS", 32)
 
 
 @pytest.fixture(scope="module", params=CROWDS)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nmmo_gpu.kernels.launch import launch
+from nmmo_gpu.kernels.launch import fields_of, launch
 from nmmo_gpu.kernels.random import draw, unit
 from nmmo_gpu.kernels.train.heads import (
     MOVES,
@@ -27,6 +28,8 @@ from nmmo_gpu.kernels.train.heads import (
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
+
+_Fields = namedtuple("_Fields", "seed tick alive")
 
 STREAM, STREAM_GOODS = tl.constexpr(int(Stream.POLICY)), tl.constexpr(int(Stream.POLICY_GOODS))
 
@@ -66,7 +69,7 @@ def put(choices, actions, choice, action, living, here):
 
 @triton.jit
 def _choose(
-    seed, tick, alive, records, index, logits, actions, choices, log_probability, value,
+    world, records, index, logits, actions, choices, log_probability, value,
     rows, blocks, slots,
     NPCS: tl.constexpr, NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr, BYTES: tl.constexpr,
     KIND_AT: tl.constexpr, MOVE_AT: tl.constexpr, STYLE_AT: tl.constexpr, TARGET_AT: tl.constexpr,
@@ -88,8 +91,8 @@ def _choose(
     row = (program // blocks).to(tl.int64) * rows + column
     agent = tl.load(index + row, mask=here, other=0)
     being = agent + agent // slots * NPCS
-    living = here & (tl.load(alive + being, mask=here, other=0) != 0)
-    w0, w1, w2, _ = draw(seed, tick, STREAM, agent // slots, agent % slots)
+    living = here & (tl.load(world.alive + being, mask=here, other=0) != 0)
+    w0, w1, w2, _ = draw(world, STREAM, agent // slots, agent % slots)
     record = records + agent[:, None] * BYTES
     row_logits = logits + row[:, None] * WIDTH
 
@@ -116,7 +119,7 @@ def _choose(
     # The heads of the full game, if they exist.
     goods, bids = choices + HEADS * agent + 3, actions + HEADS * agent + 3
     if HEADS > 3:
-        w0, w1, w2, w3 = draw(seed, tick, STREAM_GOODS, agent // slots, agent % slots)
+        w0, w1, w2, w3 = draw(world, STREAM_GOODS, agent // slots, agent % slots)
     if WORKS > 0:
         log, probability = plain_head(record, row_logits, living, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
         work, chosen_log = pick(log, probability, unit(w0))
@@ -170,7 +173,7 @@ def choose(
     )  # fmt: skip
     blocks = triton.cdiv(rows, constants["BLOCK"])
     launch(
-        _choose, populations * blocks, world.seed, world.tick, world.alive, records, index.contiguous(),
+        _choose, populations * blocks, fields_of(_Fields, world), records, index.contiguous(),
         logits.contiguous(), *chosen, rows, blocks, world.config.slots,
         NPCS=world.config.npc_slots, **constants,
     )  # fmt: skip
