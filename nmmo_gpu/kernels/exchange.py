@@ -80,19 +80,9 @@ def can_withdraw(offer, offer_left):
 
 @triton.jit
 def _offers(
-    world,
-    tables,
-    trade,
-    price,
-    key,
-    strides,
-    slots,
-    chunks,
-    capacity,
-    offer_ticks,
-    config: tl.constexpr,
+    world, tables, trade, price, key, strides, slots, chunks, capacity, offer_ticks, config: tl.constexpr,
     BLOCK: tl.constexpr,
-):
+):  # fmt: skip
     """Expiry, withdrawals and new offers, and the sort key of each offer in its realm.
 
     Order-free: an agent's fields belong to one program, and each is written once, by the agent's own lane."""

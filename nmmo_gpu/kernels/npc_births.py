@@ -61,18 +61,9 @@ def fits(world, word, open, plane, home, places, config: tl.constexpr):
 
 @triton.jit
 def _claim_homes(
-    world,
-    buffers,
-    natures,
-    npcs,
-    chunks,
-    agents,
-    trying,
-    places,
-    mask,
-    config: tl.constexpr,
+    world, buffers, natures, npcs, chunks, agents, trying, places, mask, config: tl.constexpr,
     BLOCK: tl.constexpr,
-):
+):  # fmt: skip
     """Draws which empty slots try, finds a tile for each, and leaves the lowest key of each tile in
     ``occupant``.
 
@@ -126,17 +117,9 @@ def _count_newborn(world, buffers, counts, npcs, chunks, mask, config: tl.conste
 
 @triton.jit
 def _settle_npcs(
-    world,
-    buffers,
-    natures,
-    npcs,
-    chunks,
-    agents,
-    mask,
-    populations,
-    config: tl.constexpr,
+    world, buffers, natures, npcs, chunks, agents, mask, populations, config: tl.constexpr,
     BLOCK: tl.constexpr,
-):
+):  # fmt: skip
     """Spawns the winners.
 
     Order-free: a winner writes its own slot and the tile that only it has won, and births are counted by

@@ -101,17 +101,9 @@ def kind_of(nature):
 
 @triton.jit
 def nearest(
-    world,
-    realm,
-    hunts_now,
-    here,
-    tiles,
-    cells,
-    slots,
-    populations,
-    config: tl.constexpr,
+    world, realm, hunts_now, here, tiles, cells, slots, populations, config: tl.constexpr,
     BLOCK: tl.constexpr,
-):
+):  # fmt: skip
     """[BLOCK] int32: slot of the nearest agent that is not immune on the first ``tiles`` cells around each
     tile ``here``; -1 for none.
 
@@ -162,19 +154,9 @@ def provoker(
 
 @triton.jit
 def _npcs(
-    world,
-    given,
-    orders,
-    natures,
-    cells,
-    slots,
-    chunks,
-    agents,
-    populations,
-    wander,
-    config: tl.constexpr,
+    world, given, orders, natures, cells, slots, chunks, agents, populations, wander, config: tl.constexpr,
     BLOCK: tl.constexpr,
-):
+):  # fmt: skip
     """Copies the agents' choices, and makes those of the NPCs.
 
     Order-free: a slot's choices, ``aggro_ticks`` and targets are written only by its own program, which alone
@@ -195,17 +177,9 @@ def _npcs(
         here = realm * (config.height * config.width) + line * config.width + column
         npc = realm * (slots - agents) + slot - agents
         quarry = provoker(
-            world,
-            realm,
-            npc,
-            lives & (hunts(nature) == PROVOKED),
-            line,
-            column,
-            sight(nature),
-            slots,
-            config,
-            BLOCK,
-        )
+            world, realm, npc, lives & (hunts(nature) == PROVOKED), line, column, sight(nature), slots,
+            config, BLOCK,
+        )  # fmt: skip
         if config.cells > 1:
             hunter = lives & (hunts(nature) == ALWAYS)
             if tl.max(hunter.to(tl.int32), 0) > 0:

@@ -88,18 +88,9 @@ def _public_stats(world, public_stats, slots, chunks, BLOCK: tl.constexpr):
 
 @triton.jit
 def _windows(
-    world,
-    ring,
-    records,
-    seen,
-    slots,
-    chunks,
-    population_size,
-    config: tl.constexpr,
-    layout: tl.constexpr,
-    padded: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    world, ring, records, seen, slots, chunks, population_size, config: tl.constexpr, layout: tl.constexpr,
+    padded: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Windows, padding, and ``seen``; zeros and no rows for dead agents.
 
     Order-free: an agent's record and its row of ``seen`` are written by one program, and each element by one
@@ -155,18 +146,9 @@ def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
 
 @triton.jit
 def _record_fields(
-    world,
-    buffers,
-    seen,
-    records,
-    slots,
-    chunks,
-    population_size,
-    config: tl.constexpr,
-    layout: tl.constexpr,
-    padded: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    world, buffers, seen, records, slots, chunks, population_size, config: tl.constexpr, layout: tl.constexpr,
+    padded: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Own state, entity tables and masks of moves, styles and targets; zeros for dead agents.
     ``entity_attributes`` and ``worn`` are read only in the full game.
 

@@ -94,17 +94,9 @@ def _looks(world, kinds, entity_attributes, slots, chunks, agents, config: tl.co
 
 @triton.jit
 def _goods(
-    world,
-    tables,
-    records,
-    slots,
-    chunks,
-    capacity,
-    config: tl.constexpr,
-    layout: tl.constexpr,
-    padded: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
+    world, tables, records, slots, chunks, capacity, config: tl.constexpr, layout: tl.constexpr,
+    padded: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Levels, goods, offer, market, and masks of work, trade, price and token; zeros for dead agents.
 
     Order-free: an agent's record is written by one program, and each element by one lane."""

@@ -195,18 +195,9 @@ def eat(world, tables, realm, agent, being, eats, config: tl.constexpr):
 
 @triton.jit
 def _work(
-    world,
-    tables,
-    work,
-    notes,
-    slots,
-    chunks,
-    work_realm,
-    work_slot,
-    capacity,
-    config: tl.constexpr,
+    world, tables, work, notes, slots, chunks, work_realm, work_slot, capacity, config: tl.constexpr,
     BLOCK: tl.constexpr,
-):
+):  # fmt: skip
     """All work except the distribution of ore.
 
     Order-free: an agent's fields and note belong to one program, tiles are only read, and the ledger is

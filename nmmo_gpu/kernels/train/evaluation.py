@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 import torch
@@ -12,18 +13,20 @@ from torch import Tensor
 
 from nmmo_gpu.kernels.launch import launch
 from nmmo_gpu.kernels.train.heads import (
-    MOVES,
-    MOVES_PADDED,
-    STYLES,
-    head_constants,
+    Heads,
+    agents_at_a_time,
+    heads_of,
     nearest_strangers,
     of_style,
     plain_head,
     price_head,
     style_head,
     target_head,
-)  # fmt: skip
+)
 from nmmo_gpu.world.layout import ObservationLayout
+
+_Joint = namedtuple("_Joint", "log_probability entropy")
+"""Of the choices of all heads, [P, B] float32 each; in the backward pass, their gradients."""
 
 
 @triton.jit
@@ -43,108 +46,85 @@ def slope(log, probability, choice, grad_log, grad_entropy):
 
 
 @triton.jit
-def put_slope(into, log, probability, choice, by_log, by_entropy, here, CHOICES: tl.constexpr):
-    """Stores ``slope`` in the gradient of a head's logits."""
+def put_slope(grad_logits, log, probability, choice, by_log, by_entropy, here, head: tl.constexpr):
+    """Stores ``slope`` in the gradient of a head's logits; ``grad_logits`` points to rows of all heads."""
     column = tl.arange(0, log.shape[1])[None, :]
     grad = slope(log, probability, choice, by_log, by_entropy)
-    tl.store(into + column, grad, mask=here[:, None] & (column < CHOICES))
+    tl.store(grad_logits + head.logits + column, grad, mask=here[:, None] & (column < head.choices))
 
 
 @triton.jit
 def _evaluate(
-    records, index, logits, choices, log_probability, entropy, grad_log, grad_entropy, grad_logits, rows,
-    BACKWARD: tl.constexpr, NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr,
-    BYTES: tl.constexpr, KIND_AT: tl.constexpr, MOVE_AT: tl.constexpr, STYLE_AT: tl.constexpr,
-    TARGET_AT: tl.constexpr, ROWS: tl.constexpr, TARGETS_PADDED: tl.constexpr,
-    WORKS: tl.constexpr, TRADES: tl.constexpr, PRICES: tl.constexpr, TOKENS: tl.constexpr,
-    WORK_AT: tl.constexpr, TRADE_AT: tl.constexpr, PRICE_AT: tl.constexpr, TOKEN_AT: tl.constexpr,
-    WORKS_PADDED: tl.constexpr, TRADES_PADDED: tl.constexpr, PRICES_PADDED: tl.constexpr,
-    TOKENS_PADDED: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr,
+    records, index, logits, choices, joint, grad_logits, rows, BACKWARD: tl.constexpr, heads: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Log-probability and entropy of choices, or, in the backward pass, the gradient of the logits.
+    """Writes the log-probability and entropy of choices to ``joint``, or, in the backward pass, reads their
+    gradients from it and writes the gradient of the logits.
 
     Order-free: each row is written by one program."""
-    WORK_FROM: tl.constexpr = MOVES + STYLES + TARGETS
-    TRADE_FROM: tl.constexpr = WORK_FROM + WORKS
-    PRICE_FROM: tl.constexpr = TRADE_FROM + TRADES
-    TOKEN_FROM: tl.constexpr = PRICE_FROM + PRICES
-    WIDTH: tl.constexpr = TOKEN_FROM + TOKENS + 1
     row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = row < rows
     line = tl.load(index + row, mask=here, other=0)
-    record = records + line[:, None] * BYTES
-    row_logits = logits + row[:, None] * WIDTH
-    move = tl.load(choices + HEADS * line, mask=here, other=0).to(tl.int32)
-    style = tl.load(choices + HEADS * line + 1, mask=here, other=0).to(tl.int32)
-    target = tl.load(choices + HEADS * line + 2, mask=here, other=0).to(tl.int32)
+    record = records + line[:, None] * heads.bytes
+    row_logits = logits + row[:, None] * heads.width
+    move = tl.load(choices + heads.count * line, mask=here, other=0).to(tl.int32)
+    style = tl.load(choices + heads.count * line + 1, mask=here, other=0).to(tl.int32)
+    target = tl.load(choices + heads.count * line + 2, mask=here, other=0).to(tl.int32)
 
-    move_log, move_p = plain_head(record, row_logits, here, 0, MOVE_AT, MOVES, MOVES_PADDED)
-    first = nearest_strangers(record, here, KIND_AT, TARGET_AT, NEAREST, ROWS, BLOCK)
-    style_log, style_p = style_head(record, row_logits, here, first, STYLE_AT, AUTO)
-    target_log, target_p = target_head(
-        record,
-        row_logits,
-        here,
-        style,
-        of_style(first, style),
-        TARGET_AT,
-        NEAREST,
-        TARGETS,
-        TARGETS_PADDED,
-        AUTO,
-    )
+    move_log, move_p = plain_head(record, row_logits, here, heads.move)
+    first = nearest_strangers(record, here, heads, BLOCK)
+    style_log, style_p = style_head(record, row_logits, here, first, heads)
+    target_log, target_p = target_head(record, row_logits, here, style, of_style(first, style), heads)
     if BACKWARD:
-        by_log = tl.load(grad_log + row, mask=here, other=0.0)
-        by_entropy = tl.load(grad_entropy + row, mask=here, other=0.0)
-        into = grad_logits + row[:, None] * WIDTH
-        put_slope(into, move_log, move_p, move, by_log, by_entropy, here, MOVES)
-        put_slope(into + MOVES, style_log, style_p, style, by_log, by_entropy, here, STYLES)
-        put_slope(into + MOVES + STYLES, target_log, target_p, target, by_log, by_entropy, here, TARGETS)
-        tl.store(grad_logits + row * WIDTH + WIDTH - 1, tl.zeros([BLOCK], tl.float32), mask=here)
+        by_log = tl.load(joint.log_probability + row, mask=here, other=0.0)
+        by_entropy = tl.load(joint.entropy + row, mask=here, other=0.0)
+        into = grad_logits + row[:, None] * heads.width
+        put_slope(into, move_log, move_p, move, by_log, by_entropy, here, heads.move)
+        put_slope(into, style_log, style_p, style, by_log, by_entropy, here, heads.style)
+        put_slope(into, target_log, target_p, target, by_log, by_entropy, here, heads.target)
+        tl.store(grad_logits + row * heads.width + heads.width - 1, tl.zeros([BLOCK], tl.float32), mask=here)
     else:
-        joint, spread = log_prob_and_entropy(move_log, move_p, move)
+        total, spread = log_prob_and_entropy(move_log, move_p, move)
         style_joint, style_spread = log_prob_and_entropy(style_log, style_p, style)
         target_joint, target_spread = log_prob_and_entropy(target_log, target_p, target)
-        joint = joint + style_joint + target_joint
+        total = total + style_joint + target_joint
         spread = spread + style_spread + target_spread
 
-    goods = choices + HEADS * line + 3
-    if WORKS > 0:
+    goods = choices + heads.count * line + 3
+    if heads.work.choices > 0:
         work = tl.load(goods, mask=here, other=0).to(tl.int32)
         goods += 1
-        log, p = plain_head(record, row_logits, here, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
+        log, p = plain_head(record, row_logits, here, heads.work)
         if BACKWARD:
-            put_slope(into + WORK_FROM, log, p, work, by_log, by_entropy, here, WORKS)
+            put_slope(into, log, p, work, by_log, by_entropy, here, heads.work)
         else:
             its_joint, its_spread = log_prob_and_entropy(log, p, work)
-            joint, spread = joint + its_joint, spread + its_spread
-    if TRADES > 0:
+            total, spread = total + its_joint, spread + its_spread
+    if heads.trade.choices > 0:
         trade = tl.load(goods, mask=here, other=0).to(tl.int32)
         price = tl.load(goods + 1, mask=here, other=0).to(tl.int32)
         goods += 2
-        log, p = plain_head(record, row_logits, here, TRADE_FROM, TRADE_AT, TRADES, TRADES_PADDED)
-        price_log, price_p = price_head(
-            record, row_logits, here, trade, PRICE_FROM, PRICE_AT, TRADES, PRICES, PRICES_PADDED
-        )
+        log, p = plain_head(record, row_logits, here, heads.trade)
+        price_log, price_p = price_head(record, row_logits, here, trade, heads)
         if BACKWARD:
-            put_slope(into + TRADE_FROM, log, p, trade, by_log, by_entropy, here, TRADES)
-            put_slope(into + PRICE_FROM, price_log, price_p, price, by_log, by_entropy, here, PRICES)
+            put_slope(into, log, p, trade, by_log, by_entropy, here, heads.trade)
+            put_slope(into, price_log, price_p, price, by_log, by_entropy, here, heads.price)
         else:
             its_joint, its_spread = log_prob_and_entropy(log, p, trade)
             price_joint, price_spread = log_prob_and_entropy(price_log, price_p, price)
-            joint = joint + its_joint + price_joint
+            total = total + its_joint + price_joint
             spread = spread + its_spread + price_spread
-    if TOKENS > 0:
+    if heads.token.choices > 0:
         token = tl.load(goods, mask=here, other=0).to(tl.int32)
-        log, p = plain_head(record, row_logits, here, TOKEN_FROM, TOKEN_AT, TOKENS, TOKENS_PADDED)
+        log, p = plain_head(record, row_logits, here, heads.token)
         if BACKWARD:
-            put_slope(into + TOKEN_FROM, log, p, token, by_log, by_entropy, here, TOKENS)
+            put_slope(into, log, p, token, by_log, by_entropy, here, heads.token)
         else:
             its_joint, its_spread = log_prob_and_entropy(log, p, token)
-            joint, spread = joint + its_joint, spread + its_spread
+            total, spread = total + its_joint, spread + its_spread
     if not BACKWARD:
-        tl.store(log_probability + row, joint, mask=here)
-        tl.store(entropy + row, spread, mask=here)
+        tl.store(joint.log_probability + row, total, mask=here)
+        tl.store(joint.entropy + row, spread, mask=here)
 
 
 class Evaluate(torch.autograd.Function):
@@ -152,31 +132,34 @@ class Evaluate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, records: Tensor, index: Tensor, logits: Tensor, choices: Tensor, constants: dict[str, Any]
+        ctx: Any, records: Tensor, index: Tensor, logits: Tensor, choices: Tensor, heads: Heads
     ) -> tuple[Tensor, Tensor]:
         logits = logits.contiguous()
         ctx.save_for_backward(records, index, logits, choices)
-        ctx.constants = constants
-        out = torch.empty(2, *index.shape, device=logits.device)
-        programs = triton.cdiv(index.numel(), constants["BLOCK"])
-        # Placeholders for the tensors that only the other direction uses.
-        launch(
-            _evaluate, programs, records, index, logits, choices, out[0], out[1], logits, logits, logits,
-            index.numel(), BACKWARD=False, **constants,
-        )  # fmt: skip
-        return out[0], out[1]
+        ctx.heads = heads
+        joint = _Joint(*torch.empty(2, *index.shape, device=logits.device))
+        # The gradient, which only the other direction writes, needs a tensor in its place.
+        _launch(records, index, logits, choices, joint, logits, heads, backward=False)
+        return joint.log_probability, joint.entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         records, index, logits, choices = ctx.saved_tensors
         grad = torch.empty_like(logits)
-        by_log, by_entropy = (g.contiguous() for g in grads)
-        programs = triton.cdiv(index.numel(), ctx.constants["BLOCK"])
-        launch(
-            _evaluate, programs, records, index, logits, choices, logits, logits, by_log, by_entropy, grad,
-            index.numel(), BACKWARD=True, **ctx.constants,
-        )  # fmt: skip
+        joint = _Joint(*(part.contiguous() for part in grads))
+        _launch(records, index, logits, choices, joint, grad, ctx.heads, backward=True)
         return None, None, grad, None, None
+
+
+def _launch(
+    records: Tensor, index: Tensor, logits: Tensor, choices: Tensor, joint: _Joint, grad_logits: Tensor,
+    heads: Heads, backward: bool,
+) -> None:  # fmt: skip
+    block, rows = agents_at_a_time(heads), index.numel()
+    launch(
+        _evaluate, triton.cdiv(rows, block), records, index, logits, choices, joint, grad_logits, rows,
+        BACKWARD=backward, heads=heads, BLOCK=block,
+    )  # fmt: skip
 
 
 def evaluate(
@@ -188,6 +171,6 @@ def evaluate(
         records: [N, bytes] uint8. index: [P, B] int64: their rows. logits: as for ``choose``.
         choices: [N, heads] int16, by row.
     """
-    constants = head_constants(layout, logits.shape[-1], auto)
-    out: tuple[Tensor, Tensor] = Evaluate.apply(records, index.contiguous(), logits, choices, constants)
+    heads = heads_of(layout, logits.shape[-1], auto)
+    out: tuple[Tensor, Tensor] = Evaluate.apply(records, index.contiguous(), logits, choices, heads)
     return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import torch
 import triton
 import triton.language as tl
@@ -9,10 +11,25 @@ from torch import Tensor
 
 from nmmo_gpu import network_inputs
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.kernels.launch import INTERPRETED, launch
+from nmmo_gpu.kernels.launch import INTERPRETED, fields_of, launch
 from nmmo_gpu.world import content
 from nmmo_gpu.world import layout as records_layout
 from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, ObservationLayout
+
+_Records = namedtuple("_Records", "bytes shorts")
+"""The same records as uint8 and as int16."""
+_Scales = namedtuple("_Scales", "capacity offer_ticks max_health ranks")
+"""Numbers by which others are divided; ``ranks``: of the kind of gear with the most."""
+_Layout = namedtuple(
+    "_Layout",
+    "bytes self levels goods inventory offer market entity_kind entity_attributes entities",
+)
+"""The length of a record, and offsets of fields in it."""
+_Config = namedtuple("_Config", "skills items prices npc_kinds words nearest row stride")
+"""Numbers of items, prices, kinds of NPCs, words and rows of the entity table; columns of such a row, and of
+the matrix."""
+_Padded = namedtuple("_Padded", "items quotes row")
+"""Powers of two."""
 
 SKILLS, SKILLS_PADDED = tl.constexpr(len(content.SKILLS)), tl.constexpr(16)
 CONSTITUTION, HEALTH = tl.constexpr(content.CONSTITUTION), tl.constexpr(network_inputs.HEALTH)
@@ -48,10 +65,7 @@ def store_one(into, values, here):
 
 
 @triton.jit
-def look_at(
-    kinds, look, entity, into, here, ranks, KINDS: tl.constexpr, WORDS: tl.constexpr, ROW: tl.constexpr,
-    ROW_PADDED: tl.constexpr,
-):  # fmt: skip
+def look_at(kinds, look, entity, into, here, ranks, config: tl.constexpr, ROW_PADDED: tl.constexpr):
     """Writes a row of the entity table; the first three point to its bytes, [BLOCK, 1]."""
     column = tl.arange(0, ROW_PADDED)[None, :]
     kind = tl.load(kinds, mask=here[:, None], other=0).to(tl.int32)
@@ -61,81 +75,79 @@ def look_at(
     immune = tl.load(look + IMMUNE, mask=there, other=0)
     token = tl.load(look + TOKEN, mask=there, other=0).to(tl.int32)
     health = tl.load(entity + THEIR_HEALTH, mask=there, other=0).to(tl.int8, bitcast=True)
-    gear = column - (KINDS + 2)
+    gear = column - (config.npc_kinds + 2)
     worn = tl.load(look + RANKS + gear, mask=there & (gear >= 0) & (gear < 3), other=0)
     values = worn.to(tl.float32) / ranks
-    values = tl.where(column == KINDS, log2_scale(strength, LEVEL_LOG2), values)
-    values = tl.where(column == KINDS + 1, log2_scale(most, LEVEL_LOG2), values)
-    values = tl.where(column == KINDS + 5, immune.to(tl.float32), values)
+    values = tl.where(column == config.npc_kinds, log2_scale(strength, LEVEL_LOG2), values)
+    values = tl.where(column == config.npc_kinds + 1, log2_scale(most, LEVEL_LOG2), values)
+    values = tl.where(column == config.npc_kinds + 5, immune.to(tl.float32), values)
     share = health.to(tl.float32) / tl.maximum(most.to(tl.float32), 1.0)
-    values = tl.where(column == KINDS + 6 + WORDS, share, values)
-    said = column - (KINDS + 5)
-    one = (column < KINDS) & (kind == NPC + column)
-    one = one | ((said >= 1) & (said <= WORDS) & (token == said))
-    store(into, column, tl.where(one & there, 1.0, values), here, ROW)
+    values = tl.where(column == config.npc_kinds + 6 + config.words, share, values)
+    said = column - (config.npc_kinds + 5)
+    one = (column < config.npc_kinds) & (kind == NPC + column)
+    one = one | ((said >= 1) & (said <= config.words) & (token == said))
+    store(into, column, tl.where(one & there, 1.0, values), here, config.row)
 
 
 @triton.jit
 def _encode_features(
-    records, shorts, index, out, rows, capacity, offer_ticks, max_health, ranks,
-    BYTES: tl.constexpr, OWN_AT: tl.constexpr, LEVELS_AT: tl.constexpr, GOODS_AT: tl.constexpr,
-    INVENTORY_AT: tl.constexpr, OFFER_AT: tl.constexpr, MARKET_AT: tl.constexpr, KIND_AT: tl.constexpr,
-    LOOKS_AT: tl.constexpr, ENTITIES_AT: tl.constexpr, SKILLED: tl.constexpr, ITEMS: tl.constexpr,
-    ITEMS_PADDED: tl.constexpr, QUOTES_PADDED: tl.constexpr, PRICES: tl.constexpr, KINDS: tl.constexpr,
-    WORDS: tl.constexpr, NEAREST: tl.constexpr, BELONGINGS: tl.constexpr, ROW: tl.constexpr,
-    ROW_PADDED: tl.constexpr, STRIDE: tl.constexpr, BLOCK: tl.constexpr,
+    records, index, out, rows, scales, layout: tl.constexpr, config: tl.constexpr, padded: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: each number is written by one program."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = place < rows
     line = tl.load(index + place, mask=here, other=0)
-    record = records + line[:, None] * BYTES
-    own = shorts + line * (BYTES // 2)
-    into = out + place[:, None] * STRIDE
+    record = records.bytes + line[:, None] * layout.bytes
+    own = records.shorts + line * (layout.bytes // 2)
+    into = out + place[:, None] * config.stride
 
     column = tl.arange(0, SKILLS_PADDED)[None, :]
     known = here[:, None] & (column < SKILLS)
-    level = tl.load(own[:, None] + LEVELS_AT + column, mask=known, other=0)
+    level = tl.load(own[:, None] + layout.levels // 2 + column, mask=known, other=0)
     store(into, column, log2_scale(level, LEVEL_LOG2), here, SKILLS)
-    health = tl.load(own + OWN_AT + HEALTH, mask=here, other=0).to(tl.float32)
-    if SKILLED:
-        most = tl.load(own + LEVELS_AT + CONSTITUTION, mask=here, other=0).to(tl.float32)
+    health = tl.load(own + layout.self // 2 + HEALTH, mask=here, other=0).to(tl.float32)
+    if config.skills:
+        most = tl.load(own + layout.levels // 2 + CONSTITUTION, mask=here, other=0).to(tl.float32)
     else:
-        most = tl.zeros([BLOCK], tl.float32) + max_health
+        most = tl.zeros([BLOCK], tl.float32) + scales.max_health
     store_one(into + SKILLS, health / tl.maximum(most, 1.0), here)
-    gold = tl.load(own + GOODS_AT, mask=here, other=0)
+    gold = tl.load(own + layout.goods // 2, mask=here, other=0)
     store_one(into + SKILLS + 1, log2_scale(gold, GOLD_LOG2), here)
-    room = tl.load(own + GOODS_AT + 1, mask=here, other=0).to(tl.float32)
-    store_one(into + SKILLS + 2, room / capacity, here)
+    room = tl.load(own + layout.goods // 2 + 1, mask=here, other=0).to(tl.float32)
+    store_one(into + SKILLS + 2, room / scales.capacity, here)
 
     into += SKILLS + 3
-    column = tl.arange(0, ITEMS_PADDED)[None, :]
-    known = here[:, None] & (column < ITEMS)
-    held = tl.load(own[:, None] + INVENTORY_AT + column, mask=known, other=0)
-    store(into, column, tl.minimum(held.to(tl.float32), capacity) / capacity, here, ITEMS)
-    store(into + ITEMS, column, (held > 0).to(tl.float32), here, ITEMS)
-    into += 2 * ITEMS
-    side = tl.load(own + OFFER_AT, mask=here, other=0)
+    column = tl.arange(0, padded.items)[None, :]
+    known = here[:, None] & (column < config.items)
+    held = tl.load(own[:, None] + layout.inventory // 2 + column, mask=known, other=0)
+    share = tl.minimum(held.to(tl.float32), scales.capacity) / scales.capacity
+    store(into, column, share, here, config.items)
+    store(into + config.items, column, (held > 0).to(tl.float32), here, config.items)
+    into += 2 * config.items
+    side = tl.load(own + layout.offer // 2, mask=here, other=0)
     store_one(into, (side == 1).to(tl.float32), here)
     store_one(into + 1, (side == 2).to(tl.float32), here)
-    price = tl.load(own + OFFER_AT + 2, mask=here, other=0).to(tl.float32)
-    store_one(into + 2, price / PRICES, here)
-    left = tl.load(own + OFFER_AT + 3, mask=here, other=0).to(tl.float32)
-    store_one(into + 3, left / offer_ticks, here)
-    item = tl.load(own + OFFER_AT + 1, mask=here, other=0)[:, None]
-    store(into + 4, column, (item == column + 1).to(tl.float32), here, ITEMS)
-    into += 4 + ITEMS
-    column = tl.arange(0, QUOTES_PADDED)[None, :]
-    quoted = tl.load(record + MARKET_AT + column, mask=here[:, None] & (column < 3 * ITEMS), other=0)
+    price = tl.load(own + layout.offer // 2 + 2, mask=here, other=0).to(tl.float32)
+    store_one(into + 2, price / config.prices, here)
+    left = tl.load(own + layout.offer // 2 + 3, mask=here, other=0).to(tl.float32)
+    store_one(into + 3, left / scales.offer_ticks, here)
+    item = tl.load(own + layout.offer // 2 + 1, mask=here, other=0)[:, None]
+    store(into + 4, column, (item == column + 1).to(tl.float32), here, config.items)
+    into += 4 + config.items
+    column = tl.arange(0, padded.quotes)[None, :]
+    known = here[:, None] & (column < 3 * config.items)
+    quoted = tl.load(record + layout.market + column, mask=known, other=0)
     # No ask counts as higher than the highest price.
-    quoted = tl.where((column % 3 == 1) & (quoted == 0), PRICES + 1, quoted.to(tl.int32))
-    store(into, column, quoted.to(tl.float32) / PRICES, here, 3 * ITEMS)
+    quoted = tl.where((column % 3 == 1) & (quoted == 0), config.prices + 1, quoted.to(tl.int32))
+    store(into, column, quoted.to(tl.float32) / config.prices, here, 3 * config.items)
 
-    into += 3 * ITEMS
-    for k in range(NEAREST):
+    into += 3 * config.items
+    for k in range(config.nearest):
         look_at(
-            record + KIND_AT + k, record + LOOKS_AT + k * LOOKS, record + ENTITIES_AT + k * ENTITIES,
-            into + k * ROW, here, ranks, KINDS, WORDS, ROW, ROW_PADDED,
+            record + layout.entity_kind + k, record + layout.entity_attributes + k * LOOKS,
+            record + layout.entities + k * ENTITIES, into + k * config.row, here, scales.ranks, config,
+            padded.row,
         )  # fmt: skip
 
 
@@ -146,22 +158,18 @@ def encode_features(records: Tensor, index: Tensor, config: WorldConfig, out: Te
         records: [rows, bytes] uint8. index: [P, B] int64, contiguous.
         out: [P, B, n] of a floating dtype, columns of a contiguous matrix, into which the result is
             written."""
-    at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
-    self_attributes = network_inputs.self_attributes_width(config)
-    row = network_inputs.entity_attributes_width(config)
+    layout = ObservationLayout(config)
+    at = {name: field.offset for name, field in layout.fields.items()}
     assert out.shape == (*index.shape, network_inputs.attributes_width(config))
-    items = len(config.content.items)
+    items, row = len(config.content.items), network_inputs.entity_attributes_width(config)
+    settings = fields_of(
+        _Config, config, items=items, prices=len(config.content.prices),
+        npc_kinds=network_inputs.npc_kinds(config), words=max(0, config.tokens - 1), row=row,
+        stride=out.stride(1),
+    )  # fmt: skip
     launch(
-        _encode_features, triton.cdiv(index.numel(), RECORDS), records, records.view(torch.int16), index,
-        out, index.numel(), config.capacity, config.offer_ticks, config.max_health,
-        max(1, *map(len, config.tables.gear)),
-        BYTES=records.shape[-1], OWN_AT=at["self"] // 2, LEVELS_AT=at["levels"] // 2,
-        GOODS_AT=at["goods"] // 2, INVENTORY_AT=at["inventory"] // 2, OFFER_AT=at["offer"] // 2,
-        MARKET_AT=at["market"], KIND_AT=at["entity_kind"], LOOKS_AT=at["entity_attributes"],
-        ENTITIES_AT=at["entities"], SKILLED=config.skills, ITEMS=items,
-        ITEMS_PADDED=triton.next_power_of_2(max(1, items)),
-        QUOTES_PADDED=triton.next_power_of_2(max(1, 3 * items)),
-        PRICES=len(config.content.prices), KINDS=network_inputs.npc_kinds(config),
-        WORDS=max(0, config.tokens - 1), NEAREST=config.nearest, BELONGINGS=self_attributes, ROW=row,
-        ROW_PADDED=triton.next_power_of_2(row), STRIDE=out.stride(1), BLOCK=RECORDS,
+        _encode_features, triton.cdiv(index.numel(), RECORDS), _Records(records, records.view(torch.int16)),
+        index, out, index.numel(), fields_of(_Scales, config, ranks=max(1, *map(len, config.tables.gear))),
+        layout=fields_of(_Layout, layout, **at), config=settings,
+        padded=_Padded(*(triton.next_power_of_2(max(1, n)) for n in (items, 3 * items, row))), BLOCK=RECORDS,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import namedtuple
 
 import triton
 import triton.language as tl
@@ -14,9 +14,19 @@ from nmmo_gpu.world.actions import MORE_HEADS
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.movement import MOVES as MOVE_LIST
 
+Head = namedtuple("Head", "mask logits choices padded")
+"""An action head: the offset of its mask in a record, its first logit, how many choices it has (none if there
+is no such head), and the power of two at or above that."""
+Heads = namedtuple(
+    "Heads",
+    "move style target work trade price token count width auto bytes entity_kind nearest rows",
+)
+"""All heads; how many there are; logits per agent, including the value; whether targets are chosen
+automatically; the length of a record, the offset of the entity table's kinds in it, rows of that table, and
+how many of them are read at a time."""
+
 STRANGER = tl.constexpr(records_layout.STRANGER)
-MOVES, STYLES = tl.constexpr(len(MOVE_LIST)), tl.constexpr(len(records_layout.STYLES))
-MOVES_PADDED, STYLES_PADDED = tl.constexpr(8), tl.constexpr(4)
+STYLES, STYLES_PADDED = tl.constexpr(len(records_layout.STYLES)), tl.constexpr(4)
 IMPOSSIBLE = tl.constexpr(-1e30)
 AGENTS = 1024 if INTERPRETED else 64
 """Agents per program, if the longest list has at most 16 entries."""
@@ -33,77 +43,67 @@ def distribution(logits, possible):
 
 
 @triton.jit
-def plain_head(
-    record, row_logits, here, FIRST: tl.constexpr, MASK_AT: tl.constexpr, CHOICES: tl.constexpr,
-    PADDED: tl.constexpr,
-):  # fmt: skip
-    """``distribution`` of a head whose logits begin at ``FIRST``, its mask at ``MASK_AT``."""
-    column = tl.arange(0, PADDED)[None, :]
-    inside = here[:, None] & (column < CHOICES)
-    free = tl.load(record + MASK_AT + column, mask=inside, other=0) != 0
-    return distribution(tl.load(row_logits + FIRST + column, mask=inside, other=0.0), free | (column == 0))
+def plain_head(record, row_logits, here, head: tl.constexpr):
+    """``distribution`` of a head with a mask of its own."""
+    column = tl.arange(0, head.padded)[None, :]
+    inside = here[:, None] & (column < head.choices)
+    free = tl.load(record + head.mask + column, mask=inside, other=0) != 0
+    logits = tl.load(row_logits + head.logits + column, mask=inside, other=0.0)
+    return distribution(logits, free | (column == 0))
 
 
 @triton.jit
-def price_head(
-    record, row_logits, here, trade, FIRST: tl.constexpr, MASK_AT: tl.constexpr, TRADES: tl.constexpr,
-    PRICES: tl.constexpr, PADDED: tl.constexpr,
-):  # fmt: skip
+def price_head(record, row_logits, here, trade, heads: tl.constexpr):
     """``distribution`` of the prices under a trade; twin of ``nmmo_gpu.world.actions.side_of``."""
-    side = (trade > 0).to(tl.int32) + (trade > TRADES // 2 - 1).to(tl.int32)
-    side = tl.where(trade == TRADES - 1, 0, side)
-    return plain_head(record + side[:, None] * PRICES, row_logits, here, FIRST, MASK_AT, PRICES, PADDED)
+    side = (trade > 0).to(tl.int32) + (trade > heads.trade.choices // 2 - 1).to(tl.int32)
+    side = tl.where(trade == heads.trade.choices - 1, 0, side)
+    return plain_head(record + side[:, None] * heads.price.choices, row_logits, here, heads.price)
 
 
 @triton.jit
-def nearest_strangers(
-    record, here, KIND_AT: tl.constexpr, TARGET_AT: tl.constexpr, NEAREST: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def nearest_strangers(record, here, heads: tl.constexpr, BLOCK: tl.constexpr):
     """[BLOCK, STYLES_PADDED] int32: for each style the first row (counted from 1) with a stranger or an NPC
     in reach; 0 for none."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
-    first = tl.full([BLOCK, STYLES_PADDED], NEAREST, tl.int32)
+    first = tl.full([BLOCK, STYLES_PADDED], heads.nearest, tl.int32)
     # A few rows at a time: a long block would determine how the threads share all other blocks, and
     # cumulative
     # sums over short blocks with that layout do not compile with Triton 3.6.
-    for start in range(0, NEAREST, ROWS):
-        k = start + tl.arange(0, ROWS)[None, :]
-        inside = here[:, None] & (k < NEAREST)
-        stranger = inside & (tl.load(record + KIND_AT + k, mask=inside, other=0) >= STRANGER)
+    for start in range(0, heads.nearest, heads.rows):
+        k = start + tl.arange(0, heads.rows)[None, :]
+        inside = here[:, None] & (k < heads.nearest)
+        stranger = inside & (tl.load(record + heads.entity_kind + k, mask=inside, other=0) >= STRANGER)
         for style in tl.static_range(STYLES):
-            mask = record + TARGET_AT + style * (NEAREST + 1) + 1 + k
+            mask = record + heads.target.mask + style * (heads.nearest + 1) + 1 + k
             reached = tl.load(mask, mask=stranger, other=0) != 0
-            row = tl.min(tl.where(reached & stranger, k, NEAREST), 1)[:, None]
+            row = tl.min(tl.where(reached & stranger, k, heads.nearest), 1)[:, None]
             first = tl.where(s == style, tl.minimum(first, row), first)
-    return tl.where(first < NEAREST, first + 1, 0)
+    return tl.where(first < heads.nearest, first + 1, 0)
 
 
 @triton.jit
-def style_head(record, row_logits, here, first, STYLE_AT: tl.constexpr, AUTO: tl.constexpr):
+def style_head(record, row_logits, here, first, heads: tl.constexpr):
     """``distribution`` of the styles; under auto-targeting only those with a target."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     inside = here[:, None] & (s < STYLES)
     useful = first > 0
-    if not AUTO:
-        useful = tl.load(record + STYLE_AT + s, mask=inside, other=0) != 0
-    return distribution(tl.load(row_logits + MOVES + s, mask=inside, other=0.0), useful | (s == 0))
+    if not heads.auto:
+        useful = tl.load(record + heads.style.mask + s, mask=inside, other=0) != 0
+    logits = tl.load(row_logits + heads.style.logits + s, mask=inside, other=0.0)
+    return distribution(logits, useful | (s == 0))
 
 
 @triton.jit
-def target_head(
-    record, row_logits, here, style, victim, TARGET_AT: tl.constexpr, NEAREST: tl.constexpr,
-    TARGETS: tl.constexpr, TARGETS_PADDED: tl.constexpr, AUTO: tl.constexpr,
-):  # fmt: skip
+def target_head(record, row_logits, here, style, victim, heads: tl.constexpr):
     """``distribution`` of the targets under a style; with auto-targeting, of no attack or an attack."""
-    t = tl.arange(0, TARGETS_PADDED)[None, :]
-    inside = here[:, None] & (t < TARGETS)
-    if AUTO:
+    t = tl.arange(0, heads.target.padded)[None, :]
+    inside = here[:, None] & (t < heads.target.choices)
+    if heads.auto:
         possible = (t == 0) | ((t == 1) & (victim > 0)[:, None])
     else:
-        mask = record + TARGET_AT + style[:, None] * (NEAREST + 1) + t
+        mask = record + heads.target.mask + style[:, None] * (heads.nearest + 1) + t
         possible = (t == 0) | (tl.load(mask, mask=inside, other=0) != 0)
-    return distribution(tl.load(row_logits + MOVES + STYLES + t, mask=inside, other=0.0), possible)
+    return distribution(tl.load(row_logits + heads.target.logits + t, mask=inside, other=0.0), possible)
 
 
 @triton.jit
@@ -113,26 +113,27 @@ def of_style(values, style):
     return tl.sum(tl.where(s == style[:, None], values, 0), 1)
 
 
-def head_constants(layout: ObservationLayout, width: int, auto: bool) -> dict[str, Any]:
-    """The kernels' constants; ``width``: logits per agent, including the value."""
-    at = {name: field.offset for name, field in layout.fields.items()}
-    more: dict[str, int] = {}
-    sizes = []
-    for name in MORE_HEADS:
+def heads_of(layout: ObservationLayout, width: int, auto: bool) -> Heads:
+    """The heads of ``width`` logits per agent, including the value."""
+    masks = {name: layout.fields.get(f"{name}_mask") for name in MORE_HEADS}
+    sizes = {name: mask.shape[-1] if mask else 0 for name, mask in masks.items()}
+    moves, styles = len(MOVE_LIST), len(records_layout.STYLES)
+    targets = width - moves - styles - sum(sizes.values()) - 1
+    sizes = {"move": moves, "style": styles, "target": targets} | sizes
+    heads, logits = [], 0
+    for name, choices in sizes.items():
         mask = layout.fields.get(f"{name}_mask")
-        size = mask.shape[-1] if mask else 0
-        padded = triton.next_power_of_2(size)
-        word = name.upper()
-        more |= {f"{word}S": size, f"{word}S_PADDED": padded, f"{word}_AT": mask.offset if mask else 0}
-        sizes.append(size)
-    targets = width - len(MOVE_LIST) - len(records_layout.STYLES) - sum(sizes) - 1
+        heads.append(Head(mask.offset if mask else 0, logits, choices, triton.next_power_of_2(choices)))
+        logits += choices
     nearest = layout.fields["entity_kind"].shape[0]
-    longest = triton.next_power_of_2(max(16, targets, *sizes))
-    return more | {
-        "NEAREST": nearest, "TARGETS": targets, "AUTO": auto, "BYTES": layout.bytes,
-        "KIND_AT": at["entity_kind"], "MOVE_AT": at["move_mask"], "STYLE_AT": at["style_mask"],
-        "TARGET_AT": at["target_mask"], "ROWS": min(8, triton.next_power_of_2(nearest)),
-        "TARGETS_PADDED": triton.next_power_of_2(targets),
-        "HEADS": 3 + sum(size > 0 for size in sizes),
-        "BLOCK": max(16, AGENTS * 16 // longest),
-    }  # fmt: skip
+    return Heads(
+        *heads, count=sum(head.choices > 0 for head in heads), width=width, auto=auto, bytes=layout.bytes,
+        entity_kind=layout.fields["entity_kind"].offset, nearest=nearest,
+        rows=min(8, triton.next_power_of_2(nearest)),
+    )  # fmt: skip
+
+
+def agents_at_a_time(heads: Heads) -> int:
+    """Agents per program."""
+    longest = max(head.choices for head in heads[2:7])
+    return max(16, AGENTS * 16 // triton.next_power_of_2(max(16, longest)))

@@ -14,17 +14,15 @@ from torch import Tensor
 from nmmo_gpu.kernels.launch import fields_of, launch
 from nmmo_gpu.kernels.random import draw, unit
 from nmmo_gpu.kernels.train.heads import (
-    MOVES,
-    MOVES_PADDED,
-    STYLES,
-    head_constants,
+    agents_at_a_time,
+    heads_of,
     nearest_strangers,
     of_style,
     plain_head,
     price_head,
     style_head,
     target_head,
-)  # fmt: skip
+)
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
@@ -69,22 +67,10 @@ def put(choices, actions, choice, action, living, here):
 
 @triton.jit
 def _choose(
-    world, records, index, logits, actions, choices, log_probability, value,
-    rows, blocks, slots,
-    NPCS: tl.constexpr, NEAREST: tl.constexpr, TARGETS: tl.constexpr, AUTO: tl.constexpr, BYTES: tl.constexpr,
-    KIND_AT: tl.constexpr, MOVE_AT: tl.constexpr, STYLE_AT: tl.constexpr, TARGET_AT: tl.constexpr,
-    ROWS: tl.constexpr, TARGETS_PADDED: tl.constexpr,
-    WORKS: tl.constexpr, TRADES: tl.constexpr, PRICES: tl.constexpr, TOKENS: tl.constexpr,
-    WORK_AT: tl.constexpr, TRADE_AT: tl.constexpr, PRICE_AT: tl.constexpr, TOKEN_AT: tl.constexpr,
-    WORKS_PADDED: tl.constexpr, TRADES_PADDED: tl.constexpr, PRICES_PADDED: tl.constexpr,
-    TOKENS_PADDED: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr,
+    world, records, index, logits, chosen, rows, blocks, slots, NPCS: tl.constexpr, heads: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: each agent is in one row of ``index``, and is written by that row's program."""
-    WORK_FROM: tl.constexpr = MOVES + STYLES + TARGETS
-    TRADE_FROM: tl.constexpr = WORK_FROM + WORKS
-    PRICE_FROM: tl.constexpr = TRADE_FROM + TRADES
-    TOKEN_FROM: tl.constexpr = PRICE_FROM + PRICES
-    WIDTH: tl.constexpr = TOKEN_FROM + TOKENS + 1
     program = tl.program_id(0)
     column = (program % blocks) * BLOCK + tl.arange(0, BLOCK)
     here = column < rows
@@ -93,59 +79,57 @@ def _choose(
     being = agent + agent // slots * NPCS
     living = here & (tl.load(world.alive + being, mask=here, other=0) != 0)
     w0, w1, w2, _ = draw(world, STREAM, agent // slots, agent % slots)
-    record = records + agent[:, None] * BYTES
-    row_logits = logits + row[:, None] * WIDTH
+    record = records + agent[:, None] * heads.bytes
+    row_logits = logits + row[:, None] * heads.width
 
-    log, probability = plain_head(record, row_logits, living, 0, MOVE_AT, MOVES, MOVES_PADDED)
+    log, probability = plain_head(record, row_logits, living, heads.move)
     move, joint = pick(log, probability, unit(w0))
-    first = nearest_strangers(record, living, KIND_AT, TARGET_AT, NEAREST, ROWS, BLOCK)
-    style_log, style_probability = style_head(record, row_logits, living, first, STYLE_AT, AUTO)
+    first = nearest_strangers(record, living, heads, BLOCK)
+    style_log, style_probability = style_head(record, row_logits, living, first, heads)
     style, chosen_log = pick(style_log, style_probability, unit(w1))
     joint += chosen_log
     victim = of_style(first, style)
-    target_log, target_probability = target_head(
-        record, row_logits, living, style, victim, TARGET_AT, NEAREST, TARGETS, TARGETS_PADDED, AUTO
-    )
+    target_log, target_probability = target_head(record, row_logits, living, style, victim, heads)
     target, aimed_log = pick(target_log, target_probability, unit(w2))
     joint += aimed_log
     aim = target
-    if AUTO:
+    if heads.auto:
         aim = target * victim
 
-    put(choices + HEADS * agent, actions + HEADS * agent, move, move, living, here)
-    put(choices + HEADS * agent + 1, actions + HEADS * agent + 1, style, style, living, here)
-    put(choices + HEADS * agent + 2, actions + HEADS * agent + 2, target, aim, living, here)
+    choices, actions = chosen.choices + heads.count * agent, chosen.actions + heads.count * agent
+    put(choices, actions, move, move, living, here)
+    put(choices + 1, actions + 1, style, style, living, here)
+    put(choices + 2, actions + 2, target, aim, living, here)
 
     # The heads of the full game, if they exist.
-    goods, bids = choices + HEADS * agent + 3, actions + HEADS * agent + 3
-    if HEADS > 3:
+    goods, bids = choices + 3, actions + 3
+    if heads.count > 3:
         w0, w1, w2, w3 = draw(world, STREAM_GOODS, agent // slots, agent % slots)
-    if WORKS > 0:
-        log, probability = plain_head(record, row_logits, living, WORK_FROM, WORK_AT, WORKS, WORKS_PADDED)
+    if heads.work.choices > 0:
+        log, probability = plain_head(record, row_logits, living, heads.work)
         work, chosen_log = pick(log, probability, unit(w0))
         joint += chosen_log
         put(goods, bids, work, work, living, here)
         goods, bids = goods + 1, bids + 1
-    if TRADES > 0:
-        log, probability = plain_head(record, row_logits, living, TRADE_FROM, TRADE_AT, TRADES, TRADES_PADDED)
+    if heads.trade.choices > 0:
+        log, probability = plain_head(record, row_logits, living, heads.trade)
         trade, chosen_log = pick(log, probability, unit(w1))
         joint += chosen_log
         put(goods, bids, trade, trade, living, here)
-        log, probability = price_head(
-            record, row_logits, living, trade, PRICE_FROM, PRICE_AT, TRADES, PRICES, PRICES_PADDED
-        )
+        log, probability = price_head(record, row_logits, living, trade, heads)
         price, chosen_log = pick(log, probability, unit(w2))
         joint += chosen_log
         put(goods + 1, bids + 1, price, price, living, here)
         goods, bids = goods + 2, bids + 2
-    if TOKENS > 0:
-        log, probability = plain_head(record, row_logits, living, TOKEN_FROM, TOKEN_AT, TOKENS, TOKENS_PADDED)
+    if heads.token.choices > 0:
+        log, probability = plain_head(record, row_logits, living, heads.token)
         token, chosen_log = pick(log, probability, unit(w3))
         joint += chosen_log
         put(goods, bids, token, token, living, here)
 
-    tl.store(log_probability + agent, tl.where(living, joint, 0.0), mask=here)
-    tl.store(value + agent, tl.load(logits + row * WIDTH + WIDTH - 1, mask=living, other=0.0), mask=here)
+    tl.store(chosen.log_probability + agent, tl.where(living, joint, 0.0), mask=here)
+    value = tl.load(logits + row * heads.width + heads.width - 1, mask=living, other=0.0)
+    tl.store(chosen.value + agent, value, mask=here)
 
 
 def choose(
@@ -161,20 +145,20 @@ def choose(
             decides whether to attack it; otherwise it chooses among none and the rows of the entity table.
     """
     agents, (populations, rows) = index.numel(), index.shape
-    constants = head_constants(layout, logits.shape[-1], auto)
-    heads = constants["HEADS"]
+    heads = heads_of(layout, logits.shape[-1], auto)
+    block = agents_at_a_time(heads)
 
     def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=records.device)
 
     chosen = Chosen(
-        empty(agents, heads, dtype=torch.int16), empty(agents, heads, dtype=torch.int16),
+        empty(agents, heads.count, dtype=torch.int16), empty(agents, heads.count, dtype=torch.int16),
         empty(agents), empty(agents),
     )  # fmt: skip
-    blocks = triton.cdiv(rows, constants["BLOCK"])
+    blocks = triton.cdiv(rows, block)
     launch(
         _choose, populations * blocks, fields_of(_Fields, world), records, index.contiguous(),
-        logits.contiguous(), *chosen, rows, blocks, world.config.slots,
-        NPCS=world.config.npc_slots, **constants,
+        logits.contiguous(), chosen, rows, blocks, world.config.slots,
+        NPCS=world.config.npc_slots, heads=heads, BLOCK=block,
     )  # fmt: skip
     return chosen
