@@ -34,6 +34,8 @@ def _strike(world, buffers, style, target, slots, chunks, config: tl.constexpr, 
 
     Order-free: damage to a victim is summed by atomic additions of integers, all writers of ``chilled`` write
     the same byte, and an attacker's gain is its own."""
+    REACH: tl.constexpr = config.reach
+    DAMAGES: tl.constexpr = config.damage
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
     aggro_target = tl.load(target + entity, mask=inside, other=-1).to(tl.int32)
     attacks = inside & (aggro_target >= 0) & (aggro_target != slot)
@@ -44,8 +46,8 @@ def _strike(world, buffers, style, target, slots, chunks, config: tl.constexpr, 
     row, col = position(world, entity, attacks)
     their_row, their_col = position(world, victim, attacks)
     distance = tl.maximum(tl.abs(row - their_row), tl.abs(col - their_col))
-    reach = by_style(kind, config.reach)
-    damage = by_style(kind, config.damage)
+    reach = by_style(kind, REACH)
+    damage = by_style(kind, DAMAGES)
     hits = attacks & (distance <= reach) & (damage > 0)
     tl.atomic_add(buffers.lost + victim, damage, mask=hits, sem="relaxed")
     tl.store(world.chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))

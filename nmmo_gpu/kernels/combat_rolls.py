@@ -86,6 +86,8 @@ def _blows(
     Order-free: damage is summed by atomic additions of integers, the top attacker is found by atomic maxima,
     all writers of ``chilled`` write the same byte, knives are booked by atomic additions; an attacker's
     events, experience, knives and gains are its own."""
+    REACH: tl.constexpr = config.reach
+    DAMAGES: tl.constexpr = config.damage
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
     aggro_target = tl.load(target + entity, mask=inside, other=-1).to(tl.int32)
     counts = inside & (aggro_target >= 0) & (aggro_target != slot)
@@ -96,7 +98,7 @@ def _blows(
     kind = tl.load(style + entity, mask=counts, other=0).to(tl.int32)
     row, col = position(world, entity, counts)
     their_row, their_col = position(world, victim, counts)
-    reach = by_style(kind, config.reach)
+    reach = by_style(kind, REACH)
     counts = counts & (tl.maximum(tl.abs(row - their_row), tl.abs(col - their_col)) <= reach)
     is_agent = slot < sizes.agents
     agent = realm * sizes.agents + slot
@@ -104,7 +106,7 @@ def _blows(
     age = tl.load(world.age + victim, mask=counts & on_agent, other=0)
     immune = on_agent & (age < config.immune_ticks)
     weapon = tl.zeros([BLOCK], tl.int32)
-    damage = by_style(kind, config.damage)
+    damage = by_style(kind, DAMAGES)
     if config.rolls:
         # For a mage, this would be its armor.
         armed = counts & is_agent & (kind != MAGE)

@@ -62,6 +62,14 @@ def _evaluate(
     gradients from it and writes the gradient of the logits.
 
     Order-free: each row is written by one program."""
+    # Triton 3.6 hands on a tuple in a constant only if it is a constant by itself.
+    MOVE: tl.constexpr = heads.move
+    STYLE: tl.constexpr = heads.style
+    TARGET: tl.constexpr = heads.target
+    WORK: tl.constexpr = heads.work
+    TRADE: tl.constexpr = heads.trade
+    PRICE: tl.constexpr = heads.price
+    TOKEN: tl.constexpr = heads.token
     row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = row < rows
     line = tl.load(index + row, mask=here, other=0)
@@ -71,7 +79,7 @@ def _evaluate(
     style = tl.load(choices + heads.count * line + 1, mask=here, other=0).to(tl.int32)
     target = tl.load(choices + heads.count * line + 2, mask=here, other=0).to(tl.int32)
 
-    move_log, move_p = plain_head(record, row_logits, here, heads.move)
+    move_log, move_p = plain_head(record, row_logits, here, MOVE)
     first = nearest_strangers(record, here, heads, BLOCK)
     style_log, style_p = style_head(record, row_logits, here, first, heads)
     target_log, target_p = target_head(record, row_logits, here, style, of_style(first, style), heads)
@@ -79,9 +87,9 @@ def _evaluate(
         by_log = tl.load(joint.log_probability + row, mask=here, other=0.0)
         by_entropy = tl.load(joint.entropy + row, mask=here, other=0.0)
         into = grad_logits + row[:, None] * heads.width
-        put_slope(into, move_log, move_p, move, by_log, by_entropy, here, heads.move)
-        put_slope(into, style_log, style_p, style, by_log, by_entropy, here, heads.style)
-        put_slope(into, target_log, target_p, target, by_log, by_entropy, here, heads.target)
+        put_slope(into, move_log, move_p, move, by_log, by_entropy, here, MOVE)
+        put_slope(into, style_log, style_p, style, by_log, by_entropy, here, STYLE)
+        put_slope(into, target_log, target_p, target, by_log, by_entropy, here, TARGET)
         tl.store(grad_logits + row * heads.width + heads.width - 1, tl.zeros([BLOCK], tl.float32), mask=here)
     else:
         total, spread = log_prob_and_entropy(move_log, move_p, move)
@@ -91,34 +99,34 @@ def _evaluate(
         spread = spread + style_spread + target_spread
 
     goods = choices + heads.count * line + 3
-    if heads.work.choices > 0:
+    if WORK.choices > 0:
         work = tl.load(goods, mask=here, other=0).to(tl.int32)
         goods += 1
-        log, p = plain_head(record, row_logits, here, heads.work)
+        log, p = plain_head(record, row_logits, here, WORK)
         if BACKWARD:
-            put_slope(into, log, p, work, by_log, by_entropy, here, heads.work)
+            put_slope(into, log, p, work, by_log, by_entropy, here, WORK)
         else:
             its_joint, its_spread = log_prob_and_entropy(log, p, work)
             total, spread = total + its_joint, spread + its_spread
-    if heads.trade.choices > 0:
+    if TRADE.choices > 0:
         trade = tl.load(goods, mask=here, other=0).to(tl.int32)
         price = tl.load(goods + 1, mask=here, other=0).to(tl.int32)
         goods += 2
-        log, p = plain_head(record, row_logits, here, heads.trade)
+        log, p = plain_head(record, row_logits, here, TRADE)
         price_log, price_p = price_head(record, row_logits, here, trade, heads)
         if BACKWARD:
-            put_slope(into, log, p, trade, by_log, by_entropy, here, heads.trade)
-            put_slope(into, price_log, price_p, price, by_log, by_entropy, here, heads.price)
+            put_slope(into, log, p, trade, by_log, by_entropy, here, TRADE)
+            put_slope(into, price_log, price_p, price, by_log, by_entropy, here, PRICE)
         else:
             its_joint, its_spread = log_prob_and_entropy(log, p, trade)
             price_joint, price_spread = log_prob_and_entropy(price_log, price_p, price)
             total = total + its_joint + price_joint
             spread = spread + its_spread + price_spread
-    if heads.token.choices > 0:
+    if TOKEN.choices > 0:
         token = tl.load(goods, mask=here, other=0).to(tl.int32)
-        log, p = plain_head(record, row_logits, here, heads.token)
+        log, p = plain_head(record, row_logits, here, TOKEN)
         if BACKWARD:
-            put_slope(into, log, p, token, by_log, by_entropy, here, heads.token)
+            put_slope(into, log, p, token, by_log, by_entropy, here, TOKEN)
         else:
             its_joint, its_spread = log_prob_and_entropy(log, p, token)
             total, spread = total + its_joint, spread + its_spread

@@ -57,7 +57,8 @@ def price_head(record, row_logits, here, trade, heads: tl.constexpr):
     """``distribution`` of the prices under a trade; twin of ``nmmo_gpu.world.actions.side_of``."""
     side = (trade > 0).to(tl.int32) + (trade > heads.trade.choices // 2 - 1).to(tl.int32)
     side = tl.where(trade == heads.trade.choices - 1, 0, side)
-    return plain_head(record + side[:, None] * heads.price.choices, row_logits, here, heads.price)
+    HEAD: tl.constexpr = heads.price
+    return plain_head(record + side[:, None] * HEAD.choices, row_logits, here, HEAD)
 
 
 @triton.jit

@@ -71,6 +71,11 @@ def _choose(
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: each agent is in one row of ``index``, and is written by that row's program."""
+    # Triton 3.6 hands on a tuple in a constant only if it is a constant by itself.
+    MOVE: tl.constexpr = heads.move
+    WORK: tl.constexpr = heads.work
+    TRADE: tl.constexpr = heads.trade
+    TOKEN: tl.constexpr = heads.token
     program = tl.program_id(0)
     column = (program % blocks) * BLOCK + tl.arange(0, BLOCK)
     here = column < rows
@@ -82,7 +87,7 @@ def _choose(
     record = records + agent[:, None] * heads.bytes
     row_logits = logits + row[:, None] * heads.width
 
-    log, probability = plain_head(record, row_logits, living, heads.move)
+    log, probability = plain_head(record, row_logits, living, MOVE)
     move, joint = pick(log, probability, unit(w0))
     first = nearest_strangers(record, living, heads, BLOCK)
     style_log, style_probability = style_head(record, row_logits, living, first, heads)
@@ -105,14 +110,14 @@ def _choose(
     goods, bids = choices + 3, actions + 3
     if heads.count > 3:
         w0, w1, w2, w3 = draw(world, STREAM_GOODS, agent // slots, agent % slots)
-    if heads.work.choices > 0:
-        log, probability = plain_head(record, row_logits, living, heads.work)
+    if WORK.choices > 0:
+        log, probability = plain_head(record, row_logits, living, WORK)
         work, chosen_log = pick(log, probability, unit(w0))
         joint += chosen_log
         put(goods, bids, work, work, living, here)
         goods, bids = goods + 1, bids + 1
-    if heads.trade.choices > 0:
-        log, probability = plain_head(record, row_logits, living, heads.trade)
+    if TRADE.choices > 0:
+        log, probability = plain_head(record, row_logits, living, TRADE)
         trade, chosen_log = pick(log, probability, unit(w1))
         joint += chosen_log
         put(goods, bids, trade, trade, living, here)
@@ -121,8 +126,8 @@ def _choose(
         joint += chosen_log
         put(goods + 1, bids + 1, price, price, living, here)
         goods, bids = goods + 2, bids + 2
-    if heads.token.choices > 0:
-        log, probability = plain_head(record, row_logits, living, heads.token)
+    if TOKEN.choices > 0:
+        log, probability = plain_head(record, row_logits, living, TOKEN)
         token, chosen_log = pick(log, probability, unit(w3))
         joint += chosen_log
         put(goods, bids, token, token, living, here)
