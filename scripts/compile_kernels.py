@@ -103,25 +103,33 @@ def distinct(launches: dict[str, list[Launch]]) -> dict[tuple[str, str], Launch]
     return chosen
 
 
-def source_parts(launch: Launch) -> tuple[dict[str, str], dict[tuple[int, ...], Any], dict[Any, Any]]:
-    """Returns (signature, constants, attributes) to which a launch on a GPU would specialise the kernel."""
+def source_parts(launch: Launch) -> tuple[dict[str, Any], dict[tuple[int, ...], Any], dict[Any, Any]]:
+    """Returns (signature, constants, attributes) to which a launch on a GPU would specialise the kernel.
+
+    Keys of constants and attributes are the parameter's index, followed by the element's index in a tuple."""
     names = launch.kernel.arg_names
-    signature: dict[str, str] = {}
     constants: dict[tuple[int, ...], Any] = {}
     attributes: dict[Any, Any] = {}
-    for place, (name, value) in enumerate(zip(names, launch.arguments, strict=False)):
+
+    def type_of(value: Any, place: tuple[int, ...]) -> Any:
+        if isinstance(value, tuple):
+            return type(value)(*(type_of(element, (*place, n)) for n, element in enumerate(value)))
         if isinstance(value, Tensor):
-            signature[name] = "*" + TYPES[value.dtype]
-            attributes[(place,)] = [["tt.divisibility", 16]]
-        elif isinstance(value, float):
-            signature[name] = "fp32"
-        elif value == 1:
-            signature[name] = "constexpr"
-            constants[(place,)] = 1
-        else:
-            signature[name] = "i32" if -(1 << 31) <= value < 1 << 31 else "i64"
-            if value % 16 == 0:
-                attributes[(place,)] = [["tt.divisibility", 16]]
+            attributes[place] = [["tt.divisibility", 16]]
+            return "*" + TYPES[value.dtype]
+        if isinstance(value, float):
+            return "fp32"
+        if value == 1:
+            constants[place] = 1
+            return "constexpr"
+        if value % 16 == 0:
+            attributes[place] = [["tt.divisibility", 16]]
+        return "i32" if -(1 << 31) <= value < 1 << 31 else "i64"
+
+    signature = {
+        name: type_of(value, (place,))
+        for place, (name, value) in enumerate(zip(names, launch.arguments, strict=False))
+    }
     for name, value in launch.constants.items():
         signature[name] = "constexpr"
         constants[(names.index(name),)] = value

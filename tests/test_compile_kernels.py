@@ -25,7 +25,7 @@ def run(*options, **environment):
 
 def all_kernels():
     """Returns the names of all kernels that the source passes to ``launch``."""
-    source = "".join(path.read_text() for path in KERNELS.glob("*.py"))
+    source = "".join(path.read_text() for path in KERNELS.rglob("*.py"))
     return set(re.findall(r"\blaunch\(\s*(_\w+)", source))
 
 
@@ -45,12 +45,12 @@ def test_all_kernels_compile_without_spills():
 
 
 FAULTS = """
-sys.modules["nmmo_gpu.kernels.inputs"].HEADER = 1 << 14
+sys.modules["nmmo_gpu.kernels.train.inputs"].HEADER = 1 << 14
 import triton
 from triton.language import constexpr
 @triton.jit
-def _regrowth(tick, base, material, regrow_at, tiles, MINED: constexpr, BLOCK: constexpr):
-    unknown_function(tick)
+def _regrowth(world, tiles, MINED: constexpr, BLOCK: constexpr):
+    unknown_function(world)
 sys.modules["nmmo_gpu.kernels.regrowth"]._regrowth = _regrowth
 """
 """One kernel spills, and another does not compile."""

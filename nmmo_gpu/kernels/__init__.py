@@ -8,10 +8,7 @@ from nmmo_gpu.kernels.actions import decode
 from nmmo_gpu.kernels.burial import burial
 from nmmo_gpu.kernels.combat import combat
 from nmmo_gpu.kernels.exchange import exchange, quotes
-from nmmo_gpu.kernels.gae import advantages
 from nmmo_gpu.kernels.growth import growth
-from nmmo_gpu.kernels.inputs import encode_inputs
-from nmmo_gpu.kernels.layers import hidden_layers
 from nmmo_gpu.kernels.loot import loot
 from nmmo_gpu.kernels.movement import movement
 from nmmo_gpu.kernels.npc_births import npc_births
@@ -19,9 +16,7 @@ from nmmo_gpu.kernels.npcs import npcs
 from nmmo_gpu.kernels.observation import observe
 from nmmo_gpu.kernels.random import draw_many
 from nmmo_gpu.kernels.regrowth import regrowth
-from nmmo_gpu.kernels.sampling import choose, evaluate
 from nmmo_gpu.kernels.spawning import spawning
-from nmmo_gpu.kernels.tally import count
 from nmmo_gpu.kernels.tick import phases
 from nmmo_gpu.kernels.upkeep import explore, upkeep
 from nmmo_gpu.kernels.work import work
@@ -47,13 +42,3 @@ PHASES = {
     "fused": phases,
 }
 """Functions by the name of their field in ``nmmo_gpu.world.backend.Backend``."""
-
-TRAINING = {
-    "encode_inputs": encode_inputs,
-    "hidden_layers": hidden_layers,
-    "advantages": advantages,
-    "count": count,
-    "choose": choose,
-    "evaluate": evaluate,
-}
-"""Functions by the name of their field in ``nmmo_gpu.train.training_backend.TrainingBackend``."""

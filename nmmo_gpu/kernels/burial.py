@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import triton
 import triton.language as tl
 
-from nmmo_gpu.kernels.launch import launch, over_slots
-from nmmo_gpu.kernels.movement import map_size
-from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
+from nmmo_gpu.kernels.slots import my_slots, tile_of
 from nmmo_gpu.world.state import Cause, World
+
+_BurialFields = namedtuple("_BurialFields", "alive cause row col occupant presence deaths")
+_BurialConfig = namedtuple("_BurialConfig", "height width npc_slots")
 
 CAUSES = tl.constexpr(len(Cause))
 
 
 @triton.jit
-def bury(
-    realm, agent, death_cause, counted, where, alive, occupant, presence, deaths,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def bury(world, realm, entity, death_cause, counted, where, config: tl.constexpr, BLOCK: tl.constexpr):
     """Frees slots and tiles of entities with a cause of death (``death_cause``: [BLOCK] int32; ``where``:
     their tiles within the realm), and counts the agents among them (``counted``: ``death_cause``, but 0 for
     NPCs).
 
     Order-free: a slot and its tile belong to one program, and counts are atomic additions of integers."""
     dead = death_cause > 0
-    tl.store(alive + agent, tl.zeros([BLOCK], tl.int1), mask=dead)
-    tile = realm * (HEIGHT * WIDTH) + where
-    tl.store(occupant + tile, tl.zeros([BLOCK], tl.int32), mask=dead)
-    tl.store(presence + tile, tl.zeros([BLOCK], tl.uint8), mask=dead)
+    tl.store(world.alive + entity, tl.zeros([BLOCK], tl.int1), mask=dead)
+    tile = realm * (config.height * config.width) + where
+    tl.store(world.occupant + tile, tl.zeros([BLOCK], tl.int32), mask=dead)
+    tl.store(world.presence + tile, tl.zeros([BLOCK], tl.uint8), mask=dead)
     if tl.max(counted, 0) > 0:
         for cause in tl.static_range(1, CAUSES):
             count = tl.sum((counted == cause).to(tl.int32), 0)
-            tl.atomic_add(deaths + realm * CAUSES + cause, count.to(tl.int64), sem="relaxed")
+            tl.atomic_add(world.deaths + realm * CAUSES + cause, count.to(tl.int64), sem="relaxed")
 
 
 @triton.jit
-def _burial(
-    cause, row, col, alive, occupant, presence, deaths, slots, chunks,
-    NPCS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _burial(world, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
     """Order-free, like ``bury``."""
-    realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
-    death_cause = tl.load(cause + agent, mask=inside, other=0).to(tl.int32)
+    realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
+    death_cause = tl.load(world.cause + entity, mask=inside, other=0).to(tl.int32)
     dead = death_cause > 0
-    where = tl.load(row + agent, mask=dead, other=0) * WIDTH + tl.load(col + agent, mask=dead, other=0)
+    where = tile_of(world, entity, dead, config)
     counted = death_cause
-    if NPCS > 0:
-        counted = tl.where(slot < slots - NPCS, death_cause, 0)
-    bury(realm, agent, death_cause, counted, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK)
+    if config.npc_slots > 0:
+        counted = tl.where(slot < slots - config.npc_slots, death_cause, 0)
+    bury(world, realm, entity, death_cause, counted, where, config, BLOCK)
 
 
 def burial(world: World) -> None:
     """See ``nmmo_gpu.world.burial.burial``."""
     cut = over_slots(*world.alive.shape)
     launch(
-        _burial, cut.programs, world.cause, world.row, world.col, world.alive, world.occupant, world.presence,
-        world.deaths, cut.slots, cut.chunks, NPCS=world.config.npc_slots,
-        BLOCK=cut.block, warps=cut.warps, **map_size(world),
+        _burial, cut.programs, fields_of(_BurialFields, world), cut.slots, cut.chunks,
+        config=fields_of(_BurialConfig, world.config), BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import torch
 import triton
 import triton.language as tl
@@ -9,15 +11,36 @@ from torch import Tensor
 
 from nmmo_gpu import content
 from nmmo_gpu.content.tables import Tables, tensor
-from nmmo_gpu.kernels.launch import launch, over_slots
+from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
 from nmmo_gpu.kernels.random import below, draw
-from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.kernels.slots import my_slots, position
 from nmmo_gpu.world import combat_rolls as rule
 from nmmo_gpu.world import npcs
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
+
+_BlowFields = namedtuple(
+    "_BlowFields",
+    "seed tick alive health age row col level worn inventory ledger xp events chilled",
+)
+_BlowConfig = namedtuple("_BlowConfig", "reach damage immune_ticks rolls skills")
+_BruiseFields = namedtuple(
+    "_BruiseFields",
+    "entity health food water age damage cause top_attacker xp aggro_target aggro_entity aggro_ticks",
+)
+_BruiseConfig = namedtuple("_BruiseConfig", "max_food max_water immune_ticks rolls skills npcs")
+_Buffers = namedtuple("_Buffers", "lost best gained")
+"""[R, S]: losses of each slot (int32, zero between ticks), the key of its top attacker (int64, -1 between
+ticks), and its gains (uint8)."""
+_Bonuses = namedtuple("_Bonuses", "attack strength defense knives")
+"""Bonuses of attack and strength by style and rank and of defense by rank, and the item of each rank of
+knives."""
+_Kinds = namedtuple("_Kinds", "of_slot hunts anger experience")
+"""The kind of each slot, and properties of each kind."""
+_Sizes = namedtuple("_Sizes", "agents items ranks columns")
+"""Agents per realm, items, ranks in ``_Bonuses``, and numbers of events per agent."""
 
 STREAM, COMBAT = tl.constexpr(int(Stream.STRIKE)), tl.constexpr(int(Cause.COMBAT))
 RANGE, MAGE, DEFENSE, CONSTITUTION = (
@@ -43,155 +66,155 @@ def add(pointer, amount, mask):
 
 
 @triton.jit
+def drain(supply, amount, mask, MOST: tl.constexpr):
+    """Adds to food or water (pointers to int16), within 0 and the maximum."""
+    left = tl.load(supply, mask=mask, other=0).to(tl.int32) + amount
+    tl.store(supply, tl.minimum(tl.maximum(left, 0), MOST).to(tl.int16), mask=mask)
+
+
+@triton.jit
+def by_style(style, values: tl.constexpr):
+    """[...] int32: for each style the number of that style among three."""
+    return tl.where(style == MAGE, values[2], tl.where(style == RANGE, values[1], values[0]))
+
+
+@triton.jit
 def _blows(
-    seed, tick, alive, health, age, row, col, style, target, level, worn, inventory, ledger, xp, events,
-    lost, best, gained, chilled, attack_bonus, strength_bonus, defense_bonus, knives,
-    slots, chunks, agents, items, ranks, columns,
-    MELEE_REACH: tl.constexpr, RANGE_REACH: tl.constexpr, MAGE_REACH: tl.constexpr,
-    MELEE_DAMAGE: tl.constexpr, RANGE_DAMAGE: tl.constexpr, MAGE_DAMAGE: tl.constexpr,
-    IMMUNE_TICKS: tl.constexpr, ROLLS: tl.constexpr, SKILLED: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    world, buffers, tables, style, target, slots, chunks, sizes, config: tl.constexpr, BLOCK: tl.constexpr
+):
     """Rolls each attack, and sums the damage per victim.
 
     Order-free: damage is summed by atomic additions of integers, the top attacker is found by atomic maxima,
     all writers of ``chilled`` write the same byte, knives are booked by atomic additions; an attacker's
     events, experience, knives and gains are its own."""
+    REACH: tl.constexpr = config.reach
+    DAMAGES: tl.constexpr = config.damage
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
     aggro_target = tl.load(target + entity, mask=inside, other=-1).to(tl.int32)
     counts = inside & (aggro_target >= 0) & (aggro_target != slot)
-    counts = counts & (tl.load(alive + entity, mask=counts, other=0) != 0)
-    counts = counts & (tl.load(health + entity, mask=counts, other=0) > 0)
+    counts = counts & (tl.load(world.alive + entity, mask=counts, other=0) != 0)
+    counts = counts & (tl.load(world.health + entity, mask=counts, other=0) > 0)
     victim = realm * slots + aggro_target
-    counts = counts & (tl.load(alive + victim, mask=counts, other=0) != 0)
+    counts = counts & (tl.load(world.alive + victim, mask=counts, other=0) != 0)
     kind = tl.load(style + entity, mask=counts, other=0).to(tl.int32)
-    down = tl.load(row + entity, mask=counts, other=0) - tl.load(row + victim, mask=counts, other=0)
-    right = tl.load(col + entity, mask=counts, other=0) - tl.load(col + victim, mask=counts, other=0)
-    reach = tl.where(kind == MAGE, MAGE_REACH, tl.where(kind == RANGE, RANGE_REACH, MELEE_REACH))
-    counts = counts & (tl.maximum(tl.abs(down), tl.abs(right)) <= reach)
-    is_agent = slot < agents
-    agent = realm * agents + slot
-    immune = (aggro_target < agents) & (
-        tl.load(age + victim, mask=counts & (aggro_target < agents), other=0) < IMMUNE_TICKS
-    )
+    row, col = position(world, entity, counts)
+    their_row, their_col = position(world, victim, counts)
+    reach = by_style(kind, REACH)
+    counts = counts & (tl.maximum(tl.abs(row - their_row), tl.abs(col - their_col)) <= reach)
+    is_agent = slot < sizes.agents
+    agent = realm * sizes.agents + slot
+    on_agent = aggro_target < sizes.agents
+    age = tl.load(world.age + victim, mask=counts & on_agent, other=0)
+    immune = on_agent & (age < config.immune_ticks)
     weapon = tl.zeros([BLOCK], tl.int32)
-    damage = tl.where(kind == MAGE, MAGE_DAMAGE, tl.where(kind == RANGE, RANGE_DAMAGE, MELEE_DAMAGE))
-    if ROLLS:
+    damage = by_style(kind, DAMAGES)
+    if config.rolls:
         # For a mage, this would be its armor.
         armed = counts & is_agent & (kind != MAGE)
-        weapon = tl.load(worn + agent * WORN + kind, mask=armed, other=0).to(tl.int32)
+        weapon = tl.load(world.worn + agent * WORN + kind, mask=armed, other=0).to(tl.int32)
         counts = counts & (immune == 0) & ((kind != RANGE) | (weapon > 0))
     else:
         counts = counts & (damage > 0)
-        tl.store(gained + entity, tl.where(counts, damage, 0).to(tl.uint8), mask=inside)
+        tl.store(buffers.gained + entity, tl.where(counts, damage, 0).to(tl.uint8), mask=inside)
 
     if tl.max(counts.to(tl.int32), 0) > 0:
-        aim, force, tie, _ = draw(seed, tick, STREAM, realm, slot)
-        if ROLLS:
+        aim, force, tie, _ = draw(world, STREAM, realm, slot)
+        if config.rolls:
             throws = counts & (kind == RANGE)
-            knife = tl.load(knives + weapon - 1, mask=throws, other=0)
-            add(inventory + agent * items + knife, tl.full([BLOCK], -1, tl.int32), throws)
-            account = ledger + (realm * (items + 1) + knife) * FLOWS + USED
+            knife = tl.load(tables.knives + weapon - 1, mask=throws, other=0)
+            add(world.inventory + agent * sizes.items + knife, tl.full([BLOCK], -1, tl.int32), throws)
+            account = world.ledger + (realm * (sizes.items + 1) + knife) * FLOWS + USED
             tl.atomic_add(account, tl.full([BLOCK], 1, tl.int64), mask=throws, sem="relaxed")
 
-            armor = tl.load(
-                worn + (realm * agents + aggro_target) * WORN + ARMOR, mask=counts & (aggro_target < agents),
-                other=0
-            ).to(tl.int32)  # fmt: skip
-            skill = tl.load(level + entity * TRADES + kind, mask=counts, other=1).to(tl.int32)
-            bonus = kind * ranks + weapon
-            attack = skill * (tl.load(attack_bonus + bonus, mask=counts, other=0) + BARE)
-            guard = tl.load(level + victim * TRADES + DEFENSE, mask=counts, other=1).to(tl.int32)
-            guard = guard * (tl.load(defense_bonus + armor, mask=counts, other=0) + BARE)
+            armor = world.worn + (realm * sizes.agents + aggro_target) * WORN + ARMOR
+            armor = tl.load(armor, mask=counts & on_agent, other=0).to(tl.int32)
+            skill = tl.load(world.level + entity * TRADES + kind, mask=counts, other=1).to(tl.int32)
+            bonus = kind * sizes.ranks + weapon
+            attack = skill * (tl.load(tables.attack + bonus, mask=counts, other=0) + BARE)
+            guard = tl.load(world.level + victim * TRADES + DEFENSE, mask=counts, other=1).to(tl.int32)
+            guard = guard * (tl.load(tables.defense + armor, mask=counts, other=0) + BARE)
             # Of 2 * (the larger roll + 1) numbers, those below a bound are hits.
             better = tl.maximum(attack, guard)
             bound = tl.where(attack > guard, 2 * attack - guard, attack)
             hits = counts & (below(aim, 2 * (better + 1)) < bound)
-            strength = tl.load(strength_bonus + bonus, mask=counts, other=0) + BARE
+            strength = tl.load(tables.strength + bonus, mask=counts, other=0) + BARE
             most = (320 + (8 + skill) * strength) // 640
             damage = tl.where(hits, 1 + below(force, most), 0)
         else:
             hits = counts
-        tl.store(chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
+        tl.store(world.chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
         # With flat damage, this includes what is drained from immune targets.
-        tl.atomic_add(lost + victim, damage, mask=hits, sem="relaxed")
+        tl.atomic_add(buffers.lost + victim, damage, mask=hits, sem="relaxed")
         hurts = hits & (immune == 0)
         key = (damage.to(tl.int64) << DAMAGE_SHIFT) | (tie.to(tl.int64) << SLOT_BITS) | slot.to(tl.int64)
-        tl.atomic_max(best + victim, key, mask=hurts, sem="relaxed")
+        tl.atomic_max(buffers.best + victim, key, mask=hurts, sem="relaxed")
 
-        step_actions, one = events + agent * columns, tl.full([BLOCK], 1, tl.int32)
+        step_actions, one = world.events + agent * sizes.columns, tl.full([BLOCK], 1, tl.int32)
         add(step_actions + ATTACKS, one, counts & is_agent)
         hurts = hurts & is_agent
         add(step_actions + HITS, one, hurts)
         add(step_actions + DAMAGE, damage, hurts)
-        if SKILLED:
-            add(xp + agent * TRADES + kind, damage * STYLE_EXPERIENCE, hurts)
-            add(xp + agent * TRADES + CONSTITUTION, damage * BODY_EXPERIENCE, hurts)
+        if config.skills:
+            add(world.xp + agent * TRADES + kind, damage * STYLE_EXPERIENCE, hurts)
+            add(world.xp + agent * TRADES + CONSTITUTION, damage * BODY_EXPERIENCE, hurts)
 
 
 @triton.jit
-def _bruises(
-    alive, health, food, water, age, damage, cause, top_attacker, entities, style, xp, aggro_target,
-    aggro_entity, aggro_ticks,
-    lost, best, gained, kind_of, hunts, tempers, worths, slots, chunks, agents,
-    MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, IMMUNE_TICKS: tl.constexpr, ROLLS: tl.constexpr,
-    SKILLED: tl.constexpr, NPCS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _bruises(world, buffers, kinds, style, slots, chunks, agents, config: tl.constexpr, BLOCK: tl.constexpr):
     """Applies the attacks to each victim.
 
     Order-free: each slot is written only by its own program, except for the experience that an NPC's killer
     gets. That is in the style of the attack, where the killer's own program writes nothing, and an attacker
     kills at most one entity."""
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
-    loss = tl.load(lost + entity, mask=inside, other=0)
-    tl.store(lost + entity, tl.zeros_like(loss), mask=loss > 0)
+    loss = tl.load(buffers.lost + entity, mask=inside, other=0)
+    tl.store(buffers.lost + entity, tl.zeros_like(loss), mask=loss > 0)
     is_agent = inside & (slot < agents)
-    if not ROLLS:
-        gain = tl.load(gained + entity, mask=inside, other=0).to(tl.int32)
+    if not config.rolls:
+        gain = tl.load(buffers.gained + entity, mask=inside, other=0).to(tl.int32)
         fought = (gain > 0) | (loss > 0)
-        food_left = tl.load(food + entity, mask=fought, other=0).to(tl.int32) + gain - loss
-        water_left = tl.load(water + entity, mask=fought, other=0).to(tl.int32) + gain - loss
-        tl.store(food + entity, tl.minimum(tl.maximum(food_left, 0), MAX_FOOD).to(tl.int16), mask=fought)
-        tl.store(water + entity, tl.minimum(tl.maximum(water_left, 0), MAX_WATER).to(tl.int16), mask=fought)
-        immune = is_agent & (tl.load(age + entity, mask=is_agent, other=0) < IMMUNE_TICKS)
+        drain(world.food + entity, gain - loss, fought, config.max_food)
+        drain(world.water + entity, gain - loss, fought, config.max_water)
+        immune = is_agent & (tl.load(world.age + entity, mask=is_agent, other=0) < config.immune_ticks)
         loss = tl.where(immune, 0, loss)
-    tl.store(damage + entity, tl.minimum(loss, LARGEST_DAMAGE).to(tl.int16), mask=inside)
+    tl.store(world.damage + entity, tl.minimum(loss, LARGEST_DAMAGE).to(tl.int16), mask=inside)
     hurt = loss > 0
-    hardest = tl.load(best + entity, mask=hurt, other=-1)
-    tl.store(best + entity, tl.full([BLOCK], -1, tl.int64), mask=hurt)
+    hardest = tl.load(buffers.best + entity, mask=hurt, other=-1)
+    tl.store(buffers.best + entity, tl.full([BLOCK], -1, tl.int64), mask=hurt)
     who = tl.where(hurt, hardest & SLOT_MASK, -1).to(tl.int32)
-    tl.store(top_attacker + entity, who, mask=inside)
+    tl.store(world.top_attacker + entity, who, mask=inside)
 
     if tl.max(loss, 0) > 0:
-        left = tl.maximum(tl.load(health + entity, mask=hurt, other=0).to(tl.int32) - loss, 0)
-        tl.store(health + entity, left.to(tl.int16), mask=hurt)
+        left = tl.maximum(tl.load(world.health + entity, mask=hurt, other=0).to(tl.int32) - loss, 0)
+        tl.store(world.health + entity, left.to(tl.int16), mask=hurt)
         killed = hurt & (left == 0)
-        tl.store(cause + entity, tl.full([BLOCK], COMBAT, tl.uint8), mask=killed)
-        if SKILLED:
-            own = xp + (realm * agents + slot) * TRADES
+        tl.store(world.cause + entity, tl.full([BLOCK], COMBAT, tl.uint8), mask=killed)
+        if config.skills:
+            own = world.xp + (realm * agents + slot) * TRADES
             add(own + DEFENSE, loss * STYLE_EXPERIENCE, hurt & is_agent)
             add(own + CONSTITUTION, loss * BODY_EXPERIENCE, hurt & is_agent)
-        if NPCS:
+        if config.npcs:
             struck = hurt & (slot >= agents) & (who < agents)
-            kind = tl.load(kind_of + slot, mask=struck, other=0)
-            provoked = struck & (tl.load(hunts + kind, mask=struck, other=0) == PROVOKED)
+            kind = tl.load(kinds.of_slot + slot, mask=struck, other=0)
+            provoked = struck & (tl.load(kinds.hunts + kind, mask=struck, other=0) == PROVOKED)
             npc = realm * (slots - agents) + slot - agents
-            tl.store(aggro_target + npc, who, mask=provoked)
+            tl.store(world.aggro_target + npc, who, mask=provoked)
             attacker = realm * slots + who
-            tl.store(aggro_entity + npc, tl.load(entities + attacker, mask=provoked, other=-1), mask=provoked)
-            anger = tl.load(tempers + kind, mask=provoked, other=0)
-            tl.store(aggro_ticks + npc, anger.to(tl.uint8), mask=provoked)
-            if SKILLED:
+            attackers_id = tl.load(world.entity + attacker, mask=provoked, other=-1)
+            tl.store(world.aggro_entity + npc, attackers_id, mask=provoked)
+            anger = tl.load(kinds.anger + kind, mask=provoked, other=0)
+            tl.store(world.aggro_ticks + npc, anger.to(tl.uint8), mask=provoked)
+            if config.skills:
                 npc_kills = killed & struck
                 how = tl.load(style + attacker, mask=npc_kills, other=0).to(tl.int32)
-                prize = tl.load(worths + kind, mask=npc_kills, other=0)
-                add(xp + (realm * agents + who) * TRADES + how, prize, npc_kills)
+                prize = tl.load(kinds.experience + kind, mask=npc_kills, other=0)
+                add(world.xp + (realm * agents + who) * TRADES + how, prize, npc_kills)
 
 
-def damage_buffers(world: World) -> tuple[Tensor, Tensor, Tensor]:
-    """Workspaces [R, S]: losses of each slot (int32, zero between ticks), the key of its top attacker
-    (int64, -1 between ticks), and its gains (uint8)."""
+def damage_buffers(world: World) -> _Buffers:
+    """The workspaces of ``fight``."""
     shape = tuple(world.alive.shape)
-    return (
+    return _Buffers(
         world.workspace("lost", shape, torch.int32, fill=0),
         world.workspace("hardest blow", shape, torch.int64, fill=-1),
         world.workspace("gained", shape, torch.uint8),
@@ -209,25 +232,21 @@ def fight(world: World, style: Tensor, target: Tensor) -> None:
     tables = cfg.tables
     cut = over_slots(*world.alive.shape)
     attack, strength = rule.padded_bonuses(tables)
-    launch(
-        _blows, cut.programs, world.seed, world.tick, world.alive, world.health, world.age, world.row,
-        world.col, style, target, world.level, world.worn, world.inventory, world.ledger, world.xp,
-        world.events, *damage_buffers(world), world.chilled, tensor(attack, device, torch.int32),
-        tensor(strength, device, torch.int32), tensor(tables.defense, device, torch.int32),
-        tensor(tables.gear[content.KNIFE], device, torch.int32), cut.slots, cut.chunks, cfg.slots,
-        len(tables.items), len(attack[0]), world.events.shape[2],
-        MELEE_REACH=cfg.reach[0], RANGE_REACH=cfg.reach[1], MAGE_REACH=cfg.reach[2],
-        MELEE_DAMAGE=cfg.damage[0], RANGE_DAMAGE=cfg.damage[1], MAGE_DAMAGE=cfg.damage[2],
-        IMMUNE_TICKS=cfg.immune_ticks, ROLLS=cfg.rolls, SKILLED=cfg.skills,
-        BLOCK=cut.block, warps=cut.warps,
+    bonuses = _Bonuses(
+        tensor(attack, device, torch.int32), tensor(strength, device, torch.int32),
+        tensor(tables.defense, device, torch.int32), tensor(tables.gear[content.KNIFE], device, torch.int32),
     )  # fmt: skip
+    sizes = _Sizes(cfg.slots, len(tables.items), len(attack[0]), world.events.shape[2])
     launch(
-        _bruises, cut.programs, world.alive, world.health, world.food, world.water, world.age, world.damage,
-        world.cause, world.top_attacker, world.entity, style, world.xp, world.aggro_target,
-        world.aggro_entity, world.aggro_ticks,
-        *damage_buffers(world), kind_of_slot(cfg, device), of_kinds(tables, "hunts", device),
-        of_kinds(tables, "aggro_ticks", device), of_kinds(tables, "experience", device),
-        cut.slots, cut.chunks, cfg.slots,
-        MAX_FOOD=cfg.max_food, MAX_WATER=cfg.max_water, IMMUNE_TICKS=cfg.immune_ticks, ROLLS=cfg.rolls,
-        SKILLED=cfg.skills, NPCS=cfg.npc_slots > 0, BLOCK=cut.block, warps=cut.warps,
+        _blows, cut.programs, fields_of(_BlowFields, world), damage_buffers(world), bonuses, style, target,
+        cut.slots, cut.chunks, sizes, config=fields_of(_BlowConfig, cfg), BLOCK=cut.block, warps=cut.warps,
+    )  # fmt: skip
+    kinds = _Kinds(
+        kind_of_slot(cfg, device),
+        *(of_kinds(tables, field, device) for field in ("hunts", "aggro_ticks", "experience")),
+    )
+    launch(
+        _bruises, cut.programs, fields_of(_BruiseFields, world), damage_buffers(world), kinds, style,
+        cut.slots, cut.chunks, cfg.slots, config=fields_of(_BruiseConfig, cfg, npcs=cfg.npc_slots > 0),
+        BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

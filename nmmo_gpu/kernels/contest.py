@@ -13,33 +13,32 @@ NOTE = tl.constexpr(8)
 
 
 @triton.jit
-def wins(
-    seed, tick, STREAM: tl.constexpr, realm, row, col, direction, wants, occupant, slots,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
+def wins(world, STREAM: tl.constexpr, realm, row, col, direction, wants, slots, config: tl.constexpr):
     """[...] bool: whether each slot wins the tile (``row``, ``col``) that it claims, by moving in
     ``direction`` (0 for none). All claimants of a tile find the same claims and draw the same word, so they
     agree on one winner.
 
     Args:
-        seed, tick: pointers.
+        world: with seed, tick and occupant.
         wants: [R, slots], see ``NOTE``; slots after these claim nothing.
+        config: with height and width.
     """
     claims = direction > 0
-    plane = realm * (HEIGHT * WIDTH)
+    plane = realm * (config.height * config.width)
     # The number of claims, and how many of them have a lower direction than this one.
     claimants, before = tl.zeros(direction.shape, tl.int32), tl.zeros(direction.shape, tl.int32)
     for other in tl.static_range(1, 5):
         from_row = row - ((other == 2) - (other == 4))
         from_col = col - ((other == 1) - (other == 3))
-        there = claims & (from_row >= 0) & (from_row < HEIGHT) & (from_col >= 0) & (from_col < WIDTH)
-        who = tl.load(occupant + plane + from_row * WIDTH + from_col, mask=there, other=0)
+        there = claims & (from_row >= 0) & (from_row < config.height)
+        there = there & (from_col >= 0) & (from_col < config.width)
+        who = tl.load(world.occupant + plane + from_row * config.width + from_col, mask=there, other=0)
         there = there & (who > 0) & (who <= slots)
         aim = tl.load(wants + realm * slots + who - 1, mask=there, other=0).to(tl.int32) % NOTE
         claimants += (aim == other).to(tl.int32)
         before += ((aim == other) & (other < direction)).to(tl.int32)
     won = claims
     if tl.max(claimants, 0) > 1:
-        word = draw_word(seed, tick, STREAM, realm, row * WIDTH + col)
+        word = draw_word(world, STREAM, realm, row * config.width + col)
         won = claims & (below(word, claimants) == before)
     return won

@@ -6,7 +6,7 @@ the k-th ask of a book follows from that of the k-th bid. A realm can therefore 
 
 from __future__ import annotations
 
-from typing import Any
+from collections import namedtuple
 
 import torch
 import triton
@@ -14,11 +14,24 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.content.tables import tensor
-from nmmo_gpu.kernels.launch import launch, over_elements, over_slots
+from nmmo_gpu.kernels.launch import fields_of, launch, over_elements, over_slots
 from nmmo_gpu.kernels.slots import my_agents, my_slots
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
+
+_OfferFields = namedtuple(
+    "_OfferFields",
+    "alive health entity next_entity offer offer_price offer_left inventory gold events",
+)
+_OfferConfig = namedtuple("_OfferConfig", "npc_slots items events")
+_Strides = namedtuple("_Strides", "trade_realm trade_slot price_realm price_slot")
+_MeetFields = namedtuple("_MeetFields", "inventory gold events offer offer_price offer_left trades quotes")
+_MeetConfig = namedtuple("_MeetConfig", "items events")
+"""``events``: numbers of events per agent."""
+_BestFields = namedtuple("_BestFields", "alive health offer offer_price")
+Goods = namedtuple("Goods", "lot weight prices")
+"""Lots and weights ([items] int32), and prices ([prices] int64)."""
 
 BOOK_BIT, PRICE_BIT, LEFT_BIT = (tl.constexpr(n) for n in (rule.BOOK_BIT, rule.PRICE_BIT, rule.LEFT_BIT))
 PRICES, SENIORITIES = tl.constexpr(rule.PRICES), tl.constexpr(rule.SENIORITIES)
@@ -33,17 +46,17 @@ OFFERED, WITHDRAWN, SOLD, BOUGHT = (
 
 
 @triton.jit
-def back(agent, here, offer, offer_price, gold, weights, prices, ITEMS: tl.constexpr):
+def back(world, tables, agent, here, ITEMS: tl.constexpr):
     """For agents whose offers count (``here``): (offer: int32, price: int32 index, purse: int64, gold
     including escrow; freed: int32, units of room that the offer reserves and does not need once it is
     withdrawn)."""
-    code = tl.load(offer + agent, mask=here, other=0).to(tl.int32)
-    at = tl.load(offer_price + agent, mask=here & (code > 0), other=0).to(tl.int32)
+    code = tl.load(world.offer + agent, mask=here, other=0).to(tl.int32)
+    at = tl.load(world.offer_price + agent, mask=here & (code > 0), other=0).to(tl.int32)
     bids = code > ITEMS
-    purse = tl.load(gold + agent, mask=here, other=0)
-    purse += tl.load(prices + at, mask=bids, other=0)
+    purse = tl.load(world.gold + agent, mask=here, other=0)
+    purse += tl.load(tables.prices + at, mask=bids, other=0)
     # The goods in escrow need the room that is reserved for them: a lot weighs one unit, or nothing.
-    freed = tl.load(weights + code - 1 - ITEMS, mask=bids, other=0)
+    freed = tl.load(tables.weight + code - 1 - ITEMS, mask=bids, other=0)
     return code, at, purse, freed
 
 
@@ -67,69 +80,71 @@ def can_withdraw(offer, offer_left):
 
 @triton.jit
 def _offers(
-    trade, price, alive, health, entity, next_entity, offer, offer_price, offer_left, inventory, gold, events,
-    lots, weights, prices, key, slots, chunks, trade_realm, trade_slot, price_realm, price_slot, capacity,
-    offer_ticks,
-    NPCS: tl.constexpr, ITEMS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
+    world, tables, trade, price, key, strides, slots, chunks, capacity, offer_ticks, config: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Expiry, withdrawals and new offers, and the sort key of each offer in its realm.
 
     Order-free: an agent's fields belong to one program, and each is written once, by the agent's own lane."""
-    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
-    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
-    living = living & (tl.load(health + being, mask=living, other=0) > 0)
-    code, at, purse, freed = back(agent, living, offer, offer_price, gold, weights, prices, ITEMS)
-    left = tl.load(offer_left + agent, mask=code > 0, other=0).to(tl.int32)
-    choice = tl.load(trade + realm * trade_realm + slot * trade_slot, mask=living, other=0).to(tl.int32)
-    sells, buys = (choice > 0) & (choice <= ITEMS), (choice > ITEMS) & (choice <= 2 * ITEMS)
-    want = tl.load(price + realm * price_realm + slot * price_slot, mask=sells | buys, other=0).to(tl.int32)
-    item = tl.where(sells, choice - 1, choice - 1 - ITEMS)
-    bag = inventory + agent * ITEMS
+    realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
+    living = inside & (tl.load(world.alive + being, mask=inside, other=0) != 0)
+    living = living & (tl.load(world.health + being, mask=living, other=0) > 0)
+    code, at, purse, freed = back(world, tables, agent, living, config.items)
+    left = tl.load(world.offer_left + agent, mask=code > 0, other=0).to(tl.int32)
+    mine = realm * strides.trade_realm + slot * strides.trade_slot
+    choice = tl.load(trade + mine, mask=living, other=0).to(tl.int32)
+    sells = (choice > 0) & (choice <= config.items)
+    buys = (choice > config.items) & (choice <= 2 * config.items)
+    mine = realm * strides.price_realm + slot * strides.price_slot
+    want = tl.load(price + mine, mask=sells | buys, other=0).to(tl.int32)
+    item = tl.where(sells, choice - 1, choice - 1 - config.items)
+    bag = world.inventory + agent * config.items
 
-    lot = tl.load(lots + item, mask=sells, other=0)
+    lot = tl.load(tables.lot + item, mask=sells, other=0)
     count = tl.load(bag + item, mask=sells, other=0)
-    cost = tl.load(prices + want, mask=buys, other=0)
-    weight = tl.load(weights + item, mask=buys, other=0)
+    cost = tl.load(tables.prices + want, mask=buys, other=0)
+    weight = tl.load(tables.weight + item, mask=buys, other=0)
     room = freed
     if tl.max(weight, 0) > 0:
-        kept = tl.load(weights + code - 1, mask=(code > 0) & (code <= ITEMS), other=0) + freed
+        kept = tl.load(tables.weight + code - 1, mask=(code > 0) & (code <= config.items), other=0) + freed
         room += capacity - kept
-        for i in range(ITEMS):
-            room -= tl.load(bag + i, mask=buys, other=0) * tl.load(weights + i)
+        for i in range(config.items):
+            room -= tl.load(bag + i, mask=buys, other=0) * tl.load(tables.weight + i)
     sells = sells & can_sell(count, lot, code, item)
     buys = buys & can_buy(purse, cost, room, weight)
     opens = sells | buys
-    does = opens | ((choice > 2 * ITEMS) & can_withdraw(code, left))
+    does = opens | ((choice > 2 * config.items) & can_withdraw(code, left))
     replaces = does & (code > 0) & (left > 1)
     ends = replaces | ((code > 0) & (left <= 1))
 
     # If the same item is returned and offered again, its count does not change.
-    asked = (code > 0) & (code <= ITEMS)
+    asked = (code > 0) & (code <= config.items)
     again = sells & ends & (code == choice)
     comes = ends & asked & (again == 0)
-    old = tl.load(bag + code - 1, mask=comes, other=0) + tl.load(lots + code - 1, mask=comes, other=0)
+    old = tl.load(bag + code - 1, mask=comes, other=0) + tl.load(tables.lot + code - 1, mask=comes, other=0)
     tl.store(bag + code - 1, old, mask=comes)
     tl.store(bag + item, count - lot, mask=sells & (again == 0))
-    escrow = tl.load(prices + at, mask=(code > ITEMS) & (ends == 0), other=0)
-    changes = buys | (ends & (code > ITEMS))
-    tl.store(gold + agent, purse - escrow - tl.where(buys, cost, 0), mask=changes)
+    escrow = tl.load(tables.prices + at, mask=(code > config.items) & (ends == 0), other=0)
+    changes = buys | (ends & (code > config.items))
+    tl.store(world.gold + agent, purse - escrow - tl.where(buys, cost, 0), mask=changes)
 
-    line = events + agent * COLUMNS
+    line = world.events + agent * config.events
     tl.store(line + WITHDRAWN, tl.load(line + WITHDRAWN, mask=replaces, other=0) + 1, mask=replaces)
     tl.store(line + OFFERED, tl.load(line + OFFERED, mask=opens, other=0) + 1, mask=opens)
     changes = opens | (code > 0)
     left = tl.where(opens, offer_ticks, tl.where(ends, 0, left - 1))
     at = tl.where(opens, want, tl.where(ends, 0, at))
     code = tl.where(opens, choice, tl.where(ends, 0, code))
-    tl.store(offer + agent, code.to(tl.int16), mask=changes)
-    tl.store(offer_price + agent, at.to(tl.uint8), mask=changes)
-    tl.store(offer_left + agent, left.to(tl.int16), mask=changes)
+    tl.store(world.offer + agent, code.to(tl.int16), mask=changes)
+    tl.store(world.offer_price + agent, at.to(tl.uint8), mask=changes)
+    tl.store(world.offer_left + agent, left.to(tl.int16), mask=changes)
 
     waits = code > 0
-    bids = code > ITEMS
-    book = tl.where(bids, 2 * (code - 1 - ITEMS), 2 * (code - 1) + 1).to(tl.int64)
+    bids = code > config.items
+    book = tl.where(bids, 2 * (code - 1 - config.items), 2 * (code - 1) + 1).to(tl.int64)
     rank = tl.where(bids, PRICES - 1 - at, at).to(tl.int64)
-    seniority = tl.load(entity + being, mask=waits, other=0) - tl.load(next_entity + realm) + SENIORITIES
+    seniority = tl.load(world.entity + being, mask=waits, other=0) - tl.load(world.next_entity + realm)
+    seniority += SENIORITIES
     place = (book << BOOK_BIT) | (rank << PRICE_BIT) | (left.to(tl.int64) << LEFT_BIT)
     place = tl.where(waits, place | tl.maximum(seniority, 0), NO_OFFER)
     tl.store(key + agent, place, mask=inside)
@@ -160,24 +175,18 @@ def price_of(place, BIDS: tl.constexpr):
 
 
 @triton.jit
-def settle(
-    agent, met, paid, event: tl.constexpr, gold, events, offer, offer_price, offer_left,
-    COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def settle(world, agent, met, paid, event: tl.constexpr, config: tl.constexpr, BLOCK: tl.constexpr):
     """Pays the matched agents, counts the event, and closes their offers."""
-    purse, count = gold + agent, events + agent * COLUMNS + event
+    purse, count = world.gold + agent, world.events + agent * config.events + event
     tl.store(purse, tl.load(purse, mask=met, other=0) + paid, mask=met)
     tl.store(count, tl.load(count, mask=met, other=0) + 1, mask=met)
-    tl.store(offer + agent, tl.zeros([BLOCK], tl.int16), mask=met)
-    tl.store(offer_price + agent, tl.zeros([BLOCK], tl.uint8), mask=met)
-    tl.store(offer_left + agent, tl.zeros([BLOCK], tl.int16), mask=met)
+    tl.store(world.offer + agent, tl.zeros([BLOCK], tl.int16), mask=met)
+    tl.store(world.offer_price + agent, tl.zeros([BLOCK], tl.uint8), mask=met)
+    tl.store(world.offer_left + agent, tl.zeros([BLOCK], tl.int16), mask=met)
 
 
 @triton.jit
-def _meet(
-    key, order, edges, inventory, gold, events, offer, offer_price, offer_left, trades, quotes, lots, prices,
-    slots, chunks, ITEMS: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _meet(world, tables, key, order, edges, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
     """The trades; lanes are positions in the sorted order, and the bid's lane does the work for both sides.
 
     Order-free: an agent has one offer, and an offer is matched with one other, so no agent is written twice;
@@ -187,7 +196,7 @@ def _meet(
     mine = tl.load(key + at, mask=inside, other=NO_OFFER)
     book = (mine >> BOOK_BIT).to(tl.int32)
     bids = (mine != NO_OFFER) & (book % 2 == 0)
-    limits = edges + realm * (2 * ITEMS + 1) + book
+    limits = edges + realm * (2 * config.items + 1) + book
     asks_from = tl.load(limits + 1, mask=bids, other=0)
     asks_to = tl.load(limits + 2, mask=bids, other=0)
     across = asks_from + place - tl.load(limits, mask=bids, other=0)
@@ -205,34 +214,30 @@ def _meet(
         item = book // 2
         buyer = line + tl.load(order + at, mask=met, other=0)
         seller = line + tl.load(order + line + across, mask=met, other=0)
-        paid, offered = tl.load(prices + ask, mask=met, other=0), tl.load(prices + bid, mask=met, other=0)
-        bag = inventory + buyer * ITEMS + item
-        count = tl.load(bag, mask=met, other=0) + tl.load(lots + item, mask=met, other=0)
+        paid = tl.load(tables.prices + ask, mask=met, other=0)
+        offered = tl.load(tables.prices + bid, mask=met, other=0)
+        bag = world.inventory + buyer * config.items + item
+        count = tl.load(bag, mask=met, other=0) + tl.load(tables.lot + item, mask=met, other=0)
         tl.store(bag, count, mask=met)
-        settle(
-            buyer, met, offered - paid, BOUGHT, gold, events, offer, offer_price, offer_left, COLUMNS, BLOCK
-        )  # fmt: skip
-        settle(seller, met, paid, SOLD, gold, events, offer, offer_price, offer_left, COLUMNS, BLOCK)
-        total = trades + (realm * ITEMS + item) * 2
+        settle(world, buyer, met, offered - paid, BOUGHT, config, BLOCK)
+        settle(world, seller, met, paid, SOLD, config, BLOCK)
+        total = world.trades + (realm * config.items + item) * 2
         tl.atomic_add(total, tl.full([BLOCK], 1, tl.int64), mask=met, sem="relaxed")
         tl.atomic_add(total + 1, paid, mask=met, sem="relaxed")
-        tl.store(quotes + (realm * ITEMS + item) * 3 + 2, (ask + 1).to(tl.uint8), mask=last)
+        tl.store(world.quotes + (realm * config.items + item) * 3 + 2, (ask + 1).to(tl.uint8), mask=last)
 
 
 @triton.jit
-def _best(
-    alive, health, offer, offer_price, best, slots, chunks,
-    NPCS: tl.constexpr, ITEMS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _best(world, best, slots, chunks, NPCS: tl.constexpr, ITEMS: tl.constexpr, BLOCK: tl.constexpr):
     """Best bid and ask of each item, as numbers of which the largest is best and 0 is none: 1 + its index for
     a bid, PRICES - its index for an ask.
 
     Order-free: atomic maxima of integers."""
     realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
-    code = tl.load(offer + agent, mask=inside, other=0).to(tl.int32)
-    waits = (code > 0) & (tl.load(alive + being, mask=inside, other=0) != 0)
-    waits = waits & (tl.load(health + being, mask=waits, other=0) > 0)
-    at = tl.load(offer_price + agent, mask=waits, other=0).to(tl.int32)
+    code = tl.load(world.offer + agent, mask=inside, other=0).to(tl.int32)
+    waits = (code > 0) & (tl.load(world.alive + being, mask=inside, other=0) != 0)
+    waits = waits & (tl.load(world.health + being, mask=waits, other=0) > 0)
+    at = tl.load(world.offer_price + agent, mask=waits, other=0).to(tl.int32)
     bids = code > ITEMS
     worth = tl.where(bids, 1 + at, PRICES - at)
     entry = tl.where(bids, 2 * (code - 1 - ITEMS), 2 * (code - 1) + 1)
@@ -253,17 +258,13 @@ def _quotes(best, quotes, n, BLOCK: tl.constexpr):
     tl.store(best + 2 * entry + 1, tl.zeros([BLOCK], tl.int32), mask=here)
 
 
-def tables(world: World) -> tuple[Tensor, Tensor, Tensor]:
-    """(lots [items] int32, weights [items] int32, prices [prices] int64) on the device."""
+def tables(world: World) -> Goods:
+    """On the device."""
     content, device = world.config.tables, world.device
-    return (
+    return Goods(
         tensor(content.lot, device, torch.int32), tensor(content.weight, device, torch.int32),
         tensor(content.prices, device),
     )  # fmt: skip
-
-
-def _sizes(world: World) -> dict[str, Any]:
-    return {"ITEMS": len(world.config.tables.items), "COLUMNS": world.events.shape[-1]}
 
 
 def exchange(world: World, trade: Tensor, price: Tensor) -> None:
@@ -273,16 +274,15 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
         return
     shape = tuple(world.offer.shape)
     cut = over_slots(*shape)
-    lots, weights, prices = tables(world)
+    goods = tables(world)
     key = world.workspace("offers", shape, torch.int64)
     ordered = world.workspace("offers in order", shape, torch.int64)
     order = world.workspace("who offers, in order", shape, torch.int64)
     edges = world.workspace("where books begin", (world.realms, 2 * items + 1), torch.int32)
     launch(
-        _offers, cut.programs, trade, price, world.alive, world.health, world.entity, world.next_entity,
-        world.offer, world.offer_price, world.offer_left, world.inventory, world.gold, world.events,
-        lots, weights, prices, key, cut.slots, cut.chunks, *trade.stride(), *price.stride(), cfg.capacity,
-        cfg.offer_ticks, NPCS=cfg.npc_slots, BLOCK=cut.block, warps=cut.warps, **_sizes(world),
+        _offers, cut.programs, fields_of(_OfferFields, world), goods, trade, price, key,
+        _Strides(*trade.stride(), *price.stride()), cut.slots, cut.chunks, cfg.capacity, cfg.offer_ticks,
+        config=_OfferConfig(cfg.npc_slots, items, world.events.shape[-1]), BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
     torch.sort(key, dim=1, out=(ordered, order))
     launch(
@@ -290,9 +290,8 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
         BLOCK=triton.next_power_of_2(2 * items + 1), warps=1,
     )  # fmt: skip
     launch(
-        _meet, cut.programs, ordered, order, edges, world.inventory, world.gold, world.events, world.offer,
-        world.offer_price, world.offer_left, world.trades, world.quotes, lots, prices, cut.slots, cut.chunks,
-        BLOCK=cut.block, warps=cut.warps, **_sizes(world),
+        _meet, cut.programs, fields_of(_MeetFields, world), goods, ordered, order, edges, cut.slots,
+        cut.chunks, config=_MeetConfig(items, world.events.shape[-1]), BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
 
 
@@ -304,8 +303,8 @@ def quotes(world: World) -> None:
     cut = over_slots(*world.offer.shape)
     best = world.workspace("best offers", (world.realms, items, 2), torch.int32, fill=0)
     launch(
-        _best, cut.programs, world.alive, world.health, world.offer, world.offer_price, best, cut.slots,
-        cut.chunks, NPCS=cfg.npc_slots, ITEMS=items, BLOCK=cut.block, warps=cut.warps,
+        _best, cut.programs, fields_of(_BestFields, world), best, cut.slots, cut.chunks,
+        NPCS=cfg.npc_slots, ITEMS=items, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
     programs, block = over_elements(world.realms * items)
     launch(_quotes, programs, best, world.quotes, world.realms * items, BLOCK=block)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from nmmo_gpu.content import SKILLS, tables
 from nmmo_gpu.content.tables import Tables, experience_table, tensor
 from nmmo_gpu.kernels.combat_rolls import add
-from nmmo_gpu.kernels.launch import launch, over_slots
+from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import growth as rule
 from nmmo_gpu.world import state
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
+
+_Fields = namedtuple("_Fields", "alive xp level inventory worn events")
+_Tables = namedtuple("_Tables", "thresholds gear gear_level")
+"""The experience for each level ([levels] int32); items and required levels of each kind of gear by rank
+([kinds of gear, ranks] int32)."""
+_Config = namedtuple("_Config", "skills ranks")
 
 MOST_EXPERIENCE, LEVELS = tl.constexpr(state.MOST_EXPERIENCE), tl.constexpr(tables.LEVELS)
 STEPS = tl.constexpr(tables.LEVELS.bit_length())
@@ -45,39 +52,38 @@ def level_of(gained, was, mask, thresholds):
 
 
 @triton.jit
-def best_of(agent, living, skill, inventory, gear, gear_level, items, RANKS: tl.constexpr):
-    """[BLOCK] int32: the highest usable rank of one kind of gear; ``gear``, ``gear_level``: its [RANKS]."""
+def best_of(world, tables, KIND: tl.constexpr, agent, living, skill, items, RANKS: tl.constexpr):
+    """[BLOCK] int32: the highest usable rank of one kind of gear."""
     best = tl.zeros_like(skill)
     for rank in range(RANKS):
-        item, needed = tl.load(gear + rank), tl.load(gear_level + rank)
-        has = tl.load(inventory + agent * items + item, mask=living, other=0) > 0
+        at = KIND * RANKS + rank
+        item, needed = tl.load(tables.gear + at), tl.load(tables.gear_level + at)
+        has = tl.load(world.inventory + agent * items + item, mask=living, other=0) > 0
         best = tl.where(has & (skill >= needed), rank + 1, best)
     return best
 
 
 @triton.jit
 def _growth(
-    alive, xp, level, inventory, worn, events, thresholds, gear, gear_level,
-    slots, chunks, entities, items, columns,
-    RANKS: tl.constexpr, SKILLED: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    world, tables, slots, chunks, entities, items, columns, config: tl.constexpr, BLOCK: tl.constexpr
+):
     """Order-free: each slot is written only by its own program."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     entity = realm * entities + slot
-    living = inside & (tl.load(alive + entity, mask=inside, other=0) != 0)
+    living = inside & (tl.load(world.alive + entity, mask=inside, other=0) != 0)
     if tl.max(living.to(tl.int32), 0) > 0:
         rises = tl.zeros([BLOCK], tl.int32)
         sword, knife, armor = rises, rises, rises
         for skill in tl.static_range(TRADES):
-            now = tl.load(level + entity * TRADES + skill, mask=living, other=1).to(tl.int32)
-            if SKILLED:
+            now = tl.load(world.level + entity * TRADES + skill, mask=living, other=1).to(tl.int32)
+            if config.skills:
                 was = now
-                gained = tl.load(xp + agent * TRADES + skill, mask=living, other=0)
+                gained = tl.load(world.xp + agent * TRADES + skill, mask=living, other=0)
                 most = tl.full([BLOCK], MOST_EXPERIENCE, tl.int32)
-                tl.store(xp + agent * TRADES + skill, most, mask=living & (gained > MOST_EXPERIENCE))
+                tl.store(world.xp + agent * TRADES + skill, most, mask=living & (gained > MOST_EXPERIENCE))
                 gained = tl.minimum(gained, MOST_EXPERIENCE)
-                now = level_of(gained, was, living, thresholds)
-                tl.store(level + entity * TRADES + skill, now.to(tl.uint8), mask=living & (now != was))
+                now = level_of(gained, was, living, tables.thresholds)
+                tl.store(world.level + entity * TRADES + skill, now.to(tl.uint8), mask=living & (now != was))
                 rises += tl.maximum(now - was, 0)
             if skill == SWORD_SKILL:
                 sword = now
@@ -85,36 +91,31 @@ def _growth(
                 knife = now
             if skill == ARMOR_SKILL:
                 armor = now
-        if SKILLED:
-            add(events + agent * columns + RISES, rises, living & (rises > 0))
-        sword = best_of(agent, living, sword, inventory, gear, gear_level, items, RANKS)
-        knife = best_of(agent, living, knife, inventory, gear + RANKS, gear_level + RANKS, items, RANKS)
-        armor = best_of(
-            agent, living, armor, inventory, gear + 2 * RANKS, gear_level + 2 * RANKS, items, RANKS
-        )  # fmt: skip
-        tl.store(worn + agent * 3, sword.to(tl.uint8), mask=living)
-        tl.store(worn + agent * 3 + 1, knife.to(tl.uint8), mask=living)
-        tl.store(worn + agent * 3 + 2, armor.to(tl.uint8), mask=living)
+        if config.skills:
+            add(world.events + agent * columns + RISES, rises, living & (rises > 0))
+        sword = best_of(world, tables, 0, agent, living, sword, items, config.ranks)
+        knife = best_of(world, tables, 1, agent, living, knife, items, config.ranks)
+        armor = best_of(world, tables, 2, agent, living, armor, items, config.ranks)
+        tl.store(world.worn + agent * 3, sword.to(tl.uint8), mask=living)
+        tl.store(world.worn + agent * 3 + 1, knife.to(tl.uint8), mask=living)
+        tl.store(world.worn + agent * 3 + 2, armor.to(tl.uint8), mask=living)
 
 
-def gear_table(of: Tables, device: torch.device) -> tuple[Tensor, Tensor, int]:
-    """(items, required levels: [kinds of gear, ranks] int32; ranks). Ranks that do not exist have a required
-    level that no agent reaches."""
+def _tables_of(of: Tables, device: torch.device) -> _Tables:
+    """Ranks that do not exist have a required level that no agent reaches."""
     ranks = max(map(len, of.gear))
     items = tuple(row + (0,) * (ranks - len(row)) for row in of.gear)
     levels = tuple(row + (NOBODYS_LEVEL,) * (ranks - len(row)) for row in of.gear_level)
-    return tensor(items, device, torch.int32), tensor(levels, device, torch.int32), ranks
+    return _Tables(*(tensor(rows, device, torch.int32) for rows in (experience_table(), items, levels)))
 
 
 def growth(world: World) -> None:
     """See ``nmmo_gpu.world.growth.growth``."""
-    cfg, device = world.config, world.device
-    of = cfg.tables
+    cfg = world.config
     cut = over_slots(world.realms, cfg.slots)
-    gear, gear_level, ranks = gear_table(of, device)
+    tables = _tables_of(cfg.tables, world.device)
     launch(
-        _growth, cut.programs, world.alive, world.xp, world.level, world.inventory, world.worn, world.events,
-        tensor(experience_table(), device, torch.int32), gear, gear_level, cut.slots, cut.chunks,
-        cfg.entities, len(of.items), world.events.shape[2], RANKS=ranks, SKILLED=cfg.skills,
-        BLOCK=cut.block, warps=cut.warps,
+        _growth, cut.programs, fields_of(_Fields, world), tables, cut.slots, cut.chunks, cfg.entities,
+        len(cfg.tables.items), world.events.shape[2],
+        config=fields_of(_Config, cfg, ranks=tables.gear.shape[1]), BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

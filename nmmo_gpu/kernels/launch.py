@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import triton
@@ -26,6 +26,16 @@ WARP = 32
 
 FUSED_ROUNDING = False
 """Products are rounded before they are added, as in torch, so that floats are equal."""
+
+
+Fields = TypeVar("Fields", bound=tuple[Any, ...])
+
+
+def fields_of(kind: type[Fields], source: Any, **others: Any) -> Fields:
+    """A named tuple of a kind, as an argument of a kernel. Its fields are the attributes of ``source`` with
+    the same names, except those given in ``others``."""
+    names: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    return kind(*(others[name] if name in others else getattr(source, name) for name in names))
 
 
 class Launch(NamedTuple):
@@ -62,7 +72,7 @@ def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **consta
     """Runs ``programs`` programs of a kernel on the device of its first tensor, without synchronising.
 
     Args:
-        arguments: tensors and integers, in the order of the kernel's parameters.
+        arguments: tensors, integers, and named tuples of them, in the order of the kernel's parameters.
         constants: its ``tl.constexpr`` parameters.
     """
     if _instead is not None:
@@ -70,9 +80,18 @@ def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **consta
         return
     if programs == 0:
         return
-    device = next(a for a in arguments if isinstance(a, Tensor)).device
+    device = next(tensors_in(arguments)).device
     with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
         kernel[(programs,)](*arguments, num_warps=warps, enable_fp_fusion=FUSED_ROUNDING, **constants)
+
+
+def tensors_in(arguments: tuple[Any, ...]) -> Iterator[Tensor]:
+    """The tensors among a kernel's arguments, and in the tuples among them."""
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            yield argument
+        elif isinstance(argument, tuple):
+            yield from tensors_in(argument)
 
 
 class Slots(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import cache
 
 import torch
@@ -11,15 +12,26 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content.tables import tensor
-from nmmo_gpu.kernels.launch import INTERPRETED, launch, over_slots
-from nmmo_gpu.kernels.movement import down, map_size, right
+from nmmo_gpu.kernels.launch import INTERPRETED, fields_of, launch, over_slots
+from nmmo_gpu.kernels.movement import down, right
 from nmmo_gpu.kernels.random import below, draw
-from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.kernels.slots import my_slots, position
 from nmmo_gpu.world import npcs as rule
 from nmmo_gpu.world.npcs import chance, kind_of_slot
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
+
+_Fields = namedtuple(
+    "_Fields",
+    "seed tick alive entity row col age material occupant presence aggro_target aggro_entity aggro_ticks",
+)
+_Given = namedtuple("_Given", "move style target")
+"""The choices of the agents."""
+_Orders = namedtuple("_Orders", "moves styles targets")
+"""The choices of all slots."""
+_Config = namedtuple("_Config", "immune_ticks height width cells")
+"""``cells``: how many cells there are in ``sights``."""
 
 STREAM = tl.constexpr(int(Stream.NPC))
 PROVOKED, ALWAYS = tl.constexpr(rule.PROVOKED), tl.constexpr(rule.ALWAYS)
@@ -89,8 +101,8 @@ def kind_of(nature):
 
 @triton.jit
 def nearest(
-    realm, hunts_now, here, tiles, cells, age, occupant, presence, slots, populations,
-    IMMUNE_TICKS: tl.constexpr, CELLS: tl.constexpr, BLOCK: tl.constexpr,
+    world, realm, hunts_now, here, tiles, cells, slots, populations, config: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """[BLOCK] int32: slot of the nearest agent that is not immune on the first ``tiles`` cells around each
     tile ``here``; -1 for none.
@@ -98,56 +110,52 @@ def nearest(
     Several cells are examined at once, so that hunters wait for memory a few times, not once per cell. Most
     tiles are empty or hold an NPC, which one byte per tile shows."""
     best = tl.full([BLOCK], NOWHERE, tl.int32)
-    for start in range(1, CELLS, PIECE):
+    for start in range(1, config.cells, PIECE):
         cell = start + tl.arange(0, PIECE)
-        offset = tl.load(cells + cell, mask=cell < CELLS, other=0)
+        offset = tl.load(cells + cell, mask=cell < config.cells, other=0)
         entity_attributes = (hunts_now & (best == NOWHERE))[:, None] & (cell[None, :] < tiles[:, None])
         at = here[:, None] + offset[None, :]
-        shown = tl.load(presence + at, mask=entity_attributes, other=0).to(tl.int32)
+        shown = tl.load(world.presence + at, mask=entity_attributes, other=0).to(tl.int32)
         agent = entity_attributes & (shown > 0) & (shown <= populations)
-        who = tl.load(occupant + at, mask=agent, other=1) - 1
-        targetable = agent & (tl.load(age + realm * slots + who, mask=agent, other=0) >= IMMUNE_TICKS)
+        who = tl.load(world.occupant + at, mask=agent, other=1) - 1
+        age = tl.load(world.age + realm * slots + who, mask=agent, other=0)
+        targetable = agent & (age >= config.immune_ticks)
         found = tl.min(tl.where(targetable, cell[None, :], NOWHERE), 1)
         best = tl.minimum(best, found)
     sees = best < NOWHERE
     there = here + tl.load(cells + best, mask=sees, other=0)
-    return tl.load(occupant + there, mask=sees, other=0) - 1
+    return tl.load(world.occupant + there, mask=sees, other=0) - 1
 
 
 @triton.jit
 def provoker(
-    realm, npc, provoked, line, column, far, alive, entity, row, col, age, aggro_target, aggro_entity,
-    aggro_ticks, slots,
-    IMMUNE_TICKS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    world, realm, npc, provoked, line, column, far, slots, config: tl.constexpr, BLOCK: tl.constexpr
+):
     """[BLOCK] int32: slot of the agent that each provoked NPC fights; -1 for none. Decrements
     ``aggro_ticks``."""
-    left = tl.load(aggro_ticks + npc, mask=provoked, other=0).to(tl.int32)
+    left = tl.load(world.aggro_ticks + npc, mask=provoked, other=0).to(tl.int32)
     angry = left > 0
-    whom = tl.load(aggro_target + npc, mask=angry, other=-1)
+    whom = tl.load(world.aggro_target + npc, mask=angry, other=-1)
     fights = angry & (whom >= 0)
     at = realm * slots + whom
-    its_id = tl.load(aggro_entity + npc, mask=fights, other=-1)
-    fights = fights & (tl.load(alive + at, mask=fights, other=0) != 0)
-    fights = fights & (tl.load(entity + at, mask=fights, other=-1) == its_id)
-    fights = fights & (tl.load(age + at, mask=fights, other=0) >= IMMUNE_TICKS)
-    rows = tl.abs(tl.load(row + at, mask=fights, other=0) - line)
-    columns = tl.abs(tl.load(col + at, mask=fights, other=0) - column)
+    its_id = tl.load(world.aggro_entity + npc, mask=fights, other=-1)
+    fights = fights & (tl.load(world.alive + at, mask=fights, other=0) != 0)
+    fights = fights & (tl.load(world.entity + at, mask=fights, other=-1) == its_id)
+    fights = fights & (tl.load(world.age + at, mask=fights, other=0) >= config.immune_ticks)
+    rows = tl.abs(tl.load(world.row + at, mask=fights, other=0) - line)
+    columns = tl.abs(tl.load(world.col + at, mask=fights, other=0) - column)
     fights = fights & (tl.maximum(rows, columns) <= far)
-    tl.store(aggro_ticks + npc, (left - 1).to(tl.uint8), mask=angry)
+    tl.store(world.aggro_ticks + npc, (left - 1).to(tl.uint8), mask=angry)
     calm = angry & (left == 1)
-    tl.store(aggro_target + npc, tl.full([BLOCK], -1, tl.int32), mask=calm)
-    tl.store(aggro_entity + npc, tl.full([BLOCK], -1, tl.int64), mask=calm)
+    tl.store(world.aggro_target + npc, tl.full([BLOCK], -1, tl.int32), mask=calm)
+    tl.store(world.aggro_entity + npc, tl.full([BLOCK], -1, tl.int64), mask=calm)
     return tl.where(fights, whom, -1)
 
 
 @triton.jit
 def _npcs(
-    seed, tick, move, style, target, moves, styles, targets, alive, entity, row, col, age, material,
-    occupant, presence, aggro_target, aggro_entity, aggro_ticks, natures, cells, slots, chunks, agents,
-    populations, wander,
-    IMMUNE_TICKS: tl.constexpr, CELLS: tl.constexpr,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    world, given, orders, natures, cells, slots, chunks, agents, populations, wander, config: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Copies the agents' choices, and makes those of the NPCs.
 
@@ -156,50 +164,50 @@ def _npcs(
     realm, slot, entry, inside = my_slots(slots, chunks, BLOCK)
     player = inside & (slot < agents)
     mine = realm * agents + slot
-    direction = tl.load(move + mine, mask=player, other=0).to(tl.int32)
-    tl.store(styles + entry, tl.load(style + mine, mask=player, other=0).to(tl.uint8), mask=inside)
-    whom = tl.load(target + mine, mask=player, other=-1).to(tl.int32)
+    direction = tl.load(given.move + mine, mask=player, other=0).to(tl.int32)
+    style = tl.load(given.style + mine, mask=player, other=0).to(tl.uint8)
+    tl.store(orders.styles + entry, style, mask=inside)
+    whom = tl.load(given.target + mine, mask=player, other=-1).to(tl.int32)
 
     lives = inside & (slot >= agents)
-    lives = lives & (tl.load(alive + entry, mask=lives, other=0) != 0)
+    lives = lives & (tl.load(world.alive + entry, mask=lives, other=0) != 0)
     if tl.max(lives.to(tl.int32), 0) > 0:
         nature = tl.load(natures + slot, mask=lives, other=0)
-        line, column = tl.load(row + entry, mask=lives, other=0), tl.load(col + entry, mask=lives, other=0)
-        here = realm * (HEIGHT * WIDTH) + line * WIDTH + column
+        line, column = position(world, entry, lives)
+        here = realm * (config.height * config.width) + line * config.width + column
         npc = realm * (slots - agents) + slot - agents
         quarry = provoker(
-            realm, npc, lives & (hunts(nature) == PROVOKED), line, column, sight(nature),
-            alive, entity, row, col, age, aggro_target, aggro_entity, aggro_ticks, slots, IMMUNE_TICKS, BLOCK,
+            world, realm, npc, lives & (hunts(nature) == PROVOKED), line, column, sight(nature), slots,
+            config, BLOCK,
         )  # fmt: skip
-        if CELLS > 1:
+        if config.cells > 1:
             hunter = lives & (hunts(nature) == ALWAYS)
             if tl.max(hunter.to(tl.int32), 0) > 0:
                 side = 2 * sight(nature) + 1
                 found = nearest(
-                    realm, hunter, here, side * side, cells, age, occupant, presence, slots, populations,
-                    IMMUNE_TICKS, CELLS, BLOCK,
-                )  # fmt: skip
+                    world, realm, hunter, here, side * side, cells, slots, populations, config, BLOCK
+                )
                 quarry = tl.maximum(quarry, found)
 
         hunting = quarry >= 0
-        south = tl.load(row + realm * slots + quarry, mask=hunting, other=0) - line
-        east = tl.load(col + realm * slots + quarry, mask=hunting, other=0) - column
+        south = tl.load(world.row + realm * slots + quarry, mask=hunting, other=0) - line
+        east = tl.load(world.col + realm * slots + quarry, mask=hunting, other=0) - column
         further = tl.abs(south) - tl.abs(east)
         strikes = hunting & (tl.abs(south) + tl.abs(east) == 1)
-        first, axis, heading, _ = draw(seed, tick, STREAM, realm, slot)
+        first, axis, heading, _ = draw(world, STREAM, realm, slot)
         by_row = (further > 0) | ((further == 0) & ((axis & 1) != 0))
         chases = tl.where(by_row, tl.where(south > 0, SOUTH, NORTH), tl.where(east > 0, EAST, WEST))
         steps = (first >> 16).to(tl.int32) < wander
         wanders = tl.where(steps, 1 + below(heading, tl.full([BLOCK], 4, tl.int32)), 0)
         goes = tl.where(hunting, chases, wanders)
         goes = tl.where(lives & (strikes == 0), goes, 0)
-        goal = here + down(goes) * WIDTH + right(goes)
-        ground = tl.load(material + goal, mask=goes > 0, other=0).to(tl.int32)
+        goal = here + down(goes) * config.width + right(goes)
+        ground = tl.load(world.material + goal, mask=goes > 0, other=0).to(tl.int32)
         goes = tl.where(((habitat(nature) >> ground) & 1) != 0, goes, 0)
         direction = tl.where(lives, goes, direction)
         whom = tl.where(strikes, quarry, whom)
-    tl.store(moves + entry, direction.to(tl.uint8), mask=inside)
-    tl.store(targets + entry, whom, mask=inside)
+    tl.store(orders.moves + entry, direction.to(tl.uint8), mask=inside)
+    tl.store(orders.targets + entry, whom, mask=inside)
 
 
 def sights(world: World) -> Tensor:
@@ -216,17 +224,16 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
     cfg = world.config
     shape = tuple(world.alive.shape)
     cut = over_slots(*shape)
-    moves = world.workspace("moves of all", shape, torch.uint8)
-    styles = world.workspace("styles of all", shape, torch.uint8)
-    targets = world.workspace("targets of all", shape, torch.int32)
+    given = _Given(move.contiguous(), style.contiguous(), target.contiguous())
+    orders = _Orders(
+        world.workspace("moves of all", shape, torch.uint8),
+        world.workspace("styles of all", shape, torch.uint8),
+        world.workspace("targets of all", shape, torch.int32),
+    )
     cells = sights(world)
     launch(
-        _npcs, cut.programs, world.seed, world.tick, move.contiguous(), style.contiguous(),
-        target.contiguous(), moves, styles, targets, world.alive, world.entity, world.row, world.col,
-        world.age, world.material, world.occupant, world.presence, world.aggro_target, world.aggro_entity,
-        world.aggro_ticks,
-        natures(world), cells, cut.slots, cut.chunks, cfg.slots, cfg.populations, chance(cfg.wander),
-        IMMUNE_TICKS=cfg.immune_ticks, CELLS=cells.numel(), BLOCK=cut.block, warps=cut.warps,
-        **map_size(world),
+        _npcs, cut.programs, fields_of(_Fields, world), given, orders, natures(world), cells, cut.slots,
+        cut.chunks, cfg.slots, cfg.populations, chance(cfg.wander),
+        config=fields_of(_Config, cfg, cells=cells.numel()), BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
-    return moves, styles, targets
+    return orders.moves, orders.styles, orders.targets

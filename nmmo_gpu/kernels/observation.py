@@ -7,6 +7,7 @@ are in ``nmmo_gpu.kernels.observation_goods``."""
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import cache
 
 import torch
@@ -16,14 +17,36 @@ from torch import Tensor
 
 from nmmo_gpu import content
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.kernels.launch import agents_per_program, launch, over_slots
-from nmmo_gpu.kernels.movement import down, map_size, right, walkable
+from nmmo_gpu.kernels.launch import agents_per_program, fields_of, launch, over_slots
+from nmmo_gpu.kernels.movement import down, right, walkable
 from nmmo_gpu.kernels.observation_goods import goods, looks_of
-from nmmo_gpu.kernels.slots import my_agents, my_slots
+from nmmo_gpu.kernels.slots import my_agents, my_slots, position, tile_of
 from nmmo_gpu.world import layout as records_layout
 from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.state import World
+
+_StatFields = namedtuple("_StatFields", "row col age health food water freeze damage")
+_WindowFields = namedtuple("_WindowFields", "alive row col material presence occupant")
+_WindowConfig = namedtuple("_WindowConfig", "height width vision nearest npc_slots populations")
+_WindowLayout = namedtuple("_WindowLayout", "bytes material")
+_WindowPadded = namedtuple("_WindowPadded", "windows cells nearest")
+"""Powers of two: bytes of both windows and the padding after them, cells of a window, rows of the entity
+table."""
+_RecordFields = namedtuple(
+    "_RecordFields",
+    "alive row col age health food water freeze damage heading material presence worn",
+)
+_RecordConfig = namedtuple(
+    "_RecordConfig", "height width nearest immune_ticks reach damage npc_slots extended rolls"
+)
+_RecordLayout = namedtuple("_RecordLayout", "bytes self entities entity_kind move_mask entity_attributes")
+"""The length of a record, and offsets of fields in it."""
+_RecordPadded = namedtuple("_RecordPadded", "nearest masks")
+"""Powers of two: rows of the entity table, bytes of all masks and ``alive``."""
+_Records = namedtuple("_Records", "bytes words")
+"""The same records as uint8 and as int64."""
+_Buffers = namedtuple("_Buffers", "public_stats entity_attributes")
 
 FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
 NPC = tl.constexpr(records_layout.NPC)
@@ -47,73 +70,70 @@ def short_at(value, PLACE: tl.constexpr):
 
 
 @triton.jit
-def _public_stats(
-    row, col, age, health, food, water, freeze, damage, public_stats, slots, chunks, BLOCK: tl.constexpr
-):
+def _public_stats(world, public_stats, slots, chunks, BLOCK: tl.constexpr):
     """One word per slot: the low bytes of row and column, then age, health, food, water, freeze, damage.
 
     Order-free: each slot is written only by its own program."""
-    _, _, agent, inside = my_slots(slots, chunks, BLOCK)
-    card = (tl.load(row + agent, mask=inside, other=0) & 0xFF).to(tl.int64)
-    card |= (tl.load(col + agent, mask=inside, other=0) & 0xFF).to(tl.int64) << 8
-    card |= byte_at(tl.load(age + agent, mask=inside, other=0), 2)
-    card |= byte_at(tl.load(health + agent, mask=inside, other=0), 3)
-    card |= byte_at(tl.load(food + agent, mask=inside, other=0), 4)
-    card |= byte_at(tl.load(water + agent, mask=inside, other=0), 5)
-    card |= byte_at(tl.load(freeze + agent, mask=inside, other=0), 6)
-    card |= byte_at(tl.load(damage + agent, mask=inside, other=0), 7)
-    tl.store(public_stats + agent, card, mask=inside)
+    _, _, entity, inside = my_slots(slots, chunks, BLOCK)
+    card = (tl.load(world.row + entity, mask=inside, other=0) & 0xFF).to(tl.int64)
+    card |= (tl.load(world.col + entity, mask=inside, other=0) & 0xFF).to(tl.int64) << 8
+    card |= byte_at(tl.load(world.age + entity, mask=inside, other=0), 2)
+    card |= byte_at(tl.load(world.health + entity, mask=inside, other=0), 3)
+    card |= byte_at(tl.load(world.food + entity, mask=inside, other=0), 4)
+    card |= byte_at(tl.load(world.water + entity, mask=inside, other=0), 5)
+    card |= byte_at(tl.load(world.freeze + entity, mask=inside, other=0), 6)
+    card |= byte_at(tl.load(world.damage + entity, mask=inside, other=0), 7)
+    tl.store(public_stats + entity, card, mask=inside)
 
 
 @triton.jit
 def _windows(
-    alive, row, col, material, presence, occupant, ring, records, seen, slots, chunks, population_size,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, VISION: tl.constexpr, NEAREST: tl.constexpr,
-    BYTES: tl.constexpr, WINDOWS_AT: tl.constexpr, NPCS: tl.constexpr, POPULATIONS: tl.constexpr,
-    BLOCK: tl.constexpr, LANES: tl.constexpr, CELLS_PADDED: tl.constexpr, NEAREST_PADDED: tl.constexpr,
+    world, ring, records, seen, slots, chunks, population_size, config: tl.constexpr, layout: tl.constexpr,
+    padded: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Windows, padding, and ``seen``; zeros and no rows for dead agents.
 
     Order-free: an agent's record and its row of ``seen`` are written by one program, and each element by one
     lane: the r-th neighbour's lane writes element r, and other lanes write the elements after the last
         neighbour."""
-    SIDE: tl.constexpr = 2 * VISION + 1
+    SIDE: tl.constexpr = 2 * config.vision + 1
     CELLS: tl.constexpr = SIDE * SIDE
-    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
-    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
-    here = tl.load(row + being, mask=living, other=0) * WIDTH + tl.load(col + being, mask=living, other=0)
-    plane = realm * (HEIGHT * WIDTH)
+    realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
+    living = inside & (tl.load(world.alive + being, mask=inside, other=0) != 0)
+    here = tile_of(world, being, living, config)
+    plane = realm * (config.height * config.width)
 
     # Both windows, one after the other, as in the record.
-    lane = tl.arange(0, LANES)
+    lane = tl.arange(0, padded.windows)
     of_others = lane >= CELLS
     cell = tl.where(of_others, lane - CELLS, lane)
-    tile = here[:, None] + ((cell // SIDE - VISION) * WIDTH + cell % SIDE - VISION)[None, :]
-    source = tl.where(of_others[None, :], presence + plane + tile, material + plane + tile)
+    step = (cell // SIDE - config.vision) * config.width + cell % SIDE - config.vision
+    tile = here[:, None] + step[None, :]
+    source = tl.where(of_others[None, :], world.presence + plane + tile, world.material + plane + tile)
     byte = tl.load(source, mask=living[:, None] & (lane < 2 * CELLS)[None, :], other=0).to(tl.int32)
     own = (slot // population_size + 1)[:, None]
     kind = tl.where(byte == 0, 0, tl.where(byte == own, FRIEND, STRANGER))
-    if NPCS > 0:
-        kind = tl.where(byte > POPULATIONS, byte + (NPC - 1 - POPULATIONS), kind)
+    if config.npc_slots > 0:
+        kind = tl.where(byte > config.populations, byte + (NPC - 1 - config.populations), kind)
     byte = tl.where(of_others[None, :], kind, byte).to(tl.uint8)
-    into = records + agent[:, None] * BYTES + WINDOWS_AT + lane[None, :]
-    tl.store(into, byte, mask=inside[:, None] & (lane < BYTES - WINDOWS_AT)[None, :])
+    into = records + agent[:, None] * layout.bytes + layout.material + lane[None, :]
+    tl.store(into, byte, mask=inside[:, None] & (lane < layout.bytes - layout.material)[None, :])
 
     # The neighbours, in the order of distance; the agent itself, of rank 0, is left out.
-    rank = tl.arange(0, CELLS_PADDED)
+    rank = tl.arange(0, padded.cells)
     step = tl.load(ring + rank, mask=rank < CELLS, other=0)
     tile = here[:, None] + step[None, :]
     entity_attributes = living[:, None] & ((rank > 0) & (rank < CELLS))[None, :]
-    somebody = tl.load(presence + plane + tile, mask=entity_attributes, other=0) != 0
+    somebody = tl.load(world.presence + plane + tile, mask=entity_attributes, other=0) != 0
     count = tl.cumsum(somebody.to(tl.int32), 1)
-    listed = somebody & (count <= NEAREST)
-    who = tl.load(occupant + plane + tile, mask=listed, other=0) - 1
-    table = seen + agent[:, None] * NEAREST
+    listed = somebody & (count <= config.nearest)
+    who = tl.load(world.occupant + plane + tile, mask=listed, other=0) - 1
+    table = seen + agent[:, None] * config.nearest
     tl.store(table + count - 1, who, mask=listed)
     found = tl.sum(somebody.to(tl.int32), 1)[:, None]
-    place = tl.arange(0, NEAREST_PADDED)[None, :]
-    nobody = inside[:, None] & (place < NEAREST) & (place >= found)
-    tl.store(table + place, tl.full([BLOCK, NEAREST_PADDED], -1, tl.int32), mask=nobody)
+    place = tl.arange(0, padded.nearest)[None, :]
+    nobody = inside[:, None] & (place < config.nearest) & (place >= found)
+    tl.store(table + place, tl.full([BLOCK, padded.nearest], -1, tl.int32), mask=nobody)
 
 
 @triton.jit
@@ -126,107 +146,102 @@ def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
 
 @triton.jit
 def _record_fields(
-    alive, row, col, age, health, food, water, freeze, damage, heading, material, presence, public_stats,
-    seen,
-    entity_attributes, worn, records, words, slots, chunks, population_size,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, NEAREST: tl.constexpr, IMMUNE_TICKS: tl.constexpr,
-    MELEE_REACH: tl.constexpr, RANGE_REACH: tl.constexpr, MAGE_REACH: tl.constexpr,
-    MELEE_DAMAGE: tl.constexpr, RANGE_DAMAGE: tl.constexpr, MAGE_DAMAGE: tl.constexpr,
-    BYTES: tl.constexpr, SELF_AT: tl.constexpr, ENTITIES_AT: tl.constexpr, KIND_AT: tl.constexpr,
-    MASKS_AT: tl.constexpr, LOOKS_AT: tl.constexpr, NPCS: tl.constexpr, EXTENDED: tl.constexpr,
-    ROLLS: tl.constexpr, BLOCK: tl.constexpr, NEAREST_PADDED: tl.constexpr, MASKS_PADDED: tl.constexpr,
+    world, buffers, seen, records, slots, chunks, population_size, config: tl.constexpr, layout: tl.constexpr,
+    padded: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Own state, entity tables and masks of moves, styles and targets; zeros for dead agents. ``words`` are
-    the records as int64; ``entity_attributes`` and ``worn`` are read only in the full game.
+    """Own state, entity tables and masks of moves, styles and targets; zeros for dead agents.
+    ``entity_attributes`` and ``worn`` are read only in the full game.
 
     Order-free: an agent's record is written by one program."""
-    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
-    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
-    line, column = tl.load(row + being, mask=living, other=0), tl.load(col + being, mask=living, other=0)
-    age_now = tl.load(age + being, mask=living, other=0)
-    frozen = tl.load(freeze + being, mask=living, other=0)
-    went = tl.load(heading + being, mask=living, other=0).to(tl.int32)
+    realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
+    living = inside & (tl.load(world.alive + being, mask=inside, other=0) != 0)
+    line, column = position(world, being, living)
+    age_now = tl.load(world.age + being, mask=living, other=0)
+    frozen = tl.load(world.freeze + being, mask=living, other=0)
+    went = tl.load(world.heading + being, mask=living, other=0).to(tl.int32)
     population = slot // population_size
 
     # Own state: twelve int16 in three words.
     first = short_at(tl.minimum(age_now, LARGEST_SHORT), 0)
-    first |= short_at(tl.load(health + being, mask=living, other=0), 1)
-    first |= short_at(tl.load(food + being, mask=living, other=0), 2)
-    first |= short_at(tl.load(water + being, mask=living, other=0), 3)
+    first |= short_at(tl.load(world.health + being, mask=living, other=0), 1)
+    first |= short_at(tl.load(world.food + being, mask=living, other=0), 2)
+    first |= short_at(tl.load(world.water + being, mask=living, other=0), 3)
     second = short_at(line, 0) | short_at(column, 1) | short_at(frozen, 2)
-    second |= short_at(tl.load(damage + being, mask=living, other=0), 3)
-    third = short_at(age_now < IMMUNE_TICKS, 0) | short_at(population, 1)
+    second |= short_at(tl.load(world.damage + being, mask=living, other=0), 3)
+    third = short_at(age_now < config.immune_ticks, 0) | short_at(population, 1)
     third |= short_at(down(went), 2) | short_at(right(went), 3)
-    into = words + agent * (BYTES // 8)
-    tl.store(into + SELF_AT // 8, tl.where(living, first, 0), mask=inside)
-    tl.store(into + SELF_AT // 8 + 1, tl.where(living, second, 0), mask=inside)
-    tl.store(into + SELF_AT // 8 + 2, tl.where(living, third, 0), mask=inside)
+    into = records.words + agent * (layout.bytes // 8)
+    tl.store(into + layout.self // 8, tl.where(living, first, 0), mask=inside)
+    tl.store(into + layout.self // 8 + 1, tl.where(living, second, 0), mask=inside)
+    tl.store(into + layout.self // 8 + 2, tl.where(living, third, 0), mask=inside)
 
     # The entity table: a word per row.
-    k = tl.arange(0, NEAREST_PADDED)[None, :]
-    in_table = inside[:, None] & (k < NEAREST)
-    other = tl.load(seen + agent[:, None] * NEAREST + k, mask=in_table, other=-1)
+    k = tl.arange(0, padded.nearest)[None, :]
+    in_table = inside[:, None] & (k < config.nearest)
+    other = tl.load(seen + agent[:, None] * config.nearest + k, mask=in_table, other=-1)
     exists = in_table & (other >= 0)
-    card = tl.load(public_stats + realm * (slots + NPCS) + other, mask=exists, other=0)
+    their_entity = realm * (slots + config.npc_slots) + other
+    card = tl.load(buffers.public_stats + their_entity, mask=exists, other=0)
     # In the window, the low bytes are enough to compute the offsets.
     south = (card - line[:, None]) & 0xFF
     east = ((card >> 8) - column[:, None]) & 0xFF
     card = (card & ~0xFFFF) | south | (east << 8)
-    tl.store(into[:, None] + ENTITIES_AT // 8 + k, tl.where(exists, card, tl.zeros_like(card)), mask=in_table)
+    card = tl.where(exists, card, tl.zeros_like(card))
+    tl.store(into[:, None] + layout.entities // 8 + k, card, mask=in_table)
     friend = other // population_size == population[:, None]
     kind = tl.where(exists, tl.where(friend, FRIEND, STRANGER), 0)
     targetable = exists
-    if EXTENDED:
-        look = tl.load(entity_attributes + realm * (slots + NPCS) + other, mask=exists, other=0)
-        tl.store(into[:, None] + LOOKS_AT // 8 + k, look, mask=in_table)
-        if NPCS > 0:
+    if config.extended:
+        look = tl.load(buffers.entity_attributes + their_entity, mask=exists, other=0)
+        tl.store(into[:, None] + layout.entity_attributes // 8 + k, look, mask=in_table)
+        if config.npc_slots > 0:
             npc_kind = ((look >> (8 * NPC_KIND_AT)) & 0xFF).to(tl.int32)
             kind = tl.where(npc_kind > 0, npc_kind + (NPC - 1), kind)
-        if ROLLS:
+        if config.rolls:
             targetable = exists & (((look >> (8 * IMMUNE_AT)) & 0xFF) == 0)
-    tl.store(records + agent[:, None] * BYTES + KIND_AT + k, kind.to(tl.uint8), mask=in_table)
+    record = records.bytes + agent[:, None] * layout.bytes
+    tl.store(record + layout.entity_kind + k, kind.to(tl.uint8), mask=in_table)
     south, east = tl.abs((south ^ 0x80) - 0x80), tl.abs((east ^ 0x80) - 0x80)
     distance = tl.maximum(south, east)
 
     # Masks: five moves, three styles, three times "none" and the table's rows, and ``alive``.
     moves = tl.full([BLOCK], 1, tl.int32)
-    plane = realm * (HEIGHT * WIDTH)
+    plane = realm * (config.height * config.width)
     for direction in tl.static_range(1, 5):
         to_row = line + ((direction == 2) - (direction == 4))
         to_col = column + ((direction == 1) - (direction == 3))
-        goal = plane + to_row * WIDTH + to_col
-        free = living & (frozen == 0) & walkable(tl.load(material + goal, mask=living, other=1))
-        free = free & (tl.load(presence + goal, mask=living, other=1) == 0)
+        goal = plane + to_row * config.width + to_col
+        free = living & (frozen == 0) & walkable(tl.load(world.material + goal, mask=living, other=1))
+        free = free & (tl.load(world.presence + goal, mask=living, other=1) == 0)
         moves |= free.to(tl.int32) << direction
-    melee = reachable(targetable, distance, MELEE_REACH, MELEE_DAMAGE)
-    ranged = reachable(targetable, distance, RANGE_REACH, RANGE_DAMAGE)
-    mage = reachable(targetable, distance, MAGE_REACH, MAGE_DAMAGE)
-    if ROLLS:
-        armed = tl.load(worn + agent * GEAR_KINDS + KNIFE, mask=living, other=0) != 0
+    melee = reachable(targetable, distance, config.reach[0], config.damage[0])
+    ranged = reachable(targetable, distance, config.reach[1], config.damage[1])
+    mage = reachable(targetable, distance, config.reach[2], config.damage[2])
+    if config.rolls:
+        armed = tl.load(world.worn + agent * GEAR_KINDS + KNIFE, mask=living, other=0) != 0
         ranged = tl.where(armed, ranged, 0)
     styles = 1 | ((ranged > 0).to(tl.int32) << 1) | ((mage > 0).to(tl.int32) << 2)
-    lane = tl.arange(0, MASKS_PADDED)[None, :]
+    lane = tl.arange(0, padded.masks)[None, :]
     flag = (
         tl.where(lane < 5, moves[:, None] >> tl.minimum(lane, 31), styles[:, None] >> tl.maximum(lane - 5, 0))
         & 1
     )
     of_target = lane - 8
-    style, target = of_target // (NEAREST + 1), of_target % (NEAREST + 1)
+    style, target = of_target // (config.nearest + 1), of_target % (config.nearest + 1)
     reach = tl.where(style == 0, melee[:, None], tl.where(style == 1, ranged[:, None], mage[:, None]))
     flag = tl.where(lane < 8, flag, ((style == 3) | (target <= reach)).to(tl.int32))
     flag = tl.where(living[:, None], flag, 0)
-    masks = records + agent[:, None] * BYTES + MASKS_AT
-    written = inside[:, None] & (lane < 8 + 3 * (NEAREST + 1) + 1)
-    if ROLLS:  # possible targets need not be the first rows: tested row by row below
+    masks = record + layout.move_mask
+    written = inside[:, None] & (lane < 8 + 3 * (config.nearest + 1) + 1)
+    if config.rolls:  # possible targets need not be the first rows: tested row by row below
         written = written & ((lane < 8) | (target == 0))
     tl.store(masks + lane, flag.to(tl.uint8), mask=written)
-    if ROLLS:
+    if config.rolls:
         for kind_of_attack in tl.static_range(3):
-            far = MELEE_REACH if kind_of_attack == 0 else RANGE_REACH if kind_of_attack == 1 else MAGE_REACH
-            within = targetable & (distance <= far)
+            within = targetable & (distance <= config.reach[kind_of_attack])
             if kind_of_attack == THROWN:
                 within = within & armed[:, None]
-            row_of_mask = masks + 8 + kind_of_attack * (NEAREST + 1) + 1
+            row_of_mask = masks + 8 + kind_of_attack * (config.nearest + 1) + 1
             tl.store(row_of_mask + k, within.to(tl.uint8), mask=in_table)
 
 
@@ -243,43 +258,33 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     layout = ObservationLayout(cfg)
     at = {name: field.offset for name, field in layout.fields.items()}
     public_stats = world.workspace("public_stats", (world.realms, cfg.entities), torch.int64)
-    nearest_padded = triton.next_power_of_2(cfg.nearest)
+    nearest = triton.next_power_of_2(cfg.nearest)
 
     cut = over_slots(world.realms, cfg.entities)
     launch(
-        _public_stats, cut.programs, world.row, world.col, world.age, world.health, world.food, world.water,
-        world.freeze, world.damage, public_stats, cut.slots, cut.chunks, BLOCK=cut.block, warps=cut.warps,
+        _public_stats, cut.programs, fields_of(_StatFields, world), public_stats, cut.slots, cut.chunks,
+        BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
-    entity_attributes, worn = (looks_of(world), world.worn) if cfg.extended else (public_stats, public_stats)
+    buffers = _Buffers(public_stats, looks_of(world) if cfg.extended else public_stats)
 
     lanes = triton.next_power_of_2(layout.bytes - at["material"])
     cut = over_slots(world.realms, cfg.slots, agents_per_program(lanes))
     launch(
-        _windows, cut.programs, world.alive, world.row, world.col, world.material, world.presence,
-        world.occupant, ring_steps(cfg, world.device), records, seen, cut.slots, cut.chunks,
-        cfg.population_size,
-        VISION=cfg.vision, NEAREST=cfg.nearest, BYTES=layout.bytes, WINDOWS_AT=at["material"],
-        NPCS=cfg.npc_slots, POPULATIONS=cfg.populations, BLOCK=cut.block, LANES=lanes,
-        CELLS_PADDED=triton.next_power_of_2(cfg.window**2), NEAREST_PADDED=nearest_padded, **map_size(world),
+        _windows, cut.programs, fields_of(_WindowFields, world), ring_steps(cfg, world.device), records, seen,
+        cut.slots, cut.chunks, cfg.population_size, config=fields_of(_WindowConfig, cfg),
+        layout=_WindowLayout(layout.bytes, at["material"]),
+        padded=_WindowPadded(lanes, triton.next_power_of_2(cfg.window**2), nearest), BLOCK=cut.block,
     )  # fmt: skip
 
-    masks = at["alive"] + 1 - at["move_mask"]
-    masks_padded = triton.next_power_of_2(masks)
-    harm = (1, 1, 1) if cfg.rolls else cfg.damage
-    cut = over_slots(world.realms, cfg.slots, agents_per_program(max(masks_padded, nearest_padded)))
+    masks = triton.next_power_of_2(at["alive"] + 1 - at["move_mask"])
+    cut = over_slots(world.realms, cfg.slots, agents_per_program(max(masks, nearest)))
+    config = fields_of(_RecordConfig, cfg, damage=(1, 1, 1) if cfg.rolls else cfg.damage)
+    offsets = {"entity_attributes": 0} | at
     launch(
-        _record_fields, cut.programs, world.alive, world.row, world.col, world.age, world.health, world.food,
-        world.water, world.freeze, world.damage, world.heading, world.material, world.presence, public_stats,
-        seen,
-        entity_attributes, worn, records, records.view(torch.int64), cut.slots, cut.chunks,
-        cfg.population_size,
-        NEAREST=cfg.nearest, IMMUNE_TICKS=cfg.immune_ticks,
-        MELEE_REACH=cfg.reach[0], RANGE_REACH=cfg.reach[1], MAGE_REACH=cfg.reach[2],
-        MELEE_DAMAGE=harm[0], RANGE_DAMAGE=harm[1], MAGE_DAMAGE=harm[2],
-        BYTES=layout.bytes, SELF_AT=at["self"], ENTITIES_AT=at["entities"], KIND_AT=at["entity_kind"],
-        MASKS_AT=at["move_mask"], LOOKS_AT=at.get("entity_attributes", 0), NPCS=cfg.npc_slots,
-        EXTENDED=cfg.extended, ROLLS=cfg.rolls, BLOCK=cut.block, NEAREST_PADDED=nearest_padded,
-        MASKS_PADDED=masks_padded, **map_size(world),
+        _record_fields, cut.programs, fields_of(_RecordFields, world), buffers, seen,
+        _Records(records, records.view(torch.int64)), cut.slots, cut.chunks, cfg.population_size,
+        config=config, layout=fields_of(_RecordLayout, layout, **offsets),
+        padded=_RecordPadded(nearest, masks), BLOCK=cut.block,
     )  # fmt: skip
     if cfg.extended:
         goods(world, records, layout)

@@ -4,6 +4,8 @@ The rounds are Triton's own (``tl.philox`` is Philox 4x32-10)."""
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import torch
 import triton
 import triton.language as tl
@@ -12,20 +14,22 @@ from torch import Tensor
 from nmmo_gpu.kernels.launch import launch, over_elements
 from nmmo_gpu.world.random import Stream
 
+_Clock = namedtuple("_Clock", "seed tick")
+
 
 @triton.jit
-def draw(seed, tick, STREAM: tl.constexpr, realm, index):
-    """Four uint32 words for each (realm, index); seed and tick are pointers to the world's."""
-    key, number, now = tl.load(seed), realm + tl.load(seed + 1), tl.load(tick)
+def draw(world, STREAM: tl.constexpr, realm, index):
+    """Four uint32 words for each (realm, index), from the ``seed`` and ``tick`` of ``world``."""
+    key, number, now = tl.load(world.seed), realm + tl.load(world.seed + 1), tl.load(world.tick)
     low = (now & 0xFFFFFFFF).to(tl.uint32)
     high = (((now >> 32) << 8) + STREAM).to(tl.uint32)
     return tl.philox(key, low, high, number.to(tl.uint32), index.to(tl.uint32))
 
 
 @triton.jit
-def draw_word(seed, tick, STREAM: tl.constexpr, realm, index):
+def draw_word(world, STREAM: tl.constexpr, realm, index):
     """The first of the four words."""
-    first, _, _, _ = draw(seed, tick, STREAM, realm, index)
+    first, _, _, _ = draw(world, STREAM, realm, index)
     return first
 
 
@@ -42,13 +46,12 @@ def unit(word):
 
 
 @triton.jit
-def _draw_many(seed, tick, realm, index, words, n, STREAM: tl.constexpr, BLOCK: tl.constexpr):
+def _draw_many(world, realm, index, words, n, STREAM: tl.constexpr, BLOCK: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = i < n
     w0, w1, w2, w3 = draw(
-        seed, tick, STREAM,
-        tl.load(realm + i, mask=here, other=0), tl.load(index + i, mask=here, other=0),
-    )  # fmt: skip
+        world, STREAM, tl.load(realm + i, mask=here, other=0), tl.load(index + i, mask=here, other=0)
+    )
     tl.store(words + i, w0.to(tl.int64), mask=here)
     tl.store(words + n + i, w1.to(tl.int64), mask=here)
     tl.store(words + 2 * n + i, w2.to(tl.int64), mask=here)
@@ -61,8 +64,5 @@ def draw_many(seed: Tensor, tick: Tensor, stream: Stream, realm: Tensor, index: 
     n = realm.numel()
     words = torch.empty(4, *realm.shape, dtype=torch.int64, device=realm.device)
     programs, block = over_elements(n)
-    launch(
-        _draw_many, programs, seed, tick, realm, index, words, n,
-        STREAM=int(stream), BLOCK=block,
-    )  # fmt: skip
+    launch(_draw_many, programs, _Clock(seed, tick), realm, index, words, n, STREAM=int(stream), BLOCK=block)
     return words.unbind(0)

@@ -22,3 +22,16 @@ def my_agents(slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr):
     (realm, slot, agent: [BLOCK] int64 index into [R * A], being: the same into [R * S], inside)."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     return realm, slot, agent, agent + realm * NPCS, inside
+
+
+@triton.jit
+def position(world, entity, here):
+    """(row, column) of entities (indices into [R * S]), [...] int32; 0 where ``here`` is false."""
+    return tl.load(world.row + entity, mask=here, other=0), tl.load(world.col + entity, mask=here, other=0)
+
+
+@triton.jit
+def tile_of(world, entity, here, config: tl.constexpr):
+    """[...] int32: tiles within the realm of entities (indices into [R * S]); 0 where ``here`` is false."""
+    row, col = position(world, entity, here)
+    return row * config.width + col

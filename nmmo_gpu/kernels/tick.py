@@ -6,70 +6,69 @@ most of them need separate launches anyway."""
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.kernels.burial import bury
-from nmmo_gpu.kernels.combat import combat_constants, damage_buffers, strike, wounds
-from nmmo_gpu.kernels.launch import launch, over_slots
-from nmmo_gpu.kernels.movement import intend, intents, map_size, settle_contests
+from nmmo_gpu.kernels.combat import combat_config, damage_buffers, strike, wounds
+from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
+from nmmo_gpu.kernels.movement import intend, intents, settle_contests
 from nmmo_gpu.kernels.regrowth import regrowth, table
-from nmmo_gpu.kernels.slots import my_slots
+from nmmo_gpu.kernels.slots import my_slots, position
 from nmmo_gpu.kernels.spawning import spawning
-from nmmo_gpu.kernels.upkeep import discover, keep, upkeep_constants
+from nmmo_gpu.kernels.upkeep import discover, keep, upkeep_config
 from nmmo_gpu.world.state import Cause, World
+
+_FirstHalfFields = namedtuple(
+    "_FirstHalfFields",
+    "alive health food water freeze age damage cause acted row col material presence",
+)
+_FirstHalfConfig = namedtuple("_FirstHalfConfig", "max_food max_water immune_ticks harm height width")
+_SecondHalfFields = namedtuple(
+    "_SecondHalfFields",
+    "seed tick alive row col cause health food water freeze chilled age explored visited shore material "
+    "regrow_at occupant presence deaths",
+)
+_SecondHalfConfig = namedtuple(
+    "_SecondHalfConfig",
+    "npc_slots freeze_ticks forage heal_above max_health max_food max_water height width "
+    "threshold_count threshold_steps",
+)
 
 COMBAT = tl.constexpr(int(Cause.COMBAT))
 
 
 @triton.jit
-def _first_half(
-    alive, health, food, water, freeze, age, damage, cause, lost, gained, acted, move, row, col,
-    material, presence, intent, slots, chunks,
-    MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr, IMMUNE_TICKS: tl.constexpr, HARM: tl.constexpr,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _first_half(world, buffers, move, intent, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
     """After the attacks: counts acting agents, applies damage, and stores intended moves.
 
     Order-free: a slot's fields belong to one program, tiles are only read, counts are atomic additions."""
-    realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
-    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
-    tl.atomic_add(acted + realm, tl.sum(living.to(tl.int64), 0), sem="relaxed")
-    left, killed = wounds(
-        agent, inside, living, health, food, water, age, damage, lost, gained,
-        MAX_FOOD, MAX_WATER, IMMUNE_TICKS, HARM,
-    )  # fmt: skip
-    tl.store(cause + agent, tl.where(killed, COMBAT, 0).to(tl.uint8), mask=inside)
-    able = living & (left > 0) & (tl.load(freeze + agent, mask=living, other=1) == 0)
-    intend(realm, agent, inside, able, move, row, col, material, presence, intent, HEIGHT, WIDTH)
+    realm, _, entity, inside = my_slots(slots, chunks, BLOCK)
+    living = inside & (tl.load(world.alive + entity, mask=inside, other=0) != 0)
+    tl.atomic_add(world.acted + realm, tl.sum(living.to(tl.int64), 0), sem="relaxed")
+    left, killed = wounds(world, buffers, entity, inside, living, config)
+    tl.store(world.cause + entity, tl.where(killed, COMBAT, 0).to(tl.uint8), mask=inside)
+    able = living & (left > 0) & (tl.load(world.freeze + entity, mask=living, other=1) == 0)
+    intend(world, realm, entity, inside, able, move, intent, config)
 
 
 @triton.jit
-def _second_half(
-    seed, tick, thresholds, alive, row, col, cause, health, food, water, freeze, chilled, age,
-    explored, visited, shore, material, regrow_at, occupant, presence, deaths, slots, chunks,
-    NPCS: tl.constexpr, FREEZE_TICKS: tl.constexpr, FORAGE: tl.constexpr, HEAL_ABOVE: tl.constexpr,
-    MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr, MAX_WATER: tl.constexpr,
-    ENTRIES: tl.constexpr, STEPS: tl.constexpr,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def _second_half(world, thresholds, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
     """Upkeep, footprints and burial. Order-free, like ``keep``, ``discover`` and ``bury``."""
-    realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
-    living = inside & (tl.load(alive + agent, mask=inside, other=0) != 0)
-    line, column = tl.load(row + agent, mask=living, other=0), tl.load(col + agent, mask=living, other=0)
-    where = line * WIDTH + column
+    realm, _, entity, inside = my_slots(slots, chunks, BLOCK)
+    living = inside & (tl.load(world.alive + entity, mask=inside, other=0) != 0)
+    line, column = position(world, entity, living)
+    where = line * config.width + column
+    before = tl.load(world.cause + entity, mask=living, other=0).to(tl.int32)
     death_cause = keep(
-        seed, tick, thresholds, realm, agent, inside, living, living, where,
-        tl.load(cause + agent, mask=living, other=0).to(tl.int32), MAX_HEALTH,
-        health, food, water, freeze, chilled, age, shore, material, regrow_at,
-        NPCS, FREEZE_TICKS, FORAGE, HEAL_ABOVE, MAX_FOOD, MAX_WATER, ENTRIES, STEPS, HEIGHT, WIDTH,
-    )  # fmt: skip
-    tl.store(cause + agent, death_cause.to(tl.uint8), mask=death_cause > 0)
-    discover(agent, living, line, column, explored, visited)
-    bury(
-        realm, agent, death_cause, death_cause, where, alive, occupant, presence, deaths, HEIGHT, WIDTH, BLOCK
+        world, thresholds, realm, entity, inside, living, living, where, before, config.max_health, config
     )
+    tl.store(world.cause + entity, death_cause.to(tl.uint8), mask=death_cause > 0)
+    discover(world, entity, living, line, column)
+    bury(world, realm, entity, death_cause, death_cause, where, config, BLOCK)
 
 
 def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
@@ -77,19 +76,15 @@ def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
     cut = over_slots(*world.alive.shape)
     strike(world, style, target)
     launch(
-        _first_half, cut.programs, world.alive, world.health, world.food, world.water, world.freeze,
-        world.age, world.damage, world.cause, *damage_buffers(world), world.acted, move, world.row, world.col,
-        world.material, world.presence, intents(world), cut.slots, cut.chunks,
-        BLOCK=cut.block, warps=cut.warps, **combat_constants(world), **map_size(world),
+        _first_half, cut.programs, fields_of(_FirstHalfFields, world), damage_buffers(world), move,
+        intents(world), cut.slots, cut.chunks, config=combat_config(_FirstHalfConfig, world),
+        BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
     settle_contests(world)
     spawning(world)
     regrowth(world)
     launch(
-        _second_half, cut.programs, world.seed, world.tick, table(world)[0], world.alive, world.row,
-        world.col, world.cause, world.health, world.food, world.water, world.freeze, world.chilled,
-        world.age, world.explored, world.visited, world.shore, world.material, world.regrow_at,
-        world.occupant, world.presence, world.deaths, cut.slots, cut.chunks,
-        BLOCK=cut.block, warps=cut.warps, **upkeep_constants(world),
+        _second_half, cut.programs, fields_of(_SecondHalfFields, world), table(world)[0], cut.slots,
+        cut.chunks, config=upkeep_config(_SecondHalfConfig, world), BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
     world.tick += 1

@@ -6,8 +6,8 @@ decides which of several gets the ore. A note is the side on which the rock is, 
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import cache
-from typing import Any
 
 import torch
 import triton
@@ -15,19 +15,40 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu import content
+from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import WORKS, Content, Material
 from nmmo_gpu.content.tables import tables, tensor
 from nmmo_gpu.kernels.contest import NOTE, wins
 from nmmo_gpu.kernels.inventory import room
-from nmmo_gpu.kernels.launch import INTERPRETED, WARP, launch, over_slots
-from nmmo_gpu.kernels.movement import down, map_size, right
+from nmmo_gpu.kernels.launch import INTERPRETED, WARP, fields_of, launch, over_slots
+from nmmo_gpu.kernels.movement import down, right
 from nmmo_gpu.kernels.random import below, draw_word
 from nmmo_gpu.kernels.regrowth import return_tick, table
-from nmmo_gpu.kernels.slots import my_agents
+from nmmo_gpu.kernels.slots import my_agents, tile_of
 from nmmo_gpu.world import work as rule
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
+
+_WorkFields = namedtuple(
+    "_WorkFields",
+    "seed tick alive row col health food material shore offer inventory level xp events ledger",
+)
+_WorkConfig = namedtuple(
+    "_WorkConfig",
+    "npc_slots work_bits items recipes meals events max_health max_food skills height width",
+)
+"""``events``: numbers of events per agent; ``work_bits`` and counts: see ``book_config``."""
+_ShareFields = namedtuple(
+    "_ShareFields",
+    "seed tick row col occupant material regrow_at inventory xp events ledger",
+)
+_ShareConfig = namedtuple(
+    "_ShareConfig", "npc_slots skills items events threshold_count threshold_steps height width"
+)
+Book = namedtuple("Book", "weight recipes meals")
+"""Weights ([max(1, items)] int32), recipes ([max(1, recipes), 10] int32, of all works in turn, with the
+columns ``LEVEL`` and the others), and meals ([max(1, meals), 3] int32, by rising healing)."""
 
 FISH, MINE, COOK, EAT = (tl.constexpr(WORKS.index(name)) for name in ("fish", "mine", "cook", "eat"))
 FISH_BIT, MINE_BIT = tl.constexpr(1 << WORKS.index("fish")), tl.constexpr(1 << WORKS.index("mine"))
@@ -62,62 +83,59 @@ registers than ptxas grants to larger programs (with Triton 3.6 those spill)."""
 
 
 @triton.jit
-def is_rock(tile, here, material, DIRECTION: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
+def is_rock(world, tile, here, DIRECTION: tl.constexpr, config: tl.constexpr):
     """Whether the neighbour of a tile (index into all planes) is an orerock. Living agents are never on the
     edge of the map."""
-    step: tl.constexpr = (DIRECTION == 1) - (DIRECTION == 3) + WIDTH * ((DIRECTION == 2) - (DIRECTION == 4))
-    return tl.load(material + tile + step, mask=here, other=0) == ORE_ROCK
+    DOWN: tl.constexpr = (DIRECTION == 2) - (DIRECTION == 4)
+    step: tl.constexpr = (DIRECTION == 1) - (DIRECTION == 3) + config.width * DOWN
+    return tl.load(world.material + tile + step, mask=here, other=0) == ORE_ROCK
 
 
 @triton.jit
-def rocks_beside(tile, here, material, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
+def rocks_beside(world, tile, here, config: tl.constexpr):
     """[...] int32: number of the four neighbours that are an orerock."""
     count = tl.zeros(tile.shape, tl.int32)
     for direction in tl.static_range(1, 5):
-        count += is_rock(tile, here, material, direction, HEIGHT, WIDTH).to(tl.int32)
+        count += is_rock(world, tile, here, direction, config).to(tl.int32)
     return count
 
 
 @triton.jit
-def could(recipe, agent, being, here, space, level, inventory, ITEMS: tl.constexpr):
+def could(world, recipe, agent, being, here, space, ITEMS: tl.constexpr):
     """Whether level, ingredients and room suffice for a recipe (pointer to its row)."""
     # A recipe without ingredients takes 0 of the first item.
     skill, takes = tl.load(recipe + SKILL), tl.maximum(tl.load(recipe + TAKES), 0)
     able = here & (space >= tl.load(recipe + ROOM))
-    has = tl.load(level + being * SKILL_COUNT + skill, mask=able, other=0).to(tl.int32)
+    has = tl.load(world.level + being * SKILL_COUNT + skill, mask=able, other=0).to(tl.int32)
     able = able & (has >= tl.load(recipe + LEVEL))
-    held = tl.load(inventory + agent * ITEMS + takes, mask=able, other=0)
+    held = tl.load(world.inventory + agent * ITEMS + takes, mask=able, other=0)
     return able & (held >= tl.load(recipe + TAKES_AMOUNT))
 
 
 @triton.jit
-def possible_works(
-    agent, being, tile, living, space, level, inventory, shore, material, recipes, meals,
-    WORKS_THERE: tl.constexpr, RECIPES: tl.constexpr, MEALS: tl.constexpr, ITEMS: tl.constexpr,
-    HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
+def possible_works(world, tables, agent, being, tile, living, space, config: tl.constexpr):
     """[...] int32: the works that would have an effect, one bit each; bit 0 is set; see
     ``nmmo_gpu.world.work.possible_works``.
 
     Args:
         agent: index into [R * A]. being: the same into [R * S]. tile: the same into [R * H * W].
-        space: as returned by ``room``. recipes, meals and the constants: see ``book``.
+        space: as returned by ``room``. tables, config: see ``Book`` and ``book_config``.
     """
     possible = tl.zeros(tile.shape, tl.int32)
-    for row in range(RECIPES):
-        recipe = recipes + row * WIDE
-        can = could(recipe, agent, being, living, space, level, inventory, ITEMS)
+    for row in range(config.recipes):
+        recipe = tables.recipes + row * WIDE
+        can = could(world, recipe, agent, being, living, space, config.items)
         possible |= can.to(tl.int32) << tl.load(recipe + CHOICE)
-    for meal in range(MEALS):
-        item = tl.load(meals + meal * DISH)
-        held = tl.load(inventory + agent * ITEMS + item, mask=living, other=0) > 0
+    for meal in range(config.meals):
+        item = tl.load(tables.meals + meal * DISH)
+        held = tl.load(world.inventory + agent * config.items + item, mask=living, other=0) > 0
         possible |= held.to(tl.int32) << EAT
     fishes = living & ((possible & FISH_BIT) != 0)
     mines = living & ((possible & MINE_BIT) != 0)
-    dry = fishes & (tl.load(shore + tile, mask=fishes, other=0) == 0)
-    bare = mines & (rocks_beside(tile, mines, material, HEIGHT, WIDTH) == 0)
+    dry = fishes & (tl.load(world.shore + tile, mask=fishes, other=0) == 0)
+    bare = mines & (rocks_beside(world, tile, mines, config) == 0)
     possible = possible & ~(dry.to(tl.int32) * FISH_BIT) & ~(bare.to(tl.int32) * MINE_BIT)
-    return (possible & WORKS_THERE) | 1
+    return (possible & config.work_bits) | 1
 
 
 @triton.jit
@@ -128,120 +146,108 @@ def add(pointer, amount, here):
 
 
 @triton.jit
-def succeeds(seed, tick, realm, slot, tier, above):
+def succeeds(world, realm, slot, tier, above):
     """Whether attempts succeed, for levels ``above`` the required level."""
-    word = draw_word(seed, tick, LUCK, realm, slot * MOST_TIERS + tier)
+    word = draw_word(world, LUCK, realm, slot * MOST_TIERS + tier)
     return below(word, tl.full(slot.shape, CERTAIN, tl.int32)) < tl.minimum(above + EVEN, CERTAIN)
 
 
 @triton.jit
-def learn(recipe, agent, here, xp, SKILLED: tl.constexpr):
+def learn(world, recipe, agent, here, SKILLED: tl.constexpr):
     """Adds experience for the recipes (pointers to rows) that succeeded."""
     if SKILLED:
         skill = tl.load(recipe + SKILL, mask=here, other=0)
-        add(xp + agent * SKILL_COUNT + skill, tl.load(recipe + EXPERIENCE, mask=here, other=0), here)
+        add(world.xp + agent * SKILL_COUNT + skill, tl.load(recipe + EXPERIENCE, mask=here, other=0), here)
 
 
 @triton.jit
-def enter(ledger, realm, item, flow, amount, here, ITEMS: tl.constexpr):
+def enter(world, realm, item, flow, amount, here, ITEMS: tl.constexpr):
     """Books goods of a realm: atomic additions of integers."""
-    account = ledger + (realm * (ITEMS + 1) + item) * FLOWS + flow
+    account = world.ledger + (realm * (ITEMS + 1) + item) * FLOWS + flow
     tl.atomic_add(account, amount.to(tl.int64), mask=here, sem="relaxed")
 
 
 @triton.jit
-def eat(
-    realm, agent, being, eats, meals, health, food, level, inventory, events, ledger,
-    MEALS: tl.constexpr, MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr,
-    SKILLED: tl.constexpr, ITEMS: tl.constexpr, EVENTS: tl.constexpr,
-):  # fmt: skip
-    body = tl.load(health + being, mask=eats, other=0).to(tl.int32)
-    most = tl.full(body.shape, MAX_HEALTH, tl.int32)
-    if SKILLED:
-        most = tl.load(level + being * SKILL_COUNT + CONSTITUTION, mask=eats, other=0).to(tl.int32)
+def eat(world, tables, realm, agent, being, eats, config: tl.constexpr):
+    body = tl.load(world.health + being, mask=eats, other=0).to(tl.int32)
+    most = tl.full(body.shape, config.max_health, tl.int32)
+    if config.skills:
+        most = tl.load(world.level + being * SKILL_COUNT + CONSTITUTION, mask=eats, other=0).to(tl.int32)
     chosen = tl.full(body.shape, -1, tl.int32)
-    for meal in range(MEALS):
+    for meal in range(config.meals):
         # By rising size: the first held, and then all that do not waste.
-        dish = meals + meal * DISH
-        held = tl.load(inventory + agent * ITEMS + tl.load(dish), mask=eats, other=0) > 0
+        dish = tables.meals + meal * DISH
+        held = tl.load(world.inventory + agent * config.items + tl.load(dish), mask=eats, other=0) > 0
         good = held & ((chosen < 0) | (tl.load(dish + HEALS) <= most - body))
         chosen = tl.where(good, meal, chosen)
     eats = eats & (chosen >= 0)
-    dish = meals + chosen * DISH
+    dish = tables.meals + chosen * DISH
     item = tl.load(dish, mask=eats, other=0)
-    add(inventory + agent * ITEMS + item, -1, eats)
-    enter(ledger, realm, item, EATEN_UP, eats, eats, ITEMS)
-    add(events + agent * EVENTS + EATEN, 1, eats)
+    add(world.inventory + agent * config.items + item, -1, eats)
+    enter(world, realm, item, EATEN_UP, eats, eats, config.items)
+    add(world.events + agent * config.events + EATEN, 1, eats)
     body = tl.minimum(body + tl.load(dish + HEALS, mask=eats, other=0), most)
-    full = tl.load(food + being, mask=eats, other=0).to(tl.int32)
-    full = tl.minimum(full + tl.load(dish + FEEDS, mask=eats, other=0), MAX_FOOD)
-    tl.store(health + being, body.to(tl.int16), mask=eats)
-    tl.store(food + being, full.to(tl.int16), mask=eats)
+    full = tl.load(world.food + being, mask=eats, other=0).to(tl.int32)
+    full = tl.minimum(full + tl.load(dish + FEEDS, mask=eats, other=0), config.max_food)
+    tl.store(world.health + being, body.to(tl.int16), mask=eats)
+    tl.store(world.food + being, full.to(tl.int16), mask=eats)
 
 
 @triton.jit
 def _work(
-    seed, tick, work, alive, row, col, health, food, material, shore, offer, inventory, level, xp, events,
-    ledger, notes, weights, recipes, meals, slots, chunks, work_realm, work_slot, capacity,
-    NPCS: tl.constexpr, WORKS_THERE: tl.constexpr, RECIPES: tl.constexpr, MEALS: tl.constexpr,
-    MAX_HEALTH: tl.constexpr, MAX_FOOD: tl.constexpr, SKILLED: tl.constexpr,
-    ITEMS: tl.constexpr, EVENTS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
+    world, tables, work, notes, slots, chunks, work_realm, work_slot, capacity, config: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """All work except the distribution of ore.
 
     Order-free: an agent's fields and note belong to one program, tiles are only read, and the ledger is
     changed by atomic additions of integers."""
-    realm, slot, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
-    able = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
-    able = able & (tl.load(health + being, mask=able, other=0) > 0)
+    realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
+    able = inside & (tl.load(world.alive + being, mask=inside, other=0) != 0)
+    able = able & (tl.load(world.health + being, mask=able, other=0) > 0)
     choice = tl.load(work + realm * work_realm + slot * work_slot, mask=able, other=0).to(tl.int32)
-    able = able & (((WORKS_THERE >> choice) & 1) != 0)
-    if (MINE_BIT & WORKS_THERE) != 0:
+    able = able & (((config.work_bits >> choice) & 1) != 0)
+    if (MINE_BIT & config.work_bits) != 0:
         tl.store(notes + agent, tl.zeros([BLOCK], tl.int32), mask=inside & ~(able & (choice == MINE)))
-    if MEALS > 0:  # noqa: SIM102 (the second condition is known on the device alone)
+    if config.meals > 0:  # noqa: SIM102 (the second condition is known on the device alone)
         if tl.max((able & (choice == EAT)).to(tl.int32), 0) > 0:
-            eat(
-                realm, agent, being, able & (choice == EAT), meals, health, food, level, inventory, events,
-                ledger, MEALS, MAX_HEALTH, MAX_FOOD, SKILLED, ITEMS, EVENTS,
-            )  # fmt: skip
+            eat(world, tables, realm, agent, being, able & (choice == EAT), config)
 
     able = able & (choice < EAT)
     if tl.max(able.to(tl.int32), 0) > 0:
-        here = tl.load(row + being, mask=able, other=0) * WIDTH + tl.load(col + being, mask=able, other=0)
-        tile = realm * (HEIGHT * WIDTH) + here
+        tile = realm * (config.height * config.width) + tile_of(world, being, able, config)
         fishes, mines = able & (choice == FISH), able & (choice == MINE)
-        near = fishes & (tl.load(shore + tile, mask=fishes, other=0) != 0)
-        beside = rocks_beside(tile, mines, material, HEIGHT, WIDTH) > 0
+        near = fishes & (tl.load(world.shore + tile, mask=fishes, other=0) != 0)
+        beside = rocks_beside(world, tile, mines, config) > 0
         ready = near | (mines & beside) | (able & (choice > MINE))
-        space = room(agent, ready, inventory, offer, weights, capacity, ITEMS)
+        space = room(world, agent, ready, tables.weight, capacity, config.items)
 
         # From the last recipe to the first: gathering continues until an attempt succeeds.
         chosen, tried = tl.full([BLOCK], -1, tl.int32), slot < 0
-        for turn in range(RECIPES):
-            number = RECIPES - 1 - turn
-            recipe = recipes + number * WIDE
+        for turn in range(config.recipes):
+            number = config.recipes - 1 - turn
+            recipe = tables.recipes + number * WIDE
             under = tl.load(recipe + CHOICE)
             can = ready & (choice == under) & (chosen < 0)
-            can = could(recipe, agent, being, can, space, level, inventory, ITEMS)
+            can = could(world, recipe, agent, being, can, space, config.items)
             if under <= MINE:
                 tried = tried | can
                 if tl.max(can.to(tl.int32), 0) > 0:
-                    skill = level + being * SKILL_COUNT + tl.load(recipe + SKILL)
+                    skill = world.level + being * SKILL_COUNT + tl.load(recipe + SKILL)
                     above = tl.load(skill, mask=can, other=0).to(tl.int32) - tl.load(recipe + LEVEL)
-                    can = can & succeeds(seed, tick, realm, slot, tl.load(recipe + TIER), above)
+                    can = can & succeeds(world, realm, slot, tl.load(recipe + TIER), above)
             chosen = tl.where(can, number, chosen)
-        add(events + agent * EVENTS + tl.where(mines, MINING, FISHING), 1, tried)
+        add(world.events + agent * config.events + tl.where(mines, MINING, FISHING), 1, tried)
 
         doing = chosen >= 0
-        recipe = recipes + chosen * WIDE
-        if (MINE_BIT & WORKS_THERE) != 0:
+        recipe = tables.recipes + chosen * WIDE
+        if (MINE_BIT & config.work_bits) != 0:
             struck = doing & mines
-            rocks = rocks_beside(tile, struck, material, HEIGHT, WIDTH)
-            nth = below(draw_word(seed, tick, ROCK, realm, slot), rocks)
+            rocks = rocks_beside(world, tile, struck, config)
+            nth = below(draw_word(world, ROCK, realm, slot), rocks)
             side = tl.zeros([BLOCK], tl.int32)
             for direction in tl.static_range(1, 5):
-                rock = is_rock(tile, struck, material, direction, HEIGHT, WIDTH)
+                rock = is_rock(world, tile, struck, direction, config)
                 side = tl.where(rock & (nth == 0), direction, side)
                 nth -= rock.to(tl.int32)
             note = tl.where(struck, chosen * NOTE + side, 0)
@@ -255,110 +261,108 @@ def _work(
         cooks = doing & (choice == COOK)
         if tl.max(cooks.to(tl.int32), 0) > 0:
             skill = tl.load(recipe + SKILL, mask=cooks, other=0)
-            above = tl.load(level + being * SKILL_COUNT + skill, mask=cooks, other=0).to(tl.int32)
+            above = tl.load(world.level + being * SKILL_COUNT + skill, mask=cooks, other=0).to(tl.int32)
             above -= tl.load(recipe + LEVEL, mask=cooks, other=0)
             tier = tl.load(recipe + TIER, mask=cooks, other=0)
-            made = made & (succeeds(seed, tick, realm, slot, tier, above) | (choice != COOK))
+            made = made & (succeeds(world, realm, slot, tier, above) | (choice != COOK))
         item = tl.load(recipe + MAKES, mask=made, other=-1)
         amount = tl.load(recipe + AMOUNT, mask=made, other=0)
         # A recipe that makes its own ingredient writes a count only once.
         same = made & (item == takes)
-        add(inventory + agent * ITEMS + takes, tl.where(same, amount, 0) - used, crafts)
-        add(inventory + agent * ITEMS + item, amount, made & ~same)
-        enter(ledger, realm, takes, tl.where(made, USED, BURNT_UP), used, crafts, ITEMS)
-        enter(ledger, realm, item, MADE, amount, made, ITEMS)
-        learn(recipe, agent, made, xp, SKILLED)
+        add(world.inventory + agent * config.items + takes, tl.where(same, amount, 0) - used, crafts)
+        add(world.inventory + agent * config.items + item, amount, made & ~same)
+        enter(world, realm, takes, tl.where(made, USED, BURNT_UP), used, crafts, config.items)
+        enter(world, realm, item, MADE, amount, made, config.items)
+        learn(world, recipe, agent, made, config.skills)
         event = tl.where(choice == FISH, FISHED, tl.where(choice == COOK, COOKED, SMITHED))
         event = tl.where(made, event, BURNT)
-        add(events + agent * EVENTS + event, tl.where(choice == FISH, amount, 1), doing)
+        add(world.events + agent * config.events + event, tl.where(choice == FISH, amount, 1), doing)
 
 
 @triton.jit
-def _share(
-    seed, tick, thresholds, notes, row, col, occupant, material, regrow_at, inventory, xp, events, ledger,
-    recipes, slots, chunks,
-    NPCS: tl.constexpr, SKILLED: tl.constexpr, ITEMS: tl.constexpr, EVENTS: tl.constexpr,
-    ENTRIES: tl.constexpr, STEPS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-):  # fmt: skip
+def _share(world, thresholds, notes, recipes, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
     """For each rock, one of the agents that succeeded at it gets the ore and depletes the rock.
 
     Order-free: notes and occupants are only read here. A rock's one winner alone writes its tile, and fields
     of its own; the ledger is changed by atomic additions of integers."""
-    realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
+    realm, _, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
     note = tl.load(notes + agent, mask=inside, other=0)
     struck = note > 0
     if tl.max(struck.to(tl.int32), 0) > 0:
         side = note % NOTE
-        rock_row = tl.load(row + being, mask=struck, other=0) + down(side)
-        rock_col = tl.load(col + being, mask=struck, other=0) + right(side)
-        won = wins(seed, tick, MINERS, realm, rock_row, rock_col, side, notes, occupant, slots, HEIGHT, WIDTH)
+        rock_row = tl.load(world.row + being, mask=struck, other=0) + down(side)
+        rock_col = tl.load(world.col + being, mask=struck, other=0) + right(side)
+        won = wins(world, MINERS, realm, rock_row, rock_col, side, notes, slots, config)
 
         recipe = recipes + (note // NOTE) * WIDE
         item = tl.load(recipe + MAKES, mask=won, other=0)
         amount = tl.load(recipe + AMOUNT, mask=won, other=0)
-        add(inventory + agent * ITEMS + item, amount, won)
-        add(events + agent * EVENTS + MINED, amount, won)
-        enter(ledger, realm, item, MADE, amount, won, ITEMS)
-        learn(recipe, agent, won, xp, SKILLED)
-        rock = rock_row * WIDTH + rock_col
-        tile = realm * (HEIGHT * WIDTH) + rock
-        tl.store(material + tile, tl.full([BLOCK], STONE, tl.uint8), mask=won)
-        if ENTRIES > 0:
-            due = return_tick(seed, tick, thresholds, realm, rock, won, ENTRIES, STEPS)
-            tl.store(regrow_at + tile, due, mask=won)
+        add(world.inventory + agent * config.items + item, amount, won)
+        add(world.events + agent * config.events + MINED, amount, won)
+        enter(world, realm, item, MADE, amount, won, config.items)
+        learn(world, recipe, agent, won, config.skills)
+        rock = rock_row * config.width + rock_col
+        tile = realm * (config.height * config.width) + rock
+        tl.store(world.material + tile, tl.full([BLOCK], STONE, tl.uint8), mask=won)
+        if config.threshold_count > 0:
+            due = return_tick(
+                world, thresholds, realm, rock, won, config.threshold_count, config.threshold_steps
+            )
+            tl.store(world.regrow_at + tile, due, mask=won)
 
 
 @cache
-def book(content: Content, device: torch.device) -> tuple[Tensor, Tensor, int, int]:
-    """(recipes: [max(1, recipes), 10] int32, of all works in turn, with the columns ``LEVEL`` and the others;
-    meals: [max(1, meals), 3] int32, by rising healing; number of recipes; number of meals)."""
+def book(content: Content, device: torch.device) -> Book:
+    """The tables of a content, on a device."""
     known = tables(content)
     recipes = tuple(
         (*(getattr(row, name) for name in COLUMNS), choice, tier)
         for choice, rows in enumerate(known.recipes)
         for tier, row in enumerate(rows)
     )
-    return (
+    return Book(
+        tensor(known.weight or (0,), device, torch.int32),
         tensor(recipes or ((0,) * (len(COLUMNS) + 2),), device, torch.int32),
         tensor(known.meals or ((0, 0, 0),), device, torch.int32),
-        len(recipes),
-        len(known.meals),
     )
 
 
-def works_there(works: tuple[str, ...]) -> int:
-    """The config's works, one bit each."""
-    return sum(1 << WORKS.index(name) for name in set(works))
+def book_config(config: WorldConfig) -> dict[str, int]:
+    """Settings that ``possible_works`` needs: the works, one bit each, and the number of items, recipes and
+    meals."""
+    known = config.tables
+    return {
+        "work_bits": sum(1 << WORKS.index(name) for name in set(config.works)),
+        "items": len(known.items),
+        "recipes": sum(map(len, known.recipes)),
+        "meals": len(known.meals),
+    }
 
 
 def work(world: World, work: Tensor) -> None:
     """See ``nmmo_gpu.world.work.work``."""
     cfg = world.config
-    items = len(cfg.content.items)
-    if items == 0:
+    counts = book_config(cfg)
+    if counts["items"] == 0:
         return  # nothing can be made or eaten
-    recipes, meals, recipe_count, meal_count = book(cfg.content, world.device)
-    weights = tensor(cfg.tables.weight, world.device, torch.int32)
+    tables = book(cfg.content, world.device)
     notes = world.workspace("ore struck", (world.realms, cfg.slots), torch.int32)
-    shared: dict[str, Any] = {
-        "NPCS": cfg.npc_slots, "SKILLED": cfg.skills, "ITEMS": items, "EVENTS": world.events.shape[2],
-        **map_size(world),
-    }  # fmt: skip
     cut = over_slots(world.realms, cfg.slots, SLOTS_PER_PROGRAM)
+    events = world.events.shape[2]
     launch(
-        _work, cut.programs, world.seed, world.tick, work, world.alive, world.row, world.col, world.health,
-        world.food, world.material, world.shore, world.offer, world.inventory, world.level, world.xp,
-        world.events, world.ledger, notes, weights, recipes, meals, cut.slots, cut.chunks, *work.stride(),
-        cfg.capacity, WORKS_THERE=works_there(cfg.works), RECIPES=recipe_count, MEALS=meal_count,
-        MAX_HEALTH=cfg.max_health, MAX_FOOD=cfg.max_food, BLOCK=cut.block, warps=cut.warps, **shared,
+        _work, cut.programs, fields_of(_WorkFields, world), tables, work, notes, cut.slots, cut.chunks,
+        *work.stride(), cfg.capacity, config=fields_of(_WorkConfig, cfg, events=events, **counts),
+        BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
     if "mine" not in cfg.works:
         return
     thresholds, entries, steps = table(world, cfg.ore_regrowth)
+    config = fields_of(
+        _ShareConfig, cfg, items=counts["items"], events=events, threshold_count=entries,
+        threshold_steps=steps,
+    )  # fmt: skip
     cut = over_slots(world.realms, cfg.slots)
     launch(
-        _share, cut.programs, world.seed, world.tick, thresholds, notes, world.row, world.col, world.occupant,
-        world.material, world.regrow_at, world.inventory, world.xp, world.events, world.ledger, recipes,
-        cut.slots, cut.chunks, ENTRIES=entries, STEPS=steps, BLOCK=cut.block, warps=cut.warps, **shared,
+        _share, cut.programs, fields_of(_ShareFields, world), thresholds, notes, tables.recipes, cut.slots,
+        cut.chunks, config=config, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

@@ -55,13 +55,21 @@ class CompileConfig:
     """How many compile at a time; by default as many as there are processors."""
 
 
+class TensorForm(NamedTuple):
+    """A tensor, as far as it decides what is compiled."""
+
+    dtype: torch.dtype
+    aligned: bool
+    """To 16 bytes."""
+
+
 class Form(NamedTuple):
     """One launch, as far as it decides what is compiled."""
 
     module: str
     kernel: str
     arguments: tuple[Any, ...]
-    """Tensors as (type, whether they are aligned to 16 bytes); of integers one that compiles alike."""
+    """Instead of a tensor its ``TensorForm``, of an integer one that compiles alike; also in tuples."""
     constants: tuple[tuple[str, Any], ...]
     warps: int
 
@@ -147,7 +155,9 @@ def forms_of(config: TrainConfig) -> list[Form]:
 def _representative(argument: Any) -> Any:
     """What stands for an argument in a ``Form``."""
     if isinstance(argument, Tensor):
-        return argument.dtype, argument.data_ptr() % 16 == 0
+        return TensorForm(argument.dtype, argument.data_ptr() % 16 == 0)
+    if isinstance(argument, tuple):
+        return type(argument)(*map(_representative, argument))
     if isinstance(argument, int) and argument != 1:
         wide = 0 if -(1 << 31) <= argument < 1 << 31 else 1 << 32
         return wide + (16 if argument % 16 == 0 else 3)
@@ -188,23 +198,12 @@ def _use_target(target: tuple[str, int | str, int]) -> None:
 
 def _compile(form: Form) -> str | None:
     """Puts a kernel into Triton's cache; returns what went wrong."""
-    from triton.runtime.jit import MockTensor
-
     from nmmo_gpu.kernels.launch import FUSED_ROUNDING
 
-    class Unaligned(MockTensor):  # type: ignore[misc]
-        @staticmethod
-        def data_ptr() -> int:
-            return 1
-
     kernel = getattr(importlib.import_module(form.module), form.kernel)
-    arguments = [
-        (MockTensor if argument[1] else Unaligned)(argument[0]) if isinstance(argument, tuple) else argument
-        for argument in form.arguments
-    ]
     try:
         compiled = kernel.warmup(
-            *arguments,
+            *map(_without_data, form.arguments),
             grid=(1,),
             num_warps=form.warps,
             enable_fp_fusion=FUSED_ROUNDING,
@@ -215,6 +214,22 @@ def _compile(form: Form) -> str | None:
         return f"{form.kernel} does not compile: {type(error).__name__}: {said[-1] if said else ''}"
     _make_launcher(compiled)
     return None
+
+
+def _without_data(argument: Any) -> Any:
+    """An argument with which Triton compiles what it would for those that a ``Form`` describes."""
+    from triton.runtime.jit import MockTensor
+
+    class Unaligned(MockTensor):  # type: ignore[misc]
+        @staticmethod
+        def data_ptr() -> int:
+            return 1
+
+    if isinstance(argument, TensorForm):
+        return (MockTensor if argument.aligned else Unaligned)(argument.dtype)
+    if isinstance(argument, tuple):
+        return type(argument)(*map(_without_data, argument))
+    return argument
 
 
 def _make_launcher(compiled: Any) -> None:

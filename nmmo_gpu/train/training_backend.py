@@ -58,5 +58,5 @@ def training_backend(backend: Backend, extended: bool = False) -> TrainingBacken
         loops = importlib.import_module("nmmo_gpu.cpu")
         parts = loops.TRAINING | (loops.TRAINING_EXTENDED if extended else {})
     elif backend.capturable:
-        parts = importlib.import_module("nmmo_gpu.kernels").TRAINING
+        parts = importlib.import_module("nmmo_gpu.kernels.train").TRAINING
     return TrainingBackend(draw=backend.draw, **parts)

@@ -36,8 +36,9 @@ def programs_in_order(order: Callable[[int], list[int]]) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def conflicts() -> Iterator[dict[str, set[str]]]:
-    """Yields a dictionary that fills with the names of the kernels that run, and of those of their arguments
-    in which the outcome could depend on the order of programs, or on which thread of a program is first.
+    """Yields a dictionary that fills with the names of the kernels that run, and of those of their arguments,
+    or fields of named tuples among them, in which the outcome could depend on the order of programs, or on
+    which thread of a program is first.
 
     That is where two lanes touch the same byte in one launch, and one writes what the other reads, or both
     write and not the same; atomic operations are in conflict with all others, but not with each other, and
@@ -65,8 +66,7 @@ def conflicts() -> Iterator[dict[str, set[str]]]:
         seen.clear()
         run(self, *arguments, **constants)
         bound = inspect.signature(self.fn).bind_partial(*arguments).arguments
-        tensors = {name: value for name, value in bound.items() if isinstance(value, Tensor)}
-        found.setdefault(self.fn.__name__, set()).update(_contested(seen, tensors))
+        found.setdefault(self.fn.__name__, set()).update(_contested(seen, _tensors(bound)))
 
     with (
         _replaced(
@@ -103,6 +103,18 @@ def _access(kind: str, pointers: Any, mask: Any, value: Any = None) -> _Access:
         assert whole.itemsize == width
         written = whole.view(np.uint8)
     return _Access(kind, address.reshape(-1), np.repeat(lane, width), written)
+
+
+def _tensors(arguments: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors among arguments, by the name of the parameter or of the field of a named tuple."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in arguments.items():
+        found = {name: value} if isinstance(value, Tensor) else {}
+        if hasattr(value, "_asdict"):
+            found = _tensors(value._asdict())
+        assert not tensors.keys() & found.keys(), "two tensors of the same name"
+        tensors |= found
+    return tensors
 
 
 def _contested(accesses: list[_Access], tensors: dict[str, Tensor]) -> set[str]:

@@ -6,6 +6,7 @@ By hand, and against an auction by hand, it is tested in ``tests/world/test_exch
 from __future__ import annotations
 
 import importlib
+from collections import namedtuple
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from kernels.interpreter import conflicts, programs_in_order
 from nmmo_gpu.config import preset
 from nmmo_gpu.content import STANDARD
 from nmmo_gpu.kernels import launch as launching
-from nmmo_gpu.kernels.launch import diverted, launch, over_slots
+from nmmo_gpu.kernels.launch import diverted, fields_of, launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.backend import resolve
@@ -164,25 +165,28 @@ def test_between_the_kernels_there_is_a_sort_and_nothing_that_waits_for_the_devi
             assert a is b or a == b
 
 
+_Traders = namedtuple("_Traders", "offer offer_price offer_left gold inventory")
+
+
 @triton.jit
 def _masks(
-    offer, offer_price, offer_left, gold, inventory, space, lots, weights, prices, out, slots, chunks,
-    ITEMS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    world, tables, space, out, slots, chunks, ITEMS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
+):
     """The masks of sales, buys at the lowest price, and withdrawals: one row per agent, one lane per item."""
     _, _, agent, _, inside = my_agents(slots, chunks, 0, BLOCK)
-    code, _, purse, freed = twin.back(agent, inside, offer, offer_price, gold, weights, prices, ITEMS)
+    code, _, purse, freed = twin.back(world, tables, agent, inside, ITEMS)
     item = tl.arange(0, WIDE)[None, :]
     row = agent[:, None]
     there = inside[:, None] & (item < ITEMS)
-    count = tl.load(inventory + row * ITEMS + item, mask=there, other=0)
-    lot, weight = tl.load(lots + item, mask=item < ITEMS), tl.load(weights + item, mask=item < ITEMS)
+    count = tl.load(world.inventory + row * ITEMS + item, mask=there, other=0)
+    lot = tl.load(tables.lot + item, mask=item < ITEMS)
+    weight = tl.load(tables.weight + item, mask=item < ITEMS)
     units = tl.load(space + agent, mask=inside, other=0) + freed
     line = out + row * (2 * ITEMS + 1)
     tl.store(line + item, twin.can_sell(count, lot, code[:, None], item), mask=there)
-    buyable = twin.can_buy(purse[:, None], tl.load(prices), units[:, None], weight)
+    buyable = twin.can_buy(purse[:, None], tl.load(tables.prices), units[:, None], weight)
     tl.store(line + ITEMS + item, buyable, mask=there)
-    left = tl.load(offer_left + agent, mask=inside, other=0)
+    left = tl.load(world.offer_left + agent, mask=inside, other=0)
     tl.store(out + agent * (2 * ITEMS + 1) + 2 * ITEMS, twin.can_withdraw(code, left), mask=inside)
 
 
@@ -197,9 +201,8 @@ def test_what_the_phase_asks_serves_for_masks(content):
         out = torch.zeros(2, 41, 2 * items + 1, dtype=torch.bool, device=KERNEL_DEVICE)
         cut = over_slots(2, 41)
         launch(
-            _masks, cut.programs, there.offer, there.offer_price, there.offer_left, there.gold,
-            there.inventory, room(there), *twin.tables(there), out, cut.slots, cut.chunks,
-            ITEMS=items, WIDE=triton.next_power_of_2(items), BLOCK=cut.block,
+            _masks, cut.programs, fields_of(_Traders, there), twin.tables(there), room(there), out,
+            cut.slots, cut.chunks, ITEMS=items, WIDE=triton.next_power_of_2(items), BLOCK=cut.block,
         )  # fmt: skip
         living = world.alive & (world.health > 0)
         assert torch.equal(out.cpu()[living], mask[..., 1:][living])

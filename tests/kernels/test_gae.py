@@ -9,8 +9,8 @@ from train.small import poisoned_memory
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels import gae
 from nmmo_gpu.kernels import launch as launching
+from nmmo_gpu.kernels.train import gae
 from nmmo_gpu.train.gae import advantages
 
 DISCOUNTS = [(0.99, 0.95), (0.997, 0.9), (0.5, 1.0), (0.9, 0.0), (0.0, 0.95), (1 / 3, 0.7)]

@@ -13,7 +13,7 @@ pytest.importorskip("triton")
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.content import STANDARD
-from nmmo_gpu.kernels import inputs as kernels
+from nmmo_gpu.kernels.train import inputs as kernels
 from nmmo_gpu.train import inputs as plain
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.network_inputs import InputColumns

@@ -9,7 +9,7 @@ from train.small import poisoned_memory, whole_numbers
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels import layers as kernels
+from nmmo_gpu.kernels.train import layers as kernels
 from nmmo_gpu.train import layers as plain
 
 

@@ -31,13 +31,13 @@ kernels_below, kernels_unit = kernels.below, kernels.unit
 
 
 @triton.jit
-def _draw(seed, tick, realm, index, words, STREAM: tl.constexpr):
-    w0, w1, w2, w3 = kernels_draw(seed, tick, STREAM, tl.load(realm), tl.load(index))
+def _draw(world, realm, index, words, STREAM: tl.constexpr):
+    w0, w1, w2, w3 = kernels_draw(world, STREAM, tl.load(realm), tl.load(index))
     tl.store(words, w0.to(tl.int64))
     tl.store(words + 1, w1.to(tl.int64))
     tl.store(words + 2, w2.to(tl.int64))
     tl.store(words + 3, w3.to(tl.int64))
-    tl.store(words + 4, kernels_word(seed, tick, STREAM, tl.load(realm), tl.load(index)))
+    tl.store(words + 4, kernels_word(world, STREAM, tl.load(realm), tl.load(index)))
 
 
 @pytest.mark.parametrize("first", [0, 7])
@@ -52,7 +52,7 @@ def test_draw_gives_the_published_answers(key, counter, answer, first):
     numbers = [seed, first], [now], [counter[2] - first], [counter[3]]
     places = [torch.tensor(part, device=KERNEL_DEVICE) for part in numbers]
     words = torch.full((5,), -1, device=KERNEL_DEVICE)
-    launch(_draw, 1, *places, words, STREAM=stream)
+    launch(_draw, 1, kernels._Clock(*places[:2]), *places[2:], words, STREAM=stream)
     assert words.tolist() == [*answer, answer[0]]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import pytest
 import torch
 from support.helpers import KERNEL_DEVICE
@@ -17,16 +19,17 @@ from nmmo_gpu.world.random import Stream, draw
 from nmmo_gpu.world.regrowth import TICK_MASK
 
 TILES = 300
+_World = namedtuple("_World", "seed tick")
 
 
 @triton.jit
 def _return_ticks(
-    seed, tick, thresholds, due, tiles, ENTRIES: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr
+    world, thresholds, due, tiles, ENTRIES: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr
 ):
     tile = tl.arange(0, BLOCK)
     here = tile < tiles
-    realm = tl.load(tick) * 0 + 2
-    when = return_tick(seed, tick, thresholds, realm, tile, here, ENTRIES, STEPS)
+    realm = tl.load(world.tick) * 0 + 2
+    when = return_tick(world, thresholds, realm, tile, here, ENTRIES, STEPS)
     tl.store(due + tile, when, mask=here)
 
 
@@ -41,9 +44,9 @@ def test_a_word_at_a_threshold_waits_as_one_above_it(length, shift):
     thresholds = (word[:length] + shift).sort()[0]
     wait = torch.searchsorted(thresholds, word, right=True) + 1
     due = torch.full((TILES + 5,), -7, dtype=torch.int32, device=KERNEL_DEVICE)
-    arguments = (part.to(KERNEL_DEVICE) for part in (seed, tick, thresholds))
+    world, there = _World(seed.to(KERNEL_DEVICE), tick.to(KERNEL_DEVICE)), thresholds.to(KERNEL_DEVICE)
     steps = length.bit_length()  # as nmmo_gpu.kernels.regrowth.table has it
-    launch(_return_ticks, 1, *arguments, due, TILES, ENTRIES=length, STEPS=steps, BLOCK=512)
+    launch(_return_ticks, 1, world, there, due, TILES, ENTRIES=length, STEPS=steps, BLOCK=512)
     assert torch.equal(due[:TILES].cpu().long(), (tick + wait) & TICK_MASK)
     assert due[TILES:].tolist() == [-7] * 5
     assert {1, length + 1} & set(wait.tolist()) and len(wait.unique()) > min(length, 2)

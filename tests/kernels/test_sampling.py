@@ -12,7 +12,8 @@ from train.small import CPU, lively_env, poisoned_memory, shout, small
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels import sampling as kernels
+from nmmo_gpu.kernels.train import evaluation, heads
+from nmmo_gpu.kernels.train import sampling as kernels
 from nmmo_gpu.train.policy import MASKED, Policy
 from nmmo_gpu.train.sampling import evaluate, head_distributions, sample
 from nmmo_gpu.train.trinity import Sword
@@ -41,7 +42,7 @@ def poisoned(monkeypatch):
 def block(request, monkeypatch):
     """How many agents share a program: 16 or 32, or as many as they do."""
     if request.param is not None:
-        monkeypatch.setattr(kernels, "AGENTS", request.param)
+        monkeypatch.setattr(heads, "AGENTS", request.param)
 
 
 class Crowd:
@@ -190,7 +191,7 @@ def predraw(monkeypatch, words):
     if KERNEL_DEVICE.type != "cpu":
         pytest.skip("a compiled kernel draws for itself")
 
-    def drawn(seed, tick, stream, realm, index):
+    def drawn(world, stream, realm, index):
         tl = kernels.tl
         first, second, third = (interpreter._implicit_cvt(part) for part in words.contiguous())
         at = realm * SLOTS + index
@@ -362,7 +363,7 @@ def test_judgements_and_their_gradients(crowd, rows, block):
 
         theirs = logits.to(KERNEL_DEVICE).clone().requires_grad_()
         given = (crowd.records, rows)
-        found_log, found_entropy = kernels.evaluate(
+        found_log, found_entropy = evaluation.evaluate(
             *(part.to(KERNEL_DEVICE) for part in given), theirs, choices.to(KERNEL_DEVICE), crowd.layout,
             crowd.auto,
         )  # fmt: skip
@@ -397,7 +398,7 @@ def test_gradients_by_finite_differences(crowd):
     records, index = crowd.records.to(KERNEL_DEVICE), rows.to(KERNEL_DEVICE)
 
     leaf = start.clone().to(KERNEL_DEVICE).requires_grad_()
-    log, entropy = kernels.evaluate(records, index, leaf, choices, crowd.layout, crowd.auto)
+    log, entropy = evaluation.evaluate(records, index, leaf, choices, crowd.layout, crowd.auto)
     (weights[0] * log + weights[1] * entropy).sum().backward()
 
     # Every entry up and down, all in one call.
@@ -406,7 +407,7 @@ def test_gradients_by_finite_differences(crowd):
     moved.view(2, len(entries), -1)[:, range(len(entries)), entries] += torch.tensor([[step], [-step]])
     everywhere = index.expand(moved.shape[:-1]).reshape(1, -1)
     logits = moved.view(1, -1, crowd.width).to(KERNEL_DEVICE)
-    found = kernels.evaluate(records, everywhere, logits, choices, crowd.layout, crowd.auto)
+    found = evaluation.evaluate(records, everywhere, logits, choices, crowd.layout, crowd.auto)
     ends = sum(w * part.view(moved.shape[:-1]) for w, part in zip(weights, found, strict=True))
     up, down = ends.double().sum((-1, -2)).cpu()
     slopes = (up - down) / (2 * step)
@@ -421,7 +422,7 @@ def test_what_was_sampled_is_judged_alike(crowd):
     logits = crowd.logits(index, 14).to(KERNEL_DEVICE)
     world, records, rows = (part.to(KERNEL_DEVICE) for part in (crowd.world, crowd.records, index))
     chosen = kernels.choose(world, records, rows, logits, crowd.layout, crowd.auto)
-    log, entropy = kernels.evaluate(records, rows, logits, chosen.choices, crowd.layout, crowd.auto)
+    log, entropy = evaluation.evaluate(records, rows, logits, chosen.choices, crowd.layout, crowd.auto)
     alive = crowd.alive[index]
     told = chosen.log_probability.cpu()[index]
     torch.testing.assert_close(log.cpu()[alive], told[alive], rtol=0, atol=1e-6)
@@ -441,7 +442,7 @@ def test_strided_arguments(crowd):
     judged = []
     for rows, told in ((index, logits), (index.contiguous(), logits.contiguous())):
         leaf = told.detach().to(KERNEL_DEVICE).requires_grad_()
-        pair = kernels.evaluate(records, rows.to(KERNEL_DEVICE), leaf, choices, crowd.layout, crowd.auto)
+        pair = evaluation.evaluate(records, rows.to(KERNEL_DEVICE), leaf, choices, crowd.layout, crowd.auto)
         sum(pair).sum().backward()
         judged.append([*(part.detach() for part in pair), leaf.grad])
     assert all(torch.equal(a, b) for a, b in zip(*judged, strict=True))

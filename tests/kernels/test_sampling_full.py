@@ -10,7 +10,8 @@ from train.small import poisoned_memory
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels import sampling as kernels
+from nmmo_gpu.kernels.train import evaluation, heads
+from nmmo_gpu.kernels.train import sampling as kernels
 from nmmo_gpu.train.sampling import evaluate, sample
 
 
@@ -18,7 +19,7 @@ from nmmo_gpu.train.sampling import evaluate, sample
 def poisoned(monkeypatch):
     """Whatever is not written is NaN, or garbage; programs are small."""
     poisoned_memory(monkeypatch)
-    monkeypatch.setattr(kernels, "AGENTS", 32)
+    monkeypatch.setattr(heads, "AGENTS", 32)
 
 
 @pytest.fixture(scope="module", params=CROWDS)
@@ -92,7 +93,7 @@ def test_judgements_and_their_gradients(crowd):
         (by[0] * weights[0] * log + by[1] * weights[1] * entropy).sum().backward()
         theirs = logits.to(KERNEL_DEVICE).clone().requires_grad_()
         given = (part.to(KERNEL_DEVICE) for part in (crowd.records, rows))
-        found = kernels.evaluate(*given, theirs, choices.to(KERNEL_DEVICE), crowd.layout, crowd.auto)
+        found = evaluation.evaluate(*given, theirs, choices.to(KERNEL_DEVICE), crowd.layout, crowd.auto)
         parts = [b * w.to(KERNEL_DEVICE) * said for b, w, said in zip(by, weights, found, strict=True) if b]
         sum(parts).sum().backward()
         for said, expected in zip(found, (log, entropy), strict=True):

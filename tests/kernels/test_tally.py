@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 from nmmo_gpu.config import preset
 from nmmo_gpu.env import random_actions
 from nmmo_gpu.kernels import launch as launching
-from nmmo_gpu.kernels import tally
+from nmmo_gpu.kernels.train import tally
 from nmmo_gpu.train.metrics import LIFETIME_BINS, Tally, count
 from nmmo_gpu.world.state import Cause
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import cache
 
 import pytest
@@ -18,9 +19,9 @@ from nmmo_gpu.content import STANDARD, WORKS, Content
 from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.inventory import room as kernel_room
-from nmmo_gpu.kernels.launch import launch, over_slots
-from nmmo_gpu.kernels.slots import my_agents
-from nmmo_gpu.kernels.work import book, possible_works, works_there
+from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
+from nmmo_gpu.kernels.slots import my_agents, tile_of
+from nmmo_gpu.kernels.work import book, book_config, possible_works
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.work import possible_works as rule_of_masks
@@ -89,21 +90,17 @@ def test_what_makes_its_own_ingredient():
     assert torch.equal(world.inventory[..., pearl], 2 + works.int())
 
 
+_Workers = namedtuple("_Workers", "alive row col level inventory offer shore material")
+_Config = namedtuple("_Config", "npc_slots work_bits items recipes meals height width")
+
+
 @triton.jit
-def _masks(
-    alive, row, col, level, inventory, offer, shore, material, weights, recipes, meals, spaces, masks, slots,
-    chunks, capacity,
-    NPCS: tl.constexpr, WORKS_THERE: tl.constexpr, RECIPES: tl.constexpr, MEALS: tl.constexpr,
-    ITEMS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
-    living = inside & (tl.load(alive + being, mask=inside, other=0) != 0)
-    tile = tl.load(row + being, mask=living, other=0) * WIDTH + tl.load(col + being, mask=living, other=0)
-    space = kernel_room(agent, living, inventory, offer, weights, capacity, ITEMS)
-    possible = possible_works(
-        agent, being, realm * (HEIGHT * WIDTH) + tile, living, space, level, inventory, shore, material,
-        recipes, meals, WORKS_THERE, RECIPES, MEALS, ITEMS, HEIGHT, WIDTH,
-    )  # fmt: skip
+def _masks(world, tables, spaces, masks, slots, chunks, capacity, config: tl.constexpr, BLOCK: tl.constexpr):
+    realm, _, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
+    living = inside & (tl.load(world.alive + being, mask=inside, other=0) != 0)
+    tile = realm * (config.height * config.width) + tile_of(world, being, living, config)
+    space = kernel_room(world, agent, living, tables.weight, capacity, config.items)
+    possible = possible_works(world, tables, agent, being, tile, living, space, config)
     tl.store(spaces + agent, space, mask=living)
     tl.store(masks + agent, possible, mask=living)
 
@@ -114,14 +111,11 @@ def test_possible_works_and_room_are_the_same(world):
     there = world.to(KERNEL_DEVICE)
     spaces = torch.full((world.realms, cfg.slots), -1, dtype=torch.int32, device=KERNEL_DEVICE)
     masks = spaces.clone()
-    recipes, meals, recipe_count, meal_count = book(cfg.content, KERNEL_DEVICE)
     cut = over_slots(world.realms, cfg.slots)
     launch(
-        _masks, cut.programs, there.alive, there.row, there.col, there.level, there.inventory, there.offer,
-        there.shore, there.material, tensor(cfg.tables.weight, KERNEL_DEVICE, torch.int32), recipes, meals,
-        spaces, masks, cut.slots, cut.chunks, cfg.capacity,
-        NPCS=cfg.npc_slots, WORKS_THERE=works_there(cfg.works), RECIPES=recipe_count, MEALS=meal_count,
-        ITEMS=len(cfg.content.items), HEIGHT=cfg.height, WIDTH=cfg.width, BLOCK=cut.block, warps=cut.warps,
+        _masks, cut.programs, fields_of(_Workers, there), book(cfg.content, KERNEL_DEVICE), spaces, masks,
+        cut.slots, cut.chunks, cfg.capacity, config=fields_of(_Config, cfg, **book_config(cfg)),
+        BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
     living = world.agents(world.alive)
     assert torch.equal(spaces.cpu()[living], room(world)[living])

@@ -115,13 +115,13 @@ def test_impossible_compilations_are_refused(monkeypatch):
 
 def test_a_kernel_that_does_not_compile_is_reported():
     """The result has its name and the end of the compiler's message, and the process raises nothing."""
-    broken = Form("nmmo_gpu.kernels.gae", "_advantages", ((torch.float32, True),), (), 4)
+    broken = Form("nmmo_gpu.kernels.train.gae", "_advantages", ((torch.float32, True),), (), 4)
     code = (
         "import torch\nfrom nmmo_gpu.train import compile as c\n"
         "c._use_target(c.TARGETS['sm_90'])\n"
         f"print(c._compile(c.Form({broken.module!r}, KERNEL, ((torch.float32, True),), (), 4)))"
     )
-    from nmmo_gpu.kernels import gae
+    from nmmo_gpu.kernels.train import gae
 
     (name,) = [name for name, value in vars(gae).items() if name.startswith("_") and hasattr(value, "warmup")]
     done = subprocess.run(

@@ -148,7 +148,7 @@ def test_numba_has_the_same_bits(name):
 @pytest.mark.parametrize("name", RULES)
 def test_the_kernel_agrees_to_rounding(name, monkeypatch):
     """In float32 and in bfloat16; other columns of the matrix are unchanged."""
-    kernels = pytest.importorskip("nmmo_gpu.kernels.features")
+    kernels = pytest.importorskip("nmmo_gpu.kernels.train.features")
     monkeypatch.setattr(kernels, "RECORDS", 32)
     config = rules_of(name)
     layout, records, _ = seen_in_a_random_world(config, 5)

@@ -3,6 +3,7 @@ operations between two products in one kernel, forward and backward; twin of ``n
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
+
+_Sizes = namedtuple("_Sizes", "rows blocks parts hidden")
+"""Rows of a population, the blocks and columns of tiles that they are cut into, and columns."""
 
 ELEMENTS = 1 << 16 if INTERPRETED else 4096
 """Activations that a program handles at a time."""
@@ -23,19 +27,19 @@ STEPS = 2 if INTERPRETED else 8
 
 @triton.jit
 def _bias_relu(
-    products, bias, residual, out, rows, blocks, parts, hidden, RESIDUAL: tl.constexpr, ROWS: tl.constexpr,
-    WIDTH: tl.constexpr,
-):  # fmt: skip
+    products, bias, residual, out, sizes, RESIDUAL: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr
+):
     """Order-free: each output is written by one program, and only that program reads what it overwrites."""
     program = tl.program_id(0)
-    part = program % parts
-    block = (program // parts) % blocks
-    population = (program // parts // blocks).to(tl.int64)
+    part = program % sizes.parts
+    block = (program // sizes.parts) % sizes.blocks
+    population = (program // sizes.parts // sizes.blocks).to(tl.int64)
     column = part * WIDTH + tl.arange(0, WIDTH)
     row = block * ROWS + tl.arange(0, ROWS)
-    here = (row < rows)[:, None] & (column < hidden)[None, :]
-    place = (population * rows + row)[:, None] * hidden + column[None, :]
-    added = tl.load(bias + population * hidden + column, mask=column < hidden, other=0.0).to(tl.float32)
+    here = (row < sizes.rows)[:, None] & (column < sizes.hidden)[None, :]
+    place = (population * sizes.rows + row)[:, None] * sizes.hidden + column[None, :]
+    known = column < sizes.hidden
+    added = tl.load(bias + population * sizes.hidden + column, mask=known, other=0.0).to(tl.float32)
     value = tl.load(products + place, mask=here, other=0.0).to(tl.float32) + added[None, :]
     value = tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
     if RESIDUAL:
@@ -45,32 +49,32 @@ def _bias_relu(
 
 @triton.jit
 def _bias_relu_backward(
-    grad, products, bias, grad_products, shares, rows, blocks, parts, hidden, BIASED: tl.constexpr,
-    STEPS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+    grad, products, bias, grad_products, shares, sizes, BIASED: tl.constexpr, STEPS: tl.constexpr,
+    ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """The gradient where the unit was active, and its sum over a block of rows, for the bias.
 
     Order-free: each entry is written by one program; the sums are added afterwards."""
     program = tl.program_id(0)
-    part = program % parts
-    block = (program // parts) % blocks
-    population = (program // parts // blocks).to(tl.int64)
+    part = program % sizes.parts
+    block = (program // sizes.parts) % sizes.blocks
+    population = (program // sizes.parts // sizes.blocks).to(tl.int64)
     column = part * WIDTH + tl.arange(0, WIDTH)
-    known = column < hidden
+    known = column < sizes.hidden
     added = tl.zeros([WIDTH], tl.float32)
     if BIASED:
-        added = tl.load(bias + population * hidden + column, mask=known, other=0.0).to(tl.float32)
+        added = tl.load(bias + population * sizes.hidden + column, mask=known, other=0.0).to(tl.float32)
     total = tl.zeros([ROWS, WIDTH], tl.float32)
     for step in range(STEPS):
         row = (block * STEPS + step) * ROWS + tl.arange(0, ROWS)
-        here = (row < rows)[:, None] & known[None, :]
-        place = (population * rows + row)[:, None] * hidden + column[None, :]
+        here = (row < sizes.rows)[:, None] & known[None, :]
+        place = (population * sizes.rows + row)[:, None] * sizes.hidden + column[None, :]
         value = tl.load(products + place, mask=here, other=0.0).to(tl.float32) + added[None, :]
         slope = tl.load(grad + place, mask=here, other=0.0).to(tl.float32)
         slope = tl.where(value > 0.0, slope, 0.0)
         tl.store(grad_products + place, slope.to(grad_products.dtype.element_ty), mask=here)
         total += slope
-    into = shares + (population * blocks + block) * hidden + column
+    into = shares + (population * sizes.blocks + block) * sizes.hidden + column
     tl.store(into, tl.sum(total, 0), mask=known)
 
 
@@ -92,7 +96,7 @@ def bias_relu(products: Tensor, bias: Tensor, residual: Tensor | None, out: Tens
     blocks, parts = triton.cdiv(rows, tall), triton.cdiv(hidden, width)
     launch(
         _bias_relu, populations * blocks * parts, products, bias, products if residual is None else residual,
-        out, rows, blocks, parts, hidden, RESIDUAL=residual is not None, ROWS=tall, WIDTH=width,
+        out, _Sizes(rows, blocks, parts, hidden), RESIDUAL=residual is not None, ROWS=tall, WIDTH=width,
     )  # fmt: skip
     return out
 
@@ -111,7 +115,7 @@ def bias_relu_backward(grad: Tensor, products: Tensor, bias: Tensor | None) -> t
     shares = torch.empty(populations, blocks, hidden, device=products.device)
     launch(
         _bias_relu_backward, populations * blocks * parts, grad, products,
-        products if bias is None else bias, out, shares, rows, blocks, parts, hidden,
+        products if bias is None else bias, out, shares, _Sizes(rows, blocks, parts, hidden),
         BIASED=bias is not None, STEPS=STEPS, ROWS=tall, WIDTH=width,
     )  # fmt: skip
     return out, shares.sum(1, keepdim=True).to(products.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import torch
 import triton
 import triton.language as tl
@@ -9,12 +11,23 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import Material
-from nmmo_gpu.kernels.features import encode_features
-from nmmo_gpu.kernels.launch import INTERPRETED, launch
+from nmmo_gpu.kernels.launch import INTERPRETED, fields_of, launch
+from nmmo_gpu.kernels.train.features import encode_features
 from nmmo_gpu.world import layout as records_layout
 from nmmo_gpu.world import network_inputs
 from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.network_inputs import PADDING, InputColumns, codes
+
+_WindowLayout = namedtuple("_WindowLayout", "bytes material occupant")
+_HeaderLayout = namedtuple("_HeaderLayout", "bytes self entities entity_kind")
+"""The length of a record, and offsets of fields in it."""
+_Records = namedtuple("_Records", "bytes shorts")
+"""The same records as uint8 and as int16."""
+_Scales = namedtuple("_Scales", "own entity")
+_Window = namedtuple("_Window", "cells codes width stride")
+"""Cells, codes of a cell, columns that a program may write, and columns of the matrix."""
+_Header = namedtuple("_Header", "nearest first columns tail stride")
+"""Rows of the entity table; first column, columns, unused columns at the end, and columns of the matrix."""
 
 GRASS = tl.constexpr(int(Material.GRASS))
 MATERIAL_CODES = tl.constexpr(len(Material) - 1)
@@ -33,38 +46,35 @@ HEADER = 1 << 15 if INTERPRETED else 2048
 
 @triton.jit
 def _encode_window(
-    records, index, out, rows, CELLS: tl.constexpr, CODES: tl.constexpr, BYTES: tl.constexpr,
-    MATERIAL_AT: tl.constexpr, OCCUPANT_AT: tl.constexpr, WIDTH: tl.constexpr, STRIDE: tl.constexpr,
-    COLUMNS: tl.constexpr, RECORDS: tl.constexpr, STEPS: tl.constexpr,
+    records, index, out, rows, layout: tl.constexpr, window: tl.constexpr, COLUMNS: tl.constexpr,
+    RECORDS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     """One-hot codes of the cells.
 
     Order-free: each number is written by one program."""
-    PARTS: tl.constexpr = (WIDTH + COLUMNS - 1) // COLUMNS
+    PARTS: tl.constexpr = (window.width + COLUMNS - 1) // COLUMNS
     program = tl.program_id(0)
     column = (program % PARTS) * COLUMNS + tl.arange(0, COLUMNS)
-    cell, code = column // CODES, column % CODES
+    cell, code = column // window.codes, column % window.codes
     occupied = code >= MATERIAL_CODES
-    at = cell + tl.where(occupied, OCCUPANT_AT, MATERIAL_AT)
+    at = cell + tl.where(occupied, layout.occupant, layout.material)
     ground = tl.where(code < GRASS, code, code + 1)  # codes of materials skip grass
     wanted = tl.where(occupied, code - MATERIAL_CODES + 1, ground)
-    known = column < CELLS * CODES
+    known = column < window.cells * window.codes
     for step in range(STEPS):
         place = ((program // PARTS).to(tl.int64) * STEPS + step) * RECORDS + tl.arange(0, RECORDS)
         here = place < rows
         line = tl.load(index + place, mask=here, other=0)
         named = here[:, None] & known[None, :]
-        value = tl.load(records + line[:, None] * BYTES + at[None, :], mask=named, other=255)
+        value = tl.load(records + line[:, None] * layout.bytes + at[None, :], mask=named, other=255)
         hit = tl.where(value.to(tl.int32) == wanted[None, :], 1.0, 0.0).to(out.dtype.element_ty)
-        into = out + place[:, None] * STRIDE + column[None, :]
-        tl.store(into, hit, mask=here[:, None] & (column < WIDTH)[None, :])
+        into = out + place[:, None] * window.stride + column[None, :]
+        tl.store(into, hit, mask=here[:, None] & (column < window.width)[None, :])
 
 
 @triton.jit
 def _encode_header(
-    records, shorts, index, own_scale, entity_scale, out, rows, BYTES: tl.constexpr, OWN_AT: tl.constexpr,
-    ENTITIES_AT: tl.constexpr, KIND_AT: tl.constexpr, NEAREST: tl.constexpr, FIRST: tl.constexpr,
-    HEADER: tl.constexpr, TAIL: tl.constexpr, STRIDE: tl.constexpr, COLUMNS: tl.constexpr,
+    records, scales, index, out, rows, layout: tl.constexpr, header: tl.constexpr, COLUMNS: tl.constexpr,
     PADDING: tl.constexpr, RECORDS: tl.constexpr,
 ):  # fmt: skip
     """Own state and entity table, the column of ones, and zeros in unused columns.
@@ -76,31 +86,34 @@ def _encode_header(
     column = tl.arange(0, COLUMNS)[None, :]
 
     own = here & (column >= 1) & (column <= OWN)
-    value = tl.load(shorts + line * (BYTES // 2) + OWN_AT + column - 1, mask=own, other=0).to(tl.float32)
+    shorts = records.shorts + line * (layout.bytes // 2) + layout.self // 2
+    value = tl.load(shorts + column - 1, mask=own, other=0).to(tl.float32)
     known = (column >= 1) & (column <= OWN)
-    factor = tl.load(own_scale + column - 1, mask=known, other=0.0)
-    centre = tl.load(own_scale + OWN + column - 1, mask=known, other=0.0)
+    factor = tl.load(scales.own + column - 1, mask=known, other=0.0)
+    centre = tl.load(scales.own + OWN + column - 1, mask=known, other=0.0)
     numbers = tl.minimum((value - centre) * factor, 1.0)
 
     entry = column - 1 - OWN
     entity, feature = entry // DESCRIBED, entry % DESCRIBED
-    table = (entry >= 0) & (entity < NEAREST)
+    table = (entry >= 0) & (entity < header.nearest)
     counted = table & (feature < FEATURES)
-    at = ENTITIES_AT + entity * FEATURES + feature
-    value = tl.load(records + line * BYTES + at, mask=here & counted, other=0).to(tl.int8, bitcast=True)
-    factor = tl.load(entity_scale + feature, mask=counted, other=0.0)
+    at = layout.entities + entity * FEATURES + feature
+    record = records.bytes + line * layout.bytes
+    value = tl.load(record + at, mask=here & counted, other=0).to(tl.int8, bitcast=True)
+    factor = tl.load(scales.entity + feature, mask=counted, other=0.0)
     numbers = tl.where(counted, value.to(tl.float32) * factor, numbers)
-    kind = tl.load(records + line * BYTES + KIND_AT + entity, mask=here & table, other=0).to(tl.int32)
+    kind = tl.load(record + layout.entity_kind + entity, mask=here & table, other=0).to(tl.int32)
     is_kind = kind == tl.where(feature == FEATURES, FRIEND, STRANGER)
     numbers = tl.where(table & (feature >= FEATURES), is_kind.to(tl.float32), numbers)
     numbers = tl.where(column == 0, 1.0, numbers)
 
-    into = out + place[:, None] * STRIDE
-    tl.store(into + FIRST + column, numbers.to(out.dtype.element_ty), mask=here & (column < HEADER))
-    if TAIL > 0:
+    into = out + place[:, None] * header.stride
+    written = here & (column < header.columns)
+    tl.store(into + header.first + column, numbers.to(out.dtype.element_ty), mask=written)
+    if header.tail > 0:
         column = tl.arange(0, PADDING)[None, :]
         zeros = tl.zeros([RECORDS, PADDING], out.dtype.element_ty)
-        tl.store(into + STRIDE - TAIL + column, zeros, mask=here & (column < TAIL))
+        tl.store(into + header.stride - header.tail + column, zeros, mask=here & (column < header.tail))
 
 
 def encode_inputs(
@@ -112,26 +125,29 @@ def encode_inputs(
     dtype: torch.dtype,
 ) -> Tensor:
     """See ``nmmo_gpu.train.inputs.encode_inputs``."""
-    at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
-    columns, bytes_, index = InputColumns.of(config), records.shape[-1], index.contiguous()
+    layout = ObservationLayout(config)
+    at = {name: field.offset for name, field in layout.fields.items()}
+    columns, index = InputColumns.of(config), index.contiguous()
     out = torch.empty(*index.shape, columns.width, dtype=dtype, device=records.device)
     rows = index.numel()
     launch(
         _encode_window, triton.cdiv(rows, RECORDS * STEPS) * triton.cdiv(columns.one, COLUMNS), records,
-        index, out, rows, CELLS=config.window**2, CODES=codes(config) - 1, BYTES=bytes_,
-        MATERIAL_AT=at["material"], OCCUPANT_AT=at["occupant"], WIDTH=columns.one, STRIDE=columns.width,
+        index, out, rows, layout=fields_of(_WindowLayout, layout, **at),
+        window=_Window(config.window**2, codes(config) - 1, columns.one, columns.width),
         COLUMNS=COLUMNS, RECORDS=RECORDS, STEPS=STEPS,
     )  # fmt: skip
     extended = config.extended
-    header = (columns.attributes.start if extended else columns.width) - columns.one
-    padded = triton.next_power_of_2(header)
+    header = _Header(
+        nearest=config.nearest, first=columns.one,
+        columns=(columns.attributes.start if extended else columns.width) - columns.one,
+        tail=columns.width - columns.attributes.stop if extended else 0, stride=columns.width,
+    )  # fmt: skip
+    padded = triton.next_power_of_2(header.columns)
     tall = max(1, HEADER // padded)
     launch(
-        _encode_header, triton.cdiv(rows, tall), records, records.view(torch.int16), index, own_scale,
-        entity_scale, out, rows, BYTES=bytes_, OWN_AT=at["self"] // 2, ENTITIES_AT=at["entities"],
-        KIND_AT=at["entity_kind"], NEAREST=config.nearest, FIRST=columns.one, HEADER=header,
-        TAIL=columns.width - columns.attributes.stop if extended else 0, STRIDE=columns.width,
-        COLUMNS=padded, PADDING=PADDING, RECORDS=tall,
+        _encode_header, triton.cdiv(rows, tall), _Records(records, records.view(torch.int16)),
+        _Scales(own_scale, entity_scale), index, out, rows, layout=fields_of(_HeaderLayout, layout, **at),
+        header=header, COLUMNS=padded, PADDING=PADDING, RECORDS=tall,
     )  # fmt: skip
     if extended:
         encode_features(records, index, config, out[..., columns.attributes])

@@ -1,0 +1,18 @@
+"""The parts of training that have kernels; twins of functions in ``nmmo_gpu.train``."""
+
+from nmmo_gpu.kernels.train.evaluation import evaluate
+from nmmo_gpu.kernels.train.gae import advantages
+from nmmo_gpu.kernels.train.inputs import encode_inputs
+from nmmo_gpu.kernels.train.layers import hidden_layers
+from nmmo_gpu.kernels.train.sampling import choose
+from nmmo_gpu.kernels.train.tally import count
+
+TRAINING = {
+    "encode_inputs": encode_inputs,
+    "hidden_layers": hidden_layers,
+    "advantages": advantages,
+    "count": count,
+    "choose": choose,
+    "evaluate": evaluate,
+}
+"""Functions by the name of their field in ``nmmo_gpu.train.training_backend.TrainingBackend``."""
