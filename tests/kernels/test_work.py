@@ -16,7 +16,6 @@ import triton
 import triton.language as tl
 
 from nmmo_gpu.content import STANDARD, WORKS, Content
-from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.inventory import room as kernel_room
 from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
