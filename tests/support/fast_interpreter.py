@@ -150,19 +150,25 @@ def _describe_blocks_once(core: Any, **_: Any) -> None:
         key = (_key(element_ty, core), *[getattr(side, "value", side) for side in sides])
         if key not in made:
             describe(self, element_ty, shape)
-            made[key] = dict(vars(self))
+            made[key] = vars(self) | {"of_tensors": {}}
         vars(self).update(made[key])
 
     block.__init__ = described
 
 
 def _describe_tensors_once(core: Any, **_: Any) -> None:
-    """So do a tensor's attributes, but for the numbers in it, from its type."""
+    """So do a tensor's attributes, but for the numbers in it, from its type, which keeps them if it is that
+    of a block."""
     tensor, block = core.tensor, core.block_type
     describe = _known(tensor, "__init__", "self", "handle", "type")
     made: dict[Any, dict[str, Any]] = {}
 
     def described(self: Any, handle: Any, type: Any) -> None:
+        kept = vars(type).get("of_tensors")
+        if kept:
+            vars(self).update(kept)
+            self.handle = handle
+            return
         element, shape = (type.element_ty, type.shape) if isinstance(type, block) else (type, ())
         key = (_key(element, core), *shape)
         if key not in made:
@@ -170,6 +176,8 @@ def _describe_tensors_once(core: Any, **_: Any) -> None:
             made[key] = {name: value for name, value in vars(self).items() if name != "handle"}
         vars(self).update(made[key])
         self.handle = handle
+        if kept is not None:
+            kept.update(made[key])
 
     tensor.__init__ = described
 
