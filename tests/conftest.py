@@ -35,8 +35,8 @@ HERE = Path(__file__).parent
 SLOW = (
     "adapters/test_gymnasium.py", "adapters/test_pettingzoo.py", "adapters/test_torchrl.py", "benchmarks",
     "cli", "cpu/test_compile.py", "examples", "kernels/test_observation_full.py", "kernels/test_order.py",
-    "kernels/test_sampling.py", "kernels/test_sampling_full.py", "parity/test_ticks_full.py", "replay/test_picture.py",
-    "replay/test_reader.py", "scripts", "test_add_content.py",
+    "kernels/test_sampling.py", "kernels/test_sampling_full.py", "parity/test_ticks_full.py",
+    "replay/test_picture.py", "replay/test_reader.py", "scripts", "test_add_content.py",
     "test_build_backend.py", "test_compile_kernels.py", "test_docs.py", "test_fuzz.py", "test_scripted.py",
     "test_v1_statistics.py", "train/test_capture.py", "train/test_compile.py", "train/test_distributed.py",
     "train/test_kernels.py", "train/test_memory_estimate.py", "train/test_run.py", "train/test_run_full.py",
@@ -45,7 +45,7 @@ SLOW = (
 """Files and folders of tests that start browsers or several processes, compile kernels, interpret many, or
 take many ticks."""
 SLOW_TESTS = (
-    "test_300_ticks_apart_stay_together", "test_any_book_comes_out_as_in_an_auction_by_hand",
+    "test_200_ticks_apart_stay_together", "test_any_book_comes_out_as_in_an_auction_by_hand",
     "test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand",
     "test_everybody_is_born_by_the_book",
     "test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play",
