@@ -140,7 +140,7 @@ FIRST = {
             sys.executable, "-m", "pytest", "-q", "-n", str(min(12, os.cpu_count() or 1)), "--dist",
             "worksteal", "-p", "no:cacheprovider", "--tb=short", *place.either("", "--collect-only"),
             "tests/world/test_terrain.py", "tests/train/test_residency.py", "tests/train/test_kernels.py",
-            "tests/train/test_features.py", "tests/kernels",
+            "tests/train/test_features.py", "tests/kernels", "tests/parity", "-k", "not numba",
         ], 14,
     ),
     "env": Step(

@@ -34,9 +34,8 @@ hypothesis.settings.load_profile("nmmo")
 HERE = Path(__file__).parent
 SLOW = (
     "adapters/test_gymnasium.py", "adapters/test_pettingzoo.py", "adapters/test_torchrl.py", "benchmarks",
-    "cli", "cpu/test_compile.py", "cpu/test_tick_full.py", "examples", "kernels/test_observation_full.py",
-    "kernels/test_order.py", "kernels/test_parity.py", "kernels/test_sampling.py",
-    "kernels/test_sampling_full.py", "kernels/test_tick.py", "kernels/test_tick_full.py",
+    "cli", "cpu/test_compile.py", "examples", "kernels/test_observation_full.py", "kernels/test_order.py",
+    "kernels/test_sampling.py", "kernels/test_sampling_full.py", "parity/test_ticks_full.py",
     "replay/test_picture.py", "replay/test_reader.py", "scripts", "test_add_content.py",
     "test_build_backend.py", "test_compile_kernels.py", "test_docs.py", "test_fuzz.py", "test_scripted.py",
     "test_v1_statistics.py", "train/test_capture.py", "train/test_compile.py", "train/test_distributed.py",
@@ -46,7 +45,7 @@ SLOW = (
 """Files and folders of tests that start browsers or several processes, compile kernels, interpret many
 kernels, or take many ticks."""
 SLOW_TESTS = (
-    "test_300_ticks_apart_stay_together", "test_any_order_book_matches_a_plain_auction",
+    "test_200_ticks_apart_stay_together", "test_any_order_book_matches_a_plain_auction",
     "test_busy_markets_match_a_plain_auction_in_every_tick",
     "test_births_match_a_plain_version",
     "test_invariants_hold_and_backends_agree_under_random_and_adversarial_play",
@@ -63,9 +62,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     assert all(place.exists() for place in slow), "SLOW has a path that does not exist"
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
+        backends = [parameters.get(name) for name in ("any_backend", "twin", "case", "any_case")]
+        interpreted = any(part == "triton" or (part and part[0] == "triton") for part in backends)
         named = getattr(item, "originalname", None) in SLOW_TESTS
         inside = any(item.path.is_relative_to(place) for place in slow)
-        if named or inside or parameters.get("any_backend") == "triton":
+        if named or inside or interpreted:
             item.add_marker(pytest.mark.slow)
 
 

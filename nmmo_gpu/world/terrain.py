@@ -120,6 +120,8 @@ def shore(base: torch.Tensor) -> torch.Tensor:
 
     Outside the map there is no water.
     """
+    if base.is_meta:  # the first comparison of such tensors makes torch import its compiler, for a second
+        return torch.empty_like(base, dtype=torch.bool)
     return _beside(base == int(Material.WATER))
 
 

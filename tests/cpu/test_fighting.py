@@ -1,6 +1,4 @@
-"""Compiled combat, loot and growth against the rules in torch, to the last bit.
-
-By hand, and against their laws, they are tested in ``tests/world``."""
+"""Threads in compiled growth."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import importlib
 
 import pytest
 import torch
-from support.fighting import EXPECTED, SETTINGS, hold, worlds
+from support.fighting import worlds
 from support.helpers import assert_same
 
 from nmmo_gpu.world.backend import resolve
@@ -17,13 +15,6 @@ from nmmo_gpu.world.growth import growth
 pytest.importorskip("numba")
 threads = importlib.import_module("nmmo_gpu.cpu.threads")
 NUMBA = resolve("numba", torch.device("cpu"))
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_fights_end_the_same(setting):
-    """Crowds of the frail, with litter in the slots of the dead; and enough of everything happens."""
-    seen = hold(NUMBA, setting, 6)
-    assert {name for name in EXPECTED[setting] if not seen[name]} == set()
 
 
 def test_threads_may_share_a_realm_to_grow_in(monkeypatch):

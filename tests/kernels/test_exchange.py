@@ -1,7 +1,5 @@
-"""The exchange's kernels against the rule in torch, to the last bit, however realms are cut into blocks; in
-any order of programs; and what a GPU is asked to do.
-
-By hand, and against an auction by hand, it is tested in ``tests/world/test_exchange.py``."""
+"""The exchange's kernels in any order of programs, what a GPU is asked to do, and their masks.
+``tests/parity`` compares them with the rule in torch."""
 
 from __future__ import annotations
 
@@ -10,8 +8,8 @@ from collections import namedtuple
 
 import pytest
 import torch
-from support.helpers import KERNEL_DEVICE, ODD, assert_same, litter, random_world, unclean
-from support.traders import FEW, bustling, market
+from support.helpers import KERNEL_DEVICE, assert_same, unclean
+from support.traders import FEW, bustling
 from torch.utils._python_dispatch import TorchDispatchMode
 
 pytest.importorskip("triton")
@@ -20,7 +18,6 @@ import triton
 import triton.language as tl
 from kernels.interpreter import conflicts, programs_in_order
 
-from nmmo_gpu.config import preset
 from nmmo_gpu.content import STANDARD
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import diverted, fields_of, launch, over_slots
@@ -62,55 +59,6 @@ def both(world, trade, price):
     assert_same(theirs.to(CPU), world, "quotes: triton, then torch")
     assert unclean(theirs) == []
     return int((world.trades - before)[..., 0].sum())
-
-
-@pytest.mark.parametrize("block", [None, 32, 64])
-@pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
-def test_bustling_markets(monkeypatch, block, content):
-    """Of 150 agents, in one block and in several; exchange after exchange, whose order is kept in the same
-    workspaces."""
-    if block:
-        monkeypatch.setattr(launching, "BLOCK", block)
-    met = 0
-    for seed in range(2):
-        world, trade, price = bustling(seed, 2, 150, content)
-        for _ in range(2):
-            met += both(world, trade, price)
-            trade = trade.flip(1)
-    assert met > (100 if content is FEW else 20)
-
-
-@pytest.mark.parametrize("npcs", [False, True])
-def test_random_worlds_with_garbage_in_the_slots_of_the_dead(monkeypatch, npcs):
-    """NPCs stand behind the agents of each realm."""
-    monkeypatch.setattr(launching, "BLOCK", 32)
-    config = preset(
-        "full", **{**ODD, "border": 12, "slots": 70, "populations": 5, "npcs": npcs, "npc_numbers": (5, 8, 4)}
-    )
-    met = 0
-    for seed in range(3):
-        world = litter(random_world(config, 2, seed, fill=0.9, wounded=True), seed)
-        random = torch.Generator().manual_seed(seed)
-        actions = torch.randint(46, (2, 70, 7), generator=random, dtype=torch.int16)
-        actions[..., 5] %= 16
-        assert world.entity.shape == (2, 87 if npcs else 70)
-        met += both(world, actions[..., 4], actions[..., 5])
-    assert met > 20
-
-
-def test_one_book_over_many_blocks(monkeypatch):
-    """All 300 agents of a realm want to trade the same thing at few prices."""
-    monkeypatch.setattr(launching, "BLOCK", 32)
-    world = market(300, 1, FEW, offer_ticks=2, height=47)
-    random = torch.Generator().manual_seed(3)
-    world.entity.copy_(torch.randperm(300, generator=random) + 7)
-    world.next_entity.fill_(400)
-    world.inventory[..., 0] = 1
-    trade = 1 + 4 * torch.randint(2, (1, 300), generator=random)
-    price = torch.randint(4, (1, 300), generator=random)
-    assert both(world, trade, price) > 50
-    assert both(world, torch.zeros_like(trade), price) == 0
-    assert not both(world, torch.zeros_like(trade), price) and not world.offer.any()
 
 
 @interpreted

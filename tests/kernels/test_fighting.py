@@ -1,12 +1,10 @@
-"""The kernels of combat, loot and growth against the rules in torch, to the last bit, however realms are cut
-into blocks; in any order of programs.
-
-By hand, and against their laws, the rules are tested in ``tests/world``."""
+"""The kernels of combat, loot and growth in any order of programs. ``tests/parity`` compares them with the
+rules in torch."""
 
 from __future__ import annotations
 
 import pytest
-from support.fighting import EXPECTED, SETTINGS, hold, worlds
+from support.fighting import hold, worlds
 from support.helpers import KERNEL_DEVICE
 
 pytest.importorskip("triton")
@@ -39,21 +37,6 @@ def poisoned(monkeypatch):
         return room if known or fill is not None else room.fill_(0x5A)
 
     monkeypatch.setattr(World, "workspace", workspace)
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_fights_end_the_same(setting):
-    """Each realm in one block; crowds of the frail, with litter in the slots of the dead."""
-    seen = hold(TRITON, setting, 3, KERNEL_DEVICE)
-    assert {name for name in EXPECTED[setting] if not seen[name]} <= {"capped", "killed", "lost", "inherited"}
-
-
-@pytest.mark.parametrize("setting", ["full", "flat, with skills", "lopsided content"])
-def test_fights_end_the_same_in_many_blocks(monkeypatch, setting):
-    """Attackers, victims and killers are handled by different programs."""
-    monkeypatch.setattr(launching, "BLOCK", 32)
-    seen = hold(TRITON, setting, 3, KERNEL_DEVICE)
-    assert {name for name in EXPECTED[setting] if not seen[name]} <= {"capped"}
 
 
 @interpreted

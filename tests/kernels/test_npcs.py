@@ -1,4 +1,4 @@
-"""Kernels of NPCs against the rules in torch, to the last bit, however they are cut, in any order."""
+"""Kernels of NPCs in any order of programs. ``tests/parity`` compares them with the rules in torch."""
 
 from __future__ import annotations
 
@@ -11,29 +11,14 @@ pytest.importorskip("triton")
 
 from kernels.interpreter import conflicts, programs_in_order
 
-from nmmo_gpu.config import preset
-from nmmo_gpu.content import Content
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.npcs import kinds
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.npcs import kind_of_slot
-from nmmo_gpu.world.reset import empty_world
 
 CPU = torch.device("cpu")
 TORCH, TRITON = resolve("torch", CPU), resolve("triton", KERNEL_DEVICE)
 interpreted = pytest.mark.skipif(not launching.INTERPRETED, reason="the GPU orders its programs itself")
-
-
-CUTS = [*((name, None) for name in CONFIGS), ("crowd", 32)]
-
-
-@pytest.fixture(params=CUTS, ids=lambda case: case[0] + (" in blocks" if case[1] else ""))
-def setting(request, monkeypatch):
-    """Name of a setting; slots are cut into blocks of 32, or as the kernels would."""
-    name, block = request.param
-    if block:
-        monkeypatch.setattr(launching, "BLOCK", block)
-    return name
 
 
 def orders(world, seed, kind=torch.int64):
@@ -64,39 +49,6 @@ def both_bear(world):
     assert_same(theirs.to(CPU), world, "triton, then torch")
     assert unclean(theirs) == []
     return int(world.alive.sum()) - before
-
-
-def test_choices(setting):
-    """Twice in a row, since a aggro_ticks may run out."""
-    realms, config = CONFIGS[setting]
-    moves = attacks = 0
-    for seed, fill in enumerate((0.4, 1.0)):
-        world = restless_world(config, realms, seed, fill)
-        for kind in (torch.int64, torch.uint8):
-            move, _, target = both_choose(world, kind)
-            moves += int((move[:, config.slots :] > 0).sum())
-            attacks += int((target[:, config.slots :] >= 0).sum())
-            world.tick += 1
-    assert (moves > 0 and attacks > 0) or setting == "one goblin"
-
-
-def test_births(setting):
-    realms, config = CONFIGS[setting]
-    born = 0
-    for seed, fill in enumerate((0.1, 0.8)):
-        world = restless_world(config, realms, seed, fill)
-        born += both_bear(world)
-        world.tick += 1
-        born += both_bear(world)
-    assert born > 0 or setting == "one goblin"
-
-
-@pytest.mark.parametrize("settings", [{"content": Content(prices=(1,))}, {"npc_numbers": (0, 0, 0)}])
-def test_a_world_without_kinds_or_without_npcs(settings):
-    config = preset("full", slots=7, populations=7, **settings)
-    world = empty_world(config, torch.full((3, 80, 80), 2, dtype=torch.uint8), 1)
-    both_choose(world)
-    assert both_bear(world) == 0
 
 
 def test_kinds_of_slots():

@@ -1,4 +1,4 @@
-"""The kernels of work against the rule in torch, cut into blocks in every way, to the last bit; and masks."""
+"""The device functions for masks of work. ``tests/parity`` compares work with the rule in torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 import torch
-from support.goods import MORE, busy_world, random_works
-from support.helpers import KERNEL_DEVICE, ODD, assert_same, carried, unclean
+from support.goods import MORE, busy_world
+from support.helpers import KERNEL_DEVICE, ODD, carried
 
 pytest.importorskip("triton")
 
@@ -24,7 +24,6 @@ from nmmo_gpu.kernels.work import book, book_config, possible_works
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.work import possible_works as rule_of_masks
-from nmmo_gpu.world.work import work as rule
 
 TRITON = carried(resolve("triton", KERNEL_DEVICE), KERNEL_DEVICE)
 SETTINGS = {
@@ -56,37 +55,6 @@ def world(request, monkeypatch):
     if block is not None:
         monkeypatch.setattr(launching, "BLOCK", block)
     return settled(request.param).clone()
-
-
-def test_worlds_after_work_are_the_same(world):
-    """Choices lie in a larger tensor, of a smaller type; notes of an earlier tick do not matter."""
-    twins = world.clone()
-    work = random_works(world, 7)
-    actions = torch.full((*work.shape, 3), 5, dtype=torch.int16)
-    actions[..., 1] = work
-    if KERNEL_DEVICE.type == "cpu":
-        twins.workspace("ore struck", tuple(work.shape), torch.int32).fill_(9)
-    rule(world, work)
-    TRITON.work(twins, actions[..., 1])
-    assert_same(world, twins)
-    assert unclean(twins) == []
-
-
-def test_what_makes_its_own_ingredient():
-    """One count goes down and up in one step: of two pearls one becomes two."""
-    world = settled("more content").clone()
-    pearl = len(STANDARD.items)
-    world.inventory.zero_()
-    world.offer.zero_()
-    world.inventory[..., pearl] = 2
-    world.level[...] = 9
-    twins = world.clone()
-    work = torch.full((world.realms, world.config.slots), WORKS.index("armor"))
-    rule(world, work)
-    TRITON.work(twins, work)
-    assert_same(world, twins)
-    works = world.agents(world.alive & (world.health > 0))
-    assert torch.equal(world.inventory[..., pearl], 2 + works.int())
 
 
 _Workers = namedtuple("_Workers", "alive row col level inventory offer shore material")

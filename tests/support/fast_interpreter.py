@@ -27,7 +27,7 @@ def install() -> None:
     interpreter._fast_interpreter = True
     for step in (
         _patch_once_a_launch, _skip_unseen_checks, _one_table_of_types, _describe_blocks_once,
-        _describe_tensors_once, _know_the_same,
+        _describe_tensors_once, _know_the_same, _find_common_types_once, _make_constants_once,
     ):  # fmt: skip
         try:
             step(interpreter=interpreter, tl=tl, core=core, semantic=TritonSemantic)
@@ -76,7 +76,8 @@ def _patch_once_a_launch(interpreter: Any, tl: Any, core: Any, **_: Any) -> None
         if not values:
             first = patch(everywhere)
             changes.extend(first._changes)
-            values.extend({(id(o), n): (o, n, vars(o)[n]) for o, n, _ in changes}.values())
+            last = {(id(o), n): (o, n, vars(o)[n]) for o, n, _ in changes}
+            values.extend((o, n, _direct(value, core, interpreter)) for o, n, value in last.values())
             first.restore()
         scope = Scope()
         scope._changes = list(changes)
@@ -86,6 +87,22 @@ def _patch_once_a_launch(interpreter: Any, tl: Any, core: Any, **_: Any) -> None
         return scope
 
     interpreter._patch_lang = patch_once
+
+
+def _direct(value: Any, core: Any, interpreter: Any) -> Any:
+    """What the interpreter puts in the place of a builtin calls a wrapper, which checks that it is called in
+    a kernel and then calls the builtin. This calls the builtin."""
+    member = (getattr(value, "__kwdefaults__", None) or {}).get("member")
+    wrapper = core.builtin(lambda _semantic=None: None)
+    if getattr(member, "__code__", None) is not wrapper.__code__:
+        return value
+    builtin, semantic = member.__wrapped__, interpreter.interpreter_semantic
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        options["_semantic"] = semantic
+        return builtin(*arguments, **options)
+
+    return call
 
 
 def _skip_unseen_checks(interpreter: Any, semantic: Any, **_: Any) -> None:
@@ -133,19 +150,25 @@ def _describe_blocks_once(core: Any, **_: Any) -> None:
         key = (_key(element_ty, core), *[getattr(side, "value", side) for side in sides])
         if key not in made:
             describe(self, element_ty, shape)
-            made[key] = dict(vars(self))
+            made[key] = vars(self) | {"of_tensors": {}}
         vars(self).update(made[key])
 
     block.__init__ = described
 
 
 def _describe_tensors_once(core: Any, **_: Any) -> None:
-    """So do a tensor's attributes, but for the numbers in it, from its type."""
+    """So do a tensor's attributes, but for the numbers in it, from its type, which keeps them if it is that
+    of a block."""
     tensor, block = core.tensor, core.block_type
     describe = _known(tensor, "__init__", "self", "handle", "type")
     made: dict[Any, dict[str, Any]] = {}
 
     def described(self: Any, handle: Any, type: Any) -> None:
+        kept = vars(type).get("of_tensors")
+        if kept:
+            vars(self).update(kept)
+            self.handle = handle
+            return
         element, shape = (type.element_ty, type.shape) if isinstance(type, block) else (type, ())
         key = (_key(element, core), *shape)
         if key not in made:
@@ -153,6 +176,8 @@ def _describe_tensors_once(core: Any, **_: Any) -> None:
             made[key] = {name: value for name, value in vars(self).items() if name != "handle"}
         vars(self).update(made[key])
         self.handle = handle
+        if kept is not None:
+            kept.update(made[key])
 
     tensor.__init__ = described
 
@@ -180,6 +205,79 @@ def _know_the_same(core: Any, semantic: Any, **_: Any) -> None:
         return broadcast(self, lhs, rhs)
 
     semantic.broadcast_impl_value = broadcast_others
+
+
+NUMBERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)} | {"int1", "fp32", "fp64"}
+
+
+def _find_common_types_once(core: Any, semantic: Any, **_: Any) -> None:
+    """The type in which operands are computed follows from theirs; tensors of the same type are not cast."""
+    tensor = core.tensor
+    promote = _known(
+        semantic, "computation_type_impl", "self", "a_ty", "a_is_scalar", "b_ty", "b_is_scalar", "div_or_mod"
+    )
+    check = _known(
+        semantic, "binary_op_type_checking_impl", "self", "lhs", "rhs", "allow_lhs_ptr", "allow_rhs_ptr",
+        "arithmetic_check", "div_or_mod",
+    )  # fmt: skip
+    made: dict[Any, Any] = {}
+
+    def promoted(
+        self: Any, a_ty: Any, a_is_scalar: bool, b_ty: Any, b_is_scalar: bool, div_or_mod: bool
+    ) -> Any:
+        key = (_key(a_ty, core), a_is_scalar, _key(b_ty, core), b_is_scalar, div_or_mod)
+        if key not in made:
+            made[key] = promote(self, a_ty, a_is_scalar, b_ty, b_is_scalar, div_or_mod)
+        return made[key]
+
+    def checked(self: Any, lhs: Any, rhs: Any, *options: Any, **more: Any) -> Any:
+        if isinstance(lhs, tensor) and isinstance(rhs, tensor):
+            name = lhs.dtype.name
+            if name == rhs.dtype.name and name in NUMBERS:
+                return self.broadcast_impl_value(lhs, rhs)
+        return check(self, lhs, rhs, *options, **more)
+
+    semantic.computation_type_impl = promoted
+    semantic.binary_op_type_checking_impl = checked
+
+
+def _make_constants_once(core: Any, semantic: Any, **_: Any) -> None:
+    """Integers that stand in a kernel become tensors, and blocks of the other operand's shape. These are made
+    once, and cannot be written."""
+    block = core.block_type
+    constant = _known(semantic, "scalar_constant", "self", "value", "dtype")
+    broadcast = _known(semantic, "broadcast_impl_value", "self", "lhs", "rhs")
+    scalars: dict[Any, Any] = {}
+    known: set[int] = set()
+    blocks: dict[Any, Any] = {}
+
+    def scalar_constant(self: Any, value: Any, dtype: Any) -> Any:
+        if type(value) not in (int, bool) or isinstance(dtype, core.pointer_type):
+            return constant(self, value, dtype)
+        key = (value, dtype.name)
+        if key not in scalars:
+            scalars[key] = made = constant(self, value, dtype)
+            made.handle.data.flags.writeable = False
+            known.add(id(made))
+        return scalars[key]
+
+    def broadcast_constants(self: Any, lhs: Any, rhs: Any) -> Any:
+        left, right = lhs.type, rhs.type
+        if isinstance(left, block) and not isinstance(right, block) and id(rhs) in known:
+            return lhs, as_block(self, rhs, lhs, left.shape.values)
+        if isinstance(right, block) and not isinstance(left, block) and id(lhs) in known:
+            return as_block(self, lhs, rhs, right.shape.values), rhs
+        return broadcast(self, lhs, rhs)
+
+    def as_block(self: Any, scalar: Any, other: Any, shape: Any) -> Any:
+        key = (id(scalar), *[getattr(side, "value", side) for side in shape])
+        if key not in blocks:
+            blocks[key] = made = broadcast(self, scalar, other)[0]
+            made.handle.data.flags.writeable = False
+        return blocks[key]
+
+    semantic.scalar_constant = scalar_constant
+    semantic.broadcast_impl_value = broadcast_constants
 
 
 def _compare_identities_first(kind: Any) -> None:

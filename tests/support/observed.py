@@ -48,10 +48,6 @@ SMALL = dataclasses.replace(
 CONFIGS: dict[str, tuple[int, WorldConfig]] = {
     "full": (2, preset("full", **ODD, slots=28, populations=7)),
     "crowd": (1, preset("full", **ODD, slots=150, populations=3, nearest=20, npc_numbers=(40, 30, 20))),
-    "short-sighted": (
-        1, preset("full", **{**ODD, "border": 12, "vision": 5}, slots=60, populations=4, nearest=3,
-                  reach=(1, 5, 2), npc_numbers=(9, 9, 9)),
-    ),
     "as-many-populations-as-can-be": (
         1, preset("chaos", **ODD, slots=123, populations=123, npcs=True, npc_numbers=(20, 0, 30)),
     ),
@@ -62,7 +58,10 @@ CONFIGS: dict[str, tuple[int, WorldConfig]] = {
     "only-exchange": (1, preset("chaos", **ODD, slots=30, populations=5, exchange=True, capacity=3)),
     "only-tokens": (2, preset("chaos", **ODD, slots=21, populations=1, tokens=5)),
     "only-works": (1, preset("chaos", **ODD, slots=40, populations=1, works=("knives", "mine", "cook"))),
-    "small": (1, preset("full", **ODD, slots=60, populations=5, content=SMALL, capacity=9)),
+    "small": (
+        1, preset("full", **{**ODD, "border": 12, "vision": 5}, slots=60, populations=5, nearest=3,
+                  reach=(1, 5, 2), content=SMALL, capacity=9),
+    ),
     "nothing-to-have": (
         1, preset("full", **ODD, slots=14, populations=7, npcs=False,
                   content=dataclasses.replace(SMALL, items=(), recipes=(), npcs=())),

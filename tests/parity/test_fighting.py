@@ -1,0 +1,60 @@
+"""Combat, loot and growth. Their laws are tested in ``tests/world``."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.fighting import EXPECTED, SETTINGS, hold
+from support.helpers import GARBAGE, ODD, blank_maps, place, random_orders
+from support.ticking import generator
+
+from nmmo_gpu.config import preset
+from nmmo_gpu.world.reset import empty_world
+from nmmo_gpu.world.state import Cause
+
+IN_BLOCKS = ("full", "flat, with skills", "lopsided content")
+"""Where kernels handle attackers, victims and killers in different programs; else each realm is a block."""
+
+
+def test_combat_of_law_and_chaos(case):
+    """The damage plane is poisoned: it must be written whole."""
+    killed = hurt = 0
+    for seed, world in case.worlds():
+        world.damage.fill_(GARBAGE)
+        _, style, target = random_orders(world, generator(seed))
+        after = case.twin.both("combat", world, style, target)
+        hurt += int((after.damage > 0).sum())
+        killed += int((after.cause == Cause.COMBAT).sum())
+    assert (hurt > 0 and killed > 0) or case.config.slots == 7
+
+
+def test_many_attacks_on_one_agent(twin, monkeypatch):
+    """100 agents of four blocks all strike one, in the other realm two out of three do; more than 8,000 units
+    each."""
+    if not twin.compiled:
+        monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
+    config = preset(
+        "chaos", **{**ODD, "border": 9, "vision": 9}, slots=100, populations=1, damage=(127, 126, 125),
+        reach=(9, 9, 9), immune_ticks=0, births=0,
+    )  # fmt: skip
+    world = empty_world(config, blank_maps(config, 2), 1)
+    for realm in range(2):
+        for slot in range(100):
+            place(world, realm, slot, 11 + slot // 10, 12 + slot % 10)
+    target = torch.full((2, 100), 50)
+    target[:, 50] = torch.tensor([49, 99])
+    target[1, ::3] = -1
+    style = torch.randint(3, (2, 100), generator=generator(2))
+    after = twin.both("combat", world, style, target)
+    assert (after.damage[:, 50] > 8000).all() and (after.food[:, 50] == 0).all()
+    assert (after.cause == Cause.COMBAT).sum(1).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_fights_of_the_full_game(twin, setting, monkeypatch):
+    """Crowds of the frail, with litter in the slots of the dead; and enough of everything happens."""
+    if not twin.compiled and setting in IN_BLOCKS:
+        monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
+    seen = hold(twin.backend, setting, twin.few(6, 3), twin.device)
+    rare = {"capped"} if setting in IN_BLOCKS else {"capped", "killed", "lost", "inherited"}
+    assert {name for name in EXPECTED[setting] if not seen[name]} <= twin.few(set(), rare)

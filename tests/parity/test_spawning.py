@@ -1,0 +1,104 @@
+"""Births."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from support.helpers import place, random_world
+from support.parity import CRAMPED, TORCH
+from support.ticking import generator
+
+from nmmo_gpu.config import preset
+
+
+@pytest.mark.parametrize(
+    ("births", "spawn"), [(0, "ring"), (1, "ring"), (3, "anywhere"), (-1, "ring"), (-1, "anywhere")]
+)
+def test_random_worlds(any_case, births, spawn):
+    """What free slots hold is garbage; some rings are full. Twice in the same world, whose workspaces hold
+    what the first time left."""
+    twin = any_case.twin
+    config = dataclasses.replace(any_case.config, births=births, spawn=spawn)
+    born = 0
+    for seed, world in any_case._replace(setting=any_case.setting._replace(config=config)).worlds():
+        if seed == 1:
+            continue
+        theirs = world.to(twin.device)
+        for _ in range(2):
+            before = int(world.alive.sum())
+            TORCH.spawning(world)
+            twin.backend.spawning(theirs)
+            twin.same(theirs, world, "spawning")
+            born += int(world.alive.sum()) - before
+            world.tick += 1
+            theirs.tick += 1
+    assert (born > 0) == (births != 0)
+
+
+@pytest.mark.parametrize("block", [None, 32])
+def test_onto_the_last_free_tiles_of_the_ring(twin, block, monkeypatch):
+    """Every tile of the ring but three is taken, and 60 slots of two or three blocks draw; in the third
+    realm none is left."""
+    if twin.compiled and block:
+        pytest.skip("loops are not cut into blocks")
+    if block:
+        monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", block)
+    config = preset("chaos", **{**CRAMPED, "border": 7}, slots=157, populations=1, births=-1)
+    born, seeds = 0, twin.few(9, 3)
+    for seed in range(seeds):
+        world = random_world(config, 3, seed, fill=97 / 157, full=True)
+        free = (~world.alive[2]).nonzero().squeeze(1)
+        ring = [(7, col) for col in range(7, 40)] + [(25, col) for col in range(7, 40)]
+        ring += [(row, col) for row in range(8, 25) for col in (7, 39)]
+        for slot, (row, col) in zip(
+            free.tolist(), [at for at in ring if not world.occupant[2][at]], strict=False
+        ):
+            place(world, 2, slot, row, col)
+        before = world.alive.sum(1)
+        after = twin.both("spawning", world)
+        assert (after.alive[2] == world.alive[2]).all()
+        assert int((after.occupant != 0).sum()) == int(after.alive.sum())
+        born += int((after.alive.sum(1) - before).sum())
+    assert seeds <= born <= 6 * seeds
+
+
+@pytest.mark.parametrize("births", [-1, 40])
+def test_anywhere_onto_the_last_free_tiles(twin, births, monkeypatch):
+    """All but a few tiles are water or lava, and hundreds of slots draw: many meet on one tile."""
+    if not twin.compiled:
+        monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 64)
+    slots = twin.few(600, 240)
+    config = preset("chaos", **{**CRAMPED, "border": 7}, slots=slots, populations=6, births=births,
+                    spawn="anywhere")  # fmt: skip
+    born = 0
+    for seed in range(twin.few(10, 3)):
+        world = random_world(config, 3, seed, fill=0.05)
+        keep = torch.rand(world.material.shape, generator=generator(seed)) < 0.03
+        world.material[~keep & (world.occupant == 0)] = seed % 2  # lava, water
+        after = twin.both("spawning", world)
+        born += int(after.alive.sum() - world.alive.sum())
+        assert int((after.occupant != 0).sum()) == int(after.alive.sum())
+        assert (after.occupant >= 0).all()
+    assert born > 10
+
+
+@pytest.mark.parametrize("left", [0, 4])
+def test_anywhere_where_every_tile_inside_is_taken(twin, left, monkeypatch):
+    """All 207 tiles, or all but four; 33 slots or more try to be born anywhere."""
+    if not twin.compiled:
+        monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 64)
+    config = preset("chaos", **CRAMPED, slots=240, populations=1, births=-1, spawn="anywhere")
+    world = random_world(config, 1, 5, fill=1.0, odds=".,f")
+    assert int(world.alive.sum()) == config.birthplaces == 207
+    for slot in world.alive[0].nonzero().squeeze(1)[:left].tolist():
+        row, col = int(world.row[0, slot]), int(world.col[0, slot])
+        world.alive[0, slot], world.occupant[0, row, col], world.presence[0, row, col] = False, 0, 0
+    born = 0
+    for _ in range(6):
+        after = twin.both("spawning", world)
+        born += int(after.alive.sum() - world.alive.sum())
+        world = after
+        world.tick += 1
+    assert born == 0 if left == 0 else 0 < born <= left

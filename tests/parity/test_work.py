@@ -1,0 +1,74 @@
+"""Work. Its masks are tested in ``tests/cpu`` and ``tests/kernels``, since each backend builds them in."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from nmmo_gpu.world.content import STANDARD, WORKS, Content
+from support.goods import MORE, busy_world, random_works
+from support.helpers import ODD
+from support.parity import TORCH
+
+SETTINGS = {
+    "full": (2, None, {}),
+    "in blocks of 32": (2, 32, {"npcs": False}),
+    "three realms of seven": (3, None, {**ODD, "slots": 7}),
+    "no skills": (1, None, {"skills": False, "max_health": 30, "ore_regrowth": 0.0}),
+    "more content": (1, 64, {"content": MORE, "ore_regrowth": 1.0}),
+    "a few works": (1, None, {"works": ("eat", "mine", "sword"), "capacity": 9}),
+    "no mining": (1, None, {"works": ("fish", "armor", "cook")}),
+    "no works": (1, None, {"works": ()}),
+    "nothing to make": (
+        1, None, {"content": Content(items=STANDARD.items[:4], prices=(1,)), "npcs": False},
+    ),
+}  # fmt: skip
+"""Realms, slots to a block of the kernels, rules."""
+
+
+@cache
+def settled(setting, seed):
+    """A world with garbage in the slots of the dead, and some killed."""
+    realms, _, changes = SETTINGS[setting]
+    return busy_world(realms, seed, **changes)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_worlds_after_work_are_the_same(twin, setting, monkeypatch):
+    """Choices lie in a larger tensor, of a smaller type; notes of an earlier tick do not matter. Among works
+    of the full game all events happen, and rocks are contested."""
+    block = SETTINGS[setting][1]
+    if block and not twin.compiled:
+        monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", block)
+    rose, mined, tried = 0, 0, 0
+    for seed in range(twin.few(3, 1)):
+        world = settled(setting, seed).clone()
+        work, theirs, before = random_works(world, seed), world.to(twin.device), world.clone()
+        actions = torch.full((*work.shape, 3), 5, dtype=twin.few(torch.int32, torch.int16))
+        actions[..., 1] = work
+        if not twin.compiled:
+            theirs.workspace("ore struck", tuple(work.shape), torch.int32).fill_(9)
+        TORCH.work(world, work)
+        twin.backend.work(theirs, actions.to(twin.device)[..., 1])
+        twin.same(theirs, world, f"work, seed {seed}")
+        rose = rose + (world.events - before.events).sum((0, 1))
+        mined += int((world.material != before.material).sum())
+        tried += int((world.events - before.events)[..., 6].sum())
+    if setting == "full" and twin.compiled:
+        assert (rose[4:12] > 0).all() and rose[:4].sum() == rose[12:].sum() == 0
+        assert 0 < mined < tried
+
+
+def test_what_makes_its_own_ingredient(twin):
+    """One count goes down and up in one step: of two pearls one becomes two."""
+    world = settled("more content", 0).clone()
+    pearl = len(STANDARD.items)
+    world.inventory.zero_()
+    world.offer.zero_()
+    world.inventory[..., pearl] = 2
+    world.level[...] = 9
+    work = torch.full((world.realms, world.config.slots), WORKS.index("armor"))
+    after = twin.both("work", world, work)
+    works = world.agents(world.alive & (world.health > 0))
+    assert torch.equal(after.inventory[..., pearl], 2 + works.int())
