@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nmmo_gpu.world.content import STANDARD, Content, Item
 from support.helpers import ODD, litter, random_world
 from support.parity import BACKENDS, NUMBA, TORCH, Case, Setting, crossed
 from support.ticking import generator
 from support.traders import FEW, bustling, market, run
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import STANDARD, Content, Item
 
 HEAVY = Content(items=(Item("ore"), Item("stone")), prices=(3, 4, 9))
 CROWD = {**ODD, "border": 12, "slots": 70, "populations": 5}

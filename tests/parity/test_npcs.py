@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nmmo_gpu.world.content import Content
 from support.npc_worlds import CONFIGS, restless_world
 from support.parity import TORCH, TRITON, Case, Setting, crossed
 from support.ticking import generator
 
 from nmmo_gpu.config import preset
+from nmmo_gpu.content import Content
 from nmmo_gpu.world.reset import empty_world
 
 SETTINGS = {name: Setting(config, realms) for name, (realms, config) in CONFIGS.items()}

@@ -6,10 +6,11 @@ from functools import cache
 
 import pytest
 import torch
-from nmmo_gpu.world.content import STANDARD, WORKS, Content
 from support.goods import MORE, busy_world, random_works
 from support.helpers import ODD
 from support.parity import TORCH
+
+from nmmo_gpu.content import STANDARD, WORKS, Content
 
 SETTINGS = {
     "full": (2, None, {}),
