@@ -52,7 +52,7 @@ def training_backend(backend: Backend, extended: bool = False) -> TrainingBacken
     ``extended``: the full game is played, whose many heads are worth compiled loops on a CPU."""
     parts: dict[str, Any] = {}
     if backend.name == "numba":
-        loops = importlib.import_module("nmmo_gpu.cpu")
+        loops = importlib.import_module("nmmo_gpu.cpu.train")
         parts = loops.TRAINING | (loops.TRAINING_EXTENDED if extended else {})
     elif backend.capturable:
         parts = importlib.import_module("nmmo_gpu.kernels").TRAINING

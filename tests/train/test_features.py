@@ -127,7 +127,7 @@ def test_looks_and_belongings_together(name):
 @pytest.mark.parametrize("name", RULES)
 def test_the_compiled_twin_has_the_same_bits(name):
     """On what is seen in random worlds, the empty slots included, in any order and several times over."""
-    loops = pytest.importorskip("nmmo_gpu.cpu.features", exc_type=ImportError)
+    loops = pytest.importorskip("nmmo_gpu.cpu.train.features", exc_type=ImportError)
     config = rules_of(name)
     random = torch.Generator().manual_seed(8)
     for seed in range(2):

@@ -31,7 +31,7 @@ def sampled(path, crowd, index, logits, uniform):
     """(choices [P, B, heads], log-probability [P, B])."""
     if path == "torch":
         return sample(crowd.output(index, logits), uniform)
-    from nmmo_gpu.cpu import sampling
+    from nmmo_gpu.cpu.train import sampling
 
     return sampling.sample(crowd.records, index, logits, uniform, crowd.layout, crowd.auto)
 
@@ -40,7 +40,7 @@ def judged(path, crowd, index, logits, choices):
     """(log-probability, entropy) of choices [N, heads], by row."""
     if path == "torch":
         return evaluate(crowd.output(index, logits), choices[index].long())
-    from nmmo_gpu.cpu import sampling
+    from nmmo_gpu.cpu.train import sampling
 
     return sampling.evaluate(crowd.records, index, logits, choices, crowd.layout, crowd.auto)
 
@@ -174,7 +174,7 @@ def test_the_twins_choices_and_gradients(crowd):
 
 def test_threads_do_not_show(crowd):
     """The same bits by one thread and by three, choices and gradients."""
-    sampling = pytest.importorskip("nmmo_gpu.cpu.sampling")
+    sampling = pytest.importorskip("nmmo_gpu.cpu.train.sampling")
     index = crowd.everybody.repeat(1, 12)
     logits, uniform = crowd.logits(index, 7), crowd.uniform(index)
     choices = torch.zeros(crowd.everybody.numel(), len(crowd.sizes), dtype=torch.int16)

@@ -18,7 +18,7 @@ from nmmo_gpu.world.layout import ObservationLayout
 def compiled():
     """The compiled twin."""
     pytest.importorskip("numba")
-    return importlib.import_module("nmmo_gpu.cpu.window").window_embedding
+    return importlib.import_module("nmmo_gpu.cpu.train.window").window_embedding
 
 
 @pytest.fixture(params=["numba", "torch"])
