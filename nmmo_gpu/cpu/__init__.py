@@ -6,7 +6,6 @@ the same location, so the number of threads does not affect the result."""
 from nmmo_gpu.cpu.burial import burial
 from nmmo_gpu.cpu.combat import combat
 from nmmo_gpu.cpu.exchange import exchange, quotes
-from nmmo_gpu.cpu.features import encode_features
 from nmmo_gpu.cpu.growth import growth
 from nmmo_gpu.cpu.loot import loot
 from nmmo_gpu.cpu.movement import movement
@@ -15,11 +14,9 @@ from nmmo_gpu.cpu.npcs import npcs
 from nmmo_gpu.cpu.observation import observe
 from nmmo_gpu.cpu.random import draw_many
 from nmmo_gpu.cpu.regrowth import regrowth
-from nmmo_gpu.cpu.sampling import evaluate, sample
 from nmmo_gpu.cpu.spawning import spawning
 from nmmo_gpu.cpu.tick import phases
 from nmmo_gpu.cpu.upkeep import explore, upkeep
-from nmmo_gpu.cpu.window import window_embedding
 from nmmo_gpu.cpu.work import work
 
 PHASES = {
@@ -42,9 +39,3 @@ PHASES = {
     "fused": phases,
 }
 """Functions by the name of their field in ``nmmo_gpu.world.backend.Backend``."""
-
-TRAINING = {"window_embedding": window_embedding, "encode_features": encode_features}
-"""Functions by the name of their field in ``nmmo_gpu.train.training_backend.TrainingBackend``."""
-
-TRAINING_EXTENDED = {"sample": sample, "evaluate": evaluate}
-"""Those for the full game alone: with the few heads of ``law`` and ``chaos`` torch is as fast."""

@@ -55,7 +55,7 @@ def training_backend(backend: Backend, extended: bool = False) -> TrainingBacken
             CPU."""
     parts: dict[str, Any] = {}
     if backend.name == "numba":
-        loops = importlib.import_module("nmmo_gpu.cpu")
+        loops = importlib.import_module("nmmo_gpu.cpu.train")
         parts = loops.TRAINING | (loops.TRAINING_EXTENDED if extended else {})
     elif backend.capturable:
         parts = importlib.import_module("nmmo_gpu.kernels.train").TRAINING

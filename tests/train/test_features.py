@@ -127,7 +127,7 @@ def test_belongings_are_followed_by_the_looks(name):
 @pytest.mark.parametrize("name", RULES)
 def test_numba_has_the_same_bits(name):
     """The records are those of random worlds with empty slots, in any order and with repetitions."""
-    loops = pytest.importorskip("nmmo_gpu.cpu.features", exc_type=ImportError)
+    loops = pytest.importorskip("nmmo_gpu.cpu.train.features", exc_type=ImportError)
     config = rules_of(name)
     random = torch.Generator().manual_seed(8)
     for seed in range(2):

@@ -31,7 +31,7 @@ def sampled(path, crowd, index, logits, uniform):
     """Returns (choices [P, B, heads], log-probability [P, B])."""
     if path == "torch":
         return sample(crowd.output(index, logits), uniform)
-    from nmmo_gpu.cpu import sampling
+    from nmmo_gpu.cpu.train import sampling
 
     return sampling.sample(crowd.records, index, logits, uniform, crowd.layout, crowd.auto)
 
@@ -40,7 +40,7 @@ def judged(path, crowd, index, logits, choices):
     """Returns (log-probability, entropy) of choices [N, heads] by row."""
     if path == "torch":
         return evaluate(crowd.output(index, logits), choices[index].long())
-    from nmmo_gpu.cpu import sampling
+    from nmmo_gpu.cpu.train import sampling
 
     return sampling.evaluate(crowd.records, index, logits, choices, crowd.layout, crowd.auto)
 
@@ -176,7 +176,7 @@ def test_numba_matches_torch(crowd):
 
 def test_the_number_of_threads_does_not_matter(crowd):
     """One and three threads give the same bits of choices and gradients."""
-    sampling = pytest.importorskip("nmmo_gpu.cpu.sampling")
+    sampling = pytest.importorskip("nmmo_gpu.cpu.train.sampling")
     index = crowd.everybody.repeat(1, 12)
     logits, uniform = crowd.logits(index, 7), crowd.uniform(index)
     choices = torch.zeros(crowd.everybody.numel(), len(crowd.sizes), dtype=torch.int16)

@@ -95,7 +95,7 @@ def test_numba_samples_the_heads_of_the_full_game():
     pytest.importorskip("numba")
     backend = resolve("numba", CPU)
     compiled = training_backend(backend, extended=True)
-    assert compiled.sample.__module__ == compiled.evaluate.__module__ == "nmmo_gpu.cpu.sampling"
+    assert compiled.sample.__module__ == compiled.evaluate.__module__ == "nmmo_gpu.cpu.train.sampling"
     assert dataclasses.replace(compiled, sample=None, evaluate=None) == training_backend(backend)
     assert Sword(small(backend="numba", **FULL), CPU).training_backend == compiled
     assert Sword(small(backend="numba"), CPU).training_backend == training_backend(backend)

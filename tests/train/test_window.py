@@ -18,7 +18,7 @@ from nmmo_gpu.world.network_inputs import CODES, FIRST_OCCUPANT, codes
 def compiled():
     """Returns the numba version."""
     pytest.importorskip("numba")
-    return importlib.import_module("nmmo_gpu.cpu.window").window_embedding
+    return importlib.import_module("nmmo_gpu.cpu.train.window").window_embedding
 
 
 @pytest.fixture(params=["numba", "torch"])
