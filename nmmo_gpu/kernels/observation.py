@@ -180,8 +180,8 @@ def _record_fields(
     in_table = inside[:, None] & (k < config.nearest)
     other = tl.load(seen + agent[:, None] * config.nearest + k, mask=in_table, other=-1)
     exists = in_table & (other >= 0)
-    their_entity = realm * (slots + config.npc_slots) + other
-    card = tl.load(buffers.public_stats + their_entity, mask=exists, other=0)
+    cards = buffers.public_stats + realm * (slots + config.npc_slots)
+    card = tl.load(cards + other, mask=exists, other=0)
     # In the window, the low bytes are enough to compute the offsets.
     south = (card - line[:, None]) & 0xFF
     east = ((card >> 8) - column[:, None]) & 0xFF
@@ -192,15 +192,16 @@ def _record_fields(
     kind = tl.where(exists, tl.where(friend, FRIEND, STRANGER), 0)
     targetable = exists
     if config.extended:
-        look = tl.load(buffers.entity_attributes + their_entity, mask=exists, other=0)
+        looks = buffers.entity_attributes + realm * (slots + config.npc_slots)
+        look = tl.load(looks + other, mask=exists, other=0)
         tl.store(into[:, None] + layout.entity_attributes // 8 + k, look, mask=in_table)
         if config.npc_slots > 0:
             npc_kind = ((look >> (8 * NPC_KIND_AT)) & 0xFF).to(tl.int32)
             kind = tl.where(npc_kind > 0, npc_kind + (NPC - 1), kind)
         if config.rolls:
             targetable = exists & (((look >> (8 * IMMUNE_AT)) & 0xFF) == 0)
-    record = records.bytes + agent[:, None] * layout.bytes
-    tl.store(record + layout.entity_kind + k, kind.to(tl.uint8), mask=in_table)
+    kinds = records.bytes + agent[:, None] * layout.bytes + layout.entity_kind
+    tl.store(kinds + k, kind.to(tl.uint8), mask=in_table)
     south, east = tl.abs((south ^ 0x80) - 0x80), tl.abs((east ^ 0x80) - 0x80)
     distance = tl.maximum(south, east)
 
@@ -231,7 +232,7 @@ def _record_fields(
     reach = tl.where(style == 0, melee[:, None], tl.where(style == 1, ranged[:, None], mage[:, None]))
     flag = tl.where(lane < 8, flag, ((style == 3) | (target <= reach)).to(tl.int32))
     flag = tl.where(living[:, None], flag, 0)
-    masks = record + layout.move_mask
+    masks = records.bytes + agent[:, None] * layout.bytes + layout.move_mask
     written = inside[:, None] & (lane < 8 + 3 * (config.nearest + 1) + 1)
     if config.rolls:  # possible targets need not be the first rows: tested row by row below
         written = written & ((lane < 8) | (target == 0))
