@@ -25,7 +25,11 @@ _FlatFields = namedtuple("_FlatFields", "alive row col quotes")
 _ShapedFields = namedtuple(
     "_ShapedFields", "level inventory gold offer offer_price offer_left shore material"
 )
-_GoodsFields = namedtuple("_GoodsFields", _FlatFields._fields + _ShapedFields._fields)
+_GoodsFields = namedtuple(
+    "_GoodsFields",
+    "alive row col quotes level inventory gold offer offer_price offer_left shore material",
+)
+"""The flat ones, then the shaped ones."""
 GoodsConfig = namedtuple("GoodsConfig", "slots npc_slots capacity items work_bits tokens")
 """``work_bits``: see ``nmmo_gpu.cpu.work.work_bits``."""
 GoodsTables = namedtuple("GoodsTables", "lot weight prices recipes meals")

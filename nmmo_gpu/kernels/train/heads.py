@@ -67,8 +67,7 @@ def nearest_strangers(record, here, heads: tl.constexpr, BLOCK: tl.constexpr):
     in reach; 0 for none."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     first = tl.full([BLOCK, STYLES_PADDED], heads.nearest, tl.int32)
-    # A few rows at a time: a long block would determine how the threads share all other blocks, and
-    # cumulative
+    # A few rows at a time: a long block would determine how the threads share all other blocks, and cumulative
     # sums over short blocks with that layout do not compile with Triton 3.6.
     for start in range(0, heads.nearest, heads.rows):
         k = start + tl.arange(0, heads.rows)[None, :]
@@ -121,14 +120,15 @@ def heads_of(layout: ObservationLayout, width: int, auto: bool) -> Heads:
     moves, styles = len(MOVE_LIST), len(records_layout.STYLES)
     targets = width - moves - styles - sum(sizes.values()) - 1
     sizes = {"move": moves, "style": styles, "target": targets} | sizes
-    heads, logits = [], 0
+    heads: dict[str, Head] = {}
+    logits = 0
     for name, choices in sizes.items():
         mask = layout.fields.get(f"{name}_mask")
-        heads.append(Head(mask.offset if mask else 0, logits, choices, triton.next_power_of_2(choices)))
+        heads[name] = Head(mask.offset if mask else 0, logits, choices, triton.next_power_of_2(choices))
         logits += choices
     nearest = layout.fields["entity_kind"].shape[0]
     return Heads(
-        *heads, count=sum(head.choices > 0 for head in heads), width=width, auto=auto, bytes=layout.bytes,
+        **heads, count=sum(size > 0 for size in sizes.values()), width=width, auto=auto, bytes=layout.bytes,
         entity_kind=layout.fields["entity_kind"].offset, nearest=nearest,
         rows=min(8, triton.next_power_of_2(nearest)),
     )  # fmt: skip
@@ -136,5 +136,6 @@ def heads_of(layout: ObservationLayout, width: int, auto: bool) -> Heads:
 
 def agents_at_a_time(heads: Heads) -> int:
     """Agents per program."""
-    longest = max(head.choices for head in heads[2:7])
-    return max(16, AGENTS * 16 // triton.next_power_of_2(max(16, longest)))
+    longest = max(heads.target.choices, *(getattr(heads, name).choices for name in MORE_HEADS))
+    padded: int = triton.next_power_of_2(max(16, longest))
+    return max(16, AGENTS * 16 // padded)
