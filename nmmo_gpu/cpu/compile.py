@@ -50,7 +50,7 @@ def compiled(function: Callable[..., Any] | None = None, *, inline: str = "never
 def _folder() -> Path:
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    patterns = ("*.py", "world/**/*.py", "cpu/**/*.py")
+    patterns = ("*.py", *(f"{folder}/**/*.py" for folder in ("config", "content", "world", "cpu")))
     for file in sorted(file for pattern in patterns for file in package.glob(pattern)):
         digest.update(file.read_bytes())
     parent = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"

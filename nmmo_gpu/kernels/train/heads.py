@@ -67,8 +67,8 @@ def nearest_strangers(record, here, heads: tl.constexpr, BLOCK: tl.constexpr):
     in reach; 0 for none."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     first = tl.full([BLOCK, STYLES_PADDED], heads.nearest, tl.int32)
-    # A few rows at a time: a long block would determine how the threads share all other blocks, and cumulative
-    # sums over short blocks with that layout do not compile with Triton 3.6.
+    # A few rows at a time: a long block would determine how the threads share all other blocks, and with that
+    # layout cumulative sums over short blocks do not compile with Triton 3.6.
     for start in range(0, heads.nearest, heads.rows):
         k = start + tl.arange(0, heads.rows)[None, :]
         inside = here[:, None] & (k < heads.nearest)
