@@ -45,7 +45,7 @@ SLOW = (
 """Files and folders of tests that start browsers or several processes, compile kernels, interpret many, or
 take many ticks."""
 SLOW_TESTS = (
-    "test_200_ticks_apart_stay_together", "test_any_book_comes_out_as_in_an_auction_by_hand",
+    "test_many_ticks_apart_stay_together", "test_any_book_comes_out_as_in_an_auction_by_hand",
     "test_bustling_markets_tick_by_tick_come_out_as_in_an_auction_by_hand",
     "test_everybody_is_born_by_the_book",
     "test_invariants_hold_and_torch_and_numba_agree_under_random_and_hostile_play",
