@@ -34,7 +34,7 @@ hypothesis.settings.load_profile("nmmo")
 HERE = Path(__file__).parent
 SLOW = (
     "adapters/test_gymnasium.py", "adapters/test_pettingzoo.py", "adapters/test_torchrl.py", "benchmarks",
-    "cli", "cpu/test_compile.py", "examples", "kernels/test_observation_full.py", "kernels/test_order.py",
+    "cli", "examples", "kernels/test_observation_full.py", "kernels/test_order.py",
     "kernels/test_sampling.py", "kernels/test_sampling_full.py", "parity/test_ticks_full.py",
     "replay/test_picture.py", "replay/test_reader.py", "scripts", "test_add_content.py",
     "test_build_backend.py", "test_compile_kernels.py", "test_docs.py", "test_fuzz.py", "test_scripted.py",

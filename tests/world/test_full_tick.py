@@ -10,13 +10,12 @@ import torch
 from support import ticking
 from support.choices import random_choices
 from support.goods import all_work, booked, give, happened, held, set_level
-from support.helpers import ODD, assert_same, draw_world, orders, place, random_maps, random_orders, show
+from support.helpers import ODD, draw_world, orders, place, random_maps, random_orders, show
 from support.ticking import generator, phases_called
 from support.traders import orders as offers
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.content import SKILLS, WORKS
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.ledger import check_ledger
@@ -341,16 +340,3 @@ def test_the_choices_are_left_as_they_were(backend):
         copies = [part.clone() for part in choices]
         tick.step(world, backend, *choices)
         assert all(map(torch.equal, choices, copies))
-
-
-def test_torch_and_numba_agree_for_a_hundred_ticks():
-    pytest.importorskip("numba")
-    ours, theirs = Backend(), resolve("numba", torch.device("cpu"))
-    world = fresh(slots=28)
-    twin = world.clone()
-    random = generator(7)
-    for time in range(100):
-        choices = random_choices(world, random)
-        tick.step(world, ours, *choices)
-        tick.step(twin, theirs, *choices)
-        assert_same(world, twin, f"tick {time}")
