@@ -159,7 +159,7 @@ def test_the_command_of_the_docs_and_a_signal(tmp_path):
     run = tmp_path / "run"
     options = {
         "realms": 3, "slots": 8, "populations": 2, "height": 40, "width": 40, "horizon": 4, "minibatches": 2,
-        "iterations": 100000, "checkpoint-minutes": 0, "run": run,
+        "iterations": 100000, "checkpoint-minutes": 0, "backend": "torch", "run": run,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     process = torchrun(2, "-m", "--", "nmmo_gpu", "train", "chaos", *words)
