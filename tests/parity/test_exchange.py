@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.helpers import ODD, litter, random_world
-from support.parity import BACKENDS, NUMBA, TORCH, Case, Setting, crossed
+from support.parity import BACKENDS, NUMBA, TORCH, Case, Setting, by_block, crossed
 from support.ticking import generator
 from support.traders import FEW, bustling, market, run
 
@@ -66,13 +66,11 @@ def test_random_worlds(case: Case):
     assert met > 5 or case.config.slots == 7
 
 
-@pytest.mark.parametrize("block", [None, 32])
+@by_block(32)
 @pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
 def test_bustling_markets(twin, content, block, monkeypatch):
     """Of 150 agents, in one block and in several; exchange after exchange, whose order is kept in the same
     workspaces."""
-    if block and twin.compiled:
-        pytest.skip("loops are not cut into blocks")
     if block:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", block)
     met = 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.helpers import GARBAGE, assert_same, litter, random_world
 from support.observed import CONFIGS, PLAIN
-from support.parity import CRAMPED, TORCH, Twin
+from support.parity import CRAMPED, SETTINGS, TORCH, Twin, crossed, of_loops
 from support.ticking import CPU, generator
 
 from nmmo_gpu.config import preset
@@ -60,10 +60,9 @@ def test_law_and_chaos(case):
     check_law_and_chaos(case)
 
 
+@pytest.mark.parametrize("case", crossed(of_loops(SETTINGS)), indirect=True)
 def test_law_and_chaos_row_by_row(case, row_by_row):
     """As on a large map."""
-    if not case.twin.compiled:
-        pytest.skip("kernels look around in one way")
     check_law_and_chaos(case)
 
 
@@ -85,11 +84,13 @@ def test_windows_and_tables_of_any_size(twin, vision, nearest, lanes, monkeypatc
         assert_both_see_the_same(twin, litter(world, seed + 1))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    ("twin", "name"),
+    [*(("numba", name) for name in COMPILED), *(("triton", name) for name in CONFIGS)],
+    indirect=["twin"],
+)
 def test_the_full_game(twin, name):
     """With garbage in the slots of the dead."""
-    if twin.compiled and name not in COMPILED:
-        pytest.skip("see COMPILED")
     realms, config = CONFIGS[name]
     for seed, fill in twin.few(((0, 0.1), (1, 0.8), (2, 1.0)), ((3, 0.8),)):
         world = random_world(config, realms + twin.few(2, 0), seed, fill=fill, odds=PLAIN)

@@ -99,6 +99,17 @@ def crossed(*settings: Mapping[str, Setting]) -> list[Any]:
     ]
 
 
+def of_loops(settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The same for compiled loops alone."""
+    return {name: setting._replace(backends=NUMBA) for name, setting in settings.items()}
+
+
+def by_block(*blocks: int) -> Any:
+    """Parametrises ``twin`` and ``block``: each backend as it is, and kernels cut into blocks of so many."""
+    pairs = [(backend, None) for backend in BACKENDS] + [("triton", block) for block in blocks]
+    return pytest.mark.parametrize(("twin", "block"), pairs, indirect=["twin"])
+
+
 def cut(monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
     """Makes the kernels cut worlds as the setting says."""
     for name in ("block", "tiles", "lanes"):

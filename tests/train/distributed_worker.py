@@ -79,7 +79,8 @@ def main(task: str, folder: str, *more: str) -> None:
         with distributed.process_group():
             train(*resume(folder, iterations=int(more[0])))
     if task == "die":
-        config = settings(run=folder, iterations=int(more[0]), checkpoint_minutes=0.0)
+        # By torch, which every process that starts here imports anyway.
+        config = settings(run=folder, iterations=int(more[0]), checkpoint_minutes=0.0, backend="torch")
         run = train(config, trinity=Trinity(pantheon=Mortal))
         if distributed.restarted() and run.iteration:
             print(f"resumes after iteration {run.iteration - run.pantheon.iterations}", flush=True)

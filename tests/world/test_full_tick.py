@@ -10,7 +10,7 @@ import torch
 from support import ticking
 from support.choices import random_choices
 from support.goods import all_work, booked, give, happened, held, set_level
-from support.helpers import ODD, assert_same, draw_world, orders, place, random_maps, random_orders, show
+from support.helpers import ODD, draw_world, orders, place, random_maps, random_orders, show
 from support.ticking import generator, phases_called
 from support.traders import orders as offers
 
@@ -18,7 +18,6 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.content import SKILLS, WORKS
 from nmmo_gpu.content.tables import experience_table
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.reset import empty_world
@@ -343,16 +342,3 @@ def test_the_choices_are_not_changed(backend):
         copies = [part.clone() for part in choices]
         tick.step(world, backend, *choices)
         assert all(map(torch.equal, choices, copies))
-
-
-def test_torch_and_numba_agree_for_a_hundred_ticks():
-    pytest.importorskip("numba")
-    torch_backend, numba_backend = Backend(), resolve("numba", torch.device("cpu"))
-    world = fresh(slots=28)
-    twin = world.clone()
-    random = generator(7)
-    for time in range(100):
-        choices = random_choices(world, random)
-        tick.step(world, torch_backend, *choices)
-        tick.step(twin, numba_backend, *choices)
-        assert_same(world, twin, f"tick {time}")
