@@ -152,7 +152,7 @@ def test_a_killed_process_is_restarted(tmp_path):
 
 
 def test_the_command_in_the_docs_stops_at_a_signal(tmp_path):
-    """``torchrun ... -m -- nmmo_gpu train``: options that torchrun has too reach the package. After SIGTERM to
+    """``torchrun ... -m -- nmmo_gpu train``: options that torchrun has too reach the package. At SIGTERM to
     torchrun, all processes finish their iteration and save together."""
     run = tmp_path / "run"
     options = {
