@@ -1,6 +1,5 @@
 """Combat of the full game as compiled loops; twin of ``nmmo_gpu.world.combat_rolls``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -8,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import ARMOR, CONSTITUTION, DEFENSE, KNIFE, MAGE, RANGE
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.content.tables import Tables
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import combat_rolls as rule
@@ -18,21 +17,6 @@ from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
-
-_FightFields = namedtuple(
-    "_FightFields",
-    "seed tick alive row col age health food water damage chilled cause top_attacker entity level worn "
-    "inventory xp events ledger aggro_target aggro_entity aggro_ticks",
-)
-_FightConfig = namedtuple("_FightConfig", "slots reach damage immune_ticks rolls skills max_food max_water")
-_FightTables = namedtuple(
-    "_FightTables", "attack strength defense knives kind_of hunts aggro_ticks experience"
-)
-"""Bonuses of attack and strength by style and rank and of defense by rank, the item of each rank of knives,
-the kind of each slot, and properties of each kind."""
-_Sums = namedtuple("_Sums", "lost best drained")
-"""[S], of one realm: losses of health (0 between realms), the key of the top attacker (-1 between realms),
-and losses of food and water (0 between realms)."""
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.STRIKE)
 BARE, LARGEST_DAMAGE = rule.BARE, rule.LARGEST_DAMAGE
@@ -43,144 +27,140 @@ ATTACKS, HITS, DAMAGE, USED = int(Event.ATTACKS), int(Event.HITS), int(Event.DAM
 CPU = torch.device("cpu")
 
 
-@compiled(inline="always")
-def _roll(world, tables, r, a, v, style, weapon, agents):
-    """(damage of an attack by ``a`` on ``v``, word for ties); the damage is 0 if it misses."""
-    armor = np.int64(world.worn[r, v, ARMOR]) if v < agents else 0
-    aim, force, tie, _ = draw(world, STREAM, r, a)
-    skill = np.int64(world.level[r, a, style])
-    attack = skill * (tables.attack[style, weapon] + BARE)
-    defense = np.int64(world.level[r, v, DEFENSE]) * (tables.defense[armor] + BARE)
-    if attack > defense:
-        hits = below(aim, 2 * (attack + 1)) < 2 * attack - defense
-    else:
-        hits = below(aim, 2 * (defense + 1)) < attack
-    done = np.int64(0)
-    if hits:
-        most = (320 + (8 + skill) * (tables.strength[style, weapon] + BARE)) // 640
-        done = 1 + below(force, most)
-    return done, tie
-
-
-@compiled(inline="always")
-def _strike(world, sums, style, target, tables, config, r, a):
-    """The attack of ``a``, if any; returns whether it drains food and water."""
-    agents = config.slots
-    v = target[r, a]
-    if v < 0 or v == a or not world.alive[r, a] or not world.alive[r, v] or world.health[r, a] <= 0:
-        return False
-    s = style[r, a]
-    distance = max(abs(world.row[r, a] - world.row[r, v]), abs(world.col[r, a] - world.col[r, v]))
-    if distance > config.reach[s]:
-        return False
-    immune = v < agents and world.age[r, v] < config.immune_ticks
-    if config.rolls:
-        weapon = np.int64(world.worn[r, a, s]) if a < agents and s != MAGE else 0
-        if immune or (s == RANGE and weapon == 0):
-            return False
-        if s == RANGE:
-            knife = tables.knives[weapon - 1]
-            world.inventory[r, a, knife] -= 1
-            world.ledger[r, knife, USED] += 1
-        done, tie = _roll(world, tables, r, a, v, s, weapon, agents)
-    else:
-        done = np.int64(config.damage[s])
-        if done == 0:
-            return False
-        tie = draw(world, STREAM, r, a)[2]
-        sums.drained[v] += done
-        sums.drained[a] -= done
-    if s == MAGE and done > 0:
-        world.chilled[r, v] = True
-    if a < agents:
-        world.events[r, a, ATTACKS] += 1
-    if done > 0 and not immune:
-        sums.lost[v] += done
-        sums.best[v] = max(sums.best[v], (done << DAMAGE_SHIFT) | (np.int64(tie) << SLOT_BITS) | a)
-        if a < agents:
-            world.events[r, a, HITS] += 1
-            world.events[r, a, DAMAGE] += done
-            if config.skills:
-                world.xp[r, a, s] += STYLE_EXPERIENCE * done
-                world.xp[r, a, CONSTITUTION] += BODY_EXPERIENCE * done
-    return not config.rolls
-
-
 @compiled
-def _drain(world, drained, config, r):
-    """Food and water that attackers took from their victims, in combat without rolls."""
-    for a in range(len(drained)):
-        if drained[a] != 0:
-            world.food[r, a] = min(max(world.food[r, a] - drained[a], 0), config.max_food)
-            world.water[r, a] = min(max(world.water[r, a] - drained[a], 0), config.max_water)
-            drained[a] = 0
-
-
-@compiled(inline="always")
-def _wound(world, sums, style, tables, config, r, v):
-    """The losses of ``v``, and what follows from them."""
-    agents = config.slots
-    done = sums.lost[v]
-    who = sums.best[v] & SLOT_MASK
-    sums.lost[v] = 0
-    sums.best[v] = -1
-    world.damage[r, v] = min(done, LARGEST_DAMAGE)
-    world.health[r, v] = max(world.health[r, v] - done, 0)
-    world.top_attacker[r, v] = who
-    killed = world.health[r, v] == 0
-    if killed:
-        world.cause[r, v] = COMBAT
-    if v < agents:
-        if config.skills:
-            world.xp[r, v, DEFENSE] += STYLE_EXPERIENCE * done
-            world.xp[r, v, CONSTITUTION] += BODY_EXPERIENCE * done
-        return
-    if who >= agents:
-        return
-    kind = tables.kind_of[v]
-    if tables.hunts[kind] == PROVOKED:
-        world.aggro_target[r, v - agents] = who
-        world.aggro_entity[r, v - agents] = world.entity[r, who]
-        world.aggro_ticks[r, v - agents] = tables.aggro_ticks[kind]
-    if killed and config.skills:
-        world.xp[r, who, style[r, who]] += tables.experience[kind]
-
-
-@compiled
-def _fight(world, style, target, tables, config, low, high):
-    slots = world.alive.shape[1]
-    lost, drained = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
-    sums = _Sums(lost, np.full(slots, -1, np.int64), drained)
+def _fight(
+    seed, tick, style, target, alive, row, col, age, health, food, water, damage, chilled, cause,
+    top_attacker,
+    entity, level, worn, inventory, xp, events, ledger, aggro_target, aggro_entity, aggro_ticks,
+    kind_of, attack_bonus, strength_bonus, defense_bonus, knives, kinds, reach, harm, rolls, skills, agents,
+    immune_ticks, max_food, max_water, low, high,
+):  # fmt: skip
+    """``kinds``: [kinds, 3]: hunts, aggro_ticks and experience of each NPC kind."""
+    slots = alive.shape[1]
+    lost = np.zeros(slots, np.int32)
+    best = np.full(slots, -1, np.int64)
+    hurt = np.empty(slots, np.int64)
+    drained = np.zeros(slots, np.int32)
     for r in range(low, high):
-        world.damage[r, :] = 0
-        world.top_attacker[r, :] = -1
-        drains = False
+        damage[r, :] = 0
+        top_attacker[r, :] = -1
+        hurts = 0
+        fought = False
         for a in range(slots):
-            drains |= _strike(world, sums, style, target, tables, config, r, a)
-        if drains:
-            _drain(world, drained, config, r)
-        for v in range(slots):
-            if lost[v] > 0:
-                _wound(world, sums, style, tables, config, r, v)
+            v = target[r, a]
+            if v < 0 or v == a or not alive[r, a] or not alive[r, v] or health[r, a] <= 0:
+                continue
+            s = style[r, a]
+            distance = max(abs(row[r, a] - row[r, v]), abs(col[r, a] - col[r, v]))
+            if distance > reach[s]:
+                continue
+            immune = v < agents and age[r, v] < immune_ticks
+            if rolls:
+                weapon = np.int64(worn[r, a, s]) if a < agents and s != MAGE else 0
+                if immune or (s == RANGE and weapon == 0):
+                    continue
+                if s == RANGE:
+                    knife = knives[weapon - 1]
+                    inventory[r, a, knife] -= 1
+                    ledger[r, knife, USED] += 1
+                armor = np.int64(worn[r, v, ARMOR]) if v < agents else 0
+                aim, force, tie, _ = draw(seed, tick, STREAM, r, a)
+                skill = np.int64(level[r, a, s])
+                attack = skill * (attack_bonus[s, weapon] + BARE)
+                defense = np.int64(level[r, v, DEFENSE]) * (defense_bonus[armor] + BARE)
+                if attack > defense:
+                    hits = below(aim, 2 * (attack + 1)) < 2 * attack - defense
+                else:
+                    hits = below(aim, 2 * (defense + 1)) < attack
+                done = np.int64(0)
+                if hits:
+                    most = (320 + (8 + skill) * (strength_bonus[s, weapon] + BARE)) // 640
+                    done = 1 + below(force, most)
+                    if s == MAGE:
+                        chilled[r, v] = True
+            else:
+                done = np.int64(harm[s])
+                if done == 0:
+                    continue
+                _, _, tie, _ = draw(seed, tick, STREAM, r, a)
+                drained[v] += done
+                drained[a] -= done
+                fought = True
+                if s == MAGE:
+                    chilled[r, v] = True
+            if a < agents:
+                events[r, a, ATTACKS] += 1
+            if done == 0 or immune:
+                continue
+            if lost[v] == 0:
+                hurt[hurts] = v
+                hurts += 1
+            lost[v] += done
+            best[v] = max(best[v], (done << DAMAGE_SHIFT) | (np.int64(tie) << SLOT_BITS) | a)
+            if a < agents:
+                events[r, a, HITS] += 1
+                events[r, a, DAMAGE] += done
+                if skills:
+                    xp[r, a, s] += STYLE_EXPERIENCE * done
+                    xp[r, a, CONSTITUTION] += BODY_EXPERIENCE * done
+
+        if fought:
+            for a in range(slots):
+                if drained[a] != 0:
+                    food[r, a] = min(max(food[r, a] - drained[a], 0), max_food)
+                    water[r, a] = min(max(water[r, a] - drained[a], 0), max_water)
+                    drained[a] = 0
+        for i in range(hurts):
+            v = hurt[i]
+            done = lost[v]
+            who = best[v] & SLOT_MASK
+            lost[v] = 0
+            best[v] = -1
+            damage[r, v] = min(done, LARGEST_DAMAGE)
+            health[r, v] = max(health[r, v] - done, 0)
+            top_attacker[r, v] = who
+            killed = health[r, v] == 0
+            if killed:
+                cause[r, v] = COMBAT
+            if v < agents:
+                if skills:
+                    xp[r, v, DEFENSE] += STYLE_EXPERIENCE * done
+                    xp[r, v, CONSTITUTION] += BODY_EXPERIENCE * done
+                continue
+            kind = kind_of[v]
+            if who >= agents:
+                continue
+            if kinds[kind, 0] == PROVOKED:
+                aggro_target[r, v - agents] = who
+                aggro_entity[r, v - agents] = entity[r, who]
+                aggro_ticks[r, v - agents] = kinds[kind, 1]
+            if killed and skills:
+                xp[r, who, style[r, who]] += kinds[kind, 2]
 
 
 @cache
-def _tables(config: WorldConfig) -> _FightTables:
-    tables = config.tables
-    attack, strength, defense = (bonus.numpy() for bonus in rule.bonuses(tables, CPU))
-    hunts, aggro_ticks, experience = (
-        np.array([getattr(kind, name) for kind in tables.npcs], np.int64)
-        for name in ("hunts", "aggro_ticks", "experience")
-    )
-    knives, kind_of = np.array(tables.gear[KNIFE], np.int64), kind_of_slot(config, CPU).numpy()
-    return _FightTables(attack, strength, defense, knives, kind_of, hunts, aggro_ticks, experience)
+def _look_ups(tables: Tables) -> tuple[Any, ...]:
+    """(bonuses of attack, strength and defense; knives by rank; ``kinds``) for ``_fight``; cached."""
+    kinds = np.array([(kind.hunts, kind.aggro_ticks, kind.experience) for kind in tables.npcs], np.int64)
+    bonuses = (bonus.numpy() for bonus in rule.bonuses(tables, CPU))
+    return (*bonuses, np.array(tables.gear[KNIFE], np.int64), kinds.reshape(-1, 3))
 
 
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_fight``, except the range of realms."""
     cfg = world.config
-    fields, config = arrays_of(_FightFields, world), fields_of(_FightConfig, cfg)
-    return fields, style.numpy(), target.numpy(), _tables(cfg), config
+    tensors = (
+        style, target, world.alive, world.row, world.col, world.age, world.health, world.food, world.water,
+        world.damage, world.chilled, world.cause, world.top_attacker, world.entity, world.level, world.worn,
+        world.inventory, world.xp, world.events, world.ledger, world.aggro_target, world.aggro_entity,
+        world.aggro_ticks,
+        kind_of_slot(cfg, CPU),
+    )  # fmt: skip
+    constants = (
+        *_look_ups(cfg.tables), np.array(cfg.reach), np.array(cfg.damage), cfg.rolls, cfg.skills, cfg.slots,
+        cfg.immune_ticks, cfg.max_food, cfg.max_water,
+    )  # fmt: skip
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
 
 
 def fight(world: World, style: Tensor, target: Tensor) -> None:

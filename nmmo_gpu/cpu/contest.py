@@ -11,9 +11,9 @@ NTH = np.array(rule.NTH, np.int64)
 
 
 @compiled(inline="always")
-def wins(world, stream, r, tile, mask, bit):
+def wins(seed, tick, stream, r, tile, mask, bit):
     """Whether the claimant ``bit`` wins a tile of realm ``r``; ``mask``: all claims of the tile."""
     if mask == bit:
         return True
-    word = draw(world, stream, r, tile)[0]
+    word = draw(seed, tick, stream, r, tile)[0]
     return NTH[mask, below(word, CLAIMANTS[mask])] == bit

@@ -1,6 +1,5 @@
 """The exchange as compiled loops; twin of ``nmmo_gpu.world.exchange``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -8,32 +7,12 @@ import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.threads import cut, parallel, realm_slices, shared
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
-
-_OfferFields = namedtuple(
-    "_OfferFields",
-    "alive health offer offer_price offer_left inventory gold events",
-)
-_OfferConfig = namedtuple("_OfferConfig", "capacity offer_ticks")
-_MatchFields = namedtuple(
-    "_MatchFields",
-    "entity next_entity alive health offer offer_price offer_left inventory gold events trades quotes",
-)
-_QuoteFields = namedtuple("_QuoteFields", "alive health offer offer_price quotes")
-Goods = namedtuple("Goods", "lot weight prices")
-"""Lots and weights ([items] int32), and prices ([prices] int64)."""
-_Choices = namedtuple("_Choices", "trade price")
-"""[R, A] integers."""
-Offer = namedtuple("Offer", "code price left")
-"""The open offer of an agent: its ``offer``, ``offer_price`` and ``offer_left``."""
-_Book = namedtuple("_Book", "bid ask key who")
-"""Of one realm: the best bid and ask of each item as ``_best`` writes them, and for each offer that can be
-matched its sort key and its agent."""
 
 BOOK_BIT, PRICE_BIT, LEFT_BIT = rule.BOOK_BIT, rule.PRICE_BIT, rule.LEFT_BIT
 PRICES, SENIORITIES = rule.PRICES, rule.SENIORITIES
@@ -43,73 +22,73 @@ OFFERED, WITHDRAWN, SOLD, BOUGHT = (
 
 
 @cache
-def goods(tables: Tables) -> Goods:
-    """Look-up tables for compiled loops; cached."""
-    lot, weight = np.array(tables.lot, np.int32), np.array(tables.weight, np.int32)
-    return Goods(lot, weight, np.array(tables.prices, np.int64))
+def numbers(tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(lots [items] int32, weights [items] int32, prices [prices] int64), as the loops take them."""
+    lots, weights = np.array(tables.lot, np.int32), np.array(tables.weight, np.int32)
+    return lots, weights, np.array(tables.prices, np.int64)
 
 
 # Possible trades. "Back" means: assuming that the agent's open offer has been withdrawn.
 
 
 @compiled(inline="always")
-def can_sell(count, code, item, tables):
+def can_sell(count, offer, item, lots):
     """Whether the agent holds a lot of the item; ``count`` is the number it holds."""
-    return code == 1 + item or count >= tables.lot[item]
+    return offer == 1 + item or count >= lots[item]
 
 
 @compiled(inline="always")
-def purse_back(gold, code, price, tables):
+def purse_back(gold, offer, offer_price, prices, lots):
     """Gold, including that in escrow."""
-    return gold + (tables.prices[price] if code > len(tables.lot) else 0)
+    return gold + (prices[offer_price] if offer > len(lots) else 0)
 
 
 @compiled(inline="always")
-def has_room_back(space, code, tables):
+def has_room_back(space, offer, weights):
     """Whether one more unit fits; ``space`` is ``nmmo_gpu.cpu.inventory.room``."""
     # The goods in escrow need the room that is reserved for them: a lot weighs one unit, or nothing.
-    items = len(tables.weight)
-    return space > 0 or (code > items and tables.weight[code - 1 - items] > 0)
+    return space > 0 or (offer > len(weights) and weights[offer - 1 - len(weights)] > 0)
 
 
 @compiled(inline="always")
-def can_withdraw(code, left):
+def can_withdraw(offer, offer_left):
     """Whether there is an offer that will not have expired by then."""
-    return code > 0 and left > 1
+    return offer > 0 and offer_left > 1
 
 
 @compiled(inline="always")
-def write_possible(out, trades_at, prices_at, inventory, gold, offer, space, tables):
+def write_possible(
+    out, trades_at, prices_at, inventory, gold, offer, offer_price, offer_left, space, lots, weights, prices,
+):  # fmt: skip
     """Writes the masks of ``possible_trades`` and ``possible_prices`` of one living agent.
 
     Args:
         out: [...] uint8, in which the masks begin at bytes ``trades_at`` and ``prices_at``.
         inventory: [items], the agent's items.
-        gold, offer: its gold and its ``Offer``. space: its ``nmmo_gpu.cpu.inventory.room``.
-        tables: see ``Goods``.
+        space: its ``nmmo_gpu.cpu.inventory.room``.
+        lots, weights, prices: see ``numbers``.
     """
-    items, count = len(tables.lot), len(tables.prices)
-    code = offer.code
-    purse = purse_back(gold, code, offer.price, tables)
+    items, count = len(lots), len(prices)
+    purse = purse_back(gold, offer, offer_price, prices, lots)
     payable = 0
-    while payable < count and purse >= tables.prices[payable]:
+    while payable < count and purse >= prices[payable]:
         payable += 1
-    roomy = has_room_back(space, code, tables)
+    roomy = has_room_back(space, offer, weights)
     sells = out[trades_at + 1 : trades_at + 1 + items]
     buys = out[trades_at + 1 + items : trades_at + 1 + 2 * items]
     row = out[prices_at : prices_at + 3 * count]
     can_buy = np.uint8(0)
     for i in range(items):
-        sells[i] = inventory[i] >= tables.lot[i]
-    if 0 < code <= items:
-        sells[code - 1] = can_sell(inventory[code - 1], code, code - 1, tables)
+        sells[i] = inventory[i] >= lots[i]
+    if 0 < offer <= items:
+        sells[offer - 1] = can_sell(inventory[offer - 1], offer, offer - 1, lots)
     solvent = payable > 0
     for i in range(items):
-        buys[i] = solvent & (roomy | (tables.weight[i] == 0))
+        buys[i] = solvent & (roomy | (weights[i] == 0))
     for i in range(items):
         can_buy |= buys[i]
     out[trades_at] = 1
-    out[trades_at + 1 + 2 * items] = can_withdraw(code, offer.left)
+    out[trades_at + 1 + 2 * items] = can_withdraw(offer, offer_left)
     if not can_buy:
         payable = 1
     for k in range(count):
@@ -121,69 +100,58 @@ def write_possible(out, trades_at, prices_at, inventory, gold, offer, space, tab
 
 
 @compiled(inline="always")
-def refund(world, tables, r, a):
+def refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices):
     """Closes the open offer, if any, of agent ``a`` of realm ``r``, and returns its escrow."""
-    code = world.offer[r, a]
-    if code > len(tables.lot):
-        world.gold[r, a] += tables.prices[world.offer_price[r, a]]
+    code = offer[r, a]
+    if code > len(lots):
+        gold[r, a] += prices[offer_price[r, a]]
     elif code > 0:
-        world.inventory[r, a, code - 1] += tables.lot[code - 1]
-    world.offer[r, a] = 0
-    world.offer_price[r, a] = 0
-    world.offer_left[r, a] = 0
-
-
-@compiled(inline="always")
-def _possible(world, tables, capacity, r, a, trade, price):
-    """Whether agent ``a`` of realm ``r`` can do what it chose."""
-    items = len(tables.lot)
-    code = world.offer[r, a]
-    possible = False
-    if trade > 2 * items:
-        possible = can_withdraw(code, world.offer_left[r, a])
-    elif trade > items:
-        if purse_back(world.gold[r, a], code, world.offer_price[r, a], tables) >= tables.prices[price]:
-            possible = tables.weight[trade - items - 1] == 0 or has_room_back(
-                room(world, tables.weight, capacity, r, a), code, tables
-            )
-    elif trade > 0:
-        possible = can_sell(world.inventory[r, a, trade - 1], code, trade - 1, tables)
-    return possible
-
-
-@compiled(inline="always")
-def _open(world, tables, ticks, r, a, trade, price):
-    """Opens an offer, and takes its escrow."""
-    items = len(tables.lot)
-    if trade > items:
-        world.gold[r, a] -= tables.prices[price]
-    else:
-        world.inventory[r, a, trade - 1] -= tables.lot[trade - 1]
-    world.offer[r, a] = trade
-    world.offer_price[r, a] = price
-    world.offer_left[r, a] = ticks
-    world.events[r, a, OFFERED] += 1
+        inventory[r, a, code - 1] += lots[code - 1]
+    offer[r, a] = 0
+    offer_price[r, a] = 0
+    offer_left[r, a] = 0
 
 
 @compiled
-def _offers(world, choices, tables, config, low, high):
+def _offers(
+    trade, price, alive, health, offer, offer_price, offer_left, inventory, gold, events,
+    lots, weights, prices, capacity, offer_ticks, low, high,
+):  # fmt: skip
     """Expiry, withdrawals and new offers of slots low to high, numbered across all realms."""
-    items, slots = len(tables.lot), world.offer.shape[1]
+    items, slots = len(lots), offer.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(0, low - r * slots), min(slots, high - r * slots)):
-            code, trade = world.offer[r, a], np.int64(choices.trade[r, a])
-            if (code == 0 and trade == 0) or not world.alive[r, a] or world.health[r, a] <= 0:
+            code, choice = offer[r, a], np.int64(trade[r, a])
+            if (code == 0 and choice == 0) or not alive[r, a] or health[r, a] <= 0:
                 continue
-            price = np.int64(choices.price[r, a])
-            possible = _possible(world, tables, config.capacity, r, a, trade, price)
+            possible = False
+            if choice > 2 * items:
+                possible = can_withdraw(code, offer_left[r, a])
+            elif choice > items:
+                item, at = choice - items - 1, np.int64(price[r, a])
+                if purse_back(gold[r, a], code, offer_price[r, a], prices, lots) >= prices[at]:
+                    possible = weights[item] == 0 or has_room_back(
+                        room(inventory, offer, weights, capacity, r, a), code, weights
+                    )
+            elif choice > 0:
+                possible = can_sell(inventory[r, a, choice - 1], code, choice - 1, lots)
             if code > 0:
-                world.offer_left[r, a] -= 1
-                expired = world.offer_left[r, a] <= 0
-                if expired or possible:
-                    refund(world, tables, r, a)
-                    world.events[r, a, WITHDRAWN] += not expired
-            if possible and trade <= 2 * items:
-                _open(world, tables, config.offer_ticks, r, a, trade, price)
+                offer_left[r, a] -= 1
+                if offer_left[r, a] <= 0:
+                    refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices)
+                elif possible:
+                    refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices)
+                    events[r, a, WITHDRAWN] += 1
+            if not possible or choice > 2 * items:
+                continue
+            if choice > items:
+                gold[r, a] -= prices[np.int64(price[r, a])]
+            else:
+                inventory[r, a, choice - 1] -= lots[choice - 1]
+            offer[r, a] = choice
+            offer_price[r, a] = price[r, a]
+            offer_left[r, a] = offer_ticks
+            events[r, a, OFFERED] += 1
 
 
 @compiled
@@ -207,112 +175,104 @@ def _best(offer, offer_price, alive, health, items, bid, ask):
     return crossed
 
 
-@compiled(inline="always")
-def _collect(world, book, items, r):
-    """Fills ``book.key`` and ``book.who`` with the offers of realm ``r`` that are at least as good as the
-    best offer of the other side; returns their number."""
-    count = 0
-    for a in range(world.offer.shape[1]):
-        code = np.int64(world.offer[r, a]) - 1
-        if code < 0 or not world.alive[r, a] or world.health[r, a] <= 0:
-            continue
-        bids = code >= items
-        if bids:
-            code -= items
-        at = np.int64(world.offer_price[r, a])
-        bid, ask = book.bid[code], book.ask[code]
-        if bid < ask or (at + 1 < ask if bids else at + 1 > bid):
-            continue
-        seniority = max(world.entity[r, a] - world.next_entity[r] + SENIORITIES, 0)
-        side, rank = (2 * code, PRICES - 1 - at) if bids else (2 * code + 1, at)
-        left = np.int64(world.offer_left[r, a]) << LEFT_BIT
-        book.key[count] = side << BOOK_BIT | rank << PRICE_BIT | left | seniority
-        book.who[count] = a
-        count += 1
-    return count
-
-
-@compiled(inline="always")
-def _trade(world, tables, r, item, buyer, seller):
-    """One lot changes hands, if the bid is at least the ask; returns whether it does."""
-    offered, paid = world.offer_price[r, buyer], world.offer_price[r, seller]
-    if offered < paid:
-        return False
-    prices = tables.prices
-    world.inventory[r, buyer, item] += tables.lot[item]
-    world.gold[r, buyer] += prices[offered] - prices[paid]
-    world.gold[r, seller] += prices[paid]
-    world.events[r, buyer, BOUGHT] += 1
-    world.events[r, seller, SOLD] += 1
-    world.trades[r, item, 0] += 1
-    world.trades[r, item, 1] += prices[paid]
-    world.quotes[r, item, 2] = paid + 1
-    for a in (buyer, seller):
-        world.offer[r, a] = 0
-        world.offer_price[r, a] = 0
-        world.offer_left[r, a] = 0
-    return True
-
-
-@compiled(inline="always")
-def _end_of_side(key, line, start, count, side):
-    """The end of the run of one side of a book, which begins at ``start``."""
-    end = start
-    while end < count and key[line[end]] >> BOOK_BIT == side:
-        end += 1
-    return end
-
-
 @compiled
-def _match(world, tables, low, high):
+def _match(
+    entity, next_entity, alive, health, offer, offer_price, offer_left, inventory, gold, events,
+    trades, quotes, lots, prices, low, high,
+):  # fmt: skip
     """Trades of realms low to high. Only offers at least as good as the best offer of the other side can be
     matched, and these are first in their books, so the others are not sorted."""
-    items, slots = len(tables.lot), world.offer.shape[1]
+    items, slots = len(lots), offer.shape[1]
     bid, ask = np.empty(items, np.int64), np.empty(items, np.int64)
-    book = _Book(bid, ask, np.empty(slots, np.int64), np.empty(slots, np.int64))
+    key, who = np.empty(slots, np.int64), np.empty(slots, np.int64)
     for r in range(low, high):
-        if not _best(world.offer[r], world.offer_price[r], world.alive[r], world.health[r], items, bid, ask):
+        if not _best(offer[r], offer_price[r], alive[r], health[r], items, bid, ask):
             continue
-        count = _collect(world, book, items, r)
-        line = np.argsort(book.key[:count])
+        count = 0
+        for a in range(slots):
+            code = np.int64(offer[r, a]) - 1
+            if code < 0 or not alive[r, a] or health[r, a] <= 0:
+                continue
+            bids = code >= items
+            if bids:
+                code -= items
+            at = np.int64(offer_price[r, a])
+            if bid[code] < ask[code] or (at + 1 < ask[code] if bids else at + 1 > bid[code]):
+                continue
+            seniority = max(entity[r, a] - next_entity[r] + SENIORITIES, 0)
+            book, rank = (2 * code, PRICES - 1 - at) if bids else (2 * code + 1, at)
+            left = np.int64(offer_left[r, a]) << LEFT_BIT
+            key[count] = book << BOOK_BIT | rank << PRICE_BIT | left | seniority
+            who[count] = a
+            count += 1
+        line = np.argsort(key[:count])
         start = 0
         while start < count:
-            side = book.key[line[start]] >> BOOK_BIT
-            asks = _end_of_side(book.key, line, start, count, side)
-            end = _end_of_side(book.key, line, asks, count, side + 1)
+            book = key[line[start]] >> BOOK_BIT
+            asks = start
+            while asks < count and key[line[asks]] >> BOOK_BIT == book:
+                asks += 1
+            end = asks
+            while end < count and key[line[end]] >> BOOK_BIT == book + 1:
+                end += 1
+            item = book >> 1
             for k in range(min(asks - start, end - asks)):
-                buyer, seller = book.who[line[start + k]], book.who[line[asks + k]]
-                if not _trade(world, tables, r, side >> 1, buyer, seller):
+                buyer, seller = who[line[start + k]], who[line[asks + k]]
+                high_price, paid = offer_price[r, buyer], offer_price[r, seller]
+                if high_price < paid:
                     break
+                inventory[r, buyer, item] += lots[item]
+                gold[r, buyer] += prices[high_price] - prices[paid]
+                gold[r, seller] += prices[paid]
+                events[r, buyer, BOUGHT] += 1
+                events[r, seller, SOLD] += 1
+                trades[r, item, 0] += 1
+                trades[r, item, 1] += prices[paid]
+                quotes[r, item, 2] = paid + 1
+                for a in (buyer, seller):
+                    offer[r, a] = 0
+                    offer_price[r, a] = 0
+                    offer_left[r, a] = 0
             start = end
 
 
 @compiled
 def _exchange(make, meet, low, high):
     """Both steps, realm by realm."""
-    slots = make[0].offer.shape[1]
+    slots = make[0].shape[1]
     for r in range(low, high):
         _offers(*make, r * slots, (r + 1) * slots)
         _match(*meet, r, r + 1)
 
 
 @compiled
-def _quotes(world, low, high):
-    items = world.quotes.shape[1]
+def _quotes(alive, health, offer, offer_price, quotes, low, high):
+    items = quotes.shape[1]
     bid, ask = np.empty(items, np.int64), np.empty(items, np.int64)
     for r in range(low, high):
-        _best(world.offer[r], world.offer_price[r], world.alive[r], world.health[r], items, bid, ask)
+        _best(offer[r], offer_price[r], alive[r], health[r], items, bid, ask)
         for i in range(items):
-            world.quotes[r, i, 0] = bid[i]
-            world.quotes[r, i, 1] = ask[i] if ask[i] <= PRICES else 0
+            quotes[r, i, 0] = bid[i]
+            quotes[r, i, 1] = ask[i] if ask[i] <= PRICES else 0
+
+
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(t.numpy() for t in tensors)
 
 
 def arguments(world: World, trade: Tensor, price: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_exchange``, except the range of realms."""
     cfg = world.config
-    tables = goods(cfg.tables)
-    choices, config = _Choices(trade.numpy(), price.numpy()), fields_of(_OfferConfig, cfg)
-    return (arrays_of(_OfferFields, world), choices, tables, config), (arrays_of(_MatchFields, world), tables)
+    lots, weights, prices = numbers(cfg.tables)
+    make = _arrays(
+        trade, price, world.alive, world.health, world.offer, world.offer_price, world.offer_left,
+        world.inventory, world.gold, world.events,
+    )  # fmt: skip
+    meet = _arrays(
+        world.entity, world.next_entity, world.alive, world.health, world.offer, world.offer_price,
+        world.offer_left, world.inventory, world.gold, world.events, world.trades, world.quotes,
+    )  # fmt: skip
+    return (*make, lots, weights, prices, cfg.capacity, cfg.offer_ticks), (*meet, lots, prices)
 
 
 def exchange(world: World, trade: Tensor, price: Tensor) -> None:
@@ -328,7 +288,12 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
         parallel(_exchange, [(make, meet, *piece) for piece in realm_slices(realms)])
 
 
+def quotes_arguments(world: World) -> tuple[Any, ...]:
+    """Arguments of ``_quotes``, except the range of realms."""
+    return _arrays(world.alive, world.health, world.offer, world.offer_price, world.quotes)
+
+
 def quotes(world: World) -> None:
     """See ``nmmo_gpu.world.exchange.quotes``."""
-    fields = arrays_of(_QuoteFields, world)
-    parallel(_quotes, [(fields, *piece) for piece in realm_slices(world.realms)])
+    fixed = quotes_arguments(world)
+    parallel(_quotes, [(*fixed, *piece) for piece in realm_slices(world.realms)])

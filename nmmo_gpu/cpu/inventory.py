@@ -4,17 +4,17 @@ from nmmo_gpu.cpu.compile import compiled
 
 
 @compiled(inline="always")
-def room(world, weights, capacity, r, a):
+def room(inventory, offer, weights, capacity, r, a):
     """Free inventory units of agent ``a`` of realm ``r`` (int64).
 
     Args:
-        world: with inventory and offer. weights: [items] int64 or int32. capacity: int.
+        inventory: [R, A, items] int32. offer: [R, A] int16. weights: [items] int64. capacity: int.
     """
     items = weights.shape[0]
     space = capacity
     for i in range(items):
-        space -= world.inventory[r, a, i] * weights[i]
-    about = world.offer[r, a]
+        space -= inventory[r, a, i] * weights[i]
+    about = offer[r, a]
     if about > 0:
         space -= weights[about - 1 if about <= items else about - 1 - items]
     return space

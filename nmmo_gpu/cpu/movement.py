@@ -1,13 +1,12 @@
 """Movement as compiled loops; twin of ``nmmo_gpu.world.movement``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.content import walkable_table
-from nmmo_gpu.cpu.compile import arrays_of, compiled
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import movement as rule
@@ -15,28 +14,37 @@ from nmmo_gpu.world.contest import claims_plane
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
-_MovementFields = namedtuple(
-    "_MovementFields",
-    "seed tick alive freeze health heading row col material occupant presence",
-)
-
 MOVES = np.array(rule.MOVES, np.int64)
 WALKABLE = walkable_table().numpy()
 STREAM = int(Stream.MOVE)
 
 
 @compiled
-def _movement(world, move, claims, low, high):
-    """``claims``: [R, H, W] uint8, see ``nmmo_gpu.world.contest.claims_plane``; zero before and after."""
-    alive, freeze, health, row, col = world.alive, world.freeze, world.health, world.row, world.col
+def _movement(
+    seed,
+    tick,
+    move,
+    alive,
+    freeze,
+    health,
+    heading,
+    row,
+    col,
+    material,
+    occupant,
+    presence,
+    claims,
+    low,
+    high,
+):
     slots = alive.shape[1]
     goal = np.empty(slots, np.int64)
     mover = np.empty(slots, np.int64)
-    width = world.material.shape[2]
+    width = material.shape[2]
     for r in range(low, high):
-        ground = world.material[r].reshape(-1)
-        stands = world.occupant[r].reshape(-1)
-        shows = world.presence[r].reshape(-1)
+        ground = material[r].reshape(-1)
+        stands = occupant[r].reshape(-1)
+        shows = presence[r].reshape(-1)
         claim = claims[r].reshape(-1)
         count = 0
         for a in range(slots):
@@ -54,14 +62,14 @@ def _movement(world, move, claims, low, high):
         for i in range(count):
             a, to = mover[i], goal[i]
             m = move[r, a]
-            if not wins(world, STREAM, r, to, claim[to], 1 << (m - 1)):
+            if not wins(seed, tick, STREAM, r, to, claim[to], 1 << (m - 1)):
                 continue
             here = row[r, a] * width + col[r, a]
             stands[to] = stands[here]
             stands[here] = 0
             shows[to] = shows[here]
             shows[here] = 0
-            world.heading[r, a] = m
+            heading[r, a] = m
             row[r, a] += MOVES[m, 0]
             col[r, a] += MOVES[m, 1]
         for i in range(count):
@@ -70,7 +78,11 @@ def _movement(world, move, claims, low, high):
 
 def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_movement``, except the range of realms."""
-    return arrays_of(_MovementFields, world), move.numpy(), claims_plane(world).numpy()
+    tensors = (
+        move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
+        world.material, world.occupant, world.presence, claims_plane(world),
+    )  # fmt: skip
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
 
 
 def movement(world: World, move: Tensor) -> None:

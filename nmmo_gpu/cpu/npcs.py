@@ -1,6 +1,5 @@
 """Choices of NPCs as compiled loops; twin of ``nmmo_gpu.world.npcs``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content.tables import NPCRow
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import npcs as rule
@@ -19,17 +18,6 @@ from nmmo_gpu.world.npcs import chance, kind_of_slot
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
-
-_NpcFields = namedtuple(
-    "_NpcFields",
-    "seed tick alive entity row col age material occupant presence aggro_target aggro_entity aggro_ticks",
-)
-_NpcConfig = namedtuple("_NpcConfig", "immune_ticks populations wander")
-"""``wander``: as a threshold of 16-bit words."""
-_NpcTables = namedtuple("_NpcTables", "kinds habits cells")
-"""See the functions ``kinds``, ``habits`` and ``sights``."""
-_Choices = namedtuple("_Choices", "move style target")
-"""[R, S] int64: those of all slots."""
 
 STREAM = int(Stream.NPC)
 PROVOKED, ALWAYS = rule.PROVOKED, rule.ALWAYS
@@ -60,88 +48,74 @@ def sights(rows: tuple[NPCRow, ...]) -> Any:
     return np.array(ring_order(max((row.sight for row in rows), default=0)), np.int64)
 
 
-@compiled(inline="always")
-def _nearest(world, tables, config, r, y, x, sight):
+@compiled
+def _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, populations):
     """Slot of the nearest agent in sight that is not immune; -1 if there is none."""
-    cells, presence = tables.cells, world.presence
     for i in range(1, (2 * sight + 1) ** 2):
         down, right = y + cells[i, 0], x + cells[i, 1]
         shown = presence[r, down, right]
         # Most tiles are empty or hold an NPC; only agents are examined further.
-        if shown == 0 or shown > config.populations:
+        if shown == 0 or shown > populations:
             continue
-        who = world.occupant[r, down, right] - 1
-        if world.age[r, who] >= config.immune_ticks:
+        who = occupant[r, down, right] - 1
+        if age[r, who] >= immune_ticks:
             return who
     return -1
 
 
-@compiled(inline="always")
-def _provoker(world, config, r, n, y, x, sight):
-    """Slot of the agent at which NPC ``n`` is angry, if it can be pursued; -1 otherwise. Anger subsides."""
-    if world.aggro_ticks[r, n] == 0:
-        return -1
-    quarry = -1
-    who = world.aggro_target[r, n]
-    if (
-        who >= 0
-        and world.alive[r, who]
-        and world.entity[r, who] == world.aggro_entity[r, n]
-        and world.age[r, who] >= config.immune_ticks
-        and max(abs(world.row[r, who] - y), abs(world.col[r, who] - x)) <= sight
-    ):
-        quarry = who
-    world.aggro_ticks[r, n] -= 1
-    if world.aggro_ticks[r, n] == 0:
-        world.aggro_target[r, n] = -1
-        world.aggro_entity[r, n] = -1
-    return quarry
-
-
-@compiled(inline="always")
-def _approach(south, east, axis):
-    """The direction that leads towards a quarry; ``axis``: random word for ties."""
-    down, right = SOUTH if south > 0 else NORTH, EAST if east > 0 else WEST
-    further = abs(south) - abs(east)
-    return down if further > 0 or (further == 0 and axis & ONE_BIT != 0) else right
-
-
 @compiled
-def _npcs(world, choices, tables, config, low, high):
-    slots = world.alive.shape[1]
-    agents = slots - world.aggro_target.shape[1]
+def _npcs(
+    seed, tick, move, style, target, alive, entity, row, col, age, material, occupant, presence, aggro_target,
+    aggro_entity, aggro_ticks, kinds, habits, cells, immune_ticks, populations, wander, low, high,
+):  # fmt: skip
+    slots = alive.shape[1]
+    agents = slots - aggro_target.shape[1]
     for r in range(low, high):
         for a in range(agents, slots):
-            choices.move[r, a] = 0
-            choices.style[r, a] = 0
-            choices.target[r, a] = -1
-            if not world.alive[r, a]:
+            move[r, a] = 0
+            style[r, a] = 0
+            target[r, a] = -1
+            if not alive[r, a]:
                 continue
-            kind = tables.kinds[a]
-            hunts, sight = tables.habits[kind, HUNTS], tables.habits[kind, SIGHT]
-            y, x = np.int64(world.row[r, a]), np.int64(world.col[r, a])
-            quarry = np.int64(-1)
+            kind, n = kinds[a], a - agents
+            hunts, sight = habits[kind, HUNTS], habits[kind, SIGHT]
+            y, x = np.int64(row[r, a]), np.int64(col[r, a])
+            quarry = -1
             if hunts == ALWAYS:
-                quarry = _nearest(world, tables, config, r, y, x, sight)
-            elif hunts == PROVOKED:
-                quarry = _provoker(world, config, r, a - agents, y, x, sight)
+                quarry = _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, populations)
+            elif hunts == PROVOKED and aggro_ticks[r, n] > 0:
+                who = aggro_target[r, n]
+                if (
+                    who >= 0
+                    and alive[r, who]
+                    and entity[r, who] == aggro_entity[r, n]
+                    and age[r, who] >= immune_ticks
+                    and max(abs(row[r, who] - y), abs(col[r, who] - x)) <= sight
+                ):
+                    quarry = who
+                aggro_ticks[r, n] -= 1
+                if aggro_ticks[r, n] == 0:
+                    aggro_target[r, n] = -1
+                    aggro_entity[r, n] = -1
 
             south, east = 0, 0
             if quarry >= 0:
-                south, east = world.row[r, quarry] - y, world.col[r, quarry] - x
+                south, east = row[r, quarry] - y, col[r, quarry] - x
                 if abs(south) + abs(east) == 1:
-                    choices.target[r, a] = quarry
+                    target[r, a] = quarry
                     continue
-            first, axis, heading, _ = draw(world, STREAM, r, a)
+            first, axis, heading, _ = draw(seed, tick, STREAM, r, a)
             if quarry >= 0:
-                direction = _approach(south, east, axis)
-            elif np.int64(first >> SIXTEEN) < config.wander:
+                down, right = SOUTH if south > 0 else NORTH, EAST if east > 0 else WEST
+                further = abs(south) - abs(east)
+                direction = down if further > 0 or (further == 0 and axis & ONE_BIT != 0) else right
+            elif np.int64(first >> SIXTEEN) < wander:
                 direction = 1 + below(heading, 4)
             else:
                 continue
-            ground = world.material[r, y + STEPS[direction, 0], x + STEPS[direction, 1]]
-            if tables.habits[kind, HABITAT] >> ground & 1:
-                choices.move[r, a] = direction
+            ground = material[r, y + STEPS[direction, 0], x + STEPS[direction, 1]]
+            if habits[kind, HABITAT] >> ground & 1:
+                move[r, a] = direction
 
 
 def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -157,11 +131,15 @@ def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> 
 def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_npcs``, except the range of realms; the choices as ``behind_agents`` gives them."""
     cfg = world.config
+    tensors = (
+        move, style, target, world.alive, world.entity, world.row, world.col, world.age, world.material,
+        world.occupant, world.presence, world.aggro_target, world.aggro_entity, world.aggro_ticks,
+    )  # fmt: skip
     rows = cfg.tables.npcs
-    tables = _NpcTables(kinds(cfg), habits(rows), sights(rows))
-    config = fields_of(_NpcConfig, cfg, wander=chance(cfg.wander))
-    choices = _Choices(move.numpy(), style.numpy(), target.numpy())
-    return arrays_of(_NpcFields, world), choices, tables, config
+    constants = (
+        kinds(cfg), habits(rows), sights(rows), cfg.immune_ticks, cfg.populations, chance(cfg.wander),
+    )  # fmt: skip
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
 
 
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

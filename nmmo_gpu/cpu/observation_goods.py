@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import CONSTITUTION, DEFENSE, SKILLS, WORKS
 from nmmo_gpu.content.tables import combat_level
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
-from nmmo_gpu.cpu.exchange import Offer, goods, write_possible
+from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.exchange import numbers, write_possible
 from nmmo_gpu.cpu.words import load, store
-from nmmo_gpu.cpu.work import book, possible_works, work_bits
+from nmmo_gpu.cpu.work import book, possible_works, works_there
 from nmmo_gpu.world import observation_goods as rule
 from nmmo_gpu.world.layout import STYLES, ObservationLayout
 from nmmo_gpu.world.state import World
-
-_LookFields = namedtuple("_LookFields", "alive age level worn token")
-"""All flat."""
-_FlatFields = namedtuple("_FlatFields", "alive row col quotes")
-_ShapedFields = namedtuple(
-    "_ShapedFields", "level inventory gold offer offer_price offer_left shore material"
-)
-_GoodsFields = namedtuple(
-    "_GoodsFields",
-    "alive row col quotes level inventory gold offer offer_price offer_left shore material",
-)
-"""The flat ones, then the shaped ones."""
-GoodsConfig = namedtuple("GoodsConfig", "slots npc_slots capacity items work_bits tokens")
-"""``work_bits``: see ``nmmo_gpu.cpu.work.work_bits``."""
-GoodsTables = namedtuple("GoodsTables", "lot weight prices recipes meals")
-"""See ``nmmo_gpu.cpu.exchange.Goods`` and ``nmmo_gpu.cpu.work.Book``."""
-GoodsLayout = namedtuple(
-    "GoodsLayout", "levels goods inventory offer market work_mask trade_mask price_mask token_mask"
-)
-"""Offsets of fields in a record, the first four in int16, the others in bytes; -1 for fields that it
-lacks."""
 
 STYLE_COUNT, SKILL_COUNT, WORK_COUNT = len(STYLES), len(SKILLS), len(WORKS)
 LARGEST_BYTE, LARGEST_SHORT = 127, rule.LARGEST_SHORT
@@ -68,11 +47,11 @@ def looks_loop(config: WorldConfig) -> Callable[..., None]:
     kind_and_health = np.array([1 + k | config.tables.npcs[k].health << 48 for k in kinds], np.uint64)
 
     @compiled
-    def loop(world, entity_attributes, low, high):
+    def loop(alive, age, level, worn, token, entity_attributes, low, high):
         for e in range(low, high):
-            if not world.alive[e]:
+            if not alive[e]:
                 continue
-            own = world.level[SKILL_COUNT * e : SKILL_COUNT * (e + 1)]
+            own = level[SKILL_COUNT * e : SKILL_COUNT * (e + 1)]
             best = own[0]
             for style in range(1, STYLE_COUNT):
                 best = max(best, own[style])
@@ -84,95 +63,94 @@ def looks_loop(config: WorldConfig) -> Callable[..., None]:
                 continue
             i = e // entities * slots + slot
             for gear in range(3):
-                rank = np.uint64(min(world.worn[3 * i + gear], LARGEST_BYTE))
+                rank = np.uint64(min(worn[3 * i + gear], LARGEST_BYTE))
                 word |= rank << np.uint64(16 + 8 * gear)
             most = np.uint64(own[CONSTITUTION]) if skills else np.uint64(max_health)
-            word |= np.uint64(world.token[i]) << np.uint64(40) | most << np.uint64(48)
-            entity_attributes[e] = word | np.uint64(world.age[e] < immune_ticks) << np.uint64(56)
+            word |= np.uint64(token[i]) << np.uint64(40) | most << np.uint64(48)
+            entity_attributes[e] = word | np.uint64(age[e] < immune_ticks) << np.uint64(56)
 
     made: Callable[..., None] = loop
     return made
 
 
-def look_fields(world: World) -> _LookFields:
-    """What ``looks_loop`` reads."""
-    return _LookFields(*(t.view(-1).numpy() for t in fields_of(_LookFields, world)))
-
-
-@compiled(inline="always")
-def _write_inventory(world, tables, short, r, a, config, layout):
-    """Items, room and gold; returns the room."""
-    space = config.capacity
-    for item in range(config.items):
-        held = world.inventory[r, a, item]
-        short[layout.inventory + item] = min(held, LARGEST_SHORT)
-        space -= held * tables.weight[item]
-    code = np.int64(world.offer[r, a])
-    if code > 0:
-        space -= tables.weight[code - 1 - config.items if code > config.items else code - 1]
-    short[layout.goods] = min(world.gold[r, a], LARGEST_SHORT)
-    short[layout.goods + 1] = space
-    return space
-
-
-@compiled(inline="always")
-def _write_offer(short, offer, config, layout):
-    """The agent's own open offer: side, item, price and ticks left; zeros without one."""
-    at, items, code = layout.offer, config.items, offer.code
-    if code > 0:
-        short[at] = 2 if code > items else 1
-        short[at + 1] = code - items if code > items else code
-        short[at + 2] = 1 + offer.price
-        short[at + 3] = offer.left
-    else:
-        for part in range(4):
-            short[at + part] = 0
-
-
-@compiled(inline="always")
-def write_goods(world, tables, record, short, i, config, layout):
-    """The fields of the full game in the record of agent slot ``i``, numbered across all realms, if it lives.
-
-    Args:
-        world: see ``goods_fields``. tables, config, layout: see ``goods_constants``; constants.
-        record, short: the record as uint8 and as int16.
-    """
-    r, a = i // config.slots, i % config.slots
-    entity = i + r * config.npc_slots
-    if world.alive[entity]:
-        for skill in range(SKILL_COUNT):
-            short[layout.levels + skill] = world.level[r, a, skill]
-        offer = Offer(np.int64(world.offer[r, a]), world.offer_price[r, a], world.offer_left[r, a])
-        space = _write_inventory(world, tables, short, r, a, config, layout)
-        _write_offer(short, offer, config, layout)
-        _copy(record, layout.market, world.quotes, 3 * config.items * r, 3 * config.items)
-        if layout.work_mask >= 0:
-            y, x = world.row[entity], world.col[entity]
-            works = possible_works(world, tables, config.work_bits, space, r, a, y, x)
-            for choice in range(WORK_COUNT):
-                record[layout.work_mask + choice] = works >> choice & 1
-        if layout.trade_mask >= 0:
-            write_possible(
-                record, layout.trade_mask, layout.price_mask, world.inventory[r, a], world.gold[r, a], offer,
-                space, tables,
-            )  # fmt: skip
-        for token in range(config.tokens):
-            record[layout.token_mask + token] = 1
-
-
-def goods_constants(config: WorldConfig) -> tuple[GoodsTables, GoodsConfig, GoodsLayout]:
-    """The constants of ``write_goods``."""
+@cache
+def goods_loop(config: WorldConfig) -> Callable[..., None]:
+    """The loop that writes the other fields, for one config, whose sizes are compile-time constants."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
-    shorts = {name: at[name] // 2 for name in ("levels", "goods", "inventory", "offer")}
-    known = book(config.content)
-    return (
-        GoodsTables(*goods(config.tables), known.recipes, known.meals),
-        fields_of(GoodsConfig, config, items=len(config.content.items), work_bits=work_bits(config.works)),
-        GoodsLayout(*((at | shorts).get(name, -1) for name in GoodsLayout._fields)),
+    levels_at, goods_at, inventory_at, offer_at = (
+        at[name] // 2 for name in ("levels", "goods", "inventory", "offer")
     )
+    market_at = at["market"]
+    work_at, trade_at, price_at = (at.get(f"{name}_mask", -1) for name in ("work", "trade", "price"))
+    token_at, tokens = at.get("token_mask", 0), config.tokens
+    slots, npcs, capacity = config.slots, config.npc_slots, config.capacity
+    items = len(config.content.items)
+    works = works_there(config.works)
+    recipes, _, meals, weights = book(config.content)
+    lots, _, prices = numbers(config.tables)
+
+    @compiled
+    def loop(
+        alive, row, col, quotes, level, inventory, gold, offer, offer_price, offer_left, shore, material,
+        queue, records, shorts, low, high,
+    ):  # fmt: skip
+        for turn in range(low, high):
+            i = queue[turn] if len(queue) else turn
+            r, a = i // slots, i % slots
+            if not alive[i + r * npcs]:
+                continue
+            record, short = records[i], shorts[i]
+            for skill in range(SKILL_COUNT):
+                short[levels_at + skill] = level[r, a, skill]
+            bag = inventory[r, a]
+            space = capacity
+            for item in range(items):
+                short[inventory_at + item] = min(bag[item], LARGEST_SHORT)
+                space -= bag[item] * weights[item]
+            code = np.int64(offer[r, a])
+            if code > 0:
+                side, about = (2, code - 1 - items) if code > items else (1, code - 1)
+                space -= weights[about]
+                short[offer_at] = side
+                short[offer_at + 1] = 1 + about
+                short[offer_at + 2] = 1 + offer_price[r, a]
+                short[offer_at + 3] = offer_left[r, a]
+            else:
+                for part in range(4):
+                    short[offer_at + part] = 0
+            short[goods_at] = min(gold[r, a], LARGEST_SHORT)
+            short[goods_at + 1] = space
+            _copy(record, market_at, quotes, 3 * items * r, 3 * items)
+            if work_at >= 0:
+                y, x = row[i + r * npcs], col[i + r * npcs]
+                can = possible_works(
+                    works, recipes, meals, inventory, level, space, shore, material, r, a, y, x
+                )
+                for choice in range(WORK_COUNT):
+                    record[work_at + choice] = can >> choice & 1
+            if trade_at >= 0:
+                write_possible(
+                    record, trade_at, price_at, bag, gold[r, a], code, offer_price[r, a], offer_left[r, a],
+                    space, lots, weights, prices,
+                )  # fmt: skip
+            for token in range(tokens):
+                record[token_at + token] = 1
+
+    made: Callable[..., None] = loop
+    return made
 
 
-def goods_fields(world: World) -> _GoodsFields:
-    """What ``write_goods`` reads; those of ``_FlatFields`` are flat."""
-    flat = (t.view(-1).numpy() for t in fields_of(_FlatFields, world))
-    return _GoodsFields(*flat, *arrays_of(_ShapedFields, world))
+def goods_arrays(world: World) -> tuple[Any, ...]:
+    """Arguments of the loop, except the queue, the records and the range."""
+    shaped = (
+        world.level, world.inventory, world.gold, world.offer, world.offer_price, world.offer_left,
+        world.shore, world.material,
+    )  # fmt: skip
+    flat = (t.view(-1).numpy() for t in (world.alive, world.row, world.col, world.quotes))
+    return (*flat, *(t.numpy() for t in shaped))
+
+
+def looks_arrays(world: World) -> tuple[Any, ...]:
+    """Arrays that ``looks_loop`` reads."""
+    fields = (world.alive, world.age, world.level, world.worn, world.token)
+    return tuple(t.view(-1).numpy() for t in fields)

@@ -1,7 +1,5 @@
 """Philox 4x32-10 for compiled loops; twin of ``nmmo_gpu.world.random``."""
 
-from collections import namedtuple
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,8 +7,6 @@ from torch import Tensor
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
 from nmmo_gpu.world import random as rule
-
-Clock = namedtuple("Clock", "seed tick")
 
 MASK = np.uint64(rule.MASK32)
 M0, M1 = np.uint64(rule.MULTIPLIER_0), np.uint64(rule.MULTIPLIER_1)
@@ -21,14 +17,14 @@ ROUNDS = rule.ROUNDS
 
 
 @compiled(inline="always")
-def draw(world, stream, realm, index):
-    """Four 32-bit words (uint64) for (stream, realm, index), integers, from the ``seed`` and ``tick`` of
-    ``world``."""
-    key0 = np.uint64(world.seed[0]) & MASK
-    key1 = (np.uint64(world.seed[0]) >> HALF) & MASK
-    c0 = np.uint64(world.tick[0]) & MASK
-    c1 = ((np.uint64(world.tick[0]) >> HALF) << EIGHT) + np.uint64(stream)
-    c2 = np.uint64(realm + world.seed[1])
+def draw(seed, tick, stream, realm, index):
+    """Four 32-bit words (uint64) for (seed, tick, stream, realm, index): ``seed`` is the array of
+    ``World.seed``, the others are integers."""
+    key0 = np.uint64(seed[0]) & MASK
+    key1 = (np.uint64(seed[0]) >> HALF) & MASK
+    c0 = np.uint64(tick) & MASK
+    c1 = ((np.uint64(tick) >> HALF) << EIGHT) + np.uint64(stream)
+    c2 = np.uint64(realm + seed[1])
     c3 = np.uint64(index)
     for _ in range(ROUNDS):
         p0 = M0 * c0
@@ -49,9 +45,9 @@ def below(word, bound):
 
 
 @compiled
-def _draw_many(world, stream, realm, index, out, low, high):
+def _draw_many(seed, tick, stream, realm, index, out, low, high):
     for i in range(low, high):
-        words = draw(world, stream, realm[i], index[i])
+        words = draw(seed, tick, stream, realm[i], index[i])
         for w in range(4):
             out[w, i] = words[w]
 
@@ -63,6 +59,6 @@ def draw_many(
     realm, index = torch.broadcast_tensors(realm, index)
     out = torch.empty(4, *realm.shape, dtype=torch.int64)
     arrays = (realm.reshape(-1).numpy(), index.reshape(-1).numpy(), out.view(4, -1).numpy())
-    head = (Clock(seed.numpy(), tick.numpy()), int(stream))
+    head = (seed.numpy(), int(tick), int(stream))
     parallel(_draw_many, [(*head, *arrays, *piece) for piece in slices(realm.numel(), 8)])
     return out.unbind(0)

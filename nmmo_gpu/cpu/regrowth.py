@@ -1,17 +1,14 @@
 """Regrowth as compiled loops; twin of ``nmmo_gpu.world.regrowth``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 
-from nmmo_gpu.cpu.compile import compiled, fields_of
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.state import World
-
-_RegrowthFields = namedtuple("_RegrowthFields", "tick base material regrow_at")
 
 BLOCK = 64
 """Tiles examined before testing whether any of them is due: a loop without branches, of a constant length, is
@@ -19,10 +16,9 @@ vectorised."""
 
 
 @compiled
-def _regrowth(world, low, high):
-    """Tiles ``low`` to ``high``, numbered across all realms; the planes are flat."""
-    base, material, regrow_at = world.base, world.material, world.regrow_at
-    now = np.int32(world.tick[0] & TICK_MASK)
+def _regrowth(now, base, material, regrow_at, low, high):
+    """Tiles ``low`` to ``high``."""
+    now = np.int32(now)
     whole = high - (high - low) % BLOCK
     for start in range(low, whole, BLOCK):
         block = regrow_at[start : start + BLOCK]
@@ -42,7 +38,8 @@ def _regrowth(world, low, high):
 
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_regrowth``, except the range of tiles."""
-    return (_RegrowthFields(*(t.view(-1).numpy() for t in fields_of(_RegrowthFields, world))),)
+    planes = (world.base, world.material, world.regrow_at)
+    return (int(world.tick) & TICK_MASK, *(t.view(-1).numpy() for t in planes))
 
 
 def regrowth(world: World) -> None:

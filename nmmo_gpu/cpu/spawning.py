@@ -1,6 +1,5 @@
 """Spawning as compiled loops; twin of ``nmmo_gpu.world.spawning``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 
 from nmmo_gpu.config import ALL_FREE_SLOTS
 from nmmo_gpu.content import CONSTITUTION
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.events import Flow
@@ -16,24 +15,6 @@ from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.terrain import safe_table
-
-_SpawnFields = namedtuple(
-    "_SpawnFields",
-    "seed tick alive entity row col health food water freeze heading age damage explored visited material "
-    "occupant presence next_entity",
-)
-_SpawnConfig = namedtuple(
-    "_SpawnConfig",
-    "births anywhere birthplaces border birth_health max_food max_water population_size",
-)
-_Tries = namedtuple("_Tries", "slot tile priority")
-"""Of each try in a realm: the free slot, the tile that it drew, and a random word for ties."""
-_GoodsFields = namedtuple(
-    "_GoodsFields",
-    "entity next_entity xp level gold inventory worn offer offer_price offer_left token events ledger",
-)
-_Birth = namedtuple("_Birth", "xp level gold")
-"""Experience and levels ([skills]) and gold of a new agent."""
 
 SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
 SAFE = safe_table().numpy()
@@ -47,132 +28,145 @@ def inland(spot, border, width):
     return (border + spot // columns) * width + border + spot % columns
 
 
-@compiled(inline="always")
-def _claim(world, tries, ring, config, r, first, free):
-    """Draws the tiles on which agents may be born in realm ``r``; returns their number.
-
-    A free tile that was drawn then holds -1 - i among the occupants, where i is the index of the try that
-    wins it. This avoids a list of places, of which there can be 67 million."""
-    ground, stands = world.material[r].reshape(-1), world.occupant[r].reshape(-1)
-    count = 0
-    rank = 0
-    for a in range(world.explored.shape[1]):
-        if world.alive[r, a]:
-            continue
-        place = rank - first if rank >= first else rank - first + free
-        rank += 1
-        if config.births != ALL_FREE_SLOTS and place >= config.births:
-            continue
-        where, order, _, _ = draw(world, TILE_STREAM, r, a)
-        spot = below(where, config.birthplaces)
-        if config.anywhere:
-            at = inland(spot, config.border, world.material.shape[2])
-            if not SAFE[ground[at]]:
-                continue
-        else:
-            at = ring[spot]
-        holds = stands[at]
-        if holds > 0:
-            continue
-        tries.slot[count] = a
-        tries.tile[count] = at
-        tries.priority[count] = order
-        # The lowest priority on a tile wins; the earlier slot if they are equal.
-        if holds == 0 or order < tries.priority[-1 - holds]:
-            stands[at] = -1 - count
-        count += 1
-    return count
-
-
-@compiled(inline="always")
-def _settle(world, config, r, a, y, x):
-    """Birth of an agent in slot ``a`` of realm ``r``."""
-    world.entity[r, a] = world.next_entity[r]
-    world.next_entity[r] += 1
-    world.alive[r, a] = True
-    world.row[r, a] = y
-    world.col[r, a] = x
-    world.health[r, a] = config.birth_health
-    world.food[r, a] = config.max_food
-    world.water[r, a] = config.max_water
-    world.freeze[r, a] = 0
-    world.heading[r, a] = 0
-    world.age[r, a] = 0
-    world.damage[r, a] = 0
-    world.explored[r, a] = 0
-    world.visited[r, a, :] = 0
-    world.occupant[r, y, x] = a + 1
-    world.presence[r, y, x] = a // config.population_size + 1
-
-
 @compiled
-def _spawning(world, ring, config, low, high):
-    if config.births == 0:
+def _spawning(
+    seed, tick, births, alive, entity, row, col, health, food, water, freeze, heading, age, damage, explored,
+    visited, material, occupant, presence, next_entity, anywhere, ring, birthplaces, border, body,
+    population_size, low, high,
+):  # fmt: skip
+    if births == 0:
         return
-    slots = world.explored.shape[1]
-    width = world.occupant.shape[2]
+    slots = explored.shape[1]
+    width = occupant.shape[2]
     for r in range(low, high):
         free = 0
         for a in range(slots):
-            free += not world.alive[r, a]
+            free += not alive[r, a]
         if free == 0:
             continue
         first = 0
         most = free
-        if config.births != ALL_FREE_SLOTS:
-            word = draw(world, SLOT_STREAM, r, 0)[0]
+        if births != ALL_FREE_SLOTS:
+            word = draw(seed, tick, SLOT_STREAM, r, 0)[0]
             first = below(word, free)
-            most = min(free, config.births)
-        tries = _Tries(np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.uint64))
-        count = _claim(world, tries, ring, config, r, first, free)
-        stands = world.occupant[r].reshape(-1)
+            most = min(free, births)
+        tried = np.empty(most, np.int64)
+        tile = np.empty(most, np.int64)
+        priority = np.empty(most, np.uint64)
+        ground = material[r].reshape(-1)
+        stands = occupant[r].reshape(-1)
+        shows = presence[r].reshape(-1)
+
+        # During the draws, a free tile that was drawn holds -1 - i, where i is the index of the try that
+        # currently wins it. This avoids a list of places, of which there can be 67 million.
+        count = 0
+        rank = 0
+        for a in range(slots):
+            if alive[r, a]:
+                continue
+            place = rank - first if rank >= first else rank - first + free
+            rank += 1
+            if births != ALL_FREE_SLOTS and place >= births:
+                continue
+            where, order, _, _ = draw(seed, tick, TILE_STREAM, r, a)
+            spot = below(where, birthplaces)
+            if anywhere:
+                at = inland(spot, border, width)
+                if not SAFE[ground[at]]:
+                    continue
+            else:
+                at = ring[spot]
+            holds = stands[at]
+            if holds > 0:
+                continue
+            tried[count] = a
+            tile[count] = at
+            priority[count] = order
+            # The lowest priority on a tile wins; the earlier slot if they are equal.
+            if holds == 0 or order < priority[-1 - holds]:
+                stands[at] = -1 - count
+            count += 1
         for i in range(count):
-            at = tries.tile[i]
-            if stands[at] == -1 - i:
-                _settle(world, config, r, tries.slot[i], at // width, at % width)
+            a, at = tried[i], tile[i]
+            if stands[at] != -1 - i:
+                continue
+            entity[r, a] = next_entity[r]
+            next_entity[r] += 1
+            alive[r, a] = True
+            row[r, a] = at // width
+            col[r, a] = at % width
+            health[r, a] = body[0]
+            food[r, a] = body[1]
+            water[r, a] = body[2]
+            freeze[r, a] = 0
+            heading[r, a] = 0
+            age[r, a] = 0
+            damage[r, a] = 0
+            explored[r, a] = 0
+            visited[r, a, :] = 0
+            stands[at] = a + 1
+            shows[at] = a // population_size + 1
 
 
 @compiled
-def _equip(world, birth, r, first):
+def _equip(
+    entity, next_entity, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token, events,
+    ledger, birth_xp, birth_levels, birth_gold, r, first,
+):  # fmt: skip
     """Gives new agents of realm ``r``, with ids from ``first`` on, their initial state of the full game."""
-    if world.next_entity[r] == first:
+    if next_entity[r] == first:
         return
-    for a in range(world.gold.shape[1]):
-        if world.entity[r, a] < first:
+    for a in range(gold.shape[1]):
+        if entity[r, a] < first:
             continue
-        world.xp[r, a, :] = birth.xp
-        world.level[r, a, :] = birth.level
-        world.gold[r, a] = birth.gold
-        world.ledger[r, world.ledger.shape[1] - 1, INITIAL] += birth.gold
-        world.inventory[r, a, :] = 0
-        world.worn[r, a, :] = 0
-        world.offer[r, a] = 0
-        world.offer_price[r, a] = 0
-        world.offer_left[r, a] = 0
-        world.token[r, a] = 0
-        world.events[r, a, :] = 0
+        xp[r, a, :] = birth_xp
+        level[r, a, :] = birth_levels
+        gold[r, a] = birth_gold
+        ledger[r, ledger.shape[1] - 1, INITIAL] += birth_gold
+        inventory[r, a, :] = 0
+        worn[r, a, :] = 0
+        offer[r, a] = 0
+        offer_price[r, a] = 0
+        offer_left[r, a] = 0
+        token[r, a] = 0
+        events[r, a, :] = 0
 
 
 @compiled
-def _spawning_of_the_equipped(spawn, goods, birth, low, high):
+def _spawning_of_the_equipped(spawn, goods, low, high):
+    next_entity = goods[1]
     for r in range(low, high):
-        first = goods.next_entity[r]
+        first = next_entity[r]
         _spawning(*spawn, r, r + 1)
-        _equip(goods, birth, r, first)
+        _equip(*goods, r, first)
 
 
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_spawning``, except the range of realms."""
     cfg = world.config
     health = birth_levels()[CONSTITUTION] if cfg.skills else cfg.max_health
-    config = fields_of(_SpawnConfig, cfg, anywhere=cfg.spawn == "anywhere", birth_health=health)
-    return arrays_of(_SpawnFields, world), ring(cfg, torch.device("cpu")).numpy(), config
+    tensors = (
+        world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
+        world.freeze, world.heading, world.age, world.damage, world.explored, world.visited,
+        world.material, world.occupant, world.presence, world.next_entity,
+    )  # fmt: skip
+    constants = (
+        cfg.spawn == "anywhere", ring(cfg, torch.device("cpu")).numpy(), cfg.birthplaces, cfg.border,
+        np.array((health, cfg.max_food, cfg.max_water)), cfg.population_size,
+    )  # fmt: skip
+    return (world.seed.numpy(), int(world.tick), cfg.births, *(t.numpy() for t in tensors), *constants)
 
 
 def goods(world: World) -> tuple[Any, ...]:
     """Arguments of ``_equip``, except the realm."""
-    levels, experience = np.array(birth_levels(), np.uint8), np.array(birth_experience(), np.int32)
-    return arrays_of(_GoodsFields, world), _Birth(experience, levels, world.config.birth_gold)
+    tensors = (
+        world.entity, world.next_entity, world.xp, world.level, world.gold, world.inventory, world.worn,
+        world.offer, world.offer_price, world.offer_left, world.token, world.events, world.ledger,
+    )  # fmt: skip
+    constants = (
+        np.array(birth_experience(), np.int32), np.array(birth_levels(), np.uint8), world.config.birth_gold,
+    )  # fmt: skip
+    return (*(t.numpy() for t in tensors), *constants)
 
 
 def spawning(world: World) -> None:
@@ -181,6 +175,6 @@ def spawning(world: World) -> None:
     pieces = realm_slices(world.realms)
     if world.config.extended:
         equipment = goods(world)
-        parallel(_spawning_of_the_equipped, [(fixed, *equipment, *piece) for piece in pieces])
+        parallel(_spawning_of_the_equipped, [(fixed, equipment, *piece) for piece in pieces])
     else:
         parallel(_spawning, [(*fixed, *piece) for piece in pieces])

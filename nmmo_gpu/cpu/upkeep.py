@@ -1,13 +1,12 @@
 """Upkeep and footprints as compiled loops; twin of ``nmmo_gpu.world.upkeep``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 import torch
 
 from nmmo_gpu.content import CONSTITUTION, Material
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.random import draw
 from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world.random import Stream
@@ -15,104 +14,92 @@ from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
 
-_UpkeepFields = namedtuple(
-    "_UpkeepFields",
-    "seed tick alive row col health food water freeze age chilled cause level material shore regrow_at",
-)
-_UpkeepConfig = namedtuple(
-    "_UpkeepConfig",
-    "slots freeze_ticks forage heal_above max_health max_food max_water skills",
-)
-_ExploreFields = namedtuple("_ExploreFields", "alive row col explored visited")
-
 LAVA, SCRUB, FOREST = int(Material.LAVA), int(Material.SCRUB), int(Material.FOREST)
 BY_LAVA, BY_HUNGER, BY_THIRST = int(Cause.LAVA), int(Cause.HUNGER), int(Cause.THIRST)
 STREAM = int(Stream.REGROW)
 LAST = VISITED_SIDE - 1
 
 
-@compiled(inline="always")
-def _deplete(world, thresholds, r, y, x):
-    """Turns a forest into scrub, and draws the tick at which it regrows."""
-    world.material[r, y, x] = SCRUB
-    if len(thresholds):
-        word = draw(world, STREAM, r, y * world.material.shape[2] + x)[0]
-        wait = np.searchsorted(thresholds, np.int64(word), side="right") + 1
-        world.regrow_at[r, y, x] = (world.tick[0] + wait) & TICK_MASK
-
-
-@compiled(inline="always")
-def _keep_agent(world, thresholds, config, r, a):
-    """What the tile under an agent and a tick do to it."""
-    y, x = world.row[r, a], world.col[r, a]
-    ground = world.material[r, y, x]
-    if ground == LAVA:
-        world.cause[r, a] = BY_LAVA
-        return
-    food, water, health = world.food[r, a], world.water[r, a], world.health[r, a]
-    if ground == FOREST:
-        food = min(food + config.forage, config.max_food)
-        _deplete(world, thresholds, r, y, x)
-    if world.shore[r, y, x]:
-        water = min(water + config.forage, config.max_water)
-    if food > config.heal_above and water > config.heal_above:
-        most = np.int64(world.level[r, a, CONSTITUTION]) if config.skills else config.max_health
-        health = min(health + 1, most)
-    water = max(water - 1, 0)
-    food = max(food - 1, 0)
-    health = max(health - (food == 0) - (water == 0), 0)
-    world.food[r, a] = food
-    world.water[r, a] = water
-    world.health[r, a] = health
-    if health == 0:
-        world.cause[r, a] = BY_HUNGER if food == 0 else BY_THIRST
-    else:
-        world.age[r, a] += 1
-
-
 @compiled
-def _upkeep(world, thresholds, config, low, high):
-    """Slots ``low`` to ``high``, numbered across all realms. The first ``config.slots`` of a realm are
+def _upkeep(
+    seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, level, material, shore,
+    regrow_at, thresholds, freeze_ticks, forage, heal_above, body, skilled, agents, low, high,
+):  # fmt: skip
+    """Slots ``low`` to ``high``, numbered across all realms. The first ``agents`` slots of a realm are
     agents."""
-    slots = world.alive.shape[1]
+    slots = alive.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
-            chilled = world.chilled[r, a]
-            world.chilled[r, a] = False
-            if not world.alive[r, a] or world.health[r, a] <= 0:
+            chill = chilled[r, a]
+            chilled[r, a] = False
+            if not alive[r, a] or health[r, a] <= 0:
                 continue
-            frozen = config.freeze_ticks if chilled else world.freeze[r, a]
-            world.freeze[r, a] = max(frozen - 1, 0)
-            if a >= config.slots:
-                world.age[r, a] += 1
+            frozen = freeze_ticks if chill else freeze[r, a]
+            freeze[r, a] = max(frozen - 1, 0)
+            if a >= agents:
+                age[r, a] += 1
+                continue
+            y, x = row[r, a], col[r, a]
+            ground = material[r, y, x]
+            if ground == LAVA:
+                cause[r, a] = BY_LAVA
+                continue
+            f, w, h = food[r, a], water[r, a], health[r, a]
+            if ground == FOREST:
+                f = min(f + forage, body[1])
+                material[r, y, x] = SCRUB
+                if len(thresholds):
+                    word = draw(seed, tick, STREAM, r, y * material.shape[2] + x)[0]
+                    wait = np.searchsorted(thresholds, np.int64(word), side="right") + 1
+                    regrow_at[r, y, x] = (tick + wait) & TICK_MASK
+            if shore[r, y, x]:
+                w = min(w + forage, body[2])
+            if f > heal_above and w > heal_above:
+                h = min(h + 1, np.int64(level[r, a, CONSTITUTION]) if skilled else body[0])
+            w = max(w - 1, 0)
+            f = max(f - 1, 0)
+            h = max(h - (f == 0) - (w == 0), 0)
+            food[r, a] = f
+            water[r, a] = w
+            health[r, a] = h
+            if h == 0:
+                cause[r, a] = BY_HUNGER if f == 0 else BY_THIRST
             else:
-                _keep_agent(world, thresholds, config, r, a)
+                age[r, a] += 1
 
 
 @compiled
-def _explore(world, low, high):
+def _explore(alive, row, col, explored, visited, low, high):
     """Agent slots ``low`` to ``high``, numbered across all realms."""
-    slots = world.explored.shape[1]
+    slots = explored.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
-            if world.alive[r, a]:
-                bit = np.int64(1) << (world.col[r, a] & LAST)
-                at = world.row[r, a] & LAST
-                word = world.visited[r, a, at]
+            if alive[r, a]:
+                bit = np.int64(1) << (col[r, a] & LAST)
+                word = visited[r, a, row[r, a] & LAST]
                 if not word & bit:
-                    world.visited[r, a, at] = word | bit
-                    world.explored[r, a] += 1
+                    visited[r, a, row[r, a] & LAST] = word | bit
+                    explored[r, a] += 1
 
 
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_upkeep``, except the range of slots."""
-    thresholds = threshold_tensor(world.config.regrowth, torch.device("cpu")).numpy()
-    return arrays_of(_UpkeepFields, world), thresholds, fields_of(_UpkeepConfig, world.config)
+    cfg = world.config
+    tensors = (
+        world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
+        world.age, world.chilled, world.cause, world.level, world.material, world.shore, world.regrow_at,
+    )  # fmt: skip
+    constants = (
+        threshold_tensor(cfg.regrowth, torch.device("cpu")).numpy(),
+        cfg.freeze_ticks, cfg.forage, cfg.heal_above,
+        np.array((cfg.max_health, cfg.max_food, cfg.max_water)), cfg.skills, cfg.slots,
+    )  # fmt: skip
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
 
 
 def explore_arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_explore``, except the range of slots."""
-    return (arrays_of(_ExploreFields, world),)
+    return tuple(t.numpy() for t in (world.alive, world.row, world.col, world.explored, world.visited))
 
 
 def upkeep(world: World) -> None:

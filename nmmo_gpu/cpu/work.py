@@ -1,6 +1,5 @@
 """Work as compiled loops; twin of ``nmmo_gpu.world.work``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.content import CONSTITUTION, WORKS, Content, Material
 from nmmo_gpu.content.tables import tables
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.random import below, draw
@@ -24,25 +23,14 @@ from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import World
 
-_WorkFields = namedtuple(
-    "_WorkFields",
-    "seed tick alive row col health food material shore regrow_at inventory offer level xp events ledger",
-)
-_WorkConfig = namedtuple("_WorkConfig", "capacity work_bits skills max_health max_food")
-"""``work_bits``: see ``work_bits``."""
-Book = namedtuple("Book", "recipes starts meals weight")
-"""Look-up tables for compiled loops, int64 arrays: [recipes, 9], of all works in turn, see ``LEVEL`` and the
-others; [works + 1], the first row of each work; [meals, 3], by rising healing, see ``MEAL`` and the others;
-[items]."""
-_Miners = namedtuple("_Miners", "agent rock side recipe")
-"""[S] int64, of one realm: each agent that breaks a rock, the tile, the side from which, and the recipe."""
-
 FISH, MINE, COOK, SWORD, KNIVES, ARMOR, EAT = range(1, len(WORKS))
 LEVEL, SKILL, EXPERIENCE, MAKES, AMOUNT, TAKES, TAKES_AMOUNT, ROOM, CHOICE = range(9)
 """Columns of ``recipes``."""
 COLUMNS = ("level", "skill", "experience", "makes", "amount", "takes", "takes_amount", "room")
 MEAL, HEALS, FEEDS = range(3)
 """Columns of ``meals``."""
+CAPACITY, WORKS_THERE, SKILLED, MAX_HEALTH, MAX_FOOD = range(5)
+"""Indices into ``numbers``; ``WORKS_THERE`` is one bit per work of the config."""
 
 SIDES = np.array(MOVES[1:], np.int64)
 EVEN, CERTAIN, MOST_TIERS = rule.EVEN, rule.CERTAIN, rule.MOST_TIERS
@@ -59,12 +47,12 @@ FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
 
 
 @compiled(inline="always")
-def could(world, recipes, row, space, r, a):
+def could(recipes, row, inventory, level, space, r, a):
     """Whether the agent has level, ingredients and room for a recipe."""
-    if world.level[r, a, recipes[row, SKILL]] < recipes[row, LEVEL] or space < recipes[row, ROOM]:
+    if level[r, a, recipes[row, SKILL]] < recipes[row, LEVEL] or space < recipes[row, ROOM]:
         return False
     takes = recipes[row, TAKES]
-    return takes < 0 or world.inventory[r, a, takes] >= recipes[row, TAKES_AMOUNT]
+    return takes < 0 or inventory[r, a, takes] >= recipes[row, TAKES_AMOUNT]
 
 
 @compiled(inline="always")
@@ -77,198 +65,190 @@ def rocks_beside(material, r, y, x):
 
 
 @compiled(inline="always")
-def possible_works(world, tables, works, space, r, a, y, x):
+def possible_works(works, recipes, meals, inventory, level, space, shore, material, r, a, y, x):
     """The works that would have an effect for living agent ``a`` of realm ``r``, one bit each; bit 0 is set.
 
     Args:
-        world: with inventory, level, shore and material. tables: see ``Book``.
-        works: see ``work_bits``. space: its ``nmmo_gpu.cpu.inventory.room``. y, x: its row and column.
+        works: the config's works, one bit each. recipes, meals: as in ``book``.
+        space: its ``nmmo_gpu.cpu.inventory.room``. y, x: its row and column.
+        inventory, level, shore, material: the world's fields.
     """
     # No branches on what agents hold, because they would be mispredicted.
-    recipes, meals = tables.recipes, tables.meals
     possible = 1
     for row in range(recipes.shape[0]):
-        able = world.level[r, a, recipes[row, SKILL]] >= recipes[row, LEVEL]
+        able = level[r, a, recipes[row, SKILL]] >= recipes[row, LEVEL]
         able &= space >= recipes[row, ROOM]
-        able &= world.inventory[r, a, max(recipes[row, TAKES], 0)] >= recipes[row, TAKES_AMOUNT]
+        able &= inventory[r, a, max(recipes[row, TAKES], 0)] >= recipes[row, TAKES_AMOUNT]
         possible |= able << recipes[row, CHOICE]
     for meal in range(meals.shape[0]):
-        possible |= (world.inventory[r, a, meals[meal, MEAL]] > 0) << EAT
+        possible |= (inventory[r, a, meals[meal, MEAL]] > 0) << EAT
     possible &= works | 1
-    if possible >> FISH & 1 and not world.shore[r, y, x]:
+    if possible >> FISH & 1 and not shore[r, y, x]:
         possible ^= 1 << FISH
-    if possible >> MINE & 1 and rocks_beside(world.material, r, y, x) == 0:
+    if possible >> MINE & 1 and rocks_beside(material, r, y, x) == 0:
         possible ^= 1 << MINE
     return possible
 
 
 @compiled(inline="always")
-def _succeeds(world, recipes, row, tier, r, a):
-    above = np.int64(world.level[r, a, recipes[row, SKILL]]) - recipes[row, LEVEL]
-    word = draw(world, LUCK, r, MOST_TIERS * a + tier)[0]
+def _succeeds(seed, tick, recipes, row, tier, level, r, a):
+    above = np.int64(level[r, a, recipes[row, SKILL]]) - recipes[row, LEVEL]
+    word = draw(seed, tick, LUCK, r, MOST_TIERS * a + tier)[0]
     return below(word, CERTAIN) < EVEN + above
 
 
 @compiled(inline="always")
-def _gather(world, tables, work, space, r, a):
+def _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a):
     """The row that succeeds first, from the highest down; -1 if all fail, -2 if none can be attempted."""
-    first = tables.starts[work]
+    first = starts[choice]
     got = -2
-    for row in range(tables.starts[work + 1] - 1, first - 1, -1):
-        if could(world, tables.recipes, row, space, r, a):
+    for row in range(starts[choice + 1] - 1, first - 1, -1):
+        if could(recipes, row, inventory, level, space, r, a):
             got = -1
-            if _succeeds(world, tables.recipes, row, row - first, r, a):
+            if _succeeds(seed, tick, recipes, row, row - first, level, r, a):
                 got = row
                 break
     return got
 
 
 @compiled(inline="always")
-def _make(world, recipes, row, skills, r, a):
+def _make(recipes, row, skilled, inventory, ledger, xp, r, a):
     """Adds the items made, and their experience."""
     item, amount = recipes[row, MAKES], recipes[row, AMOUNT]
-    world.inventory[r, a, item] += amount
-    world.ledger[r, item, MADE] += amount
-    if skills:
-        world.xp[r, a, recipes[row, SKILL]] += recipes[row, EXPERIENCE]
+    inventory[r, a, item] += amount
+    ledger[r, item, MADE] += amount
+    if skilled:
+        xp[r, a, recipes[row, SKILL]] += recipes[row, EXPERIENCE]
 
 
-@compiled(inline="always")
-def _craft(world, tables, skills, work, space, r, a):
+@compiled
+def _craft(
+    seed, tick, choice, recipes, starts, skilled, inventory, level, ledger, xp, events, space, r, a
+):  # fmt: skip
     """Cooking and smithing: makes the last recipe that is possible."""
-    recipes, first = tables.recipes, tables.starts[work]
     chosen = -1
-    for row in range(tables.starts[work + 1] - 1, first - 1, -1):
-        if could(world, recipes, row, space, r, a):
+    for row in range(starts[choice + 1] - 1, starts[choice] - 1, -1):
+        if could(recipes, row, inventory, level, space, r, a):
             chosen = row
             break
     if chosen < 0:
         return
     takes, amount = recipes[chosen, TAKES], recipes[chosen, TAKES_AMOUNT]
-    world.inventory[r, a, takes] -= amount
-    if work == COOK and not _succeeds(world, recipes, chosen, chosen - first, r, a):
-        world.ledger[r, takes, BURNT_UP] += amount
-        world.events[r, a, BURNT] += 1
+    inventory[r, a, takes] -= amount
+    if choice == COOK and not _succeeds(seed, tick, recipes, chosen, chosen - starts[choice], level, r, a):
+        ledger[r, takes, BURNT_UP] += amount
+        events[r, a, BURNT] += 1
         return
-    world.ledger[r, takes, USED] += amount
-    _make(world, recipes, chosen, skills, r, a)
-    world.events[r, a, COOKED if work == COOK else SMITHED] += 1
+    ledger[r, takes, USED] += amount
+    _make(recipes, chosen, skilled, inventory, ledger, xp, r, a)
+    events[r, a, COOKED if choice == COOK else SMITHED] += 1
 
 
-@compiled(inline="always")
-def _eat(world, meals, config, r, a):
-    most = np.int64(world.level[r, a, CONSTITUTION]) if config.skills else config.max_health
-    missing = most - world.health[r, a]
+@compiled
+def _eat(meals, most, max_food, inventory, health, food, ledger, events, r, a):
+    missing = most - health[r, a]
     chosen = -1
     for meal in range(meals.shape[0]):
         # By rising size: the first held, and then all that do not waste.
-        if world.inventory[r, a, meals[meal, MEAL]] > 0 and (chosen < 0 or meals[meal, HEALS] <= missing):
+        if inventory[r, a, meals[meal, MEAL]] > 0 and (chosen < 0 or meals[meal, HEALS] <= missing):
             chosen = meal
     if chosen < 0:
         return
     item = meals[chosen, MEAL]
-    world.inventory[r, a, item] -= 1
-    world.ledger[r, item, EATEN_UP] += 1
-    world.events[r, a, EATEN] += 1
-    world.health[r, a] = min(world.health[r, a] + meals[chosen, HEALS], most)
-    world.food[r, a] = min(world.food[r, a] + meals[chosen, FEEDS], config.max_food)
-
-
-@compiled(inline="always")
-def _fish(world, tables, skills, space, r, a):
-    got = _gather(world, tables, FISH, space, r, a)
-    if got > -2:
-        world.events[r, a, FISHING] += 1
-    if got >= 0:
-        _make(world, tables.recipes, got, skills, r, a)
-        world.events[r, a, FISHED] += tables.recipes[got, AMOUNT]
-
-
-@compiled(inline="always")
-def _rock(world, r, a, y, x, rocks):
-    """A random one of the rocks beside an agent: the side."""
-    nth = below(draw(world, ROCK, r, a)[0], rocks)
-    chosen = 0
-    for side in range(4):
-        if world.material[r, y + SIDES[side, 0], x + SIDES[side, 1]] == ORE_ROCK:
-            if nth == 0:
-                chosen = side
-            nth -= 1
-    return chosen
-
-
-@compiled(inline="always")
-def _mine(world, tables, miners, claim, count, space, r, a, y, x):
-    """Mining, up to the claim of a rock; returns the number of miners, of whom ``count`` came before."""
-    rocks = rocks_beside(world.material, r, y, x)
-    if rocks > 0:
-        got = _gather(world, tables, MINE, space, r, a)
-        if got > -2:
-            world.events[r, a, MINING] += 1
-        if got >= 0:
-            side = _rock(world, r, a, y, x, rocks)
-            tile = (y + SIDES[side, 0]) * world.material.shape[2] + x + SIDES[side, 1]
-            miners.agent[count], miners.rock[count] = a, tile
-            miners.side[count], miners.recipe[count] = side, got
-            claim[tile] |= np.uint8(1 << side)
-            count += 1
-    return count
-
-
-@compiled(inline="always")
-def _break(world, tables, thresholds, skills, r, a, tile, got):
-    """The winner of a rock takes its ore, and leaves stone."""
-    _make(world, tables.recipes, got, skills, r, a)
-    world.events[r, a, MINED] += tables.recipes[got, AMOUNT]
-    y, x = tile // world.material.shape[2], tile % world.material.shape[2]
-    world.material[r, y, x] = STONE
-    if len(thresholds):
-        word = draw(world, REGROW, r, tile)[0]
-        wait = np.searchsorted(thresholds, np.int64(word), side="right") + 1
-        world.regrow_at[r, y, x] = (world.tick[0] + wait) & TICK_MASK
+    inventory[r, a, item] -= 1
+    ledger[r, item, EATEN_UP] += 1
+    events[r, a, EATEN] += 1
+    health[r, a] = min(health[r, a] + meals[chosen, HEALS], most)
+    food[r, a] = min(food[r, a] + meals[chosen, FEEDS], max_food)
 
 
 @compiled
-def _work(world, works, claims, tables, thresholds, config, low, high):
-    """Realms ``low`` to ``high``. ``claims``: [R, H, W] uint8, zero before and after."""
-    slots = works.shape[1]
-    agent, rock, side, recipe = np.empty((4, slots), np.int64)
-    miners = _Miners(agent, rock, side, recipe)
+def _work(
+    seed, tick, work, alive, row, col, health, food, material, shore, regrow_at, claims,
+    inventory, offer, level, xp, events, ledger,
+    weights, recipes, starts, meals, numbers, thresholds, low, high,
+):  # fmt: skip
+    """Realms ``low`` to ``high``."""
+    slots = work.shape[1]
+    width = material.shape[2]
+    skilled = numbers[SKILLED] != 0
+    miner = np.empty(slots, np.int64)
+    rock = np.empty(slots, np.int64)
+    side_of = np.empty(slots, np.int64)
+    ore = np.empty(slots, np.int64)
     for r in range(low, high):
         claim = claims[r].reshape(-1)
-        count = 0
+        ground = material[r].reshape(-1)
+        miners = 0
         for a in range(slots):
-            work = np.int64(works[r, a])
-            if (
-                work == 0
-                or not world.alive[r, a]
-                or world.health[r, a] <= 0
-                or not config.work_bits >> work & 1
-            ):
+            choice = np.int64(work[r, a])
+            if choice == 0 or not alive[r, a] or health[r, a] <= 0 or not numbers[WORKS_THERE] >> choice & 1:
                 continue
-            if work == EAT:
-                _eat(world, tables.meals, config, r, a)
+            y, x = np.int64(row[r, a]), np.int64(col[r, a])
+            if choice == EAT:
+                most = np.int64(level[r, a, CONSTITUTION]) if skilled else numbers[MAX_HEALTH]
+                _eat(meals, most, numbers[MAX_FOOD], inventory, health, food, ledger, events, r, a)
                 continue
-            y, x = np.int64(world.row[r, a]), np.int64(world.col[r, a])
-            space = room(world, tables.weight, config.capacity, r, a)
-            if work == MINE:
-                count = _mine(world, tables, miners, claim, count, space, r, a, y, x)
-            elif work > MINE:
-                _craft(world, tables, config.skills, work, space, r, a)
-            elif world.shore[r, y, x]:
-                _fish(world, tables, config.skills, space, r, a)
+            rocks = 0
+            if choice == MINE:
+                rocks = rocks_beside(material, r, y, x)
+                if rocks == 0:
+                    continue
+            elif choice == FISH and not shore[r, y, x]:
+                continue
+            space = room(inventory, offer, weights, numbers[CAPACITY], r, a)
+            if choice > MINE:
+                _craft(
+                    seed, tick, choice, recipes, starts, skilled, inventory, level, ledger, xp, events,
+                    space, r, a,
+                )  # fmt: skip
+                continue
+            got = _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a)
+            if got == -2:
+                continue
+            events[r, a, MINING if choice == MINE else FISHING] += 1
+            if got < 0:
+                continue
+            if choice == FISH:
+                _make(recipes, got, skilled, inventory, ledger, xp, r, a)
+                events[r, a, FISHED] += recipes[got, AMOUNT]
+                continue
+            nth = below(draw(seed, tick, ROCK, r, a)[0], rocks)
+            for side in range(4):
+                tile = (y + SIDES[side, 0]) * width + x + SIDES[side, 1]
+                if ground[tile] == ORE_ROCK:
+                    if nth == 0:
+                        miner[miners], rock[miners], side_of[miners], ore[miners] = a, tile, side, got
+                        claim[tile] |= np.uint8(1 << side)
+                        miners += 1
+                        break
+                    nth -= 1
         # All claims are made before any rock is depleted.
-        for i in range(count):
-            a, tile, got = miners.agent[i], miners.rock[i], miners.recipe[i]
-            if wins(world, MINERS, r, tile, claim[tile], 1 << miners.side[i]):
-                _break(world, tables, thresholds, config.skills, r, a, tile, got)
-        for i in range(count):
-            claim[miners.rock[i]] = 0
+        for i in range(miners):
+            a, tile, got = miner[i], rock[i], ore[i]
+            if not wins(seed, tick, MINERS, r, tile, claim[tile], 1 << side_of[i]):
+                continue
+            _make(recipes, got, skilled, inventory, ledger, xp, r, a)
+            events[r, a, MINED] += recipes[got, AMOUNT]
+            ground[tile] = STONE
+            if len(thresholds):
+                word = draw(seed, tick, REGROW, r, tile)[0]
+                wait = np.searchsorted(thresholds, np.int64(word), side="right") + 1
+                regrow_at[r, tile // width, tile % width] = (tick + wait) & TICK_MASK
+        for i in range(miners):
+            claim[rock[i]] = 0
 
 
 @cache
-def book(content: Content) -> Book:
-    """Look-up tables for compiled loops; cached."""
+def book(content: Content) -> tuple[Any, Any, Any, Any]:
+    """Look-up tables for compiled loops, int64 arrays.
+
+    Returns:
+        recipes: [recipes, 9], of all works in turn; see ``LEVEL`` and the others.
+        starts: [works + 1], the first row of each work.
+        meals: [meals, 3], by rising healing; see ``MEAL`` and the others.
+        weights: [items].
+    """
     known = tables(content)
     recipes = np.array(
         [
@@ -280,10 +260,10 @@ def book(content: Content) -> Book:
     )
     starts = np.cumsum([0, *(len(rows) for rows in known.recipes)], dtype=np.int64)
     meals = np.array(known.meals, np.int64).reshape(-1, 3)
-    return Book(recipes.reshape(-1, CHOICE + 1), starts, meals, np.array(known.weight, np.int64))
+    return recipes.reshape(-1, CHOICE + 1), starts, meals, np.array(known.weight, np.int64)
 
 
-def work_bits(works: tuple[str, ...]) -> int:
+def works_there(works: tuple[str, ...]) -> int:
     """The config's works, one bit each."""
     return sum(1 << WORKS.index(name) for name in set(works))
 
@@ -293,10 +273,17 @@ def arguments(world: World, work: Tensor) -> tuple[Any, ...]:
     cfg = world.config
     # As bytes, so that the loops are compiled once, for any dtype and layout of the choices.
     choices = world.workspace("works", (world.realms, cfg.slots), torch.uint8).copy_(work)
-    config = fields_of(_WorkConfig, cfg, work_bits=work_bits(cfg.works))
-    thresholds = threshold_tensor(cfg.ore_regrowth, torch.device("cpu")).numpy()
-    claims = claims_plane(world).numpy()
-    return arrays_of(_WorkFields, world), choices.numpy(), claims, book(cfg.content), thresholds, config
+    tensors = (
+        choices, world.alive, world.row, world.col, world.health, world.food, world.material, world.shore,
+        world.regrow_at, claims_plane(world), world.inventory, world.offer, world.level, world.xp,
+        world.events, world.ledger,
+    )  # fmt: skip
+    recipes, starts, meals, weights = book(cfg.content)
+    numbers = (cfg.capacity, works_there(cfg.works), cfg.skills, cfg.max_health, cfg.max_food)
+    return (
+        world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), weights, recipes, starts, meals,
+        np.array(numbers, np.int64), threshold_tensor(cfg.ore_regrowth, torch.device("cpu")).numpy(),
+    )  # fmt: skip
 
 
 def work(world: World, work: Tensor) -> None:

@@ -41,18 +41,13 @@ def arguments(key: tuple[int, int], counter: tuple[int, ...]) -> tuple[int, int,
     return seed, (counter[1] >> 8) << 32 | counter[0], counter[1] & 0xFF, counter[2], counter[3]
 
 
-def clock(compiled, seed, tick):
-    """What the compiled ``draw`` reads of a world whose first realm is number 0."""
-    return compiled.Clock(np.array([seed, 0]), np.array([tick]))
-
-
 @pytest.mark.parametrize(("key", "counter", "answer"), KNOWN)
 def test_draw_uses_the_seed_as_key_and_the_rest_as_counter(key, counter, answer):
     """The low tick word, then stream and high tick bits, realm, index; in torch and in numba."""
     seed, tick, stream, realm, index = arguments(key, counter)
     assert words(seed, tick, stream, [realm], [index]).squeeze(1).tolist() == list(answer)
     compiled = pytest.importorskip("nmmo_gpu.cpu.random")
-    assert tuple(map(int, compiled.draw(clock(compiled, seed, tick), stream, realm, index))) == answer
+    assert tuple(map(int, compiled.draw(np.array([seed, 0]), tick, stream, realm, index))) == answer
 
 
 def test_numba_draws_the_same_words_and_the_same_integers_below_a_bound():
@@ -65,7 +60,7 @@ def test_numba_draws_the_same_words_and_the_same_integers_below_a_bound():
         bound = int(torch.randint(1, 1 << 31, (1,), generator=random))
         for stream in Stream:
             by_torch = words(seed, tick, stream, [realm], [index])[:, 0]
-            by_numba = compiled.draw(clock(compiled, seed, tick), int(stream), realm, index)
+            by_numba = compiled.draw(np.array([seed, 0]), tick, int(stream), realm, index)
             assert by_torch.tolist() == [int(w) for w in by_numba]
             assert int(below(by_torch[0], bound)) == compiled.below(by_numba[0], bound)
 
