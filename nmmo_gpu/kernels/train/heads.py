@@ -121,20 +121,22 @@ def heads_of(layout: ObservationLayout, width: int, auto: bool) -> Heads:
     moves, styles = len(MOVE_LIST), len(records_layout.STYLES)
     targets = width - moves - styles - sum(sizes.values()) - 1
     sizes = {"move": moves, "style": styles, "target": targets} | sizes
-    heads, logits = [], 0
+    heads: dict[str, Head] = {}
+    logits = 0
     for name, choices in sizes.items():
         mask = layout.fields.get(f"{name}_mask")
-        heads.append(Head(mask.offset if mask else 0, logits, choices, triton.next_power_of_2(choices)))
+        heads[name] = Head(mask.offset if mask else 0, logits, choices, triton.next_power_of_2(choices))
         logits += choices
     nearest = layout.fields["entity_kind"].shape[0]
     return Heads(
-        *heads, count=sum(head.choices > 0 for head in heads), width=width, auto=auto, bytes=layout.bytes,
-        entity_kind=layout.fields["entity_kind"].offset, nearest=nearest,
+        **heads, count=sum(choices > 0 for choices in sizes.values()), width=width, auto=auto,
+        bytes=layout.bytes, entity_kind=layout.fields["entity_kind"].offset, nearest=nearest,
         rows=min(8, triton.next_power_of_2(nearest)),
     )  # fmt: skip
 
 
 def agents_at_a_time(heads: Heads) -> int:
     """Agents per program."""
-    longest = max(head.choices for head in heads[2:7])
-    return max(16, AGENTS * 16 // triton.next_power_of_2(max(16, longest)))
+    lists = heads.target, heads.work, heads.trade, heads.price, heads.token
+    longest: int = triton.next_power_of_2(max(16, *(head.choices for head in lists)))
+    return max(16, AGENTS * 16 // longest)
