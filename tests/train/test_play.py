@@ -215,9 +215,9 @@ def test_impossible_plays_are_refused(arguments, message, capsys, tmp_path, monk
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"record": (2,)}, "record = 2 is not a realm of this run; choose from 0 to 1"),
+        ({"record": (2,)}, r"record = \(2,\) holds 2, which is not a realm of this run; choose from 0 to 1"),
         ({"record": (1, 1)}, "names a realm twice"),
-        ({"record_megabytes": 0}, "record_megabytes = 0 is too little"),
+        ({"record_megabytes": 0}, "record_megabytes = 0 is out of range; choose an integer of at least 1"),
     ],
 )
 def test_impossible_recording_settings_are_refused(settings, message):

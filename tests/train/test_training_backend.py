@@ -186,7 +186,9 @@ def test_two_calls_a_capture_and_replays(monkeypatch):
     card = FakeCuda(done)
     for name in ("graph", "device", "CUDAGraph"):
         monkeypatch.setattr(torch.cuda, name, getattr(card, name))
-    monkeypatch.setattr(GraphedCallable, "_on_side_stream", lambda self: (done.append("aside"), self.function())[1])
+    monkeypatch.setattr(
+        GraphedCallable, "_on_side_stream", lambda self: (done.append("aside"), self.function())[1]
+    )
 
     def function():
         done.append("call")

@@ -128,14 +128,14 @@ def heads_of(layout: ObservationLayout, width: int, auto: bool) -> Heads:
         logits += choices
     nearest = layout.fields["entity_kind"].shape[0]
     return Heads(
-        **heads, count=sum(size > 0 for size in sizes.values()), width=width, auto=auto, bytes=layout.bytes,
-        entity_kind=layout.fields["entity_kind"].offset, nearest=nearest,
+        **heads, count=sum(choices > 0 for choices in sizes.values()), width=width, auto=auto,
+        bytes=layout.bytes, entity_kind=layout.fields["entity_kind"].offset, nearest=nearest,
         rows=min(8, triton.next_power_of_2(nearest)),
     )  # fmt: skip
 
 
 def agents_at_a_time(heads: Heads) -> int:
     """Agents per program."""
-    longest = max(heads.target.choices, *(getattr(heads, name).choices for name in MORE_HEADS))
-    padded: int = triton.next_power_of_2(max(16, longest))
-    return max(16, AGENTS * 16 // padded)
+    lists = heads.target, heads.work, heads.trade, heads.price, heads.token
+    longest: int = triton.next_power_of_2(max(16, *(head.choices for head in lists)))
+    return max(16, AGENTS * 16 // longest)
