@@ -18,9 +18,7 @@ from nmmo_gpu.world.inventory import room
 
 pytest.importorskip("numba")
 twin = importlib.import_module("nmmo_gpu.cpu.exchange")
-compiling = importlib.import_module("nmmo_gpu.cpu.compile")
-compiled, arrays_of = compiling.compiled, compiling.arrays_of
-Offer, write_possible = twin.Offer, twin.write_possible
+compiled = importlib.import_module("nmmo_gpu.cpu.compile").compiled
 threads = importlib.import_module("nmmo_gpu.cpu.threads")
 
 NUMBA = resolve("numba", torch.device("cpu"))
@@ -69,13 +67,17 @@ def test_large_realms_that_threads_share(monkeypatch, workers, content):
 
 
 @compiled
-def _write_all(out, trades_at, prices_at, world, space, tables):
-    for r in range(world.alive.shape[0]):
-        for a in range(world.offer.shape[1]):
-            if world.alive[r, a] and world.health[r, a] > 0:
-                offer = Offer(world.offer[r, a], world.offer_price[r, a], world.offer_left[r, a])
-                inventory, gold = world.inventory[r, a], world.gold[r, a]
-                write_possible(out[r, a], trades_at, prices_at, inventory, gold, offer, space[r, a], tables)
+def _write_all(
+    out, trades_at, prices_at, alive, health, inventory, gold, offer, offer_price, offer_left, space,
+    lots, weights, prices,
+):  # fmt: skip
+    for r in range(alive.shape[0]):
+        for a in range(offer.shape[1]):
+            if alive[r, a] and health[r, a] > 0:
+                twin.write_possible(
+                    out[r, a], trades_at, prices_at, inventory[r, a], gold[r, a], offer[r, a],
+                    offer_price[r, a], offer_left[r, a], space[r, a], lots, weights, prices,
+                )  # fmt: skip
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -91,8 +93,11 @@ def test_masks_are_the_same_and_nothing_else_is_written(setting):
         expected[..., 6 + trades : 6 + trades + prices] = rule.possible_prices(world, *possible).flatten(2)
         living = world.agents(world.alive) & (world.agents(world.health) > 0)
         expected[~living] = 77
-        fields = arrays_of(twin._OfferFields, world)
-        _write_all(records.numpy(), 3, 6 + trades, fields, room(world).numpy(), twin.goods(tables))
+        fields = (
+            world.alive, world.health, world.inventory, world.gold, world.offer, world.offer_price,
+            world.offer_left, room(world),
+        )  # fmt: skip
+        _write_all(records.numpy(), 3, 6 + trades, *(f.numpy() for f in fields), *twin.numbers(tables))
         assert torch.equal(records, expected)
         assert possible[0].any() and not possible[0].all()
 

@@ -16,7 +16,6 @@ from nmmo_gpu.world.work import possible_works
 
 pytest.importorskip("numba")
 twin = importlib.import_module("nmmo_gpu.cpu.work")
-arrays_of = importlib.import_module("nmmo_gpu.cpu.compile").arrays_of
 compiled_room = importlib.import_module("nmmo_gpu.cpu.inventory").room
 
 SETTINGS = {
@@ -49,13 +48,16 @@ def test_possible_works_are_the_same(setting):
         cfg = world.config
         there = possible_works(world)
         space = room(world)
-        tables, works = twin.book(cfg.content), twin.work_bits(cfg.works)
-        fields = arrays_of(twin._WorkFields, world)
+        recipes, _, meals, weights = twin.book(cfg.content)
+        fields = [t.numpy() for t in (world.inventory, world.offer, world.level, world.shore, world.material)]
+        inventory, offer, level, shore, material = fields
         for r, a in world.agents(world.alive).nonzero().tolist():
-            own = compiled_room(fields, tables.weight, cfg.capacity, r, a)
+            own = compiled_room(inventory, offer, weights, cfg.capacity, r, a)
             assert own == int(space[r, a])
-            y, x = int(world.row[r, a]), int(world.col[r, a])
-            possible = twin.possible_works(fields, tables, works, own, r, a, y, x)
+            possible = twin.possible_works(
+                twin.works_there(cfg.works), recipes, meals, inventory, level, own, shore, material,
+                r, a, int(world.row[r, a]), int(world.col[r, a]),
+            )  # fmt: skip
             bits = [bool(possible >> choice & 1) for choice in range(len(WORKS))]
             assert bits == there[r, a].tolist(), (setting, seed, r, a)
 
