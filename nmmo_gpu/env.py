@@ -16,10 +16,10 @@ from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, StepActions, action_heads, choices, row_of, side_of
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
-from nmmo_gpu.world.layout import STYLES, ObservationLayout
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.memory import check_memory, environment_parts
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
 from nmmo_gpu.world.random import Stream, below
 from nmmo_gpu.world.reset import empty_world, realm_maps
 from nmmo_gpu.world.rewards import RewardTerms

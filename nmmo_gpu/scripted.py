@@ -16,8 +16,8 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import SKILLS, WORKS, Material, walkable_table
 from nmmo_gpu.env import Env, Observation, random_actions
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES
 from nmmo_gpu.world.random import Stream
 
 SEARCH_RADII = 2

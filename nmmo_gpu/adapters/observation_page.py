@@ -12,7 +12,8 @@ from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.content import MATERIALS, SKILLS, WORKS
 from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.events import event_names
-from nmmo_gpu.world.layout import (
+from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import (
     ENTITY_ATTRIBUTES,
     ENTITY_FEATURES,
     GOODS_FEATURES,
@@ -21,7 +22,6 @@ from nmmo_gpu.world.layout import (
     STYLES,
     ObservationLayout,
 )
-from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.state import Cause, tensor_fields
 
 MOVE_NAMES = {(0, 0): "stay", (0, 1): "east", (1, 0): "south", (0, -1): "west", (-1, 0): "north"}

@@ -13,7 +13,7 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import GEAR, Material
 from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.world.actions import action_heads
-from nmmo_gpu.world.layout import (
+from nmmo_gpu.world.observation_layout import (
     ENTITY_ATTRIBUTES,
     ENTITY_FEATURES,
     GOODS_FEATURES,

@@ -21,9 +21,9 @@ from nmmo_gpu.kernels.launch import agents_per_program, fields_of, launch, over_
 from nmmo_gpu.kernels.movement import down, right, walkable
 from nmmo_gpu.kernels.observation_goods import goods, looks_of
 from nmmo_gpu.kernels.slots import my_agents, my_slots, position, tile_of
-from nmmo_gpu.world import layout as records_layout
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world import observation_layout
 from nmmo_gpu.world.observation import ring_order
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.state import World
 
 _StatFields = namedtuple("_StatFields", "row col age health food water freeze damage")
@@ -48,10 +48,10 @@ _Records = namedtuple("_Records", "bytes words")
 """The same records as uint8 and as int64."""
 _Buffers = namedtuple("_Buffers", "public_stats entity_attributes")
 
-FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
-NPC = tl.constexpr(records_layout.NPC)
-NPC_KIND_AT = tl.constexpr(records_layout.ENTITY_ATTRIBUTES.index("npc_kind"))
-IMMUNE_AT = tl.constexpr(records_layout.ENTITY_ATTRIBUTES.index("immune"))
+FRIEND, STRANGER = tl.constexpr(observation_layout.FRIEND), tl.constexpr(observation_layout.STRANGER)
+NPC = tl.constexpr(observation_layout.NPC)
+NPC_KIND_AT = tl.constexpr(observation_layout.ENTITY_ATTRIBUTES.index("npc_kind"))
+IMMUNE_AT = tl.constexpr(observation_layout.ENTITY_ATTRIBUTES.index("immune"))
 THROWN, KNIFE, GEAR_KINDS = (tl.constexpr(n) for n in (content.RANGE, content.KNIFE, len(content.GEAR)))
 LARGEST_BYTE = tl.constexpr(127)
 LARGEST_SHORT = tl.constexpr(32767)

@@ -17,8 +17,8 @@ from nmmo_gpu.kernels.launch import agents_per_program, fields_of, launch, over_
 from nmmo_gpu.kernels.slots import my_agents, my_slots, tile_of
 from nmmo_gpu.kernels.work import book, book_config, possible_works
 from nmmo_gpu.world import observation_goods as rule
-from nmmo_gpu.world.layout import GOODS_FEATURES, OFFER_FEATURES, STYLES, ObservationLayout
 from nmmo_gpu.world.npcs import kind_of_slot
+from nmmo_gpu.world.observation_layout import GOODS_FEATURES, OFFER_FEATURES, STYLES, ObservationLayout
 from nmmo_gpu.world.state import World
 
 _LookFields = namedtuple("_LookFields", "age level worn token")
@@ -64,7 +64,7 @@ def combat_level(defense, constitution, best_style):
 
 @triton.jit
 def _looks(world, kinds, entity_attributes, slots, chunks, agents, config: tl.constexpr, BLOCK: tl.constexpr):
-    """One word per slot of agents and NPCs: see ``nmmo_gpu.world.layout.ENTITY_ATTRIBUTES``.
+    """One word per slot of agents and NPCs: see ``nmmo_gpu.world.observation_layout.ENTITY_ATTRIBUTES``.
 
     Order-free: each slot is written only by its own program."""
     realm, slot, being, inside = my_slots(slots, chunks, BLOCK)

@@ -10,8 +10,8 @@ from nmmo_gpu.config.serialise import to_plain
 from nmmo_gpu.content import GEAR, MATERIALS, SKILLS, WORKS, Material
 from nmmo_gpu.replay.columns import columns
 from nmmo_gpu.replay.format import VERSION
-from nmmo_gpu.world.layout import STYLES
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import STYLES
 from nmmo_gpu.world.state import Cause
 
 FORMAT = "nmmo-gpu replay"

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import CONSTITUTION
-from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, NPC
 from nmmo_gpu.world.network_inputs import (
     GOLD_LOG2,
     HEALTH,
@@ -21,6 +20,7 @@ from nmmo_gpu.world.network_inputs import (
     npc_kinds,
     split,
 )  # fmt: skip
+from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, NPC
 
 
 def encode_features(

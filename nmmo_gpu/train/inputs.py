@@ -12,8 +12,8 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import Material
 from nmmo_gpu.train import features
-from nmmo_gpu.world.layout import FRIEND, STRANGER, ObservationLayout
 from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT, InputColumns, codes
+from nmmo_gpu.world.observation_layout import FRIEND, STRANGER, ObservationLayout
 
 
 def own_state(views: dict[str, Tensor], scale: Tensor) -> Tensor:

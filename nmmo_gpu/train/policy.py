@@ -19,7 +19,6 @@ from nmmo_gpu.train.inputs import entity_rows, own_state
 from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world import actions
-from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.network_inputs import (
     DESCRIBED,
@@ -29,6 +28,13 @@ from nmmo_gpu.world.network_inputs import (
     self_attributes_width,
     split,
 )  # fmt: skip
+from nmmo_gpu.world.observation_layout import (
+    ENTITY_FEATURES,
+    SELF_FEATURES,
+    STRANGER,
+    STYLES,
+    ObservationLayout,
+)
 
 AUTO_TARGETS = 2
 """Choices of the target head under auto-targeting: leave it, or attack."""

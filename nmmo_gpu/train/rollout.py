@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 
 @dataclass

@@ -19,8 +19,8 @@ from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.run import load_policy
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.memory import environment_parts
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import settle
 from nmmo_gpu.world.terrain import safe_table, validate_map

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.content import Material
-from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 
 def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import WORKS
-from nmmo_gpu.world.layout import STYLES
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import STYLES
 
 
 def action_heads(config: WorldConfig) -> dict[str, int]:

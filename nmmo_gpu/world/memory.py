@@ -10,7 +10,7 @@ import torch
 
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import World
 

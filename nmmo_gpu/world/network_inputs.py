@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import SKILLS, Material
-from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, SELF_FEATURES
+from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, SELF_FEATURES
 
 CODES = len(Material) + 2
 """Rows of the window embedding's table per cell, where there are no NPCs: one per material, then friend and

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.content import KNIFE, RANGE, walkable_table
-from nmmo_gpu.world.layout import EMPTY, FRIEND, NPC, STRANGER, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_goods import entity_attributes, observe_goods
+from nmmo_gpu.world.observation_layout import EMPTY, FRIEND, NPC, STRANGER, ObservationLayout
 from nmmo_gpu.world.state import World
 
 WORD_BITS = 62

@@ -9,7 +9,7 @@ from nmmo_gpu.content import CONSTITUTION, DEFENSE
 from nmmo_gpu.content.tables import combat_level
 from nmmo_gpu.world.exchange import possible_prices, possible_trades
 from nmmo_gpu.world.inventory import room
-from nmmo_gpu.world.layout import STYLES
+from nmmo_gpu.world.observation_layout import STYLES
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.upkeep import max_health
 from nmmo_gpu.world.work import possible_works

@@ -15,7 +15,12 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
+from nmmo_gpu.world.observation_layout import (
+    ENTITY_ATTRIBUTES,
+    ENTITY_FEATURES,
+    SELF_FEATURES,
+    ObservationLayout,
+)
 
 TORCH = resolve("torch", torch.device("cpu"))
 EVERY_CONFIG = {

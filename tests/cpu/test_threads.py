@@ -12,7 +12,7 @@ from support.helpers import ODD, random_orders, random_world
 from nmmo_gpu.config import preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 threads = pytest.importorskip("nmmo_gpu.cpu.threads")
 

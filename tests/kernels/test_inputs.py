@@ -15,8 +15,8 @@ from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.content import STANDARD
 from nmmo_gpu.kernels.train import inputs as kernels
 from nmmo_gpu.train import inputs as plain
-from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.network_inputs import InputColumns
+from nmmo_gpu.world.observation_layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 
 OWN_SCALE = torch.stack((torch.linspace(0.01, 0.5, len(SELF_FEATURES)), torch.arange(len(SELF_FEATURES)) - 4))
 ENTITY_SCALE = torch.linspace(0.05, 1.0, len(ENTITY_FEATURES))

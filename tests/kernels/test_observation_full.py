@@ -14,7 +14,7 @@ from kernels.interpreter import conflicts
 
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 CPU = torch.device("cpu")
 TRITON = resolve("triton", KERNEL_DEVICE)

@@ -23,7 +23,7 @@ from nmmo_gpu.kernels.launch import launch
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import action_heads, choices
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
 
 pytestmark = pytest.mark.skipif(

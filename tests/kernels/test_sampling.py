@@ -18,7 +18,7 @@ from nmmo_gpu.train.policy import MASKED, Policy
 from nmmo_gpu.train.sampling import evaluate, head_distributions, sample
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.actions import row_of
-from nmmo_gpu.world.layout import STRANGER
+from nmmo_gpu.world.observation_layout import STRANGER
 from nmmo_gpu.world.random import Stream, draw, unit
 from nmmo_gpu.world.reset import empty_world
 

@@ -10,7 +10,7 @@ from support.parity import CRAMPED, SETTINGS, TORCH, Twin, crossed, of_loops
 from support.ticking import CPU, generator
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 COMPILED = ("full", "as-many-populations-as-can-be", "no-npcs", "small", "nothing-to-have")
 """Loops are compiled for each of the settings by itself, which takes seconds."""

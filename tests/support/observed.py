@@ -11,7 +11,7 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.content import STANDARD, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.world.backend import Backend
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.state import World
 
 SENTINEL = 0x5A5A

@@ -13,7 +13,7 @@ from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.state import World
 
 CPU = torch.device("cpu")

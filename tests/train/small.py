@@ -20,8 +20,8 @@ from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.state import World
 
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.content import SKILLS, Content
 from nmmo_gpu.train import features
 from nmmo_gpu.train.features import entity_attributes, self_attributes
-from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ObservationLayout
 from nmmo_gpu.world.network_inputs import entity_attributes_width, self_attributes_width
+from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, ObservationLayout
 
 TALK = {"skills": False, "works": (), "rolls": False, "npcs": False, "exchange": False}
 RULES = {

@@ -9,8 +9,8 @@ from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.content import Material
 from nmmo_gpu.train import features
 from nmmo_gpu.train.inputs import encode_inputs
-from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES
 from nmmo_gpu.world.network_inputs import InputColumns, codes
+from nmmo_gpu.world.observation_layout import ENTITY_FEATURES, SELF_FEATURES
 
 OWN_SCALE = torch.stack((torch.linspace(0.01, 0.5, len(SELF_FEATURES)), torch.arange(len(SELF_FEATURES)) - 4))
 ENTITY_SCALE = torch.linspace(0.05, 1.0, len(ENTITY_FEATURES))

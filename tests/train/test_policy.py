@@ -10,8 +10,8 @@ from nmmo_gpu.content import Material
 from nmmo_gpu.train.policy import MASKED, Policy
 from nmmo_gpu.train.sampling import head_distributions
 from nmmo_gpu.world.actions import row_of
-from nmmo_gpu.world.layout import FRIEND, STRANGER, STYLES
 from nmmo_gpu.world.network_inputs import CODES, FIRST_OCCUPANT
+from nmmo_gpu.world.observation_layout import FRIEND, STRANGER, STYLES
 
 POPULATIONS, BATCH, HIDDEN = 3, 7, 12
 

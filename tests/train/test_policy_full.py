@@ -13,7 +13,7 @@ from nmmo_gpu.train import features
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.policy import MASKED, Policy
 from nmmo_gpu.world.actions import MORE_HEADS, action_heads
-from nmmo_gpu.world.layout import NPC
+from nmmo_gpu.world.observation_layout import NPC
 
 HIDDEN, BATCH = 8, 17
 RULES = preset("full", **{**ODD, "slots": 21, "populations": 3, "nearest": 5})

@@ -31,8 +31,8 @@ from nmmo_gpu.train.training_backend import TrainingBackend
 from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.actions import row_of
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.layout import SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import SELF_FEATURES, ObservationLayout
 
 POPULATIONS, BATCH, TARGETS = 3, 11, 4
 PLAIN = TrainingBackend()

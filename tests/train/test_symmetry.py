@@ -8,7 +8,7 @@ from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.world.actions import MORE_HEADS
-from nmmo_gpu.world.layout import SELF_FEATURES
+from nmmo_gpu.world.observation_layout import SELF_FEATURES
 
 TURNED_MOVES = [0, 2, 3, 4, 1]
 """What each move (stay, east, south, west, north) becomes when the world is rotated clockwise by a quarter

@@ -11,8 +11,8 @@ from train.small import random_records, whole_numbers, written_out
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import Material
 from nmmo_gpu.train import window
-from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.network_inputs import CODES, FIRST_OCCUPANT, codes
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 
 def compiled():

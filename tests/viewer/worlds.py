@@ -16,8 +16,8 @@ from viewer.fixtures import FULL, ODD, REALM, record
 
 from nmmo_gpu.content import GEAR, MATERIALS, SKILLS, Material
 from nmmo_gpu.env import Env
-from nmmo_gpu.world.layout import STYLES
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import STYLES
 from nmmo_gpu.world.state import Cause
 
 TICKS, CHUNK = 60, 16

@@ -9,9 +9,9 @@ from support.observed import look
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.content import MATERIALS, Material
-from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation import ring_order
+from nmmo_gpu.world.observation_layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 
 
 def reference(world, realm, slot):

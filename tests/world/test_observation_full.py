@@ -12,8 +12,13 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.content import SKILLS, STANDARD, WORKS, Material
 from nmmo_gpu.content.tables import combat_level
 from nmmo_gpu.world.backend import Backend
-from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, GOODS_FEATURES, OFFER_FEATURES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import (
+    ENTITY_ATTRIBUTES,
+    GOODS_FEATURES,
+    OFFER_FEATURES,
+    ObservationLayout,
+)
 
 SKILL = {name: i for i, name in enumerate(SKILLS)}
 ITEM = {item.name: i for i, item in enumerate(STANDARD.items)}

@@ -10,7 +10,7 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import Backend, resolve
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import birthplace
 from nmmo_gpu.world.state import World, field_shape, tensor_fields

@@ -17,8 +17,8 @@ from torch import Tensor
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import chunks, parallel
 from nmmo_gpu.world.actions import MORE_HEADS
-from nmmo_gpu.world.layout import STRANGER, STYLES, ObservationLayout
 from nmmo_gpu.world.movement import MOVES
+from nmmo_gpu.world.observation_layout import STRANGER, STYLES, ObservationLayout
 
 STYLE_COUNT = len(STYLES)
 PLAIN, STYLE, TARGET, TRADE, PRICE = range(5)

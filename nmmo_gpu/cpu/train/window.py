@@ -16,8 +16,8 @@ from torch import Tensor
 from nmmo_gpu.content import Material
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import parallel, slices
-from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 GRASS = int(Material.GRASS)
 SLICES = 8

@@ -23,7 +23,7 @@ from nmmo_gpu.kernels.train.heads import (
     style_head,
     target_head,
 )
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 _Joint = namedtuple("_Joint", "log_probability entropy")
 """Of the choices of all heads, [P, B] float32 each; in the backward pass, their gradients."""

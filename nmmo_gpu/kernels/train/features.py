@@ -12,9 +12,8 @@ from torch import Tensor
 from nmmo_gpu import content
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.kernels.launch import INTERPRETED, fields_of, launch
-from nmmo_gpu.world import layout as records_layout
-from nmmo_gpu.world import network_inputs
-from nmmo_gpu.world.layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, ObservationLayout
+from nmmo_gpu.world import network_inputs, observation_layout
+from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, ObservationLayout
 
 _Records = namedtuple("_Records", "bytes shorts")
 """The same records as uint8 and as int16."""
@@ -37,7 +36,7 @@ THEIR_HEALTH = tl.constexpr(network_inputs.THEIR_HEALTH)
 LEVEL_LOG2 = tl.constexpr(float(network_inputs.LEVEL_LOG2))
 GOLD_LOG2 = tl.constexpr(float(network_inputs.GOLD_LOG2))
 LOOKS, ENTITIES = tl.constexpr(len(ENTITY_ATTRIBUTES)), tl.constexpr(len(ENTITY_FEATURES))
-NPC = tl.constexpr(records_layout.NPC)
+NPC = tl.constexpr(observation_layout.NPC)
 STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
     tl.constexpr(ENTITY_ATTRIBUTES.index(name))
     for name in ("combat_level", "sword", "token", "max_health", "immune")

@@ -9,10 +9,10 @@ import triton
 import triton.language as tl
 
 from nmmo_gpu.kernels.launch import INTERPRETED
-from nmmo_gpu.world import layout as records_layout
+from nmmo_gpu.world import observation_layout
 from nmmo_gpu.world.actions import MORE_HEADS
-from nmmo_gpu.world.layout import ObservationLayout
 from nmmo_gpu.world.movement import MOVES as MOVE_LIST
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 Head = namedtuple("Head", "mask logits choices padded")
 """An action head: the offset of its mask in a record, its first logit, how many choices it has (none if there
@@ -25,8 +25,8 @@ Heads = namedtuple(
 automatically; the length of a record, the offset of the entity table's kinds in it, rows of that table, and
 how many of them are read at a time."""
 
-STRANGER = tl.constexpr(records_layout.STRANGER)
-STYLES, STYLES_PADDED = tl.constexpr(len(records_layout.STYLES)), tl.constexpr(4)
+STRANGER = tl.constexpr(observation_layout.STRANGER)
+STYLES, STYLES_PADDED = tl.constexpr(len(observation_layout.STYLES)), tl.constexpr(4)
 IMPOSSIBLE = tl.constexpr(-1e30)
 AGENTS = 1024 if INTERPRETED else 64
 """Agents per program, if the longest list has at most 16 entries."""
@@ -117,7 +117,7 @@ def heads_of(layout: ObservationLayout, width: int, auto: bool) -> Heads:
     """The heads of ``width`` logits per agent, including the value."""
     masks = {name: layout.fields.get(f"{name}_mask") for name in MORE_HEADS}
     sizes = {name: mask.shape[-1] if mask else 0 for name, mask in masks.items()}
-    moves, styles = len(MOVE_LIST), len(records_layout.STYLES)
+    moves, styles = len(MOVE_LIST), len(observation_layout.STYLES)
     targets = width - moves - styles - sum(sizes.values()) - 1
     sizes = {"move": moves, "style": styles, "target": targets} | sizes
     heads: dict[str, Head] = {}

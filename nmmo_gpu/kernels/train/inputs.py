@@ -13,10 +13,9 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import Material
 from nmmo_gpu.kernels.launch import INTERPRETED, fields_of, launch
 from nmmo_gpu.kernels.train.features import encode_features
-from nmmo_gpu.world import layout as records_layout
-from nmmo_gpu.world import network_inputs
-from nmmo_gpu.world.layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
+from nmmo_gpu.world import network_inputs, observation_layout
 from nmmo_gpu.world.network_inputs import PADDING, InputColumns, codes
+from nmmo_gpu.world.observation_layout import ENTITY_FEATURES, SELF_FEATURES, ObservationLayout
 
 _WindowLayout = namedtuple("_WindowLayout", "bytes material occupant")
 _HeaderLayout = namedtuple("_HeaderLayout", "bytes self entities entity_kind")
@@ -33,7 +32,7 @@ GRASS = tl.constexpr(int(Material.GRASS))
 MATERIAL_CODES = tl.constexpr(len(Material) - 1)
 OWN, FEATURES = tl.constexpr(len(SELF_FEATURES)), tl.constexpr(len(ENTITY_FEATURES))
 DESCRIBED = tl.constexpr(len(network_inputs.DESCRIBED))
-FRIEND, STRANGER = tl.constexpr(records_layout.FRIEND), tl.constexpr(records_layout.STRANGER)
+FRIEND, STRANGER = tl.constexpr(observation_layout.FRIEND), tl.constexpr(observation_layout.STRANGER)
 COLUMNS = 2048
 """Columns of the window that a program writes at a time: all of a window of the default size."""
 RECORDS = 64 if INTERPRETED else 1

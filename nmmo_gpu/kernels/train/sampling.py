@@ -23,7 +23,7 @@ from nmmo_gpu.kernels.train.heads import (
     style_head,
     target_head,
 )
-from nmmo_gpu.world.layout import ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 

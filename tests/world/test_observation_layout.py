@@ -7,7 +7,7 @@ import torch
 from support.helpers import ODD
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.layout import RECORD_ALIGNMENT, ObservationLayout
+from nmmo_gpu.world.observation_layout import RECORD_ALIGNMENT, ObservationLayout
 
 CONFIGS = [
     {},
