@@ -45,7 +45,7 @@ def test_all_kernels_compile_without_spills():
 
 
 FAULTS = """
-sys.modules["nmmo_gpu.kernels.train.inputs"].HEADER = 1 << 14
+sys.modules["nmmo_gpu.kernels.train.inputs"].HEADER = 1 << 15
 import triton
 from triton.language import constexpr
 @triton.jit

@@ -7,26 +7,9 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
-
-Fields = TypeVar("Fields", bound=tuple[Any, ...])
-
-
-def fields_of(kind: type[Fields], source: Any, **others: Any) -> Fields:
-    """A named tuple of a kind, as an argument of a loop. Its fields are the attributes of ``source`` with the
-    same names, except those given in ``others``."""
-    names: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
-    return kind(*(others[name] if name in others else getattr(source, name) for name in names))
-
-
-def arrays_of(kind: type[Fields], source: Any, **others: Any) -> Fields:
-    """As ``fields_of`` for tensors, whose arrays the tuple gets.
-
-    A loop assigns them to variables of its own, because numba counts a reference for each array that is read
-    from a tuple."""
-    return kind(*(tensor.numpy() for tensor in fields_of(kind, source, **others)))
 
 
 def compiled(function: Callable[..., Any] | None = None, *, inline: str = "never") -> Any:

@@ -1,6 +1,5 @@
 """The exchange as compiled loops; twin of ``nmmo_gpu.world.exchange``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -8,20 +7,12 @@ import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import arrays_of, compiled
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.threads import cut, parallel, realm_slices, shared
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
-
-_OfferFields = namedtuple("_OfferFields", "alive health offer offer_price offer_left inventory gold events")
-_MatchFields = namedtuple(
-    "_MatchFields",
-    "entity next_entity alive health offer offer_price offer_left inventory gold events trades quotes",
-)
-_Goods = namedtuple("_Goods", "lots weights prices")
-"""See ``numbers``."""
 
 BOOK_BIT, PRICE_BIT, LEFT_BIT = rule.BOOK_BIT, rule.PRICE_BIT, rule.LEFT_BIT
 PRICES, SENIORITIES = rule.PRICES, rule.SENIORITIES
@@ -122,10 +113,11 @@ def refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices):
 
 
 @compiled
-def _offers(trade, price, world, goods, capacity, offer_ticks, low, high):
+def _offers(
+    trade, price, alive, health, offer, offer_price, offer_left, inventory, gold, events,
+    lots, weights, prices, capacity, offer_ticks, low, high,
+):  # fmt: skip
     """Expiry, withdrawals and new offers of slots low to high, numbered across all realms."""
-    alive, health, offer, offer_price, offer_left, inventory, gold, events = world
-    lots, weights, prices = goods
     items, slots = len(lots), offer.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(0, low - r * slots), min(slots, high - r * slots)):
@@ -184,13 +176,12 @@ def _best(offer, offer_price, alive, health, items, bid, ask):
 
 
 @compiled
-def _match(world, lots, prices, low, high):
+def _match(
+    entity, next_entity, alive, health, offer, offer_price, offer_left, inventory, gold, events,
+    trades, quotes, lots, prices, low, high,
+):  # fmt: skip
     """Trades of realms low to high. Only offers at least as good as the best offer of the other side can be
     matched, and these are first in their books, so the others are not sorted."""
-    (
-        entity, next_entity, alive, health, offer, offer_price, offer_left, inventory, gold, events, trades,
-        quotes
-    ) = world  # fmt: skip
     items, slots = len(lots), offer.shape[1]
     bid, ask = np.empty(items, np.int64), np.empty(items, np.int64)
     key, who = np.empty(slots, np.int64), np.empty(slots, np.int64)
@@ -265,13 +256,23 @@ def _quotes(alive, health, offer, offer_price, quotes, low, high):
             quotes[r, i, 1] = ask[i] if ask[i] <= PRICES else 0
 
 
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(t.numpy() for t in tensors)
+
+
 def arguments(world: World, trade: Tensor, price: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_exchange``, except the range of realms."""
     cfg = world.config
-    goods = _Goods(*numbers(cfg.tables))
-    fields = arrays_of(_OfferFields, world)
-    make = trade.numpy(), price.numpy(), fields, goods, cfg.capacity, cfg.offer_ticks
-    return make, (arrays_of(_MatchFields, world), goods.lots, goods.prices)
+    lots, weights, prices = numbers(cfg.tables)
+    make = _arrays(
+        trade, price, world.alive, world.health, world.offer, world.offer_price, world.offer_left,
+        world.inventory, world.gold, world.events,
+    )  # fmt: skip
+    meet = _arrays(
+        world.entity, world.next_entity, world.alive, world.health, world.offer, world.offer_price,
+        world.offer_left, world.inventory, world.gold, world.events, world.trades, world.quotes,
+    )  # fmt: skip
+    return (*make, lots, weights, prices, cfg.capacity, cfg.offer_ticks), (*meet, lots, prices)
 
 
 def exchange(world: World, trade: Tensor, price: Tensor) -> None:
@@ -289,7 +290,7 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
 
 def quotes_arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_quotes``, except the range of realms."""
-    return tuple(t.numpy() for t in (world.alive, world.health, world.offer, world.offer_price, world.quotes))
+    return _arrays(world.alive, world.health, world.offer, world.offer_price, world.quotes)
 
 
 def quotes(world: World) -> None:

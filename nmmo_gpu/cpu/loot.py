@@ -1,6 +1,5 @@
 """Loot as compiled loops; twin of ``nmmo_gpu.world.loot``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import arrays_of, compiled
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.exchange import numbers, refund
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.random import below, draw
@@ -19,15 +18,6 @@ from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
 
-_LootFields = namedtuple(
-    "_LootFields",
-    "alive cause top_attacker inventory gold offer offer_price offer_left events dead_totals ledger "
-    "npc_kills aggro_target aggro_entity aggro_ticks",
-)
-_LootTables = namedtuple("_LootTables", "kind_of lots weights prices drops first")
-"""``kind_of``: kind of each slot; ``drops``: [n, 4], kind by kind: item, least, most, chance; kind k's from
-``first[k]`` to ``first[k + 1]``."""
-
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.DROP)
 AGENTS_KILLED, EVENTS = int(Event.AGENTS_KILLED), len(Event)
 DROPPED, LOST = int(Flow.DROPPED), int(Flow.LOST)
@@ -36,13 +26,14 @@ CPU = torch.device("cpu")
 
 
 @compiled
-def _loot(seed, tick, world, tables, capacity, low, high):
-    """Realms ``low`` to ``high``."""
-    (
-        alive, cause, top_attacker, inventory, gold, offer, offer_price, offer_left, events, dead_totals,
-        ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks
-    ) = world  # fmt: skip
-    kind_of, lots, weights, prices, drops, first = tables
+def _loot(
+    seed, tick, alive, cause, top_attacker, inventory, gold, offer, offer_price, offer_left, events,
+    dead_totals,
+    ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks, kind_of, lots, weights, prices, drops, first,
+    capacity, low, high,
+):  # fmt: skip
+    """``drops``: [n, 4], kind by kind: item, least, most, chance; kind k's from ``first[k]`` to
+    ``first[k + 1]``."""
     items = len(weights)
     agents = gold.shape[1]
     for r in range(low, high):
@@ -107,7 +98,7 @@ def _loot(seed, tick, world, tables, capacity, low, high):
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """``_LootTables`` without its first field; cached."""
+    """(lots, weights, prices, ``drops``, ``first``) for ``_loot``; cached."""
     rows = [drop for kind in tables.npcs for drop in kind.drops]
     first = np.cumsum([0, *(len(kind.drops) for kind in tables.npcs)])
     return (*numbers(tables), np.array(rows, np.int64).reshape(-1, 4), first)
@@ -116,8 +107,14 @@ def _look_ups(tables: Tables) -> tuple[Any, ...]:
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_loot``, except the range of realms."""
     cfg = world.config
-    tables = _LootTables(kind_of_slot(cfg, CPU).numpy(), *_look_ups(cfg.tables))
-    return world.seed.numpy(), int(world.tick), arrays_of(_LootFields, world), tables, cfg.capacity
+    tensors = (
+        world.alive, world.cause, world.top_attacker, world.inventory, world.gold, world.offer,
+        world.offer_price,
+        world.offer_left, world.events, world.dead_totals, world.ledger, world.npc_kills, world.aggro_target,
+        world.aggro_entity, world.aggro_ticks, kind_of_slot(cfg, CPU),
+    )  # fmt: skip
+    fixed = (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
+    return (*fixed, *_look_ups(cfg.tables), cfg.capacity)
 
 
 def loot(world: World) -> None:

@@ -1,13 +1,12 @@
 """Movement as compiled loops; twin of ``nmmo_gpu.world.movement``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.content import walkable_table
-from nmmo_gpu.cpu.compile import arrays_of, compiled
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import movement as rule
@@ -15,16 +14,29 @@ from nmmo_gpu.world.contest import claims_plane
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
-_MoveFields = namedtuple("_MoveFields", "alive freeze health heading row col material occupant presence")
-
 MOVES = np.array(rule.MOVES, np.int64)
 WALKABLE = walkable_table().numpy()
 STREAM = int(Stream.MOVE)
 
 
 @compiled
-def _movement(seed, tick, move, world, claims, low, high):
-    alive, freeze, health, heading, row, col, material, occupant, presence = world
+def _movement(
+    seed,
+    tick,
+    move,
+    alive,
+    freeze,
+    health,
+    heading,
+    row,
+    col,
+    material,
+    occupant,
+    presence,
+    claims,
+    low,
+    high,
+):
     slots = alive.shape[1]
     goal = np.empty(slots, np.int64)
     mover = np.empty(slots, np.int64)
@@ -66,8 +78,11 @@ def _movement(seed, tick, move, world, claims, low, high):
 
 def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_movement``, except the range of realms."""
-    fields, claims = arrays_of(_MoveFields, world), claims_plane(world).numpy()
-    return world.seed.numpy(), int(world.tick), move.numpy(), fields, claims
+    tensors = (
+        move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
+        world.material, world.occupant, world.presence, claims_plane(world),
+    )  # fmt: skip
+    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
 
 
 def movement(world: World, move: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,20 +11,13 @@ import numpy as np
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import CONSTITUTION, DEFENSE, SKILLS, WORKS
 from nmmo_gpu.content.tables import combat_level
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.exchange import numbers, write_possible
 from nmmo_gpu.cpu.words import load, store
 from nmmo_gpu.cpu.work import book, possible_works, works_there
 from nmmo_gpu.world import observation_goods as rule
 from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
 from nmmo_gpu.world.state import World
-
-Records = namedtuple("Records", "bytes shorts seen")
-"""Observation records as bytes and as int16, and the slots of their entity tables."""
-_FlatFields = namedtuple("_FlatFields", "alive row col quotes")
-_ShapedFields = namedtuple(
-    "_ShapedFields", "level inventory gold offer offer_price offer_left shore material"
-)
 
 STYLE_COUNT, SKILL_COUNT, WORK_COUNT = len(STYLES), len(SKILLS), len(WORKS)
 LARGEST_BYTE, LARGEST_SHORT = 127, rule.LARGEST_SHORT
@@ -98,10 +90,10 @@ def goods_loop(config: WorldConfig) -> Callable[..., None]:
     lots, _, prices = numbers(config.tables)
 
     @compiled
-    def loop(fields, queue, out, low, high):
-        (alive, row, col, quotes), shaped = fields
-        level, inventory, gold, offer, offer_price, offer_left, shore, material = shaped
-        records, shorts, _ = out
+    def loop(
+        alive, row, col, quotes, level, inventory, gold, offer, offer_price, offer_left, shore, material,
+        queue, records, shorts, low, high,
+    ):  # fmt: skip
         for turn in range(low, high):
             i = queue[turn] if len(queue) else turn
             r, a = i // slots, i % slots
@@ -148,10 +140,14 @@ def goods_loop(config: WorldConfig) -> Callable[..., None]:
     return made
 
 
-def goods_fields(world: World) -> tuple[_FlatFields, _ShapedFields]:
-    """The fields that the loop reads."""
-    flat = _FlatFields(*(tensor.view(-1).numpy() for tensor in fields_of(_FlatFields, world)))
-    return flat, arrays_of(_ShapedFields, world)
+def goods_arrays(world: World) -> tuple[Any, ...]:
+    """Arguments of the loop, except the queue, the records and the range."""
+    shaped = (
+        world.level, world.inventory, world.gold, world.offer, world.offer_price, world.offer_left,
+        world.shore, world.material,
+    )  # fmt: skip
+    flat = (t.view(-1).numpy() for t in (world.alive, world.row, world.col, world.quotes))
+    return (*flat, *(t.numpy() for t in shaped))
 
 
 def looks_arrays(world: World) -> tuple[Any, ...]:

@@ -191,7 +191,8 @@ def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
     for field in tensor_fields():
         shape, dtype = field_shape(field, sizes), field.metadata["dtype"]
         expect(stored, field.name, shape, dtype)
-        tensors[field.name] = stored[field.name].to(device)
+        # Copies: the tensors of a file share a buffer, in which an empty one begins where the next does.
+        tensors[field.name] = stored[field.name].to(device, copy=True)
     _expect_no_others(stored, tensors, "world.")
     tensors["seed"][1] = env.first_realm
     return World(config=config, **tensors)

@@ -133,7 +133,7 @@ test("a map of values comes from the server, and lies where its numbers are", as
   await change(page, { overlay: "value", overlayPopulation: 2 });
   const answer = await taken;
   expect(new URL(answer.url()).searchParams.get("population")).toBe("2");
-  await says(page, ".overlay-legend", /A newborn's value to population 2, after iteration \d+/);
+  await says(page, ".overlay-legend", /Value of a newborn, population 2, after iteration \d+/);
   const { values, about } = mapOf(await (await fetch(answer.url())).arrayBuffer());
   expect(values.length).toBe(48 * 48);
   expect(about).toMatch(/population 2/);
