@@ -45,7 +45,7 @@ def test_all_kernels_compile_without_spills():
 
 
 FAULTS = """
-sys.modules["nmmo_gpu.kernels.train.inputs"].HEADER = 1 << 15
+sys.modules["nmmo_gpu.kernels.train.inputs"].HEADER = 1 << 14
 import triton
 from triton.language import constexpr
 @triton.jit
@@ -63,7 +63,7 @@ def test_faults_are_reported(tmp_path):
     driver = tmp_path / "driver.py"
     driver.write_text(
         f"import os, runpy, sys\nos.environ['TRITON_INTERPRET'] = '0'\n"
-        f"import nmmo_gpu.kernels\n{FAULTS}\n"
+        f"import nmmo_gpu.kernels.train\n{FAULTS}\n"
         "from nmmo_gpu.train import launches\n"
         "laptop = launches.NETWORKS['laptop']\n"
         "launches.all_launches = lambda: {'laptop': launches._of_training(laptop)}\n"
