@@ -1,4 +1,4 @@
-"""The phases of a tick as Triton kernels, for GPUs. Names and results are the same as in the torch rules.
+"""The phases of a tick as Triton kernels, for GPUs. Names and results equal those of the torch rules.
 
 No kernel's result depends on the order in which its programs run ("order-free"). A location that several
 programs can write is written with integer atomic additions or minima, or by only one of them; each kernel's
