@@ -23,7 +23,7 @@ from nmmo_gpu.train.trinity import sword_named
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluate policies under v1's conditions (one birth per tick), and with the slots kept full."""
+    """Evaluates policies under v1's conditions (one birth per tick), and with the slots kept full."""
 
     run: Annotated[str, tyro.conf.Positional]
     """Folder of the run, or a checkpoint file; or a preset, to evaluate only untrained policies."""

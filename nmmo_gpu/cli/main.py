@@ -72,7 +72,7 @@ def run(arguments: list[str]) -> int:
 
 @dataclass(frozen=True)
 class ResumeConfig:
-    """Resume a run with its own settings, except these."""
+    """Resumes a run with its own settings, except these."""
 
     resume: str
     """Folder of the run."""
@@ -92,7 +92,7 @@ class ResumeConfig:
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """Serve the viewer until Ctrl-C."""
+    """Serves the viewer until Ctrl-C."""
 
     run: Annotated[str, tyro.conf.Positional]
     """Folder of the run; or a .replay file, or a folder of .replay files."""

@@ -32,8 +32,8 @@ def _loot(
     ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks, kind_of, lots, weights, prices, drops, first,
     capacity, low, high,
 ):  # fmt: skip
-    """Distributes the goods of dead entities. ``drops``: [n, 4]: item, minimum, maximum,
-    chance; those of kind k are rows ``first[k]`` to ``first[k + 1]``."""
+    """Distributes the goods of dead entities. ``drops``: [n, 4]: item, minimum, maximum, chance; those of
+    kind k are rows ``first[k]`` to ``first[k + 1]``."""
     items = len(weights)
     agents = gold.shape[1]
     for r in range(low, high):

@@ -45,7 +45,7 @@ ACTION_TYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
 @dataclass(frozen=True)
 class CompileConfig:
-    """Compile the kernels of a training run for a GPU."""
+    """Compiles the kernels of a training run for a GPU."""
 
     train: TrainConfig = dataclasses.field(default_factory=lambda: train_preset("chaos"))
     """The training run; its environment and its benchmarks use no other kernels."""

@@ -131,7 +131,7 @@ class Policy(nn.Module):
         self.window_embedding, self.encode_features = window_embedding, encode_features
         self.columns = InputColumns.of(world_config)
         self.output_alignment = 1 if encode_inputs is None else 8
-        """The heads' outputs are padded to a multiple of this, for tensor cores: rows of 16 bytes."""
+        """The heads' outputs are padded to a multiple of this, so that tensor cores get rows of 16 bytes."""
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.layout = ObservationLayout(world_config)
         populations, hidden, width = world_config.populations, config.hidden, config.hidden // symmetry.TURNS
