@@ -1,4 +1,4 @@
-"""nmmo-gpu eval: lifetimes of a checkpoint's policies, beside scripted and random ones."""
+"""``nmmo-gpu eval``: compares the lifetimes of a checkpoint's policies with scripted and random policies."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from nmmo_gpu.train.trinity import sword_named
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """How to evaluate policies: as v1 ran (one birth a tick), and with the slots kept full."""
+    """Evaluates policies under v1's conditions (one birth per tick), and with the slots kept full."""
 
     run: Annotated[str, tyro.conf.Positional]
-    """Folder of the run, or a checkpoint file; or a preset, in whose rules nobody trained plays."""
+    """Folder of the run, or a checkpoint file; or a preset, to evaluate only untrained policies."""
     scripted: tuple[Literal["forager", "hunter"], ...] = ()
-    """Scripted policies that play as well."""
+    """Scripted policies to evaluate as well."""
     realms: int | None = None
-    """Realms to play at a time; by default 16, or as many as were trained on if these are fewer."""
+    """Number of realms; by default 16, or the number of the training run if that is smaller."""
     seed: int | None = None
-    """Seed of maps and dice; by default one that differs from the run's, so that the maps are new."""
+    """Seed of maps and random numbers; by default not the run's seed, so that the maps are new."""
     maps: tuple[str, ...] = ()
-    """Tiled .tmx files to play on instead of generated terrain."""
+    """Tiled .tmx files to use instead of generated terrain."""
     max_ticks: int = 20_000
-    """Give up after so many ticks, even if ten mean lifetimes have not passed."""
+    """Maximum number of ticks, even if ten mean lifetimes have not passed."""
     full: bool = True
-    """Also play with the slots kept full."""
+    """Also evaluate with the slots kept full."""
     device: str = "auto"
-    """Where to play."""
+    """Device to run on."""
     network: str | None = None
-    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
+    """The run's network, if it is not the default one: module:Class, or file.py:Class."""
 
 
 def evaluate(options: EvalConfig) -> None:
-    """Plays with each policy, and prints a table of the lifetimes."""
+    """Evaluates each policy, and prints a table of the lifetimes."""
     actors: dict[str, Callable[[Env], evaluation.Actor]] = {}
     if options.run in PRESETS:
         config = train_preset(options.run).env
@@ -68,7 +68,7 @@ def evaluate(options: EvalConfig) -> None:
         settings["lifetimes with the slots kept full"] = evaluation.slots_kept_full(world)
     console = Console(soft_wrap=True)
     for title, env in settings.items():
-        # Without an edge, so that the longest row still fits in 80 columns.
+        # No edge, so that the longest row fits in 80 columns.
         table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
         for column in ("", "mean", "median", "90 %", "alive", "lava", "hunger", "thirst", "combat"):
             table.add_column(column, justify="right" if column else "left", no_wrap=True)

@@ -42,12 +42,14 @@ of all options: how many realms, and how large a network.
 
 
 def main() -> None:
-    """Entry point; expected errors are printed without a traceback and end with status 2."""
+    """Entry point of the command line; exits with the status that ``run`` returns."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Runs a command line; returns the exit status."""
+    """Runs a command line; returns the exit status.
+
+    Expected errors are printed without a traceback; the status is then 2."""
     commands = {
         "train": _train, "view": _view, "eval": _eval, "export": _export, "play": _play, "bench": _bench,
         "info": _info, "compile": _compile,
@@ -70,38 +72,38 @@ def run(arguments: list[str]) -> int:
 
 @dataclass(frozen=True)
 class ResumeConfig:
-    """Going on with a run: its own settings hold, but for these."""
+    """Resumes a run with its own settings, except these."""
 
     resume: str
     """Folder of the run."""
     minutes: float | None = None
-    """New limit in minutes of training, the time before included; the run's own limit if not given."""
+    """New limit in minutes of training, including the time before; by default the run's own limit."""
     iterations: int | None = None
-    """New limit in iterations, those before included; the run's own limit if not given."""
+    """New limit in iterations, including those before; by default the run's own limit."""
     checkpoint_minutes: float | None = None
-    """Time between checkpoints, minutes."""
+    """Minutes between checkpoints."""
     log_every: int | None = None
-    """Iterations between two points of the curves."""
+    """Iterations between two points of the TensorBoard curves."""
     record: tuple[int, ...] | None = None
-    """Numbers of realms to record from now on."""
+    """Indices of the realms to record from now on."""
     network: str | None = None
-    """The run's network, if it is not the stock one: module:Class, or file.py:Class."""
+    """The run's network, if it is not the default one: module:Class, or file.py:Class."""
 
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """The viewer, served until Ctrl-C."""
+    """Serves the viewer until Ctrl-C."""
 
     run: Annotated[str, tyro.conf.Positional]
-    """Folder of the run; or a .replay file, or a folder of them."""
+    """Folder of the run; or a .replay file, or a folder of .replay files."""
     port: int | None = None
-    """Port to listen on; by default 8006, or the next that is free."""
+    """Port to listen on; by default 8006, or the next free port."""
     host: str = "127.0.0.1"
-    """Address or name to listen on: 0.0.0.0 lets others look who can reach this machine."""
+    """Address or host name to listen on; with 0.0.0.0, any machine that can reach this one can connect."""
     browser: bool = True
     """Open the page in the browser."""
     network: str | None = None
-    """The run's network, for value maps, if it is not the stock one: module:Class, or file.py:Class."""
+    """The run's network, for value maps, if it is not the default one: module:Class, or file.py:Class."""
 
 
 def _train(arguments: list[str]) -> None:
@@ -112,7 +114,7 @@ def _train(arguments: list[str]) -> None:
 
 
 def _record_first(arguments: list[str]) -> list[str]:
-    """The same with a realm to record, the first, where ``--record`` names none."""
+    """Returns the arguments with realm 0 inserted after a ``--record`` without a value."""
     said: list[str] = []
     for argument, following in zip(arguments, [*arguments[1:], "--"], strict=False):
         said += [argument, "0"] if argument == "--record" and following.startswith("-") else [argument]
@@ -170,7 +172,7 @@ def _bench(arguments: list[str]) -> None:
 
     name, scale, rest = split_preset(arguments, "bench")
     preset = train_preset(name, scale)
-    # Slots are refilled at once, so that worlds of agents that do not learn are full as well.
+    # Slots are refilled immediately, so that worlds are full even if the agents do not learn.
     full = dataclasses.replace(preset.env, world=dataclasses.replace(preset.env.world, births=-1))
     default = BenchConfig(env=full, policy=preset.policy, ppo=preset.ppo)
     if preset.env.realms == 1:

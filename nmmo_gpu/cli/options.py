@@ -1,4 +1,4 @@
-"""Reads the options of commands, by tyro."""
+"""Parses the options of commands with tyro."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Options = TypeVar("Options")
 
 
 def train_options(preset: str) -> TrainConfig:
-    """A preset's settings with what the command line changes of them, for scripts that train."""
+    """Returns a preset's settings with the changes given on the command line, for scripts that train."""
     from nmmo_gpu.train.presets import train_preset
 
     default = train_preset(preset)
@@ -32,7 +32,7 @@ def train_options(preset: str) -> TrainConfig:
 
 
 def split_preset(arguments: list[str], command: str) -> tuple[str, str, list[str]]:
-    """(preset, scale, all other arguments) of a command; NmmoError if it names no preset."""
+    """Returns (preset, scale, all other arguments) of a command. Raises NmmoError if it names no preset."""
     scale, arguments = "laptop", list(arguments)
     for place, argument in enumerate(arguments):
         if argument.startswith("--scale="):
@@ -51,7 +51,7 @@ def split_preset(arguments: list[str], command: str) -> tuple[str, str, list[str
 
 
 def parse(kind: type[Options], arguments: list[str], program: str, default: Options | None = None) -> Options:
-    """Reads options by tyro; the fields of nested configs need no prefix."""
+    """Parses options with tyro; the fields of nested configs need no prefix."""
     more: dict[str, Any] = {} if default is None else {"default": default}
     settings = (tyro.conf.OmitArgPrefixes,)
     options: Options = tyro.cli(
@@ -61,7 +61,7 @@ def parse(kind: type[Options], arguments: list[str], program: str, default: Opti
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:
-    """How options are read that are no numbers or words: tables of content come from a file."""
+    """Returns the parsers of options that are not numbers or strings: content tables are read from a file."""
     registry = tyro.constructors.ConstructorRegistry()
 
     @registry.primitive_rule
@@ -80,7 +80,7 @@ def _registry() -> tyro.constructors.ConstructorRegistry:
 
 
 def _read_content(path: str) -> Content:
-    """Tables of content, as ``serialise.to_plain`` writes them; those left out are as in ``full``."""
+    """Reads content tables, as ``serialise.to_plain`` writes them; missing tables are those of ``full``."""
     try:
         plain = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:

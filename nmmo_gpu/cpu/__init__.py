@@ -1,4 +1,4 @@
-"""The phases of a tick as compiled loops (numba), for CPUs; same names and same bits as the rules in torch.
+"""The phases of a tick as compiled loops (numba), for CPUs. Names and results equal those of the torch rules.
 
 Work is divided by realm, and within large realms by tiles or slots if a phase allows it. No two tasks write
 the same location, so the number of threads does not affect the result."""

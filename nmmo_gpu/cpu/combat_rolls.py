@@ -35,7 +35,8 @@ def _fight(
     kind_of, attack_bonus, strength_bonus, defense_bonus, knives, kinds, reach, harm, rolls, skills, agents,
     immune_ticks, max_food, max_water, low, high,
 ):  # fmt: skip
-    """``kinds``: [kinds, 3]: hunts, aggro_ticks and experience of each NPC kind."""
+    """Runs the combat of realms ``low`` to ``high``. ``kinds``: [kinds, 3]: hunts, aggro_ticks and experience
+    of each NPC kind."""
     slots = alive.shape[1]
     lost = np.zeros(slots, np.int32)
     best = np.full(slots, -1, np.int64)
@@ -140,7 +141,7 @@ def _fight(
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """(bonuses of attack, strength and defense; knives by rank; ``kinds``) for ``_fight``; cached."""
+    """Returns (bonuses of attack, strength and defense; knives by rank; ``kinds``) for ``_fight``; cached."""
     kinds = np.array([(kind.hunts, kind.aggro_ticks, kind.experience) for kind in tables.npcs], np.int64)
     bonuses = (bonus.numpy() for bonus in rule.bonuses(tables, CPU))
     return (*bonuses, np.array(tables.gear[KNIFE], np.int64), kinds.reshape(-1, 3))

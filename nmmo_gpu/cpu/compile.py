@@ -1,4 +1,4 @@
-"""Compilation of loops, once per machine and version of the sources."""
+"""Compilation of loops with numba, once per machine and version of the sources."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numba
 def compiled(function: Callable[..., Any] | None = None, *, inline: str = "never") -> Any:
     """``numba.njit`` without the GIL, and with an on-disk cache that detects every change.
 
-    numba's own cache checks only the file in which a function is defined. It would miss changes of constants
-    and inlined functions in other files, and use outdated code. Therefore compiled code is cached in a folder
-    whose name is derived from all sources."""
+    numba's own cache checks only the file in which a function is defined. It would miss changes to constants
+    and inlined functions in other files, and use outdated code. Therefore the cache folder's name is a hash
+    of all sources."""
     if function is None:
         return lambda f: compiled(f, inline=inline)
     settings: Any = numba.config

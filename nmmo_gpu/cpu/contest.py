@@ -12,7 +12,7 @@ NTH = np.array(rule.NTH, np.int64)
 
 @compiled(inline="always")
 def wins(seed, tick, stream, r, tile, mask, bit):
-    """Whether the claimant ``bit`` wins a tile of realm ``r``; ``mask``: all claims of the tile."""
+    """Returns whether the claimant ``bit`` wins a tile of realm ``r``; ``mask`` holds all its claims."""
     if mask == bit:
         return True
     word = draw(seed, tick, stream, r, tile)[0]

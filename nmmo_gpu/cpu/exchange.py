@@ -23,7 +23,7 @@ OFFERED, WITHDRAWN, SOLD, BOUGHT = (
 
 @cache
 def numbers(tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(lots [items] int32, weights [items] int32, prices [prices] int64), as the loops take them."""
+    """Returns (lots [items] int32, weights [items] int32, prices [prices] int64), for the loops."""
     lots, weights = np.array(tables.lot, np.int32), np.array(tables.weight, np.int32)
     return lots, weights, np.array(tables.prices, np.int64)
 
@@ -33,26 +33,26 @@ def numbers(tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @compiled(inline="always")
 def can_sell(count, offer, item, lots):
-    """Whether the agent holds a lot of the item; ``count`` is the number it holds."""
+    """Returns whether the agent holds a lot of the item; ``count`` is the number it holds."""
     return offer == 1 + item or count >= lots[item]
 
 
 @compiled(inline="always")
 def purse_back(gold, offer, offer_price, prices, lots):
-    """Gold, including that in escrow."""
+    """Returns the agent's gold, including gold in escrow."""
     return gold + (prices[offer_price] if offer > len(lots) else 0)
 
 
 @compiled(inline="always")
 def has_room_back(space, offer, weights):
-    """Whether one more unit fits; ``space`` is ``nmmo_gpu.cpu.inventory.room``."""
+    """Returns whether one more unit fits; ``space`` is ``nmmo_gpu.cpu.inventory.room``."""
     # The goods in escrow need the room that is reserved for them: a lot weighs one unit, or nothing.
     return space > 0 or (offer > len(weights) and weights[offer - 1 - len(weights)] > 0)
 
 
 @compiled(inline="always")
 def can_withdraw(offer, offer_left):
-    """Whether there is an offer that will not have expired by then."""
+    """Returns whether there is an offer that does not expire first."""
     return offer > 0 and offer_left > 1
 
 
@@ -65,8 +65,10 @@ def write_possible(
     Args:
         out: [...] uint8, in which the masks begin at bytes ``trades_at`` and ``prices_at``.
         inventory: [items], the agent's items.
-        space: its ``nmmo_gpu.cpu.inventory.room``.
-        lots, weights, prices: see ``numbers``.
+        space: the agent's ``nmmo_gpu.cpu.inventory.room``.
+        lots: see ``numbers``.
+        weights: see ``numbers``.
+        prices: see ``numbers``.
     """
     items, count = len(lots), len(prices)
     purse = purse_back(gold, offer, offer_price, prices, lots)
@@ -117,7 +119,7 @@ def _offers(
     trade, price, alive, health, offer, offer_price, offer_left, inventory, gold, events,
     lots, weights, prices, capacity, offer_ticks, low, high,
 ):  # fmt: skip
-    """Expiry, withdrawals and new offers of slots low to high, numbered across all realms."""
+    """Applies expiry, withdrawals and new offers of slots low to high, numbered across all realms."""
     items, slots = len(lots), offer.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(0, low - r * slots), min(slots, high - r * slots)):
@@ -156,8 +158,8 @@ def _offers(
 
 @compiled
 def _best(offer, offer_price, alive, health, items, bid, ask):
-    """Best bid and ask of each item in a realm: 1 + its index among the prices; 0, or PRICES + 1, for none.
-    Returns whether any item has a bid at least as high as an ask."""
+    """Writes the best bid and ask of each item in a realm: 1 + the price index; 0 for no bid, PRICES + 1 for
+    no ask. Returns whether any item has a bid at least as high as an ask."""
     bid[:] = 0
     ask[:] = PRICES + 1
     crossed = False
@@ -180,8 +182,8 @@ def _match(
     entity, next_entity, alive, health, offer, offer_price, offer_left, inventory, gold, events,
     trades, quotes, lots, prices, low, high,
 ):  # fmt: skip
-    """Trades of realms low to high. Only offers at least as good as the best offer of the other side can be
-    matched, and these are first in their books, so the others are not sorted."""
+    """Makes the trades of realms low to high. Only offers at least as good as the best offer of the other
+    side can be matched, and these are first in their books, so the others are not sorted."""
     items, slots = len(lots), offer.shape[1]
     bid, ask = np.empty(items, np.int64), np.empty(items, np.int64)
     key, who = np.empty(slots, np.int64), np.empty(slots, np.int64)
@@ -238,7 +240,7 @@ def _match(
 
 @compiled
 def _exchange(make, meet, low, high):
-    """Both steps, realm by realm."""
+    """Runs both steps, realm by realm."""
     slots = make[0].shape[1]
     for r in range(low, high):
         _offers(*make, r * slots, (r + 1) * slots)

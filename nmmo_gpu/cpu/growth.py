@@ -19,8 +19,8 @@ GEAR_SKILLS = np.array(rule.GEAR_SKILLS)
 
 @compiled
 def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills, low, high):
-    """Agent slots ``low`` to ``high``, numbered across all realms. ``gear``: [kinds of gear, ranks] item,
-    -1 for ranks that do not exist."""
+    """Processes agent slots ``low`` to ``high``, numbered across all realms. ``gear``: [kinds of gear, ranks]
+    item, -1 for ranks that do not exist."""
     slots = worn.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
@@ -32,7 +32,7 @@ def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills,
                     if gained > MOST_EXPERIENCE:
                         gained = MOST_EXPERIENCE
                         xp[r, a, s] = gained
-                    # Starts at the old level, which is rarely far from the new one.
+                    # Start at the old level, which is rarely far from the new one.
                     was = np.int64(level[r, a, s])
                     now = was if was < LEVELS else np.int64(LEVELS)
                     while now < LEVELS and gained >= THRESHOLDS[now]:
@@ -55,7 +55,7 @@ def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills,
 
 @cache
 def _gear(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """(item, required level), each [kinds of gear, ranks]; item -1 for ranks that do not exist; cached."""
+    """Returns (item, required level), [kinds of gear, ranks] each; item -1 for nonexistent ranks; cached."""
     ranks = max(map(len, tables.gear))
     rows = [items + (-1,) * (ranks - len(items)) for items in tables.gear]
     levels = [needed + (0,) * (ranks - len(needed)) for needed in tables.gear_level]

@@ -5,10 +5,15 @@ from nmmo_gpu.cpu.compile import compiled
 
 @compiled(inline="always")
 def room(inventory, offer, weights, capacity, r, a):
-    """Free inventory units of agent ``a`` of realm ``r`` (int64).
+    """Returns the free inventory units of agent ``a`` of realm ``r`` (int64).
 
     Args:
-        inventory: [R, A, items] int32. offer: [R, A] int16. weights: [items] int64. capacity: int.
+        inventory: [R, A, items] int32.
+        offer: [R, A] int16.
+        weights: [items] int64.
+        capacity: units that an inventory holds.
+        r: realm.
+        a: agent slot.
     """
     items = weights.shape[0]
     space = capacity

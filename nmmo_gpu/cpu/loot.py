@@ -32,8 +32,8 @@ def _loot(
     ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks, kind_of, lots, weights, prices, drops, first,
     capacity, low, high,
 ):  # fmt: skip
-    """``drops``: [n, 4], kind by kind: item, least, most, chance; kind k's from ``first[k]`` to
-    ``first[k + 1]``."""
+    """Distributes the goods of dead entities. ``drops``: [n, 4]: item, minimum, maximum, chance; those of
+    kind k are rows ``first[k]`` to ``first[k + 1]``."""
     items = len(weights)
     agents = gold.shape[1]
     for r in range(low, high):
@@ -98,7 +98,7 @@ def _loot(
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """(lots, weights, prices, ``drops``, ``first``) for ``_loot``; cached."""
+    """Returns (lots, weights, prices, ``drops``, ``first``) for ``_loot``; cached."""
     rows = [drop for kind in tables.npcs for drop in kind.drops]
     first = np.cumsum([0, *(len(kind.drops) for kind in tables.npcs)])
     return (*numbers(tables), np.array(rows, np.int64).reshape(-1, 4), first)

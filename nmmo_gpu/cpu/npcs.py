@@ -30,27 +30,27 @@ HUNTS, SIGHT, HABITAT, HEALTH = range(4)
 
 
 def kinds(config: WorldConfig) -> Any:
-    """[S] int64 array: kind of each NPC slot, -1 for the slots of agents."""
+    """Returns an [S] int64 array: kind of each NPC slot, -1 for the slots of agents."""
     return kind_of_slot(config, torch.device("cpu")).numpy()
 
 
 @cache
 def habits(rows: tuple[NPCRow, ...]) -> Any:
-    """[kinds, 4] int64 array: properties of each kind of NPC."""
+    """Returns a [kinds, 4] int64 array: properties of each kind of NPC."""
     columns = [(row.hunts, row.sight, row.habitat, row.health) for row in rows]
     return np.array(columns, np.int64).reshape(-1, 4)
 
 
 @cache
 def sights(rows: tuple[NPCRow, ...]) -> Any:
-    """[n, 2] int64 array: offsets of tiles, nearest first. The sight of a kind is the number of tiles to
-    examine."""
+    """Returns an [n, 2] int64 array: offsets of tiles, nearest first. The sight of a kind is the number of
+    tiles to examine."""
     return np.array(ring_order(max((row.sight for row in rows), default=0)), np.int64)
 
 
 @compiled
 def _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, populations):
-    """Slot of the nearest agent in sight that is not immune; -1 if there is none."""
+    """Returns the slot of the nearest agent in sight that is not immune; -1 if there is none."""
     for i in range(1, (2 * sight + 1) ** 2):
         down, right = y + cells[i, 0], x + cells[i, 1]
         shown = presence[r, down, right]
@@ -119,7 +119,7 @@ def _npcs(
 
 
 def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[R, S] int64, workspaces: the agents' choices, and room for those of the NPCs."""
+    """Returns [R, S] int64 workspaces with the agents' choices, and space for those of the NPCs."""
     rooms = []
     for name, chosen in (("moves", move), ("styles", style), ("targets", target)):
         room = world.workspace(f"{name} of all", tuple(world.alive.shape), torch.int64)
@@ -129,7 +129,7 @@ def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> 
 
 
 def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Any, ...]:
-    """Arguments of ``_npcs``, except the range of realms; the choices as ``behind_agents`` gives them."""
+    """Arguments of ``_npcs``, except the range of realms; the choices are those of ``behind_agents``."""
     cfg = world.config
     tensors = (
         move, style, target, world.alive, world.entity, world.row, world.col, world.age, world.material,

@@ -27,16 +27,17 @@ HIGHEST_BITS, ALL_BITS = ~LOW_BITS, np.uint64(0xFF)
 IMMUNE = np.uint64(8 * ENTITY_ATTRIBUTES.index("immune"))
 OUT_OF_REACH = 255
 BLOCK = 64
-"""Agents whose records are completed together, while they are in the cache."""
+"""Number of agents whose records are completed together, while they are in the cache."""
 ROW_BY_ROW_FROM = 1 << 21
-"""Number of tiles of a realm from which on agents are processed in the order of their rows. The windows of
-neighbours share cache lines, which on such a large map are evicted before the next nearby slot. On a smaller
-map all tiles stay in the cache, and records are written faster in the order of the slots."""
+"""Minimum number of tiles of a realm whose agents are processed in the order of their rows. The windows of
+neighbours share cache lines, which on such a large map would be evicted before the next nearby slot. On a
+smaller map all tiles stay in the cache, and records are written faster in the order of the slots."""
 
 
 @cache
 def _compiled(config: WorldConfig) -> Callable[..., None]:
-    """The loop for one config, whose sizes are compile-time constants, so that short loops are unrolled."""
+    """Returns the loop for a config. Its sizes are compile-time constants, so that short loops are
+    unrolled."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     used = max(f.offset + f.bytes for f in ObservationLayout(config).fields.values())
     vision, window, nearest = config.vision, config.window, config.nearest
@@ -101,7 +102,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
             record[alive_at] = 1
             record[used:] = 0
 
-            # Writes the windows, and collects the set of the other entities: their ranks in ring order.
+            # Write the windows, and collect the ranks of the other entities in ring order, as a set of bits.
             corner = tile - vision * (width + 1)
             mine = np.uint64(population + 1) * ONES
             for r in range(window):
@@ -118,13 +119,13 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                     kind = somebody + (somebody & nonzero_bytes(who ^ mine))
                     if npcs:
                         # The excess of a presence over those of the populations turns 2 into 3 or more. No
-                        # byte borrows from the next: their highest bits are free, and
-                        # set for NPCs.
+                        # byte borrows from the next, because the highest bit of each, which is free, is set.
+                        # It remains set for NPCs.
                         beyond = (who | HIGHEST_BITS) - first_npc
                         npc = (beyond >> SEVEN) & ONES
                         kind += npc + (beyond & LOW_BITS & npc * ALL_BITS)
                     store(record, occupant_at + cell, kind)
-                    # The last word of a row overlaps the one before it; each cell is used once.
+                    # The last word of a row overlaps the previous one; the shift drops the repeated cells.
                     somebody >>= np.uint64(8 * (8 * w - first))
                     cell += 8 * w - first
                     while somebody:
@@ -132,7 +133,7 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                         somebody &= somebody - np.uint64(1)
                         near[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
 
-            # The nearest of them, lowest bits first; the agent itself, of rank 0, is left out.
+            # The nearest of them have the lowest bits. The agent itself, which has rank 0, is excluded.
             part, bits = 0, near[0] & ~np.uint64(1)
             for k in range(nearest):
                 here = entities_at + 8 * k
@@ -205,7 +206,8 @@ def _row_by_row(config: WorldConfig) -> bool:
 
 @compiled
 def _sort_by_row(alive, row, queue, slots, npcs, height, low, high):
-    """``queue``: the slots, numbered across all realms, realm by realm in the order of their agents' rows."""
+    """Fills ``queue`` with the slots, numbered across all realms, realm by realm in the order of their
+    agents' rows."""
     end = np.empty(height + 1, np.int64)
     for r in range(low, high):
         end[:] = 0
@@ -228,7 +230,7 @@ def _byte(value, place):
 
 @compiled
 def _write_cards(age, health, food, water, freeze, damage, public_stats, low, high):
-    """The public attributes of each slot, as one word; its two lowest bytes stay empty for the offsets."""
+    """Writes the public attributes of each slot as one word, whose two lowest bytes are left for offsets."""
     for i in range(low, high):
         body = _byte(age[i], 2) | _byte(health[i], 3) | _byte(food[i], 4) | _byte(water[i], 5)
         public_stats[i] = body | _byte(freeze[i], 6) | _byte(damage[i], 7)

@@ -26,7 +26,7 @@ strength = compiled(inline="always")(combat_level)
 
 @compiled(inline="always")
 def _copy(into, at, source, start, count):
-    """``into[at : at + count] = source[start : start + count]`` for arrays of bytes, a word at a time."""
+    """Does ``into[at : at + count] = source[start : start + count]`` for byte arrays, a word at a time."""
     if count < 8:
         for byte in range(count):
             into[at + byte] = source[start + byte]
@@ -38,8 +38,8 @@ def _copy(into, at, source, start, count):
 
 @cache
 def looks_loop(config: WorldConfig) -> Callable[..., None]:
-    """The loop that writes the additional public attributes of each living slot: ``ENTITY_ATTRIBUTES``, a
-    word each."""
+    """Returns the loop that writes the additional public attributes (``ENTITY_ATTRIBUTES``) of each living
+    slot as one word."""
     slots, entities = config.slots, config.entities
     immune_ticks, max_health, skills = config.immune_ticks, config.max_health, config.skills
     kinds = np.repeat(np.arange(len(config.npc_counts)), config.npc_counts)
@@ -75,7 +75,7 @@ def looks_loop(config: WorldConfig) -> Callable[..., None]:
 
 @cache
 def goods_loop(config: WorldConfig) -> Callable[..., None]:
-    """The loop that writes the other fields, for one config, whose sizes are compile-time constants."""
+    """Returns the loop that writes the other fields. The config's sizes are compile-time constants."""
     at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
     levels_at, goods_at, inventory_at, offer_at = (
         at[name] // 2 for name in ("levels", "goods", "inventory", "offer")
@@ -141,7 +141,7 @@ def goods_loop(config: WorldConfig) -> Callable[..., None]:
 
 
 def goods_arrays(world: World) -> tuple[Any, ...]:
-    """Arguments of the loop, except the queue, the records and the range."""
+    """Returns the arguments of ``goods_loop``'s loop, except the queue, the records and the range."""
     shaped = (
         world.level, world.inventory, world.gold, world.offer, world.offer_price, world.offer_left,
         world.shore, world.material,
@@ -151,6 +151,6 @@ def goods_arrays(world: World) -> tuple[Any, ...]:
 
 
 def looks_arrays(world: World) -> tuple[Any, ...]:
-    """Arrays that ``looks_loop`` reads."""
+    """Returns the arrays that the loop of ``looks_loop`` reads."""
     fields = (world.alive, world.age, world.level, world.worn, world.token)
     return tuple(t.view(-1).numpy() for t in fields)

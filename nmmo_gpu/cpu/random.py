@@ -18,8 +18,8 @@ ROUNDS = rule.ROUNDS
 
 @compiled(inline="always")
 def draw(seed, tick, stream, realm, index):
-    """Four 32-bit words (uint64) for (seed, tick, stream, realm, index): ``seed`` is the array of
-    ``World.seed``, the others are integers."""
+    """Returns four 32-bit words (uint64) for (seed, tick, stream, realm, index). ``seed`` is the array of
+    ``World.seed``; the others are integers."""
     key0 = np.uint64(seed[0]) & MASK
     key1 = (np.uint64(seed[0]) >> HALF) & MASK
     c0 = np.uint64(tick) & MASK
@@ -40,7 +40,7 @@ def draw(seed, tick, stream, realm, index):
 
 @compiled(inline="always")
 def below(word, bound):
-    """A uniform integer in [0, bound) from a 32-bit word."""
+    """Converts a 32-bit word to a uniform integer in [0, bound)."""
     return np.int64((word * np.uint64(bound)) >> HALF)
 
 

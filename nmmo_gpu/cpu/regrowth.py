@@ -11,13 +11,13 @@ from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.state import World
 
 BLOCK = 64
-"""Tiles examined before testing whether any of them is due: a loop without branches, of a constant length, is
-vectorised."""
+"""Number of tiles examined before testing whether any of them is due, because a loop without branches and of
+constant length is vectorised."""
 
 
 @compiled
 def _regrowth(now, base, material, regrow_at, low, high):
-    """Tiles ``low`` to ``high``."""
+    """Processes tiles ``low`` to ``high``."""
     now = np.int32(now)
     whole = high - (high - low) % BLOCK
     for start in range(low, whole, BLOCK):

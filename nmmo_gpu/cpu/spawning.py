@@ -23,7 +23,7 @@ INITIAL = int(Flow.INITIAL)
 
 @compiled(inline="always")
 def inland(spot, border, width):
-    """Tile within the realm from its index among the tiles from the ring inwards."""
+    """Converts an index among the tiles from the ring inwards to a tile within the realm."""
     columns = width - 2 * border
     return (border + spot // columns) * width + border + spot % columns
 
@@ -57,7 +57,7 @@ def _spawning(
         stands = occupant[r].reshape(-1)
         shows = presence[r].reshape(-1)
 
-        # During the draws, a free tile that was drawn holds -1 - i, where i is the index of the try that
+        # During the draws, a free tile that was drawn holds -1 - i, where i is the index of the attempt that
         # currently wins it. This avoids a list of places, of which there can be 67 million.
         count = 0
         rank = 0
@@ -82,7 +82,7 @@ def _spawning(
             tried[count] = a
             tile[count] = at
             priority[count] = order
-            # The lowest priority on a tile wins; the earlier slot if they are equal.
+            # The lowest priority on a tile wins; among equal ones, the earlier slot.
             if holds == 0 or order < priority[-1 - holds]:
                 stands[at] = -1 - count
             count += 1

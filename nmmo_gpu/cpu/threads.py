@@ -1,4 +1,4 @@
-"""Runs compiled loops on all of torch's threads."""
+"""Parallel execution of compiled loops, on as many threads as torch uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 LARGE = 1 << 12
-"""Number of slots from which on a realm is divided among several threads."""
+"""Minimum number of slots of a realm that is divided among several threads."""
 
 
 @cache
@@ -22,8 +22,8 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 def parallel(function: Callable[..., None], tasks: list[tuple[Any, ...]]) -> None:
     """Calls ``function(*task)`` for each task, on as many threads as torch uses.
 
-    The function must release the GIL (numba's ``nogil``), and no task may write what another reads or writes.
-    Then neither the number of threads nor their order affects the result."""
+    The function must release the GIL (numba's ``nogil``), and no task may write what another task reads or
+    writes. Then neither the number of threads nor their order affects the result."""
     workers = min(torch.get_num_threads(), len(tasks))
     if workers < 2:
         for task in tasks:
@@ -35,30 +35,30 @@ def parallel(function: Callable[..., None], tasks: list[tuple[Any, ...]]) -> Non
 
 
 def slices(total: int, parts: int) -> list[tuple[int, int]]:
-    """[0, total) divided into at most ``parts`` ranges of nearly equal length, none of them empty."""
+    """Divides [0, total) into at most ``parts`` ranges of nearly equal length, none of them empty."""
     parts = max(1, min(parts, total))
     edges = [total * part // parts for part in range(parts + 1)]
     return list(itertools.pairwise(edges))
 
 
 def chunks(total: int, least: int) -> list[tuple[int, int]]:
-    """[0, total) divided for ``parallel``: a few ranges per thread, of a minimum length."""
+    """Divides [0, total) for ``parallel``: a few ranges per thread, of at least ``least`` elements."""
     return slices(total, min(max(8, 2 * torch.get_num_threads()), total // least))
 
 
 def realm_slices(realms: int) -> list[tuple[int, int]]:
-    """The realms, divided for ``parallel``: a few ranges per thread, because realms differ in work."""
+    """Divides the realms for ``parallel``: a few ranges per thread, because realms differ in work."""
     return slices(realms, 2 * torch.get_num_threads())
 
 
 def shared(realms: int, slots: int) -> bool:
-    """Whether threads share realms of this many slots, because there are too few realms for whole ones."""
+    """Returns whether threads share realms of ``slots`` slots, because there are few and large realms."""
     return slots >= LARGE and realms < 4 * torch.get_num_threads()
 
 
 def cut(realms: int, slots: int, length: int) -> list[tuple[int, int]]:
-    """[0, realms * length) divided for ``parallel``, where a realm of ``slots`` slots has ``length``
-    elements: between realms, or anywhere if they are shared."""
+    """Divides [0, realms * length) for ``parallel``, where a realm of ``slots`` slots has ``length``
+    elements: between realms, or anywhere if threads share realms."""
     if shared(realms, slots):
         return slices(realms * length, 2 * torch.get_num_threads())
     return [(low * length, high * length) for low, high in realm_slices(realms)]

@@ -1,8 +1,8 @@
-"""A tick except for the observation, in one pass.
+"""All phases of a tick except observation, in one pass.
 
-Realms are independent, so a realm's phases run one after another while its tiles are in the processor's
-cache, and the threads synchronise once per tick instead of once per phase. With few and large realms, the
-phases run one at a time, and the threads share the realms in all work that is done per agent or per tile.
+Realms are independent, so a thread runs all phases of a realm while its tiles are in the CPU's cache, and the
+threads synchronise once per tick instead of once per phase. With few and large realms, the phases run one at
+a time, and the threads share the realms in all work that is done per agent or per tile.
 
 This applies to ``law`` and ``chaos``. In the full game, whose phases are longer, it was not faster, so the
 phases run one at a time."""
@@ -39,7 +39,7 @@ def _phases(fight, go, spawn, regrow, keep, discover, bury, slots, area, low, hi
 
 
 def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
-    """The tick of ``nmmo_gpu.world.tick.step``, in its order."""
+    """Runs the phases of ``nmmo_gpu.world.tick.step``, in the same order."""
     world.acted += world.alive.sum(1)
     world.cause.zero_()
     cfg = world.config

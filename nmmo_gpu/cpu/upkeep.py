@@ -25,8 +25,8 @@ def _upkeep(
     seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, level, material, shore,
     regrow_at, thresholds, freeze_ticks, forage, heal_above, body, skilled, agents, low, high,
 ):  # fmt: skip
-    """Slots ``low`` to ``high``, numbered across all realms. The first ``agents`` slots of a realm are
-    agents."""
+    """Processes slots ``low`` to ``high``, numbered across all realms. The first ``agents`` slots of a realm
+    hold agents."""
     slots = alive.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
@@ -70,7 +70,7 @@ def _upkeep(
 
 @compiled
 def _explore(alive, row, col, explored, visited, low, high):
-    """Agent slots ``low`` to ``high``, numbered across all realms."""
+    """Processes agent slots ``low`` to ``high``, numbered across all realms."""
     slots = explored.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):

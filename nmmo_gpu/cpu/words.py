@@ -1,4 +1,4 @@
-"""Eight bytes at a time: unaligned loads and stores, and arithmetic on the bytes within a word."""
+"""Operations on eight bytes at a time: unaligned loads and stores, and arithmetic on the bytes of a word."""
 
 import numpy as np
 from llvmlite import ir
@@ -14,14 +14,14 @@ SEVEN = np.uint64(7)
 
 
 def _pointer(context, builder, array_type, array, index):
-    """Address of byte ``index`` of a uint8 array, as a pointer to 64 bits."""
+    """Returns the address of byte ``index`` of a uint8 array, as a pointer to 64 bits."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), ir.IntType(64).as_pointer())
 
 
 @intrinsic
 def load(typing_context, array, index):
-    """``load(bytes [n] uint8, index) -> uint64``: bytes[index : index + 8], the first one lowest."""
+    """``load(bytes [n] uint8, index) -> uint64``: bytes[index : index + 8], little-endian."""
 
     def generate(context, builder, signature, arguments):
         pointer = _pointer(context, builder, signature.args[0], *arguments)
@@ -54,5 +54,5 @@ def trailing_zeros(typing_context, word):
 
 @compiled(inline="always")
 def nonzero_bytes(word):
-    """A word with 1 in each byte that is not zero in ``word``, and 0 in the others."""
+    """Returns a word with 1 in each byte that is not zero in ``word``, and 0 in the others."""
     return ((((word & LOW_BITS) + LOW_BITS) | word) >> SEVEN) & ONES

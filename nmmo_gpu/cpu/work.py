@@ -48,7 +48,7 @@ FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
 
 @compiled(inline="always")
 def could(recipes, row, inventory, level, space, r, a):
-    """Whether the agent has level, ingredients and room for a recipe."""
+    """Returns whether the agent has the level, ingredients and room for a recipe."""
     if level[r, a, recipes[row, SKILL]] < recipes[row, LEVEL] or space < recipes[row, ROOM]:
         return False
     takes = recipes[row, TAKES]
@@ -57,7 +57,7 @@ def could(recipes, row, inventory, level, space, r, a):
 
 @compiled(inline="always")
 def rocks_beside(material, r, y, x):
-    """Number of the four neighbours that are an orerock."""
+    """Returns the number of orerocks among the four neighbours."""
     rocks = 0
     for side in range(4):
         rocks += material[r, y + SIDES[side, 0], x + SIDES[side, 1]] == ORE_ROCK
@@ -66,14 +66,19 @@ def rocks_beside(material, r, y, x):
 
 @compiled(inline="always")
 def possible_works(works, recipes, meals, inventory, level, space, shore, material, r, a, y, x):
-    """The works that would have an effect for living agent ``a`` of realm ``r``, one bit each; bit 0 is set.
+    """Returns the works that would have an effect for living agent ``a`` of realm ``r``, one bit each; bit 0
+    is set.
 
     Args:
-        works: the config's works, one bit each. recipes, meals: as in ``book``.
-        space: its ``nmmo_gpu.cpu.inventory.room``. y, x: its row and column.
-        inventory, level, shore, material: the world's fields.
+        works: the config's works, one bit each.
+        recipes: as in ``book``.
+        meals: as in ``book``.
+        inventory: the world's field, like ``level``, ``shore`` and ``material``.
+        space: the agent's ``nmmo_gpu.cpu.inventory.room``.
+        y: the agent's row.
+        x: the agent's column.
     """
-    # No branches on what agents hold, because they would be mispredicted.
+    # Branches on what agents hold are avoided, because they would be mispredicted.
     possible = 1
     for row in range(recipes.shape[0]):
         able = level[r, a, recipes[row, SKILL]] >= recipes[row, LEVEL]
@@ -99,7 +104,8 @@ def _succeeds(seed, tick, recipes, row, tier, level, r, a):
 
 @compiled(inline="always")
 def _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a):
-    """The row that succeeds first, from the highest down; -1 if all fail, -2 if none can be attempted."""
+    """Returns the first row that succeeds, from the last to the first; -1 if all fail, -2 if none can be
+    attempted."""
     first = starts[choice]
     got = -2
     for row in range(starts[choice + 1] - 1, first - 1, -1):
@@ -113,7 +119,7 @@ def _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a):
 
 @compiled(inline="always")
 def _make(recipes, row, skilled, inventory, ledger, xp, r, a):
-    """Adds the items made, and their experience."""
+    """Adds the items that a recipe makes, and its experience."""
     item, amount = recipes[row, MAKES], recipes[row, AMOUNT]
     inventory[r, a, item] += amount
     ledger[r, item, MADE] += amount
@@ -125,7 +131,7 @@ def _make(recipes, row, skilled, inventory, ledger, xp, r, a):
 def _craft(
     seed, tick, choice, recipes, starts, skilled, inventory, level, ledger, xp, events, space, r, a
 ):  # fmt: skip
-    """Cooking and smithing: makes the last recipe that is possible."""
+    """Makes the last possible recipe, for cooking and smithing."""
     chosen = -1
     for row in range(starts[choice + 1] - 1, starts[choice] - 1, -1):
         if could(recipes, row, inventory, level, space, r, a):
@@ -149,7 +155,7 @@ def _eat(meals, most, max_food, inventory, health, food, ledger, events, r, a):
     missing = most - health[r, a]
     chosen = -1
     for meal in range(meals.shape[0]):
-        # By rising size: the first held, and then all that do not waste.
+        # Meals in order of rising healing: the first one held, then each larger one that would not be wasted.
         if inventory[r, a, meals[meal, MEAL]] > 0 and (chosen < 0 or meals[meal, HEALS] <= missing):
             chosen = meal
     if chosen < 0:
@@ -168,7 +174,7 @@ def _work(
     inventory, offer, level, xp, events, ledger,
     weights, recipes, starts, meals, numbers, thresholds, low, high,
 ):  # fmt: skip
-    """Realms ``low`` to ``high``."""
+    """Processes realms ``low`` to ``high``."""
     slots = work.shape[1]
     width = material.shape[2]
     skilled = numbers[SKILLED] != 0
@@ -241,12 +247,12 @@ def _work(
 
 @cache
 def book(content: Content) -> tuple[Any, Any, Any, Any]:
-    """Look-up tables for compiled loops, int64 arrays.
+    """Returns look-up tables for compiled loops, as int64 arrays.
 
     Returns:
-        recipes: [recipes, 9], of all works in turn; see ``LEVEL`` and the others.
+        recipes: [recipes, 9], of all works in turn; for the columns, see ``LEVEL``.
         starts: [works + 1], the first row of each work.
-        meals: [meals, 3], by rising healing; see ``MEAL`` and the others.
+        meals: [meals, 3], by rising healing; for the columns, see ``MEAL``.
         weights: [items].
     """
     known = tables(content)
@@ -264,14 +270,14 @@ def book(content: Content) -> tuple[Any, Any, Any, Any]:
 
 
 def works_there(works: tuple[str, ...]) -> int:
-    """The config's works, one bit each."""
+    """Returns the config's works, one bit each."""
     return sum(1 << WORKS.index(name) for name in set(works))
 
 
 def arguments(world: World, work: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_work``, except the range of realms."""
     cfg = world.config
-    # As bytes, so that the loops are compiled once, for any dtype and layout of the choices.
+    # A copy as bytes, so that the loops are compiled only once for all dtypes and layouts of the choices.
     choices = world.workspace("works", (world.realms, cfg.slots), torch.uint8).copy_(work)
     tensors = (
         choices, world.alive, world.row, world.col, world.health, world.food, world.material, world.shore,

@@ -1,8 +1,8 @@
-"""The phases of a tick as Triton kernels, for GPUs; same names and same bits as the rules in torch.
+"""The phases of a tick as Triton kernels, for GPUs. Names and results equal those of the torch rules.
 
 No kernel's result depends on the order in which its programs run ("order-free"). A location that several
 programs can write is written with integer atomic additions or minima, or by only one of them; each kernel's
-docstring says which. A launch ends where a phase needs the results of all programs."""
+docstring says which. A phase that needs the results of all programs starts a new launch."""
 
 from nmmo_gpu.kernels.actions import decode
 from nmmo_gpu.kernels.burial import burial

@@ -19,9 +19,10 @@ CAUSES = tl.constexpr(len(Cause))
 
 @triton.jit
 def bury(world, realm, entity, death_cause, counted, where, config: tl.constexpr, BLOCK: tl.constexpr):
-    """Frees slots and tiles of entities with a cause of death (``death_cause``: [BLOCK] int32; ``where``:
-    their tiles within the realm), and counts the agents among them (``counted``: ``death_cause``, but 0 for
-    NPCs).
+    """Frees slots and tiles of entities with a cause of death, and counts the deaths of agents.
+
+    ``death_cause``: [BLOCK] int32, 0 for none. ``counted``: the same, but 0 for NPCs. ``where``: tiles within
+    the realm.
 
     Order-free: a slot and its tile belong to one program, and counts are atomic additions of integers."""
     dead = death_cause > 0

@@ -21,7 +21,7 @@ _StrikeConfig = namedtuple("_StrikeConfig", "reach damage")
 _WoundFields = namedtuple("_WoundFields", "alive health food water age damage cause")
 _WoundConfig = namedtuple("_WoundConfig", "max_food max_water immune_ticks harm")
 DamageBuffers = namedtuple("DamageBuffers", "lost gained")
-"""Losses of each slot ([R, A] int32, zero between ticks) and gains ([R, A] uint8)."""
+"""Damage to each slot ([R, A] int32, zero between ticks) and its gains ([R, A] uint8)."""
 
 MAGE = tl.constexpr(content.MAGE)
 LARGEST_DAMAGE = tl.constexpr(rule.LARGEST_DAMAGE)
@@ -56,8 +56,8 @@ def _strike(world, buffers, style, target, slots, chunks, config: tl.constexpr, 
 
 @triton.jit
 def wounds(world, buffers, entity, inside, living, config: tl.constexpr):
-    """Applies the attacks to each slot; returns (health left: int32, killed: bool). Writes its own slots
-    only. Without ``harm`` there is no damage."""
+    """Applies the attacks to each slot; returns (health left: int32, killed: bool). Writes only the program's
+    own slots. Without ``harm`` there is no damage."""
     left = tl.load(world.health + entity, mask=inside, other=0).to(tl.int32)
     if config.harm:
         loss = tl.load(buffers.lost + entity, mask=inside, other=0)
@@ -100,7 +100,7 @@ def strike(world: World, style: Tensor, target: Tensor) -> None:
 
 
 def damage_buffers(world: World) -> DamageBuffers:
-    """The workspaces of ``strike`` and ``wounds``."""
+    """Returns the workspaces of ``strike`` and ``wounds``."""
     shape = tuple(world.alive.shape)
     return DamageBuffers(
         world.workspace("lost", shape, torch.int32, fill=0),
@@ -109,7 +109,7 @@ def damage_buffers(world: World) -> DamageBuffers:
 
 
 def combat_config(kind: type[Fields], world: World) -> Fields:
-    """A named tuple with settings that ``wounds`` needs."""
+    """Returns a named tuple of type ``kind`` with the settings that ``wounds`` needs."""
     return fields_of(kind, world.config, harm=any(world.config.damage))
 
 

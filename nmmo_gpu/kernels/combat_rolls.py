@@ -32,7 +32,7 @@ _BruiseFields = namedtuple(
 )
 _BruiseConfig = namedtuple("_BruiseConfig", "max_food max_water immune_ticks rolls skills npcs")
 _Buffers = namedtuple("_Buffers", "lost best gained")
-"""[R, S]: losses of each slot (int32, zero between ticks), the key of its top attacker (int64, -1 between
+"""[R, S]: damage to each slot (int32, zero between ticks), the key of its top attacker (int64, -1 between
 ticks), and its gains (uint8)."""
 _Bonuses = namedtuple("_Bonuses", "attack strength defense knives")
 """Bonuses of attack and strength by style and rank and of defense by rank, and the item of each rank of
@@ -40,7 +40,7 @@ knives."""
 _Kinds = namedtuple("_Kinds", "of_slot hunts anger experience")
 """The kind of each slot, and properties of each kind."""
 _Sizes = namedtuple("_Sizes", "agents items ranks columns")
-"""Agents per realm, items, ranks in ``_Bonuses``, and numbers of events per agent."""
+"""Agents per realm, items, ranks in ``_Bonuses``, and event counters per agent."""
 
 STREAM, COMBAT = tl.constexpr(int(Stream.STRIKE)), tl.constexpr(int(Cause.COMBAT))
 RANGE, MAGE, DEFENSE, CONSTITUTION = (
@@ -60,21 +60,21 @@ TRADES, WORN = tl.constexpr(len(content.SKILLS)), tl.constexpr(len(content.GEAR)
 
 @triton.jit
 def add(pointer, amount, mask):
-    """Adds to numbers that only this program writes."""
+    """Adds to values that only this program writes."""
     before = tl.load(pointer, mask=mask, other=0)
     tl.store(pointer, before + amount.to(before.dtype), mask=mask)
 
 
 @triton.jit
 def drain(supply, amount, mask, MOST: tl.constexpr):
-    """Adds to food or water (pointers to int16), within 0 and the maximum."""
+    """Adds to food or water (pointers to int16), clamped to 0 ... MOST."""
     left = tl.load(supply, mask=mask, other=0).to(tl.int32) + amount
     tl.store(supply, tl.minimum(tl.maximum(left, 0), MOST).to(tl.int16), mask=mask)
 
 
 @triton.jit
 def by_style(style, values: tl.constexpr):
-    """[...] int32: for each style the number of that style among three."""
+    """Returns [...] int32: for each style, its value among the three ``values``."""
     return tl.where(style == MAGE, values[2], tl.where(style == RANGE, values[1], values[0]))
 
 
@@ -109,7 +109,7 @@ def _blows(
     weapon = tl.zeros([BLOCK], tl.int32)
     damage = by_style(kind, DAMAGES)
     if config.rolls:
-        # For a mage, this would be its armor.
+        # Mages are excluded, because this column would be that of armor.
         armed = counts & is_agent & (kind != MAGE)
         weapon = tl.load(world.worn + agent * WORN + kind, mask=armed, other=0).to(tl.int32)
         counts = counts & (immune == 0) & ((kind != RANGE) | (weapon > 0))
@@ -133,7 +133,7 @@ def _blows(
             attack = skill * (tl.load(tables.attack + bonus, mask=counts, other=0) + BARE)
             guard = tl.load(world.level + victim * TRADES + DEFENSE, mask=counts, other=1).to(tl.int32)
             guard = guard * (tl.load(tables.defense + armor, mask=counts, other=0) + BARE)
-            # Of 2 * (the larger roll + 1) numbers, those below a bound are hits.
+            # A uniform draw from 2 * (the larger roll + 1) numbers is a hit if it is below a bound.
             better = tl.maximum(attack, guard)
             bound = tl.where(attack > guard, 2 * attack - guard, attack)
             hits = counts & (below(aim, 2 * (better + 1)) < bound)
@@ -143,7 +143,7 @@ def _blows(
         else:
             hits = counts
         tl.store(world.chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))
-        # With flat damage, this includes what is drained from immune targets.
+        # With flat damage, this includes the amount drained from immune targets.
         tl.atomic_add(buffers.lost + victim, damage, mask=hits, sem="relaxed")
         hurts = hits & (immune == 0)
         key = (damage.to(tl.int64) << DAMAGE_SHIFT) | (tie.to(tl.int64) << SLOT_BITS) | slot.to(tl.int64)
@@ -163,9 +163,9 @@ def _blows(
 def _bruises(world, buffers, kinds, style, slots, chunks, agents, config: tl.constexpr, BLOCK: tl.constexpr):
     """Applies the attacks to each victim.
 
-    Order-free: each slot is written only by its own program, except for the experience that an NPC's killer
-    gets. That is in the style of the attack, where the killer's own program writes nothing, and an attacker
-    kills at most one entity."""
+    Order-free: each slot is written only by its own program, except for the experience for killing an NPC. It
+    is added to the style of the attack, which the killer's own program does not write, and an attacker kills
+    at most one entity."""
     realm, slot, entity, inside = my_slots(slots, chunks, BLOCK)
     loss = tl.load(buffers.lost + entity, mask=inside, other=0)
     tl.store(buffers.lost + entity, tl.zeros_like(loss), mask=loss > 0)
@@ -212,7 +212,7 @@ def _bruises(world, buffers, kinds, style, slots, chunks, agents, config: tl.con
 
 
 def damage_buffers(world: World) -> _Buffers:
-    """The workspaces of ``fight``."""
+    """Returns the workspaces of ``fight``."""
     shape = tuple(world.alive.shape)
     return _Buffers(
         world.workspace("lost", shape, torch.int32, fill=0),
@@ -222,7 +222,7 @@ def damage_buffers(world: World) -> _Buffers:
 
 
 def of_kinds(tables: Tables, field: str, device: torch.device) -> Tensor:
-    """[kinds] int32: a field of ``NPCRow``."""
+    """Returns [kinds] int32: a field of ``NPCRow`` for each kind."""
     return tensor(tuple(getattr(row, field) for row in tables.npcs), device, torch.int32)
 
 

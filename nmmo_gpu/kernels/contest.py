@@ -1,7 +1,7 @@
 """Contests for a tile, for kernels; twin of ``nmmo_gpu.world.contest``.
 
 The rule draws the winner of a tile among the directions from which it is claimed. A program finds these
-without a plane of claims: it reads the tile's neighbours, and the intentions of their occupants."""
+without a plane of claims: it reads the tile's neighbours and the claims of their occupants."""
 
 import triton
 import triton.language as tl
@@ -9,23 +9,23 @@ import triton.language as tl
 from nmmo_gpu.kernels.random import below, draw_word
 
 NOTE = tl.constexpr(8)
-"""A slot's ``wants`` modulo this is the direction of the tile that it claims, 1 to 4 as in moves, or 0."""
+"""``wants`` modulo ``NOTE`` is the direction of the tile that a slot claims, 1 to 4 as in moves, or 0."""
 
 
 @triton.jit
 def wins(world, STREAM: tl.constexpr, realm, row, col, direction, wants, slots, config: tl.constexpr):
-    """[...] bool: whether each slot wins the tile (``row``, ``col``) that it claims, by moving in
-    ``direction`` (0 for none). All claimants of a tile find the same claims and draw the same word, so they
-    agree on one winner.
+    """Returns [...] bool: whether each slot wins the tile (``row``, ``col``) that it claims by moving in
+    ``direction`` (0 for none). All claimants of a tile find the same claims and draw the same random word, so
+    they agree on one winner.
 
     Args:
-        world: with seed, tick and occupant.
-        wants: [R, slots], see ``NOTE``; slots after these claim nothing.
-        config: with height and width.
+        world: fields ``seed``, ``tick`` and ``occupant``.
+        wants: [R, slots], see ``NOTE``; slots beyond these claim nothing.
+        config: settings ``height`` and ``width``.
     """
     claims = direction > 0
     plane = realm * (config.height * config.width)
-    # The number of claims, and how many of them have a lower direction than this one.
+    # The number of claims, and the number of claims with a lower direction than this one.
     claimants, before = tl.zeros(direction.shape, tl.int32), tl.zeros(direction.shape, tl.int32)
     for other in tl.static_range(1, 5):
         from_row = row - ((other == 2) - (other == 4))

@@ -28,7 +28,7 @@ _OfferConfig = namedtuple("_OfferConfig", "npc_slots items events")
 _Strides = namedtuple("_Strides", "trade_realm trade_slot price_realm price_slot")
 _MeetFields = namedtuple("_MeetFields", "inventory gold events offer offer_price offer_left trades quotes")
 _MeetConfig = namedtuple("_MeetConfig", "items events")
-"""``events``: numbers of events per agent."""
+"""``events``: event counters per agent."""
 _BestFields = namedtuple("_BestFields", "alive health offer offer_price")
 Goods = namedtuple("Goods", "lot weight prices")
 """Lots and weights ([items] int32), and prices ([prices] int64)."""
@@ -47,9 +47,9 @@ OFFERED, WITHDRAWN, SOLD, BOUGHT = (
 
 @triton.jit
 def back(world, tables, agent, here, ITEMS: tl.constexpr):
-    """For agents whose offers count (``here``): (offer: int32, price: int32 index, purse: int64, gold
-    including escrow; freed: int32, units of room that the offer reserves and does not need once it is
-    withdrawn)."""
+    """Returns (offer: int32; price: int32 index; purse: int64, gold including escrow; freed: int32, units of
+    room that the offer reserves and does not need once it is withdrawn). Agents with ``here`` false have no
+    offer."""
     code = tl.load(world.offer + agent, mask=here, other=0).to(tl.int32)
     at = tl.load(world.offer_price + agent, mask=here & (code > 0), other=0).to(tl.int32)
     bids = code > ITEMS
@@ -62,19 +62,19 @@ def back(world, tables, agent, here, ITEMS: tl.constexpr):
 
 @triton.jit
 def can_sell(count, lot, offer, item):
-    """Whether the agent holds a lot of the item; ``count`` is the number it holds."""
+    """Returns whether the agent holds a lot of the item; ``count`` is the number it holds."""
     return (offer == 1 + item) | (count >= lot)
 
 
 @triton.jit
 def can_buy(purse, cost, room, weight):
-    """Whether gold and room suffice, with both returned from escrow."""
+    """Returns whether gold and room suffice, both including what escrow would return."""
     return (purse >= cost) & ((weight == 0) | (room > 0))
 
 
 @triton.jit
 def can_withdraw(offer, offer_left):
-    """Whether there is an offer that will not have expired by then."""
+    """Returns whether there is an offer that does not expire first."""
     return (offer > 0) & (offer_left > 1)
 
 
@@ -83,7 +83,7 @@ def _offers(
     world, tables, trade, price, key, strides, slots, chunks, capacity, offer_ticks, config: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Expiry, withdrawals and new offers, and the sort key of each offer in its realm.
+    """Applies expiry, withdrawals and new offers, and writes the sort key of each offer in its realm.
 
     Order-free: an agent's fields belong to one program, and each is written once, by the agent's own lane."""
     realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
@@ -152,7 +152,7 @@ def _offers(
 
 @triton.jit
 def _edges(key, edges, slots, BOOKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr):
-    """The start of each book in the sorted keys of a realm, found by bisection, and the end of the last one.
+    """Finds the start of each book in the sorted keys of a realm by bisection, and the end of the last one.
     Order-free: one entry per lane."""
     realm = tl.program_id(0).to(tl.int64)
     book = tl.arange(0, BLOCK)
@@ -169,7 +169,7 @@ def _edges(key, edges, slots, BOOKS: tl.constexpr, STEPS: tl.constexpr, BLOCK: t
 
 @triton.jit
 def price_of(place, BIDS: tl.constexpr):
-    """Index of the price of offers, from their sort keys; int32."""
+    """Returns the price index of offers, given their sort keys; int32."""
     rank = ((place >> PRICE_BIT) & (PRICES - 1)).to(tl.int32)
     return PRICES - 1 - rank if BIDS else rank
 
@@ -187,7 +187,8 @@ def settle(world, agent, met, paid, event: tl.constexpr, config: tl.constexpr, B
 
 @triton.jit
 def _meet(world, tables, key, order, edges, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
-    """The trades; lanes are positions in the sorted order, and the bid's lane does the work for both sides.
+    """Makes the trades. Lanes are positions in the sorted order, and the bid's lane does the work for both
+    sides.
 
     Order-free: an agent has one offer, and an offer is matched with one other, so no agent is written twice;
     the sorted keys that decide are only read. Totals are atomic additions of integers; the last price is that
@@ -229,8 +230,8 @@ def _meet(world, tables, key, order, edges, slots, chunks, config: tl.constexpr,
 
 @triton.jit
 def _best(world, best, slots, chunks, NPCS: tl.constexpr, ITEMS: tl.constexpr, BLOCK: tl.constexpr):
-    """Best bid and ask of each item, as numbers of which the largest is best and 0 is none: 1 + its index for
-    a bid, PRICES - its index for an ask.
+    """Finds the best bid and ask of each item, as numbers of which the largest is the best and 0 means none:
+    1 + the price index for a bid, PRICES - the price index for an ask.
 
     Order-free: atomic maxima of integers."""
     realm, _, agent, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
@@ -259,7 +260,7 @@ def _quotes(best, quotes, n, BLOCK: tl.constexpr):
 
 
 def tables(world: World) -> Goods:
-    """On the device."""
+    """Returns the exchange's tables on the world's device."""
     content, device = world.config.tables, world.device
     return Goods(
         tensor(content.lot, device, torch.int32), tensor(content.weight, device, torch.int32),

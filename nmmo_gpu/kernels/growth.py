@@ -34,7 +34,8 @@ SWORD_SKILL, KNIFE_SKILL, ARMOR_SKILL = (tl.constexpr(skill) for skill in rule.G
 
 @triton.jit
 def level_of(gained, was, mask, thresholds):
-    """[BLOCK] int32: level for experience, looked up only if one differs from the old level ``was``."""
+    """Returns [BLOCK] int32: the level for the experience, looked up only if any level has changed from
+    ``was``."""
     known = mask & (was >= 1) & (was <= LEVELS)
     floor = tl.load(thresholds + was - 1, mask=known, other=MOST_EXPERIENCE + 1)
     ceiling = tl.load(thresholds + was, mask=known & (was < LEVELS), other=MOST_EXPERIENCE + 1)
@@ -53,7 +54,7 @@ def level_of(gained, was, mask, thresholds):
 
 @triton.jit
 def best_of(world, tables, KIND: tl.constexpr, agent, living, skill, items, RANKS: tl.constexpr):
-    """[BLOCK] int32: the highest usable rank of one kind of gear."""
+    """Returns [BLOCK] int32: the highest usable rank of one kind of gear."""
     best = tl.zeros_like(skill)
     for rank in range(RANKS):
         at = KIND * RANKS + rank
@@ -102,7 +103,7 @@ def _growth(
 
 
 def _tables_of(of: Tables, device: torch.device) -> _Tables:
-    """Ranks that do not exist have a required level that no agent reaches."""
+    """Returns the tables on a device. Ranks that do not exist have a required level that no agent reaches."""
     ranks = max(map(len, of.gear))
     items = tuple(row + (0,) * (ranks - len(row)) for row in of.gear)
     levels = tuple(row + (NOBODYS_LEVEL,) * (ranks - len(row)) for row in of.gear_level)

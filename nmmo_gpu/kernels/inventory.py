@@ -6,10 +6,15 @@ import triton.language as tl
 
 @triton.jit
 def room(world, agent, here, weight, capacity, ITEMS: tl.constexpr):
-    """[...] int32: free inventory units of agents; undefined where ``here`` is false.
+    """Returns [...] int32: free inventory units of agents; undefined where ``here`` is false.
 
     Args:
-        world: with offer and inventory. agent: index into [R * A]. weight: [items] int32.
+        world: fields ``offer`` and ``inventory``.
+        agent: [...] int64, index into [R * A].
+        here: [...] bool.
+        weight: [items] int32.
+        capacity: units that an inventory holds.
+        ITEMS: number of items.
     """
     code = tl.load(world.offer + agent, mask=here, other=0).to(tl.int32)
     about = tl.where(code > ITEMS, code - ITEMS, code) - 1

@@ -1,4 +1,4 @@
-"""Division of slots among programs, and launches of kernels."""
+"""Launches of kernels, and the division of slots among their programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import triton
 from torch import Tensor
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
-"""Kernels run under Triton's interpreter (TRITON_INTERPRET=1), on CPU tensors."""
+"""Whether kernels run under Triton's interpreter (TRITON_INTERPRET=1), on CPU tensors."""
 
 BLOCK = 4096 if INTERPRETED else 128
 """Maximum number of slots per program. The interpreter's time depends on operations, not on elements."""
@@ -20,20 +20,20 @@ TILES = 1 << 16 if INTERPRETED else 2048
 """Tiles per program."""
 
 LANES = 1 << 20 if INTERPRETED else 4096
-"""Maximum number of elements of a two-dimensional block, where a program handles several agents."""
+"""Maximum number of elements of a two-dimensional block, if a program processes several agents."""
 
 WARP = 32
 
 FUSED_ROUNDING = False
-"""Products are rounded before they are added, as in torch, so that floats are equal."""
+"""Whether products and sums are fused. Products are rounded first, as in torch, so that floats are equal."""
 
 
 Fields = TypeVar("Fields", bound=tuple[Any, ...])
 
 
 def fields_of(kind: type[Fields], source: Any, **others: Any) -> Fields:
-    """A named tuple of a kind, as an argument of a kernel. Its fields are the attributes of ``source`` with
-    the same names, except those given in ``others``."""
+    """Returns a named tuple of type ``kind``, as an argument of a kernel. Its fields are the attributes of
+    ``source`` with the same names, except those given in ``others``."""
     names: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
     return kind(*(others[name] if name in others else getattr(source, name) for name in names))
 
@@ -54,7 +54,7 @@ _instead: Callable[[Launch], None] | None = None
 
 @contextlib.contextmanager
 def diverted(instead: Callable[[Launch], None]) -> Iterator[None]:
-    """In this context, launches are passed to a function instead of being run: to list them without a GPU."""
+    """Context in which launches are passed to ``instead`` and not run, to list them without a GPU."""
     global _instead
     _instead, before = instead, _instead
     try:
@@ -64,7 +64,7 @@ def diverted(instead: Callable[[Launch], None]) -> Iterator[None]:
 
 
 def runs_on_cpu() -> bool:
-    """Whether launches on CPU tensors are valid: under the interpreter, or if they are not run."""
+    """Returns whether launches on CPU tensors are valid: under the interpreter, or if they are diverted."""
     return INTERPRETED or _instead is not None
 
 
@@ -72,8 +72,11 @@ def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **consta
     """Runs ``programs`` programs of a kernel on the device of its first tensor, without synchronising.
 
     Args:
+        kernel: a function decorated with ``triton.jit``.
+        programs: the number of programs; with 0, nothing is launched.
         arguments: tensors, integers, and named tuples of them, in the order of the kernel's parameters.
-        constants: its ``tl.constexpr`` parameters.
+        warps: the number of warps per program.
+        constants: the kernel's ``tl.constexpr`` parameters.
     """
     if _instead is not None:
         _instead(Launch(kernel, programs, arguments, constants, warps))
@@ -86,7 +89,7 @@ def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **consta
 
 
 def tensors_in(arguments: tuple[Any, ...]) -> Iterator[Tensor]:
-    """The tensors among a kernel's arguments, and in the tuples among them."""
+    """Yields the tensors among a kernel's arguments, including those in nested tuples."""
     for argument in arguments:
         if isinstance(argument, Tensor):
             yield argument
@@ -108,27 +111,27 @@ class Slots(NamedTuple):
 
     @property
     def warps(self) -> int:
-        """Number of warps for a block, with one thread per slot."""
+        """Number of warps per program: one thread per slot, at most 4 warps."""
         return max(1, min(4, self.block // WARP))
 
 
 def over_slots(realms: int, slots: int, most: int | None = None) -> Slots:
-    """Divides [realms, slots] into blocks of up to ``most`` (``BLOCK``) slots."""
+    """Divides [realms, slots] into blocks of at most ``most`` slots, by default ``BLOCK``."""
     block = min(triton.next_power_of_2(max(slots, WARP)), most or BLOCK)
     chunks = triton.cdiv(slots, block)
     return Slots(realms * chunks, slots, chunks, block)
 
 
 def over_elements(n: int) -> tuple[int, int]:
-    """(programs, elements per program) for ``n`` independent elements."""
+    """Returns (programs, elements per program) for ``n`` independent elements."""
     return triton.cdiv(n, BLOCK), BLOCK
 
 
 def over_tiles(n: int) -> tuple[int, int]:
-    """(programs, tiles per program) for ``n`` tiles."""
+    """Returns (programs, tiles per program) for ``n`` tiles."""
     return triton.cdiv(n, TILES), TILES
 
 
 def agents_per_program(lanes: int) -> int:
-    """Number of agents per program, where each takes ``lanes`` elements; a power of two."""
+    """Returns the number of agents per program if each needs ``lanes`` elements; a power of two."""
     return max(1, LANES // lanes)

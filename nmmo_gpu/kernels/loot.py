@@ -29,7 +29,7 @@ _Fields = namedtuple(
 _Tables = namedtuple("_Tables", "weight lot prices kind_of drops")
 """Weights, lots, prices, the kind of each slot, and ``drop_table``."""
 _Config = namedtuple("_Config", "events items most_drops capacity npcs")
-"""``events``: numbers of events per agent."""
+"""``events``: event counters per agent."""
 
 STREAM, COMBAT = tl.constexpr(int(Stream.DROP)), tl.constexpr(int(Cause.COMBAT))
 AGENTS_KILLED, EVENTS = tl.constexpr(int(Event.AGENTS_KILLED)), tl.constexpr(len(Event))
@@ -127,7 +127,7 @@ def _loot(world, tables, slots, chunks, agents, kinds, config: tl.constexpr, BLO
 
 
 def drop_table(tables: Tables, device: torch.device) -> tuple[Tensor, int]:
-    """([kinds, n, 4] int32: item, least, most, chance in 65536ths, chance 0 after the last drop; n)."""
+    """Returns ([kinds, n, 4] int32: item, minimum, maximum, chance in 65536ths, 0 after the last drop; n)."""
     most = max((len(row.drops) for row in tables.npcs), default=0)
     rows = tuple(row.drops + ((0, 1, 1, 0),) * (most - len(row.drops)) for row in tables.npcs)
     return tensor(rows, device, torch.int32), most

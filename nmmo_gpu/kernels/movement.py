@@ -30,19 +30,19 @@ ENTERABLE = tl.constexpr(WALKABLE)
 
 @triton.jit
 def down(direction):
-    """Rows by which a move goes south: east 1, south 2, west 3, north 4."""
+    """Returns the rows by which a move goes south. Moves: east 1, south 2, west 3, north 4."""
     return (direction == 2).to(tl.int32) - (direction == 4).to(tl.int32)
 
 
 @triton.jit
 def right(direction):
-    """Columns by which a move goes east."""
+    """Returns the columns by which a move goes east."""
     return (direction == 1).to(tl.int32) - (direction == 3).to(tl.int32)
 
 
 @triton.jit
 def walkable(material):
-    """Whether tiles of a material (uint8) can be entered."""
+    """Returns whether tiles of a material (uint8) can be entered."""
     return ((ENTERABLE >> material.to(tl.int32)) & 1) != 0
 
 
@@ -112,7 +112,7 @@ def _commit(world, won, slots, chunks, population_size, config: tl.constexpr, BL
 
 
 def intents(world: World) -> Tensor:
-    """Workspace [R, S] uint8: the direction in which each slot intends to move."""
+    """Returns a workspace, [R, S] uint8: the direction in which each slot intends to move."""
     return world.workspace("intent", tuple(world.alive.shape), torch.uint8)
 
 

@@ -34,7 +34,7 @@ _SettleFields = namedtuple(
 _Map = namedtuple("_Map", "height width")
 _Buffers = namedtuple("_Buffers", "home first_id before")
 """The tile that each NPC slot tries ([R, NPCs] int32; -1 for none), the first new id of each realm ([R]
-int64), and the newborn of a realm up to and with each block ([R, chunks] int32)."""
+int64), and the number of new NPCs of a realm up to and including each block ([R, chunks] int32)."""
 
 BIRTH_STREAM, ORDER_STREAM = tl.constexpr(int(Stream.NPC_BIRTH)), tl.constexpr(int(Stream.BIRTH_ORDER))
 CANDIDATES = tl.constexpr(rule.CANDIDATES)
@@ -44,15 +44,16 @@ DRAWS = tl.constexpr(-(-(rule.CANDIDATES + 1) // 4))
 
 @triton.jit
 def birth_key(world, realm, npc, mask):
-    """[BLOCK] int32, below 0: the key with which an NPC claims a tile; the lowest has the highest rank. All
-    keys of a realm are different."""
+    """Returns [BLOCK] int32, below 0: the key with which an NPC claims a tile; the lowest has the highest
+    rank. All keys of a realm are different."""
     mix = draw_word(world, ORDER_STREAM, realm, realm - realm)
     return -1 - (npc ^ (mix & mask).to(tl.int32))
 
 
 @triton.jit
 def fits(world, word, open, plane, home, places, config: tl.constexpr):
-    """(whether the place in a word is suitable: [BLOCK] bool, its tile in the realm: [BLOCK] int32)."""
+    """Returns (whether the place drawn by a word is suitable: [BLOCK] bool, its tile within the realm:
+    [BLOCK] int32)."""
     at = inland(below(word, places), config)
     ground = tl.load(world.material + plane + at, mask=open, other=0).to(tl.int32)
     fit = open & (((home >> ground) & 1) != 0)
@@ -99,7 +100,7 @@ def _claim_homes(
 
 @triton.jit
 def newborn(world, buffers, realm, entry, npc, inside, key, config: tl.constexpr):
-    """(whether each NPC spawns: [BLOCK] bool, its tile within the realm: [BLOCK] int32)."""
+    """Returns (whether each NPC spawns: [BLOCK] bool, its tile within the realm: [BLOCK] int32)."""
     at = tl.load(buffers.home + entry, mask=inside, other=-1)
     tried = inside & (at >= 0)
     plane = realm * (config.height * config.width)
@@ -108,7 +109,7 @@ def newborn(world, buffers, realm, entry, npc, inside, key, config: tl.constexpr
 
 @triton.jit
 def _count_newborn(world, buffers, counts, npcs, chunks, mask, config: tl.constexpr, BLOCK: tl.constexpr):
-    """Number of new NPCs of each block. Order-free: one entry per program."""
+    """Counts the new NPCs of each block. Order-free: one entry per program."""
     realm, npc, entry, inside = my_slots(npcs, chunks, BLOCK)
     key = birth_key(world, realm, npc, mask)
     born, _ = newborn(world, buffers, realm, entry, npc, inside, key, config)

@@ -31,7 +31,7 @@ _Given = namedtuple("_Given", "move style target")
 _Orders = namedtuple("_Orders", "moves styles targets")
 """The choices of all slots."""
 _Config = namedtuple("_Config", "immune_ticks height width cells")
-"""``cells``: how many cells there are in ``sights``."""
+"""``cells``: number of cells in ``sights``."""
 
 STREAM = tl.constexpr(int(Stream.NPC))
 PROVOKED, ALWAYS = tl.constexpr(rule.PROVOKED), tl.constexpr(rule.ALWAYS)
@@ -48,7 +48,7 @@ def _kinds(config: WorldConfig, device: torch.device) -> Tensor:
 
 
 def kinds(world: World) -> Tensor:
-    """[S] int32: kind of each NPC slot, -1 for the slots of agents; cached."""
+    """Returns [S] int32: kind of each NPC slot, -1 for the slots of agents; cached."""
     return _kinds(world.config, world.device)
 
 
@@ -64,38 +64,38 @@ def _natures(config: WorldConfig, device: torch.device) -> Tensor:
 
 
 def natures(world: World) -> Tensor:
-    """[S] int32: the properties of each NPC's kind, packed in one word, which ``habitat`` and the functions
-    below unpack; 0 for the slots of agents. Cached."""
+    """Returns [S] int32: the properties of each NPC's kind, packed in one word, which ``habitat`` and the
+    functions below unpack; 0 for the slots of agents. Cached."""
     return _natures(world.config, world.device)
 
 
 @triton.jit
 def habitat(nature):
-    """One bit per material."""
+    """Returns the materials on which the kind lives, one bit each."""
     return nature & 0xFF
 
 
 @triton.jit
 def hunts(nature):
-    """0 never, 1 provoked, 2 always."""
+    """Returns when the kind hunts: 0 never, 1 if provoked, 2 always."""
     return (nature >> 8) & 3
 
 
 @triton.jit
 def sight(nature):
-    """Range of sight, tiles."""
+    """Returns the range of sight, in tiles."""
     return (nature >> 10) & 15
 
 
 @triton.jit
 def health_of(nature):
-    """Health at birth."""
+    """Returns the health at birth."""
     return (nature >> 14) & 127
 
 
 @triton.jit
 def kind_of(nature):
-    """Index of the kind."""
+    """Returns the index of the kind."""
     return (nature >> 21) & 127
 
 
@@ -104,11 +104,11 @@ def nearest(
     world, realm, hunts_now, here, tiles, cells, slots, populations, config: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """[BLOCK] int32: slot of the nearest agent that is not immune on the first ``tiles`` cells around each
-    tile ``here``; -1 for none.
+    """Returns [BLOCK] int32: slot of the nearest agent that is not immune on the first ``tiles`` cells around
+    each tile ``here``; -1 for none.
 
-    Several cells are examined at once, so that hunters wait for memory a few times, not once per cell. Most
-    tiles are empty or hold an NPC, which one byte per tile shows."""
+    Several cells are examined at once, so that a program waits for memory a few times and not once per cell.
+    Most tiles are empty or hold an NPC, which one byte per tile shows."""
     best = tl.full([BLOCK], NOWHERE, tl.int32)
     for start in range(1, config.cells, PIECE):
         cell = start + tl.arange(0, PIECE)
@@ -131,7 +131,7 @@ def nearest(
 def provoker(
     world, realm, npc, provoked, line, column, far, slots, config: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """[BLOCK] int32: slot of the agent that each provoked NPC fights; -1 for none. Decrements
+    """Returns [BLOCK] int32: slot of the agent that each provoked NPC fights; -1 for none. Decrements
     ``aggro_ticks``."""
     left = tl.load(world.aggro_ticks + npc, mask=provoked, other=0).to(tl.int32)
     angry = left > 0
@@ -157,7 +157,7 @@ def _npcs(
     world, given, orders, natures, cells, slots, chunks, agents, populations, wander, config: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Copies the agents' choices, and makes those of the NPCs.
+    """Copies the choices of agents, and makes those of NPCs.
 
     Order-free: a slot's choices, ``aggro_ticks`` and targets are written only by its own program, which alone
     reads the latter two; everything else is only read."""
@@ -211,8 +211,8 @@ def _npcs(
 
 
 def sights(world: World) -> Tensor:
-    """[n] int32: offsets within a map, row * width + column, of the cells in sight of the always hunting kind
-    with the longest sight; nearest first. One cell if there is no such kind."""
+    """Returns [n] int32: offsets within a map, row * width + column, of the cells in sight of the always
+    hunting kind with the longest sight; nearest first. One cell if there is no such kind."""
     rows = world.config.tables.npcs
     furthest = max((row.sight for row in rows if row.hunts == rule.ALWAYS), default=0)
     offsets = tuple(line * world.config.width + column for line, column in ring_order(furthest))

@@ -59,19 +59,19 @@ LARGEST_SHORT = tl.constexpr(32767)
 
 @triton.jit
 def byte_at(value, PLACE: tl.constexpr):
-    """A value of 0 to 127 or more as byte number PLACE of an int64 word."""
+    """Returns a nonnegative value, clamped to 127, as byte number PLACE of an int64 word."""
     return tl.minimum(value.to(tl.int64), LARGEST_BYTE) << (8 * PLACE)
 
 
 @triton.jit
 def short_at(value, PLACE: tl.constexpr):
-    """An int16 value as quarter number PLACE of an int64 word."""
+    """Returns an int16 value as quarter number PLACE of an int64 word."""
     return (value.to(tl.int64) & 0xFFFF) << (16 * PLACE)
 
 
 @triton.jit
 def _public_stats(world, public_stats, slots, chunks, BLOCK: tl.constexpr):
-    """One word per slot: the low bytes of row and column, then age, health, food, water, freeze, damage.
+    """Writes one word per slot: the low bytes of row and column, age, health, food, water, freeze, damage.
 
     Order-free: each slot is written only by its own program."""
     _, _, entity, inside = my_slots(slots, chunks, BLOCK)
@@ -91,11 +91,11 @@ def _windows(
     world, ring, records, seen, slots, chunks, population_size, config: tl.constexpr, layout: tl.constexpr,
     padded: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Windows, padding, and ``seen``; zeros and no rows for dead agents.
+    """Writes the windows, padding, and ``seen``; zeros and -1 for dead agents.
 
     Order-free: an agent's record and its row of ``seen`` are written by one program, and each element by one
     lane: the r-th neighbour's lane writes element r, and other lanes write the elements after the last
-        neighbour."""
+    neighbour."""
     SIDE: tl.constexpr = 2 * config.vision + 1
     CELLS: tl.constexpr = SIDE * SIDE
     realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
@@ -119,7 +119,7 @@ def _windows(
     into = records + agent[:, None] * layout.bytes + layout.material + lane[None, :]
     tl.store(into, byte, mask=inside[:, None] & (lane < layout.bytes - layout.material)[None, :])
 
-    # The neighbours, in the order of distance; the agent itself, of rank 0, is left out.
+    # The neighbours in order of distance, without the agent itself, which has rank 0.
     rank = tl.arange(0, padded.cells)
     step = tl.load(ring + rank, mask=rank < CELLS, other=0)
     tile = here[:, None] + step[None, :]
@@ -138,8 +138,8 @@ def _windows(
 
 @triton.jit
 def reachable(exists, distance, REACH: tl.constexpr, DAMAGE: tl.constexpr):
-    """[BLOCK] int32: number of rows of the entity table in reach of a style. Rows are sorted by distance, so
-    these are the first ones."""
+    """Returns [BLOCK] int32: number of rows of the entity table in reach of a style. Rows are sorted by
+    distance, so these are the first ones."""
     within = exists & (distance <= REACH) & (DAMAGE > 0)
     return tl.sum(within.to(tl.int32), 1)
 
@@ -149,7 +149,7 @@ def _record_fields(
     world, buffers, seen, records, slots, chunks, population_size, config: tl.constexpr, layout: tl.constexpr,
     padded: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Own state, entity tables and masks of moves, styles and targets; zeros for dead agents.
+    """Writes own state, entity tables and masks of moves, styles and targets; zeros for dead agents.
     ``entity_attributes`` and ``worn`` are read only in the full game.
 
     Order-free: an agent's record is written by one program."""
@@ -175,7 +175,7 @@ def _record_fields(
     tl.store(into + layout.self // 8 + 1, tl.where(living, second, 0), mask=inside)
     tl.store(into + layout.self // 8 + 2, tl.where(living, third, 0), mask=inside)
 
-    # The entity table: a word per row.
+    # The entity table: one word per row.
     k = tl.arange(0, padded.nearest)[None, :]
     in_table = inside[:, None] & (k < config.nearest)
     other = tl.load(seen + agent[:, None] * config.nearest + k, mask=in_table, other=-1)
@@ -234,7 +234,7 @@ def _record_fields(
     flag = tl.where(living[:, None], flag, 0)
     masks = records.bytes + agent[:, None] * layout.bytes + layout.move_mask
     written = inside[:, None] & (lane < 8 + 3 * (config.nearest + 1) + 1)
-    if config.rolls:  # possible targets need not be the first rows: tested row by row below
+    if config.rolls:  # possible targets need not be the first rows; their masks are written below
         written = written & ((lane < 8) | (target == 0))
     tl.store(masks + lane, flag.to(tl.uint8), mask=written)
     if config.rolls:
@@ -248,7 +248,7 @@ def _record_fields(
 
 @cache
 def ring_steps(config: WorldConfig, device: torch.device) -> Tensor:
-    """[window^2] int32: offset of each cell's tile from the agent's tile in a plane, in ring order."""
+    """Returns [window^2] int32: offsets of the cells' tiles from the agent's tile, in ring order."""
     steps = [row * config.width + col for row, col in ring_order(config.vision)]
     return torch.tensor(steps, dtype=torch.int32, device=device)
 

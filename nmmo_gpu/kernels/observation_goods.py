@@ -52,7 +52,7 @@ LARGEST_BYTE, LARGEST_SHORT = tl.constexpr(127), tl.constexpr(rule.LARGEST_SHORT
 
 @triton.jit
 def look_at(value, PLACE: tl.constexpr):
-    """A value of 0 to 127 or more as byte number PLACE of an int64 word."""
+    """Returns a nonnegative value, clamped to 127, as byte number PLACE of an int64 word."""
     return tl.minimum(value.to(tl.int64), LARGEST_BYTE) << (8 * PLACE)
 
 
@@ -64,7 +64,8 @@ def combat_level(defense, constitution, best_style):
 
 @triton.jit
 def _looks(world, kinds, entity_attributes, slots, chunks, agents, config: tl.constexpr, BLOCK: tl.constexpr):
-    """One word per slot of agents and NPCs: see ``nmmo_gpu.world.observation_layout.ENTITY_ATTRIBUTES``.
+    """Writes one word per slot of agents and NPCs, with the ``ENTITY_ATTRIBUTES`` of
+    ``nmmo_gpu.world.observation_layout``.
 
     Order-free: each slot is written only by its own program."""
     realm, slot, being, inside = my_slots(slots, chunks, BLOCK)
@@ -97,7 +98,7 @@ def _goods(
     world, tables, records, slots, chunks, capacity, config: tl.constexpr, layout: tl.constexpr,
     padded: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Levels, goods, offer, market, and masks of work, trade, price and token; zeros for dead agents.
+    """Writes levels, goods, offer, market, and masks of work, trade, price and token; zeros for dead agents.
 
     Order-free: an agent's record is written by one program, and each element by one lane."""
     realm, _, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
@@ -107,7 +108,7 @@ def _goods(
     about = tl.where(bids, code - config.items, code) - 1
     left = tl.load(world.offer_left + agent, mask=code > 0, other=0).to(tl.int32)
 
-    # Levels, gold and room, inventory, offer: int16, one after the other.
+    # Consecutive int16 values: levels, gold, room, inventory, offer.
     FIRST_ITEM: tl.constexpr = SKILL_COUNT + GOODS_COUNT
     OFFER: tl.constexpr = FIRST_ITEM + config.items
     lane = tl.arange(0, padded.shorts)[None, :]
@@ -151,7 +152,7 @@ def _goods(
             can = ((works[:, None] >> tl.minimum(lane, 31)) & 1) != 0
             flag = flag & ((lane >= WORK_COUNT) | can)
         if config.exchange:
-            # Nothing, sales, buys, withdrawing; then three rows of prices.
+            # The mask of trades (none, sales, purchases, withdrawal), then three rows of prices.
             trade = lane - FIRST_TRADE
             sale, buy = trade - 1, trade - 1 - config.items
             sells, buys = (sale >= 0) & (sale < config.items), (buy >= 0) & (buy < config.items)
@@ -177,7 +178,7 @@ def _goods(
 
 
 def looks_of(world: World) -> Tensor:
-    """[R, S] int64, a workspace: ``nmmo_gpu.world.observation_goods.entity_attributes`` of living
+    """Returns [R, S] int64, a workspace: ``nmmo_gpu.world.observation_goods.entity_attributes`` of living
     entities."""
     cfg, device = world.config, world.device
     entity_attributes = world.workspace("entity_attributes", (world.realms, cfg.entities), torch.int64)

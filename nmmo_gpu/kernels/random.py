@@ -19,7 +19,7 @@ _Clock = namedtuple("_Clock", "seed tick")
 
 @triton.jit
 def draw(world, STREAM: tl.constexpr, realm, index):
-    """Four uint32 words for each (realm, index), from the ``seed`` and ``tick`` of ``world``."""
+    """Returns four uint32 words for each (realm, index), given the ``seed`` and ``tick`` of ``world``."""
     key, number, now = tl.load(world.seed), realm + tl.load(world.seed + 1), tl.load(world.tick)
     low = (now & 0xFFFFFFFF).to(tl.uint32)
     high = (((now >> 32) << 8) + STREAM).to(tl.uint32)
@@ -28,20 +28,20 @@ def draw(world, STREAM: tl.constexpr, realm, index):
 
 @triton.jit
 def draw_word(world, STREAM: tl.constexpr, realm, index):
-    """The first of the four words."""
+    """Returns the first of the four words of ``draw``."""
     first, _, _, _ = draw(world, STREAM, realm, index)
     return first
 
 
 @triton.jit
 def below(word, bound):
-    """A uniform integer in [0, bound) from a uint32 word: the high half of their product; int32."""
+    """Converts a uint32 word to a uniform int32 in [0, bound): the high half of their product."""
     return tl.umulhi(word, bound.to(tl.uint32)).to(tl.int32)
 
 
 @triton.jit
 def unit(word):
-    """float32 in [0, 1) from a uint32 word, by its upper 24 bits."""
+    """Converts the upper 24 bits of a uint32 word to float32 in [0, 1)."""
     return (word >> 8).to(tl.float32) * (1.0 / (1 << 24))
 
 

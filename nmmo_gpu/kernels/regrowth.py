@@ -29,8 +29,8 @@ SCRUB, FOREST, STONE = (tl.constexpr(int(m)) for m in (Material.SCRUB, Material.
 def _regrowth(world, tiles, MINED: tl.constexpr, BLOCK: tl.constexpr):
     """Order-free: each tile is read and written by one program.
 
-    A depleted tile shows scrub, or stone where orerocks are ``MINED``, and few tiles do: testing this first
-    reads one byte instead of four."""
+    The material of a depleted tile is scrub, or stone if orerocks are ``MINED``. This holds for few tiles, so
+    testing it first reads one byte per tile instead of four."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = i < tiles
     now = (tl.load(world.tick) & TICK_MASK).to(tl.int32)
@@ -45,7 +45,7 @@ def _regrowth(world, tiles, MINED: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def return_tick(world, thresholds, realm, tile, eaten, ENTRIES: tl.constexpr, STEPS: tl.constexpr):
-    """[...] int32: tick at which tiles that are depleted now will regrow (see
+    """Returns [...] int32: tick at which tiles that are depleted now will regrow (see
     ``nmmo_gpu.world.regrowth.schedule``).
 
     The wait is one more than the number of thresholds at or below the drawn word, found by bisection."""
@@ -61,8 +61,8 @@ def return_tick(world, thresholds, realm, tile, eaten, ENTRIES: tl.constexpr, ST
 
 
 def table(world: World, chance: float | None = None) -> tuple[Tensor, int, int]:
-    """(thresholds int64 on the device, their number, steps of a bisection) for a chance of regrowth per tick,
-    by default that of forest; a placeholder if nothing regrows."""
+    """Returns (thresholds int64 on the device, their number, steps of a bisection) for a chance of regrowth
+    per tick, by default that of forest; a placeholder if nothing regrows."""
     chance = world.config.regrowth if chance is None else chance
     if chance == 0.0:
         return world.workspace("no thresholds", (1,), torch.int64, fill=0), 0, 0

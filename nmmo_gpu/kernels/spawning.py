@@ -43,8 +43,8 @@ _EquipFields = namedtuple(
 _EquipConfig = namedtuple("_EquipConfig", "npc_slots items events birth_experience birth_levels")
 _Buffers = namedtuple("_Buffers", "spot key claims first_id before")
 """The spot that each slot tries ([R, A] int32) and its key ([R, A] int64), the lowest key of each spot
-([R, spots] int64), the first new id of each realm ([R] int64), and the free slots, later the newborn, of a
-realm up to and with each block ([R, chunks] int32)."""
+([R, spots] int64), the first new id of each realm ([R] int64), and the number of free slots, later of new
+agents, of a realm up to and including each block ([R, chunks] int32)."""
 
 FIRST_STREAM, TILE_STREAM = (
     tl.constexpr(int(stream)) for stream in (Stream.SPAWN_SLOT, Stream.SPAWN_TILE)
@@ -64,20 +64,20 @@ WORDS = tl.constexpr(8)
 
 @triton.jit
 def inland(spot, config: tl.constexpr):
-    """Tiles within the realm ([...] int32) from indices of the tiles from the ring inwards."""
+    """Converts indices of the tiles from the ring inwards to tiles within the realm ([...] int32)."""
     columns: tl.constexpr = config.width - 2 * config.border
     return (config.border + spot // columns) * config.width + config.border + spot % columns
 
 
 @triton.jit
 def tile_of_spot(spot, here, ring, config: tl.constexpr):
-    """Tiles within the realm from indices of spots ([...] int32)."""
+    """Converts indices of spots to tiles within the realm ([...] int32)."""
     return inland(spot, config) if config.anywhere else tl.load(ring + spot, mask=here, other=0)
 
 
 @triton.jit
 def _count_free(alive, counts, slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr):
-    """Free slots of each block. Order-free: one entry per program."""
+    """Counts the free slots of each block. Order-free: one entry per program."""
     _, _, _, being, inside = my_agents(slots, chunks, NPCS, BLOCK)
     free = inside & (tl.load(alive + being, mask=inside, other=1) == 0)
     tl.store(counts + tl.program_id(0), tl.sum(free.to(tl.int32), 0))
@@ -85,7 +85,7 @@ def _count_free(alive, counts, slots, chunks, NPCS: tl.constexpr, BLOCK: tl.cons
 
 @triton.jit
 def _claim(world, buffers, ring, slots, chunks, births, spots, config: tl.constexpr, BLOCK: tl.constexpr):
-    """Draws which slots try to spawn an agent, and where; the lowest key of each spot is left in ``claims``.
+    """Draws which slots try to spawn an agent, and where; writes the lowest key of each spot to ``claims``.
 
     Order-free: claims are atomic minima of different keys; everything else is written by the program of the
     slot, or of the realm's first block. ``first_id`` stores the old value of ``next_entity``, which the next
@@ -124,7 +124,7 @@ def _claim(world, buffers, ring, slots, chunks, births, spots, config: tl.conste
 
 @triton.jit
 def winners(buffers, realm, agent, inside, spots):
-    """(whether each slot spawns an agent: [BLOCK] bool, where: [BLOCK] int32)."""
+    """Returns (whether each slot spawns an agent: [BLOCK] bool, where: [BLOCK] int32)."""
     where = tl.load(buffers.spot + agent, mask=inside, other=-1)
     tried = inside & (where >= 0)
     mine = tl.load(buffers.key + agent, mask=tried, other=0)
@@ -133,7 +133,7 @@ def winners(buffers, realm, agent, inside, spots):
 
 @triton.jit
 def _count_born(buffers, counts, slots, chunks, spots, BLOCK: tl.constexpr):
-    """Number of new agents of each block. Order-free: one entry per program."""
+    """Counts the new agents of each block. Order-free: one entry per program."""
     realm, _, agent, inside = my_slots(slots, chunks, BLOCK)
     born, _ = winners(buffers, realm, agent, inside, spots)
     tl.store(counts + tl.program_id(0), tl.sum(born.to(tl.int32), 0))
@@ -213,7 +213,7 @@ def _equip(world, first_id, slots, chunks, birth_gold, config: tl.constexpr, BLO
 
 
 def _per_block(world: World, name: str, cut: Slots) -> Tensor:
-    """Workspace [R, chunks] int32: a count per block, or their sums up to each."""
+    """Returns a workspace, [R, chunks] int32: a count per block, or their cumulative sums."""
     return world.workspace(name, (world.realms, cut.chunks), torch.int32)
 
 

@@ -43,7 +43,7 @@ COMBAT = tl.constexpr(int(Cause.COMBAT))
 
 @triton.jit
 def _first_half(world, buffers, move, intent, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
-    """After the attacks: counts acting agents, applies damage, and stores intended moves.
+    """Counts acting agents, applies the damage of the attacks, and stores intended moves.
 
     Order-free: a slot's fields belong to one program, tiles are only read, counts are atomic additions."""
     realm, _, entity, inside = my_slots(slots, chunks, BLOCK)
@@ -57,7 +57,7 @@ def _first_half(world, buffers, move, intent, slots, chunks, config: tl.constexp
 
 @triton.jit
 def _second_half(world, thresholds, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
-    """Upkeep, footprints and burial. Order-free, like ``keep``, ``discover`` and ``bury``."""
+    """Runs upkeep, footprints and burial. Order-free, like ``keep``, ``discover`` and ``bury``."""
     realm, _, entity, inside = my_slots(slots, chunks, BLOCK)
     living = inside & (tl.load(world.alive + entity, mask=inside, other=0) != 0)
     line, column = position(world, entity, living)
@@ -72,7 +72,7 @@ def _second_half(world, thresholds, slots, chunks, config: tl.constexpr, BLOCK: 
 
 
 def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
-    """The tick of ``nmmo_gpu.world.tick.step``, in its order."""
+    """Runs the phases of ``nmmo_gpu.world.tick.step``, in the same order."""
     cut = over_slots(*world.alive.shape)
     strike(world, style, target)
     launch(

@@ -37,11 +37,11 @@ SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.C
 def keep(
     world, thresholds, realm, entity, inside, living, plays, where, death_cause, most, config: tl.constexpr
 ):
-    """The seven steps of docs/rules.md for each slot; returns the cause of death so far ([BLOCK] int32).
+    """Runs the seven steps of docs/rules.md for each slot; returns the cause of death so far ([BLOCK] int32).
 
     ``plays``: whether the slot holds an agent; ``where``: tiles within the realm; ``death_cause``: causes so
-        far; ``most``: the maximum health. Order-free: a slot, and the tile that only its agent occupies,
-        belong to one program."""
+    far; ``most``: the maximum health. Order-free: a slot, and the tile that only its agent occupies, belong
+    to one program."""
     tile = realm * (config.height * config.width) + where
     health_left = tl.load(world.health + entity, mask=living, other=0).to(tl.int32)
     active = living & (health_left > 0)
@@ -52,7 +52,7 @@ def keep(
     tl.store(world.freeze + entity, tl.maximum(frozen - 1, 0).to(tl.int16), mask=active)
     tl.store(world.chilled + entity, tl.zeros_like(frozen).to(tl.int1), mask=inside)
 
-    if config.npc_slots > 0:  # for NPCs only freeze and age change
+    if config.npc_slots > 0:  # NPCs have only freeze and age
         age_now = tl.load(world.age + entity, mask=active & ~plays, other=0)
         tl.store(world.age + entity, age_now + 1, mask=active & ~plays)
         active = active & plays
@@ -68,7 +68,7 @@ def keep(
     eats = active & (ground == FOREST)
     food_left = tl.where(eats, tl.minimum(food_left + config.forage, config.max_food), food_left)
     tl.store(world.material + tile, tl.full(where.shape, SCRUB, tl.uint8), mask=eats)
-    if config.threshold_count > 0:  # noqa: SIM102 (the second condition is known on the device alone)
+    if config.threshold_count > 0:  # noqa: SIM102 (the second condition is known only on the device)
         if tl.max(eats.to(tl.int32), 0) > 0:
             due = return_tick(
                 world, thresholds, realm, where, eats, config.threshold_count, config.threshold_steps
@@ -103,8 +103,8 @@ def keep(
 
 @triton.jit
 def discover(world, agent, living, line, column):
-    """Marks the tile of every living agent, and counts it if it is new to the agent. Writes its own slots
-    only."""
+    """Marks the tile of every living agent, and counts it if it is new to the agent. Writes only the
+    program's own slots."""
     word = world.visited + agent * VISITED_SIDE + line % VISITED_SIDE
     before = tl.load(word, mask=living, other=0)
     bit = tl.full(line.shape, 1, tl.int64) << (column % VISITED_SIDE).to(tl.int64)
@@ -139,7 +139,7 @@ def _explore(world, slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr):
 
 
 def upkeep_config(kind: type[Fields], world: World) -> Fields:
-    """A named tuple with settings that ``keep`` needs."""
+    """Returns a named tuple of type ``kind`` with the settings that ``keep`` needs."""
     _, entries, steps = table(world)
     return fields_of(kind, world.config, threshold_count=entries, threshold_steps=steps)
 

@@ -1,8 +1,8 @@
 """Work in two kernels; twin of ``nmmo_gpu.world.work``.
 
-The first does all independent work of the agents, and notes which of them succeeded at which rock; the second
-decides which of several gets the ore. A note is the side on which the rock is, 1 to 4 as in moves, plus
-``NOTE`` times the recipe."""
+The first does all independent work of the agents, and writes a note for each that succeeded at a rock; the
+second decides which of several agents at a rock gets the ore. A note is the direction of the rock, 1 to 4 as
+in moves, plus ``NOTE`` times the recipe."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WorkConfig = namedtuple(
     "_WorkConfig",
     "npc_slots work_bits items recipes meals events max_health max_food skills height width",
 )
-"""``events``: numbers of events per agent; ``work_bits`` and counts: see ``book_config``."""
+"""``events``: event counters per agent; ``work_bits`` and counts: see ``book_config``."""
 _ShareFields = namedtuple(
     "_ShareFields",
     "seed tick row col occupant material regrow_at inventory xp events ledger",
@@ -78,14 +78,14 @@ FISHING, FISHED, MINING, MINED, COOKED, BURNT, SMITHED, EATEN = (
 )  # fmt: skip
 
 SLOTS_PER_PROGRAM = None if INTERPRETED else WARP
-"""Of ``_work``: a single warp skips work that none of its agents does, needs no barriers, and may use more
-registers than ptxas grants to larger programs (with Triton 3.6 those spill)."""
+"""Slots per program of ``_work``: a single warp skips work that none of its agents does, needs no barriers,
+and may use more registers than ptxas grants to larger programs (with Triton 3.6 those spill)."""
 
 
 @triton.jit
 def is_rock(world, tile, here, DIRECTION: tl.constexpr, config: tl.constexpr):
-    """Whether the neighbour of a tile (index into all planes) is an orerock. Living agents are never on the
-    edge of the map."""
+    """Returns whether the neighbour of a tile (index into all planes) is an orerock. Living agents are never
+    on the edge of the map."""
     DOWN: tl.constexpr = (DIRECTION == 2) - (DIRECTION == 4)
     step: tl.constexpr = (DIRECTION == 1) - (DIRECTION == 3) + config.width * DOWN
     return tl.load(world.material + tile + step, mask=here, other=0) == ORE_ROCK
@@ -93,7 +93,7 @@ def is_rock(world, tile, here, DIRECTION: tl.constexpr, config: tl.constexpr):
 
 @triton.jit
 def rocks_beside(world, tile, here, config: tl.constexpr):
-    """[...] int32: number of the four neighbours that are an orerock."""
+    """Returns [...] int32: the number of orerocks among the four neighbours."""
     count = tl.zeros(tile.shape, tl.int32)
     for direction in tl.static_range(1, 5):
         count += is_rock(world, tile, here, direction, config).to(tl.int32)
@@ -102,7 +102,7 @@ def rocks_beside(world, tile, here, config: tl.constexpr):
 
 @triton.jit
 def could(world, recipe, agent, being, here, space, ITEMS: tl.constexpr):
-    """Whether level, ingredients and room suffice for a recipe (pointer to its row)."""
+    """Returns whether level, ingredients and room suffice for a recipe (pointer to its row)."""
     # A recipe without ingredients takes 0 of the first item.
     skill, takes = tl.load(recipe + SKILL), tl.maximum(tl.load(recipe + TAKES), 0)
     able = here & (space >= tl.load(recipe + ROOM))
@@ -114,12 +114,16 @@ def could(world, recipe, agent, being, here, space, ITEMS: tl.constexpr):
 
 @triton.jit
 def possible_works(world, tables, agent, being, tile, living, space, config: tl.constexpr):
-    """[...] int32: the works that would have an effect, one bit each; bit 0 is set; see
+    """Returns [...] int32: the works that would have an effect, one bit each; bit 0 is set; see
     ``nmmo_gpu.world.work.possible_works``.
 
     Args:
-        agent: index into [R * A]. being: the same into [R * S]. tile: the same into [R * H * W].
-        space: as returned by ``room``. tables, config: see ``Book`` and ``book_config``.
+        tables: see ``Book``.
+        agent: index into [R * A].
+        being: index into [R * S].
+        tile: index into [R * H * W].
+        space: as returned by ``room``.
+        config: see ``book_config``.
     """
     possible = tl.zeros(tile.shape, tl.int32)
     for row in range(config.recipes):
@@ -140,14 +144,14 @@ def possible_works(world, tables, agent, being, tile, living, space, config: tl.
 
 @triton.jit
 def add(pointer, amount, here):
-    """Adds to numbers that no other program writes."""
+    """Adds to values that no other program writes."""
     before = tl.load(pointer, mask=here, other=0)
     tl.store(pointer, before + amount, mask=here)
 
 
 @triton.jit
 def succeeds(world, realm, slot, tier, above):
-    """Whether attempts succeed, for levels ``above`` the required level."""
+    """Returns whether attempts succeed; ``above`` is the number of levels above the required one."""
     word = draw_word(world, LUCK, realm, slot * MOST_TIERS + tier)
     return below(word, tl.full(slot.shape, CERTAIN, tl.int32)) < tl.minimum(above + EVEN, CERTAIN)
 
@@ -162,7 +166,7 @@ def learn(world, recipe, agent, here, SKILLED: tl.constexpr):
 
 @triton.jit
 def enter(world, realm, item, flow, amount, here, ITEMS: tl.constexpr):
-    """Books goods of a realm: atomic additions of integers."""
+    """Adds goods to the ledger of a realm, by atomic additions of integers."""
     account = world.ledger + (realm * (ITEMS + 1) + item) * FLOWS + flow
     tl.atomic_add(account, amount.to(tl.int64), mask=here, sem="relaxed")
 
@@ -175,7 +179,7 @@ def eat(world, tables, realm, agent, being, eats, config: tl.constexpr):
         most = tl.load(world.level + being * SKILL_COUNT + CONSTITUTION, mask=eats, other=0).to(tl.int32)
     chosen = tl.full(body.shape, -1, tl.int32)
     for meal in range(config.meals):
-        # By rising size: the first held, and then all that do not waste.
+        # Meals in order of rising healing: the first one held, then each larger one that would not be wasted.
         dish = tables.meals + meal * DISH
         held = tl.load(world.inventory + agent * config.items + tl.load(dish), mask=eats, other=0) > 0
         good = held & ((chosen < 0) | (tl.load(dish + HEALS) <= most - body))
@@ -198,7 +202,7 @@ def _work(
     world, tables, work, notes, slots, chunks, work_realm, work_slot, capacity, config: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """All work except the distribution of ore.
+    """Does all work except the distribution of ore.
 
     Order-free: an agent's fields and note belong to one program, tiles are only read, and the ledger is
     changed by atomic additions of integers."""
@@ -209,7 +213,7 @@ def _work(
     able = able & (((config.work_bits >> choice) & 1) != 0)
     if (MINE_BIT & config.work_bits) != 0:
         tl.store(notes + agent, tl.zeros([BLOCK], tl.int32), mask=inside & ~(able & (choice == MINE)))
-    if config.meals > 0:  # noqa: SIM102 (the second condition is known on the device alone)
+    if config.meals > 0:  # noqa: SIM102 (the second condition is known only on the device)
         if tl.max((able & (choice == EAT)).to(tl.int32), 0) > 0:
             eat(world, tables, realm, agent, being, able & (choice == EAT), config)
 
@@ -281,10 +285,10 @@ def _work(
 
 @triton.jit
 def _share(world, thresholds, notes, recipes, slots, chunks, config: tl.constexpr, BLOCK: tl.constexpr):
-    """For each rock, one of the agents that succeeded at it gets the ore and depletes the rock.
+    """Gives each rock's ore to one of the agents that succeeded at it, and depletes the rock.
 
-    Order-free: notes and occupants are only read here. A rock's one winner alone writes its tile, and fields
-    of its own; the ledger is changed by atomic additions of integers."""
+    Order-free: notes and occupants are only read here. Only the one winner of a rock writes its tile and the
+    winner's fields; the ledger is changed by atomic additions of integers."""
     realm, _, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
     note = tl.load(notes + agent, mask=inside, other=0)
     struck = note > 0
@@ -313,7 +317,7 @@ def _share(world, thresholds, notes, recipes, slots, chunks, config: tl.constexp
 
 @cache
 def book(content: Content, device: torch.device) -> Book:
-    """The tables of a content, on a device."""
+    """Returns the tables of ``content`` on a device."""
     known = tables(content)
     recipes = tuple(
         (*(getattr(row, name) for name in COLUMNS), choice, tier)
@@ -328,8 +332,8 @@ def book(content: Content, device: torch.device) -> Book:
 
 
 def book_config(config: WorldConfig) -> dict[str, int]:
-    """Settings that ``possible_works`` needs: the works, one bit each, and the number of items, recipes and
-    meals."""
+    """Returns the settings that ``possible_works`` needs: the works, one bit each, and the numbers of items,
+    recipes and meals."""
     known = config.tables
     return {
         "work_bits": sum(1 << WORKS.index(name) for name in set(config.works)),

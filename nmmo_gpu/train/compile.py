@@ -1,8 +1,8 @@
-"""Compiling kernels ahead of a run: ``nmmo-gpu compile``.
+"""Ahead-of-time compilation of kernels: ``nmmo-gpu compile``.
 
-The launches that a configuration makes are noted without a GPU, from a run on tensors that have shapes and no
-data, and each distinct one is compiled in one of several processes. What they compile lies in Triton's cache,
-where a run with the same version of Triton finds it; ``TRITON_CACHE_DIR`` says where that is.
+A dry run on meta tensors lists the kernel launches of a configuration without a GPU, and each distinct launch
+is compiled in one of several processes. The results are stored in Triton's cache (``TRITON_CACHE_DIR``),
+where a run with the same version of Triton finds them.
 """
 
 from __future__ import annotations
@@ -36,52 +36,54 @@ TARGETS: dict[str, tuple[str, int | str, int]] = {
     "sm_100": ("cuda", 100, 32),
     "gfx942": ("hip", "gfx942", 64),
 }
-"""``name -> (backend, architecture, threads of a warp)``; GPUs of a CUDA architecture that is not listed here
-are given as ``sm_<capability>``."""
+"""``name -> (backend, architecture, threads per warp)``. Other CUDA architectures are named
+``sm_<capability>``."""
 
 ACTION_TYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
-"""Types in which actions may be handed to ``Env.step``."""
+"""Dtypes of actions that ``Env.step`` accepts."""
 
 
 @dataclass(frozen=True)
 class CompileConfig:
-    """What to compile, for which GPU."""
+    """Compiles the kernels of a training run for a GPU."""
 
     train: TrainConfig = dataclasses.field(default_factory=lambda: train_preset("chaos"))
-    """The training run; its environment, and benchmarks of it, have no other kernels."""
+    """The training run; its environment and its benchmarks use no other kernels."""
     target: str | None = None
     """sm_80, sm_90, sm_100, another sm_<capability> or gfx942; by default the GPU of this machine."""
     processes: int | None = None
-    """How many compile at a time; by default as many as there are processors."""
+    """Number of processes that compile in parallel; by default the number of CPUs."""
 
 
 class TensorForm(NamedTuple):
-    """A tensor, as far as it decides what is compiled."""
+    """The properties of a tensor on which the compiled code depends."""
 
     dtype: torch.dtype
     aligned: bool
-    """To 16 bytes."""
+    """Whether its data is aligned to 16 bytes."""
 
 
 class Form(NamedTuple):
-    """One launch, as far as it decides what is compiled."""
+    """The properties of a launch on which the compiled code depends."""
 
     module: str
     kernel: str
     arguments: tuple[Any, ...]
-    """Instead of a tensor its ``TensorForm``, of an integer one that compiles alike; also in tuples."""
+    """The arguments, with a ``TensorForm`` for each tensor, and for each integer a representative that
+    compiles to the same code; also inside tuples."""
     constants: tuple[tuple[str, Any], ...]
     warps: int
 
 
 def compile_ahead(config: CompileConfig, report: Callable[[int, int], None]) -> int:
-    """Compiles every kernel of a run that Triton's cache does not hold yet; returns how many there are.
+    """Compiles every kernel of a run that is not in Triton's cache yet; returns the number of kernels.
 
     Args:
-        report: called after each with (how many are done, how many there are).
+        config: what to compile.
+        report: called after each kernel with (number of finished kernels, number of kernels).
 
-    Raises ConfigError for an unknown target, where none is given and torch sees no GPU, under Triton's
-    interpreter, and for a kernel that does not compile."""
+    Raises ConfigError if the target is unknown, if no target is given and torch sees no GPU, under Triton's
+    interpreter, and if a kernel does not compile."""
     target = resolve_target(config.target)
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
         raise ConfigError("kernels are interpreted, not compiled, under TRITON_INTERPRET=1; unset it.")
@@ -89,7 +91,7 @@ def compile_ahead(config: CompileConfig, report: Callable[[int, int], None]) -> 
     if processes < 1:
         raise ConfigError(f"processes = {processes} compile nothing; choose 1 or more.")
     forms = forms_of(config.train)
-    # Forked processes would inherit what torch's threads hold.
+    # Forked processes would inherit the locks that torch's threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(forms)), context, _use_target, (target,)) as pool:
         for done, failure in enumerate(pool.map(_compile, forms), 1):
@@ -100,7 +102,9 @@ def compile_ahead(config: CompileConfig, report: Callable[[int, int], None]) -> 
 
 
 def resolve_target(name: str | None) -> tuple[str, int | str, int]:
-    """(backend, architecture, threads of a warp) of a name; by default of the GPU at hand."""
+    """Returns (backend, architecture, threads per warp) of a named target, by default of this machine's GPU.
+
+    Raises ConfigError if the target is unknown, or not given and torch sees no GPU."""
     if name is None:
         if not torch.cuda.is_available():
             raise ConfigError(f"torch sees no GPU to compile for; name one: --target {' | '.join(TARGETS)}.")
@@ -116,8 +120,8 @@ def resolve_target(name: str | None) -> tuple[str, int | str, int]:
 
 
 def forms_of(config: TrainConfig) -> list[Form]:
-    """Every distinct launch of a training run, of its environment with actions of any type, and of its
-    benchmark, whose slots are kept full."""
+    """Returns every distinct launch of a training run, of its environment with actions of any accepted dtype,
+    and of its benchmark, whose slots are kept full."""
     found: dict[Form, None] = {}
 
     def note(launch: Any) -> None:
@@ -127,7 +131,7 @@ def forms_of(config: TrainConfig) -> list[Form]:
         found[Form(kernel.__module__, kernel.__name__, arguments, constants, launch.warps)] = None
 
     env = dataclasses.replace(config.env, device="meta")
-    # Minibatches of the same size, and no more of them than can differ.
+    # Fewer minibatches of the same size, because the others repeat the same launches.
     ppo = dataclasses.replace(config.ppo, epochs=1)
     while ppo.horizon % 2 == 0 and ppo.minibatches % 2 == 0 and ppo.minibatches > 2:
         ppo = dataclasses.replace(ppo, horizon=ppo.horizon // 2, minibatches=ppo.minibatches // 2)
@@ -153,7 +157,7 @@ def forms_of(config: TrainConfig) -> list[Form]:
 
 
 def _representative(argument: Any) -> Any:
-    """What stands for an argument in a ``Form``."""
+    """Returns the representation of an argument in a ``Form``."""
     if isinstance(argument, Tensor):
         return TensorForm(argument.dtype, argument.data_ptr() % 16 == 0)
     if isinstance(argument, tuple):
@@ -165,7 +169,7 @@ def _representative(argument: Any) -> Any:
 
 
 class _Driver:
-    """Stands in for Triton's driver of a GPU, which need not be there to compile for it."""
+    """Replaces Triton's GPU driver, so that kernels can be compiled on a machine without the GPU."""
 
     def __init__(self, target: tuple[str, int | str, int]) -> None:
         from triton.backends.compiler import GPUTarget
@@ -197,7 +201,7 @@ def _use_target(target: tuple[str, int | str, int]) -> None:
 
 
 def _compile(form: Form) -> str | None:
-    """Puts a kernel into Triton's cache; returns what went wrong."""
+    """Compiles a kernel into Triton's cache; returns an error message, or None on success."""
     from nmmo_gpu.kernels.launch import FUSED_ROUNDING
 
     kernel = getattr(importlib.import_module(form.module), form.kernel)
@@ -209,7 +213,7 @@ def _compile(form: Form) -> str | None:
             enable_fp_fusion=FUSED_ROUNDING,
             **dict(form.constants),
         )
-    except Exception as error:  # whatever the compiler raises is what went wrong
+    except Exception as error:  # the compiler can raise any exception
         said = str(error).splitlines()
         return f"{form.kernel} does not compile: {type(error).__name__}: {said[-1] if said else ''}"
     _make_launcher(compiled)
@@ -217,7 +221,8 @@ def _compile(form: Form) -> str | None:
 
 
 def _without_data(argument: Any) -> Any:
-    """An argument with which Triton compiles what it would for those that a ``Form`` describes."""
+    """Returns an argument without data for which Triton compiles the same code as for those that the ``Form``
+    describes."""
     from triton.runtime.jit import MockTensor
 
     class Unaligned(MockTensor):  # type: ignore[misc]
@@ -233,8 +238,8 @@ def _without_data(argument: Any) -> Any:
 
 
 def _make_launcher(compiled: Any) -> None:
-    """Builds what calls the kernel, where Triton has the C compiler make it for each (before Triton 3.9) and
-    the driver's library is there to be linked."""
+    """Builds the kernel's launcher if this version of Triton compiles one in C for each kernel (before 3.9)
+    and the driver's library can be linked."""
     with contextlib.suppress(ImportError, AssertionError, OSError, RuntimeError, subprocess.SubprocessError):
         nvidia = importlib.import_module("triton.backends.nvidia.driver")
         if hasattr(nvidia, "make_launcher") and compiled is not None:

@@ -1,4 +1,4 @@
-"""What can be set about training."""
+"""The configuration of training."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from nmmo_gpu.errors import ConfigError
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """The network; every population has one of its own. The defaults suit a laptop."""
+    """The network; each population has its own. The defaults suit a laptop."""
 
     hidden: Annotated[int, Bounds(ge=4)] = 64
-    """Width of the trunk; a multiple of 4, as every feature looks in four directions."""
+    """Width of the trunk; a multiple of 4, because every feature exists for each of the four directions."""
     layers: Annotated[int, Bounds(ge=1)] = 1
-    """Layers of the trunk; those after the first add to what they are given."""
+    """Layers of the trunk; those after the first have residual connections."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """In what the network computes. Its weights are kept, and learned, in fp32 either way; bf16 is for GPUs,
-    whose tensor cores multiply it many times faster."""
+    """Precision of the network's computations. The weights are stored and updated in fp32 either way; bf16 is
+    for GPUs, whose tensor cores multiply it many times faster."""
     targeting: Literal["auto", "learned"] = "auto"
-    """"auto": the policy decides whether to attack, and the nearest agent of another population in reach
-    is the target. "learned": it chooses the target among the rows of the entity table."""
+    """"auto": the policy decides whether to attack; the target is the nearest agent of another population, or
+    NPC, in reach. "learned": the policy chooses the target among the rows of the entity table."""
     recurrent: bool = False
-    """Give every agent a memory: a GRU between trunk and heads, reset at death."""
+    """Give every agent a recurrent state: a GRU between trunk and heads, reset at death."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -45,21 +45,21 @@ class PPOConfig:
     minibatches: Annotated[int, Bounds(ge=1)] = 16
     """Minibatches per pass."""
     learning_rate: Annotated[float, Bounds(gt=0)] = 3e-3
-    """Adam's step size at the start."""
+    """Adam's learning rate at the start."""
     final_learning_rate: Annotated[float, Bounds(gt=0)] = 3e-4
-    """Adam's step size when the limit of steps or minutes is reached; in between it follows a line."""
+    """Adam's learning rate when the limit of iterations or minutes is reached; it changes linearly."""
     gamma: Annotated[float, Bounds(ge=0, lt=1)] = 0.99
-    """Discount per tick. Values are learned in units of 1 / (1 - gamma), so that they stay near 1."""
+    """Discount factor per tick. Values are learned in units of 1 / (1 - gamma), so that they stay near 1."""
     gae_lambda: Annotated[float, Bounds(ge=0, le=1)] = 0.95
     """Lambda of generalised advantage estimation."""
     clip: Annotated[float, Bounds(gt=0)] = 0.2
-    """How far the ratio of new to old probability may leave 1."""
+    """Clipping range of the ratio of new to old probability: 1 - clip to 1 + clip."""
     value_weight: float = 10.0
-    """Weight of the value loss. Large, because values are learned in units of 1 / (1 - gamma)."""
+    """Weight of the value loss. It is large because values are learned in units of 1 / (1 - gamma)."""
     entropy_weight: float = 0.01
     """Weight of the entropy bonus."""
     max_grad_norm: Annotated[float, Bounds(gt=0)] = 5.0
-    """Each population's gradient is scaled down to this norm."""
+    """Maximum norm of each population's gradient; larger gradients are scaled down to it."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -74,27 +74,27 @@ class TrainConfig:
     policy: PolicyConfig = dataclasses.field(default_factory=PolicyConfig)
     """The network."""
     ppo: PPOConfig = dataclasses.field(default_factory=PPOConfig)
-    """The learner."""
+    """The training algorithm."""
     run: str = "runs/latest"
-    """Folder for checkpoints, TensorBoard files and the config; made if it is not there."""
+    """Folder for checkpoints, TensorBoard files and the config; created if it does not exist."""
     minutes: Annotated[float, Bounds(gt=0)] | None = None
-    """Stop after so many minutes of training (time before a resume included)."""
+    """Stop after this many minutes of training, including the time before a resume."""
     iterations: Annotated[int, Bounds(ge=1)] | None = None
-    """Stop after so many iterations (rollout and update) in all."""
+    """Stop after this many iterations (rollout and update), including those before a resume."""
     checkpoint_minutes: Annotated[float, Bounds(ge=0)] = 1.0
-    """Time between checkpoints, minutes; 0 for one after every iteration."""
+    """Minutes between checkpoints; 0 saves one after every iteration."""
     log_every: Annotated[int, Bounds(ge=1)] = 5
     """Iterations between two points of the TensorBoard curves."""
     record: tuple[Annotated[int, Bounds(ge=0)], ...] = ()
-    """Numbers of realms to record, for the viewer (``nmmo-gpu view``); the first if none is named."""
+    """Indices of the realms to record for the viewer (``nmmo-gpu view``); without a value, realm 0."""
     record_policy: bool = True
-    """Record of these realms also what the policy thinks: the value, and how likely every choice is. Makes
-    the files several times larger."""
+    """Also record the policy's value and the probability of every choice in these realms. Makes the files
+    several times larger."""
     record_megabytes: Annotated[int, Bounds(ge=1)] = 1000
-    """Room on the disk for the recordings of a realm; the oldest make place for new ones."""
+    """Disk space for the recordings of a realm, in MB; the oldest recordings are deleted to make room."""
     graphs: bool = True
-    """On a GPU, replay rollouts and updates as CUDA graphs. To be switched off for classes of one's own that
-    ask the device for values, which a graph cannot."""
+    """On a GPU, replay rollouts and updates as CUDA graphs. Disable this for custom classes that copy values
+    from the device to the host, which CUDA graphs do not allow."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -104,7 +104,7 @@ class TrainConfig:
         self._check_record()
 
     def _check_minibatches(self) -> None:
-        # A recurrent policy learns from whole slots, others from single ticks.
+        # A sample of a recurrent policy is a slot's whole rollout; otherwise it is a single tick.
         samples = self.env.realms * self.env.world.population_size
         samples *= 1 if self.policy.recurrent else self.ppo.horizon
         if samples < self.ppo.minibatches:

@@ -1,4 +1,4 @@
-"""Every launch that environment and trainer make, noted without a GPU."""
+"""Lists every kernel launch of the environment and the trainer, without a GPU."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ WORLDS = {
     "full, many blocks": configs.preset("full", height=256, width=256, slots=1024, spawn="anywhere"),
     "full, flat combat": configs.preset("chaos", skills=True, npcs=True),
 }
-"""Rules under which launches differ: constants, blocks per realm, lengths of tables."""
+"""Rules that lead to different launches: constants, blocks per realm, lengths of tables."""
 
 NETWORKS = {
     "laptop": PolicyConfig(),
     "laptop, learned targets": PolicyConfig(targeting="learned"),
     "gpu": train_preset("chaos", "gpu").policy,
 }
-"""Networks for which launches differ."""
+"""Networks that lead to different launches."""
 
 
 def all_launches() -> dict[str, list[Launch]]:
-    """By the name of the setting, in the order in which they are made."""
+    """Returns ``setting -> launches``, in the order in which they are made."""
     found = {name: _of_world(config) for name, config in WORLDS.items()}
     found |= {name: _of_training(network) for name, network in NETWORKS.items()}
     long_table = WORLDS["far view, long table"]
@@ -47,7 +47,8 @@ def all_launches() -> dict[str, list[Launch]]:
 
 
 def _of_world(config: WorldConfig) -> list[Launch]:
-    """Ticks with choices of several integer types and their observations, and each phase by itself."""
+    """Returns the launches of ticks with choices of several integer dtypes, including their observations, and
+    of each phase by itself."""
     launches: list[Launch] = []
     with diverted(launches.append):
         env = Env(EnvConfig(world=config, realms=2, device="cpu", backend="triton", check_actions=False))
@@ -56,7 +57,7 @@ def _of_world(config: WorldConfig) -> list[Launch]:
         for kind in (torch.int64, torch.int16):
             choices = env.decode(torch.zeros(world.realms, config.slots, len(env.action_heads), dtype=kind))
             step(world, phases, *choices)
-        if not config.extended:  # in the full game phase follows phase as it is
+        if not config.extended:  # in the full game, a tick already launches each phase separately
             phases.combat(world, choices.style, choices.target)
             phases.movement(world, choices.move)
             for phase in (phases.upkeep, phases.explore, phases.burial):
@@ -67,7 +68,7 @@ def _of_world(config: WorldConfig) -> list[Launch]:
 
 
 def _of_training(network: PolicyConfig, config: WorldConfig = WORLDS["chaos"]) -> list[Launch]:
-    """A short iteration."""
+    """Returns the launches of a short training iteration."""
     ppo = PPOConfig(horizon=32, epochs=1, minibatches=2)
     launches: list[Launch] = []
     with diverted(launches.append):

@@ -1,4 +1,4 @@
-"""The policy network: P populations as a leading dimension of every weight."""
+"""The policy network. The leading dimension of every weight is P, the number of populations."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from nmmo_gpu.world.observation_layout import (
 )
 
 AUTO_TARGETS = 2
-"""Choices of the target head under auto-targeting: leave it, or attack."""
+"""Choices of the target head under auto-targeting: no attack, or an attack."""
 
 
 MASKED = -1e9
-"""Logit of what is impossible: its probability is exactly 0, and no infinity enters a gradient."""
+"""Logit of an impossible choice. Its probability is exactly 0, and gradients stay free of infinities."""
 
 
 class Output(NamedTuple):
-    """What the network says about a batch of agents."""
+    """The outputs of the network for a batch of agents."""
 
     move: Tensor
     """[P, B, 5] logits; impossible moves hold MASKED."""
@@ -58,28 +58,28 @@ class Output(NamedTuple):
     value: Tensor
     """[P, B] expected discounted reward, in units of 1 / (1 - gamma)."""
     state: Tensor | None
-    """[P, B, hidden] memory to hand in at the agents' next step; None without recurrence."""
+    """[P, B, hidden] recurrent state to pass in at the agents' next step; None without recurrence."""
     work: Tensor | None = None
-    """[P, B, works] logits; impossible works hold MASKED. None without work, as the following without what
-    they are about."""
+    """[P, B, works] logits; impossible works hold MASKED. This and the following fields are None if the rules
+    do not include work, trade or tokens, respectively."""
     trade: Tensor | None = None
     """[P, B, trades] logits; impossible trades hold MASKED."""
     price: Tensor | None = None
     """[P, B, prices] logits, before the chosen trade's mask."""
     price_mask: Tensor | None = None
-    """[P, B, 3, prices] bool: prices possible when neither selling nor buying, when selling, when buying."""
+    """[P, B, 3, prices] bool: prices possible without a sale or purchase, for a sale, for a purchase."""
     token: Tensor | None = None
-    """[P, B, tokens] logits; impossible words hold MASKED."""
+    """[P, B, tokens] logits; impossible tokens hold MASKED."""
 
 
 class Weights(NamedTuple):
-    """The network's matrices, [P, in, out] and [P, 1, out], as they are multiplied."""
+    """The network's matrices [P, in, out] and biases [P, 1, out], in the form used by the matrix products."""
 
     window: Tensor
     self_in: Tensor
     entities: Tensor
     attributes: Tensor | None
-    """[P, belongings and looks, hidden / 4]: the same for the four directions."""
+    """[P, own attributes + entity attributes, hidden / 4]: the same for the four directions."""
     input_bias: Tensor
     trunk: tuple[Tensor, ...]
     trunk_bias: tuple[Tensor, ...]
@@ -90,17 +90,18 @@ class Weights(NamedTuple):
     action_heads_bias: Tensor
     query: Tensor | None
     inputs: Tensor | None
-    """[P, columns, hidden]: window, own state, entities, attributes and bias as one matrix, by
-    ``InputColumns``; None where they are multiplied one by one."""
+    """[P, columns, hidden]: window, own state, entities, attributes and bias as one matrix, in the order of
+    ``InputColumns``; None if each is multiplied separately."""
 
 
 class Policy(nn.Module):
-    """Window, entity table and own state, each through a linear layer, summed; a trunk; linear heads.
+    """A linear layer for each of window, entity table and own state, summed; then a trunk and linear heads.
 
-    After v1's network, with two differences. v1 encoded every entity alike and took the maximum; here the
-    table's rows, which are sorted by distance, have weights of their own. And the four directions are
-    treated alike (``nmmo_gpu.train.symmetry``): turn the world, and the choice turns with it. The full game's
-    goods, levels and looks (``nmmo_gpu.train.features``) come in beside the others, its heads go out so.
+    The network follows that of v1, with two differences. v1 encoded all entities with the same weights and
+    took the maximum; here each row of the table, which is sorted by distance, has its own weights. And the
+    network is equivariant to quarter turns (``nmmo_gpu.train.symmetry``): if the world is rotated, its choice
+    rotates too. The full game adds goods, levels and entity attributes (``nmmo_gpu.train.features``) to the
+    inputs, and its own heads to the outputs.
     """
 
     def __init__(
@@ -113,15 +114,16 @@ class Policy(nn.Module):
         window_embedding: Callable[..., Tensor] = window_embedding,
         encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features,
     ) -> None:
-        """Fresh weights, drawn from the (CPU) generator.
+        """Initialises the weights from the (CPU) generator.
 
         Args:
             encode_inputs: ``nmmo_gpu.train.inputs.encode_inputs`` or a twin of it, for a first layer that is
-                one matrix product; None for one that adds up what is not zero.
+                one matrix product; None for a first layer that sums only the nonzero terms.
             hidden_layers: ``nmmo_gpu.train.layers.hidden_layers`` or a twin of it.
-            window_embedding: ``nmmo_gpu.train.window.window_embedding`` or a twin of it.
-            encode_features: ``nmmo_gpu.train.features.encode_features`` or a twin of it. Neither of the two
-                is called where ``encode_inputs`` is given.
+            window_embedding: ``nmmo_gpu.train.window.window_embedding`` or a twin of it. Not called if
+                ``encode_inputs`` is given.
+            encode_features: ``nmmo_gpu.train.features.encode_features`` or a twin of it. Not called if
+                ``encode_inputs`` is given.
         """
         super().__init__()
         self.world_config, self.config = world_config, config
@@ -129,7 +131,7 @@ class Policy(nn.Module):
         self.window_embedding, self.encode_features = window_embedding, encode_features
         self.columns = InputColumns.of(world_config)
         self.output_alignment = 1 if encode_inputs is None else 8
-        """Outputs of heads are padded to a multiple of this: tensor cores want rows of 16 bytes."""
+        """The heads' outputs are padded to a multiple of this, so that tensor cores get rows of 16 bytes."""
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.layout = ObservationLayout(world_config)
         populations, hidden, width = world_config.populations, config.hidden, config.hidden // symmetry.TURNS
@@ -150,11 +152,11 @@ class Policy(nn.Module):
         self.trunk = weight(config.layers, symmetry.TURNS, width, width, fan_in=hidden, gain=math.sqrt(2))
         self.trunk_bias = nn.Parameter(torch.zeros(populations, config.layers, 1, width))
         if config.recurrent:
-            # Reset, update and candidate of a GRU (Cho et al. 2014).
+            # Reset gate, update gate and candidate state of a GRU (Cho et al. 2014).
             self.gru_input = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
             self.gru_memory = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
             self.gru_bias = bias(3 * width)
-        # Nearly uniform at first, so that every action is tried.
+        # A small gain makes the initial policy nearly uniform, so that every action is tried.
         self.directional_head = weight(symmetry.TURNS, width, 1, fan_in=hidden, gain=0.01)
         steady = 1 + len(STYLES) + (AUTO_TARGETS if config.targeting == "auto" else 1)
         self.invariant_head = weight(width, steady, fan_in=hidden, gain=0.01)
@@ -163,12 +165,12 @@ class Policy(nn.Module):
         if config.targeting == "learned":
             self.query = weight(width, len(DESCRIBED), fan_in=hidden, gain=0.01)
         self.described = len(DESCRIBED)
-        """Features of an entity row, as ``encode`` returns it."""
+        """Number of features of an entity row that ``encode`` returns."""
         if world_config.extended and config.targeting == "learned":
             self.described += entity_attributes_width(world_config)
         self.extra_choices = sum(list(actions.action_heads(world_config).values())[3:])
         self.outputs = len(MOVES) + steady - 1 + self.extra_choices + 1
-        """Columns of the heads' matrix, the value's included, before padding."""
+        """Columns of the heads' matrix, including the value, before padding."""
         if world_config.extended:
             about_self, about_others = (
                 self_attributes_width(world_config),
@@ -201,19 +203,21 @@ class Policy(nn.Module):
         self._weights: Weights | None = None
 
     def weights(self) -> Weights:
-        """The matrices, computed from the parameters; within ``using`` and without gradients, its own."""
+        """Computes the matrices from the parameters; inside ``using`` and without gradients, returns those
+        passed to ``using``."""
         if self._weights is not None and not torch.is_grad_enabled():
             return self._weights
         return self._make_weights()
 
     @contextmanager
     def using(self, weights: Weights) -> Iterator[None]:
-        """Passes without gradients multiply by these matrices, so that a rollout computes them only once:
+        """Context in which forward passes without gradients use these matrices, so that a rollout computes
+        them only once:
 
             with torch.no_grad(), policy.using(policy.weights()):
                 ...
 
-        A parameter that changes meanwhile has an effect only after the context has ended."""
+        Changes to parameters inside the context take effect only after it ends."""
         before, self._weights = self._weights, weights
         try:
             yield
@@ -277,9 +281,9 @@ class Policy(nn.Module):
         return made if self.encode_inputs is None else made._replace(inputs=self._in_columns(made))
 
     def _in_columns(self, made: Weights) -> Tensor:
-        """``Weights.inputs`` of the parts."""
+        """Returns ``Weights.inputs``, assembled from the other matrices."""
         columns, window = self.columns, made.window
-        # Grass is told by no column: what it would add stands in the bias.
+        # Grass has no column: the bias includes its contribution.
         coded = torch.cat((window[:, :, : Material.GRASS], window[:, :, Material.GRASS + 1 :]), 2)
 
         def zeros(rows: int) -> Tensor:
@@ -296,12 +300,12 @@ class Policy(nn.Module):
         return torch.cat((*parts, zeros(columns.width - end)), 1)
 
     def forward(self, records: Tensor, index: Tensor, state: Tensor | None = None) -> Output:
-        """Looks at ``records[index]``.
+        """Computes the outputs for ``records[index]``.
 
         Args:
             records: [rows, bytes] uint8, observation records.
-            index: [P, B] int64: the rows that each population looks at.
-            state: [P, B, hidden] memory, for a recurrent policy.
+            index: [P, B] int64: the rows of each population.
+            state: [P, B, hidden] float32, the recurrent state of a recurrent policy.
         """
         views, hidden, entities, state, weights = self._looked(records, index, state)
         return self.decide(views, hidden, entities, state, weights)
@@ -309,7 +313,8 @@ class Policy(nn.Module):
     def _looked(
         self, records: Tensor, index: Tensor, state: Tensor | None
     ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor | None, Weights]:
-        """(views, hidden, entities, new memory, weights) of ``records[index]``: all before the heads."""
+        """Returns (views, hidden, entities, new recurrent state, weights) of ``records[index]``: everything
+        before the heads."""
         views, weights = self.header_fields(records, index), self.weights()
         hidden, entities = self.encode(records, index, views, weights)
         if self.config.recurrent:
@@ -318,8 +323,8 @@ class Policy(nn.Module):
         return views, hidden, entities, state, weights
 
     def header_fields(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """The fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
-        # An even number of bytes, so that those of two bytes can be seen in the copy.
+        """Returns the fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
+        # An even number of bytes, so that the copy can be viewed as int16.
         head = self.layout.header_bytes + self.layout.header_bytes % 2
         picked = records[:, :head].index_select(0, index.reshape(-1))
         return self.layout.views(picked.view(*index.shape, -1))
@@ -327,10 +332,15 @@ class Policy(nn.Module):
     def encode(
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
     ) -> tuple[Tensor, Tensor]:
-        """(trunk [P, B, hidden], entity rows [P, B, nearest, features] as targets are chosen by): all before
-        memory and heads.
+        """Returns (trunk output [P, B, hidden], entity rows [P, B, nearest, features] from which targets are
+        chosen): everything before the GRU and the heads.
 
-        ``views`` are the fields of the records' heads, [P, B, ...]."""
+        Args:
+            records: [rows, bytes] uint8, observation records.
+            index: [P, B] int64: the rows of each population.
+            views: ``header_fields`` of these rows.
+            weights: as returned by ``weights``.
+        """
         if self.encode_inputs is None:
             total, entities = self._sum_of_parts(records, index, views, weights)
         else:
@@ -344,7 +354,8 @@ class Policy(nn.Module):
     def _sum_of_parts(
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
     ) -> tuple[Tensor, Tensor]:
-        """(the first layer's sums [P, B, hidden], entity rows), each part of the inputs by itself."""
+        """Returns (sums of the first layer [P, B, hidden], entity rows), with one product per part of the
+        inputs."""
         seen = self.window_embedding(records, index, weights.window, self.layout)
         own = torch.bmm(own_state(views, self.self_scale).to(self.dtype), weights.self_in)
         entities = entity_rows(views, self.entity_scale).to(self.dtype)
@@ -361,7 +372,7 @@ class Policy(nn.Module):
         return total, entities
 
     def _rows_of(self, inputs: Tensor) -> Tensor:
-        """[P, B, nearest, features]: the entity rows among the inputs."""
+        """Returns the entity rows [P, B, nearest, features] of the encoded inputs."""
         shape = (self.world_config.nearest, len(DESCRIBED))
         entities: Tensor = torch.unflatten(inputs[..., self.columns.entities], -1, shape)
         if self.described > len(DESCRIBED):
@@ -370,7 +381,8 @@ class Policy(nn.Module):
         return entities
 
     def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
-        """One GRU step: [P, B, hidden] float32 new memory, which is also what the heads see."""
+        """Computes one GRU step; returns the new recurrent state [P, B, hidden] float32, which is also the
+        input of the heads."""
         gates = torch.baddbmm(_not_none(weights.gru_bias), trunk, _not_none(weights.gru_input)).float()
         reset_x, update_x, new_x = gates.chunk(3, -1)
         recalled = torch.bmm(state.to(self.dtype), _not_none(weights.gru_memory)).float()
@@ -387,12 +399,17 @@ class Policy(nn.Module):
         state: Tensor | None,
         weights: Weights,
     ) -> Output:
-        """The heads with their masks, on [P, B, hidden]; ``views`` as for ``encode``."""
+        """Applies the heads and their masks to ``hidden`` [P, B, hidden]; ``views`` are as for ``encode``."""
         return self.masked(views, self.logits(hidden, entities, weights), state)
 
     def masked(self, views: dict[str, Tensor], out: Tensor, state: Tensor | None = None) -> Output:
-        """``logits`` [..., n] with the masks of the records that they belong to, whose fields before the
-        windows are ``views``."""
+        """Splits logits by head and applies the masks.
+
+        Args:
+            views: ``header_fields`` of the records to which the logits belong.
+            out: [..., n] float32, as returned by ``logits``.
+            state: the recurrent state to include in the result.
+        """
         more = {name: views[f"{name}_mask"] for name in actions.MORE_HEADS if f"{name}_mask" in views}
         widths = [mask.shape[-1] for mask in more.values()]
         targets = out.shape[-1] - len(MOVES) - len(STYLES) - sum(widths) - 1
@@ -415,8 +432,8 @@ class Policy(nn.Module):
         )
 
     def logits(self, hidden: Tensor, entities: Tensor, weights: Weights) -> Tensor:
-        """[P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, works, trades, prices, words,
-        value; before any mask."""
+        """Returns [P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, works, trades, prices,
+        tokens, value; not masked."""
         hidden = hidden.to(self.dtype)
         out = torch.baddbmm(weights.action_heads_bias, hidden, weights.action_heads)
         out = out[..., : self.outputs].float()
@@ -428,20 +445,21 @@ class Policy(nn.Module):
         return out
 
     def unmasked(self, records: Tensor, index: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(``logits``, new memory) of ``records[index]``, for who masks and samples by itself."""
+        """Returns (``logits``, new recurrent state) of ``records[index]``, for callers that apply the masks
+        themselves."""
         _, hidden, entities, state, weights = self._looked(records, index, state)
         return self.logits(hidden, entities, weights), state
 
     def initial_state(self, agents: int, device: torch.device) -> Tensor | None:
-        """[agents, hidden] zeros for a recurrent policy, else None."""
+        """Returns [agents, hidden] zeros for a recurrent policy, else None."""
         return torch.zeros(agents, self.config.hidden, device=device) if self.config.recurrent else None
 
     def auto_target(self, views: dict[str, Tensor], style: Tensor) -> Tensor:
-        """The row (counted from 1) of the nearest stranger or NPC in reach of the style; 0 if there is none.
+        """Returns the row (counted from 1) of the nearest stranger or NPC in reach of the style; 0 for none.
 
         Args:
             views: fields of observations, ``name -> [..., *shape]``.
-            style: [...] int64, the attack style of each.
+            style: [...] int64, the attack style of each agent.
 
         Returns:
             [...] int64.
@@ -453,7 +471,7 @@ class Policy(nn.Module):
 
 
 def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Fields of ``Output`` for the heads of the full game."""
+    """Returns the fields of ``Output`` for the heads of the full game."""
     fields: dict[str, Tensor] = {}
     for name, head in logits.items():
         if name == "price":
@@ -464,14 +482,16 @@ def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Te
 
 
 def _usual_health(config: WorldConfig) -> int:
-    """What stands for 1 where health is told; levels let it grow, and some NPCs have more."""
+    """Returns the health that is scaled to 1. It is doubled with levels, which raise health, and with NPCs,
+    some of which have more."""
     return 2 * config.max_health if config.skills or config.npcs else config.max_health
 
 
 def _self_scale(config: WorldConfig) -> Tensor:
-    """[2, features]: factor, and centre to take off before, that bring own features to about -0.5 ... 0.5.
+    """Returns [2, features] float32: a factor, and a centre to subtract first, which scale own features to
+    about -0.5 ... 0.5.
 
-    Vectors are centred on nothing (headings) or on the middle of the map, so that they can be turned."""
+    Headings have centre 0 and positions the middle of the map, so that they can be rotated."""
     largest = {
         "age": 200, "health": _usual_health(config), "food": config.max_food, "water": config.max_water,
         "row": config.height - 1, "col": config.width - 1, "freeze": config.freeze_ticks,
@@ -485,7 +505,7 @@ def _self_scale(config: WorldConfig) -> Tensor:
 
 
 def _entity_scale(config: WorldConfig) -> Tensor:
-    """[features]: factor that brings the entity table to about -1 ... 1."""
+    """Returns [features] float32: factors that scale the entity table to about -1 ... 1."""
     largest = {
         "age": 127, "health": _usual_health(config), "food": config.max_food, "water": config.max_water,
         "freeze": config.freeze_ticks, "damage": config.max_health,

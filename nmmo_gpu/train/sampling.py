@@ -1,4 +1,4 @@
-"""Choosing actions: masked categorical heads, sampled from the world's counter-based random numbers."""
+"""Sampling and evaluation of actions of masked categorical heads, with counter-based random numbers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nmmo_gpu.world.state import World
 def uniforms(
     draw: Callable[..., tuple[Tensor, ...]], world: World, heads: Sequence[str], realm: Tensor, slot: Tensor
 ) -> Tensor:
-    """[heads, ...] float32 in [0, 1): one draw for each of the heads named, in their order.
+    """Draws [heads, ...] float32 in [0, 1): one random number per head, in the order of ``heads``.
 
     Args:
         draw: ``nmmo_gpu.world.random.draw`` or a twin of it.
         world: read for ``seed`` and ``tick``.
-        heads: their names.
+        heads: names of heads.
         realm: [...] int64.
         slot: [...] int64.
     """
@@ -34,21 +34,29 @@ def uniforms(
 
 
 def head_distributions(output: Output, style: Tensor, trade: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Log-probabilities of all heads, [P, B, n] each; the target head under the given style, the price head
-    under the given trade, [P, B] each."""
+    """Returns the log-probabilities of all heads, [P, B, n] each. Those of the target head are conditioned on
+    ``style``, those of the price head on ``trade``, [P, B] each."""
 
     def given(name: str, _: Tensor) -> Tensor:
-        # What other heads choose is not looked at.
+        # No head is conditioned on the choices of other heads, so any value will do for them.
         return trade if name == "trade" and trade is not None else style
 
     return tuple(log for log, _ in _heads(output, given))
 
 
 def choose(log_probability: Tensor, uniform: Tensor) -> Tensor:
-    """[...] int64: samples [..., n] log-probabilities by inverse CDF with [...] float32 draws in [0, 1)."""
+    """Samples choices by inverse CDF.
+
+    Args:
+        log_probability: [..., n] float32.
+        uniform: [...] float32 in [0, 1).
+
+    Returns:
+        [...] int64.
+    """
     probability = log_probability.exp()
     cumulative = probability.cumsum(-1)
-    # Rounding can leave the last entry below the draw; the choice is then the last possible one.
+    # Rounding can leave the last entry below the random number; the choice is then the last possible one.
     last = probability.shape[-1] - 1 - (probability > 0).flip(-1).to(torch.uint8).argmax(-1)
     return torch.minimum((cumulative <= uniform[..., None]).sum(-1), last)
 
@@ -57,10 +65,11 @@ def sample(output: Output, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Samples a choice of every head.
 
     Args:
-        uniform: [heads, P, B] float32 in [0, 1), one draw per head.
+        output: the logits and masks.
+        uniform: [heads, P, B] float32 in [0, 1), one random number per head.
 
     Returns:
-        choices [P, B, heads] int64, and their joint log-probability [P, B].
+        (choices [P, B, heads] int64, their joint log-probability [P, B]).
     """
     draws = dict(zip(_names(output), uniform, strict=True))
     heads = list(_heads(output, lambda name, log: choose(log, draws[name])))
@@ -68,10 +77,10 @@ def sample(output: Output, uniform: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
-    """(joint log-probability [P, B], entropy [P, B]) of choices [P, B, heads].
+    """Returns (joint log-probability [P, B], entropy [P, B]) of choices [P, B, heads].
 
-    The entropy of the target head is the one under the style chosen, that of the price head the one under the
-    trade chosen."""
+    The entropy of the target head is conditioned on the chosen style, that of the price head on the chosen
+    trade."""
     made = dict(zip(_names(output), choices.unbind(-1), strict=True))
     heads = list(_heads(output, lambda name, _: made[name]))
     joint = _joint(heads)
@@ -81,14 +90,14 @@ def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _names(output: Output) -> list[str]:
-    """The heads that there are, in order."""
+    """Returns the names of the heads in ``output``, in order."""
     return [name for name in Choices._fields if getattr(output, name) is not None]
 
 
 def _heads(output: Output, choice_of: Callable[[str, Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """(log-probabilities [P, B, n], choice [P, B]) of each head in order.
+    """Yields (log-probabilities [P, B, n], choice [P, B]) of each head in order.
 
-    ``choice_of(name, log-probabilities)`` makes the choice, or knows it."""
+    ``choice_of(name, log-probabilities)`` returns the choice [P, B]."""
     made: dict[str, Tensor] = {}
     for name in _names(output):
         logits = getattr(output, name)
@@ -104,7 +113,7 @@ def _heads(output: Output, choice_of: Callable[[str, Tensor], Tensor]) -> Iterat
 
 
 def _joint(heads: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """[P, B]: the log-probability of all choices together."""
+    """Returns the joint log-probability [P, B] of all choices."""
     parts = [_at(log, choice) for log, choice in heads]
     return sum(parts[1:], start=parts[0])
 

@@ -1,4 +1,4 @@
-"""The parts of training that have kernels; twins of functions in ``nmmo_gpu.train``."""
+"""Parts of training as Triton kernels; twins of functions in ``nmmo_gpu.train``."""
 
 from nmmo_gpu.kernels.train.evaluation import evaluate
 from nmmo_gpu.kernels.train.gae import advantages

@@ -26,19 +26,20 @@ from nmmo_gpu.kernels.train.heads import (
 from nmmo_gpu.world.observation_layout import ObservationLayout
 
 _Joint = namedtuple("_Joint", "log_probability entropy")
-"""Of the choices of all heads, [P, B] float32 each; in the backward pass, their gradients."""
+"""Joint log-probability and entropy of the choices of all heads, [P, B] float32 each; in the backward pass,
+their gradients."""
 
 
 @triton.jit
 def log_prob_and_entropy(log, probability, choice):
-    """(log-probability of a choice, entropy)."""
+    """Returns (log-probability of a choice, entropy)."""
     column = tl.arange(0, log.shape[1])[None, :]
     return tl.sum(tl.where(column == choice[:, None], log, 0.0), 1), -tl.sum(probability * log, 1)
 
 
 @triton.jit
 def slope(log, probability, choice, grad_log, grad_entropy):
-    """The gradient of the logits, [BLOCK, n], from those of log-probability and entropy, [BLOCK]."""
+    """Returns the gradient of the logits, [BLOCK, n], given those of log-probability and entropy, [BLOCK]."""
     column = tl.arange(0, log.shape[1])[None, :]
     chosen = (column == choice[:, None]).to(tl.float32)
     entropy = -tl.sum(probability * log, 1)[:, None]
@@ -62,7 +63,7 @@ def _evaluate(
     gradients from it and writes the gradient of the logits.
 
     Order-free: each row is written by one program."""
-    # Triton 3.6 hands on a tuple in a constant only if it is a constant by itself.
+    # Triton 3.6 passes on a tuple inside a constexpr only if the tuple is a constexpr itself.
     MOVE: tl.constexpr = heads.move
     STYLE: tl.constexpr = heads.style
     TARGET: tl.constexpr = heads.target
@@ -146,7 +147,7 @@ class Evaluate(torch.autograd.Function):
         ctx.save_for_backward(records, index, logits, choices)
         ctx.heads = heads
         joint = _Joint(*torch.empty(2, *index.shape, device=logits.device))
-        # The gradient, which only the other direction writes, needs a tensor in its place.
+        # Only the backward pass writes a gradient; any tensor serves as a placeholder here.
         _launch(records, index, logits, choices, joint, logits, heads, backward=False)
         return joint.log_probability, joint.entropy
 
@@ -173,11 +174,15 @@ def _launch(
 def evaluate(
     records: Tensor, index: Tensor, logits: Tensor, choices: Tensor, layout: ObservationLayout, auto: bool
 ) -> tuple[Tensor, Tensor]:
-    """(joint log-probability [P, B], entropy [P, B]) of choices; differentiable in the logits.
+    """Returns (joint log-probability [P, B], entropy [P, B]) of choices; differentiable in the logits.
 
     Args:
-        records: [N, bytes] uint8. index: [P, B] int64: their rows. logits: as for ``choose``.
-        choices: [N, heads] int16, by row.
+        records: [N, bytes] uint8.
+        index: [P, B] int64, rows of ``records``.
+        logits: as for ``nmmo_gpu.kernels.train.sampling.choose``.
+        choices: [N, heads] int16, one row per record.
+        layout: the layout of the records.
+        auto: whether targets are chosen automatically, as for ``choose``.
     """
     heads = heads_of(layout, logits.shape[-1], auto)
     out: tuple[Tensor, Tensor] = Evaluate.apply(records, index.contiguous(), logits, choices, heads)

@@ -1,4 +1,4 @@
-"""Full-game observations as numbers for a network, in one kernel; twin of ``nmmo_gpu.train.features``."""
+"""Encodes full-game observations as network inputs, in one kernel; twin of ``nmmo_gpu.train.features``."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES
 _Records = namedtuple("_Records", "bytes shorts")
 """The same records as uint8 and as int16."""
 _Scales = namedtuple("_Scales", "capacity offer_ticks max_health ranks")
-"""Numbers by which others are divided; ``ranks``: of the kind of gear with the most."""
+"""Divisors that scale the inputs; ``ranks``: the maximum number of ranks of a kind of gear."""
 _Layout = namedtuple(
     "_Layout",
     "bytes self levels goods inventory offer market entity_kind entity_attributes entities",
 )
 """The length of a record, and offsets of fields in it."""
 _Config = namedtuple("_Config", "skills items prices npc_kinds words nearest row stride")
-"""Numbers of items, prices, kinds of NPCs, words and rows of the entity table; columns of such a row, and of
-the matrix."""
+"""``skills``: whether levels exist; the numbers of items, prices, kinds of NPCs, words and rows of the entity
+table; the numbers of columns of such a row and of the matrix."""
 _Padded = namedtuple("_Padded", "items quotes row")
-"""Powers of two."""
+"""Powers of two: items, quotes, and columns of a row of the entity table."""
 
 SKILLS, SKILLS_PADDED = tl.constexpr(len(content.SKILLS)), tl.constexpr(16)
 CONSTITUTION, HEALTH = tl.constexpr(content.CONSTITUTION), tl.constexpr(network_inputs.HEALTH)
@@ -42,12 +42,12 @@ STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
     for name in ("combat_level", "sword", "token", "max_health", "immune")
 )
 RECORDS = 1024 if INTERPRETED else 32
-"""Records that one program handles."""
+"""Records per program."""
 
 
 @triton.jit
 def log2_scale(values, MANY: tl.constexpr):
-    """0 for 0, 1 for about 2 ** MANY."""
+    """See ``nmmo_gpu.world.network_inputs.log2_scale``."""
     return tl.log2(values.to(tl.float32) + 1.0) / MANY
 
 
@@ -137,7 +137,7 @@ def _encode_features(
     column = tl.arange(0, padded.quotes)[None, :]
     known = here[:, None] & (column < 3 * config.items)
     quoted = tl.load(record + layout.market + column, mask=known, other=0)
-    # No ask counts as higher than the highest price.
+    # A missing ask counts as one above the highest price.
     quoted = tl.where((column % 3 == 1) & (quoted == 0), config.prices + 1, quoted.to(tl.int32))
     store(into, column, quoted.to(tl.float32) / config.prices, here, 3 * config.items)
 
@@ -154,7 +154,9 @@ def encode_features(records: Tensor, index: Tensor, config: WorldConfig, out: Te
     """See ``nmmo_gpu.train.features.encode_features``.
 
     Args:
-        records: [rows, bytes] uint8. index: [P, B] int64, contiguous.
+        records: [rows, bytes] uint8.
+        index: [P, B] int64, contiguous.
+        config: the rules.
         out: [P, B, n] of a floating dtype, columns of a contiguous matrix, into which the result is
             written."""
     layout = ObservationLayout(config)

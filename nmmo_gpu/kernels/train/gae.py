@@ -12,7 +12,7 @@ from nmmo_gpu.kernels.launch import launch, over_elements
 
 @triton.jit
 def _gae(reward, value, died, last_value, out, slots, gamma, trace, TICKS: tl.constexpr, BLOCK: tl.constexpr):
-    """Backwards through the rollout, a lane per slot, so that each number is read once.
+    """Iterates backwards through the rollout, with one lane per slot, so that each number is read once.
 
     Order-free: every slot's column belongs to one program."""
     slot = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -35,11 +35,11 @@ def _gae(reward, value, died, last_value, out, slots, gamma, trace, TICKS: tl.co
 def advantages(
     reward: Tensor, value: Tensor, died: Tensor, last_value: Tensor, gamma: float, gae_lambda: float
 ) -> Tensor:
-    """See ``nmmo_gpu.train.gae.advantages``; the same bits."""
+    """See ``nmmo_gpu.train.gae.advantages``; the result is bitwise equal."""
     out = torch.empty_like(value)
     ticks, slots = value.shape
     programs, block = over_elements(slots)
-    trace = gamma * gae_lambda  # computed here, because the kernel's numbers have 32 bits
+    trace = gamma * gae_lambda  # computed on the host in 64 bits, because kernels compute in 32 bits
     launch(
         _gae, programs, reward, value, died, last_value, out, slots, gamma, trace, TICKS=ticks, BLOCK=block
     )

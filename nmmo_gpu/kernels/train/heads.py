@@ -1,5 +1,5 @@
-"""The distributions of the action heads, for the kernels of ``sampling`` and ``evaluation``; twin of
-``nmmo_gpu.train.policy.Policy.masked``. The masks are read in place, in the observation records."""
+"""Distributions of the action heads, for the kernels of ``sampling`` and ``evaluation``; twin of
+``nmmo_gpu.train.policy.Policy.masked``. The masks are read directly from the observation records."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from nmmo_gpu.world.movement import MOVES as MOVE_LIST
 from nmmo_gpu.world.observation_layout import ObservationLayout
 
 Head = namedtuple("Head", "mask logits choices padded")
-"""An action head: the offset of its mask in a record, its first logit, how many choices it has (none if there
-is no such head), and the power of two at or above that."""
+"""An action head: the offset of its mask in a record, the index of its first logit, its number of choices (0
+if the head does not exist), and the next power of two of that number."""
 Heads = namedtuple(
     "Heads",
     "move style target work trade price token count width auto bytes entity_kind nearest rows",
 )
-"""All heads; how many there are; logits per agent, including the value; whether targets are chosen
-automatically; the length of a record, the offset of the entity table's kinds in it, rows of that table, and
-how many of them are read at a time."""
+"""All heads; the number of heads; logits per agent, including the value; whether targets are chosen
+automatically; the length of a record, the offset of the entity table's kinds in it, the number of rows of
+that table, and the number of rows that are read at a time."""
 
 STRANGER = tl.constexpr(observation_layout.STRANGER)
 STYLES, STYLES_PADDED = tl.constexpr(len(observation_layout.STYLES)), tl.constexpr(4)
 IMPOSSIBLE = tl.constexpr(-1e30)
 AGENTS = 1024 if INTERPRETED else 64
-"""Agents per program, if the longest list has at most 16 entries."""
+"""Agents per program, if no head has more than 16 choices."""
 
 
 @triton.jit
 def distribution(logits, possible):
-    """(log-probabilities, probabilities) of [BLOCK, n] masked logits; at least one choice is possible."""
+    """Returns (log-probabilities, probabilities) of [BLOCK, n] logits; at least one choice is possible."""
     logits = tl.where(possible, logits, IMPOSSIBLE)
     logits = logits - tl.max(logits, 1)[:, None]
     weight = tl.where(possible, tl.exp(logits), 0.0)
@@ -44,7 +44,7 @@ def distribution(logits, possible):
 
 @triton.jit
 def plain_head(record, row_logits, here, head: tl.constexpr):
-    """``distribution`` of a head with a mask of its own."""
+    """``distribution`` of a head whose mask does not depend on other heads."""
     column = tl.arange(0, head.padded)[None, :]
     inside = here[:, None] & (column < head.choices)
     free = tl.load(record + head.mask + column, mask=inside, other=0) != 0
@@ -54,7 +54,7 @@ def plain_head(record, row_logits, here, head: tl.constexpr):
 
 @triton.jit
 def price_head(record, row_logits, here, trade, heads: tl.constexpr):
-    """``distribution`` of the prices under a trade; twin of ``nmmo_gpu.world.actions.side_of``."""
+    """``distribution`` of the prices given a trade; twin of ``nmmo_gpu.world.actions.side_of``."""
     side = (trade > 0).to(tl.int32) + (trade > heads.trade.choices // 2 - 1).to(tl.int32)
     side = tl.where(trade == heads.trade.choices - 1, 0, side)
     HEAD: tl.constexpr = heads.price
@@ -67,8 +67,8 @@ def nearest_strangers(record, here, heads: tl.constexpr, BLOCK: tl.constexpr):
     in reach; 0 for none."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     first = tl.full([BLOCK, STYLES_PADDED], heads.nearest, tl.int32)
-    # A few rows at a time: a long block would determine how the threads share all other blocks, and with that
-    # layout cumulative sums over short blocks do not compile with Triton 3.6.
+    # Rows are read a few at a time: a long block would determine the thread layout of all other blocks, and
+    # with that layout, cumulative sums over short blocks do not compile with Triton 3.6.
     for start in range(0, heads.nearest, heads.rows):
         k = start + tl.arange(0, heads.rows)[None, :]
         inside = here[:, None] & (k < heads.nearest)
@@ -95,7 +95,7 @@ def style_head(record, row_logits, here, first, heads: tl.constexpr):
 
 @triton.jit
 def target_head(record, row_logits, here, style, victim, heads: tl.constexpr):
-    """``distribution`` of the targets under a style; with auto-targeting, of no attack or an attack."""
+    """``distribution`` of the targets given a style; under auto-targeting, of no attack and an attack."""
     t = tl.arange(0, heads.target.padded)[None, :]
     inside = here[:, None] & (t < heads.target.choices)
     if heads.auto:
@@ -108,13 +108,13 @@ def target_head(record, row_logits, here, style, victim, heads: tl.constexpr):
 
 @triton.jit
 def of_style(values, style):
-    """[BLOCK]: the column of [BLOCK, STYLES_PADDED] selected by a style."""
+    """Returns [BLOCK]: in each row of [BLOCK, STYLES_PADDED] values, the value of the given style."""
     s = tl.arange(0, STYLES_PADDED)[None, :]
     return tl.sum(tl.where(s == style[:, None], values, 0), 1)
 
 
 def heads_of(layout: ObservationLayout, width: int, auto: bool) -> Heads:
-    """The heads of ``width`` logits per agent, including the value."""
+    """Returns the heads that ``width`` logits per agent, including the value, consist of."""
     masks = {name: layout.fields.get(f"{name}_mask") for name in MORE_HEADS}
     sizes = {name: mask.shape[-1] if mask else 0 for name, mask in masks.items()}
     moves, styles = len(MOVE_LIST), len(observation_layout.STYLES)
@@ -135,7 +135,7 @@ def heads_of(layout: ObservationLayout, width: int, auto: bool) -> Heads:
 
 
 def agents_at_a_time(heads: Heads) -> int:
-    """Agents per program."""
+    """Returns the number of agents per program."""
     lists = heads.target, heads.work, heads.trade, heads.price, heads.token
     longest: int = triton.next_power_of_2(max(16, *(head.choices for head in lists)))
     return max(16, AGENTS * 16 // longest)

@@ -1,4 +1,4 @@
-"""All inputs of the network as the columns of one matrix; twin of ``nmmo_gpu.train.inputs``."""
+"""Encoding of all inputs of the network as one matrix; twin of ``nmmo_gpu.train.inputs``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _Records = namedtuple("_Records", "bytes shorts")
 """The same records as uint8 and as int16."""
 _Scales = namedtuple("_Scales", "own entity")
 _Window = namedtuple("_Window", "cells codes width stride")
-"""Cells, codes of a cell, columns that a program may write, and columns of the matrix."""
+"""Numbers of cells, codes of a cell, columns to write, and columns of the matrix."""
 _Header = namedtuple("_Header", "nearest first columns tail stride")
-"""Rows of the entity table; first column, columns, unused columns at the end, and columns of the matrix."""
+"""Rows of the entity table; first column; numbers of columns, of unused columns at the end, and of columns of
+the matrix."""
 
 GRASS = tl.constexpr(int(Material.GRASS))
 MATERIAL_CODES = tl.constexpr(len(Material) - 1)
@@ -34,13 +35,13 @@ OWN, FEATURES = tl.constexpr(len(SELF_FEATURES)), tl.constexpr(len(ENTITY_FEATUR
 DESCRIBED = tl.constexpr(len(network_inputs.DESCRIBED))
 FRIEND, STRANGER = tl.constexpr(observation_layout.FRIEND), tl.constexpr(observation_layout.STRANGER)
 COLUMNS = 2048
-"""Columns of the window that a program writes at a time: all of a window of the default size."""
+"""Columns of the window that a program writes at a time: a whole window of the default size."""
 RECORDS = 64 if INTERPRETED else 1
-"""Records that a program handles at a time."""
+"""Records that a program processes at a time."""
 STEPS = 2 if INTERPRETED else 4
-"""Number of such steps per program."""
+"""Number of times that a program processes ``RECORDS`` records."""
 HEADER = 1 << 15 if INTERPRETED else 2048
-"""Number of other columns that a program writes."""
+"""Elements outside the windows that a program writes."""
 
 
 @triton.jit
@@ -57,7 +58,7 @@ def _encode_window(
     cell, code = column // window.codes, column % window.codes
     occupied = code >= MATERIAL_CODES
     at = cell + tl.where(occupied, layout.occupant, layout.material)
-    ground = tl.where(code < GRASS, code, code + 1)  # codes of materials skip grass
+    ground = tl.where(code < GRASS, code, code + 1)  # grass has no code
     wanted = tl.where(occupied, code - MATERIAL_CODES + 1, ground)
     known = column < window.cells * window.codes
     for step in range(STEPS):

@@ -1,5 +1,6 @@
-"""The layers between the network's first layer and its heads: matrix products by the BLAS library, and the
-operations between two products in one kernel, forward and backward; twin of ``nmmo_gpu.train.layers``."""
+"""The layers between the network's first layer and its heads; twin of ``nmmo_gpu.train.layers``. The BLAS
+library computes the matrix products, and one kernel the operations between two products, forward and
+backward."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ from torch import Tensor
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
 
 _Sizes = namedtuple("_Sizes", "rows blocks parts hidden")
-"""Rows of a population, the blocks and columns of tiles that they are cut into, and columns."""
+"""Rows per population; the numbers of tiles along the rows and along the columns; and columns."""
 
 ELEMENTS = 1 << 16 if INTERPRETED else 4096
-"""Activations that a program handles at a time."""
+"""Activations that a program processes at a time."""
 WIDTH = 512
 """Maximum number of columns of a tile."""
 STEPS = 2 if INTERPRETED else 8
@@ -79,17 +80,19 @@ def _bias_relu_backward(
 
 
 def _tile(hidden: int) -> tuple[int, int]:
-    """(rows, columns) of a tile."""
+    """Returns (rows, columns) of a tile."""
     width = min(WIDTH, triton.next_power_of_2(hidden))
     return ELEMENTS // width, width
 
 
 def bias_relu(products: Tensor, bias: Tensor, residual: Tensor | None, out: Tensor) -> Tensor:
-    """Writes ``relu(products + bias)``, plus the residual if given, to ``out`` and returns it; ``out`` can be
-    either input.
+    """Writes ``relu(products + bias)``, plus the residual if given, to ``out`` and returns ``out``.
 
     Args:
-        products, residual, out: [P, B, hidden], contiguous. bias: [P, 1, hidden].
+        products: [P, B, hidden], contiguous.
+        bias: [P, 1, hidden].
+        residual: [P, B, hidden], contiguous; or None.
+        out: [P, B, hidden], contiguous; it can be ``products`` or ``residual``.
     """
     populations, rows, hidden = products.shape
     tall, width = _tile(hidden)
@@ -102,11 +105,13 @@ def bias_relu(products: Tensor, bias: Tensor, residual: Tensor | None, out: Tens
 
 
 def bias_relu_backward(grad: Tensor, products: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(gradient of the products [P, B, hidden], gradient of the bias [P, 1, hidden]), of their dtype.
+    """Returns (gradient of the products [P, B, hidden], gradient of the bias [P, 1, hidden]), in the dtype of
+    the products.
 
     Args:
-        grad: [P, B, hidden], of ``relu(products + bias)``; contiguous, like the others.
-            products: [P, B, hidden]. bias: [P, 1, hidden]; None if ``products`` holds the sum, or its relu.
+        grad: [P, B, hidden], contiguous, the gradient of ``relu(products + bias)``.
+        products: [P, B, hidden], contiguous.
+        bias: [P, 1, hidden], contiguous; None if ``products`` holds the sum, or its ReLU.
     """
     populations, rows, hidden = products.shape
     tall, width = _tile(hidden)
@@ -122,7 +127,7 @@ def bias_relu_backward(grad: Tensor, products: Tensor, bias: Tensor | None) -> t
 
 
 class HiddenLayers(torch.autograd.Function):
-    """See ``nmmo_gpu.train.layers.hidden_layers``; all matrices come after all biases."""
+    """See ``nmmo_gpu.train.layers.hidden_layers``; the parameters are all biases, then all matrices."""
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, *parameters: Tensor) -> Tensor:
@@ -134,7 +139,7 @@ class HiddenLayers(torch.autograd.Function):
         for layer, (bias, matrix) in enumerate(zip(biases, matrices, strict=True)):
             product = torch.bmm(hidden, matrix)
             residual = hidden if layer else None
-            # A unit without residual is active where its output is not zero, so the product can be freed.
+            # Without a residual, a unit is active where its output is not zero, so the product can be freed.
             into = product if residual is None else torch.empty_like(product) if learning else hidden
             hidden = bias_relu(product, bias, residual, into)
             if learning:
@@ -163,7 +168,7 @@ class HiddenLayers(torch.autograd.Function):
                 grad.baddbmm_(slope, back)
             else:
                 grad, ours = torch.baddbmm(grad, slope, back), True
-        # The first layer, whose bias is part of the sum.
+        # The first layer: ``total`` includes its bias.
         grad = torch.ops.aten.threshold_backward(grad, seen[0], 0.0)
         return grad, *reversed(of_biases), *reversed(of_matrices)
 

@@ -49,10 +49,10 @@ class Chosen(NamedTuple):
 def pick(log, probability, uniform):
     """Samples by inverse CDF; returns (choice, its log-probability)."""
     column = tl.arange(0, log.shape[1])[None, :]
-    # Rounding can leave the last entry below the draw; the choice is then the last possible one.
+    # Rounding can leave the last entry below the random number; the choice is then the last possible one.
     last = tl.max(tl.where(probability > 0.0, column, 0), 1)
-    # Each thread of a warp computes these sums in its own order, so one can be below the previous one, or
-    # above it where nothing was added. Impossible choices are therefore excluded explicitly.
+    # The threads of a warp add in different orders, so a cumulative sum can be below the previous one, or
+    # above it if the added probability is 0. Impossible choices are therefore excluded explicitly.
     beyond = (probability > 0.0) & (tl.cumsum(probability, 1) > uniform[:, None])
     choice = tl.min(tl.where(beyond, column, last[:, None]), 1)
     return choice, tl.sum(tl.where(column == choice[:, None], log, 0.0), 1)
@@ -60,7 +60,7 @@ def pick(log, probability, uniform):
 
 @triton.jit
 def put(choices, actions, choice, action, living, here):
-    """Stores a choice, and the action that it means; 0 for dead agents."""
+    """Stores a choice and the corresponding action; 0 for dead agents."""
     tl.store(choices, tl.where(living, choice, 0).to(tl.int16), mask=here)
     tl.store(actions, tl.where(living, action, 0).to(tl.int16), mask=here)
 
@@ -71,7 +71,7 @@ def _choose(
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Order-free: each agent is in one row of ``index``, and is written by that row's program."""
-    # Triton 3.6 hands on a tuple in a constant only if it is a constant by itself.
+    # Triton 3.6 passes on a tuple inside a constexpr only if the tuple is a constexpr itself.
     MOVE: tl.constexpr = heads.move
     WORK: tl.constexpr = heads.work
     TRADE: tl.constexpr = heads.trade
@@ -143,11 +143,14 @@ def choose(
     """Samples the actions of all living agents.
 
     Args:
-        records: [N, bytes] uint8. index: [P, B] int64, a permutation of the N agents.
+        world: read for ``alive``, ``seed`` and ``tick``.
+        records: [N, bytes] uint8.
+        index: [P, B] int64, a permutation of the N agents.
         logits: [P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, then works, trades, prices
             and tokens if the layout has masks for them, value; not masked.
-        auto: the target is the nearest stranger or NPC in reach of the chosen style, and the target head
-            decides whether to attack it; otherwise it chooses among none and the rows of the entity table.
+        layout: the layout of the records.
+        auto: if true, the target is the nearest stranger or NPC in reach of the chosen style, and the target
+            head decides whether to attack it; otherwise, the head chooses none or a row of the entity table.
     """
     agents, (populations, rows) = index.numel(), index.shape
     heads = heads_of(layout, logits.shape[-1], auto)

@@ -1,4 +1,4 @@
-"""Counts the events of a tick, in one kernel; twin of ``nmmo_gpu.train.metrics.count``."""
+"""Counts of the events of a tick, in one kernel; twin of ``nmmo_gpu.train.metrics.count``."""
 
 from __future__ import annotations
 

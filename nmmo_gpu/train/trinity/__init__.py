@@ -1,8 +1,8 @@
 """Trinity: the three classes that a researcher overrides, named as in Neural MMO v1.
 
-Sword (the agents) holds the policies and decides. God (a server) owns realms and collects what happens in
-them. Pantheon (the cluster) learns, and keeps what has been learned. The stock trainer is made of these
-three; to change one, subclass it and hand it to ``nmmo_gpu.train.run.train``:
+Sword (the agents) holds the policies and chooses actions. God (a server) owns realms and collects rollouts in
+them. Pantheon (the cluster) updates the policies, and holds the optimizer. The default trainer consists of
+these three classes; to change one, subclass it and pass it to ``nmmo_gpu.train.run.train``:
 
     class Bolder(Sword):
         def decide(self, records, world, memory): ...
@@ -21,7 +21,7 @@ __all__ = ["DecidedBy", "Decision", "God", "Pantheon", "Sword", "Trinity", "swor
 
 @dataclass
 class Trinity:
-    """Which classes make up a run."""
+    """The classes that a training run uses."""
 
     pantheon: type[Pantheon] = Pantheon
     god: type[God] = God

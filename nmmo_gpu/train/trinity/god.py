@@ -1,4 +1,4 @@
-"""God, a server: its realms, and the rollouts collected in them."""
+"""God, a server: owns realms and collects rollouts in them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from nmmo_gpu.world.state import World
 
 
 class God:
-    """A server: its realms, and the rollouts collected in them."""
+    """A server: owns realms and collects rollouts in them."""
 
     def __init__(self, config: TrainConfig, sword: Sword, world: World | None = None) -> None:
-        """Begins this process's share of the realms, or goes on with that of a checkpoint."""
+        """Creates and resets this process's share of the realms, or continues with ``world``, the share of a
+        checkpoint."""
         self.config, self.sword = config, sword
         self.env = Env(distributed.shard(config.env), world)
         if world is None:
@@ -43,24 +44,26 @@ class God:
         self.visits = torch.zeros(
             world_config.height, world_config.width, dtype=torch.int64, device=self.env.device
         )
-        """[H, W] int64: how often an agent stood there, sampled once per rollout, over all realms."""
+        """[H, W] int64: number of agents seen on each tile, sampled once per rollout, over all realms."""
         self.recorder: Recorder | None = None
-        """Records realms as they are played, if it is there."""
+        """Records realms during the rollouts; None to record nothing."""
         allowed = sword.training_backend.static_shapes and config.graphs
         self._collect = GraphedCallable(weakly(self._play), self.env.device, allowed)
 
     def state(self) -> dict[str, Tensor]:
-        """The counts that a checkpoint keeps, summed over all processes; they are restored in place."""
+        """Returns the counts that a checkpoint stores, summed over all processes; they are restored in
+        place."""
         state = {f"tally.{name}": tensor for name, tensor in self.tally.state().items()}
         state["visits"] = self.visits
         return state
 
     def by_realm(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of each realm besides its world, [realms * n, ...]; restored in place."""
+        """Returns what a checkpoint stores of each realm besides its world, [realms * n, ...]; it is restored
+        in place."""
         return {} if self.memory is None else {"memory": self.memory}
 
     def collect(self) -> Rollout:
-        """Plays ``horizon`` ticks. The rollout is written over by the next call."""
+        """Plays ``horizon`` ticks and returns the rollout, which the next call overwrites."""
         self._collect()
         if self.recorder is not None:
             self.recorder.flush()
@@ -101,7 +104,7 @@ class God:
         self.tally.add(world, rollout.alive[t].view_as(died), decision.actions[..., 2] > 0)
 
     def _policy_trace(self, records: Tensor, decision: Decision) -> PolicyTrace | None:
-        """What is recorded of the decision, if anything is."""
+        """Returns what the recorder stores of the decision; None if it stores nothing."""
         recorder = self.recorder
         if recorder is None or not self.config.record_policy:
             return None

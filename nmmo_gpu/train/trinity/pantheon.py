@@ -1,4 +1,4 @@
-"""Pantheon, the cluster: learns from what its servers collect."""
+"""Pantheon, the cluster: updates the policies from the rollouts that its servers collect."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.trinity.sword import Sword
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
-"""What Adam keeps of each parameter."""
+"""Adam's state for each parameter."""
 
 
 class Pantheon:
-    """The cluster: learns from what its servers collect."""
+    """The cluster: updates the policies from the rollouts that its servers collect."""
 
     def __init__(self, config: TrainConfig, sword: Sword) -> None:
         self.config, self.sword = config, sword
-        # A step that is replayed reads its step size from the device.
+        # A CUDA graph that is replayed reads its learning rate from the device.
         device = next(sword.policy.parameters()).device
         on_gpu = device.type == "cuda"
         self.rate = torch.tensor(config.ppo.learning_rate, device=device) if on_gpu else None
@@ -30,17 +30,17 @@ class Pantheon:
             eps=1e-5, fused=device.type != "meta", capturable=on_gpu,
         )  # fmt: skip
         self.updates: dict[int | None, GraphedCallable] = {}
-        """By the number of columns that they learn from."""
+        """Updates by the number of columns that they use."""
         self._source: Rollout | None = None
         self._readback = Readback(device)
-        self._memory = torch.cuda.graph_pool_handle() if on_gpu else None  # one for the graphs of all updates
+        self._memory = torch.cuda.graph_pool_handle() if on_gpu else None  # shared by all updates
 
     def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
-        """One update, the same in all processes.
+        """Performs one update, with the same result in all processes.
 
         Args:
-            rollout: of this process's realms.
-            progress: how much of the run is done, 0 to 1; sets the learning rate.
+            rollout: the rollout of this process's realms.
+            progress: the completed fraction of the run, 0 to 1; sets the learning rate.
 
         Returns:
             Statistics by name, [P] float32 each: one number per population.
@@ -62,10 +62,10 @@ class Pantheon:
         return statistics
 
     def _columns(self, rollout: Rollout) -> int | None:
-        """How many columns an update needs where shapes are static; None for as many as there can be.
+        """Returns the number of columns that an update needs if shapes are static; None for the maximum.
 
-        The host waits here until the rollout has been played. The device is idle for as long as it takes to
-        launch a graph, and need not compute the empty slots."""
+        The host waits here until the rollout is complete. This leaves the device idle for the time of a graph
+        launch, but saves it the computation for empty slots."""
         static = self.sword.training_backend.static_shapes
         if not static or self.config.policy.recurrent or rollout.alive.device.type == "meta":
             return None
@@ -78,7 +78,7 @@ class Pantheon:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of the learner: Adam's moments, by parameter."""
+        """Returns the optimizer's part of a checkpoint: Adam's state, by parameter."""
         return {
             f"{name}.{key}": value
             for name, parameter in self.sword.policy.named_parameters()
@@ -86,7 +86,7 @@ class Pantheon:
         }
 
     def restore(self, stored: dict[str, Tensor]) -> None:
-        """Goes on from what ``state`` gave; CheckpointError if it does not fit."""
+        """Restores what ``state`` returned. Raises CheckpointError if it does not match the policy."""
         parameters = dict(self.sword.policy.named_parameters())
         wanted = {
             f"{name}.{key}": (() if key == "step" else tuple(parameter.shape), torch.float32)
@@ -99,12 +99,12 @@ class Pantheon:
             self.optimizer.state[parameter] = state
 
     def learning_rate(self, progress: float) -> float:
-        """Adam's step size when so much of the run is done, 0 to 1."""
+        """Returns Adam's learning rate at ``progress``, the completed fraction of the run, 0 to 1."""
         config = self.config.ppo
         return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
 
     def set_rate(self, rate: float) -> None:
-        """Sets the step size of the next updates."""
+        """Sets the learning rate of the following updates."""
         if self.rate is not None:
             self.rate.fill_(rate)
             return

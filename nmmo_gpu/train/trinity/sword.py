@@ -1,4 +1,4 @@
-"""Sword, the agents: the policies of all populations, and how they choose."""
+"""Sword, the agents: the policies of all populations, and how they choose actions."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ from nmmo_gpu.world.state import World
 
 
 class DecidedBy(NamedTuple):
-    """What the policies put out for a decision."""
+    """The outputs of the policies for a decision."""
 
     rows: Tensor
-    """[P, B] int64: the rows of [R * A] that each population looked at."""
+    """[P, B] int64: the rows of [R * A] of each population."""
     output: Output | Tensor
-    """Of these rows: an ``Output``, or ``Policy.logits``."""
+    """The ``Output`` or ``Policy.logits`` for these rows."""
 
 
 class Decision(NamedTuple):
-    """What a Sword decides for all slots of a server."""
+    """The decision of a Sword for all slots of a server."""
 
     actions: Tensor
     """[R, A, heads] integers, for ``Env.step``."""
     choices: Tensor
-    """[R * A, heads] int16: what the policy's heads chose (under auto-targeting the third differs from
-    the action's)."""
+    """[R * A, heads] int16: the choices of the policy's heads (under auto-targeting, the third differs from
+    that of the action)."""
     log_probability: Tensor
     """[R * A] float32; 0 for empty slots."""
     value: Tensor
     """[R * A] float32; 0 for empty slots."""
     memory: Tensor | None
-    """[R * A, hidden] after the step; None without recurrence."""
+    """[R * A, hidden] float32: the recurrent state after the step; None without recurrence."""
     decided_by: DecidedBy | None = None
-    """What recordings tell of the policies (``Sword.policy_trace``); None where a ``decide`` does not give
-    it."""
+    """The outputs from which ``Sword.policy_trace`` makes recordings; None if a ``decide`` does not provide
+    them."""
 
 
 class Sword:
-    """The agents: the policies of all populations, and how they choose."""
+    """The agents: the policies of all populations, and how they choose actions."""
 
     network: type[Policy] = Policy
-    """What a policy is made of."""
+    """The class of the policy network."""
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config = config
@@ -67,23 +67,23 @@ class Sword:
             backend.window_embedding, backend.encode_features,
         ).to(device)  # fmt: skip
         self.action_heads = tuple(action_heads(config.env.world))
-        """Names of the heads, in the order of an action's columns."""
+        """Names of the heads, in the order of the columns of an action."""
         self._everybody: Tensor | None = None
 
     @torch.no_grad()
     def decide(self, records: Tensor, world: World, memory: Tensor | None) -> Decision:
-        """Chooses for every living agent.
+        """Chooses an action for every living agent.
 
-        The draws depend on (seed, tick, realm, slot) alone, so an agent's choice does not depend on how
-        many others choose beside it.
+        The random numbers depend only on (seed, tick, realm, slot), so an agent's choice does not depend on
+        how many other agents choose at the same time.
 
         Args:
-            records: [R, A, bytes] uint8, the newest observation.
+            records: [R, A, bytes] uint8, the latest observation.
             world: read for ``alive``, ``seed`` and ``tick``.
-            memory: [R * A, hidden] float32 of a recurrent policy, else None.
+            memory: [R * A, hidden] float32, the recurrent state of a recurrent policy, else None.
 
         Returns:
-            A choice for every slot; those of empty slots are ignored.
+            A decision for every slot; those of empty slots are ignored.
         """
         if self.training_backend.choose is not None:
             return self._decide_for_all(records, world, memory, self.training_backend.choose)
@@ -127,7 +127,8 @@ class Sword:
     def _decide_for_all(
         self, records: Tensor, world: World, memory: Tensor | None, choose: Callable[..., Any]
     ) -> Decision:
-        """The same without asking the device who lives: the empty slots are looked at too, and ignored."""
+        """Does the same as ``decide``, but without a copy from the device of which agents are alive: it also
+        computes the empty slots, whose results are ignored."""
         policy, alive = self.policy, world.agents(world.alive)
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
@@ -147,26 +148,26 @@ class Sword:
         )
 
     def choices(self) -> dict[str, int]:
-        """``name -> number of choices`` of every head of the policy, in order: those of an action, but for a
-        target that is chosen by rule."""
+        """Returns ``name -> number of choices`` of every head of the policy, in order. These are the sizes of
+        an action's heads, except for the target under auto-targeting."""
         sizes = action_heads(self.config.env.world)
         return sizes | ({"target": AUTO_TARGETS} if self.policy.config.targeting == "auto" else {})
 
     @torch.no_grad()
     def policy_trace(self, records: Tensor, world: World, decision: Decision, realms: Tensor) -> PolicyTrace:
-        """What the policies of some realms thought when they took a decision, for recordings; asks the device
-        for nothing.
+        """Returns the policies' probabilities and values for a decision in some realms, for recordings; does
+        not synchronize with the device.
 
         Args:
-            records: what ``decide`` was given.
-            world: what ``decide`` was given, not stepped since.
-            decision: what ``decide`` returned.
-            realms: [k] int64, the realms to look at.
+            records: as passed to ``decide``.
+            world: as passed to ``decide``, and not stepped since.
+            decision: as returned by ``decide``.
+            realms: [k] int64, the realms to record.
 
         Returns:
             Probabilities and values of all slots of these realms; zeros for empty slots.
 
-        Raises UsageError if the decision does not hold what the policies put out."""
+        Raises UsageError if the decision does not contain the outputs of the policies."""
         if decision.decided_by is None:
             raise UsageError(
                 f"what this policy thinks cannot be recorded, as {type(self).__name__}.decide() returns a "
@@ -176,7 +177,7 @@ class Sword:
         index, output_or_logits = decision.decided_by
         alive, slots = world.agents(world.alive), records.shape[1]
         place = (realms[:, None] * slots + torch.arange(slots, device=realms.device)).view(-1)
-        # Where each slot stands in the index. What fills up its rows is looked at twice, to the same effect.
+        # The position of each slot in the index. Padding repeats a slot, whose outputs are the same.
         number = torch.arange(index.numel(), device=index.device)
         where = torch.zeros(alive.numel(), dtype=torch.int64, device=index.device)
         where = where.scatter_(0, index.reshape(-1), number)[place]
@@ -195,13 +196,13 @@ class Sword:
 
 
 def sword_with(network: type[Policy]) -> type[Sword]:
-    """The stock Sword with another network."""
+    """Returns the default Sword with another network."""
     return Sword if network is Sword.network else type("Sword", (Sword,), {"network": network})
 
 
 def sword_named(network: str | None) -> type[Sword]:
-    """The stock Sword with the network that a command line names, if it names one.
+    """Returns the default Sword, with the network that the command line names, if any.
 
     Args:
-        network: as for ``nmmo_gpu.train.network.load_network``, whose errors are raised."""
+        network: as for ``nmmo_gpu.train.network.load_network``, whose errors are raised; or None."""
     return Sword if network is None else sword_with(load_network(network))
