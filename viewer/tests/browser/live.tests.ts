@@ -190,7 +190,7 @@ test("a map of values comes from the server, and is shown at the right tiles", a
   expect(looked).toBeGreaterThan(50);
 });
 
-test("the page reports a killed server and keeps playing, and continues when the server is back", async () => {
+test("the page reports a killed server, keeps playing, and continues when the server is back", async () => {
   browser.expectError(UNREACHED);
   const page = await watch();
   await grows(200, page);

@@ -604,7 +604,7 @@ test("unreadable files give a message and take no memory, and a valid file opens
 });
 
 /**
- * Checks that all agents have their population's colour, that other tiles do not, and that NPCs cover the ground.
+ * Checks that agents have their population's colour, that other tiles do not, and that NPCs cover the ground.
  *
  * @param all also checks, one by one, entities that rock may hide from a camera above the middle of the map.
  */
