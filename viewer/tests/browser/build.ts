@@ -13,7 +13,7 @@ declare module "vitest" {
   }
 }
 
-/** Builds the pages before the tests, in separate folders, since two browsers may be tested at the same time. */
+/** Builds the pages before the tests, in separate folders, since two browsers may be tested at once. */
 export default async function setup(project: TestProject): Promise<() => void> {
   const folder = mkdtempSync(join(tmpdir(), "viewer-page-"));
   const [page, scene] = [join(folder, "page"), join(folder, "scene")];

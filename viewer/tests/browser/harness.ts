@@ -23,7 +23,7 @@ export interface Session {
   /** Opens an address in a new page of the given size in CSS pixels; it is closed when the test ends. */
   open(url: string, width?: number, height?: number): Promise<Page>;
   /**
-   * Returns the page of an address that the tests of the file share, as the previous test left it, or a new one.
+   * Returns the page of an address that the tests of the file share, as the last test left it, or a new one.
    * It is in front of all others, and is closed after the last test or when a test fails.
    */
   share(url: string): Promise<Page>;
@@ -46,8 +46,8 @@ export function shareBrowser(): void {
 }
 
 /**
- * Returns the shared browser, or one that runs for the tests of a file. A test fails if one of its pages throws
- * an error or writes one to the console, unless `expectError` announced it.
+ * Returns the shared browser, or one that runs for the tests of a file. A test fails if one of its pages
+ * throws an error or writes one to the console, unless `expectError` announced it.
  */
 export function useBrowser(): Session {
   let started: Started;

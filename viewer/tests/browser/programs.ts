@@ -75,7 +75,7 @@ export function nmmo(...args: readonly string[]): Program {
 }
 
 /**
- * Runs `python -m nmmo_gpu` with the page of a test, since the package's page may be built from other sources.
+ * Runs `python -m nmmo_gpu` with a test's page, since the package's page may be built from other sources.
  * It ends when the test process ends, which closes its stdin.
  */
 const LAUNCHER = `
