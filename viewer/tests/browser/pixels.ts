@@ -40,7 +40,7 @@ export function decoded(file: Buffer): Picture {
   return { width, height, rgba: data };
 }
 
-/** Returns the colour of a pixel, `x` from the left and `y` from the top. Throws RangeError if out of range. */
+/** Returns the colour of a pixel, `x` from the left and `y` from the top. Throws a RangeError outside it. */
 export function colourAt(picture: Picture, x: number, y: number): Colour {
   const column = Math.floor(x);
   const row = Math.floor(y);
