@@ -1,4 +1,4 @@
-"""Compiled code is kept on the disk, under a name that changes with the sources."""
+"""Compilation with numba, and its cache on disk."""
 
 import numba
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from nmmo_gpu.cpu import compile as compiling
 
 
-def test_numbas_own_settings_are_left_alone():
+def test_numba_settings_are_unchanged():
     before = numba.config.CACHE_DIR
 
     @compiling.compiled
@@ -17,12 +17,12 @@ def test_numbas_own_settings_are_left_alone():
     assert before == numba.config.CACHE_DIR
 
 
-def test_the_folder_follows_the_users_choice(tmp_path, monkeypatch):
+def test_the_cache_folder_follows_numba_cache_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert tmp_path in compiling._folder.__wrapped__().parents
 
 
-def test_where_nothing_can_be_kept_it_is_compiled_all_the_same(monkeypatch):
+def test_functions_compile_without_a_cache(monkeypatch):
     def refuse(*args, cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function")

@@ -35,7 +35,8 @@ SETTINGS = {
 
 
 def worlds(setting):
-    """(world, trade, price): random worlds with garbage in the slots of the dead, and random choices."""
+    """Yields (world, trade, price): random worlds with garbage in the slots of dead agents, random
+    choices."""
     config = preset("full", **{"populations": 1, **SETTINGS[setting]})
     for seed in range(3):
         world = litter(random_world(config, 3, seed, fill=0.9, wounded=True), seed)
@@ -48,7 +49,7 @@ def worlds(setting):
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
 def test_large_realms_that_threads_share(monkeypatch, workers, content):
-    """Of 1500 agents each, from one and from two realms; as if that were many."""
+    """One and two realms of 1500 agents each, with the threshold for large realms lowered."""
     monkeypatch.setattr(threads, "LARGE", 1000)
     before = torch.get_num_threads()
     torch.set_num_threads(workers)
@@ -102,8 +103,8 @@ def test_masks_are_the_same_and_nothing_else_is_written(setting):
         assert possible[0].any() and not possible[0].all()
 
 
-def test_many_equal_prices_are_met_in_the_order_of_time_and_ids():
-    """2000 offers at one price, of five ages: whoever is left over came last, or has the larger ids."""
+def test_offers_at_equal_prices_are_matched_by_age_then_id():
+    """2000 offers at one price, of five ages: the unmatched ones are the newest, or have the largest ids."""
     world = market(2000, 1, FEW, height=120, width=50)
     random = torch.Generator().manual_seed(1)
     world.entity.copy_(torch.randperm(2000, generator=random) + (1 << 40))

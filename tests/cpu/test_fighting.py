@@ -17,8 +17,8 @@ threads = importlib.import_module("nmmo_gpu.cpu.threads")
 NUMBA = resolve("numba", torch.device("cpu"))
 
 
-def test_threads_may_share_a_realm_to_grow_in(monkeypatch):
-    """As they do in realms of thousands of slots: cut anywhere, not only between realms."""
+def test_threads_share_a_realm_in_growth(monkeypatch):
+    """Slices may start within a realm, as in realms of thousands of slots."""
     monkeypatch.setattr(threads, "LARGE", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     pieces = []

@@ -1,4 +1,4 @@
-"""Threads: every task once, errors come through, and the number of threads does not show."""
+"""Threads: each task runs once, errors propagate, and results do not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ threads = pytest.importorskip("nmmo_gpu.cpu.threads")
 
 @pytest.fixture(params=[1, 2, 5])
 def workers(request):
-    """torch's number of threads, put back afterwards."""
+    """Sets torch's number of threads for the test."""
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
@@ -44,7 +44,7 @@ def test_realm_slices_cover_the_realms(workers):
 
 
 @pytest.mark.parametrize("total", [0, 1, 99, 100, 199, 1000, 100_000])
-def test_chunks_cover_everything_once_and_are_worth_waking_a_thread(workers, total):
+def test_chunks_cover_everything_once_and_have_a_minimum_size(workers, total):
     pieces = threads.chunks(total, 100)
     assert [i for low, high in pieces for i in range(low, high)] == list(range(total))
     assert len(pieces) == 1 or min(high - low for low, high in pieces) >= 100
@@ -52,7 +52,7 @@ def test_chunks_cover_everything_once_and_are_worth_waking_a_thread(workers, tot
 
 @pytest.mark.parametrize("realms", [1, 3, 64])
 @pytest.mark.parametrize("slots", [7, threads.LARGE])
-def test_cut_goes_through_realms_only_where_they_are_few_and_large(workers, realms, slots):
+def test_cut_splits_realms_only_if_they_are_few_and_large(workers, realms, slots):
     for length in (slots, 3 * slots + 1):
         pieces = threads.cut(realms, slots, length)
         assert pieces[0][0] == 0 and pieces[-1][1] == realms * length
@@ -75,7 +75,7 @@ def test_every_task_runs_exactly_once(workers, count):
     assert sorted(done) == [(k, "x") for k in range(count)]
 
 
-def test_an_error_in_a_task_comes_through(workers):
+def test_an_error_in_a_task_propagates(workers):
     def work(number):
         if number == 3:
             raise KeyError("three")
@@ -86,9 +86,8 @@ def test_an_error_in_a_task_comes_through(workers):
 
 @pytest.mark.parametrize("realms", [1, 5])
 @pytest.mark.parametrize("large", [1, threads.LARGE])
-def test_the_number_of_threads_does_not_show_in_the_world(workers, realms, large, monkeypatch):
-    """The same digest and the same records after each tick as by torch alone; also where threads share a
-    realm."""
+def test_worlds_do_not_depend_on_the_number_of_threads(workers, realms, large, monkeypatch):
+    """The digest and the records after each tick equal those of torch, also if threads share a realm."""
     monkeypatch.setattr(threads, "LARGE", large)
     config = preset("chaos", **ODD, slots=14, populations=7, births=3, regrowth=0.2)
     ours = random_world(config, realms, 9, fill=1.0)

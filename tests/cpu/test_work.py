@@ -1,4 +1,4 @@
-"""The masks of compiled work, and its recipes. ``tests/parity`` compares work with the rule in torch."""
+"""The masks and recipes of compiled work. ``tests/parity`` compares work with the rule in torch."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ SEEDS = range(3)
 
 @cache
 def worlds(setting):
-    """A world of a setting per seed, with garbage in the slots of the dead, and some killed."""
+    """Returns one world of the setting per seed, with garbage in the slots of dead agents, and some
+    killed."""
     return [busy_world(3, seed, **SETTINGS[setting]) for seed in SEEDS]
 
 
 def many_worlds(setting):
-    """(world, seed); the worlds can be changed."""
+    """Returns (world, seed) pairs; the worlds may be modified."""
     return [(world.clone(), seed) for seed, world in enumerate(worlds(setting))]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_possible_works_are_the_same(setting):
-    """Agent by agent, for the living."""
+    """Compares the masks of each living agent."""
     for world, seed in many_worlds(setting):
         cfg = world.config
         there = possible_works(world)
@@ -63,7 +64,7 @@ def test_possible_works_are_the_same(setting):
 
 
 def test_the_book_lists_recipes_by_work():
-    """Hand-checked rows: the tin sword, and where smithing knives begins."""
+    """Hand-checked rows: the start of each work, the tin sword, and the first recipe."""
     recipes, starts, meals, weights = twin.book(STANDARD)
     assert starts.tolist() == [0, 0, 3, 6, 11, 14, 17, 20, 20]
     tin_sword = recipes[starts[4] + 1]

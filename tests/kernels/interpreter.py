@@ -1,5 +1,5 @@
-"""What can be done with kernels while Triton's interpreter runs them: running their programs in another order
-than from the first to the last, and looking at who touches which byte."""
+"""Instruments for kernels under Triton's interpreter: running programs in another order, and detecting
+conflicting memory accesses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from triton.runtime import interpreter
 
 BUILDER = interpreter.interpreter_builder
-"""What carries out a kernel's operations."""
+"""Executes the operations of kernels."""
 
 
 @contextlib.contextmanager
 def programs_in_order(order: Callable[[int], list[int]]) -> Iterator[list[int]]:
-    """Runs the programs of each launch in the order that ``order(how many)`` gives; yields a list that fills
-    with the number of programs of each launch."""
+    """Runs the programs of each launch in the order that ``order(number of programs)`` returns. Yields a list
+    to which each launch appends its number of programs."""
     plain, launches, chosen = BUILDER.set_grid_idx, [], []
 
     def set_grid_idx(x: int, y: int, z: int) -> None:
@@ -36,14 +36,13 @@ def programs_in_order(order: Callable[[int], list[int]]) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def conflicts() -> Iterator[dict[str, set[str]]]:
-    """Yields a dictionary that fills with the names of the kernels that run, and of those of their arguments,
-    or fields of named tuples among them, in which the outcome could depend on the order of programs, or on
-    which thread of a program is first.
+    """Yields a dictionary that maps each kernel that runs to the names of its arguments, or of fields of
+    named tuples among them, whose contents could depend on the order of programs or of threads in a program.
 
-    That is where two lanes touch the same byte in one launch, and one writes what the other reads, or both
-    write and not the same; atomic operations are in conflict with all others, but not with each other, and
-    return garbage here, so that whoever uses what they return is found out by its results. A lane is an
-    element of a block of some shape, or a scalar, of one program: nothing makes one wait for another."""
+    This is the case if two lanes access the same byte in one launch, and one writes what the other reads, or
+    both write different values. Atomic operations conflict with all others, but not with each other. They
+    return garbage here, so that results show whether a kernel uses what they return. A lane is an element of
+    a block of some shape, or a scalar, of one program; lanes are not synchronized."""
     found: dict[str, set[str]] = {}
     seen: list[_Access] = []
     load, store, atomic = BUILDER.create_masked_load, BUILDER.create_masked_store, BUILDER.create_atomic_rmw
@@ -79,20 +78,21 @@ def conflicts() -> Iterator[dict[str, set[str]]]:
 
 
 class _Access(NamedTuple):
-    """The bytes that one operation touches, [n] each."""
+    """The bytes that one operation accesses; the arrays have shape [n]."""
 
     kind: str
     address: np.ndarray
     lane: np.ndarray
     value: np.ndarray
-    """What is written; 0 unless something is."""
+    """Values written, 0 for reads."""
 
 
 def _access(kind: str, pointers: Any, mask: Any, value: Any = None) -> _Access:
     shape, many = pointers.data.shape, pointers.data.size
     taken = np.broadcast_to(mask.data, shape).reshape(-1).astype(bool)
     width = max(1, pointers.get_element_ty().primitive_bitwidth // 8)
-    # Elements of blocks of another shape are other lanes; a scalar is one, whatever its dimensions.
+    # Elements of blocks of different shapes are different lanes. A scalar is one lane, whatever its number of
+    # dimensions.
     block = hash(shape) % (1 << 20) if many > 1 else 0
     lane = (BUILDER.grid_idx[0] << 48) + (block << 28) + np.arange(many, dtype=np.int64)[taken]
     address = pointers.data.reshape(-1)[taken].astype(np.int64)[:, None] + np.arange(width)
@@ -106,7 +106,7 @@ def _access(kind: str, pointers: Any, mask: Any, value: Any = None) -> _Access:
 
 
 def _tensors(arguments: dict[str, Any]) -> dict[str, Tensor]:
-    """The tensors among arguments, by the name of the parameter or of the field of a named tuple."""
+    """Returns the tensors among the arguments by the name of the parameter or named tuple field."""
     tensors: dict[str, Tensor] = {}
     for name, value in arguments.items():
         found = {name: value} if isinstance(value, Tensor) else {}
@@ -118,7 +118,7 @@ def _tensors(arguments: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _contested(accesses: list[_Access], tensors: dict[str, Tensor]) -> set[str]:
-    """Names of the tensors in which lanes are in conflict."""
+    """Returns the names of the tensors in which accesses conflict."""
     if not accesses:
         return set()
     address, place = np.unique(np.concatenate([a.address for a in accesses]), return_inverse=True)
@@ -127,7 +127,7 @@ def _contested(accesses: list[_Access], tensors: dict[str, Tensor]) -> set[str]:
     kind = np.repeat([a.kind for a in accesses], [len(a.address) for a in accesses])
 
     def several(what: np.ndarray, among: np.ndarray) -> np.ndarray:
-        """[addresses]: whether ``what`` differs among those accesses of the address."""
+        """Returns [addresses] bool: whether ``what`` differs among the accesses ``among`` to an address."""
         low, high = np.full(len(address), 1 << 62), np.full(len(address), -1)
         np.minimum.at(low, place[among], what[among].astype(np.int64))
         np.maximum.at(high, place[among], what[among].astype(np.int64))

@@ -1,5 +1,5 @@
-"""The exchange's kernels in any order of programs, what a GPU is asked to do, and their masks.
-``tests/parity`` compares them with the rule in torch."""
+"""The kernels of the exchange: programs in any order, operations on the device, and masks. ``tests/parity``
+compares them with the rule in torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ interpreted = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch):
-    """Workspaces that may hold anything hold garbage, even in the second exchange."""
+    """Fills workspaces without a fill value with garbage, also before the second exchange."""
     plain = World.workspace
 
     def workspace(self, name, shape, dtype, fill=None):
@@ -48,8 +48,8 @@ def poisoned(monkeypatch):
 
 
 def both(world, trade, price):
-    """Exchange and quotes by torch; fails unless the kernels make the same of the world. Returns how many
-    offers were met."""
+    """Runs the exchange and its quotes by torch and by the kernels, and checks that the results are equal.
+    Returns the number of trades."""
     theirs, before = world.to(KERNEL_DEVICE), world.trades.clone()
     rule.exchange(world, trade, price)
     TRITON.exchange(theirs, trade.to(KERNEL_DEVICE), price.to(KERNEL_DEVICE))
@@ -74,7 +74,7 @@ def test_programs_may_run_in_any_order(monkeypatch, order):
 
 
 @interpreted
-def test_no_two_lanes_meet_in_a_byte_that_one_of_them_writes(monkeypatch):
+def test_lanes_do_not_conflict(monkeypatch):
     monkeypatch.setattr(launching, "BLOCK", 32)
     with conflicts() as found:
         world, trade, price = bustling(1, 2, 150)
@@ -83,7 +83,7 @@ def test_no_two_lanes_meet_in_a_byte_that_one_of_them_writes(monkeypatch):
 
 
 class Asked(TorchDispatchMode):
-    """Notes the names of all operations."""
+    """Records the names of all operations."""
 
     def __init__(self):
         super().__init__()
@@ -95,9 +95,9 @@ class Asked(TorchDispatchMode):
 
 
 @pytest.mark.skipif(KERNEL_DEVICE.type != "cpu", reason="needs launches that are not run")
-def test_between_the_kernels_there_is_a_sort_and_nothing_that_waits_for_the_device():
-    """So both can be captured in a CUDA graph: from the second time on, nothing else is called, and the same
-    tensors are worked on. The sizes of launches do not depend on who offers what."""
+def test_the_exchange_does_not_synchronize():
+    """A CUDA graph can capture exchange and quotes: from the second call on they run only the kernels and a
+    sort, on the same tensors. The launch sizes do not depend on the offers."""
     world, trade, price = bustling(1)
     plan = []
     with diverted(plan.append):
@@ -120,7 +120,8 @@ _Traders = namedtuple("_Traders", "offer offer_price offer_left gold inventory")
 def _masks(
     world, tables, space, out, slots, chunks, ITEMS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """The masks of sales, buys at the lowest price, and withdrawals: one row per agent, one lane per item."""
+    """Computes the masks of sales, purchases at the lowest price, and withdrawals: one row per agent, one
+    lane per item."""
     _, _, agent, _, inside = my_agents(slots, chunks, 0, BLOCK)
     code, _, purse, freed = twin.back(world, tables, agent, inside, ITEMS)
     item = tl.arange(0, WIDE)[None, :]
@@ -139,8 +140,8 @@ def _masks(
 
 
 @pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
-def test_what_the_phase_asks_serves_for_masks(content):
-    """The device functions, on blocks of agents by items, say what ``possible_trades`` says."""
+def test_device_functions_for_masks(content):
+    """On blocks of agents by items, the device functions agree with ``possible_trades``."""
     for seed in range(3):
         world, _, _ = bustling(seed, 2, 41, content)
         items = len(content.items)

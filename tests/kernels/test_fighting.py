@@ -28,7 +28,7 @@ ORDERS = {
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch):
-    """Workspaces that may hold anything hold garbage."""
+    """Fills workspaces without a fill value with garbage."""
     plain = World.workspace
 
     def workspace(self, name, shape, dtype, fill=None):
@@ -51,8 +51,8 @@ def test_programs_may_run_in_any_order(monkeypatch, order):
 
 
 @interpreted
-def test_no_two_lanes_meet_in_a_byte_that_one_of_them_writes(monkeypatch):
-    """Nor is used what atomic operations return."""
+def test_lanes_do_not_conflict(monkeypatch):
+    """No kernel uses what atomic operations return either."""
     monkeypatch.setattr(launching, "BLOCK", 32)
     for setting in ("flat, with skills", "lopsided content"):
         with conflicts() as found:
@@ -61,8 +61,8 @@ def test_no_two_lanes_meet_in_a_byte_that_one_of_them_writes(monkeypatch):
         assert found == {name: set() for name in ("_blows", "_bruises", "_loot", "_growth")}
 
 
-def test_what_a_fight_needs_is_known_without_asking_the_device():
-    """Of a world without data: whoever asked for a value, or for how many there are, would get an error."""
+def test_fights_do_not_synchronize():
+    """On the meta device, reading a value or a data-dependent size raises an error."""
     world, style, target, _ = next(worlds("full", 1))
     launches = []
     nowhere = world.to("meta")

@@ -1,4 +1,4 @@
-"""Generalised advantage estimation by the kernel, against torch's, to the last bit."""
+"""Generalized advantage estimation by the kernel, compared with torch bit by bit."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nmmo_gpu.kernels.train import gae
 from nmmo_gpu.train.gae import advantages
 
 DISCOUNTS = [(0.99, 0.95), (0.997, 0.9), (0.5, 1.0), (0.9, 0.0), (0.0, 0.95), (1 / 3, 0.7)]
-"""With (0.997, 0.9), whose product in 32 bits is not that of 64 bits rounded, among others."""
+"""Includes (0.997, 0.9), whose product in 32 bits differs from the rounded product in 64 bits."""
 
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch):
-    """Whatever is not written is NaN."""
+    """Fills new memory with NaN."""
     poisoned_memory(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
 def rounded(monkeypatch):
-    """Numbers are handed to kernels in 32 bits, as a GPU gets them; the interpreter would take all 64."""
+    """Passes floats to kernels in 32 bits, as a GPU receives them. The interpreter would use 64 bits."""
 
     def launch(kernel, programs, *arguments, **constants):
         numbers = [torch.tensor(a).item() if isinstance(a, float) else a for a in arguments]
@@ -35,9 +35,9 @@ def rounded(monkeypatch):
 
 
 def rollout(ticks, agents, share, seed):
-    """Reward, value, died and last value; deaths at this share of the ticks."""
+    """Returns reward, value, died and last value; ``share`` is the probability of a death."""
     random = torch.Generator().manual_seed(seed)
-    # In the middle of a longer plane of values, as in a rollout.
+    # A part of a longer tensor of values, as in a rollout.
     value = torch.randn(ticks + 1, agents, generator=random) * 3
     reward = torch.randn(ticks, agents, generator=random)
     died = torch.rand(ticks, agents, generator=random) < share
@@ -49,7 +49,7 @@ def rollout(ticks, agents, share, seed):
     ("ticks", "agents", "block"), [(1, 1, 32), (7, 33, 32), (19, 101, 64), (32, 257, None)]
 )
 def test_the_bits_of_torch(monkeypatch, gamma, lam, ticks, agents, block):
-    """For odd sizes in several blocks, nobody dying, some, and everybody at every tick."""
+    """Odd sizes in several blocks, with no deaths, some deaths, and every agent dying at every tick."""
     if block is not None:
         monkeypatch.setattr(launching, "BLOCK", block)
     for seed, share in enumerate((0.0, 0.2, 1.0)):
@@ -59,9 +59,9 @@ def test_the_bits_of_torch(monkeypatch, gamma, lam, ticks, agents, block):
         assert torch.equal(found, expected), (found - expected).abs().max()
 
 
-def test_worked_on_paper():
-    """gamma 1/2, lambda 1/2: deltas 1/2, 3/2, 5/2, 4, each with a quarter of what follows; a death at the
-    second tick cuts the other slot's, and what stands behind it, however large, does not count."""
+def test_a_hand_computed_example():
+    """gamma 1/2, lambda 1/2: deltas 1/2, 3/2, 5/2, 4, each plus a quarter of the next advantage. In the other
+    slot, a death at the second tick cuts the sum, so that later values do not count, however large."""
     reward = torch.tensor([[1, 1], [2, 0], [3, 1e9], [4, 1]])
     value = torch.tensor([[1, 2], [1, 1], [1, -1e9], [1, 2]])
     died = torch.tensor([[0, 0], [0, 1], [0, 0], [0, 0]]).bool()
@@ -71,8 +71,8 @@ def test_worked_on_paper():
     assert found[[0, 1, 3], 1].tolist() == [-0.75, -1.0, 1.0]
 
 
-def test_what_is_given_stays_as_it_was():
-    """Nothing is written but the result."""
+def test_arguments_are_unchanged():
+    """The kernel writes only the result."""
     given = rollout(9, 40, 0.3, 5)
     copies = [tensor.clone() for tensor in given]
     gae.advantages(*given, 0.99, 0.95)

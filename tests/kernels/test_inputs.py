@@ -1,4 +1,4 @@
-"""The matrix of inputs by the kernels, against torch's."""
+"""The input matrix by the kernels, compared with torch."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ ENTITY_SCALE = torch.linspace(0.05, 1.0, len(ENTITY_FEATURES))
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch):
-    """Whatever is not written is NaN."""
+    """Fills new memory with NaN."""
     poisoned_memory(monkeypatch)
 
 
 @pytest.fixture(params=["as used", "small blocks"])
 def blocks(request, monkeypatch):
-    """Blocks as they are, and such that many are needed for few records and columns."""
+    """Uses the default block sizes, and small ones that need many blocks for few records and columns."""
     if request.param == "small blocks":
         for name, size in (("COLUMNS", 64), ("RECORDS", 2), ("STEPS", 3), ("HEADER", 1)):
             monkeypatch.setattr(kernels, name, size)
 
 
 def both(records, index, config, dtype=torch.float32):
-    """(by the kernels, by torch)."""
+    """Returns the input matrices (by the kernels, by torch)."""
     there = (part.to(KERNEL_DEVICE) for part in (records, index))
     scales = (part.to(KERNEL_DEVICE) for part in (OWN_SCALE, ENTITY_SCALE))
     found = kernels.encode_inputs(*there, config, *scales, dtype)
@@ -49,8 +49,8 @@ def both(records, index, config, dtype=torch.float32):
 @pytest.mark.parametrize(("vision", "nearest"), [(1, 1), (2, 7), (4, 20)])
 @pytest.mark.usefixtures("blocks")
 def test_any_record_to_the_last_bit(vision, nearest, rows):
-    """Garbage in the heads of records, any window; odd numbers of cells, entities and rows, the index strided
-    and with repetitions."""
+    """Garbage in the headers of records and any window; odd numbers of cells, entities and rows; a strided
+    index with repetitions."""
     config = WorldConfig(vision=vision, reach=(1, 1, 1), nearest=nearest)
     random = torch.Generator().manual_seed(rows)
     records = random_records(ObservationLayout(config), 23, random)
@@ -82,7 +82,8 @@ def test_npcs_have_codes_of_their_own(kinds):
 
 @pytest.mark.usefixtures("blocks")
 def test_the_full_game():
-    """What is seen in a random world, attributes included; logarithms to rounding, all else to the bit."""
+    """Observations of a random world, including attributes; logarithms match up to rounding, all else
+    exactly."""
     config = preset("full", slots=40, populations=2)
     _, records, _ = seen_in_a_random_world(config, 5)
     index = torch.randint(len(records), (2, 53), generator=torch.Generator().manual_seed(1))
@@ -93,7 +94,7 @@ def test_the_full_game():
 
 
 def test_half_precision_in_a_crowd():
-    """bfloat16, in a crowd with empty slots: one-hot codes exact, the numbers to their rounding."""
+    """bfloat16, in a crowd with empty slots: one-hot codes are exact, numbers match up to rounding."""
     env = lively_env(vision=5)
     records = env.records.view(-1, env.layout.bytes)
     assert (~env.layout.views(records)["alive"]).any()

@@ -1,4 +1,4 @@
-"""How kernels are laid over slots, tiles and elements; and launches that are handed over instead of made."""
+"""Launch grids over slots, tiles and elements, and launches that are diverted instead of run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _sign(visits, realms, places, slots, chunks, BLOCK: tl.constexpr):
 @pytest.mark.parametrize("block", [1, 8, 32, 128])
 @pytest.mark.parametrize(("realms", "slots"), [(1, 1), (1, 7), (3, 32), (2, 33), (1, 128), (2, 150)])
 def test_every_slot_of_every_realm_is_handled_once(realms, slots, block):
-    """By a block of its own realm; nothing behind the last slot is touched."""
+    """A block of the slot's own realm handles it; nothing after the last slot is accessed."""
     if realms * slots / block > 80:
         block = 8
     cut = over_slots(realms, slots, block)
@@ -45,7 +45,7 @@ def test_every_slot_of_every_realm_is_handled_once(realms, slots, block):
 
 @pytest.mark.parametrize("slots", [1, 2, 31, 32, 33, 64, 100, 127, 128, 129, 1000, 4096, 5000, 1 << 20])
 def test_blocks_are_powers_of_two_that_cover_a_realm_and_no_more(monkeypatch, slots):
-    """As few as there can be; small realms take one that is no larger than it must be, of whole warps."""
+    """As few blocks as possible; small realms use one block of the smallest size in whole warps."""
     for most in (32, 128, 4096):
         monkeypatch.setattr(launching, "BLOCK", most)
         cut = over_slots(3, slots)
@@ -66,7 +66,7 @@ def test_elements_and_tiles_are_covered(monkeypatch, n):
 
 
 @pytest.mark.parametrize("lanes", [1, 64, 512, 4096, 1 << 20, 1 << 22])
-def test_agents_share_a_program_as_far_as_its_lanes_go(monkeypatch, lanes):
+def test_agents_share_a_program_up_to_its_lanes(monkeypatch, lanes):
     monkeypatch.setattr(launching, "LANES", 4096)
     agents = launching.agents_per_program(lanes)
     assert agents & (agents - 1) == 0
@@ -79,8 +79,9 @@ def test_no_programs_do_nothing():
     assert (out == -1).all()
 
 
-def test_while_diverted_launches_are_handed_over_and_not_made():
-    """To whom asked last, also after an error there; afterwards they are made again."""
+def test_diverted_launches_are_not_run():
+    """The innermost context receives the launches, also after an error in it; afterwards launches run
+    again."""
     out = torch.zeros(3, 32, dtype=torch.int64, device=KERNEL_DEVICE)
     visits = out[0].int()
     outer, inner = [], []

@@ -1,4 +1,4 @@
-"""The hidden layers by products and kernels, against torch's, forward and backward."""
+"""The hidden layers by matrix products and kernels, compared with torch, forward and backward."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from nmmo_gpu.train import layers as plain
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch):
-    """Whatever is not written is NaN."""
+    """Fills new memory with NaN."""
     poisoned_memory(monkeypatch)
 
 
 @pytest.fixture(params=["as used", "small tiles"])
 def tiles(request, monkeypatch):
-    """Tiles as they are, and such that many are needed for few rows and columns."""
+    """Uses the default tile sizes, and small ones that need many tiles for few rows and columns."""
     if request.param == "small tiles":
         for name, size in (("ELEMENTS", 64), ("WIDTH", 16), ("STEPS", 3)):
             monkeypatch.setattr(kernels, name, size)
 
 
 def drawn(populations, rows, hidden, layers, random, scale=1.0):
-    """(total, matrices, biases, upstream gradient): whole numbers, times ``scale``."""
+    """Returns random (total, matrices, biases, upstream gradient): whole numbers, times ``scale``."""
     total = whole_numbers(populations, rows, hidden, random=random) * scale
     matrices = [whole_numbers(populations, hidden, hidden, random=random).sign() for _ in range(layers)]
     biases = [whole_numbers(populations, 1, hidden, random=random) * scale for _ in range(layers)]
@@ -36,7 +36,7 @@ def drawn(populations, rows, hidden, layers, random, scale=1.0):
 
 
 def run(function, total, matrices, biases, upstream, dtype, device):
-    """Output, then the gradients of total, matrices and biases, on the CPU."""
+    """Returns the output and the gradients of total, matrices and biases, on the CPU."""
     leaves = [
         part.detach().to(device, dtype, copy=True).requires_grad_() for part in (total, *matrices, *biases)
     ]
@@ -58,8 +58,8 @@ SIZES = {
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.usefixtures("tiles")
 def test_whole_numbers_to_the_last_bit(sizes):
-    """Small whole numbers have exact sums in any order: output and every gradient are torch's; units at
-    exactly zero, which there are, are off."""
+    """Sums of small whole numbers are exact in any order, so output and all gradients equal those of torch.
+    Some units are exactly zero and therefore inactive."""
     parts = drawn(*sizes, random=torch.Generator().manual_seed(sum(sizes)))
     found = run(kernels.hidden_layers, *parts, torch.float32, KERNEL_DEVICE)
     expected = run(plain.hidden_layers, *parts, torch.float64, torch.device("cpu"))
@@ -72,7 +72,8 @@ def test_whole_numbers_to_the_last_bit(sizes):
 @pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)])
 @pytest.mark.usefixtures("tiles")
 def test_real_numbers(dtype, rounding):
-    """Against torch's in float64, as near as units allow that rounding switches; twice the same bits."""
+    """Compared with torch in float64, up to units that rounding switches on or off; repeated runs are
+    equal."""
     random = torch.Generator().manual_seed(3)
     total = torch.randn(2, 33, 24, generator=random)
     matrices = [torch.randn(2, 24, 24, generator=random) / 5 for _ in range(3)]
@@ -88,7 +89,8 @@ def test_real_numbers(dtype, rounding):
 
 
 def test_without_a_gradient():
-    """The output alone, as when playing: the same bits, nothing kept, and the sums left as they were."""
+    """Only the output, as in a rollout: it is the same bit by bit, nothing is saved, the sums are
+    unchanged."""
     total, matrices, biases, upstream = drawn(2, 37, 20, 3, random=torch.Generator().manual_seed(5))
     expected = run(kernels.hidden_layers, total, matrices, biases, upstream, torch.float32, KERNEL_DEVICE)[0]
     there = total.to(KERNEL_DEVICE)
@@ -100,8 +102,9 @@ def test_without_a_gradient():
     assert torch.equal(there.cpu(), total)
 
 
-def test_upstream_is_left_alone():
-    """Gradients of a sum are expanded, not contiguous, and others may need them: they are not written to."""
+def test_upstream_is_unchanged():
+    """The gradient of a sum is expanded, not contiguous, and may be used elsewhere, so it must not be
+    changed."""
     total, matrices, biases, _ = drawn(1, 9, 8, 3, random=torch.Generator().manual_seed(6))
     upstream = torch.ones(()).expand(1, 9, 8)
     kept = torch.ones(1, 9, 8)
@@ -112,8 +115,8 @@ def test_upstream_is_left_alone():
         assert torch.equal(one, other)
 
 
-def test_bad_numbers_are_not_hidden():
-    """NaN stays NaN: a rectifier that made it zero would hide a training that has diverged."""
+def test_nan_propagates():
+    """A ReLU that turned NaN into zero would hide that training has diverged."""
     total, matrices, biases, _ = drawn(1, 5, 8, 2, random=torch.Generator().manual_seed(7))
     biases[1][0, 0, 3] = float("nan")
     with torch.no_grad():

@@ -22,7 +22,7 @@ interpreted = pytest.mark.skipif(not launching.INTERPRETED, reason="the GPU orde
 
 
 def orders(world, seed, kind=torch.int64):
-    """(move, style, target) of agents; target is as wide as a slot may need."""
+    """Returns random (move, style, target) of agents; the dtype of ``target`` is wide enough for any slot."""
     random = torch.Generator().manual_seed(seed)
     shape = world.realms, world.config.slots
     move, style = torch.randint(3, (2, *shape), generator=random).to(kind)
@@ -31,7 +31,8 @@ def orders(world, seed, kind=torch.int64):
 
 
 def both_choose(world, kind=torch.int64):
-    """What torch chooses; fails unless Triton chooses the same, and leaves the same world."""
+    """Returns the choices of torch; checks that Triton makes the same choices and changes the world in the
+    same way."""
     chosen = orders(world, 1, kind)
     theirs = world.to(KERNEL_DEVICE)
     got = TRITON.npcs(theirs, *(part.to(KERNEL_DEVICE) for part in chosen))
@@ -42,7 +43,8 @@ def both_choose(world, kind=torch.int64):
 
 
 def both_bear(world):
-    """How many are born by torch; fails unless it is the same by Triton."""
+    """Runs NPC births by torch and by Triton, and checks that the results are equal. Returns the number of
+    births."""
     before, theirs = int(world.alive.sum()), world.to(KERNEL_DEVICE)
     TORCH.npc_births(world)
     TRITON.npc_births(theirs)
@@ -73,9 +75,9 @@ def test_programs_may_run_in_any_order(order, monkeypatch):
 
 
 @interpreted
-def test_no_two_lanes_meet_in_a_byte_that_one_of_them_writes(monkeypatch):
-    """But where newborn take their tiles, and losers find that these are not their own either way. What
-    atomic operations return is not used."""
+def test_lanes_do_not_conflict(monkeypatch):
+    """Except where newborns claim tiles, since a loser finds that the tile is not its own in either order. No
+    kernel uses what atomic operations return."""
     monkeypatch.setattr(launching, "BLOCK", 32)
     realms, config = CONFIGS["crowd"]
     world = restless_world(config, realms, 3, 0.6)

@@ -21,7 +21,7 @@ TRITON = resolve("triton", KERNEL_DEVICE)
 
 
 @pytest.mark.skipif(not launching.INTERPRETED, reason="compiled programs cannot be watched")
-def test_no_place_is_written_by_two_lanes_or_written_and_read(monkeypatch):
+def test_lanes_do_not_conflict(monkeypatch):
     monkeypatch.setattr(launching, "LANES", 4096)
     monkeypatch.setattr(launching, "BLOCK", 32)
     world = random_world(CONFIGS["full"][1], 2, 6, odds=PLAIN)

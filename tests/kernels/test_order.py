@@ -1,5 +1,5 @@
-"""No result depends on the order of programs, which an interpreter that runs them one by one might hide: they
-are run in other orders, and it is recorded who touches which byte."""
+"""No result depends on the order of programs. Triton's interpreter, which runs them one by one, could hide
+this, so these tests run programs in other orders and record all memory accesses."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ SETTINGS = {
     ),
 }  # fmt: skip
 FUSED = {"_strike", "_wounds", "_first_half", "_second_half"}
-"""Kernels that only law and chaos use,"""
+"""Kernels that only law and chaos use."""
 EXCHANGE = {"_best", "_edges", "_meet", "_offers", "_quotes"}
-"""only an exchange,"""
+"""Kernels that only the exchange uses."""
 FULL_GAME = EXCHANGE | {
     "_claim_homes", "_count_newborn", "_equip", "_growth", "_work", "_loot", "_npcs", "_settle_npcs",
     "_share",
 }  # fmt: skip
-"""and only the full game."""
+"""Kernels that only the full game uses."""
 ORDERS = {
     "backwards": lambda count: list(range(count))[::-1],
     "odd ones first": lambda count: list(range(1, count, 2)) + list(range(0, count, 2)),
@@ -64,7 +64,7 @@ ORDERS = {
 
 @pytest.fixture
 def triton_rules(monkeypatch) -> Backend:
-    """The kernels, cut into many small programs."""
+    """Returns the kernels with small block sizes, which need many programs."""
     for name, most in {"BLOCK": 32, "TILES": 512, "LANES": 4096}.items():
         monkeypatch.setattr(launching, name, most)
     return resolve("triton", CPU)
@@ -76,7 +76,8 @@ def config(request):
 
 
 def all_there_is(backend, config):
-    """What a tick in two crowded realms makes of the world, and all tensors that come up."""
+    """Runs a tick and single phases in two crowded realms. Returns the worlds and all other resulting
+    tensors."""
     world = random_world(config, 2, 4, fill=0.7, odds="~.ff,,..f")
     random = torch.Generator().manual_seed(1)
     shape = (world.realms, config.slots)
@@ -87,7 +88,7 @@ def all_there_is(backend, config):
     actions = (torch.rand(*shape, len(sizes), generator=random) * sizes).long()
     decoded = backend.decode(actions, seen)
     tick.step(world, backend, *choices(config, actions, decoded))
-    # And the kernels of single phases, which a whole tick does not use.
+    # The kernels of single phases, which a whole tick does not use.
     apart = world.clone()
     apart.cause.zero_()
     move, style, target = random_orders(apart, random)
@@ -104,7 +105,7 @@ def all_there_is(backend, config):
 
 
 def kernels_of_phases():
-    """Names of all kernels that are launched, as opposed to called by others."""
+    """Returns the names of all kernels that are launched rather than called by others."""
     modules = {inspect.getmodule(phase) for phase in PHASES.values()}
     return {
         name
@@ -116,7 +117,7 @@ def kernels_of_phases():
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_programs_may_run_in_any_order(triton_rules, config, order):
-    """And all launches but those of a single program are turned round."""
+    """All launches of more than one program are reordered."""
     ours, ours_seen = all_there_is(resolve("torch", CPU), config)
     with programs_in_order(ORDERS[order]) as launches:
         theirs, theirs_seen = all_there_is(triton_rules, config)
@@ -125,10 +126,10 @@ def test_programs_may_run_in_any_order(triton_rules, config, order):
     assert min(launches) > 1 and int(ours.deaths.sum()) > 0
 
 
-def test_no_kernel_has_two_lanes_meet_in_a_byte_that_one_of_them_writes(triton_rules, config):
-    """But for the claims that newborn put back, of which a loser finds that they are not its own either way
-    (see ``_settle``). What atomic operations return is not used. Every kernel is looked at, in one setting or
-    another."""
+def test_lanes_of_no_kernel_conflict(triton_rules, config):
+    """Except for the claims that newborns reset, since a loser finds that a claim is not its own in either
+    order (see ``_settle``). No kernel uses what atomic operations return. The settings together run every
+    kernel."""
     ours, ours_seen = all_there_is(resolve("torch", CPU), config)
     with conflicts() as found:
         theirs, theirs_seen = all_there_is(triton_rules, config)
@@ -206,14 +207,14 @@ def _each_its_own(out, BLOCK: tl.constexpr):
         (_adds_up, 3, False), (_adds_up_and_looks, 2, True), (_each_its_own, 3, False),
     ],
 )  # fmt: skip
-def test_conflicts_are_found_where_there_are_any_and_nowhere_else(kernel, programs, is_one):
+def test_conflicts_are_detected_without_false_positives(kernel, programs, is_one):
     out = torch.zeros(64, dtype=torch.int32)
     with conflicts() as found:
         launch(kernel, programs, out, BLOCK=16)
     assert found == {kernel.__name__: {"out"} if is_one else set()}
 
 
-def test_what_an_addition_returns_is_garbage_while_conflicts_are_looked_for():
+def test_atomics_return_garbage_while_conflicts_are_recorded():
     out, plain = torch.zeros(2, 32, dtype=torch.int32)
     with conflicts() as found:
         launch(_numbers_by_what_an_addition_returns, 3, out, BLOCK=16)
@@ -223,7 +224,7 @@ def test_what_an_addition_returns_is_garbage_while_conflicts_are_looked_for():
     )
 
 
-def test_another_order_of_programs_is_another_outcome_where_the_last_one_wins():
+def test_the_order_of_programs_changes_the_result_of_a_race():
     outcomes = []
     for order in ORDERS.values():
         out = torch.zeros(16, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""Random numbers in kernels: the published generator, and the same integers and fractions as by torch."""
+"""Random numbers in kernels: the published generator, and the same integers and fractions as in torch."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def _draw(world, realm, index, words, STREAM: tl.constexpr):
 
 @pytest.mark.parametrize("first", [0, 7])
 @pytest.mark.parametrize(("key", "counter", "answer"), KNOWN)
-def test_draw_gives_the_published_answers(key, counter, answer, first):
-    """Key from the seed; counter from the low tick word, then stream and high tick bits, realm and index;
-    streams and realms that no world has included, realms counted from the world's first. ``draw_word`` is the
-    first of the words."""
+def test_draw_matches_the_published_answers(key, counter, answer, first):
+    """The key is the seed; the counter is the low word of the tick, then stream and high tick bits, realm and
+    index. Includes streams and realms that no world has; realms are counted from the world's first.
+    ``draw_word`` returns the first word."""
     seed = key[1] << 32 | key[0]
     seed -= (seed >> 63) << 64
     now, stream = (counter[1] >> 8) << 32 | counter[0], counter[1] & 0xFF
@@ -65,7 +65,7 @@ def _numbers(words, bounds, integers, fractions, n, BLOCK: tl.constexpr):
 
 
 def test_integers_and_fractions_are_those_of_torch_to_the_last_bit():
-    """At the ends of word and bound too, up to 2^31 - 1; bound 0 gives 0."""
+    """Includes the limits of words, and of bounds up to 2^31 - 1; bound 0 gives 0."""
     ends = torch.tensor([0, 1, 127, 128, 255, 256, 257, (1 << 31) - 1, 1 << 31, MASK32 - 255, MASK32])
     key = torch.tensor([3, 0]), torch.tensor([9])
     words = torch.cat((ends, draw(*key, Stream.MOVE, ends[:1], torch.arange(89))[0]))

@@ -1,4 +1,4 @@
-"""When eaten tiles return, where a drawn word meets a threshold exactly: random worlds hardly get there."""
+"""Regrowth ticks where a drawn word equals a threshold, which random worlds rarely reach."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _return_ticks(
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 8, 255, 256, 300])
 @pytest.mark.parametrize("shift", [-1, 0, 1])
 def test_a_word_at_a_threshold_waits_as_one_above_it(length, shift):
-    """Tables made of the words that will be drawn, or one beside them, of lengths at which a bisection could
-    be a step short."""
+    """Tables of the words that will be drawn, or of their neighbors, with lengths at which a binary search
+    could be one step short."""
     seed, tick = torch.tensor([5, 0]), torch.tensor([(3 << 32) - 2])
     tile = torch.arange(TILES)
     word = draw(seed, tick, Stream.REGROW, torch.tensor([2]), tile)[0]
@@ -45,7 +45,7 @@ def test_a_word_at_a_threshold_waits_as_one_above_it(length, shift):
     wait = torch.searchsorted(thresholds, word, right=True) + 1
     due = torch.full((TILES + 5,), -7, dtype=torch.int32, device=KERNEL_DEVICE)
     world, there = _World(seed.to(KERNEL_DEVICE), tick.to(KERNEL_DEVICE)), thresholds.to(KERNEL_DEVICE)
-    steps = length.bit_length()  # as nmmo_gpu.kernels.regrowth.table has it
+    steps = length.bit_length()  # as in nmmo_gpu.kernels.regrowth.table
     launch(_return_ticks, 1, world, there, due, TILES, ENTRIES=length, STEPS=steps, BLOCK=512)
     assert torch.equal(due[:TILES].cpu().long(), (tick + wait) & TICK_MASK)
     assert due[TILES:].tolist() == [-7] * 5

@@ -1,4 +1,4 @@
-"""Choosing and judging by the kernels, against torch's sampling and its gradients."""
+"""Sampling and evaluation of actions by the kernels, compared with torch and its gradients."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ CROWDS = {
     "learned": ("learned", 15),
     "learned, long table": ("learned", 33),
 }
-"""Targeting, and rows of the entity table: their numbers, padded, are those of the targets or not."""
+"""Targeting and number of rows of the entity table, with and without padding of the targets."""
 
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch):
-    """Whatever is not written is NaN, or garbage."""
+    """Fills new memory with NaN or garbage."""
     poisoned_memory(monkeypatch)
 
 
 @pytest.fixture(params=[32, None], ids=["small blocks", "one block"])
 def block(request, monkeypatch):
-    """How many agents share a program: 16 or 32, or as many as they do."""
+    """Sets the number of agents per program to 16, 32 or the default."""
     if request.param is not None:
         monkeypatch.setattr(heads, "AGENTS", request.param)
 
 
 class Crowd:
-    """What 120 slots see that crowd and fight, and what a policy says of them."""
+    """Observations of 120 slots in a crowd that fights, and a policy for them."""
 
     def __init__(self, targeting, nearest):
         self.env = lively_env(nearest=nearest, realms=2)
@@ -62,13 +62,13 @@ class Crowd:
         assert 10 < self.alive.sum() < 110
 
     def logits(self, index, seed, spread=2.0):
-        """[P, B, width]: random, some of them far out."""
+        """Returns [P, B, width] random logits with some outliers."""
         random = torch.Generator().manual_seed(seed)
         logits = torch.randn(*index.shape, self.width, generator=random) * spread
         return torch.where(torch.rand(logits.shape, generator=random) < 0.03, logits * 10, logits)
 
     def output(self, index, logits):
-        """The heads, as ``Policy.masked`` makes them of these logits."""
+        """Returns the heads that ``Policy.masked`` computes from these logits."""
         policy = SimpleNamespace(config=self.policy.config)
         views = self.layout.views(self.records[index.reshape(-1)])
         views = {name: view.view(*index.shape, *view.shape[1:]) for name, view in views.items()}
@@ -77,12 +77,12 @@ class Crowd:
 
 @pytest.fixture(scope="module", params=CROWDS)
 def crowd(request):
-    """One for each way of targeting."""
+    """Returns a crowd for each kind of targeting."""
     return Crowd(*CROWDS[request.param])
 
 
 def chosen_by_kernels(crowd, index, logits, world=None):
-    """``Chosen`` on the CPU. Records and logits of the dead are garbage."""
+    """Returns ``Chosen`` on the CPU. Records and logits of dead agents are garbage."""
     world, records = world or crowd.world, crowd.records.clone()
     records[~crowd.alive] = GARBAGE
     told = logits.masked_fill(~crowd.alive[index][..., None], torch.nan)
@@ -91,21 +91,21 @@ def chosen_by_kernels(crowd, index, logits, world=None):
 
 
 def draws(world, index, slots=SLOTS):
-    """[3, P, B] in [0, 1): those of each agent's realm and slot."""
+    """Returns [3, P, B] draws in [0, 1) of each agent's realm and slot."""
     words = draw(world.seed, world.tick, Stream.POLICY, index // slots, index % slots)
     return unit(torch.stack(words[:3]))
 
 
 def near_a_border(output, choices, uniform):
-    """[P, B] bool: a draw lies within 1e-5 of a border between choices, where rounding may decide."""
+    """Returns [P, B] bool: a draw is within 1e-5 of a boundary between choices, where rounding may decide."""
     near = torch.zeros(uniform.shape[1:], dtype=torch.bool)
     for head, drawn in zip(head_distributions(output, choices[..., 1]), uniform, strict=True):
         near |= ((head.exp().double().cumsum(-1) - drawn[..., None]).abs() < 1e-5).any(-1)
     return near
 
 
-def test_npcs_behind_the_agents_are_passed_over(crowd, block):
-    """Agents choose the same in a world whose realms hold NPCs too, some of them alive."""
+def test_npc_slots_are_skipped(crowd, block):
+    """Agents make the same choices in a world whose realms have NPCs, some of them alive."""
     index = crowd.everybody
     logits = crowd.logits(index, 3)
     config = dataclasses.replace(crowd.world.config, npcs=True, npc_numbers=(2, 3, 6))
@@ -120,15 +120,16 @@ def test_npcs_behind_the_agents_are_passed_over(crowd, block):
 
 
 def reachable_strangers(crowd, agent, style):
-    """Rows of an agent's table (counted from 1) with strangers in the style's reach."""
+    """Returns the rows of an agent's table (counted from 1) with strangers in reach of the style."""
     views = crowd.layout.views(crowd.records[agent])
     kinds, mask = views["entity_kind"].tolist(), views["target_mask"][style, 1:].tolist()
     return [k + 1 for k in range(len(kinds)) if kinds[k] == STRANGER and mask[k]]
 
 
 def test_the_choices_of_torch(crowd, block):
-    """From the same logits and draws, tick after tick: the same choices except where rounding decides, which
-    is rare; log-probabilities and values; zeros for the dead, whatever their records and logits hold."""
+    """The same logits and draws give the same choices in every tick, except in the rare cases where rounding
+    decides, and the same log-probabilities and values. Dead agents get zeros, whatever their records and
+    logits contain."""
     index, compared, left_out = crowd.everybody, 0, 0
     world = crowd.world.clone()
     for seed in range(3):
@@ -162,8 +163,8 @@ def test_the_choices_of_torch(crowd, block):
 
 
 def test_masks_are_respected(crowd):
-    """However much the heads want what is impossible: moves, styles and targets are those allowed to the
-    living, in many draws."""
+    """Moves, styles and targets of living agents are allowed in many draws, even if the logits strongly favor
+    impossible ones."""
     index, world = crowd.everybody, crowd.world.clone()
     open_to_all = crowd.output(index, torch.zeros(*index.shape, crowd.width))
     wish = torch.zeros(*index.shape, crowd.width)
@@ -185,7 +186,7 @@ def test_masks_are_respected(crowd):
 
 
 def predraw(monkeypatch, words):
-    """Lets the kernel draw these words, [3, N] int64 by agent. Under the interpreter only."""
+    """Makes the kernel draw these words, [3, N] int64 by agent. Only works under the interpreter."""
     from triton.runtime import interpreter
 
     if KERNEL_DEVICE.type != "cpu":
@@ -202,8 +203,8 @@ def predraw(monkeypatch, words):
 
 
 @pytest.mark.parametrize("word", [0, (1 << 32) - 1])
-def test_the_least_and_the_largest_draw(crowd, monkeypatch, word):
-    """Draws of 0 and of 1 - 2^-24 choose the first possible and the last possible of each head."""
+def test_the_smallest_and_the_largest_draw(crowd, monkeypatch, word):
+    """Draws of 0 and of 1 - 2^-24 select the first and the last possible choice of each head."""
     predraw(monkeypatch, torch.full((3, 2 * SLOTS), word))
     index = crowd.everybody
     logits = crowd.logits(index, 3, spread=0.5)
@@ -216,8 +217,8 @@ def test_the_least_and_the_largest_draw(crowd, monkeypatch, word):
 
 
 def as_a_warp_adds(scan, given):
-    """Running sums in the order in which the threads of a warp make them (Kogge and Stone 1973): each is
-    rounded in another way than its neighbour."""
+    """Computes cumulative sums in the order of the threads of a warp (Kogge and Stone 1973), in which
+    neighboring sums are rounded differently."""
     total = given.handle.data.copy()
     step = 1
     while step < total.shape[scan.axis]:
@@ -226,9 +227,9 @@ def as_a_warp_adds(scan, given):
     return [scan.to_tensor(total, dtype=given.dtype)]
 
 
-def test_rounding_lets_nothing_impossible_in(crowd, monkeypatch):
-    """Draws at the very borders of what is impossible, with running sums that need not grow with what they
-    sum: moves, styles and targets are possible all the same."""
+def test_rounding_never_selects_impossible_choices(crowd, monkeypatch):
+    """Moves, styles and targets are possible even for draws at the boundaries of impossible choices, with
+    cumulative sums that need not be monotonic."""
     from triton.runtime import interpreter
 
     monkeypatch.setattr(interpreter.ScanOps, "cumsum", as_a_warp_adds)
@@ -241,7 +242,7 @@ def test_rounding_lets_nothing_impossible_in(crowd, monkeypatch):
         words = torch.empty(3, 2 * SLOTS, dtype=torch.int64)
         style = styles.argmax(-1)
         for head, log in enumerate((moves, styles, head_distributions(output, style)[2])):
-            # The border before somebody impossible, if there is one, give or take one unit of a draw.
+            # The boundary before an impossible choice, if there is one, plus or minus one unit of a draw.
             chance = log.exp()
             barred = (chance == 0) & (chance.cumsum(-1) < 1 - 1e-6)
             tried += int((barred.any(-1) & alive).sum())
@@ -258,8 +259,8 @@ def test_rounding_lets_nothing_impossible_in(crowd, monkeypatch):
 
 
 def test_through_a_sword():
-    """A Sword of the kernels decides as one of plain torch, with the same weights: window, network, draws and
-    choices together; also the recurrent one's memory."""
+    """A Sword with kernels acts like one of plain torch with the same weights: window, network, draws and
+    choices together, and the recurrent state of the recurrent one."""
     for recurrent, targeting in ((False, "auto"), (True, "learned")):
         crowd = Crowd(targeting, 7)
         settings = {"slots": SLOTS, "populations": POPULATIONS, "nearest": 7, "births": -1}
@@ -291,8 +292,8 @@ def test_through_a_sword():
         assert ours.choices.any() and same.any()
 
 
-def test_choices_come_as_often_as_they_should():
-    """Nine thousand agents who see the same and want the same: the three heads together, by chi-square."""
+def test_choices_have_the_expected_frequencies():
+    """Chi-square test of the three heads jointly, over nine thousand agents with equal records and logits."""
     crowd = Crowd("learned", 7)
     targets = crowd.layout.views(crowd.records)["target_mask"][..., 1:].flatten(1).sum(1)
     agent = int(targets.argmax())
@@ -332,7 +333,8 @@ def test_choices_come_as_often_as_they_should():
 
 @pytest.fixture(params=["permuted", "some, repeated"])
 def rows(request, crowd):
-    """[P, B]: everybody in some order, or some of them several times; sizes are no multiple of any block."""
+    """Returns [P, B] rows: all agents permuted, or some of them repeated; B is no multiple of a block
+    size."""
     random = torch.Generator().manual_seed(4)
     if request.param == "permuted":
         return torch.randperm(2 * SLOTS, generator=random).view(POPULATIONS, -1)
@@ -340,17 +342,17 @@ def rows(request, crowd):
 
 
 def possible_choices(crowd, seed):
-    """[N, 3] int16 choices that the masks allow, and zeros for the dead."""
+    """Returns [N, 3] int16 choices that the masks allow, zeros for dead agents."""
     index = torch.arange(2 * SLOTS)[None]
     uniform = torch.rand(3, 1, 2 * SLOTS, generator=torch.Generator().manual_seed(seed))
     choices, _ = sample(crowd.output(index, crowd.logits(index, seed, spread=0.5)), uniform)
     return choices[0].masked_fill(~crowd.alive[:, None], 0).to(torch.int16)
 
 
-def test_judgements_and_their_gradients(crowd, rows, block):
-    """Log-probability and entropy of the living as torch's; the gradients of both, together and each alone,
-    as autograd finds them through the masks; none in what is impossible, nor in the value. What is said of
-    the dead is finite, and what nobody asks about has no gradient."""
+def test_evaluation_and_its_gradients(crowd, rows, block):
+    """Log-probability and entropy of living agents equal those of torch, and so do the gradients of both,
+    together and separately. Impossible choices and the value get no gradient. Results of dead agents are
+    finite, and unused outputs have no gradient."""
     choices = possible_choices(crowd, 8)
     logits = crowd.logits(rows, 9)
     random = torch.Generator().manual_seed(10)
@@ -389,7 +391,7 @@ def test_judgements_and_their_gradients(crowd, rows, block):
 
 
 def test_gradients_by_finite_differences(crowd):
-    """Moving a logit a little changes log-probability and entropy as the gradients say."""
+    """Small changes of a logit change log-probability and entropy as the gradients predict."""
     rows = crowd.alive.nonzero().view(-1)[:9].view(POPULATIONS, 3)
     choices = possible_choices(crowd, 11).to(KERNEL_DEVICE)
     start = crowd.logits(rows, 12, spread=1.0).clamp(-3, 3)
@@ -415,9 +417,9 @@ def test_gradients_by_finite_differences(crowd):
     assert (slopes.abs() > 1e-2).sum() > 8
 
 
-def test_what_was_sampled_is_judged_alike(crowd):
-    """The log-probability that ``choose`` reports is the one that ``evaluate`` finds; rows of the dead, which
-    are zeros in records and choices, are judged finite."""
+def test_sampling_and_evaluation_agree(crowd):
+    """``choose`` and ``evaluate`` return the same log-probability. Results are finite for dead agents, whose
+    records and choices are zeros."""
     index = crowd.everybody
     logits = crowd.logits(index, 14).to(KERNEL_DEVICE)
     world, records, rows = (part.to(KERNEL_DEVICE) for part in (crowd.world, crowd.records, index))
@@ -430,7 +432,7 @@ def test_what_was_sampled_is_judged_alike(crowd):
 
 
 def test_strided_arguments(crowd):
-    """Transposed index and logits say what copies of them say."""
+    """Transposed index and logits give the same results as contiguous copies."""
     index = crowd.everybody.t().contiguous().t()
     logits = crowd.logits(index, 15).transpose(0, 1).contiguous().transpose(0, 1)
     assert not index.is_contiguous() and not logits.is_contiguous()

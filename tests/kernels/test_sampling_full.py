@@ -1,4 +1,4 @@
-"""Choosing and judging the heads of the full game by the kernels, against torch's."""
+"""Sampling and evaluation of the heads of the full game by the kernels, compared with torch."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from nmmo_gpu.train.sampling import evaluate, sample
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch):
-    """Whatever is not written is NaN, or garbage; programs are small."""
+    """Fills new memory with NaN or garbage; uses small programs."""
     poisoned_memory(monkeypatch)
     monkeypatch.setattr(heads, "AGENTS", 32)
 
 
 @pytest.fixture(scope="module", params=CROWDS)
 def crowd(request):
-    """Any heads that there can be."""
+    """Returns a crowd for each set of heads."""
     return Crowd(request.param)
 
 
 def chosen_by_kernels(crowd, index, logits, world=None):
-    """``Chosen`` on the CPU. Records and logits of the dead are garbage."""
+    """Returns ``Chosen`` on the CPU. Records and logits of dead agents are garbage."""
     records = crowd.records.clone()
     records[~crowd.alive] = GARBAGE
     told = logits.masked_fill(~crowd.alive[index][..., None], torch.nan)
@@ -38,8 +38,8 @@ def chosen_by_kernels(crowd, index, logits, world=None):
 
 
 def test_the_choices_of_torch(crowd):
-    """From the same logits and draws, tick after tick: the same choices except where rounding decides, which
-    is rare; log-probabilities and values; nothing impossible; zeros for the dead, whatever they hold."""
+    """The same logits and draws give the same choices in every tick, except in the rare cases where rounding
+    decides, and the same log-probabilities and values. No choice is impossible. Dead agents get zeros."""
     index, compared, unsure = crowd.everybody, 0, 0
     alive, before = crowd.alive[index], crowd.world.tick.clone()
     for seed in range(3):
@@ -60,7 +60,7 @@ def test_the_choices_of_torch(crowd):
         for part in found:
             assert not part[~crowd.alive].any(), "the dead choose nothing"
         compared, unsure = compared + int(sure.sum()), unsure + int((near & alive).sum())
-        # The target alone can mean something else as an action: the row attacked.
+        # Only the target can differ as an action, where it is the row attacked.
         others = [column for column in range(len(crowd.sizes)) if column != 2]
         assert torch.equal(found.actions[:, others], found.choices[:, others])
         views = crowd.layout.views(crowd.records)
@@ -77,9 +77,10 @@ def test_the_choices_of_torch(crowd):
     assert compared > 80 and unsure < 0.02 * compared + 1
 
 
-def test_judgements_and_their_gradients(crowd):
-    """Log-probability and entropy of the living as torch's; the gradients of both, together and each alone,
-    as autograd finds them; none of the dead, nor in the value. Rows come in any order, some repeatedly."""
+def test_evaluation_and_its_gradients(crowd):
+    """Log-probability and entropy of living agents equal those of torch, and so do the gradients of both,
+    together and separately. Dead agents and the value get no gradient. Rows are in any order, some
+    repeated."""
     random = torch.Generator().manual_seed(10)
     index = torch.arange(len(crowd.records))[None]
     choices, _ = sample(crowd.output(index, crowd.logits(index, 8, spread=0.5)), crowd.uniform(index))

@@ -1,4 +1,4 @@
-"""Counting by the kernel, against torch's, number for number."""
+"""Statistics counted by the kernel, compared with torch number by number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nmmo_gpu.world.state import Cause
 
 
 class Both:
-    """Two tallies with something in them, one by torch and one by the kernel; a few bins, if so wanted."""
+    """Two nonempty tallies, one of torch and one of the kernel, optionally with few bins."""
 
     def __init__(self, bins=LIFETIME_BINS):
         self.ours, self.theirs = Tally(CPU, count), Tally(KERNEL_DEVICE, tally.count)
@@ -28,7 +28,7 @@ class Both:
             one.causes += 5
 
     def add(self, world, acted, attacks):
-        """Counts a tick by both; neither changes the world."""
+        """Counts a tick by both, and checks that neither changes the world."""
         before, there = world.clone(), world.to(KERNEL_DEVICE)
         self.ours.add(world, acted, attacks)
         self.theirs.add(there, acted.to(KERNEL_DEVICE), attacks.to(KERNEL_DEVICE))
@@ -37,7 +37,7 @@ class Both:
                 assert torch.equal(tensor, kept), name
 
     def same(self):
-        """Fails unless both counted the same."""
+        """Checks that both tallies are equal."""
         for name, found in self.theirs.state().items():
             assert torch.equal(found.cpu(), self.ours.state()[name]), name
 
@@ -45,8 +45,8 @@ class Both:
 @pytest.mark.parametrize("block", [32, None])
 @pytest.mark.parametrize("bins", [5, LIFETIME_BINS])
 def test_the_ticks_of_a_lively_world(monkeypatch, block, bins):
-    """Two realms of 60 slots, in one block each and in two; with few bins many lifetimes are beyond
-    the last."""
+    """Two realms of 60 slots, in one block each and in two. With few bins, many lifetimes exceed the last
+    one."""
     if block is not None:
         monkeypatch.setattr(launching, "BLOCK", block)
     env, both = lively_env(ticks=3), Both(bins)
@@ -67,9 +67,9 @@ def test_the_ticks_of_a_lively_world(monkeypatch, block, bins):
 
 @pytest.mark.parametrize(("slots", "npcs"), [(33, None), (70, None), (70, (3, 2, 1)), (31, (20, 30, 9))])
 def test_any_world(monkeypatch, slots, npcs):
-    """Random worlds with the dead of all causes, litter in empty slots, ages at and beyond the last bin,
-    and whoever is said to have acted and attacked; blocks with odd ends. NPCs live and die beside the agents,
-    and are not counted."""
+    """Random worlds with deaths of all causes, random numbers in empty slots, ages at and beyond the last
+    bin, random ``acted`` and ``attacks``, and partly filled blocks. NPCs live and die too, and are not
+    counted."""
     monkeypatch.setattr(launching, "BLOCK", 32)
     config = preset(
         "chaos", height=33, width=47, border=7, vision=7, slots=slots, populations=1,
@@ -94,7 +94,7 @@ def test_any_world(monkeypatch, slots, npcs):
 
 
 def check_that_npcs_do_not_count(world, acted, attacks):
-    """Whatever they are like: torch counts the same in a world in which their slots hold other things."""
+    """Checks that torch counts the same in a world whose NPC slots have other contents."""
     other, slots = world.clone(), world.config.slots
     for name in ("alive", "cause", "age", "food", "water", "health", "damage"):
         field = getattr(other, name)[:, slots:]
@@ -109,7 +109,7 @@ def check_that_npcs_do_not_count(world, acted, attacks):
 
 
 def test_worlds_in_which_nothing_happens():
-    """Nobody dies, and nobody lives: a tick is counted, and nothing else."""
+    """No agent dies and none is alive, so only the tick is counted."""
     config = preset("chaos", height=33, width=47, border=7, vision=7, slots=40, populations=1)
     world, both = random_world(config, 2, 1), Both()
     nobody = torch.zeros_like(world.alive)

@@ -38,19 +38,19 @@ SETTINGS = {
         1, None, {"content": Content(items=STANDARD.items[:4], prices=(1,)), "npcs": False},
     ),
 }  # fmt: skip
-"""Realms, block, rules."""
+"""Number of realms, block size, changes to the config."""
 
 
 @cache
 def settled(setting):
-    """A world with garbage in the slots of the dead, and some killed."""
+    """Returns a world with garbage in the slots of dead agents, in which some agents were killed."""
     realms, _, changes = SETTINGS[setting]
     return busy_world(realms, len(setting), **changes)
 
 
 @pytest.fixture(params=SETTINGS)
 def world(request, monkeypatch):
-    """A fresh copy, and kernels that cut it as the setting says."""
+    """Returns a fresh copy of the setting's world, and sets the block size of the setting."""
     block = SETTINGS[request.param][1]
     if block is not None:
         monkeypatch.setattr(launching, "BLOCK", block)
@@ -73,7 +73,7 @@ def _masks(world, tables, spaces, masks, slots, chunks, capacity, config: tl.con
 
 
 def test_possible_works_and_room_are_the_same(world):
-    """The functions that the observation builds on; for the living."""
+    """Compares the functions that the observation uses, for living agents."""
     cfg = world.config
     there = world.to(KERNEL_DEVICE)
     spaces = torch.full((world.realms, cfg.slots), -1, dtype=torch.int32, device=KERNEL_DEVICE)

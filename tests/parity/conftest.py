@@ -8,20 +8,20 @@ from support.parity import BACKENDS, EXTENDED, SETTINGS, Case, Twin, crossed, cu
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workspaces that may hold anything hold garbage."""
+    """Fills new workspaces without a fill value with garbage."""
     poisoned_workspaces(monkeypatch)
 
 
 @pytest.fixture(params=BACKENDS)
 def twin(request: pytest.FixtureRequest) -> Twin:
-    """Each backend."""
+    """Returns each backend in turn."""
     return Twin(request.param)
 
 
 @pytest.fixture(params=crossed(SETTINGS))
 def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
-    """Each backend in each setting of law and chaos. A test with other settings parametrises this fixture
-    indirectly."""
+    """Returns each backend in each setting of law and chaos. Tests with other settings parametrize this
+    fixture indirectly."""
     backend, setting = request.param
     twin = Twin(backend)
     if not twin.compiled:
@@ -31,7 +31,7 @@ def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cas
 
 @pytest.fixture(params=crossed(SETTINGS, EXTENDED))
 def any_case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
-    """As ``case``, with the settings of the full game as well."""
+    """Like ``case``, with the settings of the full game as well."""
     backend, setting = request.param
     twin = Twin(backend)
     if not twin.compiled:

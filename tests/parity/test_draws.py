@@ -12,8 +12,8 @@ from nmmo_gpu.world.random import Stream
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.int16, torch.uint8])
 def test_decode(twin, kind, monkeypatch):
-    """Whatever integers actions are made of, strided ones too, and with more heads; rows of nobody, and
-    row 0."""
+    """Actions of every integer dtype, contiguous and strided, with three heads and more; rows of the table
+    that are empty, and choices of row 0."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
     random = generator(3)
@@ -27,8 +27,8 @@ def test_decode(twin, kind, monkeypatch):
                 assert torch.equal(theirs.cpu().long(), ours)
 
 
-def test_draws_of_many_at_once(twin, monkeypatch):
-    """Broadcast, strided and empty arguments, and whatever seed and tick."""
+def test_draws_of_tensors(twin, monkeypatch):
+    """Broadcast, strided and empty arguments; seeds and ticks at the limits of their range."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 256)
     realm, index = torch.arange(3)[:, None], torch.arange(101)[None]

@@ -1,5 +1,5 @@
-"""The exchange and its quotes. By hand, and against an auction by hand, they are tested in
-``tests/world/test_exchange.py``."""
+"""The exchange and its quotes. ``tests/world/test_exchange.py`` tests them with hand-checked examples and
+against a plain auction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CROWD = {**ODD, "border": 12, "slots": 70, "populations": 5}
 
 
 def setting(block=None, backends=NUMBA, **changes):
-    """Three realms of the full game."""
+    """Returns a setting of the full game, with three realms for numba alone and two for both backends."""
     return Setting(
         preset("full", **{**ODD, "populations": 1, **changes}), 3 if backends is NUMBA else 2, block,
         backends=backends,
@@ -37,8 +37,8 @@ SETTINGS = {
 
 
 def both(twin, world, trade, price):
-    """Exchange and quotes by torch; fails unless the backend makes the same of the world. Returns how many
-    offers were met."""
+    """Runs the exchange and its quotes by torch and by the backend, and checks that the results are equal.
+    Returns the number of trades."""
     theirs, before = world.to(twin.device), world.trades.clone()
     TORCH.exchange(world, trade, price)
     if twin.compiled:
@@ -69,8 +69,7 @@ def test_random_worlds(case: Case):
 @by_block(32)
 @pytest.mark.parametrize("content", [FEW, STANDARD], ids=["few", "standard"])
 def test_bustling_markets(twin, content, block, monkeypatch):
-    """Of 150 agents, in one block and in several; exchange after exchange, whose order is kept in the same
-    workspaces."""
+    """Two exchanges in a row of 150 agents, in one block and in several; both use the same workspaces."""
     if block:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", block)
     met = 0
@@ -83,7 +82,7 @@ def test_bustling_markets(twin, content, block, monkeypatch):
 
 
 def test_one_book_over_many_blocks(twin, monkeypatch):
-    """All 300 agents of a realm want to trade the same thing at few prices."""
+    """All 300 agents of a realm trade the same item at few prices."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
     world = market(300, 1, FEW, offer_ticks=2, height=47)

@@ -1,4 +1,4 @@
-"""Combat, loot and growth. Their laws are tested in ``tests/world``."""
+"""Combat, loot and growth. ``tests/world`` tests their rules."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause
 
 IN_BLOCKS = ("full", "flat, with skills", "lopsided content")
-"""Where kernels handle attackers, victims and killers in different programs; else each realm is a block."""
+"""Settings in which kernels handle attackers, victims and killers in different programs. In the others, each
+realm is one block."""
 
 
 def test_combat_of_law_and_chaos(case):
-    """The damage plane is poisoned: it must be written whole."""
+    """``damage`` holds garbage, since combat must overwrite all of it."""
     killed = hurt = 0
     for seed, world in case.worlds():
         world.damage.fill_(GARBAGE)
@@ -29,8 +30,8 @@ def test_combat_of_law_and_chaos(case):
 
 
 def test_many_attacks_on_one_agent(twin, monkeypatch):
-    """100 agents of four blocks all strike one, in the other realm two out of three do; more than 8,000 units
-    each."""
+    """All 100 agents of four blocks attack one, and in the other realm two out of three do, with more than
+    8,000 damage each time."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
     config = preset(
@@ -52,7 +53,8 @@ def test_many_attacks_on_one_agent(twin, monkeypatch):
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_fights_of_the_full_game(twin, setting, monkeypatch):
-    """Crowds of the frail, with litter in the slots of the dead; and enough of everything happens."""
+    """Crowds of agents with little health, with random numbers in the slots of dead agents. Checks that all
+    expected events happen."""
     if not twin.compiled and setting in IN_BLOCKS:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
     seen = hold(twin.backend, setting, twin.few(6, 3), twin.device)

@@ -20,9 +20,9 @@ def test_random_moves(any_case):
     assert moved > 0
 
 
-def test_all_want_the_same(any_case):
-    """Everybody to one side; and towards the middle, from all four sides: blocked rows, contests of two,
-    three and four, of several blocks."""
+def test_crowds_that_move_in_the_same_direction(any_case):
+    """All agents move to one side, and to the middle from all four sides: blocked rows, and two, three or
+    four agents of several blocks that compete for a tile."""
     both = any_case.twin.both
     world = random_world(any_case.config, any_case.setting.realms, 4, fill=1.0, odds=".,")
     for direction in any_case.twin.few(range(1, 5), (4,)):
@@ -36,9 +36,9 @@ def test_all_want_the_same(any_case):
         world.tick += 1
 
 
-def test_contests_of_two_three_and_four_side_by_side(twin, monkeypatch):
-    """Crosses that fill the plane: the four arms of each want its centre, some of them are frozen; slots are
-    dealt out at random, so that competitors belong to different blocks."""
+def test_adjacent_contests_of_up_to_four_agents(twin, monkeypatch):
+    """Crosses that tile the plane: the agents on the four arms of each compete for its centre, and some of
+    them are frozen. Slots are assigned at random, so that competitors belong to different blocks."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
     arms = {(0, -1): 1, (-1, 0): 2, (0, 1): 3, (1, 0): 4}

@@ -18,7 +18,7 @@ CASES = crossed(SETTINGS)
 
 
 def orders(world, seed, kind=torch.int64):
-    """(move, style, target) of agents; target is as wide as a slot may need."""
+    """Returns random (move, style, target) of agents; the dtype of ``target`` is wide enough for any slot."""
     random = generator(seed)
     shape = world.realms, world.config.slots
     move, style = torch.randint(3, (2, *shape), generator=random).to(kind)
@@ -27,7 +27,8 @@ def orders(world, seed, kind=torch.int64):
 
 
 def both_choose(twin, world, theirs, seed=1, kind=torch.int64):
-    """What torch chooses; fails unless the backend chooses the same, and leaves the same world."""
+    """Returns the choices of torch; checks that the backend makes the same choices and changes the world in
+    the same way."""
     chosen = orders(world, seed, kind)
     got = twin.backend.npcs(theirs, *twin.copy(*chosen))
     expected = TORCH.npcs(world, *chosen)
@@ -37,7 +38,8 @@ def both_choose(twin, world, theirs, seed=1, kind=torch.int64):
 
 
 def both_bear(twin, world, theirs):
-    """How many are born by torch; fails unless it is the same by the backend."""
+    """Runs NPC births by torch and by the backend, and checks that the results are equal. Returns the number
+    of births."""
     before = int(world.alive.sum())
     TORCH.npc_births(world)
     twin.backend.npc_births(theirs)
@@ -46,7 +48,7 @@ def both_bear(twin, world, theirs):
 
 
 def worlds(case: Case, fills):
-    """(seed, world, the same for the backend), from nearly empty to full."""
+    """Yields (seed, world, its copy on the backend's device), from nearly empty to full."""
     for seed, fill in enumerate(fills):
         world = restless_world(case.config, case.setting.realms, seed, fill)
         yield seed, world, world.to(case.twin.device)
@@ -54,7 +56,7 @@ def worlds(case: Case, fills):
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
 def test_choices(case):
-    """Several times over in one world, so that tempers run out and rooms are used again."""
+    """Several times in one world, so that ``aggro_ticks`` run out and workspaces are reused."""
     moves = attacks = 0
     slots = case.config.slots
     for seed, ours, theirs in worlds(case, case.twin.few((0.02, 0.3, 0.6, 0.9, 1.0), (0.4, 1.0))):
@@ -79,8 +81,8 @@ def test_births(case):
 
 
 @pytest.mark.parametrize("settings", [{"content": Content(prices=(1,))}, {"npc_numbers": (0, 0, 0)}])
-def test_a_world_without_kinds_or_without_npcs(twin, settings):
-    """The choices of agents come back as they are, and nobody is born."""
+def test_worlds_without_npc_kinds_or_without_npcs(twin, settings):
+    """The choices of agents are returned unchanged, and no NPC is born."""
     config = preset("full", slots=7, populations=7, **settings)
     world = empty_world(config, torch.full((3, 80, 80), 2, dtype=torch.uint8), 1)
     theirs = world.to(twin.device)

@@ -13,11 +13,11 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.world.observation_layout import ObservationLayout
 
 COMPILED = ("full", "as-many-populations-as-can-be", "no-npcs", "small", "nothing-to-have")
-"""Loops are compiled for each of the settings by itself, which takes seconds."""
+"""Settings for compiled loops, which are compiled for each setting in seconds."""
 
 
 def observed(backend, world, fill):
-    """(records, seen) on the CPU, written over garbage."""
+    """Returns (records, seen) on the CPU, written over garbage."""
     shape = (world.realms, world.config.slots)
     records = ObservationLayout(world.config).allocate(*shape, device=world.device).fill_(fill)
     seen = torch.full((*shape, world.config.nearest), fill * 99, dtype=torch.int32, device=world.device)
@@ -26,7 +26,7 @@ def observed(backend, world, fill):
 
 
 def assert_both_see_the_same(twin, world):
-    """Over different garbage: what is not written would differ."""
+    """Both write over different garbage, so that bytes that are not written differ."""
     there = world.to(twin.device)
     (ours, whom), (theirs, seen) = observed(TORCH, world, GARBAGE), observed(twin.backend, there, 0x54)
     assert torch.equal(seen, whom), "seen"
@@ -40,7 +40,7 @@ def assert_both_see_the_same(twin, world):
 
 @pytest.fixture
 def row_by_row(monkeypatch):
-    """In compiled loops, agents look around row by row even on a small map."""
+    """Makes compiled loops observe row by row even on a small map."""
     observation = pytest.importorskip("nmmo_gpu.cpu.observation")
     monkeypatch.setattr(observation, "ROW_BY_ROW_FROM", 1)
     observation._compiled.cache_clear()
@@ -49,7 +49,7 @@ def row_by_row(monkeypatch):
 
 
 def check_law_and_chaos(case):
-    """Also ages and damages beyond a byte, or beyond 16 bits."""
+    """With damage beyond 8 bits and ages beyond 16 bits with sign."""
     for seed, world in case.worlds():
         world.damage.copy_(torch.randint(30000, world.alive.shape, generator=generator(seed)))
         world.age[:, ::3] = 40000
@@ -62,7 +62,7 @@ def test_law_and_chaos(case):
 
 @pytest.mark.parametrize("case", crossed(of_loops(SETTINGS)), indirect=True)
 def test_law_and_chaos_row_by_row(case, row_by_row):
-    """As on a large map."""
+    """Compiled loops observe large maps row by row."""
     check_law_and_chaos(case)
 
 
@@ -71,8 +71,8 @@ def test_law_and_chaos_row_by_row(case, row_by_row):
     [(1, 8, 64), (3, 5, 256), (4, 80, 1024), (5, 20, None), (15, 9, 8192), (15, 960, None)],
 )
 def test_windows_and_tables_of_any_size(twin, vision, nearest, lanes, monkeypatch):
-    """Windows narrower than the eight tiles that a word holds, and wider than three of them, smaller than a
-    table, and with as many cells as it has rows; kernels down to one agent per program."""
+    """Windows narrower than the eight tiles of a word and wider than three words, with fewer cells than the
+    table has rows and with as many; kernels down to one agent per program."""
     if lanes and not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.LANES", lanes)
     config = preset(
@@ -90,7 +90,7 @@ def test_windows_and_tables_of_any_size(twin, vision, nearest, lanes, monkeypatc
     indirect=["twin"],
 )
 def test_the_full_game(twin, name):
-    """With garbage in the slots of the dead."""
+    """With garbage in the slots of dead agents."""
     realms, config = CONFIGS[name]
     for seed, fill in twin.few(((0, 0.1), (1, 0.8), (2, 1.0)), ((3, 0.8),)):
         world = random_world(config, realms + twin.few(2, 0), seed, fill=fill, odds=PLAIN)
@@ -99,7 +99,7 @@ def test_the_full_game(twin, name):
 
 @pytest.mark.parametrize(("lanes", "block"), [(1024, 32), (4096, 64)])
 @pytest.mark.parametrize("name", ["full", "small"])
-def test_the_full_game_however_kernels_cut_it(name, lanes, block, monkeypatch):
+def test_the_full_game_with_other_block_sizes(name, lanes, block, monkeypatch):
     twin = Twin("triton")
     monkeypatch.setattr("nmmo_gpu.kernels.launch.LANES", lanes)
     monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", block)

@@ -17,8 +17,8 @@ from nmmo_gpu.config import preset
     ("births", "spawn"), [(0, "ring"), (1, "ring"), (3, "anywhere"), (-1, "ring"), (-1, "anywhere")]
 )
 def test_random_worlds(any_case, births, spawn):
-    """What free slots hold is garbage; some rings are full. Twice in the same world, whose workspaces hold
-    what the first time left."""
+    """Free slots hold garbage, and some rings are full. Births run twice in the same world, the second time
+    with the workspaces of the first."""
     twin = any_case.twin
     config = dataclasses.replace(any_case.config, births=births, spawn=spawn)
     born = 0
@@ -39,8 +39,8 @@ def test_random_worlds(any_case, births, spawn):
 
 @by_block(32)
 def test_onto_the_last_free_tiles_of_the_ring(twin, block, monkeypatch):
-    """Every tile of the ring but three is taken, and 60 slots of two or three blocks draw; in the third
-    realm none is left."""
+    """All but three tiles of the ring are occupied, and 60 slots of two or three blocks draw a tile. In the
+    third realm no tile is free."""
     if block:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", block)
     config = preset("chaos", **{**CRAMPED, "border": 7}, slots=157, populations=1, births=-1)
@@ -64,7 +64,8 @@ def test_onto_the_last_free_tiles_of_the_ring(twin, block, monkeypatch):
 
 @pytest.mark.parametrize("births", [-1, 40])
 def test_anywhere_onto_the_last_free_tiles(twin, births, monkeypatch):
-    """All but a few tiles are water or lava, and hundreds of slots draw: many meet on one tile."""
+    """All but a few tiles are water or lava, and hundreds of slots draw a tile, so that many draw the
+    same."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 64)
     slots = twin.few(600, 240)
@@ -83,8 +84,8 @@ def test_anywhere_onto_the_last_free_tiles(twin, births, monkeypatch):
 
 
 @pytest.mark.parametrize("left", [0, 4])
-def test_anywhere_where_every_tile_inside_is_taken(twin, left, monkeypatch):
-    """All 207 tiles, or all but four; 33 slots or more try to be born anywhere."""
+def test_anywhere_in_a_nearly_full_world(twin, left, monkeypatch):
+    """All 207 tiles are occupied, or all but four, and 33 slots or more draw a tile."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 64)
     config = preset("chaos", **CRAMPED, slots=240, populations=1, births=-1, spawn="anywhere")

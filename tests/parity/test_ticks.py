@@ -1,4 +1,4 @@
-"""Whole ticks of law and chaos, as each backend runs them; and whole runs."""
+"""Whole ticks and runs of law and chaos by each backend."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ CASES = crossed(SETTINGS)
 
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
-def test_whole_ticks_from_the_same_state_each(case):
-    """Actions as an environment hands them on, decoded by either. The worlds are compared after each tick, so
-    the next starts from the same bits; the backend's workspaces stay, and are poisoned in between."""
+def test_ticks_from_the_same_state(case):
+    """Each backend decodes the actions itself. The worlds are compared after each tick, so that the next tick
+    starts from the same state. The backend's workspaces are kept, and poisoned between ticks."""
     config, twin = case.config, case.twin
     deaths = births = moved = 0
     for seed in range(twin.few(4, 1)):
@@ -71,8 +71,8 @@ def test_whole_ticks_from_the_same_state_each(case):
 
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
-def test_orders_may_be_of_any_integers(case):
-    """Fused, and phase by phase where a backend does both; neither writes into the orders."""
+def test_orders_of_any_integer_dtype(case):
+    """Fused ticks and, where a backend has both, ticks phase by phase; neither changes the orders."""
     twin = case.twin
     apart = dataclasses.replace(twin.backend, fused=None)
     world = litter(random_world(case.config, case.setting.realms, 3, fill=0.9, odds=MUCH_FOOD), 3)
@@ -93,7 +93,7 @@ def test_orders_may_be_of_any_integers(case):
 
 
 def test_ticks_whose_low_bits_wrap(twin):
-    """Across 2^31 and 2^32, with tiles that return, and in which everybody contests, eats and is born."""
+    """Ticks across 2^31 and 2^32 with regrowth, contested tiles, meals and births."""
     config = preset("chaos", **CRAMPED, slots=60, populations=2, births=3, regrowth=0.5)
     for now in ((1 << 31) - 2, (1 << 32) - 2):
         world = random_world(config, 1, 5, fill=0.8, odds="fff,")
@@ -110,8 +110,8 @@ def test_ticks_whose_low_bits_wrap(twin):
 
 
 def test_many_ticks_apart_stay_together(twin):
-    """Two worlds, each driven by what happens in it, and compared every 50 ticks by digest. Agents live and
-    die in every way there is."""
+    """Two worlds whose orders depend on their own state, compared by digest every 50 ticks. Agents die of
+    every cause."""
     config = preset(
         "chaos", **CRAMPED, slots=14, populations=7, births=2, immune_ticks=3, damage=(2, 1, 1), regrowth=0.1
     )
@@ -138,14 +138,15 @@ def test_many_ticks_apart_stay_together(twin):
     ],
 )
 def test_steps_of_two_environments_return_the_same(twin, name, settings, few):
-    """Observations, rewards, who died, and what is told of them, from random actions drawn by either."""
+    """Observations, rewards, terminations, truncations and infos, with random actions that each draws
+    itself."""
     settings = {**CRAMPED, **settings, "seed": 2}
     world = step_together(twin.few(150, few), name, twin.name, twin.device, **settings)
     assert int(world.next_entity.min()) > 7 and world.alive.any()
 
 
-def test_observations_may_be_written_into_a_buffer_given(twin, monkeypatch):
-    """As a rollout has one: slices of a larger tensor, of which nothing else is touched."""
+def test_observations_written_into_a_given_buffer(twin, monkeypatch):
+    """Slices of a larger tensor, as in a rollout; the rest of the tensor stays unchanged."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.LANES", 8192)
     config = preset("chaos", **CRAMPED, slots=21, populations=3, births=-1)
@@ -164,7 +165,7 @@ def test_observations_may_be_written_into_a_buffer_given(twin, monkeypatch):
     ("twin", "name"), [("numba", "chaos"), ("numba", "full"), ("triton", "chaos")], indirect=["twin"]
 )
 def test_backends_may_take_turns_on_one_world(twin, name):
-    """A world begun by one goes on under the other."""
+    """A world started by one backend continues under the other."""
     npcs = {"npc_numbers": (9, 14, 6)} if name == "full" else {}
     config = preset(name, **CRAMPED, **npcs, slots=21, populations=7, births=3)
     take_turns(config, twin.few(3, 1), twin.few(20, 4), twin.name, twin.device)

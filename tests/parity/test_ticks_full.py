@@ -1,4 +1,4 @@
-"""Whole ticks of the full game, and of its systems by themselves."""
+"""Whole ticks of the full game, and of its systems separately."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("case", crossed(SETTINGS), indirect=True)
-def test_whole_ticks_from_the_same_state_each(case):
-    """Hostile choices of every head, as they are. The worlds are compared after each tick, so the next starts
-    from the same bits; the backend's workspaces stay, and are poisoned in between."""
+def test_ticks_from_the_same_state(case):
+    """Random choices for every head, without masks. The worlds are compared after each tick, so that the next
+    tick starts from the same state. The backend's workspaces are kept, and poisoned between ticks."""
     config, twin = case.config, case.twin
     npc_kills = deaths = trades = moved = 0
     for seed, fill in enumerate(twin.few((0.8, 0.05, 1.0, 0.5), (0.8,))):
         world = litter(random_world(config, case.setting.realms, 7 + seed, fill=fill, odds="~.ff,,...%."), 7)
-        world.health[:, config.slots :].clamp_(max=2)  # so that some fall
+        world.health[:, config.slots :].clamp_(max=2)  # so that some are killed
         start, theirs, random = world.clone(), world.to(twin.device), generator(1)
         for time in range(twin.few(8, 5)):
             chosen = random_choices(world, random)
@@ -87,8 +87,8 @@ def test_whole_ticks_from_the_same_state_each(case):
 
 @pytest.mark.parametrize("name", ["full-7-and-15-npcs", "law-without-npcs"])
 @pytest.mark.parametrize("kind", [torch.int16, torch.int32])
-def test_ticks_from_actions_as_an_environment_hands_them_on(twin, name, kind):
-    """Of fewer bits than 64, the heads behind the third as views that are not contiguous."""
+def test_ticks_from_actions_of_an_environment(twin, name, kind):
+    """Actions of less than 64 bits; the heads after the third are views that are not contiguous."""
     config, realms = SETTINGS[name].config, SETTINGS[name].realms
     world = litter(random_world(config, realms, 3, fill=0.7), 3)
     theirs, random = world.to(twin.device), generator(2)
@@ -106,8 +106,8 @@ def test_ticks_from_actions_as_an_environment_hands_them_on(twin, name, kind):
 
 @pytest.mark.parametrize("name", ["full-crowd", "flat-crowd"])
 def test_200_hostile_ticks_apart_stay_together(name):
-    """Two worlds from nothing, each driven by what happens in it, compared by digest; everything that can
-    happen does. By loops alone: interpreted, this would take minutes."""
+    """Two worlds that start empty, whose choices depend on their own state, compared by digest. Every
+    possible event happens. Only for compiled loops, since interpreted kernels would take minutes."""
     twin = Twin("numba")
     config, realms = SETTINGS[name].config, SETTINGS[name].realms
     maps = random_maps(config, realms, generator(8), "~.ff,,..%....ff")
@@ -120,7 +120,7 @@ def test_200_hostile_ticks_apart_stay_together(name):
             assert ours.digest() == theirs.digest(), f"apart by tick {time}"
     check_invariants(theirs)
     happened = ours.dead_totals.sum(0) + ours.events.sum((0, 1))
-    impossible = set() if config.rolls else {Event.SMITHED}  # among the works there are no such
+    impossible = set() if config.rolls else {Event.SMITHED}  # this config has no smithing
     assert {event for event in Event if not happened[event]} == impossible
     causes = set(ours.deaths.sum(0).nonzero().squeeze(1).tolist())
     assert causes >= {Cause.LAVA, Cause.HUNGER, Cause.COMBAT}
@@ -128,7 +128,7 @@ def test_200_hostile_ticks_apart_stay_together(name):
 
 
 def test_40_ticks_apart_stay_together(twin):
-    """The same of few agents, by each backend, compared every 10 ticks by digest."""
+    """The same with few agents for each backend, compared by digest every 10 ticks."""
     config = preset(
         "full", **CRAMPED, slots=14, populations=7, births=-1, npc_numbers=(4, 3, 2), immune_ticks=2,
         regrowth=0.1, ore_regrowth=0.2, npc_births=0.3, max_food=12, max_water=12, heal_above=5,
@@ -154,7 +154,8 @@ def test_40_ticks_apart_stay_together(twin):
     ],
 )
 def test_steps_of_two_environments_return_the_same(twin, name, settings):
-    """Observations, rewards, who died, and what is told of them, from random actions drawn by either."""
+    """Observations, rewards, terminations, truncations and infos, with random actions that each draws
+    itself."""
     settings = {**CRAMPED, **settings, "seed": 2}
     world = step_together(twin.few(100, 6), name, twin.name, twin.device, **settings)
     check_invariants(world.to(CPU))

@@ -23,7 +23,7 @@ def test_regrowth(any_case):
 
 
 def test_upkeep_and_exploration(any_case):
-    """With the killed, the chilled, the starving, and those on lava; footprints of any bits."""
+    """With agents that are killed, chilled, starving or on lava, and random bits in ``visited``."""
     both = any_case.twin.both
     seen, new = set(), 0
     for seed, world in any_case.worlds(wounded=True):
@@ -45,7 +45,7 @@ def test_upkeep_and_exploration(any_case):
 
 @pytest.mark.parametrize("chance", [0.4, 0.025, 1e-4, 1.0])
 def test_upkeep_of_ticks_beyond_31_and_32_bits(twin, chance, monkeypatch):
-    """Meals of ticks whose low bits wrap, with tables of any length: when they return is drawn alike."""
+    """Tiles eaten in ticks whose low bits wrap, with regrowth tables of different lengths."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 64)
     config = preset("law", **CRAMPED, slots=120, populations=1, births=0, regrowth=chance)
@@ -60,7 +60,7 @@ def test_upkeep_of_ticks_beyond_31_and_32_bits(twin, chance, monkeypatch):
 
 
 def test_exploration_beyond_the_torus_of_64(twin):
-    """Columns and rows of 63, 64 and more; the sign bit, and words that two places share."""
+    """Columns and rows of 63, 64 and more: the sign bit, and words that two positions share."""
     config = preset("law", height=150, width=140, border=7, vision=7, slots=120, populations=1, births=0)
     world = random_world(config, 1, 2, fill=1.0, odds=".")
     world.col[0, :40] = 63

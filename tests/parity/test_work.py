@@ -1,4 +1,4 @@
-"""Work. Its masks are tested in ``tests/cpu`` and ``tests/kernels``, since each backend builds them in."""
+"""Work. ``tests/cpu`` and ``tests/kernels`` test its masks, which each backend implements itself."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ SETTINGS = {
         1, None, {"content": Content(items=STANDARD.items[:4], prices=(1,)), "npcs": False},
     ),
 }  # fmt: skip
-"""Realms, slots to a block of the kernels, rules."""
+"""Number of realms, slots per block of the kernels, changes to the config."""
 
 
 @cache
 def settled(setting, seed):
-    """A world with garbage in the slots of the dead, and some killed."""
+    """Returns a world with garbage in the slots of dead agents, in which some agents were killed."""
     realms, _, changes = SETTINGS[setting]
     return busy_world(realms, seed, **changes)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_worlds_after_work_are_the_same(twin, setting, monkeypatch):
-    """Choices lie in a larger tensor, of a smaller type; notes of an earlier tick do not matter. Among works
-    of the full game all events happen, and rocks are contested."""
+    """Choices are a slice of a larger tensor of a smaller dtype, and workspaces hold values of an earlier
+    tick. With the works of the full game all events happen, and agents compete for rocks."""
     block = SETTINGS[setting][1]
     if block and not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", block)
@@ -61,8 +61,8 @@ def test_worlds_after_work_are_the_same(twin, setting, monkeypatch):
         assert 0 < mined < tried
 
 
-def test_what_makes_its_own_ingredient(twin):
-    """One count goes down and up in one step: of two pearls one becomes two."""
+def test_a_recipe_that_takes_and_makes_the_same_item(twin):
+    """Takes one of two pearls and makes two."""
     world = settled("more content", 0).clone()
     pearl = len(STANDARD.items)
     world.inventory.zero_()

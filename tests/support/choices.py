@@ -1,4 +1,4 @@
-"""Choices of all heads of the full game, at random: sensible or not, and of the dead too."""
+"""Random choices for all action heads of the full game, including invalid ones and those of dead agents."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nmmo_gpu.world.state import World
 
 
 def random_choices(world: World, random: torch.Generator) -> Choices:
-    """For every slot of the agents: hostile moves and attacks, at NPCs too (``helpers.random_orders``), and
-    any choice of the other heads that there are; three in four trades are in a few goods, so that offers
-    meet."""
+    """Returns random choices for every agent slot: moves and attacks of ``helpers.random_orders``, also
+    against NPCs, and uniform choices for the other heads in use. Three in four trades are in a few items, so
+    that offers match."""
     move, style, target = (world.agents(part).contiguous() for part in random_orders(world, random))
     shape = tuple(world.agents(world.alive).shape)
     sizes = action_heads(world.config)

@@ -1,9 +1,9 @@
 """Makes Triton's interpreter faster in tests, with the same operations on the same numbers.
 
-Most of the time of an interpreted kernel does not go into numpy, but into patching Triton's language at each
-call from one function to another, into overflow checks whose result is not used, and into building type
-objects. This module caches Python objects that depend on nothing but their arguments; no number is computed
-differently. Where the interpreter differs from that of Triton 3.6 to 3.9, it is left as it is."""
+An interpreted kernel spends most of its time not in numpy, but in patching Triton's language at each call
+from one function to another, in overflow checks whose result is not used, and in building type objects. This
+module caches Python objects that depend only on their arguments; it computes no number differently. A part of
+the interpreter that differs from Triton 3.6 to 3.9 is left unpatched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def install() -> None:
-    """Patches the interpreter of this process, once, as far as its code is known."""
+    """Patches the interpreter of this process once. Skips the parts whose code is not as expected."""
     try:
         import triton.language as tl
         from triton.language import core
@@ -36,11 +36,12 @@ def install() -> None:
 
 
 class _UnknownCodeError(Exception):
-    """The interpreter is not as it is known here."""
+    """The code of the interpreter is not as expected."""
 
 
 def _known(owner: Any, name: str, *parameters: str) -> Callable[..., Any]:
-    """A function of the interpreter, which must have these parameters."""
+    """Returns a function of the interpreter. Raises _UnknownCodeError if it does not have these
+    parameters."""
     function = vars(owner).get(name)
     if not inspect.isfunction(function) or tuple(inspect.signature(function).parameters) != parameters:
         raise _UnknownCodeError(name)
@@ -48,10 +49,11 @@ def _known(owner: Any, name: str, *parameters: str) -> Callable[..., Any]:
 
 
 def _patch_once_a_launch(interpreter: Any, tl: Any, core: Any, **_: Any) -> None:
-    """A launch puts the interpreter's functions in the place of the language's, and takes them out in the
-    end. So does each call of a function by another, but for taking them out; those are done nothing for here.
+    """Patches the language once per launch.
 
-    What is put where is found once, for both modules by which a kernel may know the language."""
+    A launch replaces the language's functions by the interpreter's and restores them at its end. Each nested
+    call of a function patches again, without restoring; here nested calls do nothing. The replacements are
+    determined once, for both modules through which a kernel may refer to the language."""
     patch = _known(interpreter, "_patch_lang", "fn")
     scope_type = getattr(interpreter, "_LangPatchScope", None)
     if scope_type is None or not isinstance(getattr(scope_type(), "_changes", None), list):
@@ -90,8 +92,8 @@ def _patch_once_a_launch(interpreter: Any, tl: Any, core: Any, **_: Any) -> None
 
 
 def _direct(value: Any, core: Any, interpreter: Any) -> Any:
-    """What the interpreter puts in the place of a builtin calls a wrapper, which checks that it is called in
-    a kernel and then calls the builtin. This calls the builtin."""
+    """Returns a replacement for a builtin that calls the builtin directly. The interpreter's replacement
+    calls a wrapper that first checks that it runs in a kernel."""
     member = (getattr(value, "__kwdefaults__", None) or {}).get("member")
     wrapper = core.builtin(lambda _semantic=None: None)
     if getattr(member, "__code__", None) is not wrapper.__code__:
@@ -106,8 +108,9 @@ def _direct(value: Any, core: Any, interpreter: Any) -> Any:
 
 
 def _skip_unseen_checks(interpreter: Any, semantic: Any, **_: Any) -> None:
-    """Each addition, subtraction and multiplication of integers is repeated in 64 bits and compared with the
-    type's bounds, for an assertion which without the option ``debug`` is not made."""
+    """Skips overflow checks unless the option ``debug`` is set. The interpreter repeats each integer
+    addition, subtraction and multiplication in 64 bits and compares the result with the type's bounds, for an
+    assertion that is not made without that option."""
     check = _known(semantic, "binary_op_sanitize_overflow_impl", "self", "lhs", "rhs", "binary_op")
     unless_debug = "if not self.builder.options.debug:\n            return\n"
     if unless_debug not in inspect.getsource(semantic.device_assert):
@@ -121,7 +124,7 @@ def _skip_unseen_checks(interpreter: Any, semantic: Any, **_: Any) -> None:
 
 
 def _one_table_of_types(interpreter: Any, core: Any, **_: Any) -> None:
-    """numpy's type for each of Triton's is looked up in a table that is made for each operation."""
+    """Caches the numpy type of each Triton type. The interpreter builds a lookup table for each operation."""
     find = _known(interpreter, "_get_np_dtype", "tt_dtype")
     pointer, block = core.pointer_type, core.block_type
     scalars: dict[str, Any] = {}
@@ -140,7 +143,7 @@ def _one_table_of_types(interpreter: Any, core: Any, **_: Any) -> None:
 
 
 def _describe_blocks_once(core: Any, **_: Any) -> None:
-    """The type of a block, with its name, follows from the type of its elements and the shape."""
+    """Caches the attributes of block types, which depend only on element type and shape."""
     block, several = core.block_type, core.tuple
     describe = _known(block, "__init__", "self", "element_ty", "shape")
     made: dict[Any, dict[str, Any]] = {}
@@ -157,8 +160,8 @@ def _describe_blocks_once(core: Any, **_: Any) -> None:
 
 
 def _describe_tensors_once(core: Any, **_: Any) -> None:
-    """So do a tensor's attributes, but for the numbers in it, from its type, which keeps them if it is that
-    of a block."""
+    """Caches the attributes of tensors other than their data, which depend only on the type. A block type
+    stores them itself."""
     tensor, block = core.tensor, core.block_type
     describe = _known(tensor, "__init__", "self", "handle", "type")
     made: dict[Any, dict[str, Any]] = {}
@@ -183,14 +186,14 @@ def _describe_tensors_once(core: Any, **_: Any) -> None:
 
 
 def _key(dtype: Any, core: Any) -> Any:
-    """What tells a scalar type from all others."""
+    """Returns a key that identifies a scalar type."""
     if isinstance(dtype, core.pointer_type):
         return (_key(dtype.element_ty, core), dtype.address_space, dtype.const)
     return dtype.name
 
 
 def _know_the_same(core: Any, semantic: Any, **_: Any) -> None:
-    """What is the same object is equal, and blocks of the same shape are broadcast already."""
+    """Compares types by identity first, and skips broadcasting between blocks of the same shape."""
     block = core.block_type
     for kind in (core.dtype, core.pointer_type, core.block_type):
         _compare_identities_first(kind)
@@ -211,7 +214,7 @@ NUMBERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def _find_common_types_once(core: Any, semantic: Any, **_: Any) -> None:
-    """The type in which operands are computed follows from theirs; tensors of the same type are not cast."""
+    """Caches the computation type for each pair of operand types; does not cast tensors of the same type."""
     tensor = core.tensor
     promote = _known(
         semantic, "computation_type_impl", "self", "a_ty", "a_is_scalar", "b_ty", "b_is_scalar", "div_or_mod"
@@ -242,8 +245,8 @@ def _find_common_types_once(core: Any, semantic: Any, **_: Any) -> None:
 
 
 def _make_constants_once(core: Any, semantic: Any, **_: Any) -> None:
-    """Integers that stand in a kernel become tensors, and blocks of the other operand's shape. These are made
-    once, and cannot be written."""
+    """Caches the tensors of integer constants in a kernel, and their broadcasts to the shape of the other
+    operand. The cached tensors are read-only."""
     block = core.block_type
     constant = _known(semantic, "scalar_constant", "self", "value", "dtype")
     broadcast = _known(semantic, "broadcast_impl_value", "self", "lhs", "rhs")

@@ -1,4 +1,4 @@
-"""Fights in random worlds, for holding combat, loot and growth of one backend to those of another."""
+"""Fights in random worlds, to compare combat, loot and growth of a backend with those of torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ LOPSIDED = Content(
     ),
     prices=(7, 100000),
 )  # fmt: skip
-"""No armor, one sword, three kinds of knives; drops of one thing several times over, and more than fits."""
+"""No armor, one sword, three kinds of knives; NPCs that drop one item several times or exceed the
+capacity."""
 SETTINGS: dict[str, tuple[int, WorldConfig]] = {
     "full": (3, preset("full", **CRAMPED, slots=49, populations=7, npc_numbers=(4, 5, 3), immune_ticks=3)),
     "three realms of seven": (3, preset("full", **CRAMPED, slots=7, populations=1, npc_numbers=(3, 2, 1))),
@@ -61,8 +62,9 @@ assert STANDARD.items != LOPSIDED.items
 
 
 def worlds(setting: str, seeds: int) -> Iterator[tuple[World, Tensor, Tensor, Tensor]]:
-    """(world, style, target, unlucky): random worlds in which many are near death and many near a level, with
-    litter in the slots of the dead; what everybody is told to do; and who else dies in the tick."""
+    """Yields (world, style, target, unlucky): a random world in which many agents are close to death or to
+    the next level, with random numbers in the slots of dead agents; the orders of all slots; and a mask of
+    the slots that die for another reason in the same tick."""
     realms, config = SETTINGS[setting]
     for seed in range(seeds):
         random = torch.Generator().manual_seed(seed)
@@ -78,7 +80,8 @@ def worlds(setting: str, seeds: int) -> Iterator[tuple[World, Tensor, Tensor, Te
 
 
 def _almost_there(world: World, random: torch.Generator) -> None:
-    """Brings experience to at most a few points below the next level, or to where it is capped."""
+    """Sets experience of some agents to a few points below the next level, and of others just below the
+    cap."""
     level = world.agents(world.level).long()
     following = torch.tensor([*experience_table(), MOST_EXPERIENCE])[level] - torch.randint(
         6, level.shape, generator=random
@@ -92,12 +95,12 @@ def _almost_there(world: World, random: torch.Generator) -> None:
 
 
 def hold(backend: Backend, setting: str, seeds: int, device: torch.device | str = "cpu") -> Counter[str]:
-    """Fights, loots and grows by torch; fails unless other rules make the same of it, phase by phase. Returns
-    how much happened."""
+    """Runs combat, loot and growth by torch and by the backend, and checks after each phase that the results
+    are equal. Returns counts of what happened."""
     seen: Counter[str] = Counter()
     for seed, (world, style, target, unlucky) in enumerate(worlds(setting, seeds)):
-        world.damage.fill_(77)  # both must write it whole
-        # As torch decodes actions, and as the kernels do.
+        world.damage.fill_(77)  # both must overwrite all of it
+        # The dtypes that torch decodes actions into, and those of the kernels.
         kinds = ((torch.int64, torch.int64), (torch.uint8, torch.int32))[seed % 2]
         orders = [order.to(kind) for order, kind in zip((style, target), kinds, strict=True)]
         there = [order.to(device) for order in orders]
@@ -163,4 +166,4 @@ EXPECTED = {
         "levels", "dressed", "capped",
     },
 }  # fmt: skip
-"""What must have happened in each setting, over enough seeds."""
+"""What must happen in each setting, given enough seeds."""

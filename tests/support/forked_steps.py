@@ -1,5 +1,5 @@
-"""Runs scripts/gpu_check.py without starting an interpreter for each step: most run in forks of this process,
-which has imported what they have in common, and interprets kernels as all tests do.
+"""Runs scripts/gpu_check.py without starting an interpreter for each step. Most steps run in forks of this
+process, which has imported their common modules and interprets kernels as all tests do.
 
     python tests/support/forked_steps.py scripts/gpu_check.py OPTIONS...
 """
@@ -23,8 +23,9 @@ from support.forks import end_with
 
 
 class Forked:
-    """What of ``subprocess.Popen`` is used for a command of this Python: one that names a script, or a module
-    by ``-m``. Working directory, environment variables, module path and output are the command's own."""
+    """The part of ``subprocess.Popen`` that is used for a command of this Python interpreter, which names a
+    script, or a module by ``-m``. The command has its own working directory, environment variables, module
+    path and output."""
 
     def __init__(
         self, command: list[str], cwd: Path, env: dict[str, str], stdin: int, stdout: IO[str], stderr: int,
@@ -32,7 +33,7 @@ class Forked:
     ) -> None:  # fmt: skip
         assert command[0] == sys.executable and stdin == subprocess.DEVNULL
         assert stderr == subprocess.STDOUT and start_new_session
-        # By which this process has found what it imported.
+        # The forked command must import modules from where this process imported them.
         assert env["PYTHONPATH"] == os.environ["PYTHONPATH"]
         self.pid = os.fork()
         if self.pid == 0:
@@ -53,11 +54,11 @@ class Forked:
 
 
 started: set[str] = set()
-"""Modules that a command has run, and "script"."""
+"""Modules that commands have run, and "script" once a script has run."""
 
 
 def popen(command: list[str], **options: Any) -> Forked | subprocess.Popen[str]:
-    """The first script, and the first command of each module, in an interpreter of its own; others forked."""
+    """Starts the first script and the first command of each module in a new interpreter, and forks others."""
     kind = command[2] if command[1] == "-m" else "script"
     first = kind not in started
     started.add(kind)
@@ -84,7 +85,7 @@ def _run(words: list[str], cwd: Path, env: dict[str, str], output: IO[str]) -> N
 
 
 def main() -> None:
-    import torch._dynamo  # noqa: F401  # which torch imports when it is first needed
+    import torch._dynamo  # noqa: F401  # torch imports it on first use
     from support import fast_interpreter
 
     import nmmo_gpu.benchmarks.bench

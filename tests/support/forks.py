@@ -1,4 +1,4 @@
-"""Processes that are forks of one that has imported what they need."""
+"""Ending of forked processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 
 def end_with(work: Callable[..., None], *arguments: str) -> None:
-    """Ends this process after the work, with the status with which an interpreter would end, and without what
-    its parent has to tidy up."""
+    """Runs the work, then ends this process with the exit status of an interpreter, without running the exit
+    handlers inherited from its parent."""
     status = 1
     try:
         work(*arguments)

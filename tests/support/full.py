@@ -1,4 +1,4 @@
-"""Goods, levels and NPCs for the random worlds of ``helpers``, and what must hold of them."""
+"""Items, levels and NPCs for the random worlds of ``helpers``, and checks of their invariants."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ CONSTITUTION = SKILLS.index("constitution")
 
 
 def kinds(config: WorldConfig) -> list[int]:
-    """NPC kind of each slot; -1 for agents."""
+    """Returns the NPC kind of each slot, -1 for agents."""
     npcs = [kind for kind, count in enumerate(config.npc_counts) for _ in range(count)]
     return [-1] * config.slots + npcs
 
 
 def level_of(xp: Tensor) -> Tensor:
-    """Levels for experience, by looking up the table."""
+    """Returns the levels for experience by table lookup."""
     needed = torch.tensor(experience_table())
     return (xp[..., None] >= needed).sum(-1).to(torch.uint8)
 
 
 def worn_by(config: WorldConfig, inventory: list[int], level: list[int]) -> list[int]:
-    """Ranks of the gear that an agent wears, found the slow way."""
+    """Returns the ranks of the gear that an agent wears, by a plain search."""
     ranks = []
     for kind in range(len(GEAR)):
         best = 0
@@ -41,15 +41,15 @@ def worn_by(config: WorldConfig, inventory: list[int], level: list[int]) -> list
 
 
 def units(config: WorldConfig, inventory: list[int], offer: int) -> int:
-    """Units that an inventory takes, the reservation of an open offer included."""
+    """Returns the units that an inventory occupies, including the reservation of an open offer."""
     tables = config.tables
     held = sum(count * weight for count, weight in zip(inventory, tables.weight, strict=True))
     return held + (tables.weight[(offer - 1) % len(tables.items)] if offer else 0)
 
 
 def stock(world: World, random: torch.Generator) -> None:
-    """Fills in everything that only the full game has, so that invariants and the ledger hold. Slots of the
-    dead get it too: what a dead one holds must not matter."""
+    """Sets the fields of the full game at random such that the invariants hold and the ledger balances. Dead
+    agents' slots are filled as well, since their contents must not matter."""
     cfg, tables = world.config, world.config.tables
     items, kind_of = len(tables.items), kinds(cfg)
 
@@ -58,7 +58,7 @@ def stock(world: World, random: torch.Generator) -> None:
 
     realms, slots = world.realms, cfg.slots
     if cfg.skills:
-        # Some levels are low, some just reached or just missed.
+        # Some levels are low, some were only just reached.
         level = integers(1, 20, realms, slots, len(SKILLS)) ** integers(0, 1, realms, slots, len(SKILLS))
         level[..., CONSTITUTION] = level[..., CONSTITUTION].clamp(min=10)
         xp = torch.tensor(experience_table())[level - 1] + integers(0, 3, *level.shape)
@@ -119,7 +119,7 @@ def _provoke(world: World, slot: int, aggro_ticks: int, integers) -> None:
             continue
         aggro_target = int(integers(0, cfg.slots - 1, 1))
         world.aggro_target[realm, slot - cfg.slots] = aggro_target
-        # Now and then whoever it was is gone, and somebody else has the slot.
+        # Sometimes the entity is gone and another one has its slot.
         gone = int(integers(0, 3, 1)) == 0
         world.aggro_entity[realm, slot - cfg.slots] = (
             10**6 if gone else int(world.entity[realm, aggro_target])
@@ -128,7 +128,8 @@ def _provoke(world: World, slot: int, aggro_ticks: int, integers) -> None:
 
 
 def best_offers(world: World) -> Tensor:
-    """[R, items, 2] uint8: best bid and ask, one more than the price's index, 0 for none; the slow way."""
+    """Returns [R, items, 2] uint8: best bid and ask as price index plus one, 0 for none, by a plain
+    search."""
     items = len(world.config.tables.items)
     best = torch.zeros(world.realms, items, 2, dtype=torch.uint8)
     for realm in range(world.realms):
@@ -145,7 +146,7 @@ def best_offers(world: World) -> Tensor:
 
 
 def check_goods(world: World) -> None:
-    """What holds between ticks of everything that only the full game has."""
+    """Checks the invariants that the fields of the full game satisfy between ticks."""
     cfg, tables = world.config, world.config.tables
     check_ledger(world)
     alive = world.agents(world.alive)
@@ -183,7 +184,7 @@ def check_goods(world: World) -> None:
         ground = world.material[
             torch.arange(world.realms), world.row[:, slot].long(), world.col[:, slot].long()
         ]
-        # Forest may come back under somebody who lives on scrub only.
+        # Scrub may regrow to forest under an NPC whose habitat is only scrub.
         lives_on = row.habitat | (row.habitat >> Material.SCRUB & 1) << Material.FOREST
         assert all(lives_on >> int(m) & 1 for m in ground[there]), "an NPC left its habitat"
         assert (world.health[there, slot] <= row.health).all()

@@ -1,4 +1,4 @@
-"""Small worlds of agents with goods and levels, by name; all agents alike unless a slot is named."""
+"""Small worlds whose agents' items and levels are set by name, for all agents unless a slot is given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nmmo_gpu.world.state import World
 
 
 def draw_workers(picture: str, realms: int = 1, **settings: object) -> World:
-    """``draw_world`` of preset ``full`` without NPCs: everybody has the levels of birth and no items."""
+    """``draw_world`` of preset ``full`` without NPCs: all agents have the levels of newborns and no items."""
     one = draw_world(picture, "full", **{"npcs": False, **settings})
     fields = {name: field for name, field in one.tensors() if name not in ("seed", "tick")}
     many = {name: field.repeat(realms, *[1] * (field.dim() - 1)) for name, field in fields.items()}
@@ -23,43 +23,43 @@ def draw_workers(picture: str, realms: int = 1, **settings: object) -> World:
 
 
 def set_level(world: World, slot: int | slice = slice(None), **levels: int) -> World:
-    """Gives agents levels by the names of skills."""
+    """Sets levels of agents by the names of the skills."""
     for skill, level in levels.items():
         world.agents(world.level)[:, slot, SKILLS.index(skill)] = level
     return world
 
 
 def item(world: World, name: str) -> int:
-    """The item's number."""
+    """Returns the item's index."""
     return world.config.tables.items.index(name)
 
 
 def give(world: World, slot: int | slice = slice(None), **goods: int) -> World:
-    """Gives agents goods, named with underscores for blanks."""
+    """Sets item counts of agents; item names have underscores for spaces."""
     for name, count in goods.items():
         world.inventory[:, slot, item(world, name.replace("_", " "))] = count
     return world
 
 
 def held(world: World, slot: int = 0, realm: int = 0) -> dict[str, int]:
-    """What an agent has, by name."""
+    """Returns an agent's nonzero item counts by name."""
     counts = world.inventory[realm, slot].tolist()
     return {name.replace(" ", "_"): n for name, n in zip(world.config.tables.items, counts, strict=True) if n}
 
 
 def gained(world: World, slot: int = 0, realm: int = 0) -> dict[str, int]:
-    """Experience of an agent, by skill."""
+    """Returns an agent's nonzero experience by skill."""
     return {skill: n for skill, n in zip(SKILLS, world.xp[realm, slot].tolist(), strict=True) if n}
 
 
 def happened(world: World, slot: int = 0, realm: int = 0) -> dict[str, int]:
-    """Events of an agent, by name."""
+    """Returns an agent's nonzero event counts by name."""
     counts = world.events[realm, slot].tolist()
     return {event.name.lower(): counts[event] for event in Event if counts[event]}
 
 
 def booked(world: World, realm: int = 0) -> dict[tuple[str, str], int]:
-    """The ledger of items: (flow, item) -> how many."""
+    """Returns the nonzero ledger entries of items: (flow, item) -> count."""
     names = world.config.tables.items
     return {
         (Flow(flow).name.lower(), names[thing].replace(" ", "_")): int(world.ledger[realm, thing, flow])
@@ -68,7 +68,7 @@ def booked(world: World, realm: int = 0) -> dict[tuple[str, str], int]:
 
 
 def all_work(world: World, name: str | dict[int, str]) -> Tensor:
-    """[R, A] work for everybody, or by slot; the others do none."""
+    """Returns [R, A] int64 works: the same for all agents, or by slot with no work for the others."""
     works = torch.zeros(world.realms, world.config.slots, dtype=torch.int64)
     if isinstance(name, str):
         works[:] = WORKS.index(name)
@@ -79,7 +79,7 @@ def all_work(world: World, name: str | dict[int, str]) -> Tensor:
 
 
 def with_more(content: Content, **rows: tuple[object, ...]) -> Content:
-    """The content with rows added behind, by field."""
+    """Returns the content with rows appended to the named fields."""
     return dataclasses.replace(
         content, **{name: getattr(content, name) + more for name, more in rows.items()}
     )
@@ -97,18 +97,19 @@ MORE = Content(
     npcs=STANDARD.npcs,
     prices=STANDARD.prices,
 )
-"""More to fish, mine, cook and smith than in the standard content, pearls from pearls too."""
+"""Recipes for fishing, mining, cooking and smithing beyond the standard content, one of which takes and makes
+the same item."""
 
 
 def busy_world(realms: int, seed: int, **changes: object) -> World:
-    """A random world of preset ``full``, of nine rows of 23 tiles, half of them taken, so that many mine the
-    same rock; with garbage in the slots of the dead, and some killed."""
+    """Returns a random world of preset ``full`` with nine rows of 23 tiles, half of them occupied, so that
+    many agents mine the same rock. Some agents were killed; the slots of dead agents hold garbage."""
     config = preset("full", **{**ODD, "border": 12, "slots": 105, "populations": 7, **changes})
     return litter(random_world(config, realms, seed, odds="~..%%#f,", fill=0.9, wounded=True), seed)
 
 
 def random_works(world: World, seed: int) -> Tensor:
-    """[R, A] int64: choices for everybody, the dead and the killed included; more mining than all else."""
+    """Returns [R, A] int64 random works for all slots, including dead and killed agents, mostly mining."""
     random = torch.Generator().manual_seed(seed)
     shape = (world.realms, world.config.slots)
     work = torch.randint(len(WORKS), shape, generator=random)

@@ -1,7 +1,7 @@
-"""Small worlds drawn in ASCII, random worlds, and what must hold in every world.
+"""Small worlds drawn in ASCII, random worlds, and checks of the invariants of all worlds.
 
-Terrain is drawn with the characters of ``TERRAIN``; a digit or capital letter is an agent, by slot (0-9, then
-A-Z), on grass unless ``under`` says otherwise."""
+Terrain is drawn with the characters of ``TERRAIN``. A digit or capital letter is the agent of that slot (0-9,
+then A-Z), on grass unless ``under`` gives another material."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ SLOT_NAMES = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DIRECTIONS = {"stay": 0, "east": 1, "south": 2, "west": 3, "north": 4}
 STYLE = {"melee": 0, "range": 1, "mage": 2}
 ODD = {"height": 33, "width": 47, "border": 7, "vision": 7}
-"""An oblong map of odd sides; its windows just fit."""
+"""An oblong map with odd side lengths, whose border is just wide enough for the vision."""
 GARBAGE = 0xAB
 KERNEL_DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-"""Where tests run the kernels: on the GPU if there is one, else on the CPU, interpreted."""
+"""Device on which tests run the kernels: the GPU if there is one, else the CPU with Triton's interpreter."""
 
 
 def corner(config: WorldConfig) -> int:
-    """Row and column of a picture's upper left tile: just inside the ring."""
+    """Returns the row and column of a picture's upper left tile, just inside the ring."""
     return config.border + 1
 
 
 def rows_of(picture: str) -> list[str]:
-    """The picture's lines, without indentation."""
+    """Returns the picture's lines without indentation."""
     return [line.strip() for line in picture.strip().splitlines()]
 
 
 def blank_maps(config: WorldConfig, realms: int, fill: str = ".") -> Tensor:
-    """[R, H, W] uint8: lava, the ring of grass, and one material inside."""
+    """Returns [R, H, W] uint8 maps of lava, the ring of grass, and one material inside the ring."""
     maps = torch.full((realms, config.height, config.width), int(Material.LAVA), dtype=torch.uint8)
     at = corner(config)
     maps[:, at:-at, at:-at] = int(TERRAIN[fill])
@@ -71,8 +71,8 @@ def draw_world(
     under: dict[str, str] | None = None,
     **overrides: object,
 ) -> World:
-    """A world with the picture just inside the ring, the same in every realm; births and regrowth are off
-    unless asked for. Agents are as newborn, but ``age`` ticks old (20: no longer immune)."""
+    """Returns a world with the picture just inside the ring, the same in every realm. Births and regrowth are
+    off by default. Agents are like newborns, but ``age`` ticks old (20: no longer immune)."""
     rows = rows_of(picture)
     agents = {}
     for y, line in enumerate(rows):
@@ -98,7 +98,7 @@ def draw_world(
 
 
 def place(world: World, realm: int, slot: int, row: int, col: int, age: int = 20) -> None:
-    """Puts a healthy agent on a tile of the map, everything consistent."""
+    """Places a healthy agent on a tile of the map and keeps all fields consistent."""
     cfg = world.config
     assert not world.alive[realm, slot] and not world.occupant[realm, row, col]
     world.alive[realm, slot] = True
@@ -123,7 +123,7 @@ def place(world: World, realm: int, slot: int, row: int, col: int, age: int = 20
 
 
 def show(world: World, picture: str, realm: int = 0) -> list[str]:
-    """The tiles that the picture covers, drawn as in a picture: agents over what the tiles show now."""
+    """Returns the current state of the tiles that the picture covers, drawn like the picture."""
     rows, at = rows_of(picture), corner(world.config)
     drawn = []
     for y, line in enumerate(rows):
@@ -136,7 +136,7 @@ def show(world: World, picture: str, realm: int = 0) -> list[str]:
 
 
 def where(world: World, slot: int, realm: int = 0) -> tuple[int, int]:
-    """(row, column) of an agent within the picture."""
+    """Returns (row, column) of an agent within the picture."""
     at = corner(world.config)
     return int(world.row[realm, slot]) - at, int(world.col[realm, slot]) - at
 
@@ -146,7 +146,8 @@ def orders(
     move: dict[int, str] | None = None,
     attack: dict[int, tuple[str, int]] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(move, style, target), the same in every realm, for the slots named; the others stay and let be."""
+    """Returns (move, style, target), the same in every realm. Slots without an order stay and do not
+    attack."""
     moves, styles = torch.zeros(world.alive.shape, dtype=torch.int64), torch.zeros_like(world.entity)
     targets = torch.full_like(moves, -1)
     for slot, name in (move or {}).items():
@@ -157,14 +158,14 @@ def orders(
 
 
 def random_orders(world: World, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """(move, style, target) for every slot, the dead included: hostile, at targets in reach and out of it,
-    dead and alive, and at oneself."""
+    """Returns random (move, style, target) for every slot, including dead ones. Targets are in and out of
+    reach, dead and alive, and include the attacker itself."""
     shape = world.alive.shape
     move = torch.randint(5, shape, generator=random)
     style = torch.randint(3, shape, generator=random)
     slots = shape[1]
     anybody = torch.randint(-1, slots, shape, generator=random)
-    # The nearest other, so that most attacks arrive.
+    # The nearest other entity, so that most attacks hit.
     distance = torch.maximum(
         (world.row[:, :, None] - world.row[:, None]).abs(), (world.col[:, :, None] - world.col[:, None]).abs()
     )
@@ -177,7 +178,7 @@ def random_orders(world: World, random: torch.Generator) -> tuple[Tensor, Tensor
 def random_maps(
     config: WorldConfig, realms: int, random: torch.Generator, odds: str = "~.ff,,...#%^"
 ) -> Tensor:
-    """[R, H, W] uint8: lava, the ring, and inside it each tile one of ``odds``, equally likely."""
+    """Returns [R, H, W] uint8 maps of lava, the ring, and inside it tiles drawn uniformly from ``odds``."""
     maps = blank_maps(config, realms)
     kinds = torch.tensor([int(TERRAIN[sign]) for sign in odds], dtype=torch.uint8)
     at = corner(config)
@@ -196,13 +197,14 @@ def random_world(
     wounded: bool = False,
     odds: str = "~.ff,,...#%^",
 ) -> World:
-    """A world in the middle of its history: agents of any age and state, tiles eaten and about to return.
+    """Returns a world as after many ticks: agents of any age and state, tiles that were eaten and regrow
+    soon.
 
     Args:
-        fill: share of slots that are taken.
-        full: put agents on every tile of the ring first, as far as there are slots.
-        odds: what the tiles inside the ring are made of.
-        wounded: as left behind by combat: some are dead (health 0, cause combat), some chilled.
+        fill: fraction of slots that are occupied.
+        full: occupy the tiles of the ring first, as far as there are agents.
+        odds: materials of the tiles inside the ring, drawn uniformly.
+        wounded: as after combat, kill some entities (health 0, cause combat) and chill some.
     """
     random = torch.Generator().manual_seed(seed)
     maps = random_maps(config, realms, random, odds)
@@ -241,7 +243,7 @@ def random_world(
             if len(tiles) and float(torch.rand(1, generator=random)) < fill:
                 tile = int(tiles[int(torch.randint(len(tiles), (1,), generator=random))])
                 place(world, realm, slot, *divmod(tile, config.width))
-    # Once killed or not, every slot holds something: what a dead one holds must not matter.
+    # Dead entities' slots are filled as well, since their contents must not matter.
     world.health.copy_(integers(1, config.max_health))
     world.food.copy_(integers(0, config.max_food))
     world.water.copy_(integers(0, config.max_water))
@@ -269,12 +271,12 @@ def random_world(
 
 
 def litter_goods(world: World, random: torch.Generator) -> None:
-    """Random numbers in the goods of dead agents, and in what dead NPCs had in mind."""
+    """Writes random numbers into the items, levels and offers of dead agents and the targets of dead NPCs."""
     dead = ~world.agents(world.alive)
     for name in ("xp", "inventory", "gold", "worn", "offer", "offer_price", "offer_left", "token", "events"):
         field = getattr(world, name)
         low, high = (0, 250) if field.dtype == torch.uint8 else (-300, 300)
-        if name in ("offer", "offer_price", "worn"):  # index tables: what is looked up must exist
+        if name in ("offer", "offer_price", "worn"):  # these index tables and must stay in range
             low, high = 0, 3
         field[dead] = torch.randint(low, high, field.shape, generator=random).to(field.dtype)[dead]
     gone = ~world.alive[:, world.config.slots :]
@@ -284,8 +286,8 @@ def litter_goods(world: World, random: torch.Generator) -> None:
 
 
 def litter(world: World, seed: int) -> World:
-    """The world, with random numbers in all that must not matter: what the slots of the dead hold, as long as
-    row and column lie on the map."""
+    """Writes random numbers into the slots of dead entities, which must not matter, with rows and columns on
+    the map. Returns the world."""
     random = torch.Generator().manual_seed(seed)
     dead, cfg = ~world.alive, world.config
     anything = ("health", "food", "water", "freeze", "age", "damage", "explored", "visited")
@@ -301,8 +303,8 @@ def litter(world: World, seed: int) -> World:
 
 
 def carried(backend: Backend, device: torch.device) -> Backend:
-    """The same phases for worlds on the CPU: each call takes its world and tensors along to the device, and
-    what became of them back."""
+    """Returns a backend with the same phases for worlds on the CPU. Each call copies its world and tensors to
+    the device, and the results back."""
     if device.type == "cpu":
         return backend
 
@@ -327,13 +329,13 @@ def carried(backend: Backend, device: torch.device) -> Backend:
 
 
 def unclean(world: World) -> list[str]:
-    """Names of workspaces that were not left as they were found."""
+    """Returns the names of the workspaces that no longer contain their fill value."""
     kept = {name: room for name, room in world.workspaces.items() if room.fill is not None}
     return [name for name, room in kept.items() if (room.tensor != room.fill).any()]
 
 
 def assert_same(ours: World, theirs: World, said: str = "") -> None:
-    """Every field equal; names the first field that is not."""
+    """Checks that all fields are equal. The failure message names the first field that differs."""
     for (name, a), (_, b) in zip(ours.tensors(), theirs.tensors(), strict=True):
         if not torch.equal(a, b):
             place = (a != b).nonzero()[0].tolist()
@@ -341,7 +343,8 @@ def assert_same(ours: World, theirs: World, said: str = "") -> None:
 
 
 def check_invariants(world: World, from_birth: bool = True) -> None:
-    """What holds between ticks in every world; with ``from_birth`` also what holds since nobody lived."""
+    """Checks the invariants of every world between ticks; with ``from_birth``, also those of worlds that
+    started empty."""
     cfg = world.config
     realm, slot = world.alive.nonzero().unbind(1)
     occupant, presence = torch.zeros_like(world.occupant), torch.zeros_like(world.presence)
@@ -399,7 +402,12 @@ def check_invariants(world: World, from_birth: bool = True) -> None:
 
 
 def chi_square(counts: Tensor, expected: Tensor | None = None) -> tuple[float, float]:
-    """(statistic, its bound at a chance of about 1e-4) for counts that should be as expected, or alike."""
+    """Returns the chi-square statistic of the counts, and its bound at a significance level of about 1e-4.
+
+    Args:
+        counts: observed counts.
+        expected: expected counts; None for equal ones.
+    """
     counts = counts.double().view(-1)
     if expected is None:
         expected = torch.full_like(counts, float(counts.mean()))

@@ -1,4 +1,4 @@
-"""Random worlds in which NPCs have a lot to do."""
+"""Random worlds in which NPCs move and attack often."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nmmo_gpu.content import STANDARD, NPCKind
 from nmmo_gpu.world.state import World
 
 GROUND = ".,f#"
-"""Land for all kinds, and walls."""
+"""Habitat for all NPC kinds, and walls."""
 CRAMPED = {**ODD, "border": 12}
 BEASTS = (
     NPCKind("hawk", 127, 9, ("grass", "scrub"), "always", sight=15),
@@ -36,13 +36,13 @@ CONFIGS = {
     ),
     "one goblin": (1, preset("full", **CRAMPED, slots=33, populations=1, npc_numbers=(0, 1, 0))),
 }  # fmt: skip
-"""(realms, rules): few and many, with kinds that see nothing, far, and differently far."""
+"""(realms, config): few and many NPCs, whose kinds see nothing, far, or different distances."""
 
 
 def restless_world(config: WorldConfig, realms: int, seed: int, fill: float = 0.7) -> World:
-    """A crowd of agents and NPCs; of those that can be provoked most have a grudge against the nearest agent,
-    and some of these grudges are against somebody who had the slot before. The slots of the dead hold
-    anything."""
+    """Returns a crowded world of agents and NPCs. Most NPCs that can be provoked target the nearest agent,
+    some of them by the id of an earlier agent in that slot. The slots of dead entities hold random
+    numbers."""
     world = litter(random_world(config, realms, seed, fill=fill, odds=GROUND), seed)
     random = torch.Generator().manual_seed(seed)
     agents = config.slots

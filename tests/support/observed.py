@@ -1,4 +1,4 @@
-"""Configs whose observations differ, and a look at one."""
+"""Configs with different observation layouts, and a function that observes a world."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from nmmo_gpu.world.state import World
 
 SENTINEL = 0x5A5A
 PLAIN = "...ff,,~##%%"
-"""Ground of random worlds: water, food and ore in everybody's reach."""
+"""Terrain of random worlds, with water, food and ore close to every agent."""
 
 
 def look(backend: Backend, world: World) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """(views, seen, records) of an observation written over garbage; every byte must have been written."""
+    """Returns (views, seen, records) of an observation written over garbage; checks that all bytes are
+    written."""
     layout = ObservationLayout(world.config)
     shape = (world.realms, world.config.slots)
     results = []
@@ -43,7 +44,7 @@ SMALL = dataclasses.replace(
           NPCKind("crab", 3, 50, ("scrub", "forest"), "always", sight=1, number=9)),
     prices=(4, 7, 31),
 )  # fmt: skip
-"""A content unlike the standard one: another number of everything."""
+"""Content that differs from the standard content in the number of items, recipes, NPC kinds and prices."""
 
 CONFIGS: dict[str, tuple[int, WorldConfig]] = {
     "full": (2, preset("full", **ODD, slots=28, populations=7)),

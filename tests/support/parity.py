@@ -1,4 +1,4 @@
-"""Comparing backends with the rules in torch, to the last bit: what tests of phases share."""
+"""Helpers for tests that compare the phases of a backend with those of torch, bit by bit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKENDS = NUMBA + TRITON
 
 
 class Setting(NamedTuple):
-    """Some realms with their rules, and how kernels cut them (None: as they would)."""
+    """Rules, the number of realms, and the kernels' block sizes (None: the defaults)."""
 
     config: WorldConfig
     realms: int = 1
@@ -29,13 +29,13 @@ class Setting(NamedTuple):
     tiles: int | None = None
     lanes: int | None = None
     backends: tuple[str, ...] = BACKENDS
-    """For which the setting is. Interpreted programs take milliseconds each, whatever their size, so those of
-    kernels are tiny and crowded."""
+    """Backends that the setting applies to. An interpreted kernel program takes milliseconds whatever its
+    size, so worlds for kernels are small and crowded."""
 
 
 class Twin:
-    """A backend whose phases are compared with those of torch. Kernels run on the GPU if there is one, else
-    interpreted; worlds are made, and compared, on the CPU."""
+    """A backend whose phases are compared with those of torch. Kernels run on the GPU if there is one and are
+    interpreted otherwise; worlds are created and compared on the CPU."""
 
     def __init__(self, name: str) -> None:
         pytest.importorskip(name)
@@ -44,20 +44,35 @@ class Twin:
         self.backend = resolve(name, self.device)
 
     def few(self, many: Any, few: Any) -> Any:
-        """The first for compiled loops, for which worlds may be many and ticks long, else the second."""
+        """Returns ``many`` for compiled loops, which are fast enough for many worlds and ticks, else
+        ``few``."""
         return many if self.compiled else few
 
     def copy(self, *tensors: Tensor) -> list[Tensor]:
-        """Copies on the backend's device."""
+        """Copies the tensors to the backend's device."""
         return [tensor.to(self.device, copy=True) for tensor in tensors]
 
     def same(self, theirs: World, ours: World, said: str) -> None:
-        """Fails unless the backend's world is torch's, and its workspaces are as they should be."""
+        """Checks that both worlds are equal and that their workspaces are clean.
+
+        Args:
+            theirs: the backend's world.
+            ours: the world of torch.
+            said: start of the failure message.
+        """
         assert_same(theirs.to(CPU), ours, f"{said}: {self.name}, then torch")
         assert unclean(theirs) == unclean(ours) == []
 
     def both(self, phase: str, world: World, *orders: Tensor) -> World:
-        """The world after a phase by torch; fails unless the backend makes the same of it."""
+        """Runs a phase by torch and by the backend, and checks that the results are equal.
+
+        Args:
+            phase: name of the phase.
+            world: state before the phase; it is not changed.
+            orders: further arguments of the phase, which it must not change.
+
+        Returns the world after the phase.
+        """
         ours, theirs = world.clone(), world.to(self.device)
         there = self.copy(*orders)
         getattr(TORCH, phase)(ours, *orders)
@@ -68,7 +83,7 @@ class Twin:
 
 
 class Case(NamedTuple):
-    """A backend in a setting."""
+    """A backend and a setting."""
 
     twin: Twin
     setting: Setting
@@ -78,8 +93,8 @@ class Case(NamedTuple):
         return self.setting.config
 
     def worlds(self, *, wounded: bool = False) -> Iterator[tuple[int, World]]:
-        """(seed, world): random ones, from nearly empty to full, one with every tile of the ring taken; in
-        the slots of the dead is litter."""
+        """Yields (seed, world): random worlds from nearly empty to full, one of them with every tile of the
+        ring occupied. The slots of dead agents hold random numbers."""
         fills = (0.1, 0.6, 1.0, 0.02, 0.9)
         for seed, fill in enumerate(self.twin.few(fills, fills[:3])):
             world = random_world(
@@ -89,7 +104,7 @@ class Case(NamedTuple):
 
 
 def crossed(*settings: Mapping[str, Setting]) -> list[Any]:
-    """Parameters: every setting with every backend for which it is."""
+    """Returns pytest parameters: every setting with every backend that it applies to."""
     return [
         pytest.param((backend, setting), id=f"{backend}-{name}")
         for backend in BACKENDS
@@ -100,18 +115,19 @@ def crossed(*settings: Mapping[str, Setting]) -> list[Any]:
 
 
 def of_loops(settings: Mapping[str, Setting]) -> dict[str, Setting]:
-    """The same for compiled loops alone."""
+    """Returns the settings restricted to compiled loops."""
     return {name: setting._replace(backends=NUMBA) for name, setting in settings.items()}
 
 
 def by_block(*blocks: int) -> Any:
-    """Parametrises ``twin`` and ``block``: each backend as it is, and kernels cut into blocks of so many."""
+    """Parametrizes ``twin`` and ``block``: each backend with its defaults, and kernels with each block
+    size."""
     pairs = [(backend, None) for backend in BACKENDS] + [("triton", block) for block in blocks]
     return pytest.mark.parametrize(("twin", "block"), pairs, indirect=["twin"])
 
 
 def cut(monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
-    """Makes the kernels cut worlds as the setting says."""
+    """Makes the kernels use the block sizes of the setting."""
     for name in ("block", "tiles", "lanes"):
         most = getattr(setting, name)
         if most is not None:
@@ -119,7 +135,7 @@ def cut(monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
 
 
 def poisoned_workspaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workspaces that may hold anything are handed out with random numbers in them, plausible ones too."""
+    """Fills new workspaces without a fill value with random numbers, which include plausible values."""
     plain, random = World.workspace, generator(0)
 
     def workspace(self: World, name: str, shape: Any, dtype: torch.dtype, fill: Any = None) -> Tensor:
@@ -133,7 +149,7 @@ def poisoned_workspaces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CRAMPED = {**ODD, "border": 12}
-"""Nine rows of 23 tiles: agents get into each other's way."""
+"""Nine rows of 23 tiles, so that agents block each other."""
 ODD_RULES = {
     "reach": (2, 7, 5), "damage": (0, 9, 3), "forage": 40, "heal_above": 3, "freeze_ticks": 9,
     "immune_ticks": 2, "max_health": 100, "max_food": 90, "max_water": 127, "regrowth": 1.0,
@@ -152,7 +168,7 @@ SETTINGS = {
         preset("law", **CRAMPED, slots=150, populations=2, births=-1, **ODD_RULES), 1, 32, 512, 8192
     ),
 }
-"""Of law and chaos."""
+"""Settings of the presets law and chaos."""
 EXTENDED = {
     "full-7-and-15-npcs": Setting(
         preset("full", **ODD, slots=7, populations=7, births=1, npc_numbers=(5, 7, 3), ore_regrowth=0.4), 3
@@ -187,4 +203,4 @@ EXTENDED = {
         backends=NUMBA,
     ),
 }  # fmt: skip
-"""With systems of the full game, alone and together; with NPCs and without."""
+"""Settings with systems of the full game, separately and together, with and without NPCs."""

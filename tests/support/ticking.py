@@ -1,4 +1,4 @@
-"""Many ticks in a row: of one world by random choices, and of two backends beside each other."""
+"""Runs of many ticks with random choices, by one backend or by two for comparison."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def generator(seed: int) -> torch.Generator:
 def play(
     world: World, backend: Backend, ticks: int, seed: int = 0, choose: Callable[..., Any] = random_orders
 ) -> list[str]:
-    """So many ticks of random choices; the digest after each."""
+    """Runs ticks with random choices. Returns the world's digest after each tick."""
     random = generator(seed)
     digests = []
     for _ in range(ticks):
@@ -36,9 +36,10 @@ def play(
 
 
 def phases_called(world: World, chosen: Iterable[Tensor]) -> list[str]:
-    """The phases of a first tick in their order, in a world of two realms; five agents live in the second.
+    """Returns the names of the phases in the order in which the first tick calls them, in a world of two
+    realms with five living agents in the second.
 
-    Each must find the clock, the count of actors and the causes of death as a tick begins with them."""
+    Checks that each phase finds the tick, ``acted`` and ``cause`` as they are at the start of a tick."""
     world.cause.fill_(3)
     world.alive[1, :5] = True
     called = []
@@ -61,7 +62,7 @@ def phases_called(world: World, chosen: Iterable[Tensor]) -> list[str]:
 
 
 def poison(world: World, random: torch.Generator) -> None:
-    """Random numbers in every workspace that may hold anything between ticks."""
+    """Writes random numbers into every workspace without a fill value."""
     for room in world.workspaces.values():
         if room.fill is None:
             room.tensor.copy_(torch.randint(-2, 200, room.tensor.shape, generator=random))
@@ -72,7 +73,7 @@ def on_kernel_device(tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
 
 
 def table_of(world: World) -> Tensor:
-    """[R, A, nearest]: who is seen, by the rules in torch."""
+    """Returns [R, A, nearest] int32: the entities that each agent sees, by the rules in torch."""
     shape = (world.realms, world.config.slots)
     records = ObservationLayout(world.config).allocate(*shape, device=CPU)
     seen = torch.full((*shape, world.config.nearest), -1, dtype=torch.int32)
@@ -81,8 +82,8 @@ def table_of(world: World) -> Tensor:
 
 
 def step_together(steps: int, name: str, backend: str, device: torch.device = CPU, **settings: Any) -> World:
-    """Steps an environment by torch and one by another backend, and compares all that they return, from
-    random actions drawn by either; the world that both came to."""
+    """Steps an environment of torch and one of another backend with random actions that each draws itself,
+    and compares everything that they return. Returns the final world of torch."""
     ours = make(name, **settings, device="cpu", backend="torch")
     theirs = make(name, **settings, device=device.type, backend=backend)
     assert (ours.backend.name, theirs.backend.name) == ("torch", backend)
@@ -106,8 +107,8 @@ def step_together(steps: int, name: str, backend: str, device: torch.device = CP
 def take_turns(
     config: WorldConfig, realms: int, ticks: int, backend: str, device: torch.device = CPU
 ) -> None:
-    """Plays a world for so many ticks by torch and as many by another backend, and the other way round: it
-    comes to the same as by torch alone."""
+    """Runs a world for ``ticks`` ticks by torch and as many by another backend, then in the other order.
+    Checks that both give the same world as torch alone."""
     digests = []
     for names in (("torch", "torch"), ("torch", backend), (backend, "torch")):
         world = None

@@ -1,4 +1,4 @@
-"""Small markets, an auction by hand to compare with, and what must hold of every exchange."""
+"""Small markets, a plain auction as a reference, and checks of the invariants of every exchange."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ FEW = Content(
     ),
     prices=(1, 2, 5, 9),
 )
-"""So few things and prices that most offers meet."""
+"""So few items and prices that most offers match."""
 
 
 def market(slots: int = 7, realms: int = 3, content: Content = STANDARD, **settings: object) -> World:
-    """Everybody lives, has 100 gold and nothing else, and offers nothing. Slot a has id 10 * (a + 1)."""
+    """Returns a world whose agents are all alive, with 100 gold, no items and no offers. The id of the agent
+    in slot a is 10 * (a + 1)."""
     config = preset(
         "full",
         **{
@@ -53,25 +54,25 @@ def market(slots: int = 7, realms: int = 3, content: Content = STANDARD, **setti
 
 
 def numbered(config: WorldConfig, name: str) -> int:
-    """An item's number."""
+    """Returns an item's index."""
     return config.tables.items.index(name)
 
 
 def give(world: World, slot: int, **things: int) -> None:
-    """Adds to an agent's bag, in every realm; names with _ for blanks."""
+    """Adds items to an agent's inventory in every realm; item names have underscores for spaces."""
     for name, count in things.items():
         world.inventory[:, slot, numbered(world.config, name.replace("_", " "))] += count
 
 
 def bag(world: World, slot: int, realm: int = 0) -> dict[str, int]:
-    """What an agent has, without what it has none of."""
+    """Returns an agent's nonzero item counts by name."""
     counts = world.inventory[realm, slot].tolist()
     return {name: n for name, n in zip(world.config.tables.items, counts, strict=True) if n}
 
 
 def orders(world: World, **choices: tuple[str, str, int] | str) -> tuple[Tensor, Tensor]:
-    """(trade, price), the same in every realm: a0=("sell", "tin ore", 5), a1=("buy", ...), a2="withdraw"; who
-    is not named does nothing, at whatever price."""
+    """Returns (trade, price), the same in every realm, from choices such as a0=("sell", "tin ore", 5),
+    a1=("buy", ...), a2="withdraw". Agents without a choice do nothing; their prices vary."""
     cfg = world.config
     items = len(cfg.tables.items)
     trade = torch.zeros(world.realms, cfg.slots, dtype=torch.int64)
@@ -88,7 +89,7 @@ def orders(world: World, **choices: tuple[str, str, int] | str) -> tuple[Tensor,
 
 
 def deal(backend: Backend, world: World, **choices: tuple[str, str, int] | str) -> None:
-    """One exchange; checks what must hold, and that every realm came out like the first."""
+    """Runs one exchange; checks its invariants, and that the results are the same in every realm."""
     run(backend, world, *orders(world, **choices))
     for name, field in world.tensors():
         if field.shape[0] == world.realms > 1:
@@ -96,7 +97,7 @@ def deal(backend: Backend, world: World, **choices: tuple[str, str, int] | str) 
 
 
 def run(backend: Backend, world: World, trade: Tensor, price: Tensor) -> None:
-    """One exchange; checks what must hold, whatever was chosen."""
+    """Runs one exchange; checks the invariants that hold for any choices."""
     before, goods = world.clone(), holdings(world)
     choices = trade.clone(), price.clone()
     backend.exchange(world, trade, price)
@@ -116,7 +117,7 @@ def run(backend: Backend, world: World, trade: Tensor, price: Tensor) -> None:
 
 
 def check(world: World) -> None:
-    """What always holds of the living: nobody owes, no bag overflows, offers are whole."""
+    """Checks living agents: no negative counts or gold, no inventory over capacity, no partly set offers."""
     cfg, tables = world.config, world.config.tables
     items = len(tables.items)
     for realm, slot in (world.alive & (world.health > 0))[:, : cfg.slots].nonzero().tolist():
@@ -130,7 +131,7 @@ def check(world: World) -> None:
 
 
 class Offer(NamedTuple):
-    """An open offer in an auction by hand."""
+    """An open offer in the plain auction."""
 
     gold: int
     left: int
@@ -140,7 +141,7 @@ class Offer(NamedTuple):
 
 
 def auction(world: World, trade: Tensor, price: Tensor) -> World:
-    """The world after the exchange, worked out agent by agent with lists and sorted()."""
+    """Returns the world after the exchange, computed agent by agent with sorted lists."""
     world = world.clone()
     cfg, tables = world.config, world.config.tables
     items = len(tables.items)
@@ -215,7 +216,7 @@ def _choose(world: World, realm: int, slot: int, trade: int, price: int) -> None
         world.inventory[realm, slot, item] -= tables.lot[item]
     elif trade > items and world.gold[realm, slot] >= gold and room >= tables.weight[item]:
         world.gold[realm, slot] -= gold
-    else:  # it cannot: all stays as it was
+    else:  # impossible: nothing changes
         for name, value in zip(_OWN, kept, strict=True):
             getattr(world, name)[realm, slot] = value
         return
@@ -231,8 +232,8 @@ _OWN = ("inventory", "gold", "offer", "offer_price", "offer_left")
 def bustling(
     seed: int, realms: int = 3, slots: int = 13, content: Content = FEW, **settings: object
 ) -> tuple[World, Tensor, Tensor]:
-    """(world, trade, price) at random: bags nearly full, purses nearly empty, offers about to lapse, some
-    agents dead or just killed, ids in no order; most choices can be done, some cannot."""
+    """Returns a random (world, trade, price): inventories nearly full, little gold, offers about to expire,
+    some agents dead or just killed, ids in random order. Most choices are possible, some are not."""
     random = torch.Generator().manual_seed(seed)
     world = market(slots, realms, content, **{"capacity": 3, "offer_ticks": 5, **settings})
     cfg, tables = world.config, world.config.tables
@@ -270,7 +271,7 @@ def bustling(
 
 
 def renumbered(world: World, order: Tensor) -> World:
-    """The same agents in other slots: the one of slot order[a] in slot a. (Tiles still name the old ones.)"""
+    """Moves the agent of slot order[a] to slot a. (The tiles still contain the old slots.)"""
     sizes = World.sizes(world.config, world.realms)
     for field in tensor_fields():
         letters = field.metadata["shape"].split()

@@ -1,4 +1,4 @@
-"""npm for the tests of the viewer."""
+"""Fixture that runs npm for the tests of the viewer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from support.viewer_tools import VIEWER, find, require
 
 @pytest.fixture(scope="session")
 def npm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Runs npm in viewer/, with its packages installed, and environment variables added.
-
-    Returns the output, stdout and stderr together; the test fails with it if npm does."""
+    """Returns a function that runs npm in viewer/ with its packages installed and additional environment
+    variables. It returns stdout and stderr together, and fails the test with them if npm fails."""
     program = find("npm")
     require(program is not None, "npm is not on the PATH")
 
@@ -33,7 +32,7 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
             pytest.fail(f"npm {' '.join(arguments)} ended with status {done.returncode}:\n{done.stdout}")
         return done.stdout
 
-    # The tests' processes share a checkout: one installs.
+    # Test processes share a checkout, so only one installs.
     with FileLock(tmp_path_factory.getbasetemp().parent / "npm.lock"):
         installed = VIEWER / "node_modules" / ".package-lock.json"
         if not installed.exists() or _older(installed, VIEWER / "package-lock.json"):

@@ -1,4 +1,4 @@
-"""Small recordings, and what a reader must find in them, told by the world itself.
+"""Small recordings, and their expected contents taken from the world itself.
 
 ``python tests/viewer/fixtures.py FOLDER`` writes them for the viewer's tests in viewer/tests/cross."""
 
@@ -24,7 +24,7 @@ from nmmo_gpu.replay.writer import ReplayWriter
 from nmmo_gpu.world.combat_rolls import _rolled, flat_blows
 
 REALM = 1
-"""The realm recorded, of two."""
+"""The recorded realm, of two."""
 ODD = {"height": 33, "width": 47, "border": 7, "slots": 12, "populations": 3, "births": -1}
 FULL = {**ODD, "npc_numbers": (5, 4, 3), "npc_births": 0.3}
 AGENT_FIELDS = ("gold", "offer", "offer_price", "offer_left", "inventory", "worn", "token")
@@ -34,7 +34,7 @@ ENTITY_FIELDS = (
 
 
 def write(folder: Path) -> None:
-    """Writes every recording as NAME.replay, and what is in it as NAME.json."""
+    """Writes every recording as NAME.replay and its expected contents as NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)
     record(folder / "chaos", "chaos", 40, chunk=16, heads={"move": 5, "style": 3, "target": 9}, **ODD)
     record(folder / "auto", "chaos", 20, chunk=7, heads={"move": 5, "style": 3, "target": 2}, **ODD)
@@ -59,12 +59,15 @@ def record(
     more: Callable[[Env], dict[str, Any]] = lambda env: {},
     **settings: Any,
 ) -> tuple[Env, dict[str, Any]]:
-    """Plays, writes what is played, and tells it.
+    """Runs a world and writes its recording. Returns the environment and the expected contents.
 
     Args:
-        path: of both files, without suffix. gaps: ticks, counted from 0, that are not recorded.
-        mixed: half of what is done is random. prepare: changes the new world.
-        more: is asked after every tick for what else is to be told of it."""
+        path: path of both files, without suffix.
+        gaps: ticks, counted from 0, that are not recorded.
+        mixed: make half of the actions random.
+        prepare: function that modifies the new world.
+        more: function that is called after every tick and returns further expected contents.
+    """
     torch.manual_seed(len(path.name))
     env = nmmo_gpu.make(preset, realms=2, seed=4, device="cpu", backend="torch", **settings)
     env.reset()
@@ -124,7 +127,7 @@ def _policy_trace(slots: int, heads: dict[str, int]) -> PolicyTrace:
 def _truth(env: Env, before: Any, policy_trace: PolicyTrace | None, t: int) -> dict[str, Any]:
     world, step_actions, config = env.world, _deeds(env), env.config.world
     columns = {name: getattr(world, name)[REALM] for name in ENTITY_FIELDS}
-    columns["entity"] = columns["entity"] & 0xFFFFFFFF  # a slot in which nobody ever lived has -1
+    columns["entity"] = columns["entity"] & 0xFFFFFFFF  # -1 in a slot that was never occupied
     columns |= {"style": step_actions.style[REALM], "target": step_actions.target[REALM]}
     if config.extended:
         columns |= {name: getattr(world, name)[REALM] for name in AGENT_FIELDS}
@@ -147,7 +150,7 @@ def _truth(env: Env, before: Any, policy_trace: PolicyTrace | None, t: int) -> d
 
 
 def _attacks(before: Any, step_actions: Any, rolls: bool) -> list[list[int]]:
-    """[attacker, victim, style] of the attacks that count in the realm, as the rules themselves find them."""
+    """Returns [attacker, victim, style] of the attacks in the realm that count, computed by the rules."""
     attacker, victim, style = (_rolled if rolls else flat_blows)(
         before, step_actions.style, step_actions.target
     )[:3]
@@ -157,7 +160,7 @@ def _attacks(before: Any, step_actions: Any, rolls: bool) -> list[list[int]]:
 
 
 def _seen(env: Env) -> list[dict[str, Any]]:
-    """What three agents observe: all that the viewer works out anew."""
+    """Returns the parts of three agents' observations that the viewer recomputes."""
     views = {name: view[REALM] for name, view in env.layout.views(env.records).items()}
     agents = views["alive"].nonzero().flatten()[:3]
     return [

@@ -1,4 +1,4 @@
-"""The viewer reads what this package writes, and works out from it what agents saw and did."""
+"""The viewer reads the recordings of this package, and derives observations and actions from them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ VIEWER = Path(__file__).parents[2] / "viewer"
 VITEST = VIEWER / "node_modules" / "vitest" / "vitest.mjs"
 
 
-def test_the_viewer_reads_what_is_written(tmp_path: Path) -> None:
-    """Recordings by Python's writer, held against the world that they were taken from by the viewer's own
-    tests (viewer/tests/cross): columns, used-up tiles, gaps, windows, entity tables, attacks, counts, maps;
-    and hostile variants of them."""
+def test_the_viewer_reads_recordings(tmp_path: Path) -> None:
+    """The viewer's own tests (viewer/tests/cross) compare recordings written by Python with the recorded
+    world: columns, depleted tiles, gaps, windows, entity tables, attacks, counts and maps. They also read
+    malformed variants."""
     node = shutil.which("node")
     if node is None or not VITEST.exists():
         pytest.skip("needs Node and `npm ci` in viewer/")

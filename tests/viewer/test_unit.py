@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def test_the_viewer_is_well_typed(npm):
-    """TypeScript finds nothing wrong in sources and tests."""
+    """TypeScript reports no errors in sources and tests."""
     npm("run", "check")
 
 
 def test_the_viewers_unit_tests_pass(npm):
-    """All of viewer/tests that needs no browser."""
+    """Runs all tests of viewer/tests that need no browser."""
     npm("run", "test")

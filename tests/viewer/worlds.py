@@ -1,5 +1,5 @@
-"""Small worlds for the viewer's tests in browsers, and what a page must show of them, told by the world
-itself and counted here, so that nothing is held against the viewer's own reading.
+"""Small worlds for the viewer's browser tests, and what a page must show of them. The expected contents come
+from the world itself, independent of the viewer's code.
 
 ``python -m viewer.worlds FOLDER`` in ``tests`` writes them for viewer/tests/browser/worlds.tests.ts."""
 
@@ -22,7 +22,7 @@ from nmmo_gpu.world.state import Cause
 
 TICKS, CHUNK = 60, 16
 PANELS = 6
-"""Ticks between two of which it is told what panels say."""
+"""Interval in ticks between expected contents of panels."""
 
 
 def write(folder: Path) -> None:
@@ -47,7 +47,7 @@ def _write(path: Path, preset: str, **settings: Any) -> None:
 
 
 def _enrich(env: Env) -> None:
-    """Everybody has something to sell, and gold to buy it."""
+    """Gives every agent items to sell and gold to buy with."""
     env.world.inventory[:] = 2
     env.world.gold[:] = 300
 
@@ -63,7 +63,7 @@ def _more(env: Env) -> dict[str, Any]:
 
 
 def _panel(env: Env, slot: int) -> dict[str, Any]:
-    """What the panel of an agent or an NPC says in words and numbers."""
+    """Returns the texts and numbers in the panel of an agent or an NPC."""
     world, config = env.world, env.config.world
     content = config.content
 
@@ -121,12 +121,12 @@ def _ticks(count: int) -> str:
 
 
 def _counts(env: Env, ticks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Curves and maps over all ticks."""
+    """Returns the curves and maps over all ticks."""
     config = env.config.world
     agents = slice(0, config.slots)
 
     def column(name: str) -> NDArray[np.int64]:
-        """[ticks, agents]"""
+        """Returns a column as [ticks, agents]."""
         return np.array([tick["columns"][name] for tick in ticks])[:, agents]
 
     alive, cause, age, entity = column("alive") > 0, column("cause"), column("age"), column("entity")

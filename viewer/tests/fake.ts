@@ -1,7 +1,7 @@
 import type { RecordingLike } from "../src/model/contract";
 import type { Column, Frame, Header, Numbers } from "../src/model/types";
 
-/** A header of a small world, with the columns named. */
+/** Returns the header of a small world with the given columns. */
 export function fakeHeader(changes: Partial<Header> = {}): Header {
   const column = (name: string, of: Column["of"]): Column => ({
     name,
@@ -54,12 +54,12 @@ export function fakeFrame(tick: number, columns: Readonly<Record<string, readonl
   return { tick, column: (name) => arrays.get(name), usedUp: new Uint8Array(13) };
 }
 
-/** A recording of given ticks; `missing` are not in memory. */
+/** A recording of the given ticks; `missing` ones are not in memory. */
 export class FakeRecording implements RecordingLike {
   readonly base = new Uint8Array(99);
   readonly heats = [];
   readonly missing = new Set<number>();
-  /** Ticks that were loaded. */
+  /** Ticks that have been loaded. */
   readonly loaded: number[] = [];
   private readonly listeners = new Set<() => void>();
 
@@ -91,14 +91,14 @@ export class FakeRecording implements RecordingLike {
     return () => this.listeners.delete(listener);
   }
 
-  /** More ticks have come, right behind the last. */
+  /** Appends ticks right after the last one. */
   grow(ticks: number): void {
     const span = this.spans.at(-1);
     if (span) span[1] += ticks;
     this.listeners.forEach((listener) => listener());
   }
 
-  /** In a gap the newest before. */
+  /** In a gap, returns the newest tick before it. */
   private recorded(tick: number): number {
     const [first, last] = this.spans.findLast(([start]) => start <= tick) ?? [this.first, this.first];
     return Math.min(Math.max(tick, first), last);

@@ -9,7 +9,7 @@ function start(spans: [number, number][], state: ConstructorParameters<typeof Se
   return { recording, session, clock: new Clock(session, recording) };
 }
 
-test("time goes on by speed times ticks a second, and not while it is paused", () => {
+test("time advances by speed times ticks per second, and not while it is paused", () => {
   const { session, clock } = start([[3, 90]], { speed: 2 });
   clock.advance(0.125);
   expect(session.state.time).toBeCloseTo(4);
@@ -18,13 +18,13 @@ test("time goes on by speed times ticks a second, and not while it is paused", (
   expect(session.state.time).toBeCloseTo(4);
 });
 
-test("a page that slept does not leap", () => {
+test("a suspended page does not skip ahead", () => {
   const { session, clock } = start([[0, 900]]);
   clock.advance(60);
   expect(session.state.time).toBeLessThanOrEqual(1);
 });
 
-test("playing stops at the end of a recording, and waits at that of a growing one", () => {
+test("playback stops at the end of a recording, and waits at the end of a growing one", () => {
   const { session, clock, recording } = start([[0, 5]], { time: 4.9 });
   clock.advance(0.2);
   expect(session.state).toMatchObject({ time: 5, playing: false });
@@ -37,7 +37,7 @@ test("playing stops at the end of a recording, and waits at that of a growing on
   expect(session.state.time).toBeCloseTo(5.8);
 });
 
-test("frames that are not there are waited for, and none is left out", () => {
+test("playback waits for frames that are not loaded, and skips none", () => {
   const { session, clock, recording } = start([[0, 50]], { time: 7.5, speed: 8 });
   recording.missing.add(9);
   clock.advance(0.2);
@@ -51,7 +51,7 @@ test("frames that are not there are waited for, and none is left out", () => {
   expect(session.state.time).toBeCloseTo(12);
 });
 
-test("gaps take no time, one after the other", () => {
+test("consecutive gaps take no time", () => {
   // biome-ignore format: a row of pairs
   const spans: [number, number][] = [[2, 5], [20, 21], [40, 60]];
   const { session, clock } = start(spans, { time: 4.5, speed: 4 });
@@ -59,14 +59,14 @@ test("gaps take no time, one after the other", () => {
   expect(session.state.time).toBeCloseTo(42.5);
 });
 
-test("out of a gap into which somebody sought, time goes on behind it", () => {
+test("after seeking into a gap, time continues after it", () => {
   // biome-ignore format: a row of pairs
   const { session, clock } = start([[2, 5], [20, 60]], { time: 11 });
   clock.advance(0.25);
   expect(session.state.time).toBeCloseTo(21);
 });
 
-test("a moment lies between two frames; in a gap it is the frame before it", () => {
+test("a moment is between two frames; in a gap it is the frame before the gap", () => {
   // biome-ignore format: a row of pairs
   const { session, clock } = start([[2, 5], [20, 60]], { time: 3.25, playing: false });
   expect(clock.moment()).toMatchObject({ before: { tick: 3 }, after: { tick: 4 }, fraction: 0.25 });
@@ -76,7 +76,7 @@ test("a moment lies between two frames; in a gap it is the frame before it", () 
   expect(clock.moment()).toMatchObject({ before: { tick: 5 }, fraction: 0 });
 });
 
-test("while frames are fetched the last moment stays", () => {
+test("the last moment is kept while frames are fetched", () => {
   const { session, clock, recording } = start([[0, 60]], { time: 3, playing: false });
   clock.moment();
   recording.missing.add(40);
@@ -85,7 +85,7 @@ test("while frames are fetched the last moment stays", () => {
   expect(clock.waiting).toBe(true);
 });
 
-test("a live world is shown a little behind: never ahead, hurrying when behind, leaping when far behind", () => {
+test("a live world is shown with a delay: never ahead, faster when behind, skipping when far behind", () => {
   const { session, clock, recording } = start([[0, 100]], { time: 99, live: true });
   clock.growing = true;
   for (let n = 0; n < 200; n++) {
@@ -101,13 +101,13 @@ test("a live world is shown a little behind: never ahead, hurrying when behind, 
   const hurried = session.state.time - before - calm;
   expect(hurried).toBeGreaterThan(1.5 * calm);
   recording.grow(4000);
-  recording.grow(16); // the burst before the last was a rare one
+  recording.grow(16); // the burst before the last was an exception
   for (let n = 0; n < 100; n++) recording.grow(16);
   clock.advance(0.1);
   expect(recording.last - session.state.time).toBeLessThan(200);
 });
 
-test("gapAt tells what lies around", () => {
+test("gapAt returns the recorded ticks around a gap", () => {
   // biome-ignore format: a row of pairs
   const spans = [[2, 5], [20, 60], [62, 70]] as const;
   expect(gapAt(spans, 5)).toBeNull();
@@ -118,7 +118,7 @@ test("gapAt tells what lies around", () => {
   expect(gapAt([], 3)).toBeNull();
 });
 
-test("a step goes to the next whole tick that was recorded, and no further than the ends", () => {
+test("a step goes to the next whole recorded tick, and not beyond the ends", () => {
   // biome-ignore format: a row of pairs
   const recording = new FakeRecording([[2, 5], [20, 60]]);
   expect([2.5, 5, 11, 60].map((time) => stepFrom(recording, time, 1))).toEqual([3, 20, 20, 60]);

@@ -12,7 +12,7 @@ const STATE: State = {
   speed: 0.25,
 };
 
-test("a link restores what was shown, paused", () => {
+test("a link restores the state of the page, paused", () => {
   const link = readLink(writeLink(STATE, "1.5_-2_30"));
   expect(link.camera).toBe("1.5_-2_30");
   expect(fromLink(link, 20, 8)).toEqual({
@@ -27,7 +27,7 @@ test("a link restores what was shown, paused", () => {
   });
 });
 
-test("what a link does not name is as it is by itself", () => {
+test("state that a link omits has its default", () => {
   const link = readLink(writeLink({ ...INITIAL, time: 5 }, "a b&c=d"));
   expect(link.camera).toBe("a b&c=d");
   expect(fromLink(link, 20, 8)).toEqual({
@@ -57,7 +57,7 @@ test.each([
   if (hash !== "#agent=1.2.") expect(patch.selected).toBeUndefined();
 });
 
-test("slots and populations of another world are left out", () => {
+test("slots and populations of another world are ignored", () => {
   const patch = fromLink(readLink(writeLink(STATE, "")), 7, 3);
   expect(patch.selected).toBeNull();
   expect(patch.following).toBe(false);

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { Live, type Entry, type Surroundings } from "../../src/app/live";
 
-/** A server's end of the connection, and a clock that is moved by hand. */
+/** The server's end of the connection, and a clock that is advanced manually. */
 class Fake implements Surroundings {
   opened = 0;
   waits: number[] = [];
@@ -42,7 +42,7 @@ class Fake implements Surroundings {
     this.lost();
   }
 
-  /** Lets the time pass that is waited. */
+  /** Advances the clock to the end of the current wait. */
   pass(): void {
     const act = this.pending;
     this.pending = null;
@@ -85,12 +85,12 @@ beforeEach(() => {
   );
 });
 
-/** What was told, but for states. */
+/** Returns all events except states. */
 const events = (): unknown[] => told.filter((entry) => (entry as string[])[0] !== "state");
 const states = (): unknown[] =>
   told.flatMap((entry) => ((entry as string[])[0] === "state" ? [(entry as string[])[1]] : []));
 
-test("the first index begins, later ones add what is new, bytes go where they belong", () => {
+test("the first index starts a recording, later ones extend it, and bytes go to their offset", () => {
   fake.index([A], 150);
   fake.index([B], 190);
   fake.bytes(150, [7, 8, 9]);
@@ -102,13 +102,13 @@ test("the first index begins, later ones add what is new, bytes go where they be
   expect(states()).toEqual(["connecting", "live", "live"]);
 });
 
-test("offsets beyond 4 GiB are whole", () => {
+test("offsets beyond 4 GiB are exact", () => {
   fake.index([A], 150);
   fake.bytes(2 ** 33 + 5, [1]);
   expect(events()).toContainEqual(["bytes", 2 ** 33 + 5, [1]]);
 });
 
-test("after the connection was lost it is made again, and only what is new is told", () => {
+test("after a lost connection it reconnects and reports only new chunks", () => {
   fake.index([A, B], 190);
   fake.drop();
   expect(states().at(-1)).toBe("connecting");
@@ -120,7 +120,7 @@ test("after the connection was lost it is made again, and only what is new is to
   expect(states().at(-1)).toBe("live");
 });
 
-test("it waits 0.5 s, twice as long each time, 5 s at most, and 0.5 s again once it was connected", () => {
+test("the delay starts at 0.5 s, doubles up to 5 s, and is reset once it has connected", () => {
   for (let n = 0; n < 6; n++) {
     fake.drop();
     fake.pass();
@@ -143,7 +143,7 @@ test.each([
   expect(events()).toEqual([["begin", [A, B], 190], ["replaced"], ["begin", entries, size]]);
 });
 
-test("a long index in several messages is not taken for another file", () => {
+test("a long index in several messages is not mistaken for another file", () => {
   fake.index([A, B], 250);
   fake.index([C], 250);
   fake.drop();
@@ -154,7 +154,7 @@ test("a long index in several messages is not taken for another file", () => {
   expect(events()).toEqual([["begin", [A, B], 250], ["grow", [C], 250]]);
 });
 
-test("the run that goes on elsewhere ends the connection", () => {
+test("a run that continues elsewhere ends the connection", () => {
   fake.index([A], 150);
   fake.say({ type: "next", name: "realm-0-900.replay" });
   // Told first: the end takes from a viewer that it watches live, which the next one goes on with.
@@ -170,7 +170,7 @@ test("an error before anything else is final", () => {
   expect(fake.isWaiting).toBe(false);
 });
 
-test("an error of a file that was good is told, and it is tried again after a while", () => {
+test("an error of a file that was valid is reported, and it retries after a delay", () => {
   fake.index([A], 150);
   fake.say({ type: "error", message: "It was begun anew." });
   fake.drop();
@@ -180,7 +180,7 @@ test("an error of a file that was good is told, and it is tried again after a wh
   expect(fake.opened).toBe(2);
 });
 
-test("who closes it is not connected again", () => {
+test("it does not reconnect after it was closed", () => {
   fake.index([A], 150);
   fake.drop();
   live.close();
@@ -188,7 +188,7 @@ test("who closes it is not connected again", () => {
   expect(states().at(-1)).toBe("ended");
 });
 
-test("messages that make no sense are passed over", () => {
+test("invalid messages are ignored", () => {
   fake.index([A], 150);
   for (const nonsense of ["{", "null", "17", '{"type":"weather"}']) fake.say(nonsense);
   expect(events()).toHaveLength(1);

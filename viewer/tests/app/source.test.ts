@@ -15,7 +15,7 @@ function start() {
   return { asked, source: new LiveSource(rest, 60) };
 }
 
-test("what was pushed is not asked for again, all else is", async () => {
+test("pushed bytes are not requested again, all others are", async () => {
   const { asked, source } = start();
   source.push(40, whole.subarray(40, 60));
   expect([...(await source.read(40, 20))]).toEqual([...whole.subarray(40, 60)]);
@@ -25,14 +25,14 @@ test("what was pushed is not asked for again, all else is", async () => {
   expect(await source.size()).toBe(90);
 });
 
-test("a piece of another length than asked for is not taken", async () => {
+test("a piece of another length than requested is rejected", async () => {
   const { asked, source } = start();
   source.push(40, whole.subarray(40, 50));
   expect((await source.read(40, 20)).length).toBe(20);
   expect(asked).toEqual([40]);
 });
 
-test("the newest chunk is waited for by all who ask, and fetched if it does not come", async () => {
+test("all requests wait for the newest chunk, which is fetched if it does not arrive", async () => {
   const { asked, source } = start();
   source.newest = 40;
   const both = Promise.all([source.read(40, 20), source.read(40, 20)]);

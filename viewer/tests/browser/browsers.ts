@@ -6,9 +6,9 @@ import puppeteer, { type Browser, type LaunchOptions } from "puppeteer-core";
 /** A started browser. */
 export interface Started {
   readonly browser: Browser;
-  /** What draws, as WebGL names it: "llvmpipe (LLVM 15.0.6, 256 bits)", say. */
+  /** The renderer reported by WebGL, for example "llvmpipe (LLVM 15.0.6, 256 bits)". */
   readonly renderer: string;
-  /** Closes the browser, and the display made for it. */
+  /** Closes the browser and the display created for it. */
   close(): Promise<void>;
 }
 
@@ -26,11 +26,11 @@ const MESA = ["--use-gl=angle", "--use-angle=gl-egl", "--ignore-gpu-blocklist"];
 const SWIFTSHADER = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
 
 const FIREFOX_PREFERENCES = {
-  // Frames a second, of which software draws as many as it can: what is tested is seen in fewer, too.
+  // Limits the frame rate, since software rendering would draw as many frames as it can.
   "layout.frame_rate": 20,
   "webgl.disabled": false,
   "webgl.force-enabled": true,
-  // The full name of what draws, rather than "llvmpipe, or similar".
+  // The full name of the renderer, rather than "llvmpipe, or similar".
   "webgl.sanitize-unmasked-renderer": false,
   "webgl.disable-fail-if-major-performance-caveat": true,
   "network.proxy.type": 0,
@@ -88,11 +88,11 @@ async function launchFirefox(): Promise<Started> {
   throw new Error(`${executablePath} has no WebGL 2; on Debian and Ubuntu: apt-get install libgl1-mesa-dri`);
 }
 
-/** The browser, or null, with everything closed again, if WebGL 2 does not come up. */
+/** Returns the browser, or null with everything closed if WebGL 2 is not available. */
 async function start(options: LaunchOptions, release = (): void => {}): Promise<Started | null> {
   let browser: Browser;
   try {
-    // The wrapper scripts of distributions chat on stderr; what matters comes as an exception.
+    // Wrapper scripts of distributions write to stderr; errors that matter are exceptions.
     browser = await puppeteer.launch({ timeout: 90_000, protocolTimeout: 120_000, ...options });
   } catch (error) {
     release();
@@ -115,7 +115,7 @@ async function start(options: LaunchOptions, release = (): void => {}): Promise<
   return null;
 }
 
-/** An executable: the one that an environment variable names, or the first of `names` on the PATH. */
+/** Returns the executable that an environment variable names, or the first of `names` on the PATH. */
 function find(variable: string, names: readonly string[]): string {
   const named = process.env[variable];
   const folders = (process.env["PATH"] ?? "").split(delimiter);
@@ -136,7 +136,7 @@ function find(variable: string, names: readonly string[]): string {
   );
 }
 
-/** Starts Xvfb on a display that is free. */
+/** Starts Xvfb on a free display. */
 async function openDisplay(): Promise<{ name: string; close: () => void }> {
   const xvfb = find("XVFB", ["Xvfb"]);
   const server = spawn(xvfb, ["-displayfd", "3", "-screen", "0", "1920x1200x24", "-nolisten", "tcp"], {

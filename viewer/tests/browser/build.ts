@@ -6,14 +6,14 @@ import { build } from "vite";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** Folder of the page, built anew for this run. */
+    /** Folder of the page, built for this run. */
     page: string;
-    /** Folder of the page of the scene alone, scene.html. */
+    /** Folder of the page with only the scene, scene.html. */
     scene: string;
   }
 }
 
-/** Builds the pages before the tests, into folders of their own: two browsers may be tested at once. */
+/** Builds the pages before the tests, in separate folders, since two browsers may be tested at once. */
 export default async function setup(project: TestProject): Promise<() => void> {
   const folder = mkdtempSync(join(tmpdir(), "viewer-page-"));
   const [page, scene] = [join(folder, "page"), join(folder, "scene")];

@@ -1,11 +1,11 @@
 import { constants, deflateRawSync } from "node:zlib";
 
-// Files that are not what they say.
+// Damaged and invalid files.
 
 const PREAMBLE = 16;
 const CHUNK = 24;
 
-/** Where the chunks of a recording begin, and of what type they are. */
+/** Returns the offsets and types of the chunks of a recording. */
 export function chunksOf(
   file: Buffer,
 ): { readonly type: string; readonly at: number; readonly end: number }[] {
@@ -18,7 +18,7 @@ export function chunksOf(
   return chunks;
 }
 
-/** Offset of the n-th chunk of a type. */
+/** Returns the offset of the n-th chunk of a type. */
 function placeOf(file: Buffer, type: string, n = 0): number {
   return chunksOf(file).filter((chunk) => chunk.type === type)[n]!.at;
 }
@@ -29,13 +29,13 @@ function changed(file: Buffer, act: (copy: Buffer) => void): Buffer {
   return copy;
 }
 
-/** The file up to the middle of its n-th chunk of frames. */
+/** Returns the file up to the middle of its n-th chunk of frames. */
 export function cutOff(file: Buffer, n: number): Buffer {
   const { at, end } = chunksOf(file).filter(({ type }) => type === "FRAM")[n]!;
   return file.subarray(0, (at + end) >> 1);
 }
 
-/** The file with bytes of its n-th chunk of frames turned over. */
+/** Returns the file with bytes of its n-th chunk of frames inverted. */
 export function spoilt(file: Buffer, n: number): Buffer {
   return changed(file, (copy) => {
     const { at, end } = chunksOf(file).filter(({ type }) => type === "FRAM")[n]!;
@@ -44,7 +44,7 @@ export function spoilt(file: Buffer, n: number): Buffer {
   });
 }
 
-/** Files that cannot be opened, and what the page must say of each. */
+/** Files that cannot be opened, with the message that the page must show for each. */
 export function hopeless(good: Buffer): Readonly<Record<string, readonly [Buffer, RegExp]>> {
   const huge = 0xffffffff;
   const claim = (type: string, field: number, value: number): Buffer =>
@@ -67,7 +67,7 @@ export function hopeless(good: Buffer): Readonly<Record<string, readonly [Buffer
   };
 }
 
-/** A map that unpacks to a GiB. */
+/** A map that decompresses to 1 GiB. */
 function bomb(good: Buffer): Buffer {
   const header = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
   const zeros = deflateRawSync(Buffer.alloc(16 << 20), { finishFlush: constants.Z_SYNC_FLUSH });

@@ -11,43 +11,43 @@ export function builtPage(): string {
   return inject("page");
 }
 
-/** Folder of the built page of the scene alone, scene.html. */
+/** Folder of the built page with only the scene, scene.html. */
 export function builtScene(): string {
   return inject("scene");
 }
 
-/** What a file of browser tests works with. */
+/** Interface of the browser for a file of browser tests. */
 export interface Session {
-  /** What draws, as WebGL names it. */
+  /** The renderer reported by WebGL. */
   readonly renderer: string;
-  /** Opens an address in a new page of so many CSS pixels; it is closed when the test ends. */
+  /** Opens an address in a new page of the given size in CSS pixels; it is closed when the test ends. */
   open(url: string, width?: number, height?: number): Promise<Page>;
   /**
-   * The page of an address that the tests of the file share, as the test before left it, or a new one. It is in
-   * front of all others, and is closed after the last of them, or when one has failed.
+   * Returns the page of an address that the tests of the file share, as the last test left it, or a new one.
+   * It is in front of all others, and is closed after the last test or when a test fails.
    */
   share(url: string): Promise<Page>;
-  /** What these pages have written to the console since the first was opened. */
+  /** Console output of these pages since the first was opened. */
   readonly messages: readonly string[];
-  /** From now until the test ends, an error that matches is no failure. */
+  /** Ignores errors that match until the test ends. */
   expectError(pattern: RegExp): void;
 }
 
 /** The browser that `shareBrowser` has started. */
 let common: Started | undefined;
 
-/** Starts a browser for all `useBrowser` of this file's parts, and closes it after their tests. */
+/** Starts a browser for all `useBrowser` calls in the parts of this file, and closes it after their tests. */
 export function shareBrowser(): void {
   beforeAll(async () => {
     common = await launch();
   });
-  // Undefined if it did not start, which has been reported.
+  // Undefined if it did not start, which was reported already.
   afterAll(async () => common?.close());
 }
 
 /**
- * The browser that is shared, or one from before to after the tests of a file. A test fails if one of its pages
- * throws, or writes an error to the console, that `expectError` did not announce.
+ * Returns the shared browser, or one that runs for the tests of a file. A test fails if one of its pages
+ * throws an error or writes one to the console, unless `expectError` announced it.
  */
 export function useBrowser(): Session {
   let started: Started;
@@ -77,7 +77,7 @@ export function useBrowser(): Session {
 
   const newPage = async (width = 960, height = 600): Promise<Page> => {
     const page = await started.browser.newPage();
-    // A machine may have other things to do, too.
+    // The machine may run other programs, too.
     page.setDefaultTimeout(90_000);
     page.on("console", (message) => {
       messages.push(message.text());

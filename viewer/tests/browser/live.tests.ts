@@ -8,7 +8,7 @@ import { likePaint } from "./paint";
 import { freePort, nmmo, type Program } from "./programs";
 import { change, drawn, lookDown, opened, places, says, shows, state } from "./viewing";
 
-// A training that runs, a server that comes and goes, and pages that watch.
+// Pages that watch a training run live while its server stops and restarts.
 
 const browser = useBrowser();
 const folder = mkdtempSync(join(tmpdir(), "viewer-live-"));
@@ -20,11 +20,11 @@ const WORLD = [
 ];
 const LEARNER = ["--realms", "1", "--hidden", "8", "--horizon", "16", "--minibatches", "4"];
 const SAVED = ["--record", "0", "--checkpoint-minutes", "0.02"];
-/** CSS pixels of a page, hardly wider than a phone's. */
+/** Page size in CSS pixels, slightly wider than a phone's. */
 const SIZE = [760, 460] as const;
 const programs: Program[] = [];
 const PATIENCE = { timeout: 60_000, interval: 100 };
-/** Without a server the browser complains of every attempt to reach it. */
+/** Without a server the browser logs an error for every attempt to connect. */
 const UNREACHED = /WebSocket|ERR_|Failed to load|NetworkError|can.t establish|interrupted/i;
 
 let training: Program;
@@ -65,7 +65,7 @@ const recordings = (): string[] => {
 
 const files = (): string[] => recordings().map((name) => join(run, "replays", name));
 
-test("a training is shown live as it goes on; seeking back leaves that, and a button returns to it", async () => {
+test("training is shown live; seeking back leaves live mode, and a button returns to it", async () => {
   const page = await watch();
   expect(await page.$eval(".connection", (element) => (element as HTMLElement).innerText)).toBe("live");
   await page.waitForFunction(() => window.embyr?.session.state.live);
@@ -73,7 +73,7 @@ test("a training is shown live as it goes on; seeking back leaves that, and a bu
   await grows(last + 80, page);
   await page.waitForFunction((last) => (window.embyr?.session.state.time ?? 0) > last, {}, last);
   const later = await newest(page);
-  // It has followed: not far behind the newest, and nobody is where he was.
+  // It has followed: it is close to the newest tick, and all agents have moved.
   expect(later.last - later.time).toBeLessThan(150);
   expect(later.places).not.toEqual(before);
   await page.waitForFunction(
@@ -111,7 +111,7 @@ test("a training is shown live as it goes on; seeking back leaves that, and a bu
   console.log(`live page: ${fps.toFixed(0)} frames a second (${renderer}, a training beside it)`);
 });
 
-test("a map of values comes from the server, and lies where its numbers are", async () => {
+test("a map of values comes from the server, and is shown at the right tiles", async () => {
   training.resume();
   await training.until(() => existsSync(join(run, "checkpoint.safetensors")), "a checkpoint is written");
   training.pause();
@@ -156,7 +156,7 @@ test("a map of values comes from the server, and lies where its numbers are", as
     };
   }, last - 8);
   const tiles = values.map((value, tile) => ({ value, tile, row: Math.floor(tile / 48), col: tile % 48 }));
-  // A newborn can stand where it neither drowns, burns nor climbs.
+  // Newborns can be on tiles other than water, lava and rock.
   const standing = tiles.filter(({ tile }) => ["grass", "scrub", "forest"].includes(materials[base[tile]!]!));
   expect(tiles.filter(({ value }) => !Number.isNaN(value))).toEqual(standing);
   const high = (row: number, col: number): boolean => materials[base[row * 48 + col] ?? 0] === "stone";
@@ -190,7 +190,7 @@ test("a map of values comes from the server, and lies where its numbers are", as
   expect(looked).toBeGreaterThan(50);
 });
 
-test("when the server is killed the page says so and plays on; when it is back the page goes on", async () => {
+test("the page reports a killed server, keeps playing, and continues when the server is back", async () => {
   browser.expectError(UNREACHED);
   const page = await watch();
   await grows(200, page);
@@ -242,7 +242,7 @@ test("when the server is killed the page says so and plays on; when it is back t
   expect(await state(page)).toMatchObject({ selected: { slot, entity }, live: true });
 });
 
-test("when the training ends the page stays calm; when it is resumed the page goes on with it", async () => {
+test("the page shows no error when training ends, and continues when training resumes", async () => {
   const page = await watch();
   const [old] = recordings();
   await change(page, { speed: 16 });
@@ -272,9 +272,9 @@ test("when the training ends the page stays calm; when it is resumed the page go
   expect(await training.ended, training.output).toBe(0);
 });
 
-// What a browser does with a live world has been tested above: this is about the program.
+// The tests above cover live worlds in the browser. This one covers the program.
 if (process.env["BROWSER"] !== "firefox") {
-  test("a played world is shown as it grows, and Ctrl-C ends it all", async () => {
+  test("a world that is played is shown as it grows, and Ctrl-C ends the program", async () => {
     browser.expectError(UNREACHED);
     const other = await freePort();
     // biome-ignore format: an option and its value stay together
@@ -299,16 +299,16 @@ if (process.env["BROWSER"] !== "firefox") {
   });
 }
 
-/** Lets the training, which otherwise rests, go on until a page knows of more than so many ticks. */
+/** Resumes the training, which is otherwise suspended, until a page knows of more than the given ticks. */
 async function grows(tick: number, page: Page): Promise<void> {
   training.resume();
   await moreThan(page, tick);
   training.pause();
 }
 
-/** A page that watches the newest recording. */
+/** Opens a page that watches the newest recording. */
 async function watch(): Promise<Page> {
-  // A page follows a recording only if that has been written to in the last seconds.
+  // A page follows a recording only if it was written to in the last seconds.
   const written = (): number => Math.max(...files().map((path) => statSync(path).mtimeMs));
   const before = written();
   training.resume();
@@ -323,7 +323,7 @@ async function watch(): Promise<Page> {
   return page;
 }
 
-/** Draws ten frames a second: these pages play most of the time, beside programs that need the processor. */
+/** Draws ten frames per second, since these pages play beside programs that need the processor. */
 async function limitFrames(page: Page): Promise<void> {
   await page.evaluate(() => {
     const request = window.requestAnimationFrame.bind(window);
@@ -331,7 +331,7 @@ async function limitFrames(page: Page): Promise<void> {
   });
 }
 
-/** What the page knows and shows. */
+/** Returns what the page knows and shows. */
 function newest(page: Page): Promise<{ last: number; time: number; places: string }> {
   return page.evaluate(() => {
     const { recording, session } = window.embyr!;
@@ -342,7 +342,7 @@ function newest(page: Page): Promise<{ last: number; time: number; places: strin
   });
 }
 
-/** Waits until the page knows of more than so many ticks. */
+/** Waits until the page knows of more than the given ticks. */
 async function moreThan(page: Page, tick: number): Promise<void> {
   await page.waitForFunction(
     (tick) => (window.embyr?.recording.last ?? -1) > tick,
@@ -351,7 +351,7 @@ async function moreThan(page: Page, tick: number): Promise<void> {
   );
 }
 
-/** The page's last tick, once that is the end of the file that is served. */
+/** Returns the page's last tick, once it is the end of the served file. */
 async function settled(page: Page): Promise<number> {
   const last = async (): Promise<readonly [number, number]> => {
     const list = await page.evaluate(
@@ -363,7 +363,7 @@ async function settled(page: Page): Promise<number> {
   return (await last())[1];
 }
 
-/** A map of numbers as the server sends it: a line of JSON, and float32 numbers. */
+/** Returns a map of numbers as the server sends it: a line of JSON, then float32 numbers. */
 function mapOf(bytes: ArrayBuffer): { values: number[]; about: string } {
   const end = new Uint8Array(bytes).indexOf(10);
   const line = JSON.parse(new TextDecoder().decode(bytes.slice(0, end))) as { about: string };

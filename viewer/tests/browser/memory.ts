@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import type { Page } from "puppeteer-core";
 
-/** Watches how much memory the browser of a page takes, all of its processes together. */
+/** Measures the memory of a page's browser, over all of its processes. */
 export function memoryOf(page: Page): { growth(): Promise<number> } {
   const root = page.browser().process()?.pid;
   const before = root === undefined ? 0 : resident(root);
@@ -10,7 +10,7 @@ export function memoryOf(page: Page): { growth(): Promise<number> } {
     if (root !== undefined) most = Math.max(most, resident(root));
   }, 100);
   return {
-    /** Bytes by which it has grown at most; 0 where that cannot be known. Ends the watching. */
+    /** Ends the measurement. Returns the peak growth in bytes, 0 where it cannot be measured. */
     growth: async () => {
       clearInterval(timer);
       return Promise.resolve(most - before);
@@ -18,7 +18,7 @@ export function memoryOf(page: Page): { growth(): Promise<number> } {
   };
 }
 
-/** Resident bytes of a process and of its descendants; 0 where there is no /proc. */
+/** Returns the resident bytes of a process and its descendants, 0 where there is no /proc. */
 function resident(root: number): number {
   const parents = new Map<number, number>();
   const bytes = new Map<number, number>();
@@ -32,7 +32,7 @@ function resident(root: number): number {
         parents.set(Number(name), field("PPid"));
         bytes.set(Number(name), 1024 * field("RssAnon"));
       } catch {
-        // It has ended meanwhile.
+        // The process has ended.
       }
     }
   } catch {

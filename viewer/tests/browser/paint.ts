@@ -1,8 +1,8 @@
 import { colourAt, type Colour, type Picture } from "./pixels";
 
-// Looking for paint in a picture, whatever light falls on it.
+// Finds colours in a picture independently of the lighting.
 
-/** Mean colour of 5 x 5 pixels. */
+/** Returns the mean colour of 5 x 5 pixels. */
 export function mean(picture: Picture, x: number, y: number): Colour {
   const sum = [0, 0, 0];
   for (let dx = -2; dx <= 2; dx++) {
@@ -12,7 +12,7 @@ export function mean(picture: Picture, x: number, y: number): Colour {
   return sum as unknown as Colour;
 }
 
-/** Hue in degrees, saturation and value from 0 to 1. */
+/** Returns the hue in degrees, and saturation and value from 0 to 1. */
 function hsv([red, green, blue]: Colour): [number, number, number] {
   const high = Math.max(red, green, blue);
   const range = high - Math.min(red, green, blue);
@@ -26,7 +26,7 @@ function hsv([red, green, blue]: Colour): [number, number, number] {
   return [(60 * hue + 360) % 360, range / high, high / 255];
 }
 
-/** Whether it is the same paint, in brighter or darker light. */
+/** Whether two colours are the same in brighter or darker light. */
 export function likePaint(seen: Colour, paint: Colour, hueBy = 14): boolean {
   const [a, b] = [hsv(seen), hsv(paint)];
   const hue = Math.abs(((a[0] - b[0] + 540) % 360) - 180);
@@ -34,7 +34,7 @@ export function likePaint(seen: Colour, paint: Colour, hueBy = 14): boolean {
   return Math.abs(a[1] - b[1]) < 0.22 && light > 0.6 && light < 1.35 && (b[1] < 0.1 || hue < hueBy);
 }
 
-/** Pixels of a rectangle that hold. */
+/** Returns the pixels of a rectangle that satisfy a condition. */
 export function count(
   picture: Picture,
   x: number,

@@ -4,7 +4,7 @@ import type { Page } from "puppeteer-core";
 /** Red, green and blue, 0 to 255. */
 export type Colour = readonly [number, number, number];
 
-/** A picture: 4 bytes (red, green, blue, alpha) a pixel, row after row from the top left. */
+/** A picture: 4 bytes (red, green, blue, alpha) per pixel, row by row from the top left. */
 export interface Picture {
   readonly width: number;
   readonly height: number;
@@ -12,7 +12,7 @@ export interface Picture {
 }
 
 /**
- * What the stage draws now: the canvas alone, a pixel of the picture for each CSS pixel. The browser draws and
+ * Captures what the stage draws: only the canvas, one pixel per CSS pixel. The browser draws and
  * captures it in one task, whereas a screenshot of the page may still show the frame before.
  */
 export async function pixels(page: Page): Promise<Picture> {
@@ -29,18 +29,18 @@ export async function pixels(page: Page): Promise<Picture> {
   return decoded(Buffer.from(address.slice(address.indexOf(",") + 1), "base64"));
 }
 
-/** What the page shows, or showed a moment ago: wait until it shows what you expect. */
+/** Returns what the page shows, possibly with a delay: wait until it shows what you expect. */
 export async function pageScreenshot(page: Page): Promise<Picture> {
   return decoded(Buffer.from(await page.screenshot({ type: "png" })));
 }
 
-/** The picture in a PNG file. */
+/** Decodes a PNG file. */
 export function decoded(file: Buffer): Picture {
   const { width, height, data } = PNG.sync.read(file);
   return { width, height, rgba: data };
 }
 
-/** The colour of a pixel, `x` from the left and `y` from the top. Throws a RangeError outside the picture. */
+/** Returns the colour of a pixel, `x` from the left and `y` from the top. Throws a RangeError outside it. */
 export function colourAt(picture: Picture, x: number, y: number): Colour {
   const column = Math.floor(x);
   const row = Math.floor(y);

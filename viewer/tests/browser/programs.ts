@@ -3,18 +3,18 @@ import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { builtPage } from "./harness";
 
-// The package's own programs, as a shell would start them.
+// The package's programs, started as from a shell.
 
 const ROOT = join(import.meta.dirname, "../../..");
 
 /** Python with this package; undefined unless tests/viewer/test_browser.py runs the tests. */
 export const PYTHON = process.env["NMMO_GPU_PYTHON"];
 
-/** A program that was started. */
+/** A running program. */
 export class Program {
-  /** What it has said, both streams. */
+  /** Its output so far, stdout and stderr. */
   output = "";
-  /** Its status, or the name of the signal that ended it. */
+  /** Its exit status, or the name of the signal that ended it. */
   readonly ended: Promise<number | string>;
 
   constructor(private readonly child: ChildProcess) {
@@ -30,7 +30,7 @@ export class Program {
     this.child.kill(name);
   }
 
-  /** Stops it, and all that it has started, until `resume`. */
+  /** Suspends it and all processes that it has started until `resume`. */
   pause(): void {
     process.kill(-this.child.pid!, "SIGSTOP");
   }
@@ -39,7 +39,7 @@ export class Program {
     process.kill(-this.child.pid!, "SIGCONT");
   }
 
-  /** Whether it, or a process that it has started, is still there. */
+  /** Whether it, or a process that it has started, is still running. */
   get alive(): boolean {
     try {
       process.kill(-this.child.pid!, 0);
@@ -49,7 +49,7 @@ export class Program {
     }
   }
 
-  /** Waits until something holds; an Error with what the program has said if it ends, or a minute and a half has passed. */
+  /** Waits for a condition. Throws an Error with the program's output if it ends, or after 90 seconds. */
   async until(holds: () => boolean, what: string): Promise<void> {
     const end = performance.now() + 90_000;
     while (!holds()) {
@@ -59,24 +59,24 @@ export class Program {
     }
   }
 
-  /** Ends it, and all that it has started, at once. */
+  /** Kills it and all processes that it has started. */
   destroy(): void {
     if (this.alive) process.kill(-this.child.pid!, "SIGKILL");
   }
 }
 
-/** Starts `nmmo-gpu ARGUMENTS`; where it serves the page, that of these sources. */
+/** Starts `nmmo-gpu ARGUMENTS`; if it serves the page, it serves that of these sources. */
 export function nmmo(...args: readonly string[]): Program {
   const script = ["-c", LAUNCHER, builtPage(), ...args];
   const path = [ROOT, process.env["PYTHONPATH"]].filter(Boolean).join(":");
   const env = { ...process.env, PYTHONPATH: path, PYTHONUNBUFFERED: "1", OMP_NUM_THREADS: "1" };
-  // A group of its own: a test that fails leaves nothing running.
+  // A process group of its own, so that a failing test leaves nothing running.
   return new Program(spawn(PYTHON ?? "python3", script, { cwd: ROOT, env, detached: true }));
 }
 
 /**
- * What `python -m nmmo_gpu` does, with the page of a test: the package's own may be that of other sources. It ends
- * when whoever tests is gone, which closes its stdin.
+ * Runs `python -m nmmo_gpu` with a test's page, since the package's page may be built from other sources.
+ * It ends when the test process ends, which closes its stdin.
  */
 const LAUNCHER = `
 import os
@@ -95,7 +95,7 @@ page._FOLDER = Path(sys.argv.pop(1))
 cli.main()
 `;
 
-/** A port that nobody listens on. */
+/** Returns a free port. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

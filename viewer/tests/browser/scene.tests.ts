@@ -16,8 +16,8 @@ import {
 } from "./harness";
 import { count, likePaint, mean } from "./paint";
 
-// Whether the picture shows what the frames say: colours of pixels are looked up where the stage says that
-// tiles and agents are. The world is made up (src/scene/synthetic.ts), 33 x 47 tiles.
+// Tests that the picture matches the frames: pixel colours are checked where the stage projects tiles and
+// agents. The world is synthetic (src/scene/synthetic.ts), 33 x 47 tiles.
 
 const [HEIGHT, WIDTH] = [33, 47];
 const MATERIALS = ["lava", "water", "grass", "scrub", "forest", "stone", "orerock"];
@@ -44,7 +44,7 @@ beforeEach(async () => {
   base = JSON.parse(text) as number[];
 });
 
-/** Draws a moment between two ticks in which there are just these beings, as seen by a camera. */
+/** Draws a moment between two ticks with only these entities, as seen by a camera. */
 async function show(
   camera: string,
   before: readonly Being[],
@@ -63,7 +63,7 @@ async function show(
       session.change(change);
       stage.setCamera(camera);
       const start = frame(5, before, used);
-      // Twice: who is drawn for the first time turns to where it goes.
+      // Twice, since an entity turns in its direction when it is first drawn.
       for (let n = 0; n < 2; n++) stage.draw(start, same ? start : frame(6, after, used), fraction);
     },
     camera,
@@ -79,7 +79,7 @@ async function show(
 const project = (row: number, col: number): Promise<Projected> =>
   page.evaluate((row, col) => window.scene.stage.project(row, col), row, col);
 
-/** A tile with only its own material around it, some way from the map's edge. */
+/** Returns a tile surrounded by its own material, away from the map's edge. */
 function inside(material: string, radius = 1, skip = 0): { row: number; col: number } {
   const wanted = MATERIALS.indexOf(material);
   let left = skip;
@@ -97,7 +97,7 @@ function inside(material: string, radius = 1, skip = 0): { row: number; col: num
 
 const above = (row: number, col: number, distance = 16): string => `${row}_${col}_${distance}_0_0.05`;
 
-/** Middle of the pixels that differ between two pictures, or parts of them, and how many there are. */
+/** Returns the centre and the number of the pixels that differ between two pictures, or parts of them. */
 function difference(
   one: Picture,
   other: Picture,
@@ -132,7 +132,7 @@ async function screenShows(picture: Picture): Promise<void> {
     .toBe(0);
 }
 
-/** White where two pictures differ, else black. */
+/** Returns a picture that is white where two pictures differ, else black. */
 function silhouette(one: Picture, other: Picture): Picture {
   const rgba = new Uint8Array(one.rgba.length);
   for (let at = 0; at < rgba.length; at += 4) {
@@ -142,7 +142,7 @@ function silhouette(one: Picture, other: Picture): Picture {
   return { ...one, rgba };
 }
 
-test("tiles have their material's colour where they are, from any side", async () => {
+test("tiles have their material's colour from any side", async () => {
   const materials = await page.evaluate(() => window.scene.header.materials);
   for (const name of ["water", "grass", "forest", "stone", "lava"]) {
     const { row, col } = name === "lava" ? { row: 1, col: 20 } : inside(name);
@@ -195,7 +195,7 @@ test("an agent is where the data says, in its population's colour, also between 
   }
 });
 
-test("the selected has a ring, and the camera follows it", async () => {
+test("the selected agent has a ring, and the camera follows it", async () => {
   const { row, col } = inside("grass", 2);
   const yellow = ([red, green, blue]: Colour): boolean => red > 230 && green > 210 && blue < 130;
   const beings = [{ slot: 6, row, col }];
@@ -208,7 +208,7 @@ test("the selected has a ring, and the camera follows it", async () => {
   expect(count(picture, at.x, at.y, 60, 60, yellow)).toBeGreaterThan(150);
   // Around it, not over it.
   expect(count(picture, at.x, at.y, 8, 8, yellow)).toBe(0);
-  // Another being in the slot is not the selected.
+  // Another entity in the slot is not selected.
   await show(above(row, col), [{ slot: 6, row, col, entity: 99 }]);
   expect(count(await pixels(page), at.x, at.y, 60, 60, yellow)).toBe(0);
 
@@ -254,7 +254,7 @@ test("each style of attack flies from the attacker to its target", async () => {
     expect(seen.x, name).toBeLessThan(end.x);
     expect(Math.abs(seen.y - start.y), name).toBeLessThan(45);
     expect(count(picture, seen.x, seen.y, 25, 25, colours[name]!), name).toBeGreaterThan(5);
-    // What is out of reach does not fly.
+    // Attacks out of reach are not drawn.
     const far = { slot: 13, row, col: col + 6 };
     await show(camera, [from, far], { after: [{ ...from, style, target: 13 }, far], fraction: 0.5 });
     const missed = await pixels(page);
@@ -262,7 +262,7 @@ test("each style of attack flies from the attacker to its target", async () => {
   }
 });
 
-test("wounds show their number in red, and the frozen are pale", async () => {
+test("damage is shown in red, and frozen agents are pale", async () => {
   const { row, col } = inside("grass", 2);
   const camera = `${row}_${col}_10_0_0.4`;
   const red = ([r, g, b]: Colour): boolean => r > 230 && g < 110 && b < 100;
@@ -283,7 +283,7 @@ test("wounds show their number in red, and the frozen are pale", async () => {
   expect(body[1]).toBeGreaterThan(body[0]! + 100);
 });
 
-test("the newborn grow and the dead vanish", async () => {
+test("newborns grow and dead agents vanish", async () => {
   const { row, col } = inside("grass", 2);
   const camera = `${row}_${col}_10_0_0.4`;
   const change = { bars: false, names: false, effects: false, trees: false };
@@ -310,7 +310,7 @@ test("the newborn grow and the dead vanish", async () => {
   }
 });
 
-test("mouse and keys move the camera, but not while somebody types", async () => {
+test("mouse and keys move the camera, but not during text input", async () => {
   const place = "16_23_20_0_0.6";
   const view = (): Promise<number[]> =>
     page.evaluate(() => window.scene.stage.camera().split("_").map(Number));
@@ -352,9 +352,9 @@ test("mouse and keys move the camera, but not while somebody types", async () =>
   await page.mouse.down();
   await page.mouse.move(380, 300, { steps: 4 });
   await page.mouse.up();
-  // The map goes with the mouse: what is looked at lies farther east.
+  // The map moves with the mouse, so the camera target moves east.
   await expect.poll(async () => (await view())[1], { timeout: 60_000 }).toBeGreaterThan(24);
-  // Nobody gets lost below the ground, or far away.
+  // The camera stays above the ground and near the map.
   await show("900_-900_99999_0_3.1", []);
   const [row = 0, col = 0, distance = 0, , tilt = 0] = await view();
   expect([row, col]).toEqual([HEIGHT - 0.5, -0.5]);
@@ -362,7 +362,7 @@ test("mouse and keys move the camera, but not while somebody types", async () =>
   expect(tilt).toBeLessThan(Math.PI / 2);
 });
 
-test("a map laid over the land colours where it has numbers, and nothing else", async () => {
+test("an overlay colours only tiles with numbers", async () => {
   const { row, col } = inside("grass", 1);
   const plain = { bars: false, names: false, trees: false, overlayOpacity: 1 };
   await show(above(row, col), [], { change: plain });
@@ -396,7 +396,7 @@ test("a map laid over the land colours where it has numbers, and nothing else", 
   await show(above(row, col), []);
   expect(mean(await pixels(page), right.x, right.y)).toEqual(mean(was, right.x, right.y));
 
-  // Resources: forest that is left and that is eaten, known to the stage itself.
+  // Resources: forest that is left or eaten, which the stage itself knows.
   const wood = inside("forest");
   await page.evaluate(() => window.scene.stage.overlay(null, "resources"));
   await show(above(wood.row, wood.col), [], { used: [wood.row * WIDTH + wood.col] });
@@ -406,7 +406,7 @@ test("a map laid over the land colours where it has numbers, and nothing else", 
   expect(likePaint(mean(picture, fresh.x, fresh.y), [38, 190, 150])).toBe(true);
 });
 
-test("picking and looking up tiles undo projecting", async () => {
+test("picking and tile lookup invert the projection", async () => {
   const land = [inside("grass", 1), inside("grass", 1, 12), inside("forest", 1)];
   const beings = land.map(({ row, col }, slot) => ({ slot: 5 * slot, row, col }));
   await show(`16_23_45_0.4_0.6`, beings);
@@ -436,7 +436,7 @@ test("picking and looking up tiles undo projecting", async () => {
   expect(await page.evaluate(() => window.scene.stage.tileAt(1, 1))).toBeNull();
 });
 
-test("the camera's text restores it, and the part in view surrounds what it looks at", async () => {
+test("the camera is restored from its text, and the visible area contains its target", async () => {
   await show("12.5_30.25_20_1.2_0.7", []);
   const before = await project(12, 30);
   const text = await page.evaluate(() => window.scene.stage.camera());
@@ -455,13 +455,13 @@ test("the camera's text restores it, and the part in view surrounds what it look
   for (const [row, col] of corners) expect(row >= 0 && row <= HEIGHT && col >= 0 && col <= WIDTH).toBe(true);
 });
 
-test("a screenshot is what the page shows", async () => {
+test("a screenshot matches the page", async () => {
   const { row, col } = inside("grass", 1);
   await show(`${row}_${col}_25_0.3_0.8`, [{ slot: 3, row, col }]);
   await screenShows(await pixels(page));
 });
 
-test("it draws again when the graphics card comes back", async () => {
+test("it draws again after the WebGL context is restored", async () => {
   const { row, col } = inside("forest", 1);
   const used = [row * WIDTH + col];
   await show(above(row, col), [{ slot: 3, row, col }], { used });
@@ -485,7 +485,7 @@ test("it draws again when the graphics card comes back", async () => {
   await screenShows(before);
 });
 
-test("without WebGL 2 it says so in plain words", async () => {
+test("the page reports that WebGL 2 is missing", async () => {
   const message = await page.evaluate(() => {
     const { Stage, header, base, session } = window.scene;
     const canvas = document.createElement("canvas");
@@ -503,7 +503,7 @@ test("without WebGL 2 it says so in plain words", async () => {
   expect(message).toMatch(/cannot draw in 3D: WebGL 2 is missing/);
 });
 
-test("names and bars come and go, NPCs have shapes of their own, WebGL complains of nothing", async () => {
+test("names and bars can be toggled, NPCs have their own shapes, and WebGL reports no errors", async () => {
   const { row, col } = inside("grass", 2);
   const off = { bars: false, names: false, trees: false };
   const silhouettes: Picture[] = [];

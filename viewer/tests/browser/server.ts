@@ -16,14 +16,14 @@ const TYPES: Readonly<Record<string, string>> = {
 export interface Server {
   /** Its address, "http://127.0.0.1:PORT/". */
   readonly url: string;
-  /** Stops it, and cuts its open connections. */
+  /** Stops it and closes its open connections. */
   close(): Promise<void>;
 }
 
 /**
- * Serves the files below a folder, or parts of them, as any plain file server would.
+ * Serves the files in a folder, or byte ranges of them, like a plain file server.
  *
- * @param port 0 for a free one. @param more files of other places, by path: "/a.replay".
+ * @param port 0 for a free port. @param more files outside the folder by path, such as "/a.replay".
  */
 export async function serve(
   folder: string,
@@ -31,7 +31,7 @@ export async function serve(
   more: Readonly<Record<string, string>> = {},
 ): Promise<Server> {
   const server = createServer((request, response) => {
-    // URL has already resolved "..", so that no path leaves the folder.
+    // URL has already resolved "..", so no path leaves the folder.
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname);
     const file = more[path] ?? join(folder, path.endsWith("/") ? `${path}index.html` : path);
     readFile(file).then(

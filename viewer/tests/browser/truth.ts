@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Colour } from "./pixels";
 
-// What tests/viewer/worlds.py tells of the worlds that it has recorded.
+// Expected contents of the worlds that tests/viewer/worlds.py records.
 
 /** Folder of the recordings; undefined unless tests/viewer/test_browser.py runs the tests. */
 export const WORLDS = process.env["NMMO_GPU_WORLDS"];
@@ -16,18 +16,18 @@ export interface Panel {
   readonly inventory?: Readonly<Record<string, number>>;
 }
 
-/** An agent's observation: [side * side] materials and occupants. */
+/** An agent's observation: materials and occupants, [side * side]. */
 export interface Saw {
   readonly slot: number;
   readonly material: readonly number[];
-  /** 0 nobody, 1 own population, 2 another, 3 and more an NPC. */
+  /** 0 empty, 1 own population, 2 another population, 3 and above an NPC. */
   readonly occupant: readonly number[];
 }
 
 export interface Tick {
   readonly tick: number;
   readonly columns: Readonly<Record<string, readonly number[]>>;
-  /** What every tile shows. */
+  /** Current material of every tile. */
   readonly material: readonly number[];
   readonly panels?: readonly Panel[];
   readonly seen: readonly Saw[];
@@ -41,7 +41,7 @@ export interface World {
   readonly slots: number;
   readonly populations: number;
   readonly vision: number;
-  /** Ticks in a chunk of the file. */
+  /** Number of ticks in a chunk of the file. */
   readonly chunk: number;
   readonly styles: readonly string[];
   readonly materials: readonly { readonly name: string; readonly colour: Colour }[];
@@ -85,7 +85,7 @@ export function at(world: World, tick: number): Tick {
   return world.ticks[tick - firstOf(world)]!;
 }
 
-/** Whoever lives at the end of a tick, in the order of slots. */
+/** Returns the entities alive at the end of a tick, in the order of slots. */
 export function living(world: World, tick: number): Being[] {
   const { columns } = at(world, tick);
   return columns["alive"]!.flatMap((alive, slot) => {

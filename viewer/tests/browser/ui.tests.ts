@@ -8,7 +8,7 @@ import { builtPage, serve, useBrowser, type Server } from "./harness";
 import { change, drawn, opened, reset, state } from "./viewing";
 import { AGENTS, FIRST, GAP, HEIR, LAST, MORTAL, smallWorld } from "./world";
 
-// The page around the picture: does what is pressed, clicked and typed do what it says?
+// Tests of the page around the canvas: keys, clicks and text input.
 
 const browser = useBrowser();
 const folder = mkdtempSync(join(tmpdir(), "viewer-ui-"));
@@ -26,12 +26,12 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The small world, paused, in a page that other tests may have used. */
+/** Opens the small world, paused, in a page that other tests may have used. */
 async function share(tick = FIRST): Promise<Page> {
   return prepared(await browser.share(`${server.url}?file=good.replay`), tick);
 }
 
-/** The same in a page of its own. */
+/** Opens it in a new page. */
 async function open(tick = FIRST, width?: number, height?: number): Promise<Page> {
   return prepared(await browser.open(`${server.url}?file=good.replay`, width, height), tick);
 }
@@ -46,7 +46,7 @@ async function prepared(page: Page, tick: number): Promise<Page> {
 const text = (page: Page, selector: string): Promise<string> =>
   page.$eval(selector, (element) => (element as HTMLElement).innerText.trim());
 
-/** Waits until the page says that it shows a tick. */
+/** Waits until the page reports a tick. */
 async function shows(page: Page, tick: number): Promise<void> {
   await page.waitForFunction(
     (tick) => document.querySelector(".track")?.getAttribute("aria-valuenow") === tick,
@@ -55,7 +55,7 @@ async function shows(page: Page, tick: number): Promise<void> {
   );
 }
 
-/** Waits until an element's words match. */
+/** Waits until an element's text matches. */
 async function says(page: Page, selector: string, pattern: RegExp): Promise<void> {
   await page.waitForFunction(
     (selector, source) =>
@@ -74,7 +74,7 @@ async function choose(page: Page, path: string): Promise<void> {
   await says(page, ".bar h1", /A small world/);
 }
 
-test("the page opens from a disk as well, without any server", async () => {
+test("the page opens from disk without a server", async () => {
   const page = await browser.open(pathToFileURL(join(builtPage(), "index.html")).href);
   await choose(page, good);
   await page.waitForFunction((first) => (window.embyr?.session.state.time ?? 0) > first + 2, {}, FIRST);
@@ -102,7 +102,7 @@ test("keys play, pause, step, seek, and change the speed", async () => {
   expect((await state(page)).playing).toBe(false);
 });
 
-test("over the gap it goes in one step, and within it says so", async () => {
+test("a step crosses the gap, and the page indicates a position within it", async () => {
   const page = await share(GAP[0] - 1);
   await page.keyboard.press("ArrowRight");
   await shows(page, GAP[1] + 1);
@@ -112,7 +112,7 @@ test("over the gap it goes in one step, and within it says so", async () => {
   await says(page, ".timeline .note", /not recorded, showing 40/);
 });
 
-test("a click on the track, and a number typed, go to a tick", async () => {
+test("a click on the track and a typed number go to a tick", async () => {
   const page = await share();
   const box = await (await page.$(".track"))?.boundingBox();
   if (!box) throw new Error("there is no track");
@@ -122,7 +122,7 @@ test("a click on the track, and a number typed, go to a tick", async () => {
   await page.keyboard.type("77");
   await page.keyboard.press("Enter");
   await shows(page, 77);
-  // Dragged beyond the end it stays there.
+  // When dragged beyond the end, it stays at the end.
   await page.mouse.move(box.x + 5, box.y + 5);
   await page.mouse.down();
   await page.mouse.move(box.x + box.width + 40, box.y - 100, { steps: 4 });
@@ -130,7 +130,7 @@ test("a click on the track, and a number typed, go to a tick", async () => {
   await shows(page, LAST);
 });
 
-test("a search in the list finds, a click selects, and keys do nothing while one types", async () => {
+test("search filters the list, a click selects, and shortcuts are off during text input", async () => {
   const page = await open(10);
   await page.keyboard.press("l");
   await says(page, ".list .count", new RegExp(`${AGENTS} alive`));
@@ -151,7 +151,7 @@ test("a search in the list finds, a click selects, and keys do nothing while one
   await page.waitForFunction(() => window.embyr?.session.state.selected === null);
 });
 
-test("the list sorts by what is clicked", async () => {
+test("a click on a column sorts the list by it", async () => {
   const page = await open(10);
   await page.keyboard.press("l");
   await says(page, ".list .count", /alive/);
@@ -164,7 +164,7 @@ test("the list sorts by what is clicked", async () => {
   await says(page, ".list .rows .row", /^21\s/);
 });
 
-test("who dies stays selected, as it was, and is not taken for the slot's next inhabitant", async () => {
+test("a dead agent stays selected and is not confused with the next agent in its slot", async () => {
   const page = await share(MORTAL.death - 3);
   await change(page, { selected: { slot: MORTAL.slot, entity: MORTAL.entity } });
   await page.click('.tabs [aria-label="Selected"]');
@@ -181,7 +181,7 @@ test("who dies stays selected, as it was, and is not taken for the slot's next i
   await says(page, ".agent .fate", /Not born yet/);
 });
 
-test("light and dark change by a key, and are kept", async () => {
+test("a key switches between light and dark, and the choice persists", async () => {
   const page = await open();
   const theme = (): Promise<string | null> =>
     page.$eval("html", (element) => element.getAttribute("data-theme"));
@@ -195,7 +195,7 @@ test("light and dark change by a key, and are kept", async () => {
   await page.keyboard.press("t");
 });
 
-test("on a phone's screen nothing is wider than it, and what is touched is large enough", async () => {
+test("on a phone's screen nothing overflows, and touch targets are large enough", async () => {
   const page = await open(10, 360, 640);
   await change(page, { selected: { slot: 2, entity: 12 } });
   for (const [tab, content] of [
@@ -259,7 +259,7 @@ test("the address restores camera, tick, selection, overlay and speed", async ()
   expect(await other.evaluate(() => window.embyr?.stage.camera())).toBe(camera);
 });
 
-test("a file that is no recording gets a sentence, and another can be chosen", async () => {
+test("a file that is not a recording gives a message, and another can be chosen", async () => {
   const page = await browser.open(`${server.url}?file=bad.replay`);
   await says(page, ".start .message", /bad\.replay could not be opened\. This is not a recording/);
   await choose(page, good);
@@ -269,7 +269,7 @@ test("a file that is no recording gets a sentence, and another can be chosen", a
   expect(await page.$eval(".start .message", (element) => (element as HTMLElement).hidden)).toBe(true);
 });
 
-test("a bad file dropped on a world leaves it as it is, and says so", async () => {
+test("an invalid file dropped on a world gives a message and leaves the world unchanged", async () => {
   const page = await share(33);
   await page.evaluate(() => {
     const transfer = new DataTransfer();
@@ -280,7 +280,7 @@ test("a bad file dropped on a world leaves it as it is, and says so", async () =
   await shows(page, 33);
 });
 
-test("help lists the keys, and takes them while it is open", async () => {
+test("help lists the keys, and captures them while it is open", async () => {
   const page = await share(12);
   await page.keyboard.press("?");
   expect(await text(page, "dialog[open]")).toMatch(/play, pause/);
@@ -290,12 +290,12 @@ test("help lists the keys, and takes them while it is open", async () => {
   expect((await state(page)).time).toBe(12);
 });
 
-test("a click in a chart goes to a tick, one on the map moves the camera", async () => {
+test("a click in a chart goes to a tick, and a click on the map moves the camera", async () => {
   const page = await share(12);
   await page.keyboard.press("c");
   await page.waitForSelector(".chart .u-over");
   await page.waitForFunction(() => window.embyr?.scan.progress === 1);
-  // Until the chart has all of the recording, a click goes to some other tick.
+  // Until the chart covers the whole recording, a click goes to another tick.
   const wanted = FIRST + 0.9 * (LAST - FIRST);
   const missed = async (): Promise<number> => {
     const plot = await (await page.$(".chart .u-over"))?.boundingBox();
@@ -314,7 +314,7 @@ test("a click in a chart goes to a tick, one on the map moves the camera", async
   });
 });
 
-test("each overlay comes with a legend that says what it shows", async () => {
+test("each overlay has a legend that describes it", async () => {
   const page = await share(60);
   await page.waitForFunction(() => window.embyr?.scan.progress === 1);
   for (const [overlay, words] of [
@@ -331,7 +331,7 @@ test("each overlay comes with a legend that says what it shows", async () => {
   await page.waitForFunction(() => document.querySelector<HTMLElement>(".overlay-legend")?.hidden);
 });
 
-test("it draws while something moves, and rests when nothing does", async () => {
+test("it draws only while something moves", async () => {
   const page = await share(12);
   await page.evaluate(() => {
     const { stage } = window.embyr!;
@@ -342,7 +342,7 @@ test("it draws while something moves, and rests when nothing does", async () => 
       draw(...moment);
     };
   });
-  /** Times that it draws within ten frames, after an action. */
+  /** Returns how often it draws within ten frames after an action. */
   const draws = (act: () => void = () => undefined): Promise<number> =>
     page.evaluate(async (act) => {
       const { dataset } = document.documentElement;
@@ -368,7 +368,7 @@ test("it draws while something moves, and rests when nothing does", async () => 
   expect(await draws()).toBeGreaterThan(5);
   await page.keyboard.up("w");
   await rests();
-  // Towards whom it follows it glides, until it is there.
+  // The camera moves smoothly until it reaches the followed agent.
   await change(page, { selected: { slot: 9, entity: 19 }, following: true });
   await rests();
   const away = await page.evaluate(() => {
@@ -384,7 +384,7 @@ test("it draws while something moves, and rests when nothing does", async () => 
   await rests();
 });
 
-test("a click on an agent selects and follows it, F ends that, and begins it anew", async () => {
+test("a click on an agent selects and follows it, and F toggles following", async () => {
   const page = await share(12);
   await page.evaluate(() => window.embyr?.stage.lookAt(8, 10, 14));
   await drawn(page);

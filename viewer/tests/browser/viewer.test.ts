@@ -3,7 +3,7 @@ import { shareBrowser } from "./harness";
 import { PYTHON } from "./programs";
 import { WORLDS } from "./truth";
 
-// All tests in a browser, which starts once for all of them. `npm run test:browser -- -t "^scene"` runs a part.
+// All browser tests, in one browser. `npm run test:browser -- -t "^scene"` runs a part of them.
 
 shareBrowser();
 describe("scene", async () => {

@@ -1,7 +1,7 @@
 import type { ElementHandle, Page } from "puppeteer-core";
 import { INITIAL, type State } from "../../src/model/session";
 
-// What a test does with an open viewer, and reads from it.
+// Helpers that control an open viewer and read from it.
 
 export const change = (page: Page, patch: Partial<State>): Promise<void> =>
   page.evaluate((patch) => window.embyr?.session.change(patch), patch);
@@ -13,7 +13,7 @@ export async function opened(page: Page): Promise<void> {
   await page.waitForFunction(() => window.embyr !== undefined);
 }
 
-/** Makes a page that tests share look as if it had just been opened, paused at a tick. */
+/** Resets a shared page to the state of a page that was just opened, paused at a tick. */
 export async function reset(page: Page, tick: number): Promise<void> {
   await page.evaluate(
     (state) => {
@@ -24,7 +24,7 @@ export async function reset(page: Page, tick: number): Promise<void> {
       }
       for (const close of document.querySelectorAll<HTMLElement>(".notices button")) close.click();
       session.change({ ...state, dark: session.state.dark });
-      // The camera that the page has opened with, or that it opens with now.
+      // The initial camera of the page, from when it was opened or from now.
       const root = document.documentElement;
       root.dataset["camera"] ??= stage.camera();
       stage.setCamera(root.dataset["camera"]);
@@ -33,7 +33,7 @@ export async function reset(page: Page, tick: number): Promise<void> {
   );
 }
 
-/** Waits until the page shows a tick: says so, has its frame, and has drawn it. */
+/** Waits until the page shows a tick: reports it, has its frame, and has drawn it. */
 export async function shows(page: Page, tick: number): Promise<void> {
   await page.waitForFunction(
     (tick) =>
@@ -45,14 +45,14 @@ export async function shows(page: Page, tick: number): Promise<void> {
   await drawn(page);
 }
 
-/** Waits until what has been changed is on the screen. */
+/** Waits until changes have been drawn. */
 export async function drawn(page: Page): Promise<void> {
   await page.evaluate(async () => {
     for (let n = 0; n < 2; n++) await new Promise((resolve) => requestAnimationFrame(resolve));
   });
 }
 
-/** Waits until an element's words match. */
+/** Waits until an element's text matches. */
 export async function says(page: Page, selector: string, pattern: RegExp): Promise<void> {
   await page.waitForFunction(
     (selector, source) =>
@@ -65,37 +65,37 @@ export async function says(page: Page, selector: string, pattern: RegExp): Promi
   );
 }
 
-/** Chooses a file by the page's file chooser. */
+/** Chooses a file with the page's file chooser. */
 export async function choose(page: Page, path: string): Promise<void> {
   const input = (await page.$('input[type="file"]')) as ElementHandle<HTMLInputElement> | null;
   await input?.uploadFile(path);
 }
 
-/** A place on the canvas, CSS pixels; `clear` if the canvas is what one sees there. */
+/** A position on the canvas in CSS pixels; `clear` if nothing covers the canvas there. */
 export interface Place {
   readonly x: number;
   readonly y: number;
   readonly clear: boolean;
 }
 
-/** Where tiles' middles are on the canvas. */
+/** Returns the positions of the tiles' middles on the canvas. */
 export async function places(
   page: Page,
   tiles: readonly (readonly [row: number, col: number])[],
 ): Promise<Place[]> {
-  // As texts, for the drivers of browsers wrap every number of a list.
+  // As strings, since browser drivers wrap every number of a list.
   const found = await page.evaluate((text) => {
     const tiles = JSON.parse(text) as [number, number][];
     const { stage } = window.embyr!;
     const box = stage.canvas.getBoundingClientRect();
-    // What lets clicks through hides all the same.
+    // Elements that let clicks through cover the canvas, too.
     const covers = [...document.querySelectorAll(".overlay-legend, .notice")].map((one) =>
       one.getBoundingClientRect(),
     );
     const found = tiles.map(([row, col]) => {
       const at = stage.project(row, col);
       const [x, y] = [box.left + at.x, box.top + at.y];
-      // Some way from the rim, for there must be room to look around.
+      // Away from the edge, since the area around the position must be visible.
       const inside = at.x > 20 && at.y > 20 && at.x < box.width - 20 && at.y < box.height - 20;
       const covered = covers.some(
         ({ left, right, top, bottom }) => x > left - 10 && x < right + 10 && y > top - 10 && y < bottom + 10,
@@ -111,7 +111,7 @@ export async function places(
   return JSON.parse(found) as Place[];
 }
 
-/** Looks at a tile from straight above, so that nothing hides anything. */
+/** Moves the camera directly above a tile, so that nothing is hidden. */
 export async function lookDown(page: Page, row: number, col: number, distance = 22): Promise<void> {
   await page.evaluate((text) => window.embyr?.stage.setCamera(text), `${row}_${col}_${distance}_0_0.05`);
   await drawn(page);

@@ -1,12 +1,12 @@
 import { gzipSync } from "node:zlib";
 
-// A small recording, made byte by byte as docs/replay-format.md has it, in which is known what happens when.
+// A small recording with known events, built byte by byte as described in docs/replay-format.md.
 
-/** First and last tick; those of the gap are not recorded. */
+/** First and last tick; the ticks of the gap are not recorded. */
 export const FIRST = 3;
 export const LAST = 80;
 export const GAP = [41, 50] as const;
-/** The agent of this slot dies of hunger at `death`; from `heir` on the slot is that of agent HEIR. */
+/** The agent of this slot dies of hunger at `death`; from `heir` on agent HEIR has the slot. */
 export const MORTAL = { slot: 3, entity: 13, death: 30, heir: 35 } as const;
 export const HEIR = 99;
 export const AGENTS = 12;
@@ -70,7 +70,7 @@ const HEADER = {
   config: {},
 };
 
-/** A number of a slot at a tick. Agents walk east, one tile every other tick. */
+/** Returns a column of a slot at a tick. Agents walk east, one tile every other tick. */
 function valueOf(name: string, slot: number, tick: number): number {
   const mortal = slot === MORTAL.slot;
   const heir = mortal && tick >= MORTAL.heir;
@@ -98,7 +98,7 @@ function chunk(type: string, raw: Buffer, ticks = 0, first = 0): Buffer {
   return Buffer.concat([header, stored]);
 }
 
-/** Numbers plane by plane: first the lowest byte of all, then the next. */
+/** Encodes numbers plane by plane: first the lowest byte of all numbers, then the next. */
 function planes(numbers: readonly number[], bytes: number): Buffer {
   return Buffer.concat(
     Array.from({ length: bytes }, (_, k) => Buffer.from(numbers.map((number) => (number >> (8 * k)) & 255))),
@@ -113,12 +113,12 @@ function frames(first: number, ticks: number): Buffer {
     }
     return planes(numbers, bytes);
   });
-  // No tile is used up, and none changes.
+  // No tile is depleted, and none changes.
   const tiles = Buffer.alloc(Math.ceil((HEIGHT * WIDTH) / 8) + 4 * ticks);
   return chunk("FRAM", Buffer.concat([...columns, tiles]), ticks, first);
 }
 
-/** The recording as a file. */
+/** Returns the recording as a file. */
 export function smallWorld(): Buffer {
   const base = Buffer.alloc(HEIGHT * WIDTH, 2);
   for (let tile = 0; tile < base.length; tile += 7) base[tile] = 4;

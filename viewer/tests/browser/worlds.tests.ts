@@ -22,7 +22,7 @@ import { count, likePaint, mean } from "./paint";
 import { at, firstOf, lastOf, living, readWorld, recordingOf, type Being, type World } from "./truth";
 import { change, choose, drawn, lookDown, opened, places, reset, says, shows, state } from "./viewing";
 
-// Worlds that Python played and recorded, held against what Python told of them: does the page show what was?
+// Compares what the page shows with the expected contents of worlds that Python recorded.
 
 /** Colours of populations, on the page and in the picture. */
 const POPULATIONS: readonly Colour[] = [
@@ -31,7 +31,7 @@ const POPULATIONS: readonly Colour[] = [
   [0xff, 0xff, 0xff],
 ];
 const NPC: Colour = [0xe8, 0xe4, 0xd8];
-/** Nothing on top of what is looked at. */
+/** Nothing that covers the canvas. */
 const PLAIN = { bars: false, names: false, effects: false, trees: false } as const;
 
 const browser = useBrowser();
@@ -57,7 +57,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A page with a world, opened by its address and paused at a tick: that of other tests, or a new one. */
+/** Opens a world by its address, paused at a tick, in the shared page or in a new one. */
 async function open(
   name: string,
   tick: number,
@@ -72,7 +72,7 @@ async function open(
   return page;
 }
 
-test("a file that is chosen, and one of an address, show the same world", async () => {
+test("a chosen file and a file from an address show the same world", async () => {
   const chosen = await browser.open(server.url);
   await choose(chosen, recordingOf("chaos"));
   await opened(chosen);
@@ -86,7 +86,7 @@ test("a file that is chosen, and one of an address, show the same world", async 
   await says(fromAddress, ".bar .title", /realm 1 · 36 agents · 33 × 47 tiles/);
 });
 
-test("wherever one seeks, and however, everybody stands where the data says", async () => {
+test("after any kind of seek, all agents are where the data says", async () => {
   const page = await open("chaos", firstOf(chaos), { plain: true });
   const [first, last] = [firstOf(chaos), lastOf(chaos)];
   const border = first + chaos.chunk;
@@ -115,7 +115,7 @@ test("wherever one seeks, and however, everybody stands where the data says", as
   }
 });
 
-test("agents and NPCs of the full game stand where the data says", async () => {
+test("agents and NPCs of the full game are where the data says", async () => {
   const page = await open("full", lastOf(full), { plain: true });
   for (const tick of [lastOf(full), firstOf(full) + 15]) {
     await change(page, { time: tick });
@@ -124,7 +124,7 @@ test("agents and NPCs of the full game stand where the data says", async () => {
   }
 });
 
-test("tiles have the colour of what they are made of, forest also that of being eaten", async () => {
+test("tiles have the colour of their material, and eaten forest its own", async () => {
   const page = await open("full", firstOf(full), { plain: true });
   for (const tick of [lastOf(full), firstOf(full)]) {
     await change(page, { time: tick });
@@ -154,9 +154,9 @@ test("tiles have the colour of what they are made of, forest also that of being 
   }
 });
 
-test("the map has every tile's colour, and a dot for everybody", async () => {
+test("the map has every tile's colour, and a dot for every entity", async () => {
   const page = await open("full", lastOf(full));
-  // All of the map is in view: the frame of what is in view runs along its rim.
+  // The whole map is visible, so the frame of the visible area is along its edge.
   await page.evaluate(() => window.embyr?.stage.setCamera("16_23_200_0_0.05"));
   for (const tick of [firstOf(full) + 33, lastOf(full)]) {
     await change(page, { time: tick });
@@ -171,7 +171,7 @@ test("the map has every tile's colour, and a dot for everybody", async () => {
   }
 });
 
-test("the panel says what the data says of agents and NPCs", async () => {
+test("the panel shows the data of agents and NPCs", async () => {
   for (const [name, world] of [
     ["chaos", chaos],
     ["full", full],
@@ -190,7 +190,7 @@ test("the panel says what the data says of agents and NPCs", async () => {
   }
 });
 
-test("the panel says how likely a policy's choices were, which it made, and what it hoped for", async () => {
+test("the panel shows a policy's probabilities, its choices and its value", async () => {
   const page = await open("chaos", firstOf(chaos));
   await page.click('.tabs [aria-label="Selected"]');
   for (const tick of [firstOf(chaos) + 17, firstOf(chaos) + 50]) {
@@ -234,7 +234,7 @@ test("the panel says how likely a policy's choices were, which it made, and what
   }
 });
 
-test("its window is what it has observed", async () => {
+test("the window of an agent shows its observation", async () => {
   for (const [name, world] of [
     ["chaos", chaos],
     ["full", full],
@@ -264,7 +264,7 @@ test("its window is what it has observed", async () => {
   }
 });
 
-test("who is followed stays in the middle while time goes on", async () => {
+test("a followed agent stays in the middle during playback", async () => {
   const walker = longest(chaos);
   const [from, until] = [walker.from, Math.min(walker.until, walker.from + 16)];
   const page = await open("chaos", from);
@@ -309,14 +309,14 @@ test("who is followed stays in the middle while time goes on", async () => {
   expect(distances.length).toBeGreaterThan(10);
   expect(Math.max(...distances)).toBeLessThan(60);
   await page.keyboard.press(" ");
-  // Without the camera's going along it would have left the middle by far.
+  // If the camera did not follow, the agent would be far from the middle.
   const moved = rows
     .slice(from - first, until - first)
     .map((row, k) => Math.hypot(row - rows[from - first]!, cols[from - first + k]! - cols[from - first]!));
   expect(Math.max(...moved)).toBeGreaterThan(3);
 });
 
-test("visits, danger and resources are laid where they are, and nowhere else; their numbers are right", async () => {
+test("visits, danger and resources are shown at the right tiles only, with the right numbers", async () => {
   const tick = lastOf(chaos);
   const page = await open("chaos", tick, { plain: true });
   await page.waitForFunction(() => window.embyr?.scan.progress === 1);
@@ -378,7 +378,7 @@ test("visits, danger and resources are laid where they are, and nowhere else; th
   }
 });
 
-test("a map of values that the file holds is laid over the land, as of the tick shown", async () => {
+test("the file's map of values for the current tick is shown over the terrain", async () => {
   const first = firstOf(full);
   const page = await open("full", first + 12, { plain: true });
   await change(page, { overlayOpacity: 1 });
@@ -401,7 +401,7 @@ test("a map of values that the file holds is laid over the land, as of the tick 
       { overlay: "value", overlayPopulation: 2 },
       words,
     );
-    // As tests/viewer/fixtures.py makes them: rising tile by tile, with a hole.
+    // As written by tests/viewer/fixtures.py: values that increase tile by tile, with a hole.
     const hole = (tile: number): boolean => {
       const [row, col] = [Math.floor(tile / full.width), tile % full.width];
       return row >= 10 && row < 20 && col >= 20 && col < 30;
@@ -413,7 +413,7 @@ test("a map of values that the file holds is laid over the land, as of the tick 
   }
 });
 
-test("the charts' numbers are those of the world", async () => {
+test("the charts' numbers match the world", async () => {
   for (const [name, world] of [
     ["chaos", chaos],
     ["full", full],
@@ -448,7 +448,7 @@ test("the charts' numbers are those of the world", async () => {
   }
 });
 
-test("the list has the living agents, and nobody else", async () => {
+test("the list has exactly the living agents", async () => {
   const page = await open("full", firstOf(full));
   await page.keyboard.press("l");
   for (const tick of [firstOf(full) + 31, lastOf(full), firstOf(full)]) {
@@ -461,7 +461,7 @@ test("the list has the living agents, and nobody else", async () => {
   }
 });
 
-test("a screenshot is a PNG of what the canvas shows, a film is a WebM that plays", async () => {
+test("a screenshot is a PNG of the canvas, and a film is a WebM that plays", async () => {
   const page = await open("chaos", firstOf(chaos) + 8, { plain: true, alone: true });
   await lookDown(page, 16, 23);
   await page.evaluate(() => {
@@ -549,7 +549,7 @@ test("a screenshot is a PNG of what the canvas shows, a film is a WebM that play
   expect(Math.abs(film.width - width) + Math.abs(film.height - height)).toBeLessThan(3);
 });
 
-test("a file that was cut off plays to its last whole chunk", async () => {
+test("a truncated file plays to its last whole chunk", async () => {
   const page = await open("cut", firstOf(chaos), { plain: true, alone: true });
   const end = firstOf(chaos) + 2 * chaos.chunk - 1;
   await page.keyboard.press("End");
@@ -564,7 +564,7 @@ test("a file that was cut off plays to its last whole chunk", async () => {
   );
 });
 
-test("where a chunk is damaged it says so, and shows the others", async () => {
+test("the page reports a damaged chunk, and shows the others", async () => {
   const page = await open("spoilt", firstOf(chaos), { plain: true, alone: true });
   const broken = firstOf(chaos) + 2 * chaos.chunk;
   await change(page, { time: broken + 3 });
@@ -580,7 +580,7 @@ test("where a chunk is damaged it says so, and shows the others", async () => {
   }
 });
 
-test("hopeless files get a sentence, take no memory, and a good one opens afterwards", async () => {
+test("unreadable files give a message and take no memory, and a valid file opens afterwards", async () => {
   const page = await browser.open(server.url);
   await page.waitForSelector(".start:not([hidden])");
   const memory = memoryOf(page);
@@ -604,9 +604,9 @@ test("hopeless files get a sentence, take no memory, and a good one opens afterw
 });
 
 /**
- * Everybody has its population's colour where it stands, and where nobody stands is none; NPCs hide the ground.
+ * Checks that agents have their population's colour, that other tiles do not, and that NPCs cover the ground.
  *
- * @param all also looks at those, one by one, whom from above the middle of the map rock might hide.
+ * @param all also checks, one by one, entities that rock may hide from a camera above the middle of the map.
  */
 async function everybodyIsThere(page: Page, world: World, tick: number, all = false): Promise<void> {
   const beings = living(world, tick);
@@ -623,7 +623,7 @@ async function everybodyIsThere(page: Page, world: World, tick: number, all = fa
   expect(left.length).toBeLessThan(beings.length / 2);
 }
 
-/** Looks at those who are surely seen, and returns them. */
+/** Checks the entities that are certainly visible, and returns them. */
 async function lookAtThose(
   page: Page,
   world: World,
@@ -657,12 +657,12 @@ async function lookAtThose(
   return seen;
 }
 
-/** Looks at all that lies within the map's border, from above. */
+/** Moves the camera above the map so that everything within its border is visible. */
 async function lookOver(page: Page, world: World): Promise<void> {
   await lookDown(page, Math.floor(world.height / 2), Math.floor(world.width / 2), world.height);
 }
 
-/** Where nobody is near, no pixel has the colour of a population. */
+/** Checks that no pixel away from all entities has the colour of a population. */
 async function nobodyElse(
   page: Page,
   world: World,
@@ -682,7 +682,7 @@ async function nobodyElse(
   });
 }
 
-/** Pixels of 13 x 13 in a population's colour. */
+/** Counts the pixels of 13 x 13 in a population's colour. */
 function inColour(picture: Picture, x: number, y: number, population: number): number {
   const paint = POPULATIONS[population]!;
   const white = paint.every((part) => part === 255);
@@ -695,7 +695,7 @@ function apart(one: { row: number; col: number }, other: { row: number; col: num
   return Math.max(Math.abs(one.row - other.row), Math.abs(one.col - other.col));
 }
 
-/** Grass, scrub and forest with nobody on them, nor beside. */
+/** Returns tiles of grass, scrub and forest with no entity on them or beside them. */
 function freeTiles(world: World, tick: number, beings: readonly Being[]): [number, number][] {
   const walkable = ["grass", "scrub", "forest"];
   return at(world, tick).material.flatMap((material, tile) => {
@@ -706,7 +706,7 @@ function freeTiles(world: World, tick: number, beings: readonly Being[]): [numbe
   });
 }
 
-/** Whether rock, which is higher than all else, may hide what is on a tile from a camera above another; or any. */
+/** Whether rock, the highest material, may hide a tile from a camera above another tile, or above any. */
 function besideRock(world: World, row: number, col: number, eye?: { row: number; col: number }): boolean {
   const sides = (here: number, there?: number): number[] =>
     there === undefined ? [-1, 0, 1] : [0, Math.sign(there - here)];
@@ -716,7 +716,7 @@ function besideRock(world: World, row: number, col: number, eye?: { row: number;
   return !high(row, col) && rows.some((r) => cols.some((c) => high(row + r, col + c)));
 }
 
-/** The colour of every tile in view with nobody on it or beside it: [tile, colour]. */
+/** Returns [tile, colour] of every visible tile with no entity on it or beside it. */
 async function groundInView(
   page: Page,
   world: World,
@@ -737,7 +737,7 @@ async function groundInView(
   });
 }
 
-/** What an overlay does to tiles on which nobody stands, and which do not wave. */
+/** Returns the effect of an overlay on tiles without entities that are not animated. */
 async function coverOf(
   page: Page,
   world: World,
@@ -756,12 +756,12 @@ async function coverOf(
   });
 }
 
-/** Mean lightness, 0 to 255. */
+/** Returns the mean lightness, 0 to 255. */
 function light(tiles: readonly { readonly colour: Colour }[]): number {
   return tiles.reduce((sum, { colour: [r, g, b] }) => sum + 0.3 * r + 0.59 * g + 0.11 * b, 0) / tiles.length;
 }
 
-/** The map's pixels, looked at where tiles and beings are. */
+/** The map's pixels at tiles and entities. */
 async function mapColours(page: Page, world: World) {
   const { width, height, rgba } = await page.$eval(".map canvas", (canvas) => {
     const { width, height } = canvas as HTMLCanvasElement;
@@ -792,7 +792,7 @@ async function mapColours(page: Page, world: World) {
   };
 }
 
-/** What the panel says: the facts asked for, and all else. */
+/** Returns the contents of the panel: the requested facts, and the rest. */
 function panelOf(page: Page, wanted: readonly string[]) {
   return page.evaluate((wanted) => {
     const words = (element: Element | null | undefined): string =>
@@ -832,7 +832,7 @@ async function factsOf(page: Page): Promise<Record<string, string>> {
   return (await panelOf(page, ["value"])).facts;
 }
 
-/** The bars of a head of the policy. */
+/** Returns the bars of a head of the policy. */
 function barsOf(page: Page, head: string): Promise<{ name: string; share: number; made: boolean }[]> {
   return page.evaluate((head) => {
     const heads = [...document.querySelectorAll<HTMLElement>(".agent .head-bars")];
@@ -851,7 +851,7 @@ function furthest(one: readonly number[], other: readonly number[]): number {
     : Infinity;
 }
 
-/** The colour of the middle of every cell of the window. */
+/** Returns the colour of the middle of every cell of the window. */
 async function windowColours(page: Page, side: number): Promise<Colour[]> {
   return page.$eval(
     ".agent figure canvas",
@@ -870,7 +870,7 @@ async function windowColours(page: Page, side: number): Promise<Colour[]> {
   );
 }
 
-/** Ids of all rows of the list, which has only those in sight on the page. */
+/** Returns the ids of all rows of the list, although the page contains only the visible ones. */
 function listed(page: Page): Promise<number[]> {
   return page.evaluate(async () => {
     const scroller = document.querySelector(".list .scroller")!;
@@ -888,7 +888,7 @@ function listed(page: Page): Promise<number[]> {
   });
 }
 
-/** CSS pixels from the middle of the canvas to a tile. */
+/** Returns the distance from the middle of the canvas to a tile in CSS pixels. */
 function awayFromMiddle(page: Page, row: number, col: number): Promise<number> {
   return page.evaluate(
     (row, col) => {
@@ -901,7 +901,7 @@ function awayFromMiddle(page: Page, row: number, col: number): Promise<number> {
   );
 }
 
-/** The agent that walks farthest in one life of 12 ticks or more, and from when until when it lives. */
+/** Returns the agent that walks farthest in one life of 12 ticks or more, and the ticks of that life. */
 function longest(world: World): { slot: number; entity: number; from: number; until: number } {
   let best = { slot: -1, entity: -1, from: 0, until: 0, way: -1 };
   for (let slot = 0; slot < world.slots; slot++) {

@@ -1,8 +1,8 @@
-/** Recordings that Python wrote, and what it says is in them: tests/viewer/fixtures.py. */
+/** Recordings written by Python with their expected contents; see tests/viewer/fixtures.py. */
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
-/** What one agent saw. */
+/** The observation of one agent. */
 export interface Saw {
   readonly slot: number;
   readonly material: readonly number[];
@@ -29,7 +29,7 @@ export interface Truth {
   readonly ticks: readonly Tick[];
 }
 
-/** Set by tests/viewer/test_reader.py; without it these tests are left out. */
+/** Set by tests/viewer/test_reader.py; without it these tests are skipped. */
 export const FOLDER = process.env["NMMO_GPU_FIXTURES"];
 
 export function names(): string[] {
@@ -40,7 +40,7 @@ export function names(): string[] {
 }
 
 export function bytesOf(name: string): Uint8Array {
-  // Not a Buffer, whose slices are no copies.
+  // Not a Buffer, whose slices are not copies.
   return new Uint8Array(readFileSync(join(FOLDER!, `${name}.replay`)));
 }
 

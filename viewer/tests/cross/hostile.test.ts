@@ -1,4 +1,4 @@
-/** Whatever a file claims: it opens up to its last whole chunk, or gives a ReplayError, in little memory. */
+/** Any file opens up to its last whole chunk or throws a ReplayError, and takes little memory. */
 import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { ReplayError } from "../../src/replay/error";
@@ -14,7 +14,7 @@ interface Place {
   readonly end: number;
 }
 
-/** The chunks of a sound file. */
+/** Returns the chunks of a valid file. */
 function chunksOf(bytes: Uint8Array): Place[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const places: Place[] = [];
@@ -27,7 +27,7 @@ function chunksOf(bytes: Uint8Array): Place[] {
   return places;
 }
 
-/** A file with some 32-bit numbers of one chunk's header replaced. */
+/** Returns a file with some 32-bit numbers of one chunk's header replaced. */
 function lying(bytes: Uint8Array, place: Place, fields: Readonly<Record<number, number>>): Uint8Array {
   const copy = bytes.slice();
   for (const [at, number] of Object.entries(fields)) {
@@ -36,7 +36,7 @@ function lying(bytes: Uint8Array, place: Place, fields: Readonly<Record<number, 
   return copy;
 }
 
-/** A file with the payload of a chunk replaced, lengths and all. */
+/** Returns a file with the payload of a chunk replaced, and its lengths adjusted. */
 function replaced(bytes: Uint8Array, place: Place, payload: Uint8Array, raw = payload.length): Uint8Array {
   const stored = gzipSync(payload);
   const head = bytes.slice(place.offset, place.offset + 24);
@@ -50,7 +50,7 @@ function concat(...parts: Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts));
 }
 
-/** Opens and reads all; what was read, or the ReplayError. Anything else that is thrown is passed on. */
+/** Opens and reads everything. Returns what was read, or the ReplayError; rethrows other errors. */
 async function tryAll(source: Source): Promise<number | ReplayError> {
   try {
     const recording = await Recording.open(source, { cacheBytes: MIB });
@@ -68,7 +68,7 @@ async function tryAll(source: Source): Promise<number | ReplayError> {
 
 const all = (bytes: Uint8Array) => tryAll(new MemorySource(bytes));
 
-/** How much more memory is held, at most, while something is done, MiB. */
+/** Returns the peak increase in memory during an action, in MiB. */
 async function growth(what: () => Promise<unknown>): Promise<number> {
   const held = () => process.memoryUsage().rss / MIB;
   const before = held();
@@ -79,7 +79,7 @@ async function growth(what: () => Promise<unknown>): Promise<number> {
   return Math.max(most, held()) - before;
 }
 
-/** The same numbers every time. */
+/** A generator with a fixed seed. */
 function dice(seed: number): () => number {
   return () => {
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
@@ -93,7 +93,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
   const frames = places.filter(({ type }) => type === "FRAM");
   const [head, tile] = [places[0]!, places[1]!];
 
-  test("cut off anywhere: good up to the last whole chunk", async () => {
+  test("a file truncated anywhere is readable up to the last whole chunk", async () => {
     for (let length = 0; length < bytes.length; length++) {
       const found = await all(bytes.subarray(0, length));
       if (length < tile?.end) expect(found, `${length}`).toBeInstanceOf(ReplayError);
@@ -101,7 +101,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
     }
   });
 
-  test("every byte turned, and many at random", async () => {
+  test("every byte inverted, and many at random", async () => {
     const random = dice(1);
     let errors = 0;
     for (let at = 0; at < bytes.length; at++) {
@@ -109,7 +109,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
       copy[at]! ^= 1 << Math.floor(random() * 8);
       if ((await all(copy)) instanceof ReplayError) errors++;
     }
-    // Not in what nobody looks at, such as the time in a gzip member's header.
+    // Not in bytes that are not read, such as the time in a gzip member's header.
     expect(errors).toBeGreaterThan(0.9 * bytes.length);
     for (let i = 0; i < 300; i++) {
       const copy = bytes.slice();
@@ -118,7 +118,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
     }
   });
 
-  test("payloads of the right length and any content", async () => {
+  test("payloads of the right length with random contents", async () => {
     const random = dice(2);
     let errors = 0;
     for (let i = 0; i < 200; i++) {
@@ -131,7 +131,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
     expect(errors).toBeGreaterThan(20);
   });
 
-  test("headers that say what cannot be", async () => {
+  test("headers with impossible values", async () => {
     const text = gunzipSync(bytes.subarray(head?.offset + 24, head?.end)).toString();
     const told = JSON.parse(text) as Record<string, unknown>;
     const values: unknown[] = [
@@ -176,7 +176,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
         expect(await all(replaced(bytes, head, payload))).toBeInstanceOf(ReplayError);
       }
     }
-    // A column that nobody knows is no error, wherever it stands; its bytes are stepped over.
+    // An unknown column is not an error, wherever it is; its bytes are skipped.
     const sound = await Recording.open(new MemorySource(bytes));
     const known = await sound.load(sound.first);
     const more = [{ name: "mood", type: "i16", of: "realm", width: 3, delta: true, scale: 0.5 }, ...columns];
@@ -199,7 +199,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
     }
   });
 
-  test("sizes that lie are errors, and take no memory", async () => {
+  test("wrong sizes are errors, and take no memory", async () => {
     const last = frames.at(-1)!;
     const lies: Uint8Array[] = [];
     for (const place of [head, tile, frames[0]!, last]) {
@@ -215,12 +215,12 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
       for (const [i, lie] of lies.entries()) expect(await all(lie), `lie ${i}`).toBeInstanceOf(ReplayError);
     });
     expect(grown).toBeLessThan(100);
-    // A length that reaches beyond the end is that of a chunk that is still being written.
+    // A chunk whose length exceeds the file is still being written.
     expect(await all(lying(bytes, last, { 4: 0x0fffffff }))).toBe(frames.length - 1);
   });
 
-  test("bombs go off in a small room", async () => {
-    // 256 MiB of zeros in 256 KiB, where much less is claimed, and where as much is.
+  test("decompression bombs take little memory", async () => {
+    // 256 MiB of zeros in 256 KiB, with a claimed size that is much smaller, and with the true one.
     const bomb = gzipSync(new Uint8Array(256 * MIB));
     const place = frames[0]!;
     const view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -239,7 +239,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
     }
   });
 
-  test("a great map, and a great many ticks in a few bytes, are gone through one by one", async () => {
+  test("a huge map and a huge number of ticks in a few bytes are processed one by one", async () => {
     const told = JSON.parse(gunzipSync(bytes.subarray(head.offset + 24, head.end)).toString()) as object;
     const columns = (told as { columns: { of: string }[] }).columns;
     const tiny = { ...told, height: 8192, width: 8192, agents: 1, entities: 1, populations: 1, columns };

@@ -1,4 +1,4 @@
-/** What Python wrote is what TypeScript reads, and works out from it. */
+/** TypeScript reads the recordings of Python, and derives observations, attacks and counts from them. */
 import { describe, expect, test } from "vitest";
 import { perceive } from "../../src/model/perception";
 import { kindOf, populationOf } from "../../src/model/slots";
@@ -30,7 +30,7 @@ describe.each(names())("%s", (name) => {
 
   test("every column of every tick, in any order", async () => {
     const recording = await open();
-    // From back to front, and then some at a time from the front: used-up tiles come from neighbours.
+    // Backwards, then forwards in steps: depleted tiles are derived from neighbouring frames.
     const order = [...truth.ticks].reverse().concat(truth.ticks.filter((_, i) => i % 3 === 0));
     for (const tick of order) {
       const frame = await recording.load(tick.tick);
@@ -43,7 +43,7 @@ describe.each(names())("%s", (name) => {
     expect((await recording.load(order[0]!.tick)).column("no such column")).toBeUndefined();
   });
 
-  test("in a gap there is the newest tick before", async () => {
+  test("a gap returns the newest tick before it", async () => {
     const recording = await open();
     const known = truth.ticks.map(({ tick }) => tick);
     for (let tick = recording.first - 2; tick < recording.last + 3; tick++) {
@@ -52,7 +52,7 @@ describe.each(names())("%s", (name) => {
     }
   });
 
-  test("what agents see", async () => {
+  test("observations", async () => {
     const recording = await open();
     const { header, base } = recording;
     let compared = 0;
@@ -90,7 +90,7 @@ describe.each(names())("%s", (name) => {
     }
   });
 
-  test("what is counted in the background", async () => {
+  test("counts of the background worker", async () => {
     const recording = await open();
     const scan = new Scan(recording);
     await new Promise<void>((done) => scan.listen(() => scan.progress === 1 && done()));
@@ -163,13 +163,13 @@ describe.each(names())("%s", (name) => {
   });
 });
 
-/** The heat as soon as the worker, or what stands in for it, has told it. */
+/** Returns the heat map as soon as the worker, or its substitute, has computed it. */
 function counted(scan: Scan, map: "visits" | "danger", population: number): Promise<Heat> {
   return new Promise((resolve) => {
     const look = (): void => {
       const heat = scan.heat(map, population);
       if (!heat) return;
-      // Who goes on asking has maps counted that nobody waits for.
+      // Further requests would compute maps that are not needed.
       ending();
       resolve(heat);
     };
@@ -186,7 +186,7 @@ function usedUp(frame: Frame, header: Header): number[] {
   return tiles;
 }
 
-/** As the observation tells it: 0 nobody, 1 own population, 2 another, 3 + kind of an NPC. */
+/** Returns the code of the observation: 0 empty, 1 own population, 2 another population, 3 + NPC kind. */
 function kind(header: Header, saw: Saw, slot: number): number {
   if (slot < 0) return 0;
   if (slot >= header.agents) return 3 + kindOf(header, slot);

@@ -1,11 +1,11 @@
-/** What a recording keeps, fetches, and learns of while it grows. */
+/** What a recording caches and fetches, and how it grows. */
 import { describe, expect, test } from "vitest";
 import { Recording } from "../../src/replay/recording";
 import { Scan } from "../../src/replay/scan";
 import { MemorySource, type Bytes, type Source } from "../../src/replay/source";
 import { bytesOf, FOLDER, truthOf } from "./fixtures";
 
-/** Bytes that grow, and that notes what is read of them. */
+/** A growing source that records which bytes are read. */
 class Growing implements Source {
   readonly reads: [number, number][] = [];
   broken = false;
@@ -36,7 +36,7 @@ describe.runIf(FOLDER)("a recording", () => {
   const open = (source: Source, cacheBytes?: number) =>
     Recording.open(source, cacheBytes === undefined ? {} : { cacheBytes });
 
-  test("a frame that is not in memory comes in, and those ahead with it", async () => {
+  test("a frame that is not in memory is loaded together with those ahead", async () => {
     const source = new Growing(bytesOf("single"));
     const recording = await open(source);
     source.reads.length = 0;
@@ -48,7 +48,7 @@ describe.runIf(FOLDER)("a recording", () => {
     expect(source.reads.map(([offset]) => offset)).toEqual(offsets.slice(0, 9));
   });
 
-  test("backwards it fetches what lies before", async () => {
+  test("backward playback fetches earlier frames", async () => {
     const source = new Growing(bytesOf("single"));
     const recording = await open(source);
     source.reads.length = 0;
@@ -63,7 +63,7 @@ describe.runIf(FOLDER)("a recording", () => {
     expect(read.length).toBeGreaterThan(2);
   });
 
-  test("with little room it keeps two chunks, and reads the others again", async () => {
+  test("with little memory it keeps two chunks, and rereads the others", async () => {
     const source = new Growing(bytesOf("single"));
     const recording = await open(source, 1);
     for (const { first } of recording.entries) await recording.load(first);
@@ -77,7 +77,7 @@ describe.runIf(FOLDER)("a recording", () => {
     expect(source.reads.length).toBe(2);
   });
 
-  test("several who want the same chunk have it read once", async () => {
+  test("concurrent requests for a chunk read it once", async () => {
     const source = new Growing(bytesOf("chaos"));
     const recording = await open(source);
     source.reads.length = 0;
@@ -85,7 +85,7 @@ describe.runIf(FOLDER)("a recording", () => {
     expect(source.reads.length).toBe(1);
   });
 
-  test("what cannot be read is said by load, and can be had later", async () => {
+  test("load reports read errors, and can be retried", async () => {
     const source = new Growing(bytesOf("single"));
     const recording = await open(source);
     source.broken = true;
@@ -95,7 +95,7 @@ describe.runIf(FOLDER)("a recording", () => {
     expect((await recording.load(recording.first)).tick).toBe(recording.first);
   });
 
-  test("it grows, and the count of it, too", async () => {
+  test("a recording and its counts grow", async () => {
     const whole = bytesOf("gaps");
     const complete = await open(new MemorySource(whole));
     const source = new Growing(whole);
@@ -121,13 +121,13 @@ describe.runIf(FOLDER)("a recording", () => {
     scan.close();
   });
 
-  test("an index that a server sends does for the file itself", async () => {
+  test("an index sent by a server replaces reading the file", async () => {
     const complete = await open(new MemorySource(bytesOf("full")));
     const [first, ...rest] = complete.entries;
     const source = new Growing(bytesOf("full"));
     const recording = await Recording.attach(source, [first!]);
     expect(recording.last).toBe(first!.first + first!.ticks - 1);
-    await recording.add([first!, ...rest]); // what is known is left out
+    await recording.add([first!, ...rest]); // known chunks are skipped
     expect(recording.entries).toEqual(complete.entries);
     expect((await recording.load(recording.last)).tick).toBe(complete.last);
     const wrong = [

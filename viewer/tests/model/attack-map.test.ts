@@ -1,4 +1,4 @@
-/** The attack map puts the policy's probabilities where the targets stand. */
+/** The attack map shows the policy's probabilities at the positions of the targets. */
 import { expect, test } from "vitest";
 import { attackMap, type Perception } from "../../src/model/perception";
 import type { Header } from "../../src/model/types";
@@ -28,7 +28,7 @@ const SEEN: Perception = {
 };
 const at = (row: number, col: number) => (row + 2) * 5 + col + 2;
 
-test("learned targets: each row its own", () => {
+test("learned targets: one probability per row", () => {
   const probabilities = new Map([
     ["style", Float64Array.of(0.25, 0.75)],
     ["target", Float64Array.of(0.1, 0.2, 0.3, 0.4, 0, 0, 0, 0, 0)],
@@ -40,12 +40,12 @@ test("learned targets: each row its own", () => {
   expect(map.filter((each) => each > 0).length).toBe(3);
 });
 
-test("by rule: the nearest in reach that is not of its own population", () => {
+test("targets by rule: the nearest in reach of another population", () => {
   const probabilities = new Map([
     ["style", Float64Array.of(0.25, 0.75)],
     ["target", Float64Array.of(0.6, 0.4)],
   ]);
-  // Slot 1 is of its own; slot 2 is the nearest of the others, and beyond the reach of melee.
+  // Slot 1 is of its own population; slot 2 is the nearest of the others, and out of reach of melee.
   expect([...attackMap(HEADER, SEEN, probabilities, 1).entries()].filter(([, p]) => p > 0)).toEqual([
     [at(-2, 0), expect.closeTo(0.3)],
   ]);

@@ -1,4 +1,4 @@
-/** However long a recording is, its curves stay short, and their sums right. */
+/** Curves stay short for recordings of any length, and their sums stay correct. */
 import { expect, test } from "vitest";
 import type { Header } from "../../src/model/types";
 import { Curves } from "../../src/replay/series";
@@ -15,7 +15,7 @@ const HEADER = {
 } as unknown as Header;
 const MEASURES = new Measures(HEADER);
 
-/** A chunk in which each tick one is born, tick % 3 die of combat, aged 10, and tick % 7 live. */
+/** A chunk with one birth, tick % 3 deaths by combat at age 10, and tick % 7 living agents in each tick. */
 function chunk(first: number, ticks: number) {
   const counts = new Float64Array(ticks * MEASURES.length);
   for (let t = 0; t < ticks; t++) {
@@ -32,7 +32,7 @@ function chunk(first: number, ticks: number) {
 
 const sum = (curve: Float64Array) => curve.reduce((total, each) => total + each, 0);
 
-test("a tick is a point while there are few", () => {
+test("each tick is a point while there are few ticks", () => {
   const curves = new Curves(HEADER);
   curves.add(chunk(10, 3));
   curves.add(chunk(20, 1));

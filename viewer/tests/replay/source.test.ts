@@ -1,4 +1,4 @@
-/** Bytes come from wherever they are, and what is wrong with a server is said. */
+/** Sources return bytes of files, memory and servers, and report errors of servers. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
@@ -17,7 +17,7 @@ async function serve(answer: (request: IncomingMessage, response: ServerResponse
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/a.replay`;
 }
 
-/** As a file server does it. */
+/** Responds like a file server. */
 function ranges(request: IncomingMessage, response: ServerResponse): void {
   const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "")!.map(Number) as number[];
   if (from! >= BYTES.length) {
@@ -84,7 +84,7 @@ describe("servers that cannot do it are named", () => {
   });
 });
 
-test("what is no gzip is an error", async () => {
+test("data that is not gzip is an error", async () => {
   await expect(unpack(BYTES, 10, "It")).rejects.toThrow(/It is damaged/);
   await expect(unpack(new Uint8Array(0), 10, "It")).rejects.toThrow(ReplayError);
 });

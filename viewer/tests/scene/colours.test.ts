@@ -36,7 +36,7 @@ const WHITE = [0.95047, 1, 1.08883];
 const times = (matrix: Matrix, [x, y, z]: readonly number[]): number[] =>
   matrix.map(([a, b, c]) => a * (x ?? 0) + b * (y ?? 0) + c * (z ?? 0));
 
-/** CIE Lab (D65) of a colour as somebody sees it. */
+/** Returns CIE Lab (D65) of a colour as a viewer with the given vision sees it. */
 function lab(colour: Rgb, sight: Matrix): number[] {
   const linear = colour.map((value) =>
     value <= 10.31475 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4,
@@ -59,13 +59,13 @@ test.each(Object.entries(SIGHTS))("any two of the twelve colours differ with %s"
   for (let one = 0; one < SAFE_POPULATIONS; one++) {
     for (let other = 0; other < one; other++) {
       const apart = distance(populationColour(one), populationColour(other), sight);
-      // Differences from about 2.3 on are noticed at all; 15 is plain to see.
+      // Differences of about 2.3 are just noticeable; 15 is clearly visible.
       expect(apart, `${css(populationColour(one))} and ${css(populationColour(other))}`).toBeGreaterThan(15);
     }
   }
 });
 
-test("the measure knows colours that the colour-blind confuse", () => {
+test("the metric detects colours that are confused with colour blindness", () => {
   const [red, green]: Rgb[] = [
     [200, 80, 60],
     [125, 120, 50],

@@ -10,7 +10,7 @@ function events(before: readonly Being[], after: readonly Being[], ticks = 1): E
   return made;
 }
 
-test("a slot lives on, is born, dies or is empty; a new id in it is a birth", () => {
+test("an entity survives, is born, dies or is absent; a new id in a slot is a birth", () => {
   const here = { row: 5, col: 5 };
   const before = [
     { slot: 0, ...here },
@@ -26,7 +26,7 @@ test("a slot lives on, is born, dies or is empty; a new id in it is a birth", ()
 });
 
 test.each([
-  // style, tiles away when the tick began, counts (reach is 1, 3, 4)
+  // style, distance in tiles at the start of the tick, whether it counts (reach is 1, 3, 4)
   [0, 1, true],
   [0, 2, false],
   [1, 3, true],
@@ -34,7 +34,7 @@ test.each([
   [2, 4, true],
   [2, 5, false],
 ])("style %i at %i tiles: %s", (style, away, counts) => {
-  // Who walks into or out of reach meanwhile does not matter.
+  // Movement into or out of reach during the tick does not matter.
   const before = [
     { slot: 1, row: 9, col: 9 },
     { slot: 2, row: 9 + away, col: 10 },
@@ -49,7 +49,7 @@ test.each([
   if (counts) expect(made.attackers[0]).toBe(1);
 });
 
-test("NPCs fight hand to hand; the dead neither strike nor are struck", () => {
+test("NPCs use melee; dead entities neither attack nor are attacked", () => {
   const npc = { slot: 9, row: 9, col: 9 };
   for (const away of [1, 2]) {
     const victim = { slot: 0, row: 9, col: 9 + away };
@@ -64,7 +64,7 @@ test("NPCs fight hand to hand; the dead neither strike nor are struck", () => {
   expect(events([one], strike).attacks).toBe(0);
   expect(events([other], strike).attacks).toBe(0);
   expect(events([one, other], [{ ...one, target: 0 }, other]).attacks).toBe(0);
-  // Struck down in that very tick: it was alive when it was struck.
+  // Killed in the same tick: it was alive when it was attacked.
   expect(
     events(
       [one, other],
@@ -76,7 +76,7 @@ test("NPCs fight hand to hand; the dead neither strike nor are struck", () => {
   ).toBe(1);
 });
 
-test("beyond a gap nobody knows who struck whom; the same frames are not looked at twice", () => {
+test("attacks across a gap are unknown; the same frames are not examined twice", () => {
   const [one, other] = [
     { slot: 0, row: 9, col: 9 },
     { slot: 1, row: 9, col: 10 },

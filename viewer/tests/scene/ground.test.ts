@@ -7,7 +7,7 @@ const header = madeHeader(33, 47, 8, 0);
 const base = madeTerrain(header, 3);
 const ground = new Ground(header, base);
 
-test("water lies below what is walked on, and rock above it", () => {
+test("water is below walkable tiles, and rock is above them", () => {
   const seen = new Set<number>();
   for (let row = 0; row < 33; row++) {
     for (let col = 0; col < 47; col++) {
@@ -24,7 +24,7 @@ test("water lies below what is walked on, and rock above it", () => {
   expect(ground.at(-3, 5)).toBe(LOW_HEIGHT);
 });
 
-test("heights are those of the mesh", () => {
+test("heights match the mesh", () => {
   const part = { top: 3, left: 5, bottom: 20, right: 30 };
   const position = fine(ground, part).getAttribute("position");
   const index = fine(ground, part).getIndex();
@@ -41,11 +41,11 @@ test("heights are those of the mesh", () => {
     level++;
     expect(ground.at(x, z)).toBeCloseTo(y, 5);
   }
-  // Two triangles a tile.
+  // Two triangles per tile.
   expect(level).toBe(2 * 17 * 25);
 });
 
-test("from afar there are few triangles, at about the same height", () => {
+test("the distant mesh has few triangles at about the same height", () => {
   const part = { top: 0, left: 0, bottom: 33, right: 32 };
   const [far, near] = [coarse(ground, part, 8), fine(ground, part)];
   expect(far.getIndex()?.count ?? 0).toBe(6 * 10 * 10);
@@ -57,18 +57,18 @@ test("from afar there are few triangles, at about the same height", () => {
   expect(mean(far.getAttribute("position").array)).toBeCloseTo(mean(near.getAttribute("position").array), 0);
 });
 
-test("a ray finds the tile that it is aimed at", () => {
+test("a ray hits the tile that it is aimed at", () => {
   for (let row = 1; row < 33; row += 4) {
     for (let col = 1; col < 47; col += 3) {
       const [x, z] = [col + 0.5, row + 0.5];
       const y = ground.at(x, z);
-      // From high above, where nothing is in the way.
+      // From high above, where nothing is in between.
       const hit = ground.hit(x + 2, y + 40, z - 3, -2, -40, 3);
       expect(hit && [Math.floor(hit[1]), Math.floor(hit[0])]).toEqual([row, col]);
     }
   }
   expect(ground.hit(-20, 10, 5, -1, -1, 0)).toBeNull();
-  // A low ray meets the first rock in its way.
+  // A low ray hits the first rock on its path.
   const rock = Array.from({ length: 47 }, (_, col) => col).find((col) => ground.classAt(16, col) === HIGH);
   if (rock === undefined) throw new Error("row 16 has no rock");
   const hit = ground.hit(-5, 0.75, 16.5, 1, -0.001, 0);

@@ -10,7 +10,7 @@ const heat = (values: readonly number[]): Parameters<typeof paint>[0] => ({
   values: Float32Array.from(values),
 });
 
-test("values go evenly from their least to their largest; NaN is clear", () => {
+test("values are scaled linearly from minimum to maximum; NaN is transparent", () => {
   const scale = scaleOf(heat([-2, NaN, 6]), "value");
   expect([scale.low, scale.high]).toEqual([-2, 6]);
   expect(share(2, scale)).toBeCloseTo(0.5);
@@ -20,19 +20,19 @@ test("values go evenly from their least to their largest; NaN is clear", () => {
   expect([...out]).toEqual([0x44, 0x01, 0x54, 255, 0x44, 0x01, 0x54, 0, 0xfd, 0xe7, 0x25, 255]);
 });
 
-test("counts go by their logarithm, and none is clear", () => {
+test("counts are scaled by their logarithm, and zero is transparent", () => {
   const scale = scaleOf(heat([0, 9, 99]), "visits");
   expect(share(9, scale)).toBeCloseTo(0.5);
   expect(share(0, scale)).toBe(-1);
   expect(share(1, scaleOf(heat([0, 0]), "visits"))).toBeGreaterThan(0);
 });
 
-test("a map of one number, or of none, has a scale, too", () => {
+test("a map with one value or none has a scale, too", () => {
   expect(share(3, scaleOf(heat([3, 3]), "value"))).toBe(0.5);
   expect(scaleOf(heat([NaN]), "value")).toMatchObject({ low: 0, high: 1 });
 });
 
-test("scales grow lighter all the way", () => {
+test("scales increase in lightness throughout", () => {
   for (const kind of ["visits", "danger"] as const) {
     const { colours } = scaleOf(heat([1]), kind);
     const light = Array.from(

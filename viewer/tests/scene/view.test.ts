@@ -3,7 +3,7 @@ import { clipToMap, parseView, viewText } from "../../src/scene/view";
 
 const VIEW = { row: 12.5, col: -0.25, distance: 60, heading: -1.571, tilt: 0.9 };
 
-test("a view becomes a text that is safe in an address, and back", () => {
+test("a view is converted to URL-safe text and back", () => {
   const text = viewText(VIEW);
   expect(text).toBe("12.5_-0.25_60_-1.571_0.9");
   expect(encodeURIComponent(text)).toBe(text);
@@ -24,7 +24,7 @@ test.each([
   expect(parseView(text)).toBeNull();
 });
 
-test("what is in view is cut off where the map ends", () => {
+test("the visible area is clipped to the map", () => {
   const around = [
     [-10, -10],
     [-10, 60],

@@ -21,25 +21,25 @@ test("all living agents are listed, sorted by any column, ties by slot", () => {
   expect(list(null, "population", true)).toEqual([3, 5, 0, 1, 2]);
 });
 
-test("a search finds ids that begin so, or a population", () => {
+test("a search finds ids by prefix, or a population", () => {
   expect(list({ id: "12" }, "id")).toEqual([0, 2]);
   expect(list({ id: "121" }, "id")).toEqual([]);
   expect(list({ population: 1 }, "id")).toEqual([3, 5]);
 });
 
-test("what can be asked for", () => {
+test("search queries", () => {
   expect(parseQuery("  ")).toBeNull();
   expect(["12", "#12", "id 12", "agent 12"].map(parseQuery)).toEqual(Array(4).fill({ id: "12" }));
   expect(["p3", "pop 3", "Population 3"].map(parseQuery)).toEqual(Array(3).fill({ population: 3 }));
   expect(["x", "p", "3 4", "population x"].map(parseQuery)).toEqual(Array(4).fill("unknown"));
 });
 
-test("ids above 2^31 are no negative numbers", () => {
+test("ids above 2^31 are not negative", () => {
   const late = fakeFrame(9, { entity: [-2, 5], alive: [1, 1] });
   expect([...listAgents(late, fakeHeader({ agents: 2, entities: 2 }), null, "id", false)]).toEqual([1, 0]);
 });
 
-test("levels are summed over all skills, and gold is there where it is recorded", () => {
+test("levels are summed over all skills, and gold is listed if it is recorded", () => {
   const columns = ["gold", "level"].map((name) => ({
     name,
     type: "u8" as const,
@@ -55,7 +55,7 @@ test("levels are summed over all skills, and gold is there where it is recorded"
   expect([...listAgents(skilled, full, null, "levels", false)]).toEqual([1, 0]);
 });
 
-test("ten thousand agents are sorted right", () => {
+test("ten thousand agents are sorted correctly", () => {
   const count = 10_000;
   const many = fakeHeader({ agents: count, entities: count, populations: 8 });
   const ages = Array.from({ length: count }, (_, k) => (k * 7919) % 4099);
