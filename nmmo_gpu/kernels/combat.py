@@ -57,7 +57,7 @@ def _strike(world, buffers, style, target, slots, chunks, config: tl.constexpr, 
 @triton.jit
 def wounds(world, buffers, entity, inside, living, config: tl.constexpr):
     """Applies the attacks to each slot; returns (health left: int32, killed: bool). Writes only the program's
-    own slots. Without ``harm`` there is no damage."""
+    own slots. Attacks do damage only with ``harm``."""
     left = tl.load(world.health + entity, mask=inside, other=0).to(tl.int32)
     if config.harm:
         loss = tl.load(buffers.lost + entity, mask=inside, other=0)

@@ -212,7 +212,7 @@ def _npcs(
 
 def sights(world: World) -> Tensor:
     """Returns [n] int32: offsets within a map, row * width + column, of the cells in sight of the always
-    hunting kind with the longest sight; nearest first. One cell if there is no such kind."""
+    hunting kind with the longest sight; nearest first. One cell if no kind hunts."""
     rows = world.config.tables.npcs
     furthest = max((row.sight for row in rows if row.hunts == rule.ALWAYS), default=0)
     offsets = tuple(line * world.config.width + column for line, column in ring_order(furthest))

@@ -132,8 +132,8 @@ def _windows(
     tl.store(table + count - 1, who, mask=listed)
     found = tl.sum(somebody.to(tl.int32), 1)[:, None]
     place = tl.arange(0, padded.nearest)[None, :]
-    nobody = inside[:, None] & (place < config.nearest) & (place >= found)
-    tl.store(table + place, tl.full([BLOCK, padded.nearest], -1, tl.int32), mask=nobody)
+    empty = inside[:, None] & (place < config.nearest) & (place >= found)
+    tl.store(table + place, tl.full([BLOCK, padded.nearest], -1, tl.int32), mask=empty)
 
 
 @triton.jit

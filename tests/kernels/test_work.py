@@ -3,58 +3,34 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from functools import cache
 
 import pytest
 import torch
-from support.goods import MORE, busy_world
-from support.helpers import KERNEL_DEVICE, ODD, carried
+from support.goods import WORK_SETTINGS, work_world
+from support.helpers import KERNEL_DEVICE
 
 pytest.importorskip("triton")
 
 import triton
 import triton.language as tl
 
-from nmmo_gpu.content import STANDARD, WORKS, Content
+from nmmo_gpu.content import WORKS
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.inventory import room as kernel_room
 from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents, tile_of
 from nmmo_gpu.kernels.work import book, book_config, possible_works
-from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.inventory import room
 from nmmo_gpu.world.work import possible_works as rule_of_masks
 
-TRITON = carried(resolve("triton", KERNEL_DEVICE), KERNEL_DEVICE)
-SETTINGS = {
-    "full": (2, None, {}),
-    "in blocks of 32": (2, 32, {"npcs": False}),
-    "three realms of seven": (3, None, {**ODD, "slots": 7}),
-    "no skills": (1, None, {"skills": False, "max_health": 30, "ore_regrowth": 0.0}),
-    "more content": (1, 64, {"content": MORE, "ore_regrowth": 1.0}),
-    "a few works": (1, None, {"works": ("eat", "mine", "sword"), "capacity": 9}),
-    "no mining": (1, None, {"works": ("fish", "armor", "cook")}),
-    "nothing to make": (
-        1, None, {"content": Content(items=STANDARD.items[:4], prices=(1,)), "npcs": False},
-    ),
-}  # fmt: skip
-"""Number of realms, block size, changes to the config."""
 
-
-@cache
-def settled(setting):
-    """Returns a world with garbage in the slots of dead agents, in which some agents were killed."""
-    realms, _, changes = SETTINGS[setting]
-    return busy_world(realms, len(setting), **changes)
-
-
-@pytest.fixture(params=SETTINGS)
+@pytest.fixture(params=WORK_SETTINGS)
 def world(request, monkeypatch):
     """Returns a fresh copy of the setting's world, and sets the block size of the setting."""
-    block = SETTINGS[request.param][1]
+    block = WORK_SETTINGS[request.param][1]
     if block is not None:
         monkeypatch.setattr(launching, "BLOCK", block)
-    return settled(request.param).clone()
+    return work_world(request.param, len(request.param)).clone()
 
 
 _Workers = namedtuple("_Workers", "alive row col level inventory offer shore material")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 
 import torch
 from support.helpers import ODD, draw_world, litter, random_world
@@ -114,3 +115,26 @@ def random_works(world: World, seed: int) -> Tensor:
     shape = (world.realms, world.config.slots)
     work = torch.randint(len(WORKS), shape, generator=random)
     return torch.where(torch.rand(shape, generator=random) < 0.4, WORKS.index("mine"), work)
+
+
+WORK_SETTINGS = {
+    "full": (2, None, {}),
+    "in blocks of 32": (2, 32, {"npcs": False}),
+    "three realms of seven": (3, None, {**ODD, "slots": 7}),
+    "no skills": (1, None, {"skills": False, "max_health": 30, "ore_regrowth": 0.0}),
+    "more content": (1, 64, {"content": MORE, "ore_regrowth": 1.0}),
+    "a few works": (1, None, {"works": ("eat", "mine", "sword"), "capacity": 9}),
+    "no mining": (1, None, {"works": ("fish", "armor", "cook")}),
+    "no works": (1, None, {"works": ()}),
+    "nothing to make": (
+        1, None, {"content": Content(items=STANDARD.items[:4], prices=(1,)), "npcs": False},
+    ),
+}  # fmt: skip
+"""Number of realms, slots per block of the kernels, changes to the config."""
+
+
+@cache
+def work_world(setting, seed):
+    """Returns a world with garbage in the slots of dead agents, in which some agents were killed."""
+    realms, _, changes = WORK_SETTINGS[setting]
+    return busy_world(realms, seed, **changes)
