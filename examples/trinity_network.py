@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nmmo_gpu.cli.options import train_options
-from nmmo_gpu.train.policy import Policy, Weights
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.run import train
 from nmmo_gpu.train.trinity import Sword, Trinity
+from nmmo_gpu.train.weights import Weights
 
 
 class Attentive(Policy):

@@ -78,13 +78,13 @@ def _play(env: Env, hunts: bool) -> Tensor:
     obs = env.layout.views(records[living])
     own = dict(zip(SELF_FEATURES, obs["self"].int().unbind(-1), strict=True))
     realm, slot = living // config.slots, living % config.slots
-    dice = env.backend.draw(world.seed, world.tick, Stream.POLICY, realm, slot)[0]
+    random_bits = env.backend.draw(world.seed, world.tick, Stream.POLICY, realm, slot)[0]
 
     chosen: dict[str, Tensor] = {}
     hunt = _hunt(config, obs, own) if hunts and (config.rolls or any(config.damage)) else None
     if hunt is not None:
         chosen |= {"style": hunt.style, "target": hunt.target}
-    chosen["move"] = _move(config, obs, own, hunt, dice)
+    chosen["move"] = _move(config, obs, own, hunt, random_bits)
     if config.works:
         chosen["work"] = _work(config, obs, own)
     actions = torch.zeros(len(records), len(env.action_heads), dtype=torch.int64, device=records.device)
@@ -95,10 +95,10 @@ def _play(env: Env, hunts: bool) -> Tensor:
 
 
 def _move(
-    config: WorldConfig, obs: Observation, own: dict[str, Tensor], hunt: _Hunt | None, dice: Tensor
+    config: WorldConfig, obs: Observation, own: dict[str, Tensor], hunt: _Hunt | None, random_bits: Tensor
 ) -> Tensor:
     """[n] int64: the first step of the shortest path to the goal."""
-    vision, device = config.vision, dice.device
+    vision, device = config.vision, random_bits.device
     offsets = torch.tensor(MOVES, device=device)
     rows, cols = _grid(vision, device)
     safe = walkable_table(device)
@@ -136,7 +136,7 @@ def _move(
 
     steps = steps[goal, torch.arange(len(goal), device=device)]
     straight = (offsets[:, 0] == heading[0]) & (offsets[:, 1] == heading[1])
-    tie = dice[:, None] >> torch.arange(0, 2 * len(MOVES), 2, device=device) & 3
+    tie = random_bits[:, None] >> torch.arange(0, 2 * len(MOVES), 2, device=device) & 3
     allowed = obs["move_mask"] & safe[:, vision + offsets[:, 0], vision + offsets[:, 1]]
     return (8 * steps - 4 * straight + tie).masked_fill(~allowed, NEVER).argmin(1)
 

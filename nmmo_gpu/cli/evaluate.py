@@ -77,5 +77,9 @@ def evaluate(options: EvalConfig) -> None:
             table.add_row(*evaluation.table_row(f"{name}, {played.ticks} ticks", played))
         console.print(table)
         console.print()
-    fresh = " Maps and dice are not those of the training." if "trained" in actors else ""
+    fresh = (
+        " These worlds are new: their maps and random numbers differ from those of the training."
+        if "trained" in actors
+        else ""
+    )
     console.print("mean: lifetime, agent-steps lived / deaths." + fresh)

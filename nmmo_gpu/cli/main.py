@@ -25,7 +25,7 @@ USAGE = """\
 usage: nmmo-gpu COMMAND ... [--help]
 
   nmmo-gpu train PRESET [options]    train policies; watch them with: tensorboard --logdir runs
-  nmmo-gpu train --resume RUN        go on with a run
+  nmmo-gpu train --resume RUN        continue a run
   nmmo-gpu view RUN [options]        watch its recordings in a browser, also while it trains
   nmmo-gpu eval RUN [options]        play a checkpoint without learning, beside a random policy
   nmmo-gpu eval PRESET [options]     the same without a checkpoint; --scripted forager hunter adds these
@@ -115,10 +115,10 @@ def _train(arguments: list[str]) -> None:
 
 def _record_first(arguments: list[str]) -> list[str]:
     """Returns the arguments with realm 0 inserted after a ``--record`` without a value."""
-    said: list[str] = []
+    completed: list[str] = []
     for argument, following in zip(arguments, [*arguments[1:], "--"], strict=False):
-        said += [argument, "0"] if argument == "--record" and following.startswith("-") else [argument]
-    return said
+        completed += [argument, "0"] if argument == "--record" and following.startswith("-") else [argument]
+    return completed
 
 
 def _train_together(arguments: list[str]) -> None:

@@ -86,7 +86,7 @@ def export(options: ExportConfig) -> Path:
     device = resolve_device(options.device)
     stored = checkpoint.load(Path(options.run), device)
     sword = sword_named(options.network)
-    env, act = playing.go_on(stored, options.realm, device, sword)
+    env, act = playing.continue_realm(stored, options.realm, device, sword)
     folder = Path(options.run) if Path(options.run).is_dir() else Path(options.run).parent
     tick = int(env.world.tick)
     name = f"export-{options.realm}-{tick}.replay"

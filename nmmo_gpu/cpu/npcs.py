@@ -144,7 +144,7 @@ def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tupl
 
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """See ``nmmo_gpu.world.npcs.npcs``; the next call overwrites the result."""
-    everybody = behind_agents(world, move, style, target)
-    fixed = arguments(world, *everybody)
+    actions = behind_agents(world, move, style, target)
+    fixed = arguments(world, *actions)
     parallel(_npcs, [(*fixed, *piece) for piece in realm_slices(world.realms)])
-    return everybody
+    return actions

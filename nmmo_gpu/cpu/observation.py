@@ -111,26 +111,26 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
                     cell = r * window + first
                     source = corner + r * width + first
                     store(record, material_at + cell, load(material, source))
-                    who = load(presence, source)
-                    if who == 0:
-                        store(record, occupant_at + cell, who)
+                    seen_presence = load(presence, source)
+                    if seen_presence == 0:
+                        store(record, occupant_at + cell, seen_presence)
                         continue
-                    somebody = nonzero_bytes(who)
-                    kind = somebody + (somebody & nonzero_bytes(who ^ mine))
+                    occupied = nonzero_bytes(seen_presence)
+                    kind = occupied + (occupied & nonzero_bytes(seen_presence ^ mine))
                     if npcs:
                         # The excess of a presence over those of the populations turns 2 into 3 or more. No
                         # byte borrows from the next, because the highest bit of each, which is free, is set.
                         # It remains set for NPCs.
-                        beyond = (who | HIGHEST_BITS) - first_npc
+                        beyond = (seen_presence | HIGHEST_BITS) - first_npc
                         npc = (beyond >> SEVEN) & ONES
                         kind += npc + (beyond & LOW_BITS & npc * ALL_BITS)
                     store(record, occupant_at + cell, kind)
                     # The last word of a row overlaps the previous one; the shift drops the repeated cells.
-                    somebody >>= np.uint64(8 * (8 * w - first))
+                    occupied >>= np.uint64(8 * (8 * w - first))
                     cell += 8 * w - first
-                    while somebody:
-                        rank = rank_of_cell[cell + (trailing_zeros(somebody) >> 3)]
-                        somebody &= somebody - np.uint64(1)
+                    while occupied:
+                        rank = rank_of_cell[cell + (trailing_zeros(occupied) >> 3)]
+                        occupied &= occupied - np.uint64(1)
                         near[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
 
             # The nearest of them have the lowest bits. The agent itself, which has rank 0, is excluded.
@@ -174,15 +174,15 @@ def _compiled(config: WorldConfig) -> Callable[..., None]:
             for s in range(3):
                 here = target_at + s * (nearest + 1)
                 record[here] = 1
-                anybody_near = s == 0
+                possible = s == 0
                 far = reach[s]
                 if rolls and s == RANGE and worn[3 * i + KNIFE] == 0:
                     far = 0
                 for k in range(nearest):
                     within = distance[k] <= far
                     record[here + 1 + k] = within
-                    anybody_near |= within
-                record[style_at + s] = anybody_near
+                    possible |= within
+                record[style_at + s] = possible
 
     if not extended:
         made: Callable[..., None] = loop

@@ -203,8 +203,8 @@ def _meet(world, tables, key, order, edges, slots, chunks, config: tl.constexpr,
     across = asks_from + place - tl.load(limits, mask=bids, other=0)
     there = bids & (across < asks_to)
     line = realm * slots
-    theirs = tl.load(key + line + across, mask=there, other=0)
-    bid, ask = price_of(mine, True), price_of(theirs, False)
+    other = tl.load(key + line + across, mask=there, other=0)
+    bid, ask = price_of(mine, True), price_of(other, False)
     met = there & (bid >= ask)
     if tl.max(met.to(tl.int32), 0) > 0:
         follows = met & (place + 1 < asks_from) & (across + 1 < asks_to)

@@ -124,13 +124,13 @@ def _windows(
     step = tl.load(ring + rank, mask=rank < CELLS, other=0)
     tile = here[:, None] + step[None, :]
     entity_attributes = living[:, None] & ((rank > 0) & (rank < CELLS))[None, :]
-    somebody = tl.load(world.presence + plane + tile, mask=entity_attributes, other=0) != 0
-    count = tl.cumsum(somebody.to(tl.int32), 1)
-    listed = somebody & (count <= config.nearest)
+    occupied = tl.load(world.presence + plane + tile, mask=entity_attributes, other=0) != 0
+    count = tl.cumsum(occupied.to(tl.int32), 1)
+    listed = occupied & (count <= config.nearest)
     who = tl.load(world.occupant + plane + tile, mask=listed, other=0) - 1
     table = seen + agent[:, None] * config.nearest
     tl.store(table + count - 1, who, mask=listed)
-    found = tl.sum(somebody.to(tl.int32), 1)[:, None]
+    found = tl.sum(occupied.to(tl.int32), 1)[:, None]
     place = tl.arange(0, padded.nearest)[None, :]
     empty = inside[:, None] & (place < config.nearest) & (place >= found)
     tl.store(table + place, tl.full([BLOCK, padded.nearest], -1, tl.int32), mask=empty)

@@ -25,7 +25,7 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FORMAT = "nmmo-gpu checkpoint"
-VERSION = "5"
+VERSION = "6"
 FILE = "checkpoint.safetensors"
 COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
 """Progress of a run: name and type of each counter. ``seconds`` is the training time."""

@@ -214,8 +214,8 @@ def _compile(form: Form) -> str | None:
             **dict(form.constants),
         )
     except Exception as error:  # the compiler can raise any exception
-        said = str(error).splitlines()
-        return f"{form.kernel} does not compile: {type(error).__name__}: {said[-1] if said else ''}"
+        lines = str(error).splitlines()
+        return f"{form.kernel} does not compile: {type(error).__name__}: {lines[-1] if lines else ''}"
     _make_launcher(compiled)
     return None
 

@@ -10,6 +10,8 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.config.bounds import Bounds, check_fields, refuse
 from nmmo_gpu.errors import ConfigError
 
+Targeting = Literal["auto", "learned"]
+
 
 @dataclass(frozen=True)
 class PolicyConfig:
@@ -22,7 +24,7 @@ class PolicyConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the network's computations. The weights are stored and updated in fp32 either way; bf16 is
     for GPUs, whose tensor cores multiply it many times faster."""
-    targeting: Literal["auto", "learned"] = "auto"
+    targeting: Targeting = "auto"
     """"auto": the policy decides whether to attack; the target is the nearest agent of another population, or
     NPC, in reach. "learned": the policy chooses the target among the rows of the entity table."""
     recurrent: bool = False

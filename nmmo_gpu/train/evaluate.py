@@ -107,14 +107,14 @@ class PolicyActor:
     """Chooses actions with a checkpoint's policies."""
 
     def __init__(
-        self, stored: Checkpoint, env: Env, memory: Tensor | None = None, sword: type[Sword] = Sword
+        self, stored: Checkpoint, env: Env, state: Tensor | None = None, sword: type[Sword] = Sword
     ) -> None:
         """Loads the policies.
 
         Args:
             stored: the checkpoint.
             env: the environment to play.
-            memory: [R * A, hidden], initial recurrent state of a recurrent policy; None for zeros.
+            state: [R * A, hidden], initial recurrent state of a recurrent policy; None for zeros.
             sword: the class that the run was trained with, or one with the same network.
 
         Raises CheckpointError if the checkpoint's network class is not the Sword's."""
@@ -123,18 +123,18 @@ class PolicyActor:
         with torch.no_grad():
             self._weights = self.sword.policy.weights()
         agents = env.config.realms * env.config.world.slots
-        self._memory = self.sword.policy.initial_state(agents, env.device) if memory is None else memory
+        self._state = self.sword.policy.initial_state(agents, env.device) if state is None else state
         self._before: tuple[Tensor, Decision] | None = None
 
     def __call__(self, env: Env) -> Tensor:
         """Returns [R, A, heads] actions for the environment's newest observation."""
-        memory = self._memory
-        if memory is not None:
+        state = self._state
+        if state is not None:
             # Agents born in the last tick start with a zero recurrent state.
-            memory = memory * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
+            state = state * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
         with self.sword.policy.using(self._weights):
-            decision = self.sword.decide(env.records, env.world, memory)
-        self._before, self._memory = (env.records, decision), decision.memory
+            decision = self.sword.decide(env.records, env.world, state)
+        self._before, self._state = (env.records, decision), decision.state
         return decision.actions
 
     def policy_trace(self, env: Env, realms: Tensor) -> PolicyTrace:

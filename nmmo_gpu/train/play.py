@@ -52,7 +52,7 @@ def begin(config: EnvConfig, policy: str, sword: type[Sword] = Sword) -> tuple[E
     return env, PolicyActor(stored, env, sword=sword)
 
 
-def go_on(
+def continue_realm(
     stored: Checkpoint, realm: int, device: torch.device, sword: type[Sword] = Sword
 ) -> tuple[Env, PolicyActor]:
     """Continues one realm of a checkpoint with the checkpoint's policies, as in the run but without learning.
@@ -77,11 +77,11 @@ def go_on(
         whole, realms=1, first_realm=whole.first_realm + realm, maps=(), device=str(device), backend="auto"
     )
     env = Env(config, World(config=whole.world, **tensors))
-    memory = stored.part("realms").get("memory")
-    if memory is not None:
+    state = stored.part("realms").get("state")
+    if state is not None:
         slots = whole.world.slots
-        memory = memory[realm * slots : (realm + 1) * slots].to(device)
-    return env, PolicyActor(stored, env, memory, sword)
+        state = state[realm * slots : (realm + 1) * slots].to(device)
+    return env, PolicyActor(stored, env, state, sword)
 
 
 def save_moment(env: Env, path: Path, title: str) -> None:

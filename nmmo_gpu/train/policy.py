@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.content import Material
+from nmmo_gpu.errors import UsageError
 from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.features import encode_features
 from nmmo_gpu.train.inputs import entity_rows, own_state
 from nmmo_gpu.train.layers import hidden_layers
+from nmmo_gpu.train.output import Output, mask_logits
+from nmmo_gpu.train.scales import entity_scale, self_scale
+from nmmo_gpu.train.weights import Weights
 from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world import actions
 from nmmo_gpu.world.movement import MOVES
@@ -28,70 +30,10 @@ from nmmo_gpu.world.network_inputs import (
     self_attributes_width,
     split,
 )  # fmt: skip
-from nmmo_gpu.world.observation_layout import (
-    ENTITY_FEATURES,
-    SELF_FEATURES,
-    STRANGER,
-    STYLES,
-    ObservationLayout,
-)
+from nmmo_gpu.world.observation_layout import SELF_FEATURES, STRANGER, STYLES, ObservationLayout
 
 AUTO_TARGETS = 2
 """Choices of the target head under auto-targeting: no attack, or an attack."""
-
-
-MASKED = -1e9
-"""Logit of an impossible choice. Its probability is exactly 0, and gradients stay free of infinities."""
-
-
-class Output(NamedTuple):
-    """The outputs of the network for a batch of agents."""
-
-    move: Tensor
-    """[P, B, 5] logits; impossible moves hold MASKED."""
-    style: Tensor
-    """[P, B, 3] logits; impossible styles hold MASKED."""
-    target: Tensor
-    """[P, B, targets] logits, before the chosen style's mask."""
-    target_mask: Tensor
-    """[P, B, 3, targets] bool: targets possible under each style."""
-    value: Tensor
-    """[P, B] expected discounted reward, in units of 1 / (1 - gamma)."""
-    state: Tensor | None
-    """[P, B, hidden] recurrent state to pass in at the agents' next step; None without recurrence."""
-    work: Tensor | None = None
-    """[P, B, works] logits; impossible works hold MASKED. This and the following fields are None if the rules
-    do not include work, trade or tokens, respectively."""
-    trade: Tensor | None = None
-    """[P, B, trades] logits; impossible trades hold MASKED."""
-    price: Tensor | None = None
-    """[P, B, prices] logits, before the chosen trade's mask."""
-    price_mask: Tensor | None = None
-    """[P, B, 3, prices] bool: prices possible without a sale or purchase, for a sale, for a purchase."""
-    token: Tensor | None = None
-    """[P, B, tokens] logits; impossible tokens hold MASKED."""
-
-
-class Weights(NamedTuple):
-    """The network's matrices [P, in, out] and biases [P, 1, out], in the form used by the matrix products."""
-
-    window: Tensor
-    self_in: Tensor
-    entities: Tensor
-    attributes: Tensor | None
-    """[P, own attributes + entity attributes, hidden / 4]: the same for the four directions."""
-    input_bias: Tensor
-    trunk: tuple[Tensor, ...]
-    trunk_bias: tuple[Tensor, ...]
-    gru_input: Tensor | None
-    gru_memory: Tensor | None
-    gru_bias: Tensor | None
-    action_heads: Tensor
-    action_heads_bias: Tensor
-    query: Tensor | None
-    inputs: Tensor | None
-    """[P, columns, hidden]: window, own state, entities, attributes and bias as one matrix, in the order of
-    ``InputColumns``; None if each is multiplied separately."""
 
 
 class Policy(nn.Module):
@@ -154,7 +96,7 @@ class Policy(nn.Module):
         if config.recurrent:
             # Reset gate, update gate and candidate state of a GRU (Cho et al. 2014).
             self.gru_input = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
-            self.gru_memory = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
+            self.gru_hidden = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
             self.gru_bias = bias(3 * width)
         # A small gain makes the initial policy nearly uniform, so that every action is tried.
         self.directional_head = weight(symmetry.TURNS, width, 1, fan_in=hidden, gain=0.01)
@@ -191,8 +133,8 @@ class Policy(nn.Module):
         self._self_turns: Tensor
         self._row_turns: Tensor
         constants = {
-            "self_scale": _self_scale(world_config),
-            "entity_scale": _entity_scale(world_config),
+            "self_scale": self_scale(world_config),
+            "entity_scale": entity_scale(world_config),
             "_self_turns": symmetry.turned_features(
                 SELF_FEATURES, (("row", "col"), ("heading_row", "heading_col"))
             ),
@@ -269,7 +211,7 @@ class Policy(nn.Module):
             trunk=cast(symmetry.mix(self.trunk)).unbind(1),
             trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in self.trunk_bias.unbind(1)),
             gru_input=cast(gates(self.gru_input)) if recurrent else None,
-            gru_memory=cast(gates(self.gru_memory)) if recurrent else None,
+            gru_hidden=cast(gates(self.gru_hidden)) if recurrent else None,
             gru_bias=cast(torch.cat([symmetry.repeat(g) for g in self.gru_bias.chunk(3, -1)], -1))
             if recurrent
             else None,
@@ -278,26 +220,7 @@ class Policy(nn.Module):
             query=aligned(query) if learned else None,
             inputs=None,
         )
-        return made if self.encode_inputs is None else made._replace(inputs=self._in_columns(made))
-
-    def _in_columns(self, made: Weights) -> Tensor:
-        """Returns ``Weights.inputs``, assembled from the other matrices."""
-        columns, window = self.columns, made.window
-        # Grass has no column: the bias includes its contribution.
-        coded = torch.cat((window[:, :, : Material.GRASS], window[:, :, Material.GRASS + 1 :]), 2)
-
-        def zeros(rows: int) -> Tensor:
-            return made.input_bias.new_zeros(len(window), rows, self.config.hidden)
-
-        parts = [
-            coded.flatten(1, 2), zeros(columns.one - columns.window.stop), made.input_bias, made.self_in,
-            made.entities,
-        ]  # fmt: skip
-        end = columns.entities.stop
-        if made.attributes is not None:
-            parts += [zeros(columns.attributes.start - end), symmetry.repeat(made.attributes)]
-            end = columns.attributes.stop
-        return torch.cat((*parts, zeros(columns.width - end)), 1)
+        return made if self.encode_inputs is None else made.joined(self.columns)
 
     def forward(self, records: Tensor, index: Tensor, state: Tensor | None = None) -> Output:
         """Computes the outputs for ``records[index]``.
@@ -318,8 +241,9 @@ class Policy(nn.Module):
         views, weights = self.header_fields(records, index), self.weights()
         hidden, entities = self.encode(records, index, views, weights)
         if self.config.recurrent:
-            assert state is not None, "a recurrent policy needs its memory"
-            hidden = state = self.remember(hidden, state, weights)
+            if state is None:
+                raise UsageError("state is missing: pass initial_state(), or the state of the last Output.")
+            hidden = state = self.gru_step(hidden, state, weights)
         return views, hidden, entities, state, weights
 
     def header_fields(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
@@ -380,12 +304,12 @@ class Policy(nn.Module):
             entities = torch.cat((entities, attributes), -1)
         return entities
 
-    def remember(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
+    def gru_step(self, trunk: Tensor, state: Tensor, weights: Weights) -> Tensor:
         """Computes one GRU step; returns the new recurrent state [P, B, hidden] float32, which is also the
         input of the heads."""
         gates = torch.baddbmm(_not_none(weights.gru_bias), trunk, _not_none(weights.gru_input)).float()
         reset_x, update_x, new_x = gates.chunk(3, -1)
-        recalled = torch.bmm(state.to(self.dtype), _not_none(weights.gru_memory)).float()
+        recalled = torch.bmm(state.to(self.dtype), _not_none(weights.gru_hidden)).float()
         reset_h, update_h, new_h = recalled.chunk(3, -1)
         update = torch.sigmoid(update_x + update_h)
         candidate = torch.tanh(new_x + torch.sigmoid(reset_x + reset_h) * new_h)
@@ -400,36 +324,7 @@ class Policy(nn.Module):
         weights: Weights,
     ) -> Output:
         """Applies the heads and their masks to ``hidden`` [P, B, hidden]; ``views`` are as for ``encode``."""
-        return self.masked(views, self.logits(hidden, entities, weights), state)
-
-    def masked(self, views: dict[str, Tensor], out: Tensor, state: Tensor | None = None) -> Output:
-        """Splits logits by head and applies the masks.
-
-        Args:
-            views: ``header_fields`` of the records to which the logits belong.
-            out: [..., n] float32, as returned by ``logits``.
-            state: the recurrent state to include in the result.
-        """
-        more = {name: views[f"{name}_mask"] for name in actions.MORE_HEADS if f"{name}_mask" in views}
-        widths = [mask.shape[-1] for mask in more.values()]
-        targets = out.shape[-1] - len(MOVES) - len(STYLES) - sum(widths) - 1
-        sizes = [len(MOVES), len(STYLES), targets, *widths, 1]
-        move, style, target, *others, value = torch.split(out, sizes, -1)
-        style_mask, target_mask = views["style_mask"], views["target_mask"]
-        if self.config.targeting == "auto":
-            strangers = (views["entity_kind"] >= STRANGER)[..., None, :]
-            possible = (target_mask[..., 1:] & strangers).any(-1)
-            target_mask = torch.stack((torch.ones_like(possible), possible), -1)
-            style_mask = torch.cat((style_mask[..., :1], possible[..., 1:]), -1)
-        return Output(
-            move.masked_fill(~views["move_mask"], MASKED),
-            style.masked_fill(~style_mask, MASKED),
-            target,
-            target_mask,
-            value.squeeze(-1),
-            state,
-            **_masked(dict(zip(more, others, strict=True)), more),
-        )
+        return mask_logits(self.logits(hidden, entities, weights), views, self.config.targeting, state)
 
     def logits(self, hidden: Tensor, entities: Tensor, weights: Weights) -> Tensor:
         """Returns [P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, works, trades, prices,
@@ -468,49 +363,6 @@ class Policy(nn.Module):
         wanted = reach & (views["entity_kind"] >= STRANGER)
         first = wanted.to(torch.uint8).argmax(-1) + 1
         return torch.where(wanted.any(-1), first, 0)
-
-
-def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the fields of ``Output`` for the heads of the full game."""
-    fields: dict[str, Tensor] = {}
-    for name, head in logits.items():
-        if name == "price":
-            fields |= {"price": head, "price_mask": masks[name]}
-        else:
-            fields[name] = head.masked_fill(~masks[name], MASKED)
-    return fields
-
-
-def _usual_health(config: WorldConfig) -> int:
-    """Returns the health that is scaled to 1. It is doubled with levels, which raise health, and with NPCs,
-    some of which have more."""
-    return 2 * config.max_health if config.skills or config.npcs else config.max_health
-
-
-def _self_scale(config: WorldConfig) -> Tensor:
-    """Returns [2, features] float32: a factor, and a centre to subtract first, which scale own features to
-    about -0.5 ... 0.5.
-
-    Headings have centre 0 and positions the middle of the map, so that they can be rotated."""
-    largest = {
-        "age": 200, "health": _usual_health(config), "food": config.max_food, "water": config.max_water,
-        "row": config.height - 1, "col": config.width - 1, "freeze": config.freeze_ticks,
-        "damage": config.max_health, "immune": 1, "population": config.populations,
-    }  # fmt: skip
-    side = max(config.height, config.width)
-    size = largest | {"row": side, "col": side, "heading_row": 1, "heading_col": 1}
-    factor = [1.0 / size[name] for name in SELF_FEATURES]
-    centre = [largest.get(name, 0) / 2 for name in SELF_FEATURES]
-    return torch.tensor([factor, centre])
-
-
-def _entity_scale(config: WorldConfig) -> Tensor:
-    """Returns [features] float32: factors that scale the entity table to about -1 ... 1."""
-    largest = {
-        "age": 127, "health": _usual_health(config), "food": config.max_food, "water": config.max_water,
-        "freeze": config.freeze_ticks, "damage": config.max_health,
-    }  # fmt: skip
-    return torch.tensor([1.0 / largest.get(name, config.vision) for name in ENTITY_FEATURES])
 
 
 def _not_none(tensor: Tensor | None) -> Tensor:

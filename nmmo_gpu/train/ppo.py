@@ -9,10 +9,11 @@ from torch import Tensor
 
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import PPOConfig
-from nmmo_gpu.train.policy import Policy, Weights
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population, living_by_population
 from nmmo_gpu.train.sampling import evaluate
 from nmmo_gpu.train.training_backend import TrainingBackend
+from nmmo_gpu.train.weights import Weights
 from nmmo_gpu.world.random import Stream
 
 STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
@@ -254,12 +255,12 @@ class SequenceBatches:
         trunk = trunk.view(*rows.shape, -1)
         alive = self.rollout.alive.view(-1)[rows]
         survived = (alive & ~self.rollout.died.view(-1)[rows])[..., None]
-        memory = self.rollout.state[self.slots[:, columns]]
+        state = self.rollout.state[self.slots[:, columns]]
         hidden = []
         for t in range(self.horizon):
-            memory = policy.remember(trunk[:, t], memory, weights)
-            hidden.append(memory)
-            memory = memory * survived[:, t]
+            state = policy.gru_step(trunk[:, t], state, weights)
+            hidden.append(state)
+            state = state * survived[:, t]
         state = torch.stack(hidden, 1).flatten(1, 2)
         return _evaluated(self, flat, views, state, entities, weights), flat, alive.flatten(1)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from nmmo_gpu.train.policy import MASKED, Output
+from nmmo_gpu.train.output import MASKED, Output
 from nmmo_gpu.world.actions import MORE_HEADS, Choices, row_of, side_of
 from nmmo_gpu.world.random import Stream, unit
 from nmmo_gpu.world.state import World

@@ -197,10 +197,10 @@ class _Newborns:
         networks, policy = self.env.world.populations, self.sword.policy
         index = torch.arange(rows.shape[0] * rows.shape[1], device=rows.device).view(rows.shape[:2])
         index = index.expand(networks, -1).contiguous()
-        memory = policy.initial_state(index.numel(), rows.device)
-        if memory is not None:
-            memory = memory.view(*index.shape, -1)
-        logits, _ = policy.unmasked(rows.flatten(0, 1), index, memory)
+        state = policy.initial_state(index.numel(), rows.device)
+        if state is not None:
+            state = state.view(*index.shape, -1)
+        logits, _ = policy.unmasked(rows.flatten(0, 1), index, state)
         return logits[..., -1] if len(populations) > 1 else logits[populations[0], None, :, -1]
 
     def records(self, tiles: list[Tensor], population: int) -> Tensor:

@@ -14,6 +14,6 @@ def talk(world: World, token: Tensor) -> None:
     Args:
         token: [R, A] integers, 0 (silence) to ``tokens`` - 1.
     """
-    said = token * world.agents(world.alive)
-    world.token.copy_(said)
-    world.events[..., Event.SPOKEN] += said > 0
+    spoken = token * world.agents(world.alive)
+    world.token.copy_(spoken)
+    world.events[..., Event.SPOKEN] += spoken > 0

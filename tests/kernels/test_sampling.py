@@ -14,7 +14,8 @@ pytest.importorskip("triton")
 
 from nmmo_gpu.kernels.train import evaluation, heads
 from nmmo_gpu.kernels.train import sampling as kernels
-from nmmo_gpu.train.policy import MASKED, Policy
+from nmmo_gpu.train.output import MASKED, mask_logits
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.sampling import evaluate, head_distributions, sample
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.actions import row_of
@@ -68,11 +69,10 @@ class Crowd:
         return torch.where(torch.rand(logits.shape, generator=random) < 0.03, logits * 10, logits)
 
     def output(self, index, logits):
-        """Returns the heads that ``Policy.masked`` computes from these logits."""
-        policy = SimpleNamespace(config=self.policy.config)
+        """Returns the heads that ``mask_logits`` computes from these logits."""
         views = self.layout.views(self.records[index.reshape(-1)])
         views = {name: view.view(*index.shape, *view.shape[1:]) for name, view in views.items()}
-        return Policy.masked(policy, views, logits)
+        return mask_logits(logits, views, self.policy.config.targeting)
 
 
 @pytest.fixture(scope="module", params=CROWDS)
@@ -274,11 +274,11 @@ def test_through_a_sword():
             )
             sword = Sword(config, KERNEL_DEVICE)
             shout(sword.policy)
-        memory = None
+        state = None
         if recurrent:
-            memory = torch.randn(2 * SLOTS, 8, generator=torch.Generator().manual_seed(2)).tanh()
-        there = [part if part is None else part.to(KERNEL_DEVICE) for part in (crowd.world, memory)]
-        ours = plain.decide(crowd.env.records, crowd.world, memory)
+            state = torch.randn(2 * SLOTS, 8, generator=torch.Generator().manual_seed(2)).tanh()
+        there = [part if part is None else part.to(KERNEL_DEVICE) for part in (crowd.world, state)]
+        ours = plain.decide(crowd.env.records, crowd.world, state)
         theirs = sword.decide(crowd.env.records.to(KERNEL_DEVICE), *there)
         assert sword.training_backend.static_shapes and not plain.training_backend.static_shapes
         same = (theirs.choices.cpu() == ours.choices).all(-1)
@@ -287,8 +287,8 @@ def test_through_a_sword():
         for one, other in ((theirs.log_probability, ours.log_probability), (theirs.value, ours.value)):
             torch.testing.assert_close(one.cpu()[same], other[same], rtol=1e-4, atol=1e-4)
         if recurrent:
-            torch.testing.assert_close(theirs.memory.cpu(), ours.memory, rtol=1e-4, atol=1e-4)
-            assert not theirs.memory.cpu()[~crowd.alive].any()
+            torch.testing.assert_close(theirs.state.cpu(), ours.state, rtol=1e-4, atol=1e-4)
+            assert not theirs.state.cpu()[~crowd.alive].any()
         assert ours.choices.any() and same.any()
 
 

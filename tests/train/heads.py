@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from train.small import seen_in_a_random_world
 
 from nmmo_gpu.config import preset
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.policy import MASKED, Output, Policy
+from nmmo_gpu.train.output import MASKED, Output, mask_logits
 from nmmo_gpu.train.sampling import head_distributions, uniforms
 from nmmo_gpu.world.actions import action_heads, row_of, side_of
 from nmmo_gpu.world.random import draw
@@ -59,9 +58,8 @@ class Crowd:
         return torch.where(torch.rand(logits.shape, generator=random) < 0.03, logits * 10, logits)
 
     def output(self, index: Tensor, logits: Tensor) -> Output:
-        """Returns the heads that ``Policy.masked`` makes of these logits."""
-        policy: Any = SimpleNamespace(config=self.config)
-        return Policy.masked(policy, self.layout.views(self.records[index]), logits)
+        """Returns the heads that ``mask_logits`` makes of these logits."""
+        return mask_logits(logits, self.layout.views(self.records[index]), self.config.targeting)
 
     def uniform(self, index: Tensor) -> Tensor:
         """Returns the draws [heads, P, B] of each agent's realm and slot."""

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 SYSTEMS = ("reach", "skills", "works", "rolls", "npcs", "exchange", "tokens")
 FULL = {name: getattr(preset("full"), name) for name in SYSTEMS} | {"npc_numbers": (6, 5, 3)}
 """Settings that turn ``small``'s world into one of the full game with a few NPCs of every kind."""
-MEMORIES = {"plain": False, "recurrent": True}
+NETWORKS = {"plain": False, "recurrent": True}
 KINDS = [(recurrent, targeting) for recurrent in (False, True) for targeting in ("auto", "learned")]
 """Every kind of policy: (recurrent, targeting)."""
 

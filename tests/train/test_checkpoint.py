@@ -60,7 +60,7 @@ def test_a_checkpoint_round_trips(run, path):
     prefixes = {name.split(".")[0] for name in written}
     assert prefixes == {"world", "realms", "policy", "optimizer", "god"}
     assert stored.part("god").keys() == {"tally.lifetimes", "tally.sums", "tally.causes", "visits"}
-    assert stored.part("realms").keys() == {"memory"}
+    assert stored.part("realms").keys() == {"state"}
     assert os.listdir(path.parent) == [checkpoints.FILE], "a temporary file is left"
 
 
@@ -282,7 +282,7 @@ def test_impossible_counters_are_refused(path, run, counters):
 
 TENSORS = (
     "world.health", "world.visited", "world.tick", "policy.window", "policy.value_bias",
-    "optimizer.window.exp_avg", "optimizer.window.step", "god.visits", "realms.memory", "god.tally.sums",
+    "optimizer.window.exp_avg", "optimizer.window.step", "god.visits", "realms.state", "god.tally.sums",
 )  # fmt: skip
 
 

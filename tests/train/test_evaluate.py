@@ -110,18 +110,18 @@ def test_a_stored_policy_acts_as_in_training(stored):
     sword = Sword(dataclasses.replace(stored.config, env=config), CPU)
     load_policy(sword, stored)
     act = policy_actor(stored)(env)
-    memory = sword.policy.initial_state(env.world.alive.numel(), CPU)
+    state = sword.policy.initial_state(env.world.alive.numel(), CPU)
     deaths = births = 0
     for _ in range(60):
         found = act(env)
-        decision = sword.decide(env.records, env.world, memory)
+        decision = sword.decide(env.records, env.world, state)
         assert torch.equal(found, decision.actions)
         ids = env.world.entity.clone()
         _, _, died, _, _ = env.step(found)
         deaths += int(died.sum())
         births += int((ids != env.world.entity).sum())
-        if decision.memory is not None:
-            memory = decision.memory * (~died).view(-1, 1)
+        if decision.state is not None:
+            state = decision.state * (~died).view(-1, 1)
     assert deaths > 20 and births > 20
 
 

@@ -106,7 +106,7 @@ def test_networks_are_found_by_module_and_by_file(forget_example, monkeypatch):
     ("no/such/file.py:Attentive", "no file no/such/file.py"),
     ("nmmo_gpu.train.policy:Attentive", "nmmo_gpu.train.policy has no Attentive"),
     ("nmmo_gpu.train.policy:Output", "not a subclass of nmmo_gpu.train.policy:Policy"),
-    ("nmmo_gpu.train.policy:MASKED", "not a subclass of nmmo_gpu.train.policy:Policy"),
+    ("nmmo_gpu.train.output:MASKED", "not a subclass of nmmo_gpu.train.policy:Policy"),
 ])  # fmt: skip
 def test_invalid_network_names_are_refused(name, message):
     """The ConfigError has the name, the fault and how to name a class."""

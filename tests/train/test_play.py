@@ -60,11 +60,11 @@ def test_training_records_what_it_plays(trained, tmp_path):
     assert all(torch.equal(t, stored.part("world")[name]) for name, t in plain.god.env.world.tensors())
 
 
-def test_recorded_thoughts_belong_to_the_decision(trained, tmp_path):
+def test_recorded_probabilities_belong_to_the_decision(trained, tmp_path):
     """A frame has the policy's numbers of the tick before, in the file's precision: probabilities add up to 1
     per head, chosen actions are possible, and empty slots have zeros."""
     stored = checkpoints.load(trained[1], CPU)
-    env, act = playing.go_on(stored, 2, CPU)
+    env, act = playing.continue_realm(stored, 2, CPU)
     heads = act.sword.choices()
     recorder = Recorder(env, (2,), 1, tmp_path, "odd", heads, blocking=True)
     slots, columns = env.config.world.slots, {column.name: column for column in recorder.layout.columns}
@@ -110,7 +110,7 @@ def test_an_exported_realm_continues_as_in_its_run(trained, tmp_path):
     whole = Run(config, dataclasses.replace(checkpoints.load(folder, CPU), config=config))
     expected = record_expected(whole.god.env, 2)
     whole.god.collect()
-    env, act = playing.go_on(stored, 2, CPU)
+    env, act = playing.continue_realm(stored, 2, CPU)
     recorder = Recorder(env, (2,), 3, tmp_path, "odd", blocking=True)
     playing.play(env, act, recorder, 8)
     recorder.close()

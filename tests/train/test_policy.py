@@ -7,7 +7,9 @@ import torch
 from train.small import KINDS, lively_env, randomise_biases, shout, small
 
 from nmmo_gpu.content import Material
-from nmmo_gpu.train.policy import MASKED, Policy
+from nmmo_gpu.errors import UsageError
+from nmmo_gpu.train.output import MASKED
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.sampling import head_distributions
 from nmmo_gpu.world.actions import row_of
 from nmmo_gpu.world.network_inputs import CODES, FIRST_OCCUPANT
@@ -161,7 +163,7 @@ def by_hand(policy, views, p, state):
         cell = torch.nn.GRUCell(HIDDEN, HIDDEN, dtype=torch.float64)
         with torch.no_grad():
             cell.weight_ih.copy_(weight("gru_input").T)
-            cell.weight_hh.copy_(weight("gru_memory").T)
+            cell.weight_hh.copy_(weight("gru_hidden").T)
             cell.bias_ih.copy_(weight("gru_bias")[0])
             cell.bias_hh.zero_()
             hidden = cell(hidden[None], state.double()[None])[0]
@@ -339,7 +341,7 @@ def test_recurrent_states_do_not_mix(records, targeting):
 def test_a_recurrent_policy_needs_its_state(records):
     """A missing state is an error."""
     index, _ = batch(len(records))
-    with pytest.raises(AssertionError, match="memory"):
+    with pytest.raises(UsageError, match="state is missing: pass initial_state"):
         new_policy(recurrent=True)(records, index)
 
 

@@ -11,7 +11,8 @@ from train.small import KINDS, randomise_biases, seen_in_a_random_world, shout, 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.train import features
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.policy import MASKED, Policy
+from nmmo_gpu.train.output import MASKED
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.world.actions import MORE_HEADS, action_heads
 from nmmo_gpu.world.observation_layout import NPC
 
@@ -130,7 +131,7 @@ def test_the_network_matches_plain_code(seen, recurrent, targeting):
     hidden = (trunk @ weights.trunk[0].double() + weights.trunk_bias[0].double()).relu()
     if recurrent:
         with torch.no_grad():
-            hidden = policy.remember(hidden.float(), state, weights).double()
+            hidden = policy.gru_step(hidden.float(), state, weights).double()
     outputs = hidden @ weights.action_heads.double() + weights.action_heads_bias.double()
     rows = 1
     if targeting == "learned":

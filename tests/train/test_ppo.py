@@ -9,10 +9,11 @@ import math
 import pytest
 import torch
 from support.helpers import KERNEL_DEVICE, carried, chi_square
-from train.small import CPU, KINDS, MEMORIES, lively_env, shout, small
+from train.small import CPU, KINDS, NETWORKS, lively_env, shout, small
 
 from nmmo_gpu.train.config import PPOConfig
-from nmmo_gpu.train.policy import MASKED, Output, Policy
+from nmmo_gpu.train.output import MASKED, Output
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.ppo import (
     STATISTICS,
     ActionEvaluation,
@@ -333,10 +334,10 @@ def test_rollouts_after_an_update_use_the_new_weights(recurrent, targeting):
         )
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_minibatches_give_the_same_outputs(memory):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_minibatches_give_the_same_outputs(network):
     """Some columns alone, in another order, give what all columns together give."""
-    god, rollout = played(MEMORIES[memory], "auto")
+    god, rollout = played(NETWORKS[network], "auto")
     log, _, rows, valid = replay(
         god.sword.policy,
         rollout,
@@ -385,18 +386,18 @@ def test_update_learns_and_reports(recurrent, targeting):
         assert torch.equal(values, getattr(rollout, name)), name
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_the_first_minibatch_has_ratio_one(memory):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_first_minibatch_has_ratio_one(network):
     """With a single minibatch no weight has changed yet, so kl and clip fraction are 0 up to rounding."""
-    god, rollout = played(MEMORIES[memory], "learned", minibatches=1)
+    god, rollout = played(NETWORKS[network], "learned", minibatches=1)
     found = Pantheon(god.config, god.sword).learn(rollout, 0.0)
     assert (found["kl"].abs() < 1e-6).all() and not found["clip_fraction"].any()
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_a_population_without_living_agents(memory):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_population_without_living_agents(network):
     """It learns nothing and does not affect the others."""
-    god, rollout = played(MEMORIES[memory], "auto")
+    god, rollout = played(NETWORKS[network], "auto")
     rollout.alive.view(-1, 3, 6)[:, 1] = False
     policy = god.sword.policy
     before = {name: p.detach().clone() for name, p in policy.named_parameters()}
@@ -408,13 +409,13 @@ def test_a_population_without_living_agents(memory):
         assert torch.equal(parameter[1], before[name][1]) and not torch.equal(parameter[0], before[name][0])
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_updates_depend_on_seed_and_tick_only(memory):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_updates_depend_on_seed_and_tick_only(network):
     """Only the minibatches are random: with the same seed and tick the weights are identical, and with
     another of either they are not."""
     found = []
     for seed, tick in ((5, 100), (5, 100), (6, 100), (5, 101)):
-        god, rollout = played(MEMORIES[memory], "auto")
+        god, rollout = played(NETWORKS[network], "auto")
         rollout.seed[0] = seed
         rollout.tick.fill_(tick)
         policy = god.sword.policy
@@ -425,12 +426,12 @@ def test_updates_depend_on_seed_and_tick_only(memory):
     assert not any(torch.equal(found[0], other) for other in found[2:])
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("training_backend", [PLAIN, RESIDENT], ids=["plain", "capturable"])
-def test_each_epoch_uses_every_column_once(memory, training_backend, monkeypatch):
+def test_each_epoch_uses_every_column_once(network, training_backend, monkeypatch):
     """Each epoch has the configured number of minibatches, each in order, and another split."""
-    god, rollout = played(MEMORIES[memory], "auto", epochs=3, minibatches=4)
-    kind = SequenceBatches if MEMORIES[memory] else SampleBatches
+    god, rollout = played(NETWORKS[network], "auto", epochs=3, minibatches=4)
+    kind = SequenceBatches if NETWORKS[network] else SampleBatches
     evaluate_actions, seen = kind.evaluate_actions, []
 
     def watched(batches, columns):
@@ -573,7 +574,7 @@ def test_a_bandit_is_learned(recurrent, targeting, precision, layers):
     good[2, :, 1:] = ahead
     possible = real & (views["move_mask"][index] & good).any(-1)
     assert (possible.sum(1) > 10).all()
-    memory = None if policy.initial_state(1, CPU) is None else torch.zeros(*index.shape, 32)
+    state = None if policy.initial_state(1, CPU) is None else torch.zeros(*index.shape, 32)
 
     rollout = Rollout.allocate(env.layout, ticks, 4, 60, CPU)
     rollout.records.copy_(env.records.expand_as(rollout.records))
@@ -583,14 +584,14 @@ def test_a_bandit_is_learned(recurrent, targeting, precision, layers):
 
     def liking():
         with torch.no_grad():
-            chance = (policy(rows, index, memory).move.softmax(-1) * good).sum(-1)
+            chance = (policy(rows, index, state).move.softmax(-1) * good).sum(-1)
         return torch.stack([chance[p][possible[p]].mean() for p in range(3)])
 
     at_first = liking()
     for _ in range(30):
         for t in range(ticks):
             with torch.no_grad():
-                output = policy(rows, index, memory)
+                output = policy(rows, index, state)
                 choices, log = sample(output, torch.rand(3, *index.shape, generator=random))
             rollout.choices[t, index[real]] = choices[real].to(torch.int16)
             rollout.log_probability[t, index[real]] = log[real]

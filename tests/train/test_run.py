@@ -14,7 +14,7 @@ import time
 import pytest
 import torch
 from support.helpers import ODD
-from train.small import CPU, FULL, KINDS, MEMORIES, assert_equal_states, reloaded, small, state_of
+from train.small import CPU, FULL, KINDS, NETWORKS, assert_equal_states, reloaded, small, state_of
 
 from nmmo_gpu.config.serialise import to_plain
 from nmmo_gpu.errors import ConfigError
@@ -79,7 +79,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(recurrent, targeting, tmp_pat
     assert second.god.env.world.digest() == whole.god.env.world.digest()
     assert second.god.tally.summary() == whole.god.tally.summary()
     assert torch.equal(second.god.visits, whole.god.visits)
-    assert second.god.memory is whole.god.memory is None or torch.equal(second.god.memory, whole.god.memory)
+    assert second.god.recurrent_state is whole.god.recurrent_state is None or torch.equal(
+        second.god.recurrent_state, whole.god.recurrent_state
+    )
 
 
 def test_agent_steps_count_living_agents():
@@ -338,12 +340,12 @@ def signalling(kind, number, iteration):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_a_signal_finishes_the_iteration_and_saves(number, memory, tmp_path, capsys):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_signal_finishes_the_iteration_and_saves(number, network, tmp_path, capsys):
     """A run that is stopped by a signal in its third rollout and resumed ends as if it had never been
     stopped. The signal handlers are restored, and the output says how to resume."""
     folder = tmp_path / "run"
-    config = small(folder, recurrent=MEMORIES[memory], iterations=6)
+    config = small(folder, recurrent=NETWORKS[network], iterations=6)
     before = signal.getsignal(number)
     run = train(config, trinity=Trinity(god=signalling(God, number, 3)))
     assert signal.getsignal(number) == before

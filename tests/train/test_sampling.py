@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.helpers import chi_square
 
-from nmmo_gpu.train.policy import MASKED, Output
+from nmmo_gpu.train.output import MASKED, Output
 from nmmo_gpu.train.sampling import choose, evaluate, head_distributions, sample
 from nmmo_gpu.world.actions import row_of
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from train.small import CPU, FULL, KINDS, MEMORIES, shout, small
+from train.small import CPU, FULL, KINDS, NETWORKS, shout, small
 
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, UsageError
@@ -38,12 +38,12 @@ def test_a_realm_does_not_depend_on_the_other_realms(recurrent, targeting):
     acted = 0
     for _ in range(40):
         actions = []
-        for i, (env, sword, memory) in enumerate(worlds):
-            decision = sword.decide(env.records, env.world, memory)
+        for i, (env, sword, state) in enumerate(worlds):
+            decision = sword.decide(env.records, env.world, state)
             _, _, died, _, _ = env.step(decision.actions)
-            if decision.memory is not None:
-                memory = decision.memory * (~died).view(-1, 1)
-            worlds[i] = env, sword, memory
+            if decision.state is not None:
+                state = decision.state * (~died).view(-1, 1)
+            worlds[i] = env, sword, state
             actions.append(decision.actions)
         assert torch.equal(actions[0][0], actions[1][0])
         acted += int(actions[0].any(-1).sum())
@@ -63,7 +63,7 @@ def test_decisions_are_valid(recurrent, targeting):
     for _ in range(6):
         god.collect()
         env, world = god.env, god.env.world
-        decision = god.sword.decide(env.records, world, god.memory)
+        decision = god.sword.decide(env.records, world, god.recurrent_state)
         dead, alive = ~world.alive, world.alive
         views = env.layout.views(env.records)
         assert decision.actions.shape == (3, 32, 3) and decision.actions.dtype == torch.int64
@@ -89,10 +89,10 @@ def test_decisions_are_valid(recurrent, targeting):
         else:
             assert torch.equal(decision.choices.view(3, 32, 3).long(), decision.actions)
         if recurrent:
-            assert decision.memory.shape == (96, 8)
-            assert not decision.memory[dead.view(-1)].any() and decision.memory[alive.view(-1)].any()
+            assert decision.state.shape == (96, 8)
+            assert not decision.state[dead.view(-1)].any() and decision.state[alive.view(-1)].any()
         else:
-            assert decision.memory is None
+            assert decision.state is None
     assert attacks > 10
 
 
@@ -118,29 +118,29 @@ def test_only_living_agents_have_a_recurrent_state():
     god = server(recurrent=True)
     god.collect()
     alive = god.env.world.alive.view(-1)
-    memory = god.sword.decide(god.env.records, god.env.world, torch.ones_like(god.memory)).memory
-    assert not alive.all() and not memory[~alive].any() and memory[alive].any(-1).all()
+    state = god.sword.decide(god.env.records, god.env.world, torch.ones_like(god.recurrent_state)).state
+    assert not alive.all() and not state[~alive].any() and state[alive].any(-1).all()
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_deciding_changes_nothing(memory):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_deciding_changes_nothing(network):
     """Deciding twice in one tick gives the same decision and changes neither recurrent state nor world."""
-    god = server(recurrent=MEMORIES[memory])
+    god = server(recurrent=NETWORKS[network])
     god.collect()
     digest = god.env.world.digest()
-    before = None if god.memory is None else god.memory.clone()
-    one, same = (god.sword.decide(god.env.records, god.env.world, god.memory) for _ in range(2))
-    for name in ("actions", "choices", "log_probability", "value", "memory"):
+    before = None if god.recurrent_state is None else god.recurrent_state.clone()
+    one, same = (god.sword.decide(god.env.records, god.env.world, god.recurrent_state) for _ in range(2))
+    for name in ("actions", "choices", "log_probability", "value", "state"):
         a, b = getattr(one, name), getattr(same, name)
         assert a is b is None or torch.equal(a, b), name
     assert god.env.world.digest() == digest
-    assert before is None or torch.equal(god.memory, before)
+    assert before is None or torch.equal(god.recurrent_state, before)
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_collect_writes_every_row(memory):
+@pytest.mark.parametrize("network", NETWORKS)
+def test_collect_writes_every_row(network):
     """Rollouts written over garbage equal those written over zeros."""
-    clean, dirty = (server(recurrent=MEMORIES[memory]) for _ in range(2))
+    clean, dirty = (server(recurrent=NETWORKS[network]) for _ in range(2))
     for turn in range(3):
         for name, tensor in vars(dirty.rollout).items():
             if tensor is None:
@@ -184,11 +184,11 @@ def test_the_recurrent_state_continues_across_rollouts():
     """A rollout starts with the state that the previous one ended with, and newborns start with zeros."""
     god = server(recurrent=True)
     assert not god.collect().state.any()
-    left = god.memory.clone()
+    left = god.recurrent_state.clone()
     rollout = god.collect()
     assert torch.equal(rollout.state, left) and left.any()
     gone = rollout.died[-1] | ~rollout.alive[-1]
-    assert not god.memory[gone].any() and god.memory[~gone].any(-1).all()
+    assert not god.recurrent_state[gone].any() and god.recurrent_state[~gone].any(-1).all()
 
 
 def test_visits_count_the_agents_tiles():
@@ -218,17 +218,17 @@ def test_a_rollout_can_store_every_choice():
 class Hermits(Sword):
     """Agents stay and attack no one."""
 
-    def decide(self, records, world, memory):
-        decision = super().decide(records, world, memory)
+    def decide(self, records, world, state):
+        decision = super().decide(records, world, state)
         return decision._replace(actions=torch.zeros_like(decision.actions))
 
 
 class Doubtful(Sword):
     """Decides, evaluates something else, and returns its first decision."""
 
-    def decide(self, records, world, memory):
-        decision = super().decide(records, world, memory)
-        super().decide(records.roll(1, 1), world, memory)
+    def decide(self, records, world, state):
+        decision = super().decide(records, world, state)
+        super().decide(records.roll(1, 1), world, state)
         return decision._replace(actions=decision.actions.clone())
 
 
@@ -254,8 +254,8 @@ def test_recorded_outputs_belong_to_the_decision(backend, settings):
 class Silent(Sword):
     """Decides without returning the policies' outputs."""
 
-    def decide(self, records, world, memory):
-        return super().decide(records, world, memory)._replace(decided_by=None)
+    def decide(self, records, world, state):
+        return super().decide(records, world, state)._replace(decided_by=None)
 
 
 def test_a_decision_without_outputs_cannot_be_recorded(tmp_path):

@@ -82,9 +82,9 @@ def look_at(kinds, look, entity, into, here, ranks, config: tl.constexpr, ROW_PA
     values = tl.where(column == config.npc_kinds + 5, immune.to(tl.float32), values)
     share = health.to(tl.float32) / tl.maximum(most.to(tl.float32), 1.0)
     values = tl.where(column == config.npc_kinds + 6 + config.words, share, values)
-    said = column - (config.npc_kinds + 5)
+    word = column - (config.npc_kinds + 5)
     one = (column < config.npc_kinds) & (kind == NPC + column)
-    one = one | ((said >= 1) & (said <= config.words) & (token == said))
+    one = one | ((word >= 1) & (word <= config.words) & (token == word))
     store(into, column, tl.where(one & there, 1.0, values), here, config.row)
 
 

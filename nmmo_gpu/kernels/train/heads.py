@@ -1,5 +1,5 @@
 """Distributions of the action heads, for the kernels of ``sampling`` and ``evaluation``; twin of
-``nmmo_gpu.train.policy.Policy.masked``. The masks are read directly from the observation records."""
+``nmmo_gpu.train.output.mask_logits``. The masks are read directly from the observation records."""
 
 from __future__ import annotations
 

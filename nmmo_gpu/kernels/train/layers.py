@@ -154,7 +154,7 @@ class HiddenLayers(torch.autograd.Function):
         saved = ctx.saved_tensors
         layers = len(saved) // 4
         biases, matrices, seen, products = (saved[k * layers : (k + 1) * layers] for k in range(4))
-        grad, ours = grads[0].contiguous(), False
+        grad, owned = grads[0].contiguous(), False
         of_biases, of_matrices = [], []
         for layer in reversed(range(layers)):
             bias = biases[layer] if layer else None
@@ -164,10 +164,10 @@ class HiddenLayers(torch.autograd.Function):
             back = matrices[layer].mT
             if layer == 0:
                 grad = torch.bmm(slope, back)
-            elif ours:
+            elif owned:
                 grad.baddbmm_(slope, back)
             else:
-                grad, ours = torch.baddbmm(grad, slope, back), True
+                grad, owned = torch.baddbmm(grad, slope, back), True
         # The first layer: ``total`` includes its bias.
         grad = torch.ops.aten.threshold_backward(grad, seen[0], 0.0)
         return grad, *reversed(of_biases), *reversed(of_matrices)

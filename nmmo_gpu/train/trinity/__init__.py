@@ -5,7 +5,7 @@ them. Pantheon (the cluster) updates the policies, and holds the optimizer. The 
 these three classes; to change one, subclass it and pass it to ``nmmo_gpu.train.run.train``:
 
     class Bolder(Sword):
-        def decide(self, records, world, memory): ...
+        def decide(self, records, world, state): ...
 
     train(config, trinity=Trinity(sword=Bolder))
 """

@@ -37,9 +37,9 @@ class God:
             len(sword.action_heads),
         )
         self.rollout.records[-1].copy_(self.env.records)
-        self.memory = sword.policy.initial_state(realms * world_config.slots, self.env.device)
-        if self.memory is not None:
-            self.rollout.state = torch.zeros_like(self.memory)
+        self.recurrent_state = sword.policy.initial_state(realms * world_config.slots, self.env.device)
+        if self.recurrent_state is not None:
+            self.rollout.state = torch.zeros_like(self.recurrent_state)
         self.tally = Tally(self.env.device, sword.training_backend.count)
         self.visits = torch.zeros(
             world_config.height, world_config.width, dtype=torch.int64, device=self.env.device
@@ -60,7 +60,7 @@ class God:
     def by_realm(self) -> dict[str, Tensor]:
         """Returns what a checkpoint stores of each realm besides its world, [realms * n, ...]; it is restored
         in place."""
-        return {} if self.memory is None else {"memory": self.memory}
+        return {} if self.recurrent_state is None else {"state": self.recurrent_state}
 
     def collect(self) -> Rollout:
         """Plays ``horizon`` ticks and returns the rollout, which the next call overwrites."""
@@ -73,22 +73,22 @@ class God:
     def _play(self) -> None:
         rollout, world, policy = self.rollout, self.env.world, self.sword.policy
         rollout.records[0].copy_(rollout.records[-1])
-        if self.memory is not None and rollout.state is not None:
-            rollout.state.copy_(self.memory)
+        if self.recurrent_state is not None and rollout.state is not None:
+            rollout.state.copy_(self.recurrent_state)
         with policy.using(policy.weights()):
             for t in range(rollout.alive.shape[0]):
                 self._play_tick(t)
-            rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.memory).value
+            rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.recurrent_state).value
         rollout.seed.copy_(world.seed)
         rollout.tick.copy_(world.tick)
-        somebody = world.presence > 0
+        occupied = world.presence > 0
         if world.config.npc_slots:
-            somebody &= world.presence <= world.config.populations
-        self.visits += somebody.sum(0)
+            occupied &= world.presence <= world.config.populations
+        self.visits += occupied.sum(0)
 
     def _play_tick(self, t: int) -> None:
         rollout, env, world = self.rollout, self.env, self.env.world
-        decision = self.sword.decide(rollout.records[t], world, self.memory)
+        decision = self.sword.decide(rollout.records[t], world, self.recurrent_state)
         rollout.alive[t] = world.agents(world.alive).reshape(-1)
         rollout.choices[t] = decision.choices
         rollout.log_probability[t] = decision.log_probability
@@ -99,8 +99,8 @@ class God:
             self.recorder.capture(t, env.step_actions, policy_trace)
         rollout.reward[t] = reward.view(-1) * (1.0 - self.config.ppo.gamma)
         rollout.died[t] = died.view(-1)
-        if self.memory is not None and decision.memory is not None:
-            self.memory.copy_(decision.memory * (~died).view(-1, 1))
+        if self.recurrent_state is not None and decision.state is not None:
+            self.recurrent_state.copy_(decision.state * (~died).view(-1, 1))
         self.tally.add(world, rollout.alive[t].view_as(died), decision.actions[..., 2] > 0)
 
     def _policy_trace(self, records: Tensor, decision: Decision) -> PolicyTrace | None:

@@ -12,7 +12,8 @@ from nmmo_gpu.errors import UsageError
 from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.network import load_network
-from nmmo_gpu.train.policy import AUTO_TARGETS, Output, Policy
+from nmmo_gpu.train.output import Output, mask_logits
+from nmmo_gpu.train.policy import AUTO_TARGETS, Policy
 from nmmo_gpu.train.rollout import all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
 from nmmo_gpu.train.training_backend import training_backend
@@ -42,7 +43,7 @@ class Decision(NamedTuple):
     """[R * A] float32; 0 for empty slots."""
     value: Tensor
     """[R * A] float32; 0 for empty slots."""
-    memory: Tensor | None
+    state: Tensor | None
     """[R * A, hidden] float32: the recurrent state after the step; None without recurrence."""
     decided_by: DecidedBy | None = None
     """The outputs from which ``Sword.policy_trace`` makes recordings; None if a ``decide`` does not provide
@@ -68,10 +69,10 @@ class Sword:
         ).to(device)  # fmt: skip
         self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of the columns of an action."""
-        self._everybody: Tensor | None = None
+        self._all_rows: Tensor | None = None
 
     @torch.no_grad()
-    def decide(self, records: Tensor, world: World, memory: Tensor | None) -> Decision:
+    def decide(self, records: Tensor, world: World, state: Tensor | None) -> Decision:
         """Chooses an action for every living agent.
 
         The random numbers depend only on (seed, tick, realm, slot), so an agent's choice does not depend on
@@ -80,21 +81,21 @@ class Sword:
         Args:
             records: [R, A, bytes] uint8, the latest observation.
             world: read for ``alive``, ``seed`` and ``tick``.
-            memory: [R * A, hidden] float32, the recurrent state of a recurrent policy, else None.
+            state: [R * A, hidden] float32, the recurrent state of a recurrent policy, else None.
 
         Returns:
             A decision for every slot; those of empty slots are ignored.
         """
         if self.training_backend.choose is not None:
-            return self._decide_for_all(records, world, memory, self.training_backend.choose)
+            return self._decide_for_all(records, world, state, self.training_backend.choose)
         policy, alive = self.policy, world.agents(world.alive)
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
         index, real = by_population(alive.reshape(1, -1), policy.world_config.populations, slots)
-        recalled = None if memory is None else memory[index]
+        recalled = None if state is None else state[index]
         draws = uniforms(self.training_backend.draw, world, self.action_heads, index // slots, index % slots)
         if self.training_backend.sample is not None:
-            logits, state = policy.unmasked(rows, index, recalled)
+            logits, new_state = policy.unmasked(rows, index, recalled)
             decided_by = DecidedBy(index, logits)
             auto = policy.config.targeting == "auto"
             choices, log_probability = self.training_backend.sample(
@@ -105,7 +106,7 @@ class Sword:
             output = policy(rows, index, recalled)
             decided_by = DecidedBy(index, output)
             choices, log_probability = sample(output, draws)
-            value, state = output.value, output.state
+            value, new_state = output.value, output.state
 
         who, choices = index[real], choices[real]
         actions = torch.zeros(realms * slots, len(self.action_heads), dtype=torch.int64, device=rows.device)
@@ -118,33 +119,33 @@ class Sword:
         everyone[1, who] = value[real]
         all_choices = torch.zeros(actions.shape, dtype=torch.int16, device=rows.device)
         all_choices[who] = choices.to(torch.int16)
-        if memory is not None and state is not None:
-            memory = torch.zeros_like(memory).index_put_((who,), state[real])
+        if state is not None and new_state is not None:
+            state = torch.zeros_like(state).index_put_((who,), new_state[real])
         return Decision(
-            actions.view(realms, slots, -1), all_choices, everyone[0], everyone[1], memory, decided_by
+            actions.view(realms, slots, -1), all_choices, everyone[0], everyone[1], state, decided_by
         )
 
     def _decide_for_all(
-        self, records: Tensor, world: World, memory: Tensor | None, choose: Callable[..., Any]
+        self, records: Tensor, world: World, state: Tensor | None, choose: Callable[..., Any]
     ) -> Decision:
         """Does the same as ``decide``, but without a copy from the device of which agents are alive: it also
         computes the empty slots, whose results are ignored."""
         policy, alive = self.policy, world.agents(world.alive)
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
-        if self._everybody is None or self._everybody.numel() != len(rows):
-            self._everybody, _ = all_by_population(
+        if self._all_rows is None or self._all_rows.numel() != len(rows):
+            self._all_rows, _ = all_by_population(
                 alive.reshape(1, -1), policy.world_config.populations, slots
             )
-        index = self._everybody
-        logits, state = policy.unmasked(rows, index, None if memory is None else memory[index])
+        index = self._all_rows
+        logits, new_state = policy.unmasked(rows, index, None if state is None else state[index])
         chosen = choose(world, rows, index, logits, policy.layout, policy.config.targeting == "auto")
-        if memory is not None and state is not None:
-            kept = state.flatten(0, 1) * alive.reshape(-1)[index.view(-1)][:, None]
-            memory = torch.empty_like(memory).index_copy_(0, index.view(-1), kept)
+        if state is not None and new_state is not None:
+            kept = new_state.flatten(0, 1) * alive.reshape(-1)[index.view(-1)][:, None]
+            state = torch.empty_like(state).index_copy_(0, index.view(-1), kept)
         actions = chosen.actions.view(realms, slots, -1)
         return Decision(
-            actions, chosen.choices, chosen.log_probability, chosen.value, memory, DecidedBy(index, logits)
+            actions, chosen.choices, chosen.log_probability, chosen.value, state, DecidedBy(index, logits)
         )
 
     def choices(self) -> dict[str, int]:
@@ -170,7 +171,7 @@ class Sword:
         Raises UsageError if the decision does not contain the outputs of the policies."""
         if decision.decided_by is None:
             raise UsageError(
-                f"what this policy thinks cannot be recorded, as {type(self).__name__}.decide() returns a "
+                f"the outputs of the policy cannot be recorded, as {type(self).__name__}.decide() returns a "
                 "Decision without decided_by; keep that of Sword.decide() with decision._replace(...), or "
                 "record without: --no-record-policy."
             )
@@ -187,7 +188,8 @@ class Sword:
             )
         else:
             views = self.policy.header_fields(records.view(-1, records.shape[-1]), place)
-            output = self.policy.masked(views, output_or_logits.flatten(0, 1)[where])
+            logits = output_or_logits.flatten(0, 1)[where]
+            output = mask_logits(logits, views, self.policy.config.targeting)
         made = dict(zip(self.action_heads, decision.choices[place].long().unbind(-1), strict=True))
         logs = head_distributions(output, made["style"], made.get("trade"))
         recorded = torch.cat((output.value[..., None], *(log.exp() for log in logs)), -1).float()
