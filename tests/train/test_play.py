@@ -76,7 +76,7 @@ def test_recorded_probabilities_belong_to_the_decision(trained, tmp_path):
 
     for _ in range(5):
         records, alive = env.records.clone(), env.world.agents(env.world.alive).clone()
-        memory = act._memory
+        memory = act._state
         if memory is not None:
             memory = memory * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
         playing.play(env, act, recorder, 1)
