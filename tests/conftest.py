@@ -55,9 +55,17 @@ SLOW_TESTS = (
 """Single slow tests in other files."""
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Returns the number of processes for ``--numprocesses auto``: one more than there are processors, since
+    tests of browsers and of several processes wait for much of their time."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what ``scripts/test.sh --quick`` leaves out: slow files and tests, and tests of the phases on the
-    interpreted backend."""
+    interpreted backend. Puts the browsers first, which take longest, so that no process ends long after the
+    others."""
+    items.sort(key=lambda item: item.path.name != "test_browser.py")
     slow = [HERE / name for name in SLOW]
     assert all(place.exists() for place in slow), "SLOW has a path that does not exist"
     for item in items:

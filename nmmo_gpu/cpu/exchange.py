@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from nmmo_gpu.content.tables import Tables
@@ -266,6 +267,8 @@ def arguments(world: World, trade: Tensor, price: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_exchange``, except the range of realms."""
     cfg = world.config
     lots, weights, prices = numbers(cfg.tables)
+    # One dtype and layout, so that the loops are compiled only once.
+    trade, price = (chosen.to(torch.int32).contiguous() for chosen in (trade, price))
     make = _arrays(
         trade, price, world.alive, world.health, world.offer, world.offer_price, world.offer_left,
         world.inventory, world.gold, world.events,

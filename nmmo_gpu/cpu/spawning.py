@@ -119,8 +119,10 @@ def _equip(
     for a in range(gold.shape[1]):
         if entity[r, a] < first:
             continue
-        xp[r, a, :] = birth_xp
-        level[r, a, :] = birth_levels
+        # Not slices: the check of their lengths takes numba two seconds to compile.
+        for skill in range(len(birth_xp)):
+            xp[r, a, skill] = birth_xp[skill]
+            level[r, a, skill] = birth_levels[skill]
         gold[r, a] = birth_gold
         ledger[r, ledger.shape[1] - 1, INITIAL] += birth_gold
         inventory[r, a, :] = 0
