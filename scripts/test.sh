@@ -8,6 +8,8 @@
 quick=
 [ "${1:-}" != --quick ] || { quick=1 && shift; }
 source "$(dirname "$0")/install.sh" cpu,test
+# Tests start dozens of Python processes, each of which would otherwise compile all sources again.
+unset PYTHONDONTWRITEBYTECODE
 if [ -n "$quick" ]; then
     exec python -m pytest --numprocesses auto --dist worksteal -m "not slow" "$@"
 fi

@@ -68,13 +68,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_browser.py")
     slow = [HERE / name for name in SLOW]
     assert all(place.exists() for place in slow), "SLOW has a path that does not exist"
+    slow_files = {path for path in {item.path for item in items} if any(map(path.is_relative_to, slow))}
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         backends = [parameters.get(name) for name in ("any_backend", "twin", "case", "any_case")]
         interpreted = any(part == "triton" or (part and part[0] == "triton") for part in backends)
         named = getattr(item, "originalname", None) in SLOW_TESTS
-        inside = any(item.path.is_relative_to(place) for place in slow)
-        if named or inside or interpreted:
+        if named or item.path in slow_files or interpreted:
             item.add_marker(pytest.mark.slow)
 
 

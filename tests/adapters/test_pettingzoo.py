@@ -95,7 +95,7 @@ def test_the_conversion_to_aec_passes_the_api_test(capsys):
 # ------------------------------------------------------------------------------------------ births and deaths
 
 
-@pytest.mark.parametrize(("preset", "ticks"), [("chaos", 500), ("full", 150)])
+@pytest.mark.parametrize(("preset", "ticks"), [("chaos", 200), ("full", 110)])
 def test_it_matches_the_native_environment_and_no_name_returns(preset, ticks):
     """In every tick, observations, rewards, terminations and infos equal those of a native environment with
     the same actions. The keys are the agents that lived before or after the step, no name is used twice, and
