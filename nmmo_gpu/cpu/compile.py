@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.dispatcher import Dispatcher
 
 
 def compiled(function: Callable[..., Any] | None = None, *, inline: str = "never") -> Any:
@@ -17,15 +18,20 @@ def compiled(function: Callable[..., Any] | None = None, *, inline: str = "never
 
     numba's own cache checks only the file in which a function is defined. It would miss changes to constants
     and inlined functions in other files, and use outdated code. Therefore the cache folder's name is a hash
-    of all sources."""
+    of all sources.
+
+    A closure that calls other compiled closures is not stored: numba identifies those by numbers that differ
+    in every process, so it would never find the closure again, and store one more copy each time."""
     if function is None:
         return lambda f: compiled(f, inline=inline)
     settings: Any = numba.config
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(_folder())
     options: dict[str, Any] = {"nogil": True, "inline": inline}
+    cells = function.__closure__ or ()
+    stored = not any(isinstance(cell.cell_contents, Dispatcher) for cell in cells)
     try:
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=stored, **options)(function)
     except RuntimeError:  # no writable folder: compile in each process
         return numba.njit(**options)(function)
     finally:

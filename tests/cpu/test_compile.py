@@ -22,6 +22,25 @@ def test_the_cache_folder_follows_numba_cache_dir(tmp_path, monkeypatch):
     assert tmp_path in compiling._folder.__wrapped__().parents
 
 
+def test_only_closures_that_numba_finds_again_are_stored(tmp_path, monkeypatch):
+    """One that calls another compiled closure has a new key in every process."""
+    monkeypatch.setattr(compiling, "_folder", lambda: tmp_path)
+    factor = 3
+
+    @compiling.compiled
+    def inner(x):
+        return factor * x
+
+    @compiling.compiled
+    def outer(x):
+        return inner(x) + factor
+
+    assert outer(5) == 18
+    assert inner.stats.cache_path is not None and outer.stats.cache_path is None
+    stored = {path.name.split("-")[0] for path in tmp_path.rglob("*.nbi")}
+    assert len(stored) == 1 and "inner" in stored.pop()
+
+
 def test_functions_compile_without_a_cache(monkeypatch):
     def refuse(*args, cache=False, **options):
         if cache:
