@@ -152,7 +152,9 @@ describe.each(names())("%s", (name) => {
     scan.close();
   });
 
-  test.runIf(name === "full")("maps that it holds", async () => {
+  if (name !== "full") return;
+
+  test("maps that it holds", async () => {
     const { heats } = await open();
     expect(heats.map(({ tick }) => tick)).toEqual([truth.ticks[10]!.tick, truth.ticks[20]!.tick]);
     const [one] = heats;
