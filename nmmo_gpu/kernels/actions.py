@@ -22,8 +22,8 @@ def _decode(
     tl.store(move + agent, tl.load(chosen, mask=here, other=0).to(tl.uint8), mask=here)
     tl.store(style + agent, tl.load(chosen + 1, mask=here, other=0).to(tl.uint8), mask=here)
     line = tl.load(chosen + 2, mask=here, other=0).to(tl.int32)
-    chosen = here & (line > 0) & (line <= NEAREST)
-    tl.store(target + agent, tl.load(seen + agent * NEAREST + line - 1, mask=chosen, other=-1), mask=here)
+    has_target = here & (line > 0) & (line <= NEAREST)
+    tl.store(target + agent, tl.load(seen + agent * NEAREST + line - 1, mask=has_target, other=-1), mask=here)
 
 
 def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

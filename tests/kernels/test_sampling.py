@@ -333,7 +333,7 @@ def test_choices_have_the_expected_frequencies():
 
 @pytest.fixture(params=["permuted", "some, repeated"])
 def rows(request, crowd):
-    """Returns [P, B] rows: all agents permuted, or some of them repeated; B is no multiple of a block
+    """Returns [P, B] rows: all agents permuted, or some of them repeated; B is not a multiple of a block
     size."""
     random = torch.Generator().manual_seed(4)
     if request.param == "permuted":
