@@ -112,7 +112,7 @@ def main(args: Args) -> Agent:
                 _, reward[t], died[t], _, _ = env.step(actions[t], out=records[t + 1])
             *_, value[-1][alive[-1]] = agent(records[-1][alive[-1]])
 
-        # Generalised advantages, in units of 1 / (1 - gamma), so that values stay below 1. A death cuts the
+        # Generalized advantages, in units of 1 / (1 - gamma), so that values stay below 1. A death cuts the
         # sum, so an agent gets no credit for the rewards of the slot's next agent.
         running = torch.zeros_like(value[0])
         for t in reversed(range(args.horizon)):

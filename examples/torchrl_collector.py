@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""PPO from TorchRL's components: its collector, generalised advantage estimation and clipped loss.
+"""PPO from TorchRL's components: its collector, generalized advantage estimation and clipped loss.
 
 pip install "nmmo-gpu[adapters]"
 examples/torchrl_collector.py --iterations 100

@@ -28,10 +28,10 @@ class Evolution(Pantheon):
         fitness = (lifetime - lifetime.mean()) / (lifetime.std() + 1e-6)
         generator = torch.Generator().manual_seed(int(rollout.tick))
         for weight in policy.parameters():
-            centre = weight.mean(0, keepdim=True)
-            centre += self.step * (fitness.view(-1, *[1] * (weight.dim() - 1)) * (weight - centre)).mean(0)
+            center = weight.mean(0, keepdim=True)
+            center += self.step * (fitness.view(-1, *[1] * (weight.dim() - 1)) * (weight - center)).mean(0)
             noise = torch.randn(weight.shape, generator=generator).to(weight.device)
-            weight.copy_(centre + self.deviation * (noise - noise.mean(0)))
+            weight.copy_(center + self.deviation * (noise - noise.mean(0)))
         return {"fitness": lifetime}
 
     def state(self) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 Each is a function of an environment that returns [R, A, heads] int64 actions, like ``random_actions``. It has
 no memory and uses only the newest observations. Ties are broken by the world's own counter-based draws, so a
-seed reproduces a game. Only living agents are computed, so a call synchronises the device."""
+seed reproduces a game. Only living agents are computed, so a call synchronizes the device."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def forager(env: Env) -> Tensor:
 
 
 def hunter(env: Env) -> Tensor:
-    """[R, A, heads] int64: a forager that approaches the weakest neighbour while it has food and water to
-    spare, and always attacks the weakest neighbour in reach, in the style with the most damage. It never
+    """[R, A, heads] int64: a forager that approaches the weakest neighbor while it has food and water to
+    spare, and always attacks the weakest neighbor in reach, in the style with the most damage. It never
     attacks its own population, nor an entity with more health than both itself and a newborn agent (such as
     goblins and bears at first)."""
     return _play(env, hunts=True)
@@ -68,7 +68,7 @@ class _Hunt(NamedTuple):
     target: Tensor
     """[n] int64: row of the entity table, from 1; 0 for none."""
     ground: Tensor
-    """[n, window, window] bool: cells from which the weakest neighbour can be attacked; empty without one."""
+    """[n, window, window] bool: cells from which the weakest neighbor can be attacked; empty without one."""
 
 
 def _play(env: Env, hunts: bool) -> Tensor:
@@ -142,7 +142,7 @@ def _move(
 
 
 def _hunt(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hunt:
-    """The target and style of this tick's attack, and the neighbour to approach."""
+    """The target and style of this tick's attack, and the neighbor to approach."""
     device = obs["self"].device
     line = torch.arange(len(obs["self"]), device=device)
     health = obs["entities"][..., ENTITY_FEATURES.index("health")].int()
@@ -180,7 +180,7 @@ def _work(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> Tens
 
 
 def _grid(vision: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(rows [window, 1], columns [window]) of a window's cells, from its centre."""
+    """(rows [window, 1], columns [window]) of a window's cells, from its center."""
     axis = torch.arange(-vision, vision + 1, device=device)
     return axis[:, None], axis
 
@@ -193,7 +193,7 @@ def _bits(cells: Tensor) -> Tensor:
 
 
 def _spread(rows: Tensor) -> Tensor:
-    """The cells (as ``_bits``) and their four neighbours; a bit beyond the last column may also be set."""
+    """The cells (as ``_bits``) and their four neighbors; a bit beyond the last column may also be set."""
     wide = rows | rows << 1 | rows >> 1
     wide[..., 1:] |= rows[..., :-1]
     wide[..., :-1] |= rows[..., 1:]

@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def distinct(launches: dict[str, list[Launch]]) -> dict[tuple[str, str], Launch]:
-    """Returns (kernel name, setting of the launch) -> launch, with each distinct specialisation once."""
+    """Returns (kernel name, setting of the launch) -> launch, with each distinct specialization once."""
     seen: dict[str, tuple[str, str]] = {}
     chosen = {}
     for setting, made in launches.items():
@@ -104,7 +104,7 @@ def distinct(launches: dict[str, list[Launch]]) -> dict[tuple[str, str], Launch]
 
 
 def source_parts(launch: Launch) -> tuple[dict[str, Any], dict[tuple[int, ...], Any], dict[Any, Any]]:
-    """Returns (signature, constants, attributes) to which a launch on a GPU would specialise the kernel.
+    """Returns (signature, constants, attributes) to which a launch on a GPU would specialize the kernel.
 
     Keys of constants and attributes are the parameter's index, followed by the element's index in a tuple."""
     names = launch.kernel.arg_names

@@ -5,7 +5,7 @@
 
 ``first`` (the default) takes at most 9.5 minutes, ``second`` at most 5; --list prints all steps. Every step
 has a time limit, and the other steps run even if one fails or is stopped. A step's output is FOLDER/STEP.txt,
-its figures are FOLDER/STEP.json, and FOLDER/summary.md summarises all. With --archive, the results are packed
+its figures are FOLDER/STEP.json, and FOLDER/summary.md summarizes all. With --archive, the results are packed
 into FILE after every step, so that they are not lost if the machine's time runs out.
 
 Use a Python that sees the GPU. Nothing is installed permanently: the package is imported from this

@@ -74,8 +74,8 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
                 "side": env.config.world.width,
                 "alive": float(env.world.alive.float().mean()),
                 "us per agent-step": middle,
-                "least": min(times),
-                "most": max(times),
+                "min": min(times),
+                "max": max(times),
                 "ratio": middle / (rows[0]["us per agent-step"] if rows else middle),
                 "us of processors": busy,
                 "ratio of processors": busy / (rows[0]["us of processors"] if rows else busy),
@@ -102,13 +102,13 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     print(
-        f"{'agents':>9}{'side':>7}{'alive':>8}{'us per agent-step':>20}{'least':>8}{'most':>8}{'ratio':>8}"
+        f"{'agents':>9}{'side':>7}{'alive':>8}{'us per agent-step':>20}{'min':>8}{'max':>8}{'ratio':>8}"
         f"{'us of processors':>19}{'ratio':>8}"
     )
     for row in rows:
         print(
             f"{row['agents']:9,}{row['side']:7,}{100 * row['alive']:7.1f}%{row['us per agent-step']:20.3f}"
-            f"{row['least']:8.3f}{row['most']:8.3f}{row['ratio']:8.2f}"
+            f"{row['min']:8.3f}{row['max']:8.3f}{row['ratio']:8.2f}"
             f"{row['us of processors']:19.3f}{row['ratio of processors']:8.2f}"
         )
     if options.json is not None:

@@ -34,7 +34,7 @@ export default defineConfig({
     assetsInlineLimit: 64 * 1024,
     // three.js alone is larger than the limit at which Vite warns.
     chunkSizeWarningLimit: 2000,
-    // The licences of what is bundled ask for their text beside every copy.
+    // The licenses of what is bundled ask for their text beside every copy.
     license: { fileName: "third-party-licenses.md" },
   },
   test: {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tyro
 
 from nmmo_gpu.config import PRESETS
-from nmmo_gpu.config.serialise import from_plain, to_plain
+from nmmo_gpu.config.serialize import from_plain, to_plain
 from nmmo_gpu.content import STANDARD, Content
 from nmmo_gpu.errors import ConfigError, NmmoError
 
@@ -80,7 +80,7 @@ def _registry() -> tyro.constructors.ConstructorRegistry:
 
 
 def _read_content(path: str) -> Content:
-    """Reads content tables, as ``serialise.to_plain`` writes them; missing tables are those of ``full``."""
+    """Reads content tables, as ``serialize.to_plain`` writes them; missing tables are those of ``full``."""
     try:
         plain = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:

@@ -50,7 +50,7 @@ class EnvConfig:
     reward_death: float = 0.0
     """Added at death; use a negative value as a penalty."""
     check_ledger: bool = False
-    """Check after each step that goods are conserved, and stop if they are not. Synchronises the device."""
+    """Check after each step that goods are conserved, and stop if they are not. Synchronizes the device."""
     check_actions: bool | None = None
     """Check shape, dtype, device and range of actions in each step. None: only on a CPU, because reading
     the values stalls a GPU."""

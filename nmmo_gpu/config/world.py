@@ -213,7 +213,7 @@ def _check_window(config: WorldConfig) -> None:
         refuse(
             config,
             "nearest",
-            f"is more than the tiles of a window, without its centre, for vision = {config.vision}",
+            f"is more than the tiles of a window, without its center, for vision = {config.vision}",
             f"choose from 1 to {others}, or a larger vision",
         )
     if max(config.reach) > config.vision:

@@ -17,11 +17,11 @@ from nmmo_gpu.content.definitions import (
     Recipe,
 )
 
-MOST_ITEMS = 100
-MOST_TIERS = 64
+MAX_ITEMS = 100
+MAX_TIERS = 64
 """Maximum number of recipes of one work, and of drops of one NPC kind."""
-MOST_PRICES = 32
-MOST_GOLD = 10**6
+MAX_PRICES = 32
+MAX_GOLD = 10**6
 
 
 def complaint(content: Content) -> str | None:
@@ -40,8 +40,8 @@ def _complaints(content: Content) -> Iterator[str]:
     for name in names:
         if type(name) is not str or name in (GOLD, "") or names.count(name) > 1:
             yield f"item name {name!r} is taken, or empty; choose another."
-    if len(names) > MOST_ITEMS:
-        yield f"{len(names)} items are too many; choose at most {MOST_ITEMS}."
+    if len(names) > MAX_ITEMS:
+        yield f"{len(names)} items are too many; choose at most {MAX_ITEMS}."
     for item in content.items:
         if item.gear not in ("", *GEAR):
             yield f"{item.name}: gear = {item.gear!r} is unknown; choose from {', '.join(GEAR)}, or ''."
@@ -73,8 +73,8 @@ def _complaints(content: Content) -> Iterator[str]:
         if not (_within(recipe.level, 1, 99) and _within(recipe.experience, 0, 10**6)):
             yield f"{where}: choose a level from 1 to 99, and an experience from 0 to 1,000,000."
     for work in WORKS:
-        if sum(recipe.work == work for recipe in content.recipes) > MOST_TIERS:
-            yield f"work {work!r} has more than {MOST_TIERS} recipes; choose fewer."
+        if sum(recipe.work == work for recipe in content.recipes) > MAX_TIERS:
+            yield f"work {work!r} has more than {MAX_TIERS} recipes; choose fewer."
     materials = {kind.name for kind in MATERIALS.values() if kind.walkable} - {"lava"}
     for kind in content.npcs:
         if type(kind.name) is not str:
@@ -90,18 +90,21 @@ def _complaints(content: Content) -> Iterator[str]:
         if not (_within(kind.experience, 0, 10**6) and _within(kind.number, 0, 6400)):
             yield f"{kind.name}: choose an experience from 0 to 1,000,000 and a number from 0 to 6400."
         yield from _misfits(kind, "drops", Drop)
-        if len(kind.drops) > MOST_TIERS:
-            yield f"{kind.name} has more than {MOST_TIERS} drops; choose fewer."
+        if len(kind.drops) > MAX_TIERS:
+            yield f"{kind.name} has more than {MAX_TIERS} drops; choose fewer."
         for drop in kind.drops:
             if drop.item not in (GOLD, *names):
                 yield f"{kind.name} drops {drop.item!r}, which is not in items; add it there first."
-            many = _within(drop.least, 1, 10**6) and _within(drop.most, drop.least, 10**6)
+            many = _within(drop.minimum, 1, 10**6) and _within(drop.maximum, drop.minimum, 10**6)
             if not many or not (isinstance(drop.chance, (int, float)) and 0 <= drop.chance <= 1):
-                yield f"{kind.name} drops {drop.item!r}: choose 1 <= least <= most and a chance from 0 to 1."
+                yield (
+                    f"{kind.name} drops {drop.item!r}: choose 1 <= minimum <= maximum, "
+                    "and a chance from 0 to 1."
+                )
     prices = content.prices
     rising = list(prices) == sorted(set(prices))
-    if not 1 <= len(prices) <= MOST_PRICES or not rising or not 1 <= prices[0] <= prices[-1] <= MOST_GOLD:
-        yield f"prices must rise, from 1 to {MOST_GOLD:,} at most, and be 1 to {MOST_PRICES}."
+    if not 1 <= len(prices) <= MAX_PRICES or not rising or not 1 <= prices[0] <= prices[-1] <= MAX_GOLD:
+        yield f"prices must rise, from 1 to {MAX_GOLD:,} at most, and be 1 to {MAX_PRICES}."
 
 
 def _misfits(table: object, field: str, kind: type) -> Iterator[str]:

@@ -27,7 +27,7 @@ class MaterialKind:
 
     name: str
     walkable: bool
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     """RGB in 0..255, for images and the viewer."""
 
 
@@ -123,9 +123,9 @@ class Drop:
 
     item: str
     """An item's name, or "gold"."""
-    least: int = 1
-    """Minimum; the number is uniform between ``least`` and ``most``."""
-    most: int = 1
+    minimum: int = 1
+    """Minimum; the number is uniform between ``minimum`` and ``maximum``."""
+    maximum: int = 1
     """Maximum."""
     chance: float = 1.0
     """Probability of the drop."""

@@ -125,7 +125,8 @@ def tables(content: Content) -> Tables:
         NPCRow(
             kind.health, kind.level, sum(1 << Material[_material(name)] for name in kind.habitat),
             ("never", "provoked", "always").index(kind.hunts), kind.sight, kind.aggro_ticks, kind.experience,
-            tuple((number[d.item], d.least, d.most, round(d.chance * ONE)) for d in kind.drops), kind.number,
+            tuple((number[d.item], d.minimum, d.maximum, round(d.chance * ONE)) for d in kind.drops),
+            kind.number,
         )
         for kind in content.npcs
     )  # fmt: skip

@@ -75,8 +75,8 @@ def _fight(
                     hits = below(aim, 2 * (defense + 1)) < attack
                 done = np.int64(0)
                 if hits:
-                    most = (320 + (8 + skill) * (strength_bonus[s, weapon] + BARE)) // 640
-                    done = 1 + below(force, most)
+                    max_damage = (320 + (8 + skill) * (strength_bonus[s, weapon] + BARE)) // 640
+                    done = 1 + below(force, max_damage)
                     if s == MAGE:
                         chilled[r, v] = True
             else:

@@ -10,7 +10,7 @@ from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world import growth as rule
 from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.state import MOST_EXPERIENCE, World
+from nmmo_gpu.world.state import MAX_EXPERIENCE, World
 
 RISES = int(Event.LEVELS)
 THRESHOLDS = np.array(experience_table(), np.int32)
@@ -29,8 +29,8 @@ def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills,
             if skills:
                 for s in range(xp.shape[2]):
                     gained = xp[r, a, s]
-                    if gained > MOST_EXPERIENCE:
-                        gained = MOST_EXPERIENCE
+                    if gained > MAX_EXPERIENCE:
+                        gained = MAX_EXPERIENCE
                         xp[r, a, s] = gained
                     # Start at the old level, which is rarely far from the new one.
                     was = np.int64(level[r, a, s])

@@ -81,11 +81,11 @@ def _loot(
                 continue
             events[r, killer, EVENTS + kind] += 1
             for d in range(first[kind], first[kind + 1]):
-                item, least, most, chance = drops[d]
+                item, minimum, maximum, chance = drops[d]
                 happens, many, _, _ = draw(seed, tick, STREAM, r, DROPS * s + d - first[kind])
                 if np.int64(happens >> CHANCE_SHIFT) >= chance:
                     continue
-                amount = least + below(many, most - least + 1)
+                amount = minimum + below(many, maximum - minimum + 1)
                 if item == items:
                     gold[r, killer] += amount
                 else:

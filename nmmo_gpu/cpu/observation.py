@@ -30,7 +30,7 @@ BLOCK = 64
 """Number of agents whose records are completed together, while they are in the cache."""
 ROW_BY_ROW_FROM = 1 << 21
 """Minimum number of tiles of a realm whose agents are processed in the order of their rows. The windows of
-neighbours share cache lines, which on such a large map would be evicted before the next nearby slot. On a
+neighbors share cache lines, which on such a large map would be evicted before the next nearby slot. On a
 smaller map all tiles stay in the cache, and records are written faster in the order of the slots."""
 
 

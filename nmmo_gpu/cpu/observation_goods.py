@@ -65,8 +65,8 @@ def looks_loop(config: WorldConfig) -> Callable[..., None]:
             for gear in range(3):
                 rank = np.uint64(min(worn[3 * i + gear], LARGEST_BYTE))
                 word |= rank << np.uint64(16 + 8 * gear)
-            most = np.uint64(own[CONSTITUTION]) if skills else np.uint64(max_health)
-            word |= np.uint64(token[i]) << np.uint64(40) | most << np.uint64(48)
+            limit = np.uint64(own[CONSTITUTION]) if skills else np.uint64(max_health)
+            word |= np.uint64(token[i]) << np.uint64(40) | limit << np.uint64(48)
             entity_attributes[e] = word | np.uint64(age[e] < immune_ticks) << np.uint64(56)
 
     made: Callable[..., None] = loop

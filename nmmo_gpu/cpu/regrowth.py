@@ -12,7 +12,7 @@ from nmmo_gpu.world.state import World
 
 BLOCK = 64
 """Number of tiles examined before testing whether any of them is due, because a loop without branches and of
-constant length is vectorised."""
+constant length is vectorized."""
 
 
 @compiled

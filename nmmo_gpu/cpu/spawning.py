@@ -45,14 +45,14 @@ def _spawning(
         if free == 0:
             continue
         first = 0
-        most = free
+        limit = free
         if births != ALL_FREE_SLOTS:
             word = draw(seed, tick, SLOT_STREAM, r, 0)[0]
             first = below(word, free)
-            most = min(free, births)
-        tried = np.empty(most, np.int64)
-        tile = np.empty(most, np.int64)
-        priority = np.empty(most, np.uint64)
+            limit = min(free, births)
+        tried = np.empty(limit, np.int64)
+        tile = np.empty(limit, np.int64)
+        priority = np.empty(limit, np.uint64)
         ground = material[r].reshape(-1)
         stands = occupant[r].reshape(-1)
         shows = presence[r].reshape(-1)

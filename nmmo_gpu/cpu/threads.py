@@ -41,9 +41,9 @@ def slices(total: int, parts: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def chunks(total: int, least: int) -> list[tuple[int, int]]:
-    """Divides [0, total) for ``parallel``: a few ranges per thread, of at least ``least`` elements."""
-    return slices(total, min(max(8, 2 * torch.get_num_threads()), total // least))
+def chunks(total: int, min_length: int) -> list[tuple[int, int]]:
+    """Divides [0, total) for ``parallel``: a few ranges per thread, of at least ``min_length`` elements."""
+    return slices(total, min(max(8, 2 * torch.get_num_threads()), total // min_length))
 
 
 def realm_slices(realms: int) -> list[tuple[int, int]]:

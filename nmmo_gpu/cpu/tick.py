@@ -1,7 +1,7 @@
 """All phases of a tick except observation, in one pass.
 
 Realms are independent, so a thread runs all phases of a realm while its tiles are in the CPU's cache, and the
-threads synchronise once per tick instead of once per phase. With few and large realms, the phases run one at
+threads synchronize once per tick instead of once per phase. With few and large realms, the phases run one at
 a time, and the threads share the realms in all work that is done per agent or per tile.
 
 This applies to ``law`` and ``chaos``. In the full game, whose phases are longer, it was not faster, so the

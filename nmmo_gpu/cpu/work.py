@@ -33,7 +33,7 @@ CAPACITY, WORKS_THERE, SKILLED, MAX_HEALTH, MAX_FOOD = range(5)
 """Indices into ``numbers``; ``WORKS_THERE`` is one bit per work of the config."""
 
 SIDES = np.array(MOVES[1:], np.int64)
-EVEN, CERTAIN, MOST_TIERS = rule.EVEN, rule.CERTAIN, rule.MOST_TIERS
+EVEN, CERTAIN, MAX_TIERS = rule.EVEN, rule.CERTAIN, rule.MAX_TIERS
 LUCK, ROCK, MINERS, REGROW = (int(s) for s in (Stream.WORK, Stream.ROCK, Stream.MINERS, Stream.REGROW))
 ORE_ROCK, STONE = int(Material.ORE_ROCK), int(Material.STONE)
 MADE, EATEN_UP, USED, BURNT_UP = int(Flow.MADE), int(Flow.EATEN), int(Flow.USED), int(Flow.BURNT)
@@ -57,7 +57,7 @@ def could(recipes, row, inventory, level, space, r, a):
 
 @compiled(inline="always")
 def rocks_beside(material, r, y, x):
-    """Returns the number of orerocks among the four neighbours."""
+    """Returns the number of orerocks among the four neighbors."""
     rocks = 0
     for side in range(4):
         rocks += material[r, y + SIDES[side, 0], x + SIDES[side, 1]] == ORE_ROCK
@@ -98,7 +98,7 @@ def possible_works(works, recipes, meals, inventory, level, space, shore, materi
 @compiled(inline="always")
 def _succeeds(seed, tick, recipes, row, tier, level, r, a):
     above = np.int64(level[r, a, recipes[row, SKILL]]) - recipes[row, LEVEL]
-    word = draw(seed, tick, LUCK, r, MOST_TIERS * a + tier)[0]
+    word = draw(seed, tick, LUCK, r, MAX_TIERS * a + tier)[0]
     return below(word, CERTAIN) < EVEN + above
 
 
@@ -151,8 +151,8 @@ def _craft(
 
 
 @compiled
-def _eat(meals, most, max_food, inventory, health, food, ledger, events, r, a):
-    missing = most - health[r, a]
+def _eat(meals, max_health, max_food, inventory, health, food, ledger, events, r, a):
+    missing = max_health - health[r, a]
     chosen = -1
     for meal in range(meals.shape[0]):
         # Meals in order of rising healing: the first one held, then each larger one that would not be wasted.
@@ -164,7 +164,7 @@ def _eat(meals, most, max_food, inventory, health, food, ledger, events, r, a):
     inventory[r, a, item] -= 1
     ledger[r, item, EATEN_UP] += 1
     events[r, a, EATEN] += 1
-    health[r, a] = min(health[r, a] + meals[chosen, HEALS], most)
+    health[r, a] = min(health[r, a] + meals[chosen, HEALS], max_health)
     food[r, a] = min(food[r, a] + meals[chosen, FEEDS], max_food)
 
 
@@ -192,8 +192,8 @@ def _work(
                 continue
             y, x = np.int64(row[r, a]), np.int64(col[r, a])
             if choice == EAT:
-                most = np.int64(level[r, a, CONSTITUTION]) if skilled else numbers[MAX_HEALTH]
-                _eat(meals, most, numbers[MAX_FOOD], inventory, health, food, ledger, events, r, a)
+                max_health = np.int64(level[r, a, CONSTITUTION]) if skilled else numbers[MAX_HEALTH]
+                _eat(meals, max_health, numbers[MAX_FOOD], inventory, health, food, ledger, events, r, a)
                 continue
             rocks = 0
             if choice == MINE:

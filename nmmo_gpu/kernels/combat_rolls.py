@@ -66,10 +66,10 @@ def add(pointer, amount, mask):
 
 
 @triton.jit
-def drain(supply, amount, mask, MOST: tl.constexpr):
-    """Adds to food or water (pointers to int16), clamped to 0 ... MOST."""
+def drain(supply, amount, mask, MAXIMUM: tl.constexpr):
+    """Adds to food or water (pointers to int16), clamped to 0 ... MAXIMUM."""
     left = tl.load(supply, mask=mask, other=0).to(tl.int32) + amount
-    tl.store(supply, tl.minimum(tl.maximum(left, 0), MOST).to(tl.int16), mask=mask)
+    tl.store(supply, tl.minimum(tl.maximum(left, 0), MAXIMUM).to(tl.int16), mask=mask)
 
 
 @triton.jit
@@ -138,8 +138,8 @@ def _blows(
             bound = tl.where(attack > guard, 2 * attack - guard, attack)
             hits = counts & (below(aim, 2 * (better + 1)) < bound)
             strength = tl.load(tables.strength + bonus, mask=counts, other=0) + BARE
-            most = (320 + (8 + skill) * strength) // 640
-            damage = tl.where(hits, 1 + below(force, most), 0)
+            max_damage = (320 + (8 + skill) * strength) // 640
+            damage = tl.where(hits, 1 + below(force, max_damage), 0)
         else:
             hits = counts
         tl.store(world.chilled + victim, tl.full([BLOCK], 1, tl.int1), mask=hits & (kind == MAGE))

@@ -1,7 +1,7 @@
 """Contests for a tile, for kernels; twin of ``nmmo_gpu.world.contest``.
 
 The rule draws the winner of a tile among the directions from which it is claimed. A program finds these
-without a plane of claims: it reads the tile's neighbours and the claims of their occupants."""
+without a plane of claims: it reads the tile's neighbors and the claims of their occupants."""
 
 import triton
 import triton.language as tl

@@ -24,7 +24,7 @@ _Tables = namedtuple("_Tables", "thresholds gear gear_level")
 ([kinds of gear, ranks] int32)."""
 _Config = namedtuple("_Config", "skills ranks")
 
-MOST_EXPERIENCE, LEVELS = tl.constexpr(state.MOST_EXPERIENCE), tl.constexpr(tables.LEVELS)
+MAX_EXPERIENCE, LEVELS = tl.constexpr(state.MAX_EXPERIENCE), tl.constexpr(tables.LEVELS)
 STEPS = tl.constexpr(tables.LEVELS.bit_length())
 """Steps of a bisection over the levels."""
 NOBODYS_LEVEL = 1 << 8
@@ -37,8 +37,8 @@ def level_of(gained, was, mask, thresholds):
     """Returns [BLOCK] int32: the level for the experience, looked up only if any level has changed from
     ``was``."""
     known = mask & (was >= 1) & (was <= LEVELS)
-    floor = tl.load(thresholds + was - 1, mask=known, other=MOST_EXPERIENCE + 1)
-    ceiling = tl.load(thresholds + was, mask=known & (was < LEVELS), other=MOST_EXPERIENCE + 1)
+    floor = tl.load(thresholds + was - 1, mask=known, other=MAX_EXPERIENCE + 1)
+    ceiling = tl.load(thresholds + was, mask=known & (was < LEVELS), other=MAX_EXPERIENCE + 1)
     now = was
     if tl.max((mask & ((gained < floor) | (gained >= ceiling))).to(tl.int32), 0) > 0:
         low, high = tl.zeros_like(was), tl.full(was.shape, LEVELS, tl.int32)
@@ -80,9 +80,9 @@ def _growth(
             if config.skills:
                 was = now
                 gained = tl.load(world.xp + agent * TRADES + skill, mask=living, other=0)
-                most = tl.full([BLOCK], MOST_EXPERIENCE, tl.int32)
-                tl.store(world.xp + agent * TRADES + skill, most, mask=living & (gained > MOST_EXPERIENCE))
-                gained = tl.minimum(gained, MOST_EXPERIENCE)
+                capped = tl.full([BLOCK], MAX_EXPERIENCE, tl.int32)
+                tl.store(world.xp + agent * TRADES + skill, capped, mask=living & (gained > MAX_EXPERIENCE))
+                gained = tl.minimum(gained, MAX_EXPERIENCE)
                 now = level_of(gained, was, living, tables.thresholds)
                 tl.store(world.level + entity * TRADES + skill, now.to(tl.uint8), mask=living & (now != was))
                 rises += tl.maximum(now - was, 0)

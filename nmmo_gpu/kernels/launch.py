@@ -69,7 +69,7 @@ def runs_on_cpu() -> bool:
 
 
 def launch(kernel: Any, programs: int, *arguments: Any, warps: int = 4, **constants: Any) -> None:
-    """Runs ``programs`` programs of a kernel on the device of its first tensor, without synchronising.
+    """Runs ``programs`` programs of a kernel on the device of its first tensor, without synchronizing.
 
     Args:
         kernel: a function decorated with ``triton.jit``.
@@ -115,9 +115,9 @@ class Slots(NamedTuple):
         return max(1, min(4, self.block // WARP))
 
 
-def over_slots(realms: int, slots: int, most: int | None = None) -> Slots:
-    """Divides [realms, slots] into blocks of at most ``most`` slots, by default ``BLOCK``."""
-    block = min(triton.next_power_of_2(max(slots, WARP)), most or BLOCK)
+def over_slots(realms: int, slots: int, max_block: int | None = None) -> Slots:
+    """Divides [realms, slots] into blocks of at most ``max_block`` slots, by default ``BLOCK``."""
+    block = min(triton.next_power_of_2(max(slots, WARP)), max_block or BLOCK)
     chunks = triton.cdiv(slots, block)
     return Slots(realms * chunks, slots, chunks, block)
 

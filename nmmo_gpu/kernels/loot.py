@@ -107,12 +107,12 @@ def _loot(world, tables, slots, chunks, agents, kinds, config: tl.constexpr, BLO
                 for place in range(config.most_drops):
                     at = tables.drops + (kind * config.most_drops + place) * 4
                     item = tl.load(at, mask=prey, other=0)
-                    least = tl.load(at + 1, mask=prey, other=1)
-                    most = tl.load(at + 2, mask=prey, other=1)
+                    minimum = tl.load(at + 1, mask=prey, other=1)
+                    maximum = tl.load(at + 2, mask=prey, other=1)
                     chance = tl.load(at + 3, mask=prey, other=0)
                     happens, many, _, _ = draw(world, STREAM, realm, slot * DROPS + place)
                     falls = prey & ((happens >> CHANCE_SHIFT).to(tl.int32) < chance)
-                    amount = least + below(many, most - least + 1)
+                    amount = minimum + below(many, maximum - minimum + 1)
                     thing = falls & (item < config.items)
                     heavy = tl.load(tables.weight + item, mask=thing, other=0)
                     amount = tl.where(heavy > 0, tl.minimum(amount, space), amount)
@@ -128,9 +128,9 @@ def _loot(world, tables, slots, chunks, agents, kinds, config: tl.constexpr, BLO
 
 def drop_table(tables: Tables, device: torch.device) -> tuple[Tensor, int]:
     """Returns ([kinds, n, 4] int32: item, minimum, maximum, chance in 65536ths, 0 after the last drop; n)."""
-    most = max((len(row.drops) for row in tables.npcs), default=0)
-    rows = tuple(row.drops + ((0, 1, 1, 0),) * (most - len(row.drops)) for row in tables.npcs)
-    return tensor(rows, device, torch.int32), most
+    longest = max((len(row.drops) for row in tables.npcs), default=0)
+    rows = tuple(row.drops + ((0, 1, 1, 0),) * (longest - len(row.drops)) for row in tables.npcs)
+    return tensor(rows, device, torch.int32), longest
 
 
 def loot(world: World) -> None:

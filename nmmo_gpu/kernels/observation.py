@@ -94,8 +94,8 @@ def _windows(
     """Writes the windows, padding, and ``seen``; zeros and -1 for dead agents.
 
     Order-free: an agent's record and its row of ``seen`` are written by one program, and each element by one
-    lane: the r-th neighbour's lane writes element r, and other lanes write the elements after the last
-    neighbour."""
+    lane: the r-th neighbor's lane writes element r, and other lanes write the elements after the last
+    neighbor."""
     SIDE: tl.constexpr = 2 * config.vision + 1
     CELLS: tl.constexpr = SIDE * SIDE
     realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
@@ -119,7 +119,7 @@ def _windows(
     into = records + agent[:, None] * layout.bytes + layout.material + lane[None, :]
     tl.store(into, byte, mask=inside[:, None] & (lane < layout.bytes - layout.material)[None, :])
 
-    # The neighbours in order of distance, without the agent itself, which has rank 0.
+    # The neighbors in order of distance, without the agent itself, which has rank 0.
     rank = tl.arange(0, padded.cells)
     step = tl.load(ring + rank, mask=rank < CELLS, other=0)
     tile = here[:, None] + step[None, :]

@@ -83,14 +83,14 @@ def _looks(world, kinds, entity_attributes, slots, chunks, agents, config: tl.co
         rank = tl.load(world.worn + agent * GEAR_COUNT + gear, mask=plays, other=0)
         look |= look_at(rank, 2) << (8 * gear)
     look |= look_at(tl.load(world.token + agent, mask=plays, other=0), 5)
-    most = body if config.skills else tl.full([BLOCK], config.max_health, tl.int32)
+    max_health = body if config.skills else tl.full([BLOCK], config.max_health, tl.int32)
     young = plays & (tl.load(world.age + being, mask=plays, other=0) < config.immune_ticks)
     look |= look_at(young, 7)
     if config.npc_slots > 0:
         kind = tl.load(kinds.of_slot + slot, mask=inside, other=-1)
         look |= look_at(kind + 1, 0)
-        most = tl.where(plays, most, tl.load(kinds.health + kind, mask=kind >= 0, other=0))
-    tl.store(entity_attributes + being, look | look_at(most, 6), mask=inside)
+        max_health = tl.where(plays, max_health, tl.load(kinds.health + kind, mask=kind >= 0, other=0))
+    tl.store(entity_attributes + being, look | look_at(max_health, 6), mask=inside)
 
 
 @triton.jit

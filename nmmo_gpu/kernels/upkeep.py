@@ -35,13 +35,22 @@ SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.C
 
 @triton.jit
 def keep(
-    world, thresholds, realm, entity, inside, living, plays, where, death_cause, most, config: tl.constexpr
+    world,
+    thresholds,
+    realm,
+    entity,
+    inside,
+    living,
+    plays,
+    where,
+    death_cause,
+    max_health,
+    config: tl.constexpr,
 ):
     """Runs the seven steps of docs/rules.md for each slot; returns the cause of death so far ([BLOCK] int32).
 
     ``plays``: whether the slot holds an agent; ``where``: tiles within the realm; ``death_cause``: causes so
-    far; ``most``: the maximum health. Order-free: a slot, and the tile that only its agent occupies, belong
-    to one program."""
+    far. Order-free: a slot, and the tile that only its agent occupies, belong to one program."""
     tile = realm * (config.height * config.width) + where
     health_left = tl.load(world.health + entity, mask=living, other=0).to(tl.int32)
     active = living & (health_left > 0)
@@ -82,7 +91,7 @@ def keep(
 
     # 5. Heal.
     heals = (food_left > config.heal_above) & (water_left > config.heal_above)
-    health_left = tl.where(heals, tl.minimum(health_left + 1, most), health_left)
+    health_left = tl.where(heals, tl.minimum(health_left + 1, max_health), health_left)
 
     # 6. Hunger and thirst.
     water_left, food_left = tl.maximum(water_left - 1, 0), tl.maximum(food_left - 1, 0)
@@ -121,11 +130,13 @@ def _upkeep(world, thresholds, slots, chunks, config: tl.constexpr, BLOCK: tl.co
     where = tile_of(world, entity, living, config)
     before = tl.load(world.cause + entity, mask=living, other=0).to(tl.int32)
     if config.skills:
-        most = tl.load(world.level + entity * SKILLS + CONSTITUTION, mask=living, other=0).to(tl.int32)
+        max_health = tl.load(world.level + entity * SKILLS + CONSTITUTION, mask=living, other=0).to(tl.int32)
     else:
-        most = config.max_health
+        max_health = config.max_health
     plays = slot < slots - config.npc_slots
-    death_cause = keep(world, thresholds, realm, entity, inside, living, plays, where, before, most, config)
+    death_cause = keep(
+        world, thresholds, realm, entity, inside, living, plays, where, before, max_health, config
+    )
     tl.store(world.cause + entity, death_cause.to(tl.uint8), mask=living & (death_cause != before))
 
 

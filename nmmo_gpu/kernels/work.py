@@ -62,7 +62,7 @@ HEALS, FEEDS, DISH = tl.constexpr(1), tl.constexpr(2), tl.constexpr(3)
 """Columns of the meals after their item, and their total number."""
 SKILL_COUNT, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.CONSTITUTION)
 EVEN, CERTAIN = tl.constexpr(rule.EVEN), tl.constexpr(rule.CERTAIN)
-MOST_TIERS = tl.constexpr(rule.MOST_TIERS)
+MAX_TIERS = tl.constexpr(rule.MAX_TIERS)
 ORE_ROCK, STONE = tl.constexpr(int(Material.ORE_ROCK)), tl.constexpr(int(Material.STONE))
 LUCK, ROCK, MINERS = (tl.constexpr(int(s)) for s in (Stream.WORK, Stream.ROCK, Stream.MINERS))
 FLOWS = tl.constexpr(len(Flow))
@@ -84,7 +84,7 @@ and may use more registers than ptxas grants to larger programs (with Triton 3.6
 
 @triton.jit
 def is_rock(world, tile, here, DIRECTION: tl.constexpr, config: tl.constexpr):
-    """Returns whether the neighbour of a tile (index into all planes) is an orerock. Living agents are never
+    """Returns whether the neighbor of a tile (index into all planes) is an orerock. Living agents are never
     on the edge of the map."""
     DOWN: tl.constexpr = (DIRECTION == 2) - (DIRECTION == 4)
     step: tl.constexpr = (DIRECTION == 1) - (DIRECTION == 3) + config.width * DOWN
@@ -93,7 +93,7 @@ def is_rock(world, tile, here, DIRECTION: tl.constexpr, config: tl.constexpr):
 
 @triton.jit
 def rocks_beside(world, tile, here, config: tl.constexpr):
-    """Returns [...] int32: the number of orerocks among the four neighbours."""
+    """Returns [...] int32: the number of orerocks among the four neighbors."""
     count = tl.zeros(tile.shape, tl.int32)
     for direction in tl.static_range(1, 5):
         count += is_rock(world, tile, here, direction, config).to(tl.int32)
@@ -152,7 +152,7 @@ def add(pointer, amount, here):
 @triton.jit
 def succeeds(world, realm, slot, tier, above):
     """Returns whether attempts succeed; ``above`` is the number of levels above the required one."""
-    word = draw_word(world, LUCK, realm, slot * MOST_TIERS + tier)
+    word = draw_word(world, LUCK, realm, slot * MAX_TIERS + tier)
     return below(word, tl.full(slot.shape, CERTAIN, tl.int32)) < tl.minimum(above + EVEN, CERTAIN)
 
 
@@ -174,15 +174,17 @@ def enter(world, realm, item, flow, amount, here, ITEMS: tl.constexpr):
 @triton.jit
 def eat(world, tables, realm, agent, being, eats, config: tl.constexpr):
     body = tl.load(world.health + being, mask=eats, other=0).to(tl.int32)
-    most = tl.full(body.shape, config.max_health, tl.int32)
+    max_health = tl.full(body.shape, config.max_health, tl.int32)
     if config.skills:
-        most = tl.load(world.level + being * SKILL_COUNT + CONSTITUTION, mask=eats, other=0).to(tl.int32)
+        max_health = tl.load(world.level + being * SKILL_COUNT + CONSTITUTION, mask=eats, other=0).to(
+            tl.int32
+        )
     chosen = tl.full(body.shape, -1, tl.int32)
     for meal in range(config.meals):
         # Meals in order of rising healing: the first one held, then each larger one that would not be wasted.
         dish = tables.meals + meal * DISH
         held = tl.load(world.inventory + agent * config.items + tl.load(dish), mask=eats, other=0) > 0
-        good = held & ((chosen < 0) | (tl.load(dish + HEALS) <= most - body))
+        good = held & ((chosen < 0) | (tl.load(dish + HEALS) <= max_health - body))
         chosen = tl.where(good, meal, chosen)
     eats = eats & (chosen >= 0)
     dish = tables.meals + chosen * DISH
@@ -190,7 +192,7 @@ def eat(world, tables, realm, agent, being, eats, config: tl.constexpr):
     add(world.inventory + agent * config.items + item, -1, eats)
     enter(world, realm, item, EATEN_UP, eats, eats, config.items)
     add(world.events + agent * config.events + EATEN, 1, eats)
-    body = tl.minimum(body + tl.load(dish + HEALS, mask=eats, other=0), most)
+    body = tl.minimum(body + tl.load(dish + HEALS, mask=eats, other=0), max_health)
     full = tl.load(world.food + being, mask=eats, other=0).to(tl.int32)
     full = tl.minimum(full + tl.load(dish + FEEDS, mask=eats, other=0), config.max_food)
     tl.store(world.health + being, body.to(tl.int16), mask=eats)

@@ -18,24 +18,24 @@ from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.columns import Column
 
 MAGIC = b"\x89NMMO\r\n\x1a"
-VERSION = 1
+VERSION = 2
 PREAMBLE = struct.Struct("<8sII")
 CHUNK = struct.Struct("<4sIIIQ")
 
 HEAD, TILE, FRAM, HEAT = b"HEAD", b"TILE", b"FRAM", b"HEAT"
 
 MIB = 1 << 20
-MOST_STORED = 256 * MIB
-MOST_RAW = {HEAD: 16 * MIB, FRAM: 256 * MIB}
-MOST_TICKS = 4096
-MOST_SIDE = 8192
-MOST_ENTITIES = 1 << 24
-MOST_COLUMNS = 256
-MOST_WIDTH = 4096
+MAX_STORED = 256 * MIB
+MAX_RAW = {HEAD: 16 * MIB, FRAM: 256 * MIB}
+MAX_TICKS = 4096
+MAX_SIDE = 8192
+MAX_ENTITIES = 1 << 24
+MAX_COLUMNS = 256
+MAX_WIDTH = 4096
 LAST_TICK = 1 << 53
 """The last tick that JavaScript represents exactly."""
 HEAT_LINE = 4096
-MOST_TOGETHER = 1 << 30
+MAX_TOGETHER = 1 << 30
 """Maximum of tiles times ticks for which ``Frames.used_up`` makes one array."""
 
 GZIP = 31
@@ -147,7 +147,7 @@ class Frames:
         """[ticks, tiles] of 0 and 1. Raises ReplayError if that would be very large; ``used_up_by_tick``
         yields the ticks one by one."""
         ticks = len(self.starts) - 1
-        if ticks * self.tiles > MOST_TOGETHER:
+        if ticks * self.tiles > MAX_TOGETHER:
             raise ReplayError(
                 f"{ticks} ticks of {self.tiles} tiles do not fit in memory at once; use used_up_by_tick()."
             )

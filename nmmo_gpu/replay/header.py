@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nmmo_gpu.config import EnvConfig
-from nmmo_gpu.config.serialise import to_plain
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.content import GEAR, MATERIALS, SKILLS, WORKS, Material
 from nmmo_gpu.replay.columns import columns
 from nmmo_gpu.replay.format import VERSION
@@ -49,13 +49,13 @@ def header(config: EnvConfig, realm: int, title: str, heads: dict[str, int] | No
         "nearest": world.nearest,
         "reach": list(world.reach),
         "immune_ticks": world.immune_ticks,
-        "most": {
+        "maxima": {
             "health": None if world.skills else world.max_health,
             "food": world.max_food,
             "water": world.max_water,
         },
         "materials": [
-            {"name": kind.name, "colour": list(kind.colour), "walkable": kind.walkable}
+            {"name": kind.name, "color": list(kind.color), "walkable": kind.walkable}
             for kind in (MATERIALS[material] for material in Material)
         ],
         "used_up": [int(USED_UP.get(material, material)) for material in Material],

@@ -16,7 +16,7 @@ from nmmo_gpu.replay.columns import TYPES, Column
 from nmmo_gpu.replay.format import Bytes, ChunkHeader, Frames
 from nmmo_gpu.replay.header import FORMAT
 
-MOST_HEAT_BYTES = 256 * fmt.MIB
+MAX_HEAT_BYTES = 256 * fmt.MIB
 
 
 class ChunkEntry(NamedTuple):
@@ -100,12 +100,12 @@ class Replay:
         header = self.header
         if header["format"] != FORMAT or header["version"] != fmt.VERSION:
             raise ReplayError(f"{self.path}: its header is not that of a replay.")
-        self.height = self._size("height", fmt.MOST_SIDE)
-        self.width = self._size("width", fmt.MOST_SIDE)
-        self.entities = self._size("entities", fmt.MOST_ENTITIES)
+        self.height = self._size("height", fmt.MAX_SIDE)
+        self.width = self._size("width", fmt.MAX_SIDE)
+        self.entities = self._size("entities", fmt.MAX_ENTITIES)
         self.agents = self._size("agents", self.entities)
         listed = header["columns"]
-        if not isinstance(listed, list) or len(listed) > fmt.MOST_COLUMNS:
+        if not isinstance(listed, list) or len(listed) > fmt.MAX_COLUMNS:
             raise ReplayError(f"{self.path}: its header has no list of columns, or too many.")
         self.columns = tuple(Column(**column) for column in listed)
         self._materials = len(header["materials"])
@@ -113,7 +113,7 @@ class Replay:
             raise ReplayError(f"{self.path}: its header lists a column twice.")
         for column in self.columns:
             width = column.width
-            whole = type(width) is int and 1 <= width <= fmt.MOST_WIDTH
+            whole = type(width) is int and 1 <= width <= fmt.MAX_WIDTH
             if not whole or column.type not in TYPES or column.of not in ("entities", "agents", "realm"):
                 raise ReplayError(f"{self.path}: column {column.name!r} cannot be read.")
 
@@ -142,7 +142,7 @@ class Replay:
         return header if self._file.tell() >= self._end + fmt.CHUNK.size + header.stored else None
 
     def _check_chunk(self, header: ChunkHeader) -> None:
-        minimum, maximum = 0, fmt.MOST_RAW.get(header.type, fmt.MOST_STORED)
+        minimum, maximum = 0, fmt.MAX_RAW.get(header.type, fmt.MAX_STORED)
         if header.type == fmt.TILE:
             minimum = maximum = self.height * self.width
         elif header.type == fmt.HEAT:
@@ -150,12 +150,12 @@ class Replay:
         elif header.type == fmt.FRAM:
             tiles = self.height * self.width
             in_time = header.first + header.ticks <= fmt.LAST_TICK
-            if not 1 <= header.ticks <= fmt.MOST_TICKS or not in_time:
+            if not 1 <= header.ticks <= fmt.MAX_TICKS or not in_time:
                 raise ReplayError(f"{self.path}: a chunk has an invalid number of ticks, {header.ticks}.")
             minimum = fmt.least_raw(self.columns, self.entities, self.agents, tiles, header.ticks)
             if (header.raw - minimum) % 4:
                 minimum = maximum + 1  # invalid: a tile change takes 4 bytes
-        if not minimum <= header.raw <= maximum or header.stored > fmt.MOST_STORED:
+        if not minimum <= header.raw <= maximum or header.stored > fmt.MAX_STORED:
             raise ReplayError(
                 f"{self.path}: the chunk at byte {self._end} has an invalid length, {header.raw} bytes; the "
                 "file is damaged."
@@ -202,7 +202,7 @@ class Replay:
 
     def _bound_heats(self) -> None:
         """Keeps only the newest maps, within the memory limit."""
-        while len(self.heats) > 1 and sum(heat.values.nbytes for heat in self.heats) > MOST_HEAT_BYTES:
+        while len(self.heats) > 1 and sum(heat.values.nbytes for heat in self.heats) > MAX_HEAT_BYTES:
             del self.heats[0]
 
     @property

@@ -16,8 +16,8 @@ from nmmo_gpu.replay.format import (
     HEAD,
     HEAT,
     MAGIC,
-    MOST_RAW,
-    MOST_TICKS,
+    MAX_RAW,
+    MAX_TICKS,
     PREAMBLE,
     TILE,
     VERSION,
@@ -45,7 +45,7 @@ class ReplayWriter:
         self.entities, self.agents, self.tiles = header["entities"], header["agents"], base.size
         per_tick = least_raw(self.columns, self.entities, self.agents, self.tiles, 1)
         # Half of the maximum chunk size, because tile changes are added.
-        self.most_ticks = max(1, min(MOST_TICKS, MOST_RAW[FRAM] // 2 // per_tick))
+        self.most_ticks = max(1, min(MAX_TICKS, MAX_RAW[FRAM] // 2 // per_tick))
         """Maximum ticks per chunk."""
         self.bytes = 0
         """Bytes written so far."""

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config.serialise import from_plain, to_plain
+from nmmo_gpu.config.serialize import from_plain, to_plain
 from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import TrainConfig

@@ -38,7 +38,7 @@ class PolicyConfig:
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347)."""
+    """Proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347)."""
 
     horizon: Annotated[int, Bounds(ge=1)] = 32
     """Ticks per rollout."""
@@ -53,7 +53,7 @@ class PPOConfig:
     gamma: Annotated[float, Bounds(ge=0, lt=1)] = 0.99
     """Discount factor per tick. Values are learned in units of 1 / (1 - gamma), so that they stay near 1."""
     gae_lambda: Annotated[float, Bounds(ge=0, le=1)] = 0.95
-    """Lambda of generalised advantage estimation."""
+    """Lambda of generalized advantage estimation."""
     clip: Annotated[float, Bounds(gt=0)] = 0.2
     """Clipping range of the ratio of new to old probability: 1 - clip to 1 + clip."""
     value_weight: float = 10.0
@@ -116,14 +116,14 @@ class TrainConfig:
             )
 
     def _check_record(self) -> None:
-        most = self.env.realms - 1
+        last = self.env.realms - 1
         for realm in self.record:
-            if realm > most:
+            if realm > last:
                 refuse(
                     self,
                     "record",
                     f"holds {realm}, which is not a realm of this run",
-                    f"choose from 0 to {most}",
+                    f"choose from 0 to {last}",
                 )
         if len(set(self.record)) < len(self.record):
             refuse(self, "record", "names a realm twice", "name each once")

@@ -21,7 +21,7 @@ def own_state(views: dict[str, Tensor], scale: Tensor) -> Tensor:
 
     Args:
         views: fields of records.
-        scale: [2, features]: factors, and the centres that are subtracted first."""
+        scale: [2, features]: factors, and the centers that are subtracted first."""
     return ((views["self"] - scale[1]) * scale[0]).clamp(max=1.0)  # age has no upper bound
 
 

@@ -84,11 +84,11 @@ class Tally:
             tensor.zero_()
 
     def summary(self) -> dict[str, float]:
-        """Reads the counts from the device and returns metrics by name; see ``summarise``."""
-        return summarise(self.state())
+        """Reads the counts from the device and returns metrics by name; see ``summarize``."""
+        return summarize(self.state())
 
 
-def summarise(counts: dict[str, Tensor]) -> dict[str, float]:
+def summarize(counts: dict[str, Tensor]) -> dict[str, float]:
     """Returns metrics by name from a tally's tensors; without deaths, those about deaths are missing.
 
     ``lifetime/mean`` is agent-steps / deaths, which includes agents that are still alive; the mean over dead

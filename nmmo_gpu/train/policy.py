@@ -56,7 +56,7 @@ class Policy(nn.Module):
         window_embedding: Callable[..., Tensor] = window_embedding,
         encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features,
     ) -> None:
-        """Initialises the weights from the (CPU) generator.
+        """Initializes the weights from the (CPU) generator.
 
         Args:
             encode_inputs: ``nmmo_gpu.train.inputs.encode_inputs`` or a twin of it, for a first layer that is

@@ -108,7 +108,7 @@ def update(
         batches = SampleBatches(policy, rollout, training_backend, config.minibatches, columns)
     index, real = batches.index, batches.real
     explained = explained_variance(rollout.value[:horizon].view(-1)[index], returns.view(-1)[index], real)
-    advantage = _normalised(advantage.view(-1), index, real)
+    advantage = _normalized(advantage.view(-1), index, real)
     returns, old_log = returns.view(-1), rollout.log_probability.view(-1)
 
     totals = torch.zeros(world_config.populations, len(STATISTICS), device=advantage.device)
@@ -148,20 +148,22 @@ def most_living(rollout: Rollout, populations: int, slots: int) -> Tensor:
     return rollout.alive.view(-1, populations, slots // populations).sum((0, 2)).max()
 
 
-def enough_columns(living: int, samples: int, least: int) -> int:
+def enough_columns(living: int, samples: int, min_columns: int) -> int:
     """Returns a number of columns for ``living`` samples, rounded up to a multiple of 1 / ``SHARES`` of all.
 
     Args:
         living: largest number of samples of a population.
         samples: maximum number of samples of a population, the upper limit of the result.
-        least: minimum number of columns."""
+        min_columns: minimum number of columns."""
     share = -(-samples // SHARES)
-    return min(samples, max(least, -(-max(1, living) // share) * share))
+    return min(samples, max(min_columns, -(-max(1, living) // share) * share))
 
 
-def update_sizes(samples: int, least: int) -> list[int]:
+def update_sizes(samples: int, min_columns: int) -> list[int]:
     """Returns all possible results of ``enough_columns``, sorted."""
-    return sorted({enough_columns(k * -(-samples // SHARES), samples, least) for k in range(1, SHARES + 1)})
+    return sorted(
+        {enough_columns(k * -(-samples // SHARES), samples, min_columns) for k in range(1, SHARES + 1)}
+    )
 
 
 def shuffled(columns: int, rollout: Rollout, epoch: int, training_backend: TrainingBackend) -> Tensor:
@@ -184,7 +186,7 @@ class SampleBatches:
         policy: Policy,
         rollout: Rollout,
         training_backend: TrainingBackend,
-        least: int = 1,
+        min_columns: int = 1,
         columns: int | None = None,
     ) -> None:
         """Prepares the columns.
@@ -193,7 +195,7 @@ class SampleBatches:
             policy: the policies.
             rollout: the samples.
             training_backend: implementations of the parts.
-            least: minimum number of columns; missing samples are padded.
+            min_columns: minimum number of columns; missing samples are padded.
             columns: number of columns with static shapes; None for one per slot and tick."""
         self.policy, self.training_backend = policy, training_backend
         self.records = rollout.records.view(-1, rollout.records.shape[-1])
@@ -201,7 +203,7 @@ class SampleBatches:
         config = policy.world_config
         sizes = rollout.alive, config.populations, config.slots
         if not training_backend.static_shapes:
-            self.index, self.real = by_population(*sizes, least)
+            self.index, self.real = by_population(*sizes, min_columns)
         elif columns is None:
             self.index, self.real = all_by_population(*sizes)
         else:
@@ -309,7 +311,7 @@ def _moments(values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
-def _normalised(advantage: Tensor, index: Tensor, real: Tensor) -> Tensor:
+def _normalized(advantage: Tensor, index: Tensor, real: Tensor) -> Tensor:
     """Returns [rows]: advantages, scaled to mean 0 and deviation 1 over each population's real rows."""
     picked = advantage[index]
     mean, variance = (moment[:, None] for moment in _moments(picked, real))

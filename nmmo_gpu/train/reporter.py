@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nmmo_gpu.train.economy import economy_metrics
-from nmmo_gpu.train.metrics import summarise
+from nmmo_gpu.train.metrics import summarize
 from nmmo_gpu.train.progress import Progress, duration, quantity
 from nmmo_gpu.train.tensorboard import Dashboard
 
@@ -47,7 +47,7 @@ class Reporter:
     def report(self, stats: IterationStats) -> None:
         """Writes curves and terminal output after an iteration with ``stats.report``."""
         run, config = self.run, self.run.config
-        world = summarise(stats.counts)
+        world = summarize(stats.counts)
         if stats.economy:
             lived = round(world["agent_steps"])
             world |= economy_metrics(config.env.world, run.reported, stats.economy, lived, config.env.realms)

@@ -67,24 +67,24 @@ class Rollout:
         )
 
 
-def by_population(alive: Tensor, populations: int, slots: int, least: int = 1) -> tuple[Tensor, Tensor]:
+def by_population(alive: Tensor, populations: int, slots: int, min_width: int = 1) -> tuple[Tensor, Tensor]:
     """Groups the samples of living agents by population, padded to equal length.
 
     Args:
         alive: [T, R * slots] bool.
         populations: number of populations P.
         slots: slots per realm.
-        least: minimum length of the rows.
+        min_width: minimum length of the rows.
 
     Returns:
         index: [P, B] int64 into the flattened [T * R * slots]; B is the largest number of samples of a
-            population (at least ``least``). Shorter rows are padded with the population's first slot.
+            population (at least ``min_width``). Shorter rows are padded with the population's first slot.
         real: [P, B] bool, false for padding.
     """
     size = slots // populations
     grouped = alive.view(-1, populations, size).transpose(0, 1).reshape(populations, -1)
     count = grouped.sum(1)
-    width = max(least, int(count.max()))
+    width = max(min_width, int(count.max()))
     population, place = grouped.nonzero(as_tuple=True)
     column = torch.arange(len(population), device=alive.device) - (count.cumsum(0) - count)[population]
     index = (torch.arange(populations, device=alive.device) * size)[:, None].repeat(1, width)

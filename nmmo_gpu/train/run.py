@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config.serialise import to_plain
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.replay import segment_writer
 from nmmo_gpu.replay.recorder import Recorder

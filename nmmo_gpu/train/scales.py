@@ -16,10 +16,10 @@ def _usual_health(config: WorldConfig) -> int:
 
 
 def self_scale(config: WorldConfig) -> Tensor:
-    """Returns [2, features] float32: a factor, and a centre to subtract first, which scale own features to
+    """Returns [2, features] float32: a factor, and a center to subtract first, which scale own features to
     about -0.5 ... 0.5.
 
-    Headings have centre 0 and positions the middle of the map, so that they can be rotated."""
+    Headings have center 0 and positions the middle of the map, so that they can be rotated."""
     largest = {
         "age": 200, "health": _usual_health(config), "food": config.max_food, "water": config.max_water,
         "row": config.height - 1, "col": config.width - 1, "freeze": config.freeze_ticks,
@@ -28,8 +28,8 @@ def self_scale(config: WorldConfig) -> Tensor:
     side = max(config.height, config.width)
     size = largest | {"row": side, "col": side, "heading_row": 1, "heading_col": 1}
     factor = [1.0 / size[name] for name in SELF_FEATURES]
-    centre = [largest.get(name, 0) / 2 for name in SELF_FEATURES]
-    return torch.tensor([factor, centre])
+    center = [largest.get(name, 0) / 2 for name in SELF_FEATURES]
+    return torch.tensor([factor, center])
 
 
 def entity_scale(config: WorldConfig) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from nmmo_gpu.config.serialise import to_plain
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.train.config import TrainConfig
 
 LARGEST_IMAGE = 512

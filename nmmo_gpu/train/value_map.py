@@ -25,7 +25,7 @@ from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import settle
 from nmmo_gpu.world.terrain import safe_table, validate_map
 
-MOST_CELLS = 6400
+MAX_CELLS = 6400
 """Maximum number of cells, that of an 80x80 map; on larger maps a cell covers several tiles."""
 
 SLOTS_PER_PASS = 8192
@@ -54,8 +54,8 @@ def value_map(
         base: [H, W] uint8, base materials of the tiles.
         material: [H, W] uint8, current materials; None if they equal ``base``.
         population: population whose policy is used; -1 for the mean over all.
-        stride: side of a cell in tiles. A cell's value is that of its safe tile nearest to the centre. None
-            for the smallest stride with at most ``MOST_CELLS`` cells.
+        stride: side of a cell in tiles. A cell's value is that of its safe tile nearest to the center. None
+            for the smallest stride with at most ``MAX_CELLS`` cells.
         device: where to compute.
         sword: as for ``nmmo_gpu.train.evaluate.PolicyActor``.
 
@@ -107,9 +107,9 @@ def value_payload(
 
 
 def least_stride(height: int, width: int) -> int:
-    """Returns the smallest stride with at most ``MOST_CELLS`` cells."""
+    """Returns the smallest stride with at most ``MAX_CELLS`` cells."""
     stride = 1
-    while math.ceil(height / stride) * math.ceil(width / stride) > MOST_CELLS:
+    while math.ceil(height / stride) * math.ceil(width / stride) > MAX_CELLS:
         stride += 1
     return stride
 

@@ -27,10 +27,10 @@ KEPT_CHUNKS = 8
 LARGEST_PIECE = 4 << 20
 """Maximum size of a chunk that is sent, bytes."""
 
-MOST_ENTRIES = 10_000
+MAX_ENTRIES = 10_000
 """Maximum number of chunks listed in one message."""
 
-MOST_VIEWERS = 100
+MAX_VIEWERS = 100
 """Maximum number of concurrent viewers. Each stalled viewer can hold one chunk."""
 
 OFFSET = struct.Struct("<Q")
@@ -143,8 +143,8 @@ class Live:
     async def serve(self, socket: WebSocket) -> None:
         """Serves one viewer until it disconnects."""
         await socket.accept()
-        if self._viewers >= MOST_VIEWERS:
-            await _refuse(socket, f"{MOST_VIEWERS} viewers are watching already; try again later.")
+        if self._viewers >= MAX_VIEWERS:
+            await _refuse(socket, f"{MAX_VIEWERS} viewers are watching already; try again later.")
             return
         self._viewers += 1
         try:
@@ -199,7 +199,7 @@ async def _send(socket: WebSocket, watch: Watch, woken: asyncio.Event) -> None:
             await woken.wait()
             if watch.replay is not None and (watch.entries > entries or watch.size > size):
                 sent = sent or watch.size
-                new = watch.replay.chunks[entries : min(watch.entries, entries + MOST_ENTRIES)]
+                new = watch.replay.chunks[entries : min(watch.entries, entries + MAX_ENTRIES)]
                 entries, size = entries + len(new), watch.size
                 await socket.send_text(json.dumps({"type": "index", "entries": new, "size": size}))
             elif watch.next != following:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from nmmo_gpu.config.serialise import to_plain
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.train import checkpoint as checkpoints

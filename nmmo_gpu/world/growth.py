@@ -7,7 +7,7 @@ import torch
 from nmmo_gpu.content import DEFENSE, MELEE, RANGE
 from nmmo_gpu.content.tables import experience_table, tensor
 from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.state import MOST_EXPERIENCE, World
+from nmmo_gpu.world.state import MAX_EXPERIENCE, World
 
 GEAR_SKILLS = (MELEE, RANGE, DEFENSE)
 """The skill whose level limits which sword, knife or armor can be worn."""
@@ -19,7 +19,7 @@ def growth(world: World) -> None:
     living = world.agents(world.alive)
     level = world.agents(world.level)
     if cfg.skills:
-        xp = torch.where(living[..., None], world.xp.clamp(max=MOST_EXPERIENCE), world.xp)
+        xp = torch.where(living[..., None], world.xp.clamp(max=MAX_EXPERIENCE), world.xp)
         world.xp.copy_(xp)
         thresholds = tensor(experience_table(), world.device, torch.int32)
         reached = torch.searchsorted(thresholds, xp, right=True, out_int32=True)

@@ -32,7 +32,7 @@ DESCRIBED = (*ENTITY_FEATURES, "friend", "stranger")
 """Input features of each row of the entity table."""
 
 ALIGNMENT = 16
-"""Parts of the matrix start at a multiple of this many columns, so that vectorised stores can write them."""
+"""Parts of the matrix start at a multiple of this many columns, so that vectorized stores can write them."""
 
 PADDING = 64
 """The number of columns is padded to a multiple of this, for tensor cores."""

@@ -38,7 +38,7 @@ def chance(probability: float) -> int:
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The choices of NPCs, appended to those of the agents.
 
-    An NPC with a target attacks it in melee if it is adjacent (4-neighbourhood), otherwise moves towards it
+    An NPC with a target attacks it in melee if it is adjacent (4-neighborhood), otherwise moves towards it
     along the longer axis. A kind that always hunts targets the nearest agent in sight that is not immune,
     ties row by row. A provoked NPC targets the agent that hit it, as long as ``aggro_ticks`` last and it is
     the same agent, alive, in sight and not immune. An NPC without a target wanders. NPCs never leave their

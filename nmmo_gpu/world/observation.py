@@ -145,13 +145,13 @@ def _observe_entities(
     n, cells = agent.numel(), cfg.window * cfg.window
     rank_of_cell, offset_of_rank = _tables(cfg.vision, world.device)
 
-    # The neighbours as a set of ring ranks per agent: a few words of bits. Most cells are empty, so a word is
+    # The neighbors as a set of ring ranks per agent: a few words of bits. Most cells are empty, so a word is
     # examined only if it is not zero.
     octet = occupied.nonzero()
     byte = occupied[octet[:, 0], octet[:, 1]].view(torch.uint8).view(-1, 8).nonzero()
     viewer = octet[byte[:, 0], 0]
     rank = rank_of_cell[octet[byte[:, 0], 1] * 8 + byte[:, 1]]
-    # The agent itself, in the centre, is not included: rank 0 is left out.
+    # The agent itself, in the center, is not included: rank 0 is left out.
     viewer, rank = viewer[rank > 0], rank[rank > 0]
     words = -(-cells // WORD_BITS)
     near = torch.zeros(n * words, dtype=torch.int64, device=agent.device)

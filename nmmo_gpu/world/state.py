@@ -16,7 +16,7 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.regrowth_table import NEVER
 
-MOST_EXPERIENCE = 1_000_000_000
+MAX_EXPERIENCE = 1_000_000_000
 """Maximum experience, far above what level 99 needs."""
 
 VISITED_SIDE = 64
@@ -68,7 +68,7 @@ class World:
     material: Tensor = _tensor("R H W", torch.uint8)
     """[R, H, W] uint8, Material: current material of the tile."""
     shore: Tensor = _tensor("R H W", torch.bool)
-    """[R, H, W] bool: base material of one of the four neighbours is water; never changes."""
+    """[R, H, W] bool: base material of one of the four neighbors is water; never changes."""
     regrow_at: Tensor = _tensor("R H W", torch.int32, fill=NEVER)
     """[R, H, W] int32, tick (low 31 bits) at which a depleted tile regrows; -1 if it is not depleted."""
     occupant: Tensor = _tensor("R H W", torch.int32)
@@ -119,7 +119,7 @@ class World:
     """[R, 5] int64: deaths so far, by Cause."""
 
     xp: Tensor = _tensor("R F 9", torch.int32)
-    """[R, A, 9] int32: experience in each of ``SKILLS``, at most ``MOST_EXPERIENCE``."""
+    """[R, A, 9] int32: experience in each of ``SKILLS``, at most ``MAX_EXPERIENCE``."""
     level: Tensor = _tensor("R E 9", torch.uint8)
     """[R, S, 9] uint8, 1 to 99: level in each of ``SKILLS``, as of the end of the last tick. An NPC's levels
     are those of its kind and never change."""
@@ -174,8 +174,8 @@ class World:
                 and a phase writes it before it reads it.
         """
         if name not in self.workspaces:
-            room = torch.empty(shape, dtype=dtype, device=self.device)
-            self.workspaces[name] = Workspace(room if fill is None else room.fill_(fill), fill)
+            tensor = torch.empty(shape, dtype=dtype, device=self.device)
+            self.workspaces[name] = Workspace(tensor if fill is None else tensor.fill_(fill), fill)
         return self.workspaces[name].tensor
 
     @property

@@ -4,7 +4,7 @@ The noise is Perlin's simplex noise (K. Perlin, *Noise Hardware*, 2001) as expla
 (*Simplex noise demystified*, 2005), with two choices that match it to v1's maps (measured on four of them
 and on the table of fractions over v1's 200 maps):
 
-- **The kernel reaches exactly to the neighbouring lattice points** (r^2 = 2/3, the squared edge, where
+- **The kernel reaches exactly to the neighboring lattice points** (r^2 = 2/3, the squared edge, where
   Gustavson has 1/2), so four corners count instead of three. Its noise stays within +-0.88.
 - **Feature size.** v1's "base scale of size/5" is one noise unit per 5 tiles, on a lattice whose edge is
   sqrt(2) units: lattice points 7.07 tiles apart, on a map of any size.
@@ -29,7 +29,7 @@ ORE_CHANCE = 0.15
 
 _SKEW = (math.sqrt(3.0) - 1.0) / 2.0
 _UNSKEW = (3.0 - math.sqrt(3.0)) / 6.0
-_EDGE = math.sqrt(2.0 / 3.0)  # distance of neighbouring lattice points, in noise coordinates
+_EDGE = math.sqrt(2.0 / 3.0)  # distance of neighboring lattice points, in noise coordinates
 _TILES_PER_UNIT = 5.0 * math.sqrt(2.0) / _EDGE
 _AMPLITUDE = 16.07  # puts the noise's peaks at 0.88, as calibrated to v1's share of water
 
@@ -63,7 +63,7 @@ def generate(
 
     ``border`` tiles of lava, a ring of grass one tile wide, and terrain inside it. Map ``i`` is a pure
     function of (``seed``, ``first + i``, size, border, ore): it depends neither on the number of maps in the
-    call nor on the device. With ``ore`` a stone tile with a walkable 4-neighbour is an ore rock with
+    call nor on the device. With ``ore`` a stone tile with a walkable 4-neighbor is an ore rock with
     probability ``ore_chance``. Memory beyond the result is a few MB per thread on a CPU, and some 500 MB on a
     GPU (with ``ore``, about the size of one map more).
 
@@ -116,7 +116,7 @@ def safe_table(device: torch.device | str = "cpu") -> torch.Tensor:
 
 
 def shore(base: torch.Tensor) -> torch.Tensor:
-    """Whether one of the 4 neighbours is water: ``[..., H, W]`` materials to ``[..., H, W] bool``.
+    """Whether one of the 4 neighbors is water: ``[..., H, W]`` materials to ``[..., H, W] bool``.
 
     Outside the map there is no water.
     """
@@ -373,7 +373,7 @@ def _chunk(device: torch.device) -> int:
 
 
 def _beside(mask: torch.Tensor) -> torch.Tensor:
-    """Whether one of the 4 neighbours is set: ``[..., H, W] bool`` to the same."""
+    """Whether one of the 4 neighbors is set: ``[..., H, W] bool`` to the same."""
     out = torch.zeros_like(mask)
     out[..., 1:, :] |= mask[..., :-1, :]
     out[..., :-1, :] |= mask[..., 1:, :]

@@ -129,7 +129,7 @@ tilecount="{tiles}" columns="{tiles}">
 def save_picture(path: str | os.PathLike[str], side: int = 16) -> None:
     """Write the tileset's image, a PNG with one square of ``side`` pixels per material, in their order."""
     # One row of RGB pixels, preceded by its filter type (0, none); all rows are alike.
-    row = b"\0" + b"".join(bytes(kind.colour) * side for kind in MATERIALS.values())
+    row = b"\0" + b"".join(bytes(kind.color) * side for kind in MATERIALS.values())
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -20,7 +20,7 @@ from nmmo_gpu.world.upkeep import max_health
 
 EVEN, CERTAIN = 10, 20
 """Chances are in twentieths: EVEN at the level that a recipe needs, and one more per level above it."""
-MOST_TIERS = 64
+MAX_TIERS = 64
 """Number of words that ``Stream.WORK`` has for an agent."""
 
 
@@ -190,7 +190,7 @@ def _attempts(world: World, crew: _Workers, rows: tuple[RecipeRow, ...]) -> tupl
 
 def _succeeds(world: World, crew: _Workers, tier: Tensor, above: Tensor) -> Tensor:
     """[k] bool: whether an attempt succeeds, for levels ``above`` the required level."""
-    index = MOST_TIERS * crew.slot + tier
+    index = MAX_TIERS * crew.slot + tier
     word = draw(world.seed, world.tick, Stream.WORK, crew.realm, index)[0]
     return below(word, CERTAIN) < (EVEN + above).clamp(max=CERTAIN)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Summarises the figures of scripts/gpu_check.py in FOLDER/summary.json and FOLDER/summary.md."""
+"""Summarizes the figures of scripts/gpu_check.py in FOLDER/summary.json and FOLDER/summary.md."""
 
 from __future__ import annotations
 

@@ -295,9 +295,9 @@ WRONG = [
     *((npc(number=number), "and a number from 0 to 6400") for number in (-1, 6401, 0.5)),
     (npc(drops=(Drop("ore"),) * 65), "wolf has more than 64 drops; choose fewer"),
     (drop(item="pelt"), "wolf drops 'pelt', which is not in items; add it there first"),
-    *((drop(**fields), "choose 1 <= least <= most and a chance from 0 to 1")
-      for fields in ({"chance": -0.1}, {"chance": 1.1}, {"chance": math.nan}, {"least": 0}, {"least": 2},
-                     {"most": 0}, {"most": 10**6 + 1})),
+    *((drop(**fields), "choose 1 <= minimum <= maximum, and a chance from 0 to 1")
+      for fields in ({"chance": -0.1}, {"chance": 1.1}, {"chance": math.nan}, {"minimum": 0}, {"minimum": 2},
+                     {"maximum": 0}, {"maximum": 10**6 + 1})),
     *((prices(*values), "prices must rise, from 1 to 1,000,000 at most, and be 1 to 32")
       for values in ((), (2, 1), (1, 1), (0, 1), (-5,), range(1, 34), (1, 10**6 + 1))),
     (prices(1, 2.5), "prices holds 2.5, which is not of type int"), (prices(True), "prices holds True"),
@@ -308,7 +308,7 @@ WRONG = [
     (dataclasses.replace(SOUND, npcs=RAT), "is not a tuple; give one of NPCKind"),
     (npc(drops=(ORE,)), "which is not of type Drop"), (npc(habitat="grass"), "wolf: habitat = 'grass'"),
     (dataclasses.replace(SOUND, npcs=(dataclasses.replace(RAT, name=3),)), "an NPC kind's name is 3"),
-    (item(name=3), "item name 3 is taken, or empty"), (drop(least=1.0), "choose 1 <= least"),
+    (item(name=3), "item name 3 is taken, or empty"), (drop(minimum=1.0), "choose 1 <= minimum"),
 ]  # fmt: skip
 
 
@@ -332,7 +332,7 @@ def test_extreme_values_are_allowed():
         recipe(level=99, experience=10**6, amount=127, takes_amount=127),
         npc(health=127, level=99, habitat=("grass", "scrub", "forest"), sight=15, aggro_ticks=127,
         number=6400),
-        drop(item="gold", least=1, most=10**6, chance=0), drop(chance=1), prices(*range(1, 33)),
+        drop(item="gold", minimum=1, maximum=10**6, chance=0), drop(chance=1), prices(*range(1, 33)),
         dataclasses.replace(SOUND, recipes=(SMELT,) * 64), npc(drops=(Drop("ore"),) * 64),
         dataclasses.replace(SOUND, items=(ORE, BAR, *(Item(f"i{n}") for n in range(98)))),
     ]  # fmt: skip

@@ -36,8 +36,8 @@ interpreted = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """Fills workspaces without a fill value with garbage, also before the second exchange."""
+def refilled(monkeypatch):
+    """Fills workspaces without a fill value with garbage again before each exchange."""
     plain = World.workspace
 
     def workspace(self, name, shape, dtype, fill=None):

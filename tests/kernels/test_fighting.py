@@ -14,7 +14,6 @@ from kernels.interpreter import conflicts, programs_in_order
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import diverted
 from nmmo_gpu.world.backend import resolve
-from nmmo_gpu.world.state import World
 
 TRITON = resolve("triton", KERNEL_DEVICE)
 interpreted = pytest.mark.skipif(
@@ -24,19 +23,6 @@ ORDERS = {
     "backwards": lambda count: list(range(count))[::-1],
     "odd ones first": lambda count: list(range(1, count, 2)) + list(range(0, count, 2)),
 }
-
-
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """Fills workspaces without a fill value with garbage."""
-    plain = World.workspace
-
-    def workspace(self, name, shape, dtype, fill=None):
-        known = name in self.workspaces
-        room = plain(self, name, shape, dtype, fill)
-        return room if known or fill is not None else room.fill_(0x5A)
-
-    monkeypatch.setattr(World, "workspace", workspace)
 
 
 @interpreted

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from support.helpers import KERNEL_DEVICE
-from train.small import poisoned_memory
 
 pytest.importorskip("triton")
 
@@ -15,12 +14,6 @@ from nmmo_gpu.train.gae import advantages
 
 DISCOUNTS = [(0.99, 0.95), (0.997, 0.9), (0.5, 1.0), (0.9, 0.0), (0.0, 0.95), (1 / 3, 0.7)]
 """Includes (0.997, 0.9), whose product in 32 bits differs from the rounded product in 64 bits."""
-
-
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """Fills new memory with NaN."""
-    poisoned_memory(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 from support.helpers import KERNEL_DEVICE
-from train.small import lively_env, poisoned_memory, random_records, seen_in_a_random_world
+from train.small import lively_env, random_records, seen_in_a_random_world
 
 pytest.importorskip("triton")
 
@@ -20,12 +20,6 @@ from nmmo_gpu.world.observation_layout import ENTITY_FEATURES, SELF_FEATURES, Ob
 
 OWN_SCALE = torch.stack((torch.linspace(0.01, 0.5, len(SELF_FEATURES)), torch.arange(len(SELF_FEATURES)) - 4))
 ENTITY_SCALE = torch.linspace(0.05, 1.0, len(ENTITY_FEATURES))
-
-
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """Fills new memory with NaN."""
-    poisoned_memory(monkeypatch)
 
 
 @pytest.fixture(params=["as used", "small blocks"])

@@ -46,12 +46,12 @@ def test_every_slot_of_every_realm_is_handled_once(realms, slots, block):
 @pytest.mark.parametrize("slots", [1, 2, 31, 32, 33, 64, 100, 127, 128, 129, 1000, 4096, 5000, 1 << 20])
 def test_blocks_are_powers_of_two_that_cover_a_realm_and_no_more(monkeypatch, slots):
     """As few blocks as possible; small realms use one block of the smallest size in whole warps."""
-    for most in (32, 128, 4096):
-        monkeypatch.setattr(launching, "BLOCK", most)
+    for limit in (32, 128, 4096):
+        monkeypatch.setattr(launching, "BLOCK", limit)
         cut = over_slots(3, slots)
-        assert cut.block & (cut.block - 1) == 0 and launching.WARP <= cut.block <= most
+        assert cut.block & (cut.block - 1) == 0 and launching.WARP <= cut.block <= limit
         assert (cut.chunks - 1) * cut.block < slots <= cut.chunks * cut.block
-        assert cut.block == most or cut.chunks == 1
+        assert cut.block == limit or cut.chunks == 1
         assert cut.block == launching.WARP or cut.block < 2 * slots
         assert cut.warps * launching.WARP <= cut.block and 1 <= cut.warps <= 4
 
@@ -60,9 +60,9 @@ def test_blocks_are_powers_of_two_that_cover_a_realm_and_no_more(monkeypatch, sl
 def test_elements_and_tiles_are_covered(monkeypatch, n):
     monkeypatch.setattr(launching, "BLOCK", 32)
     monkeypatch.setattr(launching, "TILES", 4096)
-    for cut, most in ((over_elements, 32), (over_tiles, 4096)):
+    for cut, limit in ((over_elements, 32), (over_tiles, 4096)):
         programs, block = cut(n)
-        assert block == most and (programs - 1) * block < n <= programs * block
+        assert block == limit and (programs - 1) * block < n <= programs * block
 
 
 @pytest.mark.parametrize("lanes", [1, 64, 512, 4096, 1 << 20, 1 << 22])

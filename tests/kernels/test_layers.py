@@ -5,18 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from support.helpers import KERNEL_DEVICE
-from train.small import poisoned_memory, whole_numbers
+from train.small import whole_numbers
 
 pytest.importorskip("triton")
 
 from nmmo_gpu.kernels.train import layers as kernels
 from nmmo_gpu.train import layers as plain
-
-
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """Fills new memory with NaN."""
-    poisoned_memory(monkeypatch)
 
 
 @pytest.fixture(params=["as used", "small tiles"])

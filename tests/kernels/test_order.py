@@ -65,8 +65,8 @@ ORDERS = {
 @pytest.fixture
 def triton_rules(monkeypatch) -> Backend:
     """Returns the kernels with small block sizes, which need many programs."""
-    for name, most in {"BLOCK": 32, "TILES": 512, "LANES": 4096}.items():
-        monkeypatch.setattr(launching, name, most)
+    for name, limit in {"BLOCK": 32, "TILES": 512, "LANES": 4096}.items():
+        monkeypatch.setattr(launching, name, limit)
     return resolve("triton", CPU)
 
 

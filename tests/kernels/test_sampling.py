@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support.helpers import GARBAGE, KERNEL_DEVICE, chi_square
-from train.small import CPU, lively_env, poisoned_memory, shout, small
+from train.small import CPU, lively_env, shout, small
 
 pytest.importorskip("triton")
 
@@ -31,12 +31,6 @@ CROWDS = {
     "learned, long table": ("learned", 33),
 }
 """Targeting and number of rows of the entity table, with and without padding of the targets."""
-
-
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """Fills new memory with NaN or garbage."""
-    poisoned_memory(monkeypatch)
 
 
 @pytest.fixture(params=[32, None], ids=["small blocks", "one block"])

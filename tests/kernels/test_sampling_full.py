@@ -6,20 +6,12 @@ import pytest
 import torch
 from support.helpers import GARBAGE, KERNEL_DEVICE
 from train.heads import CROWDS, Crowd
-from train.small import poisoned_memory
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels.train import evaluation, heads
+from nmmo_gpu.kernels.train import evaluation
 from nmmo_gpu.kernels.train import sampling as kernels
 from nmmo_gpu.train.sampling import evaluate, sample
-
-
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """Fills new memory with NaN or garbage; uses small programs."""
-    poisoned_memory(monkeypatch)
-    monkeypatch.setattr(heads, "AGENTS", 32)
 
 
 @pytest.fixture(scope="module", params=CROWDS)

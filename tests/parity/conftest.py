@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.parity import BACKENDS, EXTENDED, SETTINGS, Case, Twin, crossed, cut, poisoned_workspaces
+from support.parity import BACKENDS, EXTENDED, SETTINGS, Case, Twin, crossed, cut
+from support.poison import poisoned_workspaces
 
 
 @pytest.fixture(autouse=True)

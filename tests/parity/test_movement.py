@@ -37,7 +37,7 @@ def test_crowds_that_move_in_the_same_direction(any_case):
 
 
 def test_adjacent_contests_of_up_to_four_agents(twin, monkeypatch):
-    """Crosses that tile the plane: the agents on the four arms of each compete for its centre, and some of
+    """Crosses that tile the plane: the agents on the four arms of each compete for its center, and some of
     them are frozen. Slots are assigned at random, so that competitors belong to different blocks."""
     if not twin.compiled:
         monkeypatch.setattr("nmmo_gpu.kernels.launch.BLOCK", 32)
@@ -63,6 +63,6 @@ def test_adjacent_contests_of_up_to_four_agents(twin, monkeypatch):
         after = twin.both("movement", world, move)
         moved = after.tile() != world.tile()
         won |= set(move[0, moved].tolist())
-        centres = len(moves) // 4
-        assert moved.sum() == centres if time == 0 else moved.sum() > 0.9 * centres
+        centers = len(moves) // 4
+        assert moved.sum() == centers if time == 0 else moved.sum() > 0.9 * centers
     assert len(moves) > 80 and won == {1, 2, 3, 4}

@@ -18,7 +18,7 @@ from replay.replays import base, noise, replay_header, write
 
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.format import CHUNK, FRAM, HEAD, HEAT, MIB, PREAMBLE, TILE, pack
-from nmmo_gpu.replay.reader import MOST_HEAT_BYTES, Replay
+from nmmo_gpu.replay.reader import MAX_HEAT_BYTES, Replay
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_malformed_headers_are_errors(read: Callable[[bytes], int], header: byte
     ("key", "value"),
     [
         ("name", ["row"]), ("name", "col"), ("type", "f64"), ("type", []), ("of", "tiles"), ("of", {}),
-        ("width", 0), ("width", 4097), ("width", True), ("width", "1"), ("colour", "red"),
+        ("width", 0), ("width", 4097), ("width", True), ("width", "1"), ("color", "red"),
     ],
 )  # fmt: skip
 def test_unreadable_columns_are_errors(read: Callable[[bytes], int], key: str, value: Any) -> None:
@@ -268,7 +268,7 @@ def test_damaged_maps_are_errors(read: Callable[[bytes], int], line: bytes) -> N
 
 def test_maps_are_cached_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest maps are kept, and the last one always."""
-    monkeypatch.setattr("nmmo_gpu.replay.reader.MOST_HEAT_BYTES", 2 * 4 * 33 * 47)
+    monkeypatch.setattr("nmmo_gpu.replay.reader.MAX_HEAT_BYTES", 2 * 4 * 33 * 47)
     line = json.dumps(LINE).encode() + b"\n"
     path = tmp_path / "a.replay"
     path.write_bytes(
@@ -276,7 +276,7 @@ def test_maps_are_cached_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.Monke
     )
     with Replay(path) as replay:
         assert [heat.tick for heat in replay.heats] == [3, 4]
-    assert MOST_HEAT_BYTES >= 4 * 8192 * 8192
+    assert MAX_HEAT_BYTES >= 4 * 8192 * 8192
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89NMMO", b"PK\x03\x04" * 10, b"\x89NMMO\r\n\x1a" + bytes(8)])

@@ -9,7 +9,7 @@ import pytest
 from replay.replays import TILES, base, noise, replay_header, write
 
 from nmmo_gpu.errors import ReplayError
-from nmmo_gpu.replay.format import MOST_TICKS
+from nmmo_gpu.replay.format import MAX_TICKS
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.writer import ReplayWriter
 
@@ -36,7 +36,7 @@ def test_many_ticks_become_several_chunks(tmp_path: Path) -> None:
     """Each chunk holds as many ticks as it may, in order and without gaps."""
     path = tmp_path / "a.replay"
     with ReplayWriter(path, replay_header(), base()) as writer:
-        assert writer.most_ticks == MOST_TICKS
+        assert writer.most_ticks == MAX_TICKS
         writer.most_ticks = 7
         writer.frames(100, noise(17))
     with Replay(path) as replay:

@@ -18,7 +18,7 @@ from nmmo_gpu.world.combat import combat
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.growth import growth
 from nmmo_gpu.world.loot import loot
-from nmmo_gpu.world.state import MOST_EXPERIENCE, Cause, World
+from nmmo_gpu.world.state import MAX_EXPERIENCE, Cause, World
 
 CRAMPED = {**ODD, "border": 12}
 """Nine rows of 23 tiles."""
@@ -83,13 +83,13 @@ def _almost_there(world: World, random: torch.Generator) -> None:
     """Sets experience of some agents to a few points below the next level, and of others just below the
     cap."""
     level = world.agents(world.level).long()
-    following = torch.tensor([*experience_table(), MOST_EXPERIENCE])[level] - torch.randint(
+    following = torch.tensor([*experience_table(), MAX_EXPERIENCE])[level] - torch.randint(
         6, level.shape, generator=random
     )
     some = torch.rand(level.shape, generator=random) < 0.5
     world.xp.copy_(torch.where(some, following.int(), world.xp))
     veteran = torch.rand(level.shape, generator=random) < 0.05
-    world.xp.masked_fill_(veteran, MOST_EXPERIENCE - 1)
+    world.xp.masked_fill_(veteran, MAX_EXPERIENCE - 1)
     level.masked_fill_(veteran, 99)
     world.agents(world.level).copy_(level)
 

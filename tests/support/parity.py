@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from support.helpers import KERNEL_DEVICE, ODD, assert_same, litter, random_world, unclean
-from support.ticking import CPU, generator
+from support.ticking import CPU
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
@@ -129,23 +129,9 @@ def by_block(*blocks: int) -> Any:
 def cut(monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
     """Makes the kernels use the block sizes of the setting."""
     for name in ("block", "tiles", "lanes"):
-        most = getattr(setting, name)
-        if most is not None:
-            monkeypatch.setattr(f"nmmo_gpu.kernels.launch.{name.upper()}", most)
-
-
-def poisoned_workspaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fills new workspaces without a fill value with random numbers, which include plausible values."""
-    plain, random = World.workspace, generator(0)
-
-    def workspace(self: World, name: str, shape: Any, dtype: torch.dtype, fill: Any = None) -> Tensor:
-        known = name in self.workspaces
-        room = plain(self, name, shape, dtype, fill)
-        if fill is None and not known:
-            room.copy_(torch.randint(-2, 200, shape, generator=random))
-        return room
-
-    monkeypatch.setattr(World, "workspace", workspace)
+        limit = getattr(setting, name)
+        if limit is not None:
+            monkeypatch.setattr(f"nmmo_gpu.kernels.launch.{name.upper()}", limit)
 
 
 CRAMPED = {**ODD, "border": 12}

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from support.helpers import GARBAGE, random_world
 from torch import Tensor
@@ -83,7 +82,7 @@ def shout(policy: Policy, gain: float = 100.0) -> None:
                 parameter.mul_(gain)
 
 
-def randomise_biases(policy: Policy) -> None:
+def randomize_biases(policy: Policy) -> None:
     """Draws random biases for a new policy, whose biases are zeros."""
     random = torch.Generator().manual_seed(8)
     with torch.no_grad():
@@ -145,15 +144,3 @@ def written_out(records: Tensor, index: Tensor, table: Tensor, layout: Observati
                 if other:
                     out[p, b] += table[p, cell, FIRST_OCCUPANT + other]
     return out
-
-
-def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes ``torch.empty`` and ``torch.empty_like`` return NaN or large numbers, so that reading unwritten
-    memory shows in the results."""
-
-    def poisoned(tensor: Tensor) -> Tensor:
-        return tensor.fill_(torch.nan if tensor.is_floating_point() else GARBAGE)
-
-    for name in ("empty", "empty_like"):
-        plain = getattr(torch, name)
-        monkeypatch.setattr(torch, name, lambda *a, plain=plain, **k: poisoned(plain(*a, **k)))

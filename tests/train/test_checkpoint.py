@@ -246,7 +246,7 @@ def spoil_config(**values):
 
 
 @pytest.mark.parametrize("change", [
-    spoil_config(colour="red"),
+    spoil_config(color="red"),
     spoil_config(env__world__gravity=9.81),
     spoil_config(env__world__slots=-1),
     spoil_config(env__world="flat"),

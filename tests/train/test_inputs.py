@@ -18,7 +18,7 @@ ENTITY_SCALE = torch.linspace(0.05, 1.0, len(ENTITY_FEATURES))
 
 def test_the_matrix_matches_the_records():
     """In a crowd, a cell has one code for its material unless it is grass, and one for its occupant. Own
-    state is centred, scaled and at most 1; the table is scaled, with one column each for friends and
+    state is centered, scaled and at most 1; the table is scaled, with one column each for friends and
     strangers. All other columns are zero, and so are empty rows."""
     env = lively_env(vision=4)
     config, layout = env.config.world, env.layout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from train.small import KINDS, lively_env, randomise_biases, shout, small
+from train.small import KINDS, lively_env, randomize_biases, shout, small
 
 from nmmo_gpu.content import Material
 from nmmo_gpu.errors import UsageError
@@ -148,8 +148,8 @@ def by_hand(policy, views, p, state):
         if other:
             code[FIRST_OCCUPANT + other] = 1
         seen += code @ weight("window")[cell]
-    factor, centre = policy.self_scale.double()
-    own = ((views["self"].double() - centre) * factor).clamp(max=1.0)
+    factor, center = policy.self_scale.double()
+    own = ((views["self"].double() - center) * factor).clamp(max=1.0)
     rows = []
     for kind, entity in zip(views["entity_kind"].tolist(), views["entities"].double(), strict=True):
         rows.append([*(entity * policy.entity_scale.double()).tolist(), kind == FRIEND, kind == STRANGER])
@@ -181,7 +181,7 @@ def test_the_network_matches_plain_code(env, records, recurrent, targeting, laye
     the first add to their input."""
     policy = new_policy(recurrent, targeting, layers=layers)
     assert policy.trunk.shape[1] == policy.trunk_bias.shape[1] == layers
-    randomise_biases(policy)
+    randomize_biases(policy)
     index, state = batch(len(records))
     output = look(policy, records, index, state)
     views = env.layout.views(records)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.helpers import ODD
 from support.observed import CONFIGS
-from train.small import KINDS, randomise_biases, seen_in_a_random_world, shout, written_out
+from train.small import KINDS, randomize_biases, seen_in_a_random_world, shout, written_out
 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.train import features
@@ -112,15 +112,15 @@ def test_the_network_matches_plain_code(seen, recurrent, targeting):
     matrix has one column per choice in the order of an action."""
     layout, records = seen
     policy = new_policy(recurrent, targeting)
-    randomise_biases(policy)
+    randomize_biases(policy)
     index, state = batch(len(records))
     output = look(policy, records, index, state)
     with torch.no_grad():
         weights = policy.weights()
     views = layout.views(records[index])
     window = written_out(records, index, weights.window, layout).double()
-    factor, centre = policy.self_scale.double()
-    own = ((views["self"].double() - centre) * factor).clamp(max=1.0)
+    factor, center = policy.self_scale.double()
+    own = ((views["self"].double() - center) * factor).clamp(max=1.0)
     kinds = torch.stack((views["entity_kind"] == 1, views["entity_kind"] == 2), -1)
     table = torch.cat((views["entities"].double() * policy.entity_scale, kinds), -1)
     entity_attributes = features.entity_attributes(views, RULES).double()
@@ -190,7 +190,7 @@ def test_populations_do_not_share_weights(seen, recurrent, targeting):
 
 
 def test_belongings_and_looks_change_the_output(seen):
-    """Other goods, another quote and other looks of a neighbour each change the output. Looks of an empty row
+    """Other goods, another quote and other looks of a neighbor each change the output. Looks of an empty row
     are always zero in records and are not tested."""
     layout, records = seen
     policy = new_policy(targeting="learned")

@@ -208,7 +208,7 @@ def test_populations_do_not_affect_each_other():
     (-0.1, -1.0, False),
 ])  # fmt: skip
 def test_clipping_stops_the_gradient(change, worth, held):
-    """Beyond the clip range, on the side that the advantage favours, the gradient is zero; elsewhere it is
+    """Beyond the clip range, on the side that the advantage favors, the gradient is zero; elsewhere it is
     not."""
     output, rest = batch(6, spread=0.0)
     log, _ = evaluate(output, rest["choices"])

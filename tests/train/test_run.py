@@ -16,11 +16,11 @@ import torch
 from support.helpers import ODD
 from train.small import CPU, FULL, KINDS, NETWORKS, assert_equal_states, reloaded, small, state_of
 
-from nmmo_gpu.config.serialise import to_plain
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import run as runs
-from nmmo_gpu.train.metrics import summarise
+from nmmo_gpu.train.metrics import summarize
 from nmmo_gpu.train.ppo import STATISTICS
 from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.reporter import Reporter
@@ -161,7 +161,7 @@ def test_iteration_stats():
         assert stats.counts.keys() == run.god.tally.state().keys()
         assert stats.statistics.keys() == {*STATISTICS, "grad_norm", "explained_variance"}
         assert all(values.shape == (2,) and values.isfinite().all() for values in stats.statistics.values())
-        assert summarise(stats.counts)["agent_steps"] == counted, "steps since the last report"
+        assert summarize(stats.counts)["agent_steps"] == counted, "steps since the last report"
         assert int(run.god.tally.sums.sum()) == (0 if report else int(stats.counts["sums"].sum()))
         counted *= not report
         received.append(stats)
@@ -236,7 +236,7 @@ def test_reports_come_every_few_iterations_and_at_the_end(
         small(tmp_path, iterations=iterations, log_every=log_every, checkpoint_minutes=0.0, horizon=3)
     )
     assert [stats.iteration for stats, _, _ in reports] == expected
-    ticks = [summarise(stats.counts)["agent_steps"] for stats, _, _ in reports]
+    ticks = [summarize(stats.counts)["agent_steps"] for stats, _, _ in reports]
     lengths = [int(stats.counts["sums"][0]) for stats, _, _ in reports]
     assert sum(ticks) == run.agent_steps == reports[-1][1] == int(run.god.env.world.acted.sum())
     assert lengths == [2 * 3 * (b - a) for a, b in itertools.pairwise([0, *expected])]
@@ -324,10 +324,10 @@ def test_resume_continues_in_the_same_folder(tmp_path):
 # Signals.
 
 
-def signalling(kind, number, iteration):
+def signaling(kind, number, iteration):
     """Returns a God that sends a signal to its own process in its n-th rollout."""
 
-    class Signalling(kind):
+    class Signaling(kind):
         rollouts = 0
 
         def collect(self):
@@ -336,7 +336,7 @@ def signalling(kind, number, iteration):
                 os.kill(os.getpid(), number)
             return super().collect()
 
-    return Signalling
+    return Signaling
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -347,7 +347,7 @@ def test_a_signal_finishes_the_iteration_and_saves(number, network, tmp_path, ca
     folder = tmp_path / "run"
     config = small(folder, recurrent=NETWORKS[network], iterations=6)
     before = signal.getsignal(number)
-    run = train(config, trinity=Trinity(god=signalling(God, number, 3)))
+    run = train(config, trinity=Trinity(god=signaling(God, number, 3)))
     assert signal.getsignal(number) == before
     assert run.iteration == 3
     assert f"--resume {folder}" in capsys.readouterr().out
@@ -420,7 +420,7 @@ FLAGS = [
 ]  # fmt: skip
 
 
-def signalled(tmp_path):
+def signaled(tmp_path):
     """Returns, by signal, (folder, exit status, output) of three training processes that got it after their
     first save."""
     numbers = {"TERM": signal.SIGTERM, "INT": signal.SIGINT, "KILL": signal.SIGKILL}
@@ -454,7 +454,7 @@ def signalled(tmp_path):
 def test_stopped_processes_save_and_a_killed_one_leaves_a_valid_checkpoint(tmp_path):
     """A stopped one leaves a checkpoint, says how to resume, and exits with 0, without a traceback. After
     kill -9 at some moment of a run that saves continuously, the file loads and the run resumes."""
-    processes = signalled(tmp_path)
+    processes = signaled(tmp_path)
     for name in ("TERM", "INT"):
         folder, status, output = processes[name]
         assert status == 0, output

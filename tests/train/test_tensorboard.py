@@ -9,7 +9,7 @@ import pytest
 import torch
 from train.small import small
 
-from nmmo_gpu.config.serialise import to_plain
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.train import tensorboard
 from nmmo_gpu.train.run import train
 from nmmo_gpu.train.tensorboard import Dashboard

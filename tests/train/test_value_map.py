@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.helpers import ODD
-from train.small import FULL, randomise_biases, reloaded, small
+from train.small import FULL, randomize_biases, reloaded, small
 
 from nmmo_gpu.content import Material
 from nmmo_gpu.env import Env
@@ -33,7 +33,7 @@ WORLD = {**ODD, "slots": 12, "populations": 3, "backend": "torch", "shared_map":
 def trained(tmp_path, **settings):
     """Returns (checkpoint of a new run, its map [H, W], that map with all forest eaten)."""
     run = Run(small(tmp_path, **{**WORLD, **settings}))
-    randomise_biases(run.sword.policy)
+    randomize_biases(run.sword.policy)
     stored = reloaded(run, tmp_path / checkpoints.FILE)
     base = run.god.env.world.base[0].clone()
     return stored, base, base.masked_fill(base == int(Material.FOREST), int(Material.SCRUB))

@@ -111,7 +111,7 @@ def test_large_chunks_are_not_sent(tmp_path, monkeypatch):
 
 def test_long_indices_are_split(tmp_path, monkeypatch):
     """Each part has at most a fixed length."""
-    monkeypatch.setattr(live, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(live, "MAX_ENTRIES", 2)
     with Tape(tmp_path / NAME) as tape:
         for _ in range(5):
             tape.grow()
@@ -215,7 +215,7 @@ def test_viewers_share_one_open_file(tmp_path, monkeypatch):
 
 def test_too_many_viewers_are_refused(tmp_path, monkeypatch):
     """They get an error; a place is free once a viewer leaves."""
-    monkeypatch.setattr(live, "MOST_VIEWERS", 1)
+    monkeypatch.setattr(live, "MAX_VIEWERS", 1)
     with Tape(tmp_path / NAME), served(tmp_path) as server:
         with server.watch(NAME) as socket:
             Viewer(socket).hear()

@@ -91,8 +91,8 @@ def record(
             before = copy.deepcopy(env.world)
             actions = scripted.hunter(env)
             if mixed:
-                dice = torch.rand(actions.shape[:2]) < 0.5
-                actions = torch.where(dice[..., None], random_actions(env), actions)
+                either = torch.rand(actions.shape[:2]) < 0.5
+                actions = torch.where(either[..., None], random_actions(env), actions)
             env.step(actions)
             policy_trace = _policy_trace(config.slots, heads) if heads else None
             if t in gaps:

@@ -41,7 +41,7 @@ def _write(path: Path, preset: str, **settings: Any) -> None:
         "height": config.height, "width": config.width, "slots": config.slots, "vision": config.vision,
         "populations": config.populations, "chunk": CHUNK, "styles": list(STYLES),
         "moves": [list(move) for move in MOVES],
-        "materials": [{"name": MATERIALS[m].name, "colour": list(MATERIALS[m].colour)} for m in Material],
+        "materials": [{"name": MATERIALS[m].name, "color": list(MATERIALS[m].color)} for m in Material],
     }  # fmt: skip
     path.with_suffix(".json").write_text(json.dumps(told | _counts(env, told["ticks"])))
 
@@ -74,10 +74,10 @@ def _panel(env: Env, slot: int) -> dict[str, Any]:
     if not agent:
         kinds = np.repeat(np.arange(len(config.npc_counts)), config.npc_counts)
         kind = content.npcs[kinds[slot - config.slots]]
-        who, most = kind.name.capitalize(), kind.health
+        who, max_health = kind.name.capitalize(), kind.health
     else:
         who = "Agent"
-        most = of("level")[SKILLS.index("constitution")] if config.skills else config.max_health
+        max_health = of("level")[SKILLS.index("constitution")] if config.skills else config.max_health
     material = MATERIALS[Material(int(world.material[REALM, of("row"), of("col")]))].name
     facts = {
         "age": _ticks(of("age")),
@@ -86,7 +86,7 @@ def _panel(env: Env, slot: int) -> dict[str, Any]:
         "damage taken": str(of("damage") or "none"),
         "slot": str(slot),
     }
-    meters = {"health": f"{of('health')} / {most}"}
+    meters = {"health": f"{of('health')} / {max_health}"}
     panel: dict[str, Any] = {"slot": slot, "title": f"{who} {of('entity')}", "facts": facts, "meters": meters}
     if agent:
         meters |= {

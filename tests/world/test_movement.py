@@ -66,7 +66,7 @@ def test_a_tile_that_is_being_left_is_not_entered(any_backend):
     # 2 and 3 wanted the tile between them, so one of them is there, and 0 and 1 have not moved.
 
 
-def test_neighbours_do_not_swap_and_rings_do_not_rotate(any_backend):
+def test_neighbors_do_not_swap_and_rings_do_not_rotate(any_backend):
     picture = "01\n32"
     world = draw_world(picture)
     before = world.clone()

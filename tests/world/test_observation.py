@@ -119,7 +119,7 @@ def test_records_are_written_completely_for_full_and_empty_realms(any_backend, f
 
 
 def test_the_nearest_are_by_chebyshev_distance_then_in_reading_order(any_backend):
-    """Of ten neighbours in view the eight nearest are listed; 0 is in the middle."""
+    """Of ten neighbors in view the eight nearest are listed; 0 is in the middle."""
     world = draw_world(
         """
         ...A...

@@ -288,7 +288,7 @@ def test_the_file_is_what_tiled_expects(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.tmx"]
 
 
-def test_the_picture_is_a_png_of_the_materials_colours(tmp_path: Path) -> None:
+def test_the_picture_is_a_png_of_the_materials_colors(tmp_path: Path) -> None:
     tiled.save_picture(tmp_path / "p.png", side=3)
     data = (tmp_path / "p.png").read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", data[16:24]) == (21, 3)
@@ -302,7 +302,7 @@ def test_the_picture_is_a_png_of_the_materials_colours(tmp_path: Path) -> None:
     rows = zlib.decompress(chunks[b"IDAT"])
     assert len(rows) == 3 * (1 + 21 * 3)
     for k, kind in enumerate(MATERIALS.values()):
-        assert tuple(rows[1 + 9 * k : 4 + 9 * k]) == kind.colour
+        assert tuple(rows[1 + 9 * k : 4 + 9 * k]) == kind.color
 
 
 def test_unwritable_maps_are_refused_and_leave_no_file(

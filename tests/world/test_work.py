@@ -24,7 +24,7 @@ from nmmo_gpu.content import STANDARD, WORKS, Item, Material, Recipe
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.regrowth_table import NEVER, thresholds
-from nmmo_gpu.world.state import MOST_EXPERIENCE
+from nmmo_gpu.world.state import MAX_EXPERIENCE
 from nmmo_gpu.world.work import possible_works
 from nmmo_gpu.world.work import work as torch_rule
 
@@ -55,7 +55,7 @@ def test_a_high_level_catches_the_highest_tier(any_backend):
 
 
 def test_fish_are_caught_beside_water_only(any_backend):
-    """Four neighbours count, diagonal ones do not; the base material decides, as for drinking."""
+    """Four neighbors count, diagonal ones do not; the base material decides, as for drinking."""
     world = set_level(draw_workers("0.~.1\n.....\n~...~\n..2.."), fishing=MASTER)
     assert not world.shore[0, world.row[0].long(), world.col[0].long()].any()
     assert unchanged(any_backend, world, all_work(world, "fish"))
@@ -531,9 +531,9 @@ def test_without_skills_no_experience_is_gained(any_backend):
 def test_experience_is_added(any_backend):
     """Also above its maximum, to which growth clamps it."""
     world = set_level(draw_workers("0~1"), fishing=MASTER)
-    world.xp[0, :, 5] = torch.tensor([7, MOST_EXPERIENCE])
+    world.xp[0, :, 5] = torch.tensor([7, MAX_EXPERIENCE])
     any_backend.work(world, all_work(world, "fish"))
-    assert world.xp[0, :, 5].tolist() == [37, MOST_EXPERIENCE + 30]
+    assert world.xp[0, :, 5].tolist() == [37, MAX_EXPERIENCE + 30]
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])

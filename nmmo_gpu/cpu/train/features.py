@@ -21,7 +21,7 @@ from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES
 
 SKILL_COUNT, LOOKS, ENTITIES = len(SKILLS), len(ENTITY_ATTRIBUTES), len(ENTITY_FEATURES)
 HEALTH, THEIR_HEALTH = network_inputs.HEALTH, network_inputs.THEIR_HEALTH
-STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
+STRENGTH, RANKS, TOKEN, MAX_HEALTH, IMMUNE = (
     ENTITY_ATTRIBUTES.index(name) for name in ("combat_level", "sword", "token", "max_health", "immune")
 )
 MIN_PER_THREAD = 64
@@ -54,9 +54,9 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
             row[:] = np.float32(0)
             for skill in range(SKILL_COUNT):
                 row[skill] = by_level[max(short[levels_at + skill], 0)]
-            most = max(short[levels_at + CONSTITUTION], 1) if skills else max_health
+            limit = max(short[levels_at + CONSTITUTION], 1) if skills else max_health
             column = SKILL_COUNT
-            row[column] = np.float32(short[own_at + HEALTH]) / np.float32(most)
+            row[column] = np.float32(short[own_at + HEALTH]) / np.float32(limit)
             row[column + 1] = by_gold[max(short[goods_at], 0)]
             row[column + 2] = by_room[max(0, min(short[goods_at + 1], capacity))]
             column += 3
@@ -90,7 +90,7 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
                 column += kinds
                 look = record[looks_at + LOOKS * k : looks_at + LOOKS * (k + 1)]
                 row[column] = by_level[look[STRENGTH]]
-                row[column + 1] = by_level[look[MOST_HEALTH]]
+                row[column + 1] = by_level[look[MAX_HEALTH]]
                 for gear in range(3):
                     row[column + 2 + gear] = by_rank[look[RANKS + gear]]
                 row[column + 5] = np.float32(look[IMMUNE])
@@ -98,7 +98,7 @@ def _loop(config: WorldConfig) -> Callable[..., None]:
                 if 1 <= token <= words:
                     row[column + 5 + token] = np.float32(1)
                 health = np.int8(record[entities_at + ENTITIES * k + THEIR_HEALTH])
-                row[column + 6 + words] = np.float32(health) / np.float32(max(look[MOST_HEALTH], 1))
+                row[column + 6 + words] = np.float32(health) / np.float32(max(look[MAX_HEALTH], 1))
 
     made: Callable[..., None] = loop
     return made

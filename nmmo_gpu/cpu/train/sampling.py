@@ -25,7 +25,7 @@ PLAIN, STYLE, TARGET, TRADE, PRICE = range(5)
 """Kinds of heads, by the dependencies of their masks."""
 MIN_PER_THREAD = 64
 """Minimum number of agents per thread."""
-DOUBLINGS, LEAST_POWER = np.float32(1 / math.log(2)), np.float32(-126)
+DOUBLINGS, MIN_POWER = np.float32(1 / math.log(2)), np.float32(-126)
 E = tuple(np.float32(math.log(2) ** k / math.factorial(k)) for k in range(8))
 """Taylor coefficients of 2 to the x."""
 
@@ -60,8 +60,8 @@ def _heads(layout: ObservationLayout, width: int) -> tuple[Head, ...]:
 
 @compiled(inline="always")
 def _exp(x):
-    """e to the x for x of at most 0, to about 1e-6 relative; unlike libm's, it is vectorised."""
-    power = max(x * DOUBLINGS, LEAST_POWER)
+    """e to the x for x of at most 0, to about 1e-6 relative; unlike libm's, it is vectorized."""
+    power = max(x * DOUBLINGS, MIN_POWER)
     whole = np.floor(power)
     rest = power - whole
     part = E[4] + rest * (E[5] + rest * (E[6] + rest * E[7]))
@@ -74,18 +74,18 @@ def _weigh(logits, free, weights):
     """Fills ``weights`` with probabilities, 0 for impossible choices; returns the logarithm of the sum of
     exponentials. The first choice is always possible. The loops have no branches."""
     size = len(logits)
-    most = logits[0]
+    largest = logits[0]
     for c in range(1, size):
-        most = max(most, logits[c] if free[c] else most)
+        largest = max(largest, logits[c] if free[c] else largest)
     for c in range(size):
-        weights[c] = _exp(min(logits[c] - most, np.float32(0))) if free[c] else np.float32(0)
-    weights[0] = _exp(logits[0] - most)
+        weights[c] = _exp(min(logits[c] - largest, np.float32(0))) if free[c] else np.float32(0)
+    weights[0] = _exp(logits[0] - largest)
     total = np.float32(0)
     for c in range(size):
         total += weights[c]
     for c in range(size):
         weights[c] /= total
-    return most + np.log(total)
+    return largest + np.log(total)
 
 
 @compiled

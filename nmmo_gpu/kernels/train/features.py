@@ -37,7 +37,7 @@ LEVEL_LOG2 = tl.constexpr(float(network_inputs.LEVEL_LOG2))
 GOLD_LOG2 = tl.constexpr(float(network_inputs.GOLD_LOG2))
 LOOKS, ENTITIES = tl.constexpr(len(ENTITY_ATTRIBUTES)), tl.constexpr(len(ENTITY_FEATURES))
 NPC = tl.constexpr(observation_layout.NPC)
-STRENGTH, RANKS, TOKEN, MOST_HEALTH, IMMUNE = (
+STRENGTH, RANKS, TOKEN, MAX_HEALTH, IMMUNE = (
     tl.constexpr(ENTITY_ATTRIBUTES.index(name))
     for name in ("combat_level", "sword", "token", "max_health", "immune")
 )
@@ -70,7 +70,7 @@ def look_at(kinds, look, entity, into, here, ranks, config: tl.constexpr, ROW_PA
     kind = tl.load(kinds, mask=here[:, None], other=0).to(tl.int32)
     there = here[:, None] & (kind > 0)
     strength = tl.load(look + STRENGTH, mask=there, other=0)
-    most = tl.load(look + MOST_HEALTH, mask=there, other=0)
+    max_health = tl.load(look + MAX_HEALTH, mask=there, other=0)
     immune = tl.load(look + IMMUNE, mask=there, other=0)
     token = tl.load(look + TOKEN, mask=there, other=0).to(tl.int32)
     health = tl.load(entity + THEIR_HEALTH, mask=there, other=0).to(tl.int8, bitcast=True)
@@ -78,9 +78,9 @@ def look_at(kinds, look, entity, into, here, ranks, config: tl.constexpr, ROW_PA
     worn = tl.load(look + RANKS + gear, mask=there & (gear >= 0) & (gear < 3), other=0)
     values = worn.to(tl.float32) / ranks
     values = tl.where(column == config.npc_kinds, log2_scale(strength, LEVEL_LOG2), values)
-    values = tl.where(column == config.npc_kinds + 1, log2_scale(most, LEVEL_LOG2), values)
+    values = tl.where(column == config.npc_kinds + 1, log2_scale(max_health, LEVEL_LOG2), values)
     values = tl.where(column == config.npc_kinds + 5, immune.to(tl.float32), values)
-    share = health.to(tl.float32) / tl.maximum(most.to(tl.float32), 1.0)
+    share = health.to(tl.float32) / tl.maximum(max_health.to(tl.float32), 1.0)
     values = tl.where(column == config.npc_kinds + 6 + config.words, share, values)
     word = column - (config.npc_kinds + 5)
     one = (column < config.npc_kinds) & (kind == NPC + column)
@@ -107,10 +107,10 @@ def _encode_features(
     store(into, column, log2_scale(level, LEVEL_LOG2), here, SKILLS)
     health = tl.load(own + layout.self // 2 + HEALTH, mask=here, other=0).to(tl.float32)
     if config.skills:
-        most = tl.load(own + layout.levels // 2 + CONSTITUTION, mask=here, other=0).to(tl.float32)
+        max_health = tl.load(own + layout.levels // 2 + CONSTITUTION, mask=here, other=0).to(tl.float32)
     else:
-        most = tl.zeros([BLOCK], tl.float32) + scales.max_health
-    store_one(into + SKILLS, health / tl.maximum(most, 1.0), here)
+        max_health = tl.zeros([BLOCK], tl.float32) + scales.max_health
+    store_one(into + SKILLS, health / tl.maximum(max_health, 1.0), here)
     gold = tl.load(own + layout.goods // 2, mask=here, other=0)
     store_one(into + SKILLS + 1, log2_scale(gold, GOLD_LOG2), here)
     room = tl.load(own + layout.goods // 2 + 1, mask=here, other=0).to(tl.float32)

@@ -1,4 +1,4 @@
-"""Generalised advantage estimation as one kernel; twin of ``nmmo_gpu.train.gae``."""
+"""Generalized advantage estimation as one kernel; twin of ``nmmo_gpu.train.gae``."""
 
 from __future__ import annotations
 

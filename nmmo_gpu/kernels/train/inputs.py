@@ -90,8 +90,8 @@ def _encode_header(
     value = tl.load(shorts + column - 1, mask=own, other=0).to(tl.float32)
     known = (column >= 1) & (column <= OWN)
     factor = tl.load(scales.own + column - 1, mask=known, other=0.0)
-    centre = tl.load(scales.own + OWN + column - 1, mask=known, other=0.0)
-    numbers = tl.minimum((value - centre) * factor, 1.0)
+    center = tl.load(scales.own + OWN + column - 1, mask=known, other=0.0)
+    numbers = tl.minimum((value - center) * factor, 1.0)
 
     entry = column - 1 - OWN
     entity, feature = entry // DESCRIBED, entry % DESCRIBED

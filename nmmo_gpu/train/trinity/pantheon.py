@@ -74,7 +74,7 @@ class Pantheon:
         (host_copy,) = self._readback.send(living, None) + self._readback.receive()
         samples = rollout.alive.numel() // world.populations
         return ppo.enough_columns(
-            int(host_copy.tensors["living"]), samples, least=self.config.ppo.minibatches
+            int(host_copy.tensors["living"]), samples, min_columns=self.config.ppo.minibatches
         )
 
     def state(self) -> dict[str, Tensor]:

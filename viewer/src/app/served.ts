@@ -13,15 +13,15 @@ export async function offeredRecordings(): Promise<Offered[] | null> {
   const list: unknown = await response.json();
   if (!Array.isArray(list)) return null;
   return list.flatMap((entry: unknown) => {
-    const told = fields(entry);
-    const name = told["name"];
+    const info = fields(entry);
+    const name = info["name"];
     if (typeof name !== "string") return [];
-    const text = (key: string): string => (typeof told[key] === "string" ? told[key] : "");
-    const count = (key: string): number => (typeof told[key] === "number" ? told[key] : 0);
+    const text = (key: string): string => (typeof info[key] === "string" ? info[key] : "");
+    const count = (key: string): number => (typeof info[key] === "number" ? info[key] : 0);
     const [first, last] = [count("first"), count("last")];
     const ticks = last >= first ? `ticks ${number(first)} to ${number(last)}` : "no ticks yet";
     const about = `${name} · ${ticks} · ${(count("bytes") / (1 << 20)).toFixed(1)} MiB`;
-    return [{ name, title: text("title"), about, live: told["growing"] === true }];
+    return [{ name, title: text("title"), about, live: info["growing"] === true }];
   });
 }
 

@@ -1,7 +1,7 @@
 import type { Bytes, Source } from "../replay/source";
 
 /** Bytes pushed by the server that are kept until they are read. */
-const MOST_BYTES = 32 << 20;
+const MAX_BYTES = 32 << 20;
 /** Time to wait for bytes that are about to arrive, milliseconds. */
 const PATIENCE = 300;
 
@@ -27,7 +27,7 @@ export class LiveSource implements Source {
     this.pushed.set(offset, bytes);
     this.kept += bytes.length;
     for (const [oldest, { length }] of this.pushed) {
-      if (this.kept <= MOST_BYTES || oldest === offset) break;
+      if (this.kept <= MAX_BYTES || oldest === offset) break;
       this.pushed.delete(oldest);
       this.kept -= length;
     }

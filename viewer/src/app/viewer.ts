@@ -4,7 +4,7 @@ import { numberOf } from "../model/slots";
 import { Session, type State } from "../model/session";
 import type { Frame, Overlay } from "../model/types";
 import type { Recording } from "../replay/recording";
-import { css, populationColour } from "../scene/colours";
+import { css, populationColor } from "../scene/colors";
 import { AgentPanel } from "../ui/agent";
 import { Charts } from "../ui/charts";
 import type { Actions, Context, Part } from "../ui/context";
@@ -195,7 +195,7 @@ export class Viewer {
         return viewer.stage;
       },
       before: (frame) => this.frameBefore(frame),
-      colour: (population) => css(populationColour(population)),
+      color: (population) => css(populationColor(population)),
     };
   }
 
@@ -357,7 +357,7 @@ export class Viewer {
     if (Math.hypot(here.x - beside.x, here.y - beside.y) < SMALL) this.stage.lookAt(row, col, NEAR);
   }
 
-  private neighbour(direction: 1 | -1): void {
+  private neighbor(direction: 1 | -1): void {
     const frame = this.shown?.before;
     if (!frame) return;
     const { agents, entities } = this.recording.header;
@@ -400,7 +400,7 @@ export class Viewer {
         session.change({ live: true, playing: true, time });
       },
       select: (slot) => this.select(slot),
-      neighbour: (direction) => this.neighbour(direction),
+      neighbor: (direction) => this.neighbor(direction),
       toggleFollow: () => {
         if (session.state.selected) this.follow(!session.state.following);
         else notices.tell("Select an agent first: click one, or choose one from the list.");

@@ -55,7 +55,7 @@ export interface StageLike {
   resize(): void;
   /** Slot of the entity at a point (CSS pixels of the canvas), or null. */
   pick(x: number, y: number): number | null;
-  /** Position of a tile's centre, at ground height; fractional tiles are allowed. */
+  /** Position of a tile's center, at ground height; fractional tiles are allowed. */
   project(row: number, col: number): Projected;
   /** The tile at a point, or null outside the map. */
   tileAt(x: number, y: number): { row: number; col: number } | null;

@@ -24,7 +24,7 @@ function npcOf(header: Header, slot: number): NpcKind | undefined {
 export function maxHealth(header: Header, frame: Frame, slot: number): number {
   const npc = npcOf(header, slot);
   if (npc) return npc.health;
-  if (header.most.health !== null) return header.most.health;
+  if (header.maxima.health !== null) return header.maxima.health;
   return levelOf(header, frame, slot, "constitution") ?? 1;
 }
 
@@ -77,8 +77,8 @@ export function combatOf(header: Header): Combat {
   };
 }
 
-function fieldsOf(told: unknown): Readonly<Record<string, unknown>> {
-  return typeof told === "object" && told !== null ? (told as Record<string, unknown>) : {};
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 /**

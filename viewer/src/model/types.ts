@@ -15,7 +15,7 @@ export interface Column {
 export interface Material {
   readonly name: string;
   /** Red, green, blue, 0 to 255. */
-  readonly colour: readonly [number, number, number];
+  readonly color: readonly [number, number, number];
   readonly walkable: boolean;
 }
 
@@ -48,7 +48,7 @@ export interface Header {
   readonly reach: readonly number[];
   readonly immune_ticks: number;
   /** Maxima; health null: it is the level in constitution (for an NPC, the health of its kind). */
-  readonly most: { readonly health: number | null; readonly food: number; readonly water: number };
+  readonly maxima: { readonly health: number | null; readonly food: number; readonly water: number };
   readonly materials: readonly Material[];
   /** Per material, the material that is shown where it is depleted. */
   readonly used_up: readonly number[];

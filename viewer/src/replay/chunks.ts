@@ -3,13 +3,13 @@ import type { Header } from "../model/types";
 import { ReplayError } from "./error";
 import { BYTES, numbersOf, parseHeader } from "./header";
 import type { Bytes, Source } from "./source";
-import { MOST_RATIO, unpack } from "./unpack";
+import { MAX_RATIO, unpack } from "./unpack";
 
 const MIB = 1 << 20;
 const MAGIC = [0x89, 0x4e, 0x4d, 0x4d, 0x4f, 0x0d, 0x0a, 0x1a];
-const VERSION = 1;
-const MOST_STORED = 256 * MIB;
-const MOST_TICKS = 4096;
+export const VERSION = 2;
+const MAX_STORED = 256 * MIB;
+const MAX_TICKS = 4096;
 const BLOCK = 4 * MIB;
 
 export const PREAMBLE_BYTES = 16;
@@ -41,7 +41,7 @@ export interface ChunkEntry {
 }
 
 /** Length of a `FRAM` payload without tile changes, bytes. */
-export function leastRaw(header: Header, ticks: number): number {
+export function minRaw(header: Header, ticks: number): number {
   const perTick = header.columns.reduce((sum, each) => sum + BYTES[each.type] * numbersOf(each, header), 0);
   return ticks * (perTick + 4) + Math.ceil((header.height * header.width) / 8);
 }
@@ -66,21 +66,21 @@ export function parseChunkHeader(data: Uint8Array): ChunkHeader {
  */
 export function checkChunk(chunk: ChunkHeader, at: number, header?: Header): void {
   const tiles = header ? header.height * header.width : 0;
-  let [least, most] = [0, MOST_STORED];
-  if (chunk.type === "HEAD") most = 16 * MIB;
-  else if (chunk.type === "TILE") least = most = tiles;
-  else if (chunk.type === "HEAT") most = HEAT_LINE + 4 * tiles;
+  let [min, max] = [0, MAX_STORED];
+  if (chunk.type === "HEAD") max = 16 * MIB;
+  else if (chunk.type === "TILE") min = max = tiles;
+  else if (chunk.type === "HEAT") max = HEAT_LINE + 4 * tiles;
   else if (chunk.type === "FRAM") {
-    if (chunk.ticks < 1 || chunk.ticks > MOST_TICKS || !Number.isSafeInteger(chunk.first + chunk.ticks)) {
+    if (chunk.ticks < 1 || chunk.ticks > MAX_TICKS || !Number.isSafeInteger(chunk.first + chunk.ticks)) {
       throw new ReplayError(
         `The chunk at byte ${at} has an invalid number of ticks, ${chunk.ticks}. The file is damaged.`,
       );
     }
-    least = header ? leastRaw(header, chunk.ticks) : 0;
-    if ((chunk.raw - least) % 4 !== 0) least = most + 1;
+    min = header ? minRaw(header, chunk.ticks) : 0;
+    if ((chunk.raw - min) % 4 !== 0) min = max + 1;
   }
   const { raw, stored } = chunk;
-  if (raw < least || raw > most || stored > MOST_STORED || raw > stored * MOST_RATIO) {
+  if (raw < min || raw > max || stored > MAX_STORED || raw > stored * MAX_RATIO) {
     throw new ReplayError(
       `The chunk at byte ${at} has an invalid length, ${raw} bytes. The file is damaged.`,
     );
@@ -215,10 +215,10 @@ export function checkEntry(entry: ChunkEntry, header: Header): void {
   const whole = [offset, length, first, ticks, first + ticks, offset + length].every(
     (number) => Number.isSafeInteger(number) && number >= 0,
   );
-  if (!whole || ticks > MOST_TICKS || length < CHUNK_BYTES || length > CHUNK_BYTES + MOST_STORED) {
+  if (!whole || ticks > MAX_TICKS || length < CHUNK_BYTES || length > CHUNK_BYTES + MAX_STORED) {
     throw new ReplayError("The recording's index is damaged. Reload the page.");
   }
-  if (ticks > 0 && leastRaw(header, ticks) > MOST_STORED) {
+  if (ticks > 0 && minRaw(header, ticks) > MAX_STORED) {
     throw new ReplayError(
       `The chunk at byte ${offset} has an invalid number of ticks, ${ticks}. The file is damaged.`,
     );

@@ -45,8 +45,8 @@ export class Foreman implements Tasks {
     return this.order({ task: "decode", given: [entry, data] }) as Promise<Decoded>;
   }
 
-  summarise(entry: ChunkEntry, data: Bytes): Promise<Summary> {
-    return this.order({ task: "summarise", given: [entry, data] }) as Promise<Summary>;
+  summarize(entry: ChunkEntry, data: Bytes): Promise<Summary> {
+    return this.order({ task: "summarize", given: [entry, data] }) as Promise<Summary>;
   }
 
   heat(place: Place, population: number): Promise<Float32Array<ArrayBuffer>> {

@@ -2,17 +2,17 @@
 import type { Column, Header, Material, NpcKind } from "../model/types";
 import { ReplayError } from "./error";
 
-export const MOST_SIDE = 8192;
-export const MOST_ENTITIES = 1 << 24;
-export const MOST_COLUMNS = 256;
-export const MOST_WIDTH = 4096;
+export const MAX_SIDE = 8192;
+export const MAX_ENTITIES = 1 << 24;
+export const MAX_COLUMNS = 256;
+export const MAX_WIDTH = 4096;
 
 /** Bytes of one number. */
 export const BYTES = { u8: 1, i16: 2, i32: 4, u32: 4 } as const;
 
-const MOST_POPULATIONS = 256;
-const MOST_LISTED = 4096;
-const MOST_TEXT = 4096;
+const MAX_POPULATIONS = 256;
+const MAX_LISTED = 4096;
+const MAX_TEXT = 4096;
 const LARGEST = 0x7fffffff;
 
 /** Numbers of a column per tick. */
@@ -62,59 +62,58 @@ function optional(header: Header): Readonly<Record<string, Shape>> {
 
 /** Parses the JSON of a `HEAD` chunk; throws a ReplayError if it is foreign or invalid. */
 export function parseHeader(payload: Uint8Array): Header {
-  let told: unknown;
+  let value: unknown;
   try {
-    told = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
   } catch {
     throw new ReplayError("The recording's header is damaged. Copy the file from its source again.");
   }
-  return checkHeader(told);
+  return checkHeader(value);
 }
 
 /** The same from parsed JSON. */
-export function checkHeader(told: unknown): Header {
-  const fields = record(told, "it");
+export function checkHeader(value: unknown): Header {
+  const fields = record(value, "it");
   if (fields["format"] !== "nmmo-gpu replay" || fields["version"] !== 1) {
     throw new ReplayError("The file's header is not that of an nmmo-gpu recording, version 1.");
   }
-  const whole = (name: string, least: number, most: number): number =>
-    integer(fields[name], name, least, most);
-  const entities = whole("entities", 1, MOST_ENTITIES);
+  const whole = (name: string, min: number, max: number): number => integer(fields[name], name, min, max);
+  const entities = whole("entities", 1, MAX_ENTITIES);
   const agents = whole("agents", 1, entities);
   const vision = whole("vision", 1, 64);
   const materials = list(fields["materials"], "materials", 256).map(material);
-  const most = record(fields["most"], "most");
+  const maxima = record(fields["maxima"], "maxima");
   const styles = texts(fields["styles"], "styles");
-  const items = list(fields["items"], "items", MOST_LISTED).map((item) => {
+  const items = list(fields["items"], "items", MAX_LISTED).map((item) => {
     const { name, gear } = record(item, "items");
     return { name: text(name, "items"), gear: text(gear, "items") };
   });
   const gear = Object.entries(record(fields["gear"], "gear")).map(([name, ranks]) => [
     name,
-    list(ranks, "gear", MOST_LISTED).map((item) => integer(item, "gear", 0, items.length - 1)),
+    list(ranks, "gear", MAX_LISTED).map((item) => integer(item, "gear", 0, items.length - 1)),
   ]);
   const heads = Object.entries(record(fields["heads"], "heads")).map(([name, choices]) => [
     name,
-    integer(choices, "heads", 1, MOST_WIDTH),
+    integer(choices, "heads", 1, MAX_WIDTH),
   ]);
   const header: Header = {
     software: text(fields["software"], "software"),
     title: text(fields["title"], "title"),
     realm: whole("realm", 0, LARGEST),
-    height: whole("height", 1, MOST_SIDE),
-    width: whole("width", 1, MOST_SIDE),
-    border: whole("border", 0, MOST_SIDE),
+    height: whole("height", 1, MAX_SIDE),
+    width: whole("width", 1, MAX_SIDE),
+    border: whole("border", 0, MAX_SIDE),
     agents,
     entities,
-    populations: whole("populations", 1, Math.min(agents, MOST_POPULATIONS)),
+    populations: whole("populations", 1, Math.min(agents, MAX_POPULATIONS)),
     vision,
     nearest: whole("nearest", 1, (2 * vision + 1) ** 2 - 1),
-    reach: list(fields["reach"], "reach", MOST_LISTED).map((tiles) => integer(tiles, "reach", 0, MOST_SIDE)),
+    reach: list(fields["reach"], "reach", MAX_LISTED).map((tiles) => integer(tiles, "reach", 0, MAX_SIDE)),
     immune_ticks: whole("immune_ticks", 0, LARGEST),
-    most: {
-      health: most["health"] === null ? null : integer(most["health"], "most", 1, LARGEST),
-      food: integer(most["food"], "most", 1, LARGEST),
-      water: integer(most["water"], "most", 1, LARGEST),
+    maxima: {
+      health: maxima["health"] === null ? null : integer(maxima["health"], "maxima", 1, LARGEST),
+      food: integer(maxima["food"], "maxima", 1, LARGEST),
+      water: integer(maxima["water"], "maxima", 1, LARGEST),
     },
     materials,
     used_up: list(fields["used_up"], "used_up", 256).map((m) =>
@@ -122,16 +121,16 @@ export function checkHeader(told: unknown): Header {
     ),
     causes: texts(fields["causes"], "causes"),
     styles,
-    moves: list(fields["moves"], "moves", MOST_LISTED).map(move),
+    moves: list(fields["moves"], "moves", MAX_LISTED).map(move),
     skills: texts(fields["skills"], "skills"),
     works: texts(fields["works"], "works"),
-    prices: list(fields["prices"], "prices", MOST_LISTED).map((gold) => integer(gold, "prices", 0, LARGEST)),
-    words: whole("words", 0, MOST_WIDTH),
+    prices: list(fields["prices"], "prices", MAX_LISTED).map((gold) => integer(gold, "prices", 0, LARGEST)),
+    words: whole("words", 0, MAX_WIDTH),
     items,
     gear: Object.fromEntries(gear) as Header["gear"],
-    npcs: list(fields["npcs"], "npcs", MOST_LISTED).map(npc),
+    npcs: list(fields["npcs"], "npcs", MAX_LISTED).map(npc),
     heads: Object.fromEntries(heads) as Header["heads"],
-    columns: list(fields["columns"], "columns", MOST_COLUMNS).map(column),
+    columns: list(fields["columns"], "columns", MAX_COLUMNS).map(column),
     config: fields["config"],
   };
   checkTogether(header);
@@ -171,40 +170,40 @@ function checkColumns(header: Header): void {
   }
 }
 
-function material(told: unknown): Material {
-  const { name, colour, walkable } = record(told, "materials");
-  const parts = list(colour, "materials", 3).map((part) => integer(part, "materials", 0, 255));
+function material(value: unknown): Material {
+  const { name, color, walkable } = record(value, "materials");
+  const parts = list(color, "materials", 3).map((part) => integer(part, "materials", 0, 255));
   const [red, green, blue] = parts;
   if (red === undefined || green === undefined || blue === undefined || typeof walkable !== "boolean") {
-    throw wrong("materials", "a material has no colour or no walkable flag");
+    throw wrong("materials", "a material has no color or no walkable flag");
   }
-  return { name: text(name, "materials"), colour: [red, green, blue], walkable };
+  return { name: text(name, "materials"), color: [red, green, blue], walkable };
 }
 
-function move(told: unknown): [number, number] {
-  const [rows, columns] = list(told, "moves", 2).map((tiles) =>
-    integer(tiles, "moves", -MOST_SIDE, MOST_SIDE),
+function move(value: unknown): [number, number] {
+  const [rows, columns] = list(value, "moves", 2).map((tiles) =>
+    integer(tiles, "moves", -MAX_SIDE, MAX_SIDE),
   );
   if (rows === undefined || columns === undefined) throw wrong("moves", "a move is not a pair of numbers");
   return [rows, columns];
 }
 
-function npc(told: unknown): NpcKind {
-  const { name, health, level, hunts, first, count } = record(told, "npcs");
+function npc(value: unknown): NpcKind {
+  const { name, health, level, hunts, first, count } = record(value, "npcs");
   if (hunts !== "never" && hunts !== "provoked" && hunts !== "always")
-    throw wrong("npcs", "a kind has an unknown hunting behaviour");
+    throw wrong("npcs", "a kind has an unknown hunting behavior");
   return {
     name: text(name, "npcs"),
     health: integer(health, "npcs", 0, LARGEST),
     level: integer(level, "npcs", 0, LARGEST),
     hunts,
-    first: integer(first, "npcs", 0, MOST_ENTITIES),
-    count: integer(count, "npcs", 0, MOST_ENTITIES),
+    first: integer(first, "npcs", 0, MAX_ENTITIES),
+    count: integer(count, "npcs", 0, MAX_ENTITIES),
   };
 }
 
-function column(told: unknown): Column {
-  const { name, type, of, width, delta, scale } = record(told, "columns");
+function column(value: unknown): Column {
+  const { name, type, of, width, delta, scale } = record(value, "columns");
   if (type !== "u8" && type !== "i16" && type !== "i32" && type !== "u32") {
     throw wrong(
       "columns",
@@ -224,7 +223,7 @@ function column(told: unknown): Column {
     name: text(name, "columns"),
     type,
     of,
-    width: integer(width, "columns", 1, MOST_WIDTH),
+    width: integer(width, "columns", 1, MAX_WIDTH),
     delta,
     scale,
   };
@@ -234,31 +233,31 @@ function wrong(field: string, why: string): ReplayError {
   return new ReplayError(`The recording's header is invalid (${field}: ${why}). The file is damaged.`);
 }
 
-function record(told: unknown, field: string): Record<string, unknown> {
-  if (typeof told !== "object" || told === null || Array.isArray(told))
+function record(value: unknown, field: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
     throw wrong(field, "it has no fields");
-  return told as Record<string, unknown>;
+  return value as Record<string, unknown>;
 }
 
-function list(told: unknown, field: string, most: number): unknown[] {
-  if (!Array.isArray(told) || told.length > most)
-    throw wrong(field, `it is not a list of at most ${most} entries`);
-  return told as unknown[];
+function list(value: unknown, field: string, max: number): unknown[] {
+  if (!Array.isArray(value) || value.length > max)
+    throw wrong(field, `it is not a list of at most ${max} entries`);
+  return value as unknown[];
 }
 
-function texts(told: unknown, field: string): string[] {
-  return list(told, field, MOST_LISTED).map((each) => text(each, field));
+function texts(value: unknown, field: string): string[] {
+  return list(value, field, MAX_LISTED).map((each) => text(each, field));
 }
 
-function text(told: unknown, field: string): string {
-  if (typeof told !== "string" || told.length > MOST_TEXT)
+function text(value: unknown, field: string): string {
+  if (typeof value !== "string" || value.length > MAX_TEXT)
     throw wrong(field, "it is not a text, or too long");
-  return told;
+  return value;
 }
 
-function integer(told: unknown, field: string, least: number, most: number): number {
-  if (typeof told !== "number" || !Number.isInteger(told) || told < least || told > most) {
-    throw wrong(field, `it is not a number from ${least} to ${most}`);
+function integer(value: unknown, field: string, min: number, max: number): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
+    throw wrong(field, `it is not a number from ${min} to ${max}`);
   }
-  return told;
+  return value;
 }

@@ -9,19 +9,19 @@ export type RecordedHeat = Heat & { readonly population: number; readonly tick: 
 /** Parses the payload of a `HEAT` chunk; throws a ReplayError if it is damaged. */
 export function parseHeat(payload: Uint8Array, tick: number): RecordedHeat {
   const end = payload.subarray(0, HEAT_LINE).indexOf(10);
-  let told: unknown;
+  let description: unknown;
   try {
-    told = JSON.parse(
+    description = JSON.parse(
       new TextDecoder("utf-8", { fatal: true }).decode(payload.subarray(0, Math.max(0, end))),
     );
   } catch {
     throw damaged("it has no valid description");
   }
-  if (typeof told !== "object" || told === null) throw damaged("it has no valid description");
-  const fields = told as Record<string, unknown>;
-  const whole = (name: string, least: number): number => {
+  if (typeof description !== "object" || description === null) throw damaged("it has no valid description");
+  const fields = description as Record<string, unknown>;
+  const whole = (name: string, min: number): number => {
     const value = fields[name];
-    if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > 1 << 26) {
+    if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > 1 << 26) {
       throw damaged(`${name} is invalid`);
     }
     return value;

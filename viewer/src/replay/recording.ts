@@ -26,7 +26,7 @@ export interface Options {
 }
 
 const MIB = 1 << 20;
-const MOST_HEAT_BYTES = 256 * MIB;
+const MAX_HEAT_BYTES = 256 * MIB;
 /** Number of concurrent reads. */
 const HANDS = 2;
 /** Ticks to prefetch, and maximum number of chunks: at the highest speed, most of a second. */
@@ -197,7 +197,7 @@ export class Recording implements RecordingLike {
     this.maps.push(parseHeat(payload, entry.first));
     // The number of maps kept is bounded: the newest ones.
     let [bytes, keep] = [0, this.maps.length];
-    while (keep > 0 && (bytes += this.maps[keep - 1]!.values.byteLength) <= MOST_HEAT_BYTES) keep--;
+    while (keep > 0 && (bytes += this.maps[keep - 1]!.values.byteLength) <= MAX_HEAT_BYTES) keep--;
     this.maps = this.maps.slice(Math.min(keep, this.maps.length - 1));
   }
 

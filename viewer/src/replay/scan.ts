@@ -36,7 +36,7 @@ export class Scan implements ScanLike {
   private done = 0;
   private running = false;
   private closed = false;
-  private told = -Infinity;
+  private reported = -Infinity;
   private failure: Error | undefined;
 
   constructor(private readonly recording: Recording) {
@@ -89,7 +89,7 @@ export class Scan implements ScanLike {
     while (!this.closed && this.done < entries.length) {
       const entry = entries[this.done]!;
       try {
-        const summary = await this.foreman.summarise(entry, await this.read(this.done));
+        const summary = await this.foreman.summarize(entry, await this.read(this.done));
         this.curves.add(summary);
         this.failure = undefined;
         this.done++;
@@ -143,8 +143,8 @@ export class Scan implements ScanLike {
   }
 
   private tell(now: boolean): void {
-    if (this.closed || (!now && performance.now() - this.told < NEWS)) return;
-    this.told = performance.now();
+    if (this.closed || (!now && performance.now() - this.reported < NEWS)) return;
+    this.reported = performance.now();
     this.listeners.forEach((listener) => listener());
   }
 }

@@ -2,7 +2,7 @@
 import type { Header, Series } from "../model/types";
 import { Measures, type Summary } from "./summary";
 
-const MOST_POINTS = 2000;
+const MAX_POINTS = 2000;
 
 /** Statistics per tick, collected in bins of 1, 2, 4, ... ticks so that their number stays bounded. */
 export class Curves {
@@ -18,7 +18,7 @@ export class Curves {
   constructor(private readonly header: Header) {
     this.measures = new Measures(header);
     this.length = this.measures.length + MORE;
-    this.bins = new Float64Array(MOST_POINTS * this.length);
+    this.bins = new Float64Array(MAX_POINTS * this.length);
   }
 
   /** Adds the statistics of a chunk; chunks arrive by ascending tick. */
@@ -38,7 +38,7 @@ export class Curves {
 
   private count(tick: number, counts: Float64Array): void {
     const { bins, length, measures } = this;
-    while (this.points === MOST_POINTS && this.bin(tick) !== this.bin(bins[this.at() + TICK]!)) this.merge();
+    while (this.points === MAX_POINTS && this.bin(tick) !== this.bin(bins[this.at() + TICK]!)) this.merge();
     if (this.points === 0 || this.bin(tick) !== this.bin(bins[this.at() + TICK]!)) {
       this.points++;
       bins.fill(0, this.at(), this.at() + length);

@@ -71,9 +71,9 @@ export class HttpSource implements Source {
       void response.body?.cancel();
       throw new ReplayError(this.complaint(response.status));
     }
-    const told = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "");
-    const size = Number(told?.[3]);
-    if (!told || Number(told[1]) !== from || Number(told[2]) !== Math.min(to, size - 1)) {
+    const range = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "");
+    const size = Number(range?.[3]);
+    if (!range || Number(range[1]) !== from || Number(range[2]) !== Math.min(to, size - 1)) {
       void response.body?.cancel();
       throw new ReplayError(
         `The server of ${this.url} was asked for bytes ${from} to ${to}, but sent others or does not say ` +
@@ -105,6 +105,6 @@ export class HttpSource implements Source {
 }
 
 function wholeSize(response: Response): number | undefined {
-  const told = /^bytes \*\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "");
-  return told ? Number(told[1]) : undefined;
+  const range = /^bytes \*\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "");
+  return range ? Number(range[1]) : undefined;
 }

@@ -42,8 +42,8 @@ export class Measures {
   }
 }
 
-const MOST_CELLS = 1 << 24;
-const MOST_SIDE = 1024;
+const MAX_CELLS = 1 << 24;
+const MAX_SIDE = 1024;
 
 /** Cells of the grids of visits and danger: tiles, or squares of them on a large map. */
 export class Grid {
@@ -54,8 +54,8 @@ export class Grid {
 
   constructor(header: Header) {
     const { height, width, populations } = header;
-    let stride = Math.ceil(Math.max(height, width) / MOST_SIDE);
-    while (Math.ceil(height / stride) * Math.ceil(width / stride) * populations > MOST_CELLS) stride++;
+    let stride = Math.ceil(Math.max(height, width) / MAX_SIDE);
+    while (Math.ceil(height / stride) * Math.ceil(width / stride) * populations > MAX_CELLS) stride++;
     this.stride = stride;
     this.rows = Math.ceil(height / stride);
     this.cols = Math.ceil(width / stride);
@@ -69,7 +69,7 @@ export class Grid {
 }
 
 /** Processes chunk after chunk; it remembers the living entities at the end of the last one. */
-export class Summariser {
+export class Summarizer {
   private readonly measures: Measures;
   private readonly grid: Grid;
   /** [populations * cells]: agent-ticks on a cell, and deaths there. */

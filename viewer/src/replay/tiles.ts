@@ -4,23 +4,23 @@ import type { Contents } from "./decode";
 const BUDGET = 4 << 20;
 
 /** Number of ticks whose bits are kept. */
-function most(bytes: number, ticks: number): number {
+function maxKept(bytes: number, ticks: number): number {
   return Math.min(ticks, Math.max(4, Math.floor(BUDGET / bytes)));
 }
 
 /** Maximum memory of a `UsedUp` of some tiles and ticks, bytes. */
 export function keptBytes(tiles: number, ticks: number): number {
   const bytes = Math.ceil(tiles / 8);
-  return most(bytes, ticks) * bytes;
+  return maxKept(bytes, ticks) * bytes;
 }
 
 /** The bits of all ticks of a chunk; only some are kept, others are computed from the nearest of these. */
 export class UsedUp {
   private readonly kept = new Map<number, Uint8Array>();
-  private readonly most: number;
+  private readonly maxKept: number;
 
   constructor(private readonly contents: Pick<Contents, "used" | "starts" | "changed">) {
-    this.most = most(contents.used.length, contents.starts.length - 1);
+    this.maxKept = maxKept(contents.used.length, contents.starts.length - 1);
   }
 
   /** One bit per tile at the end of the chunk's t-th tick. */
@@ -29,7 +29,7 @@ export class UsedUp {
     // The most recently used last.
     this.kept.delete(t);
     this.kept.set(t, known);
-    if (this.kept.size > this.most) this.kept.delete(this.kept.keys().next().value!);
+    if (this.kept.size > this.maxKept) this.kept.delete(this.kept.keys().next().value!);
     return known;
   }
 

@@ -5,7 +5,7 @@ import type { Bytes } from "./source";
 const MIB = 1 << 20;
 
 /** Maximum compression ratio of Deflate. */
-export const MOST_RATIO = 1032;
+export const MAX_RATIO = 1032;
 
 /**
  * Decompresses one gzip member.
@@ -18,7 +18,7 @@ export const MOST_RATIO = 1032;
  */
 export async function unpack(stored: Bytes, raw: number, what: string): Promise<Bytes> {
   const result = new Uint8Array(raw);
-  const step = Math.max(1024, Math.floor((raw + 16 * MIB) / MOST_RATIO));
+  const step = Math.max(1024, Math.floor((raw + 16 * MIB) / MAX_RATIO));
   let fed = 0;
   const feed = new ReadableStream<Bytes>(
     {

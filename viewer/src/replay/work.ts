@@ -2,7 +2,7 @@
 import type { Header } from "../model/types";
 import { payloadOf, type ChunkEntry } from "./chunks";
 import { decodeFrames, type Decoded } from "./decode";
-import { Summariser, type Place, type Summary } from "./summary";
+import { Summarizer, type Place, type Summary } from "./summary";
 import type { Bytes } from "./source";
 
 /** Initial data of a worker. */
@@ -16,7 +16,7 @@ export interface Shape {
 export interface Tasks {
   decode(entry: ChunkEntry, data: Bytes): Promise<Decoded>;
   /** Computes the statistics of a chunk; to be called chunk by chunk, in order. */
-  summarise(entry: ChunkEntry, data: Bytes): Promise<Summary>;
+  summarize(entry: ChunkEntry, data: Bytes): Promise<Summary>;
   /** [cells]: the statistics so far in the cells of a `Grid`. */
   heat(place: Place, population: number): Promise<Float32Array<ArrayBuffer>>;
 }
@@ -32,10 +32,10 @@ export type Product = Awaited<ReturnType<Tasks[Task]>>;
 
 /** Processes requests one after another; statistics continue from the previous chunk. */
 export class Workshop implements Tasks {
-  private readonly summariser: Summariser;
+  private readonly summarizer: Summarizer;
 
   constructor(private readonly shape: Shape) {
-    this.summariser = new Summariser(shape.header, shape.base);
+    this.summarizer = new Summarizer(shape.header, shape.base);
   }
 
   async decode(entry: ChunkEntry, data: Bytes): Promise<Decoded> {
@@ -43,12 +43,12 @@ export class Workshop implements Tasks {
     return decodeFrames(this.shape.header, entry.first, entry.ticks, payload);
   }
 
-  async summarise(entry: ChunkEntry, data: Bytes): Promise<Summary> {
-    return this.summariser.add(await this.decode(entry, data));
+  async summarize(entry: ChunkEntry, data: Bytes): Promise<Summary> {
+    return this.summarizer.add(await this.decode(entry, data));
   }
 
   async heat(place: Place, population: number): Promise<Float32Array<ArrayBuffer>> {
-    return this.summariser.heat(place, population);
+    return this.summarizer.heat(place, population);
   }
 
   do({ task, given }: Order): Promise<Product> {

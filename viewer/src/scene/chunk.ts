@@ -6,7 +6,7 @@ export const LIGHT = new Vector3(-0.5, 0.75, 0.42).normalize();
 
 /** Depth of the map's edge below the water, tiles. */
 const EDGE = 1.1;
-/** Keeps the colour lookup of a face inside its own tile. */
+/** Keeps the color lookup of a face inside its own tile. */
 const INSET = 30;
 
 /** Brightness of a face with this normal; 1 for level ground. */
@@ -24,7 +24,7 @@ class Faces {
   vertices = 0;
   private corners = 0;
 
-  /** A vertex: position, brightness, offset of its colour lookup (-1 to 1), and whether it waves. */
+  /** A vertex: position, brightness, offset of its color lookup (-1 to 1), and whether it waves. */
   vertex(
     x: number,
     y: number,
@@ -81,7 +81,7 @@ export interface Part {
   readonly right: number;
 }
 
-/** The full-detail mesh: each tile's face, and cliffs down to lower neighbours. */
+/** The full-detail mesh: each tile's face, and cliffs down to lower neighbors. */
 export function fine(ground: Ground, part: Part): BufferGeometry {
   faces.clear();
   for (let row = part.top; row < part.bottom; row++) {
@@ -101,7 +101,7 @@ export function fine(ground: Ground, part: Part): BufferGeometry {
 export function coarse(ground: Ground, part: Part, cells: number): BufferGeometry {
   faces.clear();
   const [rows, cols] = [part.bottom - part.top, part.right - part.left];
-  const lines = cells + 2; // one more on every side, hanging down, to close gaps to the neighbours
+  const lines = cells + 2; // one more on every side, hanging down, to close gaps to the neighbors
   for (let i = -1; i <= cells + 1; i++) {
     for (let j = -1; j <= cells + 1; j++) {
       const z = part.top + (rows * clamp(i, cells)) / cells;
@@ -142,8 +142,8 @@ function mean(ground: Ground, x: number, z: number): number {
 }
 
 function sphere(part: Part): Sphere {
-  const centre = new Vector3((part.left + part.right) / 2, 0.5, (part.top + part.bottom) / 2);
-  return new Sphere(centre, Math.hypot(part.right - part.left, part.bottom - part.top) / 2 + 3);
+  const center = new Vector3((part.left + part.right) / 2, 0.5, (part.top + part.bottom) / 2);
+  return new Sphere(center, Math.hypot(part.right - part.left, part.bottom - part.top) / 2 + 3);
 }
 
 function face(ground: Ground, row: number, col: number, of: number): void {

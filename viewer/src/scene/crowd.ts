@@ -1,6 +1,6 @@
 import { BufferAttribute, BufferGeometry, Group, Matrix4, type PerspectiveCamera } from "three";
 import type { Header } from "../model/types";
-import { npcColour, populationColour } from "./colours";
+import { npcColor, populationColor } from "./colors";
 import { ABSENT, BORN, DIED, type Events } from "./events";
 import { Instances } from "./instances";
 import type { Moment } from "./moment";
@@ -15,7 +15,7 @@ const BARS_REACH = 45;
 /** Agents are drawn in a simple form if a tile has fewer CSS pixels. */
 const SIMPLE = 13;
 
-const LOOK = { place: 4, state: 4, colour: 4 } as const;
+const LOOK = { place: 4, state: 4, color: 4 } as const;
 
 /** All agents and NPCs, with shadows and bars. */
 export class Crowd {
@@ -24,11 +24,11 @@ export class Crowd {
   readonly heights: Float32Array;
   private readonly figures: Instances[] = [];
   private readonly shapes: Shape[];
-  /** [entities]: index into figures; [entities * 3]: colour, 0 to 1. */
+  /** [entities]: index into figures; [entities * 3]: color, 0 to 1. */
   private readonly figure: Uint8Array;
-  private readonly colours: Float32Array;
+  private readonly colors: Float32Array;
   /** [entities]: health of the NPC's kind; 0 for agents. */
-  private readonly most: Float32Array;
+  private readonly maxHealth: Float32Array;
   private readonly shadows: Instances;
   private readonly bars: Instances;
   private readonly matrix = new Matrix4();
@@ -77,18 +77,18 @@ export class Crowd {
     this.combat = header.causes.indexOf("combat");
     this.constitution = header.skills.indexOf("constitution");
     this.figure = new Uint8Array(header.entities);
-    this.colours = new Float32Array(3 * header.entities);
+    this.colors = new Float32Array(3 * header.entities);
     this.heights = new Float32Array(header.entities).fill(this.shapes[0]?.height ?? 1);
-    this.most = new Float32Array(header.entities);
+    this.maxHealth = new Float32Array(header.entities);
     const size = Math.max(1, header.agents / header.populations);
     for (let slot = 0; slot < header.agents; slot++)
-      this.colour(slot, populationColour(Math.floor(slot / size)));
+      this.color(slot, populationColor(Math.floor(slot / size)));
     header.npcs.forEach((npc, kind) => {
       for (let slot = npc.first; slot < npc.first + npc.count; slot++) {
         this.figure[slot] = 2 + (kind % NPC_SHAPES);
         this.heights[slot] = this.shapes[2 + (kind % NPC_SHAPES)]?.height ?? 1;
-        this.most[slot] = npc.health;
-        this.colour(slot, npcColour(kind));
+        this.maxHealth[slot] = npc.health;
+        this.color(slot, npcColor(kind));
       }
     });
   }
@@ -100,7 +100,7 @@ export class Crowd {
    * @param outlined Near enough for outlines to be visible.
    */
   update(camera: PerspectiveCamera, cssPixel: number, bars: boolean, outlined: boolean): void {
-    const { header, moment, events, figures, figure, colours, shadows } = this;
+    const { header, moment, events, figures, figure, colors, shadows } = this;
     const { fate, before, after } = events;
     const { fraction } = moment;
     const eye = camera.position;
@@ -135,9 +135,9 @@ export class Crowd {
       data[at++] = cause === this.combat ? dead * 1.5 : 0;
       data[at++] = cause === this.lava && cause > 0 ? dead : 0;
       data[at++] = moment.step[slot] ?? 0;
-      data[at++] = colours[3 * slot] ?? 0;
-      data[at++] = colours[3 * slot + 1] ?? 0;
-      data[at++] = colours[3 * slot + 2] ?? 0;
+      data[at++] = colors[3 * slot] ?? 0;
+      data[at++] = colors[3 * slot + 1] ?? 0;
+      data[at++] = colors[3 * slot + 2] ?? 0;
       // Freeze is above 0, damage below.
       const frozen =
         ((before.freeze[slot] ?? 0) > 0 ? 1 - fraction : 0) + ((after.freeze[slot] ?? 0) > 0 ? fraction : 0);
@@ -184,25 +184,25 @@ export class Crowd {
     const skills = header.skills.length;
     const level =
       skills && this.constitution >= 0 ? (after.level[slot * skills + this.constitution] ?? 1) : 1;
-    const most = npc ? (this.most[slot] ?? 1) : (header.most.health ?? level);
+    const maxHealth = npc ? (this.maxHealth[slot] ?? 1) : (header.maxima.health ?? level);
     const at = bars.next();
     bars.data[at] = x;
     bars.data[at + 1] = y + (this.heights[slot] ?? 1);
     bars.data[at + 2] = z;
     bars.data[at + 3] = moment.size[slot] ?? 1;
     const now = 1 - from;
-    bars.data[at + 4] = ((before.health[slot] ?? 0) * from + (after.health[slot] ?? 0) * now) / most;
+    bars.data[at + 4] = ((before.health[slot] ?? 0) * from + (after.health[slot] ?? 0) * now) / maxHealth;
     bars.data[at + 5] = npc
       ? -1
-      : ((before.food[slot] ?? 0) * from + (after.food[slot] ?? 0) * now) / header.most.food;
+      : ((before.food[slot] ?? 0) * from + (after.food[slot] ?? 0) * now) / header.maxima.food;
     bars.data[at + 6] = npc
       ? -1
-      : ((before.water[slot] ?? 0) * from + (after.water[slot] ?? 0) * now) / header.most.water;
+      : ((before.water[slot] ?? 0) * from + (after.water[slot] ?? 0) * now) / header.maxima.water;
     bars.data[at + 7] = 0;
   }
 
-  private colour(slot: number, [red, green, blue]: readonly [number, number, number]): void {
-    this.colours.set([red / 255, green / 255, blue / 255], 3 * slot);
+  private color(slot: number, [red, green, blue]: readonly [number, number, number]): void {
+    this.colors.set([red / 255, green / 255, blue / 255], 3 * slot);
   }
 }
 
@@ -239,7 +239,7 @@ export const AFAR = `
 
 const BODY = `
   uniform vec3 light;
-  in vec4 place, state, colour, paint;
+  in vec4 place, state, color, paint;
   out vec4 tint;
   out float shown;
   ${FOG}
@@ -258,11 +258,11 @@ const BODY = `
     n.xz = mat2(c, s, -s, c) * n.xz;
     p *= state.x * afar(away);
     p.y -= state.z * 0.6;
-    vec3 base = mix(mix(colour.rgb, vec3(1.0), paint.x), vec3(0.06, 0.07, 0.09), paint.y);
-    // Frozen up to the chest; the head keeps more of its colour.
-    float ice = max(colour.a, 0.0) * mix(0.85, 0.4, smoothstep(0.4, 0.56, position.y));
+    vec3 base = mix(mix(color.rgb, vec3(1.0), paint.x), vec3(0.06, 0.07, 0.09), paint.y);
+    // Frozen up to the chest; the head keeps more of its color.
+    float ice = max(color.a, 0.0) * mix(0.85, 0.4, smoothstep(0.4, 0.56, position.y));
     base = mix(base, vec3(0.58, 0.87, 1.0), ice);
-    base = mix(base, vec3(1.0, 0.12, 0.08), 0.75 * max(-colour.a, 0.0));
+    base = mix(base, vec3(1.0, 0.12, 0.08), 0.75 * max(-color.a, 0.0));
     base = mix(base, vec3(1.0, 0.5, 0.1), state.z);
     float shade = 0.66 + 0.46 * max(dot(n, light), 0.0) - 0.12 * max(-n.y, 0.0);
     tint.rgb = paint.w > 0.5 ? base * 0.16 : min(base * shade, vec3(1.0));
@@ -277,11 +277,11 @@ const BODY = `
 const SOLID = `
   in vec4 tint;
   in float shown;
-  out vec4 colour;
+  out vec4 color;
   ${SKY}
   void main() {
     if (shown < 1.0 && fract(52.98 * fract(dot(gl_FragCoord.xy, vec2(0.0671, 0.00584)))) > shown) discard;
-    colour = vec4(mix(tint.rgb, sky(), tint.a), 1.0);
+    color = vec4(mix(tint.rgb, sky(), tint.a), 1.0);
   }
 `;
 
@@ -302,8 +302,8 @@ const SHADOW = `
 
 const DARK = `
   in float dark;
-  out vec4 colour;
-  void main() { colour = vec4(0.0, 0.02, 0.05, min(dark * 0.9, 0.42)); }
+  out vec4 color;
+  void main() { color = vec4(0.0, 0.02, 0.05, min(dark * 0.9, 0.42)); }
 `;
 
 const BAR = `
@@ -333,12 +333,12 @@ const STRIPES = `
   in vec2 at;
   in vec3 full;
   in float shown;
-  out vec4 colour;
+  out vec4 color;
   void main() {
     bool one = full.y < 0.0;
     float share = one || at.y > 0.667 ? full.x : at.y > 0.333 ? full.y : full.z;
     vec3 c = one || at.y > 0.667 ? vec3(0.878, 0.322, 0.290) : at.y > 0.333 ? vec3(0.925, 0.714, 0.267)
       : vec3(0.275, 0.627, 0.902);
-    colour = at.x <= share ? vec4(c, shown) : vec4(0.05, 0.06, 0.08, 0.72 * shown);
+    color = at.x <= share ? vec4(c, shown) : vec4(0.05, 0.06, 0.08, 0.72 * shown);
   }
 `;

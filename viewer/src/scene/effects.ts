@@ -117,7 +117,7 @@ export class Effects {
   }
 }
 
-/** A sickle in the x-z plane, bulging to +x. Paint: colour and opacity. */
+/** A sickle in the x-z plane, bulging to +x. Paint: color and opacity. */
 function crescent(): BufferGeometry {
   const model = new Model();
   const steps = 8;
@@ -174,8 +174,8 @@ const FLYING = `
 
 const PLAIN = `
   in vec4 tint;
-  out vec4 colour;
-  void main() { colour = tint; }
+  out vec4 color;
+  void main() { color = tint; }
 `;
 
 const BALL = `
@@ -192,11 +192,11 @@ const BALL = `
 
 const GLOW = `
   in vec2 at;
-  out vec4 colour;
+  out vec4 color;
   void main() {
     float d = length(at);
     float heart = smoothstep(0.42, 0.2, d);
     float glow = max(0.0, 1.0 - d);
-    colour = vec4(mix(vec3(0.60, 0.36, 1.0), vec3(0.93, 0.86, 1.0), heart), max(heart, glow * 0.85));
+    color = vec4(mix(vec3(0.60, 0.36, 1.0), vec3(0.93, 0.86, 1.0), heart), max(heart, glow * 0.85));
   }
 `;

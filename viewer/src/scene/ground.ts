@@ -10,7 +10,7 @@ export const LOW_HEIGHT = -0.3;
 
 /**
  * The shape of the land. One tile is one unit wide; x points east, y up, z south, so the tile in row r and
- * column c spans x from c to c + 1 and z from r to r + 1. Neighbouring tiles of one class share the heights of
+ * column c spans x from c to c + 1 and z from r to r + 1. Neighboring tiles of one class share the heights of
  * their common corners; between classes there are cliffs. Depleted tiles keep their height.
  */
 export class Ground {

@@ -7,7 +7,7 @@ import type { Moment } from "./moment";
 import type { Texts } from "./text";
 
 /** Maximum number of names, and their maximum distance from the camera (tiles). */
-const MOST = 40;
+const MAX_LABELS = 40;
 const REACH = 34;
 /** The same for damage numbers. */
 const WOUND_REACH = 75;
@@ -18,12 +18,12 @@ const SIZE = 13;
 export class Labels {
   private readonly names = new Map<number, { entity: number; level: number; text: string }>();
   /** Slots of the nearest entities, and their distances; `near` of them. */
-  private readonly slots = new Int32Array(MOST);
-  private readonly distances = new Float32Array(MOST);
+  private readonly slots = new Int32Array(MAX_LABELS);
+  private readonly distances = new Float32Array(MAX_LABELS);
   private near = 0;
   private readonly matrix = new Matrix4();
-  /** Names drawn so far, CSS pixels: centre x, centre y, half width. */
-  private readonly drawn = new Float32Array(3 * (MOST + 1));
+  /** Names drawn so far, CSS pixels: center x, center y, half width. */
+  private readonly drawn = new Float32Array(3 * (MAX_LABELS + 1));
   private drawnNames = 0;
   private width = 1;
   private height = 1;
@@ -56,7 +56,7 @@ export class Labels {
     [this.width, this.height] = [width, height];
     this.near = this.drawnNames = 0;
     const wounds = effects && this.moment.fraction > 0.6 && this.moment.fraction < 1;
-    texts.begin((MOST + 1) * 32 + (wounds ? this.header.entities * 3 : 0));
+    texts.begin((MAX_LABELS + 1) * 32 + (wounds ? this.header.entities * 3 : 0));
     if (names) {
       this.findNearest(eye);
       if (selected >= 0 && (this.moment.size[selected] ?? 0) > 0) this.name(selected, 1, bars);
@@ -77,13 +77,13 @@ export class Labels {
       if (fate[slot] === ABSENT || fate[slot] === DIED) continue;
       const [x, z] = [moment.x[slot] ?? 0, moment.z[slot] ?? 0];
       const away = Math.sqrt((x - camera.x) ** 2 + (z - camera.z) ** 2 + camera.y * camera.y);
-      if (away > REACH || (this.near === MOST && away >= (distances[MOST - 1] ?? 0))) continue;
+      if (away > REACH || (this.near === MAX_LABELS && away >= (distances[MAX_LABELS - 1] ?? 0))) continue;
       // Skips entities behind the camera, or far outside the canvas.
       const y = moment.y[slot] ?? 0;
       const w = m[3] * x + m[7] * y + m[11] * z + m[15];
       if (Math.abs(m[0] * x + m[4] * y + m[8] * z + m[12]) > 1.1 * w) continue;
       // Inserts it into the sorted list of the nearest.
-      let place = this.near < MOST ? this.near++ : MOST - 1;
+      let place = this.near < MAX_LABELS ? this.near++ : MAX_LABELS - 1;
       for (; place > 0 && (distances[place - 1] ?? 0) > away; place--) {
         distances[place] = distances[place - 1] ?? 0;
         slots[place] = slots[place - 1] ?? 0;

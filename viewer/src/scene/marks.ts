@@ -94,7 +94,7 @@ class Ribbon {
   readonly mesh: Mesh<BufferGeometry, ShaderMaterial>;
   private readonly places: BufferAttribute;
 
-  constructor(steps: number, colour: Vector4) {
+  constructor(steps: number, color: Vector4) {
     const geometry = new BufferGeometry();
     this.places = new BufferAttribute(new Float32Array(6 * (steps + 1)), 3);
     this.places.setUsage(DynamicDrawUsage);
@@ -110,8 +110,8 @@ class Ribbon {
     geometry.setIndex(corners.flat());
     const material = shaded({
       vertexShader: `void main() { gl_Position = projectionMatrix * viewMatrix * vec4(position, 1.0); }`,
-      fragmentShader: `uniform vec4 tint; out vec4 colour; void main() { colour = tint; }`,
-      uniforms: { tint: { value: colour } },
+      fragmentShader: `uniform vec4 tint; out vec4 color; void main() { color = tint; }`,
+      uniforms: { tint: { value: color } },
       // Drawn directly after the land and before objects on it, so not with the transparent objects.
       ...MIXED,
       depthTest: false,

@@ -5,11 +5,11 @@ export class Model {
   private readonly positions: number[] = [];
   private readonly normals: number[] = [];
   private readonly paints: number[] = [];
-  private colour: readonly [number, number, number, number] = [1, 1, 1, 1];
+  private color: readonly [number, number, number, number] = [1, 1, 1, 1];
 
   /** Four shader values of the faces added from now on. */
   paint(a: number, b: number, c: number, d: number): this {
-    this.colour = [a, b, c, d];
+    this.color = [a, b, c, d];
     return this;
   }
 
@@ -38,7 +38,7 @@ export class Model {
     return this;
   }
 
-  /** A scaled ball with a given number of sides and rings, by its centre. */
+  /** A scaled ball with a given number of sides and rings, by its center. */
   ball(x: number, y: number, z: number, rx: number, ry: number, rz: number, sides = 7, rings = 4): this {
     const point = (k: number, ring: number): Point => {
       const [around, down] = [(2 * Math.PI * k) / sides, (Math.PI * ring) / rings];
@@ -55,7 +55,7 @@ export class Model {
     return this;
   }
 
-  /** A box by its centre, with its top narrowed to a share of its bottom. */
+  /** A box by its center, with its top narrowed to a share of its bottom. */
   box(x: number, y: number, z: number, dx: number, dy: number, dz: number, top = 1): this {
     const corner = (sx: number, sy: number, sz: number): Point => {
       const share = (sy > 0 ? top : 1) / 2;
@@ -82,7 +82,7 @@ export class Model {
     this.positions.push(...a, ...b, ...c);
     for (let k = 0; k < 3; k++) {
       this.normals.push(nx / length, ny / length, nz / length);
-      this.paints.push(...this.colour);
+      this.paints.push(...this.color);
     }
     return this;
   }

@@ -4,7 +4,7 @@ import type { Ground } from "./ground";
 
 /** Positions of all entities at a moment between two frames, in scene coordinates. */
 export class Moment {
-  /** [entities]: centre of the feet. */
+  /** [entities]: center of the feet. */
   readonly x: Float32Array;
   readonly y: Float32Array;
   readonly z: Float32Array;

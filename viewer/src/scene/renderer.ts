@@ -7,7 +7,7 @@ export interface Drawing {
   readonly renderer: WebGLRenderer;
   /** Name of the renderer in WebGL. */
   readonly name: string;
-  /** Software rendering: drawing should be minimised. */
+  /** Software rendering: drawing should be minimized. */
   readonly software: boolean;
 }
 

@@ -8,12 +8,12 @@ import {
   Vector2,
   Vector3,
 } from "three";
-import type { Rgb } from "./colours";
+import type { Rgb } from "./colors";
 import { LIGHT } from "./chunk";
 
 /**
- * Uniforms that all materials of the scene share. Colours are in display space: there is no conversion at the
- * end, so a tile on level ground has exactly the colour in the header.
+ * Uniforms that all materials of the scene share. Colors are in display space: there is no conversion at the
+ * end, so a tile on level ground has exactly the color in the header.
  */
 export class Shared {
   readonly uniforms = {

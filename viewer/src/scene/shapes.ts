@@ -2,7 +2,7 @@ import { BufferAttribute, BufferGeometry } from "three";
 import { Model } from "./model";
 
 /**
- * Shapes of agents and NPCs, about a tile high, facing +x. Paint: how far the colour is mixed with white
+ * Shapes of agents and NPCs, about a tile high, facing +x. Paint: how far the color is mixed with white
  * (first), with black (second); the third is how far a vertex swings when walking.
  *
  * Each is followed by its hull in nearly black, turned inside out, which gives it an outline; `solid`

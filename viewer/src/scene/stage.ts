@@ -282,7 +282,7 @@ function sky(shared: Shared): Mesh<BufferGeometry, ShaderMaterial> {
   );
   const material = shaded({
     vertexShader: `void main() { gl_Position = vec4(position.xy, 1.0, 1.0); }`,
-    fragmentShader: `out vec4 colour; ${SKY} void main() { colour = vec4(sky(), 1.0); }`,
+    fragmentShader: `out vec4 color; ${SKY} void main() { color = vec4(sky(), 1.0); }`,
     uniforms: shared.uniforms,
     depthWrite: false,
   });

@@ -88,15 +88,15 @@ export function madeHeader(
     nearest: 10,
     reach: [1, 3, 4],
     immune_ticks: 15,
-    most: { health: 10, food: 32, water: 32 },
+    maxima: { health: 10, food: 32, water: 32 },
     materials: [
-      { name: "lava", walkable: true, colour: [196, 62, 28] },
-      { name: "water", walkable: false, colour: [52, 118, 190] },
-      { name: "grass", walkable: true, colour: [122, 168, 82] },
-      { name: "scrub", walkable: true, colour: [168, 158, 98] },
-      { name: "forest", walkable: true, colour: [38, 98, 52] },
-      { name: "stone", walkable: false, colour: [122, 122, 126] },
-      { name: "orerock", walkable: false, colour: [150, 110, 70] },
+      { name: "lava", walkable: true, color: [196, 62, 28] },
+      { name: "water", walkable: false, color: [52, 118, 190] },
+      { name: "grass", walkable: true, color: [122, 168, 82] },
+      { name: "scrub", walkable: true, color: [168, 158, 98] },
+      { name: "forest", walkable: true, color: [38, 98, 52] },
+      { name: "stone", walkable: false, color: [122, 122, 126] },
+      { name: "orerock", walkable: false, color: [150, 110, 70] },
     ],
     used_up: [LAVA, WATER, GRASS, SCRUB, SCRUB, STONE, STONE],
     causes: ["none", "lava", "hunger", "thirst", "combat"],
@@ -170,7 +170,7 @@ export function madeFrame(
   return { tick, column: (name) => columns.get(name), usedUp };
 }
 
-/** A running world: entities wander, fight their neighbours, eat the forest, die and spawn. */
+/** A running world: entities wander, fight their neighbors, eat the forest, die and spawn. */
 export class MadeWorld {
   private tick = 0;
   private state = 12345;

@@ -29,7 +29,7 @@ interface Chunk {
   near: BufferGeometry | null;
 }
 
-/** The land: tiles with their colours, trees, and overlays. */
+/** The land: tiles with their colors, trees, and overlays. */
 export class Terrain {
   readonly group = new Group();
   private readonly tiles: Tiles;
@@ -230,7 +230,7 @@ const FRAGMENT = `
   in float brightness;
   in float hidden;
   in float swell;
-  out vec4 colour;
+  out vec4 color;
   ${SKY}
   #ifdef LAID
     uniform sampler2D laid;
@@ -247,6 +247,6 @@ const FRAGMENT = `
       vec4 over = texture(laid, tile * laidPlace.xy);
       c = mix(c, over.rgb * min(brightness, 1.0), over.a * laidPlace.w);
     #endif
-    colour = vec4(mix(c, sky(), hidden), 1.0);
+    color = vec4(mix(c, sky(), hidden), 1.0);
   }
 `;

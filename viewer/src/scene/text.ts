@@ -54,7 +54,7 @@ export class Texts {
       depthTest: false,
       depthWrite: false,
     });
-    this.instances = new Instances(square(), material, { place: 4, letter: 4, colour: 4 }, 512);
+    this.instances = new Instances(square(), material, { place: 4, letter: 4, color: 4 }, 512);
     this.instances.mesh.renderOrder = 30;
   }
 
@@ -70,7 +70,7 @@ export class Texts {
   }
 
   /**
-   * Writes a text, centred `up` CSS pixels above a position; `size` is the font size in CSS pixels. There
+   * Writes a text, centered `up` CSS pixels above a position; `size` is the font size in CSS pixels. There
    * must be room for its letters.
    */
   write(
@@ -125,7 +125,7 @@ export class Texts {
 const VERTEX = `
   uniform vec3 screen;
   uniform vec4 cell;
-  in vec4 place, letter, colour;
+  in vec4 place, letter, color;
   out vec2 at;
   out vec4 tint;
   void main() {
@@ -135,7 +135,7 @@ const VERTEX = `
     float column = mod(letter.z, 16.0);
     float row = floor(letter.z / 16.0);
     at = vec2((column + position.x * 0.5 + 0.5) * cell.x, 1.0 - (row + 0.5 - position.y * 0.5) * cell.y);
-    tint = colour;
+    tint = color;
     gl_Position = where;
   }
 `;
@@ -144,10 +144,10 @@ const FRAGMENT = `
   uniform sampler2D letters;
   in vec2 at;
   in vec4 tint;
-  out vec4 colour;
+  out vec4 color;
   void main() {
     vec4 ink = texture(letters, at);
     // Premultiplied or not, the letter itself is white.
-    colour = vec4(tint.rgb * ink.r, ink.a * tint.a);
+    color = vec4(tint.rgb * ink.r, ink.a * tint.a);
   }
 `;

@@ -5,18 +5,18 @@ import { LEFT, USED } from "./heat";
 /** Values of a tile's fourth component; values in between come from averaging distant tiles. */
 export const KINDS = { water: 0, plain: 85, usedUp: 170, lava: 255 } as const;
 
-/** Colours of a material, 4 bytes each: normal, and depleted. */
+/** Colors of a material, 4 bytes each: normal, and depleted. */
 export type Paint = (material: number) => readonly [readonly number[], readonly number[]];
 
-/** As the land shows them: the colour, and one of KINDS. */
+/** As the land shows them: the color, and one of KINDS. */
 export function landPaint({ materials, used_up: usedUp }: Header): Paint {
   return (material) => {
-    const { name, colour } = materials[material]!;
+    const { name, color } = materials[material]!;
     const kind = name === "water" ? KINDS.water : name === "lava" ? KINDS.lava : KINDS.plain;
     const later = usedUp[material] ?? material;
     return [
-      [...colour, kind],
-      [...(materials[later]?.colour ?? colour), later === material ? kind : KINDS.usedUp],
+      [...color, kind],
+      [...(materials[later]?.color ?? color), later === material ? kind : KINDS.usedUp],
     ];
   };
 }
@@ -33,7 +33,7 @@ export function resourcePaint({ used_up: usedUp }: Header): Paint {
         ];
 }
 
-/** The current colour of each tile, one texel each. Only rows with changes are uploaded. */
+/** The current color of each tile, one texel each. Only rows with changes are uploaded. */
 export class Tiles {
   readonly texture: DataTexture;
   private readonly data: Uint8Array;

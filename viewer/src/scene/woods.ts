@@ -79,7 +79,7 @@ export class Woods {
     this.material.dispose();
   }
 
-  /** One tree in a corner of the tile, often a second in the opposite corner: the centre stays visible. */
+  /** One tree in a corner of the tile, often a second in the opposite corner: the center stays visible. */
   private plant(trees: number[], seconds: number[], row: number, col: number): void {
     const choice = noise(row + 13, col + 5);
     const [right, down] = [choice < 0.5 ? 1 : -1, noise(row + 3, col + 17) < 0.65 ? -1 : 1];
@@ -109,9 +109,9 @@ export class Woods {
     geometry.setAttribute("paint", model.paint);
     geometry.setAttribute("place", new InstancedBufferAttribute(new Float32Array(places), 4));
     geometry.instanceCount = places.length / 4;
-    const centre = new Vector3((part.left + part.right) / 2, 1, (part.top + part.bottom) / 2);
+    const center = new Vector3((part.left + part.right) / 2, 1, (part.top + part.bottom) / 2);
     geometry.boundingSphere = new Sphere(
-      centre,
+      center,
       Math.hypot(part.right - part.left, part.bottom - part.top) / 2 + 3,
     );
     const mesh = new Mesh(geometry, this.material);
@@ -178,7 +178,7 @@ const VERTEX = `
 
 const FRAGMENT = `
   in vec4 tint;
-  out vec4 colour;
+  out vec4 color;
   ${SKY}
-  void main() { colour = vec4(mix(tint.rgb, sky(), tint.a), 1.0); }
+  void main() { color = vec4(mix(tint.rgb, sky(), tint.a), 1.0); }
 `;

@@ -103,8 +103,8 @@ export class AgentPanel implements Part {
         "header",
         {},
         el("div", { class: "who" }, this.title, this.subtitle),
-        iconButton("previous", "Previous", () => actions.neighbour(-1), "["),
-        iconButton("next", "Next", () => actions.neighbour(1), "]"),
+        iconButton("previous", "Previous", () => actions.neighbor(-1), "["),
+        iconButton("next", "Next", () => actions.neighbor(1), "]"),
         this.follow,
         iconButton(
           "close",
@@ -130,7 +130,7 @@ export class AgentPanel implements Part {
     if (!selected) {
       setText(this.title, "No selection");
       setText(this.subtitle, "");
-      this.element.style.removeProperty("--colour");
+      this.element.style.removeProperty("--color");
       return;
     }
     const life = lifeAt(frame, selected);
@@ -152,14 +152,14 @@ export class AgentPanel implements Part {
     frame: Frame,
     known: Frame | null,
   ): void {
-    const { recording, colour } = this.context;
+    const { recording, color } = this.context;
     const { header } = recording;
     const { slot, entity } = selected;
     setText(this.title, nameOf(header, slot, entity));
     const agent = !isNpc(header, slot);
     setText(this.subtitle, agent ? `population ${populationOf(header, slot)}` : "NPC");
-    if (agent) this.element.style.setProperty("--colour", colour(populationOf(header, slot)));
-    else this.element.style.removeProperty("--colour");
+    if (agent) this.element.style.setProperty("--color", color(populationOf(header, slot)));
+    else this.element.style.removeProperty("--color");
     this.fate.hidden = !gone;
     const here = entityAt(frame, slot);
     const heir = gone === "dead" && here !== entity && isAlive(frame, slot);
@@ -259,13 +259,13 @@ export class AgentPanel implements Part {
   }
 
   private showSurroundings(frame: Frame, slot: number): void {
-    const { recording, colour, actions } = this.context;
+    const { recording, color, actions } = this.context;
     const { header, base } = recording;
     const now = perceive(header, base, frame, slot);
     if (!now) return;
     const view = new Around(this.window, header, now, header.vision, WINDOW);
     view.terrain();
-    view.everybody(colour);
+    view.everybody(color);
     buttons(
       this.seen,
       now.entities.map((other) => this.seenRow(frame, other)),
@@ -278,9 +278,9 @@ export class AgentPanel implements Part {
   }
 
   private seenRow(frame: Frame, { slot, rowOffset, colOffset }: Seen): readonly [string, string, string] {
-    const { recording, colour } = this.context;
+    const { recording, color } = this.context;
     const { header } = recording;
-    const paint = isNpc(header, slot) ? "var(--text-dim)" : colour(populationOf(header, slot));
+    const paint = isNpc(header, slot) ? "var(--text-dim)" : color(populationOf(header, slot));
     const who = nameOf(header, slot, entityAt(frame, slot));
     const health = numberOf(frame, "health", slot);
     return [String(slot), paint, `${who} · ${direction(rowOffset, colOffset)} · health ${health}`];
@@ -288,7 +288,7 @@ export class AgentPanel implements Part {
 
   /** Targets in reach at the start of the tick, which is what counts for an attack. */
   private showAttacks(frame: Frame, slot: number, before: Frame | undefined): void {
-    const { recording, colour } = this.context;
+    const { recording, color } = this.context;
     const { header, base } = recording;
     const newborn = !before || entityAt(before, slot) !== entityAt(frame, slot);
     const began = newborn ? frame : before;
@@ -303,7 +303,7 @@ export class AgentPanel implements Part {
         ? attackMap(header, seen, probabilities, style)
         : reachable(seen.entities, seen.side);
     map.shares(shares, "#ff5a3c");
-    map.everybody(colour);
+    map.everybody(color);
     header.reach.forEach((reach, k) => map.outline(reach, "#ffffffcc", 1, DASHES[k % DASHES.length]));
     const target = numberOf(frame, "target", slot);
     const hit = seen.entities.find((other) => other.slot === target);
@@ -373,8 +373,8 @@ export class AgentPanel implements Part {
 
 /** Maximum of a slot's health, food or water. */
 function mostOf(header: Header, frame: Frame, slot: number, name: string): number {
-  if (name === "food") return header.most.food;
-  return name === "water" ? header.most.water : maxHealth(header, frame, slot);
+  if (name === "food") return header.maxima.food;
+  return name === "water" ? header.maxima.water : maxHealth(header, frame, slot);
 }
 
 /** 1 for each cell of the window with an entity that could be attacked in some style. */
@@ -420,15 +420,15 @@ function chips(place: HTMLElement, entries: readonly (readonly [string, number])
   });
 }
 
-/** Buttons with a slot, a colour and a text each; existing buttons are updated, not recreated. */
+/** Buttons with a slot, a color and a text each; existing buttons are updated, not recreated. */
 function buttons(place: HTMLElement, entries: readonly (readonly [string, string, string])[]): void {
   place.querySelector(".none")?.remove();
   while (place.childElementCount > entries.length) place.lastElementChild?.remove();
-  entries.forEach(([slot, colour, text], k) => {
+  entries.forEach(([slot, color, text], k) => {
     const row = place.children[k] ?? place.appendChild(el("button", { type: "button", title: "Select" }));
     if (!(row instanceof HTMLElement)) return;
     row.dataset["slot"] = slot;
-    row.style.setProperty("--colour", colour);
+    row.style.setProperty("--color", color);
     setText(row, text);
   });
 }

@@ -1,14 +1,14 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Series } from "../model/types";
-import { css } from "../scene/colours";
+import { css } from "../scene/colors";
 import type { Context, Part } from "./context";
 import { el, setText, textButton } from "./dom";
 import { materialName, short } from "./format";
 
 interface Line {
   readonly name: string;
-  readonly colour: string;
+  readonly color: string;
   readonly values: (series: Series) => Float64Array | undefined;
   readonly dash?: number[];
 }
@@ -24,7 +24,7 @@ interface Kind {
   readonly controls?: HTMLElement;
 }
 
-/** Colours for curves without their own: those of Okabe and Ito, distinguishable for the colour-blind. */
+/** Colors for curves without their own: those of Okabe and Ito, distinguishable for the color-blind. */
 const OTHERS = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#0072b2", "#f0e442", "#999999"];
 const DASHES = [undefined, [6, 3], [2, 2]] as const;
 /** Points of curves that sum events. */
@@ -89,7 +89,7 @@ export class Charts implements Part {
         lines: () =>
           Array.from({ length: header.populations }, (_, p) => ({
             name: String(p),
-            colour: this.context.colour(p),
+            color: this.context.color(p),
             values: (series: Series) => series.population[p],
           })),
       },
@@ -97,7 +97,7 @@ export class Charts implements Part {
         title: "Lifetime",
         about: "Mean age at death, ticks",
         gather: meanLifetime,
-        lines: () => [{ name: "ticks", colour: OTHERS[1] ?? "", values: (series) => series.lifetime }],
+        lines: () => [{ name: "ticks", color: OTHERS[1] ?? "", values: (series) => series.lifetime }],
       },
       {
         title: "Deaths",
@@ -106,7 +106,7 @@ export class Charts implements Part {
         lines: () =>
           header.causes.slice(1).map((name, k) => ({
             name,
-            colour: OTHERS[(k + 3) % OTHERS.length] ?? "",
+            color: OTHERS[(k + 3) % OTHERS.length] ?? "",
             dash: [...(DASHES[k % 3] ?? [])],
             values: (series: Series) => series.deaths[k + 1],
           })),
@@ -119,7 +119,7 @@ export class Charts implements Part {
             .filter((_, k) => header.used_up[k] !== k && base.includes(k))
             .map((material) => ({
               name: materialName(material.name),
-              colour: css(material.colour),
+              color: css(material.color),
               values: (series: Series) => series.usedUp[material.name],
             })),
       },
@@ -133,7 +133,7 @@ export class Charts implements Part {
         lines: () =>
           this.items.map((item, k) => ({
             name: header.items[item]?.name ?? "",
-            colour: OTHERS[k % OTHERS.length] ?? "",
+            color: OTHERS[k % OTHERS.length] ?? "",
             dash: [...(DASHES[Math.floor(k / OTHERS.length) % 3] ?? [])],
             values: (series: Series) => series.price[item],
           })),
@@ -193,14 +193,14 @@ class Chart {
     this.plot = null;
     this.lines = this.kind.lines();
     this.legend.replaceChildren(
-      ...this.lines.map(({ name, colour }) => el("span", { style: `--colour: ${this.seen(colour)}` }, name)),
+      ...this.lines.map(({ name, color }) => el("span", { style: `--color: ${this.seen(color)}` }, name)),
     );
   }
 
-  private seen(colour: string): string {
+  private seen(color: string): string {
     const panel = getComputedStyle(this.element).getPropertyValue("--panel");
-    // An area is visible next to its neighbours; a thin line needs more contrast.
-    return visible(colour, panel, this.kind.stacked?.() ? 1.2 : 1.6);
+    // An area is visible next to its neighbors; a thin line needs more contrast.
+    return visible(color, panel, this.kind.stacked?.() ? 1.2 : 1.6);
   }
 
   update(series: Series): void {
@@ -267,12 +267,12 @@ class Chart {
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 5 } },
         series: [
           {},
-          ...this.lines.map(({ colour, dash }) => ({
-            stroke: this.seen(colour),
+          ...this.lines.map(({ color, dash }) => ({
+            stroke: this.seen(color),
             width: stacked ? 0.5 : 1.5,
             points: { show: false },
             ...(dash?.length ? { dash } : {}),
-            ...(stacked ? { fill: this.seen(colour) } : {}),
+            ...(stacked ? { fill: this.seen(color) } : {}),
             spanGaps: true,
           })),
         ],
@@ -320,20 +320,20 @@ function deathsPerTick(series: Series, values: Float64Array, from: number, to: n
   return sum(values) / sum(series.ticks);
 }
 
-/** The colour itself, or a mix with grey if it has too little contrast with the panel. */
-function visible(colour: string, panel: string, least: number): string {
-  const [one, other] = [luminance(colour), luminance(panel)];
+/** The color itself, or a mix with gray if it has too little contrast with the panel. */
+function visible(color: string, panel: string, minContrast: number): string {
+  const [one, other] = [luminance(color), luminance(panel)];
   const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-  return contrast < least
-    ? `color-mix(in srgb, ${colour}, ${other > 0.5 ? "#303844" : "#e0e6f0"} 40%)`
-    : colour;
+  return contrast < minContrast
+    ? `color-mix(in srgb, ${color}, ${other > 0.5 ? "#303844" : "#e0e6f0"} 40%)`
+    : color;
 }
 
-/** Lightness from 0 to 1 of a colour such as "#0077bb" or "rgb(1,2,3)". */
-function luminance(colour: string): number {
-  const parts = colour.trim().startsWith("#")
-    ? [1, 3, 5].map((at) => parseInt(colour.trim().slice(at, at + 2), 16))
-    : (colour.match(/\d+/g) ?? []).map(Number);
+/** Lightness from 0 to 1 of a color such as "#0077bb" or "rgb(1,2,3)". */
+function luminance(color: string): number {
+  const parts = color.trim().startsWith("#")
+    ? [1, 3, 5].map((at) => parseInt(color.trim().slice(at, at + 2), 16))
+    : (color.match(/\d+/g) ?? []).map(Number);
   const [red, green, blue] = parts.map((part) => (part / 255) ** 2.2);
   return 0.2126 * (red ?? 0) + 0.7152 * (green ?? 0) + 0.0722 * (blue ?? 0);
 }

@@ -14,7 +14,7 @@ export interface Actions {
   /** Selects the entity that is in the slot now; null clears the selection. */
   select(slot: number | null): void;
   /** Selects the next or previous living entity of the same kind. */
-  neighbour(direction: 1 | -1): void;
+  neighbor(direction: 1 | -1): void;
   toggleFollow(): void;
   cycleOverlay(): void;
   toggleTheme(): void;
@@ -37,8 +37,8 @@ export interface Context {
   readonly panels: Panels;
   /** The frame of the previous tick; undefined while it is being fetched, and across a gap. */
   before(frame: Frame): Frame | undefined;
-  /** A population's colour in CSS. */
-  colour(population: number): string;
+  /** A population's color in CSS. */
+  color(population: number): string;
 }
 
 /** A part of the page. */

@@ -20,8 +20,8 @@ export function keyTable(context: Context): ReadonlyMap<string, Act> {
     [",", () => actions.changeSpeed(-1)],
     [".", () => actions.changeSpeed(1)],
     ["f", () => actions.toggleFollow()],
-    ["[", () => actions.neighbour(-1)],
-    ["]", () => actions.neighbour(1)],
+    ["[", () => actions.neighbor(-1)],
+    ["]", () => actions.neighbor(1)],
     ["l", () => panels.toggle("list")],
     ["c", () => panels.toggle("charts")],
     ["m", () => panels.toggle("map")],
@@ -41,7 +41,7 @@ export function keyTable(context: Context): ReadonlyMap<string, Act> {
 }
 
 /**
- * Listens to the keys, except while text is typed, a dialogue is open, or the focused control uses the key.
+ * Listens to the keys, except while text is typed, a dialog is open, or the focused control uses the key.
  * Returns a function that stops listening.
  */
 export function listenToKeys(table: ReadonlyMap<string, Act>): () => void {

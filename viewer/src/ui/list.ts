@@ -103,7 +103,7 @@ export class AgentList implements Part {
   private showRows(): void {
     const { frame } = this;
     if (!frame) return;
-    const { recording, session, colour } = this.context;
+    const { recording, session, color } = this.context;
     const height = this.rowHeight();
     this.body.style.height = `${this.slots.length * height}px`;
     const from = Math.max(0, Math.floor(this.scroller.scrollTop / height) - 2);
@@ -117,7 +117,7 @@ export class AgentList implements Part {
       if (slot === undefined) return;
       row.style.transform = `translateY(${(from + k) * height}px)`;
       row.dataset["slot"] = String(slot);
-      row.style.setProperty("--colour", colour(populationOf(recording.header, slot)));
+      row.style.setProperty("--color", color(populationOf(recording.header, slot)));
       const chosen = selected?.slot === slot && selected.entity === entityAt(frame, slot);
       row.setAttribute("aria-selected", String(chosen));
       this.keys.forEach((_, column) => {

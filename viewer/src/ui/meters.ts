@@ -7,19 +7,19 @@ export class Meter {
   private readonly fill = el("i");
   private readonly text = el("span", { class: "value" });
 
-  constructor(name: string, colour: string) {
+  constructor(name: string, color: string) {
     this.element = el(
       "div",
-      { class: "meter", style: `--colour: ${colour}` },
+      { class: "meter", style: `--color: ${color}` },
       el("span", { class: "name" }, name),
       el("span", { class: "trough" }, this.fill),
       this.text,
     );
   }
 
-  set(value: number, most: number): void {
-    this.fill.style.width = `${100 * Math.min(Math.max(value / Math.max(1, most), 0), 1)}%`;
-    setText(this.text, `${value} / ${most}`);
+  set(value: number, max: number): void {
+    this.fill.style.width = `${100 * Math.min(Math.max(value / Math.max(1, max), 0), 1)}%`;
+    setText(this.text, `${value} / ${max}`);
   }
 }
 
@@ -60,9 +60,9 @@ export class ChoiceBars {
     this.element = el("div", { class: "head-bars" }, el("h4", {}, name), this.body);
   }
 
-  show(choices: readonly Choice[], most = 10): void {
+  show(choices: readonly Choice[], max = 10): void {
     const shown =
-      choices.length <= most
+      choices.length <= max
         ? choices
         : [...choices].sort((a, b) => b.share - a.share || Number(b.made) - Number(a.made)).slice(0, 5);
     while (this.rows.length < shown.length) {

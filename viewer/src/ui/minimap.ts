@@ -2,11 +2,11 @@ import { entityAt } from "../model/life";
 import { shownMaterial } from "../model/perception";
 import { numberOf, populationOf } from "../model/slots";
 import type { Frame } from "../model/types";
-import { populationColour, type Rgb } from "../scene/colours";
+import { populationColor, type Rgb } from "../scene/colors";
 import type { Context, Part } from "./context";
 import { el, fitCanvas } from "./dom";
 
-/** Outline of an agent's dot, and colour of NPCs: 0xAABBGGRR. */
+/** Outline of an agent's dot, and color of NPCs: 0xAABBGGRR. */
 const EDGE = 0xff242424;
 
 /** The whole map from above: current materials, agents as dots, the camera's view. Drag to move the view. */
@@ -19,9 +19,9 @@ export class Minimap implements Part {
 
   constructor(private readonly context: Context) {
     const { header } = context.recording;
-    this.materials = packedColours(header.materials.map(({ colour }) => colour));
-    this.populations = packedColours(
-      Array.from({ length: header.populations }, (_, population) => populationColour(population)),
+    this.materials = packedColors(header.materials.map(({ color }) => color));
+    this.populations = packedColors(
+      Array.from({ length: header.populations }, (_, population) => populationColor(population)),
     );
     this.canvas = el("canvas", {
       role: "img",
@@ -94,12 +94,12 @@ export class Minimap implements Part {
     }
     const [alive, rows, columns] = ["alive", "row", "col"].map((name) => frame.column(name));
     const [across, down] = [width / header.width, height / header.height];
-    const dot = (slot: number, side: number, colour: number): void => {
+    const dot = (slot: number, side: number, color: number): void => {
       const left = Math.round(((columns?.[slot] ?? 0) + 0.5) * across - side / 2);
       const top = Math.round(((rows?.[slot] ?? 0) + 0.5) * down - side / 2);
       const [right, bottom] = [Math.min(left + side, width), Math.min(top + side, height)];
       for (let y = Math.max(0, top); y < bottom; y++) {
-        for (let x = Math.max(0, left); x < right; x++) pixels[y * width + x] = colour;
+        for (let x = Math.max(0, left); x < right; x++) pixels[y * width + x] = color;
       }
     };
     // In a crowd, dots are kept apart as far as there is room.
@@ -127,10 +127,10 @@ export class Minimap implements Part {
   }
 }
 
-/** Colours as 0xAABBGGRR, for the pixels of a canvas. */
-function packedColours(colours: readonly Rgb[]): Uint32Array {
+/** Colors as 0xAABBGGRR, for the pixels of a canvas. */
+function packedColors(colors: readonly Rgb[]): Uint32Array {
   return Uint32Array.from(
-    colours,
+    colors,
     ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0,
   );
 }

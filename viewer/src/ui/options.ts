@@ -22,7 +22,7 @@ export class Options implements Part {
   constructor(private readonly context: Context) {
     const { session, actions, recording } = context;
     const place = el("div", { class: "gui" });
-    // No built-in styles, which set their own font and colours; styles/options.css replaces them.
+    // No built-in styles, which set their own font and colors; styles/options.css replaces them.
     this.gui = new GUI({ container: place, injectStyles: false, title: "Display" });
     const state = { ...session.state };
     const populations: Record<string, number> = { all: -1 };

@@ -1,6 +1,6 @@
 import type { Overlay } from "../model/types";
 import type { Legend } from "../app/overlays";
-import { css } from "../scene/colours";
+import { css } from "../scene/colors";
 import { LEFT, scaleOf, USED } from "../scene/heat";
 import type { Actions } from "./context";
 import { el, iconButton, setIcon, setText, type Icon } from "./dom";
@@ -123,21 +123,21 @@ export class Shell {
     setIcon(this.theme, dark ? "sun" : "moon", dark ? "Light theme" : "Dark theme", "T");
   }
 
-  /** The overlay's text and colour legend. */
+  /** The overlay's text and color legend. */
   showLegend({ heat, text }: Legend, kind: Overlay): void {
     this.legend.hidden = !text;
     const parts: HTMLElement[] = [el("p", {}, text)];
     if (kind === "resources") {
-      for (const [colour, name] of [
+      for (const [color, name] of [
         [LEFT, "there"],
         [USED, "depleted"],
       ] as const) {
-        parts.push(el("span", { class: "swatch", style: `--colour: ${css(colour)}` }, name));
+        parts.push(el("span", { class: "swatch", style: `--color: ${css(color)}` }, name));
       }
     }
     if (heat) {
-      const { low, high, colours } = scaleOf(heat, kind);
-      const stops = [0, 64, 128, 192, 255].map((k) => `rgb(${colours.subarray(4 * k, 4 * k + 3).join(",")})`);
+      const { low, high, colors } = scaleOf(heat, kind);
+      const stops = [0, 64, 128, 192, 255].map((k) => `rgb(${colors.subarray(4 * k, 4 * k + 3).join(",")})`);
       parts.push(
         el(
           "div",

@@ -1,7 +1,7 @@
 import { NOWHERE, type Perception } from "../model/perception";
 import { populationOf } from "../model/slots";
 import type { Header } from "../model/types";
-import { css } from "../scene/colours";
+import { css } from "../scene/colors";
 import { fitCanvas } from "./dom";
 
 /** "2 north, 1 west" of an offset in tiles. */
@@ -36,20 +36,20 @@ export class Around {
   terrain(dimmed = 0): void {
     this.tiles((row, col, cell) => {
       const material = this.seen.material[cell] ?? NOWHERE;
-      this.tint(row, col, material === NOWHERE ? "#222" : css(this.header.materials[material]!.colour));
+      this.tint(row, col, material === NOWHERE ? "#222" : css(this.header.materials[material]!.color));
     });
     this.context.fillStyle = `rgba(24, 26, 30, ${dimmed})`;
     this.context.fillRect(0, 0, this.context.canvas.width, this.context.canvas.height);
   }
 
   /** All entities in view: agents round, NPCs square. */
-  everybody(colour: (population: number) => string): void {
+  everybody(color: (population: number) => string): void {
     const { context, header } = this;
     this.tiles((row, col, cell) => {
       const slot = this.seen.occupant[cell] ?? -1;
       if (slot < 0) return;
       const agent = slot < header.agents;
-      context.fillStyle = agent ? colour(populationOf(header, slot)) : "#e8e4d8";
+      context.fillStyle = agent ? color(populationOf(header, slot)) : "#e8e4d8";
       context.strokeStyle = "rgba(0, 0, 0, 0.7)";
       context.lineWidth = 1;
       context.beginPath();
@@ -63,31 +63,31 @@ export class Around {
     this.outline(0, "#fff", 1.5);
   }
 
-  /** Colours tiles by a number from 0 to 1 for each cell of the window. */
-  shares(values: Float32Array, colour: string): void {
+  /** Colors tiles by a number from 0 to 1 for each cell of the window. */
+  shares(values: Float32Array, color: string): void {
     this.tiles((row, col, cell) => {
       const share = values[cell] ?? 0;
       if (!share) return;
       this.context.globalAlpha = 0.15 + 0.85 * share;
-      this.tint(row, col, colour);
+      this.tint(row, col, color);
     });
     this.context.globalAlpha = 1;
   }
 
-  /** The border of all tiles within a Chebyshev distance of the centre. */
-  outline(reach: number, colour: string, width: number, dash: readonly number[] = []): void {
+  /** The border of all tiles within a Chebyshev distance of the center. */
+  outline(reach: number, color: string, width: number, dash: readonly number[] = []): void {
     const [x, y] = this.middle(-reach, -reach);
     const size = this.side * (2 * reach + 1) - 1;
-    this.context.strokeStyle = colour;
+    this.context.strokeStyle = color;
     this.context.lineWidth = width;
     this.context.setLineDash([...dash]);
     this.context.strokeRect(x - this.side / 2 + 0.5, y - this.side / 2 + 0.5, size, size);
     this.context.setLineDash([]);
   }
 
-  /** A line from the centre to a tile. */
-  line(row: number, col: number, colour: string): void {
-    this.context.strokeStyle = colour;
+  /** A line from the center to a tile. */
+  line(row: number, col: number, color: string): void {
+    this.context.strokeStyle = color;
     this.context.lineWidth = 2;
     this.context.beginPath();
     this.context.moveTo(...this.middle(0, 0));
@@ -95,9 +95,9 @@ export class Around {
     this.context.stroke();
   }
 
-  private tint(row: number, col: number, colour: string): void {
+  private tint(row: number, col: number, color: string): void {
     const { side, radius, context } = this;
-    context.fillStyle = colour;
+    context.fillStyle = color;
     context.fillRect((col + radius) * side, (row + radius) * side, side + 0.5, side + 0.5);
   }
 

@@ -254,13 +254,13 @@ export class Timeline implements Part {
     const style = getComputedStyle(this.track);
     const x = (time: number): number => this.share(time) * width;
 
-    let most = 1;
+    let max = 1;
     const totals = Array.from(tick, (_, k) => population.reduce((sum, line) => sum + (line[k] ?? 0), 0));
-    for (const total of totals) most = Math.max(most, total);
+    for (const total of totals) max = Math.max(max, total);
     context.fillStyle = style.getPropertyValue("--track-fill");
     context.beginPath();
     context.moveTo(x(tick[0] ?? 0), height);
-    totals.forEach((total, k) => context.lineTo(x(tick[k] ?? 0), height - (height - 7) * (total / most)));
+    totals.forEach((total, k) => context.lineTo(x(tick[k] ?? 0), height - (height - 7) * (total / max)));
     context.lineTo(x(tick.at(-1) ?? 0), height);
     context.fill();
 
@@ -293,7 +293,7 @@ export class Timeline implements Part {
       const to = life.death === null ? width : x(life.death);
       const agent = life.selection.slot < recording.header.agents;
       const population = populationOf(recording.header, life.selection.slot);
-      context.fillStyle = agent ? this.context.colour(population) : style.getPropertyValue("--accent");
+      context.fillStyle = agent ? this.context.color(population) : style.getPropertyValue("--accent");
       context.fillRect(from, 0, Math.max(2, to - from), 4);
       if (life.death !== null) context.fillRect(to - 1, 0, 2, height);
     }

@@ -59,22 +59,22 @@ const B: Entry = [150, 40, 16, 16];
 const C: Entry = [190, 60, 32, 16];
 
 let fake: Fake;
-let told: unknown[];
+let received: unknown[];
 let live: Live;
 
 beforeEach(() => {
   fake = new Fake();
-  told = [];
+  received = [];
   const note =
     (name: string) =>
     (...what: unknown[]): number =>
-      told.push([name, ...what]);
+      received.push([name, ...what]);
   live = new Live(
     "ws://x/live",
     {
       begin: note("begin"),
       grow: note("grow"),
-      bytes: (offset, bytes) => told.push(["bytes", offset, [...bytes]]),
+      bytes: (offset, bytes) => received.push(["bytes", offset, [...bytes]]),
       replaced: note("replaced"),
       next: note("next"),
       complain: note("complain"),
@@ -86,9 +86,9 @@ beforeEach(() => {
 });
 
 /** Returns all events except states. */
-const events = (): unknown[] => told.filter((entry) => (entry as string[])[0] !== "state");
+const events = (): unknown[] => received.filter((entry) => (entry as string[])[0] !== "state");
 const states = (): unknown[] =>
-  told.flatMap((entry) => ((entry as string[])[0] === "state" ? [(entry as string[])[1]] : []));
+  received.flatMap((entry) => ((entry as string[])[0] === "state" ? [(entry as string[])[1]] : []));
 
 test("the first index starts a recording, later ones extend it, and bytes go to their offset", () => {
   fake.index([A], 150);
@@ -159,7 +159,7 @@ test("a run that continues elsewhere ends the connection", () => {
   fake.say({ type: "next", name: "realm-0-900.replay" });
   // Told first: the end takes from a viewer that it watches live, which the next one goes on with.
   // biome-ignore format: a row of pairs
-  expect(told.slice(-2)).toEqual([["next", "realm-0-900.replay"], ["state", "ended"]]);
+  expect(received.slice(-2)).toEqual([["next", "realm-0-900.replay"], ["state", "ended"]]);
   expect(fake.closed).toBe(true);
 });
 

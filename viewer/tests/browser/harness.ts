@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, inject } from "vitest";
 import { launch, type Started } from "./browsers";
 
 export { launch } from "./browsers";
-export { colourAt, decoded, near, pageScreenshot, pixels, type Colour, type Picture } from "./pixels";
+export { colorAt, decoded, near, pageScreenshot, pixels, type Color, type Picture } from "./pixels";
 export { serve, type Server } from "./server";
 
 /** Folder of the built page, for `serve`. */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { colourAt, near, pixels, useBrowser } from "./harness";
+import { colorAt, near, pixels, useBrowser } from "./harness";
 import { likePaint } from "./paint";
 import { freePort, nmmo, type Program } from "./programs";
 import { change, drawn, lookDown, opened, places, says, shows, state } from "./viewing";
@@ -172,17 +172,17 @@ test("a map of values comes from the server, and is shown at the right tiles", a
     page,
     free.map(({ row, col }) => [row, col]),
   );
-  const least = Math.min(...standing.map(({ value }) => value));
-  const most = Math.max(...standing.map(({ value }) => value));
+  const min = Math.min(...standing.map(({ value }) => value));
+  const max = Math.max(...standing.map(({ value }) => value));
   let looked = 0;
   free.forEach(({ value, tile }, k) => {
     const { x, y, clear } = where[k]!;
     if (!clear) return;
-    const [with_, without] = [colourAt(covered, x, y), colourAt(bare, x, y)];
+    const [with_, without] = [colorAt(covered, x, y), colorAt(bare, x, y)];
     expect(near(with_, without, 6), `tile ${tile}, ${value}: ${without} became ${with_}`).toBe(
       Number.isNaN(value),
     );
-    const share = (value - least) / (most - least);
+    const share = (value - min) / (max - min);
     if (share > 0.97) expect(likePaint(with_, [253, 231, 37])).toBe(true);
     if (share < 0.03) expect(likePaint(with_, [68, 1, 84])).toBe(true);
     looked++;

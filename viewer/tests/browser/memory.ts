@@ -5,15 +5,15 @@ import type { Page } from "puppeteer-core";
 export function memoryOf(page: Page): { growth(): Promise<number> } {
   const root = page.browser().process()?.pid;
   const before = root === undefined ? 0 : resident(root);
-  let most = before;
+  let peak = before;
   const timer = setInterval(() => {
-    if (root !== undefined) most = Math.max(most, resident(root));
+    if (root !== undefined) peak = Math.max(peak, resident(root));
   }, 100);
   return {
     /** Ends the measurement. Returns the peak growth in bytes, 0 where it cannot be measured. */
     growth: async () => {
       clearInterval(timer);
-      return Promise.resolve(most - before);
+      return Promise.resolve(peak - before);
     },
   };
 }

@@ -2,7 +2,7 @@ import { PNG } from "pngjs";
 import type { Page } from "puppeteer-core";
 
 /** Red, green and blue, 0 to 255. */
-export type Colour = readonly [number, number, number];
+export type Color = readonly [number, number, number];
 
 /** A picture: 4 bytes (red, green, blue, alpha) per pixel, row by row from the top left. */
 export interface Picture {
@@ -40,8 +40,8 @@ export function decoded(file: Buffer): Picture {
   return { width, height, rgba: data };
 }
 
-/** Returns the colour of a pixel, `x` from the left and `y` from the top. Throws a RangeError outside it. */
-export function colourAt(picture: Picture, x: number, y: number): Colour {
+/** Returns the color of a pixel, `x` from the left and `y` from the top. Throws a RangeError outside it. */
+export function colorAt(picture: Picture, x: number, y: number): Color {
   const column = Math.floor(x);
   const row = Math.floor(y);
   if (column < 0 || row < 0 || column >= picture.width || row >= picture.height) {
@@ -51,7 +51,7 @@ export function colourAt(picture: Picture, x: number, y: number): Colour {
   return [red ?? 0, green ?? 0, blue ?? 0];
 }
 
-/** Whether no channel of two colours differs by more than `tolerance`, 0 to 255. */
-export function near(one: Colour, other: Colour, tolerance = 8): boolean {
+/** Whether no channel of two colors differs by more than `tolerance`, 0 to 255. */
+export function near(one: Color, other: Color, tolerance = 8): boolean {
   return one.every((value, channel) => Math.abs(value - (other[channel] ?? 0)) <= tolerance);
 }

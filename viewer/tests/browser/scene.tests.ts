@@ -10,13 +10,13 @@ import {
   pixels,
   serve,
   useBrowser,
-  type Colour,
+  type Color,
   type Picture,
   type Server,
 } from "./harness";
 import { count, likePaint, mean } from "./paint";
 
-// Tests that the picture matches the frames: pixel colours are checked where the stage projects tiles and
+// Tests that the picture matches the frames: pixel colors are checked where the stage projects tiles and
 // agents. The world is synthetic (src/scene/synthetic.ts), 33 x 47 tiles.
 
 const [HEIGHT, WIDTH] = [33, 47];
@@ -97,7 +97,7 @@ function inside(material: string, radius = 1, skip = 0): { row: number; col: num
 
 const above = (row: number, col: number, distance = 16): string => `${row}_${col}_${distance}_0_0.05`;
 
-/** Returns the centre and the number of the pixels that differ between two pictures, or parts of them. */
+/** Returns the center and the number of the pixels that differ between two pictures, or parts of them. */
 function difference(
   one: Picture,
   other: Picture,
@@ -142,7 +142,7 @@ function silhouette(one: Picture, other: Picture): Picture {
   return { ...one, rgba };
 }
 
-test("tiles have their material's colour from any side", async () => {
+test("tiles have their material's color from any side", async () => {
   const materials = await page.evaluate(() => window.scene.header.materials);
   for (const name of ["water", "grass", "forest", "stone", "lava"]) {
     const { row, col } = name === "lava" ? { row: 1, col: 20 } : inside(name);
@@ -150,14 +150,14 @@ test("tiles have their material's colour from any side", async () => {
       await show(camera, [], { change: { trees: false } });
       const place = await project(row, col);
       expect(place.visible).toBe(true);
-      const colour = mean(await pixels(page), place.x, place.y);
-      const paint = materials.find((material) => material.name === name)?.colour ?? [0, 0, 0];
-      expect(likePaint(colour, paint), `${name}: ${colour.map(Math.round)}, not like ${paint}`).toBe(true);
+      const color = mean(await pixels(page), place.x, place.y);
+      const paint = materials.find((material) => material.name === name)?.color ?? [0, 0, 0];
+      expect(likePaint(color, paint), `${name}: ${color.map(Math.round)}, not like ${paint}`).toBe(true);
     }
   }
 });
 
-test("eaten forest looks like scrub, and its neighbour does not", async () => {
+test("eaten forest looks like scrub, and its neighbor does not", async () => {
   const { row, col } = inside("forest");
   const [green, dry] = [
     [38, 98, 52],
@@ -178,9 +178,9 @@ test("eaten forest looks like scrub, and its neighbour does not", async () => {
   }
 });
 
-test("an agent is where the data says, in its population's colour, also between two ticks", async () => {
+test("an agent is where the data says, in its population's color, also between two ticks", async () => {
   const { row, col } = inside("grass", 2);
-  const blue: Colour = [0, 0x77, 0xbb];
+  const blue: Color = [0, 0x77, 0xbb];
   const plain = { bars: false, names: false, effects: false, trees: false };
   const [before, after] = [[{ slot: 1, row, col: col - 1 }], [{ slot: 1, row, col: col + 1 - 1 }]];
   const camera = `${row}_${col}_14_0_0.5`;
@@ -188,7 +188,7 @@ test("an agent is where the data says, in its population's colour, also between 
     await show(camera, before, { after, fraction, change: plain });
     const picture = await pixels(page);
     const at = await project(row, col - 1 + fraction);
-    const isBlue = (colour: Colour): boolean => likePaint(colour, blue, 20);
+    const isBlue = (color: Color): boolean => likePaint(color, blue, 20);
     expect(count(picture, at.x, at.y - 10, 6, 12, isBlue), `at ${fraction}`).toBeGreaterThan(60);
     const elsewhere = await project(row, col + (fraction === 1 ? -1 : 1));
     expect(count(picture, elsewhere.x, elsewhere.y - 10, 6, 12, isBlue)).toBe(0);
@@ -197,7 +197,7 @@ test("an agent is where the data says, in its population's colour, also between 
 
 test("the selected agent has a ring, and the camera follows it", async () => {
   const { row, col } = inside("grass", 2);
-  const yellow = ([red, green, blue]: Colour): boolean => red > 230 && green > 210 && blue < 130;
+  const yellow = ([red, green, blue]: Color): boolean => red > 230 && green > 210 && blue < 130;
   const beings = [{ slot: 6, row, col }];
   const plain = { bars: false, names: false };
   await show(above(row, col), beings, { change: plain });
@@ -233,7 +233,7 @@ test("the selected agent has a ring, and the camera follows it", async () => {
 test("each style of attack flies from the attacker to its target", async () => {
   const { row, col } = inside("grass", 2);
   const camera = `${row}_${col}_13_0_0.3`;
-  const colours: Readonly<Record<string, (colour: Colour) => boolean>> = {
+  const colors: Readonly<Record<string, (color: Color) => boolean>> = {
     melee: ([red, green, blue]) => red > 220 && green > 220 && blue > 170,
     range: ([red, green, blue]) => red > 200 && green > 185 && blue > 90 && blue < 190,
     mage: ([red, green, blue]) => blue > 225 && red > 140 && green < red,
@@ -253,19 +253,19 @@ test("each style of attack flies from the attacker to its target", async () => {
     expect(seen.x, name).toBeGreaterThan(start.x);
     expect(seen.x, name).toBeLessThan(end.x);
     expect(Math.abs(seen.y - start.y), name).toBeLessThan(45);
-    expect(count(picture, seen.x, seen.y, 25, 25, colours[name]!), name).toBeGreaterThan(5);
+    expect(count(picture, seen.x, seen.y, 25, 25, colors[name]!), name).toBeGreaterThan(5);
     // Attacks out of reach are not drawn.
     const far = { slot: 13, row, col: col + 6 };
     await show(camera, [from, far], { after: [{ ...from, style, target: 13 }, far], fraction: 0.5 });
     const missed = await pixels(page);
-    expect(count(missed, (start.x + end.x) / 2, seen.y, 60, 25, colours[name]!), name).toBe(0);
+    expect(count(missed, (start.x + end.x) / 2, seen.y, 60, 25, colors[name]!), name).toBe(0);
   }
 });
 
 test("damage is shown in red, and frozen agents are pale", async () => {
   const { row, col } = inside("grass", 2);
   const camera = `${row}_${col}_10_0_0.4`;
-  const red = ([r, g, b]: Colour): boolean => r > 230 && g < 110 && b < 100;
+  const red = ([r, g, b]: Color): boolean => r > 230 && g < 110 && b < 100;
   const being = { slot: 5, row, col };
   const change = { bars: false, names: false, effects: true };
   await show(camera, [being], { after: [{ ...being, damage: 8 }], fraction: 0.85, change });
@@ -362,7 +362,7 @@ test("mouse and keys move the camera, but not during text input", async () => {
   expect(tilt).toBeLessThan(Math.PI / 2);
 });
 
-test("an overlay colours only tiles with numbers", async () => {
+test("an overlay colors only tiles with numbers", async () => {
   const { row, col } = inside("grass", 1);
   const plain = { bars: false, names: false, trees: false, overlayOpacity: 1 };
   await show(above(row, col), [], { change: plain });

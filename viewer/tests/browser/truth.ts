@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Colour } from "./pixels";
+import type { Color } from "./pixels";
 
 // Expected contents of the worlds that tests/viewer/worlds.py records.
 
@@ -44,7 +44,7 @@ export interface World {
   /** Number of ticks in a chunk of the file. */
   readonly chunk: number;
   readonly styles: readonly string[];
-  readonly materials: readonly { readonly name: string; readonly colour: Colour }[];
+  readonly materials: readonly { readonly name: string; readonly color: Color }[];
   readonly base: readonly number[];
   readonly heads: Readonly<Record<string, number>>;
   readonly ticks: readonly Tick[];

@@ -31,7 +31,7 @@ const COLUMNS = [
 
 const HEADER = {
   format: "nmmo-gpu replay",
-  version: 1,
+  version: 2,
   software: "tests",
   title: "A small world",
   realm: 0,
@@ -45,13 +45,13 @@ const HEADER = {
   nearest: 5,
   reach: [1, 2, 3],
   immune_ticks: 0,
-  most: { health: 10, food: 32, water: 32 },
+  maxima: { health: 10, food: 32, water: 32 },
   materials: [
-    { name: "lava", colour: [196, 62, 28], walkable: true },
-    { name: "water", colour: [52, 118, 190], walkable: false },
-    { name: "grass", colour: [122, 168, 82], walkable: true },
-    { name: "scrub", colour: [168, 158, 98], walkable: true },
-    { name: "forest", colour: [38, 98, 52], walkable: true },
+    { name: "lava", color: [196, 62, 28], walkable: true },
+    { name: "water", color: [52, 118, 190], walkable: false },
+    { name: "grass", color: [122, 168, 82], walkable: true },
+    { name: "scrub", color: [168, 158, 98], walkable: true },
+    { name: "forest", color: [38, 98, 52], walkable: true },
   ],
   used_up: [0, 1, 2, 3, 3],
   causes: ["none", "lava", "hunger", "thirst", "combat"],
@@ -124,7 +124,7 @@ export function smallWorld(): Buffer {
   for (let tile = 0; tile < base.length; tile += 7) base[tile] = 4;
   const preamble = Buffer.alloc(16);
   Buffer.from([0x89, 0x4e, 0x4d, 0x4d, 0x4f, 0x0d, 0x0a, 0x1a]).copy(preamble);
-  preamble.writeUInt32LE(1, 8);
+  preamble.writeUInt32LE(2, 8);
   const parts = [preamble, chunk("HEAD", Buffer.from(JSON.stringify(HEADER))), chunk("TILE", base)];
   for (let tick = FIRST; tick <= LAST; ) {
     const end = tick < GAP[0] ? GAP[0] - 1 : LAST;

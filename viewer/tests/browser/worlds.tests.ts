@@ -6,14 +6,14 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { cutOff, hopeless, spoilt } from "./damage";
 import {
   builtPage,
-  colourAt,
+  colorAt,
   decoded,
   near,
   pageScreenshot,
   pixels,
   serve,
   useBrowser,
-  type Colour,
+  type Color,
   type Picture,
   type Server,
 } from "./harness";
@@ -24,13 +24,13 @@ import { change, choose, drawn, lookDown, opened, places, reset, says, shows, st
 
 // Compares what the page shows with the expected contents of worlds that Python recorded.
 
-/** Colours of populations, on the page and in the picture. */
-const POPULATIONS: readonly Colour[] = [
+/** Colors of populations, on the page and in the picture. */
+const POPULATIONS: readonly Color[] = [
   [0x00, 0x77, 0xbb],
   [0xcc, 0x33, 0x11],
   [0xff, 0xff, 0xff],
 ];
-const NPC: Colour = [0xe8, 0xe4, 0xd8];
+const NPC: Color = [0xe8, 0xe4, 0xd8];
 /** Nothing that covers the canvas. */
 const PLAIN = { bars: false, names: false, effects: false, trees: false } as const;
 
@@ -124,7 +124,7 @@ test("agents and NPCs of the full game are where the data says", async () => {
   }
 });
 
-test("tiles have the colour of their material, and eaten forest its own", async () => {
+test("tiles have the color of their material, and eaten forest its own", async () => {
   const page = await open("full", firstOf(full), { plain: true });
   for (const tick of [lastOf(full), firstOf(full)]) {
     await change(page, { time: tick });
@@ -140,13 +140,13 @@ test("tiles have the colour of their material, and eaten forest its own", async 
       [3, 24],
     ] as const) {
       await lookDown(page, row, col);
-      for (const [tile, colour] of await groundInView(page, full, tick)) {
-        const { name, colour: paint } = full.materials[at(full, tick).material[tile]!]!;
+      for (const [tile, color] of await groundInView(page, full, tick)) {
+        const { name, color: paint } = full.materials[at(full, tick).material[tile]!]!;
         const forest = full.materials[full.base[tile]!]!.name === "forest";
         const what = forest && name === "scrub" ? "eaten" : name;
         looked.set(what, (looked.get(what) ?? 0) + 1);
-        const words = `tick ${tick}, tile ${tile}, ${what}: ${colour.map(Math.round)}, not like ${paint}`;
-        expect(likePaint(colour, paint), words).toBe(true);
+        const words = `tick ${tick}, tile ${tile}, ${what}: ${color.map(Math.round)}, not like ${paint}`;
+        expect(likePaint(color, paint), words).toBe(true);
       }
     }
     const wanted = ["lava", "water", "grass", "forest", "stone", ...(tick > firstOf(full) ? ["eaten"] : [])];
@@ -154,7 +154,7 @@ test("tiles have the colour of their material, and eaten forest its own", async 
   }
 });
 
-test("the map has every tile's colour, and a dot for every entity", async () => {
+test("the map has every tile's color, and a dot for every entity", async () => {
   const page = await open("full", lastOf(full));
   // The whole map is visible, so the frame of the visible area is along its edge.
   await page.evaluate(() => window.embyr?.stage.setCamera("16_23_200_0_0.05"));
@@ -164,9 +164,9 @@ test("the map has every tile's colour, and a dot for every entity", async () => 
     const beings = living(full, tick);
     const material = at(full, tick).material;
     await expect
-      .poll(async () => (await mapColours(page, full)).wrongDots(beings), { timeout: 60_000 })
+      .poll(async () => (await mapColors(page, full)).wrongDots(beings), { timeout: 60_000 })
       .toEqual([]);
-    const map = await mapColours(page, full);
+    const map = await mapColors(page, full);
     expect(map.wrongTiles(material, beings)).toEqual([]);
   }
 });
@@ -183,8 +183,8 @@ test("the panel shows the data of agents and NPCs", async () => {
       expect(panels!.length).toBeGreaterThan(2);
       for (const { slot, title, facts, meters, skills, inventory } of panels!) {
         await change(page, { time: tick, selected: { slot, entity: columns["entity"]![slot]! } });
-        const told = { title, facts, meters, skills: skills ?? {}, inventory: inventory ?? {} };
-        await expect.poll(() => panelOf(page, Object.keys(facts)), { timeout: 60_000 }).toEqual(told);
+        const expected = { title, facts, meters, skills: skills ?? {}, inventory: inventory ?? {} };
+        await expect.poll(() => panelOf(page, Object.keys(facts)), { timeout: 60_000 }).toEqual(expected);
       }
     }
   }
@@ -246,16 +246,16 @@ test("the window of an agent shows its observation", async () => {
         await change(page, { time: tick, selected: { slot, entity: columns["entity"]![slot]! } });
         const own = Math.floor(slot / (world.slots / world.populations));
         const wrong = async (): Promise<string[]> => {
-          const colours = await windowColours(page, 2 * world.vision + 1);
-          return colours.flatMap((colour, cell) => {
+          const colors = await windowColors(page, 2 * world.vision + 1);
+          return colors.flatMap((color, cell) => {
             const kind = occupant[cell]!;
-            const ground = world.materials[material[cell]!]!.colour;
+            const ground = world.materials[material[cell]!]!.color;
             const others = POPULATIONS.filter((_, population) => population !== own);
             const wanted =
               kind === 0 ? [ground] : kind === 1 ? [POPULATIONS[own]!] : kind === 2 ? others : [NPC];
-            return wanted.some((each) => near(colour, each, 3))
+            return wanted.some((each) => near(color, each, 3))
               ? []
-              : [`${cell}: ${colour}, not ${wanted.join(" or ")}`];
+              : [`${cell}: ${color}, not ${wanted.join(" or ")}`];
           });
         };
         await expect.poll(wrong, { timeout: 60_000, message: `tick ${tick}, slot ${slot}` }).toEqual([]);
@@ -325,7 +325,7 @@ test("visits, danger and resources are shown at the right tiles only, with the r
       const known = (name: "visits" | "danger", population: number): boolean =>
         window.embyr!.scan.heat(name, population) !== null;
       await page.waitForFunction(known, {}, name, population);
-      const told = await page.evaluate(
+      const map = await page.evaluate(
         (name, population) => {
           const { rows, cols, stride, values } = window.embyr!.scan.heat(name, population)!;
           return {
@@ -338,8 +338,8 @@ test("visits, danger and resources are shown at the right tiles only, with the r
         name,
         population,
       );
-      expect(told).toMatchObject({ rows: chaos.height, cols: chaos.width, stride: 1 });
-      expect(told.values, `${name} of ${population}`).toEqual(chaos[name][String(population)]);
+      expect(map).toMatchObject({ rows: chaos.height, cols: chaos.width, stride: 1 });
+      expect(map.values, `${name} of ${population}`).toEqual(chaos[name][String(population)]);
     }
   }
   const forest = chaos.base.map((material) => Number(chaos.materials[material]!.name === "forest"));
@@ -359,16 +359,15 @@ test("visits, danger and resources are shown at the right tiles only, with the r
     expect(covered.filter(({ changed }) => changed).length, overlay).toBeGreaterThan(6);
     expect(covered.filter(({ changed }) => !changed).length, overlay).toBeGreaterThan(20);
     if (overlay === "resources") {
-      for (const { tile, colour } of covered.filter(({ changed }) => changed)) {
+      for (const { tile, color } of covered.filter(({ changed }) => changed)) {
         const left = at(chaos, tick).material[tile] === chaos.base[tile];
-        expect(likePaint(colour, left ? [38, 190, 150] : [232, 130, 50]), `${tile} ${colour} ${left}`).toBe(
+        expect(likePaint(color, left ? [38, 190, 150] : [232, 130, 50]), `${tile} ${color} ${left}`).toBe(
           true,
         );
       }
     } else if (overlay === "visits") {
       const top = covered.reduce((best, each) => (numbers[each.tile]! > numbers[best.tile]! ? each : best));
-      if (numbers[top.tile] === Math.max(...numbers))
-        expect(likePaint(top.colour, [253, 231, 37])).toBe(true);
+      if (numbers[top.tile] === Math.max(...numbers)) expect(likePaint(top.color, [253, 231, 37])).toBe(true);
       const seen = covered
         .filter(({ changed }) => changed)
         .sort((a, b) => numbers[a.tile]! - numbers[b.tile]!);
@@ -389,8 +388,8 @@ test("the file's map of values for the current tick is shown over the terrain", 
     await change(page, { time: tick, overlay: "none" });
     await shows(page, tick);
     await page.waitForFunction(() => document.querySelector<HTMLElement>(".overlay-legend")?.hidden);
-    const most = new Intl.NumberFormat("en").format((full.height * full.width - 1) * (mapped - first));
-    const words = new RegExp(`A map in a fixture\\. Population 2\\. Tick ${mapped}\\.\\s[^]*${most}`);
+    const total = new Intl.NumberFormat("en").format((full.height * full.width - 1) * (mapped - first));
+    const words = new RegExp(`A map in a fixture\\. Population 2\\. Tick ${mapped}\\.\\s[^]*${total}`);
     await lookOver(page, full);
     const before = new Map(await groundInView(page, full, tick));
     const covered = await coverOf(
@@ -497,11 +496,11 @@ test("a screenshot is a PNG of the canvas, and a film is a WebM that plays", asy
   const picture = decoded(Buffer.from(base64, "base64"));
   expect([picture.width, picture.height]).toEqual([width, height]);
   let looked = 0;
-  for (const [tile, colour] of await groundInView(page, chaos, firstOf(chaos) + 8, (x, y) =>
+  for (const [tile, color] of await groundInView(page, chaos, firstOf(chaos) + 8, (x, y) =>
     mean(picture, x, y),
   )) {
-    const { name, colour: paint } = chaos.materials[at(chaos, firstOf(chaos) + 8).material[tile]!]!;
-    expect(likePaint(colour, paint), `tile ${tile}, ${name}: ${colour}, not like ${paint}`).toBe(true);
+    const { name, color: paint } = chaos.materials[at(chaos, firstOf(chaos) + 8).material[tile]!]!;
+    expect(likePaint(color, paint), `tile ${tile}, ${name}: ${color}, not like ${paint}`).toBe(true);
     looked++;
   }
   expect(looked).toBeGreaterThan(50);
@@ -604,7 +603,7 @@ test("unreadable files give a message and take no memory, and a valid file opens
 });
 
 /**
- * Checks that agents have their population's colour, that other tiles do not, and that NPCs cover the ground.
+ * Checks that agents have their population's color, that other tiles do not, and that NPCs cover the ground.
  *
  * @param all also checks, one by one, entities that rock may hide from a camera above the middle of the map.
  */
@@ -614,9 +613,9 @@ async function everybodyIsThere(page: Page, world: World, tick: number, all = fa
   let left = alone.filter(({ frozen }) => !frozen);
   await lookOver(page, world);
   for (let picture = 0; left.length && (all || picture < 1); picture++) {
-    const centre = picture > 0 ? left[0]! : null;
-    if (centre) await lookDown(page, centre.row, centre.col);
-    const seen = await lookAtThose(page, world, tick, beings, left, centre);
+    const center = picture > 0 ? left[0]! : null;
+    if (center) await lookDown(page, center.row, center.col);
+    const seen = await lookAtThose(page, world, tick, beings, left, center);
     expect(seen.length).toBeGreaterThan(picture > 0 ? 0 : -1);
     left = left.filter((being) => !seen.includes(being));
   }
@@ -630,14 +629,14 @@ async function lookAtThose(
   tick: number,
   beings: readonly Being[],
   wanted: readonly Being[],
-  centre: Being | null,
+  center: Being | null,
 ): Promise<Being[]> {
   const where = await places(
     page,
     wanted.map(({ row, col }) => [row, col]),
   );
   const picture = await pixels(page);
-  const eye = centre ?? { row: Math.floor(world.height / 2), col: Math.floor(world.width / 2) };
+  const eye = center ?? { row: Math.floor(world.height / 2), col: Math.floor(world.width / 2) };
   const sure = (being: Being): boolean => !besideRock(world, being.row, being.col, eye);
   const seen = wanted.filter((being, k) => where[k]!.clear && sure(being));
   for (const being of seen) {
@@ -645,11 +644,11 @@ async function lookAtThose(
     const { slot, row, col, population } = being;
     const words = `tick ${tick}: slot ${slot} at row ${row}, column ${col}`;
     if (population >= 0) {
-      const own = inColour(picture, place.x, place.y, population);
-      expect(own, `${words} is not in the colour of population ${population}`).toBeGreaterThan(12);
+      const own = inColor(picture, place.x, place.y, population);
+      expect(own, `${words} is not in the color of population ${population}`).toBeGreaterThan(12);
     } else {
-      const ground = world.materials[at(world, tick).material[row * world.width + col]!]!.colour;
-      const hidden = count(picture, place.x, place.y, 6, 6, (colour) => !likePaint(colour, ground));
+      const ground = world.materials[at(world, tick).material[row * world.width + col]!]!.color;
+      const hidden = count(picture, place.x, place.y, 6, 6, (color) => !likePaint(color, ground));
       expect(hidden, `${words} is not there`).toBeGreaterThan(20);
     }
   }
@@ -662,7 +661,7 @@ async function lookOver(page: Page, world: World): Promise<void> {
   await lookDown(page, Math.floor(world.height / 2), Math.floor(world.width / 2), world.height);
 }
 
-/** Checks that no pixel away from all entities has the colour of a population. */
+/** Checks that no pixel away from all entities has the color of a population. */
 async function nobodyElse(
   page: Page,
   world: World,
@@ -677,18 +676,18 @@ async function nobodyElse(
     if (!clear) return;
     for (let population = 0; population < world.populations; population++) {
       const words = `tick ${tick}: nobody of population ${population} is at row ${row}, column ${col}`;
-      expect(inColour(picture, x, y, population), words).toBeLessThan(5);
+      expect(inColor(picture, x, y, population), words).toBeLessThan(5);
     }
   });
 }
 
-/** Counts the pixels of 13 x 13 in a population's colour. */
-function inColour(picture: Picture, x: number, y: number, population: number): number {
+/** Counts the pixels of 13 x 13 in a population's color. */
+function inColor(picture: Picture, x: number, y: number, population: number): number {
   const paint = POPULATIONS[population]!;
   const white = paint.every((part) => part === 255);
-  const head = paint.map((part) => part + 0.28 * (255 - part)) as unknown as Colour;
-  const like = (colour: Colour): boolean => likePaint(colour, paint, 10) || likePaint(colour, head, 10);
-  return count(picture, x, y, 6, 6, (colour) => (white ? Math.min(...colour) > 175 : like(colour)));
+  const head = paint.map((part) => part + 0.28 * (255 - part)) as unknown as Color;
+  const like = (color: Color): boolean => likePaint(color, paint, 10) || likePaint(color, head, 10);
+  return count(picture, x, y, 6, 6, (color) => (white ? Math.min(...color) > 175 : like(color)));
 }
 
 function apart(one: { row: number; col: number }, other: { row: number; col: number }): number {
@@ -716,24 +715,24 @@ function besideRock(world: World, row: number, col: number, eye?: { row: number;
   return !high(row, col) && rows.some((r) => cols.some((c) => high(row + r, col + c)));
 }
 
-/** Returns [tile, colour] of every visible tile with no entity on it or beside it. */
+/** Returns [tile, color] of every visible tile with no entity on it or beside it. */
 async function groundInView(
   page: Page,
   world: World,
   tick: number,
-  colourOf?: (x: number, y: number) => Colour,
-): Promise<[number, Colour][]> {
+  colorOf?: (x: number, y: number) => Color,
+): Promise<[number, Color][]> {
   const beings = living(world, tick);
   const tiles = world.base.map((_, tile) => [Math.floor(tile / world.width), tile % world.width] as const);
   const free = tiles.filter(
     ([row, col]) => !besideRock(world, row, col) && beings.every((being) => apart(being, { row, col }) > 1),
   );
   const where = await places(page, free);
-  const picture = colourOf ? null : await pixels(page);
+  const picture = colorOf ? null : await pixels(page);
   return free.flatMap(([row, col], k) => {
     const { x, y, clear } = where[k]!;
-    const colour = clear ? (colourOf?.(x, y) ?? mean(picture!, x, y)) : null;
-    return colour ? [[row * world.width + col, colour] as [number, Colour]] : [];
+    const color = clear ? (colorOf?.(x, y) ?? mean(picture!, x, y)) : null;
+    return color ? [[row * world.width + col, color] as [number, Color]] : [];
   });
 }
 
@@ -742,27 +741,27 @@ async function coverOf(
   page: Page,
   world: World,
   tick: number,
-  before: ReadonlyMap<number, Colour>,
+  before: ReadonlyMap<number, Color>,
   cover: Parameters<typeof change>[1],
   words: RegExp,
-): Promise<{ tile: number; changed: boolean; colour: Colour }[]> {
+): Promise<{ tile: number; changed: boolean; color: Color }[]> {
   await change(page, cover);
   await says(page, ".overlay-legend", words);
   await drawn(page);
-  return (await groundInView(page, world, tick)).flatMap(([tile, colour]) => {
+  return (await groundInView(page, world, tick)).flatMap(([tile, color]) => {
     const still = !["water", "lava"].includes(world.materials[world.base[tile]!]!.name);
     const old = before.get(tile);
-    return still && old ? [{ tile, changed: !near(old, colour, 6), colour }] : [];
+    return still && old ? [{ tile, changed: !near(old, color, 6), color }] : [];
   });
 }
 
 /** Returns the mean lightness, 0 to 255. */
-function light(tiles: readonly { readonly colour: Colour }[]): number {
-  return tiles.reduce((sum, { colour: [r, g, b] }) => sum + 0.3 * r + 0.59 * g + 0.11 * b, 0) / tiles.length;
+function light(tiles: readonly { readonly color: Color }[]): number {
+  return tiles.reduce((sum, { color: [r, g, b] }) => sum + 0.3 * r + 0.59 * g + 0.11 * b, 0) / tiles.length;
 }
 
 /** The map's pixels at tiles and entities. */
-async function mapColours(page: Page, world: World) {
+async function mapColors(page: Page, world: World) {
   const { width, height, rgba } = await page.$eval(".map canvas", (canvas) => {
     const { width, height } = canvas as HTMLCanvasElement;
     const image = (canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, width, height);
@@ -778,16 +777,16 @@ async function mapColours(page: Page, world: World) {
       beings.flatMap((being) => {
         const hidden = beings.some((other) => other !== being && apart(being, other) < 2);
         if (being.population < 0 || hidden) return [];
-        const colour = colourAt(picture, ...middle(being.row, being.col));
-        return near(colour, POPULATIONS[being.population]!, 2) ? [] : [`slot ${being.slot}: ${colour}`];
+        const color = colorAt(picture, ...middle(being.row, being.col));
+        return near(color, POPULATIONS[being.population]!, 2) ? [] : [`slot ${being.slot}: ${color}`];
       }),
     wrongTiles: (material: readonly number[], beings: readonly Being[]): string[] =>
       material.flatMap((kind, tile) => {
         const [row, col] = [Math.floor(tile / world.width), tile % world.width];
         const rim = Math.min(row, col, world.height - 1 - row, world.width - 1 - col) < 1;
         if (rim || beings.some((being) => apart(being, { row, col }) < 2)) return [];
-        const colour = colourAt(picture, ...middle(row, col));
-        return near(colour, world.materials[kind]!.colour, 2) ? [] : [`row ${row}, column ${col}: ${colour}`];
+        const color = colorAt(picture, ...middle(row, col));
+        return near(color, world.materials[kind]!.color, 2) ? [] : [`row ${row}, column ${col}: ${color}`];
       }),
   };
 }
@@ -851,8 +850,8 @@ function furthest(one: readonly number[], other: readonly number[]): number {
     : Infinity;
 }
 
-/** Returns the colour of the middle of every cell of the window. */
-async function windowColours(page: Page, side: number): Promise<Colour[]> {
+/** Returns the color of the middle of every cell of the window. */
+async function windowColors(page: Page, side: number): Promise<Color[]> {
   return page.$eval(
     ".agent figure canvas",
     (element, side) => {

@@ -72,15 +72,15 @@ const all = (bytes: Uint8Array) => tryAll(new MemorySource(bytes));
 async function growth(what: () => Promise<unknown>): Promise<number> {
   const held = () => process.memoryUsage().rss / MIB;
   const before = held();
-  let most = before;
-  const timer = setInterval(() => (most = Math.max(most, held())), 2);
+  let peak = before;
+  const timer = setInterval(() => (peak = Math.max(peak, held())), 2);
   await what();
   clearInterval(timer);
-  return Math.max(most, held()) - before;
+  return Math.max(peak, held()) - before;
 }
 
 /** A generator with a fixed seed. */
-function dice(seed: number): () => number {
+function generator(seed: number): () => number {
   return () => {
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
     return seed / 2 ** 32;
@@ -102,7 +102,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
   });
 
   test("every byte inverted, and many at random", async () => {
-    const random = dice(1);
+    const random = generator(1);
     let errors = 0;
     for (let at = 0; at < bytes.length; at++) {
       const copy = bytes.slice();
@@ -119,7 +119,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
   });
 
   test("payloads of the right length with random contents", async () => {
-    const random = dice(2);
+    const random = generator(2);
     let errors = 0;
     for (let i = 0; i < 200; i++) {
       const place = frames[i % frames.length]!;
@@ -133,7 +133,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
 
   test("headers with impossible values", async () => {
     const text = gunzipSync(bytes.subarray(head?.offset + 24, head?.end)).toString();
-    const told = JSON.parse(text) as Record<string, unknown>;
+    const description = JSON.parse(text) as Record<string, unknown>;
     const values: unknown[] = [
       null,
       -1,
@@ -149,19 +149,19 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
       true,
       "__proto__",
     ];
-    for (const field of Object.keys(told)) {
+    for (const field of Object.keys(description)) {
       if (field === "config") continue;
       for (const value of [undefined, ...values]) {
-        const payload = Buffer.from(JSON.stringify({ ...told, [field]: value }));
+        const payload = Buffer.from(JSON.stringify({ ...description, [field]: value }));
         await all(replaced(bytes, head, payload));
       }
-      const without = Buffer.from(JSON.stringify({ ...told, [field]: undefined }));
+      const without = Buffer.from(JSON.stringify({ ...description, [field]: undefined }));
       expect(await all(replaced(bytes, head, without)), field).toBeInstanceOf(ReplayError);
     }
     for (const junk of ["", "[]", "null", "[".repeat(1e6), '{"format":', "\uD800", "7"]) {
       expect(await all(replaced(bytes, head, Buffer.from(junk)))).toBeInstanceOf(ReplayError);
     }
-    const columns = told["columns"] as Record<string, unknown>[];
+    const columns = description["columns"] as Record<string, unknown>[];
     for (let i = 0; i < columns.length; i++) {
       for (const [key, value] of [
         ["type", "f64"],
@@ -172,7 +172,7 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
         ["delta", 1],
       ]) {
         const wrong = columns.map((column, j) => (i === j ? { ...column, [key as string]: value } : column));
-        const payload = Buffer.from(JSON.stringify({ ...told, columns: wrong }));
+        const payload = Buffer.from(JSON.stringify({ ...description, columns: wrong }));
         expect(await all(replaced(bytes, head, payload))).toBeInstanceOf(ReplayError);
       }
     }
@@ -184,7 +184,11 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
     const length = place.end - place.offset;
     const payload = gunzipSync(bytes.subarray(place.offset + 24, place.end));
     const file = concat(
-      replaced(bytes.subarray(0, head.end), head, Buffer.from(JSON.stringify({ ...told, columns: more }))),
+      replaced(
+        bytes.subarray(0, head.end),
+        head,
+        Buffer.from(JSON.stringify({ ...description, columns: more })),
+      ),
       bytes.subarray(head.end, tile.end),
       replaced(
         bytes.subarray(place.offset, place.end),
@@ -240,9 +244,19 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
   });
 
   test("a huge map and a huge number of ticks in a few bytes are processed one by one", async () => {
-    const told = JSON.parse(gunzipSync(bytes.subarray(head.offset + 24, head.end)).toString()) as object;
-    const columns = (told as { columns: { of: string }[] }).columns;
-    const tiny = { ...told, height: 8192, width: 8192, agents: 1, entities: 1, populations: 1, columns };
+    const description = JSON.parse(
+      gunzipSync(bytes.subarray(head.offset + 24, head.end)).toString(),
+    ) as object;
+    const columns = (description as { columns: { of: string }[] }).columns;
+    const tiny = {
+      ...description,
+      height: 8192,
+      width: 8192,
+      agents: 1,
+      entities: 1,
+      populations: 1,
+      columns,
+    };
     const perTick = 4 * 3 + 2 * 6 + 2 + 3; // bytes of the one entity
     const raw = 4096 * (perTick + 4) + 8192 * 1024;
     const chunk = (type: string, payload: Uint8Array, ticks: number): Uint8Array => {

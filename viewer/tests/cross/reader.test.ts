@@ -30,7 +30,7 @@ describe.each(names())("%s", (name) => {
 
   test("every column of every tick, in any order", async () => {
     const recording = await open();
-    // Backwards, then forwards in steps: depleted tiles are derived from neighbouring frames.
+    // Backwards, then forwards in steps: depleted tiles are derived from neighboring frames.
     const order = [...truth.ticks].reverse().concat(truth.ticks.filter((_, i) => i % 3 === 0));
     for (const tick of order) {
       const frame = await recording.load(tick.tick);

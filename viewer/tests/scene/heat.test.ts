@@ -34,10 +34,10 @@ test("a map with one value or none has a scale, too", () => {
 
 test("scales increase in lightness throughout", () => {
   for (const kind of ["visits", "danger"] as const) {
-    const { colours } = scaleOf(heat([1]), kind);
+    const { colors } = scaleOf(heat([1]), kind);
     const light = Array.from(
       { length: 256 },
-      (_, n) => 0.2126 * colours[4 * n]! + 0.7152 * colours[4 * n + 1]! + 0.0722 * colours[4 * n + 2]!,
+      (_, n) => 0.2126 * colors[4 * n]! + 0.7152 * colors[4 * n + 1]! + 0.0722 * colors[4 * n + 2]!,
     );
     for (let n = 8; n < 256; n += 8) expect(light[n]).toBeGreaterThan(light[n - 8]!);
   }

@@ -9,7 +9,7 @@ import pytest
 from train.small import small
 
 from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset
-from nmmo_gpu.config.serialise import from_plain, to_plain
+from nmmo_gpu.config.serialize import from_plain, to_plain
 from nmmo_gpu.content import STANDARD, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import TrainConfig
@@ -95,7 +95,7 @@ def test_missing_fields_take_their_default():
 
 
 @pytest.mark.parametrize(("plain", "named"), [
-    ({"colour": 1}, "colour"),
+    ({"color": 1}, "color"),
     ({"env": {"size": 3, "depth": 4}}, "env.*depth, size"),
     ({"env": {"world": {"gravity": 1}}}, "env.world.*gravity"),
     ({"env": {"world": {"content": {"spells": []}}}}, "env.world.content.*spells"),

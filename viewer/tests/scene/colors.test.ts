@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { css, populationColour, SAFE_POPULATIONS, type Rgb } from "../../src/scene/colours";
+import { css, populationColor, SAFE_POPULATIONS, type Rgb } from "../../src/scene/colors";
 
 type Matrix = readonly (readonly [number, number, number])[];
 
@@ -36,9 +36,9 @@ const WHITE = [0.95047, 1, 1.08883];
 const times = (matrix: Matrix, [x, y, z]: readonly number[]): number[] =>
   matrix.map(([a, b, c]) => a * (x ?? 0) + b * (y ?? 0) + c * (z ?? 0));
 
-/** Returns CIE Lab (D65) of a colour as a viewer with the given vision sees it. */
-function lab(colour: Rgb, sight: Matrix): number[] {
-  const linear = colour.map((value) =>
+/** Returns CIE Lab (D65) of a color as a viewer with the given vision sees it. */
+function lab(color: Rgb, sight: Matrix): number[] {
+  const linear = color.map((value) =>
     value <= 10.31475 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4,
   );
   const seen = times(sight, linear).map((value) => Math.min(Math.max(value, 0), 1));
@@ -54,18 +54,18 @@ const distance = (one: Rgb, other: Rgb, sight: Matrix): number => {
   return Math.hypot(...a.map((value, k) => value - (b[k] ?? 0)));
 };
 
-test.each(Object.entries(SIGHTS))("any two of the twelve colours differ with %s", (_, sight) => {
+test.each(Object.entries(SIGHTS))("any two of the twelve colors differ with %s", (_, sight) => {
   expect(SAFE_POPULATIONS).toBe(12);
   for (let one = 0; one < SAFE_POPULATIONS; one++) {
     for (let other = 0; other < one; other++) {
-      const apart = distance(populationColour(one), populationColour(other), sight);
+      const apart = distance(populationColor(one), populationColor(other), sight);
       // Differences of about 2.3 are just noticeable; 15 is clearly visible.
-      expect(apart, `${css(populationColour(one))} and ${css(populationColour(other))}`).toBeGreaterThan(15);
+      expect(apart, `${css(populationColor(one))} and ${css(populationColor(other))}`).toBeGreaterThan(15);
     }
   }
 });
 
-test("the metric detects colours that are confused with colour blindness", () => {
+test("the metric detects colors that are confused with color blindness", () => {
   const [red, green]: Rgb[] = [
     [200, 80, 60],
     [125, 120, 50],
@@ -74,8 +74,8 @@ test("the metric detects colours that are confused with colour blindness", () =>
   expect(distance(red!, green!, SIGHTS["deuteranopia"]!)).toBeLessThan(15);
 });
 
-test("populations beyond the twelfth have colours of their own", () => {
-  const seen = new Set(Array.from({ length: 36 }, (_, population) => css(populationColour(population))));
+test("populations beyond the twelfth have colors of their own", () => {
+  const seen = new Set(Array.from({ length: 36 }, (_, population) => css(populationColor(population))));
   expect(seen.size).toBe(36);
   expect(css([0, 119, 187])).toBe("#0077bb");
 });
