@@ -59,8 +59,10 @@ def _combat(
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_combat``, except the range of realms."""
     cfg = world.config
+    # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
     tensors = (
-        style, target, world.alive, world.row, world.col, world.age, world.health, world.food,
+        style.long().contiguous(), target.long().contiguous(),
+        world.alive, world.row, world.col, world.age, world.health, world.food,
         world.water, world.damage, world.chilled, world.cause,
     )  # fmt: skip
     constants = (

@@ -150,8 +150,10 @@ def _look_ups(tables: Tables) -> tuple[Any, ...]:
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_fight``, except the range of realms."""
     cfg = world.config
+    # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
     tensors = (
-        style, target, world.alive, world.row, world.col, world.age, world.health, world.food, world.water,
+        style.long().contiguous(), target.long().contiguous(),
+        world.alive, world.row, world.col, world.age, world.health, world.food, world.water,
         world.damage, world.chilled, world.cause, world.top_attacker, world.entity, world.level, world.worn,
         world.inventory, world.xp, world.events, world.ledger, world.aggro_target, world.aggro_entity,
         world.aggro_ticks,

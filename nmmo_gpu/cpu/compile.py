@@ -10,28 +10,36 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.dispatcher import Dispatcher
 
 
-def compiled(function: Callable[..., Any] | None = None, *, inline: str = "never") -> Any:
+def compiled(
+    function: Callable[..., Any] | None = None, *, inline: str = "never", allocates: bool = True
+) -> Any:
     """``numba.njit`` without the GIL, and with an on-disk cache that detects every change.
 
     numba's own cache checks only the file in which a function is defined. It would miss changes to constants
     and inlined functions in other files, and use outdated code. Therefore the cache folder's name is a hash
     of all sources.
 
-    A closure that calls other compiled closures is not stored: numba identifies those by numbers that differ
-    in every process, so it would never find the closure again, and store one more copy each time."""
+    The function must not be a closure: it would be compiled again for each value of its variables. Sizes are
+    arguments instead.
+
+    Args:
+        inline: "always" makes callers include the function's code.
+        allocates: whether the loop, or a function inlined in it, makes arrays. If not, numba does not count
+            references to arrays, which takes time for each array that is read from a tuple.
+    """
     if function is None:
-        return lambda f: compiled(f, inline=inline)
+        return lambda f: compiled(f, inline=inline, allocates=allocates)
     settings: Any = numba.config
     before = settings.CACHE_DIR
     settings.CACHE_DIR = str(_folder())
-    options: dict[str, Any] = {"nogil": True, "inline": inline}
-    cells = function.__closure__ or ()
-    stored = not any(isinstance(cell.cell_contents, Dispatcher) for cell in cells)
+    options: dict[str, Any] = {"nogil": True, "inline": inline, "_nrt": allocates}
+    if function.__closure__:
+        names = ", ".join(function.__code__.co_freevars)
+        raise TypeError(f"{function.__qualname__} must not be a closure; pass {names} as arguments.")
     try:
-        return numba.njit(cache=stored, **options)(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no writable folder: compile in each process
         return numba.njit(**options)(function)
     finally:

@@ -78,9 +78,10 @@ def _movement(
 
 def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_movement``, except the range of realms."""
+    # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
     tensors = (
-        move, world.alive, world.freeze, world.health, world.heading, world.row, world.col,
-        world.material, world.occupant, world.presence, claims_plane(world),
+        move.long().contiguous(), world.alive, world.freeze, world.health, world.heading, world.row,
+        world.col, world.material, world.occupant, world.presence, claims_plane(world),
     )  # fmt: skip
     return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
 

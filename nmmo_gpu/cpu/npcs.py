@@ -120,12 +120,12 @@ def _npcs(
 
 def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns [R, S] int64 workspaces with the agents' choices, and space for those of the NPCs."""
-    rooms = []
+    choices = []
     for name, chosen in (("moves", move), ("styles", style), ("targets", target)):
-        room = world.workspace(f"{name} of all", tuple(world.alive.shape), torch.int64)
-        world.agents(room).copy_(chosen)
-        rooms.append(room)
-    return rooms[0], rooms[1], rooms[2]
+        choice = world.workspace(f"{name} of all", tuple(world.alive.shape), torch.int64)
+        world.agents(choice).copy_(chosen)
+        choices.append(choice)
+    return choices[0], choices[1], choices[2]
 
 
 def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Any, ...]:

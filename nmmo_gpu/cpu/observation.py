@@ -1,23 +1,25 @@
-"""Observation as one compiled loop; twin of ``nmmo_gpu.world.observation``."""
+"""Observation as one compiled loop; twin of ``nmmo_gpu.world.observation``.
+
+The loop takes the sizes of a config as arguments, so that it is compiled once for all configs. Its parts are
+inlined functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.content import KNIFE, RANGE, walkable_table
+from nmmo_gpu.content import KNIFE, walkable_table
 from nmmo_gpu.cpu.compile import compiled
-from nmmo_gpu.cpu.observation_goods import goods_arrays, goods_loop, looks_arrays, looks_loop
+from nmmo_gpu.cpu.observation_goods import goods_arguments, write_goods, write_looks
 from nmmo_gpu.cpu.threads import chunks, parallel, realm_slices
 from nmmo_gpu.cpu.words import LOW_BITS, ONES, SEVEN, load, nonzero_bytes, store, trailing_zeros
 from nmmo_gpu.world import observation as rule
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, ObservationLayout
+from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, STYLES, ObservationLayout
 from nmmo_gpu.world.state import World
 
 WALKABLE = walkable_table().numpy()
@@ -25,7 +27,7 @@ STEPS = np.array(MOVES, np.int64)
 LARGEST_BYTE, LARGEST_SHORT = 127, 32767
 HIGHEST_BITS, ALL_BITS = ~LOW_BITS, np.uint64(0xFF)
 IMMUNE = np.uint64(8 * ENTITY_ATTRIBUTES.index("immune"))
-OUT_OF_REACH = 255
+OUT_OF_REACH, STYLE_COUNT = 255, len(STYLES)
 BLOCK = 64
 """Number of agents whose records are completed together, while they are in the cache."""
 ROW_BY_ROW_FROM = 1 << 21
@@ -34,170 +36,260 @@ neighbors share cache lines, which on such a large map would be evicted before t
 smaller map all tiles stay in the cache, and records are written faster in the order of the slots."""
 
 
-@cache
-def _compiled(config: WorldConfig) -> Callable[..., None]:
-    """Returns the loop for a config. Its sizes are compile-time constants, so that short loops are
-    unrolled."""
-    at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
-    used = max(f.offset + f.bytes for f in ObservationLayout(config).fields.values())
-    vision, window, nearest = config.vision, config.window, config.nearest
-    words = -(-window // 8)
-    slots, size, npcs, populations = (
-        config.slots,
-        config.population_size,
-        config.npc_slots,
-        config.populations,
-    )
-    height, width = config.height, config.width
-    immune_ticks = config.immune_ticks
-    extended, rolls = config.extended, config.rolls
-    reach = tuple(r if d or rolls else 0 for r, d in zip(config.reach, config.damage, strict=True))
-    order = np.array(rule.ring_order(vision), np.int64)
-    rank_of_cell = np.empty(window * window, np.int64)
-    rank_of_cell[(order[:, 0] + vision) * window + order[:, 1] + vision] = np.arange(len(order))
-    cell_of_rank = (order[:, 0] + vision) * window + order[:, 1] + vision
-    distance_of_rank = np.abs(order).max(1)
-    self_at, entities_at, kind_at = at["self"] // 2, at["entities"], at["entity_kind"]
-    looks_at = at.get("entity_attributes", 0)
-    move_at, style_at, target_at = at["move_mask"], at["style_mask"], at["target_mask"]
-    alive_at, material_at, occupant_at = at["alive"], at["material"], at["occupant"]
-    row_by_row = _row_by_row(config)
-    sets = -(-window * window // 64)
-    first_npc = np.uint64(populations + 1) * ONES
+class _Fields(NamedTuple):
+    """Fields of the world, flat: [R * (S + N)] arrays, [R * H * W] arrays from ``material`` on."""
 
-    @compiled
-    def loop(
-        alive, row, col, health, food, water, freeze, heading, age, damage, material, occupant, presence,
-        worn, public_stats, entity_attributes, records, shorts, seen, queue, low, high,
-    ):  # fmt: skip
-        near = np.zeros(sets, np.uint64)
-        distance = np.empty(nearest, np.int64)
-        for turn in range(low, high):
-            i = queue[turn] if row_by_row else turn
-            record = records[i]
-            realm, slot = i // slots, i % slots
-            e = i + realm * npcs
-            if not alive[e]:
-                record[:] = 0
-                seen[i, :] = -1
+    alive: Any
+    row: Any
+    col: Any
+    health: Any
+    food: Any
+    water: Any
+    freeze: Any
+    heading: Any
+    age: Any
+    damage: Any
+    material: Any
+    occupant: Any
+    presence: Any
+    worn: Any
+    public_stats: Any
+    """[R * (S + N)] uint64: the fields of ``ENTITY_FEATURES`` except the offsets, a byte each."""
+    entity_attributes: Any
+    """[R * (S + N)] uint64: the fields of ``ENTITY_ATTRIBUTES``, a byte each; empty without them."""
+
+
+class _Sizes(NamedTuple):
+    """Numbers of a config, by their names there."""
+
+    slots: int
+    npc_slots: int
+    population_size: int
+    populations: int
+    height: int
+    width: int
+    vision: int
+    window: int
+    nearest: int
+    immune_ticks: int
+    extended: bool
+    rolls: bool
+    reach: tuple[int, int, int]
+    """0 for a style without an effect."""
+
+
+class _Offsets(NamedTuple):
+    """First byte of each field in a record."""
+
+    alive: int
+    self_: int
+    entities: int
+    entity_kind: int
+    entity_attributes: int
+    move_mask: int
+    style_mask: int
+    target_mask: int
+    material: int
+    occupant: int
+    padding: int
+    """First byte after the fields."""
+
+
+class _Ring(NamedTuple):
+    """The cells of a window in ring order (``world.observation.ring_order``)."""
+
+    cells: Any
+    """[cells, 4] int64: row and column from the center, distance, index in the window."""
+    rank: Any
+    """[cells] int64: position in ring order, by index in the window."""
+
+
+@compiled(inline="always")
+def _occupant_kinds(presence, occupied, own, sizes):
+    """Returns the kinds of the occupants of eight tiles, a byte each.
+
+    ``occupied``: 1 for each tile that has one; ``own``: presence of the agent's population on all tiles."""
+    kinds = occupied + (occupied & nonzero_bytes(presence ^ own))
+    if sizes.npc_slots:
+        # The excess of a presence over those of the populations turns 2 into 3 or more. No byte borrows from
+        # the next, because the highest bit of each, which is free, is set. It remains set for NPCs.
+        beyond = (presence | HIGHEST_BITS) - np.uint64(sizes.populations + 1) * ONES
+        npc = (beyond >> SEVEN) & ONES
+        kinds += npc + (beyond & LOW_BITS & npc * ALL_BITS)
+    return kinds
+
+
+@compiled(inline="always")
+def _write_self(short, fields, e, population, sizes, at):
+    """Writes the agent's own state, from the ``at``-th int16 on."""
+    short[at] = min(fields.age[e], LARGEST_SHORT)
+    short[at + 1] = fields.health[e]
+    short[at + 2] = fields.food[e]
+    short[at + 3] = fields.water[e]
+    short[at + 4] = fields.row[e]
+    short[at + 5] = fields.col[e]
+    short[at + 6] = fields.freeze[e]
+    short[at + 7] = fields.damage[e]
+    short[at + 8] = fields.age[e] < sizes.immune_ticks
+    short[at + 9] = population
+    short[at + 10] = STEPS[fields.heading[e], 0]
+    short[at + 11] = STEPS[fields.heading[e], 1]
+
+
+@compiled(inline="always")
+def _write_windows(record, near, fields, tile, population, sizes, ring, at):
+    """Writes the windows, and adds the ranks of all occupants in ring order to ``near``, a set of bits."""
+    window = sizes.window
+    corner = tile - sizes.vision * (sizes.width + 1)
+    own = np.uint64(population + 1) * ONES
+    for r in range(window):
+        for w in range((window + 7) // 8):
+            # The last word of a row overlaps the previous one.
+            first = min(8 * w, window - 8)
+            cell = r * window + first
+            source = corner + r * sizes.width + first
+            store(record, at.material + cell, load(fields.material, source))
+            presence = load(fields.presence, source)
+            if presence == 0:
+                store(record, at.occupant + cell, presence)
                 continue
-            population = slot // size
-            y, x = row[e], col[e]
-            plane = realm * height * width
-            tile = plane + y * width + x
+            occupied = nonzero_bytes(presence)
+            store(record, at.occupant + cell, _occupant_kinds(presence, occupied, own, sizes))
+            # The shift drops the cells of the previous word.
+            occupied >>= np.uint64(8 * (8 * w - first))
+            cell += 8 * w - first
+            while occupied:
+                rank = ring.rank[cell + (trailing_zeros(occupied) >> 3)]
+                occupied &= occupied - np.uint64(1)
+                near[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
 
-            short = shorts[i]
-            short[self_at] = min(age[e], LARGEST_SHORT)
-            short[self_at + 1] = health[e]
-            short[self_at + 2] = food[e]
-            short[self_at + 3] = water[e]
-            short[self_at + 4] = y
-            short[self_at + 5] = x
-            short[self_at + 6] = freeze[e]
-            short[self_at + 7] = damage[e]
-            short[self_at + 8] = age[e] < immune_ticks
-            short[self_at + 9] = population
-            short[self_at + 10] = STEPS[heading[e], 0]
-            short[self_at + 11] = STEPS[heading[e], 1]
-            record[alive_at] = 1
-            record[used:] = 0
 
-            # Write the windows, and collect the ranks of the other entities in ring order, as a set of bits.
-            corner = tile - vision * (width + 1)
-            mine = np.uint64(population + 1) * ONES
-            for r in range(window):
-                for w in range(words):
-                    first = min(8 * w, window - 8)
-                    cell = r * window + first
-                    source = corner + r * width + first
-                    store(record, material_at + cell, load(material, source))
-                    seen_presence = load(presence, source)
-                    if seen_presence == 0:
-                        store(record, occupant_at + cell, seen_presence)
-                        continue
-                    occupied = nonzero_bytes(seen_presence)
-                    kind = occupied + (occupied & nonzero_bytes(seen_presence ^ mine))
-                    if npcs:
-                        # The excess of a presence over those of the populations turns 2 into 3 or more. No
-                        # byte borrows from the next, because the highest bit of each, which is free, is set.
-                        # It remains set for NPCs.
-                        beyond = (seen_presence | HIGHEST_BITS) - first_npc
-                        npc = (beyond >> SEVEN) & ONES
-                        kind += npc + (beyond & LOW_BITS & npc * ALL_BITS)
-                    store(record, occupant_at + cell, kind)
-                    # The last word of a row overlaps the previous one; the shift drops the repeated cells.
-                    occupied >>= np.uint64(8 * (8 * w - first))
-                    cell += 8 * w - first
-                    while occupied:
-                        rank = rank_of_cell[cell + (trailing_zeros(occupied) >> 3)]
-                        occupied &= occupied - np.uint64(1)
-                        near[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
+@compiled(inline="always")
+def _write_entity(record, k, other, rank, fields, sizes, ring, at):
+    """Writes row ``k`` of the entity table; returns the entity's distance, large if it cannot be attacked."""
+    dy, dx, distance = ring.cells[rank, 0], ring.cells[rank, 1], ring.cells[rank, 2]
+    offsets = np.uint64(dy & 0xFF | (dx & 0xFF) << 8)
+    store(record, at.entities + 8 * k, fields.public_stats[other] | offsets)
+    record[at.entity_kind + k] = record[at.occupant + ring.cells[rank, 3]]
+    if sizes.extended:
+        attributes = fields.entity_attributes[other]
+        store(record, at.entity_attributes + 8 * k, attributes)
+        if sizes.rolls and attributes >> IMMUNE:
+            distance = np.int64(OUT_OF_REACH)
+    return distance
 
-            # The nearest of them have the lowest bits. The agent itself, which has rank 0, is excluded.
-            part, bits = 0, near[0] & ~np.uint64(1)
-            for k in range(nearest):
-                here = entities_at + 8 * k
-                while bits == 0 and part < sets - 1:
-                    part += 1
-                    bits = near[part]
-                if bits == 0:
-                    store(record, here, np.uint64(0))
-                    if extended:
-                        store(record, looks_at + 8 * k, np.uint64(0))
-                    record[kind_at + k] = 0
-                    seen[i, k] = -1
-                    distance[k] = OUT_OF_REACH
-                    continue
-                rank = 64 * part + trailing_zeros(bits)
-                bits &= bits - np.uint64(1)
-                dy, dx = order[rank, 0], order[rank, 1]
-                there = tile + dy * width + dx
-                other = occupant[there] - 1
-                seen[i, k] = other
-                known = realm * (slots + npcs) + other
-                store(record, here, public_stats[known] | np.uint64(dy & 0xFF | (dx & 0xFF) << 8))
-                distance[k] = distance_of_rank[rank]
-                if extended:
-                    look = entity_attributes[known]
-                    store(record, looks_at + 8 * k, look)
-                    if rolls and look >> IMMUNE:
-                        distance[k] = OUT_OF_REACH
-                record[kind_at + k] = record[occupant_at + cell_of_rank[rank]]
-            for part in range(sets):
-                near[part] = 0
 
-            record[move_at] = 1
-            for m in range(1, 5):
-                goal = tile + STEPS[m, 0] * width + STEPS[m, 1]
-                free = WALKABLE[material[goal]] and presence[goal] == 0 and freeze[e] == 0
-                record[move_at + m] = free
-            for s in range(3):
-                here = target_at + s * (nearest + 1)
-                record[here] = 1
-                possible = s == 0
-                far = reach[s]
-                if rolls and s == RANGE and worn[3 * i + KNIFE] == 0:
-                    far = 0
-                for k in range(nearest):
-                    within = distance[k] <= far
-                    record[here + 1 + k] = within
-                    possible |= within
-                record[style_at + s] = possible
+@compiled(inline="always")
+def _write_nearest(record, seen, near, fields, tile, first, reach, sizes, ring, at):
+    """Writes the entity table, ``seen`` and the masks of styles and targets, and empties ``near``.
 
-    if not extended:
-        made: Callable[..., None] = loop
-        return made
-    goods = goods_loop(config)
+    ``first``: the realm's first slot, numbered across all realms; ``reach``: of the agent, per style."""
+    choices = sizes.nearest + 1
+    record[at.style_mask] = 1
+    for s in range(1, STYLE_COUNT):
+        record[at.style_mask + s] = 0
+    for s in range(STYLE_COUNT):
+        record[at.target_mask + s * choices] = 1
+    # The nearest have the lowest bits. The agent itself, which has rank 0, is excluded.
+    part, bits = 0, near[0] & ~np.uint64(1)
+    near[0] = 0
+    k = 0
+    while k < sizes.nearest:
+        while bits == 0 and part < len(near) - 1:
+            part += 1
+            bits = near[part]
+            near[part] = 0
+        if bits == 0:
+            break
+        rank = 64 * part + trailing_zeros(bits)
+        bits &= bits - np.uint64(1)
+        other = fields.occupant[tile + ring.cells[rank, 0] * sizes.width + ring.cells[rank, 1]] - 1
+        seen[k] = other
+        distance = _write_entity(record, k, first + other, rank, fields, sizes, ring, at)
+        for s in range(STYLE_COUNT):
+            within = distance <= reach[s]
+            record[at.target_mask + s * choices + 1 + k] = within
+            record[at.style_mask + s] |= within
+        k += 1
+    near[part:] = 0
+    for rest in range(k, sizes.nearest):
+        store(record, at.entities + 8 * rest, np.uint64(0))
+        if sizes.extended:
+            store(record, at.entity_attributes + 8 * rest, np.uint64(0))
+        record[at.entity_kind + rest] = 0
+        seen[rest] = -1
+        for s in range(STYLE_COUNT):
+            record[at.target_mask + s * choices + 1 + rest] = 0
 
-    @compiled
-    def both(first, second, records, shorts, seen, queue, low, high):
-        for start in range(low, high, BLOCK):
-            end = min(start + BLOCK, high)
-            loop(*first, records, shorts, seen, queue, start, end)
-            goods(*second, queue, records, shorts, start, end)
 
-    made = both
-    return made
+@compiled(inline="always")
+def _write_moves(record, fields, tile, frozen, sizes, at):
+    """Writes the mask of moves."""
+    record[at.move_mask] = 1
+    for m in range(1, len(STEPS)):
+        goal = tile + STEPS[m, 0] * sizes.width + STEPS[m, 1]
+        free = WALKABLE[fields.material[goal]] and fields.presence[goal] == 0
+        record[at.move_mask + m] = free and not frozen
+
+
+@compiled(allocates=False)
+def _write_records(fields, records, seen, queue, sizes, ring, at, near, low, high):
+    """Writes the fields of ``law`` and ``chaos`` into records ``low`` to ``high``, in the order of ``queue``
+    unless it is empty.
+
+    Args:
+        records: the records as bytes and as int16.
+        seen: [R * S, nearest], the slots of the entity table, -1 for none.
+        near: [cells / 64] uint64, zero before and after.
+    """
+    for turn in range(low, high):
+        i = queue[turn] if len(queue) else turn
+        record = records[0][i]
+        realm, slot = i // sizes.slots, i % sizes.slots
+        e = i + realm * sizes.npc_slots
+        if not fields.alive[e]:
+            record[:] = 0
+            seen[i, :] = -1
+            continue
+        population = slot // sizes.population_size
+        tile = (realm * sizes.height + fields.row[e]) * sizes.width + fields.col[e]
+        record[at.alive] = 1
+        record[at.padding :] = 0
+        _write_self(records[1][i], fields, e, population, sizes, at.self_ // 2)
+        _write_windows(record, near, fields, tile, population, sizes, ring, at)
+        reach = sizes.reach
+        if sizes.rolls and fields.worn[3 * i + KNIFE] == 0:
+            reach = (reach[0], 0, reach[2])
+        _write_nearest(record, seen[i], near, fields, tile, e - slot, reach, sizes, ring, at)
+        _write_moves(record, fields, tile, fields.freeze[e] != 0, sizes, at)
+
+
+@compiled(allocates=False)
+def _write_full_records(basic, goods, records, seen, queue, low, high):
+    """As ``_write_records``, with all fields of the full game.
+
+    ``basic`` and ``goods``: the other arguments of the two loops."""
+    fields, sizes, ring, at, near = basic
+    for start in range(low, high, BLOCK):
+        end = min(start + BLOCK, high)
+        _write_records(fields, records, seen, queue, sizes, ring, at, near, start, end)
+        write_goods(goods, records, queue, start, end)
+
+
+@cache
+def _constants(config: WorldConfig) -> tuple[_Sizes, _Ring, _Offsets]:
+    """Returns what the loop needs to know of a config."""
+    layout = ObservationLayout(config).fields
+    effective = zip(config.reach, config.damage, strict=True)
+    reach = tuple(r if damage or config.rolls else 0 for r, damage in effective)
+    sizes = _Sizes(*(getattr(config, name) for name in _Sizes._fields[:-1]), reach)
+    order = np.array(rule.ring_order(config.vision), np.int64)
+    index = (order[:, 0] + config.vision) * config.window + order[:, 1] + config.vision
+    cells = np.column_stack((order, np.abs(order).max(1), index))
+    offset = {name: field.offset for name, field in layout.items()} | {"self_": layout["self"].offset}
+    padding = max(field.offset + field.bytes for field in layout.values())
+    at = _Offsets(*(offset.get(name, 0) for name in _Offsets._fields[:-1]), padding)
+    return sizes, _Ring(cells, index.argsort()), at
 
 
 def _row_by_row(config: WorldConfig) -> bool:
@@ -229,7 +321,7 @@ def _byte(value, place):
 
 
 @compiled
-def _write_cards(age, health, food, water, freeze, damage, public_stats, low, high):
+def _write_public_stats(age, health, food, water, freeze, damage, public_stats, low, high):
     """Writes the public attributes of each slot as one word, whose two lowest bytes are left for offsets."""
     for i in range(low, high):
         body = _byte(age[i], 2) | _byte(health[i], 3) | _byte(food[i], 4) | _byte(water[i], 5)
@@ -242,34 +334,29 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
     if cfg.window < 8:  # the loops read eight tiles of a row at a time
         rule.observe(world, records, seen)
         return
-    loop = _compiled(cfg)
-    arrays = [
-        t.view(-1).numpy()
-        for t in (
-            world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
-            world.heading, world.age, world.damage, world.material, world.occupant, world.presence,
-            world.worn,
-        )
-    ]  # fmt: skip
+    entities = world.alive.numel()
+    public_stats = np.empty(entities, np.uint64)
+    entity_attributes = np.empty(entities if cfg.extended else 0, np.uint64)
+    flat = (getattr(world, name).view(-1).numpy() for name in _Fields._fields[:-2])
+    fields = _Fields(*flat, public_stats, entity_attributes)
+    body = (fields.age, fields.health, fields.food, fields.water, fields.freeze, fields.damage)
+    pieces = chunks(entities, 1 << 14)
+    parallel(_write_public_stats, [(*body, public_stats, *piece) for piece in pieces])
     rows = records.view(-1, records.shape[-1]).numpy()
     queue = np.empty(len(rows) if _row_by_row(cfg) else 0, np.int64)
     if len(queue):
-        order = (arrays[0], arrays[1], queue, cfg.slots, cfg.npc_slots, cfg.height)
+        order = (fields.alive, fields.row, queue, cfg.slots, cfg.npc_slots, cfg.height)
         parallel(_sort_by_row, [(*order, *piece) for piece in realm_slices(world.realms)])
-    entities = world.alive.numel()
-    public_stats, entity_attributes = (
-        np.empty(entities, np.uint64),
-        np.empty(entities if cfg.extended else 0, np.uint64),
-    )
-    body = [
-        t.view(-1).numpy()
-        for t in (world.age, world.health, world.food, world.water, world.freeze, world.damage)
-    ]
-    pieces = chunks(entities, 1 << 14)
-    parallel(_write_cards, [(*body, public_stats, *piece) for piece in pieces])
-    fixed: tuple[Any, ...] = (*arrays, public_stats, entity_attributes)
+    out = ((rows, rows.view(np.int16)), seen.view(-1, seen.shape[-1]).numpy(), queue)
+    sizes, ring, at = _constants(cfg)
     if cfg.extended:
-        parallel(looks_loop(cfg), [(*looks_arrays(world), entity_attributes, *piece) for piece in pieces])
-        fixed = (fixed, goods_arrays(world))
-    out = (rows, rows.view(np.int16), seen.view(-1, seen.shape[-1]).numpy(), queue)
-    parallel(loop, [(*fixed, *out, *piece) for piece in chunks(len(rows), 1 << 8)])
+        write_looks(world, entity_attributes, pieces)
+        goods = goods_arguments(world)
+    tasks: list[tuple[Any, ...]] = []
+    for piece in chunks(len(rows), 1 << 8):
+        near = np.zeros((len(ring.rank) + 63) // 64, np.uint64)
+        if cfg.extended:
+            tasks.append(((fields, sizes, ring, at, near), goods, *out, *piece))
+        else:
+            tasks.append((fields, *out, sizes, ring, at, near, *piece))
+    parallel(_write_full_records if cfg.extended else _write_records, tasks)

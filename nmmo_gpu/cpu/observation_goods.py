@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from nmmo_gpu.content import CONSTITUTION, DEFENSE, SKILLS, WORKS
 from nmmo_gpu.content.tables import combat_level
 from nmmo_gpu.cpu.compile import compiled
 from nmmo_gpu.cpu.exchange import numbers, write_possible
+from nmmo_gpu.cpu.threads import parallel
 from nmmo_gpu.cpu.words import load, store
 from nmmo_gpu.cpu.work import book, possible_works, works_there
 from nmmo_gpu.world import observation_goods as rule
@@ -22,6 +22,59 @@ from nmmo_gpu.world.state import World
 STYLE_COUNT, SKILL_COUNT, WORK_COUNT = len(STYLES), len(SKILLS), len(WORKS)
 LARGEST_BYTE, LARGEST_SHORT = 127, rule.LARGEST_SHORT
 strength = compiled(inline="always")(combat_level)
+
+
+class _Goods(NamedTuple):
+    """Fields of the world, and tables of its content."""
+
+    alive: Any
+    row: Any
+    col: Any
+    quotes: Any
+    level: Any
+    inventory: Any
+    gold: Any
+    offer: Any
+    offer_price: Any
+    offer_left: Any
+    shore: Any
+    material: Any
+
+
+class _Tables(NamedTuple):
+    """Tables of a content, see ``cpu.work.book`` and ``cpu.exchange.numbers``."""
+
+    recipes: Any
+    meals: Any
+    weights: Any
+    lots: Any
+    prices: Any
+
+
+class _Sizes(NamedTuple):
+    """Numbers of a config, by their names there."""
+
+    slots: int
+    npc_slots: int
+    capacity: int
+    tokens: int
+    works: int
+    """One bit per work."""
+
+
+class _Offsets(NamedTuple):
+    """First int16 of the first four fields in a record, first byte of the others; -1 for those that are
+    missing."""
+
+    levels: int
+    goods: int
+    inventory: int
+    offer: int
+    market: int
+    work_mask: int
+    trade_mask: int
+    price_mask: int
+    token_mask: int
 
 
 @compiled(inline="always")
@@ -36,121 +89,131 @@ def _copy(into, at, source, start, count):
     store(into, at + count - 8, load(source, start + count - 8))
 
 
+@compiled
+def _write_looks(alive, age, level, worn, token, kind_and_health, numbers, entity_attributes, low, high):
+    """Writes the additional public attributes (``ENTITY_ATTRIBUTES``) of each living slot as one word.
+
+    Args:
+        kind_and_health: [N] uint64, the attributes of NPC slots that do not depend on the world.
+        numbers: slots, immune ticks, and the maximum health or 0 if it is the level in constitution.
+    """
+    slots, immune_ticks, max_health = numbers
+    entities = slots + len(kind_and_health)
+    for e in range(low, high):
+        if not alive[e]:
+            continue
+        own = level[SKILL_COUNT * e : SKILL_COUNT * (e + 1)]
+        best = own[0]
+        for style in range(1, STYLE_COUNT):
+            best = max(best, own[style])
+        known = strength(np.int64(own[DEFENSE]), np.int64(own[CONSTITUTION]), np.int64(best))
+        word = np.uint64(min(known, LARGEST_BYTE)) << np.uint64(8)
+        slot = e % entities
+        if slot >= slots:
+            entity_attributes[e] = word | kind_and_health[slot - slots]
+            continue
+        i = e // entities * slots + slot
+        for gear in range(3):
+            rank = np.uint64(min(worn[3 * i + gear], LARGEST_BYTE))
+            word |= rank << np.uint64(16 + 8 * gear)
+        limit = np.uint64(max_health if max_health else own[CONSTITUTION])
+        word |= np.uint64(token[i]) << np.uint64(40) | limit << np.uint64(48)
+        entity_attributes[e] = word | np.uint64(age[e] < immune_ticks) << np.uint64(56)
+
+
 @cache
-def looks_loop(config: WorldConfig) -> Callable[..., None]:
-    """Returns the loop that writes the additional public attributes (``ENTITY_ATTRIBUTES``) of each living
-    slot as one word."""
-    slots, entities = config.slots, config.entities
-    immune_ticks, max_health, skills = config.immune_ticks, config.max_health, config.skills
+def _kind_and_health(config: WorldConfig) -> Any:
     kinds = np.repeat(np.arange(len(config.npc_counts)), config.npc_counts)
-    # For an NPC, only the level depends on the world.
-    kind_and_health = np.array([1 + k | config.tables.npcs[k].health << 48 for k in kinds], np.uint64)
+    return np.array([1 + k | config.tables.npcs[k].health << 48 for k in kinds], np.uint64)
 
-    @compiled
-    def loop(alive, age, level, worn, token, entity_attributes, low, high):
-        for e in range(low, high):
-            if not alive[e]:
-                continue
-            own = level[SKILL_COUNT * e : SKILL_COUNT * (e + 1)]
-            best = own[0]
-            for style in range(1, STYLE_COUNT):
-                best = max(best, own[style])
-            known = strength(np.int64(own[DEFENSE]), np.int64(own[CONSTITUTION]), np.int64(best))
-            word = np.uint64(min(known, LARGEST_BYTE)) << np.uint64(8)
-            slot = e % entities
-            if slot >= slots:
-                entity_attributes[e] = word | kind_and_health[slot - slots]
-                continue
-            i = e // entities * slots + slot
-            for gear in range(3):
-                rank = np.uint64(min(worn[3 * i + gear], LARGEST_BYTE))
-                word |= rank << np.uint64(16 + 8 * gear)
-            limit = np.uint64(own[CONSTITUTION]) if skills else np.uint64(max_health)
-            word |= np.uint64(token[i]) << np.uint64(40) | limit << np.uint64(48)
-            entity_attributes[e] = word | np.uint64(age[e] < immune_ticks) << np.uint64(56)
 
-    made: Callable[..., None] = loop
-    return made
+def write_looks(world: World, entity_attributes: Any, pieces: list[tuple[int, int]]) -> None:
+    """Fills ``entity_attributes`` ([R * (S + N)] uint64): ``ENTITY_ATTRIBUTES``, a byte each."""
+    cfg = world.config
+    fields = (world.alive, world.age, world.level, world.worn, world.token)
+    arrays = (t.view(-1).numpy() for t in fields)
+    numbers = cfg.slots, cfg.immune_ticks, 0 if cfg.skills else cfg.max_health
+    fixed = (*arrays, _kind_and_health(cfg), numbers, entity_attributes)
+    parallel(_write_looks, [(*fixed, *piece) for piece in pieces])
+
+
+@compiled(inline="always")
+def _write_offer(short, at, code, price, ticks_left, items):
+    """Writes the agent's open offer, from the ``at``-th int16 on; ``code``: see ``World.offer``."""
+    if code > 0:
+        short[at] = 2 if code > items else 1
+        short[at + 1] = code - items if code > items else code
+        short[at + 2] = 1 + price
+        short[at + 3] = ticks_left
+    else:
+        for part in range(4):
+            short[at + part] = 0
+
+
+@compiled(allocates=False)
+def write_goods(arguments, records, queue, low, high):
+    """Writes the fields of the full game into records ``low`` to ``high``, in the order of ``queue``
+    unless it is empty.
+
+    Args:
+        arguments: as returned by ``goods_arguments``.
+        records: the records as bytes and as int16.
+    """
+    world, tables, sizes, at = arguments
+    level, inventory, weights = world.level, world.inventory, tables.weights
+    items = len(weights)
+    for turn in range(low, high):
+        i = queue[turn] if len(queue) else turn
+        r, a = i // sizes.slots, i % sizes.slots
+        if not world.alive[i + r * sizes.npc_slots]:
+            continue
+        record, short = records[0][i], records[1][i]
+        for skill in range(SKILL_COUNT):
+            short[at.levels + skill] = level[r, a, skill]
+        bag = inventory[r, a]
+        space = sizes.capacity
+        for item in range(items):
+            short[at.inventory + item] = min(bag[item], LARGEST_SHORT)
+            space -= bag[item] * weights[item]
+        gold, code = world.gold[r, a], np.int64(world.offer[r, a])
+        price, ticks_left = world.offer_price[r, a], world.offer_left[r, a]
+        if code > 0:
+            space -= weights[(code - 1) % items]
+        _write_offer(short, at.offer, code, price, ticks_left, items)
+        short[at.goods] = min(gold, LARGEST_SHORT)
+        short[at.goods + 1] = space
+        _copy(record, at.market, world.quotes, 3 * items * r, 3 * items)
+        if at.work_mask >= 0:
+            y, x = world.row[i + r * sizes.npc_slots], world.col[i + r * sizes.npc_slots]
+            can = possible_works(
+                sizes.works, tables.recipes, tables.meals, inventory, level, space, world.shore,
+                world.material, r, a, y, x,
+            )  # fmt: skip
+            for choice in range(WORK_COUNT):
+                record[at.work_mask + choice] = can >> choice & 1
+        if at.trade_mask >= 0:
+            write_possible(
+                record, at.trade_mask, at.price_mask, bag, gold, code, price, ticks_left, space, tables.lots,
+                weights, tables.prices,
+            )  # fmt: skip
+        for token in range(sizes.tokens):
+            record[at.token_mask + token] = 1
 
 
 @cache
-def goods_loop(config: WorldConfig) -> Callable[..., None]:
-    """Returns the loop that writes the other fields. The config's sizes are compile-time constants."""
-    at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
-    levels_at, goods_at, inventory_at, offer_at = (
-        at[name] // 2 for name in ("levels", "goods", "inventory", "offer")
-    )
-    market_at = at["market"]
-    work_at, trade_at, price_at = (at.get(f"{name}_mask", -1) for name in ("work", "trade", "price"))
-    token_at, tokens = at.get("token_mask", 0), config.tokens
-    slots, npcs, capacity = config.slots, config.npc_slots, config.capacity
-    items = len(config.content.items)
-    works = works_there(config.works)
+def _constants(config: WorldConfig) -> tuple[_Tables, _Sizes, _Offsets]:
+    """Returns what the loop needs to know of a config."""
     recipes, _, meals, weights = book(config.content)
     lots, _, prices = numbers(config.tables)
-
-    @compiled
-    def loop(
-        alive, row, col, quotes, level, inventory, gold, offer, offer_price, offer_left, shore, material,
-        queue, records, shorts, low, high,
-    ):  # fmt: skip
-        for turn in range(low, high):
-            i = queue[turn] if len(queue) else turn
-            r, a = i // slots, i % slots
-            if not alive[i + r * npcs]:
-                continue
-            record, short = records[i], shorts[i]
-            for skill in range(SKILL_COUNT):
-                short[levels_at + skill] = level[r, a, skill]
-            bag = inventory[r, a]
-            space = capacity
-            for item in range(items):
-                short[inventory_at + item] = min(bag[item], LARGEST_SHORT)
-                space -= bag[item] * weights[item]
-            code = np.int64(offer[r, a])
-            if code > 0:
-                side, about = (2, code - 1 - items) if code > items else (1, code - 1)
-                space -= weights[about]
-                short[offer_at] = side
-                short[offer_at + 1] = 1 + about
-                short[offer_at + 2] = 1 + offer_price[r, a]
-                short[offer_at + 3] = offer_left[r, a]
-            else:
-                for part in range(4):
-                    short[offer_at + part] = 0
-            short[goods_at] = min(gold[r, a], LARGEST_SHORT)
-            short[goods_at + 1] = space
-            _copy(record, market_at, quotes, 3 * items * r, 3 * items)
-            if work_at >= 0:
-                y, x = row[i + r * npcs], col[i + r * npcs]
-                can = possible_works(
-                    works, recipes, meals, inventory, level, space, shore, material, r, a, y, x
-                )
-                for choice in range(WORK_COUNT):
-                    record[work_at + choice] = can >> choice & 1
-            if trade_at >= 0:
-                write_possible(
-                    record, trade_at, price_at, bag, gold[r, a], code, offer_price[r, a], offer_left[r, a],
-                    space, lots, weights, prices,
-                )  # fmt: skip
-            for token in range(tokens):
-                record[token_at + token] = 1
-
-    made: Callable[..., None] = loop
-    return made
+    sizes = _Sizes(config.slots, config.npc_slots, config.capacity, config.tokens, works_there(config.works))
+    fields = ObservationLayout(config).fields
+    offsets = [fields[name].offset // 2 for name in _Offsets._fields[:4]]
+    offsets += [fields[name].offset if name in fields else -1 for name in _Offsets._fields[4:]]
+    return _Tables(recipes, meals, weights, lots, prices), sizes, _Offsets(*offsets)
 
 
-def goods_arrays(world: World) -> tuple[Any, ...]:
-    """Returns the arguments of ``goods_loop``'s loop, except the queue, the records and the range."""
-    shaped = (
-        world.level, world.inventory, world.gold, world.offer, world.offer_price, world.offer_left,
-        world.shore, world.material,
-    )  # fmt: skip
+def goods_arguments(world: World) -> tuple[_Goods, _Tables, _Sizes, _Offsets]:
+    """Returns the first argument of ``write_goods``."""
     flat = (t.view(-1).numpy() for t in (world.alive, world.row, world.col, world.quotes))
-    return (*flat, *(t.numpy() for t in shaped))
-
-
-def looks_arrays(world: World) -> tuple[Any, ...]:
-    """Returns the arrays that the loop of ``looks_loop`` reads."""
-    fields = (world.alive, world.age, world.level, world.worn, world.token)
-    return tuple(t.view(-1).numpy() for t in fields)
+    shaped = (getattr(world, name).numpy() for name in _Goods._fields[4:])
+    return _Goods(*flat, *shaped), *_constants(world.config)

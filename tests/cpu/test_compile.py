@@ -1,9 +1,15 @@
 """Compilation with numba, and its cache on disk."""
 
+import sys
+
 import numba
 import pytest
+from numba.core.dispatcher import Dispatcher
 
+from nmmo_gpu import make
 from nmmo_gpu.cpu import compile as compiling
+from nmmo_gpu.cpu.observation import _write_full_records
+from nmmo_gpu.env import random_actions
 
 
 def test_numba_settings_are_unchanged():
@@ -22,23 +28,30 @@ def test_the_cache_folder_follows_numba_cache_dir(tmp_path, monkeypatch):
     assert tmp_path in compiling._folder.__wrapped__().parents
 
 
-def test_only_closures_that_numba_finds_again_are_stored(tmp_path, monkeypatch):
-    """One that calls another compiled closure has a new key in every process."""
-    monkeypatch.setattr(compiling, "_folder", lambda: tmp_path)
+def test_closures_are_refused():
     factor = 3
 
-    @compiling.compiled
-    def inner(x):
+    def scaled(x):
         return factor * x
 
-    @compiling.compiled
-    def outer(x):
-        return inner(x) + factor
+    with pytest.raises(TypeError, match=r"scaled must not be a closure; pass factor as arguments"):
+        compiling.compiled(scaled)
 
-    assert outer(5) == 18
-    assert inner.stats.cache_path is not None and outer.stats.cache_path is None
-    stored = {path.name.split("-")[0] for path in tmp_path.rglob("*.nbi")}
-    assert len(stored) == 1 and "inner" in stored.pop()
+
+def test_a_second_config_compiles_nothing():
+    """Not even the loops of observation, although the layout of records depends on the config."""
+
+    def compiled_loops(**settings):
+        env = make("full", realms=1, height=48, width=48, backend="numba", **settings)
+        env.reset()
+        env.step(random_actions(env))
+        modules = [module for name, module in sys.modules.items() if name.startswith("nmmo_gpu.cpu.")]
+        loops = [loop for module in modules for loop in vars(module).values() if isinstance(loop, Dispatcher)]
+        return {loop.py_func: list(loop.signatures) for loop in loops}
+
+    first = compiled_loops(vision=5, nearest=3, immune_ticks=1)
+    assert len(first[_write_full_records.py_func]) == 1
+    assert compiled_loops(vision=7, nearest=8, max_food=40, npcs=False) == first
 
 
 def test_functions_compile_without_a_cache(monkeypatch):

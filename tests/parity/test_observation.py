@@ -43,9 +43,7 @@ def row_by_row(monkeypatch):
     """Makes compiled loops observe row by row even on a small map."""
     observation = pytest.importorskip("nmmo_gpu.cpu.observation")
     monkeypatch.setattr(observation, "ROW_BY_ROW_FROM", 1)
-    observation._compiled.cache_clear()
     yield
-    observation._compiled.cache_clear()
 
 
 def check_law_and_chaos(case):

@@ -5,8 +5,8 @@ Shares and logarithms are looked up in tables made by torch, so that the numbers
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,85 +28,129 @@ MIN_PER_THREAD = 64
 """Minimum number of records per thread."""
 
 
+class _Tables(NamedTuple):
+    """[n] float32 look-up tables of numbers for the network."""
+
+    level: Any
+    """By level: its doublings."""
+    gold: Any
+    """By gold: its doublings."""
+    units: Any
+    """By units of the inventory: their share of the capacity."""
+    price: Any
+    """By index of the price, plus one: its share of the number of prices."""
+    time: Any
+    """By ticks: their share of an offer's."""
+    rank: Any
+    """By rank of gear: its share of the highest."""
+
+
+class _Sizes(NamedTuple):
+    """Numbers of a config, by their names there."""
+
+    skills: bool
+    max_health: int
+    nearest: int
+    items: int
+    prices: int
+    npc_kinds: int
+    capacity: int
+    offer_ticks: int
+    words: int
+    """Tokens other than silence."""
+    self_width: int
+    """Numbers of an agent itself."""
+    entity_width: int
+    """Numbers of each row of the entity table."""
+
+
+class _Offsets(NamedTuple):
+    """First int16 of the first five fields in a record, first byte of the others."""
+
+    self_: int
+    levels: int
+    goods: int
+    inventory: int
+    offer: int
+    market: int
+    entity_kind: int
+    entity_attributes: int
+    entities: int
+
+
+@compiled(inline="always")
+def _encode_offer(row, column, short, tables, sizes, at):
+    """Encodes the open offer, from ``column`` on; returns the next column."""
+    side, item = short[at.offer], short[at.offer + 1]
+    row[column] = side == 1
+    row[column + 1] = side == 2
+    row[column + 2] = tables.price[max(0, min(short[at.offer + 2], sizes.prices))]
+    row[column + 3] = tables.time[max(0, min(short[at.offer + 3], sizes.offer_ticks))]
+    column += 4
+    if 1 <= item <= sizes.items:
+        row[column + item - 1] = np.float32(1)
+    return column + sizes.items
+
+
+@compiled(inline="always")
+def _encode_self(row, record, short, tables, sizes, at):
+    """Encodes what the record holds about the agent itself and the exchange."""
+    for skill in range(SKILL_COUNT):
+        row[skill] = tables.level[max(short[at.levels + skill], 0)]
+    limit = max(short[at.levels + CONSTITUTION], 1) if sizes.skills else sizes.max_health
+    column = SKILL_COUNT
+    row[column] = np.float32(short[at.self_ + HEALTH]) / np.float32(limit)
+    row[column + 1] = tables.gold[max(short[at.goods], 0)]
+    row[column + 2] = tables.units[max(0, min(short[at.goods + 1], sizes.capacity))]
+    column += 3
+    for item in range(sizes.items):
+        held = max(0, min(short[at.inventory + item], sizes.capacity))
+        row[column + item] = tables.units[held]
+        row[column + sizes.items + item] = held > 0
+    column = _encode_offer(row, column + 2 * sizes.items, short, tables, sizes, at)
+    for item in range(sizes.items):
+        quoted = record[at.market + 3 * item : at.market + 3 * item + 3]
+        row[column] = tables.price[min(quoted[0], sizes.prices)]
+        row[column + 1] = tables.price[min(quoted[1], sizes.prices) if quoted[1] else sizes.prices + 1]
+        row[column + 2] = tables.price[min(quoted[2], sizes.prices)]
+        column += 3
+
+
+@compiled(inline="always")
+def _encode_entity(row, column, record, k, tables, sizes, at):
+    """Encodes row ``k`` of the entity table, from ``column`` on."""
+    kind = np.int64(record[at.entity_kind + k])
+    if 0 <= kind - NPC < sizes.npc_kinds:
+        row[column + kind - NPC] = np.float32(1)
+    column += sizes.npc_kinds
+    look = record[at.entity_attributes + LOOKS * k : at.entity_attributes + LOOKS * (k + 1)]
+    row[column] = tables.level[look[STRENGTH]]
+    row[column + 1] = tables.level[look[MAX_HEALTH]]
+    for gear in range(3):
+        row[column + 2 + gear] = tables.rank[look[RANKS + gear]]
+    row[column + 5] = np.float32(look[IMMUNE])
+    token = np.int64(look[TOKEN])
+    if 1 <= token <= sizes.words:
+        row[column + 5 + token] = np.float32(1)
+    health = np.int8(record[at.entities + ENTITIES * k + THEIR_HEALTH])
+    row[column + 6 + sizes.words] = np.float32(health) / np.float32(max(look[MAX_HEALTH], 1))
+
+
+@compiled(allocates=False)
+def _encode(records, shorts, index, tables, sizes, at, out, low, high):
+    """Encodes records ``index[low]`` to ``index[high - 1]``; ``shorts``: the records as int16."""
+    for i in range(low, high):
+        record, row = records[index[i]], out[i]
+        row[:] = np.float32(0)
+        _encode_self(row, record, shorts[index[i]], tables, sizes, at)
+        for k in range(sizes.nearest):
+            if record[at.entity_kind + k]:
+                _encode_entity(row, sizes.self_width + k * sizes.entity_width, record, k, tables, sizes, at)
+
+
 @cache
-def _loop(config: WorldConfig) -> Callable[..., None]:
-    """The loop for one config, whose sizes are compile-time constants."""
-    at = {name: field.offset for name, field in ObservationLayout(config).fields.items()}
-    own_at, levels_at, goods_at, inventory_at, offer_at = (
-        at[name] // 2 for name in ("self", "levels", "goods", "inventory", "offer")
-    )
-    market_at, kind_at, looks_at, entities_at = (
-        at[name] for name in ("market", "entity_kind", "entity_attributes", "entities")
-    )
-    skills, max_health, nearest = config.skills, config.max_health, config.nearest
-    items, prices = len(config.content.items), len(config.content.prices)
-    kinds = network_inputs.npc_kinds(config)
-    capacity, offer_ticks, words = config.capacity, config.offer_ticks, max(0, config.tokens - 1)
-    self_attributes = network_inputs.self_attributes_width(config)
-    entity_attributes = network_inputs.entity_attributes_width(config)
-
-    @compiled
-    def loop(
-        records, shorts, index, by_level, by_gold, by_room, by_price, by_time, by_rank, out, low, high
-    ):  # fmt: skip
-        for i in range(low, high):
-            record, short, row = records[index[i]], shorts[index[i]], out[i]
-            row[:] = np.float32(0)
-            for skill in range(SKILL_COUNT):
-                row[skill] = by_level[max(short[levels_at + skill], 0)]
-            limit = max(short[levels_at + CONSTITUTION], 1) if skills else max_health
-            column = SKILL_COUNT
-            row[column] = np.float32(short[own_at + HEALTH]) / np.float32(limit)
-            row[column + 1] = by_gold[max(short[goods_at], 0)]
-            row[column + 2] = by_room[max(0, min(short[goods_at + 1], capacity))]
-            column += 3
-            for item in range(items):
-                held = max(0, min(short[inventory_at + item], capacity))
-                row[column + item] = by_room[held]
-                row[column + items + item] = held > 0
-            column += 2 * items
-            side, item = short[offer_at], short[offer_at + 1]
-            row[column] = side == 1
-            row[column + 1] = side == 2
-            row[column + 2] = by_price[max(0, min(short[offer_at + 2], prices))]
-            row[column + 3] = by_time[max(0, min(short[offer_at + 3], offer_ticks))]
-            column += 4
-            if 1 <= item <= items:
-                row[column + item - 1] = np.float32(1)
-            column += items
-            for item in range(items):
-                quoted = record[market_at + 3 * item : market_at + 3 * item + 3]
-                row[column] = by_price[min(quoted[0], prices)]
-                row[column + 1] = by_price[min(quoted[1], prices) if quoted[1] else prices + 1]
-                row[column + 2] = by_price[min(quoted[2], prices)]
-                column += 3
-            for k in range(nearest):
-                kind = np.int64(record[kind_at + k])
-                if not kind:
-                    continue
-                column = self_attributes + k * entity_attributes
-                if 0 <= kind - NPC < kinds:
-                    row[column + kind - NPC] = np.float32(1)
-                column += kinds
-                look = record[looks_at + LOOKS * k : looks_at + LOOKS * (k + 1)]
-                row[column] = by_level[look[STRENGTH]]
-                row[column + 1] = by_level[look[MAX_HEALTH]]
-                for gear in range(3):
-                    row[column + 2 + gear] = by_rank[look[RANKS + gear]]
-                row[column + 5] = np.float32(look[IMMUNE])
-                token = np.int64(look[TOKEN])
-                if 1 <= token <= words:
-                    row[column + 5 + token] = np.float32(1)
-                health = np.int8(record[entities_at + ENTITIES * k + THEIR_HEALTH])
-                row[column + 6 + words] = np.float32(health) / np.float32(max(look[MAX_HEALTH], 1))
-
-    made: Callable[..., None] = loop
-    return made
-
-
-@cache
-def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
-    """Levels and gold by their doublings; units, prices, ticks and ranks as shares of the maximum."""
+def _constants(config: WorldConfig) -> tuple[_Tables, _Sizes, _Offsets]:
+    """Returns what the loop needs to know of a config. The tables are made by torch."""
     numbers = torch.arange(1 << 15)
     prices, ranks = len(config.content.prices), max(1, *map(len, config.tables.gear))
     tables = (
@@ -117,7 +161,26 @@ def _tables(config: WorldConfig) -> tuple[np.ndarray, ...]:
         numbers[: config.offer_ticks + 1] / config.offer_ticks,
         numbers[:256] / ranks,
     )
-    return tuple(table.numpy() for table in tables)
+    sizes = _Sizes(
+        skills=config.skills,
+        max_health=config.max_health,
+        nearest=config.nearest,
+        items=len(config.content.items),
+        prices=prices,
+        npc_kinds=network_inputs.npc_kinds(config),
+        capacity=config.capacity,
+        offer_ticks=config.offer_ticks,
+        words=max(0, config.tokens - 1),
+        self_width=network_inputs.self_attributes_width(config),
+        entity_width=network_inputs.entity_attributes_width(config),
+    )
+    fields = ObservationLayout(config).fields
+    shorts = [fields[name].offset // 2 for name in ("self", "levels", "goods", "inventory", "offer")]
+    return (
+        _Tables(*(table.numpy() for table in tables)),
+        sizes,
+        _Offsets(*shorts, *(fields[name].offset for name in _Offsets._fields[5:])),
+    )
 
 
 def encode_features(
@@ -128,6 +191,6 @@ def encode_features(
     width = network_inputs.attributes_width(config)
     out = torch.empty(*index.shape, width)
     data, which = records.numpy(), index.reshape(-1).numpy()
-    fixed = (data, data.view(np.int16), which, *_tables(config), out.view(-1, width).numpy())
-    parallel(_loop(config), [(*fixed, *piece) for piece in chunks(len(which), MIN_PER_THREAD)])
+    fixed = (data, data.view(np.int16), which, *_constants(config), out.view(-1, width).numpy())
+    parallel(_encode, [(*fixed, *piece) for piece in chunks(len(which), MIN_PER_THREAD)])
     return network_inputs.split(out.to(dtype), config)

@@ -6,8 +6,6 @@ in the observation records."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,97 +107,105 @@ def _side(trade, trades):
     return int(trade > 0) + int(trade > trades // 2 - 1)
 
 
-@cache
-def _loop(heads: tuple[Head, ...], nearest: int, kind_at: int, target_at: int, auto: bool) -> Any:
-    """The loop for one layout, ``loop(records, index, logits, uniform, choices, joint, weights, logs,
-    entropy, low, high)``.
+@compiled(inline="always")
+def _draw(shares, uniform):
+    """Returns the choice that a number in [0, 1) picks from probabilities."""
+    choice = 0
+    reached = np.float32(0)
+    for c in range(len(shares)):
+        if shares[c] > 0:
+            # Rounding can leave the sum below the draw: then it is the last possible choice.
+            choice = c
+            reached += shares[c]
+            if reached > uniform:
+                break
+    return choice
+
+
+@compiled(inline="always")
+def _entropy(shares, logits, log):
+    """Returns the entropy of probabilities; ``log``: of the sum of exponentials."""
+    entropy = np.float32(0)
+    for c in range(len(shares)):
+        entropy -= shares[c] * (logits[c] - log)
+    return entropy
+
+
+@compiled
+def _choose(records, index, logits, uniform, layout, choices, joint, trace, low, high):
+    """Samples or evaluates the choices of agents ``low`` to ``high``.
 
     With ``uniform`` it samples into ``choices``. Without, it evaluates these, and stores what the gradient
-    needs: probabilities, and each head's logarithm and entropy."""
-    count = len(heads)
-    kind, first, size, mask_at = (np.array(column, np.int64) for column in zip(*heads, strict=True))
+    needs (``trace``): probabilities, and each head's logarithm and entropy.
 
-    @compiled
-    def loop(records, index, logits, uniform, choices, joint, weights, logs, entropy, low, high):
-        sampling = len(uniform) > 0
-        scratch = np.empty(logits.shape[1], np.float32)
-        seen = np.empty(3 * STYLE_COUNT, np.uint8)
-        for i in range(low, high):
-            record, row_logits = records[index[i]], logits[i]
-            chance = scratch if sampling else weights[i]
-            if auto:
-                _strangers(record, kind_at, target_at, nearest, seen)
-            style = side = 0
-            sure = np.float32(0)
-            for h in range(count):
-                many, at, free = size[h], mask_at[h], record
-                if auto and kind[h] == STYLE:
-                    at, free = 0, seen
-                elif kind[h] == TARGET:
-                    at += style * many
-                    if auto:
-                        at, free = STYLE_COUNT + 2 * style, seen
-                elif kind[h] == PRICE:
-                    at += side * many
-                logit = row_logits[first[h] : first[h] + many]
-                share = chance[first[h] : first[h] + many]
-                log = _weigh(logit, free[at : at + many], share)
-                if sampling:
-                    choice = 0
-                    reached = np.float32(0)
-                    for c in range(many):
-                        if share[c] > 0:
-                            # Rounding can leave the sum below the draw: then it is the last possible choice.
-                            choice = c
-                            reached += share[c]
-                            if reached > uniform[h, i]:
-                                break
-                    choices[i, h] = choice
-                else:
-                    choice = choices[i, h]
-                    spread = np.float32(0)
-                    for c in range(many):
-                        spread -= share[c] * (logit[c] - log)
-                    logs[i, h], entropy[i, h] = log, spread
-                sure += logit[choice] - log
-                if kind[h] == STYLE:
-                    style = choice
-                elif kind[h] == TRADE:
-                    side = _side(choice, many)
-            joint[i] = sure
-
-    return loop
+    Args:
+        layout: see ``_loop_layout``.
+    """
+    heads, nearest, kind_at, target_at, auto = layout
+    weights, logs, entropy = trace
+    sampling = len(uniform) > 0
+    scratch = np.empty(logits.shape[1], np.float32)
+    seen = np.empty(3 * STYLE_COUNT, np.uint8)
+    for i in range(low, high):
+        record, row_logits = records[index[i]], logits[i]
+        chance = scratch if sampling else weights[i]
+        if auto:
+            _strangers(record, kind_at, target_at, nearest, seen)
+        style = side = 0
+        sure = np.float32(0)
+        for h in range(len(heads)):
+            kind, first, size, at = heads[h, 0], heads[h, 1], heads[h, 2], heads[h, 3]
+            free = record
+            if auto and kind == STYLE:
+                at, free = 0, seen
+            elif kind == TARGET:
+                at += style * size
+                if auto:
+                    at, free = STYLE_COUNT + 2 * style, seen
+            elif kind == PRICE:
+                at += side * size
+            logit, share = row_logits[first : first + size], chance[first : first + size]
+            log = _weigh(logit, free[at : at + size], share)
+            if sampling:
+                choice = _draw(share, uniform[h, i])
+                choices[i, h] = choice
+            else:
+                choice = choices[i, h]
+                logs[i, h], entropy[i, h] = log, _entropy(share, logit, log)
+            sure += logit[choice] - log
+            if kind == STYLE:
+                style = choice
+            elif kind == TRADE:
+                side = _side(choice, size)
+        joint[i] = sure
 
 
-@cache
-def _slopes(heads: tuple[Head, ...]) -> Any:
-    """The loop that fills the gradient with respect to the logits."""
-    count = len(heads)
-    first, size = (np.array([head[place] for head in heads], np.int64) for place in (1, 2))
-
-    @compiled
-    def loop(logits, choices, weights, logs, entropy, by_log, by_entropy, grad, low, high):
-        for i in range(low, high):
-            for h in range(count):
-                start, end = first[h], first[h] + size[h]
-                slope, share, logit = grad[i, start:end], weights[i, start:end], logits[i, start:end]
-                log, spread, up, around = logs[i, h], entropy[i, h], by_log[i], by_entropy[i]
-                for c in range(size[h]):
-                    slope[c] = -share[c] * (up + around * (logit[c] - log + spread))
-                slope[choices[i, h]] += up
-            grad[i, grad.shape[1] - 1] = 0
-
-    return loop
+@compiled
+def _slopes(heads, logits, choices, trace, by_log, by_entropy, grad, low, high):
+    """Fills the gradient with respect to the logits; ``trace`` as for ``_choose``."""
+    weights, logs, entropy = trace
+    for i in range(low, high):
+        for h in range(len(heads)):
+            start, end = heads[h, 1], heads[h, 1] + heads[h, 2]
+            slope, share, logit = grad[i, start:end], weights[i, start:end], logits[i, start:end]
+            log, spread, up, around = logs[i, h], entropy[i, h], by_log[i], by_entropy[i]
+            for c in range(end - start):
+                slope[c] = -share[c] * (up + around * (logit[c] - log + spread))
+            slope[choices[i, h]] += up
+        grad[i, grad.shape[1] - 1] = 0
 
 
-def _made(layout: ObservationLayout, width: int, auto: bool) -> tuple[tuple[Head, ...], Callable[..., None]]:
-    heads = _heads(layout, width)
+def _loop_layout(layout: ObservationLayout, width: int, auto: bool) -> tuple[Any, int, int, int, bool]:
+    """Returns the heads ([heads, 4] int64, columns as in ``Head``), the number of rows of the entity table,
+    the bytes at which its kinds and the mask of targets begin, and ``auto``."""
     fields = layout.fields
-    places = fields["entity_kind"].shape[0], fields["entity_kind"].offset, fields["target_mask"].offset
-    return heads, _loop(heads, *places, auto)
+    kinds, targets = fields["entity_kind"], fields["target_mask"]
+    heads = np.array(_heads(layout, width), np.int64)
+    return heads, kinds.shape[0], kinds.offset, targets.offset, auto
 
 
 NOTHING = np.empty((0, 0), np.float32)
+NO_TRACE = NOTHING, NOTHING, NOTHING
 
 
 def sample(
@@ -214,16 +220,17 @@ def sample(
         auto: the target head chooses whether to attack the nearest stranger or NPC in reach.
     """
     width, count = logits.shape[-1], index.numel()
-    heads, loop = _made(layout, width, auto)
-    choices = torch.empty(*index.shape, len(heads), dtype=torch.int64)
+    loop_layout = _loop_layout(layout, width, auto)
+    heads = len(loop_layout[0])
+    choices = torch.empty(*index.shape, heads, dtype=torch.int64)
     joint = torch.empty(index.shape)
     given = logits.detach().contiguous().view(count, width).numpy()
     fixed = (
         records.numpy(), index.contiguous().view(-1).numpy(), given,
-        uniform.reshape(len(heads), count).numpy(), choices.view(count, -1).numpy(), joint.view(-1).numpy(),
-        NOTHING, NOTHING, NOTHING,
+        uniform.reshape(heads, count).numpy(), loop_layout, choices.view(count, -1).numpy(),
+        joint.view(-1).numpy(), NO_TRACE,
     )  # fmt: skip
-    parallel(loop, [(*fixed, *piece) for piece in chunks(count, MIN_PER_THREAD)])
+    parallel(_choose, [(*fixed, *piece) for piece in chunks(count, MIN_PER_THREAD)])
     return choices, joint
 
 
@@ -236,30 +243,31 @@ class Evaluate(torch.autograd.Function):
         layout: ObservationLayout, auto: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         width, count = logits.shape[-1], index.numel()
-        heads, loop = _made(layout, width, auto)
+        loop_layout = _loop_layout(layout, width, auto)
         given = logits.detach().contiguous().view(count, width).numpy()
         rows = index.contiguous().view(-1)
         # As wide as for sampling, so that the loop is compiled once for both.
         made = choices[rows].long().numpy()
         joint = torch.empty(index.shape)
         weights = np.empty((count, width), np.float32)
-        logs, entropy = np.empty((2, count, len(heads)), np.float32)
+        logs, entropy = np.empty((2, count, len(loop_layout[0])), np.float32)
+        trace = weights, logs, entropy
         fixed = (
-            records.numpy(), rows.numpy(), given, NOTHING, made, joint.view(-1).numpy(),
-            weights, logs, entropy,
+            records.numpy(), rows.numpy(), given, NOTHING, loop_layout, made, joint.view(-1).numpy(),
+            trace,
         )  # fmt: skip
-        parallel(loop, [(*fixed, *piece) for piece in chunks(count, MIN_PER_THREAD)])
-        ctx.known = heads, given, made, weights, logs, entropy
+        parallel(_choose, [(*fixed, *piece) for piece in chunks(count, MIN_PER_THREAD)])
+        ctx.known = loop_layout[0], given, made, trace
         return joint, torch.from_numpy(entropy.sum(1)).view(index.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        heads, *known = ctx.known
+        known = ctx.known
         by_log, by_entropy = (grad.reshape(-1).contiguous().numpy() for grad in grads)
-        slopes = torch.empty(*grads[0].shape, known[0].shape[1])
+        slopes = torch.empty(*grads[0].shape, known[1].shape[1])
         into = slopes.view(by_log.shape[0], -1).numpy()
         fixed = (*known, by_log, by_entropy, into)
-        parallel(_slopes(heads), [(*fixed, *piece) for piece in chunks(len(into), MIN_PER_THREAD)])
+        parallel(_slopes, [(*fixed, *piece) for piece in chunks(len(into), MIN_PER_THREAD)])
         return None, None, slopes, None, None, None
 
 
