@@ -7,9 +7,23 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
+
+Fields = TypeVar("Fields", bound=tuple[Any, ...])
+
+
+def fields_of(kind: type[Fields], source: Any, **others: Any) -> Fields:
+    """Returns a named tuple of a kind, as an argument of a loop. Its fields are the attributes of ``source``
+    with the same names, except those given in ``others``."""
+    names: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    return kind(*(others[name] if name in others else getattr(source, name) for name in names))
+
+
+def arrays_of(kind: type[Fields], source: Any, **others: Any) -> Fields:
+    """Like ``fields_of``, for tensors: returns the named tuple of their arrays."""
+    return kind(*(tensor.numpy() for tensor in fields_of(kind, source, **others)))
 
 
 def compiled(
