@@ -1,13 +1,12 @@
 /** The chunks of a recording: their validated headers and their positions in the file. */
 import type { Header } from "../model/types";
 import { ReplayError } from "./error";
-import { BYTES, numbersOf, parseHeader } from "./header";
+import { BYTES, numbersOf, parseHeader, VERSION } from "./header";
 import type { Bytes, Source } from "./source";
 import { MAX_RATIO, unpack } from "./unpack";
 
 const MIB = 1 << 20;
 const MAGIC = [0x89, 0x4e, 0x4d, 0x4d, 0x4f, 0x0d, 0x0a, 0x1a];
-export const VERSION = 2;
 const MAX_STORED = 256 * MIB;
 const MAX_TICKS = 4096;
 const BLOCK = 4 * MIB;

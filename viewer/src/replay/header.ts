@@ -2,6 +2,8 @@
 import type { Column, Header, Material, NpcKind } from "../model/types";
 import { ReplayError } from "./error";
 
+/** Version of the recording format. */
+export const VERSION = 2;
 export const MAX_SIDE = 8192;
 export const MAX_ENTITIES = 1 << 24;
 export const MAX_COLUMNS = 256;
@@ -74,8 +76,8 @@ export function parseHeader(payload: Uint8Array): Header {
 /** The same from parsed JSON. */
 export function checkHeader(value: unknown): Header {
   const fields = record(value, "it");
-  if (fields["format"] !== "nmmo-gpu replay" || fields["version"] !== 1) {
-    throw new ReplayError("The file's header is not that of an nmmo-gpu recording, version 1.");
+  if (fields["format"] !== "nmmo-gpu replay" || fields["version"] !== VERSION) {
+    throw new ReplayError(`The file's header is not that of an nmmo-gpu recording, version ${VERSION}.`);
   }
   const whole = (name: string, min: number, max: number): number => integer(fields[name], name, min, max);
   const entities = whole("entities", 1, MAX_ENTITIES);
