@@ -1,6 +1,5 @@
 """Combat as compiled loops; twin of ``nmmo_gpu.world.combat``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -8,13 +7,12 @@ from torch import Tensor
 
 from nmmo_gpu.content import MAGE
 from nmmo_gpu.cpu.combat_rolls import fight
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE
 from nmmo_gpu.world.state import Cause, World
 
-_CombatFields = namedtuple("_CombatFields", "alive row col age health food water damage chilled cause")
-_CombatConfig = namedtuple("_CombatConfig", "reach damage immune_ticks max_food max_water")
+_COMBAT_FIELDS = "alive row col age health food water damage chilled cause"
 
 COMBAT = int(Cause.COMBAT)
 
@@ -62,10 +60,10 @@ def _combat(style, target, world, config, low, high):
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_combat``, except the range of realms."""
     cfg = world.config
-    config = fields_of(_CombatConfig, cfg, reach=np.array(cfg.reach), damage=np.array(cfg.damage))
+    config = np.array(cfg.reach), np.array(cfg.damage), cfg.immune_ticks, cfg.max_food, cfg.max_water
     # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
     style, target = style.long().contiguous(), target.long().contiguous()
-    return style.numpy(), target.numpy(), arrays_of(_CombatFields, world), config
+    return style.numpy(), target.numpy(), arrays_of(_COMBAT_FIELDS, world), config
 
 
 def combat(world: World, style: Tensor, target: Tensor) -> None:

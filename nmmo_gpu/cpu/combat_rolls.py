@@ -1,6 +1,5 @@
 """Combat of the full game as compiled loops; twin of ``nmmo_gpu.world.combat_rolls``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.content import ARMOR, CONSTITUTION, DEFENSE, KNIFE, MAGE, RANGE
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import combat_rolls as rule
@@ -19,15 +18,10 @@ from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
 
-_FightFields = namedtuple(
-    "_FightFields",
-    "alive row col age health food water damage chilled cause top_attacker entity level worn inventory "
-    "xp events ledger aggro_target aggro_entity aggro_ticks",
+_FIGHT_FIELDS = (
+    "alive row col age health food water damage chilled cause top_attacker entity level worn "
+    "inventory xp events ledger aggro_target aggro_entity aggro_ticks"
 )
-_FightTables = namedtuple("_FightTables", "kind_of attack_bonus strength_bonus defense_bonus knives kinds")
-"""Kind of each slot, bonuses as in ``world.combat_rolls.bonuses``, knives by rank, and [kinds, 3]: hunts,
-aggro_ticks and experience of each NPC kind."""
-_FightConfig = namedtuple("_FightConfig", "reach damage rolls skills slots immune_ticks max_food max_water")
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.STRIKE)
 BARE, LARGEST_DAMAGE = rule.BARE, rule.LARGEST_DAMAGE
@@ -40,7 +34,10 @@ CPU = torch.device("cpu")
 
 @compiled
 def _fight(seed, tick, style, target, world, tables, config, low, high):
-    """Runs the combat of realms ``low`` to ``high``."""
+    """Runs the combat of realms ``low`` to ``high``.
+
+    ``tables``: kind of each slot, bonuses as in ``world.combat_rolls.bonuses``, knives by rank, and
+    [kinds, 3]: hunts, aggro_ticks and experience of each NPC kind."""
     (
         alive, row, col, age, health, food, water, damage, chilled, cause, top_attacker, entity, level,
         worn, inventory, xp, events, ledger, aggro_target, aggro_entity, aggro_ticks
@@ -151,7 +148,7 @@ def _fight(seed, tick, style, target, world, tables, config, low, high):
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """Returns ``_FightTables`` without its first field; cached."""
+    """Returns the tables of ``_fight``, except the kinds of the slots; cached."""
     kinds = np.array([(kind.hunts, kind.aggro_ticks, kind.experience) for kind in tables.npcs], np.int64)
     bonuses = (bonus.numpy() for bonus in rule.bonuses(tables, CPU))
     return (*bonuses, np.array(tables.gear[KNIFE], np.int64), kinds.reshape(-1, 3))
@@ -160,9 +157,12 @@ def _look_ups(tables: Tables) -> tuple[Any, ...]:
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_fight``, except the range of realms."""
     cfg = world.config
-    config = fields_of(_FightConfig, cfg, reach=np.array(cfg.reach), damage=np.array(cfg.damage))
-    tables = _FightTables(kind_of_slot(cfg, CPU).numpy(), *_look_ups(cfg.tables))
-    fields = arrays_of(_FightFields, world)
+    config = (
+        np.array(cfg.reach), np.array(cfg.damage), cfg.rolls, cfg.skills, cfg.slots, cfg.immune_ticks,
+        cfg.max_food, cfg.max_water,
+    )  # fmt: skip
+    tables = kind_of_slot(cfg, CPU).numpy(), *_look_ups(cfg.tables)
+    fields = arrays_of(_FIGHT_FIELDS, world)
     # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
     style, target = style.long().contiguous(), target.long().contiguous()
     return world.seed.numpy(), int(world.tick), style.numpy(), target.numpy(), fields, tables, config

@@ -1,6 +1,5 @@
 """The exchange as compiled loops; twin of ``nmmo_gpu.world.exchange``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -16,13 +15,10 @@ from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
 
-_OfferFields = namedtuple("_OfferFields", "alive health offer offer_price offer_left inventory gold events")
-_MatchFields = namedtuple(
-    "_MatchFields",
-    "entity next_entity alive health offer offer_price offer_left inventory gold events trades quotes",
+_OFFER_FIELDS = "alive health offer offer_price offer_left inventory gold events"
+_MATCH_FIELDS = (
+    "entity next_entity alive health offer offer_price offer_left inventory gold events trades quotes"
 )
-_Goods = namedtuple("_Goods", "lots weights prices")
-"""See ``numbers``."""
 
 BOOK_BIT, PRICE_BIT, LEFT_BIT = rule.BOOK_BIT, rule.PRICE_BIT, rule.LEFT_BIT
 PRICES, SENIORITIES = rule.PRICES, rule.SENIORITIES
@@ -124,9 +120,10 @@ def refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices):
     offer_left[r, a] = 0
 
 
-@compiled
+@compiled(allocates=False)
 def _offers(trade, price, world, goods, capacity, offer_ticks, low, high):
-    """Applies expiry, withdrawals and new offers of slots low to high, numbered across all realms."""
+    """Applies expiry, withdrawals and new offers of slots low to high, numbered across all realms. ``goods``:
+    see ``numbers``."""
     alive, health, offer, offer_price, offer_left, inventory, gold, events = world
     lots, weights, prices = goods
     items, slots = len(lots), offer.shape[1]
@@ -271,12 +268,12 @@ def _quotes(alive, health, offer, offer_price, quotes, low, high):
 def arguments(world: World, trade: Tensor, price: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_exchange``, except the range of realms."""
     cfg = world.config
-    goods = _Goods(*numbers(cfg.tables))
-    fields = arrays_of(_OfferFields, world)
+    goods = numbers(cfg.tables)
+    fields = arrays_of(_OFFER_FIELDS, world)
     # Of one dtype and layout, so that the loops are compiled only once for all dtypes and layouts of choices.
     trade, price = (chosen.to(torch.int32).contiguous() for chosen in (trade, price))
     make = trade.numpy(), price.numpy(), fields, goods, cfg.capacity, cfg.offer_ticks
-    return make, (arrays_of(_MatchFields, world), goods.lots, goods.prices)
+    return make, (arrays_of(_MATCH_FIELDS, world), goods[0], goods[2])
 
 
 def exchange(world: World, trade: Tensor, price: Tensor) -> None:

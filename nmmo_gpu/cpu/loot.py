@@ -1,6 +1,5 @@
 """Loot as compiled loops; twin of ``nmmo_gpu.world.loot``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -19,14 +18,10 @@ from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
 
-_LootFields = namedtuple(
-    "_LootFields",
+_LOOT_FIELDS = (
     "alive cause top_attacker inventory gold offer offer_price offer_left events dead_totals ledger "
-    "npc_kills aggro_target aggro_entity aggro_ticks",
+    "npc_kills aggro_target aggro_entity aggro_ticks"
 )
-_LootTables = namedtuple("_LootTables", "kind_of lots weights prices drops first")
-"""``kind_of``: kind of each slot; ``drops``: [n, 4], kind by kind: item, minimum, maximum, chance;
-those of kind k from ``first[k]`` to ``first[k + 1]``."""
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.DROP)
 AGENTS_KILLED, EVENTS = int(Event.AGENTS_KILLED), len(Event)
@@ -35,9 +30,12 @@ DROPS, CHANCE_SHIFT = rule.DROPS, np.uint64(rule.CHANCE_SHIFT)
 CPU = torch.device("cpu")
 
 
-@compiled
+@compiled(allocates=False)
 def _loot(seed, tick, world, tables, capacity, low, high):
-    """Distributes the goods of dead entities of realms ``low`` to ``high``."""
+    """Distributes the goods of dead entities of realms ``low`` to ``high``.
+
+    ``tables``: kind of each slot; lots, weights and prices as in ``numbers``; drops ([n, 4], kind by kind:
+    item, minimum, maximum, chance), of which those of kind k are rows ``first[k]`` to ``first[k + 1]``."""
     (
         alive, cause, top_attacker, inventory, gold, offer, offer_price, offer_left, events, dead_totals,
         ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks
@@ -107,7 +105,7 @@ def _loot(seed, tick, world, tables, capacity, low, high):
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """Returns ``_LootTables`` without its first field; cached."""
+    """Returns the tables of ``_loot``, except the kinds of the slots; cached."""
     rows = [drop for kind in tables.npcs for drop in kind.drops]
     first = np.cumsum([0, *(len(kind.drops) for kind in tables.npcs)])
     return (*numbers(tables), np.array(rows, np.int64).reshape(-1, 4), first)
@@ -116,8 +114,8 @@ def _look_ups(tables: Tables) -> tuple[Any, ...]:
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_loot``, except the range of realms."""
     cfg = world.config
-    tables = _LootTables(kind_of_slot(cfg, CPU).numpy(), *_look_ups(cfg.tables))
-    return world.seed.numpy(), int(world.tick), arrays_of(_LootFields, world), tables, cfg.capacity
+    tables = kind_of_slot(cfg, CPU).numpy(), *_look_ups(cfg.tables)
+    return world.seed.numpy(), int(world.tick), arrays_of(_LOOT_FIELDS, world), tables, cfg.capacity
 
 
 def loot(world: World) -> None:

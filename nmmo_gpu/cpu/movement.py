@@ -1,6 +1,5 @@
 """Movement as compiled loops; twin of ``nmmo_gpu.world.movement``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from nmmo_gpu.world.contest import claims_plane
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
-_MoveFields = namedtuple("_MoveFields", "alive freeze health heading row col material occupant presence")
+_MOVE_FIELDS = "alive freeze health heading row col material occupant presence"
 
 MOVES = np.array(rule.MOVES, np.int64)
 WALKABLE = walkable_table().numpy()
@@ -66,7 +65,7 @@ def _movement(seed, tick, move, world, claims, low, high):
 
 def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_movement``, except the range of realms."""
-    fields, claims = arrays_of(_MoveFields, world), claims_plane(world).numpy()
+    fields, claims = arrays_of(_MOVE_FIELDS, world), claims_plane(world).numpy()
     # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
     move = move.long().contiguous()
     return world.seed.numpy(), int(world.tick), move.numpy(), fields, claims

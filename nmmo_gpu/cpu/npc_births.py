@@ -1,6 +1,5 @@
 """Births of NPCs as compiled loops; twin of ``nmmo_gpu.world.npc_births``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,10 @@ from nmmo_gpu.world.npcs import chance
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
-_BirthFields = namedtuple(
-    "_BirthFields",
+_BIRTH_FIELDS = (
     "alive entity row col health food water freeze heading age damage aggro_target aggro_entity "
-    "aggro_ticks material occupant presence next_entity",
+    "aggro_ticks material occupant presence next_entity"
 )
-_BirthConfig = namedtuple("_BirthConfig", "trying border places order_mask populations")
-"""``trying``: the chance of a birth as in ``world.npcs.chance``; ``places``: number of tiles inland."""
 
 BIRTH_STREAM, ORDER_STREAM = int(Stream.NPC_BIRTH), int(Stream.BIRTH_ORDER)
 CANDIDATES = rule.CANDIDATES
@@ -31,6 +27,10 @@ SIXTEEN = np.uint64(16)
 
 @compiled
 def _npc_births(seed, tick, world, kinds, habits, config, low, high):
+    """Processes realms ``low`` to ``high``.
+
+    ``config``: the chance of a birth as in ``world.npcs.chance``, border, number of tiles inland, mask of the
+    order of births, populations."""
     (
         alive, entity, row, col, health, food, water, freeze, heading, age, damage, aggro_target,
         aggro_entity, aggro_ticks, material, occupant, presence, next_entity
@@ -99,8 +99,8 @@ def _npc_births(seed, tick, world, kinds, habits, config, low, high):
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_npc_births``, except the range of realms."""
     cfg = world.config
-    config = _BirthConfig(chance(cfg.npc_births), cfg.border, cfg.inland, order_mask(cfg), cfg.populations)
-    fields = arrays_of(_BirthFields, world)
+    config = chance(cfg.npc_births), cfg.border, cfg.inland, order_mask(cfg), cfg.populations
+    fields = arrays_of(_BIRTH_FIELDS, world)
     return world.seed.numpy(), int(world.tick), fields, kinds(cfg), habits(cfg.tables.npcs), config
 
 

@@ -1,6 +1,5 @@
 """Choices of NPCs as compiled loops; twin of ``nmmo_gpu.world.npcs``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content.tables import NPCRow
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import npcs as rule
@@ -20,14 +19,7 @@ from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
-_NPCFields = namedtuple(
-    "_NPCFields",
-    "alive entity row col age material occupant presence aggro_target aggro_entity aggro_ticks",
-)
-_NPCTables = namedtuple("_NPCTables", "kinds habits cells")
-"""See ``kinds``, ``habits`` and ``sights``."""
-_NPCConfig = namedtuple("_NPCConfig", "immune_ticks populations wander")
-"""``wander`` as in ``world.npcs.chance``."""
+_NPC_FIELDS = "alive entity row col age material occupant presence aggro_target aggro_entity aggro_ticks"
 
 STREAM = int(Stream.NPC)
 PROVOKED, ALWAYS = rule.PROVOKED, rule.ALWAYS
@@ -73,7 +65,7 @@ def _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, popul
     return -1
 
 
-@compiled
+@compiled(allocates=False)
 def _npcs(seed, tick, move, style, target, world, tables, config, low, high):
     (
         alive, entity, row, col, age, material, occupant, presence, aggro_target, aggro_entity, aggro_ticks
@@ -144,10 +136,10 @@ def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tupl
     """Arguments of ``_npcs``, except the range of realms; the choices are those of ``behind_agents``."""
     cfg = world.config
     rows = cfg.tables.npcs
-    tables = _NPCTables(kinds(cfg), habits(rows), sights(rows))
-    config = fields_of(_NPCConfig, cfg, wander=chance(cfg.wander))
+    tables = kinds(cfg), habits(rows), sights(rows)
+    config = cfg.immune_ticks, cfg.populations, chance(cfg.wander)
     choices = (chosen.numpy() for chosen in (move, style, target))
-    return world.seed.numpy(), int(world.tick), *choices, arrays_of(_NPCFields, world), tables, config
+    return world.seed.numpy(), int(world.tick), *choices, arrays_of(_NPC_FIELDS, world), tables, config
 
 
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -278,7 +278,7 @@ def _byte(value, place):
     return np.uint64(min(value, LARGEST_BYTE)) << np.uint64(8 * place)
 
 
-@compiled
+@compiled(allocates=False)
 def _write_public_stats(age, health, food, water, freeze, damage, public_stats, low, high):
     """Writes the public attributes of each slot as one word, whose two lowest bytes are left for offsets."""
     for i in range(low, high):

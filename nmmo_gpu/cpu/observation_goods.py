@@ -11,7 +11,7 @@ import numpy as np
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import CONSTITUTION, DEFENSE, SKILLS, WORKS
 from nmmo_gpu.content.tables import combat_level
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import compiled, fields_of
 from nmmo_gpu.cpu.exchange import numbers, write_possible
 from nmmo_gpu.cpu.threads import parallel
 from nmmo_gpu.cpu.words import load, store
@@ -48,7 +48,7 @@ def _copy(into, at, source, start, count):
     store(into, at + count - 8, load(source, start + count - 8))
 
 
-@compiled
+@compiled(allocates=False)
 def _write_looks(alive, age, level, worn, token, kind_and_health, numbers, entity_attributes, low, high):
     """Writes the additional public attributes (``ENTITY_ATTRIBUTES``) of each living slot as one word.
 
@@ -174,4 +174,5 @@ def _constants(config: WorldConfig) -> tuple[_Tables, _Sizes, _Offsets]:
 def goods_arguments(world: World) -> tuple[_FlatFields, _Fields, _Tables, _Sizes, _Offsets]:
     """Returns the first argument of ``write_goods``."""
     flat = (tensor.view(-1).numpy() for tensor in fields_of(_FlatFields, world))
-    return _FlatFields(*flat), arrays_of(_Fields, world), *_constants(world.config)
+    shaped = (tensor.numpy() for tensor in fields_of(_Fields, world))
+    return _FlatFields(*flat), _Fields(*shaped), *_constants(world.config)

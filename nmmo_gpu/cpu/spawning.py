@@ -1,6 +1,5 @@
 """Spawning as compiled loops; twin of ``nmmo_gpu.world.spawning``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 
 from nmmo_gpu.config import ALL_FREE_SLOTS
 from nmmo_gpu.content import CONSTITUTION
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.events import Flow
@@ -17,19 +16,13 @@ from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.terrain import safe_table
 
-_SpawnFields = namedtuple(
-    "_SpawnFields",
+_SPAWN_FIELDS = (
     "alive entity row col health food water freeze heading age damage explored visited material "
-    "occupant presence next_entity",
+    "occupant presence next_entity"
 )
-_SpawnConfig = namedtuple("_SpawnConfig", "births anywhere ring birthplaces border body population_size")
-"""``body``: health, food and water at birth."""
-_EquipFields = namedtuple(
-    "_EquipFields",
-    "entity next_entity xp level gold inventory worn offer offer_price offer_left token events ledger",
+_EQUIP_FIELDS = (
+    "entity next_entity xp level gold inventory worn offer offer_price offer_left token events ledger"
 )
-_Birth = namedtuple("_Birth", "xp level gold")
-"""Experience, levels and gold of a newborn agent."""
 
 SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
 SAFE = safe_table().numpy()
@@ -124,7 +117,7 @@ def _spawning(seed, tick, world, config, low, high):
             shows[at] = a // population_size + 1
 
 
-@compiled
+@compiled(allocates=False)
 def _equip(world, birth, r, first):
     """Gives new agents of realm ``r``, with ids from ``first`` on, their initial state of the full game."""
     (
@@ -154,7 +147,7 @@ def _equip(world, birth, r, first):
 
 @compiled
 def _spawning_of_the_equipped(spawn, goods, low, high):
-    next_entity = goods[0].next_entity
+    next_entity = goods[0][1]
     for r in range(low, high):
         first = next_entity[r]
         _spawning(*spawn, r, r + 1)
@@ -165,20 +158,18 @@ def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_spawning``, except the range of realms."""
     cfg = world.config
     health = birth_levels()[CONSTITUTION] if cfg.skills else cfg.max_health
-    config = fields_of(
-        _SpawnConfig,
-        cfg,
-        anywhere=cfg.spawn == "anywhere",
-        ring=ring(cfg, torch.device("cpu")).numpy(),
-        body=np.array((health, cfg.max_food, cfg.max_water)),
-    )
-    return world.seed.numpy(), int(world.tick), arrays_of(_SpawnFields, world), config
+    body = np.array((health, cfg.max_food, cfg.max_water))
+    config = (
+        cfg.births, cfg.spawn == "anywhere", ring(cfg, torch.device("cpu")).numpy(), cfg.birthplaces,
+        cfg.border, body, cfg.population_size,
+    )  # fmt: skip
+    return world.seed.numpy(), int(world.tick), arrays_of(_SPAWN_FIELDS, world), config
 
 
 def goods(world: World) -> tuple[Any, ...]:
     """Arguments of ``_equip``, except the realm."""
     experience, levels = np.array(birth_experience(), np.int32), np.array(birth_levels(), np.uint8)
-    return arrays_of(_EquipFields, world), _Birth(experience, levels, world.config.birth_gold)
+    return arrays_of(_EQUIP_FIELDS, world), (experience, levels, world.config.birth_gold)
 
 
 def spawning(world: World) -> None:

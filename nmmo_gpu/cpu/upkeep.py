@@ -1,13 +1,12 @@
 """Upkeep and footprints as compiled loops; twin of ``nmmo_gpu.world.upkeep``."""
 
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 import torch
 
 from nmmo_gpu.content import CONSTITUTION, Material
-from nmmo_gpu.cpu.compile import arrays_of, compiled, fields_of
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.random import draw
 from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world.random import Stream
@@ -15,12 +14,7 @@ from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
 
-_UpkeepFields = namedtuple(
-    "_UpkeepFields",
-    "alive row col health food water freeze age chilled cause level material shore regrow_at",
-)
-_UpkeepConfig = namedtuple("_UpkeepConfig", "freeze_ticks forage heal_above body skills slots")
-"""``body``: maximum health, food and water."""
+_UPKEEP_FIELDS = "alive row col health food water freeze age chilled cause level material shore regrow_at"
 
 LAVA, SCRUB, FOREST = int(Material.LAVA), int(Material.SCRUB), int(Material.FOREST)
 BY_LAVA, BY_HUNGER, BY_THIRST = int(Cause.LAVA), int(Cause.HUNGER), int(Cause.THIRST)
@@ -28,10 +22,9 @@ STREAM = int(Stream.REGROW)
 LAST = VISITED_SIDE - 1
 
 
-@compiled
+@compiled(allocates=False)
 def _upkeep(seed, tick, world, thresholds, config, low, high):
-    """Processes slots ``low`` to ``high``, numbered across all realms. The first ``config.slots`` of a realm
-    hold agents."""
+    """Processes slots ``low`` to ``high``, numbered across all realms."""
     (
         alive, row, col, health, food, water, freeze, age, chilled, cause, level, material, shore, regrow_at
     ) = world  # fmt: skip
@@ -77,7 +70,7 @@ def _upkeep(seed, tick, world, thresholds, config, low, high):
                 age[r, a] += 1
 
 
-@compiled
+@compiled(allocates=False)
 def _explore(alive, row, col, explored, visited, low, high):
     """Processes agent slots ``low`` to ``high``, numbered across all realms."""
     slots = explored.shape[1]
@@ -94,9 +87,10 @@ def _explore(alive, row, col, explored, visited, low, high):
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_upkeep``, except the range of slots."""
     cfg = world.config
-    config = fields_of(_UpkeepConfig, cfg, body=np.array((cfg.max_health, cfg.max_food, cfg.max_water)))
+    body = np.array((cfg.max_health, cfg.max_food, cfg.max_water))
+    config = cfg.freeze_ticks, cfg.forage, cfg.heal_above, body, cfg.skills, cfg.slots
     thresholds = threshold_tensor(cfg.regrowth, torch.device("cpu")).numpy()
-    return world.seed.numpy(), int(world.tick), arrays_of(_UpkeepFields, world), thresholds, config
+    return world.seed.numpy(), int(world.tick), arrays_of(_UPKEEP_FIELDS, world), thresholds, config
 
 
 def explore_arguments(world: World) -> tuple[Any, ...]:

@@ -1,6 +1,5 @@
 """Work as compiled loops; twin of ``nmmo_gpu.world.work``."""
 
-from collections import namedtuple
 from functools import cache
 from typing import Any
 
@@ -24,12 +23,7 @@ from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import World
 
-_WorkFields = namedtuple(
-    "_WorkFields",
-    "alive row col health food material shore regrow_at inventory offer level xp events ledger",
-)
-Book = namedtuple("Book", "recipes starts meals weights")
-"""See ``book``."""
+_WORK_FIELDS = "alive row col health food material shore regrow_at inventory offer level xp events ledger"
 
 FISH, MINE, COOK, SWORD, KNIVES, ARMOR, EAT = range(1, len(WORKS))
 LEVEL, SKILL, EXPERIENCE, MAKES, AMOUNT, TAKES, TAKES_AMOUNT, ROOM, CHOICE = range(9)
@@ -144,7 +138,7 @@ def _highest(choice, recipes, starts, inventory, level, space, r, a):
     return -1
 
 
-@compiled
+@compiled(allocates=False)
 def _craft(recipes, row, burns, skilled, inventory, ledger, xp, events, r, a):
     """Makes a recipe of cooking or smithing, or burns its ingredients."""
     takes, amount = recipes[row, TAKES], recipes[row, TAKES_AMOUNT]
@@ -158,7 +152,7 @@ def _craft(recipes, row, burns, skilled, inventory, ledger, xp, events, r, a):
     events[r, a, COOKED if recipes[row, CHOICE] == COOK else SMITHED] += 1
 
 
-@compiled
+@compiled(allocates=False)
 def _eat(meals, max_health, max_food, inventory, health, food, ledger, events, r, a):
     missing = max_health - health[r, a]
     chosen = -1
@@ -256,7 +250,7 @@ def _work(seed, tick, work, world, claims, book, numbers, thresholds, low, high)
 
 
 @cache
-def book(content: Content) -> Book:
+def book(content: Content) -> tuple[Any, Any, Any, Any]:
     """Look-up tables for compiled loops, int64 arrays.
 
     Returns:
@@ -276,7 +270,7 @@ def book(content: Content) -> Book:
     )
     starts = np.cumsum([0, *(len(rows) for rows in known.recipes)], dtype=np.int64)
     meals = np.array(known.meals, np.int64).reshape(-1, 3)
-    return Book(recipes.reshape(-1, CHOICE + 1), starts, meals, np.array(known.weight, np.int64))
+    return recipes.reshape(-1, CHOICE + 1), starts, meals, np.array(known.weight, np.int64)
 
 
 def works_there(works: tuple[str, ...]) -> int:
@@ -291,7 +285,7 @@ def arguments(world: World, work: Tensor) -> tuple[Any, ...]:
     choices = world.workspace("works", (world.realms, cfg.slots), torch.uint8).copy_(work).numpy()
     numbers = (cfg.capacity, works_there(cfg.works), cfg.skills, cfg.max_health, cfg.max_food)
     thresholds = threshold_tensor(cfg.ore_regrowth, torch.device("cpu")).numpy()
-    fields, claims = arrays_of(_WorkFields, world), claims_plane(world).numpy()
+    fields, claims = arrays_of(_WORK_FIELDS, world), claims_plane(world).numpy()
     tables = book(cfg.content), np.array(numbers, np.int64), thresholds
     return world.seed.numpy(), int(world.tick), choices, fields, claims, *tables
 
