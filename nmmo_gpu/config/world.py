@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from nmmo_gpu.config.bounds import Bounds, check_fields, refuse
 from nmmo_gpu.content import STANDARD, WORKS, Content
 from nmmo_gpu.content.check import complaint
+from nmmo_gpu.content.hashing import hash_once
 from nmmo_gpu.content.tables import Tables, tables
 from nmmo_gpu.errors import ConfigError
 
@@ -23,6 +24,7 @@ Reach = Annotated[int, Bounds(ge=0)]
 Damage = Annotated[int, Bounds(ge=0, le=127)]
 
 
+@hash_once
 @dataclass(frozen=True)
 class WorldConfig:
     """The rules of one world. The defaults are preset ``chaos``."""
@@ -114,7 +116,7 @@ class WorldConfig:
         systems = (self.skills, self.works, self.rolls, self.npcs, self.exchange, self.tokens)
         return any(map(bool, systems))
 
-    @cached_property  # used in every phase, and hashing a content is slow
+    @cached_property
     def tables(self) -> Tables:
         """The content as numbers."""
         return tables(self.content)

@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+from nmmo_gpu.content.hashing import hash_once
+
 
 class Material(IntEnum):
     """Material of a tile; the value is the index stored in the material planes."""
@@ -154,6 +156,7 @@ class NPCKind:
     """Number on a map of 80 x 80; on other maps in proportion to the area."""
 
 
+@hash_once
 @dataclass(frozen=True)
 class Content:
     """The tables of the full game."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.content.definitions import GEAR, GOLD, SKILLS, WORKS, Content, Material
+from nmmo_gpu.content.hashing import hash_once
 
 LEVELS = 99
 """The highest level."""
@@ -69,6 +70,7 @@ class NPCRow:
     """On a map of 80 x 80 tiles."""
 
 
+@hash_once
 @dataclass(frozen=True)
 class Tables:
     """A content as numbers."""

@@ -7,7 +7,7 @@ from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.state import World
 
 
-@compiled
+@compiled(allocates=False)
 def _burial(alive, cause, row, col, occupant, presence, deaths, agents, low, high):
     for r in range(low, high):
         for a in range(alive.shape[1]):

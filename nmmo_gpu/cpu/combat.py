@@ -7,19 +7,20 @@ from torch import Tensor
 
 from nmmo_gpu.content import MAGE
 from nmmo_gpu.cpu.combat_rolls import fight
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE
 from nmmo_gpu.world.state import Cause, World
+
+_COMBAT_FIELDS = "alive row col age health food water damage chilled cause"
 
 COMBAT = int(Cause.COMBAT)
 
 
 @compiled
-def _combat(
-    style, target, alive, row, col, age, health, food, water, damage, chilled, cause,
-    reach, harm, immune_ticks, max_food, max_water, low, high,
-):  # fmt: skip
+def _combat(style, target, world, config, low, high):
+    alive, row, col, age, health, food, water, damage, chilled, cause = world
+    reach, harm, immune_ticks, max_food, max_water = config
     slots = alive.shape[1]
     lost = np.zeros(slots, np.int32)
     gained = np.zeros(slots, np.int32)
@@ -59,16 +60,10 @@ def _combat(
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_combat``, except the range of realms."""
     cfg = world.config
+    config = np.array(cfg.reach), np.array(cfg.damage), cfg.immune_ticks, cfg.max_food, cfg.max_water
     # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
-    tensors = (
-        style.long().contiguous(), target.long().contiguous(),
-        world.alive, world.row, world.col, world.age, world.health, world.food,
-        world.water, world.damage, world.chilled, world.cause,
-    )  # fmt: skip
-    constants = (
-        np.array(cfg.reach), np.array(cfg.damage), cfg.immune_ticks, cfg.max_food, cfg.max_water,
-    )  # fmt: skip
-    return (*(t.numpy() for t in tensors), *constants)
+    style, target = style.long().contiguous(), target.long().contiguous()
+    return style.numpy(), target.numpy(), arrays_of(_COMBAT_FIELDS, world), config
 
 
 def combat(world: World, style: Tensor, target: Tensor) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.content import ARMOR, CONSTITUTION, DEFENSE, KNIFE, MAGE, RANGE
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import combat_rolls as rule
@@ -17,6 +17,11 @@ from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.npcs import PROVOKED, kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
+
+_FIGHT_FIELDS = (
+    "alive row col age health food water damage chilled cause top_attacker entity level worn "
+    "inventory xp events ledger aggro_target aggro_entity aggro_ticks"
+)
 
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.STRIKE)
 BARE, LARGEST_DAMAGE = rule.BARE, rule.LARGEST_DAMAGE
@@ -28,15 +33,17 @@ CPU = torch.device("cpu")
 
 
 @compiled
-def _fight(
-    seed, tick, style, target, alive, row, col, age, health, food, water, damage, chilled, cause,
-    top_attacker,
-    entity, level, worn, inventory, xp, events, ledger, aggro_target, aggro_entity, aggro_ticks,
-    kind_of, attack_bonus, strength_bonus, defense_bonus, knives, kinds, reach, harm, rolls, skills, agents,
-    immune_ticks, max_food, max_water, low, high,
-):  # fmt: skip
-    """Runs the combat of realms ``low`` to ``high``. ``kinds``: [kinds, 3]: hunts, aggro_ticks and experience
-    of each NPC kind."""
+def _fight(seed, tick, style, target, world, tables, config, low, high):
+    """Runs the combat of realms ``low`` to ``high``.
+
+    ``tables``: kind of each slot, bonuses as in ``world.combat_rolls.bonuses``, knives by rank, and
+    [kinds, 3]: hunts, aggro_ticks and experience of each NPC kind."""
+    (
+        alive, row, col, age, health, food, water, damage, chilled, cause, top_attacker, entity, level,
+        worn, inventory, xp, events, ledger, aggro_target, aggro_entity, aggro_ticks
+    ) = world  # fmt: skip
+    kind_of, attack_bonus, strength_bonus, defense_bonus, knives, kinds = tables
+    reach, harm, rolls, skills, agents, immune_ticks, max_food, max_water = config
     slots = alive.shape[1]
     lost = np.zeros(slots, np.int32)
     best = np.full(slots, -1, np.int64)
@@ -141,7 +148,7 @@ def _fight(
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """Returns (bonuses of attack, strength and defense; knives by rank; ``kinds``) for ``_fight``; cached."""
+    """Returns the tables of ``_fight``, except the kinds of the slots; cached."""
     kinds = np.array([(kind.hunts, kind.aggro_ticks, kind.experience) for kind in tables.npcs], np.int64)
     bonuses = (bonus.numpy() for bonus in rule.bonuses(tables, CPU))
     return (*bonuses, np.array(tables.gear[KNIFE], np.int64), kinds.reshape(-1, 3))
@@ -150,20 +157,15 @@ def _look_ups(tables: Tables) -> tuple[Any, ...]:
 def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_fight``, except the range of realms."""
     cfg = world.config
+    config = (
+        np.array(cfg.reach), np.array(cfg.damage), cfg.rolls, cfg.skills, cfg.slots, cfg.immune_ticks,
+        cfg.max_food, cfg.max_water,
+    )  # fmt: skip
+    tables = kind_of_slot(cfg, CPU).numpy(), *_look_ups(cfg.tables)
+    fields = arrays_of(_FIGHT_FIELDS, world)
     # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
-    tensors = (
-        style.long().contiguous(), target.long().contiguous(),
-        world.alive, world.row, world.col, world.age, world.health, world.food, world.water,
-        world.damage, world.chilled, world.cause, world.top_attacker, world.entity, world.level, world.worn,
-        world.inventory, world.xp, world.events, world.ledger, world.aggro_target, world.aggro_entity,
-        world.aggro_ticks,
-        kind_of_slot(cfg, CPU),
-    )  # fmt: skip
-    constants = (
-        *_look_ups(cfg.tables), np.array(cfg.reach), np.array(cfg.damage), cfg.rolls, cfg.skills, cfg.slots,
-        cfg.immune_ticks, cfg.max_food, cfg.max_water,
-    )  # fmt: skip
-    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
+    style, target = style.long().contiguous(), target.long().contiguous()
+    return world.seed.numpy(), int(world.tick), style.numpy(), target.numpy(), fields, tables, config
 
 
 def fight(world: World, style: Tensor, target: Tensor) -> None:

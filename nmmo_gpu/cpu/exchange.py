@@ -8,12 +8,17 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.threads import cut, parallel, realm_slices, shared
 from nmmo_gpu.world import exchange as rule
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.state import World
+
+_OFFER_FIELDS = "alive health offer offer_price offer_left inventory gold events"
+_MATCH_FIELDS = (
+    "entity next_entity alive health offer offer_price offer_left inventory gold events trades quotes"
+)
 
 BOOK_BIT, PRICE_BIT, LEFT_BIT = rule.BOOK_BIT, rule.PRICE_BIT, rule.LEFT_BIT
 PRICES, SENIORITIES = rule.PRICES, rule.SENIORITIES
@@ -115,12 +120,12 @@ def refund(r, a, offer, offer_price, offer_left, inventory, gold, lots, prices):
     offer_left[r, a] = 0
 
 
-@compiled
-def _offers(
-    trade, price, alive, health, offer, offer_price, offer_left, inventory, gold, events,
-    lots, weights, prices, capacity, offer_ticks, low, high,
-):  # fmt: skip
-    """Applies expiry, withdrawals and new offers of slots low to high, numbered across all realms."""
+@compiled(allocates=False)
+def _offers(trade, price, world, goods, capacity, offer_ticks, low, high):
+    """Applies expiry, withdrawals and new offers of slots low to high, numbered across all realms. ``goods``:
+    see ``numbers``."""
+    alive, health, offer, offer_price, offer_left, inventory, gold, events = world
+    lots, weights, prices = goods
     items, slots = len(lots), offer.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(0, low - r * slots), min(slots, high - r * slots)):
@@ -179,12 +184,13 @@ def _best(offer, offer_price, alive, health, items, bid, ask):
 
 
 @compiled
-def _match(
-    entity, next_entity, alive, health, offer, offer_price, offer_left, inventory, gold, events,
-    trades, quotes, lots, prices, low, high,
-):  # fmt: skip
+def _match(world, lots, prices, low, high):
     """Makes the trades of realms low to high. Only offers at least as good as the best offer of the other
     side can be matched, and these are first in their books, so the others are not sorted."""
+    (
+        entity, next_entity, alive, health, offer, offer_price, offer_left, inventory, gold, events, trades,
+        quotes
+    ) = world  # fmt: skip
     items, slots = len(lots), offer.shape[1]
     bid, ask = np.empty(items, np.int64), np.empty(items, np.int64)
     key, who = np.empty(slots, np.int64), np.empty(slots, np.int64)
@@ -259,25 +265,15 @@ def _quotes(alive, health, offer, offer_price, quotes, low, high):
             quotes[r, i, 1] = ask[i] if ask[i] <= PRICES else 0
 
 
-def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    return tuple(t.numpy() for t in tensors)
-
-
 def arguments(world: World, trade: Tensor, price: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_exchange``, except the range of realms."""
     cfg = world.config
-    lots, weights, prices = numbers(cfg.tables)
-    # One dtype and layout, so that the loops are compiled only once.
+    goods = numbers(cfg.tables)
+    fields = arrays_of(_OFFER_FIELDS, world)
+    # Of one dtype and layout, so that the loops are compiled only once for all dtypes and layouts of choices.
     trade, price = (chosen.to(torch.int32).contiguous() for chosen in (trade, price))
-    make = _arrays(
-        trade, price, world.alive, world.health, world.offer, world.offer_price, world.offer_left,
-        world.inventory, world.gold, world.events,
-    )  # fmt: skip
-    meet = _arrays(
-        world.entity, world.next_entity, world.alive, world.health, world.offer, world.offer_price,
-        world.offer_left, world.inventory, world.gold, world.events, world.trades, world.quotes,
-    )  # fmt: skip
-    return (*make, lots, weights, prices, cfg.capacity, cfg.offer_ticks), (*meet, lots, prices)
+    make = trade.numpy(), price.numpy(), fields, goods, cfg.capacity, cfg.offer_ticks
+    return make, (arrays_of(_MATCH_FIELDS, world), goods[0], goods[2])
 
 
 def exchange(world: World, trade: Tensor, price: Tensor) -> None:
@@ -295,7 +291,7 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
 
 def quotes_arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_quotes``, except the range of realms."""
-    return _arrays(world.alive, world.health, world.offer, world.offer_price, world.quotes)
+    return tuple(t.numpy() for t in (world.alive, world.health, world.offer, world.offer_price, world.quotes))
 
 
 def quotes(world: World) -> None:

@@ -17,7 +17,7 @@ THRESHOLDS = np.array(experience_table(), np.int32)
 GEAR_SKILLS = np.array(rule.GEAR_SKILLS)
 
 
-@compiled
+@compiled(allocates=False)
 def _growth(alive, xp, level, inventory, worn, events, gear, gear_level, skills, low, high):
     """Processes agent slots ``low`` to ``high``, numbered across all realms. ``gear``: [kinds of gear, ranks]
     item, -1 for ranks that do not exist."""

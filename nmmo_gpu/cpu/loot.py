@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.exchange import numbers, refund
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.random import below, draw
@@ -18,6 +18,11 @@ from nmmo_gpu.world.npcs import kind_of_slot
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import Cause, World
 
+_LOOT_FIELDS = (
+    "alive cause top_attacker inventory gold offer offer_price offer_left events dead_totals ledger "
+    "npc_kills aggro_target aggro_entity aggro_ticks"
+)
+
 COMBAT, STREAM = int(Cause.COMBAT), int(Stream.DROP)
 AGENTS_KILLED, EVENTS = int(Event.AGENTS_KILLED), len(Event)
 DROPPED, LOST = int(Flow.DROPPED), int(Flow.LOST)
@@ -25,15 +30,17 @@ DROPS, CHANCE_SHIFT = rule.DROPS, np.uint64(rule.CHANCE_SHIFT)
 CPU = torch.device("cpu")
 
 
-@compiled
-def _loot(
-    seed, tick, alive, cause, top_attacker, inventory, gold, offer, offer_price, offer_left, events,
-    dead_totals,
-    ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks, kind_of, lots, weights, prices, drops, first,
-    capacity, low, high,
-):  # fmt: skip
-    """Distributes the goods of dead entities. ``drops``: [n, 4]: item, minimum, maximum, chance; those of
-    kind k are rows ``first[k]`` to ``first[k + 1]``."""
+@compiled(allocates=False)
+def _loot(seed, tick, world, tables, capacity, low, high):
+    """Distributes the goods of dead entities of realms ``low`` to ``high``.
+
+    ``tables``: kind of each slot; lots, weights and prices as in ``numbers``; drops ([n, 4], kind by kind:
+    item, minimum, maximum, chance), of which those of kind k are rows ``first[k]`` to ``first[k + 1]``."""
+    (
+        alive, cause, top_attacker, inventory, gold, offer, offer_price, offer_left, events, dead_totals,
+        ledger, npc_kills, aggro_target, aggro_entity, aggro_ticks
+    ) = world  # fmt: skip
+    kind_of, lots, weights, prices, drops, first = tables
     items = len(weights)
     agents = gold.shape[1]
     for r in range(low, high):
@@ -98,7 +105,7 @@ def _loot(
 
 @cache
 def _look_ups(tables: Tables) -> tuple[Any, ...]:
-    """Returns (lots, weights, prices, ``drops``, ``first``) for ``_loot``; cached."""
+    """Returns the tables of ``_loot``, except the kinds of the slots; cached."""
     rows = [drop for kind in tables.npcs for drop in kind.drops]
     first = np.cumsum([0, *(len(kind.drops) for kind in tables.npcs)])
     return (*numbers(tables), np.array(rows, np.int64).reshape(-1, 4), first)
@@ -107,14 +114,8 @@ def _look_ups(tables: Tables) -> tuple[Any, ...]:
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_loot``, except the range of realms."""
     cfg = world.config
-    tensors = (
-        world.alive, world.cause, world.top_attacker, world.inventory, world.gold, world.offer,
-        world.offer_price,
-        world.offer_left, world.events, world.dead_totals, world.ledger, world.npc_kills, world.aggro_target,
-        world.aggro_entity, world.aggro_ticks, kind_of_slot(cfg, CPU),
-    )  # fmt: skip
-    fixed = (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
-    return (*fixed, *_look_ups(cfg.tables), cfg.capacity)
+    tables = kind_of_slot(cfg, CPU).numpy(), *_look_ups(cfg.tables)
+    return world.seed.numpy(), int(world.tick), arrays_of(_LOOT_FIELDS, world), tables, cfg.capacity
 
 
 def loot(world: World) -> None:

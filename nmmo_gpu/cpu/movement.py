@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.content import walkable_table
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import movement as rule
@@ -14,29 +14,16 @@ from nmmo_gpu.world.contest import claims_plane
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
+_MOVE_FIELDS = "alive freeze health heading row col material occupant presence"
+
 MOVES = np.array(rule.MOVES, np.int64)
 WALKABLE = walkable_table().numpy()
 STREAM = int(Stream.MOVE)
 
 
 @compiled
-def _movement(
-    seed,
-    tick,
-    move,
-    alive,
-    freeze,
-    health,
-    heading,
-    row,
-    col,
-    material,
-    occupant,
-    presence,
-    claims,
-    low,
-    high,
-):
+def _movement(seed, tick, move, world, claims, low, high):
+    alive, freeze, health, heading, row, col, material, occupant, presence = world
     slots = alive.shape[1]
     goal = np.empty(slots, np.int64)
     mover = np.empty(slots, np.int64)
@@ -78,12 +65,10 @@ def _movement(
 
 def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_movement``, except the range of realms."""
+    fields, claims = arrays_of(_MOVE_FIELDS, world), claims_plane(world).numpy()
     # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
-    tensors = (
-        move.long().contiguous(), world.alive, world.freeze, world.health, world.heading, world.row,
-        world.col, world.material, world.occupant, world.presence, claims_plane(world),
-    )  # fmt: skip
-    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors))
+    move = move.long().contiguous()
+    return world.seed.numpy(), int(world.tick), move.numpy(), fields, claims
 
 
 def movement(world: World, move: Tensor) -> None:

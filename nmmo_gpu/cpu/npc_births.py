@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.npcs import HABITAT, HEALTH, habits, kinds
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.spawning import inland
@@ -15,18 +15,27 @@ from nmmo_gpu.world.npcs import chance
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
 
+_BIRTH_FIELDS = (
+    "alive entity row col health food water freeze heading age damage aggro_target aggro_entity "
+    "aggro_ticks material occupant presence next_entity"
+)
+
 BIRTH_STREAM, ORDER_STREAM = int(Stream.NPC_BIRTH), int(Stream.BIRTH_ORDER)
 CANDIDATES = rule.CANDIDATES
 SIXTEEN = np.uint64(16)
 
 
 @compiled
-def _npc_births(
-    seed, tick, alive, entity, row, col, health, food, water, freeze, heading, age, damage, aggro_target,
-    aggro_entity,
-    aggro_ticks, material, occupant, presence, next_entity, kinds, habits, trying, border, places, mask,
-    populations, low, high,
-):  # fmt: skip
+def _npc_births(seed, tick, world, kinds, habits, config, low, high):
+    """Processes realms ``low`` to ``high``.
+
+    ``config``: the chance of a birth as in ``world.npcs.chance``, border, number of tiles inland, mask of the
+    order of births, populations."""
+    (
+        alive, entity, row, col, health, food, water, freeze, heading, age, damage, aggro_target,
+        aggro_entity, aggro_ticks, material, occupant, presence, next_entity
+    ) = world  # fmt: skip
+    trying, border, places, mask, populations = config
     slots = alive.shape[1]
     npcs = aggro_target.shape[1]
     agents = slots - npcs
@@ -90,17 +99,9 @@ def _npc_births(
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_npc_births``, except the range of realms."""
     cfg = world.config
-    tensors = (
-        world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
-        world.freeze, world.heading, world.age, world.damage, world.aggro_target, world.aggro_entity,
-        world.aggro_ticks,
-        world.material, world.occupant, world.presence, world.next_entity,
-    )  # fmt: skip
-    constants = (
-        kinds(cfg), habits(cfg.tables.npcs), chance(cfg.npc_births), cfg.border, cfg.inland,
-        order_mask(cfg), cfg.populations,
-    )  # fmt: skip
-    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
+    config = chance(cfg.npc_births), cfg.border, cfg.inland, order_mask(cfg), cfg.populations
+    fields = arrays_of(_BIRTH_FIELDS, world)
+    return world.seed.numpy(), int(world.tick), fields, kinds(cfg), habits(cfg.tables.npcs), config
 
 
 def npc_births(world: World) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content.tables import NPCRow
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import npcs as rule
@@ -18,6 +18,8 @@ from nmmo_gpu.world.npcs import chance, kind_of_slot
 from nmmo_gpu.world.observation import ring_order
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
+
+_NPC_FIELDS = "alive entity row col age material occupant presence aggro_target aggro_entity aggro_ticks"
 
 STREAM = int(Stream.NPC)
 PROVOKED, ALWAYS = rule.PROVOKED, rule.ALWAYS
@@ -63,11 +65,13 @@ def _nearest(r, y, x, sight, cells, age, occupant, presence, immune_ticks, popul
     return -1
 
 
-@compiled
-def _npcs(
-    seed, tick, move, style, target, alive, entity, row, col, age, material, occupant, presence, aggro_target,
-    aggro_entity, aggro_ticks, kinds, habits, cells, immune_ticks, populations, wander, low, high,
-):  # fmt: skip
+@compiled(allocates=False)
+def _npcs(seed, tick, move, style, target, world, tables, config, low, high):
+    (
+        alive, entity, row, col, age, material, occupant, presence, aggro_target, aggro_entity, aggro_ticks
+    ) = world  # fmt: skip
+    kinds, habits, cells = tables
+    immune_ticks, populations, wander = config
     slots = alive.shape[1]
     agents = slots - aggro_target.shape[1]
     for r in range(low, high):
@@ -131,15 +135,11 @@ def behind_agents(world: World, move: Tensor, style: Tensor, target: Tensor) -> 
 def arguments(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_npcs``, except the range of realms; the choices are those of ``behind_agents``."""
     cfg = world.config
-    tensors = (
-        move, style, target, world.alive, world.entity, world.row, world.col, world.age, world.material,
-        world.occupant, world.presence, world.aggro_target, world.aggro_entity, world.aggro_ticks,
-    )  # fmt: skip
     rows = cfg.tables.npcs
-    constants = (
-        kinds(cfg), habits(rows), sights(rows), cfg.immune_ticks, cfg.populations, chance(cfg.wander),
-    )  # fmt: skip
-    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
+    tables = kinds(cfg), habits(rows), sights(rows)
+    config = cfg.immune_ticks, cfg.populations, chance(cfg.wander)
+    choices = (chosen.numpy() for chosen in (move, style, target))
+    return world.seed.numpy(), int(world.tick), *choices, arrays_of(_NPC_FIELDS, world), tables, config
 
 
 def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

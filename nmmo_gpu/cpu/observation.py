@@ -5,15 +5,16 @@ inlined functions."""
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import KNIFE, walkable_table
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import compiled, fields_of
 from nmmo_gpu.cpu.observation_goods import goods_arguments, write_goods, write_looks
 from nmmo_gpu.cpu.threads import chunks, parallel, realm_slices
 from nmmo_gpu.cpu.words import LOW_BITS, ONES, SEVEN, load, nonzero_bytes, store, trailing_zeros
@@ -21,6 +22,31 @@ from nmmo_gpu.world import observation as rule
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, STYLES, ObservationLayout
 from nmmo_gpu.world.state import World
+
+_Fields = namedtuple(
+    "_Fields",
+    "alive row col health food water freeze heading age damage material occupant presence worn public_stats "
+    "entity_attributes",
+)
+"""Fields of the world, flat, and ``ENTITY_FEATURES`` and ``ENTITY_ATTRIBUTES`` of all entities: [R * (S + N)]
+uint64, a byte each."""
+_Sizes = namedtuple(
+    "_Sizes",
+    "slots npc_slots population_size populations height width vision window nearest immune_ticks extended "
+    "rolls reach",
+)
+"""``reach``: 0 for a style without an effect."""
+_Offsets = namedtuple(
+    "_Offsets",
+    "alive self entities entity_kind entity_attributes move_mask style_mask target_mask material occupant "
+    "end",
+)
+"""First byte of each field in a record; ``end``: first byte after the fields."""
+_Ring = namedtuple("_Ring", "cells rank")
+"""The cells of a window in ring order (``world.observation.ring_order``).
+
+``cells``: [cells, 4] int64, row and column from the center, distance, index in the window; ``rank``: [cells]
+int64, position in ring order, by index in the window."""
 
 WALKABLE = walkable_table().numpy()
 STEPS = np.array(MOVES, np.int64)
@@ -34,74 +60,6 @@ ROW_BY_ROW_FROM = 1 << 21
 """Minimum number of tiles of a realm whose agents are processed in the order of their rows. The windows of
 neighbors share cache lines, which on such a large map would be evicted before the next nearby slot. On a
 smaller map all tiles stay in the cache, and records are written faster in the order of the slots."""
-
-
-class _Fields(NamedTuple):
-    """Fields of the world, flat: [R * (S + N)] arrays, [R * H * W] arrays from ``material`` on."""
-
-    alive: Any
-    row: Any
-    col: Any
-    health: Any
-    food: Any
-    water: Any
-    freeze: Any
-    heading: Any
-    age: Any
-    damage: Any
-    material: Any
-    occupant: Any
-    presence: Any
-    worn: Any
-    public_stats: Any
-    """[R * (S + N)] uint64: the fields of ``ENTITY_FEATURES`` except the offsets, a byte each."""
-    entity_attributes: Any
-    """[R * (S + N)] uint64: the fields of ``ENTITY_ATTRIBUTES``, a byte each; empty without them."""
-
-
-class _Sizes(NamedTuple):
-    """Numbers of a config, by their names there."""
-
-    slots: int
-    npc_slots: int
-    population_size: int
-    populations: int
-    height: int
-    width: int
-    vision: int
-    window: int
-    nearest: int
-    immune_ticks: int
-    extended: bool
-    rolls: bool
-    reach: tuple[int, int, int]
-    """0 for a style without an effect."""
-
-
-class _Offsets(NamedTuple):
-    """First byte of each field in a record."""
-
-    alive: int
-    self_: int
-    entities: int
-    entity_kind: int
-    entity_attributes: int
-    move_mask: int
-    style_mask: int
-    target_mask: int
-    material: int
-    occupant: int
-    padding: int
-    """First byte after the fields."""
-
-
-class _Ring(NamedTuple):
-    """The cells of a window in ring order (``world.observation.ring_order``)."""
-
-    cells: Any
-    """[cells, 4] int64: row and column from the center, distance, index in the window."""
-    rank: Any
-    """[cells] int64: position in ring order, by index in the window."""
 
 
 @compiled(inline="always")
@@ -254,8 +212,8 @@ def _write_records(fields, records, seen, queue, sizes, ring, at, near, low, hig
         population = slot // sizes.population_size
         tile = (realm * sizes.height + fields.row[e]) * sizes.width + fields.col[e]
         record[at.alive] = 1
-        record[at.padding :] = 0
-        _write_self(records[1][i], fields, e, population, sizes, at.self_ // 2)
+        record[at.end :] = 0
+        _write_self(records[1][i], fields, e, population, sizes, at.self // 2)
         _write_windows(record, near, fields, tile, population, sizes, ring, at)
         reach = sizes.reach
         if sizes.rolls and fields.worn[3 * i + KNIFE] == 0:
@@ -282,13 +240,13 @@ def _constants(config: WorldConfig) -> tuple[_Sizes, _Ring, _Offsets]:
     layout = ObservationLayout(config).fields
     effective = zip(config.reach, config.damage, strict=True)
     reach = tuple(r if damage or config.rolls else 0 for r, damage in effective)
-    sizes = _Sizes(*(getattr(config, name) for name in _Sizes._fields[:-1]), reach)
+    sizes = fields_of(_Sizes, config, reach=reach)
     order = np.array(rule.ring_order(config.vision), np.int64)
     index = (order[:, 0] + config.vision) * config.window + order[:, 1] + config.vision
     cells = np.column_stack((order, np.abs(order).max(1), index))
-    offset = {name: field.offset for name, field in layout.items()} | {"self_": layout["self"].offset}
-    padding = max(field.offset + field.bytes for field in layout.values())
-    at = _Offsets(*(offset.get(name, 0) for name in _Offsets._fields[:-1]), padding)
+    offsets = {name: field.offset for name, field in layout.items()}
+    end = max(field.offset + field.bytes for field in layout.values())
+    at = _Offsets(*(offsets.get(name, 0) for name in _Offsets._fields[:-1]), end)
     return sizes, _Ring(cells, index.argsort()), at
 
 
@@ -320,7 +278,7 @@ def _byte(value, place):
     return np.uint64(min(value, LARGEST_BYTE)) << np.uint64(8 * place)
 
 
-@compiled
+@compiled(allocates=False)
 def _write_public_stats(age, health, food, water, freeze, damage, public_stats, low, high):
     """Writes the public attributes of each slot as one word, whose two lowest bytes are left for offsets."""
     for i in range(low, high):

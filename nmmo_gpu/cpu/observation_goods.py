@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import CONSTITUTION, DEFENSE, SKILLS, WORKS
 from nmmo_gpu.content.tables import combat_level
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import compiled, fields_of
 from nmmo_gpu.cpu.exchange import numbers, write_possible
 from nmmo_gpu.cpu.threads import parallel
 from nmmo_gpu.cpu.words import load, store
@@ -19,62 +20,20 @@ from nmmo_gpu.world import observation_goods as rule
 from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
 from nmmo_gpu.world.state import World
 
+_FlatFields = namedtuple("_FlatFields", "alive row col quotes")
+_Fields = namedtuple("_Fields", "level inventory gold offer offer_price offer_left shore material")
+_Tables = namedtuple("_Tables", "recipes meals weights lots prices")
+"""Tables of a content, see ``cpu.work.book`` and ``cpu.exchange.numbers``."""
+_Sizes = namedtuple("_Sizes", "slots npc_slots capacity tokens works")
+"""``works``: one bit per work."""
+_Offsets = namedtuple(
+    "_Offsets", "levels goods inventory offer market work_mask trade_mask price_mask token_mask"
+)
+"""First int16 of the first four fields in a record, first byte of the others; -1 for missing fields."""
+
 STYLE_COUNT, SKILL_COUNT, WORK_COUNT = len(STYLES), len(SKILLS), len(WORKS)
 LARGEST_BYTE, LARGEST_SHORT = 127, rule.LARGEST_SHORT
 strength = compiled(inline="always")(combat_level)
-
-
-class _Goods(NamedTuple):
-    """Fields of the world, and tables of its content."""
-
-    alive: Any
-    row: Any
-    col: Any
-    quotes: Any
-    level: Any
-    inventory: Any
-    gold: Any
-    offer: Any
-    offer_price: Any
-    offer_left: Any
-    shore: Any
-    material: Any
-
-
-class _Tables(NamedTuple):
-    """Tables of a content, see ``cpu.work.book`` and ``cpu.exchange.numbers``."""
-
-    recipes: Any
-    meals: Any
-    weights: Any
-    lots: Any
-    prices: Any
-
-
-class _Sizes(NamedTuple):
-    """Numbers of a config, by their names there."""
-
-    slots: int
-    npc_slots: int
-    capacity: int
-    tokens: int
-    works: int
-    """One bit per work."""
-
-
-class _Offsets(NamedTuple):
-    """First int16 of the first four fields in a record, first byte of the others; -1 for those that are
-    missing."""
-
-    levels: int
-    goods: int
-    inventory: int
-    offer: int
-    market: int
-    work_mask: int
-    trade_mask: int
-    price_mask: int
-    token_mask: int
 
 
 @compiled(inline="always")
@@ -89,7 +48,7 @@ def _copy(into, at, source, start, count):
     store(into, at + count - 8, load(source, start + count - 8))
 
 
-@compiled
+@compiled(allocates=False)
 def _write_looks(alive, age, level, worn, token, kind_and_health, numbers, entity_attributes, low, high):
     """Writes the additional public attributes (``ENTITY_ATTRIBUTES``) of each living slot as one word.
 
@@ -159,13 +118,13 @@ def write_goods(arguments, records, queue, low, high):
         arguments: as returned by ``goods_arguments``.
         records: the records as bytes and as int16.
     """
-    world, tables, sizes, at = arguments
+    flat, world, tables, sizes, at = arguments
     level, inventory, weights = world.level, world.inventory, tables.weights
     items = len(weights)
     for turn in range(low, high):
         i = queue[turn] if len(queue) else turn
         r, a = i // sizes.slots, i % sizes.slots
-        if not world.alive[i + r * sizes.npc_slots]:
+        if not flat.alive[i + r * sizes.npc_slots]:
             continue
         record, short = records[0][i], records[1][i]
         for skill in range(SKILL_COUNT):
@@ -182,9 +141,9 @@ def write_goods(arguments, records, queue, low, high):
         _write_offer(short, at.offer, code, price, ticks_left, items)
         short[at.goods] = min(gold, LARGEST_SHORT)
         short[at.goods + 1] = space
-        _copy(record, at.market, world.quotes, 3 * items * r, 3 * items)
+        _copy(record, at.market, flat.quotes, 3 * items * r, 3 * items)
         if at.work_mask >= 0:
-            y, x = world.row[i + r * sizes.npc_slots], world.col[i + r * sizes.npc_slots]
+            y, x = flat.row[i + r * sizes.npc_slots], flat.col[i + r * sizes.npc_slots]
             can = possible_works(
                 sizes.works, tables.recipes, tables.meals, inventory, level, space, world.shore,
                 world.material, r, a, y, x,
@@ -205,15 +164,15 @@ def _constants(config: WorldConfig) -> tuple[_Tables, _Sizes, _Offsets]:
     """Returns what the loop needs to know of a config."""
     recipes, _, meals, weights = book(config.content)
     lots, _, prices = numbers(config.tables)
-    sizes = _Sizes(config.slots, config.npc_slots, config.capacity, config.tokens, works_there(config.works))
+    sizes = fields_of(_Sizes, config, works=works_there(config.works))
     fields = ObservationLayout(config).fields
     offsets = [fields[name].offset // 2 for name in _Offsets._fields[:4]]
     offsets += [fields[name].offset if name in fields else -1 for name in _Offsets._fields[4:]]
     return _Tables(recipes, meals, weights, lots, prices), sizes, _Offsets(*offsets)
 
 
-def goods_arguments(world: World) -> tuple[_Goods, _Tables, _Sizes, _Offsets]:
+def goods_arguments(world: World) -> tuple[_FlatFields, _Fields, _Tables, _Sizes, _Offsets]:
     """Returns the first argument of ``write_goods``."""
-    flat = (t.view(-1).numpy() for t in (world.alive, world.row, world.col, world.quotes))
-    shaped = (getattr(world, name).numpy() for name in _Goods._fields[4:])
-    return _Goods(*flat, *shaped), *_constants(world.config)
+    flat = (tensor.view(-1).numpy() for tensor in fields_of(_FlatFields, world))
+    shaped = (tensor.numpy() for tensor in fields_of(_Fields, world))
+    return _FlatFields(*flat), _Fields(*shaped), *_constants(world.config)

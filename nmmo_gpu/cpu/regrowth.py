@@ -15,7 +15,7 @@ BLOCK = 64
 constant length is vectorized."""
 
 
-@compiled
+@compiled(allocates=False)
 def _regrowth(now, base, material, regrow_at, low, high):
     """Processes tiles ``low`` to ``high``."""
     now = np.int32(now)

@@ -7,7 +7,7 @@ import torch
 
 from nmmo_gpu.config import ALL_FREE_SLOTS
 from nmmo_gpu.content import CONSTITUTION
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.events import Flow
@@ -15,6 +15,14 @@ from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.spawning import birth_experience, birth_levels, ring
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.terrain import safe_table
+
+_SPAWN_FIELDS = (
+    "alive entity row col health food water freeze heading age damage explored visited material "
+    "occupant presence next_entity"
+)
+_EQUIP_FIELDS = (
+    "entity next_entity xp level gold inventory worn offer offer_price offer_left token events ledger"
+)
 
 SLOT_STREAM, TILE_STREAM = int(Stream.SPAWN_SLOT), int(Stream.SPAWN_TILE)
 SAFE = safe_table().numpy()
@@ -29,11 +37,12 @@ def inland(spot, border, width):
 
 
 @compiled
-def _spawning(
-    seed, tick, births, alive, entity, row, col, health, food, water, freeze, heading, age, damage, explored,
-    visited, material, occupant, presence, next_entity, anywhere, ring, birthplaces, border, body,
-    population_size, low, high,
-):  # fmt: skip
+def _spawning(seed, tick, world, config, low, high):
+    (
+        alive, entity, row, col, health, food, water, freeze, heading, age, damage, explored, visited,
+        material, occupant, presence, next_entity
+    ) = world  # fmt: skip
+    births, anywhere, ring, birthplaces, border, body, population_size = config
     if births == 0:
         return
     slots = explored.shape[1]
@@ -108,12 +117,14 @@ def _spawning(
             shows[at] = a // population_size + 1
 
 
-@compiled
-def _equip(
-    entity, next_entity, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token, events,
-    ledger, birth_xp, birth_levels, birth_gold, r, first,
-):  # fmt: skip
+@compiled(allocates=False)
+def _equip(world, birth, r, first):
     """Gives new agents of realm ``r``, with ids from ``first`` on, their initial state of the full game."""
+    (
+        entity, next_entity, xp, level, gold, inventory, worn, offer, offer_price, offer_left, token,
+        events, ledger
+    ) = world  # fmt: skip
+    birth_xp, birth_levels, birth_gold = birth
     if next_entity[r] == first:
         return
     for a in range(gold.shape[1]):
@@ -136,7 +147,7 @@ def _equip(
 
 @compiled
 def _spawning_of_the_equipped(spawn, goods, low, high):
-    next_entity = goods[1]
+    next_entity = goods[0][1]
     for r in range(low, high):
         first = next_entity[r]
         _spawning(*spawn, r, r + 1)
@@ -147,28 +158,18 @@ def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_spawning``, except the range of realms."""
     cfg = world.config
     health = birth_levels()[CONSTITUTION] if cfg.skills else cfg.max_health
-    tensors = (
-        world.alive, world.entity, world.row, world.col, world.health, world.food, world.water,
-        world.freeze, world.heading, world.age, world.damage, world.explored, world.visited,
-        world.material, world.occupant, world.presence, world.next_entity,
+    body = np.array((health, cfg.max_food, cfg.max_water))
+    config = (
+        cfg.births, cfg.spawn == "anywhere", ring(cfg, torch.device("cpu")).numpy(), cfg.birthplaces,
+        cfg.border, body, cfg.population_size,
     )  # fmt: skip
-    constants = (
-        cfg.spawn == "anywhere", ring(cfg, torch.device("cpu")).numpy(), cfg.birthplaces, cfg.border,
-        np.array((health, cfg.max_food, cfg.max_water)), cfg.population_size,
-    )  # fmt: skip
-    return (world.seed.numpy(), int(world.tick), cfg.births, *(t.numpy() for t in tensors), *constants)
+    return world.seed.numpy(), int(world.tick), arrays_of(_SPAWN_FIELDS, world), config
 
 
 def goods(world: World) -> tuple[Any, ...]:
     """Arguments of ``_equip``, except the realm."""
-    tensors = (
-        world.entity, world.next_entity, world.xp, world.level, world.gold, world.inventory, world.worn,
-        world.offer, world.offer_price, world.offer_left, world.token, world.events, world.ledger,
-    )  # fmt: skip
-    constants = (
-        np.array(birth_experience(), np.int32), np.array(birth_levels(), np.uint8), world.config.birth_gold,
-    )  # fmt: skip
-    return (*(t.numpy() for t in tensors), *constants)
+    experience, levels = np.array(birth_experience(), np.int32), np.array(birth_levels(), np.uint8)
+    return arrays_of(_EQUIP_FIELDS, world), (experience, levels, world.config.birth_gold)
 
 
 def spawning(world: World) -> None:

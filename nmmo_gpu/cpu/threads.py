@@ -41,14 +41,21 @@ def slices(total: int, parts: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
+def _parts(minimum: int = 1) -> int:
+    """Returns into how many ranges to divide: a few per thread, because they differ in work; one for a single
+    thread, because every call of a loop costs microseconds."""
+    threads = torch.get_num_threads()
+    return 1 if threads == 1 else max(minimum, 2 * threads)
+
+
 def chunks(total: int, min_length: int) -> list[tuple[int, int]]:
-    """Divides [0, total) for ``parallel``: a few ranges per thread, of at least ``min_length`` elements."""
-    return slices(total, min(max(8, 2 * torch.get_num_threads()), total // min_length))
+    """Divides [0, total) for ``parallel``, into ranges of at least ``min_length`` elements."""
+    return slices(total, min(_parts(8), total // min_length))
 
 
 def realm_slices(realms: int) -> list[tuple[int, int]]:
-    """Divides the realms for ``parallel``: a few ranges per thread, because realms differ in work."""
-    return slices(realms, 2 * torch.get_num_threads())
+    """Divides the realms for ``parallel``."""
+    return slices(realms, _parts())
 
 
 def shared(realms: int, slots: int) -> bool:
@@ -60,5 +67,5 @@ def cut(realms: int, slots: int, length: int) -> list[tuple[int, int]]:
     """Divides [0, realms * length) for ``parallel``, where a realm of ``slots`` slots has ``length``
     elements: between realms, or anywhere if threads share realms."""
     if shared(realms, slots):
-        return slices(realms * length, 2 * torch.get_num_threads())
+        return slices(realms * length, _parts())
     return [(low * length, high * length) for low, high in realm_slices(realms)]

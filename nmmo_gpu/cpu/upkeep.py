@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from nmmo_gpu.content import CONSTITUTION, Material
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.random import draw
 from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world.random import Stream
@@ -14,19 +14,21 @@ from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
 
+_UPKEEP_FIELDS = "alive row col health food water freeze age chilled cause level material shore regrow_at"
+
 LAVA, SCRUB, FOREST = int(Material.LAVA), int(Material.SCRUB), int(Material.FOREST)
 BY_LAVA, BY_HUNGER, BY_THIRST = int(Cause.LAVA), int(Cause.HUNGER), int(Cause.THIRST)
 STREAM = int(Stream.REGROW)
 LAST = VISITED_SIDE - 1
 
 
-@compiled
-def _upkeep(
-    seed, tick, alive, row, col, health, food, water, freeze, age, chilled, cause, level, material, shore,
-    regrow_at, thresholds, freeze_ticks, forage, heal_above, body, skilled, agents, low, high,
-):  # fmt: skip
-    """Processes slots ``low`` to ``high``, numbered across all realms. The first ``agents`` slots of a realm
-    hold agents."""
+@compiled(allocates=False)
+def _upkeep(seed, tick, world, thresholds, config, low, high):
+    """Processes slots ``low`` to ``high``, numbered across all realms."""
+    (
+        alive, row, col, health, food, water, freeze, age, chilled, cause, level, material, shore, regrow_at
+    ) = world  # fmt: skip
+    freeze_ticks, forage, heal_above, body, skilled, agents = config
     slots = alive.shape[1]
     for r in range(low // slots, (high - 1) // slots + 1):
         for a in range(max(low - r * slots, 0), min(high - r * slots, slots)):
@@ -68,7 +70,7 @@ def _upkeep(
                 age[r, a] += 1
 
 
-@compiled
+@compiled(allocates=False)
 def _explore(alive, row, col, explored, visited, low, high):
     """Processes agent slots ``low`` to ``high``, numbered across all realms."""
     slots = explored.shape[1]
@@ -85,16 +87,10 @@ def _explore(alive, row, col, explored, visited, low, high):
 def arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_upkeep``, except the range of slots."""
     cfg = world.config
-    tensors = (
-        world.alive, world.row, world.col, world.health, world.food, world.water, world.freeze,
-        world.age, world.chilled, world.cause, world.level, world.material, world.shore, world.regrow_at,
-    )  # fmt: skip
-    constants = (
-        threshold_tensor(cfg.regrowth, torch.device("cpu")).numpy(),
-        cfg.freeze_ticks, cfg.forage, cfg.heal_above,
-        np.array((cfg.max_health, cfg.max_food, cfg.max_water)), cfg.skills, cfg.slots,
-    )  # fmt: skip
-    return (world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), *constants)
+    body = np.array((cfg.max_health, cfg.max_food, cfg.max_water))
+    config = cfg.freeze_ticks, cfg.forage, cfg.heal_above, body, cfg.skills, cfg.slots
+    thresholds = threshold_tensor(cfg.regrowth, torch.device("cpu")).numpy()
+    return world.seed.numpy(), int(world.tick), arrays_of(_UPKEEP_FIELDS, world), thresholds, config
 
 
 def explore_arguments(world: World) -> tuple[Any, ...]:

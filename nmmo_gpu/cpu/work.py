@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.content import CONSTITUTION, WORKS, Content, Material
 from nmmo_gpu.content.tables import tables
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import arrays_of, compiled
 from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.random import below, draw
@@ -22,6 +22,8 @@ from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
 from nmmo_gpu.world.state import World
+
+_WORK_FIELDS = "alive row col health food material shore regrow_at inventory offer level xp events ledger"
 
 FISH, MINE, COOK, SWORD, KNIVES, ARMOR, EAT = range(1, len(WORKS))
 LEVEL, SKILL, EXPERIENCE, MAKES, AMOUNT, TAKES, TAKES_AMOUNT, ROOM, CHOICE = range(9)
@@ -127,30 +129,30 @@ def _make(recipes, row, skilled, inventory, ledger, xp, r, a):
         xp[r, a, recipes[row, SKILL]] += recipes[row, EXPERIENCE]
 
 
-@compiled
-def _craft(
-    seed, tick, choice, recipes, starts, skilled, inventory, level, ledger, xp, events, space, r, a
-):  # fmt: skip
-    """Makes the last possible recipe, for cooking and smithing."""
-    chosen = -1
+@compiled(inline="always")
+def _highest(choice, recipes, starts, inventory, level, space, r, a):
+    """Returns the last row of a work that is possible; -1 if there is none."""
     for row in range(starts[choice + 1] - 1, starts[choice] - 1, -1):
         if could(recipes, row, inventory, level, space, r, a):
-            chosen = row
-            break
-    if chosen < 0:
-        return
-    takes, amount = recipes[chosen, TAKES], recipes[chosen, TAKES_AMOUNT]
+            return row
+    return -1
+
+
+@compiled(allocates=False)
+def _craft(recipes, row, burns, skilled, inventory, ledger, xp, events, r, a):
+    """Makes a recipe of cooking or smithing, or burns its ingredients."""
+    takes, amount = recipes[row, TAKES], recipes[row, TAKES_AMOUNT]
     inventory[r, a, takes] -= amount
-    if choice == COOK and not _succeeds(seed, tick, recipes, chosen, chosen - starts[choice], level, r, a):
+    if burns:
         ledger[r, takes, BURNT_UP] += amount
         events[r, a, BURNT] += 1
         return
     ledger[r, takes, USED] += amount
-    _make(recipes, chosen, skilled, inventory, ledger, xp, r, a)
-    events[r, a, COOKED if choice == COOK else SMITHED] += 1
+    _make(recipes, row, skilled, inventory, ledger, xp, r, a)
+    events[r, a, COOKED if recipes[row, CHOICE] == COOK else SMITHED] += 1
 
 
-@compiled
+@compiled(allocates=False)
 def _eat(meals, max_health, max_food, inventory, health, food, ledger, events, r, a):
     missing = max_health - health[r, a]
     chosen = -1
@@ -169,12 +171,13 @@ def _eat(meals, max_health, max_food, inventory, health, food, ledger, events, r
 
 
 @compiled
-def _work(
-    seed, tick, work, alive, row, col, health, food, material, shore, regrow_at, claims,
-    inventory, offer, level, xp, events, ledger,
-    weights, recipes, starts, meals, numbers, thresholds, low, high,
-):  # fmt: skip
+def _work(seed, tick, work, world, claims, book, numbers, thresholds, low, high):
     """Processes realms ``low`` to ``high``."""
+    (
+        alive, row, col, health, food, material, shore, regrow_at, inventory, offer, level, xp, events,
+        ledger
+    ) = world  # fmt: skip
+    recipes, starts, meals, weights = book
     slots = work.shape[1]
     width = material.shape[2]
     skilled = numbers[SKILLED] != 0
@@ -204,10 +207,11 @@ def _work(
                 continue
             space = room(inventory, offer, weights, numbers[CAPACITY], r, a)
             if choice > MINE:
-                _craft(
-                    seed, tick, choice, recipes, starts, skilled, inventory, level, ledger, xp, events,
-                    space, r, a,
-                )  # fmt: skip
+                got = _highest(choice, recipes, starts, inventory, level, space, r, a)
+                if got >= 0:
+                    tier = got - starts[choice]
+                    burns = choice == COOK and not _succeeds(seed, tick, recipes, got, tier, level, r, a)
+                    _craft(recipes, got, burns, skilled, inventory, ledger, xp, events, r, a)
                 continue
             got = _gather(seed, tick, choice, recipes, starts, inventory, level, space, r, a)
             if got == -2:
@@ -247,7 +251,7 @@ def _work(
 
 @cache
 def book(content: Content) -> tuple[Any, Any, Any, Any]:
-    """Returns look-up tables for compiled loops, as int64 arrays.
+    """Look-up tables for compiled loops, int64 arrays.
 
     Returns:
         recipes: [recipes, 9], of all works in turn; for the columns, see ``LEVEL``.
@@ -277,19 +281,13 @@ def works_there(works: tuple[str, ...]) -> int:
 def arguments(world: World, work: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_work``, except the range of realms."""
     cfg = world.config
-    # A copy as bytes, so that the loops are compiled only once for all dtypes and layouts of the choices.
-    choices = world.workspace("works", (world.realms, cfg.slots), torch.uint8).copy_(work)
-    tensors = (
-        choices, world.alive, world.row, world.col, world.health, world.food, world.material, world.shore,
-        world.regrow_at, claims_plane(world), world.inventory, world.offer, world.level, world.xp,
-        world.events, world.ledger,
-    )  # fmt: skip
-    recipes, starts, meals, weights = book(cfg.content)
+    # As bytes, so that the loops are compiled once, for any dtype and layout of the choices.
+    choices = world.workspace("works", (world.realms, cfg.slots), torch.uint8).copy_(work).numpy()
     numbers = (cfg.capacity, works_there(cfg.works), cfg.skills, cfg.max_health, cfg.max_food)
-    return (
-        world.seed.numpy(), int(world.tick), *(t.numpy() for t in tensors), weights, recipes, starts, meals,
-        np.array(numbers, np.int64), threshold_tensor(cfg.ore_regrowth, torch.device("cpu")).numpy(),
-    )  # fmt: skip
+    thresholds = threshold_tensor(cfg.ore_regrowth, torch.device("cpu")).numpy()
+    fields, claims = arrays_of(_WORK_FIELDS, world), claims_plane(world).numpy()
+    tables = book(cfg.content), np.array(numbers, np.int64), thresholds
+    return world.seed.numpy(), int(world.tick), choices, fields, claims, *tables
 
 
 def work(world: World, work: Tensor) -> None:

@@ -68,10 +68,9 @@ def test_large_realms_that_threads_share(monkeypatch, workers, content):
 
 
 @compiled
-def _write_all(
-    out, trades_at, prices_at, alive, health, inventory, gold, offer, offer_price, offer_left, space,
-    lots, weights, prices,
-):  # fmt: skip
+def _write_all(out, trades_at, prices_at, fields, space, goods):
+    alive, health, inventory, gold, offer, offer_price, offer_left = fields
+    lots, weights, prices = goods
     for r in range(alive.shape[0]):
         for a in range(offer.shape[1]):
             if alive[r, a] and health[r, a] > 0:
@@ -96,9 +95,10 @@ def test_masks_are_the_same_and_nothing_else_is_written(setting):
         expected[~living] = 77
         fields = (
             world.alive, world.health, world.inventory, world.gold, world.offer, world.offer_price,
-            world.offer_left, room(world),
+            world.offer_left,
         )  # fmt: skip
-        _write_all(records.numpy(), 3, 6 + trades, *(f.numpy() for f in fields), *twin.numbers(tables))
+        arrays = tuple(field.numpy() for field in fields)
+        _write_all(records.numpy(), 3, 6 + trades, arrays, room(world).numpy(), twin.numbers(tables))
         assert torch.equal(records, expected)
         assert possible[0].any() and not possible[0].all()
 

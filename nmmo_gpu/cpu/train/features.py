@@ -5,8 +5,8 @@ Shares and logarithms are looked up in tables made by torch, so that the numbers
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import cache
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +14,24 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import CONSTITUTION, SKILLS
-from nmmo_gpu.cpu.compile import compiled
+from nmmo_gpu.cpu.compile import compiled, fields_of
 from nmmo_gpu.cpu.threads import chunks, parallel
 from nmmo_gpu.world import network_inputs
 from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, ENTITY_FEATURES, NPC, ObservationLayout
+
+_Tables = namedtuple("_Tables", "level gold units price time rank")
+"""[n] float32, numbers for the network: doublings by level and by gold; units by their share of the capacity,
+prices (by index plus one), ticks and ranks of gear by their share of the maximum."""
+_Sizes = namedtuple(
+    "_Sizes",
+    "skills max_health nearest items prices npc_kinds capacity offer_ticks words self_width entity_width",
+)
+"""``words``: tokens other than silence; ``self_width``, ``entity_width``: numbers of the agent itself, and of
+each row of the entity table."""
+_Offsets = namedtuple(
+    "_Offsets", "self levels goods inventory offer market entity_kind entity_attributes entities"
+)
+"""First int16 of the first five fields in a record, first byte of the others."""
 
 SKILL_COUNT, LOOKS, ENTITIES = len(SKILLS), len(ENTITY_ATTRIBUTES), len(ENTITY_FEATURES)
 HEALTH, THEIR_HEALTH = network_inputs.HEALTH, network_inputs.THEIR_HEALTH
@@ -26,56 +40,6 @@ STRENGTH, RANKS, TOKEN, MAX_HEALTH, IMMUNE = (
 )
 MIN_PER_THREAD = 64
 """Minimum number of records per thread."""
-
-
-class _Tables(NamedTuple):
-    """[n] float32 look-up tables of numbers for the network."""
-
-    level: Any
-    """By level: its doublings."""
-    gold: Any
-    """By gold: its doublings."""
-    units: Any
-    """By units of the inventory: their share of the capacity."""
-    price: Any
-    """By index of the price, plus one: its share of the number of prices."""
-    time: Any
-    """By ticks: their share of an offer's."""
-    rank: Any
-    """By rank of gear: its share of the highest."""
-
-
-class _Sizes(NamedTuple):
-    """Numbers of a config, by their names there."""
-
-    skills: bool
-    max_health: int
-    nearest: int
-    items: int
-    prices: int
-    npc_kinds: int
-    capacity: int
-    offer_ticks: int
-    words: int
-    """Tokens other than silence."""
-    self_width: int
-    """Numbers of an agent itself."""
-    entity_width: int
-    """Numbers of each row of the entity table."""
-
-
-class _Offsets(NamedTuple):
-    """First int16 of the first five fields in a record, first byte of the others."""
-
-    self_: int
-    levels: int
-    goods: int
-    inventory: int
-    offer: int
-    market: int
-    entity_kind: int
-    entity_attributes: int
-    entities: int
 
 
 @compiled(inline="always")
@@ -99,7 +63,7 @@ def _encode_self(row, record, short, tables, sizes, at):
         row[skill] = tables.level[max(short[at.levels + skill], 0)]
     limit = max(short[at.levels + CONSTITUTION], 1) if sizes.skills else sizes.max_health
     column = SKILL_COUNT
-    row[column] = np.float32(short[at.self_ + HEALTH]) / np.float32(limit)
+    row[column] = np.float32(short[at.self + HEALTH]) / np.float32(limit)
     row[column + 1] = tables.gold[max(short[at.goods], 0)]
     row[column + 2] = tables.units[max(0, min(short[at.goods + 1], sizes.capacity))]
     column += 3
@@ -161,26 +125,20 @@ def _constants(config: WorldConfig) -> tuple[_Tables, _Sizes, _Offsets]:
         numbers[: config.offer_ticks + 1] / config.offer_ticks,
         numbers[:256] / ranks,
     )
-    sizes = _Sizes(
-        skills=config.skills,
-        max_health=config.max_health,
-        nearest=config.nearest,
+    sizes = fields_of(
+        _Sizes,
+        config,
         items=len(config.content.items),
         prices=prices,
         npc_kinds=network_inputs.npc_kinds(config),
-        capacity=config.capacity,
-        offer_ticks=config.offer_ticks,
         words=max(0, config.tokens - 1),
         self_width=network_inputs.self_attributes_width(config),
         entity_width=network_inputs.entity_attributes_width(config),
     )
     fields = ObservationLayout(config).fields
-    shorts = [fields[name].offset // 2 for name in ("self", "levels", "goods", "inventory", "offer")]
-    return (
-        _Tables(*(table.numpy() for table in tables)),
-        sizes,
-        _Offsets(*shorts, *(fields[name].offset for name in _Offsets._fields[5:])),
-    )
+    offsets = [fields[name].offset for name in _Offsets._fields]
+    at = _Offsets(*(offset // 2 for offset in offsets[:5]), *offsets[5:])
+    return _Tables(*(table.numpy() for table in tables)), sizes, at
 
 
 def encode_features(

@@ -180,7 +180,7 @@ def _choose(records, index, logits, uniform, layout, choices, joint, trace, low,
         joint[i] = sure
 
 
-@compiled
+@compiled(allocates=False)
 def _slopes(heads, logits, choices, trace, by_log, by_entropy, grad, low, high):
     """Fills the gradient with respect to the logits; ``trace`` as for ``_choose``."""
     weights, logs, entropy = trace
