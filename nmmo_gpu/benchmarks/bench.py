@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.config.bounds import Bounds, check_fields, refuse
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
@@ -51,23 +52,28 @@ class BenchConfig:
     """The network."""
     ppo: PPOConfig
     """The learner."""
-    batches: tuple[int, ...] = (32, 64, 128, 256)
+    batches: tuple[Annotated[int, Bounds(ge=1)], ...] = (32, 64, 128, 256)
     """Numbers of realms to try."""
     grid: bool = False
     """Instead of ``batches``, measure realms of 128 to a million slots, 16 k to a million slots in total, on
     maps with the same area per slot."""
-    largest: int = 1 << 20
+    largest: Annotated[int, Bounds(ge=1)] = 1 << 20
     """Maximum total number of slots that ``grid`` tries."""
     adapters: bool = False
     """Instead of the columns, measure the environment through each adapter, on the first of ``batches``."""
     columns: Literal["environment", "policy", "training"] = "training"
     """The last of the three columns to measure."""
-    repeats: int = 5
+    repeats: Annotated[int, Bounds(ge=1)] = 5
     """Number of timed runs; the result is their median."""
-    seconds: float = 1.0
+    seconds: Annotated[float, Bounds(gt=0)] = 1.0
     """Approximate duration of each timed run."""
     json: str | None = None
     """File for the results, with hardware and versions; written after each row."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.batches:
+            refuse(self, "batches", "is empty", "give at least one number of realms")
 
 
 class Work(NamedTuple):

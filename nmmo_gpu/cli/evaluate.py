@@ -14,6 +14,7 @@ from rich.table import Table
 
 from nmmo_gpu import scripted
 from nmmo_gpu.config import PRESETS
+from nmmo_gpu.config.bounds import Bounds, check_fields
 from nmmo_gpu.env import Env
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train import evaluate as evaluation
@@ -29,13 +30,13 @@ class EvalConfig:
     """Folder of the run, or a checkpoint file; or a preset, to evaluate only untrained policies."""
     scripted: tuple[Literal["forager", "hunter"], ...] = ()
     """Scripted policies to evaluate as well."""
-    realms: int | None = None
+    realms: Annotated[int, Bounds(ge=1)] | None = None
     """Number of realms; by default 16, or the number of the training run if that is smaller."""
     seed: int | None = None
     """Seed of maps and random numbers; by default not the run's seed, so that the maps are new."""
     maps: tuple[str, ...] = ()
     """Tiled .tmx files to use instead of generated terrain."""
-    max_ticks: int = 20_000
+    max_ticks: Annotated[int, Bounds(ge=1)] = 20_000
     """Maximum number of ticks, even if ten mean lifetimes have not passed."""
     full: bool = True
     """Also evaluate with the slots kept full."""
@@ -43,6 +44,9 @@ class EvalConfig:
     """Device to run on."""
     network: str | None = None
     """The run's network, if it is not the default one: module:Class, or file.py:Class."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def evaluate(options: EvalConfig) -> None:

@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from nmmo_gpu.cli.options import parse, split_preset
 from nmmo_gpu.config import PRESETS
+from nmmo_gpu.config.bounds import Port, check_fields
 from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.world.device import resolve_device
 
@@ -96,7 +97,7 @@ class ViewConfig:
 
     run: Annotated[str, tyro.conf.Positional]
     """Folder of the run; or a .replay file, or a folder of .replay files."""
-    port: int | None = None
+    port: Port | None = None
     """Port to listen on; by default 8006, or the next free port."""
     host: str = "127.0.0.1"
     """Address or host name to listen on; with 0.0.0.0, any machine that can reach this one can connect."""
@@ -104,6 +105,9 @@ class ViewConfig:
     """Open the page in the browser."""
     network: str | None = None
     """The run's network, for value maps, if it is not the default one: module:Class, or file.py:Class."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def _train(arguments: list[str]) -> None:

@@ -14,6 +14,7 @@ import tyro
 from rich.progress import Progress
 
 from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config.bounds import Bounds, Port, check_fields
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, ReplayError
 from nmmo_gpu.replay.recorder import Recorder
@@ -41,9 +42,9 @@ class ExportConfig:
 
     run: Annotated[str, tyro.conf.Positional]
     """Folder of the run, or a checkpoint file."""
-    ticks: int = 0
+    ticks: Annotated[int, Bounds(ge=0)] = 0
     """Ticks to play with the checkpoint's policies; 0 writes only the current state."""
-    realm: int = 0
+    realm: Annotated[int, Bounds(ge=0)] = 0
     """Number of the realm."""
     out: str | None = None
     """File to write; by default RUN/replays/export-<realm>-<tick>.replay."""
@@ -54,6 +55,9 @@ class ExportConfig:
     network: str | None = None
     """The run's network, if it is not the default one: module:Class, or file.py:Class."""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True)
 class PlayConfig:
@@ -63,26 +67,27 @@ class PlayConfig:
     """The world."""
     policy: str = "random"
     """The policy: random, forager, hunter, or the folder of a run."""
-    ticks: int | None = None
+    ticks: Annotated[int, Bounds(ge=1)] | None = None
     """Ticks to play; by default 1000, or no limit with --view."""
     out: str | None = None
     """Folder for the recordings; required without --view."""
     view: bool = False
     """Show the world in the browser while it is played."""
-    rate: float = 0.0
-    """Maximum number of ticks per second; by default no limit, or 4 with --view."""
-    port: int | None = None
+    rate: Annotated[float, Bounds(ge=0)] = 0.0
+    """Maximum number of ticks per second; by default (0) no limit, or 4 with --view."""
+    port: Port | None = None
     """Port of the page; by default 8006, or the next free one."""
     browser: bool = True
     """Open the page in the browser, with --view."""
     network: str | None = None
     """The run's network, if it is not the default one: module:Class, or file.py:Class."""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 def export(options: ExportConfig) -> Path:
     """Writes the file and returns its path."""
-    if options.ticks < 0:
-        raise ConfigError(f"ticks = {options.ticks} is negative; choose 0 or more.")
     device = resolve_device(options.device)
     stored = checkpoint.load(Path(options.run), device)
     sword = sword_named(options.network)
@@ -122,12 +127,6 @@ def play(options: PlayConfig) -> Path:
     """Plays the given ticks, or until interrupted; returns the folder of the recordings."""
     if not options.view and options.out is None:
         raise ConfigError("nothing would be recorded or shown; give a folder with --out, or use --view.")
-    if options.ticks is not None and options.ticks < 1:
-        raise ConfigError(f"ticks = {options.ticks} is less than 1; choose 1 or more.")
-    if not options.rate >= 0:
-        raise ConfigError(
-            f"rate = {options.rate} is not a valid rate; choose ticks per second, or 0 for no limit."
-        )
     if options.out is not None and any(Path(options.out).glob("*.replay")):
         raise ConfigError(f"out = {options.out!r} already holds recordings; choose another folder.")
     env, act = playing.begin(options.env, options.policy, sword_named(options.network))

@@ -52,6 +52,10 @@ class Bounds:
         return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
 
 
+Port = Annotated[int, Bounds(ge=1, le=65535)]
+"""A TCP port."""
+
+
 def check_fields(config: object) -> None:
     """Raises ConfigError for the first field of a dataclass whose value does not fit its annotation."""
     for name, annotation in _annotations(type(config)).items():  # type: ignore[arg-type]  # types are hashable

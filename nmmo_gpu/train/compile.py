@@ -16,11 +16,12 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config.bounds import Bounds, check_fields
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.memory_estimate import dry_run
@@ -51,8 +52,11 @@ class CompileConfig:
     """The training run; its environment and its benchmarks use no other kernels."""
     target: str | None = None
     """sm_80, sm_90, sm_100, another sm_<capability> or gfx942; by default the GPU of this machine."""
-    processes: int | None = None
+    processes: Annotated[int, Bounds(ge=1)] | None = None
     """Number of processes that compile in parallel; by default the number of CPUs."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class TensorForm(NamedTuple):
@@ -87,9 +91,7 @@ def compile_ahead(config: CompileConfig, report: Callable[[int, int], None]) -> 
     target = resolve_target(config.target)
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
         raise ConfigError("kernels are interpreted, not compiled, under TRITON_INTERPRET=1; unset it.")
-    processes = (os.cpu_count() or 1) if config.processes is None else config.processes
-    if processes < 1:
-        raise ConfigError(f"processes = {processes} compile nothing; choose 1 or more.")
+    processes = config.processes or os.cpu_count() or 1
     forms = forms_of(config.train)
     # Forked processes would inherit the locks that torch's threads hold.
     context = multiprocessing.get_context("spawn")

@@ -81,6 +81,29 @@ def test_impossible_options_are_refused(capsys, tmp_path, monkeypatch, options, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("command", "named"), [
+    ("bench chaos --repeats 0", "repeats = 0"),
+    ("bench chaos --batches", "batches = ()"),
+    ("bench chaos --batches 4 0", "batches = (4, 0)"),
+    ("bench chaos --seconds 0", "seconds = 0.0"),
+    ("eval chaos --realms 0", "realms = 0"),
+    ("eval chaos --max-ticks 0", "max_ticks = 0"),
+    ("export runs --ticks -1", "ticks = -1"),
+    ("export runs --realm -1", "realm = -1"),
+    ("play chaos --out x --ticks 0", "ticks = 0"),
+    ("play chaos --out x --rate -1", "rate = -1.0"),
+    ("play chaos --view --port 70000", "port = 70000"),
+    ("view runs --port 0", "port = 0"),
+    ("compile chaos --target sm_90 --processes 0", "processes = 0"),
+])  # fmt: skip
+def test_impossible_options_of_other_commands_are_refused(capsys, tmp_path, monkeypatch, command, named):
+    """As those of ``train``."""
+    monkeypatch.chdir(tmp_path)
+    out, err = output_of(capsys, command.split(), 2)
+    assert named in out + err
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unavailable_device_is_refused(capsys, tmp_path, monkeypatch):
     """CUDA without a CUDA device and an unknown device: the error says what to do."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
