@@ -52,8 +52,8 @@ class Bounds:
         return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
 
 
-Port = Annotated[int, Bounds(ge=1, le=65535)]
-"""A TCP port."""
+Port = Annotated[int, Bounds(ge=0, le=65535)]
+"""A TCP port; with 0, the operating system chooses a free one."""
 
 
 def check_fields(config: object) -> None:

@@ -93,7 +93,7 @@ def test_impossible_options_are_refused(capsys, tmp_path, monkeypatch, options, 
     ("play chaos --out x --ticks 0", "ticks = 0"),
     ("play chaos --out x --rate -1", "rate = -1.0"),
     ("play chaos --view --port 70000", "port = 70000"),
-    ("view runs --port 0", "port = 0"),
+    ("view runs --port -1", "port = -1"),
     ("compile chaos --target sm_90 --processes 0", "processes = 0"),
 ])  # fmt: skip
 def test_impossible_options_of_other_commands_are_refused(capsys, tmp_path, monkeypatch, command, named):
