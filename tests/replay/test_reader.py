@@ -17,7 +17,18 @@ import pytest
 from replay.replays import base, noise, replay_header, write
 
 from nmmo_gpu.errors import ReplayError
-from nmmo_gpu.replay.format import CHUNK, FRAM, HEAD, HEAT, MIB, PREAMBLE, TILE, pack
+from nmmo_gpu.replay.format import (
+    CHUNK,
+    FRAM,
+    HEAD,
+    HEAT,
+    MAGIC,
+    MIB,
+    PREAMBLE,
+    TILE,
+    VERSION,
+    pack,
+)
 from nmmo_gpu.replay.reader import MAX_HEAT_BYTES, Replay
 
 
@@ -118,11 +129,16 @@ def test_payloads_of_the_right_length_may_hold_anything(sound: bytes, read: Call
 def _file(header: Any, tiles: bytes | None = None, *chunks: bytes) -> bytes:
     head = header if isinstance(header, bytes) else json.dumps(header).encode()
     tile = base().tobytes() if tiles is None else tiles
-    return PREAMBLE.pack(b"\x89NMMO\r\n\x1a", 1, 0) + pack(HEAD, head) + pack(TILE, tile) + b"".join(chunks)
+    return PREAMBLE.pack(MAGIC, VERSION, 0) + pack(HEAD, head) + pack(TILE, tile) + b"".join(chunks)
 
 
 NEEDED = ("format", "version", "height", "width", "entities", "agents", "materials", "columns")
 NONSENSE = (None, -1, 0, 0.5, 1 << 40, 10**400, "x", [], {}, [[]], [{}], "missing")
+
+
+def test_a_file_of_header_and_tiles_is_read(read: Callable[[bytes], int]) -> None:
+    """So that the tests below do not fail for another reason."""
+    assert read(_file(replay_header())) == 0
 
 
 @pytest.mark.parametrize("field", NEEDED)
