@@ -132,8 +132,6 @@ def test_no_free_port_is_an_error(path, visitor, ports, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--port", "70000"], "Port 70000 of 127.0.0.1 cannot be used (there is no such port)"),
-        (["--port", "-1"], "Port -1 of 127.0.0.1 cannot be used"),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid cannot be used"),
         (["--host", "192.0.2.1"], "192.0.2.1 cannot be used"),
     ],
@@ -141,6 +139,15 @@ def test_no_free_port_is_an_error(path, visitor, ports, monkeypatch):
 def test_impossible_addresses_are_errors(path, visitor, options, message, capsys):
     assert cli.run(["view", str(path), *options]) == 2
     assert message in capsys.readouterr().err and not visitor
+
+
+@pytest.mark.parametrize("port", [-1, 70000])
+def test_impossible_ports_are_errors(path, visitor, port):
+    """The command line refuses them as well (tests/cli/test_main.py)."""
+    message = rf"Port {port} of 127.0.0.1 cannot be used \(there is no such port\)"
+    with pytest.raises(UsageError, match=message):
+        serve.serve(path, port=port)
+    assert not visitor
 
 
 def test_impossible_paths_are_errors(tmp_path, visitor, capsys):
