@@ -2,7 +2,8 @@
 # Installs nmmo-gpu and its test dependencies into .venv, installs browsers and Node.js for the viewer's tests if
 # they are missing, and runs all tests. Options are passed to pytest.
 #
-# scripts/test.sh --quick takes under two minutes on two processors. It skips tests that take seconds each (the
+# scripts/test.sh --quick takes under two minutes on two processors, and one more when numba has not compiled the
+# loops of these sources yet. It skips tests that take seconds each (the
 # marker "slow", see tests/conftest.py): browsers and npm, compiled kernels, most interpreted kernels, training
 # with several processes, long runs. It installs no browsers.
 quick=

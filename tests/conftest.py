@@ -50,7 +50,11 @@ SLOW_TESTS = (
     "test_births_match_a_plain_version",
     "test_invariants_hold_and_backends_agree_under_random_and_adversarial_play",
     "test_masks_of_any_systems_are_exact", "test_observations_in_play_are_in_the_space",
-    "test_without_triton_all_else_works",
+    "test_without_triton_all_else_works", "test_random_worlds", "test_a_bandit_is_learned",
+    "test_recordings_agree_with_the_kernels", "test_a_class_of_a_script_is_named_by_its_module",
+    "test_evaluating_a_stored_policy_is_reproducible", "test_training_records_what_it_plays",
+    "test_invariants_hold_over_a_long_run_with_all_causes_of_death",
+    "test_the_torch_backend_imports_no_compiled_loop",
 )  # fmt: skip
 """Single slow tests in other files."""
 
