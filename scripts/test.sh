@@ -3,9 +3,9 @@
 # they are missing, and runs all tests. Options are passed to pytest.
 #
 # scripts/test.sh --quick takes under two minutes on two processors, and one more when numba has not compiled the
-# loops of these sources yet. It skips tests that take seconds each (the
-# marker "slow", see tests/conftest.py): browsers and npm, compiled kernels, most interpreted kernels, training
-# with several processes, long runs. It installs no browsers.
+# loops of these sources yet. It skips tests that take seconds each (the marker "slow", see tests/conftest.py):
+# browsers and npm, compiled kernels, most interpreted kernels, training with several processes, long runs. It
+# installs no browsers.
 quick=
 [ "${1:-}" != --quick ] || { quick=1 && shift; }
 source "$(dirname "$0")/install.sh" cpu,test
