@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nmmo_gpu.content import MAGE
 from nmmo_gpu.cpu.combat_rolls import fight
-from nmmo_gpu.cpu.compile import arrays_of, compiled
+from nmmo_gpu.cpu.compile import arrays_of, choices_of, compiled
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world.combat_rolls import LARGEST_DAMAGE
 from nmmo_gpu.world.state import Cause, World
@@ -61,9 +61,7 @@ def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_combat``, except the range of realms."""
     cfg = world.config
     config = np.array(cfg.reach), np.array(cfg.damage), cfg.immune_ticks, cfg.max_food, cfg.max_water
-    # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
-    style, target = style.long().contiguous(), target.long().contiguous()
-    return style.numpy(), target.numpy(), arrays_of(_COMBAT_FIELDS, world), config
+    return *choices_of(style, target), arrays_of(_COMBAT_FIELDS, world), config
 
 
 def combat(world: World, style: Tensor, target: Tensor) -> None:

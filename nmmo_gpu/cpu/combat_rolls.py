@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nmmo_gpu.content import ARMOR, CONSTITUTION, DEFENSE, KNIFE, MAGE, RANGE
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import arrays_of, compiled
+from nmmo_gpu.cpu.compile import arrays_of, choices_of, compiled
 from nmmo_gpu.cpu.random import below, draw
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import combat_rolls as rule
@@ -163,9 +163,7 @@ def arguments(world: World, style: Tensor, target: Tensor) -> tuple[Any, ...]:
     )  # fmt: skip
     tables = kind_of_slot(cfg, CPU).numpy(), *_look_ups(cfg.tables)
     fields = arrays_of(_FIGHT_FIELDS, world)
-    # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
-    style, target = style.long().contiguous(), target.long().contiguous()
-    return world.seed.numpy(), int(world.tick), style.numpy(), target.numpy(), fields, tables, config
+    return world.seed.numpy(), int(world.tick), *choices_of(style, target), fields, tables, config
 
 
 def fight(world: World, style: Tensor, target: Tensor) -> None:

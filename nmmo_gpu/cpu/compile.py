@@ -32,6 +32,12 @@ def arrays_of(names: str, world: World) -> tuple[Any, ...]:
     return tuple(map(Tensor.numpy, _getter(names)(world)))
 
 
+def choices_of(*choices: Tensor) -> tuple[Any, ...]:
+    """Returns the arrays of choices of one head each, as int64 and contiguous, so that a loop is compiled
+    only once for all dtypes and layouts of actions."""
+    return tuple(choice.long().contiguous().numpy() for choice in choices)
+
+
 @cache
 def _getter(names: str) -> attrgetter[tuple[Any, ...]]:
     return attrgetter(*names.split())

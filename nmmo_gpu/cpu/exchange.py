@@ -4,11 +4,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nmmo_gpu.content.tables import Tables
-from nmmo_gpu.cpu.compile import arrays_of, compiled
+from nmmo_gpu.cpu.compile import arrays_of, choices_of, compiled
 from nmmo_gpu.cpu.inventory import room
 from nmmo_gpu.cpu.threads import cut, parallel, realm_slices, shared
 from nmmo_gpu.world import exchange as rule
@@ -270,9 +269,7 @@ def arguments(world: World, trade: Tensor, price: Tensor) -> tuple[Any, ...]:
     cfg = world.config
     goods = numbers(cfg.tables)
     fields = arrays_of(_OFFER_FIELDS, world)
-    # Of one dtype and layout, so that the loops are compiled only once for all dtypes and layouts of choices.
-    trade, price = (chosen.to(torch.int32).contiguous() for chosen in (trade, price))
-    make = trade.numpy(), price.numpy(), fields, goods, cfg.capacity, cfg.offer_ticks
+    make = *choices_of(trade, price), fields, goods, cfg.capacity, cfg.offer_ticks
     return make, (arrays_of(_MATCH_FIELDS, world), goods[0], goods[2])
 
 
@@ -291,7 +288,7 @@ def exchange(world: World, trade: Tensor, price: Tensor) -> None:
 
 def quotes_arguments(world: World) -> tuple[Any, ...]:
     """Arguments of ``_quotes``, except the range of realms."""
-    return tuple(t.numpy() for t in (world.alive, world.health, world.offer, world.offer_price, world.quotes))
+    return arrays_of("alive health offer offer_price quotes", world)
 
 
 def quotes(world: World) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from nmmo_gpu.content import walkable_table
-from nmmo_gpu.cpu.compile import arrays_of, compiled
+from nmmo_gpu.cpu.compile import arrays_of, choices_of, compiled
 from nmmo_gpu.cpu.contest import wins
 from nmmo_gpu.cpu.threads import parallel, realm_slices
 from nmmo_gpu.world import movement as rule
@@ -66,9 +66,7 @@ def _movement(seed, tick, move, world, claims, low, high):
 def arguments(world: World, move: Tensor) -> tuple[Any, ...]:
     """Arguments of ``_movement``, except the range of realms."""
     fields, claims = arrays_of(_MOVE_FIELDS, world), claims_plane(world).numpy()
-    # Of one dtype and layout, so that the loop is compiled only once for all dtypes and layouts of choices.
-    move = move.long().contiguous()
-    return world.seed.numpy(), int(world.tick), move.numpy(), fields, claims
+    return world.seed.numpy(), int(world.tick), *choices_of(move), fields, claims
 
 
 def movement(world: World, move: Tensor) -> None:

@@ -70,7 +70,7 @@ def _listener(host: str, port: int | None) -> socket.socket:
         except (OSError, OverflowError) as error:
             if port is None and isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 continue
-            reason = error.strerror if isinstance(error, OSError) else "there is no such port"
+            reason = error.strerror if isinstance(error, OSError) else "ports range from 0 to 65535"
             raise UsageError(
                 f"Port {tried} of {host} cannot be used ({reason}); choose another --port or --host."
             ) from error

@@ -9,9 +9,15 @@ from train.heads import CROWDS, Crowd
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels.train import evaluation
+from nmmo_gpu.kernels.train import evaluation, heads
 from nmmo_gpu.kernels.train import sampling as kernels
 from nmmo_gpu.train.sampling import evaluate, sample
+
+
+@pytest.fixture(autouse=True)
+def small_programs(monkeypatch):
+    """Makes programs so small that a crowd needs several."""
+    monkeypatch.setattr(heads, "AGENTS", 32)
 
 
 @pytest.fixture(scope="module", params=CROWDS)

@@ -144,7 +144,7 @@ def test_impossible_addresses_are_errors(path, visitor, options, message, capsys
 @pytest.mark.parametrize("port", [-1, 70000])
 def test_impossible_ports_are_errors(path, visitor, port):
     """The command line refuses them as well (tests/cli/test_main.py)."""
-    message = rf"Port {port} of 127.0.0.1 cannot be used \(there is no such port\)"
+    message = rf"Port {port} of 127.0.0.1 cannot be used \(ports range from 0 to 65535\)"
     with pytest.raises(UsageError, match=message):
         serve.serve(path, port=port)
     assert not visitor

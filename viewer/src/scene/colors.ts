@@ -5,8 +5,8 @@ export type Rgb = readonly [number, number, number];
 
 /**
  * Twelve colors that also the color-blind can tell apart: white, and eleven from the schemes "vibrant",
- * "bright", "muted", "light", "high-contrast" and "medium-contrast" of Paul Tol (Introduction to color schemes,
- * https://sronpersonalpages.nl/~pault/). Chosen so that the least distance of two of them (CIE Lab, also as
+ * "bright", "muted", "light", "high-contrast" and "medium-contrast" of Paul Tol
+ * (https://sronpersonalpages.nl/~pault/). Chosen so that the least distance of two of them (CIE Lab, also as
  * seen with each of the three dichromacies) is as large as a search found, and ordered so that the first ones
  * are furthest apart. tests/scene/colors.test.ts measures it.
  */

@@ -12,8 +12,8 @@ import type { Rgb } from "./colors";
 import { LIGHT } from "./chunk";
 
 /**
- * Uniforms that all materials of the scene share. Colors are in display space: there is no conversion at the
- * end, so a tile on level ground has exactly the color in the header.
+ * Uniforms that all materials of the scene share. Colors are given in display space and are not converted, so a
+ * tile on level ground has exactly the color in the header.
  */
 export class Shared {
   readonly uniforms = {
