@@ -1,5 +1,9 @@
 """The errors that nmmo-gpu raises on purpose: each names the field, the value and the remedy."""
 
+import contextlib
+import sys
+import warnings
+
 
 class NmmoError(Exception):
     """Base of every error raised on purpose; the command line prints it without a traceback."""
@@ -31,3 +35,16 @@ class LedgerError(NmmoError, AssertionError):
 
 class ReplayError(NmmoError, RuntimeError):
     """A replay file that is foreign or damaged, or cannot be written."""
+
+
+class NonFiniteError(NmmoError, ArithmeticError):
+    """Training has made weights NaN or infinite."""
+
+
+def warn(message: str) -> None:
+    """Warns of a failure that ends neither playing nor training, even where warnings are made errors."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    except RuntimeWarning as warning:
+        with contextlib.suppress(OSError, ValueError):  # standard error may be closed
+            print(f"nmmo-gpu: {warning}", file=sys.stderr)

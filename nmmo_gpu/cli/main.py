@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -42,9 +43,23 @@ of all options: how many realms, and how large a network.
 """
 
 
+READER_GONE = 128 + 13
+"""Exit status if the reader of the output has gone, as a shell reports it of a program ended by SIGPIPE."""
+
+
 def main() -> None:
     """Entry point of the command line; exits with the status that ``run`` returns."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        status = run(sys.argv[1:])
+    except BrokenPipeError:
+        status = READER_GONE
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # The interpreter flushes again at its end, and would report the same failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:

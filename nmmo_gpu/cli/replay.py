@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from rich.progress import Progress
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.config.bounds import Bounds, Port, check_fields
 from nmmo_gpu.env import Env
-from nmmo_gpu.errors import ConfigError, ReplayError
+from nmmo_gpu.errors import ConfigError, ReplayError, warn
+from nmmo_gpu.files import clear_parts, reason, replacing
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.replay.segment_writer import FOLDER
 from nmmo_gpu.replay.writer import append_heat
@@ -97,16 +99,16 @@ def export(options: ExportConfig) -> Path:
     name = f"export-{options.realm}-{tick}.replay"
     path = Path(options.out) if options.out else folder / FOLDER / name
     title = f"{folder.name}, realm {options.realm}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The file is moved to its path when complete, so an interrupted export changes no existing file.
-        temporary = tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-")
-    except OSError as error:
-        raise ReplayError(f"{path} cannot be written ({error.strerror}); choose another --out.") from error
-    with temporary as name_of_folder:
-        drafts = Path(name_of_folder)
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clear_parts(path.parent)
+            part = stack.enter_context(replacing(path))
+        except (OSError, ValueError) as error:
+            raise ReplayError(f"{path} cannot be written ({reason(error)}); choose another --out.") from error
+        drafts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nmmo-gpu-")))
         maps = playing.value_maps(stored, env, sword) if options.values else []
-        file = drafts / path.name
+        file = drafts / "draft.replay"
         if options.ticks:
             recorder = Recorder(
                 env, (env.config.first_realm,), CHUNK, drafts, folder.name, act.sword.choices(),
@@ -119,7 +121,10 @@ def export(options: ExportConfig) -> Path:
             playing.save_moment(env, file, title)
         for payload in maps:
             append_heat(file, payload, tick)
-        file.replace(path)
+        try:
+            shutil.copyfile(file, part)
+        except OSError as error:
+            raise ReplayError(f"{path} cannot be written ({reason(error)}); free disk space.") from error
     return path
 
 
@@ -170,6 +175,7 @@ def _play_watched(options: PlayConfig, env: Env, act: Actor, recorder: Recorder,
             playing.play(env, act, recorder, options.ticks, options.rate or RATE_LIVE, stop.is_set)
         except BaseException as error:
             failure.append(error)
+            warn(f"the world has stopped ({type(error).__name__}: {error}); end the server with Ctrl-C.")
 
     # Play the first frames before the page is served, so that it finds them.
     playing.play(env, act, recorder, CHUNK_LIVE)

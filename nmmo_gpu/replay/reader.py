@@ -50,10 +50,11 @@ class Replay:
     Raises ReplayError for a file that is missing, not a replay, of another version or inconsistent; a file
     that ends within a chunk is valid up to that chunk."""
 
-    def __init__(self, path: Path, heats: bool = True) -> None:
+    def __init__(self, path: Path, heats: bool = True, chunks: bool = True) -> None:
         """Opens the file.
 
         Args:
+            chunks: whether to look for chunks; otherwise only the header is read.
             heats: whether to keep the maps of numbers; otherwise they are skipped and take no memory."""
         self.path, self._keeps_heats = path, heats
         try:
@@ -66,7 +67,8 @@ class Replay:
         """Maps of numbers; if they exceed 256 MiB in total, the newest of them."""
         try:
             self._begin()
-            self.refresh()
+            if chunks:
+                self.refresh()
         except BaseException:
             self.close()
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.env import Env
-from nmmo_gpu.errors import NmmoError
+from nmmo_gpu.errors import NmmoError, ReplayError, warn
 from nmmo_gpu.replay.columns import FrameLayout, PolicyTrace
 from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.segment_writer import SegmentWriter
@@ -52,6 +51,7 @@ class Recorder:
         heads: dict[str, int] | None = None,
         limit: int = 1000 * MIB,
         blocking: bool = False,
+        run_id: str = "",
     ) -> None:
         """Allocates the buffers; files are created with the first frame.
 
@@ -59,7 +59,10 @@ class Recorder:
             realms: global realm numbers; those that ``env`` does not play are ignored.
             ticks: T, ticks of a rollout. folder: of the files. title: for display.
             heads: choices of each head, if ``capture`` gets a ``PolicyTrace``.
-            limit: maximum size of a realm's files in bytes."""
+            limit: maximum size of a realm's files in bytes.
+            blocking: wait for the disk, and raise its errors; otherwise they are warned of once, and nothing
+                more is recorded.
+            run_id: as for ``SegmentWriter``."""
         config, world = env.config, env.world
         mine = [realm for realm in realms if 0 <= realm - config.first_realm < config.realms]
         self.realms = torch.tensor([r - config.first_realm for r in mine], dtype=torch.int64).to(env.device)
@@ -74,8 +77,9 @@ class Recorder:
         for number, realm in zip(mine, self.realms.tolist(), strict=True):
             base = world.base[realm].cpu().numpy()
             file_header = header(config, number, f"{title}, realm {number}", heads)
-            self._segment_writers.append(SegmentWriter(folder, file_header, base, limit))
+            self._segment_writers.append(SegmentWriter(folder, file_header, base, limit, run_id))
         self._error: NmmoError | None = None
+        self._warned = False
         self._free: queue.Queue[_HostBuffer] = queue.Queue()
         for _ in range(HOST_BUFFERS if mine else 0):
             self._free.put(self._host_buffer())
@@ -116,30 +120,34 @@ class Recorder:
         self._full.put((slot, len(self.frames) if ticks is None else ticks))
 
     def _failed(self) -> bool:
-        """Whether the writer has failed. With ``blocking`` it raises an error, otherwise it warns once."""
+        """Whether the writer has failed. With ``blocking`` it raises the error, otherwise it warns once."""
         if self._error is None:
             return False
         if self.blocking:
             raise self._error
-        if self._segment_writers:
-            warnings.warn(f"nothing more is recorded: {self._error}", stacklevel=3)
-            self._segment_writers = []
+        if not self._warned:
+            self._warned = True
+            warn(f"nothing more is recorded: {self._error}")
         return True
 
     def _write(self) -> None:
-        """The thread: writes frames to files until it is stopped."""
+        """The thread: writes frames to files until it is stopped. Others wait for it, so nothing ends it."""
         while (work := self._full.get()) is not None:
             slot, ticks = work
-            if slot.arrived is not None:
-                slot.arrived.synchronize()
-            first, frames = int(slot.ticks[0]), slot.frames[:ticks].numpy()
             try:
-                for k, segment_writer in enumerate(self._segment_writers if self._error is None else ()):
-                    segment_writer.frames(first, np.ascontiguousarray(frames[:, k]))
-            except NmmoError as error:
-                self._error = error
+                if self._error is None:
+                    self._write_slot(slot, ticks)
+            except Exception as error:
+                self._error = _as_replay_error(error)
             self._free.put(slot)
             self._full.task_done()
+
+    def _write_slot(self, slot: _HostBuffer, ticks: int) -> None:
+        if slot.arrived is not None:
+            slot.arrived.synchronize()
+        first, frames = int(slot.ticks[0]), slot.frames[:ticks].numpy()
+        for k, segment_writer in enumerate(self._segment_writers):
+            segment_writer.frames(first, np.ascontiguousarray(frames[:, k]))
 
     def wait(self) -> None:
         """Waits until all frames passed to the writer are in the files."""
@@ -152,5 +160,17 @@ class Recorder:
             self._full.put(None)
             self._thread.join()
         for segment_writer in self._segment_writers:
-            segment_writer.close()
+            try:
+                segment_writer.close()
+            except Exception as error:
+                self._error = self._error or _as_replay_error(error)
         self._failed()
+
+
+def _as_replay_error(error: Exception) -> NmmoError:
+    """The error itself if it is one of this package, otherwise a ReplayError that names it."""
+    if isinstance(error, NmmoError):
+        return error
+    wrapped = ReplayError(f"the recording failed ({type(error).__name__}: {error}).")
+    wrapped.__cause__ = error
+    return wrapped

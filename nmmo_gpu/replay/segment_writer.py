@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
+from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.format import Bytes
+from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.writer import ReplayWriter
 
 FOLDER = "replays"
@@ -16,9 +20,19 @@ class SegmentWriter:
     """Writes frames of a realm into ``FOLDER/realm-<number>-<first tick>.replay``. When that file is full, it
     starts another one and deletes the oldest, so the length of a run is not limited."""
 
-    def __init__(self, folder: Path, header: dict[str, Any], base: Bytes, limit: int) -> None:
-        """``limit``: maximum total size of the realm's files in bytes, including those of earlier runs."""
-        self.folder, self.header, self.base, self.limit = folder, header, base, limit
+    def __init__(
+        self, folder: Path, header: dict[str, Any], base: Bytes, limit: int, run_id: str = ""
+    ) -> None:
+        """Creates no file yet.
+
+        Args:
+            folder: where the files are.
+            header: from ``nmmo_gpu.replay.header.header``.
+            base: [H, W] uint8, materials.
+            limit: maximum total size of the realm's files in bytes, including those that an earlier start of
+                the same run has written.
+            run_id: identifies the run in its files. Other files are never deleted or replaced."""
+        self.folder, self.header, self.base, self.limit, self.run_id = folder, header, base, limit, run_id
         self._writer: ReplayWriter | None = None
 
     def frames(self, first: int, frames: Bytes) -> None:
@@ -30,20 +44,35 @@ class SegmentWriter:
 
     def _begin(self, first: int) -> None:
         self.close()
-        stem = f"realm-{self.header['realm']}"
-        path = self.folder / f"{stem}-{first}.replay"
-        # Readers that have a file of this name open keep the old content.
-        path.unlink(missing_ok=True)
-        others = [(int(p.stem.rpartition("-")[2]), p) for p in self.folder.glob(f"{stem}-*.replay")]
+        name = f"realm-{self.header['realm']}-{first}.replay"
+        path = self.folder / name
+        own = self._own_files()
+        if path.exists() and path not in own:
+            raise ReplayError(f"{path} exists, and this run has not written it; move it to another folder.")
         kept = 0
-        for place, (_, old) in enumerate(sorted(others, reverse=True)):
+        for place, old in enumerate(own):
             kept += old.stat().st_size
             if place > 0 and kept > self.limit // 2:
                 old.unlink()
-        self._writer = ReplayWriter(path, self.header, self.base)
+        self._writer = ReplayWriter(path, {**self.header, "run": self.run_id, "file": name}, self.base)
+
+    def _own_files(self) -> list[Path]:
+        """The realm's files that say that this run wrote them under their name, newest first."""
+        pattern = re.compile(rf"realm-{self.header['realm']}-(\d+)\.replay")
+        found: list[tuple[int, Path]] = []
+        for path in self.folder.iterdir() if self.run_id and self.folder.is_dir() else ():
+            match = pattern.fullmatch(path.name)
+            if match is None:
+                continue
+            with contextlib.suppress(ReplayError, OSError), Replay(path, chunks=False) as replay:
+                if (replay.header.get("run"), replay.header.get("file")) == (self.run_id, path.name):
+                    found.append((int(match[1]), path))
+        return [path for _, path in sorted(found, reverse=True)]
 
     def close(self) -> None:
-        """Closes the current file."""
+        """Closes the current file.
+
+        Raises ReplayError if its last bytes cannot be written."""
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            writer.close()

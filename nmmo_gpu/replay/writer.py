@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmmo_gpu.errors import ReplayError
+from nmmo_gpu.files import reason, replacing
 from nmmo_gpu.replay.columns import Column
 from nmmo_gpu.replay.format import (
     FRAM,
@@ -29,14 +30,15 @@ from nmmo_gpu.replay.format import (
 
 
 class ReplayWriter:
-    """A replay file that grows by whole chunks: concurrent readers see at most the last chunk incomplete, for
-    a moment. A context manager."""
+    """A replay file that appears with its header and grows by whole chunks: concurrent readers see at most
+    the last chunk incomplete, for a moment. A context manager."""
 
     def __init__(self, path: Path, header: dict[str, Any], base: Bytes) -> None:
         """Creates the file.
 
         Args:
-            path: overwritten if it exists; its folder is created.
+            path: replaced if it exists, while readers of the old file keep its content; its folder is
+                created.
             header: from ``nmmo_gpu.replay.header.header``. base: [H, W] uint8, materials.
 
         Raises ReplayError if it cannot be written."""
@@ -47,16 +49,17 @@ class ReplayWriter:
         # Half of the maximum chunk size, because tile changes are added.
         self.most_ticks = max(1, min(MAX_TICKS, MAX_RAW[FRAM] // 2 // per_tick))
         """Maximum ticks per chunk."""
-        self.bytes = 0
+        start = PREAMBLE.pack(MAGIC, VERSION, 0) + pack(HEAD, json.dumps(header).encode())
+        start += pack(TILE, base.tobytes())
+        self.bytes = len(start)
         """Bytes written so far."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: BinaryIO = open(path, "wb")  # noqa: SIM115
-        except OSError as error:
+            with replacing(path) as part:
+                part.write_bytes(start)
+            self._file: BinaryIO = open(path, "ab")  # noqa: SIM115
+        except (OSError, ValueError) as error:
             raise self._failure(error) from error
-        self._append(PREAMBLE.pack(MAGIC, VERSION, 0))
-        self._append(pack(HEAD, json.dumps(header).encode()))
-        self._append(pack(TILE, base.tobytes()))
 
     def frames(self, first: int, frames: Bytes) -> None:
         """Appends consecutive ticks.
@@ -76,8 +79,13 @@ class ReplayWriter:
         self._append(pack(HEAT, heat_payload(name, values, population, stride, about), 0, tick))
 
     def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        """Closes the file.
+
+        Raises ReplayError if its last bytes cannot be written."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._failure(error) from error
 
     def __enter__(self) -> ReplayWriter:
         return self
@@ -93,9 +101,9 @@ class ReplayWriter:
             raise self._failure(error) from error
         self.bytes += len(data)
 
-    def _failure(self, error: OSError) -> ReplayError:
+    def _failure(self, error: Exception) -> ReplayError:
         return ReplayError(
-            f"{self.path} cannot be written ({error.strerror}); free disk space, or choose another path."
+            f"{self.path} cannot be written ({reason(error)}); free disk space, or choose another path."
         )
 
 

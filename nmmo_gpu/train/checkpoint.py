@@ -6,8 +6,9 @@ own realms."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,13 @@ from torch import Tensor
 
 from nmmo_gpu.config.serialize import from_plain, to_plain
 from nmmo_gpu.errors import CheckpointError, ConfigError
+from nmmo_gpu.files import replacing
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FORMAT = "nmmo-gpu checkpoint"
+SHARD_FORMAT = "nmmo-gpu checkpoint shard"
 VERSION = "6"
 FILE = "checkpoint.safetensors"
 COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
@@ -46,6 +49,8 @@ class Checkpoint:
     """Values by the names of ``COUNTERS``."""
     network: str
     """The class of the policy network, as returned by ``nmmo_gpu.train.network.network_name``."""
+    run_id: str = ""
+    """The run's ``RunFolder.id``; shards of earlier checkpoints are deleted only if they have the same."""
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Returns the tensors whose names start with ``prefix.``, by name without this prefix."""
@@ -54,13 +59,13 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes to a temporary file next to ``path``, flushes it to disk, then renames it to ``path``.
+    """Replaces the file at ``path`` when the new one is complete and flushed to the disk.
 
     A process killed at any moment leaves the previous checkpoint or the new one, never a partial one. All
     processes of a run call this function together. The first process writes its file after all others, and
     that makes the new checkpoint valid.
 
-    Raises CheckpointError if a file cannot be written."""
+    Raises CheckpointError, in all processes, if one of them cannot write its file."""
     tensors = checkpoint.tensors
     shards: list[tuple[str, int, int]] = []
     if distributed.size() > 1:
@@ -71,10 +76,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         shards = [
             (f"{stem}-{number}of{len(parts)}{path.suffix}", *part) for number, part in enumerate(parts, 1)
         ]
-        _write(path.with_name(shards[distributed.rank()][0]), mine, {"format": FORMAT + " shard"})
-        distributed.barrier()
-    if distributed.rank():
-        return
+        name = shards[distributed.rank()][0]
+        metadata = {"format": SHARD_FORMAT, "run": checkpoint.run_id, "name": name}
+        _write_together(path.with_name(name), mine, metadata, writes=True)
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -82,11 +86,39 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "counters": json.dumps(checkpoint.counters),
         "network": checkpoint.network,
         "shards": json.dumps(shards),
+        "run": checkpoint.run_id,
     }
-    _write(path, tensors, metadata)
-    for file in path.parent.glob(f"{path.stem}-*of*{path.suffix}"):
-        if file.name not in (name for name, _, _ in shards):
-            file.unlink()
+    _write_together(path, tensors, metadata, writes=distributed.rank() == 0)
+    if distributed.rank() == 0:
+        _delete_shards(path, checkpoint.run_id, keep={name for name, _, _ in shards})
+
+
+def _write_together(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], writes: bool) -> None:
+    """Writes a file in the processes that are to write, and waits until all have; an error is everyone's."""
+    failure: CheckpointError | None = None
+    try:
+        if writes:
+            _write(path, tensors, metadata)
+    except CheckpointError as error:
+        failure = error
+    (failed,) = distributed.all_reduce_max(failure is not None)
+    if failed:
+        raise failure or CheckpointError(f"{path.parent}: another process could not write its checkpoint.")
+
+
+def _delete_shards(path: Path, run_id: str, keep: set[str]) -> None:
+    """Deletes shards of earlier checkpoints next to ``path``: only files that say that this run wrote them
+    under this name, so copies stay."""
+    pattern = re.compile(rf"{re.escape(path.stem)}-\d+-\d+of\d+{re.escape(path.suffix)}")
+    for file in path.parent.iterdir():
+        if not run_id or file.name in keep or not pattern.fullmatch(file.name):
+            continue
+        with contextlib.suppress(OSError, safetensors.SafetensorError):  # an old file harms nothing
+            with safetensors.safe_open(file, framework="pt") as shard:
+                found = shard.metadata() or {}
+            own = {"format": SHARD_FORMAT, "run": run_id, "name": file.name}
+            if all(found.get(key) == value for key, value in own.items()):
+                file.unlink()
 
 
 def _of_realms(name: str) -> bool:
@@ -96,17 +128,9 @@ def _of_realms(name: str) -> bool:
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_suffix(".writing")
     try:
-        safetensors.torch.save_file(tensors, temporary, metadata)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with replacing(path) as part:
+            safetensors.torch.save_file(tensors, part, metadata)
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"{path}: the checkpoint could not be written ({error}); free disk space or choose another "
@@ -142,7 +166,7 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
             config = from_plain(TrainConfig, json.loads(metadata["config"]))
             stored = json.loads(metadata["counters"])
             counters = {name: kind(stored[name]) for name, kind in COUNTERS.items()}
-            network = metadata["network"]
+            network, run_id = metadata["network"], metadata.get("run", "")
             shards = json.loads(metadata["shards"]) or [[path.name, 0, config.env.realms]]
             common = [name for name in file.keys() if not _of_realms(name)]  # noqa: SIM118
             if policy_only:
@@ -159,7 +183,7 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
         ) from error
     known = [name for name in tensors if name.split(".")[0] in PARTS]
     _expect_no_others(tensors, known, where=str(path))
-    return Checkpoint(config, tensors, counters, network)
+    return Checkpoint(config, tensors, counters, network, run_id)
 
 
 def _read_realms(

@@ -113,6 +113,15 @@ def all_reduce_max(*values: float) -> list[float]:
     return tensor.tolist()
 
 
+def broadcast(text: str) -> str:
+    """Returns the first process's text in all processes."""
+    if size() == 1:
+        return text
+    texts = [text]
+    dist.broadcast_object_list(texts, device=torch.device("cpu"))
+    return texts[0]
+
+
 def _reduce(tensor: Tensor, operation: dist.ReduceOp.RedOpType) -> None:
     dist.all_reduce(tensor, operation)
     # If gloo's thread held the last reference, it would need the interpreter, which may have ended by then.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from nmmo_gpu.errors import warn
 from nmmo_gpu.train.economy import economy_metrics
 from nmmo_gpu.train.metrics import summarize
 from nmmo_gpu.train.progress import Progress, duration, quantity
@@ -13,6 +16,10 @@ from nmmo_gpu.train.tensorboard import Dashboard
 
 if TYPE_CHECKING:
     from nmmo_gpu.train.run import IterationStats, Run
+
+
+REOPEN_SECONDS = 60.0
+"""Time before the first attempt to open files again that could not be written."""
 
 
 class Reporter:
@@ -26,8 +33,31 @@ class Reporter:
             resumed: whether it resumes a checkpoint; later points of the existing curves are dropped."""
         self.run = run
         folder = Path(run.config.run)
-        self.board = Dashboard(folder, run.config, run.agent_steps if resumed else None)
         self.progress = Progress(f"nmmo-gpu {folder}")
+        self.dashboard: Dashboard | None = None
+        """The TensorBoard files; None while they cannot be written."""
+        self._reopen_time, self._reopen_wait = 0.0, REOPEN_SECONDS
+        self._open_dashboard(run.agent_steps if resumed else None)
+
+    def _open_dashboard(self, resumed_at: int | None) -> None:
+        try:
+            self.dashboard = Dashboard(Path(self.run.config.run), self.run.config, resumed_at)
+        except Exception as error:
+            self._dashboard_failed(error)
+
+    def _dashboard_failed(self, error: Exception) -> None:
+        """Gives the files up until later; says so once."""
+        if self._reopen_time == 0.0:
+            warn(
+                f"TensorBoard's files cannot be written ({error}); free disk space. Training goes on, and "
+                "curves are written again when it is possible."
+            )
+        if self.dashboard is not None:
+            with contextlib.suppress(Exception):
+                self.dashboard.close()
+            self.dashboard = None
+        # Each attempt leaves another file, so they become rarer.
+        self._reopen_time, self._reopen_wait = time.monotonic() + self._reopen_wait, self._reopen_wait * 2
 
     def __enter__(self) -> Reporter:
         self.progress.__enter__()
@@ -38,11 +68,15 @@ class Reporter:
     ) -> None:
         self.progress.finish()
         self.progress.__exit__(kind, error, trace)
-        self.board.close()
+        if self.dashboard is not None:
+            try:
+                self.dashboard.close()
+            except Exception as failure:
+                self._dashboard_failed(failure)
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        self.progress.console.print(text)
+        self.progress.say(text)
 
     def report(self, stats: IterationStats) -> None:
         """Writes curves and terminal output after an iteration with ``stats.report``."""
@@ -59,9 +93,20 @@ class Reporter:
             "rate/share of time in rollouts": stats.collect_share,
             "rate/learning rate": run.pantheon.learning_rate(run.progress()),
         }
-        self.board.curves(world | learner | rates, run.agent_steps)
-        self.board.visits(run.god.visits, run.agent_steps)
+        self._draw(world | learner | rates)
         self.progress.show(self._shown(stats, world, learner, rate))
+
+    def _draw(self, values: dict[str, float]) -> None:
+        """Adds points to the curves, and the heat map."""
+        run = self.run
+        if self.dashboard is None and time.monotonic() >= self._reopen_time:
+            self._open_dashboard(run.agent_steps)
+        if self.dashboard is not None:
+            try:
+                self.dashboard.curves(values, run.agent_steps)
+                self.dashboard.visits(run.god.visits, run.agent_steps)
+            except Exception as error:
+                self._dashboard_failed(error)
 
     def _shown(
         self, stats: IterationStats, world: dict[str, float], learner: dict[str, float], rate: float

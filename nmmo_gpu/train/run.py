@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import signal
+import shlex
+import tempfile
 import time
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config.serialize import to_plain
-from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.errors import CheckpointError, ConfigError, warn
 from nmmo_gpu.replay import segment_writer
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.train import checkpoint as checkpoints
-from nmmo_gpu.train import distributed
+from nmmo_gpu.train import distributed, run_folder
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.economy import economy_counts, economy_counts_on_host
 from nmmo_gpu.train.memory_estimate import training_parts
 from nmmo_gpu.train.network import check_network, network_name
+from nmmo_gpu.train.nonfinite import all_finite, first_bad_tick, nonfinite_error, refuse_nonfinite
 from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_between, timestamp
 from nmmo_gpu.train.reporter import Reporter
+from nmmo_gpu.train.run_folder import RunFolder
+from nmmo_gpu.train.stop import StopRequest
 from nmmo_gpu.train.trinity import Sword, Trinity
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
@@ -52,6 +53,12 @@ class IterationStats(NamedTuple):
     """The learner's statistics, [P] each."""
     economy: dict[str, Tensor]
     """``nmmo_gpu.train.economy.economy_counts`` at the end of the rollout; empty without the full game."""
+    finite: bool
+    """Whether all weights are finite after the update."""
+    last_tick: int
+    """Last tick of the rollout."""
+    first_bad_tick: int | None
+    """First tick of the rollout in which a number of a living agent was NaN or infinite; None for none."""
 
 
 class _Pending(NamedTuple):
@@ -65,7 +72,10 @@ class _Pending(NamedTuple):
 class Run:
     """A training run: the three parts of Trinity, counters and a folder."""
 
-    def __init__(self, config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None):
+    def __init__(
+        self, config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None,
+        run_id: str = "",
+    ) -> None:  # fmt: skip
         """Starts a run, or resumes a stored one.
 
         Args:
@@ -73,12 +83,14 @@ class Run:
             stored: from ``checkpoint.load``.
             trinity: classes to use in place of the default ones; for a stored run those that it was made
                 with.
+            run_id: ``RunFolder.id``; without it, ``save`` and the recordings replace or delete no file of an
+                earlier start.
 
         Raises CheckpointError if the tensors or the network's name show that the stored run was made with
         other classes.
         """
         trinity = trinity or Trinity()
-        self.config = config
+        self.config, self.run_id = config, run_id
         self.device = resolve_device(config.env.device)
         self.sword = trinity.sword(config, self.device)
         world = None if stored is None else checkpoints.load_world(stored, self.device)
@@ -86,17 +98,17 @@ class Run:
         self.pantheon = trinity.pantheon(config, self.sword)
         self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
         self.readback = Readback(self.device)
-        if config.record:
-            self.god.recorder = Recorder(
-                self.god.env, config.record, config.ppo.horizon, Path(config.run) / segment_writer.FOLDER,
-                Path(config.run).name, self.sword.choices() if config.record_policy else None,
-                config.record_megabytes << 20,
-            )  # fmt: skip
         self.reported = economy_counts_on_host(self.god.env.world)
         """Economy counts of the last report; at first those of the initial world."""
         distributed.all_reduce_sum(self.reported.values())
         if stored is not None:
             self._restore(stored)
+        if config.record:
+            self.god.recorder = Recorder(
+                self.god.env, config.record, config.ppo.horizon, Path(config.run) / segment_writer.FOLDER,
+                Path(config.run).name, self.sword.choices() if config.record_policy else None,
+                config.record_megabytes << 20, run_id=run_id,
+            )  # fmt: skip
 
     def iterate(self, report: bool = False) -> list[IterationStats]:
         """Runs one rollout and one update; all processes call this together and share the statistics.
@@ -120,7 +132,11 @@ class Run:
         if distributed.size() > 1:
             counts = {name: count.clone() for name, count in counts.items()}
             distributed.all_reduce_sum(counts.values())
-        host_copies = self.readback.send(counts | _prefixed("learner", statistics), tag)
+        health = {
+            "finite": all_finite(self.sword.policy.parameters()), "first_bad_tick": first_bad_tick(rollout),
+            "last_tick": rollout.tick,
+        }  # fmt: skip
+        host_copies = self.readback.send(counts | _prefixed("learner", statistics) | health, tag)
         if report:
             self.god.tally.reset()
         return [self._stats(host_copy) for host_copy in host_copies]
@@ -135,12 +151,21 @@ class Run:
         seconds = seconds_between(tag.start, tag.end)
         self.agent_steps += steps
         self.seconds += seconds
+        last_tick, row = int(host_copy.tensors["last_tick"]), int(host_copy.tensors["first_bad_tick"])
+        horizon = self.config.ppo.horizon
         return IterationStats(
-            tag.iteration, tag.report, steps, seconds,
-            seconds_between(tag.start, tag.collected) / seconds,
-            _part("tally", host_copy.tensors), _part("learner", host_copy.tensors), _part("economy",
-            host_copy.tensors),
-        )  # fmt: skip
+            iteration=tag.iteration,
+            report=tag.report,
+            steps=steps,
+            seconds=seconds,
+            collect_share=seconds_between(tag.start, tag.collected) / seconds,
+            counts=_part("tally", host_copy.tensors),
+            statistics=_part("learner", host_copy.tensors),
+            economy=_part("economy", host_copy.tensors),
+            finite=bool(host_copy.tensors["finite"]),
+            last_tick=last_tick,
+            first_bad_tick=last_tick - horizon + 1 + row if row < horizon else None,
+        )
 
     def progress(self) -> float:
         """Returns the completed share of the run, 0 to 1; 0 for a run without limits."""
@@ -163,16 +188,25 @@ class Run:
         counters = {
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
         }  # fmt: skip
-        return Checkpoint(self.config, tensors, counters, network_name(type(self.sword.policy)))
+        return Checkpoint(self.config, tensors, counters, network_name(type(self.sword.policy)), self.run_id)
 
     def close(self) -> None:
         """Closes the recordings, if any."""
         if self.god.recorder is not None:
             self.god.recorder.close()
 
-    def save(self) -> None:
-        """Writes the checkpoint into the run's folder."""
-        checkpoints.save(Path(self.config.run) / checkpoints.FILE, self.checkpoint())
+    def save(self, folder: Path | None = None) -> None:
+        """Writes the checkpoint; on a GPU, call it after ``synchronize``.
+
+        Args:
+            folder: where to write it; by default the run's folder.
+
+        Raises NonFiniteError if weights or the optimizer's state are NaN or infinite, CheckpointError if the
+        file cannot be written; the previous checkpoint is kept then."""
+        stored = self.checkpoint()
+        learned = {n: t for n, t in stored.tensors.items() if n.startswith(("policy.", "optimizer."))}
+        refuse_nonfinite(learned, where="not saved; the previous checkpoint, if any, is kept")
+        checkpoints.save((folder or Path(self.config.run)) / checkpoints.FILE, stored)
 
     def _restore(self, stored: Checkpoint) -> None:
         load_policy(self.sword, stored)
@@ -205,31 +239,6 @@ def load_policy(sword: Sword, stored: Checkpoint) -> None:
     checkpoints.restore(sword.policy.state_dict(), stored.part("policy"), "policy.")
 
 
-class StopRequest:
-    """Turns Ctrl-C and SIGTERM into a flag, so that the current iteration is finished and saved.
-
-    A second signal of the same kind has its ordinary effect."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def __enter__(self) -> StopRequest:
-        self._before: dict[int, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.wanted = True
-        signal.signal(number, self._before[number])
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
 def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None) -> Run:
     """Trains until a limit or a signal, with terminal output, curves and checkpoints.
 
@@ -244,8 +253,13 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     Returns:
         The run, after its last checkpoint was saved.
 
-    Raises ConfigError if the folder already holds a run, or cannot be written, and CheckpointError if the
-    stored run was made of other classes; a run that the folder holds is unchanged then."""
+    Reports, recordings and checkpoints that fail are warned of and do not end the training. If the last
+    checkpoint cannot be written to the run's folder, it is written to a temporary one.
+
+    Raises ConfigError if the folder already holds a run, is in use by another process, or cannot be written,
+    and CheckpointError if the stored run was made of other classes; a run that the folder holds is unchanged
+    then. Raises NonFiniteError if an update makes weights NaN or infinite; the last checkpoint before it is
+    kept. Raises CheckpointError if the last checkpoint cannot be written anywhere."""
     with distributed.process_group():
         # Checked first, so that a run that cannot start leaves no folder behind.
         device = resolve_device(config.env.device)
@@ -258,75 +272,129 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         (restarted,) = distributed.all_reduce_max(distributed.restarted())
         if stored is None and restarted and (Path(config.run) / checkpoints.FILE).exists():
             stored = checkpoints.load(Path(config.run), torch.device("cpu"))
-        if stored is None and distributed.rank() == 0:
-            refuse_used_folder(config)
-        # Refuses an unsuitable checkpoint, and writes nothing yet.
-        run = Run(config, stored, trinity)
-        with contextlib.closing(run):
-            if distributed.rank() == 0:
-                write_config(config)
+        with contextlib.ExitStack() as stack:
+            folder = _open_folder(stack, config, resumed=stored is not None)
+            run_id = distributed.broadcast(folder.id if folder else "")
+            # Refuses an unsuitable checkpoint, and writes nothing yet.
+            run = stack.enter_context(contextlib.closing(Run(config, stored, trinity, run_id)))
+            if folder:
+                folder.describe(config, run.iteration)
             distributed.barrier()
             reporter = Reporter(run, resumed=stored is not None) if distributed.rank() == 0 else None
             with StopRequest() as stop, reporter or contextlib.nullcontext():
-                _train(run, stop, reporter)
-        if stop.wanted and reporter:
-            reporter.say(f"stopped; saved in {config.run}; to resume: nmmo-gpu train --resume {config.run}")
+                saved_in = _train(run, stop, reporter)
+            if reporter and stop.wanted:
+                resume_command = f"nmmo-gpu train --resume {shlex.quote(str(saved_in))}"
+                reporter.say(f"stopped; saved in {saved_in}; to resume: {resume_command}")
     return run
 
 
-def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> None:
-    """Iterates until a limit is reached or any process is to stop, then writes the last checkpoint."""
-    config = run.config
-    saved, saved_iteration = time.monotonic(), -1
-    newest: IterationStats | None = None
+def _open_folder(stack: contextlib.ExitStack, config: TrainConfig, resumed: bool) -> RunFolder | None:
+    """Opens the run's folder in the first process; an error there ends all processes."""
+    folder: RunFolder | None = None
+    failure: ConfigError | None = None
+    if distributed.rank() == 0:
+        try:
+            folder = stack.enter_context(run_folder.opened(config, resumed))
+        except ConfigError as error:
+            failure = error
+    (failed,) = distributed.all_reduce_max(failure is not None)
+    if failed:
+        raise failure or ConfigError(f"run = {config.run!r} cannot be used; the first process says why.")
+    return folder
 
-    def receive(stats: list[IterationStats]) -> None:
+
+SAVE_AGAIN_SECONDS = 60.0
+"""Time before a checkpoint that could not be written is tried again, if no other is due earlier."""
+
+
+class _Saver:
+    """Writes checkpoints when they are due. A failure is told once and does not end the training."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.iteration, self._failed = run, -1, False
+        self._wait(run.config.checkpoint_minutes * 60)
+
+    def _wait(self, seconds: float) -> None:
+        self._due = time.monotonic() + seconds
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due
+
+    def save(self) -> None:
+        """Saves; after a failure, the next attempt is due soon."""
+        seconds = self.run.config.checkpoint_minutes * 60
+        try:
+            self.run.save()
+        except CheckpointError as error:
+            if not self._failed and distributed.rank() == 0:
+                warn(f"{error} Training goes on, and saving is tried again.")
+            self._failed = True
+            self._wait(min(seconds, SAVE_AGAIN_SECONDS))
+            return
+        self.iteration, self._failed = self.run.iteration, False
+        self._wait(seconds)
+
+    def save_last(self) -> Path:
+        """Saves the end of the training, if necessary in a temporary folder; returns the folder.
+
+        Raises CheckpointError if neither is possible."""
+        if self.iteration == self.run.iteration:
+            return Path(self.run.config.run)
+        try:
+            self.run.save()
+        except CheckpointError as error:
+            if distributed.size() > 1:  # the temporary folders of several machines are not one folder
+                raise
+            folder = Path(tempfile.mkdtemp(prefix="nmmo-gpu-run-"))
+            warn(f"{error} Saved in {folder} instead.")
+            self.run.save(folder)
+            return folder
+        return Path(self.run.config.run)
+
+
+def _train(run: Run, stop: StopRequest, reporter: Reporter | None) -> Path:
+    """Iterates until a limit is reached or any process is to stop, then writes the last checkpoint; returns
+    its folder.
+
+    Raises NonFiniteError after an update that made weights NaN or infinite."""
+    config = run.config
+    saver = _Saver(run)
+    newest: IterationStats | None = None
+    reports_fail = False
+
+    def report(stats: IterationStats) -> None:
+        nonlocal reports_fail
+        try:
+            if reporter:
+                reporter.report(stats)
+        except Exception as error:  # reports are not worth the training
+            if not reports_fail:
+                warn(f"a report failed ({type(error).__name__}: {error}); training goes on.")
+            reports_fail = True
+
+    def receive(received: list[IterationStats]) -> None:
         nonlocal newest
-        for newest in stats:
-            if newest.report and reporter:
-                reporter.report(newest)
+        for newest in received:
+            if not newest.finite:
+                raise nonfinite_error(run, newest)
+            if newest.report:
+                report(newest)
 
     while True:
-        late = time.monotonic() - saved >= config.checkpoint_minutes * 60
-        done, stopping, due = distributed.all_reduce_max(run.progress(), stop.wanted, late)
+        done, stopping, due = distributed.all_reduce_max(run.progress(), stop.wanted, saver.is_due())
         if done >= 1.0 or stopping:
             break
         receive(run.iterate(report=(run.iteration + 1) % config.log_every == 0))
         if due:
             receive(run.synchronize())
-            run.save()
-            saved, saved_iteration = time.monotonic(), run.iteration
+            saver.save()
     # The first signal is still only noted here, so it cannot prevent the save.
     receive(run.synchronize())
     if newest is not None and not newest.report:
-        if reporter:
-            reporter.report(newest)
+        report(newest)
         run.god.tally.reset()
-    if run.iteration != saved_iteration:
-        run.save()
-
-
-def refuse_used_folder(config: TrainConfig) -> None:
-    """Raises ConfigError if the run's folder already holds a checkpoint."""
-    if (Path(config.run) / checkpoints.FILE).exists():
-        raise ConfigError(
-            f"run = {config.run!r} already holds a run; resume it with --resume {config.run}, choose another "
-            "--run, or remove the folder."
-        )
-
-
-def write_config(config: TrainConfig) -> None:
-    """Writes ``config.json`` into the run's folder, which is created if necessary.
-
-    Raises ConfigError if the folder cannot be written."""
-    folder = Path(config.run)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(to_plain(config), indent=2) + "\n")
-    except OSError as error:
-        raise ConfigError(
-            f"run = {config.run!r} cannot be written ({error.strerror}); choose a writable folder."
-        ) from error
+    return saver.save_last()
 
 
 def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
@@ -340,10 +408,16 @@ def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
         config: the settings.
         checkpoint: the state in which the run stopped.
 
-    Raises ConfigError if a limit has already been reached, CheckpointError if the checkpoint cannot be
-    read."""
+    Raises ConfigError if a limit has already been reached, or ``path`` is a file next to another checkpoint,
+    which the run would replace; CheckpointError if the checkpoint cannot be read."""
     stored = checkpoints.load(Path(path), torch.device("cpu"))
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    main = folder / checkpoints.FILE
+    if Path(path).is_file() and main.exists() and not main.samefile(path):
+        raise ConfigError(
+            f"resume = {path!r} would go on in {folder} and replace {checkpoints.FILE} there; copy it to a "
+            f"folder of its own, as {checkpoints.FILE}, and resume that folder."
+        )
     config = dataclasses.replace(stored.config, run=str(folder), **limits)
     if config.env.backend == "triton":  # a run started on a GPU can resume without one
         config = dataclasses.replace(config, env=dataclasses.replace(config.env, backend="auto"))

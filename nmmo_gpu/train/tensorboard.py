@@ -25,9 +25,10 @@ class Dashboard:
         Args:
             run: folder of the run.
             config: settings of the run, shown as text.
-            resumed_at: agent-steps at which a resumed run continues; later points are dropped."""
+            resumed_at: agent-steps at which a resumed run continues. Later points are dropped; without a
+                value all points, which a run that was killed before its first checkpoint may have left."""
         self.writer = SummaryWriter(
-            str(run / "tensorboard"), purge_step=None if resumed_at is None else resumed_at + 1
+            str(run / "tensorboard"), purge_step=0 if resumed_at is None else resumed_at + 1
         )
         if resumed_at is None:
             text = json.dumps(to_plain(config), indent=2)

@@ -86,8 +86,8 @@ def half_written(tensors, file, metadata=None):
 
 
 @pytest.mark.parametrize(("where", "name", "fault"), [
-    (checkpoints.os, "replace", full_disk),
-    (checkpoints.os, "fsync", full_disk),
+    (os, "replace", full_disk),
+    (os, "fsync", full_disk),
     (checkpoints.safetensors.torch, "save_file", half_written),
 ])  # fmt: skip
 def test_a_failed_save_keeps_the_previous_checkpoint(run, path, monkeypatch, where, name, fault):
@@ -113,7 +113,7 @@ def test_a_save_that_is_killed_keeps_the_previous_checkpoint(run, path, monkeypa
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoints.os, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(path, run.checkpoint())
     assert path.read_bytes() == before
@@ -124,8 +124,8 @@ def test_save_flushes_before_it_replaces(run, tmp_path, monkeypatch):
     """The new file is on the disk before it replaces the old one, and the folder is flushed after it."""
     done = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(checkpoints.os, "fsync", lambda fd: (done.append("flush"), fsync(fd)))
-    monkeypatch.setattr(checkpoints.os, "replace", lambda a, b: (done.append("replace"), replace(a, b)))
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append("flush"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("replace"), replace(a, b)))
     checkpoints.save(tmp_path / checkpoints.FILE, run.checkpoint())
     assert done == ["flush", "replace", "flush"]
 

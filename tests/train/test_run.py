@@ -24,7 +24,8 @@ from nmmo_gpu.train.metrics import summarize
 from nmmo_gpu.train.ppo import STATISTICS
 from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.reporter import Reporter
-from nmmo_gpu.train.run import Run, StopRequest, Trinity, resume, train
+from nmmo_gpu.train.run import Run, Trinity, resume, train
+from nmmo_gpu.train.stop import StopRequest
 from nmmo_gpu.train.trinity import God, Pantheon
 
 
