@@ -27,8 +27,8 @@ REMEDY = "lower learning_rate or max_grad_norm, or check the reward and the netw
 
 def all_finite(tensors: Iterable[Tensor]) -> Tensor:
     """Returns [] bool, on the tensors' device: whether all their numbers are finite."""
-    largest = torch.nn.utils.get_total_norm(list(tensors), norm_type=math.inf)
-    return largest.isfinite()
+    filled = [tensor.detach() for tensor in tensors if tensor.numel()]
+    return torch.nn.utils.get_total_norm(filled, norm_type=math.inf).isfinite()
 
 
 def first_bad_tick(rollout: Rollout) -> Tensor:

@@ -78,7 +78,7 @@ class Progress:
         if self.live:
             table = Table(title=Text(self.title), show_header=False)
             for name, value in values.items():
-                table.add_row(name, Text(value))
+                table.add_row(Text(name), Text(value))
             self.live.update(table)
             return
         self._unseen = "  ".join(f"{name} {value}" for name, value in values.items())

@@ -205,7 +205,7 @@ def _missing(path: Path) -> list[Path]:
 def _remove(created: list[Path]) -> None:
     """Deletes those of these folders that exist and are empty."""
     for folder in created:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             folder.rmdir()
 
 

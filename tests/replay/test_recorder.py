@@ -171,7 +171,7 @@ def test_a_full_disk_stops_only_the_recording(blocking, tmp_path, monkeypatch):
         with pytest.raises(ReplayError, match="no room"):
             recorder.close()
     else:
-        with pytest.warns(UserWarning, match="nothing more is recorded: no room") as warned:
+        with pytest.warns(RuntimeWarning, match="nothing more is recorded: no room") as warned:
             until_noticed()
             recorder.close()
         assert len(warned) == 1

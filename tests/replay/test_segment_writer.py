@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from nmmo_gpu.config import EnvConfig, preset
+from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.columns import FrameLayout
 from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.reader import Replay
@@ -46,7 +48,7 @@ def test_the_newest_ticks_are_kept_within_the_limit(restarts, tmp_path):
     other.close()
     chunks = 60 // restarts
     for restart in range(restarts):
-        segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "title"), BASE, LIMIT)
+        segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "title"), BASE, LIMIT, "run")
         filled(segment_writer, 1 + 5 * chunks * restart, chunks)
         segment_writer.close()
     kept = ticks_of(tmp_path)
@@ -62,13 +64,50 @@ def test_the_newest_ticks_are_kept_within_the_limit(restarts, tmp_path):
 def test_readers_keep_a_replaced_file(tmp_path):
     """A run that is resumed twice from one checkpoint writes the same file twice; a reader of the first
     version continues to read it."""
-    segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "first"), BASE, LIMIT)
+    segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "first"), BASE, LIMIT, "run")
     filled(segment_writer, 8, 2)
     segment_writer.close()
     with Replay(tmp_path / "realm-1-8.replay") as old:
-        segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "second"), BASE, LIMIT)
+        segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "second"), BASE, LIMIT, "run")
         filled(segment_writer, 8, 1)
         segment_writer.close()
         assert len(list(old)) == 2 and old.header["title"] == "first"
     with Replay(tmp_path / "realm-1-8.replay") as new:
         assert len(list(new)) == 1 and new.header["title"] == "second"
+
+
+def test_files_of_others_are_never_deleted(tmp_path):
+    """Copies under other names, files with similar names, and files of another run are neither deleted nor
+    counted."""
+    other = SegmentWriter(tmp_path, header(CONFIG, 1, "other"), BASE, LIMIT, "another run")
+    filled(other, 100_000, 4)
+    other.close()
+    segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "title"), BASE, LIMIT, "run")
+    filled(segment_writer, 1, 10)
+    names = [
+        "realm-1-best.replay", "realm-1-keep-100.replay", "realm-1-2-3.replay", "realm-1-5.replay.bak",
+        "realm-1-4.replay", "Realm-1-4.replay", "realm-1-.replay", "export-1-1.replay",
+    ]  # fmt: skip
+    for name in names:
+        shutil.copy(tmp_path / "realm-1-1.replay", tmp_path / name)
+    (tmp_path / "realm-1-7.replay").write_bytes(b"mine")
+    (tmp_path / "realm-1-8.replay").mkdir()
+    kept = {*names, "realm-1-7.replay", "realm-1-8.replay", "realm-1-100000.replay"}
+    before = {name: (tmp_path / name).read_bytes() for name in kept if (tmp_path / name).is_file()}
+    filled(segment_writer, 51, 50)
+    segment_writer.close()
+    assert not (tmp_path / "realm-1-1.replay").exists(), "nothing was deleted"
+    assert kept <= {path.name for path in tmp_path.iterdir()}
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}
+
+
+@pytest.mark.parametrize("run_id", ["run", ""])
+def test_files_of_others_are_never_replaced(run_id, tmp_path):
+    """A file that has the name of the next one, but is not of this run, is an error, and is unchanged."""
+    mine = tmp_path / "realm-1-8.replay"
+    mine.write_bytes(b"mine")
+    segment_writer = SegmentWriter(tmp_path, header(CONFIG, 1, "title"), BASE, LIMIT, run_id)
+    with pytest.raises(ReplayError, match=r"realm-1-8.replay exists.*move it"):
+        filled(segment_writer, 8, 1)
+    segment_writer.close()
+    assert mine.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [mine]
