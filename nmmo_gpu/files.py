@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from nmmo_gpu.errors import ConfigError
+
 PART = re.compile(r"\..+\.\d+\.nmmo-gpu-part")
 """Name of an incomplete file."""
 ABANDONED = 3600.0
@@ -38,7 +40,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The new file is flushed to the disk, gets the permissions that the process's umask gives to new files, and
     replaces the old one in one step: a process killed at any moment leaves the old file or the new one. After
-    an error the old file is unchanged, and the incomplete one is removed.
+    an error the old file is unchanged, and the incomplete one is removed. A link stays a link. A
+    device or pipe, such as /dev/stdout, is written to directly.
 
     Args:
         path: the file; its folder must exist.
@@ -47,6 +50,10 @@ def replacing(path: Path) -> Iterator[Path]:
         path to write to, in the same folder.
 
     Raises OSError as the file system does."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
     part = part_of(path)
     try:
         with open(part, "wb") as file:
@@ -67,6 +74,45 @@ def replace_text(path: Path, text: str) -> None:
     """Replaces the contents of a file by UTF-8 text, as ``replacing`` does."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Raises ConfigError unless a file can be written; a file that exists is not changed.
+
+    Args:
+        path: the file.
+        option: name of the setting that names it, for the message."""
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if target.is_file() or not target.exists():
+            part = part_of(target)
+            part.write_bytes(bytes(4096))  # a full disk may still have room for an empty file
+            part.unlink()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{option} = {str(path)!r} cannot be written ({reason(error)}); choose a writable file."
+        ) from error
+
+
+def make_folder(path: Path, option: str) -> None:
+    """Creates a folder and its parents if they do not exist.
+
+    Args:
+        path: the folder.
+        option: name of the setting that names it, for the message.
+
+    Raises ConfigError if files cannot be written there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        part = part_of(path / "test")
+        part.write_bytes(bytes(4096))
+        part.unlink()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{option} = {str(path)!r} cannot be written ({reason(error)}); choose a writable folder."
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

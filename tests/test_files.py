@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import time
+from pathlib import Path
 
 import pytest
 
 from nmmo_gpu import files
-from nmmo_gpu.files import clear_parts, part_of, replace_text, replacing
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.files import check_writable, clear_parts, make_folder, part_of, replace_text, replacing
 
 
 @pytest.fixture
@@ -64,3 +66,41 @@ def test_parts_of_killed_writers_are_deleted(tmp_path):
     new.write_text("half")
     clear_parts(tmp_path, older=0)
     assert {*tmp_path.iterdir()} == {*mine}
+
+
+def test_links_and_devices_stay(tmp_path):
+    """The target of a link is replaced; a pipe is written to."""
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    target.write_text("old")
+    link.symlink_to(target)
+    replace_text(link, "new")
+    assert link.is_symlink() and target.read_text() == "new"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    check_writable(pipe, "out")
+    replace_text(pipe, "text")
+    assert os.read(reader, 9) == b"text" and stat.S_ISFIFO(pipe.stat().st_mode)
+    os.close(reader)
+    assert {path.name for path in tmp_path.iterdir()} == {"target", "link", "pipe"}
+
+
+def test_check_writable(tmp_path):
+    """It creates and changes nothing, and names the option."""
+    (tmp_path / "file").write_text("mine")
+    check_writable(tmp_path / "file", "out")
+    check_writable(tmp_path / "new", "out")
+    for path in (tmp_path, tmp_path / "file" / "x", tmp_path / "no" / "x", tmp_path / ("x" * 300), "a\0b"):
+        with pytest.raises(ConfigError, match=r"out = .* cannot be written \(.+\); choose a writable file"):
+            check_writable(Path(path), "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_make_folder(tmp_path):
+    """It creates parents, and refuses what cannot be written by name."""
+    make_folder(tmp_path / "a" / "b", "out")
+    assert (tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "x", tmp_path / ("x" * 300), "a\0b"):
+        with pytest.raises(ConfigError, match=r"out = .* cannot be written \(.+\); choose a writable folder"):
+            make_folder(Path(path), "out")

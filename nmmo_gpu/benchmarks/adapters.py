@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nmmo_gpu.benchmarks.bench import BenchConfig, Work, check_writable, machine, measure
+from nmmo_gpu.benchmarks.bench import BenchConfig, Work, machine, measure
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
+from nmmo_gpu.files import check_writable, replace_text
 
 ACTIONS = 16
 """Number of random actions generated in advance and used in turn, so that generating them is not measured."""
@@ -34,7 +35,7 @@ def bench_adapters(config: BenchConfig, report: Callable[[dict[str, Any]], None]
     ``slots``, ``rate`` (agent-steps of living agents per second; for one agent, its own steps) and ``share``
     of the native rate."""
     if config.json is not None:
-        check_writable(Path(config.json))
+        check_writable(Path(config.json), "json")
     rows: list[dict[str, Any]] = []
     many = dataclasses.replace(config.env, realms=config.batches[0], check_actions=False)
     for env in (many, dataclasses.replace(many, realms=1)):
@@ -60,7 +61,7 @@ def bench_adapters(config: BenchConfig, report: Callable[[dict[str, Any]], None]
         "results": rows,
     }
     if config.json is not None:
-        Path(config.json).write_text(json.dumps(result, indent=2) + "\n")
+        replace_text(Path(config.json), json.dumps(result, indent=2) + "\n")
     return result
 
 

@@ -21,7 +21,7 @@ import torch
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.config.bounds import Bounds, check_fields, refuse
 from nmmo_gpu.env import Env
-from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.files import check_writable, replace_text
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.cuda_graphs import WARM_UP, GraphedCallable
 from nmmo_gpu.train.run import Run
@@ -88,7 +88,7 @@ class Work(NamedTuple):
 def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Measures each world, reports each row when it is done, and returns and writes all results."""
     if config.json is not None:
-        check_writable(Path(config.json))
+        check_writable(Path(config.json), "json")
     rows: list[dict[str, Any]] = []
     result = {
         "what": "agent-steps of living agents per second; ticks per second of the environment alone",
@@ -112,7 +112,7 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
         rows.append(row)
         report(row)
         if config.json is not None:
-            Path(config.json).write_text(json.dumps(result, indent=2) + "\n")
+            replace_text(Path(config.json), json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -220,14 +220,3 @@ def measure(work: Work, config: BenchConfig) -> tuple[float, float]:
 def _counts(world: World) -> tuple[int, int]:
     """Returns (agent-steps, ticks) so far."""
     return int(world.acted.sum()), int(world.tick)
-
-
-def check_writable(path: Path) -> None:
-    """Raises ConfigError unless the file for the results can be written."""
-    try:
-        with open(path, "a"):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"json = {str(path)!r} cannot be written ({error.strerror}); choose a writable file."
-        ) from error

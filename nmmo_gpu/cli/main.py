@@ -65,7 +65,8 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status.
 
-    Expected errors are printed without a traceback; the status is then 2."""
+    Expected errors, and those of the operating system, are printed without a traceback; the status is then
+    2."""
     commands = {
         "train": _train, "view": _view, "eval": _eval, "export": _export, "play": _play, "bench": _bench,
         "info": _info, "compile": _compile,
@@ -80,7 +81,9 @@ def run(arguments: list[str]) -> int:
         return 2
     try:
         command(arguments[1:])
-    except NmmoError as error:
+    except BrokenPipeError:
+        raise
+    except (NmmoError, OSError) as error:
         print(f"nmmo-gpu: {error}", file=sys.stderr)
         return 2
     return 0

@@ -18,7 +18,7 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.config.bounds import Bounds, Port, check_fields
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError, ReplayError, warn
-from nmmo_gpu.files import clear_parts, reason, replacing
+from nmmo_gpu.files import clear_parts, make_folder, reason, replacing
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.replay.segment_writer import FOLDER
 from nmmo_gpu.replay.writer import append_heat
@@ -132,8 +132,10 @@ def play(options: PlayConfig) -> Path:
     """Plays the given ticks, or until interrupted; returns the folder of the recordings."""
     if not options.view and options.out is None:
         raise ConfigError("nothing would be recorded or shown; give a folder with --out, or use --view.")
-    if options.out is not None and any(Path(options.out).glob("*.replay")):
-        raise ConfigError(f"out = {options.out!r} already holds recordings; choose another folder.")
+    if options.out is not None:
+        make_folder(Path(options.out), "out")
+        if any(Path(options.out).glob("*.replay")):
+            raise ConfigError(f"out = {options.out!r} already holds recordings; choose another folder.")
     env, act = playing.begin(options.env, options.policy, sword_named(options.network))
     with contextlib.ExitStack() as stack:
         folder = Path(options.out or stack.enter_context(tempfile.TemporaryDirectory(prefix="nmmo-gpu-")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -42,9 +43,10 @@ class Recordings:
         elif (path / FOLDER).is_dir():
             path = path / FOLDER
         elif path.name != FOLDER and not any(path.glob(f"*{SUFFIX}")):
+            quoted = shlex.quote(str(path))
             raise UsageError(
-                f"{path} has no recordings; make some with `nmmo-gpu train --resume {path} --record 0`, or "
-                f"`nmmo-gpu export {path}`."
+                f"{path} has no recordings; make some with `nmmo-gpu train --resume {quoted} --record 0`, or "
+                f"`nmmo-gpu export {quoted}`."
             )
         self.folder = path
         """Folder of the recordings."""
