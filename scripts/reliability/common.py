@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,9 +17,10 @@ from nmmo_gpu.train import checkpoint as checkpoints
 
 SMALL = (
     "--realms 4 --slots 16 --height 40 --width 40 --horizon 8 --epochs 1 --minibatches 2 --hidden 16 "
-    "--births -1 --log-every 1 --device cpu"
+    "--births -1 --log-every 1 --device cpu --learning-rate 0.003 --final-learning-rate 0.003"
 )
-"""A world small enough for an iteration in a few hundredths of a second."""
+"""A world small enough for an iteration in a few hundredths of a second. The learning rate is constant, so
+that a run with another limit learns the same."""
 
 
 class Row(NamedTuple):
@@ -55,6 +58,18 @@ def start(command: list[str]) -> subprocess.Popen[str]:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kills a process and all that it has started, at once; torchrun's have process groups of their own."""
+    everyone = [process.pid]
+    for pid in everyone:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                everyone += map(int, (task / "children").read_text().split())
+    for pid in everyone:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def iteration_of(folder: Path) -> int:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from common import Row, iteration_of, nmmo, start, training
@@ -57,7 +58,7 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
-def run(command: list[str], meanwhile: Callable[[], None] = lambda: None) -> tuple[int, str]:
+def run(command: list[str], meanwhile: Callable[[], object] = lambda: None) -> tuple[int, str]:
     """Runs a command; calls a function after its first report. Returns status and output."""
     process = start(command)
     assert process.stdout is not None
@@ -84,7 +85,7 @@ def by_part(part: str) -> Callable[[Path], tuple[str, bool]]:
     def check(folder: Path) -> tuple[str, bool]:
         place = mount(folder / "run" / part)
         command = training(folder / "run", "--iterations", "200", "--record", "0")
-        status, output = run(command, lambda: fill(place) and None)
+        status, output = run(command, partial(fill, place))
         reached = iteration_of(folder / "run")
         lost = {"tensorboard": "curves while it is full", "replays": "the recording"}[part]
         return lost, status == 0 and reached == 200 and "No space left" in output
@@ -110,7 +111,7 @@ def checkpoints_for_a_while(folder: Path) -> tuple[str, bool]:
 def last_checkpoint(folder: Path) -> tuple[str, bool]:
     place = mount(folder / "run")
     command = training(place, "--iterations", "200", "--checkpoint-minutes", "60")
-    status, output = run(command, lambda: fill(place) and None)
+    status, output = run(command, partial(fill, place))
     found = output.split("Saved in ")
     if status or len(found) < 2:
         return output, False

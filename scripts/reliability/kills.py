@@ -7,9 +7,7 @@ python scripts/reliability/kills.py --count 20 --processes 2
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -17,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from common import Row, different, iteration_of, nmmo, start, training, wait_for
+from common import Row, different, iteration_of, kill, nmmo, start, training, wait_for
 
 
 @dataclass(frozen=True)
@@ -39,23 +37,23 @@ def main() -> int:
         killed, whole = Path(name, "killed"), Path(name, "whole")
         limits = ["--checkpoint-minutes", "0"]
         lost, iterations, unreadable = [], 0, 0
-        for kill in range(options.count):
+        for number in range(options.count):
             again = nmmo("train", "--resume", str(killed), processes=options.processes)
             fresh = training(killed, *limits, processes=options.processes)
             process = start(again if iterations else fresh)
             wait_for(killed, iterations + 1, process)
             time.sleep(moments.uniform(0.0, 0.3))
-            os.killpg(process.pid, signal.SIGKILL)
+            kill(process)
             reported = [line for line in process.communicate()[0].splitlines() if "iteration" in line]
             try:
                 iterations = iteration_of(killed)
             except Exception as error:
                 unreadable += 1
-                print(f"kill {kill + 1}: {error}")
+                print(f"kill {number + 1}: {error}")
             # Lines appear every ten seconds, so they are only a lower bound of what had been reached.
             last = int(reported[-1].split()[1].replace(".", "")) if reported else 0
             lost.append(max(0, last - iterations))
-            print(f"kill {kill + 1}: iteration {iterations}", flush=True)
+            print(f"kill {number + 1}: iteration {iterations}", flush=True)
         end = str(iterations + 2)
         for command in (
             nmmo("train", "--resume", str(killed), "--iterations", end, processes=options.processes),
