@@ -69,7 +69,10 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run."""
+    """One training run.
+
+    A policy can also play in fewer realms than it was trained in, so what only training requires of the fields
+    together is checked when training starts, by ``check_training``."""
 
     env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     """The world."""
@@ -102,17 +105,25 @@ class TrainConfig:
         check_fields(self)
         if not self.run:
             refuse(self, "run", "names no folder", "give one, such as runs/chaos")
-        self._check_minibatches()
+        if len(set(self.record)) < len(self.record):
+            refuse(self, "record", "names a realm twice", "name each once")
+
+    def check_training(self, realms: int | None = None) -> None:
+        """Raises ConfigError if the config is valid, but no run can be trained with it.
+
+        Args:
+            realms: number of realms of this process; by default all."""
+        self._check_minibatches(self.env.realms if realms is None else realms)
         self._check_record()
 
-    def _check_minibatches(self) -> None:
+    def _check_minibatches(self, realms: int) -> None:
         # A sample of a recurrent policy is a slot's whole rollout; otherwise it is a single tick.
-        samples = self.env.realms * self.env.world.population_size
+        samples = realms * self.env.world.population_size
         samples *= 1 if self.policy.recurrent else self.ppo.horizon
         if samples < self.ppo.minibatches:
             raise ConfigError(
                 f"minibatches = {self.ppo.minibatches}, but a population gives only {samples} samples in "
-                f"{self.env.realms} realms; choose at most {samples}, or more realms (or fewer processes)."
+                f"{realms} realms; choose at most {samples}, or more realms (or fewer processes)."
             )
 
     def _check_record(self) -> None:
@@ -125,5 +136,3 @@ class TrainConfig:
                     f"holds {realm}, which is not a realm of this run",
                     f"choose from 0 to {last}",
                 )
-        if len(set(self.record)) < len(self.record):
-            refuse(self, "record", "names a realm twice", "name each once")

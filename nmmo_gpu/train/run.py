@@ -75,8 +75,9 @@ class Run:
                 with.
 
         Raises CheckpointError if the tensors or the network's name show that the stored run was made with
-        other classes.
+        other classes, and ConfigError if the config cannot be trained with.
         """
+        config.check_training(distributed.shard(config.env).realms)
         trinity = trinity or Trinity()
         self.config = config
         self.device = resolve_device(config.env.device)
@@ -251,6 +252,7 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         device = resolve_device(config.env.device)
         backend = resolve(config.env.backend, device)
         mine = dataclasses.replace(config, env=distributed.shard(config.env))
+        config.check_training(mine.env.realms)
         if device.type == "cuda" and backend.capturable:
             remedy = "realms, slots, horizon or hidden, or raise minibatches"
             check_memory(training_parts(mine), device, remedy)

@@ -220,7 +220,7 @@ def test_impossible_plays_are_refused(arguments, message, capsys, tmp_path, monk
 def test_impossible_recording_settings_are_refused(settings, message):
     """Before training starts."""
     with pytest.raises(ConfigError, match=message):
-        small(**settings)
+        small(**settings).check_training()
 
 
 def test_a_resumed_run_starts_another_file(tmp_path):
