@@ -27,8 +27,9 @@ from nmmo_gpu.world.state import World, field_shape, tensor_fields
 FORMAT = "nmmo-gpu checkpoint"
 VERSION = "6"
 FILE = "checkpoint.safetensors"
-COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
-"""Progress of a run: name and type of each counter. ``seconds`` is the training time."""
+COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float, "schedule_scale": float}
+"""Progress of a run: name and type of each counter. ``seconds`` is the training time,
+``schedule_scale`` (1 if a file lacks it) that of ``Run``."""
 PARTS = ("world", "realms", "policy", "optimizer", "god")
 """Prefixes of tensor names."""
 
@@ -140,7 +141,7 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
                     f"{VERSION}; load the checkpoint with the version of nmmo-gpu that wrote it."
                 )
             config = from_plain(TrainConfig, json.loads(metadata["config"]))
-            stored = json.loads(metadata["counters"])
+            stored = {"schedule_scale": 1.0} | json.loads(metadata["counters"])
             counters = {name: kind(stored[name]) for name, kind in COUNTERS.items()}
             network = metadata["network"]
             shards = json.loads(metadata["shards"]) or [[path.name, 0, config.env.realms]]

@@ -49,7 +49,9 @@ class PPOConfig:
     learning_rate: Annotated[float, Bounds(gt=0)] = 3e-3
     """Adam's learning rate at the start."""
     final_learning_rate: Annotated[float, Bounds(gt=0)] = 3e-4
-    """Adam's learning rate when the limit of iterations or minutes is reached; it changes linearly."""
+    """Adam's learning rate when the limit of iterations or minutes is reached; it changes linearly. Without a
+    limit it does not change. In a run that is resumed with another limit, it changes linearly from the rate
+    reached so far, so a run that was at its limit continues with this rate."""
     gamma: Annotated[float, Bounds(ge=0, lt=1)] = 0.99
     """Discount factor per tick. Values are learned in units of 1 / (1 - gamma), so that they stay near 1."""
     gae_lambda: Annotated[float, Bounds(ge=0, le=1)] = 0.95
@@ -71,8 +73,8 @@ class PPOConfig:
 class TrainConfig:
     """One training run.
 
-    A policy can also play in fewer realms than it was trained in, so what only training requires of the fields
-    together is checked when training starts, by ``check_training``."""
+    A policy can also play in fewer realms than it was trained in, so the requirements of training alone are
+    checked when training starts, by ``check_training``."""
 
     env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     """The world."""

@@ -57,7 +57,7 @@ class Reporter:
         rates = {
             "rate/agent-steps per second": rate,
             "rate/share of time in rollouts": stats.collect_share,
-            "rate/learning rate": run.pantheon.learning_rate(run.progress()),
+            "rate/learning rate": run.pantheon.learning_rate(run.schedule()),
         }
         self.board.curves(world | learner | rates, run.agent_steps)
         self.board.visits(run.god.visits, run.agent_steps)
