@@ -123,7 +123,7 @@ def main(args: Args) -> Agent:
         samples = alive[:-1].flatten().nonzero().squeeze(1)
         parts = records[:-1], actions, log_probability, advantage, advantage + value[:-1]
         seen, taken, old_log, gain, returns = (part.flatten(0, 2)[samples] for part in parts)
-        gain = (gain - gain.mean()) / (gain.std() + 1e-8)
+        gain = (gain - gain.mean()) / (gain.std(correction=0) + 1e-8)
         for _ in range(args.epochs):
             for rows in torch.split(torch.randperm(len(samples), device=env.device), args.minibatch):
                 _, new_log, entropy, new_value = agent(seen[rows], taken[rows])

@@ -126,7 +126,7 @@ def main(args: Args) -> nn.Module:
             advantages(rollout)
         samples = rollout.exclude("next")[rollout["alive"]]  # [N]; empty slots are left out
         gain = samples["advantage"]
-        samples["advantage"] = (gain - gain.mean()) / (gain.std() + 1e-8)
+        samples["advantage"] = (gain - gain.mean()) / (gain.std(correction=0) + 1e-8)
         for _ in range(args.epochs):
             for rows in torch.split(torch.randperm(len(samples), device=env.device), args.minibatch):
                 losses = ppo(samples[rows])

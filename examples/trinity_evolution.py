@@ -25,7 +25,7 @@ class Evolution(Pantheon):
         counts = [part.view(by_population).sum((0, 1, 3)) for part in (rollout.alive, rollout.died)]
         distributed.all_reduce_sum(counts)
         lifetime = counts[0] / counts[1].clamp(min=1)
-        fitness = (lifetime - lifetime.mean()) / (lifetime.std() + 1e-6)
+        fitness = (lifetime - lifetime.mean()) / (lifetime.std(correction=0) + 1e-6)
         generator = torch.Generator().manual_seed(int(rollout.tick))
         for weight in policy.parameters():
             center = weight.mean(0, keepdim=True)

@@ -48,10 +48,10 @@ def bench_adapters(config: BenchConfig, report: Callable[[dict[str, Any]], None]
                 continue
             steps, ticks = measure(work, config)
             rate = ticks if name == SINGLE else steps
-            native = native or rate
+            native = rate if native is None else native
             rows.append(
                 {"name": name, "realms": env.realms, "slots": env.world.slots, "rate": rate}
-                | {"share": rate / native}
+                | {"share": rate / native if native else 0.0}  # in a world without agents, all rates are 0
             )
             report(rows[-1])
     result = {

@@ -86,7 +86,13 @@ class Work(NamedTuple):
 
 
 def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Measures each world, reports each row when it is done, and returns and writes all results."""
+    """Measures each world, reports each row when it is done, and returns and writes all results.
+
+    Raises ConfigError, before anything is measured, if a world cannot be trained in and training is a column,
+    or if the file for the results cannot be written."""
+    trains = [TrainConfig(env=env, policy=config.policy, ppo=config.ppo) for env in settings(config)]
+    for train in trains if config.columns == "training" else ():
+        train.check_training()
     if config.json is not None:
         check_writable(Path(config.json), "json")
     rows: list[dict[str, Any]] = []
@@ -99,8 +105,8 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
         "machine": machine(config.env.device),
         "results": rows,
     }
-    for env in settings(config):
-        train = TrainConfig(env=env, policy=config.policy, ppo=config.ppo)
+    for train in trains:
+        env = train.env
         row: dict[str, Any] = {"realms": env.realms, "slots": env.world.slots, "side": env.world.height}
         works = (partial(_environment, env), partial(_with_policy, train), partial(_training, train))
         for column, work in zip(COLUMNS, works, strict=True):

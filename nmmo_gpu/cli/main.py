@@ -236,6 +236,7 @@ def _info(arguments: list[str]) -> None:
 
     name, scale, rest = split_preset(arguments, "info")
     config = parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu info {name}", default)
+    config.check_training()
     device = resolve_device(config.env.device)
     world_config = config.env.world
     print(

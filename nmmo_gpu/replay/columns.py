@@ -140,7 +140,9 @@ def _source(
     """[k, ...]: the numbers of a column; wider types keep only their low bits."""
     if name in ("style", "target", "work"):
         done: Tensor | None = getattr(step_actions, name)
-        return torch.zeros(1, device=realms.device) if done is None else done[realms]
+        if done is None:  # the system is off
+            return torch.zeros(len(realms), 1, dtype=torch.uint8, device=realms.device)
+        return done[realms]
     if name == "inventory":
         return world.inventory[realms].clamp(max=torch.iinfo(torch.int16).max)
     if name == "gold":

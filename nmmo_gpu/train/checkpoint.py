@@ -30,8 +30,9 @@ FORMAT = "nmmo-gpu checkpoint"
 SHARD_FORMAT = "nmmo-gpu checkpoint shard"
 VERSION = "6"
 FILE = "checkpoint.safetensors"
-COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float}
-"""Progress of a run: name and type of each counter. ``seconds`` is the training time."""
+COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float, "schedule_scale": float}
+"""Progress of a run: name and type of each counter. ``seconds`` is the training time,
+``schedule_scale`` (1 if a file lacks it) that of ``Run``."""
 PARTS = ("world", "realms", "policy", "optimizer", "god")
 """Prefixes of tensor names."""
 
@@ -164,7 +165,7 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
                     f"{VERSION}; load the checkpoint with the version of nmmo-gpu that wrote it."
                 )
             config = from_plain(TrainConfig, json.loads(metadata["config"]))
-            stored = json.loads(metadata["counters"])
+            stored = {"schedule_scale": 1.0} | json.loads(metadata["counters"])
             counters = {name: kind(stored[name]) for name, kind in COUNTERS.items()}
             network, run_id = metadata["network"], metadata.get("run", "")
             shards = json.loads(metadata["shards"]) or [[path.name, 0, config.env.realms]]

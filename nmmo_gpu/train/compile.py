@@ -87,7 +87,8 @@ def compile_ahead(config: CompileConfig, report: Callable[[int, int], None]) -> 
         report: called after each kernel with (number of finished kernels, number of kernels).
 
     Raises ConfigError if the target is unknown, if no target is given and torch sees no GPU, under Triton's
-    interpreter, and if a kernel does not compile."""
+    interpreter, if the config cannot be trained with, and if a kernel does not compile."""
+    config.train.check_training()
     target = resolve_target(config.target)
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
         raise ConfigError("kernels are interpreted, not compiled, under TRITON_INTERPRET=1; unset it.")

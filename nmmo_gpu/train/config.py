@@ -49,7 +49,9 @@ class PPOConfig:
     learning_rate: Annotated[float, Bounds(gt=0)] = 3e-3
     """Adam's learning rate at the start."""
     final_learning_rate: Annotated[float, Bounds(gt=0)] = 3e-4
-    """Adam's learning rate when the limit of iterations or minutes is reached; it changes linearly."""
+    """Adam's learning rate when the limit of iterations or minutes is reached; it changes linearly. Without a
+    limit it does not change. In a run that is resumed with another limit, it changes linearly from the rate
+    reached so far, so a run that was at its limit continues with this rate."""
     gamma: Annotated[float, Bounds(ge=0, lt=1)] = 0.99
     """Discount factor per tick. Values are learned in units of 1 / (1 - gamma), so that they stay near 1."""
     gae_lambda: Annotated[float, Bounds(ge=0, le=1)] = 0.95
@@ -69,7 +71,10 @@ class PPOConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run."""
+    """One training run.
+
+    A policy can also play in fewer realms than it was trained in, so the requirements of training alone are
+    checked when training starts, by ``check_training``."""
 
     env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     """The world."""
@@ -102,17 +107,25 @@ class TrainConfig:
         check_fields(self)
         if not self.run:
             refuse(self, "run", "names no folder", "give one, such as runs/chaos")
-        self._check_minibatches()
+        if len(set(self.record)) < len(self.record):
+            refuse(self, "record", "names a realm twice", "name each once")
+
+    def check_training(self, realms: int | None = None) -> None:
+        """Raises ConfigError if the config is valid, but no run can be trained with it.
+
+        Args:
+            realms: number of realms of this process; by default all."""
+        self._check_minibatches(self.env.realms if realms is None else realms)
         self._check_record()
 
-    def _check_minibatches(self) -> None:
+    def _check_minibatches(self, realms: int) -> None:
         # A sample of a recurrent policy is a slot's whole rollout; otherwise it is a single tick.
-        samples = self.env.realms * self.env.world.population_size
+        samples = realms * self.env.world.population_size
         samples *= 1 if self.policy.recurrent else self.ppo.horizon
         if samples < self.ppo.minibatches:
             raise ConfigError(
                 f"minibatches = {self.ppo.minibatches}, but a population gives only {samples} samples in "
-                f"{self.env.realms} realms; choose at most {samples}, or more realms (or fewer processes)."
+                f"{realms} realms; choose at most {samples}, or more realms (or fewer processes)."
             )
 
     def _check_record(self) -> None:
@@ -125,5 +138,3 @@ class TrainConfig:
                     f"holds {realm}, which is not a realm of this run",
                     f"choose from 0 to {last}",
                 )
-        if len(set(self.record)) < len(self.record):
-            refuse(self, "record", "names a realm twice", "name each once")

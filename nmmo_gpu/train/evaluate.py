@@ -200,7 +200,14 @@ def economy_row(name: str, evaluation: Evaluation) -> list[str]:
     summary = dict(evaluation.summary)
     summary["hunted"] = sum(value for key, value in summary.items() if key.endswith(" kills"))
     cells = [sum(summary[key] for key in keys) for keys in ECONOMY.values()]
-    return [name, f"{evaluation.lifetime:.1f}", *(f"{cell:.2f}" for cell in cells)]
+    return [name, _lifetime_cell(evaluation), *(f"{cell:.2f}" for cell in cells)]
+
+
+def _lifetime_cell(evaluation: Evaluation) -> str:
+    """Returns the mean lifetime; without deaths only a bound, and nothing if no agent lived."""
+    if "lifetime/mean" in evaluation.summary:
+        return f"{evaluation.lifetime:.1f}"
+    return f"> {evaluation.ticks}" if evaluation.summary["agent_steps"] else "-"
 
 
 def table_row(name: str, evaluation: Evaluation) -> list[str]:
@@ -208,11 +215,11 @@ def table_row(name: str, evaluation: Evaluation) -> list[str]:
     realm; shares of the causes of death."""
     summary = evaluation.summary
     if "lifetime/mean" not in summary:
-        return [name, f"> {evaluation.ticks}", *["-"] * 7]
+        return [name, _lifetime_cell(evaluation), *["-"] * 7]
     causes = [f"{100 * summary[f'deaths/{cause}']:.1f} %" for cause in ("lava", "hunger", "thirst", "combat")]
     return [
         name,
-        f"{evaluation.lifetime:.1f}",
+        _lifetime_cell(evaluation),
         f"{summary['lifetime/median']:.0f}",
         f"{summary['lifetime/90th percentile']:.0f}",
         f"{summary['population/alive per realm']:.1f}",

@@ -251,7 +251,7 @@ class Policy(nn.Module):
         # An even number of bytes, so that the copy can be viewed as int16.
         head = self.layout.header_bytes + self.layout.header_bytes % 2
         picked = records[:, :head].index_select(0, index.reshape(-1))
-        return self.layout.views(picked.view(*index.shape, -1))
+        return self.layout.views(picked.view(*index.shape, head))
 
     def encode(
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights

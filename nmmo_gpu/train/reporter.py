@@ -91,7 +91,7 @@ class Reporter:
         rates = {
             "rate/agent-steps per second": rate,
             "rate/share of time in rollouts": stats.collect_share,
-            "rate/learning rate": run.pantheon.learning_rate(run.progress()),
+            "rate/learning rate": run.pantheon.learning_rate(run.schedule()),
         }
         self._draw(world | learner | rates)
         self.progress.show(self._shown(stats, world, learner, rate))

@@ -87,8 +87,9 @@ class Run:
                 earlier start.
 
         Raises CheckpointError if the tensors or the network's name show that the stored run was made with
-        other classes.
+        other classes, and ConfigError if the config cannot be trained with.
         """
+        config.check_training(distributed.shard(config.env).realms)
         trinity = trinity or Trinity()
         self.config, self.run_id = config, run_id
         self.device = resolve_device(config.env.device)
@@ -97,6 +98,8 @@ class Run:
         self.god = trinity.god(config, self.sword, world)
         self.pantheon = trinity.pantheon(config, self.sword)
         self.iteration, self.agent_steps, self.seconds = 0, 0, 0.0
+        self.schedule_scale = 1.0
+        """Rise of ``schedule`` per rise of ``progress``. Not 1 after a resume with other limits."""
         self.readback = Readback(self.device)
         self.reported = economy_counts_on_host(self.god.env.world)
         """Economy counts of the last report; at first those of the initial world."""
@@ -123,7 +126,7 @@ class Run:
         start = timestamp(self.device)
         rollout = self.god.collect()
         collected = timestamp(self.device)
-        statistics = self.pantheon.learn(rollout, *distributed.all_reduce_max(self.progress()))
+        statistics = self.pantheon.learn(rollout, *distributed.all_reduce_max(self.schedule()))
         end = timestamp(self.device)
         self.iteration += 1
         counts = {"agent_steps": rollout.alive.sum(), **_prefixed("tally", self.god.tally.state())}
@@ -169,12 +172,22 @@ class Run:
 
     def progress(self) -> float:
         """Returns the completed share of the run, 0 to 1; 0 for a run without limits."""
+        return self._progress(self.config)
+
+    def _progress(self, config: TrainConfig) -> float:
         shares = [0.0]
-        if self.config.minutes is not None:
-            shares.append(self.seconds / 60 / self.config.minutes)
-        if self.config.iterations is not None:
-            shares.append(self.iteration / self.config.iterations)
+        if config.minutes is not None:
+            shares.append(self.seconds / 60 / config.minutes)
+        if config.iterations is not None:
+            shares.append(self.iteration / config.iterations)
         return min(1.0, max(shares))
+
+    def schedule(self) -> float:
+        """Returns the completed share of the learning rate's schedule, 0 to 1.
+
+        It equals ``progress``, unless the run was resumed with other limits: then it continues from where it
+        was, and reaches 1 together with ``progress``."""
+        return 1.0 - self.schedule_scale + self.schedule_scale * self.progress()
 
     def checkpoint(self) -> Checkpoint:
         """Returns the state of the run; on a GPU, call it after ``synchronize``."""
@@ -187,6 +200,7 @@ class Run:
         tensors.update(counts)
         counters = {
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
+            "schedule_scale": self.schedule_scale,
         }  # fmt: skip
         return Checkpoint(self.config, tensors, counters, network_name(type(self.sword.policy)), self.run_id)
 
@@ -219,6 +233,11 @@ class Run:
         counters = stored.counters
         self.iteration, self.agent_steps = int(counters["iteration"]), int(counters["agent_steps"])
         self.seconds = counters["seconds"]
+        self.schedule_scale = counters["schedule_scale"]
+        before, now = self._progress(stored.config), self.progress()
+        if (self.config.minutes, self.config.iterations) != (stored.config.minutes, stored.config.iterations):
+            ahead = self.schedule_scale * (1.0 - before)
+            self.schedule_scale = ahead / (1.0 - now) if now < 1.0 else 0.0
 
 
 def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -265,6 +284,7 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         device = resolve_device(config.env.device)
         backend = resolve(config.env.backend, device)
         mine = dataclasses.replace(config, env=distributed.shard(config.env))
+        config.check_training(mine.env.realms)
         if device.type == "cuda" and backend.capturable:
             remedy = "realms, slots, horizon or hidden, or raise minibatches"
             check_memory(training_parts(mine), device, remedy)

@@ -72,6 +72,8 @@ def test_a_missing_preset_is_named(capsys, command, rest, found):
     ("--vision 99", "vision = 99"),
     ("--run=", "run = ''"),
     ("--gravity 3", "--gravity"),
+    ("--minibatches 99999999", "minibatches = 99999999"),
+    ("--realms 2 --record 2", "record = (2,)"),
 ])  # fmt: skip
 def test_impossible_options_are_refused(capsys, tmp_path, monkeypatch, options, named):
     """The status is 2, the error has the field with its value, and no file is created."""
@@ -86,6 +88,8 @@ def test_impossible_options_are_refused(capsys, tmp_path, monkeypatch, options, 
     ("bench chaos --batches", "batches = ()"),
     ("bench chaos --batches 4 0", "batches = (4, 0)"),
     ("bench chaos --seconds 0", "seconds = 0.0"),
+    ("bench chaos --batches 1 2 --minibatches 1000 --json x", "minibatches = 1000"),
+    ("info chaos --minibatches 99999999", "minibatches = 99999999"),
     ("eval chaos --realms 0", "realms = 0"),
     ("eval chaos --max-ticks 0", "max_ticks = 0"),
     ("export runs --ticks -1", "ticks = -1"),
@@ -95,6 +99,7 @@ def test_impossible_options_are_refused(capsys, tmp_path, monkeypatch, options, 
     ("play chaos --view --port 70000", "port = 70000"),
     ("view runs --port -1", "port = -1"),
     ("compile chaos --target sm_90 --processes 0", "processes = 0"),
+    ("compile chaos --target sm_90 --minibatches 99999999", "minibatches = 99999999"),
 ])  # fmt: skip
 def test_impossible_options_of_other_commands_are_refused(capsys, tmp_path, monkeypatch, command, named):
     """As those of ``train``."""

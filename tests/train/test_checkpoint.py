@@ -51,6 +51,7 @@ def test_a_checkpoint_round_trips(run, path):
         assert stored.config == run.config
         assert stored.counters == {
             "iteration": 1, "agent_steps": run.agent_steps, "seconds": run.seconds,
+            "schedule_scale": 1.0,
         }  # fmt: skip
         written = run.checkpoint().tensors
         assert stored.tensors.keys() == written.keys()
@@ -226,6 +227,18 @@ def test_other_versions_are_refused(path, version):
     rewrite(path, lambda tensors, metadata: metadata.update(version=version))
     with pytest.raises(CheckpointError, match=f"format version {version}.*version {checkpoints.VERSION}"):
         checkpoints.load(path, CPU)
+
+
+def test_a_checkpoint_without_a_schedule_scale_has_the_usual_one(path):
+    """The first checkpoints of this version do not have it."""
+
+    def without(tensors, metadata):
+        counters = json.loads(metadata["counters"])
+        del counters["schedule_scale"]
+        metadata["counters"] = json.dumps(counters)
+
+    rewrite(path, without)
+    assert checkpoints.load(path, CPU).counters["schedule_scale"] == 1.0
 
 
 def spoil_config(**values):

@@ -158,8 +158,10 @@ def test_table_rows():
     }  # fmt: skip
     row = table_row("trained", Evaluation(400, dead))
     assert row == ["trained", "12.3", "9", "40", "15.1", "50.0 %", "25.0 %", "12.5 %", "12.5 %"]
-    none = table_row("idle", Evaluation(400, {"population/alive per realm": 3.0}))
+    none = table_row("idle", Evaluation(400, {"population/alive per realm": 3.0, "agent_steps": 1200}))
     assert none[:2] == ["idle", "> 400"] and len(none) == len(row)
+    empty = table_row("empty", Evaluation(400, {"population/alive per realm": 0.0, "agent_steps": 0}))
+    assert empty == ["empty", *["-"] * 8]
 
 
 class Impatient(evaluation.Tally):

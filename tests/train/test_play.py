@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import numpy as np
@@ -20,6 +21,7 @@ from nmmo_gpu.train import play as playing
 from nmmo_gpu.train.run import Run, train
 from nmmo_gpu.train.sampling import head_distributions
 from nmmo_gpu.train.value_map import value_map
+from nmmo_gpu.view.values import Values
 
 CPU = torch.device("cpu")
 KINDS = {
@@ -194,6 +196,30 @@ def test_play_with_a_trained_policy(trained, tmp_path):
         playing.begin(config, str(tmp_path / "nowhere"))
 
 
+def test_a_run_from_elsewhere_is_played_in_fewer_realms(tmp_path, capsys):
+    """What training needs is not needed to play: as many samples as minibatches, the recorded realm, the GPU
+    with its backend, bf16 and the map files."""
+    settings = {"recurrent": True, "minibatches": 64, "precision": "bf16", "record": (7,), "iterations": 1}
+    run = Run(small(realms=8, run=tmp_path / "here", **settings))
+    run.close()
+    stored = run.checkpoint()
+    elsewhere = {"device": "cuda:3", "backend": "triton", "maps": ("gone.tmx",)}
+    config = dataclasses.replace(stored.config, env=dataclasses.replace(stored.config.env, **elsewhere))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    checkpoints.save(folder / checkpoints.FILE, dataclasses.replace(stored, config=config))
+    cpu = ("--device", "cpu")
+    assert cli.run(["eval", str(folder), "--realms", "1", "--max-ticks", "8", "--no-full", *cpu]) == 0
+    assert "trained" in capsys.readouterr().out
+    assert cli.run(["export", str(folder), "--realm", "7", "--ticks", "2", *cpu]) == 0
+    exported = one_file(folder / "replays")
+    with Replay(exported) as replay:
+        assert len(replay.ticks) == 2 and replay.header["realm"] == 7 and len(replay.heats) == 3
+    assert asyncio.run(Values(folder / checkpoints.FILE).payload(exported, 0))
+    env, act = playing.begin(dataclasses.replace(small().env, realms=1), str(folder))
+    env.step(act(env))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -220,7 +246,7 @@ def test_impossible_plays_are_refused(arguments, message, capsys, tmp_path, monk
 def test_impossible_recording_settings_are_refused(settings, message):
     """Before training starts."""
     with pytest.raises(ConfigError, match=message):
-        small(**settings)
+        small(**settings).check_training()
 
 
 def test_a_resumed_run_starts_another_file(tmp_path):

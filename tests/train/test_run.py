@@ -93,15 +93,67 @@ def test_agent_steps_count_living_agents():
     assert int(world.tick) == 1 + 6 * 5 and int(run.god.tally.sums[0]) == 2 * 30
 
 
+def rates_of(run, iterations):
+    """Returns the learning rate of each of the next iterations."""
+    rates = []
+    for _ in range(iterations):
+        run.iterate()
+        rates.append(run.pantheon.optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def resumed(run, path, **limits):
+    """Returns the run, resumed from its checkpoint with other limits."""
+    stored = reloaded(run, path)
+    return Run(dataclasses.replace(stored.config, **limits), stored)
+
+
+FALLING = {"learning_rate": 8e-3, "final_learning_rate": 4e-3}
+
+
 def test_the_learning_rate_is_linear():
     """It goes from the first value to the last with the share of the run that is done when the update
     starts."""
-    run = Run(small(iterations=4, learning_rate=8e-3, final_learning_rate=4e-3))
+    run = Run(small(iterations=4, **FALLING))
     seen = []
     while run.progress() < 1.0:
-        run.iterate()
-        seen.append(run.pantheon.optimizer.param_groups[0]["lr"])
+        seen += rates_of(run, 1)
     assert seen == pytest.approx([8e-3, 7e-3, 6e-3, 5e-3])
+
+
+def test_a_run_with_another_limit_continues_at_its_learning_rate(tmp_path):
+    """The rate falls linearly from the value that it had reached to the last one at the new limit, whether
+    that is later or earlier, also if the run is resumed several times."""
+    path = tmp_path / checkpoints.FILE
+    run = Run(small(iterations=4, **FALLING))
+    assert rates_of(run, 2) == pytest.approx([8e-3, 7e-3])
+    longer = resumed(run, path, iterations=10)
+    assert rates_of(longer, 2) == pytest.approx([6e-3, 5.75e-3])
+    same = resumed(longer, path)
+    assert rates_of(same, 2) == rates_of(longer, 2) == pytest.approx([5.5e-3, 5.25e-3])
+    shorter = resumed(same, path, iterations=8)
+    assert rates_of(shorter, 2) == pytest.approx([5e-3, 4.5e-3])
+    assert shorter.progress() == shorter.schedule() == 1.0
+    timed = resumed(same, path, iterations=None, minutes=2 * same.seconds / 60)
+    assert rates_of(timed, 1) == pytest.approx([5e-3])
+    endless = resumed(same, path, iterations=None)
+    assert rates_of(endless, 2) == pytest.approx([5e-3, 5e-3])
+    ending = resumed(endless, path, iterations=10)
+    assert rates_of(ending, 2) == pytest.approx([5e-3, 4.5e-3])
+
+
+def test_a_finished_run_continues_at_the_last_learning_rate(tmp_path):
+    run = played(small(iterations=2, **FALLING), 2)
+    longer = resumed(run, tmp_path / checkpoints.FILE, iterations=5)
+    assert rates_of(longer, 3) == [4e-3] * 3
+
+
+def test_a_run_that_gets_a_limit_begins_to_anneal(tmp_path):
+    """Its rate was constant before."""
+    run = Run(small(**FALLING))
+    assert rates_of(run, 3) == [8e-3] * 3
+    limited = resumed(run, tmp_path / checkpoints.FILE, iterations=5)
+    assert rates_of(limited, 2) == pytest.approx([8e-3, 6e-3])
 
 
 def test_progress_follows_the_nearer_limit():
@@ -141,6 +193,7 @@ def test_train_stops_at_its_minutes(tmp_path):
     assert run.seconds >= 0.03 and run.progress() == 1.0
     assert stored.counters == {
         "iteration": run.iteration, "agent_steps": run.agent_steps, "seconds": run.seconds,
+        "schedule_scale": 1.0,
     }  # fmt: skip
 
 

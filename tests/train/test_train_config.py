@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from train.small import small
 
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.presets import train_preset
+from nmmo_gpu.train.run import Run, train
 
 IMPOSSIBLE = [
     ("hidden", 0), ("targeting", "best"), ("horizon", 0), ("epochs", -1), ("minibatches", 0),
@@ -18,7 +21,7 @@ IMPOSSIBLE = [
     ("hidden", 6), ("hidden", 64.0), ("layers", 0), ("precision", "fp16"), ("recurrent", 1), ("horizon", 5.0),
     ("horizon", True), ("epochs", "2"), ("learning_rate", "0.1"), ("learning_rate", True), ("clip", None),
     ("entropy_weight", float("nan")), ("minutes", True), ("iterations", 1.5), ("record", [0]),
-    ("record", (-1,)), ("record", (2,)), ("record", (0, 0)), ("record", (0.0,)), ("record_megabytes", 0),
+    ("record", (-1,)), ("record", (0, 0)), ("record", (0.0,)), ("record_megabytes", 0),
     ("graphs", "no"),
 ]  # fmt: skip
 POSSIBLE = [
@@ -38,9 +41,32 @@ def test_impossible_values_are_refused(name, value):
 def test_more_minibatches_than_samples_are_refused(recurrent, samples):
     """2 realms of 8 slots per population, 5 ticks: a recurrent policy splits by slots, another one by single
     samples."""
-    assert small(recurrent=recurrent, horizon=5, minibatches=samples).ppo.minibatches == samples
-    with pytest.raises(ConfigError, match=f"minibatches = {samples + 1}, .* only {samples} samples.* choose"):
-        small(recurrent=recurrent, horizon=5, minibatches=samples + 1)
+    Run(small(recurrent=recurrent, horizon=5, minibatches=samples))
+    config = small(recurrent=recurrent, horizon=5, minibatches=samples + 1)
+    wrong = f"minibatches = {samples + 1}, .* only {samples} samples.* choose"
+    with pytest.raises(ConfigError, match=wrong):
+        Run(config)
+    with pytest.raises(ConfigError, match=wrong):
+        train(config)
+    assert dataclasses.replace(config, policy=small().policy) == small(horizon=5, minibatches=samples + 1)
+
+
+def test_a_process_needs_samples_and_a_run_the_recorded_realm():
+    """Minibatches are split from the realms of a process, and realms are recorded by their number in the
+    whole run."""
+    config = small(realms=4, horizon=5, minibatches=41, record=(3,))
+    config.check_training()
+    config.check_training(realms=2)
+    with pytest.raises(ConfigError, match="only 40 samples in 1 realms"):
+        config.check_training(realms=1)
+
+
+def test_a_realm_outside_the_run_is_not_recorded():
+    """The config is valid, for playing in fewer realms, but no run starts with it."""
+    config = small(record=(0, 2))
+    for start in (Run, train):
+        with pytest.raises(ConfigError, match=r"^record = \(0, 2\) holds 2.* choose from 0 to 1"):
+            start(config)
 
 
 @pytest.mark.parametrize(("name", "value"), POSSIBLE)

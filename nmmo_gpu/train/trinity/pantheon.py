@@ -40,7 +40,7 @@ class Pantheon:
 
         Args:
             rollout: the rollout of this process's realms.
-            progress: the completed fraction of the run, 0 to 1; sets the learning rate.
+            progress: the completed fraction of the learning rate's schedule, 0 to 1 (``Run.schedule``).
 
         Returns:
             Statistics by name, [P] float32 each: one number per population.
@@ -99,7 +99,7 @@ class Pantheon:
             self.optimizer.state[parameter] = state
 
     def learning_rate(self, progress: float) -> float:
-        """Returns Adam's learning rate at ``progress``, the completed fraction of the run, 0 to 1."""
+        """Returns Adam's learning rate at ``progress``, the completed fraction of its schedule, 0 to 1."""
         config = self.config.ppo
         return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
 
