@@ -141,23 +141,25 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
         stored = _read(path, policy_only)
         check.check_values(stored.tensors)
     except DAMAGE as error:
-        if isinstance(error, CheckpointError) and str(path) in str(error):
-            raise
-        reason = check.printable(str(error) or type(error).__name__)
-        raise CheckpointError(
-            f"{path}: truncated, damaged or not a checkpoint ({reason}); restore it from a copy, or start a "
-            "new run."
-        ) from error
+        raise _refused(path, error) from error
     if not policy_only:
         try:
             _world(stored, stored.part("world")).validate()
-        except WorldError as error:
-            raise CheckpointError(
-                f"{path}: damaged, its world breaks a rule ({error}); restore it from a copy, or start a new "
-                "run."
-            ) from error
+        except (CheckpointError, WorldError) as error:
+            raise _refused(path, error) from error
     stored.tensors = {name: tensor.to(device) for name, tensor in stored.tensors.items()}
     return stored
+
+
+def _refused(path: Path, error: BaseException) -> CheckpointError:
+    """Returns the error about a file that cannot be used."""
+    if isinstance(error, CheckpointError) and str(path) in str(error):
+        return error
+    reason = check.printable(str(error) or type(error).__name__)
+    return CheckpointError(
+        f"{path}: truncated, damaged or not a checkpoint ({reason}); restore it from a copy, or start a new "
+        "run."
+    )
 
 
 def _read(path: Path, policy_only: bool) -> Checkpoint:

@@ -214,8 +214,10 @@ def check_policy_layout(
         parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
         parameter = f"policy.{parameter}"
         of_adam = name.startswith("optimizer.") and key.startswith("exp_avg")
-        if of_adam and found.get(parameter) != moment:
-            raise misfit(parameter, found.get(parameter), *moment)
+        if of_adam and parameter not in found:
+            raise misfit(parameter, None, *moment)
+        if of_adam and found[parameter] != moment:
+            raise misfit(name, moment, *found[parameter])
     if network == network_name(Policy):
         world, width = config.env.world, policy.hidden // TURNS
         wanted = {
