@@ -3,11 +3,15 @@ files."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
 import pickle
 import random
+import resource
+import sys
+from types import ModuleType
 
 import pytest
 import safetensors.torch
@@ -19,9 +23,11 @@ from train.small import CPU, assert_equal_states, small, state_of
 
 from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.env import Env, random_actions
-from nmmo_gpu.errors import CheckpointError
+from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.train import checkpoint as checkpoints
-from nmmo_gpu.train.run import Run
+from nmmo_gpu.train import checkpoint_check
+from nmmo_gpu.train.run import Run, load_policy
+from nmmo_gpu.train.trinity import God
 
 
 @pytest.fixture(scope="module")
@@ -439,3 +445,159 @@ def test_any_number_in_any_tensor_is_refused_or_played_safely(file, path, data):
     for _ in range(2):
         env.step(random_actions(env))
     env.world.validate()
+
+
+@pytest.fixture
+def sharded(file, path):
+    """Returns the path of the run's checkpoint as two processes would write it."""
+    tensors, metadata = contents(file)
+    counters, config = json.loads(metadata["counters"]), checkpoints.load(file, CPU).config
+    of_realms = {name for name in tensors if checkpoints._of_realms(name)}
+    shards = [("checkpoint-1-1of2.safetensors", 0, 1), ("checkpoint-1-2of2.safetensors", 1, 1)]
+    for name, first, count in shards:
+        mine = {key: tensors[key].chunk(2)[first].contiguous() for key in of_realms}
+        identity = checkpoint_check.shard_identity(config, counters, first, count)
+        given = {"format": checkpoints.FORMAT + " shard", "part": identity}
+        safetensors.torch.save_file(mine, path.with_name(name), checkpoint_check.sealed(mine, given))
+    common = {name: tensor for name, tensor in tensors.items() if name not in of_realms}
+    given = {**metadata, "shards": json.dumps(shards)}
+    given = {name: text for name, text in given.items() if name not in ("digest", "digests")}
+    safetensors.torch.save_file(common, path, checkpoint_check.sealed(common, given))
+    return path
+
+
+def test_a_checkpoint_in_shards_equals_one_in_a_file(file, sharded):
+    whole, parts = checkpoints.load(file, CPU), checkpoints.load(sharded, CPU)
+    assert whole.tensors.keys() == parts.tensors.keys()
+    assert all(torch.equal(parts.tensors[name], tensor) for name, tensor in whole.tensors.items())
+    assert checkpoints.load(sharded, CPU, policy_only=True).tensors.keys() <= whole.tensors.keys()
+
+
+def fault(said):
+    """Names the words of the error about a fault of shards."""
+
+    def named(function):
+        function.said = said
+        return function
+
+    return named
+
+
+@fault("No such file|not a regular file")
+def missing_shard(first, second, main):
+    second.unlink()
+
+
+@fault("not the shard of this checkpoint")
+def swapped_shards(first, second, main):
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+
+
+@fault("not the shard of this checkpoint")
+def shard_of_another_iteration(first, second, main):
+    rewrite(second, lambda tensors, metadata: metadata.update(part=metadata["part"].replace(" 1 ", " 2 ", 1)))
+
+
+@fault("digest")
+def bit_of_a_shard(first, second, main):
+    whole = second.read_bytes()
+    second.write_bytes(flipped(whole, 8 * (len(whole) - 5000)))
+
+
+@fault("world.row is missing|row is missing|expected")
+def shard_without_rows(first, second, main):
+    for shard in (first, second):
+        rewrite(shard, lambda tensors, metadata: tensors.pop("world.row"))
+
+
+@fault("expected")
+def shard_of_more_realms(first, second, main):
+    rewrite(second, lambda tensors, metadata: tensors.update(
+        {name: torch.cat((tensor, tensor)) for name, tensor in tensors.items()}
+    ))  # fmt: skip
+
+
+@fault("tensors that are not of realms")
+def policy_in_a_shard(first, second, main):
+    rewrite(second, lambda tensors, metadata: tensors.update({"policy.window": torch.zeros(2)}))
+
+
+@fault("realms of its own as well as shards")
+def realms_twice(first, second, main):
+    rows = contents(first)[0]["world.row"]
+    rewrite(main, lambda tensors, metadata: tensors.update({"world.row": torch.cat((rows, rows))}))
+
+
+@fault("row is 1000000")
+def shard_outside_of_the_map(first, second, main):
+    rewrite(second, lambda tensors, metadata: tensors["world.row"].fill_(10**6))
+
+
+@fault("does not hold")
+def realms_left_out(first, second, main):
+    rewrite(main, lambda tensors, metadata: metadata.update(shards=json.dumps([[first.name, 0, 1]])))
+
+
+@fault("not the name of a file next to")
+def shard_in_another_folder(first, second, main):
+    folder = main.parent / "elsewhere"
+    folder.mkdir()
+    second.rename(folder / second.name)
+    names = [[first.name, 0, 1], [f"elsewhere/{second.name}", 1, 1]]
+    rewrite(main, lambda tensors, metadata: metadata.update(shards=json.dumps(names)))
+
+
+@pytest.mark.parametrize("change", [
+    missing_shard, swapped_shards, shard_of_another_iteration, bit_of_a_shard, shard_without_rows,
+    shard_of_more_realms, policy_in_a_shard, realms_twice, shard_outside_of_the_map, realms_left_out,
+    shard_in_another_folder,
+], ids=lambda change: change.__name__)  # fmt: skip
+def test_shards_that_do_not_fit_are_refused(sharded, change):
+    first, second = (sharded.with_name(f"checkpoint-1-{number}of2.safetensors") for number in (1, 2))
+    change(first, second, sharded)
+    with pytest.raises(CheckpointError, match=change.said) as caught:
+        checkpoints.load(sharded, CPU)
+    assert str(sharded) in str(caught.value)
+
+
+def test_nothing_is_built_for_sizes_that_the_file_does_not_have(file, path, monkeypatch):
+    """Neither a network nor a world: an allocation of these sizes would be noticed."""
+    tensors, metadata = contents(file)
+    for change in (
+        {"policy__hidden": 10**7}, {"policy__layers": 10**6}, {"ppo__horizon": 10**9},
+        {"env__world__slots": 1 << 24}, {"env__realms": 1 << 22}, {"env__world__height": 8192},
+    ):  # fmt: skip
+        path.write_bytes(changed(tensors, metadata, changed_config(**change)))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(CheckpointError):
+            checkpoints.load(path, CPU)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "in KB"
+
+
+def test_a_rollout_that_does_not_fit_in_memory_is_refused(run):
+    """A horizon has no counterpart in a file."""
+    ppo = dataclasses.replace(run.config.ppo, horizon=1 << 16)
+    env = dataclasses.replace(run.config.env, realms=1 << 14, world=run.config.env.world)
+    with pytest.raises(ConfigError, match=r"GiB.*rollout.*Lower horizon"):
+        God(dataclasses.replace(run.config, ppo=ppo, env=env), run.sword)
+
+
+def test_the_name_of_a_network_runs_nothing(run, path):
+    """No module is imported, and no attribute of one is computed, because a checkpoint names it."""
+    touched = []
+    module = ModuleType("lazy_module")
+    module.__getattr__ = lambda name: touched.append(name)
+    sys.modules["lazy_module"] = module
+    try:
+        for name in ("lazy_module:Network", "antigravity:Policy", "os:system", "lazy_module:a.b"):
+            rewrite(path, lambda tensors, metadata, name=name: metadata.update(network=name))
+            with pytest.raises(CheckpointError, match=f"its network is {name}"):
+                load_policy(run.sword, checkpoints.load(path, CPU))
+        rewrite(path, lambda tensors, metadata: metadata.update(network="x\x1b[2J:Policy"))
+        with pytest.raises(CheckpointError, match="not printable"):
+            checkpoints.load(path, CPU)
+    finally:
+        del sys.modules["lazy_module"]
+    assert touched == [] and "antigravity" not in sys.modules
