@@ -16,7 +16,6 @@ from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, StepActions, action_heads, choices, row_of, side_of
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
-from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.memory import check_memory, environment_parts
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
@@ -42,6 +41,8 @@ class Env:
         Args:
             config: the batch of realms.
             world: a world from a checkpoint, already begun, to continue; None for a new world.
+
+        Raises WorldError if ``config.check`` is set and ``world`` breaks an invariant.
         """
         self.config = config
         self.device = resolve_device(config.device)
@@ -74,6 +75,7 @@ class Env:
         self._reward_terms = RewardTerms(config, self.world)
         self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
         if self.begun:
+            self._validate()
             self._observe(self.records)
 
     def reset(self, out: Tensor | None = None) -> Observation:
@@ -99,7 +101,7 @@ class Env:
         nothing = torch.zeros(shape, dtype=torch.int64, device=self.device)
         tick.step(self.world, self.backend, nothing, nothing, nothing - 1)
         self._reward_terms.begin(self.world)
-        self._check_ledger()
+        self._validate()
         return self._observe(out)
 
     def step(self, actions: Tensor, out: Tensor | None = None) -> Step:
@@ -121,7 +123,8 @@ class Env:
                 this tick, else 0), and of the slot's agent, dead or alive, ``entity`` (int64 id),
                 ``lifetime`` (int32 ticks) and ``explored`` (int32 tiles).
 
-        Raises ActionError for invalid actions, before any state changes.
+        Raises ActionError for invalid actions, before any state changes. With ``config.check``, raises
+        WorldError if the tick leaves a state that breaks an invariant.
         """
         if not self.begun:
             raise UsageError("step() was called before reset(); call env.reset() once, first.")
@@ -132,7 +135,7 @@ class Env:
         chosen = self.decode(actions)
         style, target = tick.step(world, self.backend, *chosen)
         self.step_actions = StepActions(style, target, chosen.work)
-        self._check_ledger()
+        self._validate()
         died = (world.agents(world.cause) != 0) & acting
         if self.config.reward == "alive":
             self._reward.copy_(acting & ~died)
@@ -151,9 +154,9 @@ class Env:
         """All agents' choices, with targets as slots, from actions as ``step`` takes them."""
         return choices(self.config.world, actions, self.backend.decode(actions, self._seen))
 
-    def _check_ledger(self) -> None:
-        if self.config.check_ledger:
-            check_ledger(self.world)
+    def _validate(self) -> None:
+        if self.config.check and self.device.type != "meta":
+            self.world.validate()
 
     def _observe(self, out: Tensor) -> Observation:
         self.backend.observe(self.world, out, self._seen)

@@ -29,8 +29,20 @@ class UsageError(NmmoError, RuntimeError):
     """An API called in an order that cannot work."""
 
 
-class LedgerError(NmmoError, AssertionError):
-    """Goods came from nowhere, or went there: a rule is wrong."""
+class WorldError(NmmoError, ValueError):
+    """The state of a world breaks an invariant: it was written so, or read from a damaged file, or a rule is
+    wrong.
+
+    ``realm``, ``slot`` and ``tick`` say where and when, as indices into the world's tensors (None if it does
+    not apply); ``field``, ``value`` and ``allowed`` say what."""
+
+    def __init__(
+        self, message: str, field: str = "", value: object = None, allowed: str = "",
+        realm: int | None = None, slot: int | None = None, tick: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.field, self.value, self.allowed = field, value, allowed
+        self.realm, self.slot, self.tick = realm, slot, tick
 
 
 class ReplayError(NmmoError, RuntimeError):

@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto", help="device on which to play")
     options = parser.parse_args()
     try:
-        env = make("full", content=WITH_WOLVES, births=-1, spawn="anywhere", check_ledger=True,
+        env = make("full", content=WITH_WOLVES, births=-1, spawn="anywhere", check=True,
                    realms=options.realms, device=options.device)  # fmt: skip
         env.reset()
         for _ in range(options.ticks):

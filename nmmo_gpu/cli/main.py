@@ -84,7 +84,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except (NmmoError, OSError) as error:
-        print(f"nmmo-gpu: {error}", file=sys.stderr)
+        print("\n".join((f"nmmo-gpu: {error}", *getattr(error, "__notes__", ()))), file=sys.stderr)
         return 2
     return 0
 
@@ -105,6 +105,8 @@ class ResumeConfig:
     """Iterations between two points of the TensorBoard curves."""
     record: tuple[int, ...] | None = None
     """Indices of the realms to record from now on."""
+    check: bool = False
+    """Validate the world after each step, even if the run has not so far."""
     network: str | None = None
     """The run's network, if it is not the default one: module:Class, or file.py:Class."""
 
@@ -144,6 +146,7 @@ def _record_first(arguments: list[str]) -> list[str]:
 
 
 def _train_together(arguments: list[str]) -> None:
+    from nmmo_gpu.cli.again import explained, train_again
     from nmmo_gpu.train.presets import train_preset
     from nmmo_gpu.train.run import resume, train
     from nmmo_gpu.train.trinity import Trinity, sword_named
@@ -152,11 +155,17 @@ def _train_together(arguments: list[str]) -> None:
         options = parse(ResumeConfig, arguments, "nmmo-gpu train")
         limits = {name: value for name, value in vars(options).items() if value is not None}
         trinity = Trinity(sword=sword_named(limits.pop("network", None)))
+        check = limits.pop("check")
         config, stored = resume(limits.pop("resume"), **limits)
-        train(config, stored, trinity)
+        if check:
+            config = dataclasses.replace(config, env=dataclasses.replace(config.env, check=True))
+        with explained(lambda error: train_again(arguments, config, error)):
+            train(config, stored, trinity)
         return
     name, scale, rest = split_preset(arguments, "train")
-    train(parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default))
+    new = parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default)
+    with explained(lambda error: train_again(arguments, new, error)):
+        train(new)
 
 
 def _view(arguments: list[str]) -> None:
@@ -180,12 +189,15 @@ def _export(arguments: list[str]) -> None:
 
 
 def _play(arguments: list[str]) -> None:
+    from nmmo_gpu.cli.again import explained, play_again
     from nmmo_gpu.cli.replay import PlayConfig, play
     from nmmo_gpu.train.presets import train_preset
 
     name, _, rest = split_preset(arguments, "play")
     env = dataclasses.replace(train_preset(name).env, realms=1)
-    print(play(parse(PlayConfig, rest, f"nmmo-gpu play {name}", PlayConfig(env))))
+    options = parse(PlayConfig, rest, f"nmmo-gpu play {name}", PlayConfig(env))
+    with explained(lambda error: play_again(arguments, options.out, error)):
+        print(play(options))
 
 
 def _bench(arguments: list[str]) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nmmo_gpu.config.bounds import Bounds, check_fields, refuse
+from nmmo_gpu.config.bounds import Bounds, check_fields
 from nmmo_gpu.config.world import WorldConfig
 
 
@@ -49,13 +49,12 @@ class EnvConfig:
     """Added for each tile visited for the first time."""
     reward_death: float = 0.0
     """Added at death; use a negative value as a penalty."""
-    check_ledger: bool = False
-    """Check after each step that goods are conserved, and stop if they are not. Synchronizes the device."""
+    check: bool = False
+    """Validate the world after each step (``World.validate``), goods and ledger included, and stop if an
+    invariant is broken. Waits for the device."""
     check_actions: bool | None = None
     """Check shape, dtype, device and range of actions in each step. None: only on a CPU, because reading
     the values stalls a GPU."""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.check_ledger and not self.world.extended:
-            refuse(self, "check_ledger", "needs rules with goods", "choose False, or preset full")

@@ -19,22 +19,26 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config.serialize import from_plain, to_plain
-from nmmo_gpu.errors import CheckpointError, ConfigError
-from nmmo_gpu.files import replacing
+from nmmo_gpu.config.serialize import to_plain
+from nmmo_gpu.errors import CheckpointError, WorldError
+from nmmo_gpu.files import reason, replacing
+from nmmo_gpu.train import checkpoint_check as check
 from nmmo_gpu.train import distributed
+from nmmo_gpu.train.checkpoint_check import COUNTERS as COUNTERS
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, tensor_fields
 
 FORMAT = "nmmo-gpu checkpoint"
 SHARD_FORMAT = "nmmo-gpu checkpoint shard"
-VERSION = "6"
+VERSION = "7"
 FILE = "checkpoint.safetensors"
-COUNTERS = {"iteration": int, "agent_steps": int, "seconds": float, "schedule_scale": float}
-"""Progress of a run: name and type of each counter. ``seconds`` is the training time,
-``schedule_scale`` (1 if a file lacks it) that of ``Run``."""
 PARTS = ("world", "realms", "policy", "optimizer", "god")
 """Prefixes of tensor names."""
+DAMAGE = (
+    OSError, safetensors.SafetensorError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
+"""What reading a damaged file can raise."""
 
 
 @dataclass
@@ -77,8 +81,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         shards = [
             (f"{stem}-{number}of{len(parts)}{path.suffix}", *part) for number, part in enumerate(parts, 1)
         ]
-        name = shards[distributed.rank()][0]
-        metadata = {"format": SHARD_FORMAT, "run": checkpoint.run_id, "name": name}
+        name, *part = shards[distributed.rank()]
+        identity = check.shard_identity(checkpoint.config, checkpoint.counters, *part)
+        metadata = {"format": SHARD_FORMAT, "part": identity, "run": checkpoint.run_id, "name": name}
         _write_together(path.with_name(name), mine, metadata, writes=True)
     metadata = {
         "format": FORMAT,
@@ -129,6 +134,7 @@ def _of_realms(name: str) -> bool:
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = check.sealed(tensors, metadata)
     try:
         with replacing(path) as part:
             safetensors.torch.save_file(tensors, part, metadata)
@@ -140,98 +146,149 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
 
 
 def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpoint:
-    """Reads a checkpoint file, including only the realms of this process.
+    """Reads a checkpoint file, including only the realms of this process, and checks it: digests, settings,
+    shapes and values.
 
     Args:
         path: the file, or the folder of a run.
         device: device of the tensors.
-        policy_only: read only the tensors ``policy.*``; a world may be larger than memory.
+        policy_only: read and check only the tensors ``policy.*``; a world may be larger than memory.
 
-    Raises CheckpointError if the file is missing, truncated or not a checkpoint."""
-    if path.is_dir():
-        path = path / FILE
-    if not path.exists():
+    Raises CheckpointError if the file is missing, damaged or not a checkpoint. Nothing in it is executed, and
+    nothing is allocated for which the file does not have the data."""
+    try:
+        if path.is_dir():
+            path = path / FILE
+        missing = not path.exists()
+    except (OSError, ValueError) as error:  # for example a name that is too long
+        raise CheckpointError(
+            f"{path}: cannot be read ({reason(error)}); give the folder of a run."
+        ) from error
+    if missing:
         raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run.")
     try:
-        with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{path}: a safetensors file, but not an {FORMAT}; give the folder of a run."
-                )
-            if metadata.get("version") != VERSION:
-                raise CheckpointError(
-                    f"{path}: format version {metadata.get('version')}, but this nmmo-gpu reads version "
-                    f"{VERSION}; load the checkpoint with the version of nmmo-gpu that wrote it."
-                )
-            config = from_plain(TrainConfig, json.loads(metadata["config"]))
-            stored = {"schedule_scale": 1.0} | json.loads(metadata["counters"])
-            counters = {name: kind(stored[name]) for name, kind in COUNTERS.items()}
-            network, run_id = metadata["network"], metadata.get("run", "")
-            shards = json.loads(metadata["shards"]) or [[path.name, 0, config.env.realms]]
-            common = [name for name in file.keys() if not _of_realms(name)]  # noqa: SIM118
-            if policy_only:
-                common = [name for name in common if name.startswith("policy.")]
-            tensors = {name: file.get_tensor(name) for name in common}
-        if not policy_only:
-            tensors |= _read_realms(path, shards, config, device)
-    except CheckpointError:
-        raise
-    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(
-            f"{path}: truncated, damaged or not a checkpoint ({error}); restore it from a copy, or "
-            "start a new run."
-        ) from error
-    known = [name for name in tensors if name.split(".")[0] in PARTS]
-    _expect_no_others(tensors, known, where=str(path))
-    return Checkpoint(config, tensors, counters, network, run_id)
+        stored = _read(path, policy_only)
+        check.check_values(stored.tensors)
+    except DAMAGE as error:
+        raise _refused(path, error) from error
+    if not policy_only:
+        try:
+            _world(stored, stored.part("world")).validate()
+        except (CheckpointError, WorldError) as error:
+            raise _refused(path, error) from error
+    stored.tensors = {name: tensor.to(device) for name, tensor in stored.tensors.items()}
+    return stored
 
 
-def _read_realms(
-    path: Path, shards: list[list[Any]], config: TrainConfig, device: torch.device
-) -> dict[str, Tensor]:
-    """Reads the tensors of this process's realms from the files that hold them."""
+def _refused(path: Path, error: BaseException) -> CheckpointError:
+    """Returns the error about a file that cannot be used."""
+    if isinstance(error, CheckpointError) and str(path) in str(error):
+        return error
+    cause = check.printable(str(error) or type(error).__name__)
+    return CheckpointError(
+        f"{path}: truncated, damaged or not a checkpoint ({cause}); restore it from a copy, or start a new "
+        "run."
+    )
+
+
+def _read(path: Path, policy_only: bool) -> Checkpoint:
+    """Reads a checkpoint file without checking values."""
+    with check.opened(path) as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path}: a safetensors file, but not an {FORMAT}; give the folder of a run."
+            )
+        if metadata.get("version") != VERSION:
+            raise CheckpointError(
+                f"{path}: format version {check.printable(str(metadata.get('version')))}, but this nmmo-gpu "
+                f"reads version {VERSION}; load the checkpoint with the version of nmmo-gpu that wrote it."
+            )
+        found = check.layout(file)
+        digests = check.verified(metadata, found)
+        config = check.config_from(metadata["config"])
+        counters = check.counters_from(metadata["counters"])
+        network = check.network_from(metadata["network"])
+        realms = config.env.realms
+        shards = check.shards_from(metadata["shards"], path, realms)
+        _expect_no_others(found, [name for name in found if name.split(".")[0] in PARTS], where=str(path))
+        sharded = shards[0][0] != path.name
+        if sharded and any(map(_of_realms, found)):
+            raise ValueError("it has realms of its own as well as shards")
+        check.check_world_layout(found, config, realms)
+        check.check_policy_layout(found, config, network)
+        for name in filter(_of_realms, found):
+            check.check_realms(name, found[name][0], realms)
+        common = [name for name in found if not _of_realms(name)]
+        if policy_only:
+            common = [name for name in common if name.startswith("policy.")]
+        tensors = check.read(file, common, digests)
+    stored = Checkpoint(config, tensors, counters, network, metadata.get("run", ""))
+    if not policy_only:
+        tensors |= _read_realms(path, shards, stored)
+        _expect_no_others(
+            [name for name in tensors if name.startswith("world.")],
+            [f"world.{field.name}" for field in tensor_fields()], where=str(path),
+        )  # fmt: skip
+    return stored
+
+
+def _read_realms(path: Path, shards: list[tuple[str, int, int]], stored: Checkpoint) -> dict[str, Tensor]:
+    """Reads the tensors of this process's realms from the files that hold them, of which the digests of whole
+    tensors are compared."""
+    config = stored.config
     first, count = distributed.shards(config.env.realms, distributed.size())[distributed.rank()]
-    found: dict[str, list[Tensor]] = {}
+    pieces: dict[str, list[Tensor]] = {}
     for name, begin, length in shards:
         low, high = max(first, begin) - begin, min(first + count, begin + length) - begin
         if low >= high:
             continue
-        with safetensors.safe_open(path.with_name(name), framework="pt", device=str(device)) as file:
-            for key in filter(_of_realms, file.keys()):
-                part = file.get_slice(key)
-                rows = part.get_shape()[0] // length
-                found.setdefault(key, []).append(part[low * rows : high * rows])
-    return {key: parts[0] if len(parts) == 1 else torch.cat(parts) for key, parts in found.items()}
+        with check.opened(path.with_name(name)) as file:
+            metadata, found = file.metadata() or {}, check.layout(file)
+            digests = check.verified(metadata, found)
+            if name != path.name:
+                identity = check.shard_identity(config, stored.counters, begin, length)
+                if metadata.get("format") != SHARD_FORMAT or metadata.get("part") != identity:
+                    raise ValueError(f"{name} is not the shard of this checkpoint")
+                if not all(map(_of_realms, found)):
+                    raise ValueError(f"{name} has tensors that are not of realms")
+                check.check_world_layout(found, config, length)
+            for key in filter(_of_realms, found):
+                check.check_realms(key, found[key][0], length)
+                whole = check.read(file, [key], digests)[key]
+                rows = whole.shape[0] // length
+                pieces.setdefault(key, []).append(whole[low * rows : high * rows])
+    return {key: parts[0] if len(parts) == 1 else torch.cat(parts) for key, parts in pieces.items()}
 
 
 def load_world(checkpoint: Checkpoint, device: torch.device) -> World:
     """Returns this process's realms of a checkpoint's world.
 
     Raises CheckpointError if the shapes of the tensors do not match the config."""
-    env = distributed.shard(checkpoint.config.env)
-    config, sizes = env.world, World.sizes(env.world, env.realms)
+    # Copies: the tensors of a file share a buffer, in which an empty one begins where the next does.
     stored = checkpoint.part("world")
-    tensors: dict[str, Any] = {}
+    return _world(checkpoint, {name: tensor.to(device, copy=True) for name, tensor in stored.items()})
+
+
+def _world(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> World:
+    """Returns a world of these tensors, which has the number of this process's first realm."""
+    env = distributed.shard(checkpoint.config.env)
+    sizes = World.sizes(env.world, env.realms)
     for field in tensor_fields():
-        shape, dtype = field_shape(field, sizes), field.metadata["dtype"]
-        expect(stored, field.name, shape, dtype)
-        # Copies: the tensors of a file share a buffer, in which an empty one begins where the next does.
-        tensors[field.name] = stored[field.name].to(device, copy=True)
-    _expect_no_others(stored, tensors, "world.")
-    tensors["seed"][1] = env.first_realm
-    return World(config=config, **tensors)
+        expect(tensors, field.name, field_shape(field, sizes), field.metadata["dtype"])
+    fields: dict[str, Any] = {field.name: tensors[field.name] for field in tensor_fields()}
+    _expect_no_others(tensors, fields, "world.")
+    fields["seed"] = fields["seed"].clone()
+    fields["seed"][1] = env.first_realm
+    return World(config=env.world, **fields)
 
 
 def expect(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     """Raises CheckpointError unless the named tensor exists with this shape and dtype."""
-    found = tensors.get(name)
-    if found is None or tuple(found.shape) != shape or found.dtype != dtype:
-        has = "is missing" if found is None else f"is {found.dtype} {tuple(found.shape)}"
-        raise CheckpointError(
-            f"checkpoint: {name} {has}, expected {dtype} {shape}; the checkpoint was written by another "
-            "version or is damaged."
-        )
+    tensor = tensors.get(name)
+    found = None if tensor is None else (tuple(tensor.shape), tensor.dtype)
+    if found != (shape, dtype):
+        raise check.misfit(name, found, shape, dtype)
 
 
 def restore(into: dict[str, Tensor], stored: dict[str, Tensor], prefix: str = "") -> None:

@@ -40,7 +40,7 @@ class PolicyConfig:
 class PPOConfig:
     """Proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347)."""
 
-    horizon: Annotated[int, Bounds(ge=1)] = 32
+    horizon: Annotated[int, Bounds(ge=1, le=1 << 16)] = 32
     """Ticks per rollout."""
     epochs: Annotated[int, Bounds(ge=1)] = 2
     """Passes over each rollout."""

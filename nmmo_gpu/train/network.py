@@ -41,7 +41,7 @@ def check_network(network: type[Policy], needed: str) -> None:
     if network_name(network) == needed:
         return
     module, _, path = needed.partition(":")
-    if module in sys.modules and _attribute(sys.modules[module], path) is network:
+    if module in sys.modules and _defined(sys.modules[module], path) is network:
         return
     raise CheckpointError(
         f"checkpoint: its network is {needed}, not {network_name(network)}; on the command line give "
@@ -65,6 +65,18 @@ def load_network(name: str) -> type[Policy]:
     if not (isinstance(network, type) and issubclass(network, Policy)):
         raise ConfigError(f"network = {name!r} is not a subclass of {network_name(Policy)}; {HOW} of one.")
     return network
+
+
+def _defined(module: ModuleType, path: str) -> Any:
+    """Returns the object at a dotted path in a module; None if it does not exist.
+
+    Unlike ``getattr``, it runs no code that belongs to the module or its objects."""
+    found: Any = module
+    for step in path.split("."):
+        if not isinstance(found, (ModuleType, type)):
+            return None
+        found = found.__dict__.get(step)
+    return found
 
 
 def _attribute(module: ModuleType, path: str) -> Any:

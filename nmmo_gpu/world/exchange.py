@@ -18,7 +18,8 @@ BOOK_BIT, PRICE_BIT, LEFT_BIT = 55, 50, 43
 PRICES = 1 << (BOOK_BIT - PRICE_BIT)
 """Maximum number of prices."""
 SENIORITIES = 1 << LEFT_BIT
-"""Ids are distinguishable as long as fewer agents than this have spawned since."""
+"""Ids are distinguishable as long as fewer agents than this have spawned since; a realm never has more
+(``nmmo_gpu.world.state.MAX_IDS``)."""
 NO_OFFER = (1 << 63) - 1
 """Greater than the key of every offer."""
 
@@ -118,9 +119,14 @@ def refund(world: World, ends: Tensor) -> None:
 
 def quotes(world: World) -> None:
     """Sets the best bid and the best ask of each item: the first two columns of ``World.quotes``."""
+    if len(world.config.tables.items):
+        world.quotes[..., :2] = best_offers(world)
+
+
+def best_offers(world: World) -> Tensor:
+    """[R, items, 2] uint8: the best bid and the best ask of each item, each 1 + the index of its price; 0 for
+    none. There must be items."""
     items = len(world.config.tables.items)
-    if items == 0:
-        return
     none = PRICES + 1
     waiting = _living(world) & (world.offer > 0)
     code = torch.where(waiting, world.offer.long() - 1, 0)
@@ -130,8 +136,7 @@ def quotes(world: World) -> None:
     start = torch.zeros(world.realms, items, dtype=torch.int64, device=world.device)
     bid = start.scatter_reduce(1, code % items, bids, "amax")
     ask = (start + none).scatter_reduce(1, code % items, asks, "amin")
-    world.quotes[..., 0] = bid.to(torch.uint8)
-    world.quotes[..., 1] = torch.where(ask < none, ask, 0).to(torch.uint8)
+    return torch.stack((bid, torch.where(ask < none, ask, 0)), -1).to(torch.uint8)
 
 
 def _living(world: World) -> Tensor:

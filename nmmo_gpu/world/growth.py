@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from nmmo_gpu.content import DEFENSE, MELEE, RANGE
 from nmmo_gpu.content.tables import experience_table, tensor
@@ -21,15 +22,25 @@ def growth(world: World) -> None:
     if cfg.skills:
         xp = torch.where(living[..., None], world.xp.clamp(max=MAX_EXPERIENCE), world.xp)
         world.xp.copy_(xp)
-        thresholds = tensor(experience_table(), world.device, torch.int32)
-        reached = torch.searchsorted(thresholds, xp, right=True, out_int32=True)
-        reached = torch.where(living[..., None], reached, level.int())
+        reached = torch.where(living[..., None], levels_of(xp), level.int())
         world.events[..., Event.LEVELS] += (reached - level.int()).clamp_(min=0).sum(-1, dtype=torch.int32)
         level.copy_(reached)
 
-    for place, (items, levels) in enumerate(zip(cfg.tables.gear, cfg.tables.gear_level, strict=True)):
-        best = torch.zeros_like(world.worn[..., place])
+    world.worn.copy_(torch.where(living[..., None], best_gear(world), world.worn))
+
+
+def levels_of(xp: Tensor) -> Tensor:
+    """[...] int32: the levels that an experience ([...] int32) gives."""
+    thresholds = tensor(experience_table(), xp.device, torch.int32)
+    return torch.searchsorted(thresholds, xp, right=True, out_int32=True)
+
+
+def best_gear(world: World) -> Tensor:
+    """[R, A, 3] uint8: rank of the best sword, knife and armor that each agent holds and can use."""
+    tables, level = world.config.tables, world.agents(world.level)
+    best = torch.zeros_like(world.worn)
+    for place, (items, levels) in enumerate(zip(tables.gear, tables.gear_level, strict=True)):
         skill = level[..., GEAR_SKILLS[place]]
         for rank, (item, needed) in enumerate(zip(items, levels, strict=True), 1):
-            best[(world.inventory[..., item] > 0) & (skill >= needed)] = rank
-        world.worn[..., place] = torch.where(living, best, world.worn[..., place])
+            best[..., place][(world.inventory[..., item] > 0) & (skill >= needed)] = rank
+    return best

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nmmo_gpu.content import GOLD
 from nmmo_gpu.content.tables import tensor
-from nmmo_gpu.errors import LedgerError
+from nmmo_gpu.errors import WorldError
 from nmmo_gpu.world.events import INFLOWS, Flow
 from nmmo_gpu.world.state import World
 
@@ -39,7 +39,7 @@ def balance(world: World) -> Tensor:
 
 
 def check_ledger(world: World) -> None:
-    """Raises LedgerError if the actual holdings differ from the ledger; names realm, tick and item."""
+    """Raises WorldError if the actual holdings differ from the ledger; names realm, tick and item."""
     actual, expected = holdings(world), balance(world)
     wrong = (actual != expected).nonzero()
     if not len(wrong):
@@ -47,8 +47,9 @@ def check_ledger(world: World) -> None:
     realm, item = wrong[0].tolist()
     name = (*world.config.tables.items, GOLD)[item]
     flows = ", ".join(f"{flow.name.lower()} {int(world.ledger[realm, item, flow])}" for flow in Flow)
-    raise LedgerError(
-        f"the ledger does not balance: realm {realm}, tick {int(world.tick)}, {name}: there are "
-        f"{int(actual[realm, item])}, but according to the ledger {int(expected[realm, item])} ({flows}); "
-        f"{len(wrong)} accounts are wrong in total."
-    )
+    there, booked, tick = int(actual[realm, item]), int(expected[realm, item]), int(world.tick)
+    raise WorldError(
+        f"the ledger does not balance: realm {realm}, tick {tick}, {name}: there are {there}, but according "
+        f"to the ledger {booked} ({flows}); {len(wrong)} accounts are wrong in total.",
+        "ledger", booked, f"account for {there} of {name}", realm, tick=tick,
+    )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.content import Material
+from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.regrowth_table import NEVER
 
@@ -21,6 +23,13 @@ MAX_EXPERIENCE = 1_000_000_000
 
 VISITED_SIDE = 64
 """Side of the torus of tiles on which each agent's footprints are kept, one bit per tile."""
+
+MAX_IDS = 1 << 43
+"""Maximum number of births in a realm: the sort key of an offer holds 43 bits of an id."""
+MAX_COUNT = 1 << 53
+"""Maximum of a realm's counters, which float64 represents exactly."""
+MAX_AGE = 1 << 30
+MAX_TICK = 1 << 62
 
 
 class Cause(IntEnum):
@@ -40,10 +49,29 @@ class Workspace(NamedTuple):
     fill: int | None
 
 
-def _tensor(shape: str, dtype: torch.dtype, fill: int = 0) -> Any:
-    """Declares a field: its shape in the letters of ``World.sizes``, its dtype, its value in an empty
-    world."""
-    return dataclasses.field(metadata={"shape": shape, "dtype": dtype, "fill": fill})
+Bound = int | Callable[[WorldConfig], int]
+"""A limit of a field's values, or a function of the rules that returns it."""
+
+
+def _tensor(shape: str, dtype: torch.dtype, low: Bound, high: Bound, fill: int = 0) -> Any:
+    """Declares a field: its shape in the letters of ``World.sizes``, its dtype, the range of its values in
+    every slot, dead ones included, and its value in an empty world."""
+    return dataclasses.field(
+        metadata={"shape": shape, "dtype": dtype, "low": low, "high": high, "fill": fill}
+    )
+
+
+def _most_health(config: WorldConfig) -> int:
+    of_npcs = max((row.health for row in config.tables.npcs if config.npcs), default=0)
+    return max(LEVELS if config.skills else config.max_health, of_npcs)
+
+
+def _most_gear(config: WorldConfig) -> int:
+    return max(map(len, config.tables.gear))
+
+
+def _most_aggro_ticks(config: WorldConfig) -> int:
+    return max((row.aggro_ticks for row in config.tables.npcs), default=0)
 
 
 @dataclass(repr=False)
@@ -57,108 +85,108 @@ class World:
     config: WorldConfig
     """The rules."""
 
-    seed: Tensor = _tensor("2", torch.int64)
+    seed: Tensor = _tensor("2", torch.int64, -(1 << 63), (1 << 63) - 1)
     """[2] int64: key of all random numbers, and the global number of the first realm. Realms with the same
     key may be distributed over several worlds."""
-    tick: Tensor = _tensor("1", torch.int64)
+    tick: Tensor = _tensor("1", torch.int64, 0, MAX_TICK)
     """[1] int64: ticks completed."""
 
-    base: Tensor = _tensor("R H W", torch.uint8)
+    base: Tensor = _tensor("R H W", torch.uint8, 0, max(Material))
     """[R, H, W] uint8, Material: base material of the tile; never changes."""
-    material: Tensor = _tensor("R H W", torch.uint8)
+    material: Tensor = _tensor("R H W", torch.uint8, 0, max(Material))
     """[R, H, W] uint8, Material: current material of the tile."""
-    shore: Tensor = _tensor("R H W", torch.bool)
+    shore: Tensor = _tensor("R H W", torch.bool, 0, 1)
     """[R, H, W] bool: base material of one of the four neighbors is water; never changes."""
-    regrow_at: Tensor = _tensor("R H W", torch.int32, fill=NEVER)
+    regrow_at: Tensor = _tensor("R H W", torch.int32, NEVER, (1 << 31) - 1, fill=NEVER)
     """[R, H, W] int32, tick (low 31 bits) at which a depleted tile regrows; -1 if it is not depleted."""
-    occupant: Tensor = _tensor("R H W", torch.int32)
+    occupant: Tensor = _tensor("R H W", torch.int32, 0, lambda c: c.entities)
     """[R, H, W] int32: slot + 1 of the tile's occupant; 0 if it has none."""
-    presence: Tensor = _tensor("R H W", torch.uint8)
+    presence: Tensor = _tensor("R H W", torch.uint8, 0, lambda c: c.populations + len(c.npc_counts))
     """[R, H, W] uint8: population + 1 of the tile's occupant; 0 if it has none. Derived from ``occupant``, so
     that observation reads a quarter of the memory."""
 
-    alive: Tensor = _tensor("R S", torch.bool)
+    alive: Tensor = _tensor("R S", torch.bool, 0, 1)
     """[R, S] bool: a living entity is in the slot."""
-    entity: Tensor = _tensor("R S", torch.int64, fill=-1)
+    entity: Tensor = _tensor("R S", torch.int64, -1, MAX_IDS - 1, fill=-1)
     """[R, S] int64: id within the realm, never reused; -1 in a slot never used."""
-    row: Tensor = _tensor("R S", torch.int32)
+    row: Tensor = _tensor("R S", torch.int32, 0, lambda c: c.height - 1)
     """[R, S] int32, tiles from the top."""
-    col: Tensor = _tensor("R S", torch.int32)
+    col: Tensor = _tensor("R S", torch.int32, 0, lambda c: c.width - 1)
     """[R, S] int32, tiles from the left."""
-    health: Tensor = _tensor("R S", torch.int16)
+    health: Tensor = _tensor("R S", torch.int16, 0, _most_health)
     """[R, S] int16, 0 to max_health."""
-    food: Tensor = _tensor("R S", torch.int16)
+    food: Tensor = _tensor("R S", torch.int16, 0, lambda c: c.max_food)
     """[R, S] int16, 0 to max_food."""
-    water: Tensor = _tensor("R S", torch.int16)
+    water: Tensor = _tensor("R S", torch.int16, 0, lambda c: c.max_water)
     """[R, S] int16, 0 to max_water."""
-    freeze: Tensor = _tensor("R S", torch.int16)
+    freeze: Tensor = _tensor("R S", torch.int16, 0, lambda c: c.freeze_ticks)
     """[R, S] int16, ticks for which the agent cannot move."""
-    heading: Tensor = _tensor("R S", torch.uint8)
+    heading: Tensor = _tensor("R S", torch.uint8, 0, 4)
     """[R, S] uint8: the last successful move, 1 to 4 as in ``MOVES``; 0 before the first."""
-    age: Tensor = _tensor("R S", torch.int32)
+    age: Tensor = _tensor("R S", torch.int32, 0, MAX_AGE)
     """[R, S] int32, number of upkeeps survived, including the one in the tick of birth. At death this is the
     lifetime: the number of times the agent acted."""
-    damage: Tensor = _tensor("R S", torch.int16)
+    damage: Tensor = _tensor("R S", torch.int16, 0, (1 << 15) - 1)
     """[R, S] int16: damage taken in the last tick."""
-    chilled: Tensor = _tensor("R S", torch.bool)
+    chilled: Tensor = _tensor("R S", torch.bool, 0, 0)
     """[R, S] bool: hit by a mage this tick; false between ticks. It is separate from ``freeze`` because a
     freeze of this tick does not prevent this tick's move."""
-    explored: Tensor = _tensor("R A", torch.int32)
+    explored: Tensor = _tensor("R A", torch.int32, 0, VISITED_SIDE * VISITED_SIDE)
     """[R, A] int32: number of different tiles visited (see ``visited``)."""
-    visited: Tensor = _tensor(f"R A {VISITED_SIDE}", torch.int64)
+    visited: Tensor = _tensor(f"R A {VISITED_SIDE}", torch.int64, -(1 << 63), (1 << 63) - 1)
     """[R, A, 64] int64: footprints, bit ``col % 64`` of word ``row % 64``. Exact while an agent's
     path spans at most 64 x 64 tiles, as on every 80x80 map; an undercount beyond."""
-    cause: Tensor = _tensor("R S", torch.uint8)
+    cause: Tensor = _tensor("R S", torch.uint8, 0, max(Cause))
     """[R, S] uint8, Cause: cause of death if the slot's entity died in the last tick; else 0."""
 
-    next_entity: Tensor = _tensor("R", torch.int64)
+    next_entity: Tensor = _tensor("R", torch.int64, 0, MAX_IDS)
     """[R] int64: id of the next entity; equal to the number of births so far."""
-    acted: Tensor = _tensor("R", torch.int64)
+    acted: Tensor = _tensor("R", torch.int64, 0, MAX_COUNT)
     """[R] int64: agent-steps so far."""
-    deaths: Tensor = _tensor("R 5", torch.int64)
+    deaths: Tensor = _tensor("R 5", torch.int64, 0, MAX_COUNT)
     """[R, 5] int64: deaths so far, by Cause."""
 
-    xp: Tensor = _tensor("R F 9", torch.int32)
+    xp: Tensor = _tensor("R F 9", torch.int32, 0, (1 << 31) - 1)
     """[R, A, 9] int32: experience in each of ``SKILLS``, at most ``MAX_EXPERIENCE``."""
-    level: Tensor = _tensor("R E 9", torch.uint8)
+    level: Tensor = _tensor("R E 9", torch.uint8, 0, LEVELS)
     """[R, S, 9] uint8, 1 to 99: level in each of ``SKILLS``, as of the end of the last tick. An NPC's levels
     are those of its kind and never change."""
-    inventory: Tensor = _tensor("R F I", torch.int32)
+    inventory: Tensor = _tensor("R F I", torch.int32, 0, (1 << 31) - 1)
     """[R, A, items] int32: number of each item held, without those in escrow."""
-    gold: Tensor = _tensor("R F", torch.int64)
+    gold: Tensor = _tensor("R F", torch.int64, 0, MAX_COUNT)
     """[R, A] int64: gold held, without that in escrow."""
-    worn: Tensor = _tensor("R F 3", torch.uint8)
+    worn: Tensor = _tensor("R F 3", torch.uint8, 0, _most_gear)
     """[R, A, 3] uint8: rank (``Tables.gear``, from 1) of the sword, knife and armor worn, as of the end of
     the last tick; 0 for none."""
-    offer: Tensor = _tensor("R F", torch.int16)
+    offer: Tensor = _tensor("R F", torch.int16, 0, lambda c: 2 * len(c.content.items) * c.exchange)
     """[R, A] int16: the open offer: 0 none, 1 + i to sell item i, 1 + items + i to buy it."""
-    offer_price: Tensor = _tensor("R F", torch.uint8)
+    offer_price: Tensor = _tensor("R F", torch.uint8, 0, lambda c: len(c.content.prices) - 1)
     """[R, A] uint8: its price, index into ``Tables.prices``; 0 without an offer."""
-    offer_left: Tensor = _tensor("R F", torch.int16)
+    offer_left: Tensor = _tensor("R F", torch.int16, 0, lambda c: c.offer_ticks)
     """[R, A] int16: ticks until it expires; 0 without an offer."""
-    token: Tensor = _tensor("R F", torch.uint8)
+    token: Tensor = _tensor("R F", torch.uint8, 0, lambda c: max(0, c.tokens - 1))
     """[R, A] uint8: the agent's token in the last tick; 0 for silence."""
-    quotes: Tensor = _tensor("R I 3", torch.uint8)
+    quotes: Tensor = _tensor("R I 3", torch.uint8, 0, lambda c: len(c.content.prices))
     """[R, items, 3] uint8: best bid, best ask, last price paid, each 1 + its index, 0 for none."""
-    aggro_target: Tensor = _tensor("R N", torch.int32, fill=-1)
+    aggro_target: Tensor = _tensor("R N", torch.int32, -1, lambda c: c.slots - 1, fill=-1)
     """[R, NPCs] int32: slot of the agent that provoked the NPC; -1 for none."""
-    aggro_entity: Tensor = _tensor("R N", torch.int64, fill=-1)
+    aggro_entity: Tensor = _tensor("R N", torch.int64, -1, MAX_IDS - 1, fill=-1)
     """[R, NPCs] int64: id of that agent, because its slot may be reused; -1 for none."""
-    aggro_ticks: Tensor = _tensor("R N", torch.uint8)
+    aggro_ticks: Tensor = _tensor("R N", torch.uint8, 0, _most_aggro_ticks)
     """[R, NPCs] uint8: ticks for which it continues to fight its aggro_target."""
-    top_attacker: Tensor = _tensor("R E", torch.int32, fill=-1)
+    top_attacker: Tensor = _tensor("R E", torch.int32, -1, lambda c: c.entities - 1, fill=-1)
     """[R, S] int32: slot of the attacker that did the most damage in the last tick, ties drawn; -1 for
     none."""
-    events: Tensor = _tensor("R F V", torch.int32)
+    events: Tensor = _tensor("R F V", torch.int32, 0, (1 << 31) - 1)
     """[R, A, events] int32: event counts of the slot's agent; see ``nmmo_gpu.world.events``."""
-    dead_totals: Tensor = _tensor("R V", torch.int64)
+    dead_totals: Tensor = _tensor("R V", torch.int64, 0, MAX_COUNT)
     """[R, events] int64: the sum of the event counts of all dead agents."""
-    ledger: Tensor = _tensor(f"R B {len(Flow)}", torch.int64)
+    ledger: Tensor = _tensor(f"R B {len(Flow)}", torch.int64, 0, MAX_COUNT)
     """[R, items + 1, flows] int64: amount of each item, and last of gold, by flow;
     see ``nmmo_gpu.world.events.Flow``."""
-    trades: Tensor = _tensor("R I 2", torch.int64)
+    trades: Tensor = _tensor("R I 2", torch.int64, 0, MAX_COUNT)
     """[R, items, 2] int64: trades so far, and the gold paid in them."""
-    npc_kills: Tensor = _tensor("R K", torch.int64)
+    npc_kills: Tensor = _tensor("R K", torch.int64, 0, MAX_COUNT)
     """[R, kinds] int64: NPCs killed so far, by any attacker."""
 
     workspaces: dict[str, Workspace] = dataclasses.field(default_factory=dict, init=False)
@@ -226,6 +254,13 @@ class World:
         """[R, A, ...]: the agents' part of a field [R, S, ...]; a view."""
         return field[:, : self.config.slots]
 
+    def validate(self) -> None:
+        """Raises WorldError unless the state satisfies every invariant of a world between two ticks; see
+        ``nmmo_gpu.world.validate``. Waits for the device."""
+        from nmmo_gpu.world.validate import validate  # which imports this module
+
+        validate(self)
+
     def clone(self) -> World:
         """A copy that shares no memory with this world."""
         return self.to(self.device)
@@ -247,6 +282,12 @@ class World:
 def tensor_fields() -> list[dataclasses.Field[Any]]:
     """The dataclass fields of World that are tensors."""
     return [field for field in dataclasses.fields(World) if "dtype" in field.metadata]
+
+
+def field_range(field: dataclasses.Field[Any], config: WorldConfig) -> tuple[int, int]:
+    """The lowest and the highest value that the field may have under these rules."""
+    low, high = field.metadata["low"], field.metadata["high"]
+    return low(config) if callable(low) else int(low), high(config) if callable(high) else int(high)
 
 
 def field_shape(field: dataclasses.Field[Any], sizes: dict[str, int]) -> tuple[int, ...]:

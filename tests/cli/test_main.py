@@ -10,30 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.commands import TINY, output_of
 from train.small import CPU
 
 from nmmo_gpu.cli import main as cli
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.errors import MapError
 from nmmo_gpu.train import checkpoint as checkpoints
-
-TINY = [
-    "--height", "40", "--width", "40", "--slots", "16", "--populations", "2", "--realms", "2",
-    "--hidden", "8", "--horizon", "4", "--minibatches", "2", "--device", "cpu",
-]  # fmt: skip
-
-
-def output_of(capsys, arguments, status):
-    """Runs a command line that must end with this status; returns its output and errors without line breaks
-    or boxes."""
-    try:
-        found = cli.run([str(argument) for argument in arguments])
-    except SystemExit as end:
-        found = end.code
-    out, err = capsys.readouterr()
-    assert found == status, out + err
-    assert "Traceback" not in out + err
-    return " ".join(out.replace("│", " ").split()), " ".join(err.replace("│", " ").split())
 
 
 def test_usage_is_shown_without_a_command(capsys):

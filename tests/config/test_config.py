@@ -109,7 +109,7 @@ IMPOSSIBLE_BATCH = [
     ({"backend": "jax"}, "backend = 'jax'", 'choose "auto", "torch"'),
     *(({name: value}, f"{name} = {value!r}", "choose a finite number")
       for name in REWARDS for value in (float("nan"), float("inf"), "1", None, True)),
-    ({"check_ledger": True}, "check_ledger = True", "preset full"),
+    ({"check": 1}, "check = 1", "True or False"),
     ({"check_actions": 1}, "check_actions = 1", "True or False, or None"),
     ({"shared_map": "no"}, "shared_map = 'no'", "True or False"), ({"device": 0}, "device = 0", "a string"),
     ({"maps": "a.tmx"}, "maps = 'a.tmx'", "a tuple, each element a string"),

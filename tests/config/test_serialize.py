@@ -40,7 +40,7 @@ CONFIGS = {
         checkpoint_minutes=0.0,
     ),
     "check_actions off": small(check_actions=False, seed=(1 << 63) - 1),
-    "full": TrainConfig(env=EnvConfig(world=preset("full", npc_numbers=(3, 0, 1)), check_ledger=True)),
+    "full": TrainConfig(env=EnvConfig(world=preset("full", npc_numbers=(3, 0, 1)), check=True)),
     "other content": TrainConfig(env=EnvConfig(world=preset("full", content=ODDITIES), reward_gold=-1e-3)),
     "no content": TrainConfig(env=EnvConfig(world=WorldConfig(content=Content(prices=(1,))))),
 }  # fmt: skip

@@ -62,7 +62,7 @@ def test_ticks_from_the_same_state(case):
             tick.step(world, TORCH, *TORCH.decode(actions, seen))
             tick.step(theirs, twin.backend, *twin.backend.decode(*twin.copy(actions, seen)))
             twin.same(theirs, world, f"seed {seed}, tick {time}")
-            check_invariants(world, from_birth=False)
+            check_invariants(world, littered=True)
             poison(theirs, random)
         deaths += int((world.deaths - start.deaths).sum())
         births += int((world.next_entity > start.next_entity).all())

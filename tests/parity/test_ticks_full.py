@@ -73,7 +73,7 @@ def test_ticks_from_the_same_state(case):
             twin.same(theirs, world, f"seed {seed}, tick {time}")
             for part, before in zip(there, chosen, strict=True):
                 assert part is None or torch.equal(part.cpu(), before), "orders were changed"
-            check_invariants(world, from_birth=False)
+            check_invariants(world, littered=True)
             poison(theirs, random)
         npc_kills = npc_kills + (world.npc_kills - start.npc_kills).sum(0)
         deaths += int((world.deaths - start.deaths).sum())

@@ -1,4 +1,4 @@
-"""Items, levels and NPCs for the random worlds of ``helpers``, and checks of their invariants."""
+"""Items, levels and NPCs for the random worlds of ``helpers``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.content import GEAR, SKILLS, Material
+from nmmo_gpu.content import GEAR, SKILLS
 from nmmo_gpu.content.tables import experience_table
-from nmmo_gpu.world.events import Flow, event_names
-from nmmo_gpu.world.ledger import balance, check_ledger, holdings
+from nmmo_gpu.world.events import Flow
+from nmmo_gpu.world.ledger import balance, holdings
 from nmmo_gpu.world.state import World
 
 GEAR_SKILL = tuple(SKILLS.index(name) for name in ("melee", "range", "defense"))
@@ -143,54 +143,3 @@ def best_offers(world: World) -> Tensor:
             elif not best[realm, item, 1] or price < int(best[realm, item, 1]):
                 best[realm, item, 1] = price
     return best
-
-
-def check_goods(world: World) -> None:
-    """Checks the invariants that the fields of the full game satisfy between ticks."""
-    cfg, tables = world.config, world.config.tables
-    check_ledger(world)
-    alive = world.agents(world.alive)
-    assert (
-        (world.ledger >= 0).all() and (world.gold[alive] >= 0).all() and (world.inventory[alive] >= 0).all()
-    )
-    weight, none = torch.tensor(tables.weight, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-    open_offer, item = world.offer > 0, (world.offer.long() - 1) % max(1, len(tables.items))
-    reserved = open_offer * torch.cat((weight, none))[item]
-    held = (world.inventory * weight).sum(2) + reserved
-    assert (held[alive] <= cfg.capacity).all(), "a bag is too full"
-    assert (world.offer[alive] <= 2 * len(tables.items)).all()
-    assert ((world.offer_left > 0) == open_offer)[alive].all()
-    assert (world.offer_left[alive] <= cfg.offer_ticks).all()
-    assert (world.offer_price[alive & ~open_offer] == 0).all()
-    assert (world.offer_price[alive] < len(tables.prices)).all()
-    if cfg.exchange:
-        assert torch.equal(world.quotes[..., :2], best_offers(world))
-    else:
-        assert not open_offer[alive].any()
-
-    level = world.agents(world.level)
-    assert torch.equal(level[alive], level_of(world.xp)[alive]), "levels are those of the experience"
-    for realm, slot in alive.nonzero().tolist():
-        worn = worn_by(cfg, world.inventory[realm, slot].tolist(), level[realm, slot].tolist())
-        assert world.worn[realm, slot].tolist() == worn
-    assert (world.token[alive] < max(1, cfg.tokens)).all()
-    assert (world.events[alive] >= 0).all() and world.events.shape[2] == len(event_names(cfg))
-
-    for slot, kind in enumerate(kinds(cfg)):
-        if kind < 0:
-            continue
-        there = world.alive[:, slot]
-        row = tables.npcs[kind]
-        ground = world.material[
-            torch.arange(world.realms), world.row[:, slot].long(), world.col[:, slot].long()
-        ]
-        # Scrub may regrow to forest under an NPC whose habitat is only scrub.
-        lives_on = row.habitat | (row.habitat >> Material.SCRUB & 1) << Material.FOREST
-        assert all(lives_on >> int(m) & 1 for m in ground[there]), "an NPC left its habitat"
-        assert (world.health[there, slot] <= row.health).all()
-        number = slot - cfg.slots
-        angry = world.aggro_ticks[:, number] > 0
-        assert (world.aggro_ticks[there, number] <= row.aggro_ticks).all()
-        assert ((world.aggro_target[:, number] >= 0) == angry)[there].all()
-    rocks = world.base == Material.ORE_ROCK
-    assert ((world.material == Material.ORE_ROCK) | (world.material == Material.STONE))[rocks].all()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from support.full import CONSTITUTION, check_goods, kinds, stock
+from support.full import kinds, stock
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig, preset
@@ -22,7 +22,7 @@ from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import birth_experience, birth_levels
-from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.state import Cause, World, field_range, tensor_fields
 from nmmo_gpu.world.terrain import ring_tiles
 
 DATA = Path(__file__).parents[1] / "data"
@@ -250,7 +250,6 @@ def random_world(
     world.freeze.copy_(integers(0, config.freeze_ticks - 1) * (integers(0, 2) == 0))
     world.heading.copy_(integers(0, 4))
     world.age.copy_((config.immune_ticks + integers(-3, 3)).clamp(min=1))
-    world.explored.copy_(integers(1, 40, (realms, config.slots)))
     if config.extended:
         stock(world, random)
         if "mine" in config.works:
@@ -262,12 +261,21 @@ def random_world(
     world.damage.copy_(integers(0, 20))
     world.acted.copy_(integers(0, 1000, (realms,)))
     world.deaths.copy_(integers(0, 1000, (realms, len(Cause))))
+    world.deaths[:, Cause.NONE] = 0
+    world.next_entity.copy_(world.deaths.sum(1) + world.npc_kills.sum(1) + world.alive.sum(1))
+    world.explored.copy_(footprints(world))
     if wounded:
         killed = world.alive & (integers(0, 5) == 0)
         world.health[killed] = 0
         world.cause[killed] = int(Cause.COMBAT)
         world.chilled.copy_(world.alive & (integers(0, 3) == 0))
     return world
+
+
+def footprints(world: World) -> Tensor:
+    """Returns [R, A]: number of bits set in ``visited``, counted one by one."""
+    bits = world.visited[..., None] >> torch.arange(64) & 1
+    return bits.sum((2, 3))
 
 
 def litter_goods(world: World, random: torch.Generator) -> None:
@@ -342,63 +350,28 @@ def assert_same(ours: World, theirs: World, said: str = "") -> None:
             raise AssertionError(f"{said}: {name}{place} is {a[tuple(place)]}, and {b[tuple(place)]}")
 
 
-def check_invariants(world: World, from_birth: bool = True) -> None:
-    """Checks the invariants of every world between ticks; with ``from_birth``, also those of worlds that
-    started empty."""
-    cfg = world.config
-    realm, slot = world.alive.nonzero().unbind(1)
-    occupant, presence = torch.zeros_like(world.occupant), torch.zeros_like(world.presence)
-    row, col = world.row[realm, slot].long(), world.col[realm, slot].long()
-    tiles = (realm * cfg.height + row) * cfg.width + col
-    assert tiles.unique().numel() == tiles.numel(), "two agents on one tile"
-    occupant[realm, row, col] = (slot + 1).int()
-    npc = torch.tensor(kinds(cfg))[slot] + cfg.populations + 1
-    agent = slot // cfg.population_size + 1
-    presence[realm, row, col] = torch.where(slot < cfg.slots, agent, npc).to(torch.uint8)
-    assert torch.equal(world.occupant, occupant)
-    assert torch.equal(world.presence, presence)
+def check_invariants(world: World, littered: bool = False) -> None:
+    """Checks what holds of every world between ticks: the invariants of its state, and clean workspaces.
 
-    ground = world.material[realm, row, col]
-    assert walkable_table()[ground.long()].all() and (ground != Material.LAVA).all()
-    margin = torch.stack((row, col, cfg.height - 1 - row, cfg.width - 1 - col))
-    assert not margin.numel() or int(margin.min()) >= cfg.vision, "somebody sees past the map"
+    Args:
+        world: the world.
+        littered: whether the slots of dead entities may hold values out of range (see ``litter``)."""
+    (without_litter(world) if littered else world).validate()
+    assert unclean(world) == []
 
-    alive = world.alive
-    assert (world.health[alive] >= 1).all()
-    most = world.agents(world.level)[..., CONSTITUTION] if cfg.skills else cfg.max_health
-    assert (world.agents(world.health) <= most)[world.agents(alive)].all()
-    for name, low, high in (
-        ("food", 0, cfg.max_food), ("water", 0, cfg.max_water),
-        ("freeze", 0, max(0, cfg.freeze_ticks - 1)), ("heading", 0, 4), ("age", 1, 1 << 30),
-        ("explored", 1, 1 << 30), ("entity", 0, 1 << 40),
-    ):  # fmt: skip
-        field = getattr(world, name)
-        values = field[alive[:, : field.shape[1]]]
-        assert ((values >= low) & (values <= high)).all(), name
-    assert not (world.cause[alive] != 0).any() and (world.cause <= max(Cause)).all()
-    assert not world.chilled.any() and unclean(world) == []
-    for ids, following in zip(world.entity, world.next_entity, strict=True):
-        known = ids[ids >= 0]
-        assert known.unique().numel() == known.numel() and (known < following).all()
 
-    waiting = world.regrow_at != NEVER
-    rocks = world.base == Material.ORE_ROCK
-    shows = torch.where(rocks, int(Material.STONE), int(Material.SCRUB))
-    assert (world.material == shows)[waiting].all()
-    assert ((world.base == Material.FOREST) | rocks)[waiting].all()
-    assert (((world.regrow_at[waiting] - world.tick) & TICK_MASK) < 1 << 20).all(), "overdue"
-    if cfg.regrowth > 0.0 and cfg.ore_regrowth > 0.0:
-        assert torch.equal(world.material == world.base, ~waiting)
-    if cfg.extended:
-        check_goods(world)
-    if from_birth:
-        dead = world.deaths.sum(1) + world.npc_kills.sum(1)
-        assert torch.equal(dead + alive.sum(1), world.next_entity)
-        assert (world.deaths[:, Cause.NONE] == 0).all()
-        alive = world.agents(alive)
-        words = world.visited[alive].tolist()
-        footprints = torch.tensor([sum((word % (1 << 64)).bit_count() for word in line) for line in words])
-        assert torch.equal(footprints, world.explored[alive].long())
+def without_litter(world: World) -> World:
+    """Returns a copy in which the values of dead entities are clamped to the ranges of their fields."""
+    world, agents = world.clone(), world.config.slots
+    dead = {"S": ~world.alive, "E": ~world.alive, "N": ~world.alive[:, agents:]}
+    dead |= {"A": dead["S"][:, :agents], "F": dead["S"][:, :agents]}
+    for field in tensor_fields():
+        values, axes = getattr(world, field.name), field.metadata["shape"].split()
+        if axes[1:] and axes[1] in dead and values.numel():
+            low, high = field_range(field, world.config)
+            gone = dead[axes[1]]
+            values[gone] = values[gone].long().clamp(low, high).to(values.dtype)
+    return world
 
 
 def chi_square(counts: Tensor, expected: Tensor | None = None) -> tuple[float, float]:

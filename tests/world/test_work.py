@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.full import check_goods
 from support.goods import (
     all_work,
     booked,
@@ -605,7 +604,7 @@ def test_goods_are_conserved(backend, seed):
         backend.growth(world)
         backend.regrowth(world)
         world.tick += 1
-        check_goods(world)
+        world.validate()
     assert int(world.events.sum()) > 0
 
 

@@ -14,6 +14,7 @@ from nmmo_gpu.train.cuda_graphs import GraphedCallable, weakly
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.trinity.sword import Decision, Sword
+from nmmo_gpu.world.memory import META, Part, check_memory
 from nmmo_gpu.world.state import World
 
 
@@ -22,20 +23,19 @@ class God:
 
     def __init__(self, config: TrainConfig, sword: Sword, world: World | None = None) -> None:
         """Creates and resets this process's share of the realms, or continues with ``world``, the share of a
-        checkpoint."""
+        checkpoint.
+
+        Raises ConfigError if the rollout does not fit in the device's memory."""
         self.config, self.sword = config, sword
         self.env = Env(distributed.shard(config.env), world)
         if world is None:
             self.env.reset()
         world_config, realms = config.env.world, self.env.config.realms
-        self.rollout = Rollout.allocate(
-            self.env.layout,
-            config.ppo.horizon,
-            realms,
-            world_config.slots,
-            self.env.device,
-            len(sword.action_heads),
-        )
+        size = config.ppo.horizon, realms, world_config.slots
+        planned = Rollout.allocate(self.env.layout, *size, META, len(sword.action_heads))
+        buffer = sum(tensor.nbytes for tensor in vars(planned).values() if isinstance(tensor, Tensor))
+        check_memory([Part("rollout", buffer)], self.env.device, "horizon, realms or slots")
+        self.rollout = Rollout.allocate(self.env.layout, *size, self.env.device, len(sword.action_heads))
         self.rollout.records[-1].copy_(self.env.records)
         self.recurrent_state = sword.policy.initial_state(realms * world_config.slots, self.env.device)
         if self.recurrent_state is not None:
@@ -47,7 +47,8 @@ class God:
         """[H, W] int64: number of agents seen on each tile, sampled once per rollout, over all realms."""
         self.recorder: Recorder | None = None
         """Records realms during the rollouts; None to record nothing."""
-        allowed = sword.training_backend.static_shapes and config.graphs
+        # A CUDA graph cannot wait for the device, as validation does.
+        allowed = sword.training_backend.static_shapes and config.graphs and not config.env.check
         self._collect = GraphedCallable(weakly(self._play), self.env.device, allowed)
 
     def state(self) -> dict[str, Tensor]:
