@@ -153,7 +153,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def _actions(self, native: Env, actions: Any) -> Tensor:
         """[R, A, heads], on the device. The underlying environment checks the values."""
         if self.output == "numpy":
-            actions = torch.tensor(np.asarray(actions), device=self.device)
+            actions = torch.as_tensor(np.array(actions), device=self.device)
         elif not isinstance(actions, Tensor):
             raise ActionError(f'actions is a {type(actions).__name__}; with output = "torch" give a tensor.')
         expected = (self.num_envs, len(native.action_heads))

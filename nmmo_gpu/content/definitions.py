@@ -46,7 +46,7 @@ MATERIALS: dict[Material, MaterialKind] = {
 
 def walkable_table(device: torch.device | str = "cpu") -> torch.Tensor:
     """``[materials] bool``: whether each material can be entered."""
-    return torch.tensor([MATERIALS[m].walkable for m in Material], device=device)
+    return torch.tensor([MATERIALS[m].walkable for m in Material], device=device, dtype=torch.bool)
 
 
 SKILLS = (

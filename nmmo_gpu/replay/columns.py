@@ -140,7 +140,7 @@ def _source(
     """[k, ...]: the numbers of a column; wider types keep only their low bits."""
     if name in ("style", "target", "work"):
         done: Tensor | None = getattr(step_actions, name)
-        return torch.zeros(1, device=realms.device) if done is None else done[realms]
+        return torch.zeros(1, device=realms.device, dtype=torch.uint8) if done is None else done[realms]
     if name == "inventory":
         return world.inventory[realms].clamp(max=torch.iinfo(torch.int16).max)
     if name == "gold":

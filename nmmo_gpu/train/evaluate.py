@@ -18,6 +18,7 @@ from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.economy import economy_counts_on_host, economy_metrics
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.run import load_policy
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Decision, Sword
 
 Actor = Callable[[Env], Tensor]
@@ -106,6 +107,7 @@ def evaluate(
 class PolicyActor:
     """Chooses actions with a checkpoint's policies."""
 
+    @default_modes()
     def __init__(
         self, stored: Checkpoint, env: Env, state: Tensor | None = None, sword: type[Sword] = Sword
     ) -> None:

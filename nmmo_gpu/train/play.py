@@ -90,7 +90,7 @@ def save_moment(env: Env, path: Path, title: str) -> None:
     Raises ReplayError if the file cannot be written."""
     layout = FrameLayout(env.config.world)
     frames = torch.zeros(1, layout.bytes, dtype=torch.uint8, device=env.device)
-    no_target = torch.full((1, env.config.world.entities), -1, device=env.device)
+    no_target = torch.full((1, env.config.world.entities), -1, device=env.device, dtype=torch.int64)
     first = torch.zeros(1, dtype=torch.int64, device=env.device)
     layout.write(frames, env.world, first, StepActions(torch.zeros_like(no_target), no_target))
     file_header = header(env.config, env.config.first_realm, title)

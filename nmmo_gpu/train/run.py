@@ -27,6 +27,7 @@ from nmmo_gpu.train.memory_estimate import training_parts
 from nmmo_gpu.train.network import check_network, network_name
 from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_between, timestamp
 from nmmo_gpu.train.reporter import Reporter
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Sword, Trinity
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
@@ -65,6 +66,7 @@ class _Pending(NamedTuple):
 class Run:
     """A training run: the three parts of Trinity, counters and a folder."""
 
+    @default_modes()
     def __init__(self, config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None):
         """Starts a run, or resumes a stored one.
 
@@ -98,6 +100,7 @@ class Run:
         if stored is not None:
             self._restore(stored)
 
+    @default_modes()
     def iterate(self, report: bool = False) -> list[IterationStats]:
         """Runs one rollout and one update; all processes call this together and share the statistics.
 

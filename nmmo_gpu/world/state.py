@@ -167,15 +167,17 @@ class World:
     def workspace(
         self, name: str, shape: tuple[int, ...], dtype: torch.dtype, fill: int | None = None
     ) -> Tensor:
-        """A scratch tensor of a phase, allocated on first use and then reused.
+        """A scratch tensor of a phase, allocated on first use and then reused, inside or outside torch's
+        inference mode.
 
         Args:
             fill: its value between phases; the phase must restore it. By default the content is undefined,
                 and a phase writes it before it reads it.
         """
         if name not in self.workspaces:
-            tensor = torch.empty(shape, dtype=dtype, device=self.device)
-            self.workspaces[name] = Workspace(tensor if fill is None else tensor.fill_(fill), fill)
+            with torch.inference_mode(False):
+                tensor = torch.empty(shape, dtype=dtype, device=self.device)
+                self.workspaces[name] = Workspace(tensor if fill is None else tensor.fill_(fill), fill)
         return self.workspaces[name].tensor
 
     @property
@@ -208,7 +210,7 @@ class World:
         """[R * S] int64: index of each slot's tile in a flattened [R, H, W] plane."""
         cfg = self.config
         within = self.row * cfg.width + self.col
-        start = torch.arange(self.realms, device=self.device) * (cfg.height * cfg.width)
+        start = torch.arange(self.realms, device=self.device, dtype=torch.int64) * (cfg.height * cfg.width)
         return (within + start[:, None]).view(-1)
 
     def immune(self) -> Tensor:
@@ -230,6 +232,7 @@ class World:
         """A copy that shares no memory with this world."""
         return self.to(self.device)
 
+    @torch.inference_mode(False)
     def to(self, device: torch.device | str) -> World:
         """A copy on a device."""
         copies = {name: tensor.to(device, copy=True) for name, tensor in self.tensors()}

@@ -14,7 +14,7 @@ def upkeep(world: World) -> None:
     """The seven steps of upkeep in docs/rules.md, in order, for agents with health above 0. For NPCs only the
     first and the last apply: freeze decreases, and age increases."""
     cfg = world.config
-    agents = torch.arange(cfg.entities, device=world.device) < cfg.slots
+    agents = torch.arange(cfg.entities, device=world.device, dtype=torch.int64) < cfg.slots
     tile = world.tile()
     ground = world.material.view(-1)[tile].view_as(world.alive)
     well = world.alive & (world.health > 0)
