@@ -184,6 +184,11 @@ class Env:
                 f"out is {_describe(out)}; give a contiguous {_describe(expected)}, as "
                 "env.layout.allocate(realms, slots, device=env.device) makes."
             )
+        if out.is_inference() and not torch.is_inference_mode_enabled():
+            raise ActionError(
+                "out was made in inference mode and cannot be written outside of it; make it outside, or call "
+                "this method in inference mode as well."
+            )
         return out
 
     def _check_actions(self, actions: Tensor) -> None:

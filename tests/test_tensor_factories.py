@@ -1,7 +1,7 @@
 """Every tensor that the package makes has an explicit dtype and device.
 
-torch's default dtype and default device belong to the user: a script that calls ``torch.set_default_dtype`` or
-``torch.set_default_device`` must get the same world."""
+torch's default dtype and default device belong to the user: a script that calls ``torch.set_default_dtype``
+or ``torch.set_default_device`` must get the same world."""
 
 from __future__ import annotations
 
