@@ -16,6 +16,7 @@ from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, StepActions, action_heads, choices, row_of, side_of
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
+from nmmo_gpu.world.forks import allow_forks
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.memory import check_memory, environment_parts
 from nmmo_gpu.world.movement import MOVES
@@ -50,6 +51,8 @@ class Env:
         self.config = config
         self.device = resolve_device(config.device)
         self.backend = resolve(config.backend, self.device)
+        if self.device.type == "cpu":
+            allow_forks()
         self.layout = ObservationLayout(config.world)
         self.begun = world is not None
         if world is None:
@@ -186,8 +189,8 @@ class Env:
             )
         if out.is_inference() and not torch.is_inference_mode_enabled():
             raise ActionError(
-                "out was made in inference mode and cannot be written outside of it; make it outside, or call "
-                "this method in inference mode as well."
+                "out was made in inference mode and cannot be written outside of it; make it outside, or use "
+                "it in inference mode only."
             )
         return out
 

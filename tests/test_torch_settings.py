@@ -100,7 +100,7 @@ def played(game: str, backend: str, first: Mode, second: Mode) -> dict[str, Tens
 
 
 def trained(game: str, backend: str, first: Mode, second: Mode) -> dict[str, Tensor]:
-    """Trains a run that is made under ``first``, for an iteration under ``second`` and one under ``first``."""
+    """Trains a run made under ``first``, for an iteration under ``second`` and one under ``first``."""
     with first():
         run = Run(small(**GAMES[game], backend=backend))
     with second():

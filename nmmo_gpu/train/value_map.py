@@ -17,6 +17,7 @@ from nmmo_gpu.replay.format import Bytes
 from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.run import load_policy
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.memory import environment_parts
