@@ -16,11 +16,11 @@ from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, StepActions, action_heads, choices, row_of, side_of
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
-from nmmo_gpu.world.forks import allow_forks
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.memory import check_memory, environment_parts
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
+from nmmo_gpu.world.processes import SentByValue, allow_forks
 from nmmo_gpu.world.random import Stream, below
 from nmmo_gpu.world.reset import empty_world, realm_maps
 from nmmo_gpu.world.rewards import RewardTerms
@@ -30,7 +30,7 @@ Observation = dict[str, Tensor]
 Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
 
 
-class Env:
+class Env(SentByValue):
     """R realms of A slots, stepped together on one device.
 
     Everything that lasts longer than a tick is made outside torch's inference mode. Therefore an environment

@@ -29,6 +29,7 @@ from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_betwe
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Sword, Trinity
+from nmmo_gpu.train.uncopied import Uncopied
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import check_memory
@@ -63,7 +64,7 @@ class _Pending(NamedTuple):
     end: Timestamp
 
 
-class Run:
+class Run(Uncopied):
     """A training run: the three parts of Trinity, counters and a folder."""
 
     @default_modes()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.world.events import Event, Flow
+from nmmo_gpu.world.processes import SentByValue
 from nmmo_gpu.world.regrowth_table import NEVER
 
 MAX_EXPERIENCE = 1_000_000_000
@@ -47,7 +48,7 @@ def _tensor(shape: str, dtype: torch.dtype, fill: int = 0) -> Any:
 
 
 @dataclass(repr=False)
-class World:
+class World(SentByValue):
     """R realms of S slots on H x W tiles. All tensors are contiguous, on one device, and written in place.
 
     The first A slots of a realm are the agents', the others the NPCs', kind by kind; without NPCs, S is A. A

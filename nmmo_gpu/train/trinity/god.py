@@ -15,10 +15,11 @@ from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity.sword import Decision, Sword
+from nmmo_gpu.train.uncopied import Uncopied
 from nmmo_gpu.world.state import World
 
 
-class God:
+class God(Uncopied):
     """A server: owns realms and collects rollouts in them."""
 
     @default_modes()

@@ -12,12 +12,13 @@ from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity.sword import Sword
+from nmmo_gpu.train.uncopied import Uncopied
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 """Adam's state for each parameter."""
 
 
-class Pantheon:
+class Pantheon(Uncopied):
     """The cluster: updates the policies from the rollouts that its servers collect."""
 
     @default_modes()
