@@ -228,7 +228,7 @@ def configure(preset: str = "chaos", **settings: Any) -> EnvConfig:
     batch = {name: value for name, value in settings.items() if name in of_batch}
     if "maps" in batch:
         maps = batch["maps"]
-        batch["maps"] = (str(maps),) if isinstance(maps, (str, Path)) else tuple(map(str, maps))
+        batch["maps"] = (str(maps),) if isinstance(maps, (str, Path)) else maps
     return EnvConfig(world=configs.preset(preset, **config), **batch)
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, replace
+from nmmo_gpu.config.bounds import checked
+from nmmo_gpu.config.seeds import Seed, offset_seed
 from nmmo_gpu.env import Env, make
 from nmmo_gpu.errors import UsageError
 
@@ -105,12 +107,12 @@ class TorchRLEnv(EnvBase):
                 del self.native  # frees the memory before the new world is allocated
                 self.native = Env(config)
             self.native.reset(out=self._buffer())
-            self._seed += 1
+            self._seed = offset_seed(self._seed, 1)
         return self._observation()
 
     def _set_seed(self, seed: int | None) -> None:
         if seed is not None:
-            self._seed = seed
+            self._seed = checked("seed", seed, Seed)
 
     def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
         """The result of ``reset`` after a step with deaths, but without its copies (a third of a collector's

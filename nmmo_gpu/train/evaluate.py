@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config.bounds import Bounds, checked
+from nmmo_gpu.config.seeds import offset_seed
 from nmmo_gpu.env import Env, random_actions
-from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.economy import economy_counts_on_host, economy_metrics
@@ -63,9 +64,10 @@ def evaluate(
         warmup: ticks played at a time.
         shortest: minimum length of the measurement in ticks.
 
-    Raises ConfigError if ``warmup`` is less than 1."""
-    if warmup < 1:
-        raise ConfigError(f"warmup = {warmup} is less than 1 tick; choose 1 or more.")
+    Raises ConfigError if a number of ticks is not an integer, or out of range."""
+    warmup = checked("warmup", warmup, Annotated[int, Bounds(ge=1)])
+    max_ticks = checked("max_ticks", max_ticks, Annotated[int, Bounds(ge=1)])
+    shortest = checked("shortest", shortest, Annotated[int, Bounds(ge=0)])
     warmup = min(warmup, max(1, max_ticks // 2))
     env = Env(config)
     env.reset()
@@ -161,7 +163,7 @@ def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
 
     ``changes`` replace further fields, such as ``maps`` to use files instead of generated terrain."""
     fresh: dict[str, Any] = {
-        "seed": config.seed + HELD_OUT_SEED,
+        "seed": offset_seed(config.seed, HELD_OUT_SEED),
         "maps": (),
         "shared_map": False,
         "realms": 16,

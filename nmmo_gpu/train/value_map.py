@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.config.bounds import Bounds, checked
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.format import Bytes
 from nmmo_gpu.replay.writer import heat_payload
@@ -72,6 +73,8 @@ def value_map(
             f"the map is {base.shape[0]} x {base.shape[1]} tiles, but the checkpoint's policy plays on "
             f"{config.height} x {config.width}; choose a recording of the same run."
         )
+    population = checked("population", population, int)
+    stride = checked("stride", stride, Annotated[int, Bounds(ge=1)] | None)
     if not -1 <= population < config.populations:
         raise ReplayError(
             f"population = {population}, but the checkpoint has {config.populations}; choose 0 to "

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.config.bounds import checked
+from nmmo_gpu.config.seeds import Seed
 from nmmo_gpu.content import CONSTITUTION, SKILLS
 from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.errors import ConfigError
@@ -29,6 +31,7 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int =
         seed: 64-bit key of the world's random numbers.
         first_realm: the number of its first realm.
     """
+    seed = checked("seed", seed, Seed)
     sizes = World.sizes(config, maps.shape[0])
     tensors = {}
     for field in tensor_fields():

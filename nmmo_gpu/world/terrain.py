@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import torch
 
 from nmmo_gpu.config import MAX_SIDE, MIN_SIDE
+from nmmo_gpu.config.bounds import checked
 from nmmo_gpu.content import MATERIALS, Material, walkable_table
 from nmmo_gpu.errors import ConfigError, MapError
 
@@ -69,6 +70,13 @@ def generate(
 
     Raises ConfigError: a size outside 32..8192, a border that leaves no terrain, a negative count or index.
     """
+    seed, count, height, width, border, first = (
+        checked(name, value, int)
+        for name, value in (
+            ("seed", seed), ("count", count), ("height", height), ("width", width), ("border", border),
+            ("first", first),
+        )
+    )  # fmt: skip
     for name, value in (("height", height), ("width", width)):
         if not MIN_SIDE <= value <= MAX_SIDE:
             raise ConfigError(f"{name} is {value}; a map's {name} must be {MIN_SIDE} to {MAX_SIDE} tiles")
