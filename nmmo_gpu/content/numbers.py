@@ -7,22 +7,18 @@ from typing import Any
 
 
 def python_number(value: Any) -> Any:
-    """Returns the Python number or string that a NumPy scalar, or an array or tensor without dimensions, holds;
+    """Returns the Python number or string in a NumPy scalar, or in an array or tensor without dimensions;
     every other value unchanged.
 
     Sweeps and random generators give such numbers. They would make equal configs unequal in JSON, and wrap
     where Python's numbers do not."""
     if type(value) in (int, float, bool, str) or value is None:
         return value
-    if (
-        getattr(value, "shape", None) == ()
-        and hasattr(value, "item")
-        and not getattr(value, "is_meta", False)
-    ):
-        item = value.item()
-        if type(item) in (int, float, bool, str):
-            return item
-    return value
+    scalar = getattr(value, "shape", None) == () and hasattr(value, "item")
+    if not scalar or getattr(value, "is_meta", False):
+        return value
+    item = value.item()
+    return item if type(item) in (int, float, bool, str) else value
 
 
 def convert_numbers(row: Any) -> None:

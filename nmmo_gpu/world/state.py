@@ -20,6 +20,9 @@ from nmmo_gpu.world.regrowth_table import NEVER
 MAX_EXPERIENCE = 1_000_000_000
 """Maximum experience, far above what level 99 needs."""
 
+MAX_AGE = (1 << 31) - 1
+"""Maximum age, at which ``World.age`` stays."""
+
 VISITED_SIDE = 64
 """Side of the torus of tiles on which each agent's footprints are kept, one bit per tile."""
 
