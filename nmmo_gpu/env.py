@@ -19,6 +19,7 @@ from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import check_memory, environment_parts
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
+from nmmo_gpu.world.processes import SentByValue, allow_forks
 from nmmo_gpu.world.random import Stream, below
 from nmmo_gpu.world.reset import empty_world, realm_maps
 from nmmo_gpu.world.rewards import RewardTerms
@@ -28,13 +29,17 @@ Observation = dict[str, Tensor]
 Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
 
 
-class Env:
+class Env(SentByValue):
     """R realms of A slots, stepped together on one device.
+
+    Everything that lasts longer than a tick is made outside torch's inference mode. Therefore an environment
+    can be made inside of it and stepped outside, and the reverse, without a context in each step.
 
     There are no global episodes. An agent's death is its ``terminated``; the slot's next agent is a different
     one, with a new id. ``truncated`` is always False.
     """
 
+    @torch.inference_mode(False)
     def __init__(self, config: EnvConfig, world: World | None = None) -> None:
         """Makes the terrain; the world has no agents before ``reset``.
 
@@ -47,12 +52,16 @@ class Env:
         self.config = config
         self.device = resolve_device(config.device)
         self.backend = resolve(config.backend, self.device)
+        if self.device.type == "cpu":
+            allow_forks()
         self.layout = ObservationLayout(config.world)
         self.begun = world is not None
         if world is None:
             check_memory(environment_parts(config), self.device, "realms, slots, height or width")
             maps = realm_maps(config, self.device)
             world = empty_world(config.world, maps, config.seed, config.first_realm)
+        elif any(tensor.is_inference() for _, tensor in world.tensors()):
+            world = world.clone()  # could not be written outside of inference mode
         self.world = world
 
         shape = (config.realms, config.world.slots)
@@ -60,7 +69,7 @@ class Env:
         """``name -> number of choices``, in the order of an action's columns."""
         self.action_sizes = tuple(self.action_heads.values())
         """Number of choices of each head."""
-        self._limit = torch.tensor(self.action_sizes, device=self.device)
+        self._limit = torch.tensor(self.action_sizes, device=self.device, dtype=torch.int64)
         self._check = config.check_actions
         if self._check is None:
             self._check = self.device.type == "cpu"
@@ -71,7 +80,7 @@ class Env:
         """[R, A, bytes] uint8: the newest observation as ``ObservationLayout`` records."""
         self.step_actions: StepActions | None = None
         """All agents' actions in the last step, for recordings; valid until the next step."""
-        self._reward = torch.zeros(shape, device=self.device)
+        self._reward = torch.zeros(shape, device=self.device, dtype=torch.float32)
         self._reward_terms = RewardTerms(config, self.world)
         self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
         if self.begun:
@@ -181,6 +190,11 @@ class Env:
                 f"out is {_describe(out)}; give a contiguous {_describe(expected)}, as "
                 "env.layout.allocate(realms, slots, device=env.device) makes."
             )
+        if out.is_inference() and not torch.is_inference_mode_enabled():
+            raise ActionError(
+                "out was made in inference mode and cannot be written outside of it; make it outside, or use "
+                "it in inference mode only."
+            )
         return out
 
     def _check_actions(self, actions: Tensor) -> None:
@@ -217,7 +231,7 @@ def configure(preset: str = "chaos", **settings: Any) -> EnvConfig:
     batch = {name: value for name, value in settings.items() if name in of_batch}
     if "maps" in batch:
         maps = batch["maps"]
-        batch["maps"] = (str(maps),) if isinstance(maps, (str, Path)) else tuple(map(str, maps))
+        batch["maps"] = (str(maps),) if isinstance(maps, (str, Path)) else maps
     return EnvConfig(world=configs.preset(preset, **config), **batch)
 
 
@@ -237,8 +251,8 @@ def random_actions(env: Env) -> Tensor:
     that is allowed with the trade. Draws come from the world's own counter-based streams, on its device."""
     world, config = env.world, env.config.world
     views = env.layout.views(env.records)
-    realm = torch.arange(world.realms, device=env.device)[:, None]
-    slot = torch.arange(config.slots, device=env.device)[None, :]
+    realm = torch.arange(world.realms, device=env.device, dtype=torch.int64)[:, None]
+    slot = torch.arange(config.slots, device=env.device, dtype=torch.int64)[None, :]
     words = env.backend.draw(world.seed, world.tick, Stream.RANDOM_ACTION, realm, slot)
     style = below(words[1], len(STYLES))
     reachable = row_of(views["target_mask"], style)

@@ -99,7 +99,7 @@ def _move(
 ) -> Tensor:
     """[n] int64: the first step of the shortest path to the goal."""
     vision, device = config.vision, random_bits.device
-    offsets = torch.tensor(MOVES, device=device)
+    offsets = torch.tensor(MOVES, device=device, dtype=torch.int64)
     rows, cols = _grid(vision, device)
     safe = walkable_table(device)
     safe[Material.LAVA] = False
@@ -134,9 +134,9 @@ def _move(
     lost = near.gather(0, goal[None]).squeeze(0) == far
     goal = torch.where(lost, torch.where(to_edge_ahead < far, onward, anywhere), goal)
 
-    steps = steps[goal, torch.arange(len(goal), device=device)]
+    steps = steps[goal, torch.arange(len(goal), device=device, dtype=torch.int64)]
     straight = (offsets[:, 0] == heading[0]) & (offsets[:, 1] == heading[1])
-    tie = random_bits[:, None] >> torch.arange(0, 2 * len(MOVES), 2, device=device) & 3
+    tie = random_bits[:, None] >> torch.arange(0, 2 * len(MOVES), 2, device=device, dtype=torch.int64) & 3
     allowed = obs["move_mask"] & safe[:, vision + offsets[:, 0], vision + offsets[:, 1]]
     return (8 * steps - 4 * straight + tie).masked_fill(~allowed, NEVER).argmin(1)
 
@@ -144,12 +144,12 @@ def _move(
 def _hunt(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hunt:
     """The target and style of this tick's attack, and the neighbor to approach."""
     device = obs["self"].device
-    line = torch.arange(len(obs["self"]), device=device)
+    line = torch.arange(len(obs["self"]), device=device, dtype=torch.int64)
     health = obs["entities"][..., ENTITY_FEATURES.index("health")].int()
     prey = (obs["entity_kind"] >= STRANGER) & (health <= own["health"].clamp(min=config.max_health)[:, None])
-    rank = health * config.nearest + torch.arange(config.nearest, device=device)
-    reach = torch.tensor(config.reach, device=device)
-    damage = torch.tensor(config.damage, device=device).expand(len(line), -1)
+    rank = health * config.nearest + torch.arange(config.nearest, device=device, dtype=torch.int64)
+    reach = torch.tensor(config.reach, device=device, dtype=torch.int64)
+    damage = torch.tensor(config.damage, device=device, dtype=torch.int64).expand(len(line), -1)
     if config.rolls:
         damage = obs["levels"][:, : len(STYLES)].int()
     power = damage * (config.vision + 1) + reach
@@ -160,7 +160,9 @@ def _hunt(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> _Hun
     struck = in_reach[line, style, victim]
 
     # The masks show a throwing knife only for targets in reach, so it is ignored from afar.
-    melee_or_mage = torch.tensor([not config.rolls or style != "range" for style in STYLES], device=device)
+    melee_or_mage = torch.tensor(
+        [not config.rolls or style != "range" for style in STYLES], device=device, dtype=torch.bool
+    )
     wanted = reach[power.masked_fill(~melee_or_mage, -1).argmax(1)]
     weakest = rank.masked_fill(~prey, NEVER).argmin(1)
     row, col = obs["entities"][line, weakest, :2].int()[..., None, None].unbind(1)
@@ -181,7 +183,7 @@ def _work(config: WorldConfig, obs: Observation, own: dict[str, Tensor]) -> Tens
 
 def _grid(vision: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """(rows [window, 1], columns [window]) of a window's cells, from its center."""
-    axis = torch.arange(-vision, vision + 1, device=device)
+    axis = torch.arange(-vision, vision + 1, device=device, dtype=torch.int64)
     return axis[:, None], axis
 
 

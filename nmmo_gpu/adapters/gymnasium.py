@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium
 import numpy as np
@@ -24,9 +24,14 @@ from torch import Tensor
 
 from nmmo_gpu.adapters.spaces import action_space, arrays, observation_space
 from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config.bounds import Bounds, checked
+from nmmo_gpu.config.seeds import MAX_SEED
 from nmmo_gpu.env import Env, configure, random_actions
 from nmmo_gpu.errors import ActionError, ConfigError, UsageError
 from nmmo_gpu.world.device import resolve_device
+
+GymnasiumSeed = Annotated[int, Bounds(ge=0, le=MAX_SEED)] | None
+"""Gymnasium has no negative seeds."""
 
 MAX_WAIT_TICKS = 10_000
 """Ticks for which ``SingleAgentEnv.reset`` waits for a birth in its slot."""
@@ -105,6 +110,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             infos: as ``step`` returns them.
         """
         _refuse(options)
+        seed = checked("seed", seed, GymnasiumSeed)
         super().reset(seed=seed)
         if seed is None and self._np_random is None:
             seed = self.config.seed
@@ -153,7 +159,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def _actions(self, native: Env, actions: Any) -> Tensor:
         """[R, A, heads], on the device. The underlying environment checks the values."""
         if self.output == "numpy":
-            actions = torch.tensor(np.asarray(actions), device=self.device)
+            actions = torch.as_tensor(np.array(actions), device=self.device)
         elif not isinstance(actions, Tensor):
             raise ActionError(f'actions is a {type(actions).__name__}; with output = "torch" give a tensor.')
         expected = (self.num_envs, len(native.action_heads))
@@ -232,8 +238,7 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
             raise ConfigError(
                 "with births = 0 no agent spawns, so there is no agent to play; choose 1, for example."
             )
-        if not 0 <= slot < world.slots:
-            raise ConfigError(f"slot = {slot} is out of range; choose a value from 0 to {world.slots - 1}.")
+        slot = checked("slot", slot, Annotated[int, Bounds(ge=0, le=world.slots - 1)])
         resolve_device(self.config.device)
         self.slot = slot
         self.others = others
@@ -262,6 +267,7 @@ class SingleAgentEnv(gymnasium.Env[dict[str, Any], Any]):
         Raises UsageError if no agent spawns within ``MAX_WAIT_TICKS`` ticks, or if ``options`` is not empty.
         """
         _refuse(options)
+        seed = checked("seed", seed, GymnasiumSeed)
         super().reset(seed=seed)
         if seed is not None or self.native is None:
             self.native = None
@@ -342,7 +348,7 @@ def _batch(config: EnvConfig | str, settings: dict[str, Any], num_envs: int | No
         )
     if num_envs is None:
         return config
-    slots = config.world.slots
+    slots, num_envs = config.world.slots, checked("num_envs", num_envs, int)
     if num_envs < 1 or num_envs % slots:
         raise ConfigError(
             f"num_envs = {num_envs} is not a multiple of slots = {slots}: each slot is a sub-environment, "

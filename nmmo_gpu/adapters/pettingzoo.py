@@ -13,6 +13,8 @@ from torch import Tensor
 
 from nmmo_gpu.adapters.spaces import action_space, observation_space
 from nmmo_gpu.config import EnvConfig, replace
+from nmmo_gpu.config.bounds import checked
+from nmmo_gpu.config.seeds import Seed, offset_seed
 from nmmo_gpu.env import Env, make
 from nmmo_gpu.errors import ActionError, ConfigError, UsageError
 from nmmo_gpu.replay.picture import draw_realm
@@ -104,11 +106,14 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
             seed: of the terrain and all random numbers. By default, the config's seed for the first world,
                 and then the last seed plus one.
             options: ignored.
+
+        Raises ConfigError if the seed is not an integer of 64 bits.
         """
         if seed is None:
-            seed = self.native.config.seed + self.native.begun
+            seed = offset_seed(self.native.config.seed, self.native.begun)
+        seed = checked("seed", seed, Seed)
         if self.native.begun or seed != self.native.config.seed:
-            self.native = Env(dataclasses.replace(self.native.config, seed=int(seed)))
+            self.native = Env(dataclasses.replace(self.native.config, seed=seed))
         self.native.reset()
         self._update_agents()
         return self._observations(self._slots), self._infos(self._slots)

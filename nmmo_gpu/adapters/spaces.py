@@ -65,7 +65,7 @@ def arrays(views: dict[str, Tensor]) -> dict[str, Any]:
 def _space(field: ObservationField, low: Any, high: Any) -> Box[Any] | Discrete[Any] | MultiBinary:
     if field.dtype == torch.bool:
         return MultiBinary(field.shape) if field.shape else Discrete(2)
-    dtype = torch.empty(0, dtype=field.dtype).numpy().dtype
+    dtype = torch.empty(0, dtype=field.dtype, device="cpu").numpy().dtype
     low, high = (np.broadcast_to(bound, field.shape).astype(dtype) for bound in (low, high))
     return Box(low, high, dtype=dtype)
 

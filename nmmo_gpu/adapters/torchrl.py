@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, replace
+from nmmo_gpu.config.bounds import checked
+from nmmo_gpu.config.seeds import Seed, offset_seed
 from nmmo_gpu.env import Env, make
 from nmmo_gpu.errors import UsageError
 
@@ -66,8 +68,8 @@ class TorchRLEnv(EnvBase):
         of this class may advance it."""
         self._seed = native.config.seed
         sizes = native.action_sizes
-        first = torch.zeros(sum(sizes), dtype=torch.bool)
-        first[torch.tensor((0, *sizes[:-1])).cumsum(0)] = True
+        first = torch.zeros(sum(sizes), dtype=torch.bool, device="cpu")
+        first[torch.tensor((0, *sizes[:-1]), dtype=torch.int64, device="cpu").cumsum(0)] = True
         self._first = first.to(native.device)  # the first choice of every head: no action
 
         fields = {
@@ -77,7 +79,7 @@ class TorchRLEnv(EnvBase):
         mask = self._spec(torch.bool, sum(sizes))
         self.observation_spec = Composite({**fields, **state, "action_mask": mask}, shape=self.batch_size)
         self.action_spec = MultiCategorical(
-            torch.tensor(sizes),
+            torch.tensor(sizes, dtype=torch.int64, device="cpu"),
             shape=torch.Size((*self.batch_size, len(sizes))),
             device=native.device,
         )
@@ -105,12 +107,12 @@ class TorchRLEnv(EnvBase):
                 del self.native  # frees the memory before the new world is allocated
                 self.native = Env(config)
             self.native.reset(out=self._buffer())
-            self._seed += 1
+            self._seed = offset_seed(self._seed, 1)
         return self._observation()
 
     def _set_seed(self, seed: int | None) -> None:
         if seed is not None:
-            self._seed = seed
+            self._seed = checked("seed", seed, Seed)
 
     def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
         """The result of ``reset`` after a step with deaths, but without its copies (a third of a collector's
@@ -121,7 +123,7 @@ class TorchRLEnv(EnvBase):
     def to(self, device: torch.device | str) -> TorchRLEnv:
         """Returns this environment if its world is on the device; raises UsageError if not."""
         here = self.native.records.device
-        if torch.empty(0, device=device).device != here:  # "cuda" can mean cuda:0
+        if torch.empty(0, dtype=torch.bool, device=device).device != here:  # "cuda" can mean cuda:0
             raise UsageError(
                 f"the world is on {here} and cannot move to {device}; make it there: "
                 f'TorchRLEnv(..., device="{device}").'

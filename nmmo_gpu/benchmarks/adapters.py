@@ -67,7 +67,10 @@ def bench_adapters(config: BenchConfig, report: Callable[[dict[str, Any]], None]
 
 def _choices(sizes: tuple[int, ...], *shape: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
     """Yields random actions [*shape, heads] int64, without end."""
-    heads = [torch.stack([torch.randint(n, shape) for n in sizes], -1).to(device) for _ in range(ACTIONS)]
+    heads = [
+        torch.stack([torch.randint(n, shape, dtype=torch.int64, device="cpu") for n in sizes], -1).to(device)
+        for _ in range(ACTIONS)
+    ]
     return itertools.cycle(heads)
 
 

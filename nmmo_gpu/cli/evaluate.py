@@ -15,6 +15,7 @@ from rich.table import Table
 from nmmo_gpu import scripted
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.config.bounds import Bounds, check_fields
+from nmmo_gpu.config.seeds import Seed
 from nmmo_gpu.env import Env
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train import evaluate as evaluation
@@ -32,7 +33,7 @@ class EvalConfig:
     """Scripted policies to evaluate as well."""
     realms: Annotated[int, Bounds(ge=1)] | None = None
     """Number of realms; by default 16, or the number of the training run if that is smaller."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Seed of maps and random numbers; by default not the run's seed, so that the maps are new."""
     maps: tuple[str, ...] = ()
     """Tiled .tmx files to use instead of generated terrain."""

@@ -110,6 +110,9 @@ class ResumeConfig:
     network: str | None = None
     """The run's network, if it is not the default one: module:Class, or file.py:Class."""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True)
 class ViewConfig:

@@ -5,12 +5,15 @@ The annotation of a field declares its bounds: ``slots: Annotated[int, Bounds(ge
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from nmmo_gpu.content.numbers import python_number
 from nmmo_gpu.errors import ConfigError
 
 NAMES = {
@@ -57,11 +60,29 @@ Port = Annotated[int, Bounds(ge=0, le=65535)]
 
 
 def check_fields(config: object) -> None:
-    """Raises ConfigError for the first field of a dataclass whose value does not fit its annotation."""
+    """Raises ConfigError for the first field of a dataclass whose value does not fit its annotation.
+
+    Numbers of NumPy and torch become Python's, lists become tuples, and paths become strings where those are
+    due, so that equal configs are equal, hashable and the same in JSON."""
     for name, annotation in _annotations(type(config)).items():  # type: ignore[arg-type]  # types are hashable
-        problem = _problem(getattr(config, name), annotation)
+        value = getattr(config, name)
+        converted = _converted(value, annotation)
+        if converted is not value:
+            object.__setattr__(config, name, converted)
+        problem = _problem(converted, annotation)
         if problem is not None:
             refuse(config, name, problem, f"choose {_permitted(annotation)}")
+
+
+def checked(name: str, value: Any, annotation: Any) -> Any:
+    """Returns the value of a function's argument, converted as by ``check_fields``.
+
+    Raises ConfigError if it does not fit the annotation."""
+    converted = _converted(value, annotation)
+    problem = _problem(converted, annotation)
+    if problem is not None:
+        raise ConfigError(f"{name} = {value!r} {problem}; choose {_permitted(annotation)}.")
+    return converted
 
 
 def refuse(config: object, name: str, problem: str, remedy: str) -> NoReturn:
@@ -73,6 +94,33 @@ def refuse(config: object, name: str, problem: str, remedy: str) -> NoReturn:
 def _annotations(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _converted(value: Any, annotation: Any) -> Any:
+    """A value as Python's own type, where the annotation asks for one; other values unchanged."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _converted(value, arguments[0])
+    if origin in (Union, UnionType):
+        for alternative in arguments:
+            converted = _converted(value, alternative)
+            if _problem(converted, alternative) is None:
+                return converted
+        return value
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)):
+            return value
+        kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        if len(kinds) != len(value):
+            return tuple(value)
+        converted = tuple(map(_converted, value, kinds))
+        same = type(value) is tuple and all(a is b for a, b in zip(converted, value, strict=True))
+        return value if same else converted
+    if isinstance(value, os.PathLike) and annotation is str:
+        return os.fspath(value)
+    if isinstance(value, str) and annotation is Path:
+        return Path(value)
+    return python_number(value) if annotation in (int, float, bool, str) or origin is Literal else value
 
 
 def _problem(value: Any, annotation: Any) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from nmmo_gpu.config.bounds import Bounds, check_fields
+from nmmo_gpu.config.seeds import Seed
 from nmmo_gpu.config.world import WorldConfig
 
 
@@ -18,7 +19,7 @@ class EnvConfig:
     """The rules."""
     realms: Annotated[int, Bounds(ge=1, le=1 << 22)] = 64
     """Realms stepped together."""
-    seed: Annotated[int, Bounds(ge=-(1 << 63), le=(1 << 63) - 1)] = 0
+    seed: Seed = 0
     """Seed of all random numbers, including the terrain; (seed, actions) reproduces a world."""
     first_realm: Annotated[int, Bounds(ge=0, le=(1 << 31) - 1)] = 0
     """Number of the first realm. A realm's map and random numbers depend only on (seed, its number), so

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from nmmo_gpu.content.hashing import hash_once
+from nmmo_gpu.content.numbers import convert_numbers
 
 
 class Material(IntEnum):
@@ -46,7 +47,7 @@ MATERIALS: dict[Material, MaterialKind] = {
 
 def walkable_table(device: torch.device | str = "cpu") -> torch.Tensor:
     """``[materials] bool``: whether each material can be entered."""
-    return torch.tensor([MATERIALS[m].walkable for m in Material], device=device)
+    return torch.tensor([MATERIALS[m].walkable for m in Material], device=device, dtype=torch.bool)
 
 
 SKILLS = (
@@ -95,6 +96,9 @@ class Item:
     lot: int = 1
     """Number of pieces in one trade."""
 
+    def __post_init__(self) -> None:
+        convert_numbers(self)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -118,6 +122,9 @@ class Recipe:
     takes_amount: int = 0
     """Number of items consumed."""
 
+    def __post_init__(self) -> None:
+        convert_numbers(self)
+
 
 @dataclass(frozen=True)
 class Drop:
@@ -131,6 +138,9 @@ class Drop:
     """Maximum."""
     chance: float = 1.0
     """Probability of the drop."""
+
+    def __post_init__(self) -> None:
+        convert_numbers(self)
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,9 @@ class NPCKind:
     number: int = 0
     """Number on a map of 80 x 80; on other maps in proportion to the area."""
 
+    def __post_init__(self) -> None:
+        convert_numbers(self)
+
 
 @hash_once
 @dataclass(frozen=True)
@@ -166,3 +179,6 @@ class Content:
     npcs: tuple[NPCKind, ...] = ()
     prices: tuple[int, ...] = ()
     """Gold, ascending: the prices of offers."""
+
+    def __post_init__(self) -> None:
+        convert_numbers(self)

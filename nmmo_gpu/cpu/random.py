@@ -57,7 +57,7 @@ def draw_many(
 ) -> tuple[Tensor, ...]:
     """Twin of ``nmmo_gpu.world.random.draw``."""
     realm, index = torch.broadcast_tensors(realm, index)
-    out = torch.empty(4, *realm.shape, dtype=torch.int64)
+    out = torch.empty(4, *realm.shape, dtype=torch.int64, device="cpu")
     arrays = (realm.reshape(-1).numpy(), index.reshape(-1).numpy(), out.view(4, -1).numpy())
     head = (seed.numpy(), int(tick), int(stream))
     parallel(_draw_many, [(*head, *arrays, *piece) for piece in slices(realm.numel(), 8)])

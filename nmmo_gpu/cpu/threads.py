@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -17,6 +18,11 @@ LARGE = 1 << 12
 @cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="nmmo-cpu")
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has none of its parent's threads; without this it would wait for them forever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def parallel(function: Callable[..., None], tasks: list[tuple[Any, ...]]) -> None:

@@ -12,7 +12,7 @@ from nmmo_gpu.cpu.threads import cut, parallel
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import threshold_tensor
-from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
+from nmmo_gpu.world.state import MAX_AGE, VISITED_SIDE, Cause, World
 
 _UPKEEP_FIELDS = "alive row col health food water freeze age chilled cause level material shore regrow_at"
 
@@ -39,7 +39,7 @@ def _upkeep(seed, tick, world, thresholds, config, low, high):
             frozen = freeze_ticks if chill else freeze[r, a]
             freeze[r, a] = max(frozen - 1, 0)
             if a >= agents:
-                age[r, a] += 1
+                age[r, a] += age[r, a] < MAX_AGE
                 continue
             y, x = row[r, a], col[r, a]
             ground = material[r, y, x]
@@ -67,7 +67,7 @@ def _upkeep(seed, tick, world, thresholds, config, low, high):
             if h == 0:
                 cause[r, a] = BY_HUNGER if f == 0 else BY_THIRST
             else:
-                age[r, a] += 1
+                age[r, a] += age[r, a] < MAX_AGE
 
 
 @compiled(allocates=False)

@@ -29,7 +29,7 @@ _ExploreFields = namedtuple("_ExploreFields", "alive row col explored visited")
 
 LAVA, SCRUB, FOREST = (tl.constexpr(int(m)) for m in (Material.LAVA, Material.SCRUB, Material.FOREST))
 LAVA_DEATH, HUNGER, THIRST = (tl.constexpr(int(c)) for c in (Cause.LAVA, Cause.HUNGER, Cause.THIRST))
-VISITED_SIDE = tl.constexpr(state.VISITED_SIDE)
+VISITED_SIDE, MAX_AGE = tl.constexpr(state.VISITED_SIDE), tl.constexpr(state.MAX_AGE)
 SKILLS, CONSTITUTION = tl.constexpr(len(content.SKILLS)), tl.constexpr(content.CONSTITUTION)
 
 
@@ -63,7 +63,7 @@ def keep(
 
     if config.npc_slots > 0:  # NPCs have only freeze and age
         age_now = tl.load(world.age + entity, mask=active & ~plays, other=0)
-        tl.store(world.age + entity, age_now + 1, mask=active & ~plays)
+        tl.store(world.age + entity, tl.minimum(age_now, MAX_AGE - 1) + 1, mask=active & ~plays)
         active = active & plays
 
     # 2. Lava.
@@ -106,7 +106,7 @@ def keep(
     # 7. Age.
     survives = active & (health_left > 0)
     age_now = tl.load(world.age + entity, mask=survives, other=0)
-    tl.store(world.age + entity, age_now + 1, mask=survives)
+    tl.store(world.age + entity, tl.minimum(age_now, MAX_AGE - 1) + 1, mask=survives)
     return death_cause
 
 

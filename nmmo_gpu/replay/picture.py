@@ -35,7 +35,7 @@ def draw_realm(world: World, realm: int = 0, scale: int = 10) -> Image.Image:
     Raises ConfigError if the realm does not exist."""
     if not 0 <= realm < world.realms:
         raise ConfigError(f"realm = {realm} does not exist; choose a value from 0 to {world.realms - 1}.")
-    palette = torch.tensor([MATERIALS[m].color for m in Material], dtype=torch.uint8)
+    palette = torch.tensor([MATERIALS[m].color for m in Material], dtype=torch.uint8, device="cpu")
     material = world.material[realm].cpu()
     pixels = palette[material.long()]
     pixels = _textured(pixels, material).repeat_interleave(scale, 0).repeat_interleave(scale, 1)
@@ -66,6 +66,10 @@ def save_picture(world: World, path: str | Path, realm: int = 0, scale: int = 10
 def _textured(pixels: Tensor, material: Tensor) -> Tensor:
     """Varies the brightness of each tile slightly, so that large areas are not flat."""
     height, width = material.shape
-    row, col = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    row, col = torch.meshgrid(
+        torch.arange(height, dtype=torch.int64, device="cpu"),
+        torch.arange(width, dtype=torch.int64, device="cpu"),
+        indexing="ij",
+    )
     shade = ((row * 7919 + col * 104729) * 2654435761 >> 16) % 17 - 8
     return (pixels.int() + shade[..., None]).clamp(0, 255).to(torch.uint8)

@@ -41,6 +41,7 @@ class Recorder:
     While every buffer of the ring waits for the disk, whole rollouts are dropped (the files have a gap
     there); with ``blocking`` it waits instead."""
 
+    @torch.inference_mode(False)
     def __init__(
         self,
         env: Env,
@@ -65,7 +66,9 @@ class Recorder:
             run_id: as for ``SegmentWriter``."""
         config, world = env.config, env.world
         mine = [realm for realm in realms if 0 <= realm - config.first_realm < config.realms]
-        self.realms = torch.tensor([r - config.first_realm for r in mine], dtype=torch.int64).to(env.device)
+        self.realms = torch.tensor(
+            [r - config.first_realm for r in mine], dtype=torch.int64, device="cpu"
+        ).to(env.device)
         """[k] int64: the recorded realms of ``env``, counted from its first."""
         self.layout = FrameLayout(config.world, sum((heads or {}).values()))
         self.env, self.blocking, self.dropped = env, blocking, 0
@@ -91,7 +94,8 @@ class Recorder:
     def _host_buffer(self) -> _HostBuffer:
         on_gpu = self.env.device.type == "cuda"
         frames, ticks = (
-            torch.empty(t.shape, dtype=t.dtype, pin_memory=on_gpu) for t in (self.frames, self.ticks)
+            torch.empty(t.shape, dtype=t.dtype, pin_memory=on_gpu, device="cpu")
+            for t in (self.frames, self.ticks)
         )
         arrived = torch.cuda.Event(blocking=True) if on_gpu else None  # type: ignore[no-untyped-call]
         return _HostBuffer(frames, ticks, arrived)

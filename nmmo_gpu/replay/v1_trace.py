@@ -79,7 +79,7 @@ def world_of(recording: Recording, device: torch.device) -> World:
     for name in ("alive", "row", "col", "food", "water", "health", "freeze", "age"):
         field = getattr(world, name)
         field.copy_(torch.from_numpy(recording[name][0].astype(np.int64))[None])
-    slot = torch.arange(agents, device=device)
+    slot = torch.arange(agents, device=device, dtype=torch.int64)
     world.entity.copy_(slot[None])
     living = world.alive.view(-1)
     tile = world.tile()[living]

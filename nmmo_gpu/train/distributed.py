@@ -108,7 +108,7 @@ def all_reduce_max(*values: float) -> list[float]:
     """Returns the maximum of each value over all processes; works on the hosts, waits for no device."""
     if size() == 1:
         return list(values)
-    tensor = torch.tensor(values, dtype=torch.float64)
+    tensor = torch.tensor(values, dtype=torch.float64, device="cpu")
     _reduce(tensor, dist.ReduceOp.MAX)
     return tensor.tolist()
 

@@ -74,7 +74,7 @@ def gini(wealth: Tensor, alive: Tensor) -> Tensor:
     owned = torch.where(alive, wealth, -1).sort(1).values.clamp(min=0)
     n, total = alive.sum(1), owned.sum(1)
     slots = alive.shape[1]
-    rank = torch.arange(1, slots + 1, device=owned.device) - (slots - n)[:, None]
+    rank = torch.arange(1, slots + 1, device=owned.device, dtype=torch.int64) - (slots - n)[:, None]
     excess = 2 * (rank * owned).sum(1) - (n + 1) * total
     return excess.to(torch.float32) / (n * total).clamp(min=1)
 

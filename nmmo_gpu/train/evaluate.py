@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config.bounds import Bounds, checked
+from nmmo_gpu.config.seeds import offset_seed
 from nmmo_gpu.env import Env, random_actions
-from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.economy import economy_counts_on_host, economy_metrics
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.run import load_policy
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Decision, Sword
 
 Actor = Callable[[Env], Tensor]
@@ -62,9 +64,10 @@ def evaluate(
         warmup: ticks played at a time.
         shortest: minimum length of the measurement in ticks.
 
-    Raises ConfigError if ``warmup`` is less than 1."""
-    if warmup < 1:
-        raise ConfigError(f"warmup = {warmup} is less than 1 tick; choose 1 or more.")
+    Raises ConfigError if a number of ticks is not an integer, or out of range."""
+    warmup = checked("warmup", warmup, Annotated[int, Bounds(ge=1)])
+    max_ticks = checked("max_ticks", max_ticks, Annotated[int, Bounds(ge=1)])
+    shortest = checked("shortest", shortest, Annotated[int, Bounds(ge=0)])
     warmup = min(warmup, max(1, max_ticks // 2))
     env = Env(config)
     env.reset()
@@ -106,6 +109,7 @@ def evaluate(
 class PolicyActor:
     """Chooses actions with a checkpoint's policies."""
 
+    @default_modes()
     def __init__(
         self, stored: Checkpoint, env: Env, state: Tensor | None = None, sword: type[Sword] = Sword
     ) -> None:
@@ -159,7 +163,7 @@ def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
 
     ``changes`` replace further fields, such as ``maps`` to use files instead of generated terrain."""
     fresh: dict[str, Any] = {
-        "seed": config.seed + HELD_OUT_SEED,
+        "seed": offset_seed(config.seed, HELD_OUT_SEED),
         "maps": (),
         "shared_map": False,
         "realms": 16,

@@ -63,12 +63,12 @@ def self_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     quoted[..., 1].masked_fill_(market[..., 1] == 0, prices + 1)
     columns = (
         log2_scale(levels, LEVEL_LOG2),
-        (views["self"][..., HEALTH] / max_health.clamp(min=1))[..., None],
+        (views["self"][..., HEALTH].float() / max_health.clamp(min=1))[..., None],
         log2_scale(goods[..., :1], GOLD_LOG2),
-        goods[..., 1:] / config.capacity,
-        held.clamp(max=config.capacity) / config.capacity,
+        goods[..., 1:].float() / config.capacity,
+        held.clamp(max=config.capacity).float() / config.capacity,
         held > 0,
-        torch.stack((side == 1, side == 2, price / prices, left / config.offer_ticks), -1),
+        torch.stack((side == 1, side == 2, price.float() / prices, left.float() / config.offer_ticks), -1),
         item[..., None] == numbers,
         quoted.flatten(-2) / prices,
     )
@@ -94,9 +94,9 @@ def entity_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:
     columns = (
         views["entity_kind"][..., None] == kinds,
         log2_scale(strength, LEVEL_LOG2),
-        seen[..., RANKS] / max(1, *map(len, config.tables.gear)),
+        seen[..., RANKS].float() / max(1, *map(len, config.tables.gear)),
         column["immune"][..., None],
         column["token"][..., None] == words,
-        (views["entities"][..., THEIR_HEALTH] / max_health)[..., None],
+        (views["entities"][..., THEIR_HEALTH].float() / max_health)[..., None],
     )
     return torch.cat(columns, -1)

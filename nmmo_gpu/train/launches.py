@@ -55,14 +55,16 @@ def _of_world(config: WorldConfig) -> list[Launch]:
         env.reset()
         world, phases = env.world, env.backend
         for kind in (torch.int64, torch.int16):
-            choices = env.decode(torch.zeros(world.realms, config.slots, len(env.action_heads), dtype=kind))
+            choices = env.decode(
+                torch.zeros(world.realms, config.slots, len(env.action_heads), dtype=kind, device="cpu")
+            )
             step(world, phases, *choices)
         if not config.extended:  # in the full game, a tick already launches each phase separately
             phases.combat(world, choices.style, choices.target)
             phases.movement(world, choices.move)
             for phase in (phases.upkeep, phases.explore, phases.burial):
                 phase(world)
-        slot = torch.arange(config.slots)
+        slot = torch.arange(config.slots, dtype=torch.int64, device="cpu")
         phases.draw(world.seed, world.tick, Stream.RANDOM_ACTION, slot, slot)
     return launches
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -122,4 +123,4 @@ def summarize(counts: dict[str, Tensor]) -> dict[str, float]:
 def quantile(histogram: Tensor, share: float) -> int:
     """Returns the first bin at which the cumulative [bins] histogram reaches ``share`` of its total."""
     cumulative = histogram.cumsum(0)
-    return int((cumulative < cumulative[-1] * share).sum())
+    return int((cumulative < math.ceil(int(cumulative[-1]) * share)).sum())

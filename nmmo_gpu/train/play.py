@@ -11,6 +11,7 @@ import torch
 
 from nmmo_gpu import scripted
 from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config.bounds import checked
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.replay.columns import FrameLayout
@@ -64,7 +65,7 @@ def continue_realm(
         sword: as for ``PolicyActor``.
 
     Raises ConfigError if the realm does not exist, CheckpointError as ``PolicyActor`` does."""
-    whole = stored.config.env
+    whole, realm = stored.config.env, checked("realm", realm, int)
     if not 0 <= realm < whole.realms:
         raise ConfigError(f"realm = {realm} does not exist; choose from 0 to {whole.realms - 1}.")
     world = checkpoints.load_world(stored, device)
@@ -90,7 +91,7 @@ def save_moment(env: Env, path: Path, title: str) -> None:
     Raises ReplayError if the file cannot be written."""
     layout = FrameLayout(env.config.world)
     frames = torch.zeros(1, layout.bytes, dtype=torch.uint8, device=env.device)
-    no_target = torch.full((1, env.config.world.entities), -1, device=env.device)
+    no_target = torch.full((1, env.config.world.entities), -1, device=env.device, dtype=torch.int64)
     first = torch.zeros(1, dtype=torch.int64, device=env.device)
     layout.write(frames, env.world, first, StepActions(torch.zeros_like(no_target), no_target))
     file_header = header(env.config, env.config.first_realm, title)

@@ -81,10 +81,11 @@ class Policy(nn.Module):
 
         def weight(*shape: int, fan_in: int, gain: float = 1.0) -> nn.Parameter:
             scale = gain / math.sqrt(fan_in)
-            return nn.Parameter(torch.randn(populations, *shape, generator=generator) * scale)
+            values = torch.randn(populations, *shape, generator=generator, dtype=torch.float32, device="cpu")
+            return nn.Parameter(values * scale)
 
         def bias(width: int) -> nn.Parameter:
-            return nn.Parameter(torch.zeros(populations, 1, width))
+            return nn.Parameter(torch.zeros(populations, 1, width, dtype=torch.float32, device="cpu"))
 
         self.window = weight(cells, codes(world_config), width, fan_in=cells)
         self.self_in = weight(len(SELF_FEATURES), width, fan_in=len(SELF_FEATURES))
@@ -92,7 +93,9 @@ class Policy(nn.Module):
         self.entities = weight(described, width, fan_in=described)
         self.input_bias = bias(width)
         self.trunk = weight(config.layers, symmetry.TURNS, width, width, fan_in=hidden, gain=math.sqrt(2))
-        self.trunk_bias = nn.Parameter(torch.zeros(populations, config.layers, 1, width))
+        self.trunk_bias = nn.Parameter(
+            torch.zeros(populations, config.layers, 1, width, dtype=torch.float32, device="cpu")
+        )
         if config.recurrent:
             # Reset gate, update gate and candidate state of a GRU (Cho et al. 2014).
             self.gru_input = weight(3, symmetry.TURNS, width, width, fan_in=hidden)
@@ -347,7 +350,9 @@ class Policy(nn.Module):
 
     def initial_state(self, agents: int, device: torch.device) -> Tensor | None:
         """Returns [agents, hidden] zeros for a recurrent policy, else None."""
-        return torch.zeros(agents, self.config.hidden, device=device) if self.config.recurrent else None
+        if not self.config.recurrent:
+            return None
+        return torch.zeros(agents, self.config.hidden, device=device, dtype=torch.float32)
 
     def auto_target(self, views: dict[str, Tensor], style: Tensor) -> Tensor:
         """Returns the row (counted from 1) of the nearest stranger or NPC in reach of the style; 0 for none.

@@ -52,7 +52,7 @@ def loss(
     change = torch.where(real, log_probability - old_log, 0.0)
     ratio = change.exp()
     surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - config.clip, 1 + config.clip) * advantage)
-    weight = real / (real.sum(1) if count is None else count)[:, None].clamp(min=1)
+    weight = real.float() / (real.sum(1) if count is None else count)[:, None].clamp(min=1)
 
     def mean(values: Tensor) -> Tensor:
         return (values * weight).sum(1)
@@ -111,8 +111,10 @@ def update(
     advantage = _normalized(advantage.view(-1), index, real)
     returns, old_log = returns.view(-1), rollout.log_probability.view(-1)
 
-    totals = torch.zeros(world_config.populations, len(STATISTICS), device=advantage.device)
-    norms = torch.zeros(world_config.populations, device=advantage.device)
+    totals = torch.zeros(
+        world_config.populations, len(STATISTICS), device=advantage.device, dtype=torch.float32
+    )
+    norms = torch.zeros(world_config.populations, device=advantage.device, dtype=torch.float32)
     for epoch in range(config.epochs):
         order = shuffled(batches.columns, rollout, epoch, training_backend)
         # Samples are assigned to minibatches at random, then sorted, because reading in order is faster.
@@ -171,7 +173,7 @@ def shuffled(columns: int, rollout: Rollout, epoch: int, training_backend: Train
 
     It is drawn from the world's seed and tick, so a run is a function of its seed, without the state of a
     generator."""
-    index = torch.arange(columns, device=rollout.tick.device)
+    index = torch.arange(columns, device=rollout.tick.device, dtype=torch.int64)
     words = training_backend.draw(
         rollout.seed, rollout.tick, Stream.SHUFFLE, torch.full_like(index, epoch), index
     )
@@ -237,7 +239,7 @@ class SequenceBatches:
         config = policy.world_config
         self.slots, _ = all_by_population(rollout.alive[:1], config.populations, config.slots)
         self.columns = self.slots.shape[1]
-        start = torch.arange(horizon, device=self.slots.device) * agents
+        start = torch.arange(horizon, device=self.slots.device, dtype=torch.int64) * agents
         self.all_rows = self.slots[:, None, :] + start[:, None]  # [P, T, columns]
         self.index = self.all_rows.flatten(1)
         self.real = rollout.alive.view(-1)[self.index]
@@ -303,7 +305,7 @@ def _moments(values: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mean and variance, [P] each, of the real samples in [P, B], over all processes."""
     count = real.sum(1)
     distributed.all_reduce_sum([count])
-    weight = real / count[:, None].clamp(min=1)
+    weight = real.float() / count[:, None].clamp(min=1)
     mean = (values * weight).sum(1)
     distributed.all_reduce_sum([mean])
     variance = ((values - mean[:, None]).square() * weight).sum(1)

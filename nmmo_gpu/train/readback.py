@@ -42,7 +42,7 @@ class Readback:
         buffers = self._pinned[0]
         for name, tensor in tensors.items():
             if name not in buffers:
-                buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+                buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True, device="cpu")
             buffers[name].copy_(tensor, non_blocking=True)
         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()

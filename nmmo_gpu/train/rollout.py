@@ -86,10 +86,12 @@ def by_population(alive: Tensor, populations: int, slots: int, min_width: int = 
     count = grouped.sum(1)
     width = max(min_width, int(count.max()))
     population, place = grouped.nonzero(as_tuple=True)
-    column = torch.arange(len(population), device=alive.device) - (count.cumsum(0) - count)[population]
-    index = (torch.arange(populations, device=alive.device) * size)[:, None].repeat(1, width)
+    number = torch.arange(len(population), device=alive.device, dtype=torch.int64)
+    column = number - (count.cumsum(0) - count)[population]
+    first = torch.arange(populations, device=alive.device, dtype=torch.int64) * size
+    index = first[:, None].repeat(1, width)
     index[population, column] = place // size * slots + population * size + place % size
-    real = torch.arange(width, device=alive.device) < count[:, None]
+    real = torch.arange(width, device=alive.device, dtype=torch.int64) < count[:, None]
     return index, real
 
 
@@ -109,9 +111,9 @@ def living_by_population(alive: Tensor, populations: int, slots: int, columns: i
     place = living.cumsum(1)
     # Samples of empty slots are written to an extra last column, which is dropped.
     column = torch.where(living, place - 1, columns)
-    first = torch.arange(populations, device=alive.device) * (slots // populations)
+    first = torch.arange(populations, device=alive.device, dtype=torch.int64) * (slots // populations)
     out = first[:, None].repeat(1, columns + 1).scatter_(1, column, index)[:, :columns].contiguous()
-    return out, torch.arange(columns, device=alive.device) < place[:, -1:]
+    return out, torch.arange(columns, device=alive.device, dtype=torch.int64) < place[:, -1:]
 
 
 def all_by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tensor, Tensor]:
@@ -127,7 +129,7 @@ def all_by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tens
     Returns:
         index: [P, B] int64, a permutation of all T * R * slots rows.
         real: [P, B] bool, true for living agents."""
-    rows = torch.arange(alive.numel(), device=alive.device)
+    rows = torch.arange(alive.numel(), device=alive.device, dtype=torch.int64)
     # With populations of one slot, reshape would return a view, but kernels need contiguous rows.
     grouped = rows.view(-1, populations, slots // populations).transpose(0, 1).contiguous()
     index = grouped.view(populations, -1)

@@ -28,7 +28,9 @@ from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_betwe
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.train.run_folder import RunFolder
 from nmmo_gpu.train.stop import StopRequest
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Sword, Trinity
+from nmmo_gpu.train.uncopied import Uncopied
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import check_memory
@@ -69,9 +71,10 @@ class _Pending(NamedTuple):
     end: Timestamp
 
 
-class Run:
+class Run(Uncopied):
     """A training run: the three parts of Trinity, counters and a folder."""
 
+    @default_modes()
     def __init__(
         self, config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None,
         run_id: str = "",
@@ -113,6 +116,7 @@ class Run:
                 config.record_megabytes << 20, run_id=run_id,
             )  # fmt: skip
 
+    @default_modes()
     def iterate(self, report: bool = False) -> list[IterationStats]:
         """Runs one rollout and one update; all processes call this together and share the statistics.
 

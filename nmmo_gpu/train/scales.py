@@ -29,7 +29,7 @@ def self_scale(config: WorldConfig) -> Tensor:
     size = largest | {"row": side, "col": side, "heading_row": 1, "heading_col": 1}
     factor = [1.0 / size[name] for name in SELF_FEATURES]
     center = [largest.get(name, 0) / 2 for name in SELF_FEATURES]
-    return torch.tensor([factor, center])
+    return torch.tensor([factor, center], dtype=torch.float32, device="cpu")
 
 
 def entity_scale(config: WorldConfig) -> Tensor:
@@ -38,4 +38,8 @@ def entity_scale(config: WorldConfig) -> Tensor:
         "age": 127, "health": _usual_health(config), "food": config.max_food, "water": config.max_water,
         "freeze": config.freeze_ticks, "damage": config.max_health,
     }  # fmt: skip
-    return torch.tensor([1.0 / largest.get(name, config.vision) for name in ENTITY_FEATURES])
+    return torch.tensor(
+        [1.0 / largest.get(name, config.vision) for name in ENTITY_FEATURES],
+        dtype=torch.float32,
+        device="cpu",
+    )

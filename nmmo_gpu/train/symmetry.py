@@ -28,14 +28,16 @@ def turned_features(names: tuple[str, ...], vectors: tuple[tuple[str, str], ...]
         names: names of the features.
         vectors: pairs of names that are the (row, column) components of vectors; other features are
             invariant."""
-    matrices = torch.eye(len(names)).repeat(TURNS, 1, 1)
+    matrices = torch.eye(len(names), dtype=torch.float32, device="cpu").repeat(TURNS, 1, 1)
+    # (row, column) -> (-column, row)
+    quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float32, device="cpu")
     for row_name, col_name in vectors:
         row, col = names.index(row_name), names.index(col_name)
-        turn = torch.eye(2)
+        turn = torch.eye(2, dtype=torch.float32, device="cpu")
         for g in range(TURNS):
-            both = torch.tensor([row, col])
+            both = torch.tensor([row, col], dtype=torch.int64, device="cpu")
             matrices[g][both[:, None], both] = turn
-            turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]]) @ turn  # (row, column) -> (-column, row)
+            turn = quarter @ turn
     return matrices
 
 

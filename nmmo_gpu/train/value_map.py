@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.config.bounds import Bounds, checked
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.format import Bytes
 from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.run import load_policy
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.memory import environment_parts
@@ -71,12 +73,17 @@ def value_map(
             f"the map is {base.shape[0]} x {base.shape[1]} tiles, but the checkpoint's policy plays on "
             f"{config.height} x {config.width}; choose a recording of the same run."
         )
+    population = checked("population", population, int)
+    stride = checked("stride", stride, Annotated[int, Bounds(ge=1)] | None)
     if not -1 <= population < config.populations:
         raise ReplayError(
             f"population = {population}, but the checkpoint has {config.populations}; choose 0 to "
             f"{config.populations - 1}, or -1 for the mean."
         )
-    grounds = [torch.tensor(tiles) for tiles in (base, base if material is None else material)]
+    grounds = [
+        torch.tensor(tiles, dtype=torch.uint8, device="cpu")
+        for tiles in (base, base if material is None else material)
+    ]
     for ground in grounds:
         validate_map(ground, config.border, config.vision, "the recording")
     stride = stride or least_stride(config.height, config.width)
@@ -85,7 +92,7 @@ def value_map(
     groups = _groups(cells, config, stride)
     newborns = _Newborns(stored, grounds, max(map(len, groups)), device, sword)
     populations = range(config.populations) if population == -1 else (population,)
-    values = torch.full(cells.shape, torch.nan)
+    values = torch.full(cells.shape, torch.nan, dtype=torch.float32, device="cpu")
     for start in range(0, len(groups), newborns.batch):
         batch = groups[start : start + newborns.batch]
         places = torch.cat(batch)
@@ -124,13 +131,13 @@ def _cells(safe: Tensor, stride: int) -> Tensor:
     height, width = safe.shape
     padded = torch.nn.functional.pad(safe, (0, -width % stride, 0, -height % stride))
     rows, cols = padded.shape[0] // stride, padded.shape[1] // stride
-    within = torch.arange(stride)
-    off = (within - (stride - 1) / 2).abs()
+    within = torch.arange(stride, dtype=torch.int64, device="cpu")
+    off = (2 * within - (stride - 1)).abs()
     nearest_first = torch.maximum(off[:, None], off).flatten().argsort(stable=True)
     blocks = padded.view(rows, stride, cols, stride).transpose(1, 2).flatten(2)[..., nearest_first]
     chosen = nearest_first[blocks.to(torch.uint8).argmax(-1)]
-    row = torch.arange(rows)[:, None] * stride + chosen // stride
-    column = torch.arange(cols) * stride + chosen % stride
+    row = torch.arange(rows, dtype=torch.int64, device="cpu")[:, None] * stride + chosen // stride
+    column = torch.arange(cols, dtype=torch.int64, device="cpu") * stride + chosen % stride
     return torch.where(blocks.any(-1), row * width + column, -1)
 
 
@@ -178,6 +185,7 @@ class _Newborns:
         self.sword = sword(config_here, device)
         load_policy(self.sword, stored)
 
+    @default_modes()
     @torch.no_grad()
     def values(self, tiles: list[Tensor], populations: range | tuple[int, ...]) -> Tensor:
         """Returns the value estimates, [populations, tiles of all copies] float32.
@@ -195,8 +203,8 @@ class _Newborns:
     def _values(self, rows: Tensor, populations: range | tuple[int, ...]) -> Tensor:
         """[populations, n] float32, from records [populations, n, bytes]."""
         networks, policy = self.env.world.populations, self.sword.policy
-        index = torch.arange(rows.shape[0] * rows.shape[1], device=rows.device).view(rows.shape[:2])
-        index = index.expand(networks, -1).contiguous()
+        index = torch.arange(rows.shape[0] * rows.shape[1], device=rows.device, dtype=torch.int64)
+        index = index.view(rows.shape[:2]).expand(networks, -1).contiguous()
         state = policy.initial_state(index.numel(), rows.device)
         if state is not None:
             state = state.view(*index.shape, -1)
@@ -214,7 +222,8 @@ class _Newborns:
         world = empty_world(config, base, self.env.seed)
         world.material.copy_(material)
         realm = torch.cat([torch.full_like(own, copy) for copy, own in enumerate(tiles)]).to(world.device)
-        slot = torch.cat([torch.arange(len(own)) for own in tiles]).to(world.device)
+        slots = [torch.arange(len(own), dtype=torch.int64, device="cpu") for own in tiles]
+        slot = torch.cat(slots).to(world.device)
         slot += population * config.population_size
         settle(world, realm, slot, torch.cat(tiles).to(world.device))
         # The phases of a tick that follow the births.

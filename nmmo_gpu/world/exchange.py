@@ -41,7 +41,8 @@ def possible_trades(world: World) -> tuple[Tensor, Tensor]:
     lots = tensor(cfg.tables.lot, world.device, torch.int32)
     living = _living(world)
     open_ = living & (offer > 0)
-    own = (offer[..., None] - 1 == torch.arange(items, device=world.device)) & open_[..., None]
+    every = torch.arange(items, device=world.device, dtype=torch.int64)
+    own = (offer[..., None] - 1 == every) & open_[..., None]
     stock = world.inventory + torch.where(own, lots, 0)
     in_escrow = prices[torch.where(open_, world.offer_price, 0).long()]
     purse = world.gold + torch.where(open_ & (offer > items), in_escrow, 0)
@@ -72,7 +73,7 @@ def possible_prices(world: World, trades: Tensor, affordable: Tensor) -> Tensor:
     possible = torch.ones(*affordable.shape, 3, prices, dtype=torch.bool, device=world.device)
     possible[..., 0, 1:] = False
     payable = torch.where(can_buy, affordable, 1)
-    possible[..., 2, :] = torch.arange(prices, device=world.device) < payable[..., None]
+    possible[..., 2, :] = torch.arange(prices, device=world.device, dtype=torch.int64) < payable[..., None]
     return possible
 
 
@@ -188,11 +189,11 @@ def _match(world: World) -> None:
     prices = tensor(world.config.tables.prices, world.device)
     key, slot = _order(world).sort(dim=1)
     # The start of each book, and the end of the last one.
-    edges = torch.arange(2 * items + 1, device=world.device) << BOOK_BIT
+    edges = torch.arange(2 * items + 1, device=world.device, dtype=torch.int64) << BOOK_BIT
     begin = torch.searchsorted(key, edges.expand(world.realms, -1).contiguous())
     book = (key >> BOOK_BIT).clamp(max=2 * items - 1)
     item = book // 2
-    rank = torch.arange(slots, device=world.device) - begin.gather(1, 2 * item)
+    rank = torch.arange(slots, device=world.device, dtype=torch.int64) - begin.gather(1, 2 * item)
     ask_at = begin.gather(1, 2 * item + 1) + rank
     there = (key != NO_OFFER) & (book % 2 == 0) & (ask_at < begin.gather(1, 2 * item + 2))
     ask_at = ask_at.clamp(0, slots - 1)

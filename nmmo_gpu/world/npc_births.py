@@ -42,14 +42,14 @@ def npc_births(world: World) -> None:
     ground = world.material.view(-1)[tile]
     fit = (habitats(world, kind)[:, None] >> ground & 1 == 1) & (world.occupant.view(-1)[tile] == 0)
     # Distinct integers: argmax guarantees the first of equal values neither for bool nor on every device.
-    order = torch.arange(CANDIDATES, 0, -1, device=world.device)
+    order = torch.arange(CANDIDATES, 0, -1, device=world.device, dtype=torch.int64)
     first = (fit * order).argmax(1)
     placed = fit.any(1).nonzero().squeeze(1)
     realm, npc, slot, kind, first = realm[placed], npc[placed], slot[placed], kind[placed], first[placed]
     within, tile = within[placed, first], tile[placed, first]
 
     # All ranks are different: exclusive or with a number only permutes the indices.
-    all_realms = torch.arange(world.realms, device=world.device)
+    all_realms = torch.arange(world.realms, device=world.device, dtype=torch.int64)
     mix = draw(world.seed, world.tick, Stream.BIRTH_ORDER, all_realms, torch.zeros_like(all_realms))[0]
     wins = winners(tile, -(npc ^ (mix[realm] & order_mask(cfg))))
     realm, npc, slot, kind, within = realm[wins], npc[wins], slot[wins], kind[wins], within[wins]

@@ -21,8 +21,9 @@ EAST, SOUTH, WEST, NORTH = 1, 2, 3, 4
 
 @cache
 def _kinds(counts: tuple[int, ...], slots: int, device: torch.device) -> Tensor:
-    of_npcs = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
-    return torch.cat((torch.full((slots,), -1), of_npcs)).to(device)
+    kinds = torch.arange(len(counts), dtype=torch.int64, device="cpu")
+    of_npcs = kinds.repeat_interleave(torch.tensor(counts, dtype=torch.int64, device="cpu"))
+    return torch.cat((torch.full((slots,), -1, dtype=torch.int64, device="cpu"), of_npcs)).to(device)
 
 
 def kind_of_slot(config: WorldConfig, device: torch.device) -> Tensor:

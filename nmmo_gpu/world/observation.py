@@ -30,10 +30,12 @@ def ring_order(vision: int) -> tuple[tuple[int, int], ...]:
 @cache
 def _tables(vision: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """(rank of each window cell in ring order [window^2], offset by rank [window^2, 2]), int64."""
-    order = torch.tensor(ring_order(vision), device=device)
+    order = torch.tensor(ring_order(vision), device=device, dtype=torch.int64)
     window = 2 * vision + 1
     rank = torch.empty(window * window, dtype=torch.int64, device=device)
-    rank[(order[:, 0] + vision) * window + order[:, 1] + vision] = torch.arange(len(order), device=device)
+    rank[(order[:, 0] + vision) * window + order[:, 1] + vision] = torch.arange(
+        len(order), device=device, dtype=torch.int64
+    )
     return rank, order
 
 
@@ -160,7 +162,7 @@ def _observe_entities(
 
     # Take the lowest bit, `nearest` times.
     ranks = torch.zeros(n, cfg.nearest, dtype=torch.int64, device=agent.device)
-    line = torch.arange(n, device=agent.device)
+    line = torch.arange(n, device=agent.device, dtype=torch.int64)
     for k in range(cfg.nearest):
         word = (near != 0).to(torch.uint8).argmax(1)
         bits = near[line, word]
@@ -203,7 +205,7 @@ def _public_stats(world: World) -> Tensor:
 
 def _observe_moves(world: World, entity: Tensor, tile: Tensor, out: Tensor) -> None:
     cfg = world.config
-    steps = torch.tensor([dr * cfg.width + dc for dr, dc in MOVES[1:]], device=tile.device)
+    steps = torch.tensor([dr * cfg.width + dc for dr, dc in MOVES[1:]], device=tile.device, dtype=torch.int64)
     goal = tile[:, None] + steps
     free = walkable_table(world.device)[world.material.view(-1)[goal].long()]
     free &= world.occupant.view(-1)[goal] == 0

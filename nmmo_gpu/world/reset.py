@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.config.bounds import checked
+from nmmo_gpu.config.seeds import Seed
 from nmmo_gpu.content import CONSTITUTION, SKILLS
 from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.errors import ConfigError
@@ -20,6 +22,7 @@ FIGHTING = ("melee", "range", "mage", "defense")
 """Skills in which an NPC has the level of its kind."""
 
 
+@torch.inference_mode(False)
 def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int = 0) -> World:
     """A world at tick 0 without agents.
 
@@ -28,13 +31,14 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int =
         seed: 64-bit key of the world's random numbers.
         first_realm: the number of its first realm.
     """
+    seed = checked("seed", seed, Seed)
     sizes = World.sizes(config, maps.shape[0])
     tensors = {}
     for field in tensor_fields():
         shape, dtype, fill = field_shape(field, sizes), field.metadata["dtype"], field.metadata["fill"]
         tensors[field.name] = torch.full(shape, fill, dtype=dtype, device=maps.device)
     world = World(config=config, **tensors)
-    world.seed.copy_(torch.tensor([seed, first_realm]))
+    world.seed.copy_(torch.tensor([seed, first_realm], dtype=torch.int64, device="cpu"))
     world.base.copy_(maps)
     world.material.copy_(maps)
     world.shore.copy_(shore(maps))
@@ -61,7 +65,8 @@ def realm_maps(config: EnvConfig, device: torch.device | str = "cpu") -> Tensor:
     world_config = config.world
     if config.maps:
         files = load_maps(config.maps, world_config)
-        return files[(config.first_realm + torch.arange(config.realms)) % len(files)].to(device)
+        realm = config.first_realm + torch.arange(config.realms, dtype=torch.int64, device="cpu")
+        return files[realm % len(files)].to(device)
     count, first = (1, 0) if config.shared_map else (config.realms, config.first_realm)
     ore = "mine" in world_config.works
     made = generate(

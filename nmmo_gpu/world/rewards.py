@@ -36,6 +36,7 @@ class RewardTerms:
         self.before: dict[str, Tensor] = {}
         self.begin(world)
 
+    @torch.inference_mode(False)
     def begin(self, world: World) -> None:
         """Starts counting from the current world."""
         self.before = {name: _score(world, name).clone() for name in self.weights}
@@ -57,7 +58,7 @@ class RewardTerms:
             reward += torch.where(counts, gained.to(torch.float32), 0.0) * weight
             self.before[name].copy_(score)
         if self.death:
-            reward += died * self.death
+            reward += died.to(torch.float32) * self.death
 
 
 def _score(world: World, name: str) -> Tensor:

@@ -56,7 +56,7 @@ def spawning(world: World) -> None:
         tried = free
     else:
         count = free.sum(1, dtype=torch.int64)
-        realms = torch.arange(world.realms, device=world.device)
+        realms = torch.arange(world.realms, device=world.device, dtype=torch.int64)
         word = draw(world.seed, world.tick, Stream.SPAWN_SLOT, realms, torch.zeros_like(realms))[0]
         first = below(word, count)[:, None]
         rank = free.cumsum(1) - 1
@@ -140,7 +140,7 @@ def winners(tile: Tensor, key: Tensor) -> Tensor:
 
     No two keys of a tile may be equal."""
     if tile.numel() < 2:
-        return torch.arange(tile.numel(), device=tile.device)
+        return torch.arange(tile.numel(), device=tile.device, dtype=torch.int64)
     group = torch.unique(tile, return_inverse=True)[1]
     best = torch.full_like(key, torch.iinfo(key.dtype).max).scatter_reduce_(0, group, key, "amin")
     return (best[group] == key).nonzero().squeeze(1)

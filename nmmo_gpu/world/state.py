@@ -16,10 +16,14 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import Material
 from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.world.events import Event, Flow
+from nmmo_gpu.world.processes import SentByValue
 from nmmo_gpu.world.regrowth_table import NEVER
 
 MAX_EXPERIENCE = 1_000_000_000
 """Maximum experience, far above what level 99 needs."""
+
+MAX_AGE = (1 << 31) - 1
+"""Maximum age, at which ``World.age`` stays."""
 
 VISITED_SIDE = 64
 """Side of the torus of tiles on which each agent's footprints are kept, one bit per tile."""
@@ -75,7 +79,7 @@ def _most_aggro_ticks(config: WorldConfig) -> int:
 
 
 @dataclass(repr=False)
-class World:
+class World(SentByValue):
     """R realms of S slots on H x W tiles. All tensors are contiguous, on one device, and written in place.
 
     The first A slots of a realm are the agents', the others the NPCs', kind by kind; without NPCs, S is A. A
@@ -195,15 +199,17 @@ class World:
     def workspace(
         self, name: str, shape: tuple[int, ...], dtype: torch.dtype, fill: int | None = None
     ) -> Tensor:
-        """A scratch tensor of a phase, allocated on first use and then reused.
+        """A scratch tensor of a phase, allocated on first use and then reused, inside or outside torch's
+        inference mode.
 
         Args:
             fill: its value between phases; the phase must restore it. By default the content is undefined,
                 and a phase writes it before it reads it.
         """
         if name not in self.workspaces:
-            tensor = torch.empty(shape, dtype=dtype, device=self.device)
-            self.workspaces[name] = Workspace(tensor if fill is None else tensor.fill_(fill), fill)
+            with torch.inference_mode(False):
+                tensor = torch.empty(shape, dtype=dtype, device=self.device)
+                self.workspaces[name] = Workspace(tensor if fill is None else tensor.fill_(fill), fill)
         return self.workspaces[name].tensor
 
     @property
@@ -236,7 +242,7 @@ class World:
         """[R * S] int64: index of each slot's tile in a flattened [R, H, W] plane."""
         cfg = self.config
         within = self.row * cfg.width + self.col
-        start = torch.arange(self.realms, device=self.device) * (cfg.height * cfg.width)
+        start = torch.arange(self.realms, device=self.device, dtype=torch.int64) * (cfg.height * cfg.width)
         return (within + start[:, None]).view(-1)
 
     def immune(self) -> Tensor:
@@ -265,6 +271,7 @@ class World:
         """A copy that shares no memory with this world."""
         return self.to(self.device)
 
+    @torch.inference_mode(False)
     def to(self, device: torch.device | str) -> World:
         """A copy on a device."""
         copies = {name: tensor.to(device, copy=True) for name, tensor in self.tensors()}

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import torch
 
 from nmmo_gpu.config import MAX_SIDE, MIN_SIDE
+from nmmo_gpu.config.bounds import checked
 from nmmo_gpu.content import MATERIALS, Material, walkable_table
 from nmmo_gpu.errors import ConfigError, MapError
 
@@ -44,7 +45,7 @@ _WORD = (1 << 64) - 1
 # Odd 63-bit constants, so that they fit int64: lattice steps, and the mixer's multipliers (torch wraps).
 _STEP_I, _STEP_J = 0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F
 _MIX_1, _MIX_2 = 0x3F58476D1CE4E5B9, 0x14D049BB133111EB
-_ANGLE = torch.arange(32, dtype=torch.float64) * (2.0 * math.pi / 32)
+_ANGLE = torch.arange(32, dtype=torch.float64, device="cpu") * (2.0 * math.pi / 32)
 _GRADIENT_X, _GRADIENT_Y = _ANGLE.cos().float(), _ANGLE.sin().float()
 
 
@@ -69,6 +70,13 @@ def generate(
 
     Raises ConfigError: a size outside 32..8192, a border that leaves no terrain, a negative count or index.
     """
+    seed, count, height, width, border, first = (
+        checked(name, value, int)
+        for name, value in (
+            ("seed", seed), ("count", count), ("height", height), ("width", width), ("border", border),
+            ("first", first),
+        )
+    )  # fmt: skip
     for name, value in (("height", height), ("width", width)):
         if not MIN_SIDE <= value <= MAX_SIDE:
             raise ConfigError(f"{name} is {value}; a map's {name} must be {MIN_SIDE} to {MAX_SIDE} tiles")
@@ -97,7 +105,10 @@ def ring_tiles(height: int, width: int, border: int) -> torch.Tensor:
     """
     _check_border(height, width, border)
     top, left, bottom, right = border, border, height - 1 - border, width - 1 - border
-    rows, columns = torch.arange(top, bottom + 1), torch.arange(left, right + 1)
+    rows, columns = (
+        torch.arange(top, bottom + 1, dtype=torch.int64, device="cpu"),
+        torch.arange(left, right + 1, dtype=torch.int64, device="cpu"),
+    )
     return torch.cat(
         (
             top * width + columns,
@@ -194,19 +205,26 @@ def _fill(out: torch.Tensor, seed: int, indices: Sequence[int], border: int) -> 
     (_, height, width), device = out.shape, out.device
     out[:, border : height - border, border : width - border] = int(Material.GRASS)
     noise = _Noise(seed, indices, device)
-    kinds = torch.tensor([Material.WATER, Material.GRASS, Material.FOREST, Material.STONE], dtype=torch.uint8)
+    kinds = torch.tensor(
+        [Material.WATER, Material.GRASS, Material.FOREST, Material.STONE], dtype=torch.uint8, device="cpu"
+    )
     kinds = kinds.to(device)
     inner = out[:, border + 1 : height - border - 1, border + 1 : width - border - 1]
-    rows, columns = (torch.arange(border + 1, side - border - 1) for side in (height, width))
+    rows, columns = (
+        torch.arange(border + 1, side - border - 1, dtype=torch.int64, device="cpu")
+        for side in (height, width)
+    )
 
     def draw(value: torch.Tensor, divisor: torch.Tensor, start: int, stop: int) -> None:
-        thresholds = divisor[:, None] * torch.tensor([WATER_BELOW, GRASS_BELOW, FOREST_BELOW])
+        thresholds = divisor[:, None] * torch.tensor(
+            [WATER_BELOW, GRASS_BELOW, FOREST_BELOW], dtype=torch.float32, device="cpu"
+        )
         kind = torch.searchsorted(thresholds.to(device), value.flatten(1), right=True, out_int32=True)
         inner[:, start:stop] = kinds[kind].view_as(inner[:, start:stop])
 
     if height <= _BLOCK and width <= _BLOCK:
         # The map is inside the area whose maximum it is divided by.
-        side = torch.arange(_BLOCK)
+        side = torch.arange(_BLOCK, dtype=torch.int64, device="cpu")
         value = noise.ridged(side, side)
         crop = value[:, border + 1 : height - border - 1, border + 1 : width - border - 1]
         draw(crop, _mean([value.amax((1, 2))]), 0, len(rows))
@@ -223,7 +241,9 @@ class _Noise:
     def __init__(self, seed: int, indices: Sequence[int], device: torch.device) -> None:
         self.device = device
         self.keys = [
-            torch.tensor([_key(seed, index, octave) for index in indices], device=device)[:, None, None]
+            torch.tensor(
+                [[[_key(seed, index, octave)]] for index in indices], device=device, dtype=torch.int64
+            )
             for octave in range(OCTAVES)
         ]
         # The position of a map in the noise: whole tiles from the lattice's origin. The lattice repeats after
@@ -233,7 +253,9 @@ class _Noise:
         # stone.
         shifts = [_key(seed, index, OCTAVES) & _WORD for index in indices]
         self.shift = torch.tensor(
-            [(1024 + (s >> 32) % _PLACES, 1024 + (s & 0xFFFFFFFF) % _PLACES) for s in shifts]
+            [(1024 + (s >> 32) % _PLACES, 1024 + (s & 0xFFFFFFFF) % _PLACES) for s in shifts],
+            dtype=torch.int64,
+            device="cpu",
         )
 
     def ridged(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
@@ -241,7 +263,7 @@ class _Noise:
         # Divided on the CPU: a GPU would multiply by the reciprocal, which rounds differently.
         row = ((rows + self.shift[:, :1]).double() / _TILES_PER_UNIT).to(self.device)
         column = ((columns + self.shift[:, 1:]).double() / _TILES_PER_UNIT).to(self.device)
-        total = torch.zeros(1)
+        total = torch.zeros(1, dtype=torch.float32, device="cpu")
         for octave, key in enumerate(self.keys):
             n = _simplex(row * 2.0**octave, column * 2.0**octave, key)
             # 2 (0.5 - |0.5 - (n + 1) / 2|) is 1 - |n|
@@ -258,7 +280,7 @@ class _Noise:
         that of 80x80 tiles: of the map itself at 80x80, of the 80x80 tiles of noise whose corner is the map
         if it is smaller, and the mean over up to 8x8 such areas, evenly spread, if it is larger.
         """
-        side = torch.arange(_BLOCK)
+        side = torch.arange(_BLOCK, dtype=torch.int64, device="cpu")
         return _mean(
             [
                 self.ridged(side + top, side + left).amax((1, 2))
@@ -358,7 +380,7 @@ def _place_ore(material: torch.Tensor, keys: list[int], chance: float) -> None:
     walkable = walkable_table(material.device).index_select(0, flat.int()).view_as(material)
     place = (_beside(walkable) & (material == int(Material.STONE))).view(-1).nonzero()[:, 0]
     # The draw depends on the tile, not on the position in the batch or the flat index.
-    tile, key = place % size, torch.tensor(keys, device=material.device)[place // size]
+    tile, key = place % size, torch.tensor(keys, device=material.device, dtype=torch.int64)[place // size]
     draw = _mix((tile // width * _STEP_I + tile % width * _STEP_J) ^ key)
     draw = ((draw >> 32) & 0xFFFFFFFF).double() / 2.0**32
     flat[place[draw < chance]] = int(Material.ORE_ROCK)

@@ -99,7 +99,7 @@ def save_tmx(
 
     if encoding == "csv":
         # Every gid is one digit, so a row is the same bytes with every second one filled in.
-        text = torch.full((height, 2 * width + 1), ord(","), dtype=torch.uint8)
+        text = torch.full((height, 2 * width + 1), ord(","), dtype=torch.uint8, device="cpu")
         text[:, 0 : 2 * width : 2] = material + (ord("0") + 1)
         text[:, 2 * width] = ord("\n")
         text[-1, 2 * width - 1] = ord("\n")  # no comma after the last one
@@ -389,7 +389,9 @@ def _unzstd(packed: bytes, limit: int) -> bytes:
 
 def _words(buffer: array[int] | bytearray) -> torch.Tensor:
     """``[n] int32`` over the same memory; frombuffer does not accept an empty one."""
-    return torch.frombuffer(buffer, dtype=torch.int32) if len(buffer) else torch.empty(0, dtype=torch.int32)
+    if not len(buffer):
+        return torch.empty(0, dtype=torch.int32, device="cpu")
+    return torch.frombuffer(buffer, dtype=torch.int32)
 
 
 def _check_size(path: Path, height: int, width: int) -> None:

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from nmmo_gpu.content import CONSTITUTION, Material
 from nmmo_gpu.world.regrowth import schedule
-from nmmo_gpu.world.state import VISITED_SIDE, Cause, World
+from nmmo_gpu.world.state import MAX_AGE, VISITED_SIDE, Cause, World
 
 
 def upkeep(world: World) -> None:
     """The seven steps of upkeep in docs/rules.md, in order, for agents with health above 0. For NPCs only the
     first and the last apply: freeze decreases, and age increases."""
     cfg = world.config
-    agents = torch.arange(cfg.entities, device=world.device) < cfg.slots
+    agents = torch.arange(cfg.entities, device=world.device, dtype=torch.int64) < cfg.slots
     tile = world.tile()
     ground = world.material.view(-1)[tile].view_as(world.alive)
     well = world.alive & (world.health > 0)
@@ -24,7 +24,8 @@ def upkeep(world: World) -> None:
     world.freeze.copy_(torch.where(well, (frozen - 1).clamp_(min=0), world.freeze))
     world.chilled.zero_()
 
-    world.age[:, cfg.slots :] += well[:, cfg.slots :]
+    older = world.age < MAX_AGE
+    world.age[:, cfg.slots :] += (well & older)[:, cfg.slots :]
     well &= agents
 
     # 2. Lava kills, and the remaining steps are skipped.
@@ -60,7 +61,7 @@ def upkeep(world: World) -> None:
     world.cause[starved & (food == 0)] = Cause.HUNGER  # agents without both count as hungry
 
     # 7. Age. It is not incremented for agents that die, so it is the number of times the agent acted.
-    world.age += well & ~starved
+    world.age += well & ~starved & older
 
 
 def max_health(world: World) -> Tensor:

@@ -163,7 +163,7 @@ def _eat(world: World, crew: _Workers) -> None:
     maximum = max_health(world).expand_as(world.health)[realm, slot].long()
     health, food = world.health[realm, slot].long(), world.food[realm, slot].long()
     unwasted = held & (heals <= (maximum - health)[:, None])
-    order = torch.arange(len(meals), device=world.device)
+    order = torch.arange(len(meals), device=world.device, dtype=torch.int64)
     best = torch.where(unwasted, order, -1).amax(1)
     smallest = torch.where(held, order, len(meals)).amin(1)
     meal = torch.where(best >= 0, best, smallest)

@@ -478,7 +478,7 @@ def test_reset_fails_if_no_agent_is_born(monkeypatch):
     [
         ({"births": 0}, "with births = 0 no agent spawns"),
         ({"realms": 2}, "realms = 2: one agent lives in one realm"),
-        ({"slot": 9}, "slot = 9 is out of range; choose a value from 0 to 8"),
+        ({"slot": 9}, "slot = 9 is out of range; choose an integer from 0 to 8"),
         ({"slot": -1}, "slot = -1 is out of range"),
         ({"device": "nonsense"}, "device = 'nonsense' is not a device"),
     ],

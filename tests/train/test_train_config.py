@@ -20,7 +20,7 @@ IMPOSSIBLE = [
     ("iterations", 0), ("checkpoint_minutes", -0.5), ("log_every", 0), ("run", ""),
     ("hidden", 6), ("hidden", 64.0), ("layers", 0), ("precision", "fp16"), ("recurrent", 1), ("horizon", 5.0),
     ("horizon", True), ("epochs", "2"), ("learning_rate", "0.1"), ("learning_rate", True), ("clip", None),
-    ("entropy_weight", float("nan")), ("minutes", True), ("iterations", 1.5), ("record", [0]),
+    ("entropy_weight", float("nan")), ("minutes", True), ("iterations", 1.5), ("record", "0"),
     ("record", (-1,)), ("record", (0, 0)), ("record", (0.0,)), ("record_megabytes", 0),
     ("graphs", "no"),
 ]  # fmt: skip

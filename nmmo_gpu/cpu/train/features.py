@@ -115,13 +115,13 @@ def _encode(records, shorts, index, tables, sizes, at, out, low, high):
 @cache
 def _constants(config: WorldConfig) -> tuple[_Tables, _Sizes, _Offsets]:
     """Returns what the loop needs to know of a config. The tables are made by torch."""
-    numbers = torch.arange(1 << 15)
+    numbers = torch.arange(1 << 15, dtype=torch.float32, device="cpu")
     prices, ranks = len(config.content.prices), max(1, *map(len, config.tables.gear))
     tables = (
         network_inputs.log2_scale(numbers, network_inputs.LEVEL_LOG2),
         network_inputs.log2_scale(numbers, network_inputs.GOLD_LOG2),
         numbers[: config.capacity + 1] / config.capacity,
-        numbers[: prices + 2].float() / prices,
+        numbers[: prices + 2] / prices,
         numbers[: config.offer_ticks + 1] / config.offer_ticks,
         numbers[:256] / ranks,
     )
@@ -147,7 +147,7 @@ def encode_features(
     """See ``nmmo_gpu.train.features.encode_features``; for tensors on the CPU, and without a look at the
     views."""
     width = network_inputs.attributes_width(config)
-    out = torch.empty(*index.shape, width)
+    out = torch.empty(*index.shape, width, dtype=torch.float32, device="cpu")
     data, which = records.numpy(), index.reshape(-1).numpy()
     fixed = (data, data.view(np.int16), which, *_constants(config), out.view(-1, width).numpy())
     parallel(_encode, [(*fixed, *piece) for piece in chunks(len(which), MIN_PER_THREAD)])

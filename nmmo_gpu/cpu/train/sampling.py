@@ -222,8 +222,8 @@ def sample(
     width, count = logits.shape[-1], index.numel()
     loop_layout = _loop_layout(layout, width, auto)
     heads = len(loop_layout[0])
-    choices = torch.empty(*index.shape, heads, dtype=torch.int64)
-    joint = torch.empty(index.shape)
+    choices = torch.empty(*index.shape, heads, dtype=torch.int64, device="cpu")
+    joint = torch.empty(index.shape, dtype=torch.float32, device="cpu")
     given = logits.detach().contiguous().view(count, width).numpy()
     fixed = (
         records.numpy(), index.contiguous().view(-1).numpy(), given,
@@ -248,7 +248,7 @@ class Evaluate(torch.autograd.Function):
         rows = index.contiguous().view(-1)
         # As wide as for sampling, so that the loop is compiled once for both.
         made = choices[rows].long().numpy()
-        joint = torch.empty(index.shape)
+        joint = torch.empty(index.shape, dtype=torch.float32, device="cpu")
         weights = np.empty((count, width), np.float32)
         logs, entropy = np.empty((2, count, len(loop_layout[0])), np.float32)
         trace = weights, logs, entropy
@@ -264,7 +264,7 @@ class Evaluate(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         known = ctx.known
         by_log, by_entropy = (grad.reshape(-1).contiguous().numpy() for grad in grads)
-        slopes = torch.empty(*grads[0].shape, known[1].shape[1])
+        slopes = torch.empty(*grads[0].shape, known[1].shape[1], dtype=torch.float32, device="cpu")
         into = slopes.view(by_log.shape[0], -1).numpy()
         fixed = (*known, by_log, by_entropy, into)
         parallel(_slopes, [(*fixed, *piece) for piece in chunks(len(into), MIN_PER_THREAD)])

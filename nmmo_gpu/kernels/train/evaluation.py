@@ -146,7 +146,7 @@ class Evaluate(torch.autograd.Function):
         logits = logits.contiguous()
         ctx.save_for_backward(records, index, logits, choices)
         ctx.heads = heads
-        joint = _Joint(*torch.empty(2, *index.shape, device=logits.device))
+        joint = _Joint(*torch.empty(2, *index.shape, device=logits.device, dtype=torch.float32))
         # Only the backward pass writes a gradient; any tensor serves as a placeholder here.
         _launch(records, index, logits, choices, joint, logits, heads, backward=False)
         return joint.log_probability, joint.entropy

@@ -117,7 +117,7 @@ def bias_relu_backward(grad: Tensor, products: Tensor, bias: Tensor | None) -> t
     tall, width = _tile(hidden)
     blocks, parts = triton.cdiv(rows, tall * STEPS), triton.cdiv(hidden, width)
     out = torch.empty_like(products)
-    shares = torch.empty(populations, blocks, hidden, device=products.device)
+    shares = torch.empty(populations, blocks, hidden, device=products.device, dtype=torch.float32)
     launch(
         _bias_relu_backward, populations * blocks * parts, grad, products,
         products if bias is None else bias, out, shares, _Sizes(rows, blocks, parts, hidden),

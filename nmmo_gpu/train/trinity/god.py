@@ -13,14 +13,17 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.cuda_graphs import GraphedCallable, weakly
 from nmmo_gpu.train.metrics import Tally
 from nmmo_gpu.train.rollout import Rollout
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity.sword import Decision, Sword
+from nmmo_gpu.train.uncopied import Uncopied
 from nmmo_gpu.world.memory import META, Part, check_memory
 from nmmo_gpu.world.state import World
 
 
-class God:
+class God(Uncopied):
     """A server: owns realms and collects rollouts in them."""
 
+    @default_modes()
     def __init__(self, config: TrainConfig, sword: Sword, world: World | None = None) -> None:
         """Creates and resets this process's share of the realms, or continues with ``world``, the share of a
         checkpoint.
@@ -70,6 +73,7 @@ class God:
             self.recorder.flush()
         return self.rollout
 
+    @default_modes()
     @torch.no_grad()
     def _play(self) -> None:
         rollout, world, policy = self.rollout, self.env.world, self.sword.policy

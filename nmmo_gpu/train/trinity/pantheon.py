@@ -10,21 +10,25 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.cuda_graphs import GraphedCallable
 from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.rollout import Rollout
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity.sword import Sword
+from nmmo_gpu.train.uncopied import Uncopied
 
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 """Adam's state for each parameter."""
 
 
-class Pantheon:
+class Pantheon(Uncopied):
     """The cluster: updates the policies from the rollouts that its servers collect."""
 
+    @default_modes()
     def __init__(self, config: TrainConfig, sword: Sword) -> None:
         self.config, self.sword = config, sword
         # A CUDA graph that is replayed reads its learning rate from the device.
         device = next(sword.policy.parameters()).device
         on_gpu = device.type == "cuda"
-        self.rate = torch.tensor(config.ppo.learning_rate, device=device) if on_gpu else None
+        rate = torch.tensor(config.ppo.learning_rate, device=device, dtype=torch.float32)
+        self.rate = rate if on_gpu else None
         self.optimizer = torch.optim.Adam(
             sword.policy.parameters(), lr=config.ppo.learning_rate if self.rate is None else self.rate,
             eps=1e-5, fused=device.type != "meta", capturable=on_gpu,
@@ -35,6 +39,7 @@ class Pantheon:
         self._readback = Readback(device)
         self._memory = torch.cuda.graph_pool_handle() if on_gpu else None  # shared by all updates
 
+    @default_modes()
     def learn(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
         """Performs one update, with the same result in all processes.
 

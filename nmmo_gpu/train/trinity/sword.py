@@ -16,6 +16,7 @@ from nmmo_gpu.train.output import Output, mask_logits
 from nmmo_gpu.train.policy import AUTO_TARGETS, Policy
 from nmmo_gpu.train.rollout import all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
+from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.training_backend import training_backend
 from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.backend import resolve
@@ -56,12 +57,13 @@ class Sword:
     network: type[Policy] = Policy
     """The class of the policy network."""
 
+    @default_modes()
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.config = config
         self.training_backend = training_backend(
             resolve(config.env.backend, device), config.env.world.extended
         )
-        generator = torch.Generator().manual_seed(config.env.seed)
+        generator = torch.Generator(device="cpu").manual_seed(config.env.seed)
         backend = self.training_backend
         self.policy = self.network(
             config.env.world, config.policy, generator, backend.encode_inputs, backend.hidden_layers,
@@ -71,6 +73,7 @@ class Sword:
         """Names of the heads, in the order of the columns of an action."""
         self._all_rows: Tensor | None = None
 
+    @default_modes()
     @torch.no_grad()
     def decide(self, records: Tensor, world: World, state: Tensor | None) -> Decision:
         """Chooses an action for every living agent.
@@ -114,7 +117,7 @@ class Sword:
         if policy.config.targeting == "auto":
             views = policy.header_fields(rows, who)
             actions[who, 2] = choices[:, 2] * policy.auto_target(views, choices[:, 1])
-        everyone = torch.zeros(3, realms * slots, device=rows.device)
+        everyone = torch.zeros(3, realms * slots, device=rows.device, dtype=torch.float32)
         everyone[0, who] = log_probability[real]
         everyone[1, who] = value[real]
         all_choices = torch.zeros(actions.shape, dtype=torch.int16, device=rows.device)
@@ -154,6 +157,7 @@ class Sword:
         sizes = action_heads(self.config.env.world)
         return sizes | ({"target": AUTO_TARGETS} if self.policy.config.targeting == "auto" else {})
 
+    @default_modes()
     @torch.no_grad()
     def policy_trace(self, records: Tensor, world: World, decision: Decision, realms: Tensor) -> PolicyTrace:
         """Returns the policies' probabilities and values for a decision in some realms, for recordings; does
@@ -177,9 +181,10 @@ class Sword:
             )
         index, output_or_logits = decision.decided_by
         alive, slots = world.agents(world.alive), records.shape[1]
-        place = (realms[:, None] * slots + torch.arange(slots, device=realms.device)).view(-1)
+        within = torch.arange(slots, device=realms.device, dtype=torch.int64)
+        place = (realms[:, None] * slots + within).view(-1)
         # The position of each slot in the index. Padding repeats a slot, whose outputs are the same.
-        number = torch.arange(index.numel(), device=index.device)
+        number = torch.arange(index.numel(), device=index.device, dtype=torch.int64)
         where = torch.zeros(alive.numel(), dtype=torch.int64, device=index.device)
         where = where.scatter_(0, index.reshape(-1), number)[place]
         if isinstance(output_or_logits, Output):
