@@ -73,6 +73,8 @@ def load_tmx(path: str | os.PathLike[str]) -> torch.Tensor:
         ) from None
     except (LookupError, UnicodeError) as error:
         raise MapError(f"{path}: its text encoding cannot be read ({error}); save it as UTF-8") from None
+    except ValueError as error:  # a zero byte in the path
+        raise MapError(f"{str(path)!r}: cannot be read ({error}); check the path") from None
     return document.material()
 
 
