@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import reprlib
 import typing
 from typing import Any, NoReturn
@@ -33,8 +34,11 @@ def parse_json(text: str | bytes, where: str = "config") -> Any:
     def constant(name: str) -> NoReturn:
         raise ConfigError(f"{where} holds {name}; give a finite number.")
 
+    def number(digits: str) -> float:
+        return float(digits) if math.isfinite(float(digits)) else constant(digits[:40])
+
     try:
-        return json.loads(text, object_pairs_hook=fields, parse_constant=constant)
+        return json.loads(text, object_pairs_hook=fields, parse_constant=constant, parse_float=number)
     except RecursionError:
         raise ConfigError(f"{where} is nested too deeply; give the fields of a config.") from None
     except ConfigError:
