@@ -43,11 +43,11 @@ def _check_tables(header: dict[str, Any]) -> None:
     if not materials:
         raise ValueError("materials: there are none")
     for row in map(_record, materials, ["materials"] * len(materials)):
-        _text(_field(row, "name"), "materials")
-        color = _list(_field(row, "color"), "materials", 3)
+        _text(_field(row, "name", "materials"), "materials")
+        color = _list(_field(row, "color", "materials"), "materials", 3)
         if [_whole(part, "materials", 0, 255) for part in color] != color or len(color) != 3:
             raise ValueError("materials: a color is not three numbers")
-        if type(_field(row, "walkable")) is not bool:
+        if type(_field(row, "walkable", "materials")) is not bool:
             raise ValueError("materials: walkable is not true or false")
     for material in _list(_field(header, "used_up"), "used_up", 256):
         _whole(material, "used_up", 0, len(materials) - 1)
@@ -62,22 +62,23 @@ def _check_tables(header: dict[str, Any]) -> None:
             _whole(part, "moves", -fmt.MAX_SIDE, fmt.MAX_SIDE)
     for item in _list(_field(header, "items"), "items", MAX_LISTED):
         for name in ("name", "gear"):
-            _text(_field(_record(item, "items"), name), "items")
+            _text(_field(_record(item, "items"), name, "items"), "items")
     for ranks in _record(_field(header, "gear"), "gear").values():
         for item in _list(ranks, "gear", MAX_LISTED):
             _whole(item, "gear", 0, MAX_LISTED)
     for row in _list(_field(header, "npcs"), "npcs", MAX_LISTED):
         kind = _record(row, "npcs")
         for name in ("name", "hunts"):
-            _text(_field(kind, name), "npcs")
+            _text(_field(kind, name, "npcs"), "npcs")
         for name in ("health", "level", "first", "count"):
-            _whole(_field(kind, name), "npcs", 0, LARGEST)
+            _whole(_field(kind, name, "npcs"), "npcs", 0, LARGEST)
     for choices in _record(_field(header, "heads"), "heads").values():
         _whole(choices, "heads", 1, fmt.MAX_WIDTH)
     maxima = _record(_field(header, "maxima"), "maxima")
     for name in ("health", "food", "water"):
-        if name != "health" or _field(maxima, name) is not None:
-            _whole(_field(maxima, name), "maxima", 1, LARGEST)
+        most = _field(maxima, name, "maxima")
+        if name != "health" or most is not None:
+            _whole(most, "maxima", 1, LARGEST)
 
 
 def _column(value: Any) -> Column:
@@ -96,9 +97,9 @@ def _column(value: Any) -> Column:
     return column
 
 
-def _field(record: dict[str, Any], name: str) -> Any:
+def _field(record: dict[str, Any], name: str, table: str = "") -> Any:
     if name not in record:
-        raise ValueError(f"{name} is missing")
+        raise ValueError(f"{table}: {name} is missing" if table else f"{name} is missing")
     return record[name]
 
 

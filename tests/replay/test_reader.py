@@ -195,7 +195,8 @@ def test_unreadable_columns_are_errors(read: Callable[[bytes], int], key: str, v
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("title", "\ud800"), ("title", "x" * 5000), ("realm", 1.0), ("populations", 257), ("populations", "2"),
+        ("title", "\ud800"), ("title", "x" * 5000), ("realm", 1.0), ("populations", 257),
+        ("populations", "2"),
         ("materials", [{"name": "a", "color": [1, 2], "walkable": True}] * 7), ("materials", [7] * 7),
         ("materials", [{"name": 1, "color": [1, 2, 3], "walkable": True}] * 7), ("styles", [1]), ("gear", []),
         ("causes", {"a": 1}), ("npcs", [{"name": "a"}]), ("heads", {"move": 0}), ("maxima", {"health": None}),
