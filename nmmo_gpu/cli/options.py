@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tyro
 
 from nmmo_gpu.config import PRESETS
-from nmmo_gpu.config.serialize import from_plain, to_plain
+from nmmo_gpu.config.serialize import from_plain, parse_json, to_plain
 from nmmo_gpu.content import STANDARD, Content
 from nmmo_gpu.errors import ConfigError, NmmoError
 
@@ -82,9 +81,10 @@ def _registry() -> tyro.constructors.ConstructorRegistry:
 def _read_content(path: str) -> Content:
     """Reads content tables, as ``serialize.to_plain`` writes them; missing tables are those of ``full``."""
     try:
-        plain = json.loads(Path(path).read_text())
+        text = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise ConfigError(f"content = {path!r} cannot be read ({error}); give a JSON file.") from error
+    plain = parse_json(text, path)
     if not isinstance(plain, dict):
         raise ConfigError(f"content = {path!r} holds no tables; give an object with items, recipes, npcs ...")
     content: Content = from_plain(Content, {**to_plain(STANDARD), **plain}, path)

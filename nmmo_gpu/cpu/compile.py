@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 from torch import Tensor
 
+from nmmo_gpu.cpu.compilation_cache import CompilationCache, folder
 from nmmo_gpu.world.state import World
 
 Fields = TypeVar("Fields", bound=tuple[Any, ...])
@@ -49,8 +47,8 @@ def compiled(
     """``numba.njit`` without the GIL, and with an on-disk cache that detects every change.
 
     numba's own cache checks only the file in which a function is defined. It would miss changes to constants
-    and inlined functions in other files, and use outdated code. Therefore the cache folder's name is a hash
-    of all sources.
+    and inlined functions in other files, and use outdated code. ``nmmo_gpu.cpu.compilation_cache`` has a
+    folder for each version of all sources.
 
     The function must not be a closure: it would be compiled again for each value of its variables. Sizes are
     arguments instead.
@@ -62,27 +60,11 @@ def compiled(
     """
     if function is None:
         return lambda f: compiled(f, inline=inline, allocates=allocates)
-    settings: Any = numba.config
-    before = settings.CACHE_DIR
-    settings.CACHE_DIR = str(_folder())
     options: dict[str, Any] = {"nogil": True, "inline": inline, "_nrt": allocates}
     if function.__closure__:
         names = ", ".join(function.__code__.co_freevars)
         raise TypeError(f"{function.__qualname__} must not be a closure; pass {names} as arguments.")
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no writable folder: compile in each process
-        return numba.njit(**options)(function)
-    finally:
-        settings.CACHE_DIR = before
-
-
-@cache
-def _folder() -> Path:
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    patterns = ("*.py", *(f"{folder}/**/*.py" for folder in ("config", "content", "world", "cpu")))
-    for file in sorted(file for pattern in patterns for file in package.glob(pattern)):
-        digest.update(file.read_bytes())
-    parent = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(parent).expanduser() / "nmmo-gpu" / digest.hexdigest()[:16]
+    loop: Any = numba.njit(**options)(function)
+    if hasattr(loop, "_cache"):  # not with NUMBA_DISABLE_JIT=1
+        loop._cache = CompilationCache(function, folder())
+    return loop

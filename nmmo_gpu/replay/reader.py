@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -10,11 +9,12 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nmmo_gpu.config.serialize import parse_json
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay import format as fmt
-from nmmo_gpu.replay.columns import TYPES, Column
+from nmmo_gpu.replay.columns import Column
 from nmmo_gpu.replay.format import Bytes, ChunkHeader, Frames
-from nmmo_gpu.replay.header import FORMAT
+from nmmo_gpu.replay.header_check import check_header
 
 MAX_HEAT_BYTES = 256 * fmt.MIB
 
@@ -61,6 +61,8 @@ class Replay:
             self._file: BinaryIO = open(path, "rb")  # noqa: SIM115
         except OSError as error:
             raise ReplayError(f"{path} cannot be read ({error.strerror}); give a .replay file.") from error
+        except ValueError as error:  # a zero byte in the path
+            raise ReplayError(f"{str(path)!r} cannot be read ({error}); give a .replay file.") from error
         self.chunks: list[ChunkEntry] = []
         """The chunks of frames, by ascending tick."""
         self.heats: list[Heat] = []
@@ -89,41 +91,18 @@ class Replay:
         self.columns: tuple[Column, ...] = ()
         head = self._first(fmt.HEAD)
         try:
-            self.header: dict[str, Any] = json.loads(head)
-            self._check_header()
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ReplayError(f"{self.path}: its header is damaged ({error!r}).") from error
+            self.header: dict[str, Any] = parse_json(head, "the header")
+            self.columns = check_header(self.header)
+        except ValueError as error:
+            raise ReplayError(
+                f"{self.path}: its header is damaged ({error}); copy the file from its source again."
+            ) from error
+        self.height, self.width = self.header["height"], self.header["width"]
+        self.entities, self.agents = self.header["entities"], self.header["agents"]
         self.base: Bytes = np.frombuffer(self._first(fmt.TILE), np.uint8).reshape(self.height, self.width)
         """[H, W] uint8, Material: base material of every tile."""
-        if self.base.max() >= self._materials:
+        if self.base.max() >= len(self.header["materials"]):
             raise ReplayError(f"{self.path}: its map has materials that are not in its header.")
-
-    def _check_header(self) -> None:
-        header = self.header
-        if header["format"] != FORMAT or header["version"] != fmt.VERSION:
-            raise ReplayError(f"{self.path}: its header is not that of a replay.")
-        self.height = self._size("height", fmt.MAX_SIDE)
-        self.width = self._size("width", fmt.MAX_SIDE)
-        self.entities = self._size("entities", fmt.MAX_ENTITIES)
-        self.agents = self._size("agents", self.entities)
-        listed = header["columns"]
-        if not isinstance(listed, list) or len(listed) > fmt.MAX_COLUMNS:
-            raise ReplayError(f"{self.path}: its header has no list of columns, or too many.")
-        self.columns = tuple(Column(**column) for column in listed)
-        self._materials = len(header["materials"])
-        if len({column.name for column in self.columns}) < len(self.columns):
-            raise ReplayError(f"{self.path}: its header lists a column twice.")
-        for column in self.columns:
-            width = column.width
-            whole = type(width) is int and 1 <= width <= fmt.MAX_WIDTH
-            if not whole or column.type not in TYPES or column.of not in ("entities", "agents", "realm"):
-                raise ReplayError(f"{self.path}: column {column.name!r} cannot be read.")
-
-    def _size(self, name: str, maximum: int) -> int:
-        value = self.header[name]
-        if type(value) is not int or not 1 <= value <= maximum:
-            raise ReplayError(f"{self.path}: its header has an invalid {name}, {value!r}.")
-        return value
 
     def _first(self, type: bytes) -> bytes:
         """The payload of a chunk that must be next."""
@@ -190,7 +169,7 @@ class Replay:
     def _heat(self, header: ChunkHeader) -> Heat:
         line, _, numbers = self._payload(header).partition(b"\n")
         try:
-            heat_header = json.loads(line)
+            heat_header = parse_json(line, "its line")
             shape = int(heat_header["rows"]), int(heat_header["cols"])
             about, stride = str(heat_header["about"]), int(heat_header["stride"])
             if min(shape) < 1 or stride < 1:
@@ -199,7 +178,7 @@ class Replay:
             return Heat(
                 str(heat_header["name"]), int(heat_header["population"]), stride, about, header.first, values
             )
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ReplayError(f"{self.path}: a map in it is damaged ({error}).") from error
 
     def _bound_heats(self) -> None:

@@ -59,6 +59,8 @@ class Recordings:
         """The recording of that name; None if there is none, or if the path is outside the folder."""
         if Path(name).name != name or not name.endswith(SUFFIX) or self._only not in (None, name):
             return None
+        if any("\ud800" <= character <= "\udfff" for character in name):  # not UTF-8: no JSON can hold it
+            return None
         try:
             path = (self.folder / name).resolve()
             return path if path.parent == self.folder and path.is_file() else None
@@ -130,7 +132,7 @@ class _Known:
                 self._replay.refresh()
             header, ticks = self._replay.header, self._replay.ticks
             self.summary = {
-                "name": self.path.name, "title": header.get("title", ""), "realm": header.get("realm", 0),
+                "name": self.path.name, "title": header["title"], "realm": header["realm"],
                 "bytes": status.st_size, "first": ticks.start, "last": ticks.stop - 1,
             }  # fmt: skip
             self.modified = status.st_mtime

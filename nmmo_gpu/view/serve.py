@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from nmmo_gpu.errors import UsageError
 from nmmo_gpu.train.trinity import Sword
+from nmmo_gpu.view.connections import BACKLOG, BoundedServer, Connection
 from nmmo_gpu.view.server import application
 
 PORT = 8006
@@ -55,11 +56,13 @@ def serve(
 
 
 def _server(app: Starlette) -> uvicorn.Server:
+    # With log_level "warning", a client could fill the log with invalid requests.
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", ws_max_size=4096,
+        app, log_level="error", access_log=False, lifespan="off", ws_max_size=4096,
         ws_per_message_deflate=False, timeout_graceful_shutdown=1, server_header=False,
+        loop="asyncio", http=Connection, backlog=BACKLOG,
     )  # fmt: skip
-    return uvicorn.Server(config)
+    return BoundedServer(config)
 
 
 def _listener(host: str, port: int | None) -> socket.socket:
@@ -88,7 +91,7 @@ def _listening(host: str, port: int) -> socket.socket:
         if os.name == "posix":  # elsewhere it would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address[0], port, *address[2:]))
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise

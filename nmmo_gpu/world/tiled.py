@@ -11,12 +11,15 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import gzip
+import io
 import os
 import re
+import stat
 import struct
 import zlib
 from array import array
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
@@ -25,6 +28,7 @@ import torch
 from nmmo_gpu.config import MAX_SIDE
 from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.errors import ConfigError, MapError
+from nmmo_gpu.world.markup import LONGEST, Markup, parse
 
 MAX_BYTES = 1 << 30
 """Maximum file size: 8192 x 8192 tiles of CSV with every gid at its longest."""
@@ -35,6 +39,7 @@ ENCODINGS = ("csv", "base64-zlib")
 _WORD = 0xFFFFFFFF
 _GID = 0x0FFFFFFF  # the top four bits encode the tile's rotation
 _PIECE = 1 << 20  # characters of CSV converted at once
+_TILESETS = 256  # of which the names are read
 
 
 def load_tmx(path: str | os.PathLike[str]) -> torch.Tensor:
@@ -42,21 +47,24 @@ def load_tmx(path: str | os.PathLike[str]) -> torch.Tensor:
 
     CSV, base64 (uncompressed, zlib, gzip, and zstd if Python can decompress it) and ``<tile>`` elements are
     supported; the rotation of tiles is ignored. The map is the only tile layer, or the one named "terrain" if
-    there are several. The tileset named "nmmo", or else the first, numbers the materials.
+    there are several. All its tiles are of one tileset, which numbers the materials: the one named "nmmo" if
+    there is one. For its name, an external tileset is read.
 
     Raises MapError for invalid files, with the file, the problem and the fix.
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise MapError(
-                f"{path}: {size} bytes is more than a map of {MAX_SIDE} x {MAX_SIDE} tiles needs "
-                f"({MAX_BYTES}); save a smaller map, or save it as base64 with zlib"
-            )
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise MapError(f"{path} is a pipe or a device, not a file; give a Tiled map, saved as .tmx")
         document = _Document(path)
         with path.open("rb") as file:
-            document.parser.ParseFile(file)
+            if status.st_size > MAX_BYTES:
+                raise MapError(
+                    f"{path}: {status.st_size} bytes is more than a map of {MAX_SIDE} x {MAX_SIDE} tiles "
+                    f"needs ({MAX_BYTES}); save a smaller map, or save it as base64 with zlib"
+                )
+            parse(document, file)
     except OSError as error:
         raise MapError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except expat.ExpatError as error:
@@ -65,6 +73,8 @@ def load_tmx(path: str | os.PathLike[str]) -> torch.Tensor:
         ) from None
     except (LookupError, UnicodeError) as error:
         raise MapError(f"{path}: its text encoding cannot be read ({error}); save it as UTF-8") from None
+    except ValueError as error:  # a zero byte in the path
+        raise MapError(f"{str(path)!r}: cannot be read ({error}); check the path") from None
     return document.material()
 
 
@@ -142,6 +152,17 @@ def save_picture(path: str | os.PathLike[str], side: int = 16) -> None:
 # ------------------------------------------------------------------------------------------------- reading
 
 
+class _Tileset(Markup):
+    """The name of an external tileset."""
+
+    name: str | None = None
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "tileset" and not self.done:
+            self.name = attributes.get("name")
+        self.done = True
+
+
 class _Layer:
     """One tile layer of the file."""
 
@@ -154,50 +175,42 @@ class _Layer:
         self.gids = array("I")  # of <tile> elements
 
 
-class _Document:
-    """The parts of the file that are kept while expat parses it."""
+class _Document(Markup):
+    """The parts of the map that are kept while expat parses it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self.size = (0, 0)  # height, width; none until <map> has been read
-        self.tilesets: list[tuple[str, int]] = []
+        self.tilesets: list[tuple[int, str, str]] = []  # firstgid, name, source
         self.layers: list[_Layer] = []
         self.open: list[str] = []  # the open elements
-        self.parser = expat.ParserCreate()
-        self.parser.buffer_text = True
-        self.parser.StartDoctypeDeclHandler = self._doctype
-        self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._data
-
-    def _fail(self, text: str) -> MapError:
-        return MapError(f"{self.path}: {text}")
 
     def _number(self, element: str, attributes: dict[str, str], name: str, maximum: int = _GID) -> int:
         value = attributes.get(name, "")
         if not re.fullmatch(r"\d{1,10}", value, re.ASCII) or int(value) > maximum:
-            raise self._fail(
+            raise self.fail(
                 f"<{element}> has {name}={value!r}, which is not a whole number from 0 to {maximum}; "
                 "save the map again in Tiled"
             )
         return int(value)
 
-    def _doctype(self, *_: object) -> None:
-        raise self._fail("has a DOCTYPE, which Tiled never writes and which can hide harm; delete that line")
-
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self.progress = True
         inside = self.open[-1] if self.open else ""
         self.open.append(tag)
         if len(self.open) > 64:
-            raise self._fail("its elements are nested more than 64 deep; save the map again in Tiled")
+            raise self.fail("its elements are nested more than 64 deep; save the map again in Tiled")
         if not inside:
             self._start_map(tag, attributes)
         elif tag == "tileset" and inside == "map":
-            self.tilesets.append((attributes.get("name", ""), self._number(tag, attributes, "firstgid")))
+            first = max(1, self._number(tag, attributes, "firstgid"))
+            self.tilesets.append((first, attributes.get("name", ""), attributes.get("source", "")))
         elif tag == "layer":
             size = self._number(tag, attributes, "height"), self._number(tag, attributes, "width")
             if size != self.size:
-                raise self._fail(
+                raise self.fail(
                     f"layer {attributes.get('name', '')!r} is {size[0]} x {size[1]} (height x width) on a "
                     f"map of {self.size[0]} x {self.size[1]}; resize the map in Tiled, and save it again"
                 )
@@ -216,19 +229,21 @@ class _Document:
 
     def _start_map(self, tag: str, attributes: dict[str, str]) -> None:
         if tag != "map":
-            raise self._fail(f"starts with <{tag}>, not <map>; give a Tiled map, saved as .tmx")
+            raise self.fail(f"starts with <{tag}>, not <map>; give a Tiled map, saved as .tmx")
         if attributes.get("infinite", "0") != "0":
             raise self._infinite()
         orientation = attributes.get("orientation", "orthogonal")
         if orientation != "orthogonal":
-            raise self._fail(f"the map is {orientation}; choose Orthogonal in Tiled's map properties")
+            raise self.fail(f"the map is {orientation}; choose Orthogonal in Tiled's map properties")
         self.size = self._number(tag, attributes, "height"), self._number(tag, attributes, "width")
         _check_size(self.path, *self.size)
 
     def _end(self, _: str) -> None:
+        self.progress = True
         self.open.pop()
 
     def _data(self, text: str) -> None:
+        self.progress = True
         if self.open[-2:] != ["layer", "data"]:
             return
         layer = self.layers[-1]
@@ -239,20 +254,20 @@ class _Document:
         layer.text.append(text)
 
     def _surplus(self) -> MapError:
-        return self._fail(
+        return self.fail(
             f"layer {self.layers[-1].name!r} has more data than its {self.size[0]} x {self.size[1]} tiles "
             "(height x width) take; save the map again in Tiled"
         )
 
     def _infinite(self) -> MapError:
-        return self._fail("the map is infinite; untick Infinite in Tiled's map properties, and save it again")
+        return self.fail("the map is infinite; untick Infinite in Tiled's map properties, and save it again")
 
     def material(self) -> torch.Tensor:
         """``[H, W] uint8``: the chosen layer's materials."""
         layer = self._layer()
         encoding, compression = layer.encoding, layer.compression
         if encoding is None:
-            raise self._fail(f"layer {layer.name!r} has no <data>; save the map again in Tiled")
+            raise self.fail(f"layer {layer.name!r} has no <data>; save the map again in Tiled")
         if encoding == "csv":
             gids = self._csv(layer)
         elif encoding == "base64":
@@ -260,45 +275,90 @@ class _Document:
         elif encoding == "":
             gids = _words(layer.gids)
         else:
-            raise self._fail(
+            raise self.fail(
                 f"layer {layer.name!r} is encoded as {encoding!r} (compression {compression!r}); "
                 "choose CSV in Tiled's map properties, and save it again"
             )
         height, width = self.size
         if len(gids) != height * width:
-            raise self._fail(
+            raise self.fail(
                 f"layer {layer.name!r} has {len(gids)} tiles where {height} x {width} (height x width) "
                 f"are {height * width}; the file may be truncated: save the map again in Tiled"
             )
 
-        firsts = [f for name, f in self.tilesets if name == TILESET] + [f for _, f in self.tilesets] + [1]
-        first = max(1, firsts[0])
-        index = (gids & _GID).sub_(first)
+        gids = gids & _GID
+        first = self._first(layer, gids)
+        index = gids.sub_(first)
         wrong = (index < 0) | (index >= len(Material))
         if bool(wrong.any()):
             where = int(wrong.to(torch.uint8).argmax())
             gid = int(index[where]) + first
-            raise self._fail(
+            raise self.fail(
                 f"row {where // width}, column {where % width} has gid {gid}{' (no tile)' * (gid == 0)}; "
                 f"use gids {first} to {first + len(Material) - 1}, "
                 f"which are {', '.join(kind.name for kind in MATERIALS.values())}"
             )
         return index.to(torch.uint8).view(height, width)
 
+    def _first(self, layer: _Layer, gids: torch.Tensor) -> int:
+        """The gid of the first material. A gid belongs to the tileset with the largest ``firstgid`` that does
+        not exceed it."""
+        if len(self.tilesets) < 2:
+            return self.tilesets[0][0] if self.tilesets else 1
+        tilesets = sorted(self.tilesets[:_TILESETS])
+        firsts = [first for first, _, _ in tilesets]
+        names = [name or self._external_name(source) for _, name, source in tilesets]
+        listed = ", ".join(
+            f"{name!r} from gid {first}" for name, first in zip(names[:8], firsts, strict=False)
+        )
+        remedy = f"has several tilesets ({listed}); fill the layer with tiles of one, and name it {TILESET!r}"
+        if len(self.tilesets) > _TILESETS or len(set(firsts)) < len(firsts) or names.count(TILESET) > 1:
+            raise self.fail(remedy)
+        owner = (
+            torch.bucketize(gids, torch.tensor(firsts, dtype=torch.int32), right=True).sub_(1).clamp_(min=0)
+        )
+        named = [k for k, name in enumerate(names) if name == TILESET]
+        chosen = named[0] if named else int(owner[0])
+        other = owner != chosen
+        if bool(other.any()):
+            row, column = divmod(int(other.to(torch.uint8).argmax()), self.size[1])
+            name = names[int(owner[row * self.size[1] + column])]
+            raise self.fail(
+                f"{remedy}: in layer {layer.name!r}, row {row}, column {column} is of {name!r}, not of "
+                f"{names[chosen]!r}"
+            )
+        return firsts[chosen]
+
+    def _external_name(self, source: str) -> str:
+        """The name of a tileset in another file, which is the file's name if it cannot be read."""
+        relative = PurePosixPath(source)
+        # Not on another machine or drive: opening such a path could send credentials there.
+        if source and not relative.is_absolute() and not set(source) & set("\\:\0"):
+            path = self.path.parent / relative
+            with contextlib.suppress(OSError, MapError, expat.ExpatError, LookupError, ValueError):
+                if path.is_file():
+                    tileset = _Tileset(path)
+                    with path.open("rb") as file:
+                        parse(tileset, io.BytesIO(file.read(LONGEST)))
+                    return tileset.name or relative.stem
+        return relative.stem
+
     def _layer(self) -> _Layer:
         if not self.layers:
-            raise self._fail("has no tile layer; add one in Tiled, and fill it")
+            raise self.fail("has no tile layer; add one in Tiled, and fill it")
         if len(self.layers) == 1:
             return self.layers[0]
         named = [layer for layer in self.layers if layer.name == LAYER]
         if len(named) != 1:
             names = ", ".join(repr(layer.name) for layer in self.layers[:8])
-            raise self._fail(f"has {len(self.layers)} tile layers ({names}); name the one to use {LAYER!r}")
+            raise self.fail(f"has {len(self.layers)} tile layers ({names}); name the one to use {LAYER!r}")
         return named[0]
 
     def _csv(self, layer: _Layer) -> torch.Tensor:
         """``[n] int32`` gids, including their rotation bits."""
         text = "".join(layer.text).strip()
+        if text.endswith(","):  # some programs end every row with one, the last one too
+            text = text[:-1].rstrip()
         gids = array("I")
         start = 0 if text else -1
         while start >= 0:
@@ -319,7 +379,7 @@ class _Document:
         gid = re.compile(r"\s*\d{1,10}\s*", re.ASCII)
         bad = next(k for k, text in enumerate(values) if not gid.fullmatch(text) or int(text) > _WORD)
         row, column = divmod(before + bad, self.size[1])
-        return self._fail(
+        return self.fail(
             f"layer {layer.name!r}, row {row}, column {column} has {values[bad].strip()[:40]!r}, which is "
             "not a gid; separate whole numbers by single commas, or save the map again in Tiled"
         )
@@ -329,12 +389,12 @@ class _Document:
         try:
             packed = base64.b64decode("".join("".join(layer.text).split()), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise self._fail(
+            raise self.fail(
                 f"layer {layer.name!r} is not base64 ({error}); save the map again in Tiled"
             ) from None
         raw = self._unpack(packed, layer, 4 * self.size[0] * self.size[1])
         if len(raw) % 4:
-            raise self._fail(
+            raise self.fail(
                 f"layer {layer.name!r} has {len(raw)} bytes, not 4 per tile; save the map again in Tiled"
             )
         return _words(bytearray(raw))
@@ -345,27 +405,29 @@ class _Document:
         try:
             if kind == "":
                 raw = packed
-            elif kind in ("zlib", "gzip"):
-                stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | (32 if kind == "zlib" else 16))
+            elif kind == "gzip" or (kind == "zlib" and packed[:2] == b"\x1f\x8b"):
+                raw = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(expected + 1)
+            elif kind == "zlib":
+                stream = zlib.decompressobj()
                 raw = stream.decompress(packed, expected + 1)
                 if len(raw) <= expected and not stream.eof:
                     raise ValueError("it ends too early")
             elif kind == "zstd":
                 raw = _unzstd(packed, expected + 1)
             else:
-                raise self._fail(
+                raise self.fail(
                     f"layer {layer.name!r} is compressed with {kind!r}; save the map again with zlib "
                     "(Tile Layer Format in Tiled's map properties)"
                 )
         except ImportError:
-            raise self._fail(
+            raise self.fail(
                 f"layer {layer.name!r} is compressed with zstd, which this Python cannot unpack; save the "
                 "map again with zlib (Tile Layer Format in Tiled's map properties), or pip install zstandard"
             ) from None
         except MapError:
             raise
         except Exception as error:  # each decompressor has its own error class
-            raise self._fail(
+            raise self.fail(
                 f"layer {layer.name!r} cannot be decompressed ({kind}: {error}); save the map again in Tiled"
             ) from None
         if len(raw) > expected:
@@ -374,14 +436,15 @@ class _Document:
 
 
 def _unzstd(packed: bytes, limit: int) -> bytes:
-    """At most ``limit`` bytes of the content of a zstd frame; ImportError if zstd is not available."""
+    """At most ``limit`` bytes of the content of zstd frames; ImportError if zstd is not available."""
     try:
         from compression import zstd  # Python 3.14
     except ImportError:
         import zstandard
 
-        return bytes(zstandard.ZstdDecompressor().stream_reader(packed).read(limit))
-    return bytes(zstd.ZstdDecompressor().decompress(packed, limit))
+        decompressor = zstandard.ZstdDecompressor()
+        return bytes(decompressor.stream_reader(packed, read_across_frames=True).read(limit))
+    return bytes(zstd.ZstdFile(io.BytesIO(packed)).read(limit))
 
 
 # ------------------------------------------------------------------------------------------------- helpers

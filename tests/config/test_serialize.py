@@ -6,10 +6,12 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from train.small import small
 
 from nmmo_gpu.config import PRESETS, EnvConfig, WorldConfig, preset
-from nmmo_gpu.config.serialize import from_plain, to_plain
+from nmmo_gpu.config.serialize import from_plain, parse_json, to_plain
 from nmmo_gpu.content import STANDARD, Content, Drop, Item, NPCKind, Recipe
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import TrainConfig
@@ -144,3 +146,78 @@ def test_impossible_values_are_refused(plain, named):
     """As they are when the config is constructed."""
     with pytest.raises(ConfigError, match=named):
         from_plain(TrainConfig, plain)
+
+
+def test_impossible_values_are_named_by_their_path():
+    """So that a file with several tables of the same kind can be mended."""
+    npc = {"name": "a", "level": 0, "health": 1, "habitat": ["grass"], "hunts": "never"}
+    with pytest.raises(ConfigError, match=r"^config\.env\.world: content: a: choose a health.* a level"):
+        from_plain(TrainConfig, {"env": {"world": {"content": {"npcs": [npc]}}}})
+    with pytest.raises(ConfigError, match=r"^config\.env: realms = 0 is out of range; choose"):
+        from_plain(TrainConfig, {"env": {"realms": 0}})
+
+
+@pytest.mark.parametrize("text", [
+    '{"env": {"realms": Infinity}}', '{"env": {"realms": -Infinity}}', '{"ppo": {"gamma": NaN}}', "{", "",
+    "[1e999]", '{"seed": 1' + "0" * 5000 + "}", "[" * 100_000, '{"a":' * 100_000, b"\xff\xfe\xfd", b"{\x80}",
+    '{"run": "a", "run": "b"}', '{"env": {"world": {"slots": 1, "slots": 2}}}',
+])  # fmt: skip
+def test_text_that_is_not_a_config_is_refused(text):
+    """The message says where it comes from, and is short."""
+    with pytest.raises(ConfigError, match="^some.json") as caught:
+        parse_json(text, "some.json")
+    assert len(str(caught.value)) < 300
+
+
+def test_json_is_parsed_as_by_the_standard_library():
+    text = json.dumps(to_plain(CONFIGS["everything set"]))
+    assert parse_json(text) == json.loads(text) == parse_json(text.encode())
+
+
+NONSENSE = (
+    None, True, -1, 0, 0.5, 1e308, float("inf"), float("nan"), 1 << 40, 10**400, "", "x", "\0", "\ud800", [],
+    {}, [[]], [{}], {"a": 1}, [None], ["x"], "a" * 10_000, [0] * 1000,
+)  # fmt: skip
+FULL = json.dumps(to_plain(CONFIGS["full"]))
+
+
+def places(plain, path=()):
+    """The paths of all values in a plain config."""
+    yield path
+    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+        if isinstance(value, (dict, list)):
+            yield from places(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(list(places(json.loads(FULL)))), st.sampled_from(NONSENSE), st.booleans())
+def test_any_value_anywhere_gives_a_config_or_a_short_error(path, value, rename):
+    """Each place holds something else, or a field has another name."""
+    plain = json.loads(FULL)
+    inside = plain
+    for key in path[:-1]:
+        inside = inside[key]
+    if not path:
+        plain = value
+    elif rename and isinstance(inside, dict):
+        inside["\ud800 spell"] = inside.pop(path[-1])
+    else:
+        inside[path[-1]] = value
+    try:
+        config = from_plain(TrainConfig, plain)
+    except ConfigError as error:
+        assert str(error).startswith("config") and len(str(error)) < 1200
+    else:
+        assert hash(config) == hash(from_plain(TrainConfig, json.loads(json.dumps(to_plain(config)))))
+
+
+def test_deeply_nested_values_are_refused():
+    """Wherever they are, even if they can be parsed."""
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    for plain in (deep, {"env": deep}, {"env": {"world": {"reach": deep}}}, {"run": deep}):
+        with pytest.raises(ConfigError, match="config"):
+            from_plain(TrainConfig, plain)

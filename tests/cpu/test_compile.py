@@ -1,8 +1,7 @@
-"""Compilation with numba, and its cache on disk."""
+"""Compilation with numba."""
 
 import sys
 
-import numba
 import pytest
 from numba.core.dispatcher import Dispatcher
 
@@ -10,22 +9,6 @@ from nmmo_gpu import make
 from nmmo_gpu.cpu import compile as compiling
 from nmmo_gpu.cpu.observation import _write_full_records
 from nmmo_gpu.env import random_actions
-
-
-def test_numba_settings_are_unchanged():
-    before = numba.config.CACHE_DIR
-
-    @compiling.compiled
-    def double(x):
-        return 2 * x
-
-    assert double(21) == 42
-    assert before == numba.config.CACHE_DIR
-
-
-def test_the_cache_folder_follows_numba_cache_dir(tmp_path, monkeypatch):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert tmp_path in compiling._folder.__wrapped__().parents
 
 
 def test_closures_are_refused():
@@ -52,17 +35,3 @@ def test_a_second_config_compiles_nothing():
     first = compiled_loops(vision=5, nearest=3, immune_ticks=1)
     assert len(first[_write_full_records.py_func]) == 1
     assert compiled_loops(vision=7, nearest=8, max_food=40, npcs=False) == first
-
-
-def test_functions_compile_without_a_cache(monkeypatch):
-    def refuse(*args, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function")
-        return real(*args, **options)
-
-    real = numba.njit
-    monkeypatch.setattr(numba, "njit", refuse)
-    triple = compiling.compiled(lambda x: 3 * x)
-    assert triple(5) == 15
-    with pytest.raises(RuntimeError):
-        numba.njit(cache=True)

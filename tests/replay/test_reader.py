@@ -192,6 +192,27 @@ def test_unreadable_columns_are_errors(read: Callable[[bytes], int], key: str, v
         read(_file(header))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("title", "\ud800"), ("title", "x" * 5000), ("realm", 1.0), ("populations", 257),
+        ("populations", "2"),
+        ("materials", [{"name": "a", "color": [1, 2], "walkable": True}] * 7), ("materials", [7] * 7),
+        ("materials", [{"name": 1, "color": [1, 2, 3], "walkable": True}] * 7), ("styles", [1]), ("gear", []),
+        ("causes", {"a": 1}), ("npcs", [{"name": "a"}]), ("heads", {"move": 0}), ("maxima", {"health": None}),
+        ("moves", [[1.5, 0]]), ("prices", [True]), ("items", [{"name": "a", "gear": None}]), ("used_up", [9]),
+    ],
+)  # fmt: skip
+def test_wrong_tables_are_errors_that_name_the_field(
+    read: Callable[[bytes], int], field: str, value: Any
+) -> None:
+    """Whatever a viewer relies on must be of the documented type."""
+    with pytest.raises(ReplayError, match=f"its header is damaged \\({field}"):
+        read(_file({**replay_header(), field: value}))
+    with pytest.raises(ReplayError, match=f"its header is damaged \\({field} is missing"):
+        read(_file({name: kept for name, kept in replay_header().items() if name != field}))
+
+
 @pytest.mark.parametrize("chunk", range(5))
 @pytest.mark.parametrize(
     ("at", "number"),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import math
 import os
 import socket
 
 import numpy as np
 import pytest
 import torch
+from replay.replays import base, replay_header
 from train.small import small
 from view.serving import INDEX, WORLD, Tape, served
 
 from nmmo_gpu.errors import ReplayError, UsageError
+from nmmo_gpu.replay.format import HEAD, MAGIC, PREAMBLE, TILE, VERSION, pack
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train import checkpoint as checkpoints
@@ -124,6 +128,22 @@ def test_the_list_of_recordings(tmp_path, path):
         (folder / "broken.replay").write_bytes(path.read_bytes())
         assert [entry["name"] for entry in running.get("/api/recordings").json()] == ["broken.replay", NAME]
         assert running.get("/api/recordings").headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("field", ["title", "realm"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800", [[]], None, 10**400, "x" * 5000])
+def test_a_hostile_recording_is_left_out_of_the_list(path, field, value):
+    """Others are listed, and can be fetched. Files whose names are not UTF-8 are left out as well."""
+    header = replay_header() | {field: value}
+    (path.parent / "hostile.replay").write_bytes(
+        PREAMBLE.pack(MAGIC, VERSION, 0)
+        + pack(HEAD, json.dumps(header).encode())
+        + pack(TILE, base().tobytes())
+    )
+    (path.parent / os.fsdecode(b"name\xff.replay")).write_bytes(path.read_bytes())
+    with served(path.parent) as running:
+        assert [entry["name"] for entry in running.get("/api/recordings").json()] == [NAME]
+        assert running.get(f"/recordings/{NAME}").body == path.read_bytes()
 
 
 def test_files_are_open_only_while_they_grow(tmp_path, path):

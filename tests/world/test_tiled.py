@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import os
 import struct
 import tracemalloc
 import zlib
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.errors import ConfigError, MapError
 from nmmo_gpu.world import tiled
+from nmmo_gpu.world.markup import parse
 from nmmo_gpu.world.tiled import load_tmx, save_tmx
 
 V1_MAPS = Path(__file__).parents[1] / "data" / "v1_maps"
@@ -77,9 +79,24 @@ def test_v1s_maps_are_read_as_gid_minus_one(name: str) -> None:
         ('encoding="base64" compression=""', coded(packed(GIDS))),
         ('encoding="base64" compression="zlib"', coded(zlib.compress(packed(GIDS)))),
         ('encoding="base64" compression="gzip"', coded(gzip.compress(packed(GIDS)))),
+        (
+            'encoding="base64" compression="gzip"',
+            coded(gzip.compress(packed(GIDS[:5])) + gzip.compress(packed(GIDS[5:]))),
+        ),
+        ('encoding="base64" compression="zlib"', coded(gzip.compress(packed(GIDS)))),
         ("", "\n".join(f'<tile gid="{gid}"/>' for gid in GIDS)),
     ],
-    ids=["csv", "csv-crlf", "bare", "bare-named", "zlib", "gzip", "elements"],
+    ids=[
+        "csv",
+        "csv-crlf",
+        "bare",
+        "bare-named",
+        "zlib",
+        "gzip",
+        "gzip of two members",
+        "gzip as zlib",
+        "elements",
+    ],
 )
 def test_every_encoding_of_tiled_gives_the_same_map(tmp_path: Path, attributes: str, data: str) -> None:
     assert load(tmp_path, document(layer(data, attributes=attributes))).tolist() == SMALL
@@ -95,8 +112,13 @@ def test_zstd_is_read_or_refused_with_a_remedy(tmp_path: Path) -> None:
         with pytest.raises(MapError, match="zstd.*zlib"):
             load(tmp_path, document(layer(coded(b"anything"), attributes=text)))
     else:
-        data = coded(module.compress(packed(GIDS)))
-        assert load(tmp_path, document(layer(data, attributes=text))).tolist() == SMALL
+        for raw in (
+            module.compress(packed(GIDS)),
+            module.compress(packed(GIDS[:5])) + module.compress(packed(GIDS[5:])),
+        ):
+            assert load(tmp_path, document(layer(coded(raw), attributes=text))).tolist() == SMALL
+        with pytest.raises(MapError, match="more data than"):
+            load(tmp_path, document(layer(coded(module.compress(bytes(1 << 26))), attributes=text)))
         with pytest.raises(MapError, match="zstd"):
             load(tmp_path, document(layer(coded(b"anything"), attributes=text)))
 
@@ -126,6 +148,50 @@ def test_firstgid_is_subtracted_and_the_nmmo_tileset_is_preferred(tmp_path: Path
     assert load(tmp_path, document(layer(csv(GIDS)), "")).tolist() == SMALL
 
 
+TWO = '<tileset firstgid="1" source="marks.tsx"/><tileset firstgid="3" source="{}"/>'
+EXTERNAL = '<?xml version="1.0"?><tileset name="{}" tilecount="2"><image source="a.png"/></tileset>'
+
+
+@pytest.mark.parametrize(
+    "source", ["nmmo.tsx", "ground.tsx", "missing.tsx", "../folder/nmmo.tsx", "C:\\\\x.tsx"]
+)
+def test_tiles_belong_to_the_tileset_of_their_gids(tmp_path: Path, source: str) -> None:
+    """Whichever tileset is first, and whether or not its file is there."""
+    (tmp_path / "marks.tsx").write_text(EXTERNAL.format("marks"))
+    (tmp_path / "ground.tsx").write_text(EXTERNAL.format("nmmo"))
+    shifted = layer(csv([gid + 2 for gid in GIDS]))
+    assert load(tmp_path, document(shifted, TWO.format(source))).tolist() == SMALL
+    reverse = '<tileset firstgid="8" name="b"/><tileset firstgid="1" name="a"/>'
+    assert load(tmp_path, document(layer(csv(GIDS)), reverse)).tolist() == SMALL
+    assert load(tmp_path, document(layer(csv([g + 7 for g in GIDS])), reverse)).tolist() == SMALL
+
+
+@pytest.mark.parametrize(("marks", "second", "message"), [
+    ("marks", "other.tsx", "row 0, column 2 is of 'other', not of 'marks'"),
+    ("nmmo", "other.tsx", "row 0, column 2 is of 'other', not of 'nmmo'"),
+    ("marks", "nmmo.tsx", "row 0, column 0 is of 'marks', not of 'nmmo'"),
+    ("nmmo", "nmmo.tsx", "'nmmo' from gid 1, 'nmmo' from gid 3"),
+])  # fmt: skip
+def test_a_layer_of_several_tilesets_is_refused(
+    tmp_path: Path, marks: str, second: str, message: str
+) -> None:
+    """Also if there is one for materials, to which some tiles do not belong. A name is read from the file."""
+    (tmp_path / "marks.tsx").write_text(EXTERNAL.format(marks))
+    with pytest.raises(MapError, match=f"several tilesets.*{message}"):
+        load(tmp_path, document(layer(csv(GIDS)), TWO.format(second)))
+
+
+def test_external_tilesets_are_not_trusted(tmp_path: Path) -> None:
+    """A pipe would be read forever, and a name may be hidden in an entity or behind much else."""
+    os.mkfifo(tmp_path / "pipe.tsx")
+    (tmp_path / "bomb.tsx").write_text(BOMB.replace("map", "tileset"))
+    (tmp_path / "long.tsx").write_text("<!--" + " " * (2 << 20) + '--><tileset name="nmmo"/>')
+    for name in ("pipe", "bomb", "long"):
+        with pytest.raises(MapError, match=f"is of 'b', not of '{name}'"):
+            text = f'<tileset firstgid="1" source="{name}.tsx"/><tileset firstgid="3" name="b"/>'
+            load(tmp_path, document(layer(csv(GIDS)), text))
+
+
 def test_the_layer_named_terrain_is_used(tmp_path: Path) -> None:
     other = layer(csv([0] * 12), "clouds")
     terrain = f"<group>{layer(csv(GIDS), 'terrain')}</group>"
@@ -143,7 +209,59 @@ def test_long_csv_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(MapError, match="row 2, column 1 has 'x'"):
             load(tmp_path, document(layer(csv(GIDS)[:-6] + "x,5,2")))
         with pytest.raises(MapError, match="row 3, column 0 has ''"):
-            load(tmp_path, document(layer(csv(GIDS) + ",")))
+            load(tmp_path, document(layer(csv(GIDS) + ",,")))
+        assert load(tmp_path, document(layer(csv(GIDS) + ",\n "))).tolist() == SMALL
+
+
+PUBLIC = '<!DOCTYPE map SYSTEM "http://mapeditor.org/dtd/1.0/map.dtd">\n<map '
+
+
+@pytest.mark.parametrize(
+    "encoding", ["UTF-8", "utf-16", "ISO-8859-1", "us-ascii", "windows-1252", "UTF-16LE"]
+)
+def test_text_encodings_of_xml_editors_are_read(tmp_path: Path, encoding: str) -> None:
+    """Old versions of Tiled wrote a DOCTYPE that only names its definition."""
+    text = document(layer(csv(GIDS))).replace("<map ", PUBLIC).replace("UTF-8", encoding)
+    assert load(tmp_path, text.encode(encoding)).tolist() == SMALL
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-7", "utf_8_sig", "cp037", "punycode", "rot13", "unicode_escape", "hz", "x-none"]
+)
+def test_other_text_encodings_are_refused(tmp_path: Path, encoding: str) -> None:
+    """Even if the text is ASCII."""
+    with pytest.raises(MapError, match=f"text encoding is '{encoding}'; save it as UTF-8"):
+        load(tmp_path, document(layer(csv(GIDS))).replace("UTF-8", encoding))
+
+
+@pytest.mark.parametrize(
+    "form", ['<map a="{}">', "<!--{}-->", "<?a {}?>", "<map width='4' height='3'><a b='{}'/></map>", "<{}>"]
+)
+def test_long_tags_are_refused_early(tmp_path: Path, form: str) -> None:
+    """Older versions of expat scan them again and again; hence the file is not read further."""
+    path = tmp_path / "long.tmx"
+    path.write_text(form.format("a" * (4 << 20)))
+    with path.open("rb") as file, pytest.raises(MapError, match="tag or a comment of more than"):
+        try:
+            parse(tiled._Document(path), file)
+        finally:
+            assert file.tell() < 2 << 20
+    with pytest.raises(MapError, match="tag or a comment of more than"):
+        load_tmx(path)
+
+
+def test_messages_are_short(tmp_path: Path) -> None:
+    """Whatever the names in the file are."""
+    with pytest.raises(MapError) as caught:
+        load(tmp_path, document(layer(csv(GIDS), "a" * 900_000) * 2))
+    assert len(str(caught.value)) < 2000 and "name the one to use" in str(caught.value)
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    """Reading it would wait forever."""
+    os.mkfifo(tmp_path / "pipe.tmx")
+    with pytest.raises(MapError, match="pipe or a device"):
+        load_tmx(tmp_path / "pipe.tmx")
 
 
 # ---------------------------------------------------------------------------------------------- invalid files
@@ -167,6 +285,11 @@ BOMB = (
         ('<?xml version="1.0" encoding="x-none"?><map/>', "XML|encoding"),
         (BOMB, "DOCTYPE"),
         (BOMB.replace('version="1.0"', 'version="1.0" encoding="UTF-16"').encode("utf-16"), "DOCTYPE"),
+        (document(layer(csv(GIDS).replace("7", "&seven;"))), "undefined entity"),
+        (
+            document(layer(csv(GIDS).replace("7", "&seven;"))).replace("<map ", PUBLIC),
+            "an entity that it does not define, &seven;",
+        ),
         ("<tileset/>", "<tileset>, not <map>"),
         ("<map/>", "height=''"),
         ('<map width="4" height="minus"/>', "height='minus'"),
