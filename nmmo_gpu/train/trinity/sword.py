@@ -198,7 +198,9 @@ class Sword:
         made = dict(zip(self.action_heads, decision.choices[place].long().unbind(-1), strict=True))
         logs = head_distributions(output, made["style"], made.get("trade"))
         recorded = torch.cat((output.value[..., None], *(log.exp() for log in logs)), -1).float()
-        recorded = recorded.view(len(realms), slots, -1).masked_fill(~alive[realms][..., None], 0.0)
+        recorded = recorded.view(len(realms), slots, recorded.shape[-1]).masked_fill(
+            ~alive[realms][..., None], 0.0
+        )
         return PolicyTrace(recorded[..., 1:], recorded[..., 0])
 
 
