@@ -291,7 +291,9 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         config.check_training(mine.env.realms)
         if device.type == "cuda" and backend.capturable:
             remedy = "realms, slots, horizon or hidden, or raise minibatches"
-            check_memory(training_parts(mine), device, remedy)
+            with distributed.alone():  # God would divide this process's share again
+                parts = training_parts(mine)
+            check_memory(parts, device, remedy)
         # Each machine's torchrun counts its own restarts.
         (restarted,) = distributed.all_reduce_max(distributed.restarted())
         if stored is None and restarted and (Path(config.run) / checkpoints.FILE).exists():
@@ -443,8 +445,12 @@ def resume(path: str, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
             f"folder of its own, as {checkpoints.FILE}, and resume that folder."
         )
     config = dataclasses.replace(stored.config, run=str(folder), **limits)
-    if config.env.backend == "triton":  # a run started on a GPU can resume without one
-        config = dataclasses.replace(config, env=dataclasses.replace(config.env, backend="auto"))
+    env = config.env
+    if env.backend == "triton":  # a run started on a GPU can resume without one
+        env = dataclasses.replace(env, backend="auto")
+    if env.device.startswith("cuda") and not torch.cuda.is_available():
+        env = dataclasses.replace(env, device="auto")
+    config = dataclasses.replace(config, env=env)
     run_limits = (config.minutes, config.iterations)
     done = (stored.counters["seconds"] / 60, stored.counters["iteration"])
     for name, limit, reached in zip(("minutes", "iterations"), run_limits, done, strict=True):

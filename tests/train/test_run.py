@@ -525,13 +525,15 @@ def test_stopped_processes_save_and_a_killed_one_leaves_a_valid_checkpoint(tmp_p
 
 
 def test_a_run_started_on_a_gpu_resumes_without_one(tmp_path):
-    """A run saved with the backend of GPUs resumes on the available device."""
+    """A run saved with the backend and device of GPUs resumes on the available device."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
     begun = Run(small(tmp_path))
     begun.iterate()
     stored = begun.checkpoint()
-    env = dataclasses.replace(stored.config.env, backend="triton")
+    env = dataclasses.replace(stored.config.env, backend="triton", device="cuda:1")
     stored = dataclasses.replace(stored, config=dataclasses.replace(stored.config, env=env))
     checkpoints.save(tmp_path / checkpoints.FILE, stored)
     config, found = resume(str(tmp_path), iterations=2)
-    assert found.config.env.backend == "triton" and config.env.backend == "auto"
+    assert found.config.env.backend == "triton" and config.env.backend == config.env.device == "auto"
     assert train(config, found).iteration == 2
