@@ -53,7 +53,8 @@ class EnvConfig:
     """Check after each step that goods are conserved, and stop if they are not. Synchronizes the device."""
     check_actions: bool | None = None
     """Check shape, dtype, device and range of actions in each step. None: only on a CPU, because reading
-    the values stalls a GPU."""
+    the values stalls a GPU. Without this check the result of actions out of range is undefined: they
+    can read or write other memory, and end the process."""
 
     def __post_init__(self) -> None:
         check_fields(self)
