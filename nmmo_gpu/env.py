@@ -28,6 +28,11 @@ from nmmo_gpu.world.state import World
 Observation = dict[str, Tensor]
 Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
 
+INTEGERS = {
+    torch.int64, torch.int32, torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8,
+}  # fmt: skip
+"""Dtypes of actions."""
+
 
 class Env(SentByValue):
     """R realms of A slots, stepped together on one device.
@@ -119,7 +124,8 @@ class Env(SentByValue):
         Args:
             actions: [R, A, heads] of any integer dtype, on the environment's device: one choice per head (see
                 ``nmmo_gpu.world.actions.action_heads``). Actions of empty slots are ignored, but must be in
-                range.
+                range. Without ``check_actions``, the result of values out of range is undefined: they can end
+                the process.
             out: as for ``reset``.
 
         Returns:
@@ -137,7 +143,7 @@ class Env(SentByValue):
         """
         if not self.begun:
             raise UsageError("step() was called before reset(); call env.reset() once, first.")
-        self._check_actions(actions)
+        actions = self._checked(actions)
         out = self._buffer(out)
         world = self.world
         acting = world.agents(world.alive).clone()
@@ -197,7 +203,8 @@ class Env(SentByValue):
             )
         return out
 
-    def _check_actions(self, actions: Tensor) -> None:
+    def _checked(self, actions: Tensor) -> Tensor:
+        """The actions, in a dtype in which differences can be negative."""
         expected = (self.config.realms, self.config.world.slots, len(self.action_heads))
         if not isinstance(actions, Tensor):
             raise ActionError(f"actions is a {type(actions).__name__}; give a torch.Tensor {expected}.")
@@ -206,13 +213,15 @@ class Env(SentByValue):
                 f"actions has shape {tuple(actions.shape)}; give {expected}: realms, slots, "
                 f"({', '.join(self.action_heads)})."
             )
-        if actions.dtype.is_floating_point or actions.dtype.is_complex or actions.dtype == torch.bool:
+        if actions.dtype not in INTEGERS:
             raise ActionError(f"actions has dtype {actions.dtype}; give integers, such as torch.int64.")
         if actions.device != self._limit.device:
             raise ActionError(
                 f"actions is on {actions.device}, the world on {self._limit.device}; "
                 f"make it there, or move it with actions.to(env.device)."
             )
+        if actions.dtype not in (torch.int64, torch.int32):
+            actions = actions.to(torch.int64)
         if self._check:
             wrong = (actions < 0) | (actions >= self._limit)
             if wrong.any():
@@ -222,6 +231,7 @@ class Env(SentByValue):
                     f"{int(actions[realm, slot, head])} is out of range; choose a value from 0 to "
                     f"{self.action_sizes[head] - 1}."
                 )
+        return actions
 
 
 def configure(preset: str = "chaos", **settings: Any) -> EnvConfig:

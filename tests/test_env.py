@@ -11,7 +11,7 @@ from support.helpers import DATA, GARBAGE, ODD, blank_maps, check_invariants, dr
 import nmmo_gpu
 from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.content import Material
-from nmmo_gpu.env import Env, make, random_actions
+from nmmo_gpu.env import INTEGERS, Env, make, random_actions
 from nmmo_gpu.errors import ActionError, ConfigError, MapError, NmmoError, UsageError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
@@ -162,7 +162,7 @@ def test_a_target_is_a_row_of_the_table_or_0_for_none(backend):
         assert not after.world.damage.any()
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
+@pytest.mark.parametrize("dtype", sorted(INTEGERS, key=str), ids=str)
 def test_every_integer_dtype_is_accepted(small, dtype):
     digests = set()
     for kind in (torch.int64, dtype):
@@ -172,6 +172,29 @@ def test_every_integer_dtype_is_accepted(small, dtype):
             env.step(random_actions(env).to(kind))
         digests.add(env.world.digest())
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_unsigned_actions_of_the_full_game_are_the_same_numbers(backend):
+    """Differences of unsigned numbers would wrap around."""
+    digests = set()
+    for kind in (torch.int64, torch.uint8, torch.uint16, torch.int8):
+        env = make("full", realms=1, height=32, width=32, slots=16, npcs=False, device="cpu", backend=backend)
+        env.reset()
+        for _ in range(4):
+            env.step(random_actions(env).to(kind))
+        digests.add(env.world.digest())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint64])
+def test_unsigned_actions_out_of_range_are_refused(small, dtype):
+    env = small()
+    env.reset()
+    actions = random_actions(env).to(dtype)
+    actions[1, 2, 0] = 255
+    with pytest.raises(ActionError, match=r"actions\[1, 2, 0\] \(move\) = 255 is out of range"):
+        env.step(actions)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,10 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def _actions(self, native: Env, actions: Any) -> Tensor:
         """[R, A, heads], on the device. The underlying environment checks the values."""
         if self.output == "numpy":
-            actions = torch.as_tensor(np.array(actions), device=self.device)
+            numbers = np.array(actions)
+            if numbers.dtype.kind not in "iu":
+                raise ActionError(f"actions has dtype {numbers.dtype}; give integers, such as np.int64.")
+            actions = torch.as_tensor(numbers, device=self.device)
         elif not isinstance(actions, Tensor):
             raise ActionError(f'actions is a {type(actions).__name__}; with output = "torch" give a tensor.')
         expected = (self.num_envs, len(native.action_heads))

@@ -55,7 +55,8 @@ class EnvConfig:
     invariant is broken. Waits for the device."""
     check_actions: bool | None = None
     """Check shape, dtype, device and range of actions in each step. None: only on a CPU, because reading
-    the values stalls a GPU."""
+    the values stalls a GPU. Without this check the result of actions out of range is undefined: they
+    can read or write other memory, and end the process."""
 
     def __post_init__(self) -> None:
         check_fields(self)

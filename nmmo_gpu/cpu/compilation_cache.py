@@ -15,6 +15,7 @@ import pickle
 import stat
 import sys
 import tempfile
+import uuid
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -113,14 +114,15 @@ def _read(path: Path) -> bytes | None:
 def _write(path: Path, data: bytes) -> None:
     """Writes a file with its checksum in one step, so that no process reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    # Not a file of tempfile, which no other user of a shared folder could read.
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with open(descriptor, "wb") as file:
+        with draft.open("xb") as file:
             file.write(hashlib.sha256(data).digest() + data)
         os.replace(draft, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(draft)
+            draft.unlink()
         raise
 
 

@@ -160,6 +160,17 @@ def test_a_full_disk_costs_one_warning(tmp_path, monkeypatch):
     assert len(caught) == 1 and not list(tmp_path.iterdir())
 
 
+def test_other_users_of_a_shared_folder_can_read_files(tmp_path):
+    """As far as the user's mask allows it."""
+    before = os.umask(0o022)
+    try:
+        loop(tmp_path)(7)
+    finally:
+        os.umask(before)
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
 def test_many_writers_of_one_folder(tmp_path, sound):
     """No reader finds half a file, and no draft stays."""
     name, content = sound

@@ -60,6 +60,16 @@ export function makeHelp(): HTMLDialogElement {
       iconButton("close", "Close", () => dialog.close(), "Esc"),
     ),
     columns,
+    el(
+      "footer",
+      {},
+      // The build writes this file, see vite.config.ts.
+      el(
+        "a",
+        { href: "third-party-licenses.md", target: "_blank", rel: "noopener" },
+        "Licenses of the libraries",
+      ),
+    ),
   );
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
