@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.replay.recorder import Recorder
@@ -16,7 +17,9 @@ from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity.sword import Decision, Sword
 from nmmo_gpu.train.uncopied import Uncopied
+from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import META, Part, check_memory
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.state import World
 
 
@@ -30,15 +33,20 @@ class God(Uncopied):
 
         Raises ConfigError if the rollout does not fit in the device's memory."""
         self.config, self.sword = config, sword
-        self.env = Env(distributed.shard(config.env), world)
+        shard = distributed.shard(config.env)
+        _check_rollout(config, shard, len(sword.action_heads))
+        self.env = Env(shard, world)
         if world is None:
             self.env.reset()
         world_config, realms = config.env.world, self.env.config.realms
-        size = config.ppo.horizon, realms, world_config.slots
-        planned = Rollout.allocate(self.env.layout, *size, META, len(sword.action_heads))
-        buffer = sum(tensor.nbytes for tensor in vars(planned).values() if isinstance(tensor, Tensor))
-        check_memory([Part("rollout", buffer)], self.env.device, "horizon, realms or slots")
-        self.rollout = Rollout.allocate(self.env.layout, *size, self.env.device, len(sword.action_heads))
+        self.rollout = Rollout.allocate(
+            self.env.layout,
+            config.ppo.horizon,
+            realms,
+            world_config.slots,
+            self.env.device,
+            len(sword.action_heads),
+        )
         self.rollout.records[-1].copy_(self.env.records)
         self.recurrent_state = sword.policy.initial_state(realms * world_config.slots, self.env.device)
         if self.recurrent_state is not None:
@@ -114,3 +122,14 @@ class God(Uncopied):
         if recorder is None or not self.config.record_policy:
             return None
         return self.sword.policy_trace(records, self.env.world, decision, recorder.realms)
+
+
+def _check_rollout(config: TrainConfig, shard: EnvConfig, heads: int) -> None:
+    """Raises ConfigError if the rollout of a shard's realms does not fit in the device's memory."""
+    device = resolve_device(shard.device)
+    if device.type == "meta":
+        return
+    layout = ObservationLayout(shard.world)
+    planned = Rollout.allocate(layout, config.ppo.horizon, shard.realms, shard.world.slots, META, heads)
+    size = sum(tensor.nbytes for tensor in vars(planned).values() if isinstance(tensor, Tensor))
+    check_memory([Part("rollout", size)], device, "horizon, realms or slots")
