@@ -1,13 +1,15 @@
-"""Growth: levels are computed from experience, and agents wear the best gear that they can use."""
+"""Growth: levels are computed from experience, agents wear the best gear that they can use, and stacks of
+items without weight are limited."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from nmmo_gpu.content import DEFENSE, MELEE, RANGE
 from nmmo_gpu.content.tables import experience_table, tensor
-from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.state import MAX_EXPERIENCE, World
+from nmmo_gpu.world.events import Event, Flow
+from nmmo_gpu.world.state import MAX_EXPERIENCE, MAX_STACK, World
 
 GEAR_SKILLS = (MELEE, RANGE, DEFENSE)
 """The skill whose level limits which sword, knife or armor can be worn."""
@@ -33,3 +35,12 @@ def growth(world: World) -> None:
         for rank, (item, needed) in enumerate(zip(items, levels, strict=True), 1):
             best[(world.inventory[..., item] > 0) & (skill >= needed)] = rank
         world.worn[..., place] = torch.where(living, best, world.worn[..., place])
+    limit_stacks(world, living)
+
+
+def limit_stacks(world: World, living: Tensor) -> None:
+    """Drops what living agents hold of an item without weight above ``MAX_STACK``; it is lost."""
+    for item in world.config.tables.weightless:
+        excess = (world.inventory[..., item].clamp(min=MAX_STACK) - MAX_STACK).masked_fill_(~living, 0)
+        world.inventory[..., item] -= excess
+        world.ledger[:, item, Flow.LOST] += excess.sum(1)
