@@ -74,6 +74,14 @@ def _growth(
     entity = realm * entities + slot
     living = inside & (tl.load(world.alive + entity, mask=inside, other=0) != 0)
     if tl.max(living.to(tl.int32), 0) > 0:
+        for k in range(config.weightless):
+            item = tl.load(tables.weightless + k)
+            stack = world.inventory + agent * items + item
+            excess = tl.load(stack, mask=living, other=0) - MAX_STACK
+            over = excess > 0
+            tl.store(stack, tl.full([BLOCK], MAX_STACK, tl.int32), mask=over)
+            account = world.ledger + (realm * (items + 1) + item) * FLOWS + LOST
+            tl.atomic_add(account + tl.zeros_like(excess), excess.to(tl.int64), mask=over, sem="relaxed")
         rises = tl.zeros([BLOCK], tl.int32)
         sword, knife, armor = rises, rises, rises
         for skill in tl.static_range(TRADES):
@@ -101,14 +109,6 @@ def _growth(
         tl.store(world.worn + agent * 3, sword.to(tl.uint8), mask=living)
         tl.store(world.worn + agent * 3 + 1, knife.to(tl.uint8), mask=living)
         tl.store(world.worn + agent * 3 + 2, armor.to(tl.uint8), mask=living)
-        for k in range(config.weightless):
-            item = tl.load(tables.weightless + k)
-            stack = world.inventory + agent * items + item
-            excess = tl.maximum(tl.load(stack, mask=living, other=0), MAX_STACK) - MAX_STACK
-            if tl.max(excess, 0) > 0:
-                add(stack, -excess, living)
-                account = world.ledger + (realm * (items + 1) + item) * FLOWS + LOST
-                tl.atomic_add(account, tl.sum(excess.to(tl.int64), 0), sem="relaxed")
 
 
 def _tables_of(of: Tables, device: torch.device) -> _Tables:
