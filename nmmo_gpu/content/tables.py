@@ -96,6 +96,11 @@ class Tables:
     prices: tuple[int, ...]
 
     @property
+    def weightless(self) -> tuple[int, ...]:
+        """The items without weight."""
+        return tuple(item for item, weight in enumerate(self.weight) if not weight)
+
+    @property
     def gold(self) -> int:
         """The index of gold where items are numbered: one more than the last."""
         return len(self.items)

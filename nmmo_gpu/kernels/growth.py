@@ -15,15 +15,16 @@ from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots
 from nmmo_gpu.world import growth as rule
 from nmmo_gpu.world import state
-from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.state import World
 
-_Fields = namedtuple("_Fields", "alive xp level inventory worn events")
-_Tables = namedtuple("_Tables", "thresholds gear gear_level")
+_Fields = namedtuple("_Fields", "alive xp level inventory worn events ledger")
+_Tables = namedtuple("_Tables", "thresholds gear gear_level weightless")
 """The experience for each level ([levels] int32); items and required levels of each kind of gear by rank
-([kinds of gear, ranks] int32)."""
-_Config = namedtuple("_Config", "skills ranks")
+([kinds of gear, ranks] int32); items without weight (int32)."""
+_Config = namedtuple("_Config", "skills ranks weightless")
 
+MAX_STACK, LOST, FLOWS = (tl.constexpr(n) for n in (state.MAX_STACK, int(Flow.LOST), len(Flow)))
 MAX_EXPERIENCE, LEVELS = tl.constexpr(state.MAX_EXPERIENCE), tl.constexpr(tables.LEVELS)
 STEPS = tl.constexpr(tables.LEVELS.bit_length())
 """Steps of a bisection over the levels."""
@@ -68,11 +69,19 @@ def best_of(world, tables, KIND: tl.constexpr, agent, living, skill, items, RANK
 def _growth(
     world, tables, slots, chunks, entities, items, columns, config: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Order-free: each slot is written only by its own program."""
+    """Order-free: each slot is written only by its own program, and the ledger by atomic additions."""
     realm, slot, agent, inside = my_slots(slots, chunks, BLOCK)
     entity = realm * entities + slot
     living = inside & (tl.load(world.alive + entity, mask=inside, other=0) != 0)
     if tl.max(living.to(tl.int32), 0) > 0:
+        for k in range(config.weightless):
+            item = tl.load(tables.weightless + k)
+            stack = world.inventory + agent * items + item
+            excess = tl.load(stack, mask=living, other=0) - MAX_STACK
+            over = excess > 0
+            tl.store(stack, tl.full([BLOCK], MAX_STACK, tl.int32), mask=over)
+            account = world.ledger + (realm * (items + 1) + item) * FLOWS + LOST
+            tl.atomic_add(account + tl.zeros_like(excess), excess.to(tl.int64), mask=over, sem="relaxed")
         rises = tl.zeros([BLOCK], tl.int32)
         sword, knife, armor = rises, rises, rises
         for skill in tl.static_range(TRADES):
@@ -107,7 +116,8 @@ def _tables_of(of: Tables, device: torch.device) -> _Tables:
     ranks = max(map(len, of.gear))
     items = tuple(row + (0,) * (ranks - len(row)) for row in of.gear)
     levels = tuple(row + (NOBODYS_LEVEL,) * (ranks - len(row)) for row in of.gear_level)
-    return _Tables(*(tensor(rows, device, torch.int32) for rows in (experience_table(), items, levels)))
+    rows = experience_table(), items, levels, of.weightless or (0,)
+    return _Tables(*(tensor(numbers, device, torch.int32) for numbers in rows))
 
 
 def growth(world: World) -> None:
@@ -115,8 +125,10 @@ def growth(world: World) -> None:
     cfg = world.config
     cut = over_slots(world.realms, cfg.slots)
     tables = _tables_of(cfg.tables, world.device)
+    weightless = len(cfg.tables.weightless)
+    config = fields_of(_Config, cfg, ranks=tables.gear.shape[1], weightless=weightless)
     launch(
         _growth, cut.programs, fields_of(_Fields, world), tables, cut.slots, cut.chunks, cfg.entities,
         len(cfg.tables.items), world.events.shape[2],
-        config=fields_of(_Config, cfg, ranks=tables.gear.shape[1]), BLOCK=cut.block, warps=cut.warps,
+        config=config, BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip

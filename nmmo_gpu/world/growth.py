@@ -1,4 +1,5 @@
-"""Growth: levels are computed from experience, and agents wear the best gear that they can use."""
+"""Growth: levels are computed from experience, agents wear the best gear that they can use, and stacks of
+items without weight are limited."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from torch import Tensor
 
 from nmmo_gpu.content import DEFENSE, MELEE, RANGE
 from nmmo_gpu.content.tables import experience_table, tensor
-from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.state import MAX_EXPERIENCE, World
+from nmmo_gpu.world.events import Event, Flow
+from nmmo_gpu.world.state import MAX_EXPERIENCE, MAX_STACK, World
 
 GEAR_SKILLS = (MELEE, RANGE, DEFENSE)
 """The skill whose level limits which sword, knife or armor can be worn."""
@@ -27,6 +28,7 @@ def growth(world: World) -> None:
         level.copy_(reached)
 
     world.worn.copy_(torch.where(living[..., None], best_gear(world), world.worn))
+    limit_stacks(world, living)
 
 
 def levels_of(xp: Tensor) -> Tensor:
@@ -44,3 +46,11 @@ def best_gear(world: World) -> Tensor:
         for rank, (item, needed) in enumerate(zip(items, levels, strict=True), 1):
             best[..., place][(world.inventory[..., item] > 0) & (skill >= needed)] = rank
     return best
+
+
+def limit_stacks(world: World, living: Tensor) -> None:
+    """Drops what living agents hold of an item without weight above ``MAX_STACK``; it is lost."""
+    for item in world.config.tables.weightless:
+        excess = (world.inventory[..., item].clamp(min=MAX_STACK) - MAX_STACK).masked_fill_(~living, 0)
+        world.inventory[..., item] -= excess
+        world.ledger[:, item, Flow.LOST] += excess.sum(1)

@@ -22,6 +22,9 @@ from nmmo_gpu.world.regrowth_table import NEVER
 MAX_EXPERIENCE = 1_000_000_000
 """Maximum experience, far above what level 99 needs."""
 
+MAX_STACK = 1_000_000_000
+"""Maximum number of an item without weight that an agent holds."""
+
 MAX_AGE = (1 << 31) - 1
 """Maximum age, at which ``World.age`` stays."""
 

@@ -9,8 +9,9 @@ from train.small import FULL, small
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.env import Env, random_actions
+from nmmo_gpu.world.events import Flow
 from nmmo_gpu.world.observation_layout import ENTITY_FEATURES, ObservationLayout
-from nmmo_gpu.world.state import MAX_AGE, MAX_EXPERIENCE
+from nmmo_gpu.world.state import MAX_AGE, MAX_EXPERIENCE, MAX_STACK
 
 CONFIGS = {"chaos": small().env.world, "full": small(**FULL).env.world}
 SHOWN = (1 << 15) - 1
@@ -59,6 +60,22 @@ def test_stacks_and_gold_are_shown_up_to_the_largest_short(any_backend):
     alive = world.agents(world.alive)
     assert weightless.any() and (views["inventory"][alive][:, weightless] == SHOWN).all()
     assert (views["goods"][alive][:, 0] == SHOWN).all()
+
+
+def test_stacks_without_weight_are_limited_and_the_excess_is_lost(any_backend):
+    world = world_of(CONFIGS["full"])
+    first, *_, last = world.config.tables.weightless
+    world.inventory[..., first], world.inventory[..., last] = MAX_STACK, MAX_STACK - 1
+    some = torch.arange(world.inventory.shape[1]) % 3 == 0
+    world.inventory[:, some, first] += 10**9
+    before, ledger = world.inventory.clone(), world.ledger.clone()
+    any_backend.growth(world)
+    lost = torch.zeros_like(ledger)
+    alive = world.agents(world.alive)
+    lost[:, first, Flow.LOST] = 10**9 * (alive & some).sum(1)
+    assert int(lost.sum()) > 0 and torch.equal(world.ledger, ledger + lost)
+    before[..., first] = torch.where(alive & some, MAX_STACK, before[..., first])
+    assert torch.equal(world.inventory, before)
 
 
 def test_experience_stays_at_its_maximum(any_backend):
