@@ -35,7 +35,6 @@ MAX_IDS = 1 << 43
 """Maximum number of births in a realm: the sort key of an offer holds 43 bits of an id."""
 MAX_COUNT = 1 << 53
 """Maximum of a realm's counters, which float64 represents exactly."""
-MAX_AGE = 1 << 30
 MAX_TICK = 1 << 62
 
 
