@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numba
 import torch
@@ -23,8 +24,8 @@ import tyro
 from common import Row, start, training
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from support import damaged_files
-from support.damage import damaged
+from support import damaged_files  # type: ignore[import-not-found]
+from support.damage import damaged  # type: ignore[import-not-found]
 
 from nmmo_gpu.config.serialize import from_plain, parse_json
 from nmmo_gpu.cpu import compilation_cache
@@ -70,7 +71,7 @@ def kinds(folder: Path, options: Options) -> dict[str, Kind]:
     def double(x: int) -> int:
         return 2 * x
 
-    loop = numba.njit(double)
+    loop: Any = numba.njit(double)
     loop._cache = CompilationCache(double, folder / "cache")
     loop(4)
     (compiled,) = (folder / "cache").iterdir()
