@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, StepActions, action_heads, choices, row_of, side_of
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
+from nmmo_gpu.world.ledger import book_difference
 from nmmo_gpu.world.memory import check_memory, environment_parts
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
@@ -164,6 +167,43 @@ class Env(SentByValue):
             "explored": world.explored,
         }
         return self._observe(out), self._reward, died, self._truncated, info
+
+    @contextlib.contextmanager
+    def intervene(self) -> Iterator[World]:
+        """A context in which the state may be changed between two ticks::
+
+            with env.intervene() as world:
+                world.gold[0, :8] += 100
+
+        Write into the tensors of the world; do not replace them. When the context ends, goods that have
+        appeared or disappeared are booked in the ledger (as ``INITIAL`` and ``LOST``), the state is validated
+        (``World.validate``), and ``records`` and the views of it are written again. Rewards count from then
+        on, so the change itself is not rewarded.
+
+        Raises UsageError before ``reset``, and if a tensor was replaced; WorldError if the state breaks an
+        invariant. After these and any other error, the world is as it was before.
+        """
+        if not self.begun:
+            raise UsageError("intervene() was called before reset(); call env.reset() once, first.")
+        before = self.world.clone()
+        tensors = dict(self.world.tensors())
+        try:
+            yield self.world
+            for name, tensor in tensors.items():
+                if getattr(self.world, name) is not tensor:
+                    raise UsageError(
+                        f"world.{name} was replaced by another tensor; write into it: world.{name}[...] = "
+                        f"values, or world.{name}.copy_(values)."
+                    )
+            self.world.validate(ledger=False)
+            book_difference(self.world)
+            self.world.validate()
+        except BaseException:
+            for name, tensor in before.tensors():
+                setattr(self.world, name, tensors[name].copy_(tensor))
+            raise
+        self._reward_terms.begin(self.world)
+        self._observe(self.records)
 
     def decode(self, actions: Tensor) -> Choices:
         """All agents' choices, with targets as slots, from actions as ``step`` takes them."""

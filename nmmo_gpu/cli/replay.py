@@ -132,11 +132,11 @@ def play(options: PlayConfig) -> Path:
     """Plays the given ticks, or until interrupted; returns the folder of the recordings."""
     if not options.view and options.out is None:
         raise ConfigError("nothing would be recorded or shown; give a folder with --out, or use --view.")
+    if options.out is not None and any(Path(options.out).glob("*.replay")):
+        raise ConfigError(f"out = {options.out!r} already holds recordings; choose another folder.")
+    env, act = playing.begin(options.env, options.policy, sword_named(options.network))
     if options.out is not None:
         make_folder(Path(options.out), "out")
-        if any(Path(options.out).glob("*.replay")):
-            raise ConfigError(f"out = {options.out!r} already holds recordings; choose another folder.")
-    env, act = playing.begin(options.env, options.policy, sword_named(options.network))
     with contextlib.ExitStack() as stack:
         folder = Path(options.out or stack.enter_context(tempfile.TemporaryDirectory(prefix="nmmo-gpu-")))
         recorder = Recorder(

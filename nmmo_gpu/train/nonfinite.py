@@ -37,7 +37,7 @@ def first_bad_tick(rollout: Rollout) -> Tensor:
     horizon = len(rollout.alive)
     numbers = rollout.reward + rollout.value[:horizon] + rollout.log_probability
     bad = (rollout.alive & ~numbers.isfinite()).any(1)
-    row = torch.arange(horizon, device=bad.device)
+    row = torch.arange(horizon, device=bad.device, dtype=torch.int64)
     return torch.where(bad, row, horizon).amin()
 
 

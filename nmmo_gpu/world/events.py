@@ -56,7 +56,7 @@ class Flow(IntEnum):
     DROPPED = 1
     """Dropped by an NPC, and taken by its killer."""
     INITIAL = 2
-    """Held at birth."""
+    """Held at birth, or given by ``Env.intervene``."""
     EATEN = 3
     """Eaten."""
     USED = 4
@@ -64,7 +64,7 @@ class Flow(IntEnum):
     BURNT = 5
     """Burnt while cooking."""
     LOST = 6
-    """Lost at death."""
+    """Lost at death, above the limit of a stack, or taken by ``Env.intervene``."""
 
 
 INFLOWS = (Flow.MADE, Flow.DROPPED, Flow.INITIAL)

@@ -38,6 +38,14 @@ def balance(world: World) -> Tensor:
     return (world.ledger * sign).sum(2)
 
 
+def book_difference(world: World) -> None:
+    """Books goods that were written into the state, or out of it, as ``INITIAL`` and ``LOST``."""
+    if world.config.extended:
+        gap = holdings(world) - balance(world)
+        world.ledger[..., Flow.INITIAL] += gap.clamp(min=0)
+        world.ledger[..., Flow.LOST] += (-gap).clamp(min=0)
+
+
 def check_ledger(world: World) -> None:
     """Raises WorldError if the actual holdings differ from the ledger; names realm, tick and item."""
     actual, expected = holdings(world), balance(world)

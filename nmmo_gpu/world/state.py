@@ -262,12 +262,15 @@ class World(SentByValue):
         """[R, A, ...]: the agents' part of a field [R, S, ...]; a view."""
         return field[:, : self.config.slots]
 
-    def validate(self) -> None:
+    def validate(self, ledger: bool = True) -> None:
         """Raises WorldError unless the state satisfies every invariant of a world between two ticks; see
-        ``nmmo_gpu.world.validate``. Waits for the device."""
+        ``nmmo_gpu.world.validate``. Waits for the device.
+
+        Args:
+            ledger: whether goods must agree with the ledger."""
         from nmmo_gpu.world.validate import validate  # which imports this module
 
-        validate(self)
+        validate(self, ledger)
 
     def clone(self) -> World:
         """A copy that shares no memory with this world."""

@@ -314,9 +314,8 @@ class _Document(Markup):
         remedy = f"has several tilesets ({listed}); fill the layer with tiles of one, and name it {TILESET!r}"
         if len(self.tilesets) > _TILESETS or len(set(firsts)) < len(firsts) or names.count(TILESET) > 1:
             raise self.fail(remedy)
-        owner = (
-            torch.bucketize(gids, torch.tensor(firsts, dtype=torch.int32), right=True).sub_(1).clamp_(min=0)
-        )
+        edges = torch.tensor(firsts, dtype=torch.int32, device="cpu")
+        owner = torch.bucketize(gids, edges, right=True).sub_(1).clamp_(min=0)
         named = [k for k, name in enumerate(names) if name == TILESET]
         chosen = named[0] if named else int(owner[0])
         other = owner != chosen
