@@ -393,8 +393,10 @@ def signaling(kind, number, iteration):
     return Signaling
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("number", "network"), [
+    (signal.SIGTERM, "plain"), (signal.SIGINT, "recurrent"), (signal.SIGHUP, "plain"),
+    (signal.SIGUSR1, "plain"),
+])  # fmt: skip
 def test_a_signal_finishes_the_iteration_and_saves(number, network, tmp_path, capsys):
     """A run that is stopped by a signal in its third rollout and resumed ends as if it had never been
     stopped. The signal handlers are restored, and the output says how to resume."""
@@ -431,6 +433,21 @@ def test_a_second_signal_has_its_usual_effect():
         assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, former)
+
+
+def test_ignored_signals_stay_ignored():
+    """As SIGHUP is under nohup. All handlers are restored."""
+    names = [signal.SIGHUP, signal.SIGUSR1]
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in names}
+    try:
+        with StopRequest() as stop:
+            for number in names:
+                os.kill(os.getpid(), number)
+            assert not stop.wanted
+        assert all(signal.getsignal(number) == signal.SIG_IGN for number in names)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def test_a_signal_during_a_report_is_saved(tmp_path, monkeypatch):
