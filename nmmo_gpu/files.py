@@ -6,21 +6,22 @@ import contextlib
 import errno
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from nmmo_gpu.errors import ConfigError
 
-PART = re.compile(r"\..+\.\d+\.nmmo-gpu-part")
+PART = re.compile(r"\..+\.\d+-\d+\.nmmo-gpu-part")
 """Name of an incomplete file."""
 ABANDONED = 3600.0
 """Seconds since its last change after which an incomplete file is certain to have lost its writer."""
 
 
 def part_of(path: Path) -> Path:
-    """Returns the path at which this process writes the file at ``path`` until it is complete."""
-    return path.with_name(f".{path.name}.{os.getpid()}.nmmo-gpu-part")
+    """Returns the path at which this thread writes the file at ``path`` until it is complete."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.nmmo-gpu-part")
 
 
 def clear_parts(folder: Path, older: float = ABANDONED) -> None:
@@ -70,10 +71,15 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Replaces the contents of a file, as ``replacing`` does."""
+    with replacing(path) as part:
+        part.write_bytes(data)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Replaces the contents of a file by UTF-8 text, as ``replacing`` does."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+    replace_bytes(path, text.encode())
 
 
 def check_writable(path: Path, option: str) -> None:

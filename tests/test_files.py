@@ -51,12 +51,12 @@ def test_an_error_keeps_the_old_file(tmp_path):
 def test_parts_of_killed_writers_are_deleted(tmp_path):
     """Old ones are, under exact names; with ``older=0`` new ones, too."""
     part = part_of(tmp_path / "checkpoint.safetensors")
-    names = ["x.nmmo-gpu-part", ".x.nmmo-gpu-part", ".x.12.nmmo-gpu-part.txt", ".x.part", "x.writing"]
+    names = ["x.nmmo-gpu-part", ".x.nmmo-gpu-part", ".x.1-2.nmmo-gpu-part.txt", ".x.part", "x.writing"]
     mine = [tmp_path / name for name in names]
     for path in (part, *mine):
         path.write_text("half")
         os.utime(path, (0, 0))
-    new = tmp_path / ".y.7.nmmo-gpu-part"
+    new = tmp_path / ".y.7-8.nmmo-gpu-part"
     new.write_text("half")
     clear_parts(tmp_path)
     assert {*tmp_path.iterdir()} == {new, *mine}

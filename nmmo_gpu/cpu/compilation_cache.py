@@ -15,7 +15,6 @@ import pickle
 import stat
 import sys
 import tempfile
-import uuid
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -26,6 +25,8 @@ import numba
 from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+
+from nmmo_gpu.files import clear_parts, replace_bytes
 
 MAX_BYTES = 64 << 20
 """Maximum size of a file that is read; a loop takes less than 1 MB."""
@@ -114,16 +115,7 @@ def _read(path: Path) -> bytes | None:
 def _write(path: Path, data: bytes) -> None:
     """Writes a file with its checksum in one step, so that no process reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not a file of tempfile, which no other user of a shared folder could read.
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with draft.open("xb") as file:
-            file.write(hashlib.sha256(data).digest() + data)
-        os.replace(draft, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
+    replace_bytes(path, hashlib.sha256(data).digest() + data)
 
 
 @cache
@@ -133,6 +125,8 @@ def folder() -> Path | None:
     for parent in (*_chosen(), _temporary()):
         path = parent and parent / "nmmo-gpu" / _sources()
         if path and _usable(path):
+            with contextlib.suppress(OSError):  # the folder may be read-only
+                clear_parts(path)
             return path
     _warn("there is no folder for them")
     return None

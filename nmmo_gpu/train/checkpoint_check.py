@@ -18,7 +18,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config.serialize import from_plain
+from nmmo_gpu.config.serialize import from_plain, parse_json
 from nmmo_gpu.errors import CheckpointError
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import TrainConfig
@@ -93,7 +93,7 @@ def verified(metadata: Mapping[str, str], names: Iterable[str]) -> dict[str, str
         names: the names of the file's tensors, which must be those of the digests."""
     if metadata.get("digest") != metadata_digest(metadata):
         raise ValueError("the digest of the metadata is wrong")
-    digests = strict_json(metadata["digests"])
+    digests = parse_json(metadata["digests"])
     if not isinstance(digests, dict) or digests.keys() != set(names):
         raise ValueError("the digests are not those of the tensors in the file")
     return digests
@@ -112,28 +112,16 @@ def network_from(text: str) -> str:
     return text
 
 
-def strict_json(text: str) -> Any:
-    """Parses JSON that contains neither NaN nor infinite numbers."""
-
-    def number(word: str) -> float:
-        value = float(word)
-        if not math.isfinite(value):
-            raise ValueError(f"{word} is not a finite number")
-        return value
-
-    return json.loads(text, parse_constant=number, parse_float=number)
-
-
 def config_from(text: str) -> TrainConfig:
     """Returns the settings from their JSON."""
-    config = from_plain(TrainConfig, strict_json(text))
+    config = from_plain(TrainConfig, parse_json(text))
     assert isinstance(config, TrainConfig)
     return config
 
 
 def counters_from(text: str) -> dict[str, float]:
     """Returns the counters from their JSON."""
-    stored = strict_json(text)
+    stored = parse_json(text)
     if not isinstance(stored, dict) or stored.keys() != COUNTERS.keys():
         raise ValueError(f"the counters are not exactly {', '.join(COUNTERS)}")
     for name, kind in COUNTERS.items():
@@ -148,7 +136,7 @@ def shards_from(text: str, path: Path, realms: int) -> list[tuple[str, int, int]
     """Returns (file name, first realm, number of realms) of each file with realms, from their JSON.
 
     The files are next to the checkpoint file, and their realms are those of the run, each once."""
-    stored = strict_json(text)
+    stored = parse_json(text)
     if stored == []:
         return [(path.name, 0, realms)]
     if not isinstance(stored, list) or len(stored) > realms:

@@ -28,6 +28,7 @@ import torch
 from nmmo_gpu.config import MAX_SIDE
 from nmmo_gpu.content import MATERIALS, Material
 from nmmo_gpu.errors import ConfigError, MapError
+from nmmo_gpu.files import replace_bytes
 from nmmo_gpu.world.markup import LONGEST, Markup, parse
 
 MAX_BYTES = 1 << 30
@@ -131,7 +132,7 @@ tilecount="{tiles}" columns="{tiles}">
     try:
         if picture and not (path.parent / PICTURE).exists():
             save_picture(path.parent / PICTURE)
-        _write(path, head.encode() + data + b"</data>\n </layer>\n</map>\n")
+        replace_bytes(path, head.encode() + data + b"</data>\n </layer>\n</map>\n")
     except OSError as error:
         raise MapError(f"{path}: cannot be written ({error.strerror}); check the folder") from None
 
@@ -146,7 +147,7 @@ def save_picture(path: str | os.PathLike[str], side: int = 16) -> None:
 
     header = struct.pack(">IIBBBBB", side * len(MATERIALS), side, 8, 2, 0, 0, 0)  # 8 bits, RGB
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * side)) + chunk(b"IEND", b"")
-    _write(Path(path), b"\x89PNG\r\n\x1a\n" + body)
+    replace_bytes(Path(path), b"\x89PNG\r\n\x1a\n" + body)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -461,17 +462,3 @@ def _check_size(path: Path, height: int, width: int) -> None:
         raise MapError(
             f"{path}: the map is {height} x {width} (height x width); both must be 1 to {MAX_SIDE}: crop it"
         )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file atomically."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()

@@ -74,7 +74,8 @@ def kinds(folder: Path, options: Options) -> dict[str, Kind]:
     loop: Any = numba.njit(double)
     loop._cache = CompilationCache(double, folder / "cache")
     loop(4)
-    (compiled,) = (folder / "cache").iterdir()
+    sound = next((folder / "cache").iterdir()).read_bytes()
+    copies = damaged_files.damaged_cache_files(sound, count, seed)
     return {
         "checkpoints": (
             folder / "c.safetensors", damaged(checkpoint, count, seed),
@@ -89,7 +90,7 @@ def kinds(folder: Path, options: Options) -> dict[str, Kind]:
             lambda path: from_plain(TrainConfig, parse_json(path.read_bytes())), ConfigError,
         ),
         "compiled loops": (
-            folder / "l.nbc", damaged_files.damaged_cache_files(compiled.read_bytes(), count, seed),
+            folder / "l.nbc", ((kind, data) for kind, data in copies if data != sound),
             read_compiled, NmmoError,
         ),
     }  # fmt: skip
