@@ -64,21 +64,21 @@ def resident(pid: int | str = "self") -> float:
 
 
 def play(options: Play) -> Row:
-    """Each part's memory at its end, and its rate."""
+    """Each part's memory at its end, and its rate by processor time, which other work disturbs less."""
     torch.set_num_threads(1)  # one realm is too small for more
     env = nmmo_gpu.make("full", realms=options.realms, device="cpu", births=-1, check=True)
     env.reset()
     memory, rates = [], []
     for part in range(PARTS):
-        begin, ticks = time.perf_counter(), options.ticks // PARTS
+        begin, ticks = time.process_time(), options.ticks // PARTS
         for _ in range(ticks):
             env.step(nmmo_gpu.random_actions(env))
-        rates.append(ticks / (time.perf_counter() - begin))
+        rates.append(ticks / (time.process_time() - begin))
         memory.append(resident())
         print(f"{(part + 1) * ticks} ticks: {memory[-1]:.0f} MB, {rates[-1]:.0f} ticks/s", flush=True)
     what = f"{options.ticks:,} ticks of full, {options.realms} realm, every invariant checked in every tick"
-    lost = f"invariants: 0; memory {trend(memory)} MB; ticks/s {trend(rates)}"
-    return Row(what, 1, lost, memory[-1] < memory[1] + 16)
+    lost = f"invariants: 0; memory {trend(memory)} MB; ticks per second of processor {trend(rates)}"
+    return Row(what, 1, lost, memory[-1] < memory[1] + 16 and rates[-1] > rates[0] / 2)
 
 
 def trend(values: list[float]) -> str:
