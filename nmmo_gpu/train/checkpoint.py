@@ -39,6 +39,9 @@ DAMAGE = (
     RuntimeError, MemoryError,
 )  # fmt: skip
 """What reading a damaged file can raise."""
+READS = 10
+"""How often to read a file that is replaced each time. A run that trains replaces it; safetensors opens it
+twice, for the header and for the data, and shards of the old one are deleted."""
 
 
 @dataclass
@@ -166,6 +169,27 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
         ) from error
     if missing:
         raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run.")
+    for _ in range(READS - 1):
+        identity = _identity(path)
+        try:
+            return _load(path, device, policy_only)
+        except CheckpointError:
+            if _identity(path) == identity:
+                raise
+    return _load(path, device, policy_only)
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is replaced; None if there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _load(path: Path, device: torch.device, policy_only: bool) -> Checkpoint:
+    """Does what ``load`` does, unless the file is replaced in the meantime."""
     try:
         stored = _read(path, policy_only)
         check.check_values(stored.tensors)

@@ -218,6 +218,34 @@ def test_other_safetensors_files_are_refused(path):
             checkpoints.load(path, CPU)
 
 
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(run, path, monkeypatch):
+    """safetensors opens a file twice; a run that is training may replace it in between."""
+    newer = run.checkpoint()
+    newer.counters["iteration"] = 99
+    layout, reads = checkpoints.check.layout, []
+
+    def replaced(file):
+        reads.append(1)
+        if len(reads) == 1:
+            checkpoints.save(path, newer)
+            raise ValueError("the digest of god.visits is wrong")
+        return layout(file)
+
+    monkeypatch.setattr(checkpoints.check, "layout", replaced)
+    assert checkpoints.load(path, CPU).counters["iteration"] == 99
+    reads.clear()
+
+    def always_replaced(file):
+        reads.append(1)
+        checkpoints.save(path, newer)
+        raise ValueError("the digest of god.visits is wrong")
+
+    monkeypatch.setattr(checkpoints.check, "layout", always_replaced)
+    with pytest.raises(CheckpointError, match="god.visits"):
+        checkpoints.load(path, CPU)
+    assert len(reads) == checkpoints.READS
+
+
 @pytest.mark.parametrize("version", ["0", "2", "3", "4", "5", "6", "next", ""])
 def test_other_versions_are_refused(path, version):
     """The error names both versions and the remedy."""
