@@ -32,6 +32,8 @@ def main() -> int:
     options, failed = tyro.cli(Options), False
     for name in NAMES:
         good = 0
+        if name.startswith("SIG"):  # under nohup, the trainings would inherit that SIGHUP is ignored
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
         for number in range(options.count):
             with tempfile.TemporaryDirectory() as folder:
                 good += ended_well(name, Path(folder, "run"), number)

@@ -103,6 +103,20 @@ def test_realms_are_shared_evenly():
             assert max(counts) - min(counts) <= 1 and len(counts) == processes
 
 
+def test_a_process_can_act_alone(monkeypatch):
+    """Within the context it is the only process, and no part of its realms is taken away; afterwards it is
+    one of several again, also after an error."""
+    monkeypatch.setattr(distributed.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "get_rank", lambda: 1)
+    config = small(realms=4).env
+    assert distributed.shard(config).realms == 2 and distributed.rank() == 1
+    with pytest.raises(ZeroDivisionError), distributed.alone():
+        assert distributed.shard(config) == config and distributed.rank() == 0
+        raise ZeroDivisionError
+    assert distributed.size() == 2 and distributed.rank() == 1
+
+
 def test_more_processes_than_realms_are_refused(monkeypatch):
     """The last process would have no realm; the error says what to change."""
     monkeypatch.setattr(distributed, "size", lambda: 3)
