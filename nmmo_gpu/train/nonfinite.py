@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from nmmo_gpu.errors import NonFiniteError
+from nmmo_gpu.errors import CheckpointError, NonFiniteError
 from nmmo_gpu.files import replace_text
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.rollout import Rollout
@@ -61,14 +62,17 @@ def nonfinite_error(run: Run, stats: IterationStats) -> NonFiniteError:
         run: the run, whose weights are still those, or what later updates made of them.
         stats: the iteration's statistics."""
     weights = {name: t.detach().cpu() for name, t in run.sword.policy.named_parameters()}
-    bad = {name: ~tensor.isfinite().flatten(1).all(1) for name, tensor in weights.items()}
-    populations = torch.stack(list(bad.values())).any(0).nonzero().view(-1).tolist()
+    bad = {name: ~tensor.isfinite() for name, tensor in weights.items() if not tensor.isfinite().all()}
+    count = run.config.env.world.populations
+    # Parameters of custom networks may be shared by all populations.
+    own = [wrong for wrong in bad.values() if wrong.dim() and wrong.shape[0] == count]
+    populations = [p for p in range(count) if any(bool(wrong[p].any()) for wrong in own)]
     losses = {name: value.tolist() for name, value in stats.statistics.items()}
     nonfinite = [name for name, values in losses.items() if not all(map(math.isfinite, values))]
     first_tick = stats.last_tick - run.config.ppo.horizon + 1
     folder = Path(run.config.run)
     kept = None
-    if (folder / checkpoints.FILE).exists():
+    with contextlib.suppress(CheckpointError):
         kept = checkpoints.load(folder, torch.device("cpu"), policy_only=True).counters["iteration"]
     replay = f"nmmo-gpu train --resume {shlex.quote(run.config.run)}"
     report = {
@@ -76,7 +80,7 @@ def nonfinite_error(run: Run, stats: IterationStats) -> NonFiniteError:
         "ticks": [first_tick, stats.last_tick],
         "first_nonfinite_tick": stats.first_bad_tick,
         "populations": populations,
-        "weights": [name for name, rows in bad.items() if rows.any()],
+        "weights": list(bad),
         "nonfinite_statistics": nonfinite,
         "statistics": {name: [str(value) for value in values] for name, values in losses.items()},
         "checkpoint_iteration": kept,
