@@ -87,7 +87,7 @@ class Progress:
             self.finish()
 
     def say(self, text: str) -> None:
-        """Prints a line as it is: brackets are no markup."""
+        """Prints a line as it is; brackets are not interpreted as markup."""
         self.console.print(text, markup=False, emoji=False)
 
     def finish(self) -> None:

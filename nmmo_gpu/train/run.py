@@ -335,7 +335,7 @@ SAVE_AGAIN_SECONDS = 60.0
 
 
 class _Saver:
-    """Writes checkpoints when they are due. A failure is told once and does not end the training."""
+    """Writes checkpoints when they are due. A failure is warned of once and does not end the training."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.iteration, self._failed = run, -1, False

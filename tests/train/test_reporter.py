@@ -58,7 +58,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_failure_besides_learning_is_told_once(name, tmp_path, monkeypatch):
+def test_a_failure_besides_learning_is_warned_of_once(name, tmp_path, monkeypatch):
     """The training ends as usual, with its checkpoint."""
     owner, attribute, fault, match = FAULTS[name]
     monkeypatch.setattr(owner, attribute, fault)
@@ -192,7 +192,7 @@ def test_output_outlives_its_stream():
 
 
 def test_names_with_brackets_are_shown_as_they_are(tmp_path, capsys):
-    """They are no markup, neither in a line nor in the panel's title."""
+    """They are not interpreted as markup, neither in a line nor in the panel's title."""
     from rich.console import Console
 
     for name in ("chaos[seed=1]", "a[/b]", "[bold]x", ":smile:"):
