@@ -60,7 +60,8 @@ afterAll(async () => {
 
 const recordings = (): string[] => {
   const replays = join(run, "replays");
-  return existsSync(replays) ? readdirSync(replays) : [];
+  // A file that is not complete yet has another ending.
+  return existsSync(replays) ? readdirSync(replays).filter((name) => name.endsWith(".replay")) : [];
 };
 
 const files = (): string[] => recordings().map((name) => join(run, "replays", name));
