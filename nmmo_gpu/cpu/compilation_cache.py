@@ -59,7 +59,7 @@ class CompilationCache(FunctionCache):
         """Nothing: a file of other sources is in another folder."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled loop for a signature; None if there is no intact file."""
+        """Returns the compiled loop for a signature, or None if its file is missing or damaged."""
         target_context.refresh()
         if self._folder is None:
             return None
@@ -128,14 +128,14 @@ def folder() -> Path | None:
             with contextlib.suppress(OSError):  # the folder may be read-only
                 clear_parts(path)
             return path
-    _warn("there is no folder for them")
+    _warn("no folder for them can be created")
     return None
 
 
 def _chosen() -> list[Path]:
     found = []
     for text in (os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME"), "~/.cache"):
-        with contextlib.suppress(RuntimeError):  # there is no home, or not that of the named user
+        with contextlib.suppress(RuntimeError):  # the home directory is unknown
             found += [Path(text).expanduser().absolute()] if text else []
     return found
 

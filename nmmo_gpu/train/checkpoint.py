@@ -168,7 +168,7 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
             f"{path}: cannot be read ({reason(error)}); give the folder of a run."
         ) from error
     if missing:
-        raise CheckpointError(f"{path}: there is no checkpoint; give the folder of a run.")
+        raise CheckpointError(f"{path}: the checkpoint does not exist; give the folder of a run.")
     for _ in range(READS - 1):
         identity = _identity(path)
         try:
@@ -180,7 +180,7 @@ def load(path: Path, device: torch.device, policy_only: bool = False) -> Checkpo
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is replaced; None if there is no such file."""
+    """Returns what changes when a file is replaced, or None if the file does not exist."""
     try:
         status = path.stat()
     except OSError:

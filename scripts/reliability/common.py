@@ -79,15 +79,16 @@ def iteration_of(folder: Path) -> int:
     return int(checkpoints.load(folder, torch.device("cpu")).counters["iteration"])
 
 
-def wait_for(folder: Path, iteration: int, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Waits until the first line of a report has appeared and the checkpoint has reached an iteration.
+def wait_for(folder: Path, iteration: int, process: subprocess.Popen[str], seconds: float = 120) -> int:
+    """Waits until a run's checkpoint has reached an iteration; returns the one that it has.
 
     Raises RuntimeError with the output if the process ends earlier."""
     deadline = time.monotonic() + seconds
-    while not (folder / checkpoints.FILE).exists() or iteration_of(folder) < iteration:
+    while (reached := iteration_of(folder)) < iteration:
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(process.communicate()[0])
         time.sleep(0.02)
+    return reached
 
 
 def different(first: Path, second: Path) -> list[str]:

@@ -41,18 +41,16 @@ def main() -> int:
             again = nmmo("train", "--resume", str(killed), processes=options.processes)
             fresh = training(killed, *limits, processes=options.processes)
             process = start(again if iterations else fresh)
-            wait_for(killed, iterations + 1, process)
+            seen = wait_for(killed, iterations + 1, process)
             time.sleep(moments.uniform(0.0, 0.3))
             kill(process)
-            reported = [line for line in process.communicate()[0].splitlines() if "iteration" in line]
+            process.communicate()
             try:
                 iterations = iteration_of(killed)
             except Exception as error:
                 unreadable += 1
                 print(f"kill {number + 1}: {error}")
-            # Lines appear every ten seconds, so they are only a lower bound of what had been reached.
-            last = int(reported[-1].split()[1].replace(".", "")) if reported else 0
-            lost.append(max(0, last - iterations))
+            lost.append(max(0, seen - iterations))
             print(f"kill {number + 1}: iteration {iterations}", flush=True)
         end = str(iterations + 2)
         for command in (
@@ -71,7 +69,7 @@ def main() -> int:
     words = (
         f"kill -9 of a training of {options.processes} process{'es' * (options.processes > 1)}, then --resume"
     )
-    result = f"checkpoints: {unreadable}; finished iterations: {sum(lost)}; tensors that differ at the end: "
+    result = f"checkpoints: {unreadable}; saved iterations: {sum(lost)}; tensors that differ at the end: "
     print(Row(words, options.count, result + f"{len(differing)}; files left: {len(left)}", good))
     return not good
 

@@ -105,7 +105,7 @@ def test_folders_without_a_run_are_refused(capsys, tmp_path):
     (tmp_path / "text").write_text("not a checkpoint")
     for arguments in (["train", "--resume"], ["eval"]):
         _, err = output_of(capsys, [*arguments, tmp_path / "nope"], 2)
-        assert str(tmp_path / "nope") in err and "no checkpoint" in err
+        assert str(tmp_path / "nope") in err and "the checkpoint does not exist" in err
         _, err = output_of(capsys, [*arguments, tmp_path / "text"], 2)
         assert str(tmp_path / "text") in err and "not a checkpoint" in err
 

@@ -25,7 +25,7 @@ def test_a_killed_training():
     """Two kills, after which the end of the run is that of a run without any."""
     status, [[what, times, lost]] = rows("kills.py", "--count", "2")
     assert status == 0 and "kill -9" in what and times == "2"
-    assert lost.startswith("checkpoints: 0; finished iterations: 0; tensors that differ at the end: 0")
+    assert lost.startswith("checkpoints: 0; saved iterations: 0; tensors that differ at the end: 0")
 
 
 @pytest.mark.slow
@@ -39,6 +39,6 @@ def test_damaged_files():
 
 
 def test_a_long_game():
-    """A hundred ticks with every invariant."""
-    status, found = rows("soak.py", "play", "--ticks", "100")
-    assert status in (0, 1) and found[0][0].startswith("100 ticks of full") and "invariants: 0" in found[0][2]
+    """A hundred ticks with every invariant. The status also depends on the speed, which is not tested."""
+    _, [[what, times, lost]] = rows("soak.py", "play", "--ticks", "100")
+    assert what.startswith("100 ticks of full") and times == "1" and lost.startswith("no invariant; memory")

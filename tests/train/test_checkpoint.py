@@ -140,7 +140,7 @@ def test_saving_into_a_missing_folder_is_an_error(run, tmp_path):
 def test_a_missing_file_is_an_error(tmp_path):
     """Neither a missing path nor an empty folder has a checkpoint."""
     for where in (tmp_path, tmp_path / "nope", tmp_path / "nope" / checkpoints.FILE):
-        with pytest.raises(CheckpointError, match="no checkpoint"):
+        with pytest.raises(CheckpointError, match="the checkpoint does not exist"):
             checkpoints.load(where, CPU)
 
 

@@ -192,7 +192,7 @@ def test_play_with_a_trained_policy(trained, tmp_path):
     other = dataclasses.replace(config, world=dataclasses.replace(config.world, forage=6))
     with pytest.raises(ConfigError, match="trained with rules other than"):
         playing.begin(other, str(folder))
-    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+    with pytest.raises(CheckpointError, match="the checkpoint does not exist"):
         playing.begin(config, str(tmp_path / "nowhere"))
 
 
@@ -224,7 +224,7 @@ def test_a_run_from_elsewhere_is_played_in_fewer_realms(tmp_path, capsys):
     ("arguments", "message"),
     [
         ([], "nothing would be recorded or shown"),
-        (["--out", "x", "--policy", "nobody"], "there is no checkpoint"),
+        (["--out", "x", "--policy", "nobody"], "the checkpoint does not exist"),
     ],
 )
 def test_impossible_plays_are_refused(arguments, message, capsys, tmp_path, monkeypatch):
