@@ -339,7 +339,7 @@ def test_impossible_value_maps_are_errors(tmp_path, path):
             assert found.status == 404
             return found.body.decode()
 
-        assert "the checkpoint does not exist" in answer()
+        assert "no checkpoint" in answer()
         (tmp_path / checkpoints.FILE).write_bytes(b"broken")
         assert "damaged" in answer()
         store(tmp_path, immune_ticks=3, reach=(1, 1, 1))
