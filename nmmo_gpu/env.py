@@ -13,10 +13,11 @@ from torch import Tensor
 
 from nmmo_gpu import config as configs
 from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.config.systems import STOCK_HEADS
 from nmmo_gpu.errors import ActionError, UsageError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, StepActions, action_heads, choices, row_of, side_of
-from nmmo_gpu.world.backend import resolve
+from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.ledger import book_difference
 from nmmo_gpu.world.memory import check_memory, environment_parts
@@ -27,6 +28,7 @@ from nmmo_gpu.world.random import Stream, below
 from nmmo_gpu.world.reset import empty_world, realm_maps
 from nmmo_gpu.world.rewards import RewardTerms
 from nmmo_gpu.world.state import World
+from nmmo_gpu.world.system_observation import observe_systems
 
 Observation = dict[str, Tensor]
 Step = tuple[Observation, Tensor, Tensor, Tensor, dict[str, Tensor]]
@@ -59,7 +61,6 @@ class Env(SentByValue):
         """
         self.config = config
         self.device = resolve_device(config.device)
-        self.backend = resolve(config.backend, self.device)
         if self.device.type == "cpu":
             allow_forks()
         self.layout = ObservationLayout(config.world)
@@ -70,7 +71,11 @@ class Env(SentByValue):
             world = empty_world(config.world, maps, config.seed, config.first_realm)
         elif any(tensor.is_inference() for _, tensor in world.tensors()):
             world = world.clone()  # could not be written outside of inference mode
+        world.static_shapes = self.device.type != "cpu"
         self.world = world
+        self.backend = resolve(config.backend, self.device)
+        """Implementation of the phases, see ``nmmo_gpu.world.backend.Backend``; may be replaced."""
+        tick.calls(config.world, self.backend)  # raises ConfigError for phases of systems that do not fit
 
         shape = (config.realms, config.world.slots)
         self.action_heads = action_heads(config.world)
@@ -158,7 +163,9 @@ class Env(SentByValue):
         if self.config.reward == "alive":
             self._reward.copy_(acting & ~died)
         else:
-            self._reward.zero_().masked_fill_(died, -1.0)
+            self._reward.zero_()
+            if self.config.reward == "death":
+                self._reward.masked_fill_(died, -1.0)
         self._reward_terms.add(world, acting, died, self._reward)
         info = {
             "cause": world.agents(world.cause),
@@ -190,7 +197,7 @@ class Env(SentByValue):
         try:
             yield self.world
             for name, tensor in tensors.items():
-                if getattr(self.world, name) is not tensor:
+                if self.world.tensor(name) is not tensor:
                     raise UsageError(
                         f"world.{name} was replaced by another tensor; write into it: world.{name}[...] = "
                         f"values, or world.{name}.copy_(values)."
@@ -200,10 +207,18 @@ class Env(SentByValue):
             self.world.validate()
         except BaseException:
             for name, tensor in before.tensors():
-                setattr(self.world, name, tensors[name].copy_(tensor))
+                self.world.set_tensor(name, tensors[name].copy_(tensor))
             raise
         self._reward_terms.begin(self.world)
         self._observe(self.records)
+
+    @property
+    def backend(self) -> Backend:
+        return self._backend
+
+    @backend.setter
+    def backend(self, backend: Backend) -> None:
+        self._backend, self.world.draw = backend, backend.draw
 
     def decode(self, actions: Tensor) -> Choices:
         """All agents' choices, with targets as slots, from actions as ``step`` takes them."""
@@ -215,6 +230,8 @@ class Env(SentByValue):
 
     def _observe(self, out: Tensor) -> Observation:
         self.backend.observe(self.world, out, self._seen)
+        if self.config.world.systems:
+            observe_systems(self.world, out, self._seen, self.layout)
         self.records = out
         return self.layout.views(out)
 
@@ -315,6 +332,10 @@ def random_actions(env: Env) -> Tensor:
         for name, word in (("work", words[0]), ("trade", words[1]), ("token", words[3])):
             if name in env.action_heads:
                 chosen[name] = _any_of(views[name + "_mask"], word)
+    for number, name in enumerate(list(env.action_heads)[sum(h in STOCK_HEADS for h in env.action_heads) :]):
+        index = slot + number * config.slots
+        words = env.backend.draw(world.seed, world.tick, Stream.RANDOM_OTHERS, realm, index)
+        chosen[name] = _any_of(views[name + "_mask"], words[0])
     if "price" in env.action_heads:
         side = side_of(chosen["trade"], env.action_heads["trade"])
         chosen["price"] = _any_of(row_of(views["price_mask"], side), words[2])

@@ -23,7 +23,7 @@ from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.world.actions import action_heads, choices, decode
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.movement import MOVES
-from nmmo_gpu.world.state import Cause, World, tensor_fields
+from nmmo_gpu.world.state import Cause, World, stock_fields
 from nmmo_gpu.world.tick import step
 
 CRAMPED = {**ODD, "border": 12}
@@ -51,9 +51,9 @@ def config_of(systems, **overrides):
 def copies(world, number):
     """Returns a world of ``number`` realms that are copies of the first of this one."""
     tensors = {}
-    for field in tensor_fields():
+    for field in stock_fields():
         tensor = getattr(world, field.name)
-        per_realm = field.metadata["shape"][0] == "R"
+        per_realm = field.shape[0] == "R"
         tensors[field.name] = tensor[:1].repeat_interleave(number, 0) if per_realm else tensor.clone()
     return World(config=world.config, **tensors)
 
@@ -61,8 +61,8 @@ def copies(world, number):
 def differs(first, second):
     """Returns [R] bool: realms that differ in any field."""
     different = torch.zeros(first.realms, dtype=torch.bool)
-    for (_, a), (_, b), field in zip(first.tensors(), second.tensors(), tensor_fields(), strict=True):
-        if field.metadata["shape"][0] == "R":
+    for (_, a), (_, b), field in zip(first.tensors(), second.tensors(), stock_fields(), strict=True):
+        if field.shape[0] == "R":
             different |= (a != b).view(first.realms, -1).any(1)
         else:
             assert torch.equal(a, b)

@@ -22,7 +22,7 @@ from nmmo_gpu.world.observation_layout import (
     STYLES,
     ObservationLayout,
 )
-from nmmo_gpu.world.state import Cause, tensor_fields
+from nmmo_gpu.world.state import Cause, stock_fields
 
 MOVE_NAMES = {(0, 0): "stay", (0, 1): "east", (1, 0): "south", (0, -1): "west", (-1, 0): "north"}
 
@@ -75,9 +75,9 @@ def observation_page() -> str:
         "| field | shape | dtype |",
         "|---|---|---|",
     ]
-    for state in tensor_fields():
-        shape = "[" + ", ".join(state.metadata["shape"].split()) + "]"
-        dtype = str(state.metadata["dtype"]).removeprefix("torch.")
+    for state in stock_fields():
+        shape = "[" + ", ".join(state.shape.split()) + "]"
+        dtype = str(state.dtype).removeprefix("torch.")
         lines.append(f"| `{state.name}` | {shape} | {dtype} |")
     lines += ["", f"Columns of `events`: {_numbered(event_names(full))}."]
     return "\n".join(lines) + "\n"

@@ -35,8 +35,9 @@ def observation_space(config: WorldConfig) -> Dict:
 
     Masks are MultiBinary, ``alive`` is Discrete(2), all other fields are Boxes of the field's dtype, with
     bounds from the rules. The zeros of an empty slot are within the bounds."""
-    bounds = _bounds(config)
-    fields = ObservationLayout(config).fields
+    layout = ObservationLayout(config)
+    of_systems = {name: (spec.low, spec.high) for name, spec in layout.system_fields.items()}
+    bounds, fields = _bounds(config) | of_systems, layout.fields
     return Dict({name: _space(field, *bounds.get(name, (0, 1))) for name, field in fields.items()})
 
 

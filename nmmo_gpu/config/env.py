@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from nmmo_gpu.config.bounds import Bounds, check_fields
 from nmmo_gpu.config.seeds import Seed
 from nmmo_gpu.config.world import WorldConfig
+
+
+@dataclass(frozen=True)
+class RewardFunction:
+    """A reward that a user computes: ``function(world, before)`` returns [R, A] float32.
+
+    See ``nmmo_gpu.config.systems.System.reward`` for the arguments."""
+
+    function: Callable[..., Any]
+    """The function. Checkpoints store its module and name, so it has to be importable to load one."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,10 @@ class EnvConfig:
     """Tiled .tmx files to play on, assigned to the realms in turn; empty for generated terrain."""
     shared_map: bool = False
     """Generate one map for all realms instead of one per realm."""
-    reward: Literal["alive", "death"] = "alive"
-    """"alive" gives 1 for each tick survived; "death" gives -1 at death, as v1's native API does."""
+    reward: Literal["alive", "death", "none"] | RewardFunction = "alive"
+    """"alive" gives 1 for each tick survived; "death" gives -1 at death, as v1's native API does; "none"
+    gives nothing. Or a function of the world and of what it was before the tick, see ``RewardFunction``; on
+    the command line module:function, or file.py:function. What follows is added."""
     reward_experience: float = 0.0
     """Added for each point of experience, in any skill."""
     reward_level: float = 0.0
@@ -59,4 +72,6 @@ class EnvConfig:
     can read or write other memory, and end the process."""
 
     def __post_init__(self) -> None:
+        if callable(self.reward):
+            object.__setattr__(self, "reward", RewardFunction(self.reward))
         check_fields(self)

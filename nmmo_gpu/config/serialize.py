@@ -9,13 +9,22 @@ import reprlib
 import typing
 from typing import Any, NoReturn
 
+from nmmo_gpu.config.class_names import class_name, imported
+from nmmo_gpu.config.env import RewardFunction
+from nmmo_gpu.config.systems import System
 from nmmo_gpu.errors import ConfigError
+
+CLASS, FUNCTION = "class", "function"
+"""Keys of the name of a system's class, beside its settings, and of that of a reward function."""
 
 
 def to_plain(config: Any) -> Any:
     """A (nested, frozen) dataclass as dicts, lists, numbers and strings."""
+    if isinstance(config, RewardFunction):
+        return {FUNCTION: class_name(config.function)}
     if dataclasses.is_dataclass(config):
-        return {f.name: to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        named: dict[str, Any] = {CLASS: class_name(type(config))} if isinstance(config, System) else {}
+        return named | {f.name: to_plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
     return [to_plain(item) for item in config] if isinstance(config, tuple) else config
 
 
@@ -52,6 +61,10 @@ def from_plain(kind: Any, plain: Any, where: str = "config") -> Any:
 
     Unknown fields raise ConfigError, and so do values of the wrong type or out of range; missing fields take
     their default, and raise ConfigError where there is none."""
+    if kind is System:
+        return _system(plain, where)
+    if RewardFunction in typing.get_args(kind):
+        return _reward(plain, where)
     row = _row_of(kind)
     if row is not None:
         if not isinstance(plain, (list, tuple)):
@@ -82,6 +95,37 @@ def from_plain(kind: Any, plain: Any, where: str = "config") -> Any:
         raise ConfigError(f"{where} is nested too deeply; give the fields of {kind.__name__}.") from None
 
 
+def _system(plain: Any, where: str) -> System:
+    """A system from its class, which has to be imported already, and its settings."""
+    if not isinstance(plain, dict) or not isinstance(plain.get(CLASS), str):
+        raise ConfigError(f"{where} is {_shown(plain)}, where a system with its class is due.")
+    kind = imported(plain[CLASS])
+    if not (isinstance(kind, type) and issubclass(kind, System) and dataclasses.is_dataclass(kind)):
+        raise _not_imported(where, "a system of the class", plain[CLASS])
+    settings = {name: value for name, value in plain.items() if name != CLASS}
+    made: System = from_plain(kind, settings, where)
+    return made
+
+
+def _reward(plain: Any, where: str) -> Any:
+    """A reward function, which has to be imported already; other values are returned unchanged."""
+    if not isinstance(plain, dict):
+        return plain
+    function = imported(str(plain.get(FUNCTION)))
+    if list(plain) != [FUNCTION] or not callable(function):
+        raise _not_imported(where, "the function", str(plain.get(FUNCTION)))
+    return RewardFunction(function)
+
+
+def _not_imported(where: str, kind: str, name: str) -> ConfigError:
+    module = name.partition(":")[0]
+    return ConfigError(
+        f"{where} is {kind} {_shown(name)}, which is not imported, because importing runs code; if you "
+        "trust it, "
+        f"give --import {_shown(module)} (or its file) on the command line, or import it first."
+    )
+
+
 def _shown(value: Any) -> str:
     """A short form of a value, whatever its size; names of fields are not quoted."""
     is_name = isinstance(value, str) and value.isidentifier() and len(value) <= 40
@@ -96,4 +140,6 @@ def _cut(text: str) -> str:
 def _row_of(kind: Any) -> Any:
     """The dataclass of which ``kind`` is a tuple, ``tuple[Row, ...]``; None for every other kind."""
     rows = typing.get_args(kind) if typing.get_origin(kind) is tuple else ()
-    return rows[0] if len(rows) == 2 and rows[1] is ... and dataclasses.is_dataclass(rows[0]) else None
+    if len(rows) != 2 or rows[1] is not ...:
+        return None
+    return rows[0] if rows[0] is System or dataclasses.is_dataclass(rows[0]) else None

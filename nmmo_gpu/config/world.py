@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 from nmmo_gpu.config.bounds import Bounds, check_fields, refuse
+from nmmo_gpu.config.system_check import check_systems
+from nmmo_gpu.config.systems import System
 from nmmo_gpu.content import STANDARD, WORKS, Content
 from nmmo_gpu.content.check import complaint
 from nmmo_gpu.content.hashing import hash_once
@@ -101,6 +103,8 @@ class WorldConfig:
     """Probability per tick that an idle NPC takes a step."""
     ore_regrowth: Annotated[float, Bounds(ge=SLOWEST_REGROWTH, le=1, or_zero=True)] = 0.25
     """Probability per tick that a depleted orerock can be mined again."""
+    systems: tuple[System, ...] = ()
+    """Systems that are added to the rules, such as ``nmmo_gpu.systems.System`` subclasses of one's own."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -109,6 +113,7 @@ class WorldConfig:
         _check_map(self)
         _check_window(self)
         _check_npcs(self)
+        check_systems(self)
 
     @property
     def extended(self) -> bool:

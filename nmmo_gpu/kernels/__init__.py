@@ -17,7 +17,7 @@ from nmmo_gpu.kernels.observation import observe
 from nmmo_gpu.kernels.random import draw_many
 from nmmo_gpu.kernels.regrowth import regrowth
 from nmmo_gpu.kernels.spawning import spawning
-from nmmo_gpu.kernels.tick import phases
+from nmmo_gpu.kernels.tick import STRETCHES as STRETCHES
 from nmmo_gpu.kernels.upkeep import explore, upkeep
 from nmmo_gpu.kernels.work import work
 
@@ -39,6 +39,5 @@ PHASES = {
     "quotes": quotes,
     "observe": observe,
     "draw": draw_many,
-    "fused": phases,
 }
 """Functions by the name of their field in ``nmmo_gpu.world.backend.Backend``."""

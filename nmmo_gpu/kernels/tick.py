@@ -1,4 +1,4 @@
-"""All phases of a tick except observation, in as few launches as their order allows.
+"""Stretches of phases in as few launches as their order allows.
 
 Consecutive steps that concern a single slot share a kernel; a launch ends where a phase needs the results of
 all programs. This applies to ``law`` and ``chaos``. In the full game the phases run one at a time, because
@@ -12,14 +12,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nmmo_gpu.kernels.burial import bury
-from nmmo_gpu.kernels.combat import combat_config, damage_buffers, strike, wounds
+from nmmo_gpu.kernels.burial import burial, bury
+from nmmo_gpu.kernels.combat import combat, combat_config, damage_buffers, strike, wounds
 from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
-from nmmo_gpu.kernels.movement import intend, intents, settle_contests
-from nmmo_gpu.kernels.regrowth import regrowth, table
+from nmmo_gpu.kernels.movement import intend, intents, movement, settle_contests
+from nmmo_gpu.kernels.regrowth import table
 from nmmo_gpu.kernels.slots import my_slots, position
-from nmmo_gpu.kernels.spawning import spawning
-from nmmo_gpu.kernels.upkeep import discover, keep, upkeep_config
+from nmmo_gpu.kernels.upkeep import discover, explore, keep, upkeep, upkeep_config
+from nmmo_gpu.world.backend import Stretch
+from nmmo_gpu.world.phases import start
 from nmmo_gpu.world.state import Cause, World
 
 _FirstHalfFields = namedtuple(
@@ -71,8 +72,8 @@ def _second_half(world, thresholds, slots, chunks, config: tl.constexpr, BLOCK: 
     bury(world, realm, entity, death_cause, death_cause, where, config, BLOCK)
 
 
-def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
-    """Runs the phases of ``nmmo_gpu.world.tick.step``, in the same order."""
+def _first(world: World, style: Tensor, target: Tensor, move: Tensor) -> None:
+    """Runs the phases up to movement."""
     cut = over_slots(*world.alive.shape)
     strike(world, style, target)
     launch(
@@ -81,10 +82,18 @@ def phases(world: World, move: Tensor, style: Tensor, target: Tensor) -> None:
         BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
     settle_contests(world)
-    spawning(world)
-    regrowth(world)
+
+
+def _second(world: World) -> None:
+    """Runs the phases from upkeep on."""
+    cut = over_slots(*world.alive.shape)
     launch(
         _second_half, cut.programs, fields_of(_SecondHalfFields, world), table(world)[0], cut.slots,
         cut.chunks, config=upkeep_config(_SecondHalfConfig, world), BLOCK=cut.block, warps=cut.warps,
     )  # fmt: skip
-    world.tick += 1
+
+
+STRETCHES = (
+    Stretch(("start", "combat", "movement"), (start, combat, movement), _first, ("style", "target", "move")),
+    Stretch(("upkeep", "explore", "burial"), (upkeep, explore, burial), _second, ()),
+)

@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -26,7 +25,7 @@ from nmmo_gpu.train import checkpoint_check as check
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.checkpoint_check import COUNTERS as COUNTERS
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.world.state import World, field_shape, tensor_fields
+from nmmo_gpu.world.state import World, field_shape, state_fields
 
 FORMAT = "nmmo-gpu checkpoint"
 SHARD_FORMAT = "nmmo-gpu checkpoint shard"
@@ -252,7 +251,7 @@ def _read(path: Path, policy_only: bool) -> Checkpoint:
         tensors |= _read_realms(path, shards, stored)
         _expect_no_others(
             [name for name in tensors if name.startswith("world.")],
-            [f"world.{field.name}" for field in tensor_fields()], where=str(path),
+            [f"world.{field.name}" for field in state_fields(config.env.world)], where=str(path),
         )  # fmt: skip
     return stored
 
@@ -298,13 +297,13 @@ def _world(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> World:
     """Returns a world of these tensors, which has the number of this process's first realm."""
     env = distributed.shard(checkpoint.config.env)
     sizes = World.sizes(env.world, env.realms)
-    for field in tensor_fields():
-        expect(tensors, field.name, field_shape(field, sizes), field.metadata["dtype"])
-    fields: dict[str, Any] = {field.name: tensors[field.name] for field in tensor_fields()}
+    for field in state_fields(env.world):
+        expect(tensors, field.name, field_shape(field, sizes), field.dtype)
+    fields = {field.name: tensors[field.name] for field in state_fields(env.world)}
     _expect_no_others(tensors, fields, "world.")
     fields["seed"] = fields["seed"].clone()
     fields["seed"][1] = env.first_realm
-    return World(config=env.world, **fields)
+    return World.of(env.world, fields)
 
 
 def expect(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:

@@ -26,7 +26,7 @@ from nmmo_gpu.train.network import network_name
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.symmetry import TURNS
 from nmmo_gpu.world.network_inputs import codes
-from nmmo_gpu.world.state import MAX_COUNT, World, field_shape, tensor_fields
+from nmmo_gpu.world.state import MAX_COUNT, World, field_shape, state_fields
 
 MAX_HEADER = 16 << 20
 """Maximum size of a file's header in bytes; those of real checkpoints have some ten thousand."""
@@ -184,8 +184,8 @@ def check_world_layout(
     """Raises CheckpointError unless those tensors of a world that a file has fit the config, for the number
     of realms in the file."""
     sizes = World.sizes(config.env.world, realms)
-    for field in tensor_fields():
-        wanted = field_shape(field, sizes), field.metadata["dtype"]
+    for field in state_fields(config.env.world):
+        wanted = field_shape(field, sizes), field.dtype
         has = found.get(f"world.{field.name}", wanted)
         if has != wanted:
             raise misfit(field.name, has, *wanted)

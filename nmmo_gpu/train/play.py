@@ -77,7 +77,7 @@ def continue_realm(
     config = dataclasses.replace(
         whole, realms=1, first_realm=whole.first_realm + realm, maps=(), device=str(device), backend="auto"
     )
-    env = Env(config, World(config=whole.world, **tensors))
+    env = Env(config, World.of(whole.world, tensors))
     state = stored.part("realms").get("state")
     if state is not None:
         slots = whole.world.slots

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config.systems import STOCK_HEADS
 from nmmo_gpu.train.output import MASKED, Output
-from nmmo_gpu.world.actions import MORE_HEADS, Choices, row_of, side_of
+from nmmo_gpu.world.actions import MORE_HEADS, row_of, side_of
 from nmmo_gpu.world.random import Stream, unit
 from nmmo_gpu.world.state import World
 
@@ -91,7 +92,7 @@ def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
 
 def _names(output: Output) -> list[str]:
     """Returns the names of the heads in ``output``, in order."""
-    return [name for name in Choices._fields if getattr(output, name) is not None]
+    return [name for name in STOCK_HEADS if getattr(output, name) is not None]
 
 
 def _heads(output: Output, choice_of: Callable[[str, Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:

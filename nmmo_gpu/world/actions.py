@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.config.systems import STOCK_HEADS
 from nmmo_gpu.content import WORKS
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES
@@ -26,7 +27,7 @@ def action_heads(config: WorldConfig) -> dict[str, int]:
     - price: index into the prices.
     - token: the token to say, 0 for silence.
 
-    The last four heads exist if their systems are on."""
+    The last four heads exist if what they need is on. After them come the heads of ``config.systems``."""
     sizes = {"move": len(MOVES), "style": len(STYLES), "target": config.nearest + 1}
     if config.works:
         sizes["work"] = len(WORKS)
@@ -35,6 +36,8 @@ def action_heads(config: WorldConfig) -> dict[str, int]:
         sizes["price"] = len(config.content.prices)
     if config.tokens:
         sizes["token"] = config.tokens
+    for system in config.systems:
+        sizes |= {name: spec.choices for name, spec in system.actions(config).items()}
     return sizes
 
 
@@ -60,10 +63,12 @@ class Choices(NamedTuple):
     trade: Tensor | None = None
     price: Tensor | None = None
     token: Tensor | None = None
+    others: dict[str, Tensor] | None = None
+    """Choices of the heads of systems, by name."""
 
 
-MORE_HEADS = Choices._fields[3:]
-"""Heads of the full game, in order; each exists if its system is on."""
+MORE_HEADS = STOCK_HEADS[3:]
+"""Heads of the full game, in order; each exists if what it needs is on."""
 
 
 def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,8 +86,9 @@ def decode(actions: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def choices(config: WorldConfig, actions: Tensor, first: tuple[Tensor, Tensor, Tensor]) -> Choices:
     """All choices from [R, A, heads] actions, of which the first three are already decoded."""
-    others = {name: actions[..., i] for i, name in enumerate(action_heads(config)) if i >= 3}
-    return Choices(*first, **others)
+    more = {name: actions[..., i] for i, name in enumerate(action_heads(config)) if i >= 3}
+    stock = {name: more.pop(name) for name in MORE_HEADS if name in more}
+    return Choices(*first, **stock, others=more)
 
 
 def row_of(mask: Tensor, row: Tensor) -> Tensor:

@@ -6,37 +6,39 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config.systems import Words
+from nmmo_gpu.content.hashing import hash_once
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.actions import decode
-from nmmo_gpu.world.burial import burial
-from nmmo_gpu.world.combat import combat
-from nmmo_gpu.world.exchange import exchange, quotes
-from nmmo_gpu.world.growth import growth
-from nmmo_gpu.world.loot import loot
-from nmmo_gpu.world.movement import movement
-from nmmo_gpu.world.npc_births import npc_births
-from nmmo_gpu.world.npcs import npcs
 from nmmo_gpu.world.observation import observe
+from nmmo_gpu.world.phases import PHASES
 from nmmo_gpu.world.random import draw
-from nmmo_gpu.world.regrowth import regrowth
-from nmmo_gpu.world.spawning import spawning
-from nmmo_gpu.world.upkeep import explore, upkeep
-from nmmo_gpu.world.work import work
 
-Phase = Callable[..., None]
+Phase = Callable[..., Any]
+RULES = {phase.name: phase.run for phase in PHASES}
 
 
-FUSED_PHASES = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial")
-"""The phases that ``Backend.fused`` replaces: all that ``nmmo_gpu.world.tick.step`` calls without the full
-game."""
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive phases that a backend runs in one call."""
+
+    names: tuple[str, ...]
+    """Names of the phases."""
+    functions: tuple[Phase, ...]
+    """The functions that ``run`` replaces. The stretch is used only where all phases of the tick are these
+    functions, so a phase that a user replaces or adds interrupts it."""
+    run: Phase
+    """``run(world, *actions)``."""
+    takes: tuple[str, ...]
+    """Heads whose actions ``run`` takes."""
 
 
+@hash_once
 @dataclass(frozen=True)
 class Backend:
     """One function per phase, and random draws; the defaults are the reference rules, for any device.
@@ -46,42 +48,26 @@ class Backend:
 
     name: str = "torch"
     decode: Callable[..., tuple[Tensor, Tensor, Tensor]] = decode
-    npcs: Callable[..., tuple[Tensor, Tensor, Tensor]] = npcs
-    combat: Phase = combat
-    work: Phase = work
-    exchange: Phase = exchange
-    movement: Phase = movement
-    spawning: Phase = spawning
-    npc_births: Phase = npc_births
-    regrowth: Phase = regrowth
-    upkeep: Phase = upkeep
-    explore: Phase = explore
-    loot: Phase = loot
-    burial: Phase = burial
-    growth: Phase = growth
-    quotes: Phase = quotes
+    start: Phase = RULES["start"]
+    talk: Phase = RULES["talk"]
+    npcs: Phase = RULES["npcs"]
+    combat: Phase = RULES["combat"]
+    work: Phase = RULES["work"]
+    exchange: Phase = RULES["exchange"]
+    movement: Phase = RULES["movement"]
+    spawning: Phase = RULES["spawning"]
+    npc_births: Phase = RULES["npc_births"]
+    regrowth: Phase = RULES["regrowth"]
+    upkeep: Phase = RULES["upkeep"]
+    explore: Phase = RULES["explore"]
+    loot: Phase = RULES["loot"]
+    burial: Phase = RULES["burial"]
+    growth: Phase = RULES["growth"]
+    quotes: Phase = RULES["quotes"]
     observe: Phase = observe
-    draw: Callable[..., tuple[Tensor, ...]] = draw
-    fused: Phase | None = None
-    """All phases of ``nmmo_gpu.world.tick.step`` in one call, ``fused(world, move, style, target)``; not used
-    with the full game. None if the backend runs the phases one by one."""
-    fused_phases: tuple[Phase, ...] = ()
-    """The functions that ``fused`` replaces, in the order of ``FUSED_PHASES``. If a phase is a different
-    function, ``fused`` is not called, because it would skip that phase. If empty, set to the phases passed
-    together with ``fused``."""
-
-    def __post_init__(self) -> None:
-        if self.fused is not None and not self.fused_phases:
-            object.__setattr__(self, "fused_phases", self._phases())
-
-    @cached_property
-    def whole_tick(self) -> Phase | None:
-        """``fused`` if it is equivalent to the phases one by one; None if there is no such function, or if
-        one of the phases that it replaces is a custom one."""
-        return self.fused if self._phases() == self.fused_phases else None
-
-    def _phases(self) -> tuple[Phase, ...]:
-        return tuple(getattr(self, name) for name in FUSED_PHASES)
+    draw: Callable[..., Words] = draw
+    stretches: tuple[Stretch, ...] = ()
+    """Stretches of phases that run faster together; not used with the full game."""
 
     @property
     def capturable(self) -> bool:
@@ -104,11 +90,11 @@ def resolve(backend: str, device: torch.device) -> Backend:
         return Backend()
     if backend == "numba":
         _check_numba(device)
-        phases: dict[str, Any] = importlib.import_module("nmmo_gpu.cpu").PHASES
+        package = importlib.import_module("nmmo_gpu.cpu")
     else:
         _check_triton(device)
-        phases = importlib.import_module("nmmo_gpu.kernels").PHASES
-    return Backend(name=backend, **phases)
+        package = importlib.import_module("nmmo_gpu.kernels")
+    return Backend(name=backend, **package.PHASES, stretches=package.STRETCHES)
 
 
 def _installed(package: str) -> bool:

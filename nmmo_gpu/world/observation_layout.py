@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.config.systems import ObservationSpec
 from nmmo_gpu.content import SKILLS, WORKS
 from nmmo_gpu.world.movement import MOVES
 
@@ -74,7 +75,8 @@ class ObservationField:
 
 class ObservationLayout:
     """The record for a given config: ``fields`` by name, ``header_bytes`` before the windows, ``bytes`` in
-    total, including padding."""
+    total, including padding. The fields of systems, which ``system_fields`` declares by name, and the masks
+    of their heads are between ``stock_bytes`` and ``header_bytes``."""
 
     def __init__(self, config: WorldConfig) -> None:
         window = (config.window, config.window)
@@ -105,6 +107,8 @@ class ObservationLayout:
         )  # fmt: skip
         self._add("alive", (), torch.bool, "a living agent is in the slot; if not, the whole record is zero")
         self._add_goods_masks(config)
+        self.stock_bytes = self.bytes
+        self._add_systems(config)
         self.header_bytes = self.bytes
         self._add("material", window, torch.uint8, "material of every tile in the window")
         self._add(
@@ -150,6 +154,20 @@ class ObservationLayout:
             )  # fmt: skip
         if config.tokens:
             self._add("token_mask", (config.tokens,), torch.bool, "tokens that can be said: all")
+
+    def _add_systems(self, config: WorldConfig) -> None:
+        """Adds the fields of systems, wide numbers first, and the masks of their heads."""
+        self.system_fields: dict[str, ObservationSpec] = {}
+        for system in config.systems:
+            specs = system.observation(config)
+            self.system_fields |= {f"{system.name}.{name}": spec for name, spec in specs.items()}
+        for name, spec in sorted(self.system_fields.items(), key=lambda item: -item[1].dtype.itemsize):
+            self.bytes += -self.bytes % spec.dtype.itemsize
+            self._add(name, spec.shape, spec.dtype, spec.about)
+        for system in config.systems:
+            for name, head in system.actions(config).items():
+                about = f"choices of {name} that are possible; the first always is: {head.about}"
+                self._add(f"{name}_mask", (head.choices,), torch.bool, about)
 
     def _add(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, about: str) -> None:
         assert self.bytes % dtype.itemsize == 0, f"{name} would not be aligned"

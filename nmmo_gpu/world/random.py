@@ -55,6 +55,10 @@ class Stream(IntEnum):
     """Work, trade, price and token of an agent; index: slot."""
     RANDOM_GOODS = 16
     """The same for a random agent; index: slot."""
+    POLICY_OTHERS = 18
+    """The choice of an agent for a head of a system; index: slot + slots * the number of the head."""
+    RANDOM_OTHERS = 19
+    """The same for a random agent."""
     BIRTH_ORDER = 17
     """Which of several NPCs that drew the same tile spawns; index: 0."""
 

@@ -14,7 +14,7 @@ from nmmo_gpu.config.seeds import Seed
 from nmmo_gpu.content import CONSTITUTION, SKILLS
 from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.state import World, field_shape, tensor_fields
+from nmmo_gpu.world.state import World, field_shape, state_fields
 from nmmo_gpu.world.terrain import generate, shore, validate_map
 from nmmo_gpu.world.tiled import load_tmx
 
@@ -34,16 +34,19 @@ def empty_world(config: WorldConfig, maps: Tensor, seed: int, first_realm: int =
     seed = checked("seed", seed, Seed)
     sizes = World.sizes(config, maps.shape[0])
     tensors = {}
-    for field in tensor_fields():
-        shape, dtype, fill = field_shape(field, sizes), field.metadata["dtype"], field.metadata["fill"]
-        tensors[field.name] = torch.full(shape, fill, dtype=dtype, device=maps.device)
-    world = World(config=config, **tensors)
+    for field in state_fields(config):
+        shape = field_shape(field, sizes)
+        tensors[field.name] = torch.full(shape, field.fill, dtype=field.dtype, device=maps.device)
+    world = World.of(config, tensors)
     world.seed.copy_(torch.tensor([seed, first_realm], dtype=torch.int64, device="cpu"))
     world.base.copy_(maps)
     world.material.copy_(maps)
     world.shore.copy_(shore(maps))
     if config.npcs:
         world.level[:, config.slots :] = npc_levels(config, world.device)
+    if world.device.type != "meta":
+        for system in config.systems:
+            system.begin(world)
     return world
 
 

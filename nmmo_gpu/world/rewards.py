@@ -8,11 +8,13 @@ from torch import Tensor
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.reward_functions import RewardFunctions
 from nmmo_gpu.world.state import World
 
 
 class RewardTerms:
-    """Adds the rewards weighted by an EnvConfig (``reward_...``). Terms of weight 0 are not computed."""
+    """Adds the rewards weighted by an EnvConfig (``reward_...``), and those of functions and systems. Terms
+    of weight 0 are not computed."""
 
     def __init__(self, config: EnvConfig, world: World) -> None:
         """Starts from the current world; ConfigError for a weight on events that its rules do not have."""
@@ -34,12 +36,14 @@ class RewardTerms:
                     "choose preset full, or 0."
                 )
         self.before: dict[str, Tensor] = {}
+        self.functions = RewardFunctions(config, world)
         self.begin(world)
 
     @torch.inference_mode(False)
     def begin(self, world: World) -> None:
         """Starts counting from the current world."""
         self.before = {name: _score(world, name).clone() for name in self.weights}
+        self.functions.begin(world)
 
     def add(self, world: World, acting: Tensor, died: Tensor, reward: Tensor) -> None:
         """Adds this tick's rewards.
@@ -59,6 +63,7 @@ class RewardTerms:
             self.before[name].copy_(score)
         if self.death:
             reward += died.to(torch.float32) * self.death
+        self.functions.add(world, acting, reward)
 
 
 def _score(world: World, name: str) -> Tensor:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.config.systems import Words, state_range, state_specs
 from nmmo_gpu.content import Material
 from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.processes import SentByValue
+from nmmo_gpu.world.random import draw
 from nmmo_gpu.world.regrowth_table import NEVER
 
 MAX_EXPERIENCE = 1_000_000_000
@@ -59,12 +62,27 @@ Bound = int | Callable[[WorldConfig], int]
 """A limit of a field's values, or a function of the rules that returns it."""
 
 
+@dataclass(frozen=True)
+class StateField:
+    """The declaration of one tensor of the state."""
+
+    name: str
+    """Name of the attribute of World; ``<system>.<name>`` for one in ``World.systems``."""
+    shape: str
+    """Dimensions in the letters of ``World.sizes``, or numbers, separated by spaces."""
+    dtype: torch.dtype
+    """Dtype."""
+    low: Bound
+    """Least value, in every slot, dead ones included."""
+    high: Bound
+    """Largest value, likewise."""
+    fill: int = 0
+    """Value in an empty world."""
+
+
 def _tensor(shape: str, dtype: torch.dtype, low: Bound, high: Bound, fill: int = 0) -> Any:
-    """Declares a field: its shape in the letters of ``World.sizes``, its dtype, the range of its values in
-    every slot, dead ones included, and its value in an empty world."""
-    return dataclasses.field(
-        metadata={"shape": shape, "dtype": dtype, "low": low, "high": high, "fill": fill}
-    )
+    """Declares a field; the arguments are those of ``StateField``."""
+    return dataclasses.field(metadata={"spec": (shape, dtype, low, high, fill)})
 
 
 def _most_health(config: WorldConfig) -> int:
@@ -195,8 +213,26 @@ class World(SentByValue):
     npc_kills: Tensor = _tensor("R K", torch.int64, 0, MAX_COUNT)
     """[R, kinds] int64: NPCs killed so far, by any attacker."""
 
+    systems: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
+    """The state of ``config.systems``: their tensors by name, by the name of the system."""
+
+    draw: Callable[..., Words] = dataclasses.field(default=draw, init=False, compare=False)
+    """``nmmo_gpu.world.random.draw`` or a twin of it, for systems."""
+    static_shapes: bool = dataclasses.field(default=False, init=False, compare=False)
+    """Whether systems must not use shapes that depend on data, because the device would be waited for."""
     workspaces: dict[str, Workspace] = dataclasses.field(default_factory=dict, init=False)
     """Scratch tensors of the phases, by name; not part of the state."""
+
+    @staticmethod
+    def of(config: WorldConfig, tensors: Mapping[str, Tensor]) -> World:
+        """The world of a config with these tensors, by the names of ``state_fields``."""
+        stock = {name: tensor for name, tensor in tensors.items() if "." not in name}
+        systems: dict[str, dict[str, Tensor]] = {system.name: {} for system in config.systems}
+        for name, tensor in tensors.items():
+            if "." in name:
+                system, _, own = name.partition(".")
+                systems[system][own] = tensor
+        return World(config=config, **stock, systems=systems)
 
     def workspace(
         self, name: str, shape: tuple[int, ...], dtype: torch.dtype, fill: int | None = None
@@ -236,9 +272,42 @@ class World(SentByValue):
         }  # fmt: skip
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """(name, tensor) of every field of the state, in declaration order."""
-        for field in tensor_fields():
-            yield field.name, getattr(self, field.name)
+        """(name, tensor) of every field of the state, in the order of ``state_fields``."""
+        for field in state_fields(self.config):
+            yield field.name, self.tensor(field.name)
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of the state with a name of ``state_fields``."""
+        system, dot, own = name.partition(".")
+        found: Tensor = self.systems[system][own] if dot else getattr(self, name)
+        return found
+
+    def set_tensor(self, name: str, tensor: Tensor) -> None:
+        """Replaces the tensor of the state with a name of ``state_fields``."""
+        system, dot, own = name.partition(".")
+        if dot:
+            self.systems[system][own] = tensor
+        else:
+            setattr(self, name, tensor)
+
+    def draw_like(self, like: Tensor, stream: int, where: Tensor | None = None) -> Words:
+        """Four random 32-bit words for each element of a tensor; see ``System.draw``.
+
+        Args:
+            like: [R, ...].
+            stream: 0 to 255, as ``nmmo_gpu.world.random.Stream``.
+            where: bool, of the shape of ``like``: elements that need words."""
+        count = like[0].numel()
+        if where is None or self.static_shapes:
+            realm = torch.arange(self.realms, device=self.device, dtype=torch.int64)[:, None]
+            index = torch.arange(count, device=self.device, dtype=torch.int64)[None, :]
+            words = self.draw(self.seed, self.tick, stream, realm, index)
+            return tuple(word.view(like.shape) for word in words)  # type: ignore[return-value]
+        chosen = where.reshape(-1).nonzero().squeeze(1)
+        words = self.draw(self.seed, self.tick, stream, chosen // count, chosen % count)
+        out = torch.zeros(4, like.numel(), dtype=torch.int64, device=self.device)
+        out[:, chosen] = torch.stack(words)
+        return tuple(out.view(4, *like.shape).unbind(0))  # type: ignore[return-value]
 
     def tile(self) -> Tensor:
         """[R * S] int64: index of each slot's tile in a flattened [R, H, W] plane."""
@@ -280,7 +349,7 @@ class World(SentByValue):
     def to(self, device: torch.device | str) -> World:
         """A copy on a device."""
         copies = {name: tensor.to(device, copy=True) for name, tensor in self.tensors()}
-        return World(config=self.config, **copies)
+        return World.of(self.config, copies)
 
     def digest(self) -> str:
         """SHA-256 (hex) of every bit of the state: equal for equal worlds on any device."""
@@ -291,17 +360,30 @@ class World(SentByValue):
         return sha.hexdigest()
 
 
-def tensor_fields() -> list[dataclasses.Field[Any]]:
-    """The dataclass fields of World that are tensors."""
-    return [field for field in dataclasses.fields(World) if "dtype" in field.metadata]
+@cache
+def stock_fields() -> tuple[StateField, ...]:
+    """The fields of World that are tensors, without those of systems."""
+    declared = (field for field in dataclasses.fields(World) if "spec" in field.metadata)
+    return tuple(StateField(field.name, *field.metadata["spec"]) for field in declared)
 
 
-def field_range(field: dataclasses.Field[Any], config: WorldConfig) -> tuple[int, int]:
+@cache
+def state_fields(config: WorldConfig) -> tuple[StateField, ...]:
+    """All tensors of a world's state, those of its systems last."""
+    of_systems = [
+        StateField(f"{system.name}.{name}", spec.shape, spec.dtype, *state_range(spec), spec.fill)
+        for system in config.systems
+        for name, spec in state_specs(system, config).items()
+    ]
+    return (*stock_fields(), *of_systems)
+
+
+def field_range(field: StateField, config: WorldConfig) -> tuple[int, int]:
     """The lowest and the highest value that the field may have under these rules."""
-    low, high = field.metadata["low"], field.metadata["high"]
+    low, high = field.low, field.high
     return low(config) if callable(low) else int(low), high(config) if callable(high) else int(high)
 
 
-def field_shape(field: dataclasses.Field[Any], sizes: dict[str, int]) -> tuple[int, ...]:
-    """The field's shape for given sizes of R, H, W and A."""
-    return tuple(sizes[word] if word in sizes else int(word) for word in field.metadata["shape"].split())
+def field_shape(field: StateField, sizes: dict[str, int]) -> tuple[int, ...]:
+    """The field's shape for the sizes of ``World.sizes``."""
+    return tuple(sizes[word] if word in sizes else int(word) for word in field.shape.split())

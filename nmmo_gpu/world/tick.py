@@ -1,22 +1,45 @@
-"""One tick of every realm: the phases in the order of docs/rules.md."""
+"""One tick of every realm: the phases of the rules and of the systems, in order."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.config.systems import PhaseSpec, System, phase_specs, state_specs
+from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.backend import Backend
+from nmmo_gpu.world.phases import PHASES, PhaseFunction
 from nmmo_gpu.world.state import World
-from nmmo_gpu.world.talk import talk
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a tick: a phase, or a stretch of phases that a backend runs together."""
+
+    name: str
+    """Name of the phase, ``<system>.<method>`` for one of a system, or names joined by +."""
+    run: PhaseFunction
+    """``run(world, *actions)``; a result replaces the actions."""
+    takes: tuple[str, ...]
+    """Heads whose actions it takes."""
+    stock: bool
+    """Whether it is a phase of the rules."""
 
 
 def step(
     world: World, backend: Backend, move: Tensor, style: Tensor, target: Tensor, work: Tensor | None = None,
     trade: Tensor | None = None, price: Tensor | None = None, token: Tensor | None = None,
+    others: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Runs one tick in place. All agents act simultaneously on their observations of the last tick's end.
 
-    Choices of empty slots are ignored. The choices of the last four heads are those of
+    Choices of empty slots are ignored. The choices of all heads but the first three are those of
     ``nmmo_gpu.world.actions.action_heads``.
 
     Args:
@@ -30,41 +53,116 @@ def step(
         trade: [R, A] integers; None if no agent trades.
         price: [R, A] integers; None if no agent trades.
         token: [R, A] integers; None if no agent speaks.
+        others: [R, A] integers each, choices of the heads of systems by name; zeros by default.
 
     Returns:
         style: [R, S] integers, NPCs included; valid until the next tick.
         target: [R, S] integers, likewise.
     """
-    whole_tick = None if world.config.extended else backend.whole_tick
-    if whole_tick is not None:
-        whole_tick(world, move, style, target)  # the same phases in fewer launches
-        return style, target
-    world.acted += world.agents(world.alive).sum(1)
-    world.cause.zero_()
-    if token is not None and world.config.tokens:
-        talk(world, token)
-    if world.config.npc_slots:
-        move, style, target = backend.npcs(world, move, style, target)
-    backend.combat(world, style, target)
-    if work is not None and world.config.works:
-        backend.work(world, work)
-    if world.config.exchange:
-        if trade is None or price is None:
-            trade = price = torch.zeros_like(world.agents(world.age))
-        backend.exchange(world, trade, price)
-    backend.movement(world, move)
-    backend.spawning(world)
-    if world.config.npc_slots:
-        backend.npc_births(world)
-    backend.regrowth(world)
-    backend.upkeep(world)
-    backend.explore(world)
-    if world.config.extended:
-        backend.loot(world)
-    backend.burial(world)
-    if world.config.extended:
-        backend.growth(world)
-    if world.config.exchange:
-        backend.quotes(world)
+    chosen = {"work": work, "trade": trade, "price": price, "token": token, **(others or {})}
+    actions = {"move": move, "style": style, "target": target}
+    actions |= {name: choice for name, choice in chosen.items() if choice is not None}
+    for call in calls(world.config, backend):
+        for name in call.takes:
+            if name not in actions:
+                actions[name] = torch.zeros_like(world.agents(world.age))
+        result = call.run(world, *(actions[name] for name in call.takes))
+        if result is not None:
+            results = result if isinstance(result, tuple) else (result,)
+            actions.update(zip(call.takes, results, strict=True))
     world.tick += 1
-    return style, target
+    return actions["style"], actions["target"]
+
+
+@functools.cache
+def calls(config: WorldConfig, backend: Backend) -> tuple[Call, ...]:
+    """The calls of a tick, in order: one per phase, except that the longest stretches that a backend runs
+    together are one call.
+
+    Raises ConfigError if a system's phase names a phase or a head that does not exist, or replaces one that
+    another system replaces."""
+    phases = list(_phases(config, backend))
+    planned: list[Call] = []
+    while phases:
+        best = 0
+        for stretch in () if config.extended else backend.stretches:
+            length = len(stretch.names)
+            same = all(
+                call.stock and call.name == name and call.run is function
+                for call, name, function in zip(phases, stretch.names, stretch.functions, strict=False)
+            )
+            if same and best < length <= len(phases):
+                best, call = length, Call("+".join(stretch.names), stretch.run, stretch.takes, True)
+        planned.append(call if best else phases[0])
+        del phases[: best or 1]
+    return tuple(planned)
+
+
+def _phases(config: WorldConfig, backend: Backend) -> Iterator[Call]:
+    """All phases of a tick, one by one."""
+    placed = _placed(config)
+    newborns = "npc_births" if config.npc_slots else "spawning"
+    for phase in PHASES:
+        yield from placed.get(("before", phase.name), ())
+        if instead := placed.get(("instead of", phase.name)):
+            yield from instead
+        elif phase.when(config):
+            yield Call(phase.name, getattr(backend, phase.name, phase.run), phase.takes, True)
+        if phase.name == newborns and (births := _births(config)):
+            yield Call("births", births, (), False)
+        yield from placed.get(("after", phase.name), ())
+
+
+def _placed(config: WorldConfig) -> dict[tuple[str, str], list[Call]]:
+    """The phases of systems, by their place in the list."""
+    names, heads = [phase.name for phase in PHASES], action_heads(config)
+    placed: dict[tuple[str, str], list[Call]] = {}
+    for system in config.systems:
+        for spec in phase_specs(system):
+            where = f"system {type(system).__name__}: {spec.method}"
+            if spec.of not in names:
+                raise ConfigError(
+                    f"{where} runs {spec.place} {spec.of!r}, which is not a phase; choose one of "
+                    f"{', '.join(names)}."
+                )
+            missing = [name for name in spec.takes if name not in heads and name not in spec.optional]
+            if missing:
+                raise ConfigError(
+                    f"{where} takes {missing[0]!r}, which is not a head of these rules ({', '.join(heads)}); "
+                    "rename the parameter, or give it a default."
+                )
+            calls = placed.setdefault((spec.place, spec.of), [])
+            if calls and spec.place == "instead of":
+                raise ConfigError(f"{where} replaces {spec.of}, as does {calls[0].name}; use one of the two.")
+            calls.append(_call(system, spec, heads))
+    return placed
+
+
+def _call(system: System, spec: PhaseSpec, heads: Mapping[str, int]) -> Call:
+    takes = tuple(name for name in spec.takes if name in heads)
+    method = getattr(system, spec.method)
+
+    def run(world: World, *actions: Tensor) -> object:
+        return method(world, **dict(zip(takes, actions, strict=True)))
+
+    return Call(f"{system.name}.{spec.method}", run, takes, False)
+
+
+def _births(config: WorldConfig) -> PhaseFunction | None:
+    """The phase that initializes the state of newborn entities in systems; None if there is none."""
+    fills = [
+        (system.name, name, spec.at_birth, spec.shape.split()[1] == "A")
+        for system in config.systems
+        for name, spec in state_specs(system, config).items()
+        if spec.at_birth is not None
+    ]
+    if not fills:
+        return None
+
+    def births(world: World) -> None:
+        newborn = world.alive & (world.age == 0)
+        for system, name, value, of_agents in fills:
+            tensor, born = world.systems[system][name], world.agents(newborn) if of_agents else newborn
+            tensor.masked_fill_(born.view(*born.shape, *[1] * (tensor.dim() - 2)), value)
+
+    return births

@@ -34,14 +34,13 @@ from nmmo_gpu.world.state import (
     World,
     field_range,
     field_shape,
-    tensor_fields,
+    state_fields,
 )
 from nmmo_gpu.world.terrain import safe_table, shore
 from nmmo_gpu.world.upkeep import max_health
 
 LONGEST_WAIT = 1 << 20
 """A depleted tile regrows within this many ticks; the table of waiting times is much shorter."""
-SHAPES = {field.name: str(field.metadata["shape"]) for field in tensor_fields()}
 SLOTS = "R S"
 
 
@@ -84,9 +83,9 @@ def _check_tensors(world: World) -> None:
     """Shape, dtype, device and layout of every field."""
     realms = world.alive.shape[0] if world.alive.dim() else 0
     sizes = World.sizes(world.config, realms)
-    for field in tensor_fields():
-        found = getattr(world, field.name)
-        shape, dtype = field_shape(field, sizes), field.metadata["dtype"]
+    for field in state_fields(world.config):
+        found = world.tensor(field.name)
+        shape, dtype = field_shape(field, sizes), field.dtype
         if found.shape != shape or found.dtype != dtype or found.device != world.device:
             has, needs = f"{found.dtype} {tuple(found.shape)} on {found.device}", f"{dtype} {shape}"
             raise WorldError(
@@ -103,7 +102,7 @@ def _check_tensors(world: World) -> None:
 def _check_ranges(world: World) -> None:
     """The range that each field declares."""
     limits, extremes = [], []
-    for field in tensor_fields():
+    for field in state_fields(world.config):
         numbers = _numbers(world, field.name)
         low, high = field_range(field, world.config)
         info = torch.iinfo(numbers.dtype)
@@ -121,7 +120,7 @@ def _check_ranges(world: World) -> None:
 
 def _numbers(world: World, name: str) -> Tensor:
     """The field as integers: a bool from a file can hold any byte."""
-    found: Tensor = getattr(world, name)
+    found = world.tensor(name)
     return found.view(torch.uint8) if found.dtype == torch.bool else found
 
 
@@ -331,11 +330,12 @@ def _npcs(world: World) -> Iterator[_Check]:
 def _error(world: World, check: _Check) -> WorldError:
     """The error about the first place at which an invariant is broken."""
     index = tuple(check.wrong.nonzero()[0].tolist())
-    found = getattr(world, check.field) if check.value is None else check.value
+    found = world.tensor(check.field) if check.value is None else check.value
     value = int(found[index])
     tick, first = int(world.tick), int(world.seed[1])
     words, realm, slot = [], None, None
-    for axis, at in zip((check.axes or SHAPES[check.field]).split(), index, strict=True):
+    shapes = {field.name: field.shape for field in state_fields(world.config)}
+    for axis, at in zip((check.axes or shapes[check.field]).split(), index, strict=True):
         if axis == "R":
             realm = at
             words.append(f"realm {at}" + (f" (number {first + at})" if first else ""))

@@ -18,7 +18,7 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.errors import WorldError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.observation_layout import ObservationLayout
-from nmmo_gpu.world.state import World, field_range, tensor_fields
+from nmmo_gpu.world.state import World, field_range, stock_fields
 
 CONFIGS = {
     "chaos": preset("chaos", **ODD, slots=21, populations=7, births=3),
@@ -33,7 +33,7 @@ def rewritten(world: World, draw: random.Random) -> list[str]:
     """Writes values between the limits of their fields, and takes back what makes the world invalid. Returns
     the names of the fields that were changed."""
     changed = []
-    for field in draw.choices(tensor_fields(), k=18):
+    for field in draw.choices(stock_fields(), k=18):
         values, (low, high) = getattr(world, field.name), field_range(field, world.config)
         if not values.numel() or field.name in ("seed", "tick"):
             continue

@@ -22,7 +22,7 @@ from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import birth_experience, birth_levels
-from nmmo_gpu.world.state import Cause, World, field_range, tensor_fields
+from nmmo_gpu.world.state import Cause, World, field_range, stock_fields
 from nmmo_gpu.world.terrain import ring_tiles
 
 DATA = Path(__file__).parents[1] / "data"
@@ -365,8 +365,8 @@ def without_litter(world: World) -> World:
     world, agents = world.clone(), world.config.slots
     dead = {"S": ~world.alive, "E": ~world.alive, "N": ~world.alive[:, agents:]}
     dead |= {"A": dead["S"][:, :agents], "F": dead["S"][:, :agents]}
-    for field in tensor_fields():
-        values, axes = getattr(world, field.name), field.metadata["shape"].split()
+    for field in stock_fields():
+        values, axes = getattr(world, field.name), field.shape.split()
         if axes[1:] and axes[1] in dead and values.numel():
             low, high = field_range(field, world.config)
             gone = dead[axes[1]]

@@ -14,7 +14,7 @@ from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.events import Event
 from nmmo_gpu.world.ledger import holdings
 from nmmo_gpu.world.reset import empty_world
-from nmmo_gpu.world.state import World, field_shape, tensor_fields
+from nmmo_gpu.world.state import World, field_shape, stock_fields
 
 FEW = Content(
     items=(
@@ -273,8 +273,8 @@ def bustling(
 def renumbered(world: World, order: Tensor) -> World:
     """Moves the agent of slot order[a] to slot a. (The tiles still contain the old slots.)"""
     sizes = World.sizes(world.config, world.realms)
-    for field in tensor_fields():
-        letters = field.metadata["shape"].split()
+    for field in stock_fields():
+        letters = field.shape.split()
         if letters[1:2] and letters[1] in "ASFE" and sizes[letters[1]]:
             tensor = getattr(world, field.name)
             assert tuple(tensor.shape) == field_shape(field, sizes)

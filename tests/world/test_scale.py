@@ -13,7 +13,7 @@ from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import birthplace
-from nmmo_gpu.world.state import World, field_shape, tensor_fields
+from nmmo_gpu.world.state import World, field_shape, stock_fields
 from nmmo_gpu.world.terrain import safe_table
 
 MILLION = preset("million")
@@ -85,7 +85,7 @@ def test_threads_that_share_a_realm_give_the_same_world(numba):
 
 def test_indices_of_a_million_agents_fit():
     """Indices into every plane fit int32, rows and columns the int16 of observations."""
-    for field in tensor_fields():
+    for field in stock_fields():
         shape = field_shape(field, World.sizes(MILLION, 1))
         assert torch.Size(shape).numel() < 1 << 31, field.name
     assert max(MILLION.height, MILLION.width) <= torch.iinfo(torch.int16).max

@@ -7,11 +7,11 @@ import torch
 from support.helpers import ODD, assert_same, random_world
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.state import Cause, World, field_shape, tensor_fields
+from nmmo_gpu.world.state import Cause, World, field_shape, stock_fields
 
 CONFIG = preset("full", **ODD, slots=7, populations=7, npc_numbers=(3, 1, 1))
 BARE = preset("chaos", **ODD, slots=7, populations=7)
-FIELDS = [field.name for field in tensor_fields()]
+FIELDS = [field.name for field in stock_fields()]
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def world():
 @pytest.mark.parametrize("config", [CONFIG, BARE], ids=["full", "chaos"])
 def test_every_field_has_its_declared_shape_and_dtype_and_is_contiguous(config):
     world, sizes = random_world(config, 3, 4), World.sizes(config, 3)
-    for field in tensor_fields():
+    for field in stock_fields():
         tensor = getattr(world, field.name)
         assert tuple(tensor.shape) == field_shape(field, sizes)
-        assert tensor.dtype == field.metadata["dtype"] and tensor.is_contiguous()
+        assert tensor.dtype == field.dtype and tensor.is_contiguous()
 
 
 def test_the_letters_in_shapes():

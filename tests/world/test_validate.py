@@ -12,13 +12,13 @@ from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import NmmoError, WorldError
 from nmmo_gpu.scripted import actor
 from nmmo_gpu.world.reset import empty_world
-from nmmo_gpu.world.state import MAX_EXPERIENCE, World, field_range, tensor_fields
+from nmmo_gpu.world.state import MAX_EXPERIENCE, World, field_range, stock_fields
 from nmmo_gpu.world.terrain import ring_tiles
 from nmmo_gpu.world.validate import LONGEST_WAIT
 
 FULL = preset("full", **ODD, slots=14, populations=7, npc_numbers=(5, 4, 3))
 CHAOS = preset("chaos", **ODD, slots=14, populations=7)
-FIELDS = {field.name: field for field in tensor_fields()}
+FIELDS = {field.name: field for field in stock_fields()}
 IRON_ORE, TIN_KNIFE = 2, 17
 
 
@@ -64,7 +64,7 @@ def test_every_field_declares_its_range_and_values_outside_are_refused(name):
         assert (error.field, error.value, error.tick) == (name, value, int(world.tick))
         assert f": {name} is {value}; it must {error.allowed}." in text
         assert (f"from {low} to {high}" if low < high else f"be {low}") in error.allowed
-        axes = field.metadata["shape"].split()
+        axes = field.shape.split()
         assert error.realm == (1 if axes[0] == "R" else None)
         last = {"S": FULL.entities, "E": FULL.entities, "N": FULL.entities, "A": 14, "F": 14}
         assert error.slot == (last[axes[1]] - 1 if len(axes) > 1 and axes[1] in last else None)
