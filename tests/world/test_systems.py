@@ -472,6 +472,11 @@ def leaky(self, world):
     world.health.clamp_(max=int(world.health.float().mean()) + 5)
 
 
+def unseeded(self, world):
+    noise = torch.randint(1, 9, world.food.shape, dtype=torch.int16, device=world.device)
+    world.food.copy_(torch.where(world.alive, noise, world.food))
+
+
 def of_all_realms(self, world):
     world.food.copy_(torch.where(world.alive, (world.food.sum() % 31).to(torch.int16), world.food))
 
@@ -488,8 +493,7 @@ def of_all_realms(self, world):
         (lambda self, world: torch.tensor([1, 2], device=world.device), "copies from the host in each tick"),
         (leaky, r"health.clamp_\(max=int.*cannot be captured"),
         (of_all_realms, "of a realm depends on the other realms"),
-        (lambda self, world: world.food.copy_(torch.where(
-            world.alive, torch.randint(1, 9, world.food.shape, device=world.device).short(), world.food)), "two equal worlds"),
+        (unseeded, "two equal worlds have become different"),
         (lambda self, world: world.health.fill_(99), "health is 99; it must be"),
     ],
 )  # fmt: skip
