@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -76,6 +77,7 @@ def update(
     config: PPOConfig,
     training_backend: TrainingBackend,
     columns: int | None = None,
+    loss: Callable[..., tuple[Tensor, Tensor]] = loss,
 ) -> dict[str, Tensor]:
     """Updates the policies with one rollout.
 
@@ -90,6 +92,7 @@ def update(
         training_backend: implementations of the parts.
         columns: number of columns from ``enough_columns``, used with static shapes and policies that are not
             recurrent; None for all slots and ticks.
+        loss: the function ``loss`` of this module, or one with the same arguments and results.
 
     Returns:
         Per population ([P] float32): ``STATISTICS`` as means over the minibatches, ``explained_variance`` of

@@ -21,6 +21,10 @@ ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 class Pantheon(Uncopied):
     """The cluster: updates the policies from the rollouts that its servers collect."""
 
+    loss = staticmethod(ppo.loss)
+    """The loss of a minibatch: ``nmmo_gpu.train.ppo.loss``, or a function with the same arguments and
+    results."""
+
     @default_modes()
     def __init__(self, config: TrainConfig, sword: Sword) -> None:
         """Makes the optimizer of the policies' trainable parameters.
