@@ -23,7 +23,7 @@ class Pantheon(Uncopied):
 
     loss = staticmethod(ppo.loss)
     """The loss of a minibatch: ``nmmo_gpu.train.ppo.loss``, or a function with the same arguments and
-    results."""
+    results. Override it with a ``staticmethod``: a bound method would keep the memory of CUDA graphs alive."""
 
     @default_modes()
     def __init__(self, config: TrainConfig, sword: Sword) -> None:
@@ -58,14 +58,16 @@ class Pantheon(Uncopied):
         Returns:
             Statistics by name, [P] float32 each: one number per population.
         """
-        config, sword, optimizer = self.config.ppo, self.sword, self.optimizer
+        config, sword, optimizer, loss = self.config.ppo, self.sword, self.optimizer, self.loss
         self.set_rate(self.learning_rate(progress))
         if self._source is not rollout:
             self._source, self.updates = rollout, {}
         columns = self._columns(rollout)
         if columns not in self.updates:
             self.updates[columns] = GraphedCallable(
-                lambda: ppo.update(sword.policy, optimizer, rollout, config, sword.training_backend, columns),
+                lambda: ppo.update(
+                    sword.policy, optimizer, rollout, config, sword.training_backend, columns, loss
+                ),
                 rollout.alive.device,
                 sword.training_backend.static_shapes and self.config.graphs,
                 memory=self._memory,
