@@ -23,7 +23,7 @@ class Pantheon(Uncopied):
 
     loss = staticmethod(ppo.loss)
     """The loss of a minibatch: ``nmmo_gpu.train.ppo.loss``, or a function with the same arguments and
-    results. Override it with a ``staticmethod``: a bound method would keep the memory of CUDA graphs alive."""
+    results. Override it with a ``staticmethod``: a bound method would keep CUDA graphs alive."""
 
     @default_modes()
     def __init__(self, config: TrainConfig, sword: Sword) -> None:
