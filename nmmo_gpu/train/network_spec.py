@@ -154,7 +154,8 @@ class Observations(Mapping[str, Tensor]):
 
         The columns are the inputs of the default network: the windows one-hot, a column of ones, the agent's
         state, the entity table, and in the full game the attributes
-        (``nmmo_gpu.world.network_inputs.InputColumns``)."""
+        (``nmmo_gpu.world.network_inputs.InputColumns``). Fields of ``WorldConfig.systems`` are not included;
+        read them by name."""
         return self._encode(self._records, self.rows)
 
 
