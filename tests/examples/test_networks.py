@@ -26,7 +26,7 @@ NETWORKS = {
     "central_critic": "CentralCritic",
 }
 CONFIG = {"populations": 4, "births": -1, "hidden": 16}
-GAMES = {"chaos": {}, "full": FULL | {"targeting": "learned"}}
+GAMES = {"chaos": {}, "full": FULL | {"targeting": "learned"}, "chaos in bf16": {"precision": "bf16"}}
 
 
 def network(name):
