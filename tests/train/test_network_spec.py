@@ -21,7 +21,6 @@ from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import ppo
 from nmmo_gpu.train.build_policy import build_policy
-from nmmo_gpu.train.evaluate import PolicyActor
 from nmmo_gpu.train.module_policy import ModulePolicy
 from nmmo_gpu.train.network_spec import LoneObservations, NetworkSpec, Observations
 from nmmo_gpu.train.output import policy_heads
@@ -337,7 +336,8 @@ def test_value_maps(kind, tmp_path):
     world = dataclasses.replace(stored.config.env.world, spawn="anywhere", births=1)
     env = Env(dataclasses.replace(stored.config.env, world=world, realms=60))
     env.reset()
-    playing = PolicyActor(stored, env, sword=sword).sword
+    playing = sword(dataclasses.replace(stored.config, env=env.config), CPU)
+    playing.policy.load_state_dict(run.sword.policy.state_dict())
     state = playing.policy.initial_state(60 * world.slots, CPU)
     value = playing.decide(env.records, env.world, state).value.view(60, -1)
     alive = env.world.agents(env.world.alive)
