@@ -76,6 +76,20 @@ def sample(output: Output, uniform: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([choice for _, choice in heads], -1), _joint(heads)
 
 
+def most_likely(output: Output) -> tuple[Tensor, Tensor]:
+    """Chooses the most likely choice of every head; of those that are equally likely, the first. That of the
+    target head depends on the style chosen, that of the price head on the trade chosen.
+
+    Args:
+        output: the logits and masks.
+
+    Returns:
+        (choices [P, B, heads] int64, their joint log-probability [P, B]).
+    """
+    heads = list(_heads(output, lambda name, log: log.argmax(-1)))
+    return torch.stack([choice for _, choice in heads], -1), _joint(heads)
+
+
 def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
     """Returns (joint log-probability [P, B], entropy [P, B]) of choices [P, B, heads].
 

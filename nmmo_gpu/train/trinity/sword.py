@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmmo_gpu.errors import UsageError
 from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.train.network import load_network
 from nmmo_gpu.train.output import Output, mask_logits
 from nmmo_gpu.train.policy import AUTO_TARGETS, Policy
 from nmmo_gpu.train.rollout import all_by_population, by_population
@@ -204,14 +203,13 @@ class Sword:
         return PolicyTrace(recorded[..., 1:], recorded[..., 0])
 
 
-def sword_with(network: type[Policy]) -> type[Sword]:
-    """Returns the default Sword with another network."""
-    return Sword if network is Sword.network else type("Sword", (Sword,), {"network": network})
-
-
-def sword_named(network: str | None) -> type[Sword]:
-    """Returns the default Sword, with the network that the command line names, if any.
+def sword_with(network: type[nn.Module], sword: type[Sword] = Sword) -> type[Sword]:
+    """Returns a Sword with another network.
 
     Args:
-        network: as for ``nmmo_gpu.train.network.load_network``, whose errors are raised; or None."""
-    return Sword if network is None else sword_with(load_network(network))
+        network: the class of the network.
+        sword: the Sword. The result has its name, so checkpoints tell the two apart by the network."""
+    if network is sword.network:
+        return sword
+    members = {"network": network, "__module__": sword.__module__, "__qualname__": sword.__qualname__}
+    return type(sword.__name__, (sword,), members)
