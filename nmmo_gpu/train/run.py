@@ -269,7 +269,7 @@ def load_weights(sword: Sword, stored: Checkpoint) -> None:
 
 def _classes(sword: Sword) -> dict[str, type]:
     """Returns the classes that choose actions, by the fields of ``ClassNames``."""
-    return {"network": type(sword.policy), "sword": type(sword)}
+    return {"network": sword.network, "sword": type(sword)}
 
 
 def train(

@@ -27,7 +27,7 @@ from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import checkpoint_check
 from nmmo_gpu.train.class_names import ClassNames
-from nmmo_gpu.train.run import Run, load_weights
+from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.trinity import God
 
 
@@ -631,9 +631,11 @@ def test_the_name_of_a_class_runs_nothing(run, path):
     sys.modules["lazy_module"] = module
     try:
         for name in ("lazy_module:Network", "antigravity:Policy", "os:system", "lazy_module:a.b"):
-            rewrite(path, lambda tensors, metadata, name=name: metadata.update(classes=classes(network=name)))
-            with pytest.raises(CheckpointError, match=f"its network is {name}"):
-                load_weights(run.sword, checkpoints.load(path, CPU))
+            for part in ("network", "sword", "god", "pantheon"):
+                named = classes(**{part: name})
+                rewrite(path, lambda tensors, metadata, named=named: metadata.update(classes=named))
+                with pytest.raises(CheckpointError, match=f"its {part} is {name}"):
+                    Run(run.config, checkpoints.load(path, CPU))
         rewrite(path, lambda tensors, metadata: metadata.update(classes=classes(sword="x\x1b[2J:Sword")))
         with pytest.raises(CheckpointError, match="not printable"):
             checkpoints.load(path, CPU)
