@@ -77,16 +77,19 @@ def check_classes(classes: Mapping[str, type], needed: ClassNames) -> None:
     ]
     if not wrong:
         return
-    custom = [names[part] for part in classes if names[part] != STOCK._asdict()[part]]
-    option = (
-        f"give --trinity {' '.join(custom)} (module:Class or file.py:Class)"
-        if custom
-        else ("leave out --trinity")
-    )
+    custom = [names[part] for part in classes if names[part] != getattr(STOCK, part)]
+    if not custom:
+        remedy = "On the command line leave out --trinity; in Python pass no other classes"
+    elif any("<locals>" in name for name in custom):
+        remedy = "The command line cannot give classes that a function defines; in Python pass these classes"
+    else:
+        remedy = (
+            f"On the command line give --trinity {' '.join(custom)} (module:Class or file.py:Class); in "
+            "Python pass these classes"
+        )
     raise CheckpointError(
-        f"checkpoint: {'; '.join(wrong)}. On the command line {option}; in Python pass "
-        f"{'these classes' if custom else 'no other classes'}: trinity=... to train and load_policy, "
-        "sword=... to functions that play."
+        f"checkpoint: {'; '.join(wrong)}. {remedy}: trinity=... to train and load_policy, sword=... to "
+        "functions that play."
     )
 
 

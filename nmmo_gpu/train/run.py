@@ -97,11 +97,12 @@ class Run(Uncopied):
         self.config, self.run_id = config, run_id
         self.device = resolve_device(config.env.device)
         self.sword = trinity.sword(config, self.device)
-        classes = _classes(self.sword) | {"god": trinity.god, "pantheon": trinity.pantheon}
+        self.classes: dict[str, type] = {
+            **_classes(self.sword), "god": trinity.god, "pantheon": trinity.pantheon,
+        }  # fmt: skip
+        """The classes of the run, by the fields of ``ClassNames``."""
         if stored is not None:
-            check_classes(classes, stored.classes)
-        self.class_names = ClassNames(**{part: class_name(cls) for part, cls in classes.items()})
-        """The names of the classes, for checkpoints."""
+            check_classes(self.classes, stored.classes)
         world = None if stored is None else checkpoints.load_world(stored, self.device)
         self.god = trinity.god(config, self.sword, world)
         self.pantheon = trinity.pantheon(config, self.sword)
@@ -211,7 +212,16 @@ class Run(Uncopied):
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
             "schedule_scale": self.schedule_scale,
         }  # fmt: skip
-        return Checkpoint(self.config, tensors, counters, self.class_names, self.run_id)
+        names = ClassNames(**{part: class_name(cls) for part, cls in self.classes.items()})
+        return Checkpoint(self.config, tensors, counters, names, self.run_id)
+
+    def resume_command(self, folder: str | Path) -> str:
+        """Returns the command that resumes the run from a folder, with the run's custom classes."""
+        words = ["nmmo-gpu", "train", "--resume", str(folder)]
+        custom = [cls for part, cls in self.classes.items() if class_name(cls) != getattr(STOCK, part)]
+        if custom:
+            words += ["--trinity", *map(class_option, custom)]
+        return shlex.join(words)
 
     def close(self) -> None:
         """Closes the recordings, if any."""
@@ -327,16 +337,8 @@ def train(
             with StopRequest() as stop, reporter or contextlib.nullcontext():
                 saved_in = _train(run, stop, reporter)
             if reporter and stop.wanted:
-                words = ["nmmo-gpu", "train", "--resume", str(saved_in), *_trinity_option(run)]
-                reporter.say(f"stopped; saved in {saved_in}; to resume: {shlex.join(words)}")
+                reporter.say(f"stopped; saved in {saved_in}; to resume: {run.resume_command(saved_in)}")
     return run
-
-
-def _trinity_option(run: Run) -> list[str]:
-    """Returns the words of ``--trinity`` with the custom classes of a run; none without custom classes."""
-    classes = _classes(run.sword) | {"god": type(run.god), "pantheon": type(run.pantheon)}
-    custom = [cls for part, cls in classes.items() if getattr(run.class_names, part) != getattr(STOCK, part)]
-    return ["--trinity", *map(class_option, custom)] if custom else []
 
 
 def _open_folder(stack: contextlib.ExitStack, config: TrainConfig, resumed: bool) -> RunFolder | None:

@@ -127,6 +127,8 @@ def test_all_wrong_classes_are_listed():
     )
     assert f"; its god is b:Host, not {STOCK.god}." in message and "its pantheon" not in message
     assert f"give --trinity a:Net b:Host {__name__}:Slow (module:Class or file.py:Class)" in message
+    with pytest.raises(CheckpointError, match="command line cannot give classes that a function defines"):
+        check_classes({"god": God}, ClassNames(god="a:f.<locals>.Host"))
     check_classes({"pantheon": Slow}, needed)
     with pytest.raises(CheckpointError, match="leave out --trinity; in Python pass no other classes"):
         check_classes({"sword": Calm}, needed)
