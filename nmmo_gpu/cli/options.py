@@ -50,13 +50,33 @@ def split_preset(arguments: list[str], command: str) -> tuple[str, str, list[str
 
 
 def parse(kind: type[Options], arguments: list[str], program: str, default: Options | None = None) -> Options:
-    """Parses options with tyro; the fields of nested configs need no prefix."""
+    """Parses options with tyro; the fields of nested configs need no prefix, and ``--trinity`` may be given
+    more than once."""
     more: dict[str, Any] = {} if default is None else {"default": default}
     settings = (tyro.conf.OmitArgPrefixes,)
     options: Options = tyro.cli(
-        kind, args=arguments, prog=program, config=settings, registry=_registry(), **more
+        kind, args=_gathered(arguments), prog=program, config=settings, registry=_registry(), **more
     )
     return options
+
+
+def _gathered(arguments: list[str]) -> list[str]:
+    """Returns the arguments with all values of ``--trinity`` in one place, at the end. Values are the word
+    that follows, and those after it that contain a colon."""
+    names: list[str] = []
+    others: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        option, _, value = word.partition("=")
+        if option != "--trinity":
+            others.append(word)
+            continue
+        names += [value] if value else rest[:1] or [""]
+        rest = rest if value else rest[1:]
+        while rest and ":" in rest[0] and not rest[0].startswith("-"):
+            names.append(rest.pop(0))
+    return [*others, "--trinity", *names] if names else others
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:

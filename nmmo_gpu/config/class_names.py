@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -84,19 +85,26 @@ def _module_of_file(file: Path, name: str, option: str) -> ModuleType:
     """Imports a file as a module named after the file's stem."""
     if not file.is_file():
         raise ConfigError(f"{option} = {name!r}: there is no file {file}; {HOW}.")
-    loaded = sys.modules.get(file.stem)
-    origin = getattr(loaded, "__file__", None)
-    if loaded is not None and origin and Path(origin).resolve() == file.resolve():
-        return loaded
+    for loaded in (sys.modules.get(file.stem), _loaded_beside.get(file.resolve())):
+        origin = getattr(loaded, "__file__", None)
+        if loaded is not None and origin and os.path.realpath(origin) == os.path.realpath(file):
+            return loaded
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None and spec.loader is not None, "the caller has checked for .py"
     module = importlib.util.module_from_spec(spec)
-    if loaded is None:  # dataclasses look up their module in sys.modules
+    named = file.stem not in sys.modules
+    if named:  # dataclasses look up their module in sys.modules
         sys.modules[file.stem] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        if loaded is None:
+        if named:
             del sys.modules[file.stem]
         raise
+    if not named:
+        _loaded_beside[file.resolve()] = module
     return module
+
+
+_loaded_beside: dict[Path, ModuleType] = {}
+"""Modules of files whose names other modules have in ``sys.modules``."""

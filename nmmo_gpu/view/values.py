@@ -35,7 +35,7 @@ class Values:
 
         Args:
             checkpoint: the file, which may not exist and may change at any time.
-            sword: as for ``nmmo_gpu.train.evaluate.PolicyActor``."""
+            sword: as for ``nmmo_gpu.train.trained_policy.TrainedPolicy``."""
         self.checkpoint, self.sword = checkpoint, sword
         self._lock = asyncio.Lock()
         self._kept: OrderedDict[tuple[int, Path, int], bytes] = OrderedDict()

@@ -359,7 +359,7 @@ def test_value_maps_need_the_runs_network(tmp_path, path, monkeypatch):
         store(tmp_path)
     with served(tmp_path) as running:
         answer = running.get(f"/api/value?name={NAME}")
-        assert answer.status == 404 and f"--network {__name__}:Other" in answer.body.decode()
+        assert answer.status == 404 and f"--trinity {__name__}:Other" in answer.body.decode()
     found = Values(tmp_path / checkpoints.FILE, sword_with(Other))
     payload = asyncio.run(found.payload(path, 0))
     stored = checkpoints.load(tmp_path, torch.device("cpu"))
