@@ -105,9 +105,7 @@ class Recorder:
         part of a CUDA graph."""
         if len(self.realms):
             env = self.env
-            self.layout.write(
-                self.frames[t], env.world, self.realms, step_actions, policy_trace, env.records
-            )
+            self.layout.write(self.frames[t], env.world, self.realms, step_actions, policy_trace, env.records)
             self.ticks[t : t + 1].copy_(env.world.tick)
 
     def flush(self, ticks: int | None = None) -> None:

@@ -21,8 +21,8 @@ from view.serving import INDEX, WORLD, Tape, Viewer, served
 from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.errors import ReplayError, UsageError
 from nmmo_gpu.replay.format import HEAD, MAGIC, PREAMBLE, TILE, VERSION, pack
-from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.header import header
+from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.writer import ReplayWriter, heat_payload
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import value_map as value_maps
@@ -373,7 +373,7 @@ def test_value_maps_need_the_runs_network(tmp_path, path, monkeypatch):
     assert np.isfinite(expected).any() and payload[-expected.nbytes :] == expected.tobytes()
 
 
-DAY = '''
+DAY = """
 from dataclasses import dataclass
 from nmmo_gpu.systems import ObservationSpec, System
 
@@ -386,7 +386,7 @@ class Day(System):
 
     def observe(self, world):
         return {"hour": (world.tick % self.period).view(1, 1)}
-'''
+"""
 
 
 def test_runs_with_systems_are_shown_without_their_classes(tmp_path, monkeypatch):
