@@ -96,7 +96,8 @@ def _system(system: System, world: WorldConfig) -> dict[str, Any]:
         }
         for name, spec in system.observation(world).items()
     ]  # fmt: skip
-    return {"name": system.name, "class": kind, "settings": settings, "fields": fields}
+    edits = type(system).edit_observation is not System.edit_observation
+    return {"name": system.name, "class": kind, "settings": settings, "edits": edits, "fields": fields}
 
 
 def _check_limits(listed: tuple[Column, ...]) -> None:

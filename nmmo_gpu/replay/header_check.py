@@ -90,6 +90,8 @@ def _check_system(system: dict[str, Any], columns: dict[str, Column]) -> None:
     for name in ("name", "class"):
         _text(_field(system, name, "systems"), "systems")
     _record(_field(system, "settings", "systems"), "systems")
+    if type(_field(system, "edits", "systems")) is not bool:
+        raise ValueError("systems: edits is not true or false")
     for value in _list(_field(system, "fields", "systems"), "systems", fmt.MAX_COLUMNS):
         field = _record(value, "systems")
         for name in ("name", "about"):

@@ -214,7 +214,8 @@ def test_wrong_tables_are_errors_that_name_the_field(
 
 
 FIELD = {"name": "light", "about": "percent", "low": 0, "high": 100, "light": True, "shape": [2, 1]}
-SYSTEM = {"name": "day", "class": "nowhere:Day", "settings": {"period": 9}, "fields": [FIELD]}
+SYSTEM = {"name": "day", "class": "nowhere:Day", "settings": {"period": 9}, "edits": False,
+          "fields": [FIELD]}  # fmt: skip
 COLUMN = {"name": "day.light", "type": "i16", "of": "agents", "width": 2, "delta": True, "scale": 1.0}
 
 

@@ -17,6 +17,7 @@ from train.small import FULL
 import nmmo_gpu
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay import recorder as films
+from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.replay.segment_writer import SegmentWriter
@@ -87,7 +88,7 @@ def test_the_header_describes_systems(tmp_path):
         (system,) = replay.header["systems"]
         (frame,) = replay
     assert (system["name"], system["class"]) == ("senses", "support.senses:Senses")
-    assert system["settings"] == {"period": 8}
+    assert system["settings"] == {"period": 8, "head": True} and system["edits"] is False
     light, place, lean, even = system["fields"]
     assert light == {
         "name": "light", "about": "light, of 200", "low": 0, "high": LIGHT, "light": True, "shape": [],
@@ -136,6 +137,20 @@ def test_systems_that_no_reader_would_accept_are_refused(size, message, tmp_path
     with pytest.raises(ReplayError, match=message):
         Recorder(env, (0,), 2, tmp_path, "odd", env.action_heads, blocking=True)
     assert not any(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Blind(System):
+    """Edits the observation."""
+
+    def edit_observation(self, world, fields):
+        fields["material"].zero_()
+
+
+def test_the_header_says_which_systems_edit_the_observation():
+    """Viewers, which compute what agents see, cannot know what these change."""
+    systems = header(started(systems=(Wide(), Blind())).config, 0, "odd")["systems"]
+    assert [(system["name"], system["edits"]) for system in systems] == [("wide", False), ("blind", True)]
 
 
 def test_wait_puts_all_frames_into_the_files(tmp_path, monkeypatch):

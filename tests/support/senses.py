@@ -21,6 +21,8 @@ class Senses(System):
 
     period: Annotated[int, Bounds(ge=2, le=100)] = 8
     """Ticks from one noon to the next."""
+    head: bool = True
+    """Whether it adds the head."""
 
     def observation(self, config: WorldConfig) -> Mapping[str, ObservationSpec]:
         return {
@@ -31,7 +33,7 @@ class Senses(System):
         }
 
     def actions(self, config: WorldConfig) -> Mapping[str, ActionSpec]:
-        return {"nod": ActionSpec(3, "nothing, yes or no")}
+        return {"nod": ActionSpec(3, "nothing, yes or no")} if self.head else {}
 
     def observe(self, world: World) -> Mapping[str, Tensor]:
         row, col, age, food, water = (

@@ -48,6 +48,8 @@ export interface SystemField {
 export interface System {
   readonly name: string;
   readonly settings: Readonly<Record<string, unknown>>;
+  /** It changes the observation of the rules, which `perceive` does not know. */
+  readonly edits: boolean;
   readonly fields: readonly SystemField[];
 }
 

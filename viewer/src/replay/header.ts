@@ -216,11 +216,13 @@ function npc(value: unknown): NpcKind {
 }
 
 function system(value: unknown): System {
-  const { name, settings, fields } = record(value, "systems");
+  const { name, settings, edits, fields } = record(value, "systems");
   const system = text(name, "systems");
+  if (typeof edits !== "boolean") throw wrong("systems", "a system has no edits flag");
   return {
     name: system,
     settings: record(settings, "systems"),
+    edits,
     fields: list(fields, "systems", MAX_COLUMNS).map((field) => systemField(system, field)),
   };
 }

@@ -130,7 +130,7 @@ export function madeHeader(
     npcs: npcs ? kinds : [],
     heads: {},
     columns,
-    systems: [{ name: "day", settings: {}, fields: [LIGHT] }],
+    systems: [{ name: "day", settings: {}, edits: false, fields: [LIGHT] }],
     config: {},
   };
 }

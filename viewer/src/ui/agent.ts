@@ -8,7 +8,7 @@ import { materialName, number, short, tradeName, wordName } from "./format";
 import { ChoiceBars, Facts, Meter } from "./meters";
 import { choiceNames, choicesOf } from "./policy";
 import { Around, direction } from "./surroundings";
-import { SystemSection } from "./systems";
+import { editingText, SystemSection } from "./systems";
 
 /** Side length of the small maps, CSS pixels. */
 const WINDOW = 132;
@@ -79,6 +79,7 @@ export class AgentPanel implements Part {
     this.systems = recording.header.systems
       .filter(({ fields }) => fields.length)
       .map((system) => new SystemSection(recording.header, system));
+    const editing = editingText(recording.header.systems);
     this.sections = {
       skills: section("Skills", this.skills),
       inventory: section("Inventory", this.inventory),
@@ -99,6 +100,7 @@ export class AgentPanel implements Part {
         el("figure", {}, this.attacks, el("figcaption", {}, "attack map")),
       ),
       this.attack,
+      ...(editing ? [el("p", { class: "small" }, editing)] : []),
       section("Visible entities", this.seen),
       ...this.systems.map(({ element }) => element),
       policy,

@@ -58,6 +58,12 @@ export function settingsText(settings: Readonly<Record<string, unknown>>): strin
     .join(", ");
 }
 
+/** Says that systems change what agents see; empty if none does. */
+export function editingText(systems: readonly System[]): string {
+  const names = systems.filter(({ edits }) => edits).map(({ name }) => spaced(name));
+  return names.length ? `Shown without what ${names.join(" and ")} changes in the observation.` : "";
+}
+
 function spaced(name: string): string {
   return name.replaceAll("_", " ");
 }

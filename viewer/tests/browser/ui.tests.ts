@@ -141,6 +141,7 @@ test("the panel shows what the selected agent observes of a system", async () =>
     await says(page, ".agent .system h3", /System: day/i);
     await says(page, ".agent .system .facts", new RegExp(`light\\s+${100 - slot}\\s+Light in percent\\.`));
     await says(page, ".agent .system .small", /period 50, dark side off/);
+    await says(page, ".agent .body", /Shown without what day changes in the observation\./);
   }
 });
 

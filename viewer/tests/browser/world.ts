@@ -80,6 +80,7 @@ const HEADER = {
       name: "day",
       class: "tests:Day",
       settings: { period: 50, dark_side: false },
+      edits: true,
       fields: [{ name: "light", about: "Light in percent.", low: 0, high: 100, light: true, shape: [] }],
     },
   ],

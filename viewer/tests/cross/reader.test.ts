@@ -160,7 +160,7 @@ describe.each(names())("%s", (name) => {
       const { header } = recording;
       const [system, ...others] = header.systems;
       expect(others).toEqual([]);
-      expect([system!.name, system!.settings]).toEqual(["senses", { period: 8 }]);
+      expect([system!.name, system!.settings, system!.edits]).toEqual(["senses", { period: 8, head: true }, false]);
       expect(system!.fields.map(({ column, shape, light }) => [column, shape, light])).toEqual([
         ["senses.light", [], true],
         ["senses.place", [3], false],

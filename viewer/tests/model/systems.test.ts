@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { lightBetween, lightOf, observed, widthOf } from "../../src/model/systems";
 import type { Frame, Header, SystemField } from "../../src/model/types";
 import { daylightTint } from "../../src/scene/colors";
-import { settingsText, valueText } from "../../src/ui/systems";
+import { editingText, settingsText, valueText } from "../../src/ui/systems";
 import { fakeFrame, fakeHeader } from "../fake";
 
 const field = (name: string, changes: Partial<SystemField> = {}): SystemField => ({
@@ -19,7 +19,7 @@ const LIGHT = field("light", { light: true });
 const PLACE = field("place", { low: -9, high: 9, shape: [3, 1] });
 
 const header = (...fields: SystemField[]): Header =>
-  fakeHeader({ agents: 4, entities: 6, systems: [{ name: "day", settings: {}, fields }] });
+  fakeHeader({ agents: 4, entities: 6, systems: [{ name: "day", settings: {}, edits: false, fields }] });
 const ALIVE = [0, 1, 1, 1, 1, 0];
 const ENTITIES = [10, 11, 12, 13, 14, 15];
 const frame = (columns: Readonly<Record<string, readonly number[]>>): Frame =>
@@ -93,4 +93,9 @@ test("values and settings as texts", () => {
     "period 200, safe zone on, wet off, kind sun",
   );
   expect(settingsText({})).toBe("");
+  const system = (name: string, edits: boolean) => ({ name, settings: {}, edits, fields: [] });
+  expect(editingText([system("day", false)])).toBe("");
+  expect(editingText([system("day", true), system("rain", false), system("thick_fog", true)])).toBe(
+    "Shown without what day and thick fog changes in the observation.",
+  );
 });

@@ -28,7 +28,7 @@ const TYPES = {
 };
 const COLUMNS = Object.entries(TYPES).map(([name, type]) => column(name, type, "entities"));
 const FIELD = { name: "light", about: "in percent", low: -5, high: 100, light: true, shape: [2, 3] };
-const SYSTEM = { name: "day", class: "mine:Day", settings: { period: 9 }, fields: [FIELD] };
+const SYSTEM = { name: "day", class: "mine:Day", settings: { period: 9 }, edits: true, fields: [FIELD] };
 const OWN = column("day.light", "i16", "agents", 6);
 
 /** Returns the JSON of a header with these systems. */
@@ -52,7 +52,7 @@ test("a header of an earlier version has no systems", () => {
 
 test("any part of a system that is wrong is an error", () => {
   const wrong: unknown[] = [null, 7, [7], [null]];
-  for (const name of ["name", "settings", "fields"]) wrong.push([{ ...SYSTEM, [name]: 7 }]);
+  for (const name of ["name", "settings", "edits", "fields"]) wrong.push([{ ...SYSTEM, [name]: 7 }]);
   for (const [name, values] of Object.entries({
     name: [7, "dark"],
     about: [null],
