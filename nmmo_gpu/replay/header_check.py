@@ -96,8 +96,8 @@ def _check_system(system: dict[str, Any], columns: dict[str, Column]) -> None:
         field = _record(value, "systems")
         for name in ("name", "about"):
             _text(_field(field, name, "systems"), "systems")
-        for name in ("low", "high"):
-            _whole(_field(field, name, "systems"), "systems", -LARGEST, LARGEST)
+        low = _whole(_field(field, "low", "systems"), "systems", -LARGEST, LARGEST)
+        _whole(_field(field, "high", "systems"), "systems", low + 1, LARGEST)
         if type(_field(field, "light", "systems")) is not bool:
             raise ValueError("systems: light is not true or false")
         shape = _list(_field(field, "shape", "systems"), "systems", MAX_DIMENSIONS)

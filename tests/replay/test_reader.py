@@ -241,6 +241,7 @@ def test_systems_are_read_without_their_classes(read: Callable[[bytes], int]) ->
         *(_with_system({**SYSTEM, "fields": [{**FIELD, name: value}]}) for name in FIELD
           for value in (None, 1 << 40, "x", [0], [1.0]) if (name, value) != ("about", "x")),
         *(_with_system({name: kept for name, kept in SYSTEM.items() if name != left}) for left in SYSTEM),
+        _with_system({**SYSTEM, "fields": [{**FIELD, "high": 0}]}),
         _with_system(of="entities"), _with_system(width=3), _with_system(name="day.dark"),
     ],
 )  # fmt: skip
