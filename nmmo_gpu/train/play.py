@@ -91,7 +91,8 @@ def save_moment(env: Env, path: Path, title: str) -> None:
     frames = torch.zeros(1, layout.bytes, dtype=torch.uint8, device=env.device)
     no_target = torch.full((1, env.config.world.entities), -1, device=env.device, dtype=torch.int64)
     first = torch.zeros(1, dtype=torch.int64, device=env.device)
-    layout.write(frames, env.world, first, StepActions(torch.zeros_like(no_target), no_target))
+    step_actions = StepActions(torch.zeros_like(no_target), no_target)
+    layout.write(frames, env.world, first, step_actions, records=env.records)
     file_header = header(env.config, env.config.first_realm, title)
     with ReplayWriter(path, file_header, env.world.base[0].cpu().numpy()) as writer:
         writer.frames(int(env.world.tick), frames.cpu().numpy())

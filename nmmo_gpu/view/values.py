@@ -69,7 +69,8 @@ def _computed(checkpoint: Path, recording: Path, population: int, sword: type[Sw
         base, config = replay.base, replay.header.get("config")
     trained: dict[str, Any] = json.loads(json.dumps(to_plain(stored.config.env.world)))
     recorded = config.get("world") if isinstance(config, dict) else None
-    recorded = recorded if isinstance(recorded, dict) else {}
+    # Recordings of earlier versions do not name systems.
+    recorded = {"systems": [], **recorded} if isinstance(recorded, dict) else {}
     other = [name for name in trained if name not in IRRELEVANT and trained[name] != recorded.get(name)]
     if other:
         raise ReplayError(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from replay.recorded import alive_rows, frames_of, record_expected, same
 from support.helpers import ODD
+from support.senses import Senses
 from train.small import FULL, small
 
 from nmmo_gpu.cli import main as cli
@@ -27,6 +28,7 @@ CPU = torch.device("cpu")
 KINDS = {
     "chaos": {"backend": "torch"},
     "chaos, numba": {"backend": "numba"},
+    "chaos, system": {"backend": "torch", "systems": (Senses(head=False),)},
     "full": {**FULL, "backend": "torch", "targeting": "learned", "recurrent": True, "births": 2},
 }
 
