@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nmmo_gpu.cli.systems import imports
 from nmmo_gpu.errors import WorldError
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.config import TrainConfig
@@ -63,7 +64,7 @@ def train_again(arguments: list[str], config: TrainConfig, error: WorldError) ->
         error: what was raised."""
     resumed = any(argument.partition("=")[0] == "--resume" for argument in arguments)
     if not resumed and (Path(config.run) / checkpoint.FILE).exists():
-        arguments = ["--resume", config.run]
+        arguments = ["--resume", config.run, *imports(arguments)]
     words = ["nmmo-gpu", "train", *arguments, *(["--check"] if "--check" not in arguments else [])]
     note = f"to train again up to tick {error.tick}: {shlex.join(words)}"
     return f"{note} ({BY_TIME})" if config.minutes is not None else note
