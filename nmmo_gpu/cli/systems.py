@@ -76,7 +76,7 @@ def parsed(options: Any) -> Any:
 
 def values(arguments: Sequence[str], option: str) -> Iterator[str]:
     """Yields the values of an option that may be repeated."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         name, equals, value = argument.partition("=")
         if name == option and (equals or following):
             yield value if equals else following
