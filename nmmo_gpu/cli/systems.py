@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import tyro
 
@@ -54,8 +54,10 @@ def with_systems(kind: type, default: Any, arguments: Sequence[str]) -> Any:
     takes = _takes_systems(kind)
     classes = _classes(values(arguments, SYSTEM)) if takes else []
     _check_settings(classes, arguments)
-    config = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
-    fields: list[Any] = [("config", config, field(default=default)) if default is not None else ("config", config)]
+    default_field = () if default is None else (field(default=default),)
+    fields: list[Any] = [
+        ("config", Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")], *default_field)
+    ]
     for cls in classes:
         fields.append((PREFIX + cls.name, Annotated[cls, tyro.conf.arg(name=cls.name)]))
     return dataclasses.make_dataclass(
@@ -118,7 +120,7 @@ def _classes(names: Iterator[str]) -> list[type[System]]:
 def _check_settings(classes: Sequence[type[System]], arguments: Sequence[str]) -> None:
     """Raises ConfigError for an option of a system that is not one of its settings."""
     for cls in classes:
-        settings = [field.name for field in dataclasses.fields(cls) if field.init]
+        settings = [setting.name for setting in dataclasses.fields(cast(Any, cls)) if setting.init]
         for argument in arguments:
             option = argument.partition("=")[0]
             system, dot, setting = option.removeprefix("--").replace("-", "_").partition(".")
@@ -134,7 +136,7 @@ def _check_settings(classes: Sequence[type[System]], arguments: Sequence[str]) -
 def _takes_systems(kind: type) -> bool:
     hints = typing.get_type_hints(kind)
     return any(
-        name == "systems" or (dataclasses.is_dataclass(hint) and _takes_systems(typing.cast(type, hint)))
+        name == "systems" or (dataclasses.is_dataclass(hint) and _takes_systems(cast(type, hint)))
         for name, hint in hints.items()
     )
 

@@ -135,7 +135,7 @@ def test_help_lists_systems_and_settings(capsys):
     (["--system", "nmmo_gpu.systems:System"], "is not a frozen dataclass; decorate it"),
     (["--import", "no_such_module"], "--import = 'no_such_module': there is no module no_such_module"),
     (["--import", "missing.py"], "there is no file missing.py; give a module, or a .py file"),
-    (["--reward", "alife"], "reward = 'alife' is unknown; choose alive, death, none, or give module:function"),
+    (["--reward", "alife"], "reward = 'alife' is unknown; choose alive, death, none, or give module:"),
     (["--reward", "support.systems:paid"], "support.systems has no paid; give module:function"),
     (["--reward", "support.systems:GALE"], "is not a function; give one that returns [R, A] float32"),
 ])  # fmt: skip
