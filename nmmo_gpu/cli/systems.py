@@ -126,11 +126,11 @@ def _check_settings(classes: Sequence[type[System]], arguments: Sequence[str]) -
             system, dot, setting = option.removeprefix("--").replace("-", "_").partition(".")
             if not option.startswith("--") or not dot or system != cls.name:
                 continue
-            if setting.partition(".")[0].removeprefix("no_") not in (
-                name.removeprefix("no_") for name in settings
-            ):
+            known = {name.removeprefix("no_") for name in settings}
+            if setting.partition(".")[0].removeprefix("no_") not in known:
                 valid = ", ".join(f"--{cls.name}.{name}".replace("_", "-") for name in settings)
-                raise ConfigError(f"{option} is no setting of {cls.__name__}; choose {valid or 'none'}.")
+                remedy = f"choose {valid}" if valid else "it has none"
+                raise ConfigError(f"{option} is no setting of {cls.__name__}; {remedy}.")
 
 
 def _takes_systems(kind: type) -> bool:

@@ -84,10 +84,11 @@ def _load_module(where: str, name: str, option: str, how: str, file: str) -> Mod
     if where.endswith(".py"):
         return _module_of_file(Path(where), name, option, how)
     try:
+        if where.startswith("."):
+            raise ModuleNotFoundError(name=where)  # the name is relative, but to no package
         return importlib.import_module(where)
-    except (ModuleNotFoundError, TypeError) as error:  # TypeError: the name is relative
-        missing = getattr(error, "name", where)
-        if not missing or not (where == missing or where.startswith(missing + ".")):
+    except ModuleNotFoundError as error:
+        if error.name is None or not (where == error.name or where.startswith(error.name + ".")):
             raise  # something that the module imports is missing
         raise ConfigError(
             f"{option} = {name!r}: there is no module {where}; add its folder to PYTHONPATH, or give the "
