@@ -12,14 +12,17 @@ from nmmo_gpu.config.systems import ActionSpec, ObservationSpec, StateSpec, Syst
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.capturable import check_capturable
+from nmmo_gpu.world.events import Event
+from nmmo_gpu.world.harm import harm
 from nmmo_gpu.world.phases import PHASES
 from nmmo_gpu.world.random import below
+from nmmo_gpu.world.regrowth import postpone as postpone_regrowth
 from nmmo_gpu.world.sight import limit_sight
 from nmmo_gpu.world.state import World
 
 __all__ = [
-    "PHASES", "ActionSpec", "Bounds", "ObservationSpec", "StateSpec", "System", "World", "WorldConfig",
-    "below", "check_system", "limit_sight", "phase", "refuse",
+    "PHASES", "ActionSpec", "Bounds", "Event", "ObservationSpec", "StateSpec", "System", "World",
+    "WorldConfig", "below", "check_system", "harm", "limit_sight", "phase", "postpone_regrowth", "refuse",
 ]  # fmt: skip
 
 

@@ -9,12 +9,10 @@ import triton.language as tl
 
 from nmmo_gpu.kernels.launch import fields_of, launch, over_slots
 from nmmo_gpu.kernels.slots import my_slots, tile_of
-from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.state import World
 
 _BurialFields = namedtuple("_BurialFields", "alive cause row col occupant presence deaths")
-_BurialConfig = namedtuple("_BurialConfig", "height width npc_slots")
-
-CAUSES = tl.constexpr(len(Cause))
+_BurialConfig = namedtuple("_BurialConfig", "height width npc_slots causes")
 
 
 @triton.jit
@@ -31,9 +29,9 @@ def bury(world, realm, entity, death_cause, counted, where, config: tl.constexpr
     tl.store(world.occupant + tile, tl.zeros([BLOCK], tl.int32), mask=dead)
     tl.store(world.presence + tile, tl.zeros([BLOCK], tl.uint8), mask=dead)
     if tl.max(counted, 0) > 0:
-        for cause in tl.static_range(1, CAUSES):
+        for cause in tl.static_range(1, config.causes):
             count = tl.sum((counted == cause).to(tl.int32), 0)
-            tl.atomic_add(world.deaths + realm * CAUSES + cause, count.to(tl.int64), sem="relaxed")
+            tl.atomic_add(world.deaths + realm * config.causes + cause, count.to(tl.int64), sem="relaxed")
 
 
 @triton.jit
@@ -54,5 +52,6 @@ def burial(world: World) -> None:
     cut = over_slots(*world.alive.shape)
     launch(
         _burial, cut.programs, fields_of(_BurialFields, world), cut.slots, cut.chunks,
-        config=fields_of(_BurialConfig, world.config), BLOCK=cut.block, warps=cut.warps,
+        config=fields_of(_BurialConfig, world.config, causes=world.deaths.shape[1]), BLOCK=cut.block,
+        warps=cut.warps,
     )  # fmt: skip

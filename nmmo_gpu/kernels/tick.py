@@ -36,7 +36,7 @@ _SecondHalfFields = namedtuple(
 _SecondHalfConfig = namedtuple(
     "_SecondHalfConfig",
     "npc_slots freeze_ticks forage heal_above max_health max_food max_water height width "
-    "threshold_count threshold_steps",
+    "threshold_count threshold_steps causes",
 )
 
 COMBAT = tl.constexpr(int(Cause.COMBAT))

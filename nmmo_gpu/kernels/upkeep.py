@@ -152,7 +152,8 @@ def _explore(world, slots, chunks, NPCS: tl.constexpr, BLOCK: tl.constexpr):
 def upkeep_config(kind: type[Fields], world: World) -> Fields:
     """Returns a named tuple of type ``kind`` with the settings that ``keep`` needs."""
     _, entries, steps = table(world)
-    return fields_of(kind, world.config, threshold_count=entries, threshold_steps=steps)
+    others = {"threshold_count": entries, "threshold_steps": steps, "causes": world.deaths.shape[1]}
+    return fields_of(kind, world.config, **others)
 
 
 def upkeep(world: World) -> None:

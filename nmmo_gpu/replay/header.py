@@ -12,7 +12,7 @@ from nmmo_gpu.replay.columns import columns
 from nmmo_gpu.replay.format import VERSION
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES
-from nmmo_gpu.world.state import Cause
+from nmmo_gpu.world.state import causes
 
 FORMAT = "nmmo-gpu replay"
 USED_UP = {Material.FOREST: Material.SCRUB, Material.ORE_ROCK: Material.STONE}
@@ -59,7 +59,7 @@ def header(config: EnvConfig, realm: int, title: str, heads: dict[str, int] | No
             for kind in (MATERIALS[material] for material in Material)
         ],
         "used_up": [int(USED_UP.get(material, material)) for material in Material],
-        "causes": [cause.name.lower() for cause in Cause],
+        "causes": [cause.name.lower() for cause in causes(world)],
         "styles": list(STYLES),
         "moves": [list(move) for move in MOVES],
         "skills": list(SKILLS) if extended else [],

@@ -115,7 +115,7 @@ def summarize(counts: dict[str, Tensor]) -> dict[str, float]:
         result["exploration/tiles per life"] = total["explored"] / deaths
         for name, share in (("median", 0.5), ("90th percentile", 0.9)):
             result[f"lifetime/{name}"] = float(quantile(counts["lifetimes"], share))
-        for cause in list(Cause)[1:]:
+        for cause in list(Cause)[1 : Cause.OTHER + bool(causes[Cause.OTHER])]:
             result[f"deaths/{cause.name.lower()}"] = causes[cause] / deaths
     return result
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.errors import ConfigError
@@ -55,17 +55,25 @@ def check_capturable(config: EnvConfig) -> None:
     with _located():
         rewards.begin(world)
         play()
-        with _NoCopies():  # type: ignore[no-untyped-call]
+        with _NoCopies():
             play()
 
 
-class _NoCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Refuses tensors made of lists of Python numbers, which are copied to the device. The first calls may
-    make them, and keep them in a cache."""
+class _CopyError(RuntimeError):
+    pass
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function.__name__.startswith("lift_fresh") and isinstance(args[0], Tensor) and args[0].numel() > 1:
-            raise RuntimeError("torch.tensor() copies from the host in each tick; make it once, and keep it")
+
+class _NoCopies(TorchFunctionMode):
+    """Refuses tensors made of Python numbers, which are copied to the device. The first calls may make them,
+    and keep them in a cache."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        device = torch.device((kwargs or {}).get("device") or "cpu")
+        if function in (torch.tensor, torch.as_tensor, torch.asarray) and device.type != "cpu":
+            raise _CopyError(
+                f"torch.{function.__name__}() copies from the host in each tick; make the tensor once, and "
+                "keep it"
+            )
         return function(*args, **(kwargs or {}))
 
 
@@ -78,6 +86,8 @@ def _located() -> Iterator[None]:
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
+        if "meta" not in str(error).lower() and not isinstance(error, _CopyError):
+            raise  # an error of another kind, with its own message
         lines = [f for f in frames if not f.filename.startswith((OWN, TORCH))]
         if not lines:
             raise

@@ -39,3 +39,16 @@ def schedule(world: World, tile: Tensor, chance: float | None = None) -> None:
     word = draw(world.seed, world.tick, Stream.REGROW, tile // area, tile % area)[0]
     due = (world.tick + waiting_ticks(word, chance)) & TICK_MASK
     world.regrow_at.view(-1)[tile] = due.to(torch.int32)
+
+
+def postpone(world: World, tiles: Tensor, word: Tensor) -> None:
+    """Draws another waiting time, with the chance of forest, for tiles that would regrow now.
+
+    For systems in a phase before regrowth. Runs without a device sync.
+
+    Args:
+        world: changed in place.
+        tiles: [R, H, W] bool; not with ``regrowth`` = 0.
+        word: [R, H, W] int64, random 32-bit words of these tiles."""
+    due = (world.tick + waiting_ticks(word, world.config.regrowth)) & TICK_MASK
+    world.regrow_at.copy_(torch.where(tiles, due.to(torch.int32), world.regrow_at))

@@ -49,6 +49,13 @@ class Cause(IntEnum):
     HUNGER = 2
     THIRST = 3
     COMBAT = 4
+    OTHER = 5
+    """A system killed the agent; only in worlds with systems."""
+
+
+def causes(config: WorldConfig) -> tuple[Cause, ...]:
+    """The causes of death that exist under these rules."""
+    return tuple(Cause) if config.systems else tuple(Cause)[:-1]
 
 
 class Workspace(NamedTuple):
@@ -160,15 +167,15 @@ class World(SentByValue):
     visited: Tensor = _tensor(f"R A {VISITED_SIDE}", torch.int64, -(1 << 63), (1 << 63) - 1)
     """[R, A, 64] int64: footprints, bit ``col % 64`` of word ``row % 64``. Exact while an agent's
     path spans at most 64 x 64 tiles, as on every 80x80 map; an undercount beyond."""
-    cause: Tensor = _tensor("R S", torch.uint8, 0, max(Cause))
+    cause: Tensor = _tensor("R S", torch.uint8, 0, lambda c: max(causes(c)))
     """[R, S] uint8, Cause: cause of death if the slot's entity died in the last tick; else 0."""
 
     next_entity: Tensor = _tensor("R", torch.int64, 0, MAX_IDS)
     """[R] int64: id of the next entity; equal to the number of births so far."""
     acted: Tensor = _tensor("R", torch.int64, 0, MAX_COUNT)
     """[R] int64: agent-steps so far."""
-    deaths: Tensor = _tensor("R 5", torch.int64, 0, MAX_COUNT)
-    """[R, 5] int64: deaths so far, by Cause."""
+    deaths: Tensor = _tensor("R C", torch.int64, 0, MAX_COUNT)
+    """[R, causes] int64: deaths so far, by Cause; the last only with systems."""
 
     xp: Tensor = _tensor("R F 9", torch.int32, 0, (1 << 31) - 1)
     """[R, A, 9] int32: experience in each of ``SKILLS``, at most ``MAX_EXPERIENCE``."""
@@ -216,7 +223,7 @@ class World(SentByValue):
     systems: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
     """The state of ``config.systems``: their tensors by name, by the name of the system."""
 
-    draw: Callable[..., Words] = dataclasses.field(default=draw, init=False, compare=False)
+    draw: Callable[..., Words] = dataclasses.field(default_factory=lambda: draw, init=False, compare=False)
     """``nmmo_gpu.world.random.draw`` or a twin of it, for systems."""
     static_shapes: bool = dataclasses.field(default=False, init=False, compare=False)
     """Whether systems must not use shapes that depend on data, because the device would be waited for."""
@@ -269,6 +276,7 @@ class World(SentByValue):
             "R": realms, "H": config.height, "W": config.width, "A": config.slots, "S": config.entities,
             "N": config.npc_slots, "F": on * config.slots, "E": on * config.entities, "I": on * items,
             "B": on * (items + 1), "K": on * kinds, "V": on * (len(Event) + kinds),
+            "C": len(causes(config)),
         }  # fmt: skip
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:

@@ -105,7 +105,7 @@ IMPOSSIBLE_BATCH = [
     ({"seed": 1 << 63}, f"seed = {1 << 63}", "choose an integer from"),
     ({"seed": -(1 << 63) - 1}, f"seed = {-(1 << 63) - 1}", "choose an integer from"),
     ({"seed": None}, "seed = None", "choose an integer"),
-    ({"reward": "gold"}, "reward = 'gold'", 'choose "alive" or "death"'),
+    ({"reward": "gold"}, "reward = 'gold'", 'choose "alive", "death" or "none"'),
     ({"backend": "jax"}, "backend = 'jax'", 'choose "auto", "torch"'),
     *(({name: value}, f"{name} = {value!r}", "choose a finite number")
       for name in REWARDS for value in (float("nan"), float("inf"), "1", None, True)),

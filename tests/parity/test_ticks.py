@@ -72,9 +72,9 @@ def test_ticks_from_the_same_state(case):
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
 def test_orders_of_any_integer_dtype(case):
-    """Fused ticks and, where a backend has both, ticks phase by phase; neither changes the orders."""
+    """Stretches of phases and, where a backend has both, ticks phase by phase; neither changes the orders."""
     twin = case.twin
-    apart = dataclasses.replace(twin.backend, fused=None)
+    apart = dataclasses.replace(twin.backend, stretches=())
     world = litter(random_world(case.config, case.setting.realms, 3, fill=0.9, odds=MUCH_FOOD), 3)
     random = generator(2)
     for time in range(2):

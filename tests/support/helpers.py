@@ -22,7 +22,7 @@ from nmmo_gpu.world.regrowth import TICK_MASK
 from nmmo_gpu.world.regrowth_table import NEVER
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import birth_experience, birth_levels
-from nmmo_gpu.world.state import Cause, World, field_range, stock_fields
+from nmmo_gpu.world.state import Cause, World, causes, field_range, stock_fields
 from nmmo_gpu.world.terrain import ring_tiles
 
 DATA = Path(__file__).parents[1] / "data"
@@ -260,7 +260,7 @@ def random_world(
     world.visited.copy_(torch.randint(-(1 << 63), (1 << 63) - 1, world.visited.shape, generator=random))
     world.damage.copy_(integers(0, 20))
     world.acted.copy_(integers(0, 1000, (realms,)))
-    world.deaths.copy_(integers(0, 1000, (realms, len(Cause))))
+    world.deaths.copy_(integers(0, 1000, (realms, len(causes(config)))))
     world.deaths[:, Cause.NONE] = 0
     world.next_entity.copy_(world.deaths.sum(1) + world.npc_kills.sum(1) + world.alive.sum(1))
     world.explored.copy_(footprints(world))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from nmmo_gpu.env import Env, make, random_actions
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.observation_layout import ObservationLayout
+from nmmo_gpu.world.phases import PHASES
 from nmmo_gpu.world.state import World
 
 CPU = torch.device("cpu")
@@ -44,19 +46,17 @@ def phases_called(world: World, chosen: Iterable[Tensor]) -> list[str]:
     world.alive[1, :5] = True
     called = []
 
-    class Spy:
-        whole_tick = None
+    def spy(name: str) -> Callable[..., tuple[Tensor, ...]]:
+        def phase(of: World, *rest: Tensor) -> tuple[Tensor, ...]:
+            called.append(name)
+            assert of is world and int(world.tick) == 0 and not world.cause.any()
+            assert world.acted.tolist() == [0, 5], "NPCs do not count as actors"
+            return rest
 
-        def __getattr__(self, name):
-            def phase(of, *rest):
-                called.append(name)
-                assert of is world and int(world.tick) == 0 and not world.cause.any()
-                assert world.acted.tolist() == [0, 5], "NPCs do not count as actors"
-                return rest
+        return phase
 
-            return phase
-
-    tick.step(world, Spy(), *chosen)
+    spies = {phase.name: spy(phase.name) for phase in PHASES if phase.name != "start"}
+    tick.step(world, dataclasses.replace(Backend(), **spies), *chosen)
     assert int(world.tick) == 1
     return called
 

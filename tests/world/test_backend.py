@@ -21,23 +21,25 @@ PHASES = ("combat", "movement", "spawning", "regrowth", "upkeep", "explore", "bu
 
 
 @pytest.mark.parametrize(
-    ("backend", "device", "package", "decoder", "fused", "capturable"),
+    ("backend", "device", "package", "decoder", "stretches", "capturable"),
     [
-        ("torch", CPU, "nmmo_gpu.world", "nmmo_gpu.world", False, False),
-        ("numba", CPU, "nmmo_gpu.cpu", "nmmo_gpu.world", True, False),
-        ("triton", KERNEL_DEVICE, "nmmo_gpu.kernels", "nmmo_gpu.kernels", True, True),
+        ("torch", CPU, "nmmo_gpu.world", "nmmo_gpu.world", 0, False),
+        ("numba", CPU, "nmmo_gpu.cpu", "nmmo_gpu.world", 21, False),
+        ("triton", KERNEL_DEVICE, "nmmo_gpu.kernels", "nmmo_gpu.kernels", 2, True),
     ],
 )
-def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decoder, fused, capturable):
-    """No phase is another backend's. Where a whole tick is one call, it is of the same package."""
+def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decoder, stretches, capturable):
+    """No phase is another backend's, and a stretch replaces the backend's own functions."""
     if backend != "torch":
         pytest.importorskip(backend)
     phases = resolve(backend, device)
     assert phases.name == backend and phases.capturable == capturable
     assert all(getattr(phases, phase).__module__.startswith(f"{package}.") for phase in PHASES)
     assert phases.decode.__module__.startswith(f"{decoder}.")
-    assert (phases.fused is not None) == fused
-    assert not fused or phases.fused.__module__ == f"{package}.tick"
+    assert len(phases.stretches) == stretches
+    for stretch in phases.stretches:
+        functions = dict(zip(stretch.names, stretch.functions, strict=True))
+        assert all(getattr(phases, name) is function for name, function in functions.items())
 
 
 def test_the_defaults_are_the_torch_functions():

@@ -7,7 +7,7 @@ import torch
 from support.helpers import ODD, assert_same, random_world
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.state import Cause, World, field_shape, stock_fields
+from nmmo_gpu.world.state import World, causes, field_shape, stock_fields
 
 CONFIG = preset("full", **ODD, slots=7, populations=7, npc_numbers=(3, 1, 1))
 BARE = preset("chaos", **ODD, slots=7, populations=7)
@@ -99,6 +99,6 @@ def test_agents_are_the_first_slots(world):
 
 
 def test_causes_are_numbered_as_deaths_are_counted(world):
-    assert [cause.name for cause in Cause] == ["NONE", "LAVA", "HUNGER", "THIRST", "COMBAT"]
-    assert world.deaths.shape == (3, len(Cause))
+    assert [cause.name for cause in causes(world.config)] == ["NONE", "LAVA", "HUNGER", "THIRST", "COMBAT"]
+    assert world.deaths.shape == (3, len(causes(world.config)))
     assert world.realms == 3 and world.device == torch.device("cpu")

@@ -26,7 +26,8 @@ from support.ticking import CPU, generator, phases_called, play
 from nmmo_gpu.config import preset
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.world import tick
-from nmmo_gpu.world.backend import FUSED_PHASES, resolve
+from nmmo_gpu.world.backend import Stretch, resolve
+from nmmo_gpu.world.phases import PHASES
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.state import Cause, World
 
@@ -50,16 +51,32 @@ def test_the_phases_run_in_the_order_of_the_rules():
     assert called == ["combat", "movement", "spawning", "regrowth", "upkeep", "explore", "burial"]
 
 
-def test_fused_phases_are_those_of_law_and_chaos():
-    """A whole tick in one call replaces the phases that are called without it, in that order."""
-    world = fresh(realms=2)
-    assert tuple(phases_called(world, orders(world))) == FUSED_PHASES
+BASIC = [phase.name for phase in PHASES if phase.when(preset("chaos"))]
 
 
-@pytest.mark.parametrize("phase", FUSED_PHASES)
-def test_a_replaced_phase_is_called_on_fused_backends_too(any_backend, phase):
-    """Once a tick with the world, on every backend. The other phases are the backend's own, so a replacement
-    that only forwards changes no bit. After it is restored, the tick is one call again."""
+def listed(config, backend):
+    """Returns the names of the calls of a tick."""
+    return [call.name for call in tick.calls(config, backend)]
+
+
+def test_stretches_are_as_long_as_possible():
+    """In ``law`` and ``chaos`` numba runs all phases but the first together, and Triton two stretches. In the
+    full game, and on torch, each phase is a call."""
+    chaos, full = preset("chaos"), preset("full")
+    assert listed(chaos, TORCH) == BASIC
+    assert listed(full, TORCH) == [phase.name for phase in PHASES]
+    pytest.importorskip("numba")
+    assert listed(chaos, resolve("numba", CPU)) == ["start", "+".join(BASIC[1:])]
+    assert listed(full, resolve("numba", CPU)) == listed(full, TORCH)
+    pytest.importorskip("triton")
+    expected = ["start+combat+movement", "spawning", "regrowth", "upkeep+explore+burial"]
+    assert listed(chaos, resolve("triton", KERNEL_DEVICE)) == expected
+
+
+@pytest.mark.parametrize("phase", BASIC)
+def test_a_replaced_phase_interrupts_the_stretch(any_backend, phase):
+    """It is called once a tick with the world, on every backend. The other phases are the backend's own, and
+    run in stretches, so a replacement that only forwards changes no bit."""
     backend, calls = any_backend, []
     original = getattr(backend, phase)
 
@@ -68,8 +85,9 @@ def test_a_replaced_phase_is_called_on_fused_backends_too(any_backend, phase):
         original(world, *orders)
 
     patched = dataclasses.replace(backend, **{phase: replaced})
-    assert patched.whole_tick is None and backend.whole_tick is backend.fused
     whole = random_world(preset("chaos", **ODD, slots=9, populations=3, births=3), 2, 6, fill=0.8, full=True)
+    names = listed(whole.config, patched)
+    assert phase in names and "+".join(names).split("+") == BASIC
     apart, random = whole.clone(), generator(4)
     for called in range(3):
         chosen = random_orders(whole, random)
@@ -78,7 +96,8 @@ def test_a_replaced_phase_is_called_on_fused_backends_too(any_backend, phase):
         tick.step(apart, patched, *chosen)
         assert len(calls) == called + 1
         assert_same(apart, whole, f"tick {called}")
-    assert dataclasses.replace(patched, **{phase: original}).whole_tick is backend.fused
+    restored = dataclasses.replace(patched, **{phase: original})
+    assert listed(whole.config, restored) == listed(whole.config, backend)
 
 
 def test_an_environment_calls_a_replaced_phase(any_backend):
@@ -93,18 +112,21 @@ def test_an_environment_calls_a_replaced_phase(any_backend):
     assert calls == [0, 1, 2, 3]
 
 
-def test_a_custom_fused_tick_replaces_the_phases_it_came_with(any_backend):
-    """It is called while these are unchanged. If one of them is replaced too, it is called only if
-    ``fused_phases`` includes that one."""
+def test_a_custom_stretch_replaces_the_phases_that_it_names(any_backend):
+    """It gets the actions that it takes. If one of its phases is another function, the phases run instead."""
     calls = []
-    custom = dataclasses.replace(any_backend, fused=lambda *given: calls.append(given))
+    names = ("combat", "movement")
+    functions = tuple(getattr(any_backend, name) for name in names)
+    stretch = Stretch(names, functions, lambda *given: calls.append(given), ("move", "style"))
+    custom = dataclasses.replace(any_backend, stretches=(stretch,))
     world = fresh(realms=1)
-    tick.step(world, custom, *orders(world))
-    assert len(calls) == 1 and calls[0][0] is world and int(world.tick) == 0
-    other = dataclasses.replace(custom, burial=lambda world: None)
-    assert other.whole_tick is None
-    assert dataclasses.replace(other, fused_phases=()).whole_tick is custom.fused
-    assert dataclasses.replace(other, fused=None).whole_tick is None
+    move, style, target = orders(world)
+    tick.step(world, custom, move, style, target)
+    assert len(calls) == 1 and calls[0][0] is world
+    assert calls[0][1] is move and calls[0][2] is style
+    other = dataclasses.replace(custom, movement=lambda world, move: None)
+    assert "combat+movement" in listed(world.config, custom)
+    assert listed(world.config, other) == BASIC
 
 
 def test_a_tick_in_which_everything_happens(any_backend):
