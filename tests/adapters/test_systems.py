@@ -15,7 +15,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TransformObservation
 from support.helpers import ODD
-from support.systems import GALE, Flags
+from support.systems import GALE, Flags, Idle
 
 from nmmo_gpu.adapters.gymnasium import VectorEnv
 from nmmo_gpu.adapters.spaces import action_space, observation_space
@@ -23,7 +23,7 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.config.class_names import load
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.systems import ActionSpec, System
+from nmmo_gpu.systems import ActionSpec, System, check_system
 
 DAYLIGHT = load(f"{Path(__file__).parents[2] / 'examples' / 'systems' / 'daylight.py'}:Daylight", "example")
 SYSTEMS = {
@@ -44,6 +44,12 @@ class Acting(System):
 @pytest.fixture(params=SYSTEMS)
 def systems(request):
     return SYSTEMS[request.param]
+
+
+def test_the_systems_for_tests_are_sound():
+    for preset_name in ("chaos", "full"):
+        for system in (Flags(), Flags(flags=1, windy=False), Idle(size=3)):
+            check_system(system, preset_name, ticks=20)
 
 
 def test_spaces_have_the_fields_heads_and_masks():
