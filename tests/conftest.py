@@ -35,13 +35,14 @@ HERE = Path(__file__).parent
 SLOW = (
     "adapters/test_gymnasium.py", "adapters/test_pettingzoo.py", "adapters/test_systems.py",
     "adapters/test_torchrl.py", "benchmarks",
-    "cli", "examples", "kernels/test_observation_full.py", "kernels/test_order.py",
+    "cli", "docs", "examples", "kernels/test_observation_full.py", "kernels/test_order.py",
     "kernels/test_sampling.py", "kernels/test_sampling_full.py", "parity/test_ticks_full.py",
     "replay/test_picture.py", "replay/test_reader.py", "scripts", "test_add_content.py",
     "test_build_backend.py", "test_compile_kernels.py", "test_docs.py", "test_fuzz.py", "test_scripted.py",
     "test_v1_statistics.py", "train/test_capture.py", "train/test_compile.py", "train/test_distributed.py",
-    "train/test_kernels.py", "train/test_memory_estimate.py", "train/test_run.py", "train/test_run_full.py",
-    "view/test_live.py", "viewer", "world/test_full_tick.py", "world/test_scale.py",
+    "train/test_kernels.py", "train/test_memory_estimate.py", "train/test_network_spec.py",
+    "train/test_run.py", "train/test_run_full.py", "view/test_live.py", "viewer", "world/test_full_tick.py",
+    "world/test_scale.py",
 )  # fmt: skip
 """Files and folders of tests that start browsers or several processes, compile kernels, interpret many
 kernels, or take many ticks."""

@@ -216,6 +216,8 @@ class System:
 
         Args:
             number: [R, ...] bool or integers, summed over all dimensions except the first."""
+        if counter not in self.counters:
+            raise ConfigError(f"system {type(self).__name__}: {counter!r} is not in counters; add it there.")
         counts = self.own(world)[COUNTS]
         counts[:, self.counters.index(counter)] += number.flatten(1).sum(1, dtype=torch.int64)
 

@@ -79,12 +79,15 @@ class Form(NamedTuple):
     warps: int
 
 
-def compile_ahead(config: CompileConfig, report: Callable[[int, int], None]) -> int:
+def compile_ahead(
+    config: CompileConfig, report: Callable[[int, int], None], sword: type[Sword] = Sword
+) -> int:
     """Compiles every kernel of a run that is not in Triton's cache yet; returns the number of kernels.
 
     Args:
         config: what to compile.
         report: called after each kernel with (number of finished kernels, number of kernels).
+        sword: the class of the run's Sword. Its network must run on torch's meta device.
 
     Raises ConfigError if the target is unknown, if no target is given and torch sees no GPU, under Triton's
     interpreter, if the config cannot be trained with, and if a kernel does not compile."""
@@ -93,7 +96,7 @@ def compile_ahead(config: CompileConfig, report: Callable[[int, int], None]) -> 
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
         raise ConfigError("kernels are interpreted, not compiled, under TRITON_INTERPRET=1; unset it.")
     processes = config.processes or os.cpu_count() or 1
-    forms = forms_of(config.train)
+    forms = forms_of(config.train, sword)
     # Forked processes would inherit the locks that torch's threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(forms)), context, _use_target, (target,)) as pool:
@@ -122,9 +125,14 @@ def resolve_target(name: str | None) -> tuple[str, int | str, int]:
     raise ConfigError(f"target = {name!r} is unknown; choose one of {', '.join(TARGETS)}.")
 
 
-def forms_of(config: TrainConfig) -> list[Form]:
+def forms_of(config: TrainConfig, sword_class: type[Sword] = Sword) -> list[Form]:
     """Returns every distinct launch of a training run, of its environment with actions of any accepted dtype,
-    and of its benchmark, whose slots are kept full."""
+    and of its benchmark, whose slots are kept full.
+
+    Args:
+        config: settings of the run.
+        sword_class: the class of its Sword.
+    """
     found: dict[Form, None] = {}
 
     def note(launch: Any) -> None:
@@ -142,7 +150,7 @@ def forms_of(config: TrainConfig) -> list[Form]:
         world_config = dataclasses.replace(env.world, births=births)
         config = dataclasses.replace(config, env=dataclasses.replace(env, world=world_config), ppo=ppo)
         with dry_run(config.env, note) as (_, world):
-            sword = Sword(config, META)
+            sword = sword_class(config, META)
             god, pantheon = God(config, sword, world), Pantheon(config, sword)
             shape = (config.env.realms, config.env.world.slots)
             nothing = torch.zeros(shape, dtype=torch.int64, device=META)

@@ -115,13 +115,18 @@ class TrainConfig:
 
         Args:
             realms: number of realms of this process; by default all."""
-        self._check_minibatches(self.env.realms if realms is None else realms)
+        self.check_minibatches(self.env.realms if realms is None else realms, self.policy.recurrent)
         self._check_record()
 
-    def _check_minibatches(self, realms: int) -> None:
+    def check_minibatches(self, realms: int, recurrent: bool) -> None:
+        """Raises ConfigError if there are fewer samples than minibatches.
+
+        Args:
+            realms: number of realms of a process.
+            recurrent: whether the policy has a recurrent state."""
         # A sample of a recurrent policy is a slot's whole rollout; otherwise it is a single tick.
         samples = realms * self.env.world.population_size
-        samples *= 1 if self.policy.recurrent else self.ppo.horizon
+        samples *= 1 if recurrent else self.ppo.horizon
         if samples < self.ppo.minibatches:
             raise ConfigError(
                 f"minibatches = {self.ppo.minibatches}, but a population gives only {samples} samples in "

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from nmmo_gpu.config import EnvConfig
-from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.errors import ConfigError, NmmoError, warn
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.device import meta_device_allowed
@@ -67,27 +67,44 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result, self.now - before, self.peak - self.now
 
 
-def training_parts(config: TrainConfig) -> list[Part]:
-    """Returns the permanent and temporary allocations of a training run."""
+def training_parts(config: TrainConfig, sword: type[Sword] = Sword) -> list[Part]:
+    """Returns the permanent and temporary allocations of a training run.
+
+    Args:
+        config: settings of the run.
+        sword: the class of its Sword. If it is not the default one and cannot run without data, as when it
+            reads values from the device, this warns, and returns only the parts of the world.
+    """
     env = dataclasses.replace(config.env, device="meta")
     # All epochs need the same memory, so one is enough.
     config = dataclasses.replace(config, env=env, ppo=dataclasses.replace(config.ppo, epochs=1))
     with dry_run(env) as (meter, world):
         parts = world_parts(world)
-        sword, weights, _ = meter.rise(lambda: Sword(config, META))
-        god, stays, passing = meter.rise(lambda: God(config, sword, world))
-        pantheon, _, _ = meter.rise(lambda: Pantheon(config, sword))
-        rollout, kept, for_collecting = meter.rise(god.collect)
-        _, learned, for_learning = meter.rise(lambda: pantheon.learn(rollout, 0.0))
-        buffer = sum(tensor.nbytes for tensor in vars(god.rollout).values() if isinstance(tensor, Tensor))
-        return [
-            *parts,
-            Part("observations and workspaces of a tick", stays + passing + kept - buffer),
-            Part("rollout", buffer),
-            Part("weights and Adam's moments", weights + learned),
-            Part("temporary, while collecting a rollout (maximum)", for_collecting),
-            Part("temporary, while learning (maximum)", for_learning),
-        ]
+        try:
+            return parts + _learner_parts(config, sword, world, meter)
+        except RuntimeError as error:
+            if sword is Sword or isinstance(error, NmmoError):
+                raise
+            cause = (str(error).splitlines() or [type(error).__name__])[0]
+            warn(f"the memory of {sword.network.__qualname__} cannot be estimated ({cause}).")
+            return parts
+
+
+def _learner_parts(config: TrainConfig, kind: type[Sword], world: World, meter: Meter) -> list[Part]:
+    """Returns what is allocated besides the world."""
+    sword, weights, _ = meter.rise(lambda: kind(config, META))
+    god, stays, passing = meter.rise(lambda: God(config, sword, world))
+    pantheon, _, _ = meter.rise(lambda: Pantheon(config, sword))
+    rollout, kept, for_collecting = meter.rise(god.collect)
+    _, learned, for_learning = meter.rise(lambda: pantheon.learn(rollout, 0.0))
+    buffer = sum(tensor.nbytes for tensor in vars(god.rollout).values() if isinstance(tensor, Tensor))
+    return [
+        Part("observations and workspaces of a tick", stays + passing + kept - buffer),
+        Part("rollout", buffer),
+        Part("weights and Adam's moments", weights + learned),
+        Part("temporary, while collecting a rollout (maximum)", for_collecting),
+        Part("temporary, while learning (maximum)", for_learning),
+    ]
 
 
 @contextlib.contextmanager

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from torch import nn
+
 from nmmo_gpu.errors import CheckpointError, ConfigError
-from nmmo_gpu.train.policy import Policy
 
 HOW = "give module:Class, or file.py:Class"
 
 
-def network_name(network: type[Policy]) -> str:
+def network_name(network: type[nn.Module]) -> str:
     """Returns ``module:qualname`` of a network's class.
 
     For a class of the running script, the module is the one that the script's file would be on import."""
@@ -29,7 +30,7 @@ def network_name(network: type[Policy]) -> str:
     return f"{module}:{network.__qualname__}"
 
 
-def check_network(network: type[Policy], needed: str) -> None:
+def check_network(network: type[nn.Module], needed: str) -> None:
     """Raises CheckpointError unless a class is the one that a checkpoint names.
 
     The class must have that name, or that name must be an alias of it in a module that is already imported,
@@ -50,11 +51,11 @@ def check_network(network: type[Policy], needed: str) -> None:
     )
 
 
-def load_network(name: str) -> type[Policy]:
+def load_network(name: str) -> type[nn.Module]:
     """Loads the class that ``--network`` names: ``module:Class``, with an ordinary import, or
     ``file.py:Class``.
 
-    Raises ConfigError if the class does not exist or is not a subclass of Policy."""
+    Raises ConfigError if the class does not exist or is not a subclass of torch.nn.Module."""
     where, colon, path = name.rpartition(":")
     if not colon or not where or not path:
         raise ConfigError(f"network = {name!r} does not name a class; {HOW}.")
@@ -62,8 +63,8 @@ def load_network(name: str) -> type[Policy]:
     network = _attribute(module, path)
     if network is None:
         raise ConfigError(f"network = {name!r}: {where} has no {path}; {HOW}.")
-    if not (isinstance(network, type) and issubclass(network, Policy)):
-        raise ConfigError(f"network = {name!r} is not a subclass of {network_name(Policy)}; {HOW} of one.")
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):
+        raise ConfigError(f"network = {name!r} is not a subclass of torch.nn.Module; {HOW} of one.")
     return network
 
 

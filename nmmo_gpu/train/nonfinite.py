@@ -64,8 +64,9 @@ def nonfinite_error(run: Run, stats: IterationStats) -> NonFiniteError:
     weights = {name: t.detach().cpu() for name, t in run.sword.policy.named_parameters()}
     bad = {name: ~tensor.isfinite() for name, tensor in weights.items() if not tensor.isfinite().all()}
     count = run.config.env.world.populations
-    # Parameters of custom networks may be shared by all populations.
-    own = [wrong for wrong in bad.values() if wrong.dim() and wrong.shape[0] == count]
+    shared = run.sword.policy.shared_weights
+    # Parameters that are not trained may have no dimension for populations.
+    own = [wrong for wrong in bad.values() if not shared and wrong.dim() and wrong.shape[0] == count]
     populations = [p for p in range(count) if any(bool(wrong[p].any()) for wrong in own)]
     losses = {name: value.tolist() for name, value in stats.statistics.items()}
     nonfinite = [name for name, values in losses.items() if not all(map(math.isfinite, values))]
@@ -86,9 +87,10 @@ def nonfinite_error(run: Run, stats: IterationStats) -> NonFiniteError:
         "checkpoint_iteration": kept,
         "replay": None if kept is None else replay,
     }
+    whose = f"population{'s' * (len(populations) > 1)} {', '.join(map(str, populations))}"
     message = (
         f"the update of iteration {stats.iteration} (ticks {first_tick} to {stats.last_tick}) made weights "
-        f"NaN or infinite, of population{'s' * (len(populations) > 1)} {', '.join(map(str, populations))}; "
+        f"NaN or infinite, of {'all populations' if shared else whose}; "
         f"not finite: {', '.join(nonfinite) or 'no loss'}"
     )
     if stats.first_bad_tick is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train.config import Targeting
 from nmmo_gpu.world import actions
 from nmmo_gpu.world.movement import MOVES
@@ -14,6 +15,15 @@ from nmmo_gpu.world.observation_layout import STRANGER, STYLES
 
 MASKED = -1e9
 """Logit of an impossible choice. Its probability is exactly 0, and gradients stay free of infinities."""
+
+AUTO_TARGETS = 2
+"""Choices of the target head under auto-targeting: no attack, or an attack."""
+
+
+def policy_heads(config: WorldConfig, targeting: Targeting) -> dict[str, int]:
+    """Returns ``name -> number of choices`` of every head of a policy, in order. These are the sizes of an
+    action's heads, except for the target under auto-targeting."""
+    return actions.action_heads(config) | ({"target": AUTO_TARGETS} if targeting == "auto" else {})
 
 
 class Output(NamedTuple):
@@ -50,7 +60,7 @@ def mask_logits(
     """Splits logits by head and applies the masks.
 
     Args:
-        logits: [..., n] float32, as returned by ``Policy.logits``.
+        logits: [..., n] float32, as returned by ``PolicyBase.unmasked``.
         views: fields of the observations to which the logits belong, ``name -> [..., *shape]``.
         targeting: as in ``PolicyConfig``.
         state: the recurrent state to include in the result.

@@ -16,7 +16,8 @@ from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.features import encode_features
 from nmmo_gpu.train.inputs import entity_rows, own_state
 from nmmo_gpu.train.layers import hidden_layers
-from nmmo_gpu.train.output import Output, mask_logits
+from nmmo_gpu.train.output import AUTO_TARGETS, Output, mask_logits
+from nmmo_gpu.train.policy_base import PolicyBase, sequence_rows
 from nmmo_gpu.train.scales import entity_scale, self_scale
 from nmmo_gpu.train.weights import Weights
 from nmmo_gpu.train.window import window_embedding
@@ -30,13 +31,10 @@ from nmmo_gpu.world.network_inputs import (
     self_attributes_width,
     split,
 )  # fmt: skip
-from nmmo_gpu.world.observation_layout import SELF_FEATURES, STRANGER, STYLES, ObservationLayout
-
-AUTO_TARGETS = 2
-"""Choices of the target head under auto-targeting: no attack, or an attack."""
+from nmmo_gpu.world.observation_layout import SELF_FEATURES, STYLES
 
 
-class Policy(nn.Module):
+class Policy(PolicyBase):
     """A linear layer for each of window, entity table and own state, summed; then a trunk and linear heads.
 
     The network follows that of v1, with two differences. v1 encoded all entities with the same weights and
@@ -67,15 +65,13 @@ class Policy(nn.Module):
             encode_features: ``nmmo_gpu.train.features.encode_features`` or a twin of it. Not called if
                 ``encode_inputs`` is given.
         """
-        super().__init__()
-        self.world_config, self.config = world_config, config
+        super().__init__(world_config, config)
         self.encode_inputs, self.hidden_layers = encode_inputs, hidden_layers
         self.window_embedding, self.encode_features = window_embedding, encode_features
         self.columns = InputColumns.of(world_config)
         self.output_alignment = 1 if encode_inputs is None else 8
         """The heads' outputs are padded to a multiple of this, so that tensor cores get rows of 16 bytes."""
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.layout = ObservationLayout(world_config)
         populations, hidden, width = world_config.populations, config.hidden, config.hidden // symmetry.TURNS
         cells = world_config.window**2
 
@@ -249,12 +245,31 @@ class Policy(nn.Module):
             hidden = state = self.gru_step(hidden, state, weights)
         return views, hidden, entities, state, weights
 
-    def header_fields(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Returns the fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
-        # An even number of bytes, so that the copy can be viewed as int16.
-        head = self.layout.header_bytes + self.layout.header_bytes % 2
-        picked = records[:, :head].index_select(0, index.reshape(-1))
-        return self.layout.views(picked.view(*index.shape, head))
+    def forward_sequence(self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor) -> Output:
+        """See ``PolicyBase.forward_sequence``."""
+        views, hidden, entities, weights = self._looked_along(records, slots, state, survived)
+        return self.decide(views, hidden, entities, None, weights)
+
+    def unmasked_sequence(self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor) -> Tensor:
+        """See ``PolicyBase.unmasked_sequence``."""
+        _, hidden, entities, weights = self._looked_along(records, slots, state, survived)
+        return self.logits(hidden, entities, weights)
+
+    def _looked_along(
+        self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Weights]:
+        """Does what ``_looked`` does for all ticks of a rollout: only the GRU runs tick by tick."""
+        rows = sequence_rows(slots, survived.shape[1], records.shape[1])
+        flat, records = rows.flatten(1), records.flatten(0, 1)
+        views, weights = self.header_fields(records, flat), self.weights()
+        trunk, entities = self.encode(records, flat, views, weights)
+        trunk = trunk.view(*rows.shape, -1)
+        hidden = []
+        for t in range(rows.shape[1]):
+            state = self.gru_step(trunk[:, t], state, weights)
+            hidden.append(state)
+            state = state * survived[:, t]
+        return views, torch.stack(hidden, 1).flatten(1, 2), entities, weights
 
     def encode(
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
@@ -353,21 +368,6 @@ class Policy(nn.Module):
         if not self.config.recurrent:
             return None
         return torch.zeros(agents, self.config.hidden, device=device, dtype=torch.float32)
-
-    def auto_target(self, views: dict[str, Tensor], style: Tensor) -> Tensor:
-        """Returns the row (counted from 1) of the nearest stranger or NPC in reach of the style; 0 for none.
-
-        Args:
-            views: fields of observations, ``name -> [..., *shape]``.
-            style: [...] int64, the attack style of each agent.
-
-        Returns:
-            [...] int64.
-        """
-        reach = actions.row_of(views["target_mask"], style)[..., 1:]
-        wanted = reach & (views["entity_kind"] >= STRANGER)
-        first = wanted.to(torch.uint8).argmax(-1) + 1
-        return torch.where(wanted.any(-1), first, 0)
 
 
 def _not_none(tensor: Tensor | None) -> Tensor:

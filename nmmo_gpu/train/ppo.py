@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,11 +10,11 @@ from torch import Tensor
 
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import PPOConfig
-from nmmo_gpu.train.policy import Policy
+from nmmo_gpu.train.output import Output
+from nmmo_gpu.train.policy_base import PolicyBase, sequence_rows
 from nmmo_gpu.train.rollout import Rollout, all_by_population, by_population, living_by_population
 from nmmo_gpu.train.sampling import evaluate
 from nmmo_gpu.train.training_backend import TrainingBackend
-from nmmo_gpu.train.weights import Weights
 from nmmo_gpu.world.random import Stream
 
 STATISTICS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
@@ -45,7 +46,8 @@ def loss(
             ``real``.
 
     Returns:
-        loss: [] float32, the sum of the populations' means, so their gradients are independent.
+        loss: [] float32, the sum of the populations' means, so that populations with weights of their own
+            have independent gradients. ``update`` divides it by P if populations share weights.
         statistics: [P, 5] float32, in the order of ``STATISTICS``, without gradient.
     """
     log_probability, entropy, value = evaluation
@@ -69,12 +71,13 @@ def loss(
 
 
 def update(
-    policy: Policy,
+    policy: PolicyBase,
     optimizer: torch.optim.Optimizer,
     rollout: Rollout,
     config: PPOConfig,
     training_backend: TrainingBackend,
     columns: int | None = None,
+    loss: Callable[..., tuple[Tensor, Tensor]] = loss,
 ) -> dict[str, Tensor]:
     """Updates the policies with one rollout.
 
@@ -89,6 +92,7 @@ def update(
         training_backend: implementations of the parts.
         columns: number of columns from ``enough_columns``, used with static shapes and policies that are not
             recurrent; None for all slots and ticks.
+        loss: the function ``loss`` of this module, or one with the same arguments and results.
 
     Returns:
         Per population ([P] float32): ``STATISTICS`` as means over the minibatches, ``explained_variance`` of
@@ -102,7 +106,7 @@ def update(
     returns = advantage + rollout.value[:horizon]
     world_config = policy.world_config
     batches: SampleBatches | SequenceBatches
-    if policy.config.recurrent:
+    if policy.recurrent:
         batches = SequenceBatches(policy, rollout, training_backend)
     else:
         batches = SampleBatches(policy, rollout, training_backend, config.minibatches, columns)
@@ -126,8 +130,11 @@ def update(
             total, statistics = loss(
                 evaluation, old_log[rows], advantage[rows], returns[rows], valid, config, count
             )
+            if policy.shared_weights:
+                total = total / world_config.populations
             optimizer.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
+            _fill_gradients(policy)
             distributed.all_reduce_sum(p.grad for p in policy.parameters() if p.grad is not None)
             norm = clip_per_population(policy, config.max_grad_norm)
             optimizer.step()
@@ -185,7 +192,7 @@ class SampleBatches:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: PolicyBase,
         rollout: Rollout,
         training_backend: TrainingBackend,
         min_columns: int = 1,
@@ -219,9 +226,12 @@ class SampleBatches:
     def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
         """Returns the evaluation of the given columns, their rows in the rollout, and which are real."""
         rows, policy = self.index[:, columns], self.policy
-        views, weights = policy.header_fields(self.records, rows), policy.weights()
-        hidden, entities = policy.encode(self.records, rows, views, weights)
-        return _evaluated(self, rows, views, hidden, entities, weights), rows, self.valid(columns)
+        outputs: Output | Tensor
+        if self.training_backend.evaluate is None:
+            outputs = policy(self.records, rows)
+        else:
+            outputs, _ = policy.unmasked(self.records, rows, None)
+        return _evaluated(self, rows, outputs), rows, self.valid(columns)
 
 
 class SequenceBatches:
@@ -229,7 +239,7 @@ class SequenceBatches:
 
     The recurrent state starts as in the rollout, and is set to zero where the agent of a slot changes."""
 
-    def __init__(self, policy: Policy, rollout: Rollout, training_backend: TrainingBackend) -> None:
+    def __init__(self, policy: PolicyBase, rollout: Rollout, training_backend: TrainingBackend) -> None:
         assert rollout.state is not None, "the rollout of a recurrent policy holds its state"
         self.policy, self.training_backend = policy, training_backend
         horizon, agents = rollout.alive.shape
@@ -239,8 +249,7 @@ class SequenceBatches:
         config = policy.world_config
         self.slots, _ = all_by_population(rollout.alive[:1], config.populations, config.slots)
         self.columns = self.slots.shape[1]
-        start = torch.arange(horizon, device=self.slots.device, dtype=torch.int64) * agents
-        self.all_rows = self.slots[:, None, :] + start[:, None]  # [P, T, columns]
+        self.all_rows = sequence_rows(self.slots, horizon, agents)  # [P, T, columns]
         self.index = self.all_rows.flatten(1)
         self.real = rollout.alive.view(-1)[self.index]
 
@@ -251,48 +260,56 @@ class SequenceBatches:
     def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
         """Like ``SampleBatches.evaluate_actions``; the rows are time-major, [P, T * columns]."""
         assert self.rollout.state is not None
-        policy = self.policy
+        policy, rollout = self.policy, self.rollout
         rows = self.all_rows[:, :, columns]
-        flat = rows.flatten(1)
-        views, weights = policy.header_fields(self.records, flat), policy.weights()
-        trunk, entities = policy.encode(self.records, flat, views, weights)
-        trunk = trunk.view(*rows.shape, -1)
-        alive = self.rollout.alive.view(-1)[rows]
-        survived = (alive & ~self.rollout.died.view(-1)[rows])[..., None]
-        state = self.rollout.state[self.slots[:, columns]]
-        hidden = []
-        for t in range(self.horizon):
-            state = policy.gru_step(trunk[:, t], state, weights)
-            hidden.append(state)
-            state = state * survived[:, t]
-        state = torch.stack(hidden, 1).flatten(1, 2)
-        return _evaluated(self, flat, views, state, entities, weights), flat, alive.flatten(1)
+        slots = self.slots[:, columns]
+        alive = rollout.alive.view(-1)[rows]
+        survived = (alive & ~rollout.died.view(-1)[rows])[..., None]
+        records = rollout.records.flatten(1, 2)
+        masks_here = self.training_backend.evaluate is None
+        look = policy.forward_sequence if masks_here else policy.unmasked_sequence
+        outputs = look(records, slots, self.rollout.state[slots], survived)
+        rows = rows.flatten(1)
+        return _evaluated(self, rows, outputs), rows, alive.flatten(1)
 
 
 def _evaluated(
-    batches: SampleBatches | SequenceBatches, rows: Tensor, views: dict[str, Tensor], hidden: Tensor,
-    entities: Tensor, weights: Weights,
-) -> ActionEvaluation:  # fmt: skip
-    policy = batches.policy
-    if batches.training_backend.evaluate is None:
-        output = policy.decide(views, hidden, entities, None, weights)
-        return ActionEvaluation(*evaluate(output, batches.choices[rows].long()), output.value)
-    logits = policy.logits(hidden, entities, weights)
-    auto = policy.config.targeting == "auto"
+    batches: SampleBatches | SequenceBatches, rows: Tensor, outputs: Output | Tensor
+) -> ActionEvaluation:
+    """Evaluates the choices in some rows, from the policy's ``Output`` or unmasked logits."""
+    if isinstance(outputs, Output):
+        return ActionEvaluation(*evaluate(outputs, batches.choices[rows].long()), outputs.value)
+    assert batches.training_backend.evaluate is not None, "logits are for a backend that evaluates them"
     judged = batches.training_backend.evaluate(
-        batches.records, rows, logits, batches.choices, policy.layout, auto
-    )
-    return ActionEvaluation(*judged, logits[..., -1])
+        batches.records, rows, outputs, batches.choices, batches.policy.layout,
+        batches.policy.config.targeting == "auto",
+    )  # fmt: skip
+    return ActionEvaluation(*judged, outputs[..., -1])
 
 
-def clip_per_population(policy: Policy, limit: float) -> Tensor:
-    """Clips the norm of each population's gradient to ``limit``; returns the norms before clipping, [P]."""
+def clip_per_population(policy: PolicyBase, limit: float) -> Tensor:
+    """Clips the norm of each population's gradient to ``limit``; returns the norms before clipping, [P].
+
+    If populations share weights, there is one norm, that of the whole gradient, repeated."""
     grads = [p.grad for p in policy.parameters() if p.grad is not None]
+    if policy.shared_weights:
+        norm = torch.stack([g.square().sum() for g in grads]).sum().sqrt()
+        for g in grads:
+            g.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
+        return norm.expand(policy.world_config.populations)
     norm = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
     scale = (limit / (norm + 1e-6)).clamp(max=1.0)
     for g in grads:
         g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
     return norm
+
+
+def _fill_gradients(policy: PolicyBase) -> None:
+    """Gives trainable parameters that the loss does not depend on a gradient of zeros, so that Adam has a
+    state for each of them, which checkpoints expect, and processes reduce the same gradients."""
+    for parameter in policy.parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def explained_variance(value: Tensor, returns: Tensor, real: Tensor) -> Tensor:

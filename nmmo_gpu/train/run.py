@@ -206,7 +206,7 @@ class Run(Uncopied):
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
             "schedule_scale": self.schedule_scale,
         }  # fmt: skip
-        return Checkpoint(self.config, tensors, counters, network_name(type(self.sword.policy)), self.run_id)
+        return Checkpoint(self.config, tensors, counters, network_name(self.sword.network), self.run_id)
 
     def close(self) -> None:
         """Closes the recordings, if any."""
@@ -258,7 +258,7 @@ def load_policy(sword: Sword, stored: Checkpoint) -> None:
 
     Raises CheckpointError, before anything is changed, if the Sword's network is not of the class that the
     checkpoint names, or if the tensors are not exactly those of the network."""
-    check_network(type(sword.policy), stored.network)
+    check_network(sword.network, stored.network)
     checkpoints.restore(sword.policy.state_dict(), stored.part("policy"), "policy.")
 
 
@@ -292,7 +292,7 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         if device.type == "cuda" and backend.capturable:
             remedy = "realms, slots, horizon or hidden, or raise minibatches"
             with distributed.alone():  # God would divide this process's share again
-                parts = training_parts(mine)
+                parts = training_parts(mine, (trinity or Trinity()).sword)
             check_memory(parts, device, remedy)
         # Each machine's torchrun counts its own restarts.
         (restarted,) = distributed.all_reduce_max(distributed.restarted())

@@ -205,11 +205,8 @@ class _Newborns:
         networks, policy = self.env.world.populations, self.sword.policy
         index = torch.arange(rows.shape[0] * rows.shape[1], device=rows.device, dtype=torch.int64)
         index = index.view(rows.shape[:2]).expand(networks, -1).contiguous()
-        state = policy.initial_state(index.numel(), rows.device)
-        if state is not None:
-            state = state.view(*index.shape, -1)
-        logits, _ = policy.unmasked(rows.flatten(0, 1), index, state)
-        return logits[..., -1] if len(populations) > 1 else logits[populations[0], None, :, -1]
+        values = policy.newborn_values(rows.flatten(0, 1), index)
+        return values if len(populations) > 1 else values[populations[0], None]
 
     def records(self, tiles: list[Tensor], population: int) -> Tensor:
         """Returns [n, bytes] uint8: observations of a population's newborns at the end of the tick of birth.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from nmmo_gpu.config import EnvConfig
@@ -92,11 +91,12 @@ def _located() -> Iterator[None]:
         if not lines:
             raise
         cause = str(error).strip().splitlines() or [type(error).__name__]
+        place = f"{lines[-1].filename}, line {lines[-1].lineno}: `{lines[-1].line}`"
+        if "not on the expected device" in cause[0]:
+            raise ConfigError(f"{place} makes a tensor on the CPU; give device=world.device.") from error
         raise ConfigError(
-            f"{lines[-1].filename}, line {lines[-1].lineno}: `{lines[-1].line}` cannot be captured in a "
-            "CUDA graph, "
-            f"because it needs values of the device ({cause[0][:200]}). Use operations of fixed shapes, "
-            "such as "
-            "torch.where and masked_fill instead of boolean indices and `if`; or train with graphs=False "
-            "(--no-graphs)."
+            f"{place} cannot be captured in a CUDA graph, because it needs values of the device "
+            f"({cause[0][:200]}). Use operations of fixed shapes, such as torch.where and masked_fill "
+            "instead of "
+            "boolean indices and `if`; or train with graphs=False (--no-graphs)."
         ) from error

@@ -143,7 +143,14 @@ def _call(system: System, spec: PhaseSpec, heads: Mapping[str, int]) -> Call:
     method = getattr(system, spec.method)
 
     def run(world: World, *actions: Tensor) -> object:
-        return method(world, **dict(zip(takes, actions, strict=True)))
+        result = method(world, **dict(zip(takes, actions, strict=True)))
+        returned = 0 if result is None else len(result) if isinstance(result, tuple) else 1
+        if returned not in (0, len(takes)) or (returned and not takes):
+            raise ConfigError(
+                f"system {type(system).__name__}: {spec.method} returns {returned} values, and takes "
+                f"{len(takes)} actions; return None, or a tensor for each."
+            )
+        return result
 
     return Call(f"{system.name}.{spec.method}", run, takes, False)
 

@@ -332,8 +332,12 @@ def carried(backend: Backend, device: torch.device) -> Backend:
         return call
 
     phases = {field.name: getattr(backend, field.name) for field in dataclasses.fields(backend)}
-    carrying = {name: carry(phase) for name, phase in phases.items() if callable(phase)}
-    return dataclasses.replace(backend, **carrying, fused_phases=())
+    carrying: dict[str, Any] = {name: carry(phase) for name, phase in phases.items() if callable(phase)}
+    stretches = [
+        dataclasses.replace(s, functions=tuple(carrying[name] for name in s.names), run=carry(s.run))
+        for s in backend.stretches
+    ]
+    return dataclasses.replace(backend, **carrying, stretches=tuple(stretches))
 
 
 def unclean(world: World) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from train import nets
 from train.small import FULL, small
 
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.train import cuda_graphs, ppo
 from nmmo_gpu.train.run import Run
+from nmmo_gpu.train.trinity import Trinity, sword_with
 
 pytestmark = [
     pytest.mark.gpu,
@@ -99,6 +101,27 @@ def test_nothing_is_copied_to_or_from_the_host(run):
     assert sum("Memcpy DtoH" in name for name in names) == copies
     assert any("Memcpy DtoH" in name for name in seen(lambda: torch.ones(3, device=DEVICE).cpu()))
     assert any("Memcpy HtoD" in name for name in seen(lambda: torch.ones(3).to(DEVICE)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("network", [nets.Plain, nets.Recurrent, nets.Central, nets.Separate])
+def test_networks_from_scratch_are_captured(network, precision):
+    """Networks that are ordinary modules are parts of the graphs, and wait for nothing either."""
+    config = small(device=DEVICE, backend="triton", births=-1, precision=precision)
+    run = Run(config, trinity=Trinity(sword=sword_with(network)))
+    for _ in range(4):
+        run.iterate()
+    assert captured(run)
+    before = [parameter.detach().clone() for parameter in run.sword.policy.parameters()]
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        stats = run.iterate() + run.iterate()
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    stats += run.synchronize()
+    assert all(one.finite for one in stats)
+    assert not any(map(torch.equal, before, run.sword.policy.parameters()))
 
 
 @pytest.mark.parametrize("kind", KINDS)

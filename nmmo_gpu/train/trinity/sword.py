@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmmo_gpu.errors import UsageError
 from nmmo_gpu.replay.columns import PolicyTrace
+from nmmo_gpu.train.build_policy import build_policy
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.network import load_network
-from nmmo_gpu.train.output import Output, mask_logits
-from nmmo_gpu.train.policy import AUTO_TARGETS, Policy
+from nmmo_gpu.train.output import Output, mask_logits, policy_heads
+from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.rollout import all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
 from nmmo_gpu.train.torch_modes import default_modes
@@ -29,7 +30,7 @@ class DecidedBy(NamedTuple):
     rows: Tensor
     """[P, B] int64: the rows of [R * A] of each population."""
     output: Output | Tensor
-    """The ``Output`` or ``Policy.logits`` for these rows."""
+    """The ``Output`` or ``PolicyBase.unmasked`` for these rows."""
 
 
 class Decision(NamedTuple):
@@ -45,7 +46,7 @@ class Decision(NamedTuple):
     value: Tensor
     """[R * A] float32; 0 for empty slots."""
     state: Tensor | None
-    """[R * A, hidden] float32: the recurrent state after the step; None without recurrence."""
+    """[R * A, n] float32: the recurrent state after the step; None without recurrence."""
     decided_by: DecidedBy | None = None
     """The outputs from which ``Sword.policy_trace`` makes recordings; None if a ``decide`` does not provide
     them."""
@@ -54,21 +55,20 @@ class Decision(NamedTuple):
 class Sword:
     """The agents: the policies of all populations, and how they choose actions."""
 
-    network: type[Policy] = Policy
-    """The class of the policy network."""
+    network: type[nn.Module] = Policy
+    """The class of the policy network: ``Policy``, a subclass of it, or any class of ``torch.nn.Module`` that
+    ``nmmo_gpu.train.network_spec`` describes."""
 
     @default_modes()
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        """Makes the policies, with weights drawn from the run's seed.
+
+        Raises ConfigError if the network is not as ``nmmo_gpu.train.network_spec`` describes."""
         self.config = config
         self.training_backend = training_backend(
             resolve(config.env.backend, device), config.env.world.extended
         )
-        generator = torch.Generator(device="cpu").manual_seed(config.env.seed)
-        backend = self.training_backend
-        self.policy = self.network(
-            config.env.world, config.policy, generator, backend.encode_inputs, backend.hidden_layers,
-            backend.window_embedding, backend.encode_features,
-        ).to(device)  # fmt: skip
+        self.policy = build_policy(self.network, config, self.training_backend, device)
         self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of the columns of an action."""
         self._all_rows: Tensor | None = None
@@ -84,7 +84,7 @@ class Sword:
         Args:
             records: [R, A, bytes] uint8, the latest observation.
             world: read for ``alive``, ``seed`` and ``tick``.
-            state: [R * A, hidden] float32, the recurrent state of a recurrent policy, else None.
+            state: [R * A, n] float32, the recurrent state of a recurrent policy, else None.
 
         Returns:
             A decision for every slot; those of empty slots are ignored.
@@ -152,10 +152,8 @@ class Sword:
         )
 
     def choices(self) -> dict[str, int]:
-        """Returns ``name -> number of choices`` of every head of the policy, in order. These are the sizes of
-        an action's heads, except for the target under auto-targeting."""
-        sizes = action_heads(self.config.env.world)
-        return sizes | ({"target": AUTO_TARGETS} if self.policy.config.targeting == "auto" else {})
+        """Returns ``nmmo_gpu.train.output.policy_heads``: name and number of choices of each head."""
+        return policy_heads(self.config.env.world, self.config.policy.targeting)
 
     @default_modes()
     @torch.no_grad()
@@ -204,8 +202,8 @@ class Sword:
         return PolicyTrace(recorded[..., 1:], recorded[..., 0])
 
 
-def sword_with(network: type[Policy]) -> type[Sword]:
-    """Returns the default Sword with another network."""
+def sword_with(network: type[nn.Module]) -> type[Sword]:
+    """Returns the default Sword with another network, a class as for ``Sword.network``."""
     return Sword if network is Sword.network else type("Sword", (Sword,), {"network": network})
 
 
