@@ -333,7 +333,7 @@ def random_actions(env: Env) -> Tensor:
             if name in env.action_heads:
                 chosen[name] = _any_of(views[name + "_mask"], word)
     for number, name in enumerate(list(env.action_heads)[sum(h in STOCK_HEADS for h in env.action_heads) :]):
-        index = slot + number * config.slots
+        index = slot + (number << 24)
         words = env.backend.draw(world.seed, world.tick, Stream.RANDOM_OTHERS, realm, index)
         chosen[name] = _any_of(views[name + "_mask"], words[0])
     if "price" in env.action_heads:

@@ -24,7 +24,7 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.evaluate import Actor, as_v1_ran, policy_actor, slots_kept_full
-from nmmo_gpu.train.trinity import sword_named
+from nmmo_gpu.train.trinity import trinity_named
 
 WARMUP = 400
 """Ticks before the first counted one, in which the world fills up."""
@@ -78,10 +78,12 @@ def main() -> None:
         action="store_true",
         help="refill every free slot at once; by default one birth per tick",
     )
-    parser.add_argument("--network", help="the run's, if not the default one: module:Class, or file.py:Class")
+    parser.add_argument(
+        "--trinity", nargs="+", default=(), help="the run's Sword or network, if custom: file.py:Class"
+    )
     parser.add_argument("--json", type=Path, help="file for the results")
     options = parser.parse_args()
-    sword = sword_named(options.network)
+    sword = trinity_named(options.trinity).sword
     stored = checkpoint.load(options.run, torch.device("cpu"))
     config = as_v1_ran(stored.config.env, realms=options.realms)
     if config.world.populations % 2:

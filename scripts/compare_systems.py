@@ -22,7 +22,7 @@ from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.evaluate import ECONOMY, Actor, as_v1_ran, economy_row, evaluate, policy_actor
-from nmmo_gpu.train.trinity import sword_named
+from nmmo_gpu.train.trinity import trinity_named
 
 CRAFTS = ("cook", "sword", "knives", "armor")
 
@@ -72,7 +72,9 @@ def main() -> None:
     parser.add_argument("run", help="folder of a run of preset full, or its checkpoint")
     parser.add_argument("--realms", type=int, default=32)
     parser.add_argument("--ticks", type=int, default=20_000, help="maximum number of ticks per row")
-    parser.add_argument("--network", help="the run's, if not the default one: module:Class, or file.py:Class")
+    parser.add_argument(
+        "--trinity", nargs="+", default=(), help="the run's Sword or network, if custom: file.py:Class"
+    )
     parser.add_argument("--json", help="file for the results")
     options = parser.parse_args()
     stored = checkpoint.load(Path(options.run), torch.device("cpu"))
@@ -80,7 +82,7 @@ def main() -> None:
     if not all((env.world.works, env.world.npcs, env.world.exchange, env.world.tokens)):
         parser.error("the run was not trained with all systems on; train preset full")
     print(f"{'':22}" + "".join(f"{column:>9}" for column in ("lifetime", *ECONOMY)))
-    actor, results = policy_actor(stored, sword_named(options.network)), {}
+    actor, results = policy_actor(stored, trinity_named(options.trinity).sword), {}
     for name, (config, bind) in variants(env, actor).items():
         evaluation = evaluate(config, bind, max_ticks=options.ticks)
         name, *cells = economy_row(name, evaluation)

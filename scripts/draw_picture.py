@@ -16,14 +16,16 @@ from nmmo_gpu.errors import NmmoError
 from nmmo_gpu.replay.picture import save_picture
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.evaluate import Actor, as_v1_ran, policy_actor
-from nmmo_gpu.train.trinity import sword_named
+from nmmo_gpu.train.trinity import trinity_named
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", help="image to write (.png)")
     parser.add_argument("--run", help="folder of a run whose policies play; random actions without one")
-    parser.add_argument("--network", help="the run's network, if custom: module:Class or file.py:Class")
+    parser.add_argument(
+        "--trinity", nargs="+", default=(), help="the run's Sword or network, if custom: file.py:Class"
+    )
     parser.add_argument("--ticks", type=int, default=400, help="number of ticks to play")
     parser.add_argument("--scale", type=int, default=10, help="pixels per tile")
     options = parser.parse_args()
@@ -32,7 +34,7 @@ def main() -> int:
         if options.run:
             stored = checkpoint.load(Path(options.run), torch.device("cpu"))
             env = Env(as_v1_ran(stored.config.env, realms=1))
-            act = policy_actor(stored, sword_named(options.network))(env)
+            act = policy_actor(stored, trinity_named(options.trinity).sword)(env)
         else:
             env = Env(EnvConfig(world=preset("chaos"), realms=1))
             act = random_actions

@@ -15,8 +15,8 @@ from train.small import FULL, assert_equal_states, small, state_of
 
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import ActionError
-from nmmo_gpu.train.evaluate import PolicyActor
 from nmmo_gpu.train.run import Run
+from nmmo_gpu.train.trained_policy import TrainedPolicy
 from nmmo_gpu.world.state import World
 
 GAMES: dict[str, dict[str, Any]] = {
@@ -144,7 +144,8 @@ def test_a_policy_plays_alike_under_a_setting(setting):
         with first():
             env = Env(config.env)
             env.reset()
-            act = PolicyActor(stored, env)
+            act = TrainedPolicy(stored)
+            act.sword(env)  # made in this mode
         chosen = []
         for _ in range(3):
             with second():

@@ -55,16 +55,20 @@ def play_again(arguments: list[str], out: str | None, error: WorldError) -> str:
     return f"to play it again up to this tick: {shlex.join(words)}"
 
 
-def train_again(arguments: list[str], config: TrainConfig, error: WorldError) -> str:
+def train_again(
+    arguments: list[str], config: TrainConfig, trinity: tuple[str, ...], error: WorldError
+) -> str:
     """Returns the note for ``train``: a run continues from its last checkpoint, or begins again without one.
 
     Args:
         arguments: those of ``train``.
         config: the settings of the run.
+        trinity: the values of ``--trinity``.
         error: what was raised."""
     resumed = any(argument.partition("=")[0] == "--resume" for argument in arguments)
     if not resumed and (Path(config.run) / checkpoint.FILE).exists():
-        arguments = ["--resume", config.run, *imports(arguments)]
+        classes = ["--trinity", *trinity] if trinity else []
+        arguments = ["--resume", config.run, *imports(arguments), *classes]
     words = ["nmmo-gpu", "train", *arguments, *(["--check"] if "--check" not in arguments else [])]
     note = f"to train again up to tick {error.tick}: {shlex.join(words)}"
     return f"{note} ({BY_TIME})" if config.minutes is not None else note

@@ -22,7 +22,7 @@ from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train import evaluate as evaluation
 from nmmo_gpu.train.presets import train_preset
-from nmmo_gpu.train.trinity import sword_named
+from nmmo_gpu.train.trinity import trinity_named
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class EvalConfig:
     """Also evaluate with the slots kept full."""
     device: str = "auto"
     """Device to run on."""
-    network: str | None = None
-    """The run's network, if it is not the default one: module:Class, or file.py:Class."""
+    trinity: tuple[str, ...] = ()
+    """Custom classes of the run, each as module:Class or file.py:Class: Sword, or its network."""
     systems: Annotated[tuple[System, ...], tyro.conf.Suppress] = ()
     """Systems to add to the preset, from ``--system``."""
 
@@ -68,7 +68,7 @@ def evaluate(options: EvalConfig) -> None:
             )
         stored = checkpoint.load(Path(options.run), torch.device("cpu"))
         config = stored.config.env
-        actors["trained"] = evaluation.policy_actor(stored, sword_named(options.network))
+        actors["trained"] = evaluation.policy_actor(stored, trinity_named(options.trinity).sword)
     for name in (*options.scripted, "random"):
         actors[name] = scripted.actor(name)
     realms = options.realms or min(16, config.realms)

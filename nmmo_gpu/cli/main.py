@@ -18,6 +18,7 @@ from nmmo_gpu.cli.options import parse, split_preset
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.config.bounds import Port, check_fields
 from nmmo_gpu.errors import NmmoError
+from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.device import resolve_device
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ usage: nmmo-gpu COMMAND ... [--help]
   nmmo-gpu compile PRESET [options]  compile the kernels of a training run ahead of it
 
 PRESET is one of: {presets}
+--trinity module:Class or file.py:Class, with train, eval, export, play and view, gives the custom classes of
+a run: Sword, God, Pantheon or a network. Their code is run.
 --scale laptop (as if not given) or --scale gpu, with train, bench, info and compile, chooses the defaults
 of all options: how many realms, and how large a network.
 --system module:Class or file.py:Class, with PRESET, adds a system to the rules; its settings become options:
@@ -94,6 +97,17 @@ def run(arguments: list[str]) -> int:
 
 
 @dataclass(frozen=True)
+class NewConfig:
+    """Trains policies."""
+
+    config: TrainConfig
+    """The settings."""
+    trinity: tuple[str, ...] = ()
+    """Custom classes to train with, each as module:Class or file.py:Class: Sword, God, Pantheon, a network,
+    or a Trinity."""
+
+
+@dataclass(frozen=True)
 class ResumeConfig:
     """Resumes a run with its own settings, except these."""
 
@@ -111,8 +125,9 @@ class ResumeConfig:
     """Indices of the realms to record from now on."""
     check: bool = False
     """Validate the world after each step, even if the run has not so far."""
-    network: str | None = None
-    """The run's network, if it is not the default one: module:Class, or file.py:Class."""
+    trinity: tuple[str, ...] = ()
+    """Custom classes of the run, each as module:Class or file.py:Class: Sword, God, Pantheon, a network,
+    or a Trinity."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -130,8 +145,9 @@ class ViewConfig:
     """Address or host name to listen on; with 0.0.0.0, any machine that can reach this one can connect."""
     browser: bool = True
     """Open the page in the browser."""
-    network: str | None = None
-    """The run's network, for value maps, if it is not the default one: module:Class, or file.py:Class."""
+    trinity: tuple[str, ...] = ()
+    """Custom classes of the run, for value maps, each as module:Class or file.py:Class: Sword, or its
+    network."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -156,31 +172,34 @@ def _train_together(arguments: list[str]) -> None:
     from nmmo_gpu.cli.again import explained, train_again
     from nmmo_gpu.train.presets import train_preset
     from nmmo_gpu.train.run import resume, train
-    from nmmo_gpu.train.trinity import Trinity, sword_named
+    from nmmo_gpu.train.trinity import trinity_named
 
     if "--resume" in arguments or any(a.startswith("--resume=") for a in arguments):
         options = parse(ResumeConfig, arguments, "nmmo-gpu train")
         limits = {name: value for name, value in vars(options).items() if value is not None}
-        trinity = Trinity(sword=sword_named(limits.pop("network", None)))
+        trinity = trinity_named(limits.pop("trinity"))
         check = limits.pop("check")
         config, stored = resume(limits.pop("resume"), **limits)
         if check:
             config = dataclasses.replace(config, env=dataclasses.replace(config.env, check=True))
-        with explained(lambda error: train_again(arguments, config, error)):
+        with explained(lambda error: train_again(arguments, config, options.trinity, error)):
             train(config, stored, trinity)
         return
     name, scale, rest = split_preset(arguments, "train")
-    new = parse(type(default := train_preset(name, scale)), rest, f"nmmo-gpu train {name}", default)
-    with explained(lambda error: train_again(arguments, new, error)):
-        train(new)
+    new = parse(NewConfig, rest, f"nmmo-gpu train {name}", NewConfig(train_preset(name, scale)))
+    trinity = trinity_named(new.trinity)
+    with explained(lambda error: train_again(arguments, new.config, new.trinity, error)):
+        train(new.config, trinity=trinity)
 
 
 def _view(arguments: list[str]) -> None:
-    from nmmo_gpu.train.trinity import sword_named
+    from nmmo_gpu.train.trinity import trinity_named
     from nmmo_gpu.view.serve import serve
 
     options = parse(ViewConfig, arguments, "nmmo-gpu view")
-    serve(Path(options.run), options.host, options.port, options.browser, sword_named(options.network))
+    serve(
+        Path(options.run), options.host, options.port, options.browser, trinity_named(options.trinity).sword
+    )
 
 
 def _eval(arguments: list[str]) -> None:

@@ -53,10 +53,30 @@ def split_preset(arguments: list[str], command: str) -> tuple[str, str, list[str
 
 def parse(kind: type[Options], arguments: list[str], program: str, default: Options | None = None) -> Options:
     """Parses options with tyro; the fields of nested configs need no prefix, and those of systems that
-    ``--system`` adds have the system's name as one. First imports what ``--import`` names."""
+    ``--system`` adds have the system's name as one. ``--trinity``, ``--system`` and ``--import`` may be given
+    more than once. First imports what ``--import`` names."""
     kind_with_systems = with_systems(kind, default, arguments)
-    options = tyro.cli(kind_with_systems, args=arguments, prog=program, registry=_registry())
+    options = tyro.cli(kind_with_systems, args=_gathered(arguments), prog=program, registry=_registry())
     return cast(Options, parsed(options))
+
+
+def _gathered(arguments: list[str]) -> list[str]:
+    """Returns the arguments with all values of ``--trinity`` in one place, at the end. Values are the word
+    that follows, and those after it that contain a colon."""
+    names: list[str] = []
+    others: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        option, _, value = word.partition("=")
+        if option != "--trinity":
+            others.append(word)
+            continue
+        names += [value] if value else rest[:1] or [""]
+        rest = rest if value else rest[1:]
+        while rest and ":" in rest[0] and not rest[0].startswith("-"):
+            names.append(rest.pop(0))
+    return [*others, "--trinity", *names] if names else others
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:

@@ -25,7 +25,7 @@ from nmmo_gpu.replay.writer import append_heat
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train import play as playing
 from nmmo_gpu.train.evaluate import Actor
-from nmmo_gpu.train.trinity import sword_named
+from nmmo_gpu.train.trinity import trinity_named
 from nmmo_gpu.world.device import resolve_device
 
 CHUNK = 32
@@ -54,8 +54,8 @@ class ExportConfig:
     """Include the value maps of every population and of their mean: a newborn's value on every tile."""
     device: str = "auto"
     """Device on which to play."""
-    network: str | None = None
-    """The run's network, if it is not the default one: module:Class, or file.py:Class."""
+    trinity: tuple[str, ...] = ()
+    """Custom classes of the run, each as module:Class or file.py:Class: Sword, or its network."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -81,8 +81,8 @@ class PlayConfig:
     """Port of the page; by default 8006, or the next free one."""
     browser: bool = True
     """Open the page in the browser, with --view."""
-    network: str | None = None
-    """The run's network, if it is not the default one: module:Class, or file.py:Class."""
+    trinity: tuple[str, ...] = ()
+    """Custom classes of the run, each as module:Class or file.py:Class: Sword, or its network."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -92,7 +92,7 @@ def export(options: ExportConfig) -> Path:
     """Writes the file and returns its path."""
     device = resolve_device(options.device)
     stored = checkpoint.load(Path(options.run), device)
-    sword = sword_named(options.network)
+    sword = trinity_named(options.trinity).sword
     env, act = playing.continue_realm(stored, options.realm, device, sword)
     folder = Path(options.run) if Path(options.run).is_dir() else Path(options.run).parent
     tick = int(env.world.tick)
@@ -111,7 +111,7 @@ def export(options: ExportConfig) -> Path:
         file = drafts / "draft.replay"
         if options.ticks:
             recorder = Recorder(
-                env, (env.config.first_realm,), CHUNK, drafts, folder.name, act.sword.choices(),
+                env, (env.config.first_realm,), CHUNK, drafts, folder.name, act.heads,
                 limit=WHOLE, blocking=True,
             )  # fmt: skip
             with contextlib.closing(recorder):
@@ -134,7 +134,7 @@ def play(options: PlayConfig) -> Path:
         raise ConfigError("nothing would be recorded or shown; give a folder with --out, or use --view.")
     if options.out is not None and any(Path(options.out).glob("*.replay")):
         raise ConfigError(f"out = {options.out!r} already holds recordings; choose another folder.")
-    env, act = playing.begin(options.env, options.policy, sword_named(options.network))
+    env, act = playing.begin(options.env, options.policy, trinity_named(options.trinity).sword)
     if options.out is not None:
         make_folder(Path(options.out), "out")
     with contextlib.ExitStack() as stack:

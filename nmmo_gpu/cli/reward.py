@@ -33,7 +33,7 @@ def _function(word: str, names: tuple[str, ...]) -> RewardFunction:
             f"reward = {word!r} is unknown; choose {', '.join(names)}, or give module:function, or "
             "file.py:function."
         )
-    function = load(word, "reward", "function")
+    function = load(word, "reward", "function", beside=False)
     if not callable(function):
         raise ConfigError(f"reward = {word!r} is not a function; give one that returns [R, A] float32.")
     return RewardFunction(function)

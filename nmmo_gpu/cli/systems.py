@@ -97,7 +97,7 @@ def _classes(names: Iterator[str]) -> list[type[System]]:
     """The classes that ``--system`` names."""
     found: list[type[System]] = []
     for name in names:
-        cls = load(name, SYSTEM)
+        cls = load(name, SYSTEM, beside=False)
         if not (isinstance(cls, type) and issubclass(cls, System)):
             raise ConfigError(
                 f"{SYSTEM} = {name!r} is not a subclass of nmmo_gpu.systems.System; give module:Class, or "

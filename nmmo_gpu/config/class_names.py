@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +47,7 @@ def imported(name: str) -> Any:
     return found
 
 
-def load(name: str, option: str, kind: Kind = "Class") -> Any:
+def load(name: str, option: str, kind: Kind = "Class", *, beside: bool = True) -> Any:
     """Loads what an option of the command line names: ``module:Class``, with an ordinary import, or
     ``file.py:Class``.
 
@@ -54,13 +55,15 @@ def load(name: str, option: str, kind: Kind = "Class") -> Any:
         name: the option's value.
         option: its name, for messages.
         kind: what it has to name, for messages.
+        beside: whether a file may have the name of another module. Then its classes cannot be found by the
+            name of their module, as dataclasses, pickles and configs in files do.
 
     Raises ConfigError if it does not exist. Errors of the module itself are not changed."""
     how = f"give module:{kind}, or file.py:{kind}"
     where, colon, path = name.rpartition(":")
     if not colon or not where or not path:
         raise ConfigError(f"{option} = {name!r} does not name a {kind.lower()}; {how}.")
-    found: Any = _load_module(where, name, option, how, f"path/to/file.py:{kind}")
+    found: Any = _load_module(where, name, option, how, f"path/to/file.py:{kind}", beside)
     for step in path.split("."):
         found = getattr(found, step, None)
     if found is None:
@@ -77,12 +80,12 @@ def load_module(name: str, option: str) -> ModuleType:
         option: its name, for messages.
 
     Raises ConfigError if it does not exist. Errors of the module itself are not changed."""
-    return _load_module(name, name, option, "give a module, or a .py file", "path/to/file.py")
+    return _load_module(name, name, option, "give a module, or a .py file", "path/to/file.py", False)
 
 
-def _load_module(where: str, name: str, option: str, how: str, file: str) -> ModuleType:
+def _load_module(where: str, name: str, option: str, how: str, file: str, beside: bool) -> ModuleType:
     if where.endswith(".py"):
-        return _module_of_file(Path(where), name, option, how)
+        return _module_of_file(Path(where), name, option, how, beside)
     try:
         if where.startswith("."):
             raise ModuleNotFoundError(name=where)  # the name is relative, but to no package
@@ -96,16 +99,16 @@ def _load_module(where: str, name: str, option: str, how: str, file: str) -> Mod
         ) from error
 
 
-def _module_of_file(file: Path, name: str, option: str, how: str) -> ModuleType:
+def _module_of_file(file: Path, name: str, option: str, how: str, beside: bool) -> ModuleType:
     """Imports a file as a module named after the file's stem."""
     if not file.is_file():
         raise ConfigError(f"{option} = {name!r}: there is no file {file}; {how}.")
-    loaded = sys.modules.get(file.stem)
-    if loaded is not None:
+    for loaded in (sys.modules.get(file.stem), _loaded_beside.get(file.resolve())):
         origin = getattr(loaded, "__file__", None)
-        if origin and Path(origin).resolve() == file.resolve():
+        if loaded is not None and origin and os.path.realpath(origin) == os.path.realpath(file):
             return loaded
-        # Dataclasses, pickles and checkpoints find a class by the name of its module.
+    named = file.stem not in sys.modules
+    if not named and not beside:
         raise ConfigError(
             f"{option} = {name!r}: another module of the name {file.stem} is already imported; rename the "
             "file."
@@ -113,10 +116,18 @@ def _module_of_file(file: Path, name: str, option: str, how: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None and spec.loader is not None, "the caller has checked for .py"
     module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module  # dataclasses look up their module there
+    if named:  # dataclasses look up their module in sys.modules
+        sys.modules[file.stem] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[file.stem]
+        if named:
+            del sys.modules[file.stem]
         raise
+    if not named:
+        _loaded_beside[file.resolve()] = module
     return module
+
+
+_loaded_beside: dict[Path, ModuleType] = {}
+"""Modules of files whose names other modules have in ``sys.modules``."""

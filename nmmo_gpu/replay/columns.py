@@ -13,12 +13,18 @@ from torch import Tensor
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content import GEAR, SKILLS
 from nmmo_gpu.world.actions import StepActions
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.state import World
 
 TYPES = {"u8": torch.uint8, "i16": torch.int16, "i32": torch.int32, "u32": torch.int32}
 """Types of columns, and the torch dtypes that hold their bits."""
 
 Type = Literal["u8", "i16", "i32", "u32"]
+OBSERVED: dict[torch.dtype, Type] = {
+    torch.bool: "u8", torch.uint8: "u8", torch.int8: "i16", torch.int16: "i16",
+}  # fmt: skip
+"""Types of columns that hold a system's field of the observation, by its dtype."""
+
 Of = Literal["entities", "agents", "realm"]
 VALUE_SCALE = 1 / 1024
 PROBABILITY_SCALE = 1 / 255
@@ -83,6 +89,8 @@ def columns(config: WorldConfig, choices: int = 0) -> tuple[Column, ...]:
             Column("level", "u8", "entities", len(SKILLS)),
             Column("quotes", "u8", "realm", items * 3),
         ]
+    for name, spec in ObservationLayout(config).system_fields.items():
+        listed.append(Column(name, OBSERVED[spec.dtype], "agents", math.prod(spec.shape)))
     if choices:
         listed.append(Column("value", "i16", "agents", scale=VALUE_SCALE))
         listed.append(Column("probability", "u8", "agents", choices, delta=False, scale=PROBABILITY_SCALE))
@@ -96,6 +104,7 @@ class FrameLayout:
     def __init__(self, config: WorldConfig, choices: int = 0) -> None:
         self.config = config
         self.columns = columns(config, choices)
+        self.observation = ObservationLayout(config)
         self.offsets: dict[str, int] = {}
         self.bytes = 0
         for column in self.columns:
@@ -113,13 +122,24 @@ class FrameLayout:
         realms: Tensor,
         step_actions: StepActions,
         policy_trace: PolicyTrace | None = None,
+        records: Tensor | None = None,
     ) -> None:
         """Copies the current state of some realms into frames, without a device sync.
 
         Args:
-            frames: [k, bytes] uint8, contiguous. realms: [k] int64, on the world's device."""
+            frames: [k, bytes] uint8, contiguous.
+            world: the world, after the tick.
+            realms: [k] int64, on the world's device.
+            step_actions: the actions of the tick.
+            policy_trace: the policy's output, if it is recorded.
+            records: [R, A, bytes] uint8, the observation after the tick; only needed if systems add fields to
+                it."""
+        observed = self._observed(records)
         for column in self.columns:
-            source = _source(column.name, world, realms, step_actions, policy_trace)
+            if column.name in observed:
+                source = observed[column.name][realms]
+            else:
+                source = _source(column.name, world, realms, step_actions, policy_trace)
             self._part(frames, column).copy_(source.reshape(len(frames), -1))
         changed = (world.material[realms] != world.base[realms]).flatten(1)
         lacking = -changed.shape[1] % 8
@@ -127,6 +147,15 @@ class FrameLayout:
         shift = torch.arange(8, dtype=torch.uint8, device=frames.device)
         packed = (bits.to(torch.uint8) << shift).sum(-1, dtype=torch.uint8)
         frames[:, self.tiles : self.tiles + packed.shape[1]] = packed
+
+    def _observed(self, records: Tensor | None) -> dict[str, Tensor]:
+        """name -> [R, A, ...]: the fields that systems add to the observation."""
+        names = self.observation.system_fields
+        if not names:
+            return {}
+        assert records is not None, "the fields of systems are recorded from the observation"
+        views = self.observation.views(records)
+        return {name: views[name] for name in names}
 
     def _part(self, frames: Tensor, column: Column) -> Tensor:
         start = self.offsets[column.name]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from nmmo_gpu.config import EnvConfig
-from nmmo_gpu.config.serialize import to_plain
+from nmmo_gpu.config import EnvConfig, WorldConfig
+from nmmo_gpu.config.serialize import CLASS, to_plain
+from nmmo_gpu.config.systems import System
 from nmmo_gpu.content import GEAR, MATERIALS, SKILLS, WORKS, Material
-from nmmo_gpu.replay.columns import columns
-from nmmo_gpu.replay.format import VERSION
+from nmmo_gpu.errors import ReplayError
+from nmmo_gpu.replay.columns import Column, columns
+from nmmo_gpu.replay.format import MAX_COLUMNS, MAX_WIDTH, VERSION
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES
 from nmmo_gpu.world.state import causes
@@ -23,8 +25,12 @@ def header(config: EnvConfig, realm: int, title: str, heads: dict[str, int] | No
 
     Args:
         realm: its number among all realms.
-        heads: choices of each head in column ``probability``; None if the policy is not recorded."""
+        heads: choices of each head in column ``probability``; None if the policy is not recorded.
+
+    Raises ReplayError if fields or heads of systems exceed the limits of the format."""
     world, heads = config.world, heads or {}
+    recorded = columns(world, sum(heads.values()))
+    _check_limits(recorded)
     extended, content = world.extended, world.content
     npcs, first = [], world.slots
     for kind, count in zip(content.npcs, world.npc_counts, strict=False):
@@ -72,10 +78,42 @@ def header(config: EnvConfig, realm: int, title: str, heads: dict[str, int] | No
         "heads": heads,
         "columns": [
             {"name": c.name, "type": c.type, "of": c.of, "width": c.width, "delta": c.delta, "scale": c.scale}
-            for c in columns(world, sum(heads.values()))
+            for c in recorded
         ],
+        "systems": [_system(system, world) for system in world.systems],
         "config": to_plain(config),
     }
+
+
+def _system(system: System, world: WorldConfig) -> dict[str, Any]:
+    """What a viewer needs of a system, whose class it does not know."""
+    settings = to_plain(system)
+    kind = settings.pop(CLASS)
+    fields = [
+        {
+            "name": name, "about": spec.about, "low": spec.low, "high": spec.high, "light": spec.light,
+            "shape": list(spec.shape),
+        }
+        for name, spec in system.observation(world).items()
+    ]  # fmt: skip
+    edits = type(system).edit_observation is not System.edit_observation
+    return {"name": system.name, "class": kind, "settings": settings, "edits": edits, "fields": fields}
+
+
+def _check_limits(listed: tuple[Column, ...]) -> None:
+    """Raises ReplayError for columns that no reader would accept."""
+    for column in listed:
+        if column.width > MAX_WIDTH:
+            remedy = "record without the policy" if column.name == "probability" else "divide the field"
+            raise ReplayError(
+                f"column {column.name} has {column.width} numbers per agent, but a recording holds at most "
+                f"{MAX_WIDTH}; {remedy}."
+            )
+    if len(listed) > MAX_COLUMNS:
+        raise ReplayError(
+            f"there are {len(listed)} columns, but a recording holds at most {MAX_COLUMNS}; join fields of "
+            "the systems to larger ones."
+        )
 
 
 def _version() -> str:

@@ -12,6 +12,7 @@ from nmmo_gpu.replay.header import FORMAT
 MAX_POPULATIONS = 256
 MAX_LISTED = 4096
 MAX_TEXT = 4096
+MAX_DIMENSIONS = 16
 LARGEST = (1 << 31) - 1
 
 
@@ -33,8 +34,12 @@ def check_header(value: Any) -> tuple[Column, ...]:
     _check_tables(header)
     listed = _list(_field(header, "columns"), "columns", fmt.MAX_COLUMNS)
     columns = tuple(map(_column, listed))
-    if len({column.name for column in columns}) < len(columns):
+    by_name = {column.name: column for column in columns}
+    if len(by_name) < len(columns):
         raise ValueError("columns: two have the same name")
+    # Recordings of earlier versions have no systems.
+    for system in _list(header.get("systems", []), "systems", MAX_LISTED):
+        _check_system(_record(system, "systems"), by_name)
     return columns
 
 
@@ -79,6 +84,27 @@ def _check_tables(header: dict[str, Any]) -> None:
         most = _field(maxima, name, "maxima")
         if name != "health" or most is not None:
             _whole(most, "maxima", 1, LARGEST)
+
+
+def _check_system(system: dict[str, Any], columns: dict[str, Column]) -> None:
+    for name in ("name", "class"):
+        _text(_field(system, name, "systems"), "systems")
+    _record(_field(system, "settings", "systems"), "systems")
+    if type(_field(system, "edits", "systems")) is not bool:
+        raise ValueError("systems: edits is not true or false")
+    for value in _list(_field(system, "fields", "systems"), "systems", fmt.MAX_COLUMNS):
+        field = _record(value, "systems")
+        for name in ("name", "about"):
+            _text(_field(field, name, "systems"), "systems")
+        low = _whole(_field(field, "low", "systems"), "systems", -LARGEST, LARGEST)
+        _whole(_field(field, "high", "systems"), "systems", low + 1, LARGEST)
+        if type(_field(field, "light", "systems")) is not bool:
+            raise ValueError("systems: light is not true or false")
+        shape = _list(_field(field, "shape", "systems"), "systems", MAX_DIMENSIONS)
+        width = math.prod(_whole(size, "systems", 1, fmt.MAX_WIDTH) for size in shape)
+        column = columns.get(f"{system['name']}.{field['name']}")
+        if column is None or column.of != "agents" or column.width != width:
+            raise ValueError("systems: a field has no column, or one of another shape")
 
 
 def _column(value: Any) -> Column:

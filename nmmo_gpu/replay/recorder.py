@@ -101,11 +101,12 @@ class Recorder:
         return _HostBuffer(frames, ticks, arrived)
 
     def capture(self, t: int, step_actions: StepActions, policy_trace: PolicyTrace | None = None) -> None:
-        """Copies the realms' current state, after a tick, as the rollout's t-th frame. Can be part of a CUDA
-        graph."""
+        """Copies the realms' current state and observation, after a tick, as the rollout's t-th frame. Can be
+        part of a CUDA graph."""
         if len(self.realms):
-            self.layout.write(self.frames[t], self.env.world, self.realms, step_actions, policy_trace)
-            self.ticks[t : t + 1].copy_(self.env.world.tick)
+            env = self.env
+            self.layout.write(self.frames[t], env.world, self.realms, step_actions, policy_trace, env.records)
+            self.ticks[t : t + 1].copy_(env.world.tick)
 
     def flush(self, ticks: int | None = None) -> None:
         """Passes the rollout's frames (the first ``ticks``; by default all) to the writer. Work that is

@@ -24,12 +24,13 @@ from nmmo_gpu.files import reason, replacing
 from nmmo_gpu.train import checkpoint_check as check
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.checkpoint_check import COUNTERS as COUNTERS
+from nmmo_gpu.train.class_names import ClassNames
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.world.state import World, field_shape, state_fields
 
 FORMAT = "nmmo-gpu checkpoint"
 SHARD_FORMAT = "nmmo-gpu checkpoint shard"
-VERSION = "7"
+VERSION = "8"
 FILE = "checkpoint.safetensors"
 PARTS = ("world", "realms", "policy", "optimizer", "god")
 """Prefixes of tensor names."""
@@ -54,8 +55,8 @@ class Checkpoint:
     ``world.*`` [R, ...] and ``realms.*`` [R * n, ...]."""
     counters: dict[str, float]
     """Values by the names of ``COUNTERS``."""
-    network: str
-    """The class of the policy network, as returned by ``nmmo_gpu.train.network.network_name``."""
+    classes: ClassNames
+    """The names of the classes that made the run."""
     run_id: str = ""
     """The run's ``RunFolder.id``; shards of earlier checkpoints are deleted only if they have the same."""
 
@@ -92,7 +93,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "version": VERSION,
         "config": json.dumps(to_plain(checkpoint.config)),
         "counters": json.dumps(checkpoint.counters),
-        "network": checkpoint.network,
+        "classes": json.dumps(checkpoint.classes._asdict()),
         "shards": json.dumps(shards),
         "run": checkpoint.run_id,
     }
@@ -231,7 +232,7 @@ def _read(path: Path, policy_only: bool) -> Checkpoint:
         digests = check.verified(metadata, found)
         config = check.config_from(metadata["config"])
         counters = check.counters_from(metadata["counters"])
-        network = check.network_from(metadata["network"])
+        classes = check.classes_from(metadata["classes"])
         realms = config.env.realms
         shards = check.shards_from(metadata["shards"], path, realms)
         _expect_no_others(found, [name for name in found if name.split(".")[0] in PARTS], where=str(path))
@@ -239,14 +240,14 @@ def _read(path: Path, policy_only: bool) -> Checkpoint:
         if sharded and any(map(_of_realms, found)):
             raise ValueError("it has realms of its own as well as shards")
         check.check_world_layout(found, config, realms)
-        check.check_policy_layout(found, config, network)
+        check.check_policy_layout(found, config, classes.network)
         for name in filter(_of_realms, found):
             check.check_realms(name, found[name][0], realms)
         common = [name for name in found if not _of_realms(name)]
         if policy_only:
             common = [name for name in common if name.startswith("policy.")]
         tensors = check.read(file, common, digests)
-    stored = Checkpoint(config, tensors, counters, network, metadata.get("run", ""))
+    stored = Checkpoint(config, tensors, counters, classes, metadata.get("run", ""))
     if not policy_only:
         tensors |= _read_realms(path, shards, stored)
         _expect_no_others(

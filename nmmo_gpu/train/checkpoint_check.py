@@ -21,9 +21,8 @@ from torch import Tensor
 from nmmo_gpu.config.serialize import from_plain, parse_json
 from nmmo_gpu.errors import CheckpointError
 from nmmo_gpu.train import distributed
+from nmmo_gpu.train.class_names import STOCK, ClassNames
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.train.network import network_name
-from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.symmetry import TURNS
 from nmmo_gpu.world.network_inputs import codes
 from nmmo_gpu.world.state import MAX_COUNT, World, field_shape, state_fields
@@ -105,11 +104,15 @@ def printable(text: str, most: int = 400) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in shown)
 
 
-def network_from(text: str) -> str:
-    """Returns the name of the class of the network."""
-    if text != printable(text):
-        raise ValueError("the name of the network is not printable, or too long")
-    return text
+def classes_from(text: str) -> ClassNames:
+    """Returns the names of the classes from their JSON."""
+    stored = parse_json(text)
+    if not isinstance(stored, dict) or stored.keys() != set(ClassNames._fields):
+        raise ValueError(f"the classes are not exactly {', '.join(ClassNames._fields)}")
+    for part, name in stored.items():
+        if not isinstance(name, str) or name != printable(name):
+            raise ValueError(f"the name of the {part} is not printable, or too long")
+    return ClassNames(**stored)
 
 
 def config_from(text: str) -> TrainConfig:
@@ -207,7 +210,7 @@ def check_policy_layout(
             raise misfit(parameter, None, *moment)
         if of_adam and found[parameter] != moment:
             raise misfit(name, moment, *found[parameter])
-    if network == network_name(Policy):
+    if network == STOCK.network:
         world, width = config.env.world, policy.hidden // TURNS
         wanted = {
             "window": (populations, world.window**2, codes(world), width),

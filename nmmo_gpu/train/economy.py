@@ -56,11 +56,6 @@ def economy_counts(world: World) -> dict[str, Tensor]:
     }
 
 
-def economy_counts_on_host(world: World) -> dict[str, Tensor]:
-    """Returns ``economy_counts`` on the CPU; waits for the device."""
-    return {name: count.cpu() for name, count in economy_counts(world).items()}
-
-
 def gini(wealth: Tensor, alive: Tensor) -> Tensor:
     """Returns the Gini coefficient of the wealth of living agents in each realm, [R] float32.
 

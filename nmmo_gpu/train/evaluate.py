@@ -5,22 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import torch
 from torch import Tensor
 
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.config.bounds import Bounds, checked
 from nmmo_gpu.config.seeds import offset_seed
 from nmmo_gpu.env import Env, random_actions
-from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.train.checkpoint import Checkpoint
-from nmmo_gpu.train.economy import economy_counts_on_host, economy_metrics
 from nmmo_gpu.train.metrics import Tally
-from nmmo_gpu.train.run import load_policy
-from nmmo_gpu.train.torch_modes import default_modes
-from nmmo_gpu.train.trinity import Decision, Sword
+from nmmo_gpu.train.trained_policy import TrainedPolicy
+from nmmo_gpu.train.trinity import Sword
+from nmmo_gpu.train.world_metrics import world_counts_on_host, world_metrics
 
 Actor = Callable[[Env], Tensor]
 """Returns [R, A, heads] actions for the environment's newest observation."""
@@ -36,7 +33,7 @@ class Evaluation:
     ticks: int
     """Length of the measurement in ticks."""
     summary: dict[str, float]
-    """Metrics of ``Tally.summary``; in the full game also of ``nmmo_gpu.train.economy.economy_metrics``."""
+    """Metrics of ``Tally.summary``; also those of ``nmmo_gpu.train.world_metrics``."""
 
     @property
     def lifetime(self) -> float:
@@ -90,7 +87,7 @@ def evaluate(
         play(warmup)
         played += warmup
     tally.reset()
-    before = economy_counts_on_host(env.world)
+    before = world_counts_on_host(env.world)
     measured = 0
     while True:
         play(warmup)
@@ -100,58 +97,21 @@ def evaluate(
         if measured >= enough or played >= max_ticks:
             if before:
                 lived = round(summary["agent_steps"])
-                summary |= economy_metrics(
-                    config.world, before, economy_counts_on_host(env.world), lived, config.realms
+                summary |= world_metrics(
+                    config.world, before, world_counts_on_host(env.world), lived, config.realms
                 )
             return Evaluation(measured, summary)
 
 
-class PolicyActor:
-    """Chooses actions with a checkpoint's policies."""
+def policy_actor(stored: Checkpoint, sword: type[Sword] = Sword) -> Callable[[Env], TrainedPolicy]:
+    """Returns an actor with a checkpoint's policies, for ``evaluate``. It also plays under rules other than
+    those of the training, if the observations have the same layout.
 
-    @default_modes()
-    def __init__(
-        self, stored: Checkpoint, env: Env, state: Tensor | None = None, sword: type[Sword] = Sword
-    ) -> None:
-        """Loads the policies.
-
-        Args:
-            stored: the checkpoint.
-            env: the environment to play.
-            state: [R * A, hidden], initial recurrent state of a recurrent policy; None for zeros.
-            sword: the class that the run was trained with, or one with the same network.
-
-        Raises CheckpointError if the checkpoint's network class is not the Sword's."""
-        self.sword = sword(dataclasses.replace(stored.config, env=env.config, record=()), env.device)
-        load_policy(self.sword, stored)
-        with torch.no_grad():
-            self._weights = self.sword.policy.weights()
-        agents = env.config.realms * env.config.world.slots
-        self._state = self.sword.policy.initial_state(agents, env.device) if state is None else state
-        self._before: tuple[Tensor, Decision] | None = None
-
-    def __call__(self, env: Env) -> Tensor:
-        """Returns [R, A, heads] actions for the environment's newest observation."""
-        state = self._state
-        if state is not None:
-            # Agents born in the last tick start with a zero recurrent state.
-            state = state * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
-        with self.sword.policy.using(self._weights):
-            decision = self.sword.decide(env.records, env.world, state)
-        self._before, self._state = (env.records, decision), decision.state
-        return decision.actions
-
-    def policy_trace(self, env: Env, realms: Tensor) -> PolicyTrace:
-        """Returns the policy outputs behind the last actions; call it before they are carried out.
-
-        See ``Sword.policy_trace``."""
-        assert self._before is not None, "no actions have been chosen yet"
-        return self.sword.policy_trace(self._before[0], env.world, self._before[1], realms)
-
-
-def policy_actor(stored: Checkpoint, sword: type[Sword] = Sword) -> Callable[[Env], PolicyActor]:
-    """Returns an actor with a checkpoint's policies; ``sword`` and errors as for ``PolicyActor``."""
-    return lambda env: PolicyActor(stored, env, sword=sword)
+    Args:
+        stored: the checkpoint.
+        sword: as for ``TrainedPolicy``, whose errors are raised."""
+    policy = TrainedPolicy(stored, sword, any_rules=True)
+    return lambda env: policy
 
 
 HELD_OUT_SEED = 1_000_003
@@ -169,7 +129,7 @@ def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
         "realms": 16,
         "world": dataclasses.replace(config.world, births=1),
         "check_actions": False,
-        "backend": "auto",  # a policy trained on a GPU can be played anywhere
+        "backend": playing_backend(config.backend),
     }
     return dataclasses.replace(config, **(fresh | changes))
 
@@ -177,6 +137,12 @@ def as_v1_ran(config: EnvConfig, **changes: Any) -> EnvConfig:
 def slots_kept_full(config: EnvConfig) -> EnvConfig:
     """Returns the same config, with every free slot refilled at once."""
     return dataclasses.replace(config, world=dataclasses.replace(config.world, births=-1))
+
+
+def playing_backend(backend: str) -> Literal["auto", "torch"]:
+    """Returns the backend to play with what another backend has trained, anywhere: the fastest one, but only
+    torch if the training was to use only torch."""
+    return "torch" if backend == "torch" else "auto"
 
 
 ECONOMY = {

@@ -5,6 +5,8 @@ They have no direction, so all four copies of a symmetric network get the same v
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,7 @@ from nmmo_gpu.world.network_inputs import (
     npc_kinds,
     split,
 )  # fmt: skip
-from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, NPC
+from nmmo_gpu.world.observation_layout import ENTITY_ATTRIBUTES, NPC, ObservationLayout
 
 
 def encode_features(
@@ -41,6 +43,24 @@ def encode_features(
     """
     attributes = torch.cat((self_attributes(views, config), entity_attributes(views, config).flatten(-2)), -1)
     return split(attributes.to(dtype), config)
+
+
+def system_features(views: dict[str, Tensor], layout: ObservationLayout) -> Tensor:
+    """Returns [..., n] float32: the fields of systems, flattened, in units of their largest absolute value.
+
+    Args:
+        views: the fields of records before the windows, [..., ...].
+        layout: layout of the records; ``n`` is ``system_features_width(layout)``."""
+    columns = []
+    for name, spec in layout.system_fields.items():
+        field = views[name].float() / max(-spec.low, spec.high)
+        columns.append(field.flatten(-len(spec.shape)) if spec.shape else field[..., None])
+    return torch.cat(columns, -1)
+
+
+def system_features_width(layout: ObservationLayout) -> int:
+    """Returns the number of columns of ``system_features``; 0 without fields of systems."""
+    return sum(math.prod(spec.shape) for spec in layout.system_fields.values())
 
 
 def self_attributes(views: dict[str, Tensor], config: WorldConfig) -> Tensor:

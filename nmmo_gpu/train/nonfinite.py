@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +74,7 @@ def nonfinite_error(run: Run, stats: IterationStats) -> NonFiniteError:
     kept = None
     with contextlib.suppress(CheckpointError):
         kept = checkpoints.load(folder, torch.device("cpu"), policy_only=True).counters["iteration"]
-    replay = f"nmmo-gpu train --resume {shlex.quote(run.config.run)}"
+    replay = run.resume_command(run.config.run)
     report = {
         "iteration": stats.iteration,
         "ticks": [first_tick, stats.last_tick],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
+from nmmo_gpu.config.systems import STOCK_HEADS
 from nmmo_gpu.train.config import Targeting
 from nmmo_gpu.world import actions
 from nmmo_gpu.world.movement import MOVES
@@ -52,6 +54,14 @@ class Output(NamedTuple):
     """[P, B, 3, prices] bool: prices possible without a sale or purchase, for a sale, for a purchase."""
     token: Tensor | None = None
     """[P, B, tokens] logits; impossible tokens hold MASKED."""
+    others: tuple[Tensor, ...] = ()
+    """[P, B, choices] logits of each head of a system, in order; impossible choices hold MASKED."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Output:
+        """Returns the results of a function for each tensor."""
+        parts = dict(self._asdict(), others=None)
+        parts = {name: None if part is None else function(part) for name, part in parts.items()}
+        return Output(**parts | {"others": tuple(map(function, self.others))})
 
 
 def mask_logits(
@@ -66,10 +76,12 @@ def mask_logits(
         state: the recurrent state to include in the result.
     """
     more = {name: views[f"{name}_mask"] for name in actions.MORE_HEADS if f"{name}_mask" in views}
-    widths = [mask.shape[-1] for mask in more.values()]
+    of_systems = [mask for name, mask in views.items() if _is_mask_of_system(name)]
+    widths = [mask.shape[-1] for mask in (*more.values(), *of_systems)]
     targets = logits.shape[-1] - len(MOVES) - len(STYLES) - sum(widths) - 1
     sizes = [len(MOVES), len(STYLES), targets, *widths, 1]
-    move, style, target, *others, value = torch.split(logits, sizes, -1)
+    move, style, target, *extra, value = torch.split(logits, sizes, -1)
+    others = zip(extra[len(more) :], of_systems, strict=True)
     style_mask, target_mask = views["style_mask"], views["target_mask"]
     if targeting == "auto":
         strangers = (views["entity_kind"] >= STRANGER)[..., None, :]
@@ -83,8 +95,14 @@ def mask_logits(
         target_mask,
         value.squeeze(-1),
         state,
-        **_masked(dict(zip(more, others, strict=True)), more),
+        others=tuple(head.masked_fill(~mask, MASKED) for head, mask in others),
+        **_masked(dict(zip(more, extra, strict=False)), more),
     )
+
+
+def _is_mask_of_system(name: str) -> bool:
+    head, _, mask = name.rpartition("_")
+    return mask == "mask" and head not in STOCK_HEADS and "." not in head
 
 
 def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -96,3 +114,19 @@ def _masked(logits: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Te
         else:
             fields[name] = head.masked_fill(~masks[name], MASKED)
     return fields
+
+
+def auto_target(views: dict[str, Tensor], style: Tensor) -> Tensor:
+    """Returns the row (counted from 1) of the nearest stranger or NPC in reach of the style; 0 for none.
+
+    Args:
+        views: fields of observations, ``name -> [..., *shape]``.
+        style: [...] int64, the attack style of each agent.
+
+    Returns:
+        [...] int64.
+    """
+    reach = actions.row_of(views["target_mask"], style)[..., 1:]
+    wanted = reach & (views["entity_kind"] >= STRANGER)
+    first = wanted.to(torch.uint8).argmax(-1) + 1
+    return torch.where(wanted.any(-1), first, 0)

@@ -20,7 +20,8 @@ from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.replay.writer import ReplayWriter
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
-from nmmo_gpu.train.evaluate import Actor, PolicyActor
+from nmmo_gpu.train.evaluate import Actor, playing_backend
+from nmmo_gpu.train.trained_policy import TrainedPolicy, check_rules, load_policy
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.train.value_map import value_payload
 from nmmo_gpu.world.actions import StepActions
@@ -33,38 +34,33 @@ def begin(config: EnvConfig, policy: str, sword: type[Sword] = Sword) -> tuple[E
     Args:
         config: the world.
         policy: one of ``scripted.POLICIES``, or the folder of a run.
-        sword: for a run, as for ``PolicyActor``.
+        sword: for a run, as for ``TrainedPolicy``.
 
-    Raises CheckpointError if there is no such run or its network is another class, ConfigError if the run was
-    trained with other rules."""
+    Raises CheckpointError if there is no such run or it names other classes, ConfigError if it was trained
+    with other rules."""
     if policy in scripted.POLICIES:
         env = Env(config)
         env.reset()
         return env, scripted.actor(policy)(env)
-    stored = checkpoints.load(Path(policy), torch.device("cpu"))
-    trained, played = (dataclasses.replace(w, births=0) for w in (stored.config.env.world, config.world))
-    if trained != played:
-        raise ConfigError(
-            f"policy = {policy!r} was trained with rules other than those of this world; choose the preset "
-            "and options that it was trained with."
-        )
+    trained = load_policy(policy, sword)
+    check_rules(trained.config.env.world, config.world)
     env = Env(config)
     env.reset()
-    return env, PolicyActor(stored, env, sword=sword)
+    return env, trained
 
 
 def continue_realm(
     stored: Checkpoint, realm: int, device: torch.device, sword: type[Sword] = Sword
-) -> tuple[Env, PolicyActor]:
+) -> tuple[Env, TrainedPolicy]:
     """Continues one realm of a checkpoint with the checkpoint's policies, as in the run but without learning.
 
     Args:
         stored: the checkpoint.
         realm: number of the realm.
         device: where to play.
-        sword: as for ``PolicyActor``.
+        sword: as for ``TrainedPolicy``.
 
-    Raises ConfigError if the realm does not exist, CheckpointError as ``PolicyActor`` does."""
+    Raises ConfigError if the realm does not exist, CheckpointError as ``TrainedPolicy`` does."""
     whole, realm = stored.config.env, checked("realm", realm, int)
     if not 0 <= realm < whole.realms:
         raise ConfigError(f"realm = {realm} does not exist; choose from 0 to {whole.realms - 1}.")
@@ -75,14 +71,16 @@ def continue_realm(
     }
     tensors["seed"][1] += realm
     config = dataclasses.replace(
-        whole, realms=1, first_realm=whole.first_realm + realm, maps=(), device=str(device), backend="auto"
-    )
+        whole, realms=1, first_realm=whole.first_realm + realm, maps=(), device=str(device),
+        backend=playing_backend(whole.backend),
+    )  # fmt: skip
     env = Env(config, World.of(whole.world, tensors))
+    policy = TrainedPolicy(stored, sword)
     state = stored.part("realms").get("state")
     if state is not None:
         slots = whole.world.slots
-        state = state[realm * slots : (realm + 1) * slots].to(device)
-    return env, PolicyActor(stored, env, state, sword)
+        policy.reset(env, state[realm * slots : (realm + 1) * slots].to(device))
+    return env, policy
 
 
 def save_moment(env: Env, path: Path, title: str) -> None:
@@ -93,7 +91,8 @@ def save_moment(env: Env, path: Path, title: str) -> None:
     frames = torch.zeros(1, layout.bytes, dtype=torch.uint8, device=env.device)
     no_target = torch.full((1, env.config.world.entities), -1, device=env.device, dtype=torch.int64)
     first = torch.zeros(1, dtype=torch.int64, device=env.device)
-    layout.write(frames, env.world, first, StepActions(torch.zeros_like(no_target), no_target))
+    step_actions = StepActions(torch.zeros_like(no_target), no_target)
+    layout.write(frames, env.world, first, step_actions, records=env.records)
     file_header = header(env.config, env.config.first_realm, title)
     with ReplayWriter(path, file_header, env.world.base[0].cpu().numpy()) as writer:
         writer.frames(int(env.world.tick), frames.cpu().numpy())
@@ -106,7 +105,7 @@ def value_maps(stored: Checkpoint, env: Env, sword: type[Sword] = Sword) -> list
     Args:
         stored: the checkpoint.
         env: the environment.
-        sword: as for ``PolicyActor``."""
+        sword: as for ``TrainedPolicy``."""
     base, material = (plane[0].cpu().numpy() for plane in (env.world.base, env.world.material))
     populations = range(-1, env.config.world.populations)
     return [value_payload(stored, base, material, p, env.device, sword) for p in populations]
@@ -131,7 +130,7 @@ def play(
     due = time.monotonic()
     while (ticks is None or played < ticks) and not stopped():
         actions = act(env)
-        policy_trace = act.policy_trace(env, recorder.realms) if isinstance(act, PolicyActor) else None
+        policy_trace = act.policy_trace(env, recorder.realms) if isinstance(act, TrainedPolicy) else None
         env.step(actions)
         assert env.step_actions is not None
         recorder.capture(t, env.step_actions, policy_trace)
@@ -149,4 +148,4 @@ def play(
 
 def recorded_heads(act: Actor) -> dict[str, int] | None:
     """Returns the heads of a policy, for ``Recorder``; None if the actor is not a policy."""
-    return act.sword.choices() if isinstance(act, PolicyActor) else None
+    return act.heads if isinstance(act, TrainedPolicy) else None

@@ -13,7 +13,7 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.errors import UsageError
 from nmmo_gpu.train import symmetry
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.features import encode_features
+from nmmo_gpu.train.features import encode_features, system_features, system_features_width
 from nmmo_gpu.train.inputs import entity_rows, own_state
 from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.output import AUTO_TARGETS, Output, mask_logits
@@ -123,9 +123,12 @@ class Policy(PolicyBase):
             )
             if config.targeting == "learned":
                 self.query_attributes = weight(width, about_others, fan_in=hidden, gain=0.01)
-            if self.extra_choices:
-                self.extra_heads = weight(width, self.extra_choices, fan_in=hidden, gain=0.01)
-                self.extra_heads_bias = bias(self.extra_choices)
+        if self.extra_choices:
+            self.extra_heads = weight(width, self.extra_choices, fan_in=hidden, gain=0.01)
+            self.extra_heads_bias = bias(self.extra_choices)
+        of_systems = system_features_width(self.layout)
+        if of_systems:
+            self.system_features = weight(of_systems, width, fan_in=of_systems)
 
         self.self_scale: Tensor
         self.entity_scale: Tensor
@@ -206,6 +209,7 @@ class Policy(PolicyBase):
             attributes=cast(torch.cat((self.self_attributes, self.entity_attributes), 1))
             if extended
             else None,
+            systems=cast(self.system_features) if system_features_width(self.layout) else None,
             input_bias=cast(symmetry.repeat(self.input_bias)),
             trunk=cast(symmetry.mix(self.trunk)).unbind(1),
             trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in self.trunk_bias.unbind(1)),
@@ -291,6 +295,9 @@ class Policy(PolicyBase):
             )
             total = torch.bmm(inputs, _not_none(weights.inputs))
             entities = self._rows_of(inputs)
+        if weights.systems is not None:
+            of_systems = torch.bmm(system_features(views, self.layout).to(self.dtype), weights.systems)
+            total = total + of_systems.repeat(1, 1, symmetry.TURNS)
         return self.hidden_layers(total, weights.trunk, weights.trunk_bias), entities
 
     def _sum_of_parts(

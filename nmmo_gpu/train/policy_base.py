@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train.config import PolicyConfig
 from nmmo_gpu.train.output import Output, mask_logits
-from nmmo_gpu.world import actions
-from nmmo_gpu.world.observation_layout import STRANGER, ObservationLayout
+from nmmo_gpu.world.observation_layout import ObservationLayout
 
 
 class PolicyBase(nn.Module):
@@ -104,21 +103,6 @@ class PolicyBase(nn.Module):
         head = self.layout.header_bytes + self.layout.header_bytes % 2
         picked = records[:, :head].index_select(0, index.reshape(-1))
         return self.layout.views(picked.view(*index.shape, head))
-
-    def auto_target(self, views: dict[str, Tensor], style: Tensor) -> Tensor:
-        """Returns the row (counted from 1) of the nearest stranger or NPC in reach of the style; 0 for none.
-
-        Args:
-            views: fields of observations, ``name -> [..., *shape]``.
-            style: [...] int64, the attack style of each agent.
-
-        Returns:
-            [...] int64.
-        """
-        reach = actions.row_of(views["target_mask"], style)[..., 1:]
-        wanted = reach & (views["entity_kind"] >= STRANGER)
-        first = wanted.to(torch.uint8).argmax(-1) + 1
-        return torch.where(wanted.any(-1), first, 0)
 
 
 def sequence_rows(slots: Tensor, horizon: int, agents: int) -> Tensor:

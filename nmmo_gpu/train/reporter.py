@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from nmmo_gpu.errors import warn
-from nmmo_gpu.train.economy import economy_metrics
 from nmmo_gpu.train.metrics import summarize
 from nmmo_gpu.train.progress import Progress, duration, quantity
 from nmmo_gpu.train.tensorboard import Dashboard
+from nmmo_gpu.train.world_metrics import world_metrics
 
 if TYPE_CHECKING:
     from nmmo_gpu.train.run import IterationStats, Run
@@ -82,10 +82,10 @@ class Reporter:
         """Writes curves and terminal output after an iteration with ``stats.report``."""
         run, config = self.run, self.run.config
         world = summarize(stats.counts)
-        if stats.economy:
+        if stats.world:
             lived = round(world["agent_steps"])
-            world |= economy_metrics(config.env.world, run.reported, stats.economy, lived, config.env.realms)
-            run.reported = stats.economy
+            world |= world_metrics(config.env.world, run.reported, stats.world, lived, config.env.realms)
+            run.reported = stats.world
         learner = {f"learning/{name}": float(value.mean()) for name, value in stats.statistics.items()}
         rate = stats.steps / stats.seconds
         rates = {

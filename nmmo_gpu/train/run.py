@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmmo_gpu.errors import CheckpointError, ConfigError, warn
 from nmmo_gpu.replay import segment_writer
@@ -19,18 +19,18 @@ from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import distributed, run_folder
 from nmmo_gpu.train.checkpoint import Checkpoint
+from nmmo_gpu.train.class_names import STOCK, ClassNames, check_classes, class_name, class_option
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.train.economy import economy_counts, economy_counts_on_host
 from nmmo_gpu.train.memory_estimate import training_parts
-from nmmo_gpu.train.network import check_network, network_name
 from nmmo_gpu.train.nonfinite import all_finite, first_bad_tick, nonfinite_error, refuse_nonfinite
 from nmmo_gpu.train.readback import HostCopy, Readback, Timestamp, seconds_between, timestamp
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.train.run_folder import RunFolder
 from nmmo_gpu.train.stop import StopRequest
 from nmmo_gpu.train.torch_modes import default_modes
-from nmmo_gpu.train.trinity import Sword, Trinity
+from nmmo_gpu.train.trinity import Sword, Trinity, trinity_of
 from nmmo_gpu.train.uncopied import Uncopied
+from nmmo_gpu.train.world_metrics import world_counts, world_counts_on_host
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import check_memory
@@ -53,8 +53,8 @@ class IterationStats(NamedTuple):
     """The tally's tensors (``Tally.state``), since the last report."""
     statistics: dict[str, Tensor]
     """The learner's statistics, [P] each."""
-    economy: dict[str, Tensor]
-    """``nmmo_gpu.train.economy.economy_counts`` at the end of the rollout; empty without the full game."""
+    world: dict[str, Tensor]
+    """``nmmo_gpu.train.world_metrics.world_counts`` at the end of the rollout."""
     finite: bool
     """Whether all weights are finite after the update."""
     last_tick: int
@@ -89,14 +89,20 @@ class Run(Uncopied):
             run_id: ``RunFolder.id``; without it, ``save`` and the recordings replace or delete no file of an
                 earlier start.
 
-        Raises CheckpointError if the tensors or the network's name show that the stored run was made with
-        other classes, and ConfigError if the config cannot be trained with.
+        Raises CheckpointError if the stored run was made with other classes than these, or if its tensors are
+        not exactly theirs, and ConfigError if the config cannot be trained with.
         """
         config.check_training(distributed.shard(config.env).realms)
         trinity = trinity or Trinity()
         self.config, self.run_id = config, run_id
         self.device = resolve_device(config.env.device)
         self.sword = trinity.sword(config, self.device)
+        self.classes: dict[str, type] = {
+            **_classes(self.sword), "god": trinity.god, "pantheon": trinity.pantheon,
+        }  # fmt: skip
+        """The classes of the run, by the fields of ``ClassNames``."""
+        if stored is not None:
+            check_classes(self.classes, stored.classes)
         world = None if stored is None else checkpoints.load_world(stored, self.device)
         self.god = trinity.god(config, self.sword, world)
         self.pantheon = trinity.pantheon(config, self.sword)
@@ -104,8 +110,8 @@ class Run(Uncopied):
         self.schedule_scale = 1.0
         """Rise of ``schedule`` per rise of ``progress``. Not 1 after a resume with other limits."""
         self.readback = Readback(self.device)
-        self.reported = economy_counts_on_host(self.god.env.world)
-        """Economy counts of the last report; at first those of the initial world."""
+        self.reported = world_counts_on_host(self.god.env.world)
+        """World counts of the last report; at first those of the initial world."""
         distributed.all_reduce_sum(self.reported.values())
         if stored is not None:
             self._restore(stored)
@@ -135,7 +141,7 @@ class Run(Uncopied):
         self.iteration += 1
         counts = {"agent_steps": rollout.alive.sum(), **_prefixed("tally", self.god.tally.state())}
         tag = _Pending(self.iteration, report, start, collected, end)
-        counts |= _prefixed("economy", economy_counts(self.god.env.world))
+        counts |= _prefixed("world", world_counts(self.god.env.world))
         if distributed.size() > 1:
             counts = {name: count.clone() for name, count in counts.items()}
             distributed.all_reduce_sum(counts.values())
@@ -168,7 +174,7 @@ class Run(Uncopied):
             collect_share=seconds_between(tag.start, tag.collected) / seconds,
             counts=_part("tally", host_copy.tensors),
             statistics=_part("learner", host_copy.tensors),
-            economy=_part("economy", host_copy.tensors),
+            world=_part("world", host_copy.tensors),
             finite=bool(host_copy.tensors["finite"]),
             last_tick=last_tick,
             first_bad_tick=last_tick - horizon + 1 + row if row < horizon else None,
@@ -206,7 +212,16 @@ class Run(Uncopied):
             "iteration": self.iteration, "agent_steps": self.agent_steps, "seconds": self.seconds,
             "schedule_scale": self.schedule_scale,
         }  # fmt: skip
-        return Checkpoint(self.config, tensors, counters, network_name(self.sword.network), self.run_id)
+        names = ClassNames(**{part: class_name(cls) for part, cls in self.classes.items()})
+        return Checkpoint(self.config, tensors, counters, names, self.run_id)
+
+    def resume_command(self, folder: str | Path) -> str:
+        """Returns the command that resumes the run from a folder, with the run's custom classes."""
+        words = ["nmmo-gpu", "train", "--resume", str(folder)]
+        custom = [cls for part, cls in self.classes.items() if class_name(cls) != getattr(STOCK, part)]
+        if custom:
+            words += ["--trinity", *map(class_option, custom)]
+        return shlex.join(words)
 
     def close(self) -> None:
         """Closes the recordings, if any."""
@@ -227,7 +242,7 @@ class Run(Uncopied):
         checkpoints.save((folder or Path(self.config.run)) / checkpoints.FILE, stored)
 
     def _restore(self, stored: Checkpoint) -> None:
-        load_policy(self.sword, stored)
+        load_weights(self.sword, stored)
         self.pantheon.restore(stored.part("optimizer"))
         checkpoints.restore(self.god.by_realm(), stored.part("realms"), "realms.")
         checkpoints.restore(self.god.state(), stored.part("god"), "god.")
@@ -253,16 +268,24 @@ def _part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
-def load_policy(sword: Sword, stored: Checkpoint) -> None:
+def load_weights(sword: Sword, stored: Checkpoint) -> None:
     """Loads a checkpoint's weights into a Sword.
 
-    Raises CheckpointError, before anything is changed, if the Sword's network is not of the class that the
-    checkpoint names, or if the tensors are not exactly those of the network."""
-    check_network(sword.network, stored.network)
+    Raises CheckpointError, before anything is changed, if the Sword or its network is not of the class that
+    the checkpoint names, or if the tensors are not exactly those of the network."""
+    check_classes(_classes(sword), stored.classes)
     checkpoints.restore(sword.policy.state_dict(), stored.part("policy"), "policy.")
 
 
-def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None) -> Run:
+def _classes(sword: Sword) -> dict[str, type]:
+    """Returns the classes that choose actions, by the fields of ``ClassNames``."""
+    return {"network": sword.network, "sword": type(sword)}
+
+
+def train(
+    config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinity | None = None,
+    network: type[nn.Module] | None = None,
+) -> Run:  # fmt: skip
     """Trains until a limit or a signal, with terminal output, curves and checkpoints.
 
     Processes started by torchrun train together, and the first of them reports. When torchrun restarts them
@@ -272,6 +295,7 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
         config: the settings; for a stored run those that ``resume`` returns.
         stored: checkpoint to resume from; None starts a new run.
         trinity: classes to use in place of the default ones.
+        network: a network for the policies, the same as ``trinity=Trinity(sword=sword_with(network))``.
 
     Returns:
         The run, after its last checkpoint was saved.
@@ -280,9 +304,12 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
     checkpoint cannot be written to the run's folder, it is written to a temporary one.
 
     Raises ConfigError if the folder already holds a run, is in use by another process, or cannot be written,
-    and CheckpointError if the stored run was made of other classes; a run that the folder holds is unchanged
-    then. Raises NonFiniteError if an update makes weights NaN or infinite; the last checkpoint before it is
-    kept. Raises CheckpointError if the last checkpoint cannot be written anywhere."""
+    and if both ``trinity`` and ``network`` name a network; CheckpointError if the stored run was made of
+    other classes. A run that the folder holds is unchanged then. Raises NonFiniteError if an update makes
+    weights NaN or infinite; the last checkpoint before it is kept. Raises CheckpointError if the last
+    checkpoint cannot be written anywhere."""
+    if network is not None:
+        trinity = trinity_of(trinity or Trinity(), network)
     with distributed.process_group():
         # Checked first, so that a run that cannot start leaves no folder behind.
         device = resolve_device(config.env.device)
@@ -310,8 +337,7 @@ def train(config: TrainConfig, stored: Checkpoint | None = None, trinity: Trinit
             with StopRequest() as stop, reporter or contextlib.nullcontext():
                 saved_in = _train(run, stop, reporter)
             if reporter and stop.wanted:
-                resume_command = f"nmmo-gpu train --resume {shlex.quote(str(saved_in))}"
-                reporter.say(f"stopped; saved in {saved_in}; to resume: {resume_command}")
+                reporter.say(f"stopped; saved in {saved_in}; to resume: {run.resume_command(saved_in)}")
     return run
 
 

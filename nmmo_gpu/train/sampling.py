@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config.systems import STOCK_HEADS
-from nmmo_gpu.train.output import MASKED, Output
-from nmmo_gpu.world.actions import MORE_HEADS, row_of, side_of
+from nmmo_gpu.train.output import MASKED, Output, auto_target, mask_logits
+from nmmo_gpu.world.actions import MORE_HEADS, Chosen, action_heads, row_of, side_of
+from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.random import Stream, unit
 from nmmo_gpu.world.state import World
+
+WORDS, SLOT_BITS = 4, 24
+"""Words of a draw, and bits of the largest number of a slot."""
 
 
 def uniforms(
@@ -31,6 +35,11 @@ def uniforms(
     if any(name in MORE_HEADS for name in heads):
         more = draw(world.seed, world.tick, Stream.POLICY_GOODS, realm, slot)
         words |= dict(zip(MORE_HEADS, more, strict=True))
+    others = [name for name in heads if name not in STOCK_HEADS]
+    for first in range(0, len(others), WORDS):
+        index = slot + (first // WORDS << SLOT_BITS)
+        more = draw(world.seed, world.tick, Stream.POLICY_OTHERS, realm, index)
+        words |= dict(zip(others[first:], more, strict=False))
     return unit(torch.stack([words[name] for name in heads]))
 
 
@@ -77,6 +86,55 @@ def sample(output: Output, uniform: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([choice for _, choice in heads], -1), _joint(heads)
 
 
+def most_likely(output: Output) -> tuple[Tensor, Tensor]:
+    """Chooses the most likely choice of every head; of those that are equally likely, the first. That of the
+    target head depends on the style chosen, that of the price head on the trade chosen.
+
+    Args:
+        output: the logits and masks.
+
+    Returns:
+        (choices [P, B, heads] int64, their joint log-probability [P, B]).
+    """
+    heads = list(_heads(output, lambda name, log: log.argmax(-1)))
+    return torch.stack([choice for _, choice in heads], -1), _joint(heads)
+
+
+def choose_all(
+    draw: Callable[..., tuple[Tensor, ...]], world: World, records: Tensor, index: Tensor, logits: Tensor,
+    layout: ObservationLayout, auto: bool,
+) -> Chosen:  # fmt: skip
+    """Samples the actions of all slots without a device sync: for heads of systems.
+
+    Args:
+        draw: ``nmmo_gpu.world.random.draw`` or a twin of it.
+        world: read for ``alive``, ``seed`` and ``tick``.
+        records: [N, bytes] uint8.
+        index: [P, B] int64, a permutation of the N agents.
+        logits: [P, B, choices + 1] float32, as ``PolicyBase.unmasked`` returns them.
+        layout: layout of the records.
+        auto: whether the target is chosen by auto-targeting."""
+    slots = world.config.slots
+    views = layout.views(records[:, : layout.header_bytes + layout.header_bytes % 2][index])
+    output = mask_logits(logits, views, "auto" if auto else "learned")
+    heads = list(action_heads(world.config))
+    choices, log_probability = sample(output, uniforms(draw, world, heads, index // slots, index % slots))
+    actions = choices.clone()
+    if auto:
+        actions[..., 2] *= auto_target(views, choices[..., 1])
+    living = world.agents(world.alive).reshape(-1)[index]
+
+    def placed(values: Tensor, dtype: torch.dtype) -> Tensor:
+        values = torch.where(living.view(*living.shape, *[1] * (values.dim() - 2)), values, 0).to(dtype)
+        out = torch.empty(records.shape[0], *values.shape[2:], dtype=dtype, device=records.device)
+        return out.index_copy_(0, index.reshape(-1), values.flatten(0, 1))
+
+    return Chosen(
+        placed(actions, torch.int16), placed(choices, torch.int16), placed(log_probability, torch.float32),
+        placed(output.value, torch.float32),
+    )  # fmt: skip
+
+
 def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
     """Returns (joint log-probability [P, B], entropy [P, B]) of choices [P, B, heads].
 
@@ -91,8 +149,9 @@ def evaluate(output: Output, choices: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _names(output: Output) -> list[str]:
-    """Returns the names of the heads in ``output``, in order."""
-    return [name for name in STOCK_HEADS if getattr(output, name) is not None]
+    """Returns the names of the heads in ``output``, in order; those of systems are numbered."""
+    stock = [name for name in STOCK_HEADS if getattr(output, name) is not None]
+    return stock + [f"other {number}" for number in range(len(output.others))]
 
 
 def _heads(output: Output, choice_of: Callable[[str, Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -100,8 +159,10 @@ def _heads(output: Output, choice_of: Callable[[str, Tensor], Tensor]) -> Iterat
 
     ``choice_of(name, log-probabilities)`` returns the choice [P, B]."""
     made: dict[str, Tensor] = {}
-    for name in _names(output):
-        logits = getattr(output, name)
+    names = _names(output)
+    of_systems = dict(zip(names[len(names) - len(output.others) :], output.others, strict=True))
+    for name in names:
+        logits = of_systems[name] if name in of_systems else getattr(output, name)
         if name == "target":
             logits = logits.masked_fill(~row_of(output.target_mask, made["style"]), MASKED)
         elif name == "price":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
+from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train.features import encode_features
 from nmmo_gpu.train.gae import advantages
 from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.metrics import count
+from nmmo_gpu.train.sampling import choose_all
 from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.random import draw
@@ -46,17 +49,23 @@ class TrainingBackend:
         return self.choose is not None
 
 
-def training_backend(backend: Backend, extended: bool = False) -> TrainingBackend:
+def training_backend(backend: Backend, config: WorldConfig | None = None) -> TrainingBackend:
     """Returns the training functions that match the backend of the world.
 
     Args:
         backend: implementation of the world's phases.
-        extended: whether the full game is played; only its many heads are faster as compiled loops on a
-            CPU."""
+        config: rules of the world, by default those of ``chaos``. Only the many heads of the full game are
+            faster as compiled loops on a CPU. Heads of systems are sampled and evaluated in torch."""
+    extended = config is not None and config.extended
     parts: dict[str, Any] = {}
     if backend.name == "numba":
         loops = importlib.import_module("nmmo_gpu.cpu.train")
         parts = loops.TRAINING | (loops.TRAINING_EXTENDED if extended else {})
     elif backend.capturable:
-        parts = importlib.import_module("nmmo_gpu.kernels.train").TRAINING
+        parts = dict(importlib.import_module("nmmo_gpu.kernels.train").TRAINING)
+    if config is not None and any(system.actions(config) for system in config.systems):
+        static = parts.pop("choose", None) is not None
+        parts = {name: part for name, part in parts.items() if name not in ("sample", "evaluate")}
+        if static:
+            parts["choose"] = functools.partial(choose_all, backend.draw)
     return TrainingBackend(draw=backend.draw, **parts)

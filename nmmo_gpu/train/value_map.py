@@ -17,7 +17,7 @@ from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay.format import Bytes
 from nmmo_gpu.replay.writer import heat_payload
 from nmmo_gpu.train.checkpoint import Checkpoint
-from nmmo_gpu.train.run import load_policy
+from nmmo_gpu.train.run import load_weights
 from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.world.backend import Backend, resolve
@@ -59,14 +59,14 @@ def value_map(
         stride: side of a cell in tiles. A cell's value is that of its safe tile nearest to the center. None
             for the smallest stride with at most ``MAX_CELLS`` cells.
         device: where to compute.
-        sword: as for ``nmmo_gpu.train.evaluate.PolicyActor``.
+        sword: as for ``nmmo_gpu.train.trained_policy.TrainedPolicy``.
 
     Returns:
         [ceil(H / stride), ceil(W / stride)] float32, expected return times 1 - gamma; NaN in cells without a
             safe tile. The state of a recurrent policy is that of a newborn, zeros.
 
     Raises ReplayError if the map or the population does not fit the checkpoint's rules, MapError if the map
-    is not playable, CheckpointError if the checkpoint's network is another class."""
+    is not playable, CheckpointError if the checkpoint names other classes."""
     config, device = stored.config.env.world, torch.device(device)
     if base.shape != (config.height, config.width):
         raise ReplayError(
@@ -183,7 +183,7 @@ class _Newborns:
         self.backend: Backend = resolve(self.env.backend, device)
         config_here = dataclasses.replace(stored.config, env=dataclasses.replace(env, **changes))
         self.sword = sword(config_here, device)
-        load_policy(self.sword, stored)
+        load_weights(self.sword, stored)
 
     @default_modes()
     @torch.no_grad()

@@ -20,6 +20,8 @@ class Weights(NamedTuple):
     entities: Tensor
     attributes: Tensor | None
     """[P, own attributes + entity attributes, hidden / 4]: the same for the four directions."""
+    systems: Tensor | None
+    """[P, columns of ``nmmo_gpu.train.features.system_features``, hidden / 4]: likewise."""
     input_bias: Tensor
     trunk: tuple[Tensor, ...]
     trunk_bias: tuple[Tensor, ...]

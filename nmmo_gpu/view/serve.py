@@ -38,7 +38,7 @@ def serve(
         host: name or address to bind to.
         port: port to use; None for ``PORT`` or the next free port.
         open_browser: whether to open the page in a browser.
-        sword: for value maps, as for ``nmmo_gpu.train.evaluate.PolicyActor``.
+        sword: for value maps, as for ``nmmo_gpu.train.trained_policy.TrainedPolicy``.
 
     Raises UsageError if there are no recordings, if the page is not built, or if the port is taken."""
     app = application(path, host, sword)

@@ -35,7 +35,7 @@ class Values:
 
         Args:
             checkpoint: the file, which may not exist and may change at any time.
-            sword: as for ``nmmo_gpu.train.evaluate.PolicyActor``."""
+            sword: as for ``nmmo_gpu.train.trained_policy.TrainedPolicy``."""
         self.checkpoint, self.sword = checkpoint, sword
         self._lock = asyncio.Lock()
         self._kept: OrderedDict[tuple[int, Path, int], bytes] = OrderedDict()
@@ -69,7 +69,8 @@ def _computed(checkpoint: Path, recording: Path, population: int, sword: type[Sw
         base, config = replay.base, replay.header.get("config")
     trained: dict[str, Any] = json.loads(json.dumps(to_plain(stored.config.env.world)))
     recorded = config.get("world") if isinstance(config, dict) else None
-    recorded = recorded if isinstance(recorded, dict) else {}
+    # Recordings of earlier versions do not name systems.
+    recorded = {"systems": [], **recorded} if isinstance(recorded, dict) else {}
     other = [name for name in trained if name not in IRRELEVANT and trained[name] != recorded.get(name)]
     if other:
         raise ReplayError(

@@ -67,6 +67,19 @@ class Choices(NamedTuple):
     """Choices of the heads of systems, by name."""
 
 
+class Chosen(NamedTuple):
+    """The choices of all slots; zeros for empty slots."""
+
+    actions: Tensor
+    """[N, heads] int16, for ``Env.step``."""
+    choices: Tensor
+    """[N, heads] int16: the choice of each head."""
+    log_probability: Tensor
+    """[N] float32, of the joint choice."""
+    value: Tensor
+    """[N] float32."""
+
+
 MORE_HEADS = STOCK_HEADS[3:]
 """Heads of the full game, in order; each exists if what it needs is on."""
 

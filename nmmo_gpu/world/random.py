@@ -56,9 +56,9 @@ class Stream(IntEnum):
     RANDOM_GOODS = 16
     """The same for a random agent; index: slot."""
     POLICY_OTHERS = 18
-    """The choice of an agent for a head of a system; index: slot + slots * the number of the head."""
+    """The choice of an agent for a head of a system; index: slot + 2^24 * (number of the head // 4)."""
     RANDOM_OTHERS = 19
-    """The same for a random agent."""
+    """The same for a random agent; index: slot + 2^24 * number of the head."""
     BIRTH_ORDER = 17
     """Which of several NPCs that drew the same tile spawns; index: 0."""
 

@@ -90,3 +90,27 @@ def test_the_note_says_that_time_changes_a_run(broken_rule, capsys, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     _, err = output_of(capsys, ["train", "chaos", *TINY, "--minutes", "5", "--run", "run", "--check"], 2)
     assert "so another run can differ" in err
+
+
+def test_the_command_gives_the_classes_of_the_run(broken_rule, capsys, tmp_path, monkeypatch):
+    """As the first one did, whether it resumes the last checkpoint or begins again."""
+    monkeypatch.chdir(tmp_path)
+    given = ["--trinity", "nmmo_gpu.train.trinity:God", "nmmo_gpu.train.policy:Policy"]
+    for every, run in (("0", "saved"), ("9", "new")):
+        first = [
+            "train",
+            "chaos",
+            *TINY,
+            *given,
+            "--iterations",
+            "5",
+            "--run",
+            run,
+            "--checkpoint-minutes",
+            every,
+        ]
+        _, err = output_of(capsys, [*first, "--check"], 2)
+        words = command_in(err)
+        again = ["train", "--resume", run, *given, "--check"] if run == "saved" else [*first, "--check"]
+        assert words == again
+        assert command_in(output_of(capsys, words, 2)[1]) == words

@@ -157,41 +157,6 @@ def test_train_resume_and_evaluate(capsys, tmp_path):
     assert "slots kept full" not in less and "trained" in less
 
 
-NETWORK = f"{Path(__file__).parents[2] / 'examples' / 'trinity_network.py'}:Attentive"
-
-
-def test_commands_need_the_runs_network(capsys, tmp_path, monkeypatch):
-    """The run is trained by the example as a script. Each command that loads its policies says which network
-    it needs and how to give it, and works with it."""
-    run, script = tmp_path / "run", NETWORK.rpartition(":")[0]
-    monkeypatch.setitem(sys.modules, "trinity_network", None)  # monkeypatch restores it afterwards
-    monkeypatch.delitem(sys.modules, "trinity_network")
-    train = [*TINY, "--targeting", "learned", "--iterations", 1, "--run", run]
-    done = subprocess.run(
-        [sys.executable, script, *map(str, train)], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    world = ["chaos", *TINY[:8]]
-    commands = [
-        ["eval", run, "--realms", 1, "--max-ticks", 60, "--device", "cpu", "--no-full"],
-        ["export", run, "--ticks", 2, "--device", "cpu"],
-        ["play", *world, "--policy", run, "--ticks", 2, "--device", "cpu", "--out", tmp_path / "out"],
-        ["train", "--resume", run, "--iterations", 2],
-    ]
-    before = (run / checkpoints.FILE).read_bytes()
-    for command in commands:
-        _, err = output_of(capsys, command, 2)
-        assert "its network is trinity_network:Attentive" in err, command
-        assert "--network trinity_network:Attentive (or file.py:Class)" in err, command
-        _, err = output_of(capsys, [*command, "--network", "nmmo_gpu.train.policy:Output"], 2)
-        assert "not a subclass of nmmo_gpu.train.policy:Policy" in err, command
-    assert (run / checkpoints.FILE).read_bytes() == before
-    for command in commands:
-        output_of(capsys, [*command, "--network", NETWORK], 0)
-    assert checkpoints.load(run, CPU).counters["iteration"] == 2
-    assert "policy.ask" in checkpoints.load(run, CPU).tensors
-
-
 def test_evaluate_scripted_policies(capsys, tmp_path):
     """They play by a preset's rules with random agents, or with a trained policy; a misspelt name is
     refused."""

@@ -13,9 +13,9 @@ from train.small import CPU, FULL, assert_equal_states, reloaded, small, state_o
 from nmmo_gpu.env import Env
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import ppo
-from nmmo_gpu.train.evaluate import PolicyActor
 from nmmo_gpu.train.network_spec import Observations
 from nmmo_gpu.train.run import Run
+from nmmo_gpu.train.trained_policy import TrainedPolicy
 from nmmo_gpu.train.trinity import Trinity, sword_with
 
 FOLDER = Path(__file__).parents[2] / "examples" / "networks"
@@ -95,7 +95,7 @@ def test_a_resumed_run_equals_one_without_an_interruption(name, tmp_path):
     for _ in range(2):
         halves.iterate()
     stored = reloaded(halves, tmp_path / checkpoints.FILE)
-    assert stored.network == f"{name}:{NETWORKS[name]}"
+    assert stored.classes.network == f"{name}:{NETWORKS[name]}"
     resumed = Run(config, stored, trinity(name))
     for _ in range(2):
         resumed.iterate()
@@ -112,11 +112,12 @@ def test_a_checkpoint_plays(name, tmp_path):
     stored = reloaded(run, tmp_path / checkpoints.FILE)
     env = Env(stored.config.env)
     env.reset()
-    actor = PolicyActor(stored, env, sword=sword_with(network(name)))
+    actor = TrainedPolicy(stored, sword_with(network(name)))
     acted = 0
     for _ in range(5):
         grown = (env.world.agents(env.world.age) > 1).reshape(-1, 1)
-        state = None if actor._state is None else actor._state * grown
+        before = actor._player(env)._after
+        state = None if before is None else before * grown
         expected = run.sword.decide(env.records, env.world, state)
         actions = actor(env)
         assert torch.equal(actions, expected.actions)

@@ -23,7 +23,13 @@ def expected(env, realm):
     if env.config.world.extended:
         numbers["work"] = env.step_actions.work[realm].tolist()
         numbers["quotes"] = world.quotes[realm].flatten().tolist()
-    return numbers
+    return numbers | expected_systems(env, realm)
+
+
+def expected_systems(env, realm):
+    """Returns name -> the numbers of each field of systems, as the realm's agents observe them now."""
+    observed = env.layout.views(env.records)
+    return {name: observed[name][realm].flatten().int().tolist() for name in env.layout.system_fields}
 
 
 def record_expected(env, realm):

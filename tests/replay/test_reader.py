@@ -213,6 +213,44 @@ def test_wrong_tables_are_errors_that_name_the_field(
         read(_file({name: kept for name, kept in replay_header().items() if name != field}))
 
 
+FIELD = {"name": "light", "about": "percent", "low": 0, "high": 100, "light": True, "shape": [2, 1]}
+SYSTEM = {"name": "day", "class": "nowhere:Day", "settings": {"period": 9}, "edits": False,
+          "fields": [FIELD]}  # fmt: skip
+COLUMN = {"name": "day.light", "type": "i16", "of": "agents", "width": 2, "delta": True, "scale": 1.0}
+
+
+def _with_system(system: Any = SYSTEM, **column: Any) -> dict[str, Any]:
+    """Returns a header with a system, and its column with changes."""
+    header = replay_header()
+    return {**header, "systems": [system], "columns": [*header["columns"], {**COLUMN, **column}]}
+
+
+def test_systems_are_read_without_their_classes(read: Callable[[bytes], int]) -> None:
+    """Headers of earlier versions have none."""
+    assert read(_file(_with_system())) == 0
+    assert read(_file({name: kept for name, kept in replay_header().items() if name != "systems"})) == 0
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {**replay_header(), "systems": None}, {**replay_header(), "systems": [7]},
+        {**replay_header(), "systems": [SYSTEM]},
+        *(_with_system({**SYSTEM, name: value}) for name in SYSTEM for value in (None, 7, "x", [{}])
+          if (name, value) not in (("name", "x"), ("class", "x"))),
+        *(_with_system({**SYSTEM, "fields": [{**FIELD, name: value}]}) for name in FIELD
+          for value in (None, 1 << 40, "x", [0], [1.0]) if (name, value) != ("about", "x")),
+        *(_with_system({name: kept for name, kept in SYSTEM.items() if name != left}) for left in SYSTEM),
+        _with_system({**SYSTEM, "fields": [{**FIELD, "high": 0}]}),
+        _with_system(of="entities"), _with_system(width=3), _with_system(name="day.dark"),
+    ],
+)  # fmt: skip
+def test_wrong_systems_are_errors(read: Callable[[bytes], int], header: dict[str, Any]) -> None:
+    """Each part of a system is wrong in turn, or its field has no column of the right shape."""
+    with pytest.raises(ReplayError, match=r"its header is damaged \(systems"):
+        read(_file(header))
+
+
 @pytest.mark.parametrize("chunk", range(5))
 @pytest.mark.parametrize(
     ("at", "number"),

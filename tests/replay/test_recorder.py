@@ -5,24 +5,32 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
+from dataclasses import dataclass
 
 import pytest
 import torch
-from replay.recorded import expected, frames_of, same
+from replay.recorded import expected, expected_systems, frames_of, same
 from support.helpers import ODD
+from support.senses import LIGHT, Senses
 from train.small import FULL
 
 import nmmo_gpu
 from nmmo_gpu.errors import ReplayError
 from nmmo_gpu.replay import recorder as films
+from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.reader import Replay
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.replay.segment_writer import SegmentWriter
+from nmmo_gpu.systems import ActionSpec, ObservationSpec, System
+from nmmo_gpu.train import play as playing
 
 KINDS = {
     "chaos": {"preset": "chaos", **ODD, "slots": 12, "populations": 3},
     "full": {"preset": "full", **ODD, "slots": 12, "populations": 3, "npc_numbers": FULL["npc_numbers"]},
 }
+KINDS |= {f"{name}, system": kind | {"systems": (Senses(),)} for name, kind in KINDS.items()}
+SENSES = {"senses.light": 1, "senses.place": 3, "senses.lean": 2, "senses.even": 1}
+"""Numbers per agent of the columns of ``Senses``."""
 
 
 def started(kind="chaos", realms=3, **settings):
@@ -66,6 +74,83 @@ def test_a_recording_matches_the_world(kind, tmp_path):
         assert list(frames) == list(range(2, 26))
         assert all(same(expected_frames[number, tick], frames[tick]) for tick in frames)
         assert any(any(frame["cause"]) for frame in frames.values()), "no agent died"
+        for name, width in SENSES.items() if "system" in kind else ():
+            assert all(len(frame[name]) == 12 * width for frame in frames.values())
+            assert len({tuple(frame[name]) for frame in frames.values()}) > 1, name
+
+
+def test_the_header_describes_systems(tmp_path):
+    """It has their settings and fields, for viewers that do not know their classes; columns are as wide as
+    the fields."""
+    env, path = started("full, system"), tmp_path / "one.replay"
+    playing.save_moment(env, path, "a moment")
+    with Replay(path) as replay:
+        (system,) = replay.header["systems"]
+        (frame,) = replay
+    assert (system["name"], system["class"]) == ("senses", "support.senses:Senses")
+    assert system["settings"] == {"period": 8, "head": True} and system["edits"] is False
+    light, place, lean, even = system["fields"]
+    assert light == {
+        "name": "light", "about": "light, of 200", "low": 0, "high": LIGHT, "light": True, "shape": [],
+    }  # fmt: skip
+    assert (place["low"], place["high"], place["shape"], place["light"]) == (-9999, 9999, [3], False)
+    assert lean["shape"] == [2, 1] and (even["low"], even["high"], even["shape"]) == (0, 1, [])
+    assert {name: frame.columns[name].shape for name in SENSES} == {
+        name: (1, 12, width) for name, width in SENSES.items()
+    }
+    assert same(
+        expected_systems(env, 0),
+        {name: numbers.flatten().tolist() for name, numbers in frame.columns.items()},
+    )
+    assert frame.columns["senses.place"].min() < -1
+
+
+@dataclass(frozen=True)
+class Wide(System):
+    """Observes a vector of any size, and has a head of any size."""
+
+    fields: int = 1
+    width: int = 1
+    choices: int = 2
+
+    def observation(self, config):
+        return {f"field{i}": ObservationSpec("zeros", shape=(self.width,)) for i in range(self.fields)}
+
+    def actions(self, config):
+        return {"shout": ActionSpec(self.choices, "any")}
+
+    def observe(self, world):
+        return {name: world.alive[:1, :1, None] & False for name in self.observation(world.config)}
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ({"width": 4097}, "column wide.field0 has 4097 numbers per agent.* at most 4096; divide the field"),
+        ({"fields": 250}, "there are 26[0-9] columns.* at most 256; join fields"),
+        ({"choices": 5000}, "column probability has .* numbers per agent.*; record without the policy"),
+    ],
+)
+def test_systems_that_no_reader_would_accept_are_refused(size, message, tmp_path):
+    """The message says what to change; nothing is written."""
+    env = started("chaos", systems=(Wide(**size),))
+    with pytest.raises(ReplayError, match=message):
+        Recorder(env, (0,), 2, tmp_path, "odd", env.action_heads, blocking=True)
+    assert not any(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Blind(System):
+    """Edits the observation."""
+
+    def edit_observation(self, world, fields):
+        fields["material"].zero_()
+
+
+def test_the_header_says_which_systems_edit_the_observation():
+    """Viewers, which compute what agents see, cannot know what these change."""
+    systems = header(started(systems=(Wide(), Blind())).config, 0, "odd")["systems"]
+    assert [(system["name"], system["edits"]) for system in systems] == [("wide", False), ("blind", True)]
 
 
 def test_wait_puts_all_frames_into_the_files(tmp_path, monkeypatch):
@@ -209,9 +294,10 @@ def test_wide_numbers_are_clipped(tmp_path):
     assert frame["gold"][0] == 2**31 - 1 and frame["entity"][0] == 5
 
 
-def test_recording_reads_nothing_from_the_device(tmp_path):
+@pytest.mark.parametrize("kind", ["full", "full, system"])
+def test_recording_reads_nothing_from_the_device(kind, tmp_path):
     """It works on tensors without data."""
-    env = started("full")
+    env = started(kind)
     recorder = Recorder(env, (1,), 2, tmp_path, "odd", blocking=True)
     with torch.device("meta"):
         frames = torch.empty(1, recorder.layout.bytes, dtype=torch.uint8)
@@ -219,5 +305,6 @@ def test_recording_reads_nothing_from_the_device(tmp_path):
     targets = torch.empty(3, env.config.world.entities, dtype=torch.int64, device="meta")
     work = torch.empty(3, env.config.world.slots, dtype=torch.int64, device="meta")
     step_actions = films.StepActions(targets, targets, work)
-    recorder.layout.write(frames, world, recorder.realms.to("meta"), step_actions)
+    realms, records = recorder.realms.to("meta"), env.records.to("meta")
+    recorder.layout.write(frames, world, realms, step_actions, records=records)
     recorder.close()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from train.small import small
 
-from nmmo_gpu.train.network import load_network
+from nmmo_gpu.train.class_names import load_object
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.trinity import Trinity, sword_with
 
@@ -35,7 +35,7 @@ def draw(monkeypatch):
 @pytest.fixture
 def stored(tmp_path):
     """The folder of a run with the example's network that has not learned anything."""
-    run = Run(small(run=tmp_path), trinity=Trinity(sword=sword_with(load_network(NETWORK))))
+    run = Run(small(run=tmp_path), trinity=Trinity(sword=sword_with(load_object(NETWORK))))
     run.save()
     yield tmp_path
     sys.modules.pop("trinity_network", None)
@@ -43,7 +43,7 @@ def stored(tmp_path):
 
 def test_a_run_with_a_network_of_its_own_is_drawn(draw, stored):
     file = stored / "drawn.png"
-    assert draw(file, "--run", stored, "--network", NETWORK, "--ticks", 3, "--scale", 2) == 0
+    assert draw(file, "--run", stored, "--trinity", NETWORK, "--ticks", 3, "--scale", 2) == 0
     with Image.open(file) as picture:
         assert picture.size == (80, 80)
 
@@ -52,5 +52,5 @@ def test_without_its_network_the_run_is_refused(draw, stored, capsys):
     """The error says how to name the network, and no picture is written."""
     file = stored / "drawn.png"
     assert draw(file, "--run", stored, "--ticks", 3) == 2
-    assert "--network trinity_network:Attentive" in capsys.readouterr().err
+    assert "--trinity trinity_network:Attentive" in capsys.readouterr().err
     assert not file.exists()

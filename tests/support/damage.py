@@ -187,7 +187,12 @@ HOSTILE: dict[str, Callable[[random.Random], Change]] = {
         '[["nowhere.safetensors", 0, 2]]', '[["checkpoint.safetensors", 0, 2]]', '[[3, 0, 2]]',
         '[["a\\u0000.safetensors", 0, 2]]', '[["x\\\\a.safetensors", 0, 2]]',
     ),
-    "version": _texts("version", "6", "8", "7.0", ""),
+    "version": _texts("version", "7", "9", "8.0", ""),
+    "classes": _texts(
+        "classes", "{", "null", "[]", "3", '"x"', DEEP, "{}", '{"network": "a:B"}',
+        '{"network": 3, "sword": "a:B", "god": "a:B", "pantheon": "a:B"}',
+        '{"network": "a:B", "sword": "a:B", "god": "a:\\u001b", "pantheon": "a:B"}',
+    ),
     "format": _texts("format", "pt", "nmmo-gpu checkpoint shard", ""),
     "size": _config(
         policy__hidden=[4 * 10**6, 10**7, 4 * HUGE], policy__layers=[2, HUGE], ppo__horizon=[HUGE, 10**30],

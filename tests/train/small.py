@@ -15,9 +15,10 @@ from nmmo_gpu.content import Material
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.checkpoint import Checkpoint
+from nmmo_gpu.train.class_names import STOCK
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
 from nmmo_gpu.train.policy import Policy
-from nmmo_gpu.train.run import Run
+from nmmo_gpu.train.run import Run, resume
 from nmmo_gpu.world.backend import resolve
 from nmmo_gpu.world.network_inputs import FIRST_OCCUPANT
 from nmmo_gpu.world.observation_layout import ObservationLayout
@@ -89,6 +90,13 @@ def randomize_biases(policy: Policy) -> None:
         for name, parameter in policy.named_parameters():
             if name.endswith("bias"):
                 parameter.copy_(torch.randn(parameter.shape, generator=random))
+
+
+def resume_as_stock(folder: Path, **limits: Any) -> tuple[TrainConfig, Checkpoint]:
+    """Does what ``resume`` does for a run of a subclass that changes no number, and that is to go on with the
+    stock classes."""
+    config, stored = resume(str(folder), **limits)
+    return config, dataclasses.replace(stored, classes=STOCK)
 
 
 def state_of(run: Run) -> dict[str, Tensor]:

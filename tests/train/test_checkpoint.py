@@ -26,8 +26,14 @@ from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.errors import CheckpointError, ConfigError
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import checkpoint_check
-from nmmo_gpu.train.run import Run, load_policy
+from nmmo_gpu.train.class_names import ClassNames
+from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.trinity import God
+
+
+def classes(**names):
+    """Returns the JSON of the stock classes, with some other names."""
+    return json.dumps(ClassNames()._asdict() | names)
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +252,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(run, path, monke
     assert len(reads) == checkpoints.READS
 
 
-@pytest.mark.parametrize("version", ["0", "2", "3", "4", "5", "6", "next", ""])
+@pytest.mark.parametrize("version", ["0", "2", "3", "4", "5", "6", "7", "next", ""])
 def test_other_versions_are_refused(path, version):
     """The error names both versions and the remedy."""
     rewrite(path, lambda tensors, metadata: metadata.update(version=version))
@@ -266,10 +272,14 @@ def test_other_versions_are_refused(path, version):
     lambda tensors, metadata: metadata.update(counters="nonsense"),
     lambda tensors, metadata: metadata.pop("config"),
     lambda tensors, metadata: metadata.pop("counters"),
-    lambda tensors, metadata: metadata.pop("network"),
+    lambda tensors, metadata: metadata.pop("classes"),
+    lambda tensors, metadata: metadata.update(classes="{}"),
+    lambda tensors, metadata: metadata.update(classes=classes(god=3)),
+    lambda tensors, metadata: metadata.update(classes=classes(ship="a:B")),
 ], ids=[
     "unknown field", "unknown rule", "impossible value", "no rules", "wrong type", "none", "broken json",
-    "null", "broken counters", "no config", "no counters", "no network",
+    "null", "broken counters", "no config", "no counters", "no classes", "no class",
+    "not a name", "another class",
 ])  # fmt: skip
 def test_impossible_configs_are_refused(path, change):
     """Unknown fields, impossible values and missing parts are found when the file is read."""
@@ -613,7 +623,7 @@ def test_a_rollout_that_does_not_fit_in_memory_is_refused(run):
         God(dataclasses.replace(run.config, ppo=ppo, env=env), run.sword)
 
 
-def test_the_name_of_a_network_runs_nothing(run, path):
+def test_the_name_of_a_class_runs_nothing(run, path):
     """No module is imported, and no attribute of one is computed, because a checkpoint names it."""
     touched = []
     module = ModuleType("lazy_module")
@@ -621,10 +631,12 @@ def test_the_name_of_a_network_runs_nothing(run, path):
     sys.modules["lazy_module"] = module
     try:
         for name in ("lazy_module:Network", "antigravity:Policy", "os:system", "lazy_module:a.b"):
-            rewrite(path, lambda tensors, metadata, name=name: metadata.update(network=name))
-            with pytest.raises(CheckpointError, match=f"its network is {name}"):
-                load_policy(run.sword, checkpoints.load(path, CPU))
-        rewrite(path, lambda tensors, metadata: metadata.update(network="x\x1b[2J:Policy"))
+            for part in ("network", "sword", "god", "pantheon"):
+                named = classes(**{part: name})
+                rewrite(path, lambda tensors, metadata, named=named: metadata.update(classes=named))
+                with pytest.raises(CheckpointError, match=f"its {part} is {name}"):
+                    Run(run.config, checkpoints.load(path, CPU))
+        rewrite(path, lambda tensors, metadata: metadata.update(classes=classes(sword="x\x1b[2J:Sword")))
         with pytest.raises(CheckpointError, match="not printable"):
             checkpoints.load(path, CPU)
     finally:

@@ -20,6 +20,7 @@ from train.small import CPU, assert_equal_states, small, state_of
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import distributed
+from nmmo_gpu.train.class_names import STOCK
 from nmmo_gpu.train.run import Run
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -159,7 +160,8 @@ def test_a_killed_process_is_restarted(tmp_path):
     output = finished(process)
     assert "dies in iteration 4" in output and "resumes after iteration 3" in output, output
     stored = checkpoints.load(run, CPU)
-    world = Run(stored.config, stored).god.env.world
+    assert stored.classes == STOCK._replace(pantheon="distributed_worker:Mortal")
+    world = Run(stored.config, dataclasses.replace(stored, classes=STOCK)).god.env.world
     assert stored.counters["iteration"] == 6
     assert stored.counters["agent_steps"] == int(world.acted.sum())
     assert int(world.tick) == 1 + 6 * 6, "the lost iteration is repeated"

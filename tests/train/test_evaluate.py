@@ -21,7 +21,7 @@ from nmmo_gpu.train.evaluate import (
     slots_kept_full,
     table_row,
 )
-from nmmo_gpu.train.run import Run, load_policy
+from nmmo_gpu.train.run import Run, load_weights
 from nmmo_gpu.train.trinity import Sword
 
 
@@ -108,7 +108,7 @@ def test_a_stored_policy_acts_as_in_training(stored):
     env = Env(config)
     env.reset()
     sword = Sword(dataclasses.replace(stored.config, env=config), CPU)
-    load_policy(sword, stored)
+    load_weights(sword, stored)
     act = policy_actor(stored)(env)
     state = sword.policy.initial_state(env.world.alive.numel(), CPU)
     deaths = births = 0

@@ -219,7 +219,7 @@ def test_runs_resume_bit_for_bit(network, tmp_path):
         whole.iterate()
     first.iterate()
     stored = reloaded(first, tmp_path / checkpoints.FILE)
-    assert stored.network == f"{network.__module__}:{network.__qualname__}"
+    assert stored.classes.network == f"{network.__module__}:{network.__qualname__}"
     second = Run(config, stored, Trinity(sword=sword_with(network)))
     assert_equal_states(state_of(first), state_of(second))
     for _ in range(2):

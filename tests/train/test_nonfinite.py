@@ -8,13 +8,14 @@ import shlex
 
 import pytest
 import torch
-from train.small import CPU, small
+from train.small import CPU, resume_as_stock, small
 
 from nmmo_gpu.errors import NonFiniteError
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import nonfinite
+from nmmo_gpu.train.class_names import class_option
 from nmmo_gpu.train.policy import Policy
-from nmmo_gpu.train.run import Run, resume, train
+from nmmo_gpu.train.run import Run, train
 from nmmo_gpu.train.trinity import God, Pantheon, Sword, Trinity
 
 
@@ -66,7 +67,8 @@ def test_training_stops_and_keeps_the_last_good_checkpoint(number, tmp_path):
     config = small(folder, iterations=6, checkpoint_minutes=0.0)
     with pytest.raises(NonFiniteError) as raised:
         train(config, trinity=Trinity(pantheon=spoiling(3, number=number)))
-    command = f"nmmo-gpu train --resume {shlex.quote(str(folder))}"
+    custom = class_option(spoiling(3))
+    command = f"nmmo-gpu train --resume {shlex.quote(str(folder))} --trinity {shlex.quote(custom)}"
     for part in ("iteration 3 (ticks 18 to 25)", "population 1", "value_loss", "learning_rate", command):
         assert part in str(raised.value)
     assert checkpoints.load(folder, CPU).counters["iteration"] == 2
@@ -75,7 +77,7 @@ def test_training_stops_and_keeps_the_last_good_checkpoint(number, tmp_path):
     assert report["first_nonfinite_tick"] is None and report["nonfinite_statistics"] == ["value_loss"]
     assert len(report["weights"]) == 1 and report["checkpoint_iteration"] == 2
     assert report["replay"] == command
-    assert train(*resume(str(folder))).iteration == 6
+    assert train(*resume_as_stock(folder)).iteration == 6
 
 
 def test_the_step_can_be_repeated(tmp_path):

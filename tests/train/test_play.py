@@ -10,6 +10,7 @@ import pytest
 import torch
 from replay.recorded import alive_rows, frames_of, record_expected, same
 from support.helpers import ODD
+from support.senses import Senses
 from train.small import FULL, small
 
 from nmmo_gpu.cli import main as cli
@@ -27,6 +28,7 @@ CPU = torch.device("cpu")
 KINDS = {
     "chaos": {"backend": "torch"},
     "chaos, numba": {"backend": "numba"},
+    "chaos, system": {"backend": "torch", "systems": (Senses(head=False),)},
     "full": {**FULL, "backend": "torch", "targeting": "learned", "recurrent": True, "births": 2},
 }
 
@@ -67,7 +69,7 @@ def test_recorded_probabilities_belong_to_the_decision(trained, tmp_path):
     per head, chosen actions are possible, and empty slots have zeros."""
     stored = checkpoints.load(trained[1], CPU)
     env, act = playing.continue_realm(stored, 2, CPU)
-    heads = act.sword.choices()
+    heads = act.heads
     recorder = Recorder(env, (2,), 1, tmp_path, "odd", heads, blocking=True)
     slots, columns = env.config.world.slots, {column.name: column for column in recorder.layout.columns}
 
@@ -78,16 +80,17 @@ def test_recorded_probabilities_belong_to_the_decision(trained, tmp_path):
 
     for _ in range(5):
         records, alive = env.records.clone(), env.world.agents(env.world.alive).clone()
-        memory = act._state
+        player, sword = act._player(env), act.sword(env)
+        memory = player._after
         if memory is not None:
             memory = memory * (env.world.agents(env.world.age) > 1).reshape(-1, 1)
         playing.play(env, act, recorder, 1)
-        _, decision = act._before
+        _, decision = player.decided
         index = torch.arange(slots).view(env.config.world.populations, -1)
         with torch.no_grad():
             recalled = None if memory is None else memory[index]
-            output = act.sword.policy(records.view(slots, -1), index, recalled)
-        made = dict(zip(act.sword.action_heads, decision.choices[index].long().unbind(-1), strict=True))
+            output = sword.policy(records.view(slots, -1), index, recalled)
+        made = dict(zip(sword.action_heads, decision.choices[index].long().unbind(-1), strict=True))
         logs = head_distributions(output, made["style"], made.get("trade"))
         wanted = torch.cat([log.exp() for log in logs], -1).flatten(0, 1)[alive[0]]
         probability, value = recorded("probability"), recorded("value")
@@ -188,7 +191,7 @@ def test_play_with_a_trained_policy(trained, tmp_path):
     playing.play(env, act, recorder, 9)
     recorder.close()
     with Replay(one_file(tmp_path)) as replay:
-        assert replay.ticks == range(2, 11) and replay.header["heads"] == act.sword.choices()
+        assert replay.ticks == range(2, 11) and replay.header["heads"] == act.heads
     other = dataclasses.replace(config, world=dataclasses.replace(config.world, forage=6))
     with pytest.raises(ConfigError, match="trained with rules other than"):
         playing.begin(other, str(folder))

@@ -8,7 +8,7 @@ from train.small import KINDS, lively_env, randomize_biases, shout, small
 
 from nmmo_gpu.content import Material
 from nmmo_gpu.errors import UsageError
-from nmmo_gpu.train.output import MASKED
+from nmmo_gpu.train.output import MASKED, auto_target
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.sampling import head_distributions
 from nmmo_gpu.world.actions import row_of
@@ -246,12 +246,12 @@ def test_auto_targeting_allows_attacks_with_a_target_only(env, records):
 def test_the_auto_target_is_the_nearest_stranger_in_reach(env, records):
     """By positions in the world: of the strangers within the style's reach, it is one at the minimum
     distance; it is 0 if there is none."""
-    policy, world = new_policy(), env.world
+    world = env.world
     reach = world.config.reach
     found = {False: 0, True: 0}
     views = env.layout.views(env.records)
     for style in range(len(STYLES)):
-        chosen = policy.auto_target(views, torch.full(world.alive.shape, style))
+        chosen = auto_target(views, torch.full(world.alive.shape, style))
         assert chosen.shape == world.alive.shape
         for realm, slot in world.alive.nonzero().tolist():
             row, col = int(world.row[realm, slot]), int(world.col[realm, slot])
@@ -277,14 +277,13 @@ def test_the_auto_target_is_the_nearest_stranger_in_reach(env, records):
 
 def test_the_auto_target_on_random_tables(env):
     """It is the first row that is a stranger within the given style's reach."""
-    policy = new_policy()
     random = torch.Generator().manual_seed(4)
     records = env.layout.allocate(5, 41, device="cpu")
     views = env.layout.views(records)
     views["entity_kind"].copy_(torch.randint(3, views["entity_kind"].shape, generator=random))
     views["target_mask"].copy_(torch.rand(views["target_mask"].shape, generator=random) < 0.3)
     style = torch.randint(3, (5, 41), generator=random)
-    chosen = policy.auto_target(views, style)
+    chosen = auto_target(views, style)
     flat = {name: view.flatten(0, 1) for name, view in views.items()}
     expected = [(strangers_in_reach(flat, row, int(style.view(-1)[row])) or [0])[0] for row in range(5 * 41)]
     assert chosen.view(-1).tolist() == expected

@@ -11,7 +11,7 @@ from train.small import KINDS, randomize_biases, seen_in_a_random_world, shout, 
 from nmmo_gpu.config import WorldConfig, preset
 from nmmo_gpu.train import features
 from nmmo_gpu.train.config import PolicyConfig
-from nmmo_gpu.train.output import MASKED
+from nmmo_gpu.train.output import MASKED, auto_target
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.world.actions import MORE_HEADS, action_heads
 from nmmo_gpu.world.observation_layout import NPC
@@ -217,7 +217,7 @@ def test_auto_targeting_treats_npcs_as_strangers(seen):
     views = layout.views(records)
     found = set()
     for style in range(3):
-        chosen = policy.auto_target(views, torch.full((len(records),), style)).tolist()
+        chosen = auto_target(views, torch.full((len(records),), style)).tolist()
         for row, target in enumerate(chosen):
             kinds, reached = views["entity_kind"][row].tolist(), views["target_mask"][row, style, 1:].tolist()
             others = [k + 1 for k in range(5) if reached[k] and kinds[k] >= 2]

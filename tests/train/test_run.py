@@ -14,7 +14,17 @@ import time
 import pytest
 import torch
 from support.helpers import ODD
-from train.small import CPU, FULL, KINDS, NETWORKS, assert_equal_states, reloaded, small, state_of
+from train.small import (
+    CPU,
+    FULL,
+    KINDS,
+    NETWORKS,
+    assert_equal_states,
+    reloaded,
+    resume_as_stock,
+    small,
+    state_of,
+)
 
 from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.errors import ConfigError
@@ -411,7 +421,7 @@ def test_a_signal_finishes_the_iteration_and_saves(number, network, tmp_path, ca
         signal.signal(number, former)
     assert run.iteration == 3
     assert f"--resume {folder}" in capsys.readouterr().out
-    second = train(*resume(str(folder)))
+    second = train(*resume_as_stock(folder))
     assert second.iteration == 6
     states = [state_of(second), state_of(played(config, 6))]
     # Reports reset the tally, and the two runs reported after different iterations.
@@ -485,7 +495,7 @@ def test_an_exception_keeps_the_last_checkpoint(tmp_path):
         train(config, trinity=Trinity(pantheon=Failing))
     assert signal.getsignal(signal.SIGTERM) == before
     assert checkpoints.load(tmp_path / "run", CPU).counters["iteration"] == 2
-    assert train(*resume(str(tmp_path / "run"))).iteration == 4
+    assert train(*resume_as_stock(tmp_path / "run")).iteration == 4
 
 
 FLAGS = [

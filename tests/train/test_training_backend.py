@@ -13,6 +13,7 @@ import torch
 from support.helpers import KERNEL_DEVICE
 from train.small import CPU, FULL, small
 
+from nmmo_gpu.config import preset
 from nmmo_gpu.train import features, gae, layers, metrics, window
 from nmmo_gpu.train.cuda_graphs import GraphedCallable
 from nmmo_gpu.train.run import Run
@@ -34,28 +35,55 @@ def test_plain_torch_is_the_default():
     assert plain.encode_features is features.encode_features
 
 
-TORCH_ALONE = """
+TRAIN_AND_PLAY = """
 import sys
+from pathlib import Path
+import numpy
+import torch
 from train.small import FULL, small
-from nmmo_gpu.train.run import Run
+from nmmo_gpu.env import Env
+from nmmo_gpu.train import checkpoint, play
+from nmmo_gpu.train.evaluate import as_v1_ran, evaluate, policy_actor
+from nmmo_gpu.train.run import resume, train
+from nmmo_gpu.train.trained_policy import load_policy
+from nmmo_gpu.train.value_map import value_map
 
-for settings in ({}, FULL):
-    run = Run(small(backend="torch", births=-1, targeting="learned", **settings))
-    run.iterate()
-    assert run.agent_steps > 0
-print("without", *(name for name in sys.modules if name.startswith(("numba", "nmmo_gpu.cpu"))))
+backend, folder = sys.argv[1:]
+for number, settings in enumerate(({}, {"targeting": "learned", **FULL}, {"recurrent": True, **FULL})):
+    run = Path(folder) / str(number)
+    config = small(run, backend=backend, births=-1, record=(0,), iterations=1, **settings)
+    train(config)
+    assert train(*resume(str(run), iterations=2)).agent_steps > 0
+    stored = checkpoint.load(run, torch.device("cpu"))
+    env = Env(config.env)
+    env.reset()
+    for greedy in (False, True):
+        env.step(load_policy(run, greedy=greedy)(env))
+    evaluate(as_v1_ran(config.env, realms=1), policy_actor(stored), max_ticks=4)
+    env, act = play.continue_realm(stored, 0, torch.device("cpu"))
+    env.step(act(env))
+    assert numpy.isfinite(value_map(stored, env.world.base[0].numpy(), None, 0)).any()
+print("\\nimported:", *(name for name in sys.modules if name.startswith(("numba", "nmmo_gpu.cpu"))))
 """
 
 
-def test_the_torch_backend_imports_no_compiled_loop():
-    """Even where numba is installed, a run of chaos and one of the full game import neither numba nor its
-    loops."""
+@pytest.mark.parametrize("backend", ["torch", "auto"])
+def test_the_torch_backend_imports_no_compiled_loop(backend, tmp_path):
+    """Even where numba is installed, runs of chaos and of the full game, recurrent or not, import neither
+    numba nor its loops: to train, resume, record, play and evaluate, or for value maps. Where it may be
+    used, it is."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path)))
     }
-    run = subprocess.run([sys.executable, "-c", TORCH_ALONE], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", TRAIN_AND_PLAY, backend, str(tmp_path)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == "without"
+    imported = run.stdout.splitlines()[-1].removeprefix("imported:").split()
+    if backend == "torch":
+        assert imported == []
+    else:
+        pytest.importorskip("numba")
+        assert {"numba", "nmmo_gpu.cpu", "nmmo_gpu.cpu.train"} <= set(imported)
 
 
 @pytest.mark.parametrize("settings", [{}, FULL], ids=["chaos", "full"])
@@ -94,12 +122,12 @@ def test_numba_samples_the_heads_of_the_full_game():
     """In chaos it keeps torch's functions, and so its bits."""
     pytest.importorskip("numba")
     backend = resolve("numba", CPU)
-    compiled = training_backend(backend, extended=True)
+    compiled = training_backend(backend, preset("full"))
     assert compiled.sample.__module__ == compiled.evaluate.__module__ == "nmmo_gpu.cpu.train.sampling"
     assert dataclasses.replace(compiled, sample=None, evaluate=None) == training_backend(backend)
     assert Sword(small(backend="numba", **FULL), CPU).training_backend == compiled
     assert Sword(small(backend="numba"), CPU).training_backend == training_backend(backend)
-    assert training_backend(resolve("torch", CPU), extended=True) == TrainingBackend()
+    assert training_backend(resolve("torch", CPU), preset("full")) == TrainingBackend()
 
 
 def test_kernels_replace_every_part():

@@ -17,7 +17,7 @@ from nmmo_gpu.env import Env
 from nmmo_gpu.errors import MapError, ReplayError
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import value_map as value_maps
-from nmmo_gpu.train.run import Run, load_policy
+from nmmo_gpu.train.run import Run, load_weights
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.train.value_map import value_map
 from nmmo_gpu.world.terrain import safe_table
@@ -47,7 +47,7 @@ def born_alone(stored, material, realms=120):
     env.world.material.copy_(material)
     env.reset()
     sword = Sword(dataclasses.replace(stored.config, env=env.config), env.device)
-    load_policy(sword, stored)
+    load_weights(sword, stored)
     memory = sword.policy.initial_state(realms * world.slots, env.device)
     value = sword.decide(env.records, env.world, memory).value.view(realms, -1)
     alive = env.world.agents(env.world.alive)

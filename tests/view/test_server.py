@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib
 import json
 import math
 import os
 import socket
+import sys
 
 import numpy as np
 import pytest
 import torch
 from replay.replays import base, replay_header
 from train.small import small
-from view.serving import INDEX, WORLD, Tape, served
+from view.serving import INDEX, WORLD, Tape, Viewer, served
 
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.errors import ReplayError, UsageError
 from nmmo_gpu.replay.format import HEAD, MAGIC, PREAMBLE, TILE, VERSION, pack
+from nmmo_gpu.replay.header import header
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.replay.writer import heat_payload
+from nmmo_gpu.replay.writer import ReplayWriter, heat_payload
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train import value_map as value_maps
 from nmmo_gpu.train.policy import Policy
-from nmmo_gpu.train.run import Run
+from nmmo_gpu.train.run import Run, train
 from nmmo_gpu.train.trinity import Sword, sword_with
 from nmmo_gpu.train.value_map import value_map
 from nmmo_gpu.view import page, recordings, server
 from nmmo_gpu.view.server import application
 from nmmo_gpu.view.values import Values
+from nmmo_gpu.world.reset import realm_maps
 
 NAME = "realm-0-2.replay"
 
@@ -359,13 +364,68 @@ def test_value_maps_need_the_runs_network(tmp_path, path, monkeypatch):
         store(tmp_path)
     with served(tmp_path) as running:
         answer = running.get(f"/api/value?name={NAME}")
-        assert answer.status == 404 and f"--network {__name__}:Other" in answer.body.decode()
+        assert answer.status == 404 and f"--trinity {__name__}:Other" in answer.body.decode()
     found = Values(tmp_path / checkpoints.FILE, sword_with(Other))
     payload = asyncio.run(found.payload(path, 0))
     stored = checkpoints.load(tmp_path, torch.device("cpu"))
     with Replay(path) as replay:
         expected = value_map(stored, replay.base, None, 0, sword=sword_with(Other))
     assert np.isfinite(expected).any() and payload[-expected.nbytes :] == expected.tobytes()
+
+
+DAY = """
+from dataclasses import dataclass
+from nmmo_gpu.systems import ObservationSpec, System
+
+@dataclass(frozen=True)
+class Day(System):
+    period: int = 4
+
+    def observation(self, config):
+        return {"hour": ObservationSpec("ticks since midnight", high=3)}
+
+    def observe(self, world):
+        return {"hour": (world.tick % self.period).view(1, 1)}
+"""
+
+
+def test_runs_with_systems_are_shown_without_their_classes(tmp_path, monkeypatch):
+    """A server that has not imported the class lists and sends recordings. Value maps, which need it, are an
+    error that names it."""
+    (tmp_path / "day_of_a_test.py").write_text(DAY)
+    monkeypatch.syspath_prepend(tmp_path)
+    day = importlib.import_module("day_of_a_test").Day()
+    train(small(tmp_path / "run", systems=(day,), iterations=1, record=(0,)))
+    (path,) = (tmp_path / "run").glob("replays/*.replay")
+    with served(tmp_path / "run") as running:
+        assert running.get(f"/api/value?name={NAME}").status == 200
+    monkeypatch.delitem(sys.modules, "day_of_a_test")
+    with served(tmp_path / "run") as running:
+        (listed,) = running.get("/api/recordings").json()
+        assert (listed["name"], listed["first"], listed["last"]) == (NAME, 2, 9)
+        assert running.get(f"/recordings/{NAME}").body == path.read_bytes()
+        with running.watch(NAME) as socket:
+            viewer = Viewer(socket)
+            viewer.hear()
+            assert [entry[2:] for entry in viewer.entries] == [[2, 8]] and not viewer.error
+        answer = running.get(f"/api/value?name={NAME}")
+        assert answer.status == 404
+        assert "day_of_a_test:Day" in answer.body.decode() and "--import" in answer.body.decode()
+    with Replay(path) as replay:
+        assert replay.header["config"]["world"]["systems"] == [{"class": "day_of_a_test:Day", "period": 4}]
+        hours = [frames.columns["day.hour"][:, :, 0].max(1).tolist() for frames in replay]
+    assert hours == [[2, 3, 0, 1, 2, 3, 0, 1]]
+
+
+def test_value_maps_of_recordings_that_do_not_name_systems(tmp_path, path):
+    """Earlier versions wrote them; their rules are those of a checkpoint without systems."""
+    store(tmp_path)
+    plain = to_plain(WORLD)
+    del plain["world"]["systems"]
+    earlier = {**header(WORLD, 0, "earlier"), "config": plain}
+    ReplayWriter(path, earlier, realm_maps(WORLD)[0].numpy()).close()
+    with served(tmp_path) as running:
+        assert running.get(f"/api/value?name={NAME}").status == 200
 
 
 def test_an_interrupted_request_leaves_the_server_running(tmp_path, path):

@@ -1,6 +1,6 @@
 """Small recordings, and their expected contents taken from the world itself.
 
-``python tests/viewer/fixtures.py FOLDER`` writes them for the viewer's tests in viewer/tests/cross."""
+``python -m viewer.fixtures FOLDER`` in ``tests`` writes them for the viewer's tests in viewer/tests/cross."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from support.senses import Senses
 from torch import Tensor
 
 import nmmo_gpu
@@ -40,6 +41,7 @@ def write(folder: Path) -> None:
     record(folder / "auto", "chaos", 20, chunk=7, heads={"move": 5, "style": 3, "target": 2}, **ODD)
     record(folder / "full", "full", 40, chunk=16, heads="all", maps=True, **FULL)
     record(folder / "rolls", "full", 60, chunk=25, mixed=True, **{**FULL, "immune_ticks": 3, "slots": 48})
+    record(folder / "systems", "full", 30, chunk=8, heads="all", **FULL, systems=(Senses(),))
     record(folder / "single", "chaos", 12, chunk=1, **ODD)
     record(folder / "tiny", "chaos", 3, chunk=1, **ODD)
     record(folder / "gaps", "chaos", 24, chunk=5, gaps=(5, 6, 7, 15), **ODD)
@@ -99,7 +101,7 @@ def record(
                 flush()
                 continue
             frame = torch.zeros(1, layout.bytes, dtype=torch.uint8)
-            layout.write(frame, env.world, realms, _deeds(env), policy_trace)
+            layout.write(frame, env.world, realms, _deeds(env), policy_trace, env.records)
             part.append(frame)
             truth.append(_truth(env, before, policy_trace, t) | more(env))
             if len(part) == chunk:
@@ -136,6 +138,8 @@ def _truth(env: Env, before: Any, policy_trace: PolicyTrace | None, t: int) -> d
             "quotes": world.quotes[REALM],
             "work": step_actions.work[REALM],
         }
+    observed = env.layout.views(env.records)
+    columns |= {name: observed[name][REALM].int() for name in env.layout.system_fields}
     if policy_trace is not None:
         columns["value"] = (policy_trace.value[0] / VALUE_SCALE).round().int()
         columns["probability"] = (policy_trace.probability[0] / PROBABILITY_SCALE).round().int()

@@ -42,6 +42,7 @@ export function fakeHeader(changes: Partial<Header> = {}): Header {
     npcs: [],
     heads: {},
     columns: names.map((name) => column(name, "entities")),
+    systems: [],
     config: null,
     ...changes,
   };

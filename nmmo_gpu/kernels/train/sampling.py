@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import NamedTuple
 
 import torch
 import triton
@@ -23,6 +22,7 @@ from nmmo_gpu.kernels.train.heads import (
     style_head,
     target_head,
 )
+from nmmo_gpu.world.actions import Chosen as Chosen
 from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.random import Stream
 from nmmo_gpu.world.state import World
@@ -30,19 +30,6 @@ from nmmo_gpu.world.state import World
 _Fields = namedtuple("_Fields", "seed tick alive")
 
 STREAM, STREAM_GOODS = tl.constexpr(int(Stream.POLICY)), tl.constexpr(int(Stream.POLICY_GOODS))
-
-
-class Chosen(NamedTuple):
-    """The choices of all slots; zeros for empty slots."""
-
-    actions: Tensor
-    """[N, heads] int16, for ``Env.step``."""
-    choices: Tensor
-    """[N, heads] int16: the choice of each head."""
-    log_probability: Tensor
-    """[N] float32, of the joint choice."""
-    value: Tensor
-    """[N] float32."""
 
 
 @triton.jit

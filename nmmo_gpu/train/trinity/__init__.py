@@ -10,19 +10,12 @@ these three classes; to change one, subclass it and pass it to ``nmmo_gpu.train.
     train(config, trinity=Trinity(sword=Bolder))
 """
 
-from dataclasses import dataclass
-
+from nmmo_gpu.train.trinity.classes import Trinity, trinity_named, trinity_of
 from nmmo_gpu.train.trinity.god import God
 from nmmo_gpu.train.trinity.pantheon import Pantheon
-from nmmo_gpu.train.trinity.sword import DecidedBy, Decision, Sword, sword_named, sword_with
+from nmmo_gpu.train.trinity.sword import DecidedBy, Decision, Sword, sword_with
 
-__all__ = ["DecidedBy", "Decision", "God", "Pantheon", "Sword", "Trinity", "sword_named", "sword_with"]
-
-
-@dataclass
-class Trinity:
-    """The classes that a training run uses."""
-
-    pantheon: type[Pantheon] = Pantheon
-    god: type[God] = God
-    sword: type[Sword] = Sword
+__all__ = [
+    "DecidedBy", "Decision", "God", "Pantheon", "Sword", "Trinity", "sword_with", "trinity_named",
+    "trinity_of",
+]  # fmt: skip

@@ -17,6 +17,7 @@ from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity.sword import Decision, Sword
 from nmmo_gpu.train.uncopied import Uncopied
+from nmmo_gpu.world.capturable import check_capturable
 from nmmo_gpu.world.device import resolve_device
 from nmmo_gpu.world.memory import META, Part, check_memory
 from nmmo_gpu.world.observation_layout import ObservationLayout
@@ -31,7 +32,8 @@ class God(Uncopied):
         """Creates and resets this process's share of the realms, or continues with ``world``, the share of a
         checkpoint.
 
-        Raises ConfigError if the rollout does not fit in the device's memory."""
+        Raises ConfigError if the rollout does not fit in the device's memory, or if a system cannot be part
+        of a CUDA graph."""
         self.config, self.sword = config, sword
         shard = distributed.shard(config.env)
         _check_rollout(config, shard, len(sword.action_heads))
@@ -60,6 +62,8 @@ class God(Uncopied):
         """Records realms during the rollouts; None to record nothing."""
         # A CUDA graph cannot wait for the device, as validation does.
         allowed = sword.training_backend.static_shapes and config.graphs and not config.env.check
+        if allowed and self.env.device.type == "cuda":
+            check_capturable(shard)
         self._collect = GraphedCallable(weakly(self._play), self.env.device, allowed)
 
     def state(self) -> dict[str, Tensor]:

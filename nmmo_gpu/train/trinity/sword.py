@@ -12,8 +12,7 @@ from nmmo_gpu.errors import UsageError
 from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.train.build_policy import build_policy
 from nmmo_gpu.train.config import TrainConfig
-from nmmo_gpu.train.network import load_network
-from nmmo_gpu.train.output import Output, mask_logits, policy_heads
+from nmmo_gpu.train.output import Output, auto_target, mask_logits, policy_heads
 from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.rollout import all_by_population, by_population
 from nmmo_gpu.train.sampling import head_distributions, sample, uniforms
@@ -65,9 +64,7 @@ class Sword:
 
         Raises ConfigError if the network is not as ``nmmo_gpu.train.network_spec`` describes."""
         self.config = config
-        self.training_backend = training_backend(
-            resolve(config.env.backend, device), config.env.world.extended
-        )
+        self.training_backend = training_backend(resolve(config.env.backend, device), config.env.world)
         self.policy = build_policy(self.network, config, self.training_backend, device)
         self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of the columns of an action."""
@@ -116,7 +113,7 @@ class Sword:
         actions[who] = choices
         if policy.config.targeting == "auto":
             views = policy.header_fields(rows, who)
-            actions[who, 2] = choices[:, 2] * policy.auto_target(views, choices[:, 1])
+            actions[who, 2] = choices[:, 2] * auto_target(views, choices[:, 1])
         everyone = torch.zeros(3, realms * slots, device=rows.device, dtype=torch.float32)
         everyone[0, who] = log_probability[real]
         everyone[1, who] = value[real]
@@ -186,9 +183,7 @@ class Sword:
         where = torch.zeros(alive.numel(), dtype=torch.int64, device=index.device)
         where = where.scatter_(0, index.reshape(-1), number)[place]
         if isinstance(output_or_logits, Output):
-            output = Output._make(
-                part if part is None else part.flatten(0, 1)[where] for part in output_or_logits
-            )
+            output = output_or_logits.map(lambda part: part.flatten(0, 1)[where])
         else:
             views = self.policy.header_fields(records.view(-1, records.shape[-1]), place)
             logits = output_or_logits.flatten(0, 1)[where]
@@ -202,14 +197,13 @@ class Sword:
         return PolicyTrace(recorded[..., 1:], recorded[..., 0])
 
 
-def sword_with(network: type[nn.Module]) -> type[Sword]:
-    """Returns the default Sword with another network, a class as for ``Sword.network``."""
-    return Sword if network is Sword.network else type("Sword", (Sword,), {"network": network})
-
-
-def sword_named(network: str | None) -> type[Sword]:
-    """Returns the default Sword, with the network that the command line names, if any.
+def sword_with(network: type[nn.Module], sword: type[Sword] = Sword) -> type[Sword]:
+    """Returns a Sword with another network.
 
     Args:
-        network: as for ``nmmo_gpu.train.network.load_network``, whose errors are raised; or None."""
-    return Sword if network is None else sword_with(load_network(network))
+        network: the class of the network.
+        sword: the Sword. The result has its name, so checkpoints tell the two apart by the network."""
+    if network is sword.network:
+        return sword
+    members = {"network": network, "__module__": sword.__module__, "__qualname__": sword.__qualname__}
+    return type(sword.__name__, (sword,), members)

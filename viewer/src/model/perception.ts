@@ -1,4 +1,7 @@
-/** An agent's observation, computed from a frame as the environment does it (docs/observation.md). */
+/**
+ * An agent's observation, computed from a frame as the environment does it (docs/observation.md). What systems
+ * change in it is not recorded.
+ */
 import { canAttack, combatOf, isAlive, populationOf } from "./slots";
 import type { Frame, Header } from "./types";
 

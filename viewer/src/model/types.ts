@@ -29,6 +29,30 @@ export interface NpcKind {
   readonly count: number;
 }
 
+/** A field that a system adds to the agents' observation. */
+export interface SystemField {
+  readonly name: string;
+  /** Name of the column with its numbers. */
+  readonly column: string;
+  readonly about: string;
+  /** Range of the numbers. */
+  readonly low: number;
+  readonly high: number;
+  /** The scene shows it as daylight: `low` is night, `high` is day. */
+  readonly light: boolean;
+  /** Shape per agent; empty for one number. */
+  readonly shape: readonly number[];
+}
+
+/** A part of the rules that a user has added. */
+export interface System {
+  readonly name: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** It changes the observation of the rules, which `perceive` does not know. */
+  readonly edits: boolean;
+  readonly fields: readonly SystemField[];
+}
+
 /** The validated header of a recording; its fields are those of docs/replay-format.md. */
 export interface Header {
   readonly software: string;
@@ -66,6 +90,7 @@ export interface Header {
   /** Choices of each head of the policy, in the order of column `probability`; empty if not recorded. */
   readonly heads: Readonly<Record<string, number>>;
   readonly columns: readonly Column[];
+  readonly systems: readonly System[];
   readonly config: unknown;
 }
 

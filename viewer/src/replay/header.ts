@@ -1,5 +1,6 @@
 /** Validation of the header of a recording. */
-import type { Column, Header, Material, NpcKind } from "../model/types";
+import { widthOf } from "../model/systems";
+import type { Column, Header, Material, NpcKind, System, SystemField } from "../model/types";
 import { ReplayError } from "./error";
 
 /** Version of the recording format. */
@@ -15,6 +16,7 @@ export const BYTES = { u8: 1, i16: 2, i32: 4, u32: 4 } as const;
 const MAX_POPULATIONS = 256;
 const MAX_LISTED = 4096;
 const MAX_TEXT = 4096;
+const MAX_DIMENSIONS = 16;
 const LARGEST = 0x7fffffff;
 
 /** Numbers of a column per tick. */
@@ -133,6 +135,9 @@ export function checkHeader(value: unknown): Header {
     npcs: list(fields["npcs"], "npcs", MAX_LISTED).map(npc),
     heads: Object.fromEntries(heads) as Header["heads"],
     columns: list(fields["columns"], "columns", MAX_COLUMNS).map(column),
+    // Recordings of earlier versions have no systems.
+    systems:
+      fields["systems"] === undefined ? [] : list(fields["systems"], "systems", MAX_LISTED).map(system),
     config: fields["config"],
   };
   checkTogether(header);
@@ -170,6 +175,12 @@ function checkColumns(header: Header): void {
       throw wrong("columns", `${name} has the wrong type or shape`);
     }
   }
+  for (const field of header.systems.flatMap(({ fields }) => fields)) {
+    const there = byName.get(field.column);
+    if (there?.of !== "agents" || there.width !== widthOf(field)) {
+      throw wrong("systems", `${field.column} has no column, or one of another shape`);
+    }
+  }
 }
 
 function material(value: unknown): Material {
@@ -201,6 +212,33 @@ function npc(value: unknown): NpcKind {
     hunts,
     first: integer(first, "npcs", 0, MAX_ENTITIES),
     count: integer(count, "npcs", 0, MAX_ENTITIES),
+  };
+}
+
+function system(value: unknown): System {
+  const { name, settings, edits, fields } = record(value, "systems");
+  const system = text(name, "systems");
+  if (typeof edits !== "boolean") throw wrong("systems", "a system has no edits flag");
+  return {
+    name: system,
+    settings: record(settings, "systems"),
+    edits,
+    fields: list(fields, "systems", MAX_COLUMNS).map((field) => systemField(system, field)),
+  };
+}
+
+function systemField(system: string, value: unknown): SystemField {
+  const { name, about, low, high, light, shape } = record(value, "systems");
+  const least = integer(low, "systems", -LARGEST, LARGEST);
+  if (typeof light !== "boolean") throw wrong("systems", "a field has no light flag");
+  return {
+    name: text(name, "systems"),
+    column: `${system}.${text(name, "systems")}`,
+    about: text(about, "systems"),
+    low: least,
+    high: integer(high, "systems", least + 1, LARGEST),
+    light,
+    shape: list(shape, "systems", MAX_DIMENSIONS).map((size) => integer(size, "systems", 1, MAX_WIDTH)),
   };
 }
 

@@ -48,6 +48,20 @@ export function npcColor(kind: number): Rgb {
   return repeated(NPCS, kind);
 }
 
+/** By moonlight blue is left more than red. */
+const NIGHT = [0.26, 0.33, 0.52] as const;
+
+/**
+ * Factors, 0 to 1, by which daylight multiplies red, green and blue.
+ *
+ * @param light 0 at night to 1 by day.
+ */
+export function daylightTint(light: number): [number, number, number] {
+  const [red, green, blue] = NIGHT;
+  const at = (night: number): number => night + (1 - night) * light;
+  return [at(red), at(green), at(blue)];
+}
+
 /** A color in CSS: "#0077bb". */
 export function css([red, green, blue]: Rgb): string {
   return `#${((1 << 24) | (red << 16) | (green << 8) | blue).toString(16).slice(1)}`;

@@ -238,7 +238,7 @@ export const AFAR = `
 `;
 
 const BODY = `
-  uniform vec3 light;
+  uniform vec3 light, daylight;
   in vec4 place, state, color, paint;
   out vec4 tint;
   out float shown;
@@ -266,6 +266,8 @@ const BODY = `
     base = mix(base, vec3(1.0, 0.5, 0.1), state.z);
     float shade = 0.66 + 0.46 * max(dot(n, light), 0.0) - 0.12 * max(-n.y, 0.0);
     tint.rgb = paint.w > 0.5 ? base * 0.16 : min(base * shade, vec3(1.0));
+    // Populations can be told apart at night, too.
+    tint.rgb *= mix(daylight, vec3(1.0), 0.4);
     vec4 seen = viewMatrix * vec4(place.xyz + p, 1.0);
     tint.a = foggy(-seen.z);
     // Fallen entities dissolve.

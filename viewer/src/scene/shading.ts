@@ -8,7 +8,7 @@ import {
   Vector2,
   Vector3,
 } from "three";
-import type { Rgb } from "./colors";
+import { daylightTint, type Rgb } from "./colors";
 import { LIGHT } from "./chunk";
 
 /**
@@ -20,6 +20,8 @@ export class Shared {
     light: { value: LIGHT },
     /** Seconds, for water and lava. */
     time: { value: 0 },
+    /** Colors of what is lit by the sky are multiplied by this. */
+    daylight: { value: new Vector3(1, 1, 1) },
     /** Distance at which fog begins, and 1 / the distance from there to full fog. */
     fog: { value: new Vector2(100, 0.01) },
     skyLow: { value: new Vector3() },
@@ -30,11 +32,23 @@ export class Shared {
     pixel: { value: 0.001 },
   };
 
-  /** Background of the light or the dark theme. */
+  /** Background of the light or the dark theme, in the current daylight. */
   background(dark: boolean): void {
+    const { skyLow, skyHigh, daylight } = this.uniforms;
     const [low, high] = dark ? DARK : BRIGHT;
-    this.uniforms.skyLow.value.set(...low).divideScalar(255);
-    this.uniforms.skyHigh.value.set(...high).divideScalar(255);
+    skyLow.value
+      .set(...low)
+      .divideScalar(255)
+      .multiply(daylight.value);
+    skyHigh.value
+      .set(...high)
+      .divideScalar(255)
+      .multiply(daylight.value);
+  }
+
+  /** @param light 0 at night to 1 by day. */
+  light(light: number): void {
+    this.uniforms.daylight.value.set(...daylightTint(light));
   }
 }
 

@@ -1,6 +1,7 @@
 import { BufferAttribute, BufferGeometry, Mesh, Scene, type ShaderMaterial, Vector3 } from "three";
 import type { Projected, StageLike } from "../model/contract";
 import type { Session } from "../model/session";
+import { lightBetween, lightOf } from "../model/systems";
 import type { Frame, Header, Heat, Overlay } from "../model/types";
 import { Crowd, SMALLEST } from "./crowd";
 import { Effects } from "./effects";
@@ -97,6 +98,8 @@ export class Stage implements StageLike {
     if (this.events.update(before, after)) this.moment.turn();
     this.moment.place(before === after ? 1 : Math.min(Math.max(fraction, 0), 1));
     this.terrain.show((fraction < 0.5 ? before : after).usedUp);
+    const light = (frame: Frame): number | null => lightOf(this.header, frame, state.selected);
+    this.shared.light(lightBetween(light(before), light(after), fraction));
 
     const selected = this.selected();
     const { moment, rig, marks } = this;

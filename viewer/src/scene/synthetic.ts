@@ -1,4 +1,4 @@
-import type { Column, Frame, Header, Numbers } from "../model/types";
+import type { Column, Frame, Header, Numbers, SystemField } from "../model/types";
 import { noise } from "./ground";
 
 /** A synthetic world for development and tests of the scene; recordings come from replay/. */
@@ -26,6 +26,8 @@ export interface Being {
   readonly cause?: number;
   readonly style?: number;
   readonly target?: number;
+  /** Daylight that it observes, in percent. */
+  readonly "day.light"?: number;
 }
 
 const NPCS = [
@@ -48,7 +50,18 @@ const TYPES = {
   alive: "u8",
   cause: "u8",
   style: "u8",
+  "day.light": "u8",
 } as const;
+
+const LIGHT: SystemField = {
+  name: "light",
+  column: "day.light",
+  about: "light in percent",
+  low: 0,
+  high: 100,
+  light: true,
+  shape: [],
+};
 
 const ARRAYS = { u8: Uint8Array, i16: Int16Array, i32: Int32Array, u32: Uint32Array } as const;
 
@@ -69,7 +82,7 @@ export function madeHeader(
   const columns: Column[] = Object.entries(TYPES).map(([name, type]) => ({
     name,
     type,
-    of: "entities",
+    of: name === "day.light" ? "agents" : "entities",
     width: 1,
     delta: false,
     scale: 1,
@@ -117,6 +130,7 @@ export function madeHeader(
     npcs: npcs ? kinds : [],
     heads: {},
     columns,
+    systems: [{ name: "day", settings: {}, edits: false, fields: [LIGHT] }],
     config: {},
   };
 }
@@ -159,7 +173,16 @@ export function madeFrame(
   columns.get("target")?.fill(-1);
   for (const being of beings) {
     const { slot, alive = true, ...rest } = being;
-    const full = { entity: slot + 1, age: 1, health: 10, food: 32, water: 32, alive: Number(alive), ...rest };
+    const full = {
+      entity: slot + 1,
+      age: 1,
+      health: 10,
+      food: 32,
+      water: 32,
+      alive: Number(alive),
+      "day.light": 100,
+      ...rest,
+    };
     for (const [name, value] of Object.entries(full)) {
       const column = columns.get(name);
       if (column) column[slot] = value;

@@ -226,6 +226,7 @@ const VERTEX = `
 const FRAGMENT = `
   uniform sampler2D tiles;
   uniform vec2 perTile;
+  uniform vec3 daylight;
   in vec2 tile;
   in float brightness;
   in float hidden;
@@ -243,6 +244,7 @@ const FRAGMENT = `
     float bright = mix(brightness, min(brightness + 0.12, 1.0), hot);
     vec3 crest = mix(vec3(0.10), vec3(0.28, 0.16, 0.0), hot);
     vec3 c = here.rgb * (bright + 0.07 * swell) + crest * max(swell - 0.35, 0.0);
+    c *= mix(daylight, vec3(1.0), hot);
     #ifdef LAID
       vec4 over = texture(laid, tile * laidPlace.xy);
       c = mix(c, over.rgb * min(brightness, 1.0), over.a * laidPlace.w);

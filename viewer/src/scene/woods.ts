@@ -152,7 +152,7 @@ function ore(): BufferAttributes {
 
 const VERTEX = `
   uniform sampler2D tiles;
-  uniform vec3 light;
+  uniform vec3 light, daylight;
   in vec4 place;
   in vec4 paint;
   out vec4 tint;
@@ -170,6 +170,7 @@ const VERTEX = `
     float kind = fract(turn * 0.37);
     tint.rgb = paint.rgb * shade * (0.9 + 0.22 * kind);
     tint.r += 0.03 * kind;
+    tint.rgb *= daylight;
     vec4 seen = viewMatrix * vec4(place.xyz + p, 1.0);
     tint.a = foggy(-seen.z);
     gl_Position = projectionMatrix * seen;

@@ -8,6 +8,7 @@ import { materialName, number, short, tradeName, wordName } from "./format";
 import { ChoiceBars, Facts, Meter } from "./meters";
 import { choiceNames, choicesOf } from "./policy";
 import { Around, direction } from "./surroundings";
+import { editingText, SystemSection } from "./systems";
 
 /** Side length of the small maps, CSS pixels. */
 const WINDOW = 132;
@@ -42,6 +43,8 @@ export class AgentPanel implements Part {
   private readonly value = new Facts();
   private readonly when = el("p", { class: "small" });
   private readonly heads = new Map<string, ChoiceBars>();
+  /** What it observes of each system. */
+  private readonly systems: readonly SystemSection[];
   private readonly sections: Readonly<Record<"skills" | "inventory" | "policy", HTMLElement>>;
   private readonly body: HTMLElement;
   private readonly nobody = el(
@@ -73,6 +76,10 @@ export class AgentPanel implements Part {
       this.heads.set(head, bars);
       policy.append(bars.element);
     }
+    this.systems = recording.header.systems
+      .filter(({ fields }) => fields.length)
+      .map((system) => new SystemSection(recording.header, system));
+    const editing = editingText(recording.header.systems);
     this.sections = {
       skills: section("Skills", this.skills),
       inventory: section("Inventory", this.inventory),
@@ -93,7 +100,9 @@ export class AgentPanel implements Part {
         el("figure", {}, this.attacks, el("figcaption", {}, "attack map")),
       ),
       this.attack,
+      ...(editing ? [el("p", { class: "small" }, editing)] : []),
       section("Visible entities", this.seen),
+      ...this.systems.map(({ element }) => element),
       policy,
     );
     this.element = el(
@@ -227,6 +236,7 @@ export class AgentPanel implements Part {
     this.showSkills(frame, slot);
     this.showInventory(frame, slot);
     this.showSurroundings(frame, slot);
+    for (const system of this.systems) system.show(frame, slot);
     const before = this.context.before(frame);
     this.showAttacks(frame, slot, before);
     this.showPolicy(frame, slot, before);

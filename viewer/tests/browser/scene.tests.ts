@@ -157,6 +157,47 @@ test("tiles have their material's color from any side", async () => {
   }
 });
 
+test("at night the land is dark and bluish; lava glows, and agents keep their colors", async () => {
+  const grass = inside("grass", 2);
+  const lava = { row: 1, col: 20 };
+  const forest = inside("forest");
+  const being = { slot: 1, row: grass.row, col: grass.col + 1 };
+  const plain = { bars: false, names: false, effects: false };
+  const colors = async (light: number, after = light, fraction = 0): Promise<Color[]> => {
+    const found: Color[] = [];
+    for (const { row, col } of [grass, lava, forest]) {
+      const night = [{ ...being, "day.light": light }];
+      const then = [{ ...being, "day.light": after }];
+      await show(above(row, col), night, { after: then, fraction, change: { ...plain, trees: true } });
+      const place = await project(row, col);
+      found.push(mean(await pixels(page), place.x, place.y));
+    }
+    return found;
+  };
+  const [day, night, dusk] = [await colors(100), await colors(0), await colors(100, 0, 0.5)];
+  const shares = (k: number, now: readonly Color[]): number[] => now[k]!.map((part, c) => part / day[k]![c]!);
+  for (const k of [0, 2]) {
+    const [red, green, blue] = shares(k, night) as [number, number, number];
+    expect(red).toBeLessThan(0.35);
+    expect(green).toBeGreaterThan(red);
+    expect(blue).toBeGreaterThan(green);
+    // Halfway between two frames it is halfway dark.
+    shares(k, dusk).forEach((part, c) => expect(part).toBeCloseTo((1 + shares(k, night)[c]!) / 2, 1));
+  }
+  for (const part of shares(1, night)) expect(part).toBeCloseTo(1, 1);
+  // The selected agent's light is shown, and the population's blue stays the strongest part of its color.
+  const other = { slot: 2, row: grass.row, col: grass.col - 1, "day.light": 0 };
+  await show(above(grass.row, grass.col), [being, other], {
+    change: { ...plain, selected: { slot: 2, entity: 3 } },
+  });
+  const at = await project(grass.row, grass.col);
+  const chosen = mean(await pixels(page), at.x, at.y);
+  chosen.forEach((part, c) => expect(Math.abs(part - night[0]![c]!)).toBeLessThan(12));
+  const place = await project(being.row, being.col);
+  const isBlue = ([red, green, blue]: Color): boolean => blue > 90 && blue > green && blue > 2 * red;
+  expect(count(await pixels(page), place.x, place.y - 6, 12, 14, isBlue)).toBeGreaterThan(40);
+});
+
 test("eaten forest looks like scrub, and its neighbor does not", async () => {
   const { row, col } = inside("forest");
   const [green, dry] = [

@@ -130,6 +130,21 @@ test("a click on the track and a typed number go to a tick", async () => {
   await shows(page, LAST);
 });
 
+test("the panel shows what the selected agent observes of a system", async () => {
+  const page = await share(10);
+  for (const slot of [2, 7]) {
+    await change(page, { selected: { slot, entity: 10 + slot } });
+    await page.evaluate(() => {
+      const tab = document.querySelector<HTMLElement>('.tabs [aria-pressed="false"][aria-label="Selected"]');
+      tab?.click();
+    });
+    await says(page, ".agent .system h3", /System: day/i);
+    await says(page, ".agent .system .facts", new RegExp(`light\\s+${100 - slot}\\s+Light in percent\\.`));
+    await says(page, ".agent .system .small", /period 50, dark side off/);
+    await says(page, ".agent .body", /Shown without what day changes in the observation\./);
+  }
+});
+
 test("search filters the list, a click selects, and shortcuts are off during text input", async () => {
   const page = await open(10);
   await page.keyboard.press("l");

@@ -27,6 +27,7 @@ const COLUMNS = [
   ["alive", "u8", 1],
   ["cause", "u8", 1],
   ["style", "u8", 1],
+  ["day.light", "u8", 1],
 ] as const;
 
 const HEADER = {
@@ -66,7 +67,23 @@ const HEADER = {
   gear: {},
   npcs: [],
   heads: {},
-  columns: COLUMNS.map(([name, type]) => ({ name, type, of: "entities", width: 1, delta: false, scale: 1 })),
+  columns: COLUMNS.map(([name, type]) => ({
+    name,
+    type,
+    of: name === "day.light" ? "agents" : "entities",
+    width: 1,
+    delta: false,
+    scale: 1,
+  })),
+  systems: [
+    {
+      name: "day",
+      class: "tests:Day",
+      settings: { period: 50, dark_side: false },
+      edits: true,
+      fields: [{ name: "light", about: "Light in percent.", low: 0, high: 100, light: true, shape: [] }],
+    },
+  ],
   config: {},
 };
 
@@ -82,6 +99,7 @@ function valueOf(name: string, slot: number, tick: number): number {
   if (name === "health") return 10 - (slot % 4);
   if (name === "food") return Math.max(0, 30 - Math.floor(tick / 4));
   if (name === "water") return 20 + slot;
+  if (name === "day.light") return 100 - slot;
   if (name === "alive") return mortal && tick >= MORTAL.death && tick < MORTAL.heir ? 0 : 1;
   if (name === "cause") return mortal && tick === MORTAL.death ? 2 : 0;
   return 0;

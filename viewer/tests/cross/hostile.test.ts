@@ -155,6 +155,8 @@ describe.runIf(FOLDER)("a file that is damaged", { timeout: 60_000 }, () => {
         const payload = Buffer.from(JSON.stringify({ ...description, [field]: value }));
         await all(replaced(bytes, head, payload));
       }
+      // Recordings of earlier versions have no systems.
+      if (field === "systems") continue;
       const without = Buffer.from(JSON.stringify({ ...description, [field]: undefined }));
       expect(await all(replaced(bytes, head, without)), field).toBeInstanceOf(ReplayError);
     }

@@ -1,12 +1,14 @@
 /** TypeScript reads the recordings of Python, and derives observations, attacks and counts from them. */
 import { describe, expect, test } from "vitest";
-import { perceive } from "../../src/model/perception";
+import { perceive, probabilitiesOf } from "../../src/model/perception";
 import { kindOf, populationOf } from "../../src/model/slots";
+import { lightOf, observed } from "../../src/model/systems";
 import type { Frame, Header, Heat } from "../../src/model/types";
 import { Recording } from "../../src/replay/recording";
 import { Scan } from "../../src/replay/scan";
 import { MemorySource } from "../../src/replay/source";
 import { Events } from "../../src/scene/events";
+import { choiceNames } from "../../src/ui/policy";
 import { bytesOf, FOLDER, names, truthOf, type Saw, type Tick } from "./fixtures";
 
 test.runIf(FOLDER)("the fixtures are there", () => expect(names().length).toBeGreaterThan(5));
@@ -151,6 +153,44 @@ describe.each(names())("%s", (name) => {
     }
     scan.close();
   });
+
+  if (name === "systems") {
+    test("systems, of which the viewer knows nothing else", async () => {
+      const recording = await open();
+      const { header } = recording;
+      const [system, ...others] = header.systems;
+      expect(others).toEqual([]);
+      expect([system!.name, system!.settings, system!.edits]).toEqual(["senses", { period: 8, head: true }, false]);
+      expect(system!.fields.map(({ column, shape, light }) => [column, shape, light])).toEqual([
+        ["senses.light", [], true],
+        ["senses.place", [3], false],
+        ["senses.lean", [2, 1], false],
+        ["senses.even", [], false],
+      ]);
+      const [light, place] = system!.fields;
+      expect([light!.about, light!.low, light!.high]).toEqual(["light, of 200", 0, 200]);
+      let compared = 0;
+      for (const { tick, columns } of truth.ticks) {
+        const frame = await recording.load(tick);
+        const slot = columns["alive"]!.indexOf(1);
+        if (slot >= header.agents) continue;
+        expect(lightOf(header, frame, null)).toBe(columns["senses.light"]![slot]! / 200);
+        const [row, col, age] = ["row", "col", "age"].map((name) => columns[name]![slot]!);
+        expect(observed(header, frame, place!, slot)).toEqual([row, -col!, age]);
+        // The heads of systems follow those of the rules.
+        const heads = probabilitiesOf(header, frame, slot)!;
+        expect([...heads.keys()].at(-1)).toBe("nod");
+        const nod = [...heads.get("nod")!];
+        expect(nod.length).toBe(3);
+        expect(nod.reduce((sum, share) => sum + share)).toBeCloseTo(1, 1);
+        expect(choiceNames(header, "nod", 3, [])).toEqual(["0", "1", "2"]);
+        compared++;
+      }
+      expect(compared).toBeGreaterThan(20);
+    });
+  } else {
+    test("no systems", async () => expect((await open()).header.systems).toEqual([]));
+  }
 
   if (name !== "full") return;
 
