@@ -230,8 +230,7 @@ class Env(SentByValue):
 
     def _observe(self, out: Tensor) -> Observation:
         self.backend.observe(self.world, out, self._seen)
-        if self.config.world.systems:
-            observe_systems(self.world, out, self._seen, self.layout)
+        observe_systems(self.world, out, self._seen, self.layout)
         self.records = out
         return self.layout.views(out)
 

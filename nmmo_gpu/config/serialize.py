@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from nmmo_gpu.config.class_names import class_name, imported
 from nmmo_gpu.config.env import RewardFunction
 from nmmo_gpu.config.systems import System
-from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.errors import ConfigError, NotImportedError
 
 CLASS, FUNCTION = "class", "function"
 """Keys of the name of a system's class, beside its settings, and of that of a reward function."""
@@ -117,12 +117,11 @@ def _reward(plain: Any, where: str) -> Any:
     return RewardFunction(function)
 
 
-def _not_imported(where: str, kind: str, name: str) -> ConfigError:
+def _not_imported(where: str, kind: str, name: str) -> NotImportedError:
     module = name.partition(":")[0]
-    return ConfigError(
-        f"{where} is {kind} {_shown(name)}, which is not imported, because importing runs code; if you "
-        "trust it, "
-        f"give --import {_shown(module)} (or its file) on the command line, or import it first."
+    return NotImportedError(
+        f"{where} is {kind} {_shown(name)}, which is not imported, because importing runs code; if you trust "
+        f"it, give --import {_shown(module)} (or its file) on the command line, or import it first."
     )
 
 

@@ -21,6 +21,8 @@ def observe_systems(world: World, records: Tensor, seen: Tensor, layout: Observa
         seen: [R, A, nearest] int32, slots of the entity rows; becomes -1 for rows that are edited to be
         empty. layout: layout of the records.
     """
+    if not world.config.systems:
+        return
     fields = layout.views(records)
     living = world.agents(world.alive)
     records[..., layout.stock_bytes : layout.header_bytes] = 0
