@@ -33,7 +33,7 @@ generator seeded. With ``precision = "bf16"``, ``forward`` runs under ``torch.au
 shapes must not depend on data.
 
 ``Sword`` checks this when it is created, and raises ConfigError. Use a network with
-``Trinity(sword=sword_with(Net))``.
+``train(config, network=Net)``.
 """
 
 from __future__ import annotations
