@@ -7,6 +7,7 @@ import json
 import math
 import reprlib
 import typing
+from types import FunctionType
 from typing import Any, NoReturn
 
 from nmmo_gpu.config.class_names import class_name, imported
@@ -112,7 +113,7 @@ def _reward(plain: Any, where: str) -> Any:
     if not isinstance(plain, dict):
         return plain
     function = imported(str(plain.get(FUNCTION)))
-    if list(plain) != [FUNCTION] or not callable(function):
+    if list(plain) != [FUNCTION] or not isinstance(function, FunctionType):
         raise _not_imported(where, "the function", str(plain.get(FUNCTION)))
     return RewardFunction(function)
 
