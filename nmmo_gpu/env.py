@@ -230,9 +230,10 @@ class Env(SentByValue):
 
     def _observe(self, out: Tensor) -> Observation:
         self.backend.observe(self.world, out, self._seen)
-        observe_systems(self.world, out, self._seen, self.layout)
-        self.records = out
-        return self.layout.views(out)
+        self.records, fields = out, self.layout.views(out)
+        if self.layout.systems_observe:
+            observe_systems(self.world, out, fields, self._seen, self.layout)
+        return fields
 
     def _buffer(self, out: Tensor | None) -> Tensor:
         """The buffer for the next observation; ActionError if ``out`` is invalid."""

@@ -235,5 +235,5 @@ class _Newborns:
         records = layout.allocate(copies, config.slots, device=world.device)
         seen = torch.empty(copies, config.slots, config.nearest, dtype=torch.int32, device=world.device)
         self.backend.observe(world, records, seen)
-        observe_systems(world, records, seen, layout)
+        observe_systems(world, records, layout.views(records), seen, layout)
         return records[realm, slot]

@@ -45,7 +45,7 @@ def check_capturable(config: EnvConfig) -> None:
         for call in tick.calls(config.world, Backend()):
             if not call.stock:
                 call.run(world, *(actions[name] for name in call.takes))
-        observe_systems(world, records, seen, layout)
+        observe_systems(world, records, layout.views(records), seen, layout)
         rewards.add(world, world.agents(world.alive), reward)
         for system in config.world.systems:
             system.scalars(world)
