@@ -172,8 +172,8 @@ class System:
         return {}
 
     def begin(self, world: World) -> None:
-        """Initializes the state of a new world, beyond the ``fill`` of its tensors. May wait for the "
-        "device."""
+        """Initializes the state of a new world, beyond the ``fill`` of its tensors. May wait for the
+        device."""
 
     def observe(self, world: World) -> Mapping[str, Tensor]:
         """Values of the fields of ``observation``, each [R, A, *shape], or a shape that broadcasts to it."""

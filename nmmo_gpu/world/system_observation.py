@@ -19,7 +19,8 @@ def observe_systems(world: World, records: Tensor, seen: Tensor, layout: Observa
         world: the world, after the tick.
         records: [R, A, bytes] uint8; all fields of the rules are written.
         seen: [R, A, nearest] int32, slots of the entity rows; becomes -1 for rows that are edited to be
-        empty. layout: layout of the records.
+            empty.
+        layout: layout of the records.
     """
     fields = layout.views(records)
     living = world.agents(world.alive)
