@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import sys
 
@@ -173,7 +174,7 @@ def test_the_wait_is_geometric_with_the_probability_of_the_density(neighbors):
         ]
     )
     beyond = [(1 - probability) ** edge for edge in edges] + [0.0]
-    expected = torch.tensor([a - b for a, b in zip(beyond, beyond[1:], strict=False)]) * len(wait)
+    expected = torch.tensor([a - b for a, b in itertools.pairwise(beyond)]) * len(wait)
     statistic, limit = chi_square(counts, expected.double())
     assert statistic < limit
     postponed = int(world.systems["dense_regrowth"]["counts"].sum())
