@@ -70,8 +70,8 @@ def _kept(kept: Mapping[str, Tensor], name: str) -> Tensor:
             f"before.{name} does not exist; its tensors have the names of those of the world."
         )
     raise AttributeError(
-        f"before.{name} is not kept: a reward has to read the same tensors of before in every call, and those "
-        "of its first call are kept. Read it unconditionally."
+        f"before.{name} is not kept: a reward has to read the same tensors of before in every call, and "
+        "those of its first call are kept. Read it unconditionally."
     )
 
 
