@@ -94,6 +94,34 @@ def test_several_processes_learn_what_one_does(processes, tmp_path, alone, toget
     torch.testing.assert_close(held[0]["statistics"], alone["statistics"], rtol=1e-3, atol=1e-5)
 
 
+def test_systems_play_the_same_in_several_processes(tmp_path, together):
+    """The examples: worlds, rollouts and summed counters of three processes equal those of one."""
+    from train.distributed_worker import play_examples
+
+    alone = play_examples()
+    together(3, "examples", tmp_path)
+    held = [torch.load(tmp_path / f"{rank}.pt") for rank in range(3)]
+    for name, one in alone.items():
+        parts = [part[name] for part in held]
+        for field, whole in one["world"].items():
+            if field not in ("seed", "tick"):
+                assert torch.equal(torch.cat([part["world"][field] for part in parts]), whole), field
+        for field, whole in one["rollout"].items():
+            if field in ("seed", "tick"):
+                continue
+            several = torch.cat([part["rollout"][field] for part in parts], 1)
+            if field in ("value", "log_probability"):  # their sums depend on the size of a batch
+                torch.testing.assert_close(several, whole, rtol=1e-4, atol=1e-5)
+            else:
+                assert torch.equal(several, whole), field
+        for field, whole in one["counts"].items():
+            for part in parts:
+                torch.testing.assert_close(part["counts"][field], whole, rtol=1e-6, atol=0)
+    counts = alone["chaos"]["counts"]
+    assert counts["death_fog/agents harmed"] > 0 and counts["dense_regrowth/regrowths postponed"] > 0
+    assert counts["daylight/light (scalar)"] > 0 and "trade_tax/gold taxed" in alone["full"]["counts"]
+
+
 def test_realms_are_shared_evenly():
     """Each realm belongs to one process, in order, and the counts differ by at most one."""
     for realms in range(1, 30):

@@ -10,8 +10,9 @@ import sys
 
 import pytest
 import torch
-from support.example_systems import FOLDER, Daylight, DeathFog, DenseRegrowth, Flag, TradeTax
+from support.example_systems import FOLDER, Daylight, Flag
 from support.world_systems import Bandit, Everything
+from train.example_runs import EXAMPLES
 from train.small import CPU, FULL, assert_equal_states, reloaded, shout, small, state_of
 
 from nmmo_gpu.env import Env, random_actions
@@ -20,22 +21,11 @@ from nmmo_gpu.train.features import system_features
 from nmmo_gpu.train.ppo import SampleBatches, SequenceBatches
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.sampling import choose_all
+from nmmo_gpu.train.training_backend import TrainingBackend
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.train.trinity import sword as swords
-from nmmo_gpu.train.training_backend import TrainingBackend, training_backend
 from nmmo_gpu.world.random import draw
 
-EXAMPLES = {
-    "chaos": {
-        "systems": (
-            Daylight(period=6, night=2), DenseRegrowth(lowest=0.05),
-            DeathFog(period=20, radius=2, damage=2, grace=0), Flag(reward_carry=0.5),
-        ),
-        "regrowth": 0.3,
-    },
-    "full": {**FULL, "systems": (TradeTax(percent=40),)},
-}  # fmt: skip
-"""Settings of a run with the examples."""
 PATHS = ["torch", "numba", "static shapes", "triton"]
 """How heads of systems are sampled: with the shapes of living agents or static ones, of worlds in torch, in
 compiled loops, or in interpreted kernels."""
