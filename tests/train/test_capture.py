@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.example_systems import Daylight, DeathFog, DenseRegrowth, Flag, TradeTax
+from train.example_runs import fed
 from train.small import FULL, assert_equal_states, small, state_of
 from train.tape import Tape
 
@@ -14,13 +15,6 @@ from nmmo_gpu.train.run import Run
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="tests/train/test_residency.py captures")
-
-
-def fed(world, before):
-    """A reward function: what agents have eaten and drunk."""
-    gained = world.food.int() + world.water - before.food - before.water
-    return world.agents(gained).clamp(min=0).float()
-
 
 KINDS = {
     "recurrent, learned targets, several blocks": {
