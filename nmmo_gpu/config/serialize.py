@@ -121,8 +121,7 @@ def _not_imported(where: str, kind: str, name: str) -> ConfigError:
     module = name.partition(":")[0]
     return ConfigError(
         f"{where} is {kind} {_shown(name)}, which is not imported, because importing runs code; if you "
-        "trust it, "
-        f"give --import {_shown(module)} (or its file) on the command line, or import it first."
+        f"trust it, give --import {_shown(module)} (or its file) on the command line, or import it first."
     )
 
 

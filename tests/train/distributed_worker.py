@@ -90,9 +90,12 @@ def main(task: str, folder: str, *more: str) -> None:
         with distributed.process_group():
             torch.save(play_examples(), Path(folder) / f"{distributed.rank()}.pt")
     if task == "train":
+        from train.example_runs import EXAMPLES
+
         recurrent = more[1] == "True"
-        config = settings(run=folder, iterations=int(more[0]), recurrent=recurrent, checkpoint_minutes=0.0)
-        train(config)
+        rules = EXAMPLES["chaos"] if recurrent else {}
+        length = {"iterations": int(more[0]), "checkpoint_minutes": 0.0}
+        train(settings(run=folder, recurrent=recurrent, **length, **rules))
     if task == "resume":
         with distributed.process_group():
             train(*resume(folder, iterations=int(more[0])))

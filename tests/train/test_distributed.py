@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from train.example_runs import EXAMPLES
 from train.small import CPU, assert_equal_states, small, state_of
 
 from nmmo_gpu.errors import ConfigError
@@ -156,7 +157,7 @@ def test_more_processes_than_realms_are_refused(monkeypatch):
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_checkpoint_of_two_processes_resumes_with_one_or_three(recurrent, tmp_path, together):
     """Every realm, its agents' recurrent state, the weights, the moments and the counters are restored, and
-    the shards of earlier checkpoints are deleted."""
+    the shards of earlier checkpoints are deleted. The recurrent run has systems."""
     run = tmp_path / "run"
     together(2, "train", run, 2, recurrent)
     stored = checkpoints.load(run, CPU)
@@ -165,6 +166,7 @@ def test_a_checkpoint_of_two_processes_resumes_with_one_or_three(recurrent, tmp_
     whole = Run(dataclasses.replace(stored.config, iterations=3), stored)
     assert whole.iteration == 2 and whole.agent_steps == int(whole.god.env.world.acted.sum()) > 50
     assert int(whole.god.env.world.tick) == 1 + 2 * 6 and whole.god.env.world.realms == 5
+    assert whole.god.env.world.config.systems == (EXAMPLES["chaos"]["systems"] if recurrent else ())
 
     whole.iterate()
     assert whole.agent_steps == int(whole.god.env.world.acted.sum())

@@ -15,12 +15,13 @@ from support.world_systems import Bandit, Everything
 from train.example_runs import EXAMPLES
 from train.small import CPU, FULL, assert_equal_states, reloaded, shout, small, state_of
 
+from nmmo_gpu.config.systems import ActionSpec, System
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.features import system_features
 from nmmo_gpu.train.ppo import SampleBatches, SequenceBatches
 from nmmo_gpu.train.run import Run
-from nmmo_gpu.train.sampling import choose_all
+from nmmo_gpu.train.sampling import choose_all, uniforms
 from nmmo_gpu.train.training_backend import TrainingBackend
 from nmmo_gpu.train.trinity import Sword
 from nmmo_gpu.train.trinity import sword as swords
@@ -151,6 +152,26 @@ def test_static_shapes_give_the_same_choices(world, targeting):
     assert 5 < alive.sum() < len(alive) and other.actions.reshape(len(alive), -1)[alive].any(0)[-2:].all()
     for name in ("log_probability", "value"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-5)
+
+
+def test_many_heads_have_random_numbers_of_their_own():
+    """More than one draw has words for; in training, and in random actions."""
+    sizes = {f"head_{letter}": ActionSpec(50, "x") for letter in "abcdefghij"}
+    methods = {"actions": lambda self, config: sizes}
+    system = dataclasses.dataclass(frozen=True)(type("Many", (System,), methods))()
+    env = Env(small(systems=(system,), births=-1, realms=4).env)
+    env.reset()
+    heads = list(env.action_heads)
+    assert heads[-10:] == list(sizes)
+    realm, slot = torch.arange(64) // 16, torch.arange(64) % 16
+    drawn = uniforms(draw, env.world, heads, realm, slot)
+    assert drawn.shape == (13, 64) and ((drawn >= 0) & (drawn < 1)).all()
+    assert len(drawn.unique()) > 0.99 * drawn.numel()
+    env.world.tick += 1
+    assert not (uniforms(draw, env.world, heads, realm, slot) == drawn).any()
+    actions = random_actions(env)[env.world.agents(env.world.alive)][:, 3:].double()
+    related = torch.corrcoef(actions.T) - torch.eye(10)
+    assert related.abs().max() < 0.6 and actions.min() == 0 and actions.max() == 49
 
 
 def test_only_heads_of_systems_leave_the_compiled_path():
