@@ -56,24 +56,27 @@ def check_system(system: System, preset: str = "chaos", ticks: int = 40) -> None
     if whole.world.digest() != twin.world.digest():
         raise ConfigError(
             f"system {type(system).__name__}: two equal worlds have become different; draw random numbers "
-            "only "
-            "with System.draw, and keep state only in world.systems."
+            "only with System.draw, and keep state only in world.systems."
         )
     for (name, of_all), (_, of_one) in zip(whole.world.tensors(), alone.world.tensors(), strict=True):
         if name not in ("seed", "tick") and not torch.equal(of_all[1:2], of_one):
             raise ConfigError(
                 f"system {type(system).__name__}: {name} of a realm depends on the other realms of the "
-                "batch; do "
-                "not mix values of different realms."
+                "batch; do not mix values of different realms."
             )
 
 
 def _check_ranges(system: System, env: Env, observation: dict[str, torch.Tensor]) -> None:
+    observed, living = system.observe(env.world), observation["alive"]
     for name, spec in env.layout.system_fields.items():
-        low, high = (int(end) for end in torch.aminmax(observation[name].to(torch.int64)))
+        field = observation[name]
+        # The values as well, because one that the dtype cannot hold may be in range in the field.
+        values = observed[name.removeprefix(f"{system.name}.")].expand(field.shape)[living]
+        low, high = (
+            int(end) for end in torch.aminmax(torch.cat((field.flatten().long(), values.flatten().long())))
+        )
         if low < spec.low or high > spec.high:
             raise ConfigError(
                 f"system {type(system).__name__}: {name} is observed from {low} to {high}; declare that "
-                "range, or "
-                "clamp it."
+                "range, or clamp it."
             )

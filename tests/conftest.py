@@ -41,8 +41,8 @@ SLOW = (
     "test_build_backend.py", "test_compile_kernels.py", "test_docs.py", "test_fuzz.py", "test_scripted.py",
     "test_v1_statistics.py", "train/test_capture.py", "train/test_compile.py", "train/test_distributed.py",
     "train/test_kernels.py", "train/test_memory_estimate.py", "train/test_network_spec.py",
-    "train/test_run.py", "train/test_run_full.py", "view/test_live.py", "viewer", "world/test_full_tick.py",
-    "world/test_scale.py",
+    "train/test_run.py", "train/test_run_full.py", "train/test_systems.py", "view/test_live.py",
+    "viewer", "world/test_full_tick.py", "world/test_scale.py",
 )  # fmt: skip
 """Files and folders of tests that start browsers or several processes, compile kernels, interpret many
 kernels, or take many ticks."""

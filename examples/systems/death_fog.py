@@ -18,8 +18,8 @@ FAR = 127
 
 @dataclass(frozen=True)
 class DeathFog(System):
-    """The clear area is a square around the middle of the map. It shrinks until ``radius``, then opens "
-    "again."""
+    """The clear area is a square around the middle of the map. It shrinks until ``radius``, then opens
+    again."""
 
     period: Annotated[int, Bounds(ge=2, le=100_000)] = 1000
     """Ticks from one opening to the next."""

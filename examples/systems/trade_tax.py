@@ -11,6 +11,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.systems import Bounds, Event, StateSpec, System, World, WorldConfig, phase, refuse
 
 
@@ -29,14 +30,17 @@ class TradeTax(System):
 
     def state(self, config: WorldConfig) -> dict[str, StateSpec]:
         return {
-            "gold": StateSpec("R A", torch.int64, "gold before the exchange opened"),
+            "gold": StateSpec("R A", torch.int64, "gold, with that of open bids, before the exchange opened"),
             "sold": StateSpec("R A", torch.int32, "sales before the exchange opened"),
         }
 
     @phase(before="exchange")
     def open(self, world: World) -> None:
-        own = self.own(world)
-        own["gold"].copy_(world.gold)
+        own, tables = self.own(world), world.config.tables
+        # A bid that ends in this exchange gives its gold back, which is no revenue.
+        bids = world.offer > len(tables.items)
+        prices = tensor(tables.prices, world.device)
+        own["gold"].copy_(world.gold + bids * prices[world.offer_price.long()])
         own["sold"].copy_(world.events[..., Event.SOLD])
 
     @phase(after="exchange")
@@ -49,8 +53,8 @@ class TradeTax(System):
         self.count(world, "gold taxed", due)
 
     def shares(self, total: Tensor, living: Tensor) -> Tensor:
-        """[R, A] int64: equal shares of ``total`` [R, 1] for the living; the first slots get the "
-        "remainder."""
+        """[R, A] int64: equal shares of ``total`` [R, 1] for the living; the first slots get the
+        remainder."""
         number = living.sum(1, keepdim=True).clamp(min=1)
         place = living.cumsum(1) - 1
         return torch.where(living, total // number + (place < total % number), 0)

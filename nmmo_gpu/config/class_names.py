@@ -44,7 +44,7 @@ def imported(name: str) -> Any:
         if not isinstance(found, (ModuleType, type)):
             return None
         found = found.__dict__.get(step)
-    return found
+    return found.__func__ if isinstance(found, staticmethod) else found
 
 
 def load(name: str, option: str, kind: Kind = "Class", *, beside: bool = True) -> Any:

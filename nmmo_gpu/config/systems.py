@@ -172,8 +172,8 @@ class System:
         return {}
 
     def begin(self, world: World) -> None:
-        """Initializes the state of a new world, beyond the ``fill`` of its tensors. May wait for the "
-        "device."""
+        """Initializes the state of a new world, beyond the ``fill`` of its tensors. May wait for the
+        device."""
 
     def observe(self, world: World) -> Mapping[str, Tensor]:
         """Values of the fields of ``observation``, each [R, A, *shape], or a shape that broadcasts to it."""
@@ -219,7 +219,7 @@ class System:
         if counter not in self.counters:
             raise ConfigError(f"system {type(self).__name__}: {counter!r} is not in counters; add it there.")
         counts = self.own(world)[COUNTS]
-        counts[:, self.counters.index(counter)] += number.flatten(1).sum(1, dtype=torch.int64)
+        counts[:, self.counters.index(counter)] += number[..., None].flatten(1).sum(1, dtype=torch.int64)
 
     def draw(self, world: World, like: Tensor, stream: int = 0, where: Tensor | None = None) -> Words:
         """Four random 32-bit words for each element, which depend only on (seed, tick, realm, element).

@@ -59,13 +59,16 @@ class _OfSystem(Mapping[str, Tensor]):
 
 
 def _kept(kept: Mapping[str, Tensor], name: str) -> Tensor:
-    if name not in kept:
+    if name in kept:
+        return kept[name]
+    if isinstance(kept, Reading):
         raise AttributeError(
-            f"before.{name} is not kept: a reward has to read the same tensors of before in every call, and "
-            "those "
-            "of its first call are kept. Read it unconditionally."
+            f"before.{name} does not exist; its tensors have the names of those of the world."
         )
-    return kept[name]
+    raise AttributeError(
+        f"before.{name} is not kept: a reward has to read the same tensors of before in every call, and "
+        "those of its first call are kept. Read it unconditionally."
+    )
 
 
 class Reading(Mapping[str, Tensor]):

@@ -96,6 +96,5 @@ def _located() -> Iterator[None]:
         raise ConfigError(
             f"{place} cannot be captured in a CUDA graph, because it needs values of the device "
             f"({cause[0][:200]}). Use operations of fixed shapes, such as torch.where and masked_fill "
-            "instead of "
-            "boolean indices and `if`; or train with graphs=False (--no-graphs)."
+            "instead of boolean indices and `if`; or train with graphs=False (--no-graphs)."
         ) from error

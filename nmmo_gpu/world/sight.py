@@ -18,8 +18,7 @@ def limit_sight(fields: dict[str, Tensor], sight: Tensor) -> None:
     Args:
         fields: as for ``System.edit_observation``; changed in place.
         sight: Chebyshev distance in tiles up to which each agent sees; integers, of a shape that broadcasts
-        to
-            [R, A], such as [R, 1]."""
+            to [R, A], such as [R, 1]."""
     kind = fields["entity_kind"]
     material, occupant = (fields[name].flatten(-2) for name in ("material", "occupant"))
     visible = _distance(fields["material"].shape[-1], material.device) <= sight[..., None]

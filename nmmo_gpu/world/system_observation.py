@@ -22,7 +22,8 @@ def observe_systems(
         records: [R, A, bytes] uint8; all fields of the rules are written.
         fields: ``layout.views(records)``.
         seen: [R, A, nearest] int32, slots of the entity rows; becomes -1 for rows that are edited to be
-        empty. layout: layout of the records.
+            empty.
+        layout: layout of the records.
     """
     living = world.agents(world.alive)
     records[..., layout.stock_bytes : layout.header_bytes] = 0  # also the gaps between fields
@@ -42,8 +43,7 @@ def _write_fields(system: System, world: World, living: Tensor, fields: Mapping[
     if missing := set(declared) - set(values):
         raise ConfigError(
             f"system {type(system).__name__}: observe() does not return {min(missing)!r}, which "
-            "observation() "
-            "declares; return a tensor for it."
+            "observation() declares; return a tensor for it."
         )
     for name, value in values.items():
         field = fields[f"{system.name}.{name}"]
@@ -83,8 +83,7 @@ def _broadcast(system: System, what: str, value: Tensor, field: Tensor) -> Tenso
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ConfigError(
             f"system {type(system).__name__}: {what} is {found}; give a tensor of shape "
-            f"{tuple(field.shape)}, or "
-            "one that broadcasts to it."
+            f"{tuple(field.shape)}, or one that broadcasts to it."
         ) from None
 
 

@@ -140,8 +140,11 @@ class Offer(NamedTuple):
     index: int
 
 
-def auction(world: World, trade: Tensor, price: Tensor) -> World:
-    """Returns the world after the exchange, computed agent by agent with sorted lists."""
+def auction(
+    world: World, trade: Tensor, price: Tensor, sales: list[tuple[int, int, int]] | None = None
+) -> World:
+    """Returns the world after the exchange, computed agent by agent with sorted lists. Appends (realm, slot
+    of the seller, gold) of each trade to ``sales``."""
     world = world.clone()
     cfg, tables = world.config, world.config.tables
     items = len(tables.items)
@@ -173,6 +176,8 @@ def auction(world: World, trade: Tensor, price: Tensor) -> World:
                 world.inventory[realm, bid.slot, item] += tables.lot[item]
                 world.gold[realm, bid.slot] += bid.gold - ask.gold
                 world.gold[realm, ask.slot] += ask.gold
+                if sales is not None:
+                    sales.append((realm, ask.slot, ask.gold))
                 world.events[realm, bid.slot, Event.BOUGHT] += 1
                 world.events[realm, ask.slot, Event.SOLD] += 1
                 world.trades[realm, item] += torch.tensor([1, ask.gold])

@@ -74,3 +74,28 @@ class Everything(System):
 
     def scalars(self, world):
         return {"sky": self.own(world)["sky"].float()}
+
+
+@dataclass(frozen=True)
+class Bandit(System):
+    """Rewards one choice of three where it is possible, which it is for every other slot."""
+
+    good: int = 1
+
+    def state(self, config):
+        return {"chosen": StateSpec("R A", torch.int8, "choice in the last tick", low=0, high=2)}
+
+    def actions(self, config):
+        return {"lever": ActionSpec(3, "none, and two levers")}
+
+    @phase(after="movement")
+    def pull(self, world, lever):
+        self.own(world)["chosen"].copy_(lever)
+
+    def masks(self, world):
+        slots = torch.arange(world.config.slots, dtype=torch.int64, device=world.device)
+        every = torch.ones(1, world.config.slots, 3, dtype=torch.bool, device=world.device)
+        return {"lever": every & (slots % 2 == 0)[:, None]}
+
+    def reward(self, world, before):
+        return (self.own(world)["chosen"] == self.good).float()

@@ -54,6 +54,21 @@ def learn() -> dict[str, Any]:
     }
 
 
+def play_examples() -> dict[str, Any]:
+    """Plays a rollout with the systems of examples/systems; returns what the test compares."""
+    from train.example_runs import EXAMPLES
+    from train.small import shout
+
+    played = {}
+    for name, rules in EXAMPLES.items():
+        run = Run(settings(**{**rules, "births": -1}))
+        shout(run.sword.policy)
+        (stats,) = run.iterate(report=True)
+        kept = {name: tensor.clone() for name, tensor in vars(run.god.rollout).items() if tensor is not None}
+        played[name] = {"world": dict(run.god.env.world.tensors()), "rollout": kept, "counts": stats.world}
+    return played
+
+
 class Mortal(Pantheon):
     """Learns until its second process is killed in the fourth iteration; after a restart it continues."""
 
@@ -71,10 +86,16 @@ def main(task: str, folder: str, *more: str) -> None:
     if task == "learn":
         with distributed.process_group():
             torch.save(learn(), Path(folder) / f"{distributed.rank()}.pt")
+    if task == "examples":
+        with distributed.process_group():
+            torch.save(play_examples(), Path(folder) / f"{distributed.rank()}.pt")
     if task == "train":
+        from train.example_runs import EXAMPLES
+
         recurrent = more[1] == "True"
-        config = settings(run=folder, iterations=int(more[0]), recurrent=recurrent, checkpoint_minutes=0.0)
-        train(config)
+        rules = EXAMPLES["chaos"] if recurrent else {}
+        length = {"iterations": int(more[0]), "checkpoint_minutes": 0.0}
+        train(settings(run=folder, recurrent=recurrent, **length, **rules))
     if task == "resume":
         with distributed.process_group():
             train(*resume(folder, iterations=int(more[0])))
@@ -94,7 +115,7 @@ def serve() -> None:
     import torch._dynamo  # noqa: F401  # which torch imports when it is first needed
     from support.forks import end_with
     from torch.distributed import TCPStore
-    from train import small, test_distributed  # noqa: F401
+    from train import example_runs, small, test_distributed  # noqa: F401
 
     for line in sys.stdin:
         processes, *arguments = json.loads(line)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.example_systems import Daylight, DeathFog, DenseRegrowth, Flag, TradeTax
+from train.example_runs import fed
 from train.small import FULL, assert_equal_states, small, state_of
 from train.tape import Tape
 
@@ -30,6 +32,23 @@ KINDS = {
         "npc_numbers": (3, 2, 1),
         "record": (0,),
     },
+    "systems and a reward function": {
+        "systems": (
+            Daylight(period=5, night=2),
+            DenseRegrowth(),
+            DeathFog(period=20, radius=2, grace=0),
+            Flag(),
+        ),
+        "births": -1,
+        "reward": fed,
+    },
+    "a system of the full game": {
+        **FULL,
+        "systems": (TradeTax(),),
+        "targeting": "learned",
+        "births": -1,
+        "npc_numbers": (3, 2, 1),
+    },
 }
 
 
@@ -37,7 +56,9 @@ def tiny(**settings):
     """Returns a run with the triton backend."""
     size = {"realms": 1, "slots": 12, "populations": 2, "height": 32, "width": 33, "horizon": 2}
     size["check_actions"] = False  # as on a GPU
-    return Run(small(**{"backend": "triton", **size, **settings}))
+    run = Run(small(**{"backend": "triton", **size, **settings}))
+    run.god.env.world.static_shapes = True  # likewise
+    return run
 
 
 @pytest.mark.parametrize("kind", KINDS)

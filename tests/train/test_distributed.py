@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from train.example_runs import EXAMPLES
 from train.small import CPU, assert_equal_states, small, state_of
 
 from nmmo_gpu.errors import ConfigError
@@ -94,6 +95,34 @@ def test_several_processes_learn_what_one_does(processes, tmp_path, alone, toget
     torch.testing.assert_close(held[0]["statistics"], alone["statistics"], rtol=1e-3, atol=1e-5)
 
 
+def test_systems_play_the_same_in_several_processes(tmp_path, together):
+    """The examples: worlds, rollouts and summed counters of three processes equal those of one."""
+    from train.distributed_worker import play_examples
+
+    alone = play_examples()
+    together(3, "examples", tmp_path)
+    held = [torch.load(tmp_path / f"{rank}.pt") for rank in range(3)]
+    for name, one in alone.items():
+        parts = [part[name] for part in held]
+        for field, whole in one["world"].items():
+            if field not in ("seed", "tick"):
+                assert torch.equal(torch.cat([part["world"][field] for part in parts]), whole), field
+        for field, whole in one["rollout"].items():
+            if field in ("seed", "tick"):
+                continue
+            several = torch.cat([part["rollout"][field] for part in parts], 1)
+            if field in ("value", "log_probability"):  # their sums depend on the size of a batch
+                torch.testing.assert_close(several, whole, rtol=1e-4, atol=1e-5)
+            else:
+                assert torch.equal(several, whole), field
+        for field, whole in one["counts"].items():
+            for part in parts:
+                torch.testing.assert_close(part["counts"][field], whole, rtol=1e-6, atol=0)
+    counts = alone["chaos"]["counts"]
+    assert counts["death_fog/agents harmed"] > 0 and counts["dense_regrowth/regrowths postponed"] > 0
+    assert counts["daylight/light (scalar)"] > 0 and "trade_tax/gold taxed" in alone["full"]["counts"]
+
+
 def test_realms_are_shared_evenly():
     """Each realm belongs to one process, in order, and the counts differ by at most one."""
     for realms in range(1, 30):
@@ -128,7 +157,7 @@ def test_more_processes_than_realms_are_refused(monkeypatch):
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_checkpoint_of_two_processes_resumes_with_one_or_three(recurrent, tmp_path, together):
     """Every realm, its agents' recurrent state, the weights, the moments and the counters are restored, and
-    the shards of earlier checkpoints are deleted."""
+    the shards of earlier checkpoints are deleted. The recurrent run has systems."""
     run = tmp_path / "run"
     together(2, "train", run, 2, recurrent)
     stored = checkpoints.load(run, CPU)
@@ -137,6 +166,7 @@ def test_a_checkpoint_of_two_processes_resumes_with_one_or_three(recurrent, tmp_
     whole = Run(dataclasses.replace(stored.config, iterations=3), stored)
     assert whole.iteration == 2 and whole.agent_steps == int(whole.god.env.world.acted.sum()) > 50
     assert int(whole.god.env.world.tick) == 1 + 2 * 6 and whole.god.env.world.realms == 5
+    assert whole.god.env.world.config.systems == (EXAMPLES["chaos"]["systems"] if recurrent else ())
 
     whole.iterate()
     assert whole.agent_steps == int(whole.god.env.world.acted.sum())

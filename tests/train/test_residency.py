@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from train import nets
+from train.example_runs import EXAMPLES
 from train.small import FULL, small
 
 from nmmo_gpu.env import Env, random_actions
@@ -35,9 +36,10 @@ KINDS = {
     "plain": {"minibatches": 2, "epochs": 2},
     "recurrent": {"recurrent": True, "targeting": "learned"},
     "bf16, a crowd": {"precision": "bf16", "layers": 3, "hidden": 64, **CROWD},
+    "systems": {**EXAMPLES["chaos"], "births": -1},
     "the full game, recorded": {**FULL, "targeting": "learned", "births": -1, "record": (1,)},
 }
-"""Recurrence, targeting, precision, and worlds of one block and of several."""
+"""Recurrence, targeting, precision, worlds of one block and of several, and systems."""
 
 
 def started(**settings):

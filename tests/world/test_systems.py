@@ -225,6 +225,10 @@ def test_counters_count_per_realm():
     world = played(env, 10)
     counts = world.systems["everything"]["counts"]
     assert torch.equal(counts[:, 1], world.next_entity)
+    before = counts.clone()
+    Everything().count(world, "shouts", torch.tensor([True, False]))
+    Everything().count(world, "newborns", torch.tensor([[[2, 1], [0, 4]], [[0, 0], [0, -1]]]))
+    assert (counts - before).tolist() == [[1, 7], [0, -1]]
     with pytest.raises(ConfigError, match="system Everything: 'shout' is not in counters"):
         Everything().count(world, "shout", world.alive)
 
@@ -514,6 +518,17 @@ def test_check_system_refuses_observations_out_of_range():
         observation=lambda self, config: declared, observe=lambda self, world: {"x": world.agents(world.food)}
     )
     with pytest.raises(ConfigError, match=r"own.x is observed from 0 to \d+; declare that range, or clamp"):
+        check_system(system)
+
+
+def test_check_system_sees_values_that_wrap_around():
+    """A byte that is 300 is observed as 44, which is in the declared range."""
+    declared = {"x": ObservationSpec("x", torch.uint8, high=255)}
+    system = system_of(
+        observation=lambda self, config: declared,
+        observe=lambda self, world: {"x": world.agents(world.food) * 0 + 300},
+    )
+    with pytest.raises(ConfigError, match=r"own.x is observed from 0 to 300; declare that range, or clamp"):
         check_system(system)
 
 
