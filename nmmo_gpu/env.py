@@ -14,7 +14,7 @@ from torch import Tensor
 from nmmo_gpu import config as configs
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.config.systems import STOCK_HEADS
-from nmmo_gpu.errors import ActionError, UsageError
+from nmmo_gpu.errors import ActionError, UsageError, WorldError
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.actions import Choices, StepActions, action_heads, choices, row_of, side_of
 from nmmo_gpu.world.backend import Backend, resolve
@@ -166,7 +166,8 @@ class Env(SentByValue):
             self._reward.zero_()
             if self.config.reward == "death":
                 self._reward.masked_fill_(died, -1.0)
-        self._rewards.add(world, acting, self._reward)
+        with self._unchanged("a reward"):
+            self._rewards.add(world, acting, self._reward)
         info = {
             "cause": world.agents(world.cause),
             "entity": world.agents(world.entity),
@@ -224,15 +225,32 @@ class Env(SentByValue):
         """All agents' choices, with targets as slots, from actions as ``step`` takes them."""
         return choices(self.config.world, actions, self.backend.decode(actions, self._seen))
 
+    @property
+    def _validates(self) -> bool:
+        return self.config.check and self.device.type != "meta"
+
     def _validate(self) -> None:
-        if self.config.check and self.device.type != "meta":
+        if self._validates:
             self.world.validate()
+
+    @contextlib.contextmanager
+    def _unchanged(self, what: str) -> Iterator[None]:
+        """With ``config.check``, raises WorldError if the world is written in the context."""
+        if not self._validates:
+            yield
+            return
+        before = self.world.digest()
+        yield
+        if self.world.digest() != before:
+            raise WorldError(f"{what} has changed the world, which only phases may do.")
 
     def _observe(self, out: Tensor) -> Observation:
         self.backend.observe(self.world, out, self._seen)
         self.records, fields = out, self.layout.views(out)
-        if self.layout.systems_observe:
-            observe_systems(self.world, out, fields, self._seen, self.layout)
+        if not self.layout.systems_observe:
+            return fields
+        with self._unchanged("an observation"):
+            observe_systems(self.world, out, fields, self._seen, self.layout, self._validates)
         return fields
 
     def _buffer(self, out: Tensor | None) -> Tensor:

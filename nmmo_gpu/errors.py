@@ -13,8 +13,8 @@ class ConfigError(NmmoError, ValueError):
     """A setting, or a combination of settings, that cannot work."""
 
 
-class NotImportedError(ConfigError):
-    """A file names a class or function that is not imported; see ``--import`` of the command line."""
+class UserClassError(ConfigError):
+    """A file names a class or function of a user that is not imported, or has changed since."""
 
 
 class MapError(NmmoError, ValueError):

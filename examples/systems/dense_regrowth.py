@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from nmmo_gpu.content import Material
-from nmmo_gpu.systems import Bounds, System, World, below, phase, postpone_regrowth
+from nmmo_gpu.systems import Bounds, System, World, below, phase, postpone_regrowth, regrowth_due
 
 NEIGHBORS = 8
 
@@ -33,7 +33,7 @@ class DenseRegrowth(System):
 
     @phase(before="regrowth")
     def postpone(self, world: World) -> None:
-        due = (world.regrow_at == (world.tick & 0x7FFFFFFF)) & (world.base == Material.FOREST)
+        due = regrowth_due(world) & (world.base == Material.FOREST)
         intact = (world.material == Material.FOREST).to(torch.uint8)
         across = F.pad(intact, (1, 1, 1, 1))
         rows = across[:, :-2] + across[:, 1:-1] + across[:, 2:]

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from nmmo_gpu.config.class_names import class_name, imported
 from nmmo_gpu.config.env import RewardFunction
 from nmmo_gpu.config.systems import System
-from nmmo_gpu.errors import ConfigError, NotImportedError
+from nmmo_gpu.errors import ConfigError, UserClassError
 
 CLASS, FUNCTION = "class", "function"
 """Keys of the name of a system's class, beside its settings, and of that of a reward function."""
@@ -104,7 +104,12 @@ def _system(plain: Any, where: str) -> System:
     if not (isinstance(kind, type) and issubclass(kind, System) and dataclasses.is_dataclass(kind)):
         raise _not_imported(where, "a system of the class", plain[CLASS])
     settings = {name: value for name, value in plain.items() if name != CLASS}
-    made: System = from_plain(kind, settings, where)
+    try:
+        made: System = from_plain(kind, settings, where)
+    except ConfigError as error:
+        raise UserClassError(
+            f"the settings do not fit {_shown(plain[CLASS])}, which may have changed: {error}"
+        ) from None
     return made
 
 
@@ -118,9 +123,9 @@ def _reward(plain: Any, where: str) -> Any:
     return RewardFunction(function)
 
 
-def _not_imported(where: str, kind: str, name: str) -> NotImportedError:
+def _not_imported(where: str, kind: str, name: str) -> UserClassError:
     module = name.partition(":")[0]
-    return NotImportedError(
+    return UserClassError(
         f"{where} is {kind} {_shown(name)}, which is not imported, because importing runs code; if you trust "
         f"it, give --import {_shown(module)} (or its file) on the command line, or import it first."
     )

@@ -45,8 +45,15 @@ def check_systems(config: WorldConfig) -> None:
             )
         if not SNAKE_CASE.fullmatch(system.name):
             _refuse(system, f"name = {system.name!r}", "is not in snake case", "choose another")
+        try:
+            hash(system)
+        except TypeError as error:
+            _refuse(system, "a setting", f"cannot be hashed ({error})", "use a tuple in place of a list")
         if names.count(system.name) > 1:
-            _refuse(system, f"name = {system.name!r}", "is that of another system, too", "choose another")
+            _refuse(
+                system, f"name = {system.name!r}", "is that of another system, too",
+                "use one of them, or a subclass with another name",
+            )  # fmt: skip
         _check_state(system, config)
         _check_observation(system, config)
         _check_actions(system, config)

@@ -134,8 +134,9 @@ class System:
         class Daylight(System):
             period: Annotated[int, Bounds(ge=2)] = 100
 
-    ``name`` identifies the system in names of state tensors, observation fields, options and curves; by
-    default it is the name of the class in snake case. All methods may be overridden; none has to be.
+    The class attribute ``name`` identifies the system in names of state tensors, observation fields, options
+    and curves; by default it is the name of the class in snake case. All methods may be overridden; none has
+    to be.
 
     The methods that get a world run on its device in each tick. On a GPU they must not wait for the device
     (no ``.item()``, ``.nonzero()``, boolean indices, or ``if`` on a tensor), so that CUDA graphs can capture
@@ -151,7 +152,10 @@ class System:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        try:
+            check_fields(self)
+        except ConfigError as error:
+            raise ConfigError(f"system {type(self).__name__}: {error}") from None
 
     def validate(self, config: WorldConfig) -> None:
         """Raises ConfigError if the settings do not fit the rules.

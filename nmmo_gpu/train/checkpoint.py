@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config.serialize import to_plain
-from nmmo_gpu.errors import CheckpointError, NotImportedError, WorldError
+from nmmo_gpu.errors import CheckpointError, UserClassError, WorldError
 from nmmo_gpu.files import reason, replacing
 from nmmo_gpu.train import checkpoint_check as check
 from nmmo_gpu.train import distributed
@@ -208,7 +208,7 @@ def _refused(path: Path, error: BaseException) -> CheckpointError:
     """Returns the error about a file that cannot be used."""
     if isinstance(error, CheckpointError) and str(path) in str(error):
         return error
-    if isinstance(error, NotImportedError):
+    if isinstance(error, UserClassError):
         return CheckpointError(f"{path}: {check.printable(str(error))}")
     cause = check.printable(str(error) or type(error).__name__)
     return CheckpointError(
@@ -354,5 +354,5 @@ def _expect_no_others(
         listed = ", ".join(prefix + name for name in others[:5]) + (", ..." if len(others) > 5 else "")
         raise CheckpointError(
             f"{where}: unexpected tensors {listed}; load the checkpoint with the classes (network, Sword, "
-            "God, Pantheon) and the version of nmmo-gpu that wrote it."
+            "God, Pantheon, systems) and the version of nmmo-gpu that wrote it."
         )

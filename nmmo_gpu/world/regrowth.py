@@ -41,14 +41,19 @@ def schedule(world: World, tile: Tensor, chance: float | None = None) -> None:
     world.regrow_at.view(-1)[tile] = due.to(torch.int32)
 
 
+def due(world: World) -> Tensor:
+    """[R, H, W] bool: tiles that the next ``regrowth`` restores."""
+    return world.regrow_at == (world.tick & TICK_MASK).int()
+
+
 def postpone(world: World, tiles: Tensor, word: Tensor) -> None:
-    """Draws another waiting time, with the chance of forest, for tiles that would regrow now.
+    """Draws another waiting time, with the chance of forest, for tiles that would regrow in this tick.
 
     For systems in a phase before regrowth. Runs without a device sync.
 
     Args:
         world: changed in place.
-        tiles: [R, H, W] bool; not with ``regrowth`` = 0.
+        tiles: [R, H, W] bool, some of those that are ``due``.
         word: [R, H, W] int64, random 32-bit words of these tiles."""
     due = (world.tick + waiting_ticks(word, world.config.regrowth)) & TICK_MASK
     world.regrow_at.copy_(torch.where(tiles, due.to(torch.int32), world.regrow_at))

@@ -11,7 +11,7 @@ from nmmo_gpu.content import Material
 from nmmo_gpu.world.observation_layout import EMPTY
 
 
-def limit_sight(fields: dict[str, Tensor], sight: Tensor) -> None:
+def limit_sight(fields: dict[str, Tensor], sight: Tensor | int) -> None:
     """Hides what is farther away than an agent sees: tiles look like grass without an occupant, and rows of
     the entity table are empty and cannot be targets.
 
@@ -20,6 +20,8 @@ def limit_sight(fields: dict[str, Tensor], sight: Tensor) -> None:
         sight: Chebyshev distance in tiles up to which each agent sees; integers, of a shape that broadcasts
             to [R, A], such as [R, 1]."""
     kind = fields["entity_kind"]
+    if isinstance(sight, int):
+        sight = torch.full((1, 1), sight, dtype=torch.int64, device=kind.device)
     material, occupant = (fields[name].flatten(-2) for name in ("material", "occupant"))
     visible = _distance(fields["material"].shape[-1], material.device) <= sight[..., None]
     # Bitwise operations are several times as fast as masked_fill_ on a CPU. The value of empty is 0.

@@ -17,6 +17,7 @@ from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.config.systems import Words, state_range, state_specs
 from nmmo_gpu.content import Material
 from nmmo_gpu.content.tables import LEVELS
+from nmmo_gpu.errors import UsageError
 from nmmo_gpu.world.events import Event, Flow
 from nmmo_gpu.world.processes import SentByValue
 from nmmo_gpu.world.random import draw
@@ -103,6 +104,15 @@ def _most_gear(config: WorldConfig) -> int:
 
 def _most_aggro_ticks(config: WorldConfig) -> int:
     return max((row.aggro_ticks for row in config.tables.npcs), default=0)
+
+
+class Systems(dict[str, dict[str, Tensor]]):
+    """Tensors of systems, by the names of system and tensor."""
+
+    def __missing__(self, name: str) -> dict[str, Tensor]:
+        raise UsageError(
+            f"the world has no system {name!r}; add it to systems, beside {', '.join(self) or 'no other'}."
+        )
 
 
 @dataclass(repr=False)
@@ -220,7 +230,7 @@ class World(SentByValue):
     npc_kills: Tensor = _tensor("R K", torch.int64, 0, MAX_COUNT)
     """[R, kinds] int64: NPCs killed so far, by any attacker."""
 
-    systems: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=dict)
+    systems: dict[str, dict[str, Tensor]] = dataclasses.field(default_factory=lambda: Systems())
     """The state of ``config.systems``: their tensors by name, by the name of the system."""
 
     draw: Callable[..., Words] = dataclasses.field(default_factory=lambda: draw, init=False, compare=False)
@@ -234,7 +244,7 @@ class World(SentByValue):
     def of(config: WorldConfig, tensors: Mapping[str, Tensor]) -> World:
         """The world of a config with these tensors, by the names of ``state_fields``."""
         stock = {name: tensor for name, tensor in tensors.items() if "." not in name}
-        systems: dict[str, dict[str, Tensor]] = {system.name: {} for system in config.systems}
+        systems = Systems({system.name: {} for system in config.systems})
         for name, tensor in tensors.items():
             if "." in name:
                 system, _, own = name.partition(".")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from nmmo_gpu.config.systems import System
+from nmmo_gpu.config.systems import ObservationSpec, System
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.observation_layout import EMPTY, ObservationLayout
 from nmmo_gpu.world.state import World
 
 
 def observe_systems(
-    world: World, records: Tensor, fields: dict[str, Tensor], seen: Tensor, layout: ObservationLayout
-) -> None:
+    world: World, records: Tensor, fields: dict[str, Tensor], seen: Tensor, layout: ObservationLayout,
+    check: bool = False,
+) -> None:  # fmt: skip
     """Writes the fields of systems and the masks of their heads, and lets systems edit the observation.
 
     Args:
@@ -24,11 +26,12 @@ def observe_systems(
         seen: [R, A, nearest] int32, slots of the entity rows; becomes -1 for rows that are edited to be
             empty.
         layout: layout of the records.
+        check: whether to check the range of what systems observe; waits for the device.
     """
     living = world.agents(world.alive)
     records[..., layout.stock_bytes : layout.header_bytes] = 0  # also the gaps between fields
     for system in world.config.systems:
-        _write_fields(system, world, living, fields)
+        _write_fields(system, world, living, fields, check)
         _write_masks(system, world, living, fields)
     if layout.edited:
         for system in world.config.systems:
@@ -37,7 +40,9 @@ def observe_systems(
         seen.masked_fill_(fields["entity_kind"] == EMPTY, -1)
 
 
-def _write_fields(system: System, world: World, living: Tensor, fields: Mapping[str, Tensor]) -> None:
+def _write_fields(
+    system: System, world: World, living: Tensor, fields: Mapping[str, Tensor], check: bool
+) -> None:
     declared, values = system.observation(world.config), system.observe(world)
     _check_names(system, "observe() returns", values, declared)
     if missing := set(declared) - set(values):
@@ -48,8 +53,27 @@ def _write_fields(system: System, world: World, living: Tensor, fields: Mapping[
     for name, value in values.items():
         field = fields[f"{system.name}.{name}"]
         value = _broadcast(system, f"observe()[{name!r}]", value, field)
+        if value.is_floating_point():
+            raise ConfigError(
+                f"system {type(system).__name__}: observe()[{name!r}] is {value.dtype}; round it, because "
+                "observations are integers."
+            )
+        if check:
+            _check_range(system, name, value[living], declared[name])
         field.copy_(value)
         field.mul_(living.view(*living.shape, *[1] * (field.dim() - 2)))
+
+
+def _check_range(system: System, name: str, value: Tensor, spec: ObservationSpec) -> None:
+    if not value.numel():
+        return
+    low, high = (int(end) for end in torch.aminmax(value))
+    if low < spec.low or high > spec.high:
+        raise ConfigError(
+            f"system {type(system).__name__}: {name} is observed from {low} to {high}; declare that range, "
+            "or "
+            "clamp it."
+        )
 
 
 def _write_masks(system: System, world: World, living: Tensor, fields: Mapping[str, Tensor]) -> None:

@@ -150,9 +150,34 @@ def _call(system: System, spec: PhaseSpec, heads: Mapping[str, int]) -> Call:
                 f"system {type(system).__name__}: {spec.method} returns {returned} values, and takes "
                 f"{len(takes)} actions; return None, or a tensor for each."
             )
+        if result is not None:
+            for name, given, made in zip(
+                takes, actions, result if isinstance(result, tuple) else (result,), strict=True
+            ):
+                _check_returned(f"system {type(system).__name__}: {spec.method}", name, given, made, world)
         return result
 
     return Call(f"{system.name}.{spec.method}", run, takes, False)
+
+
+def _check_returned(what: str, name: str, given: Tensor, made: object, world: World) -> None:
+    """Raises ConfigError unless actions that a system returns can be used by the next phases. Their range is
+    checked on a CPU only, because reading values stalls a GPU."""
+    if not isinstance(made, Tensor) or made.shape != given.shape or made.dtype not in INTEGERS:
+        found = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+        raise ConfigError(f"{what} returns {name} as {found}; give integers of shape {tuple(given.shape)}.")
+    if world.static_shapes or not made.numel():
+        return
+    low, high = 0, action_heads(world.config)[name] - 1
+    if name == "target":
+        low, high = -1, world.config.entities - 1
+    least, most = (int(end) for end in torch.aminmax(made))
+    if least < low or most > high:
+        raise ConfigError(f"{what} returns {name} from {least} to {most}; give {low} to {high}.")
+
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""Dtypes of actions."""
 
 
 def births(config: WorldConfig) -> PhaseFunction | None:
