@@ -26,7 +26,7 @@ from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
 from nmmo_gpu.world.processes import SentByValue, allow_forks
 from nmmo_gpu.world.random import Stream, below
 from nmmo_gpu.world.reset import empty_world, realm_maps
-from nmmo_gpu.world.rewards import RewardTerms
+from nmmo_gpu.world.rewards import Rewards
 from nmmo_gpu.world.state import World
 from nmmo_gpu.world.system_observation import observe_systems
 
@@ -94,7 +94,7 @@ class Env(SentByValue):
         self.step_actions: StepActions | None = None
         """All agents' actions in the last step, for recordings; valid until the next step."""
         self._reward = torch.zeros(shape, device=self.device, dtype=torch.float32)
-        self._reward_terms = RewardTerms(config, self.world)
+        self._rewards = Rewards(config, self.world)
         self._truncated = torch.zeros(shape, dtype=torch.bool, device=self.device)
         if self.begun:
             self._validate()
@@ -122,7 +122,7 @@ class Env(SentByValue):
         shape = (self.config.realms, self.config.world.slots)
         nothing = torch.zeros(shape, dtype=torch.int64, device=self.device)
         tick.step(self.world, self.backend, nothing, nothing, nothing - 1)
-        self._reward_terms.begin(self.world)
+        self._rewards.begin(self.world)
         self._validate()
         return self._observe(out)
 
@@ -166,7 +166,7 @@ class Env(SentByValue):
             self._reward.zero_()
             if self.config.reward == "death":
                 self._reward.masked_fill_(died, -1.0)
-        self._reward_terms.add(world, acting, died, self._reward)
+        self._rewards.add(world, acting, self._reward)
         info = {
             "cause": world.agents(world.cause),
             "entity": world.agents(world.entity),
@@ -209,7 +209,7 @@ class Env(SentByValue):
             for name, tensor in before.tensors():
                 self.world.set_tensor(name, tensors[name].copy_(tensor))
             raise
-        self._reward_terms.begin(self.world)
+        self._rewards.begin(self.world)
         self._observe(self.records)
 
     @property
@@ -230,10 +230,10 @@ class Env(SentByValue):
 
     def _observe(self, out: Tensor) -> Observation:
         self.backend.observe(self.world, out, self._seen)
-        if self.config.world.systems:
-            observe_systems(self.world, out, self._seen, self.layout)
-        self.records = out
-        return self.layout.views(out)
+        self.records, fields = out, self.layout.views(out)
+        if self.layout.systems_observe:
+            observe_systems(self.world, out, fields, self._seen, self.layout)
+        return fields
 
     def _buffer(self, out: Tensor | None) -> Tensor:
         """The buffer for the next observation; ActionError if ``out`` is invalid."""

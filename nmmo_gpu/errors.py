@@ -13,6 +13,10 @@ class ConfigError(NmmoError, ValueError):
     """A setting, or a combination of settings, that cannot work."""
 
 
+class NotImportedError(ConfigError):
+    """A file names a class or function that is not imported; see ``--import`` of the command line."""
+
+
 class MapError(NmmoError, ValueError):
     """A map file or a map that cannot be used."""
 

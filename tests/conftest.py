@@ -33,7 +33,8 @@ hypothesis.settings.load_profile("nmmo")
 
 HERE = Path(__file__).parent
 SLOW = (
-    "adapters/test_gymnasium.py", "adapters/test_pettingzoo.py", "adapters/test_torchrl.py", "benchmarks",
+    "adapters/test_gymnasium.py", "adapters/test_pettingzoo.py", "adapters/test_systems.py",
+    "adapters/test_torchrl.py", "benchmarks",
     "cli", "docs", "examples", "kernels/test_observation_full.py", "kernels/test_order.py",
     "kernels/test_sampling.py", "kernels/test_sampling_full.py", "parity/test_ticks_full.py",
     "replay/test_picture.py", "replay/test_reader.py", "scripts", "test_add_content.py",

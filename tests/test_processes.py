@@ -6,17 +6,23 @@ import copy
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
 from support.playing import digest_after, in_a_fork, send_digest
+from support.systems import Flags, paid_twice
 from train.small import FULL, assert_equal_states, small
 
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import UsageError
 from nmmo_gpu.train.run import Run
 
-GAMES = {"chaos": {"births": -1, "shared_map": True, "reward_tile": 0.5}, "full": {**FULL, "births": -1}}
+GAMES = {
+    "chaos": {"births": -1, "shared_map": True, "reward_tile": 0.5}, "full": {**FULL, "births": -1},
+    "systems": {"systems": (Flags(pay=0.25),), "births": -1, "reward": paid_twice},
+}  # fmt: skip
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda thing: pickle.loads(pickle.dumps(thing))}
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -65,8 +71,9 @@ def train_alone(config):
     return run.god.env.world.digest()
 
 
-def test_a_spawned_process_continues_an_environment():
-    env = begun(**GAMES["full"])
+@pytest.mark.parametrize("game", ["full", "systems"])
+def test_a_spawned_process_continues_an_environment(game):
+    env = begun(**GAMES[game])
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=send_digest, args=(env, there))
     process.start()
@@ -86,6 +93,74 @@ def test_a_copy_of_an_environment_plays_the_same_and_apart(backend, game, how):
     assert env.world.digest() == before != played
     assert digest_after(env) == played
     assert torch.equal(env.records, twin.records)
+
+
+SCRIPT = """
+import multiprocessing
+from dataclasses import dataclass
+import nmmo_gpu
+from nmmo_gpu.systems import ObservationSpec, System, phase
+
+@dataclass(frozen=True)
+class Thirst(System):
+    more: int = 1
+
+    @phase(after="upkeep")
+    def drain(self, world):
+        world.water.sub_(self.more).clamp_(min=0)
+
+    def observation(self, config):
+        return {"more": ObservationSpec("more", high=9)}
+
+    def observe(self, world):
+        return {"more": world.water.new_full((1, 1), self.more)}
+
+def double(world, before):
+    return world.agents(world.alive).float() * 2
+
+def play(config, pipe):
+    env = nmmo_gpu.Env(config)
+    env.reset()
+    for _ in range(4):
+        _, reward, *_ = env.step(nmmo_gpu.random_actions(env))
+    pipe.send((env.world.digest(), reward.sum().item(), config))
+
+if __name__ == "__main__":
+    config = nmmo_gpu.env.configure(
+        "chaos", realms=2, slots=16, births=-1, device="cpu", systems=[Thirst(2)], reward=double
+    )
+    results = []
+    for method in ("spawn", "forkserver"):
+        here, there = multiprocessing.Pipe()
+        process = multiprocessing.get_context(method).Process(target=play, args=(config, there))
+        process.start()
+        there.close()
+        results.append(here.recv())
+        process.join()
+    here, there = multiprocessing.Pipe()
+    play(config, there)
+    results.append(here.recv())
+    assert results[0] == results[1] == results[2], results
+    print(results[0][2].world.systems, results[0][1] > 0)
+"""
+
+
+def test_a_system_of_a_script_reaches_processes_that_it_starts(tmp_path):
+    """Its class and reward are in the script itself, ``__main__``."""
+    (tmp_path / "thirsty.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "thirsty.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(Thirst(more=2),) True"
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_config_is_copied_with_its_systems(how):
+    config = small(**GAMES["systems"])
+    twin = COPIES[how](config)
+    assert twin == config and hash(twin.env.world) == hash(config.env.world)
+    assert twin.env.world.systems == (Flags(pay=0.25),) and twin.env.reward.function is paid_twice
 
 
 @pytest.mark.parametrize("how", COPIES)

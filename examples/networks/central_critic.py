@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from nmmo_gpu.cli.options import train_options
 from nmmo_gpu.train.network_spec import NetworkSpec, Observations
 from nmmo_gpu.train.run import train
-from nmmo_gpu.train.trinity import Trinity, sword_with
 
 
 def symlog(numbers: Tensor) -> Tensor:
@@ -47,4 +46,4 @@ class CentralCritic(nn.Module):
 
 
 if __name__ == "__main__":
-    train(train_options("chaos"), trinity=Trinity(sword=sword_with(CentralCritic)))
+    train(train_options("chaos"), network=CentralCritic)

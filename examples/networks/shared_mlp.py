@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from nmmo_gpu.cli.options import train_options
 from nmmo_gpu.train.network_spec import NetworkSpec, Observations
 from nmmo_gpu.train.run import train
-from nmmo_gpu.train.trinity import Trinity, sword_with
 
 
 class SharedMLP(nn.Module):
@@ -32,4 +31,4 @@ class SharedMLP(nn.Module):
 
 
 if __name__ == "__main__":
-    train(train_options("chaos"), trinity=Trinity(sword=sword_with(SharedMLP)))
+    train(train_options("chaos"), network=SharedMLP)

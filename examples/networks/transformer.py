@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from nmmo_gpu.cli.options import train_options
 from nmmo_gpu.train.network_spec import NetworkSpec, Observations
 from nmmo_gpu.train.run import train
-from nmmo_gpu.train.trinity import Trinity, sword_with
 from nmmo_gpu.world.observation_layout import NPC
 
 
@@ -56,4 +55,4 @@ class Transformer(nn.Module):
 
 
 if __name__ == "__main__":
-    train(train_options("chaos"), trinity=Trinity(sword=sword_with(Transformer)))
+    train(train_options("chaos"), network=Transformer)

@@ -22,7 +22,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from nmmo_gpu.adapters.spaces import action_space, arrays, observation_space
+from nmmo_gpu.adapters.spaces import action_space, arrays, observation_space, shaped
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.config.bounds import Bounds, checked
 from nmmo_gpu.config.seeds import MAX_SEED
@@ -183,7 +183,7 @@ class VectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def _observations(self, native: Env) -> dict[str, Any]:
         records = native.records.flatten(0, 1)
         if self.output == "torch":
-            return native.layout.views(records)
+            return shaped(native.layout.views(records))
         return arrays(native.layout.views(records.cpu()))
 
     def _infos(self, native: Env, died: Tensor) -> dict[str, Any]:

@@ -26,6 +26,25 @@ from nmmo_gpu.world.state import Cause, stock_fields
 
 MOVE_NAMES = {(0, 0): "stay", (0, 1): "east", (1, 0): "south", (0, -1): "west", (-1, 0): "north"}
 
+SYSTEMS = (
+    "## Systems",
+    "",
+    "Systems that users add (`WorldConfig.systems`) append to all of this:",
+    "",
+    "- a field `<system>.<name>` for each entry of `System.observation`, such as `daylight.light`, with the "
+    "declared dtype, shape and range;",
+    "- a head for each entry of `System.actions`, after those of the rules, in the order of the systems, "
+    "and its mask, the field `<head>_mask`, in which choice 0 is always set;",
+    "- the state tensors `<system>.<name>`: `env.world.systems[system][name]`.",
+    "",
+    "In the record, the fields of systems follow those of the rules and precede `material` and `occupant`: "
+    "first the int16 fields, from an even byte on, then the fields of one byte, each in the order of "
+    "the systems, then the masks. A learner that copies only the first `env.layout.header_bytes` bytes of a "
+    "record has them all. They are zero for an empty slot.",
+    "",
+    "`nmmo_gpu.adapters.systems_page.systems_page(config)` returns such tables for the systems of a config.",
+)
+
 
 def observation_page() -> str:
     """docs/observation.md, as Markdown."""
@@ -40,7 +59,7 @@ def observation_page() -> str:
         f"buffer of {layout.bytes} bytes per agent (`env.records`). An empty slot's record is all zeros. "
         "The adapters' spaces (`nmmo_gpu.adapters.spaces`) have the same fields and bounds.",
         "",
-        *_fields(layout, observation_space(config)),
+        *field_table(layout, observation_space(config)),
         "",
         f"Columns of `self`, with their bounds: "
         f"{_columns(SELF_FEATURES, observation_space(config)['self'])}.",
@@ -59,6 +78,8 @@ def observation_page() -> str:
         f"- target: 0 none, k the k-th row of `entities`, up to {config.nearest}",
         "",
         *_full_game(full, full_layout),
+        "",
+        *SYSTEMS,
         "",
         "## What a step returns in addition",
         "",
@@ -93,7 +114,7 @@ def _full_game(config: WorldConfig, layout: ObservationLayout) -> list[str]:
         "that the entities include NPCs. The masks of work, trade and price, and of tokens, exist if these "
         "systems are on; the other new fields exist if any system of the full game is on.",
         "",
-        *_fields(layout, space),
+        *field_table(layout, space),
         "",
         f"Columns of `entity_attributes`: {_columns(ENTITY_ATTRIBUTES, space['entity_attributes'])}. "
         "npc_kind is 0 for an agent, and "
@@ -123,11 +144,11 @@ def _full_game(config: WorldConfig, layout: ObservationLayout) -> list[str]:
     ]
 
 
-def _fields(layout: ObservationLayout, space: Dict) -> list[str]:
-    """A table of a record's fields."""
+def field_table(layout: ObservationLayout, space: Dict, names: Iterable[str] | None = None) -> list[str]:
+    """A table of a record's fields: all, or those of some names."""
     lines = ["| name | shape | dtype | bounds | first byte | what it holds |", "|---|---|---|---|---|---|"]
-    for name, field in layout.fields.items():
-        numbers = space[name]
+    for name in layout.fields if names is None else names:
+        field, numbers = layout.fields[name], space[name]
         bounds = f"{numbers.low.min()} to {numbers.high.max()}" if isinstance(numbers, Box) else ""
         dtype = str(field.dtype).removeprefix("torch.")
         shape = "[" + ", ".join(map(str, field.shape)) + "]"

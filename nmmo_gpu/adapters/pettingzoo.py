@@ -11,7 +11,7 @@ from gymnasium.spaces import Dict, MultiDiscrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmmo_gpu.adapters.spaces import action_space, observation_space
+from nmmo_gpu.adapters.spaces import action_space, observation_space, shaped
 from nmmo_gpu.config import EnvConfig, replace
 from nmmo_gpu.config.bounds import checked
 from nmmo_gpu.config.seeds import Seed, offset_seed
@@ -194,7 +194,7 @@ class ParallelEnv(pettingzoo.ParallelEnv[str, dict[str, Array], Array]):  # type
 
     def _observations(self, slots: dict[str, int]) -> Observations:
         records = self.native.records[0, list(slots.values())].cpu()
-        fields = {name: view.numpy() for name, view in self.native.layout.views(records).items()}
+        fields = {name: view.numpy() for name, view in shaped(self.native.layout.views(records)).items()}
         fields = {name: f.view(np.int8) if f.dtype == np.bool_ else f for name, f in fields.items()}
         # The ellipsis makes a field without a shape an array instead of a scalar.
         return {agent: {name: f[i, ...] for name, f in fields.items()} for i, agent in enumerate(slots)}

@@ -31,10 +31,13 @@ BYTE, SHORT = torch.iinfo(torch.int8).max, torch.iinfo(torch.int16).max
 
 
 def observation_space(config: WorldConfig) -> Dict:
-    """The observation space of one slot: an entry for every field of ``ObservationLayout``, of its shape.
+    """The observation space of one slot: an entry for every field of ``ObservationLayout``, of its shape;
+    numbers without a shape, which systems can have, are of shape [1], because Stable-Baselines3 and others
+    refuse a Box without one.
 
-    Masks are MultiBinary, ``alive`` is Discrete(2), all other fields are Boxes of the field's dtype, with
-    bounds from the rules. The zeros of an empty slot are within the bounds."""
+    Masks and other bool fields are MultiBinary, or Discrete(2) if they have no shape, as ``alive``; all other
+    fields are Boxes of the field's dtype, with bounds from the rules and from what systems declare. The zeros
+    of an empty slot are within the bounds."""
     layout = ObservationLayout(config)
     of_systems = {name: (spec.low, spec.high) for name, spec in layout.system_fields.items()}
     bounds, fields = _bounds(config) | of_systems, layout.fields
@@ -47,6 +50,21 @@ def action_space(config: WorldConfig) -> MultiDiscrete[np.int64]:
     return MultiDiscrete(list(action_heads(config).values()))
 
 
+def shaped(views: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Gives observations the shapes of ``observation_space``, without copies.
+
+    Args:
+        views: ``name -> [..., *shape]``, as ``ObservationLayout.views`` returns them.
+
+    Returns:
+        The same, but numbers without a shape are [..., 1]."""
+    plain = views["alive"].dim()
+    return {
+        name: view[..., None] if view.dim() == plain and view.dtype != torch.bool else view
+        for name, view in views.items()
+    }
+
+
 def arrays(views: dict[str, Tensor]) -> dict[str, Any]:
     """Converts observations to elements of ``observation_space``, or batches of them.
 
@@ -54,12 +72,17 @@ def arrays(views: dict[str, Tensor]) -> dict[str, Any]:
         views: ``name -> [..., *shape]``, as ``ObservationLayout.views`` returns them, on the CPU.
 
     Returns:
-        ``name -> [..., *shape]`` arrays over the same memory: masks as int8, numbers as they are. Only
-            ``alive`` is copied, to int64: an array, or a scalar for one agent alone.
+        ``name -> [..., *shape]`` arrays over the same memory: masks as int8, numbers as they are, [..., 1] if
+            they have no shape. Only bools without a shape, such as ``alive``, are copied, to int64: an array,
+            or a scalar for one agent alone.
     """
-    named: dict[str, Any] = {name: view.numpy() for name, view in views.items()}
-    named = {name: a.view(np.int8) if a.dtype == np.bool_ else a for name, a in named.items()}
-    named["alive"] = named["alive"].astype(np.int64)[()]
+    plain = views["alive"].dim()
+    named: dict[str, Any] = {}
+    for name, view in shaped(views).items():
+        array = view.numpy()
+        if view.dtype == torch.bool:
+            array = array.view(np.int8) if view.dim() > plain else array.astype(np.int64)[()]
+        named[name] = array
     return named
 
 
@@ -67,7 +90,7 @@ def _space(field: ObservationField, low: Any, high: Any) -> Box[Any] | Discrete[
     if field.dtype == torch.bool:
         return MultiBinary(field.shape) if field.shape else Discrete(2)
     dtype = torch.empty(0, dtype=field.dtype, device="cpu").numpy().dtype
-    low, high = (np.broadcast_to(bound, field.shape).astype(dtype) for bound in (low, high))
+    low, high = (np.broadcast_to(bound, field.shape or (1,)).astype(dtype) for bound in (low, high))
     return Box(low, high, dtype=dtype)
 
 

@@ -11,7 +11,7 @@ from nmmo_gpu.config import EnvConfig, replace
 from nmmo_gpu.config.bounds import checked
 from nmmo_gpu.config.seeds import Seed, offset_seed
 from nmmo_gpu.env import Env, make
-from nmmo_gpu.errors import UsageError
+from nmmo_gpu.errors import ConfigError, UsageError
 
 try:
     from tensordict import TensorDict, TensorDictBase
@@ -25,7 +25,7 @@ except ImportError as error:
 
 def key(field: str) -> str:
     """The name in a tensordict of a field of the record: ``own`` for ``self``, because TorchRL's specs cannot
-    hold that name; the field's own name for all others."""
+    hold that name; the field's own name for all others, also those of systems, ``<system>.<name>``."""
     return "own" if field == "self" else field
 
 
@@ -60,8 +60,13 @@ class TorchRLEnv(EnvBase):
             settings: fields to replace, as in ``nmmo_gpu.make``; only fields of EnvConfig if ``config`` is
                 one.
 
-        Raises ConfigError for an invalid config."""
+        Raises ConfigError for an invalid config, or a system's head called ``action``."""
         native = make(config, **settings) if isinstance(config, str) else Env(replace(config, **settings))
+        if "action" in native.action_heads:
+            raise ConfigError(
+                "the mask of a system's head called action would be called action_mask, as TorchRL calls the "
+                "mask of all heads; choose another name."
+            )
         super().__init__(device=native.device, batch_size=(native.config.realms, native.config.world.slots))
         self.native = native
         """The underlying environment; each full reset but the first replaces it. Only ``step`` and ``reset``

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nmmo_gpu.benchmarks.bench import BenchConfig, Work, machine, measure
 from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.env import Env
 from nmmo_gpu.files import check_writable, replace_text
 
@@ -56,7 +57,7 @@ def bench_adapters(config: BenchConfig, report: Callable[[dict[str, Any]], None]
             report(rows[-1])
     result = {
         "what": "environment alone, agent-steps per second",
-        "world": dataclasses.asdict(config.env.world),
+        "world": to_plain(config.env.world),
         "machine": machine(config.env.device),
         "results": rows,
     }

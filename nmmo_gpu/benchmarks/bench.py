@@ -20,6 +20,7 @@ import torch
 
 from nmmo_gpu.config import EnvConfig, WorldConfig
 from nmmo_gpu.config.bounds import Bounds, check_fields, refuse
+from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.env import Env
 from nmmo_gpu.files import check_writable, replace_text
 from nmmo_gpu.train.config import PolicyConfig, PPOConfig, TrainConfig
@@ -98,7 +99,7 @@ def bench(config: BenchConfig, report: Callable[[dict[str, Any]], None]) -> dict
     rows: list[dict[str, Any]] = []
     result = {
         "what": "agent-steps of living agents per second; ticks per second of the environment alone",
-        "world": dataclasses.asdict(config.env.world),
+        "world": to_plain(config.env.world),
         "policy": dataclasses.asdict(config.policy),
         "ppo": dataclasses.asdict(config.ppo),
         "backend": resolve(config.env.backend, resolve_device(config.env.device)).name,

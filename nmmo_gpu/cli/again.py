@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nmmo_gpu.cli.systems import imports
 from nmmo_gpu.errors import WorldError
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train.config import TrainConfig
@@ -66,7 +67,8 @@ def train_again(
         error: what was raised."""
     resumed = any(argument.partition("=")[0] == "--resume" for argument in arguments)
     if not resumed and (Path(config.run) / checkpoint.FILE).exists():
-        arguments = ["--resume", config.run, *(["--trinity", *trinity] if trinity else [])]
+        classes = ["--trinity", *trinity] if trinity else []
+        arguments = ["--resume", config.run, *imports(arguments), *classes]
     words = ["nmmo-gpu", "train", *arguments, *(["--check"] if "--check" not in arguments else [])]
     note = f"to train again up to tick {error.tick}: {shlex.join(words)}"
     return f"{note} ({BY_TIME})" if config.minutes is not None else note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,9 @@ from nmmo_gpu import scripted
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.config.bounds import Bounds, check_fields
 from nmmo_gpu.config.seeds import Seed
+from nmmo_gpu.config.systems import System
 from nmmo_gpu.env import Env
+from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train import checkpoint
 from nmmo_gpu.train import evaluate as evaluation
 from nmmo_gpu.train.presets import train_preset
@@ -45,6 +47,8 @@ class EvalConfig:
     """Device to run on."""
     trinity: tuple[str, ...] = ()
     """Custom classes of the run, each as module:Class or file.py:Class: Sword, or its network."""
+    systems: Annotated[tuple[System, ...], tyro.conf.Suppress] = ()
+    """Systems to add to the preset, from ``--system``."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -55,7 +59,13 @@ def evaluate(options: EvalConfig) -> None:
     actors: dict[str, Callable[[Env], evaluation.Actor]] = {}
     if options.run in PRESETS:
         config = train_preset(options.run).env
+        config = replace(config, world=replace(config.world, systems=options.systems))
     else:
+        if options.systems:
+            raise ConfigError(
+                f"--system adds a system to a preset, but {options.run} is a run, which has the systems that "
+                "it was trained with; give --import instead, with the same module or file."
+            )
         stored = checkpoint.load(Path(options.run), torch.device("cpu"))
         config = stored.config.env
         actors["trained"] = evaluation.policy_actor(stored, trinity_named(options.trinity).sword)

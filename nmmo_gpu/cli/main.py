@@ -43,6 +43,10 @@ PRESET is one of: {presets}
 a run: Sword, God, Pantheon or a network. Their code is run.
 --scale laptop (as if not given) or --scale gpu, with train, bench, info and compile, chooses the defaults
 of all options: how many realms, and how large a network.
+--system module:Class or file.py:Class, with PRESET, adds a system to the rules; its settings become options:
+--daylight.period 50. --reward module:function or file.py:function is a reward of one's own. --import module
+or file.py, with all commands, imports the module first: needed to read a run that has such systems or
+rewards. --system and --import can be repeated. All three run the code that they name.
 """
 
 

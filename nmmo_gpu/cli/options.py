@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import tyro
 
+from nmmo_gpu.cli.reward import reward_rule
+from nmmo_gpu.cli.systems import parsed, with_systems
 from nmmo_gpu.config import PRESETS
 from nmmo_gpu.config.serialize import from_plain, parse_json, to_plain
 from nmmo_gpu.content import STANDARD, Content
@@ -50,14 +52,12 @@ def split_preset(arguments: list[str], command: str) -> tuple[str, str, list[str
 
 
 def parse(kind: type[Options], arguments: list[str], program: str, default: Options | None = None) -> Options:
-    """Parses options with tyro; the fields of nested configs need no prefix, and ``--trinity`` may be given
-    more than once."""
-    more: dict[str, Any] = {} if default is None else {"default": default}
-    settings = (tyro.conf.OmitArgPrefixes,)
-    options: Options = tyro.cli(
-        kind, args=_gathered(arguments), prog=program, config=settings, registry=_registry(), **more
-    )
-    return options
+    """Parses options with tyro; the fields of nested configs need no prefix, and those of systems that
+    ``--system`` adds have the system's name as one. ``--trinity``, ``--system`` and ``--import`` may be given
+    more than once. First imports what ``--import`` names."""
+    kind_with_systems = with_systems(kind, default, arguments)
+    options = tyro.cli(kind_with_systems, args=_gathered(arguments), prog=program, registry=_registry())
+    return cast(Options, parsed(options))
 
 
 def _gathered(arguments: list[str]) -> list[str]:
@@ -80,8 +80,10 @@ def _gathered(arguments: list[str]) -> list[str]:
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:
-    """Returns the parsers of options that are not numbers or strings: content tables are read from a file."""
+    """Returns the parsers of options that are not numbers or strings: content tables are read from a file,
+    and a reward can be a function."""
     registry = tyro.constructors.ConstructorRegistry()
+    registry.primitive_rule(reward_rule)
 
     @registry.primitive_rule
     def content(kind: tyro.constructors.PrimitiveTypeInfo) -> Any:

@@ -8,11 +8,11 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from nmmo_gpu.errors import ConfigError
 
-HOW = "give module:Class, or file.py:Class"
+Kind = Literal["Class", "function"]
 
 
 def class_name(cls: Any) -> str:
@@ -47,52 +47,75 @@ def imported(name: str) -> Any:
     return found.__func__ if isinstance(found, staticmethod) else found
 
 
-def load(name: str, option: str) -> Any:
+def load(name: str, option: str, kind: Kind = "Class", *, beside: bool = True) -> Any:
     """Loads what an option of the command line names: ``module:Class``, with an ordinary import, or
     ``file.py:Class``.
 
     Args:
         name: the option's value.
         option: its name, for messages.
+        kind: what it has to name, for messages.
+        beside: whether a file may have the name of another module. Then its classes cannot be found by the
+            name of their module, as dataclasses, pickles and configs in files do.
 
-    Raises ConfigError if it does not exist."""
+    Raises ConfigError if it does not exist. Errors of the module itself are not changed."""
+    how = f"give module:{kind}, or file.py:{kind}"
     where, colon, path = name.rpartition(":")
     if not colon or not where or not path:
-        raise ConfigError(f"{option} = {name!r} does not name a class; {HOW}.")
-    found: Any = (
-        _module_of_file(Path(where), name, option) if where.endswith(".py") else _module(where, name, option)
-    )
+        raise ConfigError(f"{option} = {name!r} does not name a {kind.lower()}; {how}.")
+    found: Any = _load_module(where, name, option, how, f"path/to/file.py:{kind}", beside)
     for step in path.split("."):
         found = getattr(found, step, None)
     if found is None:
-        raise ConfigError(f"{option} = {name!r}: {where} has no {path}; {HOW}.")
+        raise ConfigError(f"{option} = {name!r}: {where} has no {path}; {how}.")
     return found
 
 
-def _module(where: str, name: str, option: str) -> ModuleType:
+def load_module(name: str, option: str) -> ModuleType:
+    """Imports the module that an option of the command line names, or the file, ``path/to/file.py``, as a
+    module named after its stem.
+
+    Args:
+        name: the option's value.
+        option: its name, for messages.
+
+    Raises ConfigError if it does not exist. Errors of the module itself are not changed."""
+    return _load_module(name, name, option, "give a module, or a .py file", "path/to/file.py", False)
+
+
+def _load_module(where: str, name: str, option: str, how: str, file: str, beside: bool) -> ModuleType:
+    if where.endswith(".py"):
+        return _module_of_file(Path(where), name, option, how, beside)
     try:
+        if where.startswith("."):
+            raise ModuleNotFoundError(name=where)  # the name is relative, but to no package
         return importlib.import_module(where)
     except ModuleNotFoundError as error:
         if error.name is None or not (where == error.name or where.startswith(error.name + ".")):
             raise  # something that the module imports is missing
         raise ConfigError(
             f"{option} = {name!r}: there is no module {where}; add its folder to PYTHONPATH, or give the "
-            "file: path/to/file.py:Class."
+            f"file: {file}."
         ) from error
 
 
-def _module_of_file(file: Path, name: str, option: str) -> ModuleType:
+def _module_of_file(file: Path, name: str, option: str, how: str, beside: bool) -> ModuleType:
     """Imports a file as a module named after the file's stem."""
     if not file.is_file():
-        raise ConfigError(f"{option} = {name!r}: there is no file {file}; {HOW}.")
+        raise ConfigError(f"{option} = {name!r}: there is no file {file}; {how}.")
     for loaded in (sys.modules.get(file.stem), _loaded_beside.get(file.resolve())):
         origin = getattr(loaded, "__file__", None)
         if loaded is not None and origin and os.path.realpath(origin) == os.path.realpath(file):
             return loaded
+    named = file.stem not in sys.modules
+    if not named and not beside:
+        raise ConfigError(
+            f"{option} = {name!r}: another module of the name {file.stem} is already imported; rename the "
+            "file."
+        )
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None and spec.loader is not None, "the caller has checked for .py"
     module = importlib.util.module_from_spec(spec)
-    named = file.stem not in sys.modules
     if named:  # dataclasses look up their module in sys.modules
         sys.modules[file.stem] = module
     try:

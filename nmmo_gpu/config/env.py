@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Annotated, Any, Literal
 
 from nmmo_gpu.config.bounds import Bounds, check_fields
 from nmmo_gpu.config.seeds import Seed
 from nmmo_gpu.config.world import WorldConfig
+from nmmo_gpu.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,12 @@ class RewardFunction:
 
     function: Callable[..., Any]
     """The function. Checkpoints store its module and name, so it has to be importable to load one."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.function, FunctionType):
+            raise ConfigError(
+                f"reward = {self.function!r} is not a Python function; give one: def reward(world, before)."
+            )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import json
 import math
 import reprlib
 import typing
+from types import FunctionType
 from typing import Any, NoReturn
 
 from nmmo_gpu.config.class_names import class_name, imported
 from nmmo_gpu.config.env import RewardFunction
 from nmmo_gpu.config.systems import System
-from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.errors import ConfigError, NotImportedError
 
 CLASS, FUNCTION = "class", "function"
 """Keys of the name of a system's class, beside its settings, and of that of a reward function."""
@@ -112,16 +113,16 @@ def _reward(plain: Any, where: str) -> Any:
     if not isinstance(plain, dict):
         return plain
     function = imported(str(plain.get(FUNCTION)))
-    if list(plain) != [FUNCTION] or not callable(function):
+    if list(plain) != [FUNCTION] or not isinstance(function, FunctionType):
         raise _not_imported(where, "the function", str(plain.get(FUNCTION)))
     return RewardFunction(function)
 
 
-def _not_imported(where: str, kind: str, name: str) -> ConfigError:
+def _not_imported(where: str, kind: str, name: str) -> NotImportedError:
     module = name.partition(":")[0]
-    return ConfigError(
-        f"{where} is {kind} {_shown(name)}, which is not imported, because importing runs code; if you "
-        f"trust it, give --import {_shown(module)} (or its file) on the command line, or import it first."
+    return NotImportedError(
+        f"{where} is {kind} {_shown(name)}, which is not imported, because importing runs code; if you trust "
+        f"it, give --import {_shown(module)} (or its file) on the command line, or import it first."
     )
 
 

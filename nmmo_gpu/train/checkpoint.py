@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config.serialize import to_plain
-from nmmo_gpu.errors import CheckpointError, WorldError
+from nmmo_gpu.errors import CheckpointError, NotImportedError, WorldError
 from nmmo_gpu.files import reason, replacing
 from nmmo_gpu.train import checkpoint_check as check
 from nmmo_gpu.train import distributed
@@ -208,6 +208,8 @@ def _refused(path: Path, error: BaseException) -> CheckpointError:
     """Returns the error about a file that cannot be used."""
     if isinstance(error, CheckpointError) and str(path) in str(error):
         return error
+    if isinstance(error, NotImportedError):
+        return CheckpointError(f"{path}: {check.printable(str(error))}")
     cause = check.printable(str(error) or type(error).__name__)
     return CheckpointError(
         f"{path}: truncated, damaged or not a checkpoint ({cause}); restore it from a copy, or start a new "

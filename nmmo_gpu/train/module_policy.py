@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nmmo_gpu.errors import UsageError
+from nmmo_gpu.train.features import system_features
 from nmmo_gpu.train.inputs import encode_inputs
 from nmmo_gpu.train.network_spec import LoneObservations, NetworkSpec, Observations
 from nmmo_gpu.train.policy_base import PolicyBase
@@ -86,7 +87,11 @@ class ModulePolicy(PolicyBase):
 
     def _encoded(self, records: Tensor, rows: Tensor) -> Tensor:
         scales = self._self_scale, self._entity_scale
-        return self._encode_inputs(records, rows, self.world_config, *scales, torch.float32)
+        encoded = self._encode_inputs(records, rows, self.world_config, *scales, torch.float32)
+        if not self.layout.system_fields:
+            return encoded
+        of_systems = system_features(self.header_fields(records, rows), self.layout)
+        return torch.cat((encoded, of_systems), -1)
 
     def call(self, obs: Observations, state: Tensor | None) -> Any:
         """Calls the network, with the run's precision; returns what it returns."""

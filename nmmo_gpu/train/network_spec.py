@@ -33,7 +33,7 @@ generator seeded. With ``precision = "bf16"``, ``forward`` runs under ``torch.au
 shapes must not depend on data.
 
 ``Sword`` checks this when it is created, and raises ConfigError. Use a network with
-``Trinity(sword=sword_with(Net))``.
+``train(config, network=Net)``.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.train.config import PolicyConfig
+from nmmo_gpu.train.features import system_features_width
 from nmmo_gpu.world.network_inputs import InputColumns
 from nmmo_gpu.world.observation_layout import SELF_FEATURES, ObservationLayout
 
@@ -80,7 +81,7 @@ class NetworkSpec:
     @cached_property
     def encoded_size(self) -> int:
         """Number of columns of ``Observations.encoded``."""
-        return InputColumns.of(self.world).width
+        return InputColumns.of(self.world).width + system_features_width(self.layout)
 
 
 class Observations(Mapping[str, Tensor]):
@@ -154,8 +155,7 @@ class Observations(Mapping[str, Tensor]):
 
         The columns are the inputs of the default network: the windows one-hot, a column of ones, the agent's
         state, the entity table, and in the full game the attributes
-        (``nmmo_gpu.world.network_inputs.InputColumns``). Fields of ``WorldConfig.systems`` are not included;
-        read them by name."""
+        (``nmmo_gpu.world.network_inputs.InputColumns``); then the fields of ``WorldConfig.systems``."""
         return self._encode(self._records, self.rows)
 
 

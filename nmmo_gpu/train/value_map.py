@@ -20,11 +20,13 @@ from nmmo_gpu.train.checkpoint import Checkpoint
 from nmmo_gpu.train.run import load_weights
 from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity import Sword
+from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import Backend, resolve
 from nmmo_gpu.world.memory import environment_parts
 from nmmo_gpu.world.observation_layout import ObservationLayout
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import settle
+from nmmo_gpu.world.system_observation import observe_systems
 from nmmo_gpu.world.terrain import safe_table, validate_map
 
 MAX_CELLS = 6400
@@ -223,10 +225,15 @@ class _Newborns:
         slot = torch.cat(slots).to(world.device)
         slot += population * config.population_size
         settle(world, realm, slot, torch.cat(tiles).to(world.device))
-        # The phases of a tick that follow the births.
+        world.draw = self.backend.draw
+        if births := tick.births(config):
+            births(world)
+        # The phases of a tick that follow the births, without those of systems.
         self.backend.upkeep(world)
         self.backend.explore(world)
-        records = ObservationLayout(config).allocate(copies, config.slots, device=world.device)
+        layout = ObservationLayout(config)
+        records = layout.allocate(copies, config.slots, device=world.device)
         seen = torch.empty(copies, config.slots, config.nearest, dtype=torch.int32, device=world.device)
         self.backend.observe(world, records, seen)
+        observe_systems(world, records, layout.views(records), seen, layout)
         return records[realm, slot]

@@ -21,7 +21,7 @@ from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.backend import Backend
 from nmmo_gpu.world.memory import META, meta_world
 from nmmo_gpu.world.observation_layout import ObservationLayout
-from nmmo_gpu.world.reward_functions import RewardFunctions
+from nmmo_gpu.world.rewards import Rewards
 from nmmo_gpu.world.system_observation import observe_systems
 
 OWN, TORCH = str(Path(__file__).parents[1]), str(Path(torch.__file__).parent)
@@ -40,19 +40,18 @@ def check_capturable(config: EnvConfig) -> None:
     seen = torch.zeros(1, config.world.slots, config.world.nearest, dtype=torch.int32, device=META)
     actions = {name: torch.zeros_like(world.agents(world.age)) for name in action_heads(config.world)}
     reward = torch.zeros(1, config.world.slots, dtype=torch.float32, device=META)
-    rewards = RewardFunctions(config_of_one, world)
 
     def play() -> None:
         for call in tick.calls(config.world, Backend()):
             if not call.stock:
                 call.run(world, *(actions[name] for name in call.takes))
-        observe_systems(world, records, seen, layout)
+        observe_systems(world, records, layout.views(records), seen, layout)
         rewards.add(world, world.agents(world.alive), reward)
         for system in config.world.systems:
             system.scalars(world)
 
     with _located():
-        rewards.begin(world)
+        rewards = Rewards(config_of_one, world)
         play()
         with _NoCopies():
             play()

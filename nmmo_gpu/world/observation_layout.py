@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
-from nmmo_gpu.config.systems import ObservationSpec
+from nmmo_gpu.config.systems import ObservationSpec, System
 from nmmo_gpu.content import SKILLS, WORKS
 from nmmo_gpu.world.movement import MOVES
 
@@ -109,6 +109,10 @@ class ObservationLayout:
         self._add_goods_masks(config)
         self.stock_bytes = self.bytes
         self._add_systems(config)
+        self.edited = any(type(s).edit_observation is not System.edit_observation for s in config.systems)
+        """Whether a system edits the fields of others."""
+        self.systems_observe = self.edited or self.bytes > self.stock_bytes
+        """Whether systems write anything."""
         self.header_bytes = self.bytes
         self._add("material", window, torch.uint8, "material of every tile in the window")
         self._add(

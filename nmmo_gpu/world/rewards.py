@@ -1,83 +1,84 @@
-"""Reward terms in addition to survival: what agents gain for their actions in a tick."""
+"""Rewards beside survival: the terms of an EnvConfig, functions of users, and those of systems."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config import EnvConfig, RewardFunction
+from nmmo_gpu.config.systems import System
 from nmmo_gpu.errors import ConfigError
-from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.reward_functions import RewardFunctions
+from nmmo_gpu.world.before import Before, Reading
+from nmmo_gpu.world.reward_terms import TERMS
 from nmmo_gpu.world.state import World
 
 
-class RewardTerms:
-    """Adds the rewards weighted by an EnvConfig (``reward_...``), and those of functions and systems. Terms
-    of weight 0 are not computed."""
+class Rewards:
+    """Adds the weighted terms of an EnvConfig (``reward_...``), its reward function, and the rewards of its
+    systems. Terms of weight 0 are not computed."""
 
     def __init__(self, config: EnvConfig, world: World) -> None:
-        """Starts from the current world; ConfigError for a weight on events that its rules do not have."""
-        weights = {
-            "experience": config.reward_experience, "level": config.reward_level, "gold": config.reward_gold,
-            "kill": config.reward_kill, "trade": config.reward_trade, "tile": config.reward_tile,
-        }  # fmt: skip
-        self.weights = {name: weight for name, weight in weights.items() if weight}
-        self.death = config.reward_death
-        world_config = config.world
-        available = {
-            "experience": world_config.skills, "level": world_config.skills, "gold": world_config.extended,
-            "kill": world_config.extended, "trade": world_config.exchange, "tile": True,
-        }  # fmt: skip
-        for name in self.weights:
-            if not available[name]:
+        """Starts from the current world. Raises ConfigError for a weight on events that its rules do not
+        have, and for a function that does not return [R, A] float32."""
+        self.functions: dict[str, tuple[Callable[[World, Any], Tensor | None], float]] = {}
+        """Function and weight by a name for messages."""
+        for name, (term, exists) in TERMS.items():
+            weight = getattr(config, f"reward_{name}")
+            if weight and not exists(config.world):
                 raise ConfigError(
-                    f"reward_{name} = {self.weights[name]} rewards events that these rules do not have; "
-                    "choose preset full, or 0."
+                    f"reward_{name} = {weight} rewards events that these rules do not have; choose preset "
+                    "full, "
+                    "or 0."
                 )
-        self.before: dict[str, Tensor] = {}
-        self.functions = RewardFunctions(config, world)
+            if weight:
+                self.functions[f"reward_{name}"] = term, weight
+        if isinstance(config.reward, RewardFunction):
+            self.functions["reward"] = config.reward.function, 1.0
+        for system in config.world.systems:
+            if type(system).reward is not System.reward:
+                self.functions[f"the reward of system {type(system).__name__}"] = system.reward, 1.0
+        self.kept: dict[str, Tensor] = {}
         self.begin(world)
 
     @torch.inference_mode(False)
     def begin(self, world: World) -> None:
-        """Starts counting from the current world."""
-        self.before = {name: _score(world, name).clone() for name in self.weights}
-        self.functions.begin(world)
+        """Counts from the current world on. Finds out what the functions read of the state before a tick."""
+        names: set[str] = set()
+        for what, (function, _) in self.functions.items():
+            _check(what, function(world, Before(Reading(world, names))), world)
+        self.kept = {name: world.tensor(name).clone() for name in sorted(names)}
 
-    def add(self, world: World, acting: Tensor, died: Tensor, reward: Tensor) -> None:
-        """Adds this tick's rewards.
+    def add(self, world: World, acting: Tensor, reward: Tensor) -> None:
+        """Adds the rewards of a tick.
 
         Args:
             world: after the tick.
-            acting: [R, A] bool, agents alive at the start of the tick.
-            died: [R, A] bool, those of them that died in it.
-            reward: [R, A] float32, added to in place. Agents that died get the rewards of the tick, except
-                for gold, because they lose it at death.
+            acting: [R, A] bool, agents alive at the start of the tick; only they are rewarded, also those
+            that
+                died in it.
+            reward: [R, A] float32, added to in place.
         """
-        for name, weight in self.weights.items():
-            score = _score(world, name)
-            gained = score - self.before[name]
-            counts = acting & ~died if name == "gold" else acting
-            reward += torch.where(counts, gained.to(torch.float32), 0.0) * weight
-            self.before[name].copy_(score)
-        if self.death:
-            reward += died.to(torch.float32) * self.death
-        self.functions.add(world, acting, reward)
+        before = Before(self.kept)
+        for what, (function, weight) in self.functions.items():
+            gained = function(world, before)
+            _check(what, gained, world)
+            if gained is not None:
+                reward += torch.where(acting, gained, 0.0) * weight
+        for name, tensor in self.kept.items():
+            tensor.copy_(world.tensor(name))
 
 
-def _score(world: World, name: str) -> Tensor:
-    """[R, A] int: the weighted quantity, so far in the life of each slot's agent."""
-    if name == "experience":
-        return world.xp.sum(2, dtype=torch.int64)
-    if name == "level":
-        return world.events[..., Event.LEVELS]
-    if name == "gold":
-        return world.gold
-    if name == "kill":
-        kills = world.events[..., Event.AGENTS_KILLED]
-        return kills + world.events[..., len(Event) :].sum(2, dtype=torch.int32)
-    if name == "trade":
-        return world.events[..., Event.SOLD] + world.events[..., Event.BOUGHT]
-    assert name == "tile", name
-    return world.explored
+def _check(what: str, result: Tensor | None, world: World) -> None:
+    expected = tuple(world.explored.shape)
+    if result is None:
+        return
+    if isinstance(result, Tensor):
+        if tuple(result.shape) == expected and result.dtype == torch.float32:
+            return
+        found = f"{result.dtype} {tuple(result.shape)}"
+    else:
+        found = type(result).__name__
+    raise ConfigError(f"{what} is {found}; return torch.float32 {expected}: realms, slots.")

@@ -12,26 +12,27 @@ from nmmo_gpu.world.observation_layout import EMPTY, ObservationLayout
 from nmmo_gpu.world.state import World
 
 
-def observe_systems(world: World, records: Tensor, seen: Tensor, layout: ObservationLayout) -> None:
+def observe_systems(
+    world: World, records: Tensor, fields: dict[str, Tensor], seen: Tensor, layout: ObservationLayout
+) -> None:
     """Writes the fields of systems and the masks of their heads, and lets systems edit the observation.
 
     Args:
         world: the world, after the tick.
         records: [R, A, bytes] uint8; all fields of the rules are written.
+        fields: ``layout.views(records)``.
         seen: [R, A, nearest] int32, slots of the entity rows; becomes -1 for rows that are edited to be
             empty.
         layout: layout of the records.
     """
-    fields = layout.views(records)
     living = world.agents(world.alive)
-    records[..., layout.stock_bytes : layout.header_bytes] = 0
+    records[..., layout.stock_bytes : layout.header_bytes] = 0  # also the gaps between fields
     for system in world.config.systems:
         _write_fields(system, world, living, fields)
         _write_masks(system, world, living, fields)
-    editors = [s for s in world.config.systems if type(s).edit_observation is not System.edit_observation]
-    for system in editors:
-        system.edit_observation(world, fields)
-    if editors:
+    if layout.edited:
+        for system in world.config.systems:
+            system.edit_observation(world, fields)
         _clear(records, ~living, world.static_shapes)
         seen.masked_fill_(fields["entity_kind"] == EMPTY, -1)
 

@@ -108,8 +108,8 @@ def _phases(config: WorldConfig, backend: Backend) -> Iterator[Call]:
             yield from instead
         elif phase.when(config):
             yield Call(phase.name, getattr(backend, phase.name, phase.run), phase.takes, True)
-        if phase.name == newborns and (births := _births(config)):
-            yield Call("births", births, (), False)
+        if phase.name == newborns and (initialize := births(config)):
+            yield Call("births", initialize, (), False)
         yield from placed.get(("after", phase.name), ())
 
 
@@ -155,7 +155,7 @@ def _call(system: System, spec: PhaseSpec, heads: Mapping[str, int]) -> Call:
     return Call(f"{system.name}.{spec.method}", run, takes, False)
 
 
-def _births(config: WorldConfig) -> PhaseFunction | None:
+def births(config: WorldConfig) -> PhaseFunction | None:
     """The phase that initializes the state of newborn entities in systems; None if there is none."""
     fills = [
         (system.name, name, spec.at_birth, spec.shape.split()[1] == "A")
@@ -166,10 +166,10 @@ def _births(config: WorldConfig) -> PhaseFunction | None:
     if not fills:
         return None
 
-    def births(world: World) -> None:
+    def initialize(world: World) -> None:
         newborn = world.alive & (world.age == 0)
         for system, name, value, of_agents in fills:
             tensor, born = world.systems[system][name], world.agents(newborn) if of_agents else newborn
             tensor.masked_fill_(born.view(*born.shape, *[1] * (tensor.dim() - 2)), value)
 
-    return births
+    return initialize

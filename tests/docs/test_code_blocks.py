@@ -35,7 +35,7 @@ def run_page(page, monkeypatch, folder):
 
 def test_pages_with_code_are_found():
     """Each fence that begins Python is a block that runs."""
-    assert {page.stem for page in PAGES} >= {"network", "learner"}
+    assert {page.stem for page in PAGES} >= {"rule", "observation", "reward", "network", "learner"}
     for page in PAGES:
         assert len(blocks(page)) == page.read_text().count("```python") > 0, page
 

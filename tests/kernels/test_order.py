@@ -17,7 +17,7 @@ from kernels.interpreter import conflicts, programs_in_order
 from triton.runtime.jit import KernelInterface
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.kernels import PHASES
+from nmmo_gpu.kernels import PHASES, STRETCHES
 from nmmo_gpu.kernels import launch as launching
 from nmmo_gpu.kernels.launch import launch
 from nmmo_gpu.world import tick
@@ -106,7 +106,8 @@ def all_there_is(backend, config):
 
 def kernels_of_phases():
     """Returns the names of all kernels that are launched rather than called by others."""
-    modules = {inspect.getmodule(phase) for phase in PHASES.values()}
+    functions = [*PHASES.values(), *(stretch.run for stretch in STRETCHES)]
+    modules = {inspect.getmodule(function) for function in functions}
     return {
         name
         for module in modules

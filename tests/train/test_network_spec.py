@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.world_systems import Everything
 from torch import nn
 from train.nets import Central, Plain, Recurrent, Separate
 from train.small import CPU, FULL, assert_equal_states, lively_env, reloaded, small, state_of
@@ -28,6 +29,7 @@ from nmmo_gpu.train.policy import Policy
 from nmmo_gpu.train.run import Run, train
 from nmmo_gpu.train.trinity import God, Sword, Trinity, sword_with
 from nmmo_gpu.train.value_map import value_map
+from nmmo_gpu.world.network_inputs import InputColumns
 from nmmo_gpu.world.observation_layout import SELF_FEATURES, ObservationLayout
 
 KINDS = {"plain": Plain, "recurrent": Recurrent, "central": Central, "separate": Separate}
@@ -108,6 +110,35 @@ def test_encoded_observations_are_the_inputs_of_the_default_network(settings):
     scales = stock.self_scale, stock.entity_scale
     expected = encode_inputs(records, index, config.env.world, *scales, torch.float32)
     assert torch.equal(encoded, expected) and encoded.any()
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba", "triton"])
+def test_systems_are_inputs_and_heads(backend):
+    """Fields of systems are the last encoded columns, their heads the last logits, and both are trained, also
+    with static shapes."""
+    if backend != "torch":
+        pytest.importorskip(backend)
+    config = small(**(STATIC | {"backend": backend}), systems=(Everything(),))
+    run = run_with(Plain, config)
+    policy, layout = run.sword.policy, run.god.env.layout
+    spec = NetworkSpec(layout, run.sword.choices(), config.env.world, config.policy)
+    assert list(spec.heads)[-2:] == ["shout", "nod"] and spec.choices == 10 + 4 + 2
+    run.god.collect()
+    rows = run.god.env.world.agents(run.god.env.world.alive).view(2, -1).to(torch.uint8).argmax(1)
+    rows = (rows + torch.arange(2) * 6)[:, None]
+    obs = policy.observations(run.god.env.records.view(12, -1), rows)
+    encoded = obs.encoded()
+    fields = [obs[name].float().view(2, 1, -1) / spec.high for name, spec in layout.system_fields.items()]
+    of_systems = torch.cat(fields, -1)
+    assert of_systems.shape[-1] == 3 + 1 + 1 and of_systems.any()
+    torch.testing.assert_close(encoded[..., -5:], of_systems)
+    assert encoded.shape[-1] == spec.encoded_size == InputColumns.of(config.env.world).width + 5
+    before = policy.network.heads.weight.detach().clone()
+    for _ in range(2):
+        (stats,) = run.iterate()
+    assert stats.finite
+    changed = (policy.network.heads.weight != before).all(-1)
+    assert changed[10 : spec.choices].all()
 
 
 def test_agents_of_each_population_are_in_its_row():

@@ -56,7 +56,7 @@ def look(policy, records, index, state):
 
 def parts(output):
     """Returns the (name, tensor) pairs of an output."""
-    return [(name, part) for name, part in output._asdict().items() if part is not None]
+    return [(name, part) for name, part in output._asdict().items() if isinstance(part, torch.Tensor)]
 
 
 @pytest.mark.parametrize(("recurrent", "targeting"), KINDS)

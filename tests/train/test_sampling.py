@@ -102,7 +102,7 @@ def test_joint_frequencies():
     """The target has the distribution under the style that was sampled with it."""
     one = random_output(1, 1, 3, seed=5, spread=0.7)
     many = 60_000
-    output = Output(*(None if part is None else part.expand(1, many, *part.shape[2:]) for part in one))
+    output = one.map(lambda part: part.expand(1, many, *part.shape[2:]))
     uniform = torch.rand(3, 1, many, generator=torch.Generator().manual_seed(11))
     choices, _ = sample(output, uniform)
     code = choices[0] @ torch.tensor([9, 3, 1])

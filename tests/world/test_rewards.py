@@ -1,4 +1,4 @@
-"""RewardTerms: what agents earn beyond life and death."""
+"""Rewards: what agents earn beyond life and death."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nmmo_gpu.content import STANDARD
 from nmmo_gpu.env import Env
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.events import Event
-from nmmo_gpu.world.rewards import RewardTerms
+from nmmo_gpu.world.rewards import Rewards
 from nmmo_gpu.world.state import World
 
 REWARDS = {field.name for field in dataclasses.fields(EnvConfig) if field.name.startswith("reward_")}
@@ -27,8 +27,8 @@ def small(realms: int = 2, preset_name: str = "full", **settings: object) -> Wor
     return draw_world("0.1.2.3.4", preset_name, realms=realms, populations=5, **npcs, **settings)
 
 
-def reward_terms(world: World, **pay: float) -> RewardTerms:
-    return RewardTerms(EnvConfig(world=world.config, realms=world.realms, **pay), world)
+def reward_terms(world: World, **pay: float) -> Rewards:
+    return Rewards(EnvConfig(world=world.config, realms=world.realms, **pay), world)
 
 
 def environment(config: WorldConfig, realms: int, world: World | None, **pay: object) -> Env:
@@ -36,14 +36,13 @@ def environment(config: WorldConfig, realms: int, world: World | None, **pay: ob
 
 
 def paid(
-    reward_terms: RewardTerms, world: World, acting: Tensor | None = None, died: Tensor | None = None
+    rewards: Rewards, world: World, acting: Tensor | None = None, died: Tensor | None = None
 ) -> list[float]:
     """Returns what realm 1's agents get on top of a reward of 100; all acted and none died by default."""
     all_slots = torch.ones(world.realms, world.config.slots, dtype=torch.bool)
     reward = torch.full(all_slots.shape, 100.0)
-    reward_terms.add(
-        world, all_slots if acting is None else acting, ~all_slots if died is None else died, reward
-    )
+    world.agents(world.cause).copy_(~all_slots if died is None else died)
+    rewards.add(world, all_slots if acting is None else acting, reward)
     return (reward[1] - 100.0).tolist()
 
 
@@ -107,7 +106,7 @@ def test_without_weights_nothing_is_paid_or_computed():
     world = small()
     wage = reward_terms(world)
     world.xp += 1
-    assert paid(wage, world) == [0.0] * 5 and wage.before == {}
+    assert paid(wage, world) == [0.0] * 5 and wage.kept == {}
 
 
 # ------------------------------------------------------------------------------------------------ who is paid

@@ -1,16 +1,12 @@
-"""Rewards that users compute from the world before and after a tick."""
+"""The state before a tick, for rewards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from nmmo_gpu.config import EnvConfig, RewardFunction
-from nmmo_gpu.config.systems import System
-from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.state import World, state_fields
 
 
@@ -65,7 +61,7 @@ class _OfSystem(Mapping[str, Tensor]):
 def _kept(kept: Mapping[str, Tensor], name: str) -> Tensor:
     if name in kept:
         return kept[name]
-    if isinstance(kept, _Reading):
+    if isinstance(kept, Reading):
         raise AttributeError(
             f"before.{name} does not exist; its tensors have the names of those of the world."
         )
@@ -75,7 +71,7 @@ def _kept(kept: Mapping[str, Tensor], name: str) -> Tensor:
     )
 
 
-class _Reading(Mapping[str, Tensor]):
+class Reading(Mapping[str, Tensor]):
     """The whole state, which notes what is read."""
 
     def __init__(self, world: World, names: set[str]) -> None:
@@ -94,46 +90,3 @@ class _Reading(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._known)
-
-
-class RewardFunctions:
-    """Calls the reward function of an EnvConfig, and ``reward`` of its systems, after each tick."""
-
-    def __init__(self, config: EnvConfig, world: World) -> None:
-        self.functions: dict[str, Callable[[World, Any], Tensor | None]] = {}
-        if isinstance(config.reward, RewardFunction):
-            self.functions["reward"] = config.reward.function
-        for system in config.world.systems:
-            if type(system).reward is not System.reward:
-                self.functions[f"the reward of system {type(system).__name__}"] = system.reward
-        self.kept: dict[str, Tensor] = {}
-
-    @torch.inference_mode(False)
-    def begin(self, world: World) -> None:
-        """Finds out what the functions read, and keeps it. Raises ConfigError for a wrong result."""
-        names: set[str] = set()
-        for what, function in self.functions.items():
-            _checked(what, function(world, Before(_Reading(world, names))), world)
-        self.kept = {name: world.tensor(name).clone() for name in sorted(names)}
-
-    def add(self, world: World, acting: Tensor, reward: Tensor) -> None:
-        """Adds the rewards of this tick to ``reward``, [R, A] float32, of the agents that acted."""
-        before = Before(self.kept)
-        for what, function in self.functions.items():
-            gained = _checked(what, function(world, before), world)
-            if gained is not None:
-                reward += torch.where(acting, gained, 0.0)
-        for name, tensor in self.kept.items():
-            tensor.copy_(world.tensor(name))
-
-
-def _checked(what: str, result: Tensor | None, world: World) -> Tensor | None:
-    expected = tuple(world.explored.shape)
-    if result is None:
-        return None
-    if not isinstance(result, Tensor) or tuple(result.shape) != expected or result.dtype != torch.float32:
-        found = (
-            f"{result.dtype} {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-        )
-        raise ConfigError(f"{what} is {found}; return torch.float32 {expected}: realms, slots.")
-    return result
