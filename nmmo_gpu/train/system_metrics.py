@@ -31,8 +31,8 @@ def system_counts(world: World) -> dict[str, Tensor]:
         for name, value in system.scalars(world).items():
             if name in system.counters:
                 raise ConfigError(
-                    f"system {type(system).__name__}: {name!r} is a counter and a scalar, which would share a "
-                    "curve; rename one."
+                    f"system {type(system).__name__}: {name!r} is a counter and a scalar, which would share "
+                    "a curve; rename one."
                 )
             value = value.to(torch.float64).expand(world.realms)
             counts[f"{system.name}/{name}{SCALAR}"] = value.sum()
