@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.config.systems import COUNTS
+from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.state import World
 
 SCALAR = " (scalar)"
@@ -19,7 +20,8 @@ def system_counts(world: World) -> dict[str, Tensor]:
     Returns:
         ``<system>/<counter>``: [] int64, total so far, of each counter.
         ``<system>/<scalar> (scalar)``: [] float64, of each of ``System.scalars``.
-    """
+
+    Raises ConfigError if a counter and a scalar of a system have one name."""
     counts: dict[str, Tensor] = {}
     for system in world.config.systems:
         if system.counters:
@@ -27,6 +29,11 @@ def system_counts(world: World) -> dict[str, Tensor]:
             names = (f"{system.name}/{counter}" for counter in system.counters)
             counts |= dict(zip(names, totals, strict=True))
         for name, value in system.scalars(world).items():
+            if name in system.counters:
+                raise ConfigError(
+                    f"system {type(system).__name__}: {name!r} is a counter and a scalar, which would share "
+                    "a curve; rename one."
+                )
             value = value.to(torch.float64).expand(world.realms)
             counts[f"{system.name}/{name}{SCALAR}"] = value.sum()
     return counts

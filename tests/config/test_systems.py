@@ -168,8 +168,9 @@ def test_a_wrong_declaration_is_refused(declared, message):
 def test_right_declarations_are_accepted():
     """The limits of every dtype, and every shape."""
     specs = {
-        "a": StateSpec("R", torch.bool, "x", fill=1), "b": StateSpec("R H W", torch.int64, "x", low=-(1 <<
-        63)), "c": StateSpec("R S 3", torch.int8, "x", low=-128, high=127, fill=-128, at_birth=127),
+        "a": StateSpec("R", torch.bool, "x", fill=1),
+        "b": StateSpec("R H W", torch.int64, "x", low=-(1 << 63)),
+        "c": StateSpec("R S 3", torch.int8, "x", low=-128, high=127, fill=-128, at_birth=127),
         "d": StateSpec("R A 2 2", torch.uint8, "x", high=255, at_birth=255),
     }  # fmt: skip
     config = preset("chaos", systems=(declaring(state=specs, actions={"x": ActionSpec(2, "x")}),))

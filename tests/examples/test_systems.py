@@ -123,7 +123,7 @@ def test_a_night_brighter_than_the_day_is_refused():
 # ---------------------------------------------------------------------------------------- dense regrowth
 
 
-def forests(neighbors, system, realms=6, chance=0.3, seed=3):
+def forests(neighbors, system, realms=12, chance=0.3, seed=3):
     """Returns (world, tiles): scrub that was forest, each tile with this number of forest neighbors, which no
     other tile shares. The forest stays."""
     config = preset("law", height=64, width=64, slots=1, populations=1, births=0, regrowth=chance,

@@ -13,6 +13,7 @@ from train.small import FULL, reloaded, small
 
 from nmmo_gpu.config.systems import System
 from nmmo_gpu.env import Env, random_actions
+from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train import checkpoint as checkpoints
 from nmmo_gpu.train.reporter import Reporter
 from nmmo_gpu.train.run import Run
@@ -58,6 +59,14 @@ def test_scalars_may_have_a_value_per_realm_or_one():
     counts = system_counts(env.world)
     found = system_metrics(env.config.world, counts, counts, 100, 3)
     assert found == {"own/living": sum(living) / 3, "own/half": 0.5, "own/whole": 1.0}
+
+
+def test_a_counter_and_a_scalar_of_one_name_are_refused():
+    """One would hide the other."""
+    methods = {"counters": ("light",), "scalars": lambda self, world: {"light": torch.tensor(0.5)}}
+    system = dataclass(frozen=True)(type("Own", (System,), methods))()
+    with pytest.raises(ConfigError, match="system Own: 'light' is a counter and a scalar"):
+        Run(small(systems=(system,)))
 
 
 def test_counters_are_events_per_1000_agent_steps():

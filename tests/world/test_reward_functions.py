@@ -98,12 +98,12 @@ def test_before_is_the_state_before_the_tick():
 def test_only_what_is_read_is_kept():
     env = begun(lambda world, before: tiles(world, before) * before.systems["everything"]["voice"].sign(),
                 (Everything(),))  # fmt: skip
-    kept = env._reward_terms.functions.kept
+    kept = env._rewards.kept
     assert sorted(kept) == ["everything.voice", "explored"]
     places = {name: tensor.data_ptr() for name, tensor in kept.items()}
     list(steps(env, 2))
-    assert places == {name: tensor.data_ptr() for name, tensor in env._reward_terms.functions.kept.items()}
-    assert begun()._reward_terms.functions.kept == {}
+    assert places == {name: tensor.data_ptr() for name, tensor in env._rewards.kept.items()}
+    assert begun()._rewards.kept == {}
 
 
 def test_what_is_read_in_some_ticks_only_is_an_error():
