@@ -64,19 +64,16 @@ def check_system(
         if tensor is not tensors[name]:
             raise ConfigError(
                 f"system {what}: {name} was replaced by another tensor, which CUDA graphs would not see; "
-                "write "
-                "into it: tensor.copy_(values)."
+                "write into it: tensor.copy_(values)."
             )
     if whole.world.digest() != twin.world.digest():
         raise ConfigError(
             f"system {what}: two equal worlds have become different; draw random numbers only with "
-            "System.draw, "
-            "and keep state only in world.systems."
+            "System.draw, and keep state only in world.systems."
         )
     for (name, of_all), (_, of_one) in zip(whole.world.tensors(), alone.world.tensors(), strict=True):
         if name not in ("seed", "tick") and not torch.equal(of_all[1:2], of_one):
             raise ConfigError(
                 f"system {what}: {name} of a realm depends on the other realms of the batch; do not mix "
-                "values "
-                "of different realms."
+                "values of different realms."
             )

@@ -30,8 +30,7 @@ class Rewards:
             if weight and not exists(config.world):
                 raise ConfigError(
                     f"reward_{name} = {weight} rewards events that these rules do not have; choose preset "
-                    "full, "
-                    "or 0."
+                    "full, or 0."
                 )
             if weight:
                 self.functions[f"reward_{name}"] = term, weight
@@ -57,8 +56,7 @@ class Rewards:
         Args:
             world: after the tick.
             acting: [R, A] bool, agents alive at the start of the tick; only they are rewarded, also those
-            that
-                died in it.
+                that died in it.
             reward: [R, A] float32, added to in place.
         """
         before = Before(self.kept)

@@ -71,8 +71,7 @@ def _check_range(system: System, name: str, value: Tensor, spec: ObservationSpec
     if low < spec.low or high > spec.high:
         raise ConfigError(
             f"system {type(system).__name__}: {name} is observed from {low} to {high}; declare that range, "
-            "or "
-            "clamp it."
+            "or clamp it."
         )
 
 

@@ -15,7 +15,7 @@ from nmmo_gpu.config import EnvConfig, preset
 from nmmo_gpu.config.systems import ObservationSpec, StateSpec, System, phase
 from nmmo_gpu.content import Material
 from nmmo_gpu.env import Env, make, random_actions
-from nmmo_gpu.errors import ConfigError, WorldError
+from nmmo_gpu.errors import ConfigError, UsageError, WorldError
 from nmmo_gpu.systems import check_system
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import Backend, resolve
@@ -517,7 +517,9 @@ def test_check_system_refuses_observations_out_of_range():
     system = system_of(
         observation=lambda self, config: declared, observe=lambda self, world: {"x": world.agents(world.food)}
     )
-    with pytest.raises(ConfigError, match=r"own.x is observed from 0 to \d+; declare that range, or clamp"):
+    with pytest.raises(
+        ConfigError, match=r"system Own: x is observed from \d+ to \d+; declare that range, or clamp"
+    ):
         check_system(system)
 
 
@@ -528,7 +530,9 @@ def test_check_system_sees_values_that_wrap_around():
         observation=lambda self, config: declared,
         observe=lambda self, world: {"x": world.agents(world.food) * 0 + 300},
     )
-    with pytest.raises(ConfigError, match=r"own.x is observed from 0 to 300; declare that range, or clamp"):
+    with pytest.raises(
+        ConfigError, match=r"system Own: x is observed from 300 to 300; declare that range, or clamp"
+    ):
         check_system(system)
 
 
@@ -559,3 +563,73 @@ def test_a_config_without_systems_has_none(tmp_path):
     world = empty(preset("chaos"))
     assert world.systems == {} and EnvConfig().world.systems == ()
     assert StateSpec("R", torch.uint8, "x").at_birth is None
+
+
+# ------------------------------------------------------------------------------------------- later faults
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda move: move + 7, r"a returns move from 7 to \d+; give 0 to 4"),
+        (lambda move: move[:, :1], r"a returns move as torch.int64 \(2, 1\); give"),
+        (lambda move: move.float(), "a returns move as torch.float32"),
+        (lambda move: 3, "a returns move as int; give integers"),
+    ],
+)  # fmt: skip
+def test_actions_that_a_phase_returns_are_checked(returned, message, backend):
+    """The next phases would use them as indices."""
+    system = system_of(a=phase(before="movement")(lambda self, world, move: returned(move)))
+    with pytest.raises(ConfigError, match=f"system Own: {message}"):
+        env_of(system, backend=backend.name).reset()
+
+
+def test_observations_are_integers():
+    declared = {"x": ObservationSpec("x", torch.int16, high=100)}
+    system = system_of(
+        observation=lambda self, config: declared,
+        observe=lambda self, world: {"x": world.agents(world.food) / 2},
+    )
+    with pytest.raises(ConfigError, match=r"observe\(\)\['x'\] is torch.float32; round it"):
+        env_of(system).reset()
+
+
+def test_replaced_tensors_and_changes_outside_of_phases_are_found():
+    def replace(self, world):
+        world.food = world.food.clone()
+
+    def eat(self, world):
+        world.food.add_(-1).clamp_(min=0)
+        return {}
+
+    with pytest.raises(ConfigError, match="food was replaced by another tensor, which CUDA graphs"):
+        check_system(system_of(a=phase(after="upkeep")(replace)), ticks=2)
+    with pytest.raises(WorldError, match="an observation has changed the world, which only phases may do"):
+        check_system(system_of(observe=eat, edit_observation=lambda self, world, fields: None), ticks=2)
+
+    def greedy(world, before):
+        world.food.add_(-1).clamp_(min=0)
+        return torch.zeros_like(world.explored, dtype=torch.float32)
+
+    with pytest.raises(WorldError, match="a reward has changed the world"):
+        check_system(system_of(), ticks=2, reward=greedy)
+
+
+def test_several_systems_are_checked_together():
+    """A system may use the state of another; without it, the error names what is missing."""
+    reader = system_of(
+        name="reader", a=phase(after="upkeep")(lambda self, world: world.systems["everything"]["sky"].add_(1))
+    )
+    reader = system_of(name="reader", a=phase(after="upkeep")(silent(type(reader).a)))
+    check_system((Everything(), reader), ticks=3)
+    with pytest.raises(UsageError, match="no system 'everything'; add it to systems, beside reader"):
+        check_system(reader)
+
+
+def test_a_setting_has_to_be_hashable():
+    @dataclass(frozen=True)
+    class Listed(System):
+        days: list = dataclasses.field(default_factory=list)
+
+    with pytest.raises(ConfigError, match="system Listed: a setting cannot be hashed .*use a tuple"):
+        preset("chaos", systems=(Listed(),))
