@@ -224,6 +224,7 @@ class _Newborns:
         slots = [torch.arange(len(own), dtype=torch.int64, device="cpu") for own in tiles]
         slot = torch.cat(slots).to(world.device)
         slot += population * config.population_size
+        tick.mark_births(world)
         settle(world, realm, slot, torch.cat(tiles).to(world.device))
         world.draw = self.backend.draw
         if births := tick.births(config):

@@ -14,7 +14,7 @@ from nmmo_gpu.config.systems import PhaseSpec, System, phase_specs, state_specs
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.actions import action_heads
 from nmmo_gpu.world.backend import Backend
-from nmmo_gpu.world.phases import PHASES, PhaseFunction
+from nmmo_gpu.world.phases import PHASES, Phase, PhaseFunction
 from nmmo_gpu.world.state import World
 
 
@@ -101,16 +101,32 @@ def calls(config: WorldConfig, backend: Backend) -> tuple[Call, ...]:
 def _phases(config: WorldConfig, backend: Backend) -> Iterator[Call]:
     """All phases of a tick, one by one."""
     placed = _placed(config)
+    initialize = births(config)
+    if initialize:
+        yield Call("mark_births", mark_births, (), False)
+    born = False
     newborns = "npc_births" if config.npc_slots else "spawning"
+
+    def of_systems(place: str, phase: Phase) -> Iterator[Call]:
+        """The phases of systems at a place. Before the first one after the births, state is initialized: an
+        earlier call would interrupt a stretch for nothing."""
+        nonlocal initialize
+        for call in placed.get((place, phase.name), ()):
+            if born and initialize:
+                yield Call("births", initialize, (), False)
+                initialize = None
+            yield call
+
     for phase in PHASES:
-        yield from placed.get(("before", phase.name), ())
-        if instead := placed.get(("instead of", phase.name)):
-            yield from instead
+        yield from of_systems("before", phase)
+        if ("instead of", phase.name) in placed:
+            yield from of_systems("instead of", phase)
         elif phase.when(config):
             yield Call(phase.name, getattr(backend, phase.name, phase.run), phase.takes, True)
-        if phase.name == newborns and (initialize := births(config)):
-            yield Call("births", initialize, (), False)
-        yield from placed.get(("after", phase.name), ())
+        born |= phase.name == newborns
+        yield from of_systems("after", phase)
+    if initialize:
+        yield Call("births", initialize, (), False)
 
 
 def _placed(config: WorldConfig) -> dict[tuple[str, str], list[Call]]:
@@ -180,8 +196,19 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 """Dtypes of actions."""
 
 
+def _births_before(world: World) -> Tensor:
+    """[R] int64: scratch tensor for the number of births before this tick."""
+    return world.workspace("births before", (world.realms,), torch.int64)
+
+
+def mark_births(world: World) -> None:
+    """Notes which entities exist, for ``births``."""
+    _births_before(world).copy_(world.next_entity)
+
+
 def births(config: WorldConfig) -> PhaseFunction | None:
-    """The phase that initializes the state of newborn entities in systems; None if there is none."""
+    """The function that initializes the state of systems for entities born since ``mark_births``; None if
+    there is no such state."""
     fills = [
         (system.name, name, spec.at_birth, spec.shape.split()[1] == "A")
         for system in config.systems
@@ -192,7 +219,7 @@ def births(config: WorldConfig) -> PhaseFunction | None:
         return None
 
     def initialize(world: World) -> None:
-        newborn = world.alive & (world.age == 0)
+        newborn = world.entity >= _births_before(world)[:, None]
         for system, name, value, of_agents in fills:
             tensor, born = world.systems[system][name], world.agents(newborn) if of_agents else newborn
             tensor.masked_fill_(born.view(*born.shape, *[1] * (tensor.dim() - 2)), value)

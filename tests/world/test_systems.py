@@ -209,6 +209,28 @@ def test_state_of_newborns_is_initialized():
     assert births > 20
 
 
+def test_initializing_newborns_interrupts_no_further_stretch():
+    """It is done before the first phase of a system after the births, or at the end."""
+    pytest.importorskip("numba")
+    backend = resolve("numba", CPU)
+    declared = {"x": StateSpec("R A", torch.uint8, "x", at_birth=3)}
+
+    def listed(**phases):
+        system = system_of(state=lambda self, config: declared, **phases)
+        return [call.name for call in tick.calls(preset("chaos", systems=(system,)), backend)]
+
+    whole = "combat+movement+spawning+regrowth+upkeep+explore+burial"
+    assert listed() == ["mark_births", "start", whole, "births"]
+    late = phase(after="upkeep")(lambda self, world: None)
+    assert listed(a=late)[2:] == [
+        "combat+movement+spawning+regrowth+upkeep", "births", "own.a", "explore+burial",
+    ]  # fmt: skip
+    early = phase(before="spawning")(lambda self, world: None)
+    assert listed(a=early, b=late)[2:7] == [
+        "combat+movement", "own.a", "spawning+regrowth+upkeep", "births", "own.b",
+    ]  # fmt: skip
+
+
 def test_intervene_validates_and_restores_the_state_of_systems():
     env = env_of(Everything())
     played(env, 3)
