@@ -25,7 +25,7 @@ class Call:
     name: str
     """Name of the phase, ``<system>.<method>`` for one of a system, or names joined by +."""
     run: PhaseFunction
-    """``run(world, *actions)``; a result replaces the actions."""
+    """``run(world, *actions)``; a tuple that it returns replaces the actions."""
     takes: tuple[str, ...]
     """Heads whose actions it takes."""
     stock: bool
@@ -68,8 +68,7 @@ def step(
                 actions[name] = torch.zeros_like(world.agents(world.age))
         result = call.run(world, *(actions[name] for name in call.takes))
         if result is not None:
-            results = result if isinstance(result, tuple) else (result,)
-            actions.update(zip(call.takes, results, strict=True))
+            actions.update(zip(call.takes, result, strict=True))
     world.tick += 1
     return actions["style"], actions["target"]
 
@@ -156,22 +155,21 @@ def _placed(config: WorldConfig) -> dict[tuple[str, str], list[Call]]:
 
 def _call(system: System, spec: PhaseSpec, heads: Mapping[str, int]) -> Call:
     takes = tuple(name for name in spec.takes if name in heads)
-    method = getattr(system, spec.method)
+    method, what = getattr(system, spec.method), f"system {type(system).__name__}: {spec.method}"
 
     def run(world: World, *actions: Tensor) -> object:
         result = method(world, **dict(zip(takes, actions, strict=True)))
-        returned = 0 if result is None else len(result) if isinstance(result, tuple) else 1
-        if returned not in (0, len(takes)) or (returned and not takes):
+        if result is None:
+            return None
+        results = result if isinstance(result, tuple) else (result,)
+        if len(results) != len(takes):
             raise ConfigError(
-                f"system {type(system).__name__}: {spec.method} returns {returned} values, and takes "
-                f"{len(takes)} actions; return None, or a tensor for each."
+                f"{what} returns {len(results)} values, and takes {len(takes)} actions; return None, or a "
+                "tensor for each."
             )
-        if result is not None:
-            for name, given, made in zip(
-                takes, actions, result if isinstance(result, tuple) else (result,), strict=True
-            ):
-                _check_returned(f"system {type(system).__name__}: {spec.method}", name, given, made, world)
-        return result
+        for name, given, made in zip(takes, actions, results, strict=True):
+            _check_returned(what, name, given, made, world)
+        return results
 
     return Call(f"{system.name}.{spec.method}", run, takes, False)
 
