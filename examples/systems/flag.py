@@ -3,49 +3,48 @@
 nmmo-gpu train chaos --system examples/systems/flag.py:Flag --flag.reward-carry 0.5
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from nmmo_gpu.systems import ActionSpec, Bounds, ObservationSpec, StateSpec, System, World, WorldConfig, phase
-
-FAR = 127
+from nmmo_gpu.systems import ActionSpec, ObservationSpec, StateSpec, System, World, WorldConfig, phase
 
 
 @dataclass(frozen=True)
 class Flag(System):
-    """There is one flag per realm. The agent on its tile takes it; it can drop it, and does so at death."""
+    """Each realm has a flag, at first in the middle of the north side, where agents are born. The agent on
+    its tile takes it, and can drop it. If the agent dies, the flag returns to its first place."""
 
-    reward_carry: Annotated[float, Bounds(ge=0)] = 1.0
+    reward_carry: float = 1.0
     """Reward per tick of the agent that carries the flag."""
 
     counters = ("flags taken",)
 
     def state(self, config: WorldConfig) -> dict[str, StateSpec]:
-        size = max(config.height, config.width)
+        far = max(config.height, config.width) - 1
         return {
-            "place": StateSpec("R 2", torch.int32, "row and column of the flag", low=0, high=size - 1),
+            "place": StateSpec("R 2", torch.int32, "row and column of the flag", low=0, high=far),
             "carrier": StateSpec("R", torch.int64, "slot of its carrier, -1 for none", low=-1, fill=-1),
             "score": StateSpec(f"R {config.populations}", torch.int64, "points of each population", low=0),
         }
 
     def observation(self, config: WorldConfig) -> dict[str, ObservationSpec]:
-        offset = "tiles south and east to the flag, clipped"
-        return {
-            "offset": ObservationSpec(offset, torch.int8, (2,), low=-FAR, high=FAR),
-            "carrying": ObservationSpec("whether the agent carries the flag", torch.bool),
-        }
+        far = max(config.height, config.width)
+        offset = ObservationSpec("tiles south and east to the flag", torch.int16, (2,), low=-far, high=far)
+        return {"offset": offset, "carrying": ObservationSpec("the agent carries the flag", torch.bool)}
 
     def actions(self, config: WorldConfig) -> dict[str, ActionSpec]:
         return {"flag": ActionSpec(2, "keep the flag, drop it")}
 
     def begin(self, world: World) -> None:
-        middle = [[world.config.height // 2, world.config.width // 2]]
-        self.own(world)["place"].copy_(torch.tensor(middle, dtype=torch.int32, device=world.device))
+        self.return_home(world, self.own(world)["carrier"] < 0)
+
+    def return_home(self, world: World, realms: Tensor) -> None:
+        """Returns the flags of some realms, [R] bool, to their first places."""
+        place = self.own(world)["place"]
+        place[:, 0].masked_fill_(realms, world.config.border)
+        place[:, 1].masked_fill_(realms, world.config.width // 2)
 
     def carries(self, world: World) -> Tensor:
         """[R, A] bool: the agent carries the flag."""
@@ -57,6 +56,7 @@ class Flag(System):
         own = self.own(world)
         here = torch.stack((world.agents(world.row), world.agents(world.col)), -1)
         able = world.agents(world.alive) & (world.agents(world.health) > 0)
+        self.return_home(world, (self.carries(world) & ~able).any(1))
         carries = self.carries(world) & able & (flag == 0)
         moved = torch.where(carries[..., None], here, 0).sum(1)
         own["place"].copy_(torch.where(carries.any(1)[:, None], moved, own["place"]))
@@ -68,12 +68,13 @@ class Flag(System):
 
     def observe(self, world: World) -> dict[str, Tensor]:
         here = torch.stack((world.agents(world.row), world.agents(world.col)), -1)
-        offset = (self.own(world)["place"][:, None] - here).clamp(-FAR, FAR)
-        return {"offset": offset, "carrying": self.carries(world)}
+        return {"offset": self.own(world)["place"][:, None] - here, "carrying": self.carries(world)}
 
     def masks(self, world: World) -> dict[str, Tensor]:
-        carries = self.carries(world)
-        return {"flag": torch.stack((torch.ones_like(carries), carries), -1)}
+        return {"flag": self.carries(world)[..., None].expand(-1, -1, 2)}  # choice 0 is always possible
 
     def reward(self, world: World, before: object) -> Tensor:
         return self.carries(world) * self.reward_carry
+
+    def scalars(self, world: World) -> dict[str, Tensor]:
+        return {"carried": self.own(world)["carrier"] >= 0}

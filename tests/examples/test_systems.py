@@ -261,7 +261,7 @@ def flag_world(picture, **settings):
     """Returns a drawn world whose flag is east of agent 0."""
     world = draw_world(picture, systems=(Flag(),), **settings)
     own = world.systems["flag"]
-    assert own["place"].tolist() == [[33 // 2, 47 // 2]] and own["carrier"].tolist() == [-1]
+    assert own["place"].tolist() == [[world.config.border, 47 // 2]] and own["carrier"].tolist() == [-1]
     own["place"].copy_(torch.tensor([[int(world.row[0, 0]), int(world.col[0, 0]) + 1]]))
     return world
 
@@ -285,7 +285,7 @@ def test_a_flag_is_taken_carried_and_dropped():
     reward = world.config.systems[0].reward(world, None)
     assert reward.tolist() == [[1.0, 0, 0, 0, 0, 0]]
     mask = world.config.systems[0].masks(world)["flag"]
-    assert mask[0, 0].tolist() == [True, True] and not mask[0, 1:, 1].any()
+    assert mask[0, :, 1].tolist() == [True] + [False] * 5
     assert played(world, {0: "west"}, drops=[0]) == ((0, 2), -1, [3, 0, 0]), "dropped where it was"
     assert played(world, {1: "west"}, drops=[1]) == ((0, 2), -1, [3, 0, 0])
     assert where(world, 1) == (0, 3)
@@ -294,18 +294,20 @@ def test_a_flag_is_taken_carried_and_dropped():
     assert world.systems["flag"]["counts"].tolist() == [[2]]
 
 
-def test_a_flag_falls_where_its_carrier_dies():
+def test_a_flag_returns_when_its_carrier_dies():
     """Of combat, which comes first in a tick, and of hunger, which comes last."""
     world = flag_world("0.1", slots=3, populations=3)
+    home = world.config.border - corner(world.config), 47 // 2 - corner(world.config)
     assert played(world, {0: "east"})[1] == 0
     world.health[0, 0] = 1
-    assert played(world, {0: "west"}, attack={1: ("melee", 0)}) == ((0, 1), -1, [1, 0, 0])
+    assert played(world, {0: "west"}, attack={1: ("melee", 0)}) == (home, -1, [1, 0, 0])
     assert not world.alive[0, 0]
+    world.systems["flag"]["place"].copy_(torch.tensor([[int(world.row[0, 1]), int(world.col[0, 1]) - 1]]))
     assert played(world, {1: "west"}) == ((0, 1), 1, [1, 1, 0])
     world.health[0, 1], world.food[0, 1], world.water[0, 1] = 1, 0, 0
     assert played(world, {1: "west"})[1:] == (1, [1, 2, 0]), "it dies at the end of the tick"
     assert not world.alive[0, 1]
-    assert played(world) == ((0, 0), -1, [1, 2, 0])
+    assert played(world) == (home, -1, [1, 2, 0])
 
 
 def test_flags_of_random_worlds_follow_the_rules():
@@ -314,7 +316,8 @@ def test_flags_of_random_worlds_follow_the_rules():
     env.reset()
     own = env.world.systems["flag"]
     random = torch.Generator().manual_seed(4)
-    state = [[(20, 20), -1, [0, 0, 0], 0] for _ in range(2)]
+    home = env.config.world.border, 20
+    state = [[home, -1, [0, 0, 0], 0] for _ in range(2)]
     fates = {"taken": 0, "dropped": 0, "died": 0}
     for time in range(150):
         if time % 4 == 0:
@@ -341,6 +344,7 @@ def test_flags_of_random_worlds_follow_the_rules():
                 if carrier in able and actions[realm, carrier, -1] == 0:
                     place = at[carrier]
                 else:
+                    place = place if carrier in able else home
                     fates["dropped" if carrier in able else "died"] += 1
                     carrier = -1
             if carrier < 0:
