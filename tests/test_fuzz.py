@@ -26,7 +26,7 @@ from nmmo_gpu.world.events import Event, Flow, event_names
 from nmmo_gpu.world.ledger import check_ledger
 from nmmo_gpu.world.reset import empty_world
 from nmmo_gpu.world.spawning import birth_levels
-from nmmo_gpu.world.state import Cause, World
+from nmmo_gpu.world.state import Cause, World, causes
 
 CPU = torch.device("cpu")
 SYSTEMS = ("skills", "works", "rolls", "npcs", "exchange", "tokens")
@@ -264,7 +264,7 @@ def check_accounts(world: World, gained: dict[str, Tensor], from_birth: bool) ->
 def happened(config: WorldConfig, gained: dict[str, Tensor]) -> Counter[str]:
     """Returns the increase of the counters by name, over all realms."""
     counted = Counter(
-        {f"died of {c.name}": int(n) for c, n in zip(Cause, gained["deaths"].sum(0), strict=True)}
+        {f"died of {c.name}": int(n) for c, n in zip(causes(config), gained["deaths"].sum(0), strict=True)}
     )
     if config.extended:
         for name, n in zip(event_names(config), gained["events"].sum(0).tolist(), strict=True):
@@ -286,7 +286,7 @@ NEVER = {"gold MADE", "gold EATEN", "gold USED", "gold BURNT", "goods INITIAL", 
 def due(*contents: Content) -> set[str]:
     """Returns everything that can happen, by the names of ``happened``."""
     world_config = [preset("full", content=content) for content in contents]
-    names = {f"died of {cause.name}" for cause in Cause}
+    names = {f"died of {cause.name}" for cause in list(Cause)[:-1]}
     names |= {f"{of} {flow.name}" for of in ("goods", "gold") for flow in Flow}
     for config in world_config:
         names |= {*event_names(config), *(f"{kind.name} npc_kills" for kind in config.content.npcs)}

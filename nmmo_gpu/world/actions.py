@@ -101,7 +101,7 @@ def choices(config: WorldConfig, actions: Tensor, first: tuple[Tensor, Tensor, T
     """All choices from [R, A, heads] actions, of which the first three are already decoded."""
     more = {name: actions[..., i] for i, name in enumerate(action_heads(config)) if i >= 3}
     stock = {name: more.pop(name) for name in MORE_HEADS if name in more}
-    return Choices(*first, **stock, others=more)
+    return Choices(*first, **stock, others=more or None)
 
 
 def row_of(mask: Tensor, row: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from nmmo_gpu.content import GEAR, MATERIALS, SKILLS, Material
 from nmmo_gpu.env import Env
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES
-from nmmo_gpu.world.state import Cause
+from nmmo_gpu.world.state import causes
 
 TICKS, CHUNK = 60, 16
 PANELS = 6
@@ -143,7 +143,7 @@ def _counts(env: Env, ticks: list[dict[str, Any]]) -> dict[str, Any]:
     groups = range(-1, config.populations)
     counts = {
         "population": [(alive & (population == p)).sum(1).tolist() for p in range(config.populations)],
-        "deaths": [(died & (cause == c)).sum(1).tolist() for c in Cause],
+        "deaths": [(died & (cause == c)).sum(1).tolist() for c in causes(config)],
         "births": [0, *new.sum(1).tolist()],
         "lifetime": lifetimes,
         "usedUp": {

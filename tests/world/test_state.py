@@ -29,7 +29,7 @@ def test_every_field_has_its_declared_shape_and_dtype_and_is_contiguous(config):
 
 
 def test_the_letters_in_shapes():
-    common = {"R": 3, "H": 33, "W": 47, "A": 7}
+    common = {"R": 3, "H": 33, "W": 47, "A": 7, "C": 5}
     goods = {"S": 12, "N": 5, "F": 7, "E": 12, "I": 22, "B": 23, "K": 3, "V": 21}
     assert World.sizes(CONFIG, 3) == common | goods
     assert World.sizes(BARE, 3) == common | dict.fromkeys(goods, 0) | {"S": 7}
