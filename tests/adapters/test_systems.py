@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -14,21 +13,21 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TransformObservation
+from support.example_systems import Daylight, DeathFog, DenseRegrowth, Flag, TradeTax
 from support.helpers import ODD
 from support.systems import GALE, Flags, Idle
 
 from nmmo_gpu.adapters.gymnasium import VectorEnv
 from nmmo_gpu.adapters.spaces import action_space, observation_space
 from nmmo_gpu.config import preset
-from nmmo_gpu.config.class_names import load
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.systems import ActionSpec, System, check_system
 
-DAYLIGHT = load(f"{Path(__file__).parents[2] / 'examples' / 'systems' / 'daylight.py'}:Daylight", "example")
 SYSTEMS = {
-    "daylight": [DAYLIGHT(period=8)], "flags": [Flags()], "both": [Flags(flags=5), DAYLIGHT(period=8)],
+    "daylight": [Daylight(period=8)], "flags": [Flags()], "both": [Flags(flags=5), Daylight(period=8)],
 }  # fmt: skip
+EXAMPLES = [Daylight(period=8), DeathFog(period=30, grace=2), DenseRegrowth(), Flag(), TradeTax()]
 CROWD = {**ODD, "slots": 14, "populations": 7, "births": -1, "device": "cpu", "backend": "torch", "seed": 4}
 FIELDS = {"flags.held", "flags.none", "flags.is_held", "flags.drift", "flags.wind"}
 
@@ -138,6 +137,25 @@ def test_gymnasium_makes_vectors_of_both_kinds(systems):
         assert seen in envs.observation_space
     finally:
         envs.close()
+
+
+def test_all_checkers_pass_with_the_example_systems_together():
+    """Of Gymnasium, PettingZoo and TorchRL."""
+    few = {"npc_numbers": (3, 2, 1), "systems": EXAMPLES}
+    settings = {name: value for name, value in CROWD.items() if name != "backend"}
+    env = gymnasium.make("nmmo_gpu/Full-v0", **settings, **few)
+    check_env(env.unwrapped)
+    assert {"flag.offset", "death_fog.distance", "daylight.light", "flag_mask"} <= set(env.observation_space)
+    pettingzoo = pytest.importorskip("pettingzoo.test")
+    from nmmo_gpu.adapters.pettingzoo import ParallelEnv
+
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        pettingzoo.parallel_api_test(ParallelEnv("full", **CROWD, **few), num_cycles=40)
+    torchrl = pytest.importorskip("torchrl.envs.utils")
+    from nmmo_gpu.adapters.torchrl import TorchRLEnv
+
+    torchrl.check_env_specs(TorchRLEnv("full", **CROWD, **few, realms=2), break_when_any_done="both")
 
 
 # ---------------------------------------------------------------------------------------------- PettingZoo
