@@ -6,6 +6,7 @@ import ast
 import itertools
 import math
 import sys
+from contextlib import closing
 
 import pytest
 import torch
@@ -29,6 +30,8 @@ from nmmo_gpu.config import preset
 from nmmo_gpu.content import Material
 from nmmo_gpu.env import make, random_actions
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.replay.reader import Replay
+from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.systems import check_system
 from nmmo_gpu.world import tick
 from nmmo_gpu.world.backend import resolve
@@ -41,6 +44,31 @@ from nmmo_gpu.world.state import Cause
 
 TINY = {"height": 40, "width": 40, "slots": 24, "populations": 3, "births": -1, "realms": 2, "device": "cpu"}
 TORCH = resolve("torch", torch.device("cpu"))
+
+
+def test_all_together_are_recorded_and_read_back(tmp_path):
+    """Every field of every system, for both of two realms, in each of twelve ticks."""
+    systems = (Daylight(period=10), DeathFog(period=20, grace=1), DenseRegrowth(), Flag(), TradeTax())
+    env, seen = make("full", **TINY, npc_numbers=(2, 2, 2), systems=systems), []
+    env.reset()
+    names = list(env.layout.system_fields)
+    with closing(Recorder(env, (0, 1), 5, tmp_path, "examples", blocking=True)) as recorder:
+        for time in range(12):
+            observation, *_ = env.step(random_actions(env))
+            seen.append({name: observation[name].flatten(1).tolist() for name in names})
+            recorder.capture(time % 5, env.step_actions)
+            if time % 5 == 4:
+                recorder.flush()
+        recorder.flush(2)
+    for realm in range(2):
+        with Replay(tmp_path / f"realm-{realm}-2.replay") as replay:
+            frames = list(replay)
+        for name in names:
+            read = [
+                row for frame in frames for row in frame.columns[name].reshape(len(frame.ticks), -1).tolist()
+            ]
+            assert read == [tick_[name][realm] for tick_ in seen], name
+    assert names == ["daylight.light", "death_fog.distance", "flag.offset", "flag.carrying"]
 
 
 @pytest.mark.parametrize("name", FILES)
