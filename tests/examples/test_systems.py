@@ -64,10 +64,9 @@ def test_all_together_are_recorded_and_read_back(tmp_path):
         with Replay(tmp_path / f"realm-{realm}-2.replay") as replay:
             frames = list(replay)
         for name in names:
-            read = [
-                row for frame in frames for row in frame.columns[name].reshape(len(frame.ticks), -1).tolist()
-            ]
-            assert read == [tick_[name][realm] for tick_ in seen], name
+            columns = [frame.columns[name] for frame in frames]
+            read = [row for column in columns for row in column.reshape(len(column), -1).tolist()]
+            assert read == [observed[name][realm] for observed in seen], name
     assert names == ["daylight.light", "death_fog.distance", "flag.offset", "flag.carrying"]
 
 
