@@ -24,38 +24,28 @@ class Before:
         return _kept(self._kept, name)
 
     @property
-    def systems(self) -> Mapping[str, Mapping[str, Tensor]]:
+    def systems(self) -> _BySystem:
         """The state of systems, by system and name."""
         return _BySystem(self._kept)
 
 
-class _BySystem(Mapping[str, Mapping[str, Tensor]]):
+class _BySystem:
     def __init__(self, kept: Mapping[str, Tensor]) -> None:
         self._kept = kept
 
-    def __getitem__(self, system: str) -> Mapping[str, Tensor]:
+    def __getitem__(self, system: str) -> _OfSystem:
         return _OfSystem(self._kept, system)
 
-    def __iter__(self) -> Any:
-        return iter({name.partition(".")[0] for name in self._kept if "." in name})
 
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-
-class _OfSystem(Mapping[str, Tensor]):
+class _OfSystem:
     def __init__(self, kept: Mapping[str, Tensor], system: str) -> None:
         self._kept, self._system = kept, system
 
     def __getitem__(self, name: str) -> Tensor:
         return _kept(self._kept, f"{self._system}.{name}")
 
-    def __iter__(self) -> Any:
-        start = self._system + "."
-        return (name[len(start) :] for name in self._kept if name.startswith(start))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
+    def __contains__(self, name: object) -> bool:
+        return f"{self._system}.{name}" in self._kept
 
 
 def _kept(kept: Mapping[str, Tensor], name: str) -> Tensor:
