@@ -36,6 +36,9 @@ class _BySystem:
     def __getitem__(self, system: str) -> _OfSystem:
         return _OfSystem(self._kept, system)
 
+    def __contains__(self, system: object) -> bool:
+        return any(name.startswith(f"{system}.") for name in self._kept)
+
 
 class _OfSystem:
     def __init__(self, kept: Mapping[str, Tensor], system: str) -> None:
