@@ -24,7 +24,7 @@ from nmmo_gpu.world.memory import check_memory, environment_parts
 from nmmo_gpu.world.movement import MOVES
 from nmmo_gpu.world.observation_layout import STYLES, ObservationLayout
 from nmmo_gpu.world.processes import SentByValue, allow_forks
-from nmmo_gpu.world.random import Stream, below
+from nmmo_gpu.world.random import SLOT_BITS, Stream, below
 from nmmo_gpu.world.reset import empty_world, realm_maps
 from nmmo_gpu.world.rewards import Rewards
 from nmmo_gpu.world.state import World
@@ -353,7 +353,7 @@ def random_actions(env: Env) -> Tensor:
             if name in env.action_heads:
                 chosen[name] = _any_of(views[name + "_mask"], word)
     for number, name in enumerate(list(env.action_heads)[sum(h in STOCK_HEADS for h in env.action_heads) :]):
-        index = slot + (number << 24)
+        index = slot + (number << SLOT_BITS)
         words = env.backend.draw(world.seed, world.tick, Stream.RANDOM_OTHERS, realm, index)
         chosen[name] = _any_of(views[name + "_mask"], words[0])
     if "price" in env.action_heads:

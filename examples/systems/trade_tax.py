@@ -37,7 +37,7 @@ class TradeTax(System):
     @phase(before="exchange")
     def open(self, world: World) -> None:
         own, tables = self.own(world), world.config.tables
-        # A bid that ends in this exchange gives its gold back, which is no revenue.
+        # A bid that ends in this exchange gives its gold back, which is not revenue.
         bids = world.offer > len(tables.items)
         prices = tensor(tables.prices, world.device)
         own["gold"].copy_(world.gold + bids * prices[world.offer_price.long()])

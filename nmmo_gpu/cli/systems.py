@@ -130,7 +130,7 @@ def _check_settings(classes: Sequence[type[System]], arguments: Sequence[str]) -
             if setting.partition(".")[0].removeprefix("no_") not in known:
                 valid = ", ".join(f"--{cls.name}.{name}".replace("_", "-") for name in settings)
                 remedy = f"choose {valid}" if valid else "it has none"
-                raise ConfigError(f"{option} is no setting of {cls.__name__}; {remedy}.")
+                raise ConfigError(f"{option} is not a setting of {cls.__name__}; {remedy}.")
 
 
 def _takes_systems(kind: type) -> bool:

@@ -94,15 +94,15 @@ def _load_module(where: str, name: str, option: str, how: str, file: str, beside
         if error.name is None or not (where == error.name or where.startswith(error.name + ".")):
             raise  # something that the module imports is missing
         raise ConfigError(
-            f"{option} = {name!r}: there is no module {where}; add its folder to PYTHONPATH, or give the "
-            f"file: {file}."
+            f"{option} = {name!r}: the module {where} does not exist; add its folder to PYTHONPATH, or give "
+            f"the file: {file}."
         ) from error
 
 
 def _module_of_file(file: Path, name: str, option: str, how: str, beside: bool) -> ModuleType:
     """Imports a file as a module named after the file's stem."""
     if not file.is_file():
-        raise ConfigError(f"{option} = {name!r}: there is no file {file}; {how}.")
+        raise ConfigError(f"{option} = {name!r}: the file {file} does not exist; {how}.")
     for loaded in (sys.modules.get(file.stem), _loaded_beside.get(file.resolve())):
         origin = getattr(loaded, "__file__", None)
         if loaded is not None and origin and os.path.realpath(origin) == os.path.realpath(file):

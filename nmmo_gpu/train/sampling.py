@@ -11,11 +11,11 @@ from nmmo_gpu.config.systems import STOCK_HEADS
 from nmmo_gpu.train.output import MASKED, Output, auto_target, mask_logits
 from nmmo_gpu.world.actions import MORE_HEADS, Chosen, action_heads, row_of, side_of
 from nmmo_gpu.world.observation_layout import ObservationLayout
-from nmmo_gpu.world.random import Stream, unit
+from nmmo_gpu.world.random import SLOT_BITS, Stream, unit
 from nmmo_gpu.world.state import World
 
-WORDS, SLOT_BITS = 4, 24
-"""Words of a draw, and bits of the largest number of a slot."""
+WORDS = 4
+"""Words of a draw."""
 
 
 def uniforms(

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +15,9 @@ from nmmo_gpu.content.hashing import hash_once
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.actions import decode
 from nmmo_gpu.world.observation import observe
-from nmmo_gpu.world.phases import PHASES
+from nmmo_gpu.world.phases import PHASES, PhaseFunction
 from nmmo_gpu.world.random import draw
 
-Phase = Callable[..., Any]
 RULES = {phase.name: phase.run for phase in PHASES}
 
 
@@ -29,10 +27,10 @@ class Stretch:
 
     names: tuple[str, ...]
     """Names of the phases."""
-    functions: tuple[Phase, ...]
+    functions: tuple[PhaseFunction, ...]
     """The functions that ``run`` replaces. The stretch is used only where all phases of the tick are these
     functions, so a phase that a user replaces or adds interrupts it."""
-    run: Phase
+    run: PhaseFunction
     """``run(world, *actions)``."""
     takes: tuple[str, ...]
     """Heads whose actions ``run`` takes."""
@@ -48,23 +46,23 @@ class Backend:
 
     name: str = "torch"
     decode: Callable[..., tuple[Tensor, Tensor, Tensor]] = decode
-    start: Phase = RULES["start"]
-    talk: Phase = RULES["talk"]
-    npcs: Phase = RULES["npcs"]
-    combat: Phase = RULES["combat"]
-    work: Phase = RULES["work"]
-    exchange: Phase = RULES["exchange"]
-    movement: Phase = RULES["movement"]
-    spawning: Phase = RULES["spawning"]
-    npc_births: Phase = RULES["npc_births"]
-    regrowth: Phase = RULES["regrowth"]
-    upkeep: Phase = RULES["upkeep"]
-    explore: Phase = RULES["explore"]
-    loot: Phase = RULES["loot"]
-    burial: Phase = RULES["burial"]
-    growth: Phase = RULES["growth"]
-    quotes: Phase = RULES["quotes"]
-    observe: Phase = observe
+    start: PhaseFunction = RULES["start"]
+    talk: PhaseFunction = RULES["talk"]
+    npcs: PhaseFunction = RULES["npcs"]
+    combat: PhaseFunction = RULES["combat"]
+    work: PhaseFunction = RULES["work"]
+    exchange: PhaseFunction = RULES["exchange"]
+    movement: PhaseFunction = RULES["movement"]
+    spawning: PhaseFunction = RULES["spawning"]
+    npc_births: PhaseFunction = RULES["npc_births"]
+    regrowth: PhaseFunction = RULES["regrowth"]
+    upkeep: PhaseFunction = RULES["upkeep"]
+    explore: PhaseFunction = RULES["explore"]
+    loot: PhaseFunction = RULES["loot"]
+    burial: PhaseFunction = RULES["burial"]
+    growth: PhaseFunction = RULES["growth"]
+    quotes: PhaseFunction = RULES["quotes"]
+    observe: PhaseFunction = observe
     draw: Callable[..., Words] = draw
     stretches: tuple[Stretch, ...] = ()
     """Stretches of phases that run faster together; not used with the full game."""

@@ -18,6 +18,8 @@ MASK32 = 0xFFFFFFFF
 MULTIPLIER_0, MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
 WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 ROUNDS = 10
+SLOT_BITS = 24
+"""Bits of the largest number of a slot; the higher bits of an index can number what is drawn for it."""
 
 
 class Stream(IntEnum):

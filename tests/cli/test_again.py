@@ -7,24 +7,8 @@ import shlex
 import pytest
 from support.commands import TINY, output_of
 
-from nmmo_gpu.world import tick
-
 PLAY = ["play", "chaos", "--height", "40", "--width", "40", "--slots", "16", "--populations", "2", "--device",
         "cpu", "--seed", "7"]  # fmt: skip
-
-
-@pytest.fixture
-def broken_rule(monkeypatch):
-    """Makes a tick leave an agent's food negative, in the 9th tick of every world."""
-    step = tick.step
-
-    def broken(world, *rest, **more):
-        result = step(world, *rest, **more)
-        if int(world.tick) == 9:
-            world.food[-1, 2] = -4
-        return result
-
-    monkeypatch.setattr(tick, "step", broken)
 
 
 def command_in(err):

@@ -62,6 +62,19 @@ class Tape(TorchDispatchMode):
                         old.copy_(new)
 
 
+def record_iteration(run: Any) -> tuple[Tape, Tape]:
+    """Records a rollout and the only update of a run that has iterated before; checks that neither waits for
+    the device."""
+    collect, learn = Tape(), Tape()
+    with collect:
+        run.god.collect()
+    (update,) = run.pantheon.updates.values()
+    with learn:
+        update()
+    assert collect.waits == learn.waits == [], "the host would wait for the device"
+    return collect, learn
+
+
 def storage(tensor: Tensor) -> int:
     """Returns the address of a tensor's data."""
     return tensor.untyped_storage().data_ptr()

@@ -13,7 +13,7 @@ from support.world_systems import Everything
 from torch import nn
 from train.nets import Central, Plain, Recurrent, Separate
 from train.small import CPU, FULL, assert_equal_states, lively_env, reloaded, small, state_of
-from train.tape import Tape
+from train.tape import record_iteration
 from train.test_value_map import WORLD
 
 from nmmo_gpu.env import Env
@@ -427,13 +427,7 @@ def test_rollout_and_update_can_be_captured(kind, monkeypatch):
     for _ in range(4):
         called.iterate()
     replayed.iterate()
-    collect, learn = Tape(), Tape()
-    with collect:
-        replayed.god.collect()
-    (update,) = replayed.pantheon.updates.values()
-    with learn:
-        update()
-    assert collect.waits == learn.waits == [], "the host would wait for the device"
+    collect, learn = record_iteration(replayed)
     for _ in range(2):
         collect.replay()
         learn.replay()
