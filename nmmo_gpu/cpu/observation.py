@@ -39,14 +39,15 @@ _Sizes = namedtuple(
 _Offsets = namedtuple(
     "_Offsets",
     "alive self entities entity_kind entity_attributes move_mask style_mask target_mask material occupant "
-    "end",
+    "end pitch",
 )
-"""First byte of each field in a record; ``end``: first byte after the fields."""
+"""First byte of each field in a record; ``end``: first byte after the fields of the rules; ``pitch``: bytes
+from one row of a window to the next."""
 _Ring = namedtuple("_Ring", "cells rank")
 """The cells of a window in ring order (``world.observation.ring_order``).
 
-``cells``: [cells, 4] int64, row and column from the center, distance, index in the window; ``rank``: [cells]
-int64, position in ring order, by index in the window."""
+``cells``: [cells, 4] int64, row and column from the center, distance, byte in the window's rows; ``rank``:
+[window * pitch] int64, position in ring order, by byte."""
 
 WALKABLE = walkable_table().numpy()
 STEPS = np.array(MOVES, np.int64)
@@ -100,24 +101,23 @@ def _write_windows(record, near, fields, tile, population, sizes, ring, at):
     window = sizes.window
     corner = tile - sizes.vision * (sizes.width + 1)
     own = np.uint64(population + 1) * ONES
+    words = (window + 7) // 8
+    # The last word of a row is read from the row's last eight cells; the shift drops those of the word before.
+    last, drop = window - 8, np.uint64(8 * (8 * words - window))
     for r in range(window):
-        for w in range((window + 7) // 8):
-            # The last word of a row overlaps the previous one.
-            first = min(8 * w, window - 8)
-            cell = r * window + first
-            source = corner + r * sizes.width + first
-            store(record, at.material + cell, load(fields.material, source))
-            presence = load(fields.presence, source)
+        for w in range(words):
+            byte = r * at.pitch + 8 * w
+            source = corner + r * sizes.width + min(8 * w, last)
+            shift = drop if w == words - 1 else np.uint64(0)
+            store(record, at.material + byte, load(fields.material, source) >> shift)
+            presence = load(fields.presence, source) >> shift
             if presence == 0:
-                store(record, at.occupant + cell, presence)
+                store(record, at.occupant + byte, presence)
                 continue
             occupied = nonzero_bytes(presence)
-            store(record, at.occupant + cell, _occupant_kinds(presence, occupied, own, sizes))
-            # The shift drops the cells of the previous word.
-            occupied >>= np.uint64(8 * (8 * w - first))
-            cell += 8 * w - first
+            store(record, at.occupant + byte, _occupant_kinds(presence, occupied, own, sizes))
             while occupied:
-                rank = ring.rank[cell + (trailing_zeros(occupied) >> 3)]
+                rank = ring.rank[byte + (trailing_zeros(occupied) >> 3)]
                 occupied &= occupied - np.uint64(1)
                 near[rank >> 6] |= np.uint64(1) << np.uint64(rank & 63)
 
@@ -212,7 +212,7 @@ def _write_records(fields, records, seen, queue, sizes, ring, at, near, low, hig
         population = slot // sizes.population_size
         tile = (realm * sizes.height + fields.row[e]) * sizes.width + fields.col[e]
         record[at.alive] = 1
-        record[at.end :] = 0
+        record[at.end : at.material] = 0
         _write_self(records[1][i], fields, e, population, sizes, at.self // 2)
         _write_windows(record, near, fields, tile, population, sizes, ring, at)
         reach = sizes.reach
@@ -237,17 +237,18 @@ def _write_full_records(basic, goods, records, seen, queue, low, high):
 @cache
 def _constants(config: WorldConfig) -> tuple[_Sizes, _Ring, _Offsets]:
     """Returns what the loop needs to know of a config."""
-    layout = ObservationLayout(config).fields
+    layout = ObservationLayout(config)
     effective = zip(config.reach, config.damage, strict=True)
     reach = tuple(r if damage or config.rolls else 0 for r, damage in effective)
     sizes = fields_of(_Sizes, config, reach=reach)
     order = np.array(rule.ring_order(config.vision), np.int64)
-    index = (order[:, 0] + config.vision) * config.window + order[:, 1] + config.vision
-    cells = np.column_stack((order, np.abs(order).max(1), index))
-    offsets = {name: field.offset for name, field in layout.items()}
-    end = max(field.offset + field.bytes for field in layout.values())
-    at = _Offsets(*(offsets.get(name, 0) for name in _Offsets._fields[:-1]), end)
-    return sizes, _Ring(cells, index.argsort()), at
+    byte = (order[:, 0] + config.vision) * layout.pitch + order[:, 1] + config.vision
+    cells = np.column_stack((order, np.abs(order).max(1), byte))
+    rank = np.zeros(config.window * layout.pitch, np.int64)
+    rank[byte] = np.arange(len(byte))
+    offsets = {name: field.offset for name, field in layout.fields.items()}
+    at = _Offsets(*(offsets.get(name, 0) for name in _Offsets._fields[:-2]), layout.stock_bytes, layout.pitch)
+    return sizes, _Ring(cells, rank), at
 
 
 def _row_by_row(config: WorldConfig) -> bool:
@@ -312,7 +313,7 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
         goods = goods_arguments(world)
     tasks: list[tuple[Any, ...]] = []
     for piece in chunks(len(rows), 1 << 8):
-        near = np.zeros((len(ring.rank) + 63) // 64, np.uint64)
+        near = np.zeros((len(ring.cells) + 63) // 64, np.uint64)
         if cfg.extended:
             tasks.append(((fields, sizes, ring, at, near), goods, *out, *piece))
         else:

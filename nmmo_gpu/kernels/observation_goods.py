@@ -202,7 +202,7 @@ def goods(world: World, records: Tensor, layout: ObservationLayout) -> None:
     )  # fmt: skip
     counts = book_config(cfg)
     first_mask = at["alive"] + 1
-    masks = layout.header_bytes - first_mask
+    masks = layout.stock_bytes - first_mask
     items = counts["items"]
     shorts = len(SKILLS) + len(GOODS_FEATURES) + items + len(OFFER_FEATURES)
     padded = _GoodsPadded(*(triton.next_power_of_2(max(1, n)) for n in (shorts, 3 * items, masks)))

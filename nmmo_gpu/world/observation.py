@@ -66,8 +66,7 @@ def _observe(world: World, agent: Tensor, records: Tensor, seen: Tensor) -> None
     """Observes for the agents ([n] int64, index into [R * A]) into records [n, bytes], seen [n, nearest]."""
     cfg = world.config
     layout = ObservationLayout(cfg)
-    end = max(field.offset + field.bytes for field in layout.fields.values())
-    records[:, end:] = 0
+    layout.clear_padding(records)
     out = layout.views(records)
     entity = entities_of(world, agent)
     tile = world.tile()[entity]

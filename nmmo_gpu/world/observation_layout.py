@@ -16,8 +16,9 @@ from nmmo_gpu.config.systems import ObservationSpec, System
 from nmmo_gpu.content import SKILLS, WORKS
 from nmmo_gpu.world.movement import MOVES
 
-RECORD_ALIGNMENT = 16
-"""Records are padded to a multiple of this many bytes, for aligned wide loads."""
+ALIGNMENT = 16
+"""Records, their windows and the rows of windows begin at multiples of this many bytes, for aligned wide loads
+and stores. Rows of at most eight cells begin at multiples of the next power of two."""
 
 EMPTY, FRIEND, STRANGER, NPC = 0, 1, 2, 3
 """Kinds of occupant: none; an agent of the same population (including the agent itself); any other agent;
@@ -66,20 +67,24 @@ class ObservationField:
     """First byte within the record."""
     about: str
     """Description for the reference page."""
+    pitch: int = 0
+    """Bytes from one row of a window to the next; those after the row's cells are zero. 0 for fields without
+    padding."""
 
     @property
     def bytes(self) -> int:
-        """Length in bytes."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        """Length in bytes, with the padding of rows."""
+        return self.shape[0] * self.pitch if self.pitch else math.prod(self.shape) * self.dtype.itemsize
 
 
 class ObservationLayout:
     """The record for a given config: ``fields`` by name, ``header_bytes`` before the windows, ``bytes`` in
     total, including padding. The fields of systems, which ``system_fields`` declares by name, and the masks
-    of their heads are between ``stock_bytes`` and ``header_bytes``."""
+    of their heads are between ``stock_bytes`` and ``header_bytes``. Rows of windows are ``pitch`` bytes
+    apart."""
 
     def __init__(self, config: WorldConfig) -> None:
-        window = (config.window, config.window)
+        self.window, self.pitch = config.window, row_pitch(config.window)
         rows = config.nearest
         kinds = "0 {}, 1 own population, 2 another population"
         if config.npcs:
@@ -113,12 +118,9 @@ class ObservationLayout:
         """Whether a system edits the fields of others."""
         self.systems_observe = self.edited or self.bytes > self.stock_bytes
         """Whether systems write anything."""
-        self.header_bytes = self.bytes
-        self._add("material", window, torch.uint8, "material of every tile in the window")
-        self._add(
-            "occupant", window, torch.uint8, "occupant of every tile in the window: " + kinds.format("none")
-        )
-        self.bytes = -(-self.bytes // RECORD_ALIGNMENT) * RECORD_ALIGNMENT
+        self.header_bytes = self.bytes = _aligned(self.bytes)
+        self._add_window("material", "material of every tile in the window")
+        self._add_window("occupant", "occupant of every tile in the window: " + kinds.format("none"))
 
     def _add_goods(self, config: WorldConfig) -> None:
         """Adds the fields that exist if any system of the full game is on."""
@@ -173,6 +175,11 @@ class ObservationLayout:
                 about = f"choices of {name} that are possible; the first always is: {head.about}"
                 self._add(f"{name}_mask", (head.choices,), torch.bool, about)
 
+    def _add_window(self, name: str, about: str) -> None:
+        field = ObservationField((self.window, self.window), torch.uint8, self.bytes, about, self.pitch)
+        self.fields[name] = field
+        self.bytes = _aligned(self.bytes + field.bytes)
+
     def _add(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, about: str) -> None:
         assert self.bytes % dtype.itemsize == 0, f"{name} would not be aligned"
         self.fields[name] = ObservationField(shape, dtype, self.bytes, about)
@@ -197,5 +204,30 @@ class ObservationLayout:
             if field.offset + field.bytes > records.shape[-1]:
                 continue
             part = records[..., field.offset : field.offset + field.bytes].view(field.dtype)
-            named[name] = torch.unflatten(part, -1, field.shape) if field.shape else part.squeeze(-1)
+            if field.pitch:
+                named[name] = torch.unflatten(part, -1, (-1, field.pitch))[..., : field.shape[1]]
+            else:
+                named[name] = torch.unflatten(part, -1, field.shape) if field.shape else part.squeeze(-1)
         return named
+
+    def clear_padding(self, records: Tensor) -> None:
+        """Writes zeros to the bytes of [..., bytes] uint8 records that belong to no field."""
+        fields = list(self.fields.values())
+        starts = [field.offset for field in fields[1:]] + [self.bytes]
+        for field, start in zip(fields, starts, strict=True):
+            records[..., field.offset + field.bytes : start] = 0
+            if field.pitch:
+                rows = records[..., field.offset : field.offset + field.bytes].unflatten(
+                    -1, (-1, field.pitch)
+                )
+                rows[..., field.shape[1] :] = 0
+
+
+def row_pitch(window: int) -> int:
+    """Returns the bytes from one row of a window to the next: the next power of two up to ``ALIGNMENT``, or a
+    multiple of it."""
+    return _aligned(window) if window > ALIGNMENT // 2 else 1 << (window - 1).bit_length()
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

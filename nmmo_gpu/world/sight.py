@@ -22,8 +22,8 @@ def limit_sight(fields: dict[str, Tensor], sight: Tensor | int) -> None:
     kind = fields["entity_kind"]
     if isinstance(sight, int):
         sight = torch.full((1, 1), sight, dtype=torch.int64, device=kind.device)
-    material, occupant = (fields[name].flatten(-2) for name in ("material", "occupant"))
-    visible = _distance(fields["material"].shape[-1], material.device) <= sight[..., None]
+    material, occupant = fields["material"], fields["occupant"]
+    visible = _distance(material.shape[-1], material.device) <= sight[..., None, None]
     # Bitwise operations are several times as fast as masked_fill_ on a CPU. The value of empty is 0.
     shown = visible.to(torch.uint8).neg_()
     material.bitwise_and_(shown).bitwise_or_(~shown & int(Material.GRASS))
@@ -40,6 +40,6 @@ def limit_sight(fields: dict[str, Tensor], sight: Tensor | int) -> None:
 
 @cache
 def _distance(window: int, device: torch.device) -> Tensor:
-    """[window^2] int64: Chebyshev distance of a window's cells from its center."""
+    """[window, window] int64: Chebyshev distance of a window's cells from its center."""
     line = (torch.arange(window, dtype=torch.int64, device=device) - window // 2).abs()
-    return torch.maximum(line[:, None], line).view(-1)
+    return torch.maximum(line[:, None], line)

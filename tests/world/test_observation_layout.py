@@ -7,7 +7,7 @@ import torch
 from support.helpers import ODD
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.observation_layout import RECORD_ALIGNMENT, ObservationLayout
+from nmmo_gpu.world.observation_layout import ALIGNMENT, ObservationLayout
 
 CONFIGS = [
     {},
@@ -27,7 +27,7 @@ def test_fields_are_aligned_disjoint_and_fill_the_record_up_to_padding(layout):
     for field in layout.fields.values():
         assert field.offset == end and field.offset % field.dtype.itemsize == 0
         end += field.bytes
-    assert end <= layout.bytes < end + RECORD_ALIGNMENT and layout.bytes % RECORD_ALIGNMENT == 0
+    assert end <= layout.bytes < end + ALIGNMENT and layout.bytes % ALIGNMENT == 0
 
 
 def test_views_have_the_documented_shapes_and_share_memory(layout):
@@ -56,7 +56,7 @@ def test_the_default_record_is_as_small_as_its_fields():
     """Two 15 x 15 windows of one byte per tile, and a header of under 150 bytes."""
     layout = ObservationLayout(preset("chaos"))
     assert layout.header_bytes < 150
-    assert 450 + layout.header_bytes <= layout.bytes < 450 + layout.header_bytes + RECORD_ALIGNMENT
+    assert 450 + layout.header_bytes <= layout.bytes < 450 + layout.header_bytes + ALIGNMENT
     assert {name: field.shape for name, field in layout.fields.items()} == {
         "self": (12,), "entities": (8, 8), "entity_kind": (8,), "move_mask": (5,), "style_mask": (3,),
         "target_mask": (3, 9), "alive": (), "material": (15, 15), "occupant": (15, 15),

@@ -7,6 +7,7 @@ collisions."""
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -23,35 +24,44 @@ GRASS = int(Material.GRASS)
 SLICES = 8
 
 
+_Windows = namedtuple("_Windows", "material occupant side pitch")
+"""First bytes of the windows in a record, cells of a row, and bytes from one row to the next."""
+
+
 @compiled
-def _count(records, index, material_at, occupant_at, cells, counts, low, high):
+def _count(records, index, windows, counts, low, high):
+    size = windows.side * windows.pitch
+    padding = windows.side * (windows.pitch - windows.side)
     for i in range(low, high):
         row = records[index[i]]
-        material = row[material_at : material_at + cells]
-        occupant = row[occupant_at : occupant_at + cells]
-        named = 0
-        for cell in range(cells):
-            named += (material[cell] != GRASS) + (occupant[cell] != 0)
+        material = row[windows.material : windows.material + size]
+        occupant = row[windows.occupant : windows.occupant + size]
+        named = -padding  # the padding of materials is 0, which is not grass
+        for byte in range(size):
+            named += (material[byte] != GRASS) + (occupant[byte] != 0)
         counts[i] = named
 
 
 @compiled
-def _list(records, index, material_at, occupant_at, cells, codes, rows, offsets, bags, low, high):
+def _list(records, index, windows, codes, rows, offsets, bags, low, high):
+    side = windows.side
     for i in range(low, high):
         row = records[index[i]]
-        material = row[material_at : material_at + cells]
-        occupant = row[occupant_at : occupant_at + cells]
-        first = np.int32((i // rows) * cells * codes)
+        entry = np.int32((i // rows) * side * side * codes)
         at = offsets[i]
         end = offsets[i + 1]
-        for cell in range(cells):
-            # Always written, and kept only if it counts: no branch to be mispredicted.
-            if at < end:
-                bags[at] = first + cell * codes + material[cell]
-            at += material[cell] != GRASS
-            if occupant[cell]:
-                bags[at] = first + cell * codes + FIRST_OCCUPANT + occupant[cell]
-                at += 1
+        for r in range(side):
+            material = row[windows.material + r * windows.pitch :]
+            occupant = row[windows.occupant + r * windows.pitch :]
+            for c in range(side):
+                # Always written, and kept only if it counts: no branch to be mispredicted.
+                if at < end:
+                    bags[at] = entry + material[c]
+                at += material[c] != GRASS
+                if occupant[c]:
+                    bags[at] = entry + FIRST_OCCUPANT + occupant[c]
+                    at += 1
+                entry += codes
 
 
 @compiled
@@ -79,21 +89,16 @@ class WindowEmbedding(torch.autograd.Function):
     """See ``nmmo_gpu.train.window.window_embedding``."""
 
     @staticmethod
-    def forward(
-        ctx: Any, records: Tensor, index: Tensor, table: Tensor, material_at: int, occupant_at: int
-    ) -> Tensor:
+    def forward(ctx: Any, records: Tensor, index: Tensor, table: Tensor, windows: _Windows) -> Tensor:
         populations, cells, codes, hidden = table.shape
         rows = index.shape[1]
         data, which = records.numpy(), index.reshape(-1).numpy()
         pieces = slices(len(which), SLICES)
         offsets = np.zeros(len(which) + 1, np.int32)
-        parallel(_count, [(data, which, material_at, occupant_at, cells, offsets[1:], *p) for p in pieces])
+        parallel(_count, [(data, which, windows, offsets[1:], *p) for p in pieces])
         np.cumsum(offsets, out=offsets)
         bags = np.empty(offsets[-1], np.int32)
-        parallel(
-            _list,
-            [(data, which, material_at, occupant_at, cells, codes, rows, offsets, bags, *p) for p in pieces],
-        )
+        parallel(_list, [(data, which, windows, codes, rows, offsets, bags, *p) for p in pieces])
         flat = table.detach().reshape(-1, hidden)
         out = _look_up(flat, bags, offsets)
         ctx.lists = offsets, bags
@@ -112,15 +117,14 @@ class WindowEmbedding(torch.autograd.Function):
         fixed = (offsets, bags, starts, members, per_population, rows)
         parallel(_reverse, [(*fixed, p, p + 1) for p in range(populations)])
         table = _look_up(grad, members, starts)
-        return None, None, table.view(populations, cells, codes, grad.shape[1]), None, None
+        return None, None, table.view(populations, cells, codes, grad.shape[1]), None
 
 
 def window_embedding(records: Tensor, index: Tensor, table: Tensor, layout: ObservationLayout) -> Tensor:
     """See ``nmmo_gpu.train.window.window_embedding``; for tensors on the CPU."""
-    at = layout.fields
-    out: Tensor = WindowEmbedding.apply(
-        records, index, table.float(), at["material"].offset, at["occupant"].offset
-    )
+    starts = (layout.fields[name].offset for name in ("material", "occupant"))
+    windows = _Windows(*starts, layout.window, layout.pitch)
+    out: Tensor = WindowEmbedding.apply(records, index, table.float(), windows)
     return out.to(table.dtype)
 
 

@@ -23,8 +23,9 @@ _HeaderLayout = namedtuple("_HeaderLayout", "bytes self entities entity_kind")
 _Records = namedtuple("_Records", "bytes shorts")
 """The same records as uint8 and as int16."""
 _Scales = namedtuple("_Scales", "own entity")
-_Window = namedtuple("_Window", "cells codes width stride")
-"""Numbers of cells, codes of a cell, columns to write, and columns of the matrix."""
+_Window = namedtuple("_Window", "side pitch codes width stride")
+"""Cells of a row, bytes from one row to the next, codes of a cell, columns to write, and columns of the
+matrix."""
 _Header = namedtuple("_Header", "nearest first columns tail stride")
 """Rows of the entity table; first column; numbers of columns, of unused columns at the end, and of columns of
 the matrix."""
@@ -57,10 +58,11 @@ def _encode_window(
     column = (program % PARTS) * COLUMNS + tl.arange(0, COLUMNS)
     cell, code = column // window.codes, column % window.codes
     occupied = code >= MATERIAL_CODES
-    at = cell + tl.where(occupied, layout.occupant, layout.material)
+    byte = cell // window.side * window.pitch + cell % window.side
+    at = byte + tl.where(occupied, layout.occupant, layout.material)
     ground = tl.where(code < GRASS, code, code + 1)  # grass has no code
     wanted = tl.where(occupied, code - MATERIAL_CODES + 1, ground)
-    known = column < window.cells * window.codes
+    known = column < window.side * window.side * window.codes
     for step in range(STEPS):
         place = ((program // PARTS).to(tl.int64) * STEPS + step) * RECORDS + tl.arange(0, RECORDS)
         here = place < rows
@@ -133,7 +135,7 @@ def encode_inputs(
     launch(
         _encode_window, triton.cdiv(rows, RECORDS * STEPS) * triton.cdiv(columns.one, COLUMNS), records,
         index, out, rows, layout=fields_of(_WindowLayout, layout, **at),
-        window=_Window(config.window**2, codes(config) - 1, columns.one, columns.width),
+        window=_Window(layout.window, layout.pitch, codes(config) - 1, columns.one, columns.width),
         COLUMNS=COLUMNS, RECORDS=RECORDS, STEPS=STEPS,
     )  # fmt: skip
     extended = config.extended
