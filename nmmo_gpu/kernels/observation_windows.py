@@ -61,7 +61,8 @@ def _windows(
 
     Order-free: an agent's windows are written by one program, and each byte by one lane."""
     SIDE: tl.constexpr = 2 * config.vision + 1
-    LENGTH: tl.constexpr = 4 * lanes.words
+    WORDS: tl.constexpr = lanes.words
+    LENGTH: tl.constexpr = 4 * WORDS
     realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
     living = inside & (tl.load(world.alive + being, mask=inside, other=0) != 0)
     here = tile_of(world, being, living, config)
@@ -77,13 +78,14 @@ def _windows(
     pointer: tl.constexpr = tl.pointer_type(tl.uint32)
     materials = (world.material + (plane & ~3)).to(pointer)
     presences = (world.presence + (plane & ~3)).to(pointer)
-    material = unaligned_words(materials, first_byte, cells, seen, lanes.words)
-    presence = unaligned_words(presences, first_byte, cells, seen, lanes.words)
+    material = unaligned_words(materials, first_byte, cells, seen, WORDS)
+    presence = unaligned_words(presences, first_byte, cells, seen, WORDS)
 
     own = ((slot // config.population_size + 1).to(tl.uint32) * ONES)[:, None]
-    grounds, kinds = (), ()
-    bits = tl.zeros([BLOCK, lanes.padded], tl.uint32)
-    for k in tl.static_range(lanes.words):
+    grounds = ()
+    kinds = ()
+    bits = tl.zeros_like(presence[0])
+    for k in tl.static_range(WORDS):
         in_window = first_bytes(cells - 4 * k)
         grounds = grounds + (material[k] & in_window,)
         occupied = nonzero_bytes(presence[k]) & in_window
@@ -91,16 +93,17 @@ def _windows(
         bits |= high_bits(occupied) << (4 * k)
 
     written = inside[:, None] & (lane < lanes.written)
-    word = tl.arange(0, lanes.words)[None, None, :]
-    into = words + (agent * layout.words)[:, None, None] + (lane * lanes.words)[:, :, None] + word
+    word = tl.arange(0, WORDS)[None, None, :]
+    into = words + (agent * layout.words)[:, None, None] + (lane * WORDS)[:, :, None] + word
     wide = written[:, :, None] & (word >= 0)
-    grounds = tl.reshape(interleaved(grounds, lanes.words), [BLOCK, lanes.padded, lanes.words])
+    grounds = tl.reshape(interleaved(grounds, WORDS), [BLOCK, lanes.padded, WORDS])
     tl.store(into + layout.material, grounds.to(tl.int32, bitcast=True), mask=wide)
-    kinds = tl.reshape(interleaved(kinds, lanes.words), [BLOCK, lanes.padded, lanes.words])
+    kinds = tl.reshape(interleaved(kinds, WORDS), [BLOCK, lanes.padded, WORDS])
     tl.store(into + layout.occupant, kinds.to(tl.int32, bitcast=True), mask=wide)
-    tl.store(
-        near + agent[:, None] * lanes.padded + lane, bits.to(tl.int16), mask=inside[:, None] & (lane >= 0)
-    )
+    # Without this hint, the layout of the whole kernel would follow this store, and the wide ones would pass
+    # through shared memory.
+    place = tl.max_contiguous(agent[:, None] * lanes.padded + lane, [1, 1])
+    tl.store(near + place, bits.to(tl.int16), mask=inside[:, None] & (lane >= 0))
 
 
 def write_windows(world: World, records: Tensor, layout: ObservationLayout) -> Tensor:
