@@ -102,7 +102,7 @@ def _write_windows(record, near, fields, tile, population, sizes, ring, at):
     corner = tile - sizes.vision * (sizes.width + 1)
     own = np.uint64(population + 1) * ONES
     words = (window + 7) // 8
-    # The last word of a row is read from the row's last eight cells; the shift drops those of the word before.
+    # The last word of a row is made of the row's last eight cells, of which the shift drops the first ones.
     last, drop = window - 8, np.uint64(8 * (8 * words - window))
     for r in range(window):
         for w in range(words):

@@ -30,8 +30,8 @@ def count_bits(words):
 
 @triton.jit
 def index_of_bit(words, rank):
-    """Returns the index of the set bit of uint32 ``words`` that has ``rank`` (uint32) set bits below it, uint32;
-    some index if there is none."""
+    """Returns the index of the set bit of uint32 ``words`` that has ``rank`` (uint32) set bits below it,
+    uint32; some index if there is none."""
     index = tl.zeros_like(words)
     for step in tl.static_range(5):
         half = 16 >> step
@@ -63,7 +63,7 @@ def unaligned_words(words, first_byte, length, here, COUNT: tl.constexpr):
     for k in tl.static_range(COUNT):
         high = tl.load(words + place + (k + 1), mask=here & (skipped + length > 4 * (k + 1)), other=0)
         both = (high.to(tl.uint64) << 32) | low.to(tl.uint64)
-        out = out + ((both >> shift).to(tl.uint32),)
+        out = out + ((both >> shift).to(tl.uint32),)  # type: ignore[assignment]
         low = high
     return out
 
@@ -78,8 +78,8 @@ def first_bytes(count):
 
 @triton.jit
 def interleaved(parts, COUNT: tl.constexpr):
-    """Joins a tuple of COUNT tensors (1, 2, 4 or 8) of equal shape; reshaped to [..., COUNT], the last index is
-    that of the tuple."""
+    """Joins a tuple of COUNT tensors (1, 2, 4 or 8) of equal shape; reshaped to [..., COUNT], the last index
+    is that of the tuple."""
     tl.static_assert(COUNT == 1 or COUNT == 2 or COUNT == 4 or COUNT == 8)
     if COUNT == 1:
         return parts[0]

@@ -30,12 +30,12 @@ WORD = 32
 
 @triton.jit
 def cells_of(near, agent, living, WORDS: tl.constexpr, PITCH: tl.constexpr):
-    """Returns a tuple of WORDS uint32 [BLOCK]: the bits of ``near``, [agents, PITCH] int32, of agents [BLOCK];
-    zeros if not ``living``."""
+    """Returns a tuple of WORDS uint32 [BLOCK]: the bits of ``near``, [agents, PITCH] int32, of agents
+    [BLOCK]; zeros if not ``living``."""
     cells = ()
     for k in tl.static_range(WORDS):
         words = tl.load(near + agent * PITCH + k, mask=living, other=0)
-        cells = cells + (words.to(tl.uint32, bitcast=True),)
+        cells = cells + (words.to(tl.uint32, bitcast=True),)  # type: ignore[assignment]
     return cells
 
 
@@ -56,14 +56,14 @@ def count_within(cells, rings, VISION: tl.constexpr, WORDS: tl.constexpr, ROW_BI
             if (k + 1) * 32 > (VISION - distance) * ROW_BITS and k * 32 < (VISION + distance + 1) * ROW_BITS:
                 ring = tl.load(rings + distance * WORDS + k).to(tl.uint32, bitcast=True)
                 total += count_bits(cells[k] & ring)
-        counts = counts + (total,)
+        counts = counts + (total,)  # type: ignore[assignment]
     return counts
 
 
 @triton.jit
 def cell_of_rank(cells, counts, rings, rank, VISION: tl.constexpr, WORDS: tl.constexpr):
-    """Returns [BLOCK] int32: the cell of the entity with ``rank`` (0 for the nearest), as the index of its bit;
-    -1 if there are not as many.
+    """Returns [BLOCK] int32: the cell of the entity with ``rank`` (0 for the nearest), as the index of its
+    bit; -1 if there are not as many.
 
     Args:
         cells: as returned by ``cells_of``.
@@ -129,8 +129,8 @@ def find_nearest(world: World, near: Tensor) -> Tensor:
     cut = over_slots(world.realms, cfg.slots)
     window = _Cells(words_of(cfg.vision), near.shape[-1] // 2, row_bits(cfg.vision), groups)
     launch(
-        _nearest, cut.programs, world.alive, near.view(torch.int32), ring_cells(cfg.vision, world.device), found,
-        cut.slots, cut.chunks, NPCS=cfg.npc_slots, VISION=cfg.vision, window=window, BLOCK=cut.block,
+        _nearest, cut.programs, world.alive, near.view(torch.int32), ring_cells(cfg.vision, world.device),
+        found, cut.slots, cut.chunks, NPCS=cfg.npc_slots, VISION=cfg.vision, window=window, BLOCK=cut.block,
         warps=cut.warps,
     )  # fmt: skip
     return found.view(torch.int16)
@@ -138,8 +138,8 @@ def find_nearest(world: World, near: Tensor) -> Tensor:
 
 @cache
 def ring_cells(vision: int, device: torch.device) -> Tensor:
-    """Returns [vision + 2, words] int32: the cells of a window at each distance from its center, a bit each; no
-    cell for distance vision + 1. Rows of the window are ``row_bits`` apart."""
+    """Returns [vision + 2, words] int32: the cells of a window at each distance from its center, a bit each;
+    no cell for distance vision + 1. Rows of the window are ``row_bits`` apart."""
     between, words = row_bits(vision), words_of(vision)
     rings = [0] * (vision + 2)
     for row in range(-vision, vision + 1):

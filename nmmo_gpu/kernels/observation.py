@@ -3,12 +3,13 @@
 ``_public_stats`` packs an agent's public attributes into one word, so that one load reads them. ``_windows``
 (``nmmo_gpu.kernels.observation_windows``) writes the windows, and which of their cells have an occupant.
 ``_nearest`` (``nmmo_gpu.kernels.neighbors``) finds the nearest entities from these bits. ``_record_fields``
-writes the rest of the record, in whole words and rows of bytes, because many small writes take as long as large
-ones. The kernels of the full game are in ``nmmo_gpu.kernels.observation_goods``."""
+writes the rest of the record, in whole words and rows of bytes, because many small writes take as long as
+large ones. The kernels of the full game are in ``nmmo_gpu.kernels.observation_goods``."""
 
 from __future__ import annotations
 
 from collections import namedtuple
+
 import torch
 import triton
 import triton.language as tl
@@ -54,8 +55,8 @@ IMMUNE_AT = tl.constexpr(observation_layout.ENTITY_ATTRIBUTES.index("immune"))
 THROWN, KNIFE, GEAR_KINDS = (tl.constexpr(n) for n in (content.RANGE, content.KNIFE, len(content.GEAR)))
 PADDING = tl.constexpr(observation_layout.ALIGNMENT)
 RECORD_LANES = 1 << 20 if INTERPRETED else 2048
-"""Bytes of masks per program of ``_record_fields``. It has one warp, so that no warp waits for another where
-values are passed between threads."""
+"""Bytes of masks per program of ``_record_fields``, half as many in the full game. A program has one warp, so
+that no warp waits for another where values are passed between threads."""
 LARGEST_BYTE = tl.constexpr(127)
 LARGEST_SHORT = tl.constexpr(32767)
 
@@ -136,8 +137,8 @@ def _record_fields(
     world, buffers, seen, records, slots, chunks, config: tl.constexpr, layout: tl.constexpr,
     padded: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Writes own state, entity tables, ``seen``, and masks of moves, styles and targets; zeros and -1 for dead
-    agents. ``entity_attributes`` and ``worn`` are read only in the full game.
+    """Writes own state, entity tables, ``seen``, and masks of moves, styles and targets; zeros and -1 for
+    dead agents. ``entity_attributes`` and ``worn`` are read only in the full game.
 
     Order-free: an agent's record is written by one program."""
     realm, slot, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
@@ -228,7 +229,8 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
 
     masks = triton.next_power_of_2(at["alive"] + 1 - at["move_mask"])
     table = triton.next_power_of_2(cfg.nearest)
-    cut = over_slots(world.realms, cfg.slots, max(1, RECORD_LANES // max(masks, table)))
+    lanes = RECORD_LANES // 2 if cfg.extended else RECORD_LANES
+    cut = over_slots(world.realms, cfg.slots, max(1, lanes // max(masks, table)))
     config = fields_of(_RecordConfig, cfg, damage=(1, 1, 1) if cfg.rolls else cfg.damage)
     # Systems write zeros themselves between their fields.
     end = layout.stock_bytes if layout.systems_observe else layout.header_bytes

@@ -22,8 +22,8 @@ _Config = namedtuple("_Config", "height width vision npc_slots populations popul
 _Layout = namedtuple("_Layout", "words material occupant")
 """The length of a record, and offsets of the windows in it, in words."""
 _Lanes = namedtuple("_Lanes", "words per_row used written padded")
-"""Words of a lane, lanes of a row, lanes of a window, without and with the padding after it, and the same as a
-power of two."""
+"""Words of a lane, lanes of a row, lanes of a window without and with the padding after it, and the latter as
+a power of two."""
 
 ONES, HIGH_BITS = tl.constexpr(0x01010101), tl.constexpr(0x80808080)
 STRANGER, NPC = tl.constexpr(observation_layout.STRANGER), tl.constexpr(observation_layout.NPC)
@@ -57,7 +57,7 @@ def _windows(
     world, words, near, slots, chunks, config: tl.constexpr, layout: tl.constexpr, lanes: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Writes the windows, and ``near``: one bit per cell, set where it has an occupant. Zeros for dead agents.
+    """Writes the windows, and in ``near`` one bit per cell, set if it has an occupant; zeros for dead agents.
 
     Order-free: an agent's windows are written by one program, and each byte by one lane."""
     SIDE: tl.constexpr = 2 * config.vision + 1
@@ -87,9 +87,9 @@ def _windows(
     bits = tl.zeros_like(presence[0])
     for k in tl.static_range(WORDS):
         in_window = first_bytes(cells - 4 * k)
-        grounds = grounds + (material[k] & in_window,)
+        grounds = grounds + (material[k] & in_window,)  # type: ignore[assignment]
         occupied = nonzero_bytes(presence[k]) & in_window
-        kinds = kinds + (kinds_of(presence[k], occupied, own, config) & in_window,)
+        kinds = kinds + (kinds_of(presence[k], occupied, own, config) & in_window,)  # type: ignore[assignment]
         bits |= high_bits(occupied) << (4 * k)
 
     written = inside[:, None] & (lane < lanes.written)
@@ -138,4 +138,4 @@ def lanes_of(layout: ObservationLayout) -> _Lanes:
     per_row = layout.pitch // length
     used = layout.window * per_row
     written = (layout.bytes - layout.fields["occupant"].offset) // length
-    return _Lanes(length // 4, per_row, used, written, triton.next_power_of_2(used))
+    return _Lanes(length // 4, per_row, used, written, triton.next_power_of_2(written))

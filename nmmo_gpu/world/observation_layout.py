@@ -17,8 +17,8 @@ from nmmo_gpu.content import SKILLS, WORKS
 from nmmo_gpu.world.movement import MOVES
 
 ALIGNMENT = 16
-"""Records, their windows and the rows of windows begin at multiples of this many bytes, for aligned wide loads
-and stores. Rows of at most eight cells begin at multiples of the next power of two."""
+"""Records, their windows and the rows of windows begin at multiples of this many bytes, for wide loads and
+stores. Rows of at most eight cells begin at multiples of the next power of two."""
 
 EMPTY, FRIEND, STRANGER, NPC = 0, 1, 2, 3
 """Kinds of occupant: none; an agent of the same population (including the agent itself); any other agent;
