@@ -61,8 +61,9 @@ def observation_page() -> str:
         "",
         *field_table(layout, observation_space(config)),
         "",
-        f"The rows of `material` and `occupant` are {layout.pitch} bytes apart in the record, so that kernels "
-        "read and write whole words; the tensors are views without the padding, and thus not contiguous.",
+        f"The rows of `material` and `occupant` are {layout.pitch} bytes apart in the record, so that "
+        "kernels read and write whole words; the tensors are views without the padding, and so are not "
+        "contiguous.",
         "",
         f"Columns of `self`, with their bounds: "
         f"{_columns(SELF_FEATURES, observation_space(config)['self'])}.",

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu import content
-from nmmo_gpu.kernels.launch import INTERPRETED, fields_of, launch, over_slots
+from nmmo_gpu.kernels.launch import agents_per_program, fields_of, launch, over_slots
 from nmmo_gpu.kernels.movement import down, right, walkable
 from nmmo_gpu.kernels.neighbors import find_nearest, row_bits
 from nmmo_gpu.kernels.observation_goods import goods, looks_of
@@ -54,9 +54,6 @@ NPC_KIND_AT = tl.constexpr(observation_layout.ENTITY_ATTRIBUTES.index("npc_kind"
 IMMUNE_AT = tl.constexpr(observation_layout.ENTITY_ATTRIBUTES.index("immune"))
 THROWN, KNIFE, GEAR_KINDS = (tl.constexpr(n) for n in (content.RANGE, content.KNIFE, len(content.GEAR)))
 PADDING = tl.constexpr(observation_layout.ALIGNMENT)
-RECORD_LANES = 1 << 20 if INTERPRETED else 2048
-"""Bytes of masks per program of ``_record_fields``, half as many in the full game. A program has one warp, so
-that no warp waits for another where values are passed between threads."""
 LARGEST_BYTE = tl.constexpr(127)
 LARGEST_SHORT = tl.constexpr(32767)
 
@@ -229,8 +226,10 @@ def observe(world: World, records: Tensor, seen: Tensor) -> None:
 
     masks = triton.next_power_of_2(at["alive"] + 1 - at["move_mask"])
     table = triton.next_power_of_2(cfg.nearest)
-    lanes = RECORD_LANES // 2 if cfg.extended else RECORD_LANES
-    cut = over_slots(world.realms, cfg.slots, max(1, lanes // max(masks, table)))
+    # One warp, so that no warp waits for another where values pass between threads; the more elements each of
+    # them has, the fewer instructions an agent takes.
+    agents = agents_per_program((4 if cfg.extended else 2) * max(masks, table))
+    cut = over_slots(world.realms, cfg.slots, agents)
     config = fields_of(_RecordConfig, cfg, damage=(1, 1, 1) if cfg.rolls else cfg.damage)
     # Systems write zeros themselves between their fields.
     end = layout.stock_bytes if layout.systems_observe else layout.header_bytes

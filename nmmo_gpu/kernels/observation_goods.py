@@ -13,7 +13,7 @@ from nmmo_gpu import content
 from nmmo_gpu.content import GEAR, SKILLS, WORKS
 from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.kernels.exchange import back, can_buy, can_sell, can_withdraw
-from nmmo_gpu.kernels.launch import INTERPRETED, fields_of, launch, over_slots
+from nmmo_gpu.kernels.launch import agents_per_program, fields_of, launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents, my_slots, tile_of
 from nmmo_gpu.kernels.work import book, book_config, possible_works
 from nmmo_gpu.world import observation_goods as rule
@@ -47,9 +47,6 @@ STYLE_COUNT, SKILL_COUNT, GEAR_COUNT, WORK_COUNT, GOODS_COUNT, OFFER_COUNT = (
     tl.constexpr(len(names)) for names in (STYLES, SKILLS, GEAR, WORKS, GOODS_FEATURES, OFFER_FEATURES)
 )
 DEFENSE, CONSTITUTION = tl.constexpr(content.DEFENSE), tl.constexpr(content.CONSTITUTION)
-GOODS_LANES = 1 << 19 if INTERPRETED else 512
-"""Elements per program of ``_goods``. A program has one warp, so that no warp waits for another where values
-are passed between threads."""
 LARGEST_BYTE, LARGEST_SHORT = tl.constexpr(127), tl.constexpr(rule.LARGEST_SHORT)
 
 
@@ -209,7 +206,7 @@ def goods(world: World, records: Tensor, layout: ObservationLayout) -> None:
     items = counts["items"]
     shorts = len(SKILLS) + len(GOODS_FEATURES) + items + len(OFFER_FEATURES)
     padded = _GoodsPadded(*(triton.next_power_of_2(max(1, n)) for n in (shorts, 3 * items, masks)))
-    cut = over_slots(world.realms, cfg.slots, max(1, GOODS_LANES // max(padded)))
+    cut = over_slots(world.realms, cfg.slots, agents_per_program(8 * max(padded)))
     config = fields_of(
         _GoodsConfig, cfg, prices=len(known.prices), weightless=0 in known.weight, **counts
     )  # fmt: skip

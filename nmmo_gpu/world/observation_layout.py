@@ -217,10 +217,8 @@ class ObservationLayout:
         for field, start in zip(fields, starts, strict=True):
             records[..., field.offset + field.bytes : start] = 0
             if field.pitch:
-                rows = records[..., field.offset : field.offset + field.bytes].unflatten(
-                    -1, (-1, field.pitch)
-                )
-                rows[..., field.shape[1] :] = 0
+                part = records[..., field.offset : field.offset + field.bytes]
+                torch.unflatten(part, -1, (-1, field.pitch))[..., field.shape[1] :] = 0
 
 
 def row_pitch(window: int) -> int:

@@ -130,6 +130,7 @@ def random_records(
         # Half of the cells are grass without an occupant, as in most windows.
         usual = torch.rand(views[name].shape, generator=random) < 0.5
         views[name].copy_(drawn.masked_fill(usual, int(Material.GRASS) if name == "material" else 0))
+    layout.clear_padding(records)
     return records
 
 

@@ -121,7 +121,7 @@ def test_gradient_of_a_sum(window_embedding):
         for row in index[p].tolist():
             views = layout.views(records[row])
             for cell in range(25):
-                ground, other = int(views["material"].view(-1)[cell]), int(views["occupant"].view(-1)[cell])
+                ground, other = (int(views[name].flatten()[cell]) for name in ("material", "occupant"))
                 counts[p, cell, ground] += ground != Material.GRASS
                 if other:
                     counts[p, cell, FIRST_OCCUPANT + other] += 1

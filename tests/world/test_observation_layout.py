@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from support.helpers import ODD
 
 from nmmo_gpu.config import preset
-from nmmo_gpu.world.observation_layout import ALIGNMENT, ObservationLayout
+from nmmo_gpu.world.observation_layout import ALIGNMENT, ObservationLayout, row_pitch
 
 CONFIGS = [
     {},
@@ -24,10 +26,28 @@ def layout(request):
 
 def test_fields_are_aligned_disjoint_and_fill_the_record_up_to_padding(layout):
     end = 0
-    for field in layout.fields.values():
-        assert field.offset == end and field.offset % field.dtype.itemsize == 0
+    for name, field in layout.fields.items():
+        if field.pitch:
+            end = -(-end // ALIGNMENT) * ALIGNMENT
+            assert field.pitch >= field.shape[1] and field.pitch % min(field.pitch, ALIGNMENT) == 0
+        assert field.offset == end and field.offset % field.dtype.itemsize == 0, name
         end += field.bytes
     assert end <= layout.bytes < end + ALIGNMENT and layout.bytes % ALIGNMENT == 0
+
+
+@pytest.mark.parametrize("window, pitch", [(3, 4), (5, 8), (7, 8), (9, 16), (15, 16), (17, 32), (31, 32)])
+def test_rows_of_windows_start_at_words(window, pitch):
+    assert row_pitch(window) == pitch
+
+
+def test_padding_belongs_to_no_field(layout):
+    """Clearing it leaves all fields, and nothing else, as they were."""
+    records = torch.ones(2, layout.bytes, dtype=torch.uint8)
+    layout.clear_padding(records)
+    for view in layout.views(records).values():
+        assert view.contiguous().view(-1).view(torch.uint8).all()
+    fields = sum(math.prod(field.shape) * field.dtype.itemsize for field in layout.fields.values())
+    assert int(records.sum()) == 2 * fields and layout.bytes > fields
 
 
 def test_views_have_the_documented_shapes_and_share_memory(layout):
@@ -53,10 +73,10 @@ def test_the_header_has_all_fields_but_the_windows(layout):
 
 
 def test_the_default_record_is_as_small_as_its_fields():
-    """Two 15 x 15 windows of one byte per tile, and a header of under 150 bytes."""
+    """Two windows of 15 rows of 16 bytes, one byte per tile, and a header of under 150 bytes."""
     layout = ObservationLayout(preset("chaos"))
     assert layout.header_bytes < 150
-    assert 450 + layout.header_bytes <= layout.bytes < 450 + layout.header_bytes + ALIGNMENT
+    assert layout.bytes == layout.header_bytes + 2 * 15 * 16
     assert {name: field.shape for name, field in layout.fields.items()} == {
         "self": (12,), "entities": (8, 8), "entity_kind": (8,), "move_mask": (5,), "style_mask": (3,),
         "target_mask": (3, 9), "alive": (), "material": (15, 15), "occupant": (15, 15),
