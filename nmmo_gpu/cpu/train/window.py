@@ -47,21 +47,22 @@ def _list(records, index, windows, codes, rows, offsets, bags, low, high):
     side = windows.side
     for i in range(low, high):
         row = records[index[i]]
-        entry = np.int32((i // rows) * side * side * codes)
+        table = np.int32((i // rows) * side * side * codes)
         at = offsets[i]
         end = offsets[i + 1]
         for r in range(side):
-            material = row[windows.material + r * windows.pitch :]
-            occupant = row[windows.occupant + r * windows.pitch :]
+            byte = r * windows.pitch
+            material = row[windows.material + byte : windows.material + byte + side]
+            occupant = row[windows.occupant + byte : windows.occupant + byte + side]
+            first = table + r * side * codes
             for c in range(side):
                 # Always written, and kept only if it counts: no branch to be mispredicted.
                 if at < end:
-                    bags[at] = entry + material[c]
+                    bags[at] = first + c * codes + material[c]
                 at += material[c] != GRASS
                 if occupant[c]:
-                    bags[at] = entry + FIRST_OCCUPANT + occupant[c]
+                    bags[at] = first + c * codes + FIRST_OCCUPANT + occupant[c]
                     at += 1
-                entry += codes
 
 
 @compiled
