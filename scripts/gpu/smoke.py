@@ -126,7 +126,7 @@ def trained(config: TrainConfig, iterations: int) -> tuple[bool, str]:
         seconds.append(time.perf_counter() - start)
     last = (stats + run.synchronize())[-1]
     updates = [update for update in run.pantheon.updates.values() if update.graph is not None]
-    captured = run.god._collect.graph is not None and bool(updates)
+    captured = any(play.graph is not None for play in run.god.plays.values()) and bool(updates)
     tensors = [*last.statistics.values(), *run.sword.policy.parameters()]
     finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
     peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
