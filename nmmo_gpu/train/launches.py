@@ -75,5 +75,7 @@ def _of_training(network: PolicyConfig, config: WorldConfig = WORLDS["chaos"]) -
     launches: list[Launch] = []
     with diverted(launches.append):
         env = EnvConfig(world=config, realms=2, device="cpu", backend="triton", check_actions=False)
-        Run(TrainConfig(env=env, policy=network, ppo=ppo)).iterate()
+        run = Run(TrainConfig(env=env, policy=network, ppo=ppo))
+        run.iterate()
+        run.god.collect()  # with fewer slots, as far as births allow
     return launches

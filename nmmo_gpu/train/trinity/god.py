@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -67,7 +69,7 @@ class God(Uncopied):
         if allowed and self.env.device.type == "cuda":
             check_capturable(shard)
         self._graphs = allowed
-        self._memory = torch.cuda.graph_pool_handle() if self.env.device.type == "cuda" else None
+        self._memory: Any = None  # shared by all graphs
         self.plays: dict[int, GraphedCallable] = {}
         """Rollouts by the number of slots of each population that they compute; see
         ``nmmo_gpu.train.living``."""
@@ -124,6 +126,8 @@ class God(Uncopied):
         """Plays a rollout that computes ``columns`` slots of each population, and returns how many agents
         lived in it; None if that is not needed."""
         if columns not in self.plays:
+            if self._memory is None and self.env.device.type == "cuda":
+                self._memory = torch.cuda.graph_pool_handle()
             self.plays[columns] = GraphedCallable(
                 weakly(self._play, columns), self.env.device, self._graphs, self._memory,
                 warm=bool(self.plays),
