@@ -52,14 +52,14 @@ KINDS = {
     "the full game, recurrent": {
         **FULL, "recurrent": True, "targeting": "learned", "reward_experience": 0.1, "reward_gold": 0.1,
     },
-    "kernels": {"backend": "triton", "realms": 1, "height": 32, "width": 33, "horizon": 3, "slots": 12},
+    "kernels": {"backend": "triton", "realms": 1, "height": 32, "width": 33, "horizon": 2, "slots": 12},
 }  # fmt: skip
 
 
 @pytest.fixture(params=KINDS)
 def started(request, monkeypatch, tmp_path):
     """Returns a function that starts a recorded run with static shapes in a world that fills up."""
-    settings = {"backend": "torch", "births": 1, "slots": 48, "populations": 2, "record": (0,)}
+    settings = {"backend": "torch", "births": 1, "slots": 24, "horizon": 4, "record": (0,)}
     settings |= KINDS[request.param]
     if settings["backend"] == "triton":
         pytest.importorskip("triton")

@@ -143,14 +143,12 @@ def choose(
     heads = heads_of(layout, logits.shape[-1], auto)
     block = agents_at_a_time(heads)
 
-    # Agents that are not in the index are not written.
-    allocate = torch.empty if index.numel() == agents else torch.zeros
-
-    def allocated(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return allocate(shape, dtype=dtype, device=records.device)
-
-    integers = [allocated(agents, heads.count, dtype=torch.int16) for _ in range(2)]
-    chosen = Chosen(*integers, allocated(agents), allocated(agents))
+    integers = torch.empty(2, agents, heads.count, dtype=torch.int16, device=records.device)
+    floats = torch.empty(2, agents, dtype=torch.float32, device=records.device)
+    if index.numel() < agents:  # agents that are not in the index are not written
+        integers.zero_()
+        floats.zero_()
+    chosen = Chosen(*integers, *floats)
     blocks = triton.cdiv(rows, block)
     launch(
         _choose, populations * blocks, fields_of(_Fields, world), records, index.contiguous(),
