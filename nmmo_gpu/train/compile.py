@@ -159,8 +159,8 @@ def forms_of(config: TrainConfig, sword_class: type[Sword] = Sword) -> list[Form
             for dtype in ACTION_TYPES:
                 god.env.step(torch.zeros(*shape, len(god.env.action_heads), dtype=dtype, device=META))
             rollout = god.collect()
-            choices = column_choices(rollout.alive.shape[1] // world_config.populations)
-            for god.columns in {_representative(columns): columns for columns in choices}.values():
+            *fewer, _ = column_choices(rollout.alive.shape[1] // world_config.populations)
+            for god.columns in {_representative(columns): columns for columns in fewer}.values():
                 god.collect()
             pantheon.learn(rollout, 0.0)
             if not config.policy.recurrent:
