@@ -99,8 +99,10 @@ def training(name: str, scale: str, realms: int, **policy: Any) -> Callable[[boo
 
     def part(dry: bool) -> tuple[bool, str]:
         config = train_preset(name, scale)
+        # Slots are kept full, so that rollouts and updates have one size, and are captured in the third.
+        world = dataclasses.replace(config.env.world, births=-1)
         config = dataclasses.replace(
-            config, env=dataclasses.replace(config.env, device="cuda", realms=realms),
+            config, env=dataclasses.replace(config.env, world=world, device="cuda", realms=realms),
             policy=dataclasses.replace(config.policy, **policy), iterations=1 << 30,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
