@@ -67,8 +67,8 @@ def started(request, monkeypatch, tmp_path):
     else:
         monkeypatch.setattr(swords, "training_backend", static)
 
-    def start(name, trinity=None):
-        run = Run(small(tmp_path / name, **settings), trinity=trinity)
+    def start(name):
+        run = Run(small(tmp_path / name, **settings))
         shout(run.sword.policy, 30.0)
         return run
 
