@@ -209,6 +209,11 @@ class Env(SentByValue):
             for name, tensor in before.tensors():
                 self.world.set_tensor(name, tensors[name].copy_(tensor))
             raise
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Writes ``records`` and the views of it again, and counts rewards from now on: for worlds whose
+        tensors were written between two ticks. ``intervene`` does this itself."""
         self._rewards.begin(self.world)
         self._observe(self.records)
 

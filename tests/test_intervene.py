@@ -51,11 +51,14 @@ def test_goods_are_booked_and_seen(backend):
 
 
 def test_the_change_is_not_rewarded():
-    """Rewards for gold count from the end of the intervention."""
+    """Rewards for gold count from the end of the intervention, in the same tensors, which a CUDA graph
+    reads."""
     env = played(reward_gold=1.0)
+    kept = dict(env._rewards.kept)
     living = env.world.agents(env.world.alive).clone()
     with env.intervene() as world:
         world.gold[living] += 1_000_000
+    assert kept and all(env._rewards.kept[name] is tensor for name, tensor in kept.items())
     _, reward, *_ = env.step(random_actions(env))
     assert reward.abs().max() < 1000
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from nmmo_gpu.config.bounds import Bounds, check_fields
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.train.config import TrainConfig
+from nmmo_gpu.train.living import column_choices
 from nmmo_gpu.train.memory_estimate import dry_run
 from nmmo_gpu.train.ppo import update, update_sizes
 from nmmo_gpu.train.presets import train_preset
@@ -158,6 +159,9 @@ def forms_of(config: TrainConfig, sword_class: type[Sword] = Sword) -> list[Form
             for dtype in ACTION_TYPES:
                 god.env.step(torch.zeros(*shape, len(god.env.action_heads), dtype=dtype, device=META))
             rollout = god.collect()
+            *fewer, _ = column_choices(rollout.alive.shape[1] // world_config.populations)
+            for god.columns in {_representative(columns): columns for columns in fewer}.values():
+                god.collect()
             pantheon.learn(rollout, 0.0)
             if not config.policy.recurrent:
                 for columns in update_sizes(

@@ -83,8 +83,8 @@ class GraphedCallable:
         return result
 
 
-def weakly(method: Callable[[], Any]) -> Callable[[], Any]:
-    """Wraps a bound method so that it does not keep its object alive.
+def weakly(method: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """Wraps a bound method, called with these arguments, so that it does not keep its object alive.
 
     Meant for a ``GraphedCallable`` that is an attribute of the same object. In a reference cycle, a graph and
     its memory would stay until Python's garbage collector runs, which does not account for GPU memory."""
@@ -97,7 +97,7 @@ def weakly(method: Callable[[], Any]) -> Callable[[], Any]:
             raise UsageError(
                 f"the object of {name} no longer exists; keep a reference to it while this is in use."
             )
-        return bound()
+        return bound(*arguments)
 
     return call
 

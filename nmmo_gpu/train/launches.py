@@ -75,5 +75,9 @@ def _of_training(network: PolicyConfig, config: WorldConfig = WORLDS["chaos"]) -
     launches: list[Launch] = []
     with diverted(launches.append):
         env = EnvConfig(world=config, realms=2, device="cpu", backend="triton", check_actions=False)
-        Run(TrainConfig(env=env, policy=network, ppo=ppo)).iterate()
+        run = Run(TrainConfig(env=env, policy=network, ppo=ppo))
+        run.iterate()
+        # A later rollout sorts its slots first, and repeats the launches of the first one.
+        alive = run.god.env.world.agents(run.god.env.world.alive)
+        run.sword.training_backend.living_first(alive, config.populations, run.god.columns)
     return launches

@@ -116,6 +116,26 @@ def living_by_population(alive: Tensor, populations: int, slots: int, columns: i
     return out, torch.arange(columns, device=alive.device, dtype=torch.int64) < place[:, -1:]
 
 
+def living_first(alive: Tensor, populations: int, columns: int) -> Tensor:
+    """Groups the slots of a tick by population, those of living agents first, without a sync with the device.
+
+    Args:
+        alive: [R, A] bool.
+        populations: number of populations P.
+        columns: length of the rows, at most R * A / P.
+
+    Returns:
+        [P, columns] int64 into the flattened [R * A]: the first slots of each population, each at most once;
+            first those of living agents, in ascending order, then empty ones, likewise. Living agents are
+            missing if a population has more than ``columns``."""
+    slots = alive.shape[1]
+    index, living = all_by_population(alive.reshape(1, -1), populations, slots)
+    rank = living.cumsum(1)  # number of living agents up to and including each slot
+    number = torch.arange(index.shape[1], device=alive.device, dtype=torch.int64)
+    column = torch.where(living, rank - 1, rank[:, -1:] + number - rank)
+    return torch.empty_like(index).scatter_(1, column, index)[:, :columns].contiguous()
+
+
 def all_by_population(alive: Tensor, populations: int, slots: int) -> tuple[Tensor, Tensor]:
     """Like ``by_population``, with the samples of empty slots included.
 

@@ -104,13 +104,14 @@ def choose_all(
     draw: Callable[..., tuple[Tensor, ...]], world: World, records: Tensor, index: Tensor, logits: Tensor,
     layout: ObservationLayout, auto: bool,
 ) -> Chosen:  # fmt: skip
-    """Samples the actions of all slots without a device sync: for heads of systems.
+    """Samples the actions of living agents without a device sync, for heads of systems; those of the other
+    slots are 0.
 
     Args:
         draw: ``nmmo_gpu.world.random.draw`` or a twin of it.
         world: read for ``alive``, ``seed`` and ``tick``.
         records: [N, bytes] uint8.
-        index: [P, B] int64, a permutation of the N agents.
+        index: [P, B] int64, different agents among the N; the results of all others are 0.
         logits: [P, B, choices + 1] float32, as ``PolicyBase.unmasked`` returns them.
         layout: layout of the records.
         auto: whether the target is chosen by auto-targeting."""
@@ -126,7 +127,7 @@ def choose_all(
 
     def placed(values: Tensor, dtype: torch.dtype) -> Tensor:
         values = torch.where(living.view(*living.shape, *[1] * (values.dim() - 2)), values, 0).to(dtype)
-        out = torch.empty(records.shape[0], *values.shape[2:], dtype=dtype, device=records.device)
+        out = torch.zeros(records.shape[0], *values.shape[2:], dtype=dtype, device=records.device)
         return out.index_copy_(0, index.reshape(-1), values.flatten(0, 1))
 
     return Chosen(

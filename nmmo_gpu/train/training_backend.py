@@ -15,6 +15,7 @@ from nmmo_gpu.train.features import encode_features
 from nmmo_gpu.train.gae import advantages
 from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.metrics import count
+from nmmo_gpu.train.rollout import living_first
 from nmmo_gpu.train.sampling import choose_all
 from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world.backend import Backend
@@ -34,6 +35,8 @@ class TrainingBackend:
     encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features
     advantages: Callable[..., Tensor] = advantages
     count: Callable[..., None] = count
+    living_first: Callable[..., Tensor] = living_first
+    """Groups slots by population, those of living agents first; used with static shapes."""
     choose: Callable[..., Any] | None = None
     """Samples the choices of all slots in one call, without a sync; None if there is no such function."""
     sample: Callable[..., tuple[Tensor, Tensor]] | None = None
@@ -44,8 +47,8 @@ class TrainingBackend:
 
     @property
     def static_shapes(self) -> bool:
-        """Whether training uses shapes that do not depend on data: all slots are computed, empty ones masked,
-        so nothing waits for the device, and CUDA graphs can capture the steps."""
+        """Whether training uses shapes that do not depend on data: empty slots are computed too, and masked,
+        so nothing waits for the device within a rollout or an update, and CUDA graphs can capture them."""
         return self.choose is not None
 
 

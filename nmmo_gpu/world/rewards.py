@@ -48,7 +48,11 @@ class Rewards:
         names: set[str] = set()
         for what, (function, _) in self.functions.items():
             _check(what, function(world, Before(Reading(world, names))), world)
-        self.kept = {name: world.tensor(name).clone() for name in sorted(names)}
+        # In place if possible: a CUDA graph that adds rewards reads and writes the tensors of its capture.
+        earlier, self.kept = self.kept, {}
+        for name in sorted(names):
+            now = world.tensor(name)
+            self.kept[name] = earlier[name].copy_(now) if name in earlier else now.clone()
 
     def add(self, world: World, acting: Tensor, reward: Tensor) -> None:
         """Adds the rewards of a tick.

@@ -99,8 +99,10 @@ def training(name: str, scale: str, realms: int, **policy: Any) -> Callable[[boo
 
     def part(dry: bool) -> tuple[bool, str]:
         config = train_preset(name, scale)
+        # Slots are kept full, so that rollouts and updates have one size, and are captured in the third.
+        world = dataclasses.replace(config.env.world, births=-1)
         config = dataclasses.replace(
-            config, env=dataclasses.replace(config.env, device="cuda", realms=realms),
+            config, env=dataclasses.replace(config.env, world=world, device="cuda", realms=realms),
             policy=dataclasses.replace(config.policy, **policy), iterations=1 << 30,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +128,7 @@ def trained(config: TrainConfig, iterations: int) -> tuple[bool, str]:
         seconds.append(time.perf_counter() - start)
     last = (stats + run.synchronize())[-1]
     updates = [update for update in run.pantheon.updates.values() if update.graph is not None]
-    captured = run.god._collect.graph is not None and bool(updates)
+    captured = any(play.graph is not None for play in run.god.plays.values()) and bool(updates)
     tensors = [*last.statistics.values(), *run.sword.policy.parameters()]
     finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
     peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0

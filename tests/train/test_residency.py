@@ -11,7 +11,7 @@ from train.small import FULL, small
 
 from nmmo_gpu.env import Env, random_actions
 from nmmo_gpu.replay.reader import Replay
-from nmmo_gpu.train import cuda_graphs, ppo
+from nmmo_gpu.train import cuda_graphs, living, ppo
 from nmmo_gpu.train.run import Run
 from nmmo_gpu.train.trinity import Trinity, sword_with
 
@@ -25,8 +25,10 @@ DEVICE = "cuda"
 
 @pytest.fixture(autouse=True, scope="module")
 def one_size():
-    """Makes updates take the maximum number of columns, so that one capture is replayed."""
+    """Makes rollouts and updates take the maximum number of columns, so that one capture of each is
+    replayed."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(living, "SHARES", 1)
         patch.setattr(ppo, "SHARES", 1)
         yield
 
@@ -49,8 +51,8 @@ def started(**settings):
 
 def captured(run):
     """Whether rollout and update are replayed."""
-    updates = run.pantheon.updates.values()
-    return run.god._collect.graph is not None and any(update.graph is not None for update in updates)
+    graphs = [[one.graph for one in of.values()] for of in (run.god.plays, run.pantheon.updates)]
+    return all(any(graph is not None for graph in of) for of in graphs)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -80,9 +82,10 @@ def test_nothing_waits_for_the_device(run):
 
 
 def test_nothing_is_copied_to_or_from_the_host(run):
-    """A profile of rollout and update has the kernels, copies within the device, and one number to the host:
-    how many agents live. A recorded run copies the frames and their numbers too. Recurrent policies learn
-    from all slots and copy no number. A test copy shows that the profile has copies."""
+    """A profile of rollout and update has the kernels, copies within the device, and two to the host: how
+    many agents lived in the rollout, unless slots are kept full, and how many samples there are, except for
+    recurrent policies, which learn from all slots. A recorded run copies the frames and their numbers too. A
+    test copy shows that the profile has copies."""
 
     def seen(work):
         torch.cuda.synchronize()
@@ -99,7 +102,8 @@ def test_nothing_is_copied_to_or_from_the_host(run):
     names = seen(iteration)
     assert any("_choose" in name for name in names) and any("_evaluate" in name for name in names)
     assert not [name for name in names if "Memcpy HtoD" in name]
-    copies = (0 if run.config.policy.recurrent else 1) + (0 if run.god.recorder is None else 2)
+    copies = (run.config.env.world.births != -1) + (not run.config.policy.recurrent)
+    copies += 0 if run.god.recorder is None else 2
     assert sum("Memcpy DtoH" in name for name in names) == copies
     assert any("Memcpy DtoH" in name for name in seen(lambda: torch.ones(3, device=DEVICE).cpu()))
     assert any("Memcpy HtoD" in name for name in seen(lambda: torch.ones(3).to(DEVICE)))
@@ -164,9 +168,10 @@ def test_replays_equal_calls(kind, monkeypatch, tmp_path):
 
 
 def test_graphs_of_several_sizes(monkeypatch, tmp_path):
-    """While a world fills up, updates of more and more columns are captured in one memory pool. Worlds,
-    weights and statistics equal those of a run that is never captured, as long as sums are equal, and are
-    close to them afterwards."""
+    """While a world fills up, rollouts and updates of more and more columns are captured, each in one memory
+    pool. Worlds, weights and statistics equal those of a run that is never captured, as long as sums are
+    equal, and are close to them afterwards."""
+    monkeypatch.setattr(living, "SHARES", 4)
     monkeypatch.setattr(ppo, "SHARES", 8)
     settings = {"slots": 64, "realms": 16, "births": 1, "hidden": 64, "layers": 2}
     replayed, called = (started(run=tmp_path / name, **settings) for name in ("replayed", "called"))
@@ -181,8 +186,9 @@ def test_graphs_of_several_sizes(monkeypatch, tmp_path):
             if one.iteration == 1:
                 for name, part in one.statistics.items():
                     torch.testing.assert_close(part, other.statistics[name], rtol=1e-3, atol=1e-4)
-    sizes = [columns for columns, update in replayed.pantheon.updates.items() if update.graph is not None]
-    assert len(sizes) >= 3 and not captured(called)
+    for graphs, fewest in ((replayed.god.plays, 2), (replayed.pantheon.updates, 3)):
+        assert sum(one.graph is not None for one in graphs.values()) >= fewest
+    assert not captured(called)
     first, second = (
         torch.cat([weight.detach().reshape(-1) for weight in one.sword.policy.parameters()])
         for one in (replayed, called)

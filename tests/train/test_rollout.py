@@ -6,7 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import torch
 
-from nmmo_gpu.train.rollout import all_by_population, by_population, living_by_population
+from nmmo_gpu.train.rollout import all_by_population, by_population, living_by_population, living_first
 
 ROLLOUTS = {
     "ticks": st.integers(1, 5), "realms": st.integers(1, 4), "populations": st.integers(1, 4),
@@ -92,3 +92,20 @@ def test_an_example_with_empty_slots():
     index, real = all_by_population(alive, 2, 4)
     assert index.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
     assert real.int().tolist() == [[1, 0, 0, 1], [0, 1, 0, 0]]
+
+
+@hypothesis.given(data=st.data(), **{name: kind for name, kind in ROLLOUTS.items() if name != "ticks"})
+@hypothesis.settings(max_examples=60)
+def test_slots_of_living_agents_come_first(data, realms, populations, size, share, seed):
+    """Each row begins with its population's living, in order; empty slots follow, also in order. Fewer
+    columns are the beginning of more."""
+    slots = populations * size
+    random = torch.Generator().manual_seed(seed)
+    alive = torch.rand(realms, slots, generator=random) < share
+    index = living_first(alive, populations, realms * size)
+    for p in range(populations):
+        rows = [row for row in range(realms * slots) if row % slots // size == p]
+        assert index[p].tolist() == sorted(rows, key=lambda row: not alive.view(-1)[row])
+    columns = data.draw(st.integers(1, realms * size))
+    fewer = living_first(alive, populations, columns)
+    assert fewer.is_contiguous() and torch.equal(fewer, index[:, :columns])

@@ -77,7 +77,7 @@ def test_a_waiting_system_is_refused_on_a_gpu(gpu):
 @pytest.mark.parametrize("settings", [{"graphs": False}, {"check": True}, {"systems": ()}])
 def test_it_is_allowed_without_graphs(gpu, settings):
     """Which the settings exclude, or checking the world in each tick."""
-    assert server(**settings)._collect.graph is None
+    assert server(**settings).plays == {}
 
 
 def test_a_waiting_reward_function_is_refused_on_a_gpu(gpu):

@@ -4,6 +4,7 @@ from nmmo_gpu.kernels.train.evaluation import evaluate
 from nmmo_gpu.kernels.train.gae import advantages
 from nmmo_gpu.kernels.train.inputs import encode_inputs
 from nmmo_gpu.kernels.train.layers import hidden_layers
+from nmmo_gpu.kernels.train.living import living_first
 from nmmo_gpu.kernels.train.sampling import choose
 from nmmo_gpu.kernels.train.tally import count
 
@@ -12,6 +13,7 @@ TRAINING = {
     "hidden_layers": hidden_layers,
     "advantages": advantages,
     "count": count,
+    "living_first": living_first,
     "choose": choose,
     "evaluate": evaluate,
 }

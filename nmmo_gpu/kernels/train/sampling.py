@@ -57,7 +57,7 @@ def _choose(
     world, records, index, logits, chosen, rows, blocks, slots, NPCS: tl.constexpr, heads: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Order-free: each agent is in one row of ``index``, and is written by that row's program."""
+    """Order-free: each agent is in at most one row of ``index``, and is written by that row's program."""
     # Triton 3.6 passes on a tuple inside a constexpr only if the tuple is a constexpr itself.
     MOVE: tl.constexpr = heads.move
     WORK: tl.constexpr = heads.work
@@ -127,29 +127,28 @@ def _choose(
 def choose(
     world: World, records: Tensor, index: Tensor, logits: Tensor, layout: ObservationLayout, auto: bool
 ) -> Chosen:
-    """Samples the actions of all living agents.
+    """Samples the actions of living agents; those of the other slots are 0.
 
     Args:
         world: read for ``alive``, ``seed`` and ``tick``.
         records: [N, bytes] uint8.
-        index: [P, B] int64, a permutation of the N agents.
+        index: [P, B] int64, different agents among the N; the results of all others are 0.
         logits: [P, B, 5 + 3 + targets + more + 1] float32: moves, styles, targets, then works, trades, prices
             and tokens if the layout has masks for them, value; not masked.
         layout: the layout of the records.
         auto: if true, the target is the nearest stranger or NPC in reach of the chosen style, and the target
             head decides whether to attack it; otherwise, the head chooses none or a row of the entity table.
     """
-    agents, (populations, rows) = index.numel(), index.shape
+    agents, (populations, rows) = len(records), index.shape
     heads = heads_of(layout, logits.shape[-1], auto)
     block = agents_at_a_time(heads)
 
-    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device=records.device)
-
-    chosen = Chosen(
-        empty(agents, heads.count, dtype=torch.int16), empty(agents, heads.count, dtype=torch.int16),
-        empty(agents), empty(agents),
-    )  # fmt: skip
+    integers = torch.empty(2, agents, heads.count, dtype=torch.int16, device=records.device)
+    floats = torch.empty(2, agents, dtype=torch.float32, device=records.device)
+    if index.numel() < agents:  # agents that are not in the index are not written
+        integers.zero_()
+        floats.zero_()
+    chosen = Chosen(*integers, *floats)
     blocks = triton.cdiv(rows, block)
     launch(
         _choose, populations * blocks, fields_of(_Fields, world), records, index.contiguous(),

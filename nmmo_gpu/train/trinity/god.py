@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from nmmo_gpu.config import EnvConfig
+from nmmo_gpu.config import ALL_FREE_SLOTS, EnvConfig
 from nmmo_gpu.env import Env
 from nmmo_gpu.replay.columns import PolicyTrace
 from nmmo_gpu.replay.recorder import Recorder
 from nmmo_gpu.train import distributed
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.cuda_graphs import GraphedCallable, weakly
+from nmmo_gpu.train.living import Living, columns_for, count_living
 from nmmo_gpu.train.metrics import Tally
+from nmmo_gpu.train.readback import Readback
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.torch_modes import default_modes
 from nmmo_gpu.train.trinity.sword import Decision, Sword
@@ -64,7 +68,23 @@ class God(Uncopied):
         allowed = sword.training_backend.static_shapes and config.graphs and not config.env.check
         if allowed and self.env.device.type == "cuda":
             check_capturable(shard)
-        self._collect = GraphedCallable(weakly(self._play), self.env.device, allowed)
+        self._graphs = allowed
+        self._memory: Any = None  # shared by all graphs
+        self.plays: dict[int, GraphedCallable] = {}
+        """Rollouts by the number of slots of each population that they compute; see
+        ``nmmo_gpu.train.living``."""
+        self._slots = realms * world_config.population_size
+        self.columns = self._slots
+        """The number of slots of each population that the next rollout computes."""
+        # What a subclass of Sword does besides deciding could not be undone in order to repeat a rollout.
+        self._living_only = (
+            sword.training_backend.static_shapes
+            and type(sword).decide is Sword.decide
+            and world_config.births != ALL_FREE_SLOTS
+        )
+        self._before: list[Tensor] = []
+        """With ``_living_only``: copies of what a rollout changes, from before it."""
+        self._readback = Readback(self.env.device)
 
     def state(self) -> dict[str, Tensor]:
         """Returns the counts that a checkpoint stores, summed over all processes; they are restored in
@@ -79,29 +99,96 @@ class God(Uncopied):
         return {} if self.recurrent_state is None else {"state": self.recurrent_state}
 
     def collect(self) -> Rollout:
-        """Plays ``horizon`` ticks and returns the rollout, which the next call overwrites."""
-        self._collect()
+        """Plays ``horizon`` ticks and returns the rollout, which the next call overwrites.
+
+        With static shapes and slots that are not kept full, this waits until the rollout is complete, to find
+        out how many agents lived in it; then the device is idle for the time of a graph launch."""
+        if self._living_only:
+            self._collect_living()
+        else:
+            self._played(self._slots)
         if self.recorder is not None:
             self.recorder.flush()
         return self.rollout
 
+    def _collect_living(self) -> None:
+        """Plays a rollout that computes ``columns`` slots of each population; again with all slots if that
+        was not enough."""
+        self._keep()
+        living = self._played(self.columns)
+        if living is not None and living.most > self.columns:
+            self._undo()
+            living = self._played(self._slots)
+        if living is not None:
+            self.columns = columns_for(living, self._slots)
+
+    def _played(self, columns: int) -> Living | None:
+        """Plays a rollout that computes ``columns`` slots of each population, and returns how many agents
+        lived in it; None if that is not needed."""
+        if columns not in self.plays:
+            if self._memory is None and self.env.device.type == "cuda":
+                self._memory = torch.cuda.graph_pool_handle()
+            self.plays[columns] = GraphedCallable(
+                weakly(self._play, columns), self.env.device, self._graphs, self._memory,
+                warm=bool(self.plays),
+            )  # fmt: skip
+        living = self.plays[columns]()
+        if living is None or living.device.type == "meta":
+            return None
+        (host_copy,) = self._readback.send({"living": living}, None) + self._readback.receive()
+        return Living(*host_copy.tensors["living"].tolist())
+
+    def _changed(self) -> list[Tensor]:
+        """Returns the tensors that a rollout changes, without the recurrent state, which it keeps itself."""
+        mine = (*self.state().values(), *self.by_realm().values())
+        mine = tuple(tensor for tensor in mine if tensor is not self.recurrent_state)
+        return [*(tensor for _, tensor in self.env.world.tensors()), *mine]
+
     @default_modes()
     @torch.no_grad()
-    def _play(self) -> None:
+    def _keep(self) -> None:
+        """Copies what the next rollout changes, for ``_undo``."""
+        if not self._before:
+            self._before = [tensor.clone() for tensor in self._changed()]
+        elif self.columns < self._slots:
+            for before, tensor in zip(self._before, self._changed(), strict=True):
+                before.copy_(tensor)
+
+    @default_modes()
+    @torch.no_grad()
+    def _undo(self) -> None:
+        """Goes back to before the last rollout, which did not compute all slots."""
+        for tensor, before in zip(self._changed(), self._before, strict=True):
+            tensor.copy_(before)
+        if self.recurrent_state is not None and self.rollout.state is not None:
+            self.recurrent_state.copy_(self.rollout.state)
+        self.env.refresh()
+
+    @default_modes()
+    @torch.no_grad()
+    def _play(self, columns: int) -> Tensor | None:
+        """Plays a rollout; returns ``count_living`` if it is needed."""
         rollout, world, policy = self.rollout, self.env.world, self.sword.policy
         rollout.records[0].copy_(rollout.records[-1])
         if self.recurrent_state is not None and rollout.state is not None:
             rollout.state.copy_(self.recurrent_state)
-        with policy.using(policy.weights()):
-            for t in range(rollout.alive.shape[0]):
-                self._play_tick(t)
-            rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.recurrent_state).value
+        self.sword.columns = columns if columns < self._slots else None
+        try:
+            with policy.using(policy.weights()):
+                for t in range(rollout.alive.shape[0]):
+                    self._play_tick(t)
+                rollout.value[-1] = self.sword.decide(rollout.records[-1], world, self.recurrent_state).value
+        finally:
+            self.sword.columns = None
         rollout.seed.copy_(world.seed)
         rollout.tick.copy_(world.tick)
         occupied = world.presence > 0
         if world.config.npc_slots:
             occupied &= world.presence <= world.config.populations
         self.visits += occupied.sum(0)
+        if not self._living_only:
+            return None
+        return count_living(rollout.alive, world.agents(world.alive), world.config.populations)
 
     def _play_tick(self, t: int) -> None:
         rollout, env, world = self.rollout, self.env, self.env.world

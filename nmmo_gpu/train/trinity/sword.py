@@ -68,6 +68,10 @@ class Sword:
         self.policy = build_policy(self.network, config, self.training_backend, device)
         self.action_heads = tuple(action_heads(config.env.world))
         """Names of the heads, in the order of the columns of an action."""
+        self.columns: int | None = None
+        """With static shapes: the number of slots of each population that ``decide`` computes, living agents
+        first; None for all. If a population has more living agents, the others are treated as empty slots.
+        God sets it during its rollouts, and repeats a rollout in which that happened."""
         self._all_rows: Tensor | None = None
 
     @default_modes()
@@ -128,25 +132,30 @@ class Sword:
     def _decide_for_all(
         self, records: Tensor, world: World, state: Tensor | None, choose: Callable[..., Any]
     ) -> Decision:
-        """Does the same as ``decide``, but without a copy from the device of which agents are alive: it also
-        computes the empty slots, whose results are ignored."""
+        """Does the same as ``decide``, but without a copy from the device of which agents are alive: it
+        computes a given number of slots, the results of which are ignored where they are empty."""
         policy, alive = self.policy, world.agents(world.alive)
         realms, slots = alive.shape
         rows = records.view(realms * slots, -1)
-        if self._all_rows is None or self._all_rows.numel() != len(rows):
-            self._all_rows, _ = all_by_population(
-                alive.reshape(1, -1), policy.world_config.populations, slots
-            )
-        index = self._all_rows
+        index = self._rows(alive)
         logits, new_state = policy.unmasked(rows, index, None if state is None else state[index])
         chosen = choose(world, rows, index, logits, policy.layout, policy.config.targeting == "auto")
         if state is not None and new_state is not None:
             kept = new_state.flatten(0, 1) * alive.reshape(-1)[index.view(-1)][:, None]
-            state = torch.empty_like(state).index_copy_(0, index.view(-1), kept)
+            state = torch.zeros_like(state).index_copy_(0, index.view(-1), kept)
         actions = chosen.actions.view(realms, slots, -1)
         return Decision(
             actions, chosen.choices, chosen.log_probability, chosen.value, state, DecidedBy(index, logits)
         )
+
+    def _rows(self, alive: Tensor) -> Tensor:
+        """Returns [P, B] int64: the slots to compute where shapes are static."""
+        populations = self.policy.world_config.populations
+        if self.columns is not None:
+            return self.training_backend.living_first(alive, populations, self.columns)
+        if self._all_rows is None or self._all_rows.numel() != alive.numel():
+            self._all_rows, _ = all_by_population(alive.reshape(1, -1), populations, alive.shape[1])
+        return self._all_rows
 
     def choices(self) -> dict[str, int]:
         """Returns ``nmmo_gpu.train.output.policy_heads``: name and number of choices of each head."""
