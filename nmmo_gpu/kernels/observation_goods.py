@@ -206,7 +206,7 @@ def goods(world: World, records: Tensor, layout: ObservationLayout) -> None:
     items = counts["items"]
     shorts = len(SKILLS) + len(GOODS_FEATURES) + items + len(OFFER_FEATURES)
     padded = _GoodsPadded(*(triton.next_power_of_2(max(1, n)) for n in (shorts, 3 * items, masks)))
-    cut = over_slots(world.realms, cfg.slots, agents_per_program(8 * max(padded)))
+    cut = over_slots(world.realms, cfg.slots, agents_per_program(2 * max(padded)))
     config = fields_of(
         _GoodsConfig, cfg, prices=len(known.prices), weightless=0 in known.weight, **counts
     )  # fmt: skip
@@ -214,5 +214,5 @@ def goods(world: World, records: Tensor, layout: ObservationLayout) -> None:
         _goods, cut.programs, fields_of(_GoodsFields, world), tables,
         _Records(records, records.view(torch.int16)), cut.slots, cut.chunks, cfg.capacity, config=config,
         layout=_GoodsLayout(layout.bytes, at["levels"], at["market"], first_mask, masks), padded=padded,
-        BLOCK=cut.block, warps=1,
+        BLOCK=cut.block,
     )  # fmt: skip
