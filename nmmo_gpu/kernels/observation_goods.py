@@ -1,4 +1,4 @@
-"""Observation of the full game, in two kernels; twin of ``nmmo_gpu.world.observation_goods``."""
+"""Observation of the full game, in three kernels; twin of ``nmmo_gpu.world.observation_goods``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nmmo_gpu import content
 from nmmo_gpu.content import GEAR, SKILLS, WORKS
 from nmmo_gpu.content.tables import tensor
 from nmmo_gpu.kernels.exchange import back, can_buy, can_sell, can_withdraw
+from nmmo_gpu.kernels.inventory import room
 from nmmo_gpu.kernels.launch import agents_per_program, fields_of, launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents, my_slots, tile_of
 from nmmo_gpu.kernels.work import book, book_config, possible_works
@@ -36,6 +37,8 @@ _GoodsConfig = namedtuple(
 """``prices``, ``items`` and others: see ``book_config``; ``weightless``: whether an item weighs nothing."""
 _GoodsTables = namedtuple("_GoodsTables", "lot weight prices recipes meals")
 """See ``nmmo_gpu.kernels.exchange.Goods`` and ``nmmo_gpu.kernels.work.Book``."""
+_Prospects = namedtuple("_Prospects", "room works")
+"""[R, A] int32 each: free units of the inventory, and the works that would have an effect, one bit each."""
 _GoodsLayout = namedtuple("_GoodsLayout", "bytes levels market masks mask_count")
 """The length of a record, offsets of fields and of the first mask in it, and the bytes of these masks."""
 _GoodsPadded = namedtuple("_GoodsPadded", "shorts market masks")
@@ -94,8 +97,26 @@ def _looks(world, kinds, entity_attributes, slots, chunks, agents, config: tl.co
 
 
 @triton.jit
+def _prospects(
+    world, tables, prospects, slots, chunks, capacity, config: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Writes the free room of each agent, and the works that would have an effect, one bit each; zeros for
+    dead agents. One thread per agent computes them, which ``_goods`` would do in every lane.
+
+    Order-free: each agent is written only by its own program."""
+    realm, _, agent, being, inside = my_agents(slots, chunks, config.npc_slots, BLOCK)
+    living = inside & (tl.load(world.alive + being, mask=inside, other=0) != 0)
+    space = room(world, agent, living, tables.weight, capacity, config.items)
+    tl.store(prospects.room + agent, tl.where(living, space, 0), mask=inside)
+    if config.work_bits > 0:
+        tile = realm * (config.height * config.width) + tile_of(world, being, living, config)
+        works = possible_works(world, tables, agent, being, tile, living, space, config)
+        tl.store(prospects.works + agent, tl.where(living, works, 0), mask=inside)
+
+
+@triton.jit
 def _goods(
-    world, tables, records, slots, chunks, capacity, config: tl.constexpr, layout: tl.constexpr,
+    world, tables, prospects, records, slots, chunks, config: tl.constexpr, layout: tl.constexpr,
     padded: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Writes levels, goods, offer, market, and masks of work, trade, price and token; zeros for dead agents.
@@ -118,9 +139,7 @@ def _goods(
     in_bag = (item >= 0) & (item < config.items)
     bag = world.inventory + agent[:, None] * config.items
     held = tl.load(bag + item, mask=living[:, None] & in_bag, other=0)
-    taken = held * tl.load(tables.weight + item, mask=in_bag, other=0)
-    kept = tl.load(tables.weight + about, mask=code > 0, other=0)
-    space = tl.where(living, capacity - tl.sum(taken, 1) - kept, 0)
+    space = tl.load(prospects.room + agent, mask=living, other=0)
     value = tl.where(in_bag, tl.minimum(held, LARGEST_SHORT), value)
     own = tl.load(world.gold + agent, mask=living, other=0)
     value = tl.where(lane == SKILL_COUNT, tl.minimum(own, LARGEST_SHORT).to(tl.int32)[:, None], value)
@@ -147,8 +166,7 @@ def _goods(
         flag = living[:, None] & (lane >= 0)  # the last mask, that of tokens, is always set
         FIRST_TRADE: tl.constexpr = WORK_COUNT if config.work_bits > 0 else 0
         if config.work_bits > 0:
-            tile = realm * (config.height * config.width) + tile_of(world, being, living, config)
-            works = possible_works(world, tables, agent, being, tile, living, space, config)
+            works = tl.load(prospects.works + agent, mask=living, other=0)
             can = ((works[:, None] >> tl.minimum(lane, 31)) & 1) != 0
             flag = flag & ((lane >= WORK_COUNT) | can)
         if config.exchange:
@@ -159,9 +177,9 @@ def _goods(
             held = tl.load(bag + sale, mask=living[:, None] & sells, other=0)
             can = can_sell(held, tl.load(tables.lot + sale, mask=sells, other=0), code[:, None], sale)
             flag = flag & ((sells == 0) | can)
-            room = space + freed
+            spare = space + freed
             weight = tl.load(tables.weight + buy, mask=buys, other=0)
-            can = can_buy(purse[:, None], tl.load(tables.prices), room[:, None], weight)
+            can = can_buy(purse[:, None], tl.load(tables.prices), spare[:, None], weight)
             flag = flag & ((buys == 0) | can)
             flag = flag & ((trade != 2 * config.items + 1) | can_withdraw(code, left)[:, None])
             place = trade - (2 * config.items + 2)
@@ -169,7 +187,7 @@ def _goods(
             of_side, price = place // config.prices, place % config.prices
             bidding = priced & (of_side == 2)
             solvent = (purse >= tl.load(tables.prices)) & (config.items > 0)
-            solvent = solvent & ((room > 0) | config.weightless)
+            solvent = solvent & ((spare > 0) | config.weightless)
             can = solvent[:, None] & (purse[:, None] >= tl.load(tables.prices + price, mask=bidding, other=0))
             can = (price == 0) | (of_side == 1) | ((of_side == 2) & can)
             flag = flag & ((priced == 0) | can)
@@ -206,13 +224,20 @@ def goods(world: World, records: Tensor, layout: ObservationLayout) -> None:
     items = counts["items"]
     shorts = len(SKILLS) + len(GOODS_FEATURES) + items + len(OFFER_FEATURES)
     padded = _GoodsPadded(*(triton.next_power_of_2(max(1, n)) for n in (shorts, 3 * items, masks)))
-    cut = over_slots(world.realms, cfg.slots, agents_per_program(2 * max(padded)))
+    cut = over_slots(world.realms, cfg.slots, agents_per_program(8 * max(padded)))
     config = fields_of(
         _GoodsConfig, cfg, prices=len(known.prices), weightless=0 in known.weight, **counts
     )  # fmt: skip
+    shape = (world.realms, cfg.slots)
+    prospects = _Prospects(*(world.workspace(name, shape, torch.int32) for name in ("room", "works")))
+    whole = over_slots(world.realms, cfg.slots)
     launch(
-        _goods, cut.programs, fields_of(_GoodsFields, world), tables,
-        _Records(records, records.view(torch.int16)), cut.slots, cut.chunks, cfg.capacity, config=config,
+        _prospects, whole.programs, fields_of(_GoodsFields, world), tables, prospects, whole.slots,
+        whole.chunks, cfg.capacity, config=config, BLOCK=whole.block, warps=whole.warps,
+    )  # fmt: skip
+    launch(
+        _goods, cut.programs, fields_of(_GoodsFields, world), tables, prospects,
+        _Records(records, records.view(torch.int16)), cut.slots, cut.chunks, config=config,
         layout=_GoodsLayout(layout.bytes, at["levels"], at["market"], first_mask, masks), padded=padded,
-        BLOCK=cut.block,
+        BLOCK=cut.block, warps=1,
     )  # fmt: skip

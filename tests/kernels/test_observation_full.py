@@ -30,5 +30,5 @@ def test_lanes_do_not_conflict(monkeypatch):
     seen = torch.zeros(*shape, world.config.nearest, dtype=torch.int32)
     with conflicts() as found:
         TRITON.observe(world, records, seen)
-    names = ("_public_stats", "_looks", "_windows", "_nearest", "_record_fields", "_goods")
+    names = ("_public_stats", "_looks", "_windows", "_nearest", "_record_fields", "_prospects", "_goods")
     assert found == {name: set() for name in names}
