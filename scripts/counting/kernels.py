@@ -98,7 +98,7 @@ def rows_of(work: Work, traffic: dict[str, dict[str, float]], target: str) -> li
         row.shared = max(row.shared, form.shared)
         row.resident = min(row.resident, held)
         row.instructions += form.cost.instructions * launch.warps * programs / work.samples
-        row.unknown += form.cost.unknown
+        row.unknown += [what for what in form.cost.unknown if what not in row.unknown]
         for name, chip in model.CHIPS.items():
             sums = row.limits.setdefault(name, {})
             found = model.limits(

@@ -26,7 +26,7 @@ QUARTERS = 4
 
 FIXED = {
     "IADD3 LOP3 SHF ISETP SEL PRMT LEA VIADD VIMNMX VIMNMX3 IMNMX VIADDMNMX PLOP3 P2R R2P SGXT IABS FSETP FMNMX "
-    "FSEL CSEL MOV BMSK LOP F2FP I2FP VABSDIFF FMNMX3 VOTE VOTEU FCHK BREV ICMP R2UR": ("alu", 2),
+    "HSETP2 FSEL CSEL MOV BMSK LOP F2FP I2FP VABSDIFF FMNMX3 VOTE VOTEU FCHK BREV ICMP R2UR": ("alu", 2),
     "IMAD IMUL CS2R": ("fma, integers", 2),
     "FFMA FADD FMUL HFMA2 HADD2 HMUL2 HMNMX2 FFMA2 FADD2 FMUL2 FSWZADD": ("fma", 1),
     "DADD DMUL DFMA DSETP DMNMX": ("fp64", 2),
@@ -48,6 +48,8 @@ LATENCIES = {
 }  # fmt: skip
 """Cycles until the result of an operation is there, if the compiler has others wait for it. Those of global
 memory are between those of the second-level cache and of DRAM."""
+CACHED = 40
+"""Cycles of a load that a loop repeats; most read tables, which are then in the first-level cache."""
 USUAL_LATENCY = 20
 BARRIER = 20
 """Cycles that a program's warps need to meet."""
@@ -104,7 +106,7 @@ def cost_of(code: list[Instruction], traced: Trace) -> Cost:
         runs = traced.runs.get(instruction.address, 0)
         use = _use(instruction)
         if use is None:
-            unknown += [instruction.name] if runs else []
+            unknown += [instruction.name] if runs and instruction.name not in unknown else []
             continue
         pipelines[use[0]] += use[1] * runs
     return Cost(sum(traced.runs.values()), dict(pipelines), _alone(traced.order), tuple(unknown))
@@ -130,10 +132,14 @@ def _use(instruction: Instruction) -> tuple[str, int] | None:
 def _alone(order: list[Instruction]) -> int:
     """Returns the cycles in which one warp runs a trace, with loads from global memory."""
     now, free = 0, [0] * 6
+    loaded: set[int] = set()
     for instruction in order:
         waits = instruction.waits_for
         now = max([now, *(free[barrier] for barrier in range(6) if waits >> barrier & 1)])
         latency = LATENCIES.get(instruction.operation, USUAL_LATENCY)
+        if instruction.operation == "LDG":
+            latency = CACHED if instruction.address in loaded else latency
+            loaded.add(instruction.address)
         if instruction.set_when_written < 6:
             free[instruction.set_when_written] = max(free[instruction.set_when_written], now + latency)
         if instruction.set_when_read < 6:
