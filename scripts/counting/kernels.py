@@ -75,12 +75,11 @@ class Row:
         return max(limits, key=limits.__getitem__)
 
 
-def rows_of(work: Work, traffic: dict[str, dict[str, float]], target: str) -> list[Row]:
-    """Returns a row for each kernel, in the order of their first launches.
+def rows_of(work: Work, target: str) -> list[Row]:
+    """Returns a row for each kernel, in the order of their first launches, without bytes.
 
     Args:
         work: the launches.
-        traffic: ``kernel -> {"read", "written", "moved"}``, bytes per sample.
         target: name of the compiled target, such as "sm_90".
     """
     forms = repeated(work.launches, form_key)
@@ -106,14 +105,23 @@ def rows_of(work: Work, traffic: dict[str, dict[str, float]], target: str) -> li
             )
             for limit, ns in found.items():
                 sums[limit] = sums.get(limit, 0.0) + ns / work.samples
-    for row in rows.values():
+    return list(rows.values())
+
+
+def add_bytes(rows: list[Row], traffic: dict[str, dict[str, float]]) -> None:
+    """Adds the bytes to rows; those of a kernel without any are unknown.
+
+    Args:
+        rows: the rows.
+        traffic: ``kernel -> {"read", "written", "moved"}``, bytes per sample.
+    """
+    for row in rows:
         if row.kernel not in traffic:
             row.unknown.append("bytes")
             continue
         row.read, row.written, row.moved = (traffic[row.kernel][key] for key in ("read", "written", "moved"))
         for name, chip in model.CHIPS.items():
             row.limits[name]["bytes"] = row.moved / chip.bandwidth
-    return list(rows.values())
 
 
 def form_key(launch: Launch) -> str:
@@ -152,7 +160,7 @@ def of_tick(counts: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def of_part(
-    counts: dict[str, Any], part: str, rows: list[tuple[str, int]], samples: int, horizon: int
+    counts: dict[str, Any], part: str, rows: list[Row], samples: int, horizon: int
 ) -> dict[str, dict[str, float]]:
     """Returns the bytes per sample by kernel from ``counting.sectors.iteration``, for more realms and ticks.
 
@@ -161,13 +169,14 @@ def of_part(
     Args:
         counts: the counts.
         part: "rollout" or "update".
-        rows: (kernel, number of launches) of the real iteration.
+        rows: those of the real iteration.
         samples: its slots times ticks.
         horizon: its ticks.
     """
     more, less = counts["counts"]
     result: dict[str, dict[str, float]] = {}
-    for name, launches in rows:
+    for row in rows:
+        name, launches = row.kernel, row.launches
         if name not in more[part]:
             continue
         here, fewer = more[part][name], less[part][name]

@@ -11,15 +11,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 WITHOUT_WORK = frozenset(
-    "_unsafe_view _reshape_alias detach alias lift_fresh empty empty_like empty_strided new_empty "
-    "new_empty_strided set_ resize_ is_pinned _local_scalar_dense _record_function_enter_new "
-    "_record_function_exit".split()
-)
+    (
+        "_unsafe_view", "_reshape_alias", "detach", "alias", "lift_fresh", "empty", "empty_like",
+        "empty_strided", "new_empty", "new_empty_strided", "set_", "resize_", "is_pinned",
+        "_local_scalar_dense", "_record_function_enter_new", "_record_function_exit",
+    )
+)  # fmt: skip
 """Operations besides views that run nothing on the device."""
-PRODUCTS = frozenset("mm bmm addmm baddbmm matmul mv addmv dot _scaled_mm _grouped_mm".split())
-OVERWRITING = frozenset("copy_ fill_ zero_ random_ uniform_ normal_".split())
+PRODUCTS = frozenset(("mm", "bmm", "addmm", "baddbmm", "baddbmm_", "addmm_", "mv", "addmv", "_scaled_mm"))
+OVERWRITING = frozenset(("copy_", "fill_", "zero_", "random_", "uniform_", "normal_"))
 """Operations that do not read what they overwrite."""
-LOOKUPS = frozenset("index index_select gather embedding take".split())
+LOOKUPS = frozenset(("index", "index_select", "gather", "embedding", "take"))
 """Operations that read as many elements of their first argument as they return."""
 
 
@@ -92,7 +94,8 @@ def work_of(
     made = [tensor for tensor in _tensors(result) if tensor.untyped_storage()._cdata not in known]
     writes = sum(map(size_of, overwritten + made))
     if name in OVERWRITING:
-        return writes + sum(size_of(tensor) for tensor in reads if all(tensor is not w for w in overwritten)), 0.0
+        sources = [tensor for tensor in reads if all(tensor is not target for target in overwritten)]
+        return writes + sum(map(size_of, sources)), 0.0
     if name in LOOKUPS:
         return 2 * writes + sum(map(size_of, reads[1:])), 0.0
     if name in PRODUCTS:

@@ -99,7 +99,11 @@ def parse(text: str) -> list[Instruction]:
     Raises ValueError if there are none."""
     found = [
         Instruction(
-            int(m["address"], 16), m["guard"] or "", m["name"], _operands(m["operands"]), int(m["high"], 16) >> 41
+            int(m["address"], 16),
+            m["guard"] or "",
+            m["name"],
+            _operands(m["operands"]),
+            int(m["high"], 16) >> 41,
         )
         for m in LINE.finditer(text)
     ]
@@ -170,7 +174,11 @@ def trace(code: list[Instruction]) -> Trace:
         inner = min(around, key=lambda loop: loop[1] - loop[0], default=None)
         counts[instruction.address] = max(1, visits[inner[0]]) if inner is not None else 1
         backward = instruction.target is not None and instruction.target < instruction.address
-        if backward and instruction.operation == "BRA" and (instruction.guard or len(instruction.operands) > 1):
+        if (
+            backward
+            and instruction.operation == "BRA"
+            and (instruction.guard or len(instruction.operands) > 1)
+        ):
             unknown[instruction.address] = None
     return Trace(counts, order, list(unknown))
 
@@ -235,7 +243,7 @@ class _Values:
             value = self.registers.get(name)
         if value is None:
             return None
-        return ((-value if sign else ~value if inverted else value)) & WORD
+        return (-value if sign else ~value if inverted else value) & WORD
 
     def run(self, instruction: Instruction, certain: bool) -> None:
         """Notes the results of an instruction.
@@ -273,9 +281,7 @@ class _Values:
             return [first], predicates
         return [f"{kind}{int(number) + k}" for k in range(_width(instruction))], predicates
 
-    def _calculate(
-        self, instruction: Instruction
-    ) -> tuple[dict[str, int | None], dict[str, bool | None]]:
+    def _calculate(self, instruction: Instruction) -> tuple[dict[str, int | None], dict[str, bool | None]]:
         """Returns the values of the results of an instruction that loop counters are made of; nothing for
         other instructions."""
         operation, modifiers, operands = instruction.operation, instruction.modifiers, instruction.operands

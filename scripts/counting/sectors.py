@@ -13,11 +13,13 @@ part.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,9 @@ PLAYED_TICKS = 150
 
 HORIZON = MINIBATCHES = 2
 """Of the counted training iteration."""
+
+METHODS = ("create_masked_load", "create_masked_store", "create_atomic_rmw", "create_atomic_cas")
+"""Those of the interpreter that access memory."""
 
 Traffic = dict[str, dict[str, int]]
 """``kernel -> {"launches", "read", "written", "moved"}``: number of launches, bytes of all launches."""
@@ -130,13 +135,15 @@ class Counter:
         if writes:
             self._written.setdefault(size, []).append(without_repeats(where))
 
-    def attach(self) -> None:
-        """Has the interpreter report accesses, from now on."""
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Context in which launches of kernels are interpreted, and counted."""
         import triton.runtime.interpreter as interpreter
 
+        from nmmo_gpu.kernels.launch import diverted
+
         builder = interpreter.InterpreterBuilder
-        load, store = builder.create_masked_load, builder.create_masked_store
-        atomic = builder.create_atomic_rmw
+        load, store, atomic, _ = (getattr(builder, name) for name in METHODS)
 
         def noting_load(built: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
             loaded = load(built, pointers, mask, *rest)
@@ -154,9 +161,16 @@ class Counter:
         def unexpected(*_: Any) -> Any:
             raise NotImplementedError("compare-and-swap is not counted.")
 
-        builder.create_masked_load, builder.create_masked_store = noting_load, noting_store
-        builder.create_atomic_rmw = noting_atomic
-        builder.create_atomic_cas = unexpected
+        before = {name: getattr(builder, name) for name in METHODS}
+        instead = (noting_load, noting_store, noting_atomic, unexpected)
+        try:
+            for name, method in zip(METHODS, instead, strict=True):
+                setattr(builder, name, method)
+            with diverted(self.launch):
+                yield
+        finally:
+            for name, method in before.items():
+                setattr(builder, name, method)
 
 
 def tick(preset: str, slots: int) -> dict[str, Any]:
@@ -165,22 +179,19 @@ def tick(preset: str, slots: int) -> dict[str, Any]:
     Returns ``{"world": description, "agents": living agents, "slots": all slots, "kernels": Traffic}``."""
     import torch
 
-    from nmmo_gpu.env import Env, EnvConfig, random_actions
-    from nmmo_gpu.kernels.launch import diverted
+    from nmmo_gpu.env import Env, random_actions
 
     env = _played(preset, slots)
     config = env.config
     actions = random_actions(env).to(torch.int16)
-    kernels = Env(EnvConfig(world=config.world, realms=config.realms, device="cpu", backend="triton"), env.world)
+    kernels = Env(dataclasses.replace(config, backend="triton"), env.world)
     kernels._seen.copy_(env._seen)
     alive = int(env.world.agents(env.world.alive).sum())
     counter = Counter()
-    counter.attach()
-    with diverted(counter.launch):
+    with counter.attached():
         kernels.step(actions)
-    world = (
-        f"{preset}, {config.realms} realms of {slots}, slots kept full, {alive} living, tick {PLAYED_TICKS + 1}"
-    )
+    world = f"{preset}, {config.realms} realms of {slots}, slots kept full, {alive} living"
+    world += f", tick {PLAYED_TICKS + 1}"
     return {"world": world, "agents": alive, "slots": config.realms * slots, "kernels": counter.traffic}
 
 
@@ -189,17 +200,14 @@ def iteration() -> dict[str, Any]:
 
     Returns ``{"world": description, "horizon": ticks of the rollout, "counts": two of {"samples": slots times
     ticks, "rollout": Traffic, "update": Traffic}}``, of ``REALMS`` and of ``FEWER`` realms."""
-    counter = Counter()
-    counter.attach()
-    counts = [_iteration(counter, realms) for realms in (REALMS, FEWER)]
+    counts = [_iteration(realms) for realms in (REALMS, FEWER)]
     world = f"chaos, {REALMS} and {FEWER} realms of 128, horizon {HORIZON}, {MINIBATCHES} minibatches"
     return {"world": world, "horizon": HORIZON, "counts": counts}
 
 
-def _iteration(counter: Counter, realms: int) -> dict[str, Any]:
+def _iteration(realms: int) -> dict[str, Any]:
     import torch
 
-    from nmmo_gpu.kernels.launch import diverted
     from nmmo_gpu.train.presets import train_preset
     from nmmo_gpu.train.trinity import God, Pantheon, Sword
 
@@ -209,13 +217,13 @@ def _iteration(counter: Counter, realms: int) -> dict[str, Any]:
     ppo = dataclasses.replace(config.ppo, horizon=HORIZON, minibatches=MINIBATCHES)
     config = dataclasses.replace(config, env=settings, ppo=ppo)
     counts: dict[str, Any] = {"samples": realms * settings.world.slots * HORIZON}
-    with diverted(counter.launch):
+    counter = Counter()
+    with counter.attached():
         sword = Sword(config, torch.device("cpu"))
         god, pantheon = God(config, sword, env.world), Pantheon(config, sword)
         for name, work in (("rollout", god.collect), ("update", lambda: pantheon.learn(god.rollout, 0.0))):
-            counter.traffic = {}
+            counter.traffic = counts[name] = {}
             work()
-            counts[name] = counter.traffic
     return counts
 
 
