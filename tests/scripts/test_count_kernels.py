@@ -45,7 +45,8 @@ def goal(module, limit):
 
 script.ticks = few
 tables = script.counted(["chaos"], "sm_90", bytes_too=False)
-found = {"rows": [[row.kernel, row.instructions, row.registers, list(row.unknown)] for row in tables["chaos"].rows]}
+rows = tables["chaos"].rows
+found = {"rows": [[row.kernel, row.instructions, row.registers, list(row.unknown)] for row in rows]}
 script.counted = lambda *_, **__: tables
 
 def status(goals):
