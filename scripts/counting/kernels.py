@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
-import functools
 import os
+import struct
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from counting import model, sass
 from counting.work import Work, repeated
 from nmmo_gpu.kernels.launch import FUSED_ROUNDING, Launch
 
-TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "nvdisasm"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Row:
     """``chip -> limit -> ns per sample``."""
     unknown: list[str] = field(default_factory=list)
     """What could not be counted."""
+    assumed: list[str] = field(default_factory=list)
+    """Operations that are taken for integer arithmetic."""
 
     @property
     def products(self) -> bool:
@@ -83,8 +85,7 @@ def rows_of(work: Work, target: str) -> list[Row]:
         target: name of the compiled target, such as "sm_90".
     """
     forms = repeated(work.launches, form_key)
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        compiled = list(pool.map(lambda form: compiled_form(form[0], target), forms))
+    compiled = compiled_forms([launch for launch, _, _ in forms], target)
     rows: dict[str, Row] = {}
     for (launch, launches, programs), form in zip(forms, compiled, strict=True):
         name = launch.kernel.__name__
@@ -98,6 +99,7 @@ def rows_of(work: Work, target: str) -> list[Row]:
         row.resident = min(row.resident, held)
         row.instructions += form.cost.instructions * launch.warps * programs / work.samples
         row.unknown += [what for what in form.cost.unknown if what not in row.unknown]
+        row.assumed += [name for name in form.cost.assumed if name not in row.assumed]
         for name, chip in model.CHIPS.items():
             sums = row.limits.setdefault(name, {})
             found = model.limits(
@@ -129,25 +131,69 @@ def form_key(launch: Launch) -> str:
     return repr((launch.kernel.fn.__module__, launch.kernel.__name__, source_parts(launch), launch.warps))
 
 
-def compiled_form(launch: Launch, target: str) -> Form:
-    """Compiles a launch and counts."""
+def compiled_forms(launches: list[Launch], target: str) -> list[Form]:
+    """Compiles launches and counts what each takes.
+
+    Args:
+        launches: the launches.
+        target: name of the compiled target, such as "sm_90".
+    """
+    if not launches:
+        return []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = list(pool.map(lambda launch: _compiled(launch, target), launches))
+    codes = disassembled([kernel.asm["cubin"] for kernel in made], int(target.removeprefix("sm_")))
+    return [
+        Form(use.registers, use.shared, model.cost_of(code, sass.trace(code)))
+        for use, code in zip(map(usage, made), codes, strict=True)
+    ]
+
+
+def _compiled(launch: Launch, target: str) -> Any:
     signature, constants, attributes = source_parts(launch)
     source = ASTSource(launch.kernel, signature, constants, attributes)
     options = {"num_warps": launch.warps, "enable_fp_fusion": FUSED_ROUNDING}
-    made = triton.compile(source, target=TARGETS[target], options=options)
-    use = usage(made)
-    code = sass.parse(disassembled(made.asm["cubin"]))
-    return Form(use.registers, use.shared, model.cost_of(code, sass.trace(code)))
+    return triton.compile(source, target=TARGETS[target], options=options)
 
 
-@functools.cache
-def disassembled(cubin: bytes) -> str:
-    """Returns the machine code of a cubin as ``cuobjdump -sass`` prints it."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
+def disassembled(cubins: list[bytes], capability: int) -> list[list[sass.Instruction]]:
+    """Returns the instructions of each of some compiled kernels.
+
+    All are disassembled in one call, one behind the other, because a call takes longer to start than to run.
+
+    Args:
+        cubins: the kernels.
+        capability: for which GPU they were compiled, such as 90.
+    """
+    parts = [machine_code(cubin) for cubin in cubins]
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"".join(parts))
         file.flush()
-        command = [str(TOOL), "-sass", file.name]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        # Triton compiles for the variant with the features of one generation, "a", where there is one.
+        architecture = f"SM{capability}" + ("a" if capability >= 90 else "")
+        command = [str(TOOL), "-b", architecture, "-hex", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    code, found, end = sass.parse(text), [], 0
+    for part in parts:
+        start, end = end, end + len(part)
+        found.append([instruction for instruction in code if start <= instruction.address < end])
+    return found
+
+
+def machine_code(cubin: bytes) -> bytes:
+    """Returns the section of a compiled kernel (an ELF file of 64 bits) that has its instructions.
+
+    Raises ValueError if there is not exactly one."""
+    (table,) = struct.unpack_from("<Q", cubin, 0x28)
+    size, number, names_at = struct.unpack_from("<HHH", cubin, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQ", cubin, table + k * size) for k in range(number)]
+    names = cubin[sections[names_at][4] :]
+    found = [
+        cubin[at : at + length] for name, *_, at, length in sections if names[name:].startswith(b".text.")
+    ]
+    if len(found) != 1:
+        raise ValueError(f"the compiled kernel has {len(found)} sections of instructions, not one.")
+    return found[0]
 
 
 def of_tick(counts: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -34,11 +34,13 @@ FIXED = {
     ("fma", 1): "FFMA FADD FMUL HFMA2 HADD2 HMUL2 HMNMX2 FFMA2 FADD2 FMUL2 FSWZADD",
     ("fp64", 2): "DADD DMUL DFMA DSETP DMNMX",
     ("special functions", 8): "MUFU I2F F2I F2F FRND POPC FLO",
-    ("memory", 4): "LDG STG LDS STS LDSM STSM SHFL ATOM ATOMG ATOMS RED REDG REDUX LD ST LDL STL LDGSTS S2R "
-    "MATCH",
+    (
+        "memory",
+        4,
+    ): "CREDUX LDG STG LDS STS LDSM STSM SHFL ATOM ATOMG ATOMS RED REDG REDUX LD ST LDL STL LDGSTS S2R MATCH",
     ("constants", 4): "LDC",
-    ("uniform", 2): "UIADD3 UIMAD ULOP3 USHF UISETP UMOV ULEA USEL UPRMT UPLOP3 UP2UR UR2UP UIABS ULDC UFLO "
-    "UPOPC UVIADD UBMSK USGXT UVIMNMX UIMNMX S2UR",
+    ("uniform", 2): "UIADD3 UIMAD ULOP3 USHF UISETP UMOV ULEA USEL UPRMT UPLOP3 UP2UR UR2UP UIABS ULDC "
+    "LDCU UFLO UPOPC UVIADD UBMSK USGXT UVIMNMX UIMNMX S2UR",
     ("control", 1): "BRA EXIT BSSY BSYNC BREAK BAR WARPSYNC CALL RET NANOSLEEP YIELD ERRBAR MEMBAR DEPBAR "
     "LDGDEPBAR SYNCS FENCE CCTL ARRIVES WARPGROUP WARPGROUPSET ELECT BMOV UTMALDG UTMASTG "
     "UTMACMDFLUSH ACQBULK",
@@ -95,7 +97,9 @@ class Cost:
     alone: int
     """Cycles of a warp that has the device for itself."""
     unknown: tuple[str, ...]
-    """What could not be counted: loops of unknown length, unknown operations."""
+    """What could not be counted: loops of unknown length."""
+    assumed: tuple[str, ...]
+    """Operations whose pipeline is unknown, which are taken for integer arithmetic."""
 
 
 def cost_of(code: list[Instruction], traced: Trace) -> Cost:
@@ -106,15 +110,17 @@ def cost_of(code: list[Instruction], traced: Trace) -> Cost:
         traced: their trace.
     """
     pipelines: collections.Counter[str] = collections.Counter()
-    unknown = [f"loop that ends at {address:#x}" for address in traced.unknown_loops]
+    start = code[0].address
+    unknown = tuple(f"loop that ends at {address - start:#x}" for address in traced.unknown_loops)
+    assumed: dict[str, None] = {}
     for instruction in code:
         runs = traced.runs.get(instruction.address, 0)
         use = _use(instruction)
-        if use is None:
-            unknown += [instruction.name] if runs and instruction.name not in unknown else []
-            continue
-        pipelines[use[0]] += use[1] * runs
-    return Cost(sum(traced.runs.values()), dict(pipelines), _alone(traced.order), tuple(unknown))
+        if use is None and runs:
+            assumed[instruction.operation] = None
+        pipeline, cycles = use or PIPELINES["IADD3"]
+        pipelines[pipeline] += cycles * runs
+    return Cost(sum(traced.runs.values()), dict(pipelines), _alone(traced.order), unknown, tuple(assumed))
 
 
 def _use(instruction: Instruction) -> tuple[str, int] | None:

@@ -1,4 +1,4 @@
-"""Reads NVIDIA machine code (SASS), as ``cuobjdump`` prints it.
+"""Reads NVIDIA machine code (SASS), as ``nvdisasm -hex`` prints it.
 
 How often each instruction of a warp runs follows from the code alone. A warp is traced through it with those
 registers and predicates whose values are known: constants, and what is calculated from them, which includes
@@ -94,7 +94,7 @@ class Trace:
 
 
 def parse(text: str) -> list[Instruction]:
-    """Returns the instructions of a dump by ``cuobjdump -sass``.
+    """Returns the instructions of a dump by ``nvdisasm -hex`` or ``cuobjdump -sass``.
 
     Raises ValueError if there are none."""
     found = [
@@ -108,7 +108,7 @@ def parse(text: str) -> list[Instruction]:
         for m in LINE.finditer(text)
     ]
     if not found:
-        raise ValueError("this is not a dump of machine code by cuobjdump -sass.")
+        raise ValueError("this is not a dump of machine code by nvdisasm -hex.")
     return found
 
 

@@ -29,7 +29,7 @@ version of Triton."""
 DRIVER = """
 import json, sys
 import count_kernels as script
-from counting.kernels import compiled_form
+from counting.kernels import compiled_forms
 from nmmo_gpu.kernels.launch import Launch
 import torch, triton, triton.language as tl
 
@@ -72,10 +72,10 @@ def walk(start, n, STEPS: tl.constexpr, UNKNOWN: tl.constexpr):
     tl.store(start, at)
 
 place = torch.empty(64, dtype=torch.int64, device="meta")
-for steps, unknown in ((1, False), (50, False), (50, True)):
-    form = Launch(walk, 1, (place, 7), {"STEPS": steps, "UNKNOWN": unknown}, 1)
-    cost = compiled_form(form, "sm_90").cost
-    found[f"{steps} {unknown}"] = [cost.pipelines["memory"], cost.alone, cost.unknown]
+loops = ((1, False), (50, False), (50, True))
+forms = [Launch(walk, 1, (place, 7), {"STEPS": steps, "UNKNOWN": unknown}, 1) for steps, unknown in loops]
+for (steps, unknown), form in zip(loops, compiled_forms(forms, "sm_90")):
+    found[f"{steps} {unknown}"] = [form.cost.pipelines["memory"], form.cost.alone, form.cost.unknown]
 print(json.dumps(found))
 """
 """Counts some kernels of a tick and loops of known and unknown length, in a process with the compiler."""
