@@ -25,14 +25,14 @@ QUARTERS = 4
 """Parts of a multiprocessor that issue independently."""
 
 OPERATIONS = (
-    ("alu", 2, "IADD3 LOP3 LOP SHF ISETP SEL PRMT LEA VIADD VIMNMX VIMNMX3 IMNMX VIADDMNMX PLOP3 P2R R2P SGXT "
-     "IABS FSETP HSETP2 FMNMX FMNMX3 FSEL CSEL MOV BMSK F2FP I2FP VABSDIFF VOTE VOTEU FCHK BREV R2UR"),
+    ("alu", 2, "IADD3 LOP3 LOP SHF ISETP SEL PRMT LEA VIADD VIMNMX VIMNMX3 IMNMX VIADDMNMX PLOP3 P2R R2P "
+     "SGXT IABS FSETP HSETP2 FMNMX FMNMX3 FSEL CSEL MOV BMSK F2FP I2FP VABSDIFF VOTE VOTEU FCHK BREV R2UR"),
     ("fma, integers", 2, "IMAD IMUL CS2R"),
     ("fma", 1, "FFMA FADD FMUL HFMA2 HADD2 HMUL2 HMNMX2 FFMA2 FADD2 FMUL2 FSWZADD"),
     ("fp64", 2, "DADD DMUL DFMA DSETP DMNMX"),
     ("special functions", 8, "MUFU I2F F2I F2F FRND POPC FLO"),
-    ("memory", 4, "LDG STG LDS STS LDSM STSM SHFL ATOM ATOMG ATOMS RED REDG REDUX CREDUX LD ST LDL STL LDGSTS "
-     "S2R MATCH"),
+    ("memory", 4, "LDG STG LDS STS LDSM STSM SHFL ATOM ATOMG ATOMS RED REDG REDUX CREDUX LD ST LDL STL "
+     "LDGSTS S2R MATCH"),
     ("constants", 4, "LDC"),
     ("uniform", 2, "UIADD3 UIMAD ULOP3 USHF UISETP UMOV ULEA USEL UPRMT UPLOP3 UP2UR UR2UP UIABS ULDC LDCU "
      "UFLO UPOPC UVIADD UBMSK USGXT UVIMNMX UIMNMX S2UR"),
@@ -121,9 +121,10 @@ def cost_of(code: list[Instruction], traced: Trace) -> Cost:
 def _use(instruction: Instruction) -> tuple[str, int] | None:
     """Returns the pipeline of an instruction and the cycles for which it needs that; None if unknown."""
     operation, modifiers = instruction.operation, instruction.modifiers
-    if operation in ("HMMA", "IMMA", "QMMA"):  # [16, n] += [16, k] [k, n], 512 products of bf16 per cycle
-        shape = next((part for part in modifiers if part.isdecimal()), "16816")
-        return "tensor", max(1, 16 * int(shape[2:-2] or 8) * int(shape[-2:]) // 512)
+    if operation in ("HMMA", "IMMA", "QMMA"):  # [16, 8] += [16, k] [k, 8], 512 products of bf16 per cycle
+        depths = {"1684": 4, "1688": 8, "16816": 16, "16832": 32, "16864": 64}
+        depth = next(depths[part] for part in modifiers if part in depths)
+        return "tensor", max(1, 16 * 8 * depth // 512)
     if operation in ("HGMMA", "QGMMA", "IGMMA"):  # four warps, one in each quarter
         rows, columns, depth = map(int, next(part for part in modifiers if part.count("x") == 2).split("x"))
         return "tensor", max(1, rows * columns * depth // (4 * 512))
