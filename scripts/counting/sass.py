@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import re
+import struct
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -292,6 +293,9 @@ class _Values:
             return {f"R{number + k}": 0 for k in range(_width(instruction))}, {}
         if operation == "R2UR" or (operation == "S2UR" and operands[1] in self.registers):
             return {operands[0]: self.word(operands[1])}, {}
+        if operation == "HFMA2" and operands[1:3] == ("-RZ", "RZ") and all(map(_is_number, operands[3:5])):
+            high, low = (struct.pack("<e", float(operand)) for operand in operands[3:5])
+            return {operands[0]: int.from_bytes(low + high, "little")}, {}  # a constant, as two halves
         if operation in ("VIADD", "UVIADD"):
             return {operands[0]: _sum(self.word(operands[1]), self.word(operands[2]))}, {}
         if operation in ("IMAD", "UIMAD") and not modifiers & {"WIDE", "HI", "X"}:
@@ -376,6 +380,10 @@ class _Values:
             }
             values[name] = outcomes.pop() if len(outcomes) == 1 else None
         return values
+
+
+def _is_number(operand: str) -> bool:
+    return operand.lstrip("+-")[:1].isdigit()
 
 
 def _options(flag: bool | None) -> tuple[int, ...]:
