@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time of each kernel by torch's profiler, with the predictions of docs/benchmarks/predicted-h100.json:
+"""Time of each kernel by torch's profiler, with the predictions of docs/benchmarks/counts.json:
 
     python scripts/gpu/kernel_times.py env --realms 8192      # a tick
     python scripts/gpu/kernel_times.py train --realms 2048    # a rollout and an update, replayed
@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from predicted import GROUPS, group_of, predicted
 from tiny import tiny
 from torch.profiler import ProfilerActivity, profile
 
@@ -29,21 +29,10 @@ from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.run import Run
 
-PREDICTED = Path(__file__).parents[2] / "docs" / "benchmarks" / "predicted-h100.json"
 SHOWN = 22
 """Number of kernels in a printed table."""
 PLAYED, TIMED = 150, 10
 """Number of ticks before the first timed one, in which the world fills up, and of timed ticks."""
-
-GROUPS = (
-    ("inputs", r"^_encode"),
-    ("element-wise", r"^_bias_relu"),
-    ("environment, choice, tally", r"^_[a-z]"),
-    ("matrix products", r"gemm|gemv|cutlass|cublas|nvjet|xmma|sgemm|splitK"),
-    ("element-wise", r"elementwise|vectorized|addcmul|multi_tensor|FillFunctor|CatArray"),
-    ("others", r""),
-)
-"""Names and patterns of groups of kernels; the first match counts."""
 
 
 class Table(NamedTuple):
@@ -73,14 +62,14 @@ def main() -> None:
     config = dataclasses.replace(config, env=env, iterations=1 << 30)
     if options.dry:
         config = tiny(config)
-    predicted = json.loads(PREDICTED.read_text())
+    expected = predicted()
     played, timed = (2, 1) if options.dry else (PLAYED, TIMED)
     if options.what == "train":
         tables = iterations(config)
     else:
         tables = ticks(config, played, timed if options.what == "env" else 0)
     for title, table in tables.items():
-        show(title, table, predicted["environment"]["kernels"])
+        show(title, table, expected.kernels[title])
     result: dict[str, Any] = {
         "unit": "ns per slot and tick", "preset": options.preset, "realms": config.env.realms,
         "slots": config.env.world.slots, "machine": machine(config.env.device),
@@ -90,8 +79,8 @@ def main() -> None:
         result["groups"] = grouped(tables)
         print(f"{'group':28}{'measured':>10}{'predicted':>11}")
         for name, took in result["groups"].items():
-            expected = predicted["training"]["groups"].get(name)
-            print(f"{name:28}{took:10.2f}" + (f"{expected:11.2f}" if expected is not None else ""))
+            guess = expected.groups.get(name)
+            print(f"{name:28}{took:10.2f}" + (f"{guess:11.2f}" if guess is not None else ""))
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
@@ -159,7 +148,7 @@ def grouped(tables: dict[str, Table]) -> dict[str, float]:
     sums = dict.fromkeys((name for name, _ in GROUPS), 0.0)
     for table in tables.values():
         for key, took in table.kernels.items():
-            sums[next(name for name, mark in GROUPS if re.search(mark, key))] += took
+            sums[group_of(key)] += took
     return sums
 
 

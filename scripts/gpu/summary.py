@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PREDICTED = Path(__file__).parents[2] / "docs" / "benchmarks" / "predicted-h100.json"
+from predicted import predicted
 
 
 def main() -> None:
@@ -63,21 +63,21 @@ def page(found: dict[str, Any]) -> Iterator[str]:
 
 def kernels(found: dict[str, Any]) -> Iterator[str]:
     """Yields tables of the time of each kernel, with predictions."""
-    predicted = json.loads(PREDICTED.read_text())
+    guessed = predicted()
     env, train = found.get("kernels-env"), found.get("kernels-train")
     if env:
         yield from ("", "| kernel of a tick | ns per slot | predicted |", "|---|---|---|")
         table = env["tables"]["environment"]
+        of_tick = guessed.kernels["environment"] | {"whole": guessed.whole["environment"]}
         for name, took in [("whole", table["whole"]), *table["kernels"].items()][:18]:
-            expected = predicted["environment"]["whole" if name == "whole" else "kernels"]
-            expected = expected if name == "whole" else expected.get(name, "")
-            yield f"| {name[:60]} | {took:.3f} | {expected} |"
+            yield f"| {name[:60]} | {took:.3f} | {of_tick.get(name, '')} |"
     if train:
         yield from ("", "| of training | ns per slot and tick | predicted |", "|---|---|---|")
         whole = sum(table["whole"] for table in train["tables"].values())
-        expected = {"whole": predicted["training"]["whole"], **predicted["training"]["groups"]}
+        expected = guessed.groups | {"whole": guessed.whole["rollout"] + guessed.whole["update"]}
         for name, took in [("whole", whole), *train["groups"].items()]:
-            yield f"| {name} | {took:.2f} | {expected.get(name, '')} |"
+            guess = f"{expected[name]:.2f}" if name in expected else ""
+            yield f"| {name} | {took:.2f} | {guess} |"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What kernels cost, counted without a GPU; used by ``scripts/count_kernels.py``."""
