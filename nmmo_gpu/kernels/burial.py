@@ -28,8 +28,10 @@ def bury(world, realm, entity, death_cause, counted, where, config: tl.constexpr
     tile = realm * (config.height * config.width) + where
     tl.store(world.occupant + tile, tl.zeros([BLOCK], tl.int32), mask=dead)
     tl.store(world.presence + tile, tl.zeros([BLOCK], tl.uint8), mask=dead)
+    # Triton 3.6 takes an element of a tuple as the end of a range only if it has a name of its own.
+    CAUSES: tl.constexpr = config.causes
     if tl.max(counted, 0) > 0:
-        for cause in tl.static_range(1, config.causes):
+        for cause in tl.static_range(1, CAUSES):
             count = tl.sum((counted == cause).to(tl.int32), 0)
             tl.atomic_add(world.deaths + realm * config.causes + cause, count.to(tl.int64), sem="relaxed")
 
