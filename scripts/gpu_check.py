@@ -118,7 +118,7 @@ def counters(place: Place) -> list[str]:
     if place.dry or shutil.which("ncu") is None:
         return work
     # The clocks are not locked, because that takes privileges that are rare on shared machines.
-    options = "--clock-control none -k regex:_windows|_record_fields -s 200 -c 2 --set full"
+    options = "--clock-control none -k regex:_windows|_nearest|_record_fields -s 300 -c 3 --set full"
     return ["ncu", *options.split(), *work]
 
 

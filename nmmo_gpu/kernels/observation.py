@@ -2,7 +2,7 @@
 
 ``_public_stats`` packs an agent's public attributes into one word, so that one load reads them. ``_windows``
 (``nmmo_gpu.kernels.observation_windows``) writes the windows, and which of their cells have an occupant.
-``_nearest`` (``nmmo_gpu.kernels.neighbors``) finds the nearest entities from these bits. ``_record_fields``
+``_nearest`` (``nmmo_gpu.kernels.observation_neighbors``) finds the nearest entities from these bits. ``_record_fields``
 writes the rest of the record, in whole words and rows of bytes, because many small writes take as long as
 large ones. The kernels of the full game are in ``nmmo_gpu.kernels.observation_goods``."""
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from nmmo_gpu import content
 from nmmo_gpu.kernels.launch import agents_per_program, fields_of, launch, over_slots
 from nmmo_gpu.kernels.movement import down, right, walkable
-from nmmo_gpu.kernels.neighbors import find_nearest, row_bits
 from nmmo_gpu.kernels.observation_goods import goods, looks_of
+from nmmo_gpu.kernels.observation_neighbors import find_nearest, row_bits
 from nmmo_gpu.kernels.observation_windows import write_windows
 from nmmo_gpu.kernels.slots import my_agents, my_slots, position, tile_of
 from nmmo_gpu.world import observation_layout

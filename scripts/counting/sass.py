@@ -296,6 +296,8 @@ class _Values:
         if operation == "HFMA2" and operands[1:3] == ("-RZ", "RZ") and all(map(_is_number, operands[3:5])):
             high, low = (struct.pack("<e", float(operand)) for operand in operands[3:5])
             return {operands[0]: int.from_bytes(low + high, "little")}, {}  # a constant, as two halves
+        if operation == "P2R" and operands[1] == "PR":
+            return {operands[0]: self._packed(self.word(operands[2]), int(operands[3], 16))}, {}
         if operation in ("VIADD", "UVIADD"):
             return {operands[0]: _sum(self.word(operands[1]), self.word(operands[2]))}, {}
         if operation in ("IMAD", "UIMAD") and not modifiers & {"WIDE", "HI", "X"}:
@@ -310,6 +312,13 @@ class _Values:
         if operation in ("PLOP3", "UPLOP3"):
             return {}, self._combine(instruction)
         return {}, {}
+
+    def _packed(self, word: int | None, mask: int) -> int | None:
+        """Returns a word with those bits of ``mask`` replaced by the predicates of the same numbers."""
+        flags = [self.holds(f"P{bit}") if mask >> bit & 1 else False for bit in range(7)]
+        if word is None or None in flags or mask >> len(flags):
+            return None
+        return word & ~mask | sum(1 << bit for bit, flag in enumerate(flags) if flag)
 
     def _add(self, instruction: Instruction) -> tuple[dict[str, int | None], dict[str, bool | None]]:
         """Adds three words, with carries."""

@@ -22,7 +22,10 @@ from nmmo_gpu.kernels.launch import INTERPRETED, launch
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
-BOUNDS = {"nmmo_gpu.kernels.observation": 1000, "nmmo_gpu.kernels.tick": 30}
+BOUNDS = {
+    "nmmo_gpu.kernels.observation": 45, "nmmo_gpu.kernels.observation_windows": 75,
+    "nmmo_gpu.kernels.observation_neighbors": 70, "nmmo_gpu.kernels.tick": 30,
+}  # fmt: skip
 """``module -> warp-instructions per agent`` that its kernels may take together in a tick of chaos, with any
 version of Triton."""
 
