@@ -2,9 +2,9 @@
 
 ``_public_stats`` packs an agent's public attributes into one word, so that one load reads them. ``_windows``
 (``nmmo_gpu.kernels.observation_windows``) writes the windows, and which of their cells have an occupant.
-``_nearest`` (``nmmo_gpu.kernels.observation_neighbors``) finds the nearest entities from these bits. ``_record_fields``
-writes the rest of the record, in whole words and rows of bytes, because many small writes take as long as
-large ones. The kernels of the full game are in ``nmmo_gpu.kernels.observation_goods``."""
+``_nearest`` (``nmmo_gpu.kernels.observation_neighbors``) finds the nearest entities from these bits.
+``_record_fields`` writes the rest of the record, in whole words and rows of bytes, because many small writes
+take as long as large ones. The kernels of the full game are in ``nmmo_gpu.kernels.observation_goods``."""
 
 from __future__ import annotations
 
