@@ -36,6 +36,7 @@ def test_resolve_gives_all_phases_of_one_backend(backend, device, package, decod
     assert phases.name == backend and phases.capturable == capturable
     assert all(getattr(phases, phase).__module__.startswith(f"{package}.") for phase in PHASES)
     assert phases.decode.__module__.startswith(f"{decoder}.")
+    assert phases.terrain.__module__ == f"nmmo_gpu.{'cpu' if backend == 'numba' else 'world'}.terrain"
     assert len(phases.stretches) == stretches
     for stretch in phases.stretches:
         functions = dict(zip(stretch.names, stretch.functions, strict=True))

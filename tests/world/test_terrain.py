@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nmmo_gpu.content import Material
 from nmmo_gpu.errors import ConfigError, MapError
@@ -40,6 +41,16 @@ def reached(maps: torch.Tensor) -> float:
         now = grown
 
 
+class Operations(TorchDispatchMode):
+    """Counts torch's operations."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
 @pytest.fixture(scope="module")
 def eighty() -> torch.Tensor:
     """Returns 60 maps of v1's size, fewer than the 200 of v1's table, so that the tests are fast."""
@@ -67,6 +78,17 @@ def test_the_result_does_not_depend_on_the_chunks_of_rows(monkeypatch: pytest.Mo
     whole = terrain.generate(5, 1, 47, 90, ore=True)
     monkeypatch.setattr(terrain, "_CHUNK", 100)
     assert torch.equal(terrain.generate(5, 1, 47, 90, ore=True), whole)
+
+
+def test_a_gpu_draws_all_areas_of_a_map_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of operations does not grow with that of areas, but for copies of their coordinates."""
+    monkeypatch.setattr(terrain, "_chunk", lambda device: terrain._GPU_CHUNK)
+    counts = []
+    for side in (90, 250):
+        with Operations() as operations:
+            terrain.generate(1, 1, side, side)
+        counts.append(operations.count)
+    assert 0 < counts[0] <= counts[1] <= counts[0] + 8
 
 
 @pytest.mark.gpu
