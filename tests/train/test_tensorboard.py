@@ -7,10 +7,11 @@ import json
 
 import pytest
 import torch
-from train.small import small
+from train.small import CPU, small
 
 from nmmo_gpu.config.serialize import to_plain
 from nmmo_gpu.train import tensorboard
+from nmmo_gpu.train.memory_estimate import Meter
 from nmmo_gpu.train.run import train
 from nmmo_gpu.train.tensorboard import Dashboard
 
@@ -77,12 +78,27 @@ def test_a_large_heat_map_is_downsampled(tmp_path, monkeypatch):
     visits = torch.zeros(7, 5, dtype=torch.int64)
     visits[0, 1], visits[6, 4], visits[2:4, 2:4] = 12, 3, 3
     board.visits(visits, 1)
+    monkeypatch.setattr(tensorboard, "TILES_AT_ONCE", 1)
+    board.visits(visits, 1)
     board.close()
-    (image,) = images
+    image, by_rows = images
+    assert torch.equal(image, by_rows)
     expected = torch.zeros(4, 3)
     expected[0, 0] = expected[3, 2] = expected[1, 1] = 3.0
     expected = expected.log1p() / expected.log1p().max()
     assert torch.allclose(image, torch.stack([(expected * 3 - part).clamp(0, 1) for part in range(3)]))
+
+
+def test_the_heat_map_of_a_large_map_takes_little_memory(tmp_path, monkeypatch):
+    """The image is small when it leaves the device, and no copy of the map is made there."""
+    images = []
+    board = Dashboard(tmp_path, small(tmp_path), None)
+    monkeypatch.setattr(board.writer, "add_image", lambda name, image, step: images.append(image.shape))
+    with Meter(CPU) as meter:
+        visits = torch.zeros(4096, 2048, dtype=torch.int64)
+        board.visits(visits, 1)
+    board.close()
+    assert images == [(3, 512, 256)] and meter.peak < 1.25 * visits.nbytes
 
 
 def test_a_resumed_run_replaces_points_after_its_checkpoint(tmp_path):
