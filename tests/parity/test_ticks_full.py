@@ -157,5 +157,5 @@ def test_steps_of_two_environments_return_the_same(twin, name, settings):
     """Observations, rewards, terminations, truncations and infos, with random actions that each draws
     itself."""
     settings = {**CRAMPED, **settings, "seed": 2}
-    world = step_together(twin.few(100, 6), name, twin.name, twin.device, **settings)
+    world = step_together(twin.few(50, 5), name, twin.name, twin.device, **settings)
     check_invariants(world.to(CPU))

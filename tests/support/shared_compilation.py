@@ -17,7 +17,7 @@ LIMIT = 60.0
 
 
 def install() -> None:
-    """Replaces the methods of ``CompilationCache`` in this process; does nothing without numba or ``flock``."""
+    """Replaces methods of ``CompilationCache`` in this process; does nothing without numba or ``flock``."""
     try:
         import fcntl
 
