@@ -24,6 +24,8 @@ GRADIENT_X, GRADIENT_Y = rule.GRADIENT_X.numpy(), rule.GRADIENT_Y.numpy()
 ZERO, ONE, TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 KINDS = np.array(rule.KINDS, np.uint8)
 
+BATCH = 256
+"""Maps at once: the coordinates of their areas take up to 20 MB."""
 MIN_LINES = 16
 """Minimum number of rows of tiles per task."""
 
@@ -113,6 +115,11 @@ def _kinds(row, column, keys, thresholds, maps, border, low, high):
 
 def fill(maps: Tensor, seed: int, first: int, border: int) -> None:
     """Twin of ``nmmo_gpu.world.terrain.fill``."""
+    for start in range(0, len(maps), BATCH):
+        _fill(maps[start : start + BATCH], seed, first + start, border)
+
+
+def _fill(maps: Tensor, seed: int, first: int, border: int) -> None:
     count, height, width = maps.shape
     field = rule.Field(seed, first, count)
     keys, out = field.keys.numpy(), maps.numpy()
