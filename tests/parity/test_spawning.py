@@ -13,11 +13,14 @@ from support.ticking import generator
 from nmmo_gpu.config import preset
 
 
-@pytest.mark.parametrize(("births", "spawn"), [(1, "ring"), (3, "anywhere"), (-1, "ring"), (-1, "anywhere")])
-def test_random_worlds(any_case, births, spawn):
+@pytest.mark.parametrize("limited", [True, False])
+def test_random_worlds(any_case, limited):
     """Free slots hold garbage, and some rings are full. Births run twice in the same world, the second time
-    with the workspaces of the first."""
-    twin = any_case.twin
+    with the workspaces of the first. Settings with an even and an odd number of slots differ in where agents
+    are born."""
+    twin, odd = any_case.twin, any_case.config.slots % 2
+    births = (3, 1)[odd] if limited else -1
+    spawn = "ring" if odd == limited else "anywhere"
     config = dataclasses.replace(any_case.config, births=births, spawn=spawn)
     born = 0
     for seed, world in any_case._replace(setting=any_case.setting._replace(config=config)).worlds():
