@@ -65,15 +65,16 @@ class Env(SentByValue):
             allow_forks()
         self.layout = ObservationLayout(config.world)
         self.begun = world is not None
+        backend = resolve(config.backend, self.device)
         if world is None:
             check_memory(environment_parts(config), self.device, "realms, slots, height or width")
-            maps = realm_maps(config, self.device)
+            maps = realm_maps(config, self.device, backend.terrain)
             world = empty_world(config.world, maps, config.seed, config.first_realm)
         elif any(tensor.is_inference() for _, tensor in world.tensors()):
             world = world.clone()  # could not be written outside of inference mode
         world.static_shapes = self.device.type != "cpu"
         self.world = world
-        self.backend = resolve(config.backend, self.device)
+        self.backend = backend
         tick.calls(config.world, self.backend)  # raises ConfigError for phases of systems that do not fit
 
         shape = (config.realms, config.world.slots)

@@ -18,13 +18,14 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-from support import fast_interpreter
+from support import fast_interpreter, shared_compilation
 from support.helpers import KERNEL_DEVICE, carried
 
 from nmmo_gpu.world.backend import Backend, resolve
 
 if os.environ.get("TRITON_INTERPRET") == "1":
     fast_interpreter.install()
+shared_compilation.install()
 
 torch.set_num_threads(1)
 

@@ -15,6 +15,7 @@ from nmmo_gpu.cpu.observation import observe
 from nmmo_gpu.cpu.random import draw_many
 from nmmo_gpu.cpu.regrowth import regrowth
 from nmmo_gpu.cpu.spawning import spawning
+from nmmo_gpu.cpu.terrain import fill
 from nmmo_gpu.cpu.tick import STRETCHES as STRETCHES
 from nmmo_gpu.cpu.upkeep import explore, upkeep
 from nmmo_gpu.cpu.work import work
@@ -36,5 +37,6 @@ PHASES = {
     "quotes": quotes,
     "observe": observe,
     "draw": draw_many,
+    "terrain": fill,
 }
 """Functions by the name of their field in ``nmmo_gpu.world.backend.Backend``."""

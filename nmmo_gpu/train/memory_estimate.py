@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import importlib.util
+import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +23,7 @@ from torch.utils._pytree import tree_iter
 
 from nmmo_gpu.config import EnvConfig
 from nmmo_gpu.errors import ConfigError, NmmoError, warn
+from nmmo_gpu.train import ppo
 from nmmo_gpu.train.config import TrainConfig
 from nmmo_gpu.train.trinity import God, Pantheon, Sword
 from nmmo_gpu.world.device import meta_device_allowed
@@ -94,9 +97,14 @@ def _learner_parts(config: TrainConfig, kind: type[Sword], world: World, meter: 
     """Returns what is allocated besides the world."""
     sword, weights, _ = meter.rise(lambda: kind(config, META))
     god, stays, passing = meter.rise(lambda: God(config, sword, world))
-    pantheon, _, _ = meter.rise(lambda: Pantheon(config, sword))
+    pantheon, _, _ = meter.rise(lambda: _brief_pantheon(config, sword))
     rollout, kept, for_collecting = meter.rise(god.collect)
-    _, learned, for_learning = meter.rise(lambda: pantheon.learn(rollout, 0.0))
+
+    def learn() -> None:
+        with contextlib.suppress(_EnoughError):
+            pantheon.learn(rollout, 0.0)
+
+    _, learned, for_learning = meter.rise(learn)
     buffer = sum(tensor.nbytes for tensor in vars(god.rollout).values() if isinstance(tensor, Tensor))
     return [
         Part("observations and workspaces of a tick", stays + passing + kept - buffer),
@@ -105,6 +113,29 @@ def _learner_parts(config: TrainConfig, kind: type[Sword], world: World, meter: 
         Part("temporary, while collecting a rollout (maximum)", for_collecting),
         Part("temporary, while learning (maximum)", for_learning),
     ]
+
+
+class _EnoughError(Exception):
+    """Ends a dry update."""
+
+
+def _brief_pantheon(config: TrainConfig, sword: Sword) -> Pantheon:
+    """Returns a Pantheon whose update ends at the third minibatch: from the second one on, which has Adam's
+    moments and what the one before it left, all need the same memory."""
+    calls = itertools.count(1)
+
+    @functools.wraps(ppo.loss)
+    def brief(*arguments: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        if next(calls) > 2:
+            raise _EnoughError
+        return ppo.loss(*arguments, **named)
+
+    class Brief(Pantheon):
+        """Counts the minibatches of one update."""
+
+        loss = staticmethod(brief)
+
+    return Brief(config, sword)
 
 
 @contextlib.contextmanager

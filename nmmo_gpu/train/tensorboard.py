@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 from torch.utils.tensorboard import SummaryWriter
 
 from nmmo_gpu.config.serialize import to_plain
@@ -14,6 +15,8 @@ from nmmo_gpu.train.config import TrainConfig
 
 LARGEST_IMAGE = 512
 """Maximum length of a side of the heat map in pixels."""
+TILES_AT_ONCE = 1 << 20
+"""Tiles that are averaged at once. As float64, the largest map would take as much memory as the counts."""
 
 
 class Dashboard:
@@ -40,15 +43,17 @@ class Dashboard:
             self.writer.add_scalar(name, value, step)
 
     def visits(self, visits: Tensor, step: int) -> None:
-        """Writes the heat map of [H, W] counts: the more visits, the brighter (logarithmic).
+        """Writes the heat map of [H, W] int64 counts: the more visits, the brighter (logarithmic).
 
         If a side of the map is longer than ``LARGEST_IMAGE``, each pixel is the mean of several tiles: an
         image of 8192 x 8192 pixels would take more time than the iterations between two reports."""
-        heat = visits.double()
         tiles = -(-max(visits.shape) // LARGEST_IMAGE)
-        if tiles > 1:
-            heat = torch.nn.functional.avg_pool2d(heat[None], tiles, ceil_mode=True)[0]
-        heat = heat.log1p()
+        rows = tiles * max(1, TILES_AT_ONCE // (tiles * visits.shape[1]))
+        means = [
+            avg_pool2d(visits[start : start + rows].double()[None], tiles, ceil_mode=True)[0]
+            for start in range(0, visits.shape[0], rows)
+        ]
+        heat = torch.cat(means).log1p()
         heat = (heat / heat.max().clamp(min=1e-9)).float()
         # Black, red, yellow, white.
         image = torch.stack([(heat * 3 - part).clamp(0, 1) for part in range(3)])

@@ -17,6 +17,7 @@ from nmmo_gpu.world.actions import decode
 from nmmo_gpu.world.observation import observe
 from nmmo_gpu.world.phases import PHASES, PhaseFunction
 from nmmo_gpu.world.random import draw
+from nmmo_gpu.world.terrain import fill
 
 RULES = {phase.name: phase.run for phase in PHASES}
 
@@ -39,7 +40,7 @@ class Stretch:
 @hash_once
 @dataclass(frozen=True)
 class Backend:
-    """One function per phase, and random draws; the defaults are the reference rules, for any device.
+    """One function per phase, random draws and terrain; the defaults are the reference rules, for any device.
 
     To replace a phase: ``env.backend = dataclasses.replace(env.backend, regrowth=mine)``. This works with
     every backend; the other phases remain those of the backend."""
@@ -64,6 +65,7 @@ class Backend:
     quotes: PhaseFunction = RULES["quotes"]
     observe: PhaseFunction = observe
     draw: Callable[..., Words] = draw
+    terrain: Callable[[Tensor, int, int, int], None] = fill
     stretches: tuple[Stretch, ...] = ()
     """Stretches of phases that run faster together; not used with the full game."""
 

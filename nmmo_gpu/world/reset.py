@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from nmmo_gpu.content import CONSTITUTION, SKILLS
 from nmmo_gpu.content.tables import LEVELS
 from nmmo_gpu.errors import ConfigError
 from nmmo_gpu.world.state import World, field_shape, state_fields
-from nmmo_gpu.world.terrain import generate, shore, validate_map
+from nmmo_gpu.world.terrain import fill, generate, shore, validate_map
 from nmmo_gpu.world.tiled import load_tmx
 
 FIGHTING = ("melee", "range", "mage", "defense")
@@ -61,8 +61,13 @@ def npc_levels(config: WorldConfig, device: torch.device) -> Tensor:
     return torch.tensor(rows, dtype=torch.uint8, device=device).view(-1, len(SKILLS))
 
 
-def realm_maps(config: EnvConfig, device: torch.device | str = "cpu") -> Tensor:
-    """[realms, H, W] uint8 on ``device``: the files of ``config.maps`` in turn, or terrain from the seed.
+def realm_maps(
+    config: EnvConfig,
+    device: torch.device | str = "cpu",
+    fill: Callable[[Tensor, int, int, int], None] = fill,
+) -> Tensor:
+    """[realms, H, W] uint8 on ``device``: the files of ``config.maps`` in turn, or terrain from the seed,
+    drawn by ``fill`` (``Backend.terrain``).
 
     Raises MapError for an invalid file, ConfigError if it does not match the world's size."""
     world_config = config.world
@@ -81,6 +86,7 @@ def realm_maps(config: EnvConfig, device: torch.device | str = "cpu") -> Tensor:
         first,
         ore,
         device=device,
+        fill=fill,
     )
     return made.expand(config.realms, -1, -1)
 

@@ -15,7 +15,7 @@ Gradients are selected by an integer hash of (seed, map, octave, lattice point),
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 
@@ -26,15 +26,16 @@ from nmmo_gpu.errors import ConfigError, MapError
 
 OCTAVES = 8
 WATER_BELOW, GRASS_BELOW, FOREST_BELOW = 0.3, 0.57, 0.715
+KINDS = (Material.WATER, Material.GRASS, Material.FOREST, Material.STONE)
 ORE_CHANCE = 0.15
 
-_SKEW = (math.sqrt(3.0) - 1.0) / 2.0
-_UNSKEW = (3.0 - math.sqrt(3.0)) / 6.0
-_EDGE = math.sqrt(2.0 / 3.0)  # distance of neighboring lattice points, in noise coordinates
-_TILES_PER_UNIT = 5.0 * math.sqrt(2.0) / _EDGE
-_AMPLITUDE = 16.07  # puts the noise's peaks at 0.88, as calibrated to v1's share of water
+SKEW = (math.sqrt(3.0) - 1.0) / 2.0
+UNSKEW = (3.0 - math.sqrt(3.0)) / 6.0
+EDGE = math.sqrt(2.0 / 3.0)  # distance of neighboring lattice points, in noise coordinates
+_TILES_PER_UNIT = 5.0 * math.sqrt(2.0) / EDGE
+AMPLITUDE = 16.07  # puts the noise's peaks at 0.88, as calibrated to v1's share of water
 
-_BLOCK = 80  # side of the area whose maximum v1 divides by
+BLOCK = 80  # side of the area whose maximum v1 divides by
 _BLOCKS_A_SIDE = 8  # with 64 blocks their mean is accurate to within 0.3 %
 
 _PLACES = 1 << 16  # number of rows and columns of the noise where a map's corner can be
@@ -43,10 +44,18 @@ _PLACES = 1 << 16  # number of rows and columns of the noise where a map's corne
 _CHUNK, _GPU_CHUNK = 1 << 15, 1 << 22
 _WORD = (1 << 64) - 1
 # Odd 63-bit constants, so that they fit int64: lattice steps, and the mixer's multipliers (torch wraps).
-_STEP_I, _STEP_J = 0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F
-_MIX_1, _MIX_2 = 0x3F58476D1CE4E5B9, 0x14D049BB133111EB
+STEP_I, STEP_J = 0x1E3779B97F4A7C15, 0x42B2AE3D27D4EB4F
+MIX_1, MIX_2 = 0x3F58476D1CE4E5B9, 0x14D049BB133111EB
 _ANGLE = torch.arange(32, dtype=torch.float64, device="cpu") * (2.0 * math.pi / 32)
-_GRADIENT_X, _GRADIENT_Y = _ANGLE.cos().float(), _ANGLE.sin().float()
+GRADIENT_X, GRADIENT_Y = _ANGLE.cos().float(), _ANGLE.sin().float()
+
+
+def fill(maps: torch.Tensor, seed: int, first: int, border: int) -> None:
+    """Draw the terrain of maps ``first``, ``first + 1``, ... into ``maps``: ``[n, H, W] uint8`` with lava and
+    grass."""
+    batch = max(1, _chunk(maps.device) // max(maps[:1].numel(), BLOCK**2))
+    for start in range(0, len(maps), batch):
+        _fill(maps[start : start + batch], seed, first + start, border)
 
 
 def generate(
@@ -59,14 +68,17 @@ def generate(
     ore: bool = False,
     ore_chance: float = ORE_CHANCE,
     device: torch.device | str = "cpu",
+    fill: Callable[[torch.Tensor, int, int, int], None] = fill,
 ) -> torch.Tensor:
     """Make ``count`` random maps: ``[count, height, width] uint8`` materials, on ``device``.
 
     ``border`` tiles of lava, a ring of grass one tile wide, and terrain inside it. Map ``i`` is a pure
     function of (``seed``, ``first + i``, size, border, ore): it depends neither on the number of maps in the
     call nor on the device. With ``ore`` a stone tile with a walkable 4-neighbor is an ore rock with
-    probability ``ore_chance``. Memory beyond the result is a few MB per thread on a CPU, and some 500 MB on a
-    GPU (with ``ore``, about the size of one map more).
+    probability ``ore_chance``. ``fill`` is ``Backend.terrain`` of any backend.
+
+    Memory beyond the result is a few MB per thread on a CPU, and some 500 MB on a GPU (with ``ore``, about
+    the size of one map more).
 
     Raises ConfigError: a size outside 32..8192, a border that leaves no terrain, a negative count or index.
     """
@@ -88,13 +100,13 @@ def generate(
         raise ConfigError(f"ore_chance is {ore_chance}; a chance must be between 0 and 1")
 
     maps = torch.full((count, height, width), int(Material.LAVA), dtype=torch.uint8, device=device)
-    batch = max(1, _chunk(maps.device) // max(height * width, _BLOCK**2))
-    for start in range(0, count, batch):
-        indices = range(first + start, first + min(start + batch, count))
-        made = maps[start : start + len(indices)]
-        _fill(made, seed, indices, border)
-        if ore:
-            _place_ore(made, [_key(seed, index, OCTAVES + 1) for index in indices], ore_chance)
+    maps[:, border : height - border, border : width - border] = int(Material.GRASS)
+    if count:
+        fill(maps, seed, first, border)
+    if ore:
+        batch = max(1, _chunk(maps.device) // (height * width))
+        for start in range(0, count, batch):
+            _place_ore(maps[start : start + batch], seed, first + start, ore_chance)
     return maps
 
 
@@ -200,106 +212,122 @@ def validate_map(material: torch.Tensor, border: int, vision: int, source: str) 
 # ------------------------------------------------------------------------------------------------- terrain
 
 
-def _fill(out: torch.Tensor, seed: int, indices: Sequence[int], border: int) -> None:
-    """Draw ring and terrain of the maps ``indices`` into ``out`` (``[n, H, W] uint8``, lava so far)."""
-    (_, height, width), device = out.shape, out.device
-    out[:, border : height - border, border : width - border] = int(Material.GRASS)
-    noise = _Noise(seed, indices, device)
-    kinds = torch.tensor(
-        [Material.WATER, Material.GRASS, Material.FOREST, Material.STONE], dtype=torch.uint8, device="cpu"
-    )
-    kinds = kinds.to(device)
+def _fill(out: torch.Tensor, seed: int, first: int, border: int) -> None:
+    """``fill`` for a batch."""
+    (count, height, width), device = out.shape, out.device
+    field = Field(seed, first, count)
+    keys = field.keys.to(device)
+    kinds = torch.tensor(KINDS, dtype=torch.uint8, device="cpu").to(device)
     inner = out[:, border + 1 : height - border - 1, border + 1 : width - border - 1]
-    rows, columns = (
-        torch.arange(border + 1, side - border - 1, dtype=torch.int64, device="cpu")
-        for side in (height, width)
-    )
 
     def draw(value: torch.Tensor, divisor: torch.Tensor, start: int, stop: int) -> None:
-        thresholds = divisor[:, None] * torch.tensor(
-            [WATER_BELOW, GRASS_BELOW, FOREST_BELOW], dtype=torch.float32, device="cpu"
-        )
-        kind = torch.searchsorted(thresholds.to(device), value.flatten(1), right=True, out_int32=True)
+        limits = thresholds(divisor).to(device)
+        kind = torch.searchsorted(limits, value.flatten(1), right=True, out_int32=True)
         inner[:, start:stop] = kinds[kind].view_as(inner[:, start:stop])
 
-    if height <= _BLOCK and width <= _BLOCK:
+    if height <= BLOCK and width <= BLOCK:
         # The map is inside the area whose maximum it is divided by.
-        side = torch.arange(_BLOCK, dtype=torch.int64, device="cpu")
-        value = noise.ridged(side, side)
+        row, column = (side[:, 0].to(device) for side in field.blocks(height, width))
+        value = _ridged(row, column, keys)
         crop = value[:, border + 1 : height - border - 1, border + 1 : width - border - 1]
-        draw(crop, _mean([value.amax((1, 2))]), 0, len(rows))
+        draw(crop, mean(value.amax((1, 2))[:, None]), 0, len(inner[0]))
         return
-    divisor = noise.divisor(height, width)
-    step = max(1, _chunk(device) // (len(indices) * len(columns)))
-    for start in range(0, len(rows), step):
-        draw(noise.ridged(rows[start : start + step], columns), divisor, start, start + step)
+
+    def maxima(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        """Of ``[n, areas, BLOCK] float64`` twice: ``[n, areas] float32``."""
+        areas = row.shape[1]
+        row, column = (side.flatten(0, 1).to(device) for side in (row, column))
+        return _ridged(row, column, keys.repeat_interleave(areas, 0)).amax((1, 2)).view(count, areas)
+
+    # Many areas in one call: on a GPU, an operation takes no longer for all of them than for one.
+    areas = max(1, _chunk(device) // (count * BLOCK**2))
+    split = (torch.split(side, areas, 1) for side in field.blocks(height, width))
+    divisor = mean(torch.cat([maxima(*part) for part in zip(*split, strict=True)], 1))
+    row, column = (side.to(device) for side in field.inside(height, width, border))
+    step = max(1, _chunk(device) // column.numel())
+    for start in range(0, row.shape[1], step):
+        draw(_ridged(row[:, start : start + step], column, keys), divisor, start, start + step)
 
 
-class _Noise:
-    """The noise fields of n maps: functions of the tile's row and column, whatever the maps' size."""
+class Field:
+    """The places of n maps in the noise. All tensors are on the CPU: a GPU would multiply by the reciprocal
+    instead of dividing, which rounds differently."""
 
-    def __init__(self, seed: int, indices: Sequence[int], device: torch.device) -> None:
-        self.device = device
-        self.keys = [
-            torch.tensor(
-                [[[_key(seed, index, octave)]] for index in indices], device=device, dtype=torch.int64
-            )
-            for octave in range(OCTAVES)
-        ]
+    def __init__(self, seed: int, first: int, count: int) -> None:
+        keys = [[_key(seed, first + i, octave) for octave in range(OCTAVES + 1)] for i in range(count)]
+        self.keys = torch.tensor([own[:OCTAVES] for own in keys], dtype=torch.int64, device="cpu")
+        """[n, OCTAVES] int64."""
         # The position of a map in the noise: whole tiles from the lattice's origin. The lattice repeats after
         # (5, -5) tiles, so a fraction of a tile would be the same all over a map, and would determine how
         # closely its tiles match the lattice points, where every octave has its peaks. Whole tiles give
         # the maxima that v1's fractions require; random fractions give about 2 % less, and too much
         # stone.
-        shifts = [_key(seed, index, OCTAVES) & _WORD for index in indices]
+        shifts = [own[OCTAVES] & _WORD for own in keys]
         self.shift = torch.tensor(
             [(1024 + (s >> 32) % _PLACES, 1024 + (s & 0xFFFFFFFF) % _PLACES) for s in shifts],
             dtype=torch.int64,
             device="cpu",
         )
 
-    def ridged(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Sum of the ridged octaves, not divided: ``[h], [w] int64`` tiles to ``[n, h, w] float32``."""
-        # Divided on the CPU: a GPU would multiply by the reciprocal, which rounds differently.
-        row = ((rows + self.shift[:, :1]).double() / _TILES_PER_UNIT).to(self.device)
-        column = ((columns + self.shift[:, 1:]).double() / _TILES_PER_UNIT).to(self.device)
-        total = torch.zeros(1, dtype=torch.float32, device="cpu")
-        for octave, key in enumerate(self.keys):
-            n = _simplex(row * 2.0**octave, column * 2.0**octave, key)
-            # 2 (0.5 - |0.5 - (n + 1) / 2|) is 1 - |n|
-            value = n.abs_().neg_().add_(1.0).mul_(0.5**octave)
-            total = value if octave == 0 else value.mul_(total).add_(total)
-        return total
-
-    def divisor(self, height: int, width: int) -> torch.Tensor:
-        """The divisor of the sums, chosen so that the thresholds mean the same on a map of any size: ``[n]
-        float32`` on the CPU.
-
-        v1 divides by the map's own maximum. Over a larger area the maximum is larger, which would turn stone
-        into forest and grass into water, and the reverse on a smaller map. Therefore the maximum is always
-        that of 80x80 tiles: of the map itself at 80x80, of the 80x80 tiles of noise whose corner is the map
-        if it is smaller, and the mean over up to 8x8 such areas, evenly spread, if it is larger.
-        """
-        side = torch.arange(_BLOCK, dtype=torch.int64, device="cpu")
-        return _mean(
-            [
-                self.ridged(side + top, side + left).amax((1, 2))
-                for top in _starts(height)
-                for left in _starts(width)
-            ]
+    def inside(self, height: int, width: int, border: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Coordinates of the rows and columns inside the ring: ``[n, h]`` and ``[n, w] float64``."""
+        rows, columns = (
+            torch.arange(border + 1, side - border - 1, dtype=torch.int64, device="cpu")
+            for side in (height, width)
         )
+        return self._coordinates(rows, 0), self._coordinates(columns, 1)
+
+    def blocks(self, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Coordinates of the rows and columns of the areas whose maximum determines the divisor of a map:
+        ``[n, areas, BLOCK] float64`` each.
+
+        v1 divides the sum of the octaves by the map's own maximum. Over a larger area the maximum is larger,
+        which would turn stone into forest and grass into water, and the reverse on a smaller map. Therefore
+        the maximum is always that of 80x80 tiles: of the map itself at 80x80, of the 80x80 tiles of noise
+        whose corner is the map if it is smaller, and the mean over up to 8x8 such areas, evenly spread, if
+        it is larger. So the thresholds mean the same on a map of any size.
+        """
+        corners = torch.cartesian_prod(
+            *(torch.tensor(_starts(side), dtype=torch.int64, device="cpu") for side in (height, width))
+        )
+        areas = corners[:, :, None] + torch.arange(BLOCK, dtype=torch.int64, device="cpu")
+        return self._coordinates(areas[:, 0], 0), self._coordinates(areas[:, 1], 1)
+
+    def _coordinates(self, tiles: torch.Tensor, axis: int) -> torch.Tensor:
+        """From tiles to units of noise: ``[...] int64`` to ``[n, ...] float64``."""
+        shift = self.shift[:, axis].view(-1, *[1] * tiles.dim())
+        return (tiles + shift).double() / _TILES_PER_UNIT
 
 
-def _mean(maxima: list[torch.Tensor]) -> torch.Tensor:
-    """The mean of several ``[n] float32``, on the CPU, where sums always round the same way: ``[n]
+def mean(maxima: torch.Tensor) -> torch.Tensor:
+    """The mean of ``[n, areas] float32``, on the CPU, where sums always round the same way: ``[n]
     float32``."""
-    return torch.stack(maxima, -1).cpu().double().mean(-1).float()
+    return maxima.cpu().double().mean(-1).float()
+
+
+def thresholds(divisor: torch.Tensor) -> torch.Tensor:
+    """Values at which ``KINDS`` follow each other: ``[n] float32`` to ``[n, 3]``, on the CPU."""
+    return divisor[:, None] * torch.tensor(
+        [WATER_BELOW, GRASS_BELOW, FOREST_BELOW], dtype=torch.float32, device="cpu"
+    )
+
+
+def _ridged(row: torch.Tensor, column: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """Sum of the ridged octaves, not divided: ``[n, h], [n, w] float64`` coordinates and ``[n, OCTAVES]
+    int64`` keys to ``[n, h, w] float32``."""
+    total = torch.zeros(1, dtype=torch.float32, device="cpu")
+    for octave in range(OCTAVES):
+        value = _simplex(row * 2.0**octave, column * 2.0**octave, keys[:, octave, None, None])
+        # 2 (0.5 - |0.5 - (n + 1) / 2|) is 1 - |n|
+        value = value.abs_().neg_().add_(1.0).mul_(0.5**octave)
+        total = value if octave == 0 else value.mul_(total).add_(total)
+    return total
 
 
 def _starts(size: int) -> list[int]:
     """First rows (or columns) of the blocks whose maxima are averaged, evenly spread over ``size`` tiles."""
-    blocks = min(max(1, size // _BLOCK), _BLOCKS_A_SIDE)
-    return [k * max(0, size - _BLOCK) // max(1, blocks - 1) for k in range(blocks)]
+    blocks = min(max(1, size // BLOCK), _BLOCKS_A_SIDE)
+    return [k * max(0, size - BLOCK) // max(1, blocks - 1) for k in range(blocks)]
 
 
 def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
@@ -310,12 +338,12 @@ def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torc
     within a cell are float32.
     """
     row, column = row[:, :, None], column[:, None, :]
-    skew = (row + column) * _SKEW
+    skew = (row + column) * SKEW
     v, u = row + skew, column + skew
     i, j = v.floor(), u.floor()
-    cell = i.long().mul_(_STEP_I).add_(j.long().mul_(_STEP_J))
+    cell = i.long().mul_(STEP_I).add_(j.long().mul_(STEP_J))
     v, u = (v - i).float(), (u - j).float()
-    unskew = (u + v) * _UNSKEW
+    unskew = (u + v) * UNSKEW
     y, x = v - unskew, u - unskew
 
     # The triangle: (0, 0), (1, 1), and (i, j) = (0, 1) where u > v, else (1, 0). The fourth corner mirrors
@@ -332,33 +360,33 @@ def _simplex(row: torch.Tensor, column: torch.Tensor, key: torch.Tensor) -> torc
     last_j = 1.0 + mid_j - 2.0 * (drop_both + drop_mid * mid_j)
 
     total = _corner(x, y, cell ^ key)
-    both = 1.0 - 2.0 * _UNSKEW
-    total += _corner(x - both, y - both, (cell + (_STEP_I + _STEP_J)) ^ key)
-    mid_cell = torch.where(right, cell + _STEP_J, cell + _STEP_I)
-    total += _corner(x - mid_j + _UNSKEW, y - mid_i + _UNSKEW, mid_cell.bitwise_xor_(key))
-    last = (last_i + last_j) * _UNSKEW
-    last_cell = last_i.long().mul_(_STEP_I).add_(last_j.long().mul_(_STEP_J)).add_(cell)
+    both = 1.0 - 2.0 * UNSKEW
+    total += _corner(x - both, y - both, (cell + (STEP_I + STEP_J)) ^ key)
+    mid_cell = torch.where(right, cell + STEP_J, cell + STEP_I)
+    total += _corner(x - mid_j + UNSKEW, y - mid_i + UNSKEW, mid_cell.bitwise_xor_(key))
+    last = (last_i + last_j) * UNSKEW
+    last_cell = last_i.long().mul_(STEP_I).add_(last_j.long().mul_(STEP_J)).add_(cell)
     total += _corner(x - last_j + last, y - last_i + last, last_cell.bitwise_xor_(key))
-    return total.mul_(_AMPLITUDE)
+    return total.mul_(AMPLITUDE)
 
 
 def _corner(x: torch.Tensor, y: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
     """The contribution of one lattice point: gradient . (x, y) * (r^2 - d^2)^4; overwrites ``code``
     (int64)."""
     direction = _mix(code).bitwise_right_shift_(59).bitwise_and_(31).view(-1)
-    weight = (_EDGE**2 - x * x - y * y).clamp_(min=0.0)
+    weight = (EDGE**2 - x * x - y * y).clamp_(min=0.0)
     weight *= weight
     weight *= weight
-    slope = _GRADIENT_X.to(x.device).index_select(0, direction).view_as(x).mul_(x)
-    slope += _GRADIENT_Y.to(x.device).index_select(0, direction).view_as(x).mul_(y)
+    slope = GRADIENT_X.to(x.device).index_select(0, direction).view_as(x).mul_(x)
+    slope += GRADIENT_Y.to(x.device).index_select(0, direction).view_as(x).mul_(y)
     return weight.mul_(slope)
 
 
 def _mix(code: torch.Tensor) -> torch.Tensor:
     """Spread the bits of int64 codes, in place; the top bits are the best ones."""
-    code.mul_(_MIX_1)
+    code.mul_(MIX_1)
     code ^= code >> 32
-    return code.mul_(_MIX_2)
+    return code.mul_(MIX_2)
 
 
 def _key(*parts: int) -> int:
@@ -373,15 +401,16 @@ def _key(*parts: int) -> int:
     return word - (1 << 64) if word >> 63 else word
 
 
-def _place_ore(material: torch.Tensor, keys: list[int], chance: float) -> None:
+def _place_ore(maps: torch.Tensor, seed: int, first: int, chance: float) -> None:
     """Turn stone next to a walkable tile into ore rock, each with ``chance``; ``[n, H, W]``, in place."""
-    size, width = material[0].numel(), material.shape[-1]
-    flat = material.view(-1)
-    walkable = walkable_table(material.device).index_select(0, flat.int()).view_as(material)
-    place = (_beside(walkable) & (material == int(Material.STONE))).view(-1).nonzero()[:, 0]
+    size, width = maps[0].numel(), maps.shape[-1]
+    flat = maps.view(-1)
+    walkable = walkable_table(maps.device).index_select(0, flat.int()).view_as(maps)
+    place = (_beside(walkable) & (maps == int(Material.STONE))).view(-1).nonzero()[:, 0]
+    keys = [_key(seed, first + i, OCTAVES + 1) for i in range(len(maps))]
     # The draw depends on the tile, not on the position in the batch or the flat index.
-    tile, key = place % size, torch.tensor(keys, device=material.device, dtype=torch.int64)[place // size]
-    draw = _mix((tile // width * _STEP_I + tile % width * _STEP_J) ^ key)
+    tile, key = place % size, torch.tensor(keys, device=maps.device, dtype=torch.int64)[place // size]
+    draw = _mix((tile // width * STEP_I + tile % width * STEP_J) ^ key)
     draw = ((draw >> 32) & 0xFFFFFFFF).double() / 2.0**32
     flat[place[draw < chance]] = int(Material.ORE_ROCK)
 

@@ -48,7 +48,7 @@ def systems(request):
 def test_the_systems_for_tests_are_sound():
     for preset_name in ("chaos", "full"):
         for system in (Flags(), Flags(flags=1, windy=False), Idle(size=3)):
-            check_system(system, preset_name, ticks=20)
+            check_system(system, preset_name, ticks=8)
 
 
 def test_spaces_have_the_fields_heads_and_masks():
@@ -118,20 +118,19 @@ def test_sb3_learns_from_renamed_fields(systems):
     assert model.learn(24).num_timesteps == 24
 
 
-def test_gymnasium_makes_vectors_of_both_kinds(systems):
+def test_gymnasium_makes_vectors_of_both_kinds():
     """Also one whose sub-environments are in spawned processes."""
-    envs = gymnasium.make_vec("nmmo_gpu/Chaos-v0", num_envs=28, **CROWD, systems=systems)
-    assert type(envs) is VectorEnv and envs.config.world.systems == tuple(systems)
+    for systems in SYSTEMS.values():
+        envs = gymnasium.make_vec("nmmo_gpu/Chaos-v0", num_envs=28, **CROWD, systems=systems)
+        assert type(envs) is VectorEnv and envs.config.world.systems == tuple(systems)
     # The worker imports the class by the name of its module, which the file of an example does not have.
-    spawned = [system for system in systems if isinstance(system, Flags)]
     envs = gymnasium.make_vec(
         "nmmo_gpu/Chaos-v0", num_envs=2, vectorization_mode="async", vector_kwargs={"context": "spawn"},
-        **CROWD, systems=spawned,
+        **CROWD, systems=SYSTEMS["flags"],
     )  # fmt: skip
     try:
         seen, _ = envs.reset(seed=1)
-        assert seen in envs.observation_space
-        assert ("flags.wind" in seen) == bool(spawned)
+        assert seen in envs.observation_space and "flags.wind" in seen
         for _ in range(3):
             seen, *_ = envs.step(envs.action_space.sample())
         assert seen in envs.observation_space
@@ -161,8 +160,8 @@ def test_all_checkers_pass_with_the_example_systems_together():
 # ---------------------------------------------------------------------------------------------- PettingZoo
 
 
-@pytest.mark.parametrize("preset", ["chaos", "full"])
-def test_pettingzoos_tests_pass(systems, preset, capsys):
+@pytest.mark.parametrize(("kind", "preset"), [("daylight", "full"), ("flags", "chaos"), ("both", "full")])
+def test_pettingzoos_tests_pass(kind, preset, capsys):
     pytest.importorskip("pettingzoo")
     from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test
     from pettingzoo.utils import parallel_to_aec
@@ -170,7 +169,7 @@ def test_pettingzoos_tests_pass(systems, preset, capsys):
     from nmmo_gpu.adapters.pettingzoo import ParallelEnv
 
     def made():
-        return ParallelEnv(preset, **CROWD, systems=systems)
+        return ParallelEnv(preset, **CROWD, systems=SYSTEMS[kind])
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

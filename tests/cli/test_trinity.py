@@ -99,6 +99,12 @@ def script(*arguments):
     assert done.returncode == 0, done.stderr
 
 
+def trained(capsys):
+    """Trains the script's classes in this process."""
+    options = [*TINY, "--iterations", 1, "--run", "run", "--trinity", "mine.py:everything"]
+    output_of(capsys, ["train", "chaos", *options], 0)
+
+
 def stored(run) -> Checkpoint:
     return checkpoints.load(Path(run), CPU)
 
@@ -106,7 +112,8 @@ def stored(run) -> Checkpoint:
 def test_a_run_of_a_script_is_resumed_bit_for_bit(capsys, folder):
     """The checkpoint names the script's classes as importable ones. Without them, resuming is refused and
     changes no file; with them, the run has the bits of one that was not interrupted."""
-    script(*TINY, *STEADY, "--iterations", 2, "--run", "whole")
+    whole = ["train", "chaos", *TINY, *STEADY, "--iterations", 2, "--run", "whole"]
+    output_of(capsys, [*whole, "--trinity", "mine.py:everything"], 0)
     script(*TINY, *STEADY, "--iterations", 1, "--run", "run")
     assert stored("run").classes == NAMES
     before = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()}
@@ -135,7 +142,7 @@ def test_a_run_of_a_script_is_resumed_bit_for_bit(capsys, folder):
 def test_commands_that_play_need_sword_and_network(capsys, folder):
     """Not God and Pantheon, which may be given all the same. Each command says what it needs, and how to give
     it."""
-    script(*TINY, "--iterations", 1, "--run", "run")
+    trained(capsys)
     commands = [
         ["eval", "run", "--realms", 1, "--max-ticks", 60, "--device", "cpu", "--no-full"],
         ["export", "run", "--ticks", 2, "--device", "cpu"],
@@ -197,7 +204,8 @@ def test_nothing_is_imported_because_a_file_names_it(capsys, folder):
     """The module could be imported, but is not, though the checkpoint names it."""
     sys.path.insert(0, str(folder))
     try:
-        script(*TINY, "--iterations", 1, "--run", "run")
+        trained(capsys)
+        del sys.modules["mine"]
         for command in (["eval", "run"], ["export", "run"], ["train", "--resume", "run", "--iterations", 2]):
             output_of(capsys, command, 2)
         assert "mine" not in sys.modules

@@ -55,9 +55,8 @@ FULL_GAME = EXCHANGE | {
     "_share",
 }  # fmt: skip
 """Kernels that only the full game uses."""
-ORDERS = {
+ORDERS = {  # the first exchanges every pair of programs
     "backwards": lambda count: list(range(count))[::-1],
-    "odd ones first": lambda count: list(range(1, count, 2)) + list(range(0, count, 2)),
     "shuffled": lambda count: torch.randperm(count, generator=torch.Generator().manual_seed(count)).tolist(),
 }
 
@@ -234,4 +233,4 @@ def test_the_order_of_programs_changes_the_result_of_a_race():
         assert launches == [5]
         outcomes.append(int(out[0]))
     launch(_last_one_wins, 5, out, BLOCK=16)
-    assert outcomes[:2] == [0, 4] and int(out[0]) == 4
+    assert outcomes == [0, 2] and int(out[0]) == 4

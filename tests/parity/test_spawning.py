@@ -13,13 +13,14 @@ from support.ticking import generator
 from nmmo_gpu.config import preset
 
 
-@pytest.mark.parametrize(
-    ("births", "spawn"), [(0, "ring"), (1, "ring"), (3, "anywhere"), (-1, "ring"), (-1, "anywhere")]
-)
-def test_random_worlds(any_case, births, spawn):
+@pytest.mark.parametrize("limited", [True, False])
+def test_random_worlds(any_case, limited):
     """Free slots hold garbage, and some rings are full. Births run twice in the same world, the second time
-    with the workspaces of the first."""
-    twin = any_case.twin
+    with the workspaces of the first. Settings with an even and an odd number of slots differ in where agents
+    are born."""
+    twin, odd = any_case.twin, any_case.config.slots % 2
+    births = (3, 1)[odd] if limited else -1
+    spawn = "ring" if odd == limited else "anywhere"
     config = dataclasses.replace(any_case.config, births=births, spawn=spawn)
     born = 0
     for seed, world in any_case._replace(setting=any_case.setting._replace(config=config)).worlds():
@@ -34,7 +35,13 @@ def test_random_worlds(any_case, births, spawn):
             born += int(world.alive.sum()) - before
             world.tick += 1
             theirs.tick += 1
-    assert (born > 0) == (births != 0)
+    assert born > 0
+
+
+def test_without_births_nobody_is_born(twin):
+    """Though slots and tiles are free."""
+    world = random_world(preset("chaos", **CRAMPED, slots=70, populations=5, births=0), 2, 0, fill=0.1)
+    assert torch.equal(twin.both("spawning", world).alive, world.alive) and not world.alive.all()
 
 
 @by_block(32)

@@ -127,7 +127,7 @@ def test_200_hostile_ticks_apart_stay_together(name):
     assert (ours.trades.sum((0, 1)) > 30).all() and int(ours.npc_kills.sum()) > 20
 
 
-def test_40_ticks_apart_stay_together(twin):
+def test_ticks_apart_stay_together(twin):
     """The same with few agents for each backend, compared by digest every 10 ticks."""
     config = preset(
         "full", **CRAMPED, slots=14, populations=7, births=-1, npc_numbers=(4, 3, 2), immune_ticks=2,
@@ -136,14 +136,15 @@ def test_40_ticks_apart_stay_together(twin):
     ours = empty_world(config, random_maps(config, 1, generator(8), "~.ff,,..%....ff"), 6)
     theirs = ours.to(twin.device)
     random = generator(4), generator(4)
-    for time in range(1, 41):
+    ticks = twin.few(40, 20)
+    for time in range(1, ticks + 1):
         tick.step(ours, TORCH, *random_choices(ours, random[0]))
         chosen = random_choices(theirs.to(CPU), random[1])
         tick.step(theirs, twin.backend, *(part if part is None else part.to(twin.device) for part in chosen))
         if time % 10 == 0:
             assert ours.digest() == theirs.digest(), f"apart by tick {time}"
             check_invariants(theirs.to(CPU))
-    assert int(ours.next_entity) > 25 and int(ours.dead_totals.sum()) > 30
+    assert int(ours.next_entity) > ticks // 2 and int(ours.dead_totals.sum()) > ticks // 2
 
 
 @pytest.mark.parametrize(
@@ -157,5 +158,5 @@ def test_steps_of_two_environments_return_the_same(twin, name, settings):
     """Observations, rewards, terminations, truncations and infos, with random actions that each draws
     itself."""
     settings = {**CRAMPED, **settings, "seed": 2}
-    world = step_together(twin.few(100, 6), name, twin.name, twin.device, **settings)
+    world = step_together(twin.few(50, 5), name, twin.name, twin.device, **settings)
     check_invariants(world.to(CPU))

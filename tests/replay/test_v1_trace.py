@@ -13,9 +13,9 @@ from nmmo_gpu.errors import ConfigError, NmmoError
 from nmmo_gpu.replay.v1_trace import ACTIONS, STATE, TraceError, first_difference, load_trace
 
 FILES = sorted((DATA / "v1_traces").glob("*.npz"))
-PLAYED_BY_KERNELS = [path for path in FILES if KERNEL_DEVICE.type == "cuda" or "-16-" in path.stem]
-"""All recordings on a GPU. Interpreted, all would take a minute and a half, so only the two with most agents
-of each preset are played there; ``scripts/replay_trace.py --backend triton`` plays the others too."""
+PLAYED_BY_KERNELS = [path for path in FILES if KERNEL_DEVICE.type == "cuda" or "-16-random" in path.stem]
+"""All recordings on a GPU. Interpreted, all would take a minute and a half, so only one with most agents of
+each preset is played there; ``scripts/replay_trace.py --backend triton`` plays the others too."""
 BUSY = "chaos-16-random-15.npz"
 
 

@@ -38,7 +38,10 @@ def test_a_dry_run_of_every_step(check, tmp_path):
     archive, folder = tmp_path / "results.tgz", tmp_path / "results"
     options = ["--dry", "--archive", str(archive), str(folder), *check.GROUPS]
     command = [sys.executable, str(FORKED), str(SCRIPT), *options]
-    of_steps = {"PYTHONPATH": str(SCRIPT.parents[1]), "CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
+    of_steps = {
+        "PYTHONPATH": str(SCRIPT.parents[1]), "CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1",
+        "TRITON_CACHE_DIR": str(tmp_path / "triton"),
+    }  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | of_steps)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     steps = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
@@ -60,6 +63,8 @@ def test_a_dry_run_of_every_step(check, tmp_path):
     page = (folder / "summary.md").read_text()
     assert "| rates | 1 x 16 |" in page and "| matrix products |" in page and page in done.stdout
     assert "tests collected" in (folder / "tests.txt").read_text()
+    compiled = re.search(r"(\d+) kernels are in Triton's cache", (folder / "compile.txt").read_text())
+    assert 20 < int(compiled[1]) == len(list((tmp_path / "triton").glob("*/*.cubin")))
 
 
 def test_limits_fit_the_commands(check):

@@ -26,11 +26,12 @@ KINDS = {
         "slots": 40,
     },
     "bf16, two layers, slots kept full": {"precision": "bf16", "layers": 2, "births": -1},
-    "the full game, recorded": {
+    "the full game and a system of it, recorded": {
         **FULL,
         "targeting": "learned",
         "births": -1,
         "npc_numbers": (3, 2, 1),
+        "systems": (TradeTax(),),
         "record": (0,),
     },
     "systems and a reward function": {
@@ -42,13 +43,6 @@ KINDS = {
         ),
         "births": -1,
         "reward": fed,
-    },
-    "a system of the full game": {
-        **FULL,
-        "systems": (TradeTax(),),
-        "targeting": "learned",
-        "births": -1,
-        "npc_numbers": (3, 2, 1),
     },
 }
 

@@ -73,29 +73,6 @@ def test_arguments_that_compile_alike_have_one_form():
     )
 
 
-def test_the_command_fills_the_cache(tmp_path):
-    """It uses two processes, and the cache then holds the GPU's machine code."""
-    small = ["--realms", "1", "--slots", "16", "--populations", "2", "--minibatches", "1", "--horizon", "2"]
-    command = [sys.executable, "-c", DRIVER, "law", "--target", "sm_90", "--processes", "2", *small]
-    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert "3 kernels are in Triton's cache" in done.stdout
-    assert len(list(tmp_path.glob("*/*.cubin"))) == 3
-
-
-DRIVER = """
-import sys
-from nmmo_gpu.cli import main as cli
-from nmmo_gpu.train import compile
-
-forms_of = compile.forms_of
-compile.forms_of = lambda *given: forms_of(*given)[:3]
-if __name__ == "__main__":
-    sys.exit(cli.run(["compile", *sys.argv[1:]]))
-"""
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are not interpreted where there is a GPU")
 def test_impossible_compilations_are_refused(monkeypatch):
     """No GPU and no target, an unknown target, zero processes, and the interpreter: each error says what to

@@ -11,6 +11,7 @@ from train.small import CPU, small
 from train.tape import run as launch_for_real
 
 from nmmo_gpu.errors import ConfigError
+from nmmo_gpu.train import ppo
 from nmmo_gpu.train.presets import train_preset
 from nmmo_gpu.train.rollout import Rollout
 from nmmo_gpu.train.trinity import God, Pantheon, Sword
@@ -89,6 +90,19 @@ def test_rollout_and_weights():
     assert estimate["rollout"] == sum(tensor.nbytes for tensor in buffers)
     weights = 4 * sum(parameter.numel() for parameter in sword.policy.parameters())
     assert 3 * weights <= estimate["weights and Adam's moments"] < 4.5 * weights
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_few_minibatches_need_the_memory_of_all(recurrent, monkeypatch):
+    """The estimate equals that of a whole update, and takes two of its five minibatches."""
+    settings = {"recurrent": recurrent, "realms": 3, "minibatches": 5}
+    losses = []
+    monkeypatch.setattr(ppo, "loss", lambda *of, real=ppo.loss: losses.append(1) or real(*of))
+    brief = parts_of(**settings)
+    assert len(losses) == 2
+    monkeypatch.setattr("nmmo_gpu.train.memory_estimate._brief_pantheon", Pantheon)
+    whole = parts_of(**settings)
+    assert brief == pytest.approx(whole, abs=500), "tables are made once per process, and statistics are kept"
 
 
 def test_the_named_remedies_lower_the_estimate():

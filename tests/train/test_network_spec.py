@@ -424,13 +424,12 @@ def test_rollout_and_update_can_be_captured(kind, monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setattr(ppo, "SHARES", 1)
     called, replayed = (run_with(KINDS[kind], small(**STATIC)) for _ in range(2))
-    for _ in range(4):
+    for _ in range(3):
         called.iterate()
     replayed.iterate()
     collect, learn = record_iteration(replayed)
-    for _ in range(2):
-        collect.replay()
-        learn.replay()
+    collect.replay()
+    learn.replay()
     first, second = state_of(replayed), state_of(called)
     for state in (first, second):
         del state["counters"]

@@ -77,12 +77,33 @@ def test_a_large_heat_map_is_downsampled(tmp_path, monkeypatch):
     visits = torch.zeros(7, 5, dtype=torch.int64)
     visits[0, 1], visits[6, 4], visits[2:4, 2:4] = 12, 3, 3
     board.visits(visits, 1)
+    monkeypatch.setattr(tensorboard, "TILES_AT_ONCE", 1)
+    board.visits(visits, 1)
     board.close()
-    (image,) = images
+    image, by_rows = images
+    assert torch.equal(image, by_rows)
     expected = torch.zeros(4, 3)
     expected[0, 0] = expected[3, 2] = expected[1, 1] = 3.0
     expected = expected.log1p() / expected.log1p().max()
     assert torch.allclose(image, torch.stack([(expected * 3 - part).clamp(0, 1) for part in range(3)]))
+
+
+def test_the_heat_map_of_a_large_map_takes_little_memory(tmp_path, monkeypatch):
+    """The image is small when it leaves the device, and no copy of the whole map is made there."""
+    images, strips = [], []
+
+    def pool(strip, *rest, pool=tensorboard.avg_pool2d, **named):
+        strips.append(strip.nbytes)
+        return pool(strip, *rest, **named)
+
+    monkeypatch.setattr(tensorboard, "avg_pool2d", pool)
+    board = Dashboard(tmp_path, small(tmp_path), None)
+    monkeypatch.setattr(board.writer, "add_image", lambda name, image, step: images.append(image.shape))
+    visits = torch.zeros(4096, 2048, dtype=torch.int64)
+    board.visits(visits, 1)
+    board.close()
+    assert images == [(3, 512, 256)]
+    assert sum(strips) == visits.nbytes == 8 * max(strips), "each tile is read once"
 
 
 def test_a_resumed_run_replaces_points_after_its_checkpoint(tmp_path):

@@ -69,6 +69,21 @@ def test_the_result_does_not_depend_on_the_chunks_of_rows(monkeypatch: pytest.Mo
     assert torch.equal(terrain.generate(5, 1, 47, 90, ore=True), whole)
 
 
+def test_a_gpu_draws_all_areas_of_a_map_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The noise of all areas is one tensor, that of the map another: the number of operations does not grow
+    with that of areas."""
+    shapes = []
+
+    def simplex(row, column, key, simplex=terrain._simplex):
+        shapes.append((*row.shape, column.shape[1]))
+        return simplex(row, column, key)
+
+    monkeypatch.setattr(terrain, "_simplex", simplex)
+    monkeypatch.setattr(terrain, "_chunk", lambda device: terrain._GPU_CHUNK)
+    terrain.generate(1, 2, 250, 250)
+    assert shapes == [(2 * 9, 80, 80)] * terrain.OCTAVES + [(2, 230, 230)] * terrain.OCTAVES
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("size", [(200, 33, 47), (50, 80, 80), (3, 90, 131), (1, 700, 481)])
