@@ -185,7 +185,7 @@ class God(Uncopied):
         occupied = world.presence > 0
         if world.config.npc_slots:
             occupied &= world.presence <= world.config.populations
-        self.visits += occupied.sum(0)
+        self.visits += occupied.sum(0, dtype=torch.int32)
         if not self._living_only:
             return None
         return count_living(rollout.alive, world.agents(world.alive), world.config.populations)
