@@ -43,7 +43,7 @@ def build_policy(
         generator = torch.Generator(device="cpu").manual_seed(config.env.seed)
         return network(
             config.env.world, config.policy, generator, backend.encode_inputs, backend.hidden_layers,
-            backend.window_embedding, backend.encode_features,
+            backend.window_embedding, backend.encode_features, backend.gather_sum,
         ).to(device)  # fmt: skip
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise _error(network, "is not a class of torch.nn.Module", "give the class, not an instance of it")

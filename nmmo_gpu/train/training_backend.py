@@ -32,6 +32,8 @@ class TrainingBackend:
     window_embedding: Callable[..., Tensor] = window_embedding
     """Used if ``encode_inputs`` is None, as is ``encode_features``."""
     encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features
+    gather_sum: Callable[..., list[Tensor]] | None = None
+    """Gathers the network's matrices from its parameters; None to make them by operations of torch."""
     advantages: Callable[..., Tensor] = advantages
     count: Callable[..., None] = count
     choose: Callable[..., Any] | None = None

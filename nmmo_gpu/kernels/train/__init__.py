@@ -6,10 +6,12 @@ from nmmo_gpu.kernels.train.inputs import encode_inputs
 from nmmo_gpu.kernels.train.layers import hidden_layers
 from nmmo_gpu.kernels.train.sampling import choose
 from nmmo_gpu.kernels.train.tally import count
+from nmmo_gpu.kernels.train.weights import gather_sum
 
 TRAINING = {
     "encode_inputs": encode_inputs,
     "hidden_layers": hidden_layers,
+    "gather_sum": gather_sum,
     "advantages": advantages,
     "count": count,
     "choose": choose,
