@@ -44,6 +44,8 @@ FILLS = (
 LOOK_UPS = ("index_select", "index", "gather", "embedding")
 """Operations that read only as many entries as they write."""
 PRODUCTS = ("bmm", "baddbmm", "mm", "addmm", "_addmm_activation")
+PRODUCT_KERNELS = {"_layer": ("a", "b", "out"), "_layer_backward": ("a", "b", "slope")}
+"""Kernels that contain a matrix product, and the names of its operands and result."""
 BY_ROW = ("records", "choices")
 """Parameters of kernels of which one row is read for each entry of ``index``."""
 
@@ -86,21 +88,10 @@ class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if launch.programs == 0:
             return
         name = launch.kernel.__name__
-        given = dict(zip(launch.kernel.arg_names, launch.arguments, strict=False))
-        rows = given["index"].numel() if isinstance(given.get("index"), Tensor) else 0
-        size = product = 0
-        for parameter, argument in given.items():
-            tensors = {t.data_ptr(): t for t in tree_iter(argument) if isinstance(t, Tensor)}
-            for tensor in {id(t): t for t in tree_iter(argument) if isinstance(t, Tensor)}.values():
-                whole = _size(tensor)
-                if rows and parameter in BY_ROW:
-                    whole = min(whole, rows * tensor.shape[-1] * tensor.element_size())
-                size += whole
-                product += whole if parameter in ("a", "b", "c") else 0
-            del tensors
+        sizes = _sizes_of(launch)
         self.counts[name] += 1
-        self.bytes[name] += size
-        self.product_bytes[name] += product
+        self.bytes[name] += sum(sizes.values())
+        self.product_bytes[name] += sum(sizes.get(one, 0) for one in PRODUCT_KERNELS.get(name, ()))
 
     def rows(self) -> dict[str, Row]:
         """Returns ``name -> what it did``, in descending order of the number of operations."""
@@ -116,6 +107,31 @@ def _size(tensor: Tensor) -> int:
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         entries *= size if stride else 1
     return entries
+
+
+def _sizes_of(launch: Any) -> dict[str, int]:
+    """Returns the bytes of the tensors of a kernel's parameters, by name; each tensor counts once."""
+    given = dict(zip(launch.kernel.arg_names, launch.arguments, strict=False))
+    index = given.get("index")
+    seen: set[tuple[int, int]] = set()
+    sizes = {}
+    for parameter, argument in given.items():
+        sizes[parameter] = 0
+        for tensor in tree_iter(argument):
+            if not isinstance(tensor, Tensor):
+                continue
+            place = (tensor.untyped_storage()._cdata, tensor.storage_offset())
+            if place in seen:
+                continue
+            seen.add(place)
+            size = _size(tensor)
+            if isinstance(index, Tensor) and parameter in BY_ROW:
+                size = min(size, index.numel() * tensor.shape[-1] * tensor.element_size())
+            sizes[parameter] += size
+    header = launch.constants.get("header")
+    if header is not None:  # of the inputs' columns, a kernel writes a part
+        sizes["out"] = sizes["out"] // header.stride * (header.columns + header.tail)
+    return sizes
 
 
 def _bytes_of(name: str, args: Any, kwargs: Any, result: Any) -> int:

@@ -1,0 +1,262 @@
+"""The layers between the network's first layer and its heads, each as one kernel: matrix product, bias, ReLU
+and residual connection; twin of ``nmmo_gpu.train.layers``.
+
+Between two products, nothing passes through memory but the activations themselves, one byte per unit that
+says whether it was active, and in the backward pass the gradients before and after the ReLU. The BLAS library
+computes the gradients of the matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmmo_gpu.kernels.launch import INTERPRETED, launch
+from nmmo_gpu.kernels.train.library_layers import bias_relu_backward
+from nmmo_gpu.kernels.train.tiles import Tile, target_of, tile_for
+
+
+@triton.jit
+def _halves(total, tile: tl.constexpr):
+    """Returns the left and the right half of [ROWS, COLUMNS]; the end of a kernel works on one at a time, for
+    which it needs half as many registers."""
+    HALF: tl.constexpr = tile.columns // 2
+    return tl.split(tl.permute(tl.reshape(total, (tile.rows, 2, HALF)), (0, 2, 1)))
+
+
+@triton.jit
+def _product(
+    a, b, left, first_column, RELU: tl.constexpr, TRANSPOSED: tl.constexpr, SAVE: tl.constexpr, kept,
+    HIDDEN: tl.constexpr, tile: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    """Returns [ROWS, COLUMNS] float32: rows of ``a`` times columns of ``b``, or of its transpose.
+
+    With RELU, negative entries of ``a`` count as zero, and with SAVE the result of that is stored."""
+    row = tl.arange(0, tile.rows)
+    column = first_column + tl.arange(0, tile.columns)
+    step = tl.arange(0, tile.depth)
+    saved = tl.where(first_column == 0, left, 0)
+    total = tl.zeros([tile.rows, tile.columns], tl.float32)
+    for start in tl.range(0, HIDDEN, tile.depth, num_stages=tile.stages):
+        place = start + step
+        here = (row < left)[:, None] & (place < HIDDEN)[None, :]
+        at = row[:, None] * HIDDEN + place[None, :]
+        value = tl.load(a + at, mask=here, other=0.0)
+        if RELU:
+            if EXACT:  # the interpreter does not compare numbers in bfloat16
+                value = value.to(tl.float32)
+            value = tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
+            if SAVE:
+                tl.store(kept + at, value.to(kept.dtype.element_ty), mask=here & (row < saved)[:, None])
+        if TRANSPOSED:
+            from_b = b + column[None, :] * HIDDEN + place[:, None]
+        else:
+            from_b = b + place[:, None] * HIDDEN + column[None, :]
+        inside = (place < HIDDEN)[:, None] & (column < HIDDEN)[None, :]
+        matrix = tl.load(from_b, mask=inside, other=0.0)
+        if EXACT:
+            total = tl.dot(value.to(tl.float32), matrix.to(tl.float32), total, input_precision="ieee")
+        else:
+            total = tl.dot(value, matrix, total)
+    return total
+
+
+@triton.jit
+def _finish(
+    total, a, bias, out, active, rows_left, column, FIRST: tl.constexpr, LEARNING: tl.constexpr,
+    HIDDEN: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    """The end of ``_layer`` for some columns."""
+    known = column < HIDDEN
+    row = tl.arange(0, tile.rows)
+    here = (row < rows_left)[:, None] & known[None, :]
+    place = row[:, None] * HIDDEN + column[None, :]
+    total += tl.load(bias + column, mask=known, other=0.0).to(tl.float32)[None, :]
+    value = tl.maximum(total, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    if not FIRST:
+        if LEARNING:
+            tl.store(active + place, (total > 0.0).to(tl.uint8), mask=here)
+        value += tl.load(a + place, mask=here, other=0.0).to(tl.float32)
+    tl.store(out + place, value.to(out.dtype.element_ty), mask=here)
+
+
+@triton.jit
+def _layer(
+    a, b, bias, out, active, kept, rows, FIRST: tl.constexpr, LEARNING: tl.constexpr, HIDDEN: tl.constexpr,
+    tile: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    """One layer: ``a + relu(a @ b + bias)``, or with FIRST ``relu(relu(a) @ b + bias)``.
+
+    For the backward pass, it stores which units were active, or with FIRST ``relu(a)``.
+
+    Order-free: each result is written by one program."""
+    PARTS: tl.constexpr = (HIDDEN + tile.columns - 1) // tile.columns
+    HALF: tl.constexpr = tile.columns // 2
+    blocks = tl.cdiv(rows, tile.rows)
+    program = tl.program_id(0)
+    first_column = (program % PARTS) * tile.columns
+    block = (program // PARTS) % blocks
+    population = (program // PARTS // blocks).to(tl.int64)
+    left = rows - block * tile.rows
+    offset = (population * rows + block * tile.rows) * HIDDEN
+    total = _product(
+        a + offset, b + population * HIDDEN * HIDDEN, left, first_column, FIRST, False, FIRST and LEARNING,
+        kept + offset, HIDDEN, tile, EXACT,
+    )  # fmt: skip
+    one, other = _halves(total, tile)
+    a, out, active, bias = a + offset, out + offset, active + offset, bias + population * HIDDEN
+    column = first_column + tl.arange(0, HALF)
+    _finish(one, a, bias, out, active, left, column, FIRST, LEARNING, HIDDEN, tile)
+    _finish(other, a, bias, out, active, left, column + HALF, FIRST, LEARNING, HIDDEN, tile)
+
+
+@triton.jit
+def _finish_backward(
+    total, residual, active, grad, slope, shares, rows_left, column, RESIDUAL: tl.constexpr,
+    GRAD: tl.constexpr, SHARES: tl.constexpr, HIDDEN: tl.constexpr, tile: tl.constexpr,
+):  # fmt: skip
+    """The end of ``_layer_backward`` for some columns."""
+    known = column < HIDDEN
+    row = tl.arange(0, tile.rows)
+    here = (row < rows_left)[:, None] & known[None, :]
+    place = row[:, None] * HIDDEN + column[None, :]
+    if RESIDUAL:
+        total += tl.load(residual + place, mask=here, other=0.0).to(tl.float32)
+    if GRAD:
+        tl.store(grad + place, total.to(grad.dtype.element_ty), mask=here)
+    positive = tl.load(active + place, mask=here, other=0).to(tl.float32) > 0.0
+    total = tl.where(positive, total, 0.0)
+    tl.store(slope + place, total.to(slope.dtype.element_ty), mask=here)
+    if SHARES:
+        tl.store(shares + column, tl.sum(total, 0), mask=known)
+
+
+@triton.jit
+def _layer_backward(
+    a, b, residual, active, grad, slope, shares, rows, RESIDUAL: tl.constexpr, GRAD: tl.constexpr,
+    SHARES: tl.constexpr, HIDDEN: tl.constexpr, tile: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    """The gradient of a layer's input, ``a @ b.T`` plus the residual connection's, and from it the next
+    slopes: the gradient where ``active`` is positive, and zero elsewhere; and their sums over the rows.
+
+    Order-free: each result is written by one program; the sums are added afterwards."""
+    PARTS: tl.constexpr = (HIDDEN + tile.columns - 1) // tile.columns
+    HALF: tl.constexpr = tile.columns // 2
+    blocks = tl.cdiv(rows, tile.rows)
+    program = tl.program_id(0)
+    first_column = (program % PARTS) * tile.columns
+    block = (program // PARTS) % blocks
+    population = (program // PARTS // blocks).to(tl.int64)
+    left = rows - block * tile.rows
+    offset = (population * rows + block * tile.rows) * HIDDEN
+    total = _product(
+        a + offset, b + population * HIDDEN * HIDDEN, left, first_column, False, True, False, a, HIDDEN,
+        tile, EXACT,
+    )  # fmt: skip
+    one, other = _halves(total, tile)
+    residual, active, grad, slope = residual + offset, active + offset, grad + offset, slope + offset
+    shares += (population * blocks + block) * HIDDEN
+    column = first_column + tl.arange(0, HALF)
+    _finish_backward(
+        one, residual, active, grad, slope, shares, left, column, RESIDUAL, GRAD, SHARES, HIDDEN, tile
+    )
+    _finish_backward(
+        other, residual, active, grad, slope, shares, left, column + HALF, RESIDUAL, GRAD, SHARES, HIDDEN,
+        tile,
+    )  # fmt: skip
+
+
+class _Products(NamedTuple):
+    """The sizes of all products of the layers."""
+
+    populations: int
+    rows: int
+    hidden: int
+    tile: Tile
+
+    @staticmethod
+    def of(activations: Tensor) -> _Products:
+        """Returns the sizes for [P, B, hidden] activations."""
+        return _Products(*activations.shape, tile_for(target_of(activations.device)))
+
+    @property
+    def blocks(self) -> int:
+        """Number of tiles along the rows."""
+        return -(-self.rows // self.tile.rows)
+
+    def launch(self, kernel: Any, *arguments: Any, **constants: bool) -> None:
+        """Launches a kernel for all tiles."""
+        programs = self.populations * self.blocks * triton.cdiv(self.hidden, self.tile.columns)
+        exact = INTERPRETED or arguments[0].dtype == torch.float32
+        launch(
+            kernel, programs, *arguments, self.rows, warps=self.tile.warps, **constants, HIDDEN=self.hidden,
+            tile=self.tile, EXACT=exact,
+        )  # fmt: skip
+
+
+class FusedLayers(torch.autograd.Function):
+    """See ``nmmo_gpu.train.layers.hidden_layers``; the parameters are all biases, then all matrices."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, *parameters: Tensor) -> Tensor:
+        layers = len(parameters) // 2
+        biases, matrices = parameters[:layers], parameters[layers:]
+        learning = any(ctx.needs_input_grad)
+        sizes = _Products.of(total)
+        # A placeholder where nothing is stored.
+        kept = torch.empty_like(total) if learning else total
+        seen, active = [kept], []
+        hidden = total
+        for layer, (bias, matrix) in enumerate(zip(biases, matrices, strict=True)):
+            out = torch.empty_like(total)
+            stored = (
+                torch.empty(total.shape, dtype=torch.uint8, device=total.device)
+                if layer and learning
+                else out
+            )
+            sizes.launch(
+                _layer, hidden, matrix, bias, out, stored, kept, FIRST=layer == 0, LEARNING=learning
+            )  # fmt: skip
+            hidden = out
+            seen.append(hidden)
+            # Without a residual connection, a unit is active where its output is positive.
+            active.append(stored)
+        if learning:
+            ctx.save_for_backward(*matrices, *seen[:-1], *active)
+        return hidden
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        saved = ctx.saved_tensors
+        layers = len(saved) // 3
+        matrices, seen, active = (saved[k * layers : (k + 1) * layers] for k in range(3))
+        sizes = _Products.of(grads[0])
+        grad = grads[0].contiguous()
+        slope, last_bias = bias_relu_backward(grad, active[-1], None)
+        shares = torch.empty(
+            layers - 1, sizes.populations, sizes.blocks, sizes.hidden, dtype=torch.float32, device=grad.device
+        )
+        of_matrices = []
+        for layer in reversed(range(layers)):
+            of_matrices.append(torch.bmm(seen[layer].mT, slope))
+            into = torch.empty_like(grad)
+            further = torch.empty_like(grad) if layer > 1 else into
+            sizes.launch(
+                _layer_backward, slope, matrices[layer], grad, active[layer - 1] if layer else seen[0],
+                further, into, shares[layer - 1] if layer else into, RESIDUAL=layer > 0, GRAD=layer > 1,
+                SHARES=layer > 0,
+            )  # fmt: skip
+            grad, slope = further, into
+        of_biases = shares.sum(2, keepdim=True).to(grad.dtype).unbind(0) if layers > 1 else ()
+        return slope, *of_biases, last_bias, *reversed(of_matrices)
+
+
+def fused_layers(total: Tensor, matrices: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """See ``nmmo_gpu.train.layers.hidden_layers``."""
+    matrices = [matrix.contiguous() for matrix in matrices]
+    out: Tensor = FusedLayers.apply(total.contiguous(), *biases, *matrices)
+    return out

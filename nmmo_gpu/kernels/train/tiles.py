@@ -1,0 +1,59 @@
+"""For each target, whether a layer is one kernel, and how that kernel divides its matrix product."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+
+from nmmo_gpu.kernels.launch import INTERPRETED
+
+
+class Tile(NamedTuple):
+    """How a program divides a matrix product."""
+
+    rows: int
+    columns: int
+    depth: int
+    """Rows and columns of the result, and terms that are added per step."""
+    stages: int
+    """Number of steps whose operands are read ahead."""
+    warps: int
+
+
+TILES = {
+    "sm_80": Tile(128, 128, 32, 4, 8),
+    "sm_90": Tile(128, 256, 64, 3, 8),
+    "sm_100": Tile(128, 256, 64, 3, 8),
+    "gfx942": Tile(128, 128, 32, 2, 8),
+}
+"""Tiles by target; none spills registers with hidden layers of any width."""
+INTERPRETED_TILE = Tile(512, 64, 64, 1, 1)
+"""The interpreter's time depends on the number of operations, not on that of elements."""
+
+FUSED = {"sm_80": True, "sm_90": True, "sm_100": True, "gfx942": True}
+"""Whether a layer in bfloat16 is one kernel (``fused_layers``), or a product of the BLAS library and a kernel
+for the rest (``layers``). The kernel moves less than half as many bytes. ``scripts/gpu/layer_times.py``
+measures both; set a target to False where the library is faster."""
+
+
+@cache
+def target_of(device: torch.device) -> str:
+    """Returns the target of ``TILES`` whose entries suit a device best.
+
+    Args:
+        device: a GPU; for any other device, the GPU of this machine, or an sm_90 if there is none."""
+    if device.type != "cuda":
+        if not torch.cuda.is_available():
+            return "sm_90"
+        device = torch.device("cuda", torch.cuda.current_device())
+    if torch.version.hip is not None:
+        return "gfx942"
+    major, _ = torch.cuda.get_device_capability(device)
+    return {9: "sm_90", 10: "sm_100"}.get(major, "sm_80")
+
+
+def tile_for(target: str) -> Tile:
+    """Returns the tile of a target."""
+    return INTERPRETED_TILE if INTERPRETED else TILES[target]
