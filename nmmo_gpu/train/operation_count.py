@@ -24,7 +24,8 @@ FREE = frozenset(
         "view", "_unsafe_view", "select", "slice", "unsqueeze", "squeeze", "expand", "transpose", "permute",
         "detach", "alias", "t", "as_strided", "unbind", "split", "split_with_sizes", "diagonal", "unfold",
         "view_as", "lift_fresh", "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided",
-        "tensor_split", "_reshape_alias", "is_same_size",
+        "tensor_split", "_reshape_alias", "is_same_size", "_record_function_enter_new",
+        "_record_function_exit",
     )
 )  # fmt: skip
 """Operations of torch that make a view or allocate memory, and launch nothing."""
@@ -93,6 +94,13 @@ class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.bytes[name] += sum(sizes.values())
         self.product_bytes[name] += sum(sizes.get(one, 0) for one in PRODUCT_KERNELS.get(name, ()))
 
+    def adam(self, parameters: list[Tensor]) -> None:
+        """Counts a step of fused Adam, which adds 1 to its step counts, reads parameter, gradient and both
+        moments, and writes all but the gradient."""
+        self.counts += Counter(("_foreach_add_", "_fused_adam_"))
+        self.bytes["_foreach_add_"] += 8 * len(parameters)
+        self.bytes["_fused_adam_"] += 7 * sum(map(_size, parameters))
+
     def rows(self) -> dict[str, Row]:
         """Returns ``name -> what it did``, in descending order of the number of operations."""
         return {
@@ -115,12 +123,13 @@ def _sizes_of(launch: Any) -> dict[str, int]:
     index = given.get("index")
     seen: set[tuple[int, int]] = set()
     sizes = {}
-    for parameter, argument in given.items():
-        sizes[parameter] = 0
+    first = PRODUCT_KERNELS.get(launch.kernel.__name__, ())
+    for parameter in (*first, *(name for name in given if name not in first)):
+        argument, sizes[parameter] = given[parameter], 0
         for tensor in tree_iter(argument):
             if not isinstance(tensor, Tensor):
                 continue
-            place = (tensor.untyped_storage()._cdata, tensor.storage_offset())
+            place = (tensor.untyped_storage()._cdata, int(tensor.storage_offset()))
             if place in seen:
                 continue
             seen.add(place)
@@ -153,7 +162,7 @@ def count_iteration(config: TrainConfig, sword: type[Sword] = Sword) -> dict[str
     """Returns what a rollout and an update of a run on a GPU do: ``{"rollout": ..., "update": ...}``.
 
     Args:
-        config: settings of the run.
+        config: settings of the run. Its optimizer is fused Adam.
         sword: the class of its Sword, which must run on the meta device.
 
     Raises ConfigError if Triton is not installed."""
@@ -177,7 +186,9 @@ def count_iteration(config: TrainConfig, sword: type[Sword] = Sword) -> dict[str
         made = sword(config, META)
         god, pantheon = God(config, made, world), Pantheon(config, made)
         rollout = god.collect()
-        pantheon.learn(rollout, 0.0)  # makes the optimizer's state
+        # Fused Adam does not run on the meta device.
+        parameters = [p for group in pantheon.optimizer.param_groups for p in group["params"]]
+        pantheon.optimizer.__dict__["step"] = lambda: counting[-1].adam(parameters)
         return {
             "rollout": counted(god.collect), "update": counted(lambda: pantheon.learn(rollout, 0.0))
         }  # fmt: skip

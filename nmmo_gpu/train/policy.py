@@ -178,15 +178,25 @@ class Policy(PolicyBase):
         if self.gather_sum is None:
             turns = {"_self_turns": self._self_turns, "_row_turns": self._row_turns}
             return self._matrices({**free, **turns}, self.dtype)
-        device = self.value.device
+        table = self._table_on(self.value.device)
+        return table.weights(list(free.values()), self.dtype, self.gather_sum)
+
+    def prepare(self) -> None:
+        """Makes the table of ``gather_sum``, if there is one, where the parameters are. Otherwise the first
+        call of ``weights`` does."""
+        if self.gather_sum is not None:
+            self._table_on(self.value.device)
+
+    def _table_on(self, device: torch.device) -> WeightTable:
+        """Returns the table of the matrices."""
         if self._table is None:
-            shapes = {name: parameter.shape[1:] for name, parameter in free.items()}
+            shapes = {name: self.get_parameter(name).shape[1:] for name in self._free}
             turns = _turns()
-            table = WeightTable.of(lambda made: self._matrices({**made, **turns}, torch.float32), shapes)
+            table = WeightTable.of(lambda free: self._matrices({**free, **turns}, torch.float32), shapes)
             self._table = device, table.to(device)
         elif self._table[0] != device:
             self._table = device, self._table[1].to(device)
-        return self._table[1].weights(list(free.values()), self.dtype, self.gather_sum)
+        return self._table[1]
 
     def _matrices(self, free: Mapping[str, Tensor], dtype: torch.dtype) -> Weights:
         """Returns the matrices [P, ...] of ``dtype`` from the parameters [P, ...] and the constants of

@@ -43,6 +43,8 @@ class TrainingBackend:
     returns them with their log probability; None to use torch."""
     evaluate: Callable[..., tuple[Tensor, Tensor]] | None = None
     """Returns log probability and entropy of choices, from the same inputs; None to use torch."""
+    loss: Callable[..., tuple[Tensor, Tensor]] | None = None
+    """Used in place of ``nmmo_gpu.train.ppo.loss``; None to use that."""
 
     @property
     def static_shapes(self) -> bool:

@@ -4,6 +4,7 @@ from nmmo_gpu.kernels.train.evaluation import evaluate
 from nmmo_gpu.kernels.train.gae import advantages
 from nmmo_gpu.kernels.train.inputs import encode_inputs
 from nmmo_gpu.kernels.train.layers import hidden_layers
+from nmmo_gpu.kernels.train.loss import loss
 from nmmo_gpu.kernels.train.sampling import choose
 from nmmo_gpu.kernels.train.tally import count
 from nmmo_gpu.kernels.train.weights import gather_sum
@@ -16,5 +17,6 @@ TRAINING = {
     "count": count,
     "choose": choose,
     "evaluate": evaluate,
+    "loss": loss,
 }
 """Functions by the name of their field in ``nmmo_gpu.train.training_backend.TrainingBackend``."""

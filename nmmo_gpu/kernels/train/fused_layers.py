@@ -207,23 +207,20 @@ class FusedLayers(torch.autograd.Function):
         biases, matrices = parameters[:layers], parameters[layers:]
         learning = any(ctx.needs_input_grad)
         sizes = _Products.of(total)
-        # A placeholder where nothing is stored.
         kept = torch.empty_like(total) if learning else total
         seen, active = [kept], []
         hidden = total
         for layer, (bias, matrix) in enumerate(zip(biases, matrices, strict=True)):
             out = torch.empty_like(total)
-            stored = (
-                torch.empty(total.shape, dtype=torch.uint8, device=total.device)
-                if layer and learning
-                else out
-            )
+            # Without a residual connection, a unit is active where its output is positive.
+            stored = torch.empty_like(out, dtype=torch.uint8) if layer and learning else out
+            # Where a layer does not store it, any tensor serves as a placeholder.
             sizes.launch(
-                _layer, hidden, matrix, bias, out, stored, kept, FIRST=layer == 0, LEARNING=learning
+                _layer, hidden, matrix, bias, out, stored, hidden if layer else kept, FIRST=layer == 0,
+                LEARNING=learning,
             )  # fmt: skip
             hidden = out
             seen.append(hidden)
-            # Without a residual connection, a unit is active where its output is positive.
             active.append(stored)
         if learning:
             ctx.save_for_backward(*matrices, *seen[:-1], *active)
