@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from nmmo_gpu.kernels.launch import INTERPRETED
+from nmmo_gpu.kernels.launch import INTERPRETED, Launch
 
 
 class Tile(NamedTuple):
@@ -40,7 +40,7 @@ measures both; set a target to False where the library is faster."""
 
 @cache
 def target_of(device: torch.device) -> str:
-    """Returns the target of ``TILES`` whose entries suit a device best.
+    """Returns the key of ``TILES`` for a device.
 
     Args:
         device: a GPU; for any other device, the GPU of this machine, or an sm_90 if there is none."""
@@ -50,10 +50,25 @@ def target_of(device: torch.device) -> str:
         device = torch.device("cuda", torch.cuda.current_device())
     if torch.version.hip is not None:
         return "gfx942"
-    major, _ = torch.cuda.get_device_capability(device)
-    return {9: "sm_90", 10: "sm_100"}.get(major, "sm_80")
+    major, minor = torch.cuda.get_device_capability(device)
+    return nearest_target(10 * major + minor)
+
+
+def nearest_target(architecture: int | str) -> str:
+    """Returns the key of ``TILES`` for a CUDA capability, such as 90, or the name of an AMD architecture."""
+    if isinstance(architecture, str):
+        return "gfx942"
+    return {9: "sm_90", 10: "sm_100"}.get(architecture // 10, "sm_80")
 
 
 def tile_for(target: str) -> Tile:
     """Returns the tile of a target."""
     return INTERPRETED_TILE if INTERPRETED else TILES[target]
+
+
+def for_target(launch: Launch, target: str) -> Launch:
+    """Returns a launch as it would be made on a GPU of a target."""
+    if "tile" not in launch.constants:
+        return launch
+    tile = TILES[target]
+    return launch._replace(constants=launch.constants | {"tile": tile}, warps=tile.warps)
