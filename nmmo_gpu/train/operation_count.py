@@ -47,6 +47,8 @@ LOOK_UPS = ("index_select", "index", "gather", "embedding")
 PRODUCTS = ("bmm", "baddbmm", "mm", "addmm", "_addmm_activation")
 PRODUCT_KERNELS = {"_layer": ("a", "b", "out"), "_layer_backward": ("a", "b", "slope")}
 """Kernels that contain a matrix product, and the names of its operands and result."""
+LEARNER = "nmmo_gpu.kernels.train."
+"""Start of the names of the modules with kernels of the learner."""
 BY_ROW = ("records", "choices")
 """Parameters of kernels of which one row is read for each entry of ``index``."""
 
@@ -70,6 +72,8 @@ class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.counts: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self.product_bytes: Counter[str] = Counter()
+        self.environment: set[str] = set()
+        """Names of the kernels that are not of the learner."""
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -89,6 +93,8 @@ class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if launch.programs == 0:
             return
         name = launch.kernel.__name__
+        if not launch.kernel.fn.__module__.startswith(LEARNER):
+            self.environment.add(name)
         sizes = _sizes_of(launch)
         self.counts[name] += 1
         self.bytes[name] += sum(sizes.values())
@@ -100,6 +106,12 @@ class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.counts += Counter(("_foreach_add_", "_fused_adam_"))
         self.bytes["_foreach_add_"] += 8 * len(parameters)
         self.bytes["_fused_adam_"] += 7 * sum(map(_size, parameters))
+
+    def learner_bytes(self) -> int:
+        """Returns the bytes moved by all operations but the kernels of the environment, without operands and
+        results of matrix products."""
+        rows = self.rows().items()
+        return sum(row.bytes - row.product_bytes for name, row in rows if name not in self.environment)
 
     def rows(self) -> dict[str, Row]:
         """Returns ``name -> what it did``, in descending order of the number of operations."""

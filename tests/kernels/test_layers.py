@@ -13,7 +13,7 @@ from nmmo_gpu.kernels.train import fused_layers, library_layers, tiles
 from nmmo_gpu.train import layers as plain
 
 KINDS = {"fused": fused_layers.fused_layers, "library": library_layers.library_layers}
-SMALL = tiles.Tile(16, 32, 16, 2, 4)
+SMALL = tiles.Tiles(tiles.Tile(16, 32, 16, 2, 4), tiles.Tile(32, 16, 16, 2, 4))
 
 
 @pytest.fixture(params=KINDS)
@@ -28,7 +28,7 @@ def tile_sizes(request, monkeypatch):
     if request.param == "small tiles":
         for name, size in (("ELEMENTS", 64), ("WIDTH", 16), ("STEPS", 3)):
             monkeypatch.setattr(library_layers, name, size)
-        monkeypatch.setattr(fused_layers, "tile_for", lambda target: SMALL)
+        monkeypatch.setattr(fused_layers, "tiles_for", lambda target: SMALL)
 
 
 def drawn(populations, rows, hidden, layers, random, scale=1.0):

@@ -17,15 +17,16 @@ from torch import Tensor
 
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
 from nmmo_gpu.kernels.train.library_layers import bias_relu_backward
-from nmmo_gpu.kernels.train.tiles import Tile, target_of, tile_for
+from nmmo_gpu.kernels.train.tiles import Tile, target_of, tiles_for
 
 
 @triton.jit
-def _halves(total, tile: tl.constexpr):
-    """Returns the left and the right half of [ROWS, COLUMNS]; the end of a kernel works on one at a time, for
-    which it needs half as many registers."""
-    HALF: tl.constexpr = tile.columns // 2
-    return tl.split(tl.permute(tl.reshape(total, (tile.rows, 2, HALF)), (0, 2, 1)))
+def _halves(total):
+    """Returns the left and the right half of [ROWS, COLUMNS]. The end of a kernel works on a quarter at a
+    time, so that it needs few registers."""
+    ROWS: tl.constexpr = total.shape[0]
+    HALF: tl.constexpr = total.shape[1] // 2
+    return tl.split(tl.permute(tl.reshape(total, (ROWS, 2, HALF)), (0, 2, 1)))
 
 
 @triton.jit
@@ -36,22 +37,27 @@ def _product(
     """Returns [ROWS, COLUMNS] float32: rows of ``a`` times columns of ``b``, or of its transpose.
 
     With RELU, negative entries of ``a`` count as zero, and with SAVE the result of that is stored."""
-    row = tl.arange(0, tile.rows)
-    column = first_column + tl.arange(0, tile.columns)
-    step = tl.arange(0, tile.depth)
+    # Triton 3.6 takes a field of a named tuple as a constant only under a name of its own.
+    ROWS: tl.constexpr = tile.rows
+    COLUMNS: tl.constexpr = tile.columns
+    DEPTH: tl.constexpr = tile.depth
+    STAGES: tl.constexpr = tile.stages
+    row = tl.arange(0, ROWS)
+    column = first_column + tl.arange(0, COLUMNS)
+    step = tl.arange(0, DEPTH)
     saved = tl.where(first_column == 0, left, 0)
-    total = tl.zeros([tile.rows, tile.columns], tl.float32)
-    for start in tl.range(0, HIDDEN, tile.depth, num_stages=tile.stages):
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    for start in tl.range(0, HIDDEN, DEPTH, num_stages=STAGES):
         place = start + step
         here = (row < left)[:, None] & (place < HIDDEN)[None, :]
         at = row[:, None] * HIDDEN + place[None, :]
         value = tl.load(a + at, mask=here, other=0.0)
         if RELU:
-            if EXACT:  # the interpreter does not compare numbers in bfloat16
-                value = value.to(tl.float32)
-            value = tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
+            # In float32, because the interpreter does not compare numbers in bfloat16.
+            positive = tl.maximum(value.to(tl.float32), 0.0, propagate_nan=tl.PropagateNan.ALL)
+            value = positive.to(a.dtype.element_ty)
             if SAVE:
-                tl.store(kept + at, value.to(kept.dtype.element_ty), mask=here & (row < saved)[:, None])
+                tl.store(kept + at, value, mask=here & (row < saved)[:, None])
         if TRANSPOSED:
             from_b = b + column[None, :] * HIDDEN + place[:, None]
         else:
@@ -71,8 +77,9 @@ def _finish(
     HIDDEN: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """The end of ``_layer`` for some columns."""
+    ROWS: tl.constexpr = tile.rows
     known = column < HIDDEN
-    row = tl.arange(0, tile.rows)
+    row = tl.arange(0, ROWS)
     here = (row < rows_left)[:, None] & known[None, :]
     place = row[:, None] * HIDDEN + column[None, :]
     total += tl.load(bias + column, mask=known, other=0.0).to(tl.float32)[None, :]
@@ -94,24 +101,30 @@ def _layer(
     For the backward pass, it stores which units were active, or with FIRST ``relu(a)``.
 
     Order-free: each result is written by one program."""
-    PARTS: tl.constexpr = (HIDDEN + tile.columns - 1) // tile.columns
-    HALF: tl.constexpr = tile.columns // 2
-    blocks = tl.cdiv(rows, tile.rows)
+    ROWS: tl.constexpr = tile.rows
+    COLUMNS: tl.constexpr = tile.columns
+    QUARTER: tl.constexpr = COLUMNS // 4
+    PARTS: tl.constexpr = (HIDDEN + COLUMNS - 1) // COLUMNS
+    blocks = tl.cdiv(rows, ROWS)
     program = tl.program_id(0)
-    first_column = (program % PARTS) * tile.columns
+    first_column = (program % PARTS) * COLUMNS
     block = (program // PARTS) % blocks
     population = (program // PARTS // blocks).to(tl.int64)
-    left = rows - block * tile.rows
-    offset = (population * rows + block * tile.rows) * HIDDEN
+    left = rows - block * ROWS
+    offset = (population * rows + block * ROWS) * HIDDEN
     total = _product(
         a + offset, b + population * HIDDEN * HIDDEN, left, first_column, FIRST, False, FIRST and LEARNING,
         kept + offset, HIDDEN, tile, EXACT,
     )  # fmt: skip
-    one, other = _halves(total, tile)
+    left_half, right_half = _halves(total)
+    one, two = _halves(left_half)
+    three, four = _halves(right_half)
     a, out, active, bias = a + offset, out + offset, active + offset, bias + population * HIDDEN
-    column = first_column + tl.arange(0, HALF)
+    column = first_column + tl.arange(0, QUARTER)
     _finish(one, a, bias, out, active, left, column, FIRST, LEARNING, HIDDEN, tile)
-    _finish(other, a, bias, out, active, left, column + HALF, FIRST, LEARNING, HIDDEN, tile)
+    _finish(two, a, bias, out, active, left, column + QUARTER, FIRST, LEARNING, HIDDEN, tile)
+    _finish(three, a, bias, out, active, left, column + 2 * QUARTER, FIRST, LEARNING, HIDDEN, tile)
+    _finish(four, a, bias, out, active, left, column + 3 * QUARTER, FIRST, LEARNING, HIDDEN, tile)
 
 
 @triton.jit
@@ -120,8 +133,9 @@ def _finish_backward(
     GRAD: tl.constexpr, SHARES: tl.constexpr, HIDDEN: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """The end of ``_layer_backward`` for some columns."""
+    ROWS: tl.constexpr = tile.rows
     known = column < HIDDEN
-    row = tl.arange(0, tile.rows)
+    row = tl.arange(0, ROWS)
     here = (row < rows_left)[:, None] & known[None, :]
     place = row[:, None] * HIDDEN + column[None, :]
     if RESIDUAL:
@@ -144,44 +158,51 @@ def _layer_backward(
     slopes: the gradient where ``active`` is positive, and zero elsewhere; and their sums over the rows.
 
     Order-free: each result is written by one program; the sums are added afterwards."""
-    PARTS: tl.constexpr = (HIDDEN + tile.columns - 1) // tile.columns
-    HALF: tl.constexpr = tile.columns // 2
-    blocks = tl.cdiv(rows, tile.rows)
+    ROWS: tl.constexpr = tile.rows
+    COLUMNS: tl.constexpr = tile.columns
+    QUARTER: tl.constexpr = COLUMNS // 4
+    PARTS: tl.constexpr = (HIDDEN + COLUMNS - 1) // COLUMNS
+    blocks = tl.cdiv(rows, ROWS)
     program = tl.program_id(0)
-    first_column = (program % PARTS) * tile.columns
+    first_column = (program % PARTS) * COLUMNS
     block = (program // PARTS) % blocks
     population = (program // PARTS // blocks).to(tl.int64)
-    left = rows - block * tile.rows
-    offset = (population * rows + block * tile.rows) * HIDDEN
+    left = rows - block * ROWS
+    offset = (population * rows + block * ROWS) * HIDDEN
     total = _product(
         a + offset, b + population * HIDDEN * HIDDEN, left, first_column, False, True, False, a, HIDDEN,
         tile, EXACT,
     )  # fmt: skip
-    one, other = _halves(total, tile)
+    left_half, right_half = _halves(total)
+    one, two = _halves(left_half)
+    three, four = _halves(right_half)
     residual, active, grad, slope = residual + offset, active + offset, grad + offset, slope + offset
     shares += (population * blocks + block) * HIDDEN
-    column = first_column + tl.arange(0, HALF)
+    column = first_column + tl.arange(0, QUARTER)
     _finish_backward(
         one, residual, active, grad, slope, shares, left, column, RESIDUAL, GRAD, SHARES, HIDDEN, tile
     )
     _finish_backward(
-        other, residual, active, grad, slope, shares, left, column + HALF, RESIDUAL, GRAD, SHARES, HIDDEN,
+        two, residual, active, grad, slope, shares, left, column + QUARTER, RESIDUAL, GRAD, SHARES, HIDDEN,
         tile,
+    )  # fmt: skip
+    _finish_backward(
+        three, residual, active, grad, slope, shares, left, column + 2 * QUARTER, RESIDUAL, GRAD, SHARES,
+        HIDDEN, tile,
+    )  # fmt: skip
+    _finish_backward(
+        four, residual, active, grad, slope, shares, left, column + 3 * QUARTER, RESIDUAL, GRAD, SHARES,
+        HIDDEN, tile,
     )  # fmt: skip
 
 
 class _Products(NamedTuple):
-    """The sizes of all products of the layers."""
+    """The sizes of the products of all layers, in one direction."""
 
     populations: int
     rows: int
     hidden: int
     tile: Tile
-
-    @staticmethod
-    def of(activations: Tensor) -> _Products:
-        """Returns the sizes for [P, B, hidden] activations."""
-        return _Products(*activations.shape, tile_for(target_of(activations.device)))
 
     @property
     def blocks(self) -> int:
@@ -206,7 +227,7 @@ class FusedLayers(torch.autograd.Function):
         layers = len(parameters) // 2
         biases, matrices = parameters[:layers], parameters[layers:]
         learning = any(ctx.needs_input_grad)
-        sizes = _Products.of(total)
+        sizes = _Products(*total.shape, tiles_for(target_of(total.device)).forward)
         kept = torch.empty_like(total) if learning else total
         seen, active = [kept], []
         hidden = total
@@ -231,7 +252,7 @@ class FusedLayers(torch.autograd.Function):
         saved = ctx.saved_tensors
         layers = len(saved) // 3
         matrices, seen, active = (saved[k * layers : (k + 1) * layers] for k in range(3))
-        sizes = _Products.of(grads[0])
+        sizes = _Products(*grads[0].shape, tiles_for(target_of(grads[0].device)).backward)
         grad = grads[0].contiguous()
         slope, last_bias = bias_relu_backward(grad, active[-1], None)
         shares = torch.empty(

@@ -22,14 +22,21 @@ class Tile(NamedTuple):
     warps: int
 
 
+class Tiles(NamedTuple):
+    """The tiles of a layer's kernels."""
+
+    forward: Tile
+    backward: Tile
+
+
 TILES = {
-    "sm_80": Tile(128, 128, 32, 4, 8),
-    "sm_90": Tile(128, 256, 64, 3, 8),
-    "sm_100": Tile(128, 256, 64, 3, 8),
-    "gfx942": Tile(128, 128, 32, 2, 8),
+    "sm_80": Tiles(Tile(128, 128, 32, 4, 8), Tile(128, 128, 32, 4, 8)),
+    "sm_90": Tiles(Tile(128, 256, 64, 3, 8), Tile(128, 128, 64, 4, 8)),
+    "sm_100": Tiles(Tile(128, 256, 64, 3, 8), Tile(128, 256, 64, 3, 8)),
+    "gfx942": Tiles(Tile(128, 128, 32, 2, 8), Tile(128, 128, 32, 2, 8)),
 }
-"""Tiles by target; none spills registers with hidden layers of any width."""
-INTERPRETED_TILE = Tile(512, 64, 64, 1, 1)
+"""Tiles by target. ``scripts/compile_kernels.py`` shows the registers that they need; none spills."""
+INTERPRETED_TILES = Tiles(Tile(512, 64, 64, 1, 1), Tile(512, 64, 64, 1, 1))
 """The interpreter's time depends on the number of operations, not on that of elements."""
 
 FUSED = {"sm_80": True, "sm_90": True, "sm_100": True, "gfx942": True}
@@ -61,14 +68,15 @@ def nearest_target(architecture: int | str) -> str:
     return {9: "sm_90", 10: "sm_100"}.get(architecture // 10, "sm_80")
 
 
-def tile_for(target: str) -> Tile:
-    """Returns the tile of a target."""
-    return INTERPRETED_TILE if INTERPRETED else TILES[target]
+def tiles_for(target: str) -> Tiles:
+    """Returns the tiles of a target."""
+    return INTERPRETED_TILES if INTERPRETED else TILES[target]
 
 
 def for_target(launch: Launch, target: str) -> Launch:
     """Returns a launch as it would be made on a GPU of a target."""
     if "tile" not in launch.constants:
         return launch
-    tile = TILES[target]
+    tiles = TILES[target]
+    tile = tiles.backward if launch.kernel.__name__.endswith("_backward") else tiles.forward
     return launch._replace(constants=launch.constants | {"tile": tile}, warps=tile.warps)
