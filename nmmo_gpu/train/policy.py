@@ -278,47 +278,58 @@ class Policy(PolicyBase):
             index: [P, B] int64: the rows of each population.
             state: [P, B, hidden] float32, the recurrent state of a recurrent policy.
         """
-        views, hidden, entities, state, weights = self._looked(records, index, state)
+        views = self.header_fields(records, index)
+        hidden, entities, state, weights = self._looked(records, index, state, views)
         return self.decide(views, hidden, entities, state, weights)
 
     def _looked(
-        self, records: Tensor, index: Tensor, state: Tensor | None
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor | None, Weights]:
-        """Returns (views, hidden, entities, new recurrent state, weights) of ``records[index]``: everything
-        before the heads."""
-        views, weights = self.header_fields(records, index), self.weights()
+        self, records: Tensor, index: Tensor, state: Tensor | None, views: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor | None, Weights]:
+        """Returns (hidden, entities, new recurrent state, weights) of ``records[index]``: everything before
+        the heads."""
+        weights = self.weights()
         hidden, entities = self.encode(records, index, views, weights)
         if self.config.recurrent:
             if state is None:
                 raise UsageError("state is missing: pass initial_state(), or the state of the last Output.")
             hidden = state = self.gru_step(hidden, state, weights)
-        return views, hidden, entities, state, weights
+        return hidden, entities, state, weights
+
+    def _fields_for_encode(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """Returns ``header_fields``, or nothing if ``encode`` reads the records itself."""
+        needed = self.encode_inputs is None or system_features_width(self.layout)
+        if needed or type(self).encode is not Policy.encode:
+            return self.header_fields(records, index)
+        return {}
 
     def forward_sequence(self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor) -> Output:
         """See ``PolicyBase.forward_sequence``."""
-        views, hidden, entities, weights = self._looked_along(records, slots, state, survived)
+        rows = sequence_rows(slots, survived.shape[1], records.shape[1]).flatten(1)
+        views = self.header_fields(records.flatten(0, 1), rows)
+        hidden, entities, weights = self._looked_along(records, rows, state, survived, views)
         return self.decide(views, hidden, entities, None, weights)
 
     def unmasked_sequence(self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor) -> Tensor:
         """See ``PolicyBase.unmasked_sequence``."""
-        _, hidden, entities, weights = self._looked_along(records, slots, state, survived)
+        rows = sequence_rows(slots, survived.shape[1], records.shape[1]).flatten(1)
+        views = self._fields_for_encode(records.flatten(0, 1), rows)
+        hidden, entities, weights = self._looked_along(records, rows, state, survived, views)
         return self.logits(hidden, entities, weights)
 
     def _looked_along(
-        self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Weights]:
-        """Does what ``_looked`` does for all ticks of a rollout: only the GRU runs tick by tick."""
-        rows = sequence_rows(slots, survived.shape[1], records.shape[1])
-        flat, records = rows.flatten(1), records.flatten(0, 1)
-        views, weights = self.header_fields(records, flat), self.weights()
-        trunk, entities = self.encode(records, flat, views, weights)
-        trunk = trunk.view(*rows.shape, -1)
+        self, records: Tensor, rows: Tensor, state: Tensor, survived: Tensor, views: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Weights]:
+        """Does what ``_looked`` does for all ticks of a rollout: only the GRU runs tick by tick; ``rows`` is
+        [P, T * B]."""
+        weights = self.weights()
+        trunk, entities = self.encode(records.flatten(0, 1), rows, views, weights)
+        trunk = trunk.view(*survived.shape[:3], -1)
         hidden = []
-        for t in range(rows.shape[1]):
+        for t in range(survived.shape[1]):
             state = self.gru_step(trunk[:, t], state, weights)
             hidden.append(state)
             state = state * survived[:, t]
-        return views, torch.stack(hidden, 1).flatten(1, 2), entities, weights
+        return torch.stack(hidden, 1).flatten(1, 2), entities, weights
 
     def encode(
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
@@ -329,7 +340,7 @@ class Policy(PolicyBase):
         Args:
             records: [rows, bytes] uint8, observation records.
             index: [P, B] int64: the rows of each population.
-            views: ``header_fields`` of these rows.
+            views: ``header_fields`` of these rows; empty if this class needs none of them.
             weights: as returned by ``weights``.
         """
         if self.encode_inputs is None:
@@ -412,7 +423,8 @@ class Policy(PolicyBase):
     def unmasked(self, records: Tensor, index: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Returns (``logits``, new recurrent state) of ``records[index]``, for callers that apply the masks
         themselves."""
-        _, hidden, entities, state, weights = self._looked(records, index, state)
+        views = self._fields_for_encode(records, index)
+        hidden, entities, state, weights = self._looked(records, index, state, views)
         return self.logits(hidden, entities, weights), state
 
     def initial_state(self, agents: int, device: torch.device) -> Tensor | None:
