@@ -9,8 +9,9 @@ from train.small import whole_numbers
 
 pytest.importorskip("triton")
 
-from nmmo_gpu.kernels.train import fused_layers, library_layers, tiles
+from nmmo_gpu.kernels.train import fused_layers, layers, library_layers, tiles
 from nmmo_gpu.train import layers as plain
+from nmmo_gpu.train.compile import TARGETS
 
 KINDS = {"fused": fused_layers.fused_layers, "library": library_layers.library_layers}
 SMALL = tiles.Tiles(tiles.Tile(16, 32, 16, 2, 4), tiles.Tile(32, 16, 16, 2, 4))
@@ -31,11 +32,11 @@ def tile_sizes(request, monkeypatch):
         monkeypatch.setattr(fused_layers, "tiles_for", lambda target: SMALL)
 
 
-def drawn(populations, rows, hidden, layers, random, scale=1.0):
+def drawn(populations, rows, hidden, number, random, scale=1.0):
     """Returns random (total, matrices, biases, upstream gradient): whole numbers, times ``scale``."""
     total = whole_numbers(populations, rows, hidden, random=random) * scale
-    matrices = [whole_numbers(populations, hidden, hidden, random=random).sign() for _ in range(layers)]
-    biases = [whole_numbers(populations, 1, hidden, random=random) * scale for _ in range(layers)]
+    matrices = [whole_numbers(populations, hidden, hidden, random=random).sign() for _ in range(number)]
+    biases = [whole_numbers(populations, 1, hidden, random=random) * scale for _ in range(number)]
     return total, matrices, biases, whole_numbers(populations, rows, hidden, random=random).sign()
 
 
@@ -44,8 +45,8 @@ def run(function, total, matrices, biases, upstream, dtype, device):
     leaves = [
         part.detach().to(device, dtype, copy=True).requires_grad_() for part in (total, *matrices, *biases)
     ]
-    layers = len(matrices)
-    out = function(leaves[0], leaves[1 : 1 + layers], leaves[1 + layers :])
+    number = len(matrices)
+    out = function(leaves[0], leaves[1 : 1 + number], leaves[1 + number :])
     assert out.dtype == dtype and out.shape == total.shape
     out.backward(upstream.to(device, dtype))
     return [part.detach().cpu() for part in (out, *(leaf.grad for leaf in leaves))]
@@ -127,3 +128,32 @@ def test_nan_propagates(hidden_layers):
         args = [[part.to(KERNEL_DEVICE) for part in parts] for parts in (matrices, biases)]
         out = hidden_layers(total.to(KERNEL_DEVICE), *args).cpu()
     assert out[..., 3].isnan().all() and not out[..., :3].isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_table_selects_the_kind(dtype, fused, monkeypatch):
+    """Layers in bfloat16 are kernels on targets for which the table says so; those in float32 never are."""
+    target = tiles.target_of(KERNEL_DEVICE)
+    monkeypatch.setitem(tiles.FUSED, target, fused)
+    called = []
+    for kind in KINDS:
+        name = f"{kind}_layers"
+        monkeypatch.setattr(layers, name, lambda *parts, name=name: called.append(name))
+    layers.hidden_layers(torch.zeros(1, 2, 8, dtype=dtype, device=KERNEL_DEVICE), [], [])
+    assert called == ["fused_layers" if fused and dtype == torch.bfloat16 else "library_layers"]
+
+
+def test_every_target_has_tiles():
+    """Tiles are powers of two, which a product needs, and an unknown GPU gets those of the oldest."""
+    assert tiles.TILES.keys() == tiles.FUSED.keys() == TARGETS.keys()
+    for both in tiles.TILES.values():
+        for tile in both:
+            assert all(size & (size - 1) == 0 for size in (tile.rows, tile.columns, tile.depth, tile.warps))
+    found = {name: tiles.nearest_target(target[1]) for name, target in TARGETS.items()}
+    assert found == {name: name for name in TARGETS}
+    assert [tiles.nearest_target(other) for other in (75, 86, 89, 103, 120)] == [
+        *["sm_80"] * 3,
+        "sm_100",
+        "sm_80",
+    ]
