@@ -44,7 +44,8 @@ FILLS = (
 """Operations that only write."""
 LOOK_UPS = ("index_select", "index", "gather", "embedding")
 """Operations that read only as many entries as they write."""
-PRODUCTS = ("bmm", "baddbmm", "mm", "addmm", "_addmm_activation")
+PRODUCTS = ("bmm", "baddbmm", "baddbmm_", "mm", "addmm")
+"""Matrix products of torch. What is added to them is not an operand of the product."""
 PRODUCT_KERNELS = {"_layer": ("a", "b", "out"), "_layer_backward": ("a", "b", "slope")}
 """Kernels that contain a matrix product, and the names of its operands and result."""
 LEARNER = "nmmo_gpu.kernels.train."
@@ -85,7 +86,8 @@ class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.counts[name] += 1
             size = _bytes_of(name, args, kwargs, result)
             self.bytes[name] += size
-            self.product_bytes[name] += size if name in PRODUCTS else 0
+            if name in PRODUCTS:
+                self.product_bytes[name] += sum(map(_size, (*args[-2:], result)))
         return result
 
     def launched(self, launch: Any) -> None:

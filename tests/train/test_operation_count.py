@@ -37,8 +37,11 @@ def test_bytes():
         a.view(12)[3:].add_(1.0)
         c + torch.ones(()).expand(3, 1)
         a.index_select(0, torch.tensor([2, 2]))
+        torch.baddbmm(torch.ones(1, 1, 1), a[None], b[None])
     rows = count.rows()
     assert rows["mm"] == (1, 4 * (12 + 4 + 3), 4 * (12 + 4 + 3))
+    # The operand that is added is copied to the result, which the product reads.
+    assert rows["baddbmm"] == (1, 4 * (1 + 12 + 4 + 3 * 3), 4 * (12 + 4 + 3))
     assert rows["add_"].bytes == 4 * (9 + 9) and rows["add"].bytes == 4 * (3 + 1 + 3)
     assert rows["index_select"].bytes == 4 * (8 + 8) + 8 * 2
     assert not {"view", "slice", "expand", "t"} & rows.keys()
