@@ -37,6 +37,8 @@ class Gather:
     """[blocks, 3] int32: first entry of a block, and first and end of the result that it belongs to."""
     shapes: tuple[tuple[int, ...], ...]
     """Shapes of the results, without the populations."""
+    block: int = BLOCK
+    """Maximum number of entries of a block."""
 
     @staticmethod
     def of(terms: Tensor, shapes: Sequence[tuple[int, ...]]) -> Gather:

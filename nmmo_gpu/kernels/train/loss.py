@@ -11,7 +11,6 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.kernels.launch import INTERPRETED, launch
-from nmmo_gpu.train.config import PPOConfig
 
 _Samples = namedtuple("_Samples", "log_probability entropy value old_log advantage returns real")
 """[P, B] each, of which ``real`` is bool and the others are float32."""
@@ -77,7 +76,7 @@ class Loss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, log_probability: Tensor, entropy: Tensor, value: Tensor, old_log: Tensor,
-        advantage: Tensor, returns: Tensor, real: Tensor, count: Tensor, config: PPOConfig,
+        advantage: Tensor, returns: Tensor, real: Tensor, count: Tensor, config: Any,
     ) -> Tensor:  # fmt: skip
         samples = _Samples(log_probability, entropy, value, old_log, advantage, returns, real)
         samples = _Samples(*(part.contiguous() for part in samples))
@@ -102,7 +101,7 @@ class Loss(torch.autograd.Function):
 
 
 def loss(
-    evaluation: Any, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor, config: PPOConfig,
+    evaluation: Any, old_log: Tensor, advantage: Tensor, returns: Tensor, real: Tensor, config: Any,
     count: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """See ``nmmo_gpu.train.ppo.loss``."""

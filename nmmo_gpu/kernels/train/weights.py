@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import triton
@@ -13,7 +14,6 @@ import triton.language as tl
 from torch import Tensor
 
 from nmmo_gpu.kernels.launch import launch
-from nmmo_gpu.train.weight_table import BLOCK, Gather
 
 _Sizes = namedtuple("_Sizes", "sources results")
 """Entries of all sources and of all results of a population."""
@@ -43,7 +43,7 @@ def _gather_sum(
         into += end - start
 
 
-def gather_sum(sources: Sequence[Tensor], gather: Gather, dtype: torch.dtype) -> list[Tensor]:
+def gather_sum(sources: Sequence[Tensor], gather: Any, dtype: torch.dtype) -> list[Tensor]:
     """See ``nmmo_gpu.train.weight_table.gather_sum``."""
     flat = torch.cat([source.flatten(1) for source in sources], 1)
     populations, width = flat.shape
@@ -51,7 +51,7 @@ def gather_sum(sources: Sequence[Tensor], gather: Gather, dtype: torch.dtype) ->
     out = torch.empty(populations * results, dtype=dtype, device=flat.device)
     launch(
         _gather_sum, len(gather.blocks), flat, gather.terms, gather.blocks, out,
-        _Sizes(width, results), POPULATIONS=populations, TERMS=count, BLOCK=BLOCK,
+        _Sizes(width, results), POPULATIONS=populations, TERMS=count, BLOCK=gather.block,
     )  # fmt: skip
     parts = torch.split(out, [populations * math.prod(shape) for shape in gather.shapes])
     return [part.view(populations, *shape) for part, shape in zip(parts, gather.shapes, strict=True)]
