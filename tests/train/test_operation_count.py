@@ -16,17 +16,18 @@ from nmmo_gpu.train.presets import train_preset
 def test_the_learner_keeps_its_goals():
     """``chaos --scale gpu``: at most 3,000 operations that launch work per update; and at most 35 kB per
     sample besides operands and results of matrix products, in rollout and update without the kernels of the
-    environment. Realms only scale the bytes."""
+    environment. A quarter of the ticks in a quarter of the minibatches is enough to count."""
     config = train_preset("chaos", "gpu")
-    env = dataclasses.replace(config.env, realms=512)
-    config = dataclasses.replace(config, env=env)
-    counts = count_iteration(config)
+    horizon, minibatches = config.ppo.horizon // 4, config.ppo.minibatches // 4
+    ppo = dataclasses.replace(config.ppo, horizon=horizon, minibatches=minibatches)
+    counts = count_iteration(dataclasses.replace(config, ppo=ppo))
     update = counts["update"].rows()
     assert {"_layer", "_layer_backward", "_gather_sum", "_loss", "_fused_adam_", "bmm"} <= update.keys()
-    assert 1000 < sum(row.operations for row in update.values()) <= 3000
-    samples = config.ppo.horizon * env.realms * env.world.slots
+    assert 1000 < 4 * sum(row.operations for row in update.values()) <= 3000
+    samples = horizon * config.env.realms * config.env.world.slots
     outside = sum(count.learner_bytes() for count in counts.values()) / samples
     assert 20e3 < outside <= 35e3
+    assert {"_windows", "_settle"} <= counts["rollout"].environment
 
 
 def test_bytes():

@@ -77,6 +77,6 @@ def for_target(launch: Launch, target: str) -> Launch:
     """Returns a launch as it would be made on a GPU of a target."""
     if "tile" not in launch.constants:
         return launch
-    tiles = TILES[target]
+    tiles = tiles_for(target)
     tile = tiles.backward if launch.kernel.__name__.endswith("_backward") else tiles.forward
     return launch._replace(constants=launch.constants | {"tile": tile}, warps=tile.warps)
