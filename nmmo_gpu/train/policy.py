@@ -20,7 +20,7 @@ from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.output import AUTO_TARGETS, Output, mask_logits
 from nmmo_gpu.train.policy_base import PolicyBase, sequence_rows
 from nmmo_gpu.train.scales import entity_scale, self_scale
-from nmmo_gpu.train.weight_table import WeightTable
+from nmmo_gpu.train.weight_table import MOST, WeightTable
 from nmmo_gpu.train.weights import Weights, joined
 from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world import actions
@@ -148,6 +148,8 @@ class Policy(PolicyBase):
         for name, tensor in constants.items():
             self.register_buffer(name, tensor, persistent=False)
         self._free = tuple(name for name, _ in self.named_parameters())
+        if sum(parameter[0].numel() for parameter in self.parameters()) > MOST:
+            self.gather_sum = None
         self._table: tuple[torch.device, WeightTable] | None = None
         self._weights: Weights | None = None
 

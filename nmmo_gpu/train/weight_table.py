@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from nmmo_gpu.train.weights import Weights
 
 BLOCK = 1024
 """Entries of a block. A block belongs to one tensor."""
-EXACT = 1 << 24
-"""float32 represents whole numbers up to here."""
+MOST = 1 << 24
+"""Most parameters of a population: float32 represents whole numbers up to here."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,9 @@ class WeightTable:
 
     matrices: Gather
     gradients: Gather
-    structure: Any
-    """How ``Weights`` consist of their fields, as of ``torch.utils._pytree``."""
-    present: tuple[bool, ...]
-    """Which fields are matrices and not None."""
+    fields: tuple[int | None, ...]
+    """For each field of ``Weights``: None if it is None, 0 for a matrix, else the number of matrices of a
+    tuple."""
 
     @staticmethod
     def of(make: Callable[[Mapping[str, Tensor]], Weights], shapes: Mapping[str, torch.Size]) -> WeightTable:
@@ -98,40 +96,39 @@ class WeightTable:
             make: computes the matrices [P, ...] in float32 from parameters [P, ...] by name.
             shapes: shapes of the parameters, without the populations.
 
-        Raises ValueError if there are more than 16 million parameters per population, or if an entry of a
-        matrix is not a parameter or its negative."""
+        Raises ValueError if there are more than ``MOST`` parameters, or if an entry of a matrix is not a
+        parameter or its negative."""
         sizes = [math.prod(shape) for shape in shapes.values()]
-        if sum(sizes) > EXACT:
+        if sum(sizes) > MOST:
             raise ValueError(f"{sum(sizes)} parameters, more than float32 can number")
 
-        def made(values: Tensor) -> tuple[list[Tensor | None], Any]:
+        def made(values: Tensor) -> tuple[list[Tensor], tuple[int | None, ...]]:
             parts = torch.split(values, sizes)
             named = {
                 name: part.view(1, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
             }
-            return tree_flatten(make(named))
+            return _flatten(make(named))
 
         numbers = torch.arange(1, sum(sizes) + 1, dtype=torch.float32, device="cpu")
-        fields, structure = made(numbers)
-        matrices = [field for field in fields if field is not None]
+        matrices, fields = made(numbers)
         terms = torch.cat([matrix.flatten() for matrix in matrices]).to(torch.int32)[None]
         # Sums of several parameters look like numbers of others, but not for other values.
         random = torch.Generator(device="cpu").manual_seed(0)
         values = torch.rand(len(numbers), generator=random, dtype=torch.float32, device="cpu")
         shapes_out = [tuple(matrix.shape[1:]) for matrix in matrices]
         forward = Gather.of(terms, shapes_out)
-        expected = [field for field in made(values)[0] if field is not None]
+        expected, _ = made(values)
         exists = bool(terms.abs().max() <= len(numbers))
         if not exists or not all(
             map(torch.equal, gather_sum([values[None]], forward, torch.float32), expected)
         ):
             raise ValueError("an entry of a matrix is neither a parameter nor the negative of one")
         backward = Gather.of(_uses(terms[0], len(numbers)), [tuple(shape) for shape in shapes.values()])
-        return WeightTable(forward, backward, structure, tuple(field is not None for field in fields))
+        return WeightTable(forward, backward, fields)
 
     def to(self, device: torch.device) -> WeightTable:
         """Returns the same with tensors on a device."""
-        return WeightTable(self.matrices.to(device), self.gradients.to(device), self.structure, self.present)
+        return WeightTable(self.matrices.to(device), self.gradients.to(device), self.fields)
 
     def weights(
         self, parameters: Sequence[Tensor], dtype: torch.dtype, gather: Callable[..., list[Tensor]]
@@ -144,9 +141,29 @@ class WeightTable:
             gather: ``gather_sum`` or a twin of it."""
         made: Any = _Matrices.apply(self, dtype, gather, *parameters)  # type: ignore[no-untyped-call]
         matrices = iter(made)
-        fields = [next(matrices) if there else None for there in self.present]
-        weights: Weights = tree_unflatten(fields, self.structure)
-        return weights
+
+        def field(count: int | None) -> Any:
+            if count is None:
+                return None
+            return tuple(itertools.islice(matrices, count)) if count else next(matrices)
+
+        return Weights(*map(field, self.fields))
+
+
+def _flatten(
+    fields: Iterable[Tensor | tuple[Tensor, ...] | None],
+) -> tuple[list[Tensor], tuple[int | None, ...]]:
+    """Returns (all matrices of ``Weights``, ``WeightTable.fields``)."""
+    matrices: list[Tensor] = []
+    counts: list[int | None] = []
+    for field in fields:
+        if isinstance(field, Tensor):
+            matrices.append(field)
+            counts.append(0)
+        else:
+            matrices += field or ()
+            counts.append(None if field is None else len(field))
+    return matrices, tuple(counts)
 
 
 def _uses(terms: Tensor, count: int) -> Tensor:
