@@ -31,6 +31,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from nmmo_gpu.kernels.launch import FUSED_ROUNDING, Launch
+from nmmo_gpu.kernels.train.tiles import for_target
 from nmmo_gpu.train import compile
 from nmmo_gpu.train.launches import all_launches
 
@@ -138,6 +139,7 @@ def source_parts(launch: Launch) -> tuple[dict[str, Any], dict[tuple[int, ...], 
 
 def compiled(launch: Launch, target: str) -> Use | str:
     """Compiles a launch; returns its resources, or an error message."""
+    launch = for_target(launch, target)
     signature, constants, attributes = source_parts(launch)
     try:
         source = ASTSource(launch.kernel, signature, constants, attributes)

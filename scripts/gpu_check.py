@@ -175,6 +175,10 @@ SECOND = {
             "eval", str(place.folder / "run"), *place.either("", "--max-ticks 2 --no-full")
         ), 16,
     ),
+    "layers": Step(
+        30, "time of the hidden layers: one kernel each, or products of the library",
+        lambda place: script("gpu/layer_times", *place.either("", "--dry"), *place.json("layers")),
+    ),
     "ncu": Step(40, "hardware counters of the observation's kernels", counters, 140),
 }  # fmt: skip
 

@@ -41,10 +41,12 @@ def build_policy(
     Raises ConfigError if the network cannot be used. The state of torch's generators does not change."""
     if isinstance(network, type) and issubclass(network, Policy):
         generator = torch.Generator(device="cpu").manual_seed(config.env.seed)
-        return network(
+        stock = network(
             config.env.world, config.policy, generator, backend.encode_inputs, backend.hidden_layers,
-            backend.window_embedding, backend.encode_features,
+            backend.window_embedding, backend.encode_features, backend.gather_sum,
         ).to(device)  # fmt: skip
+        stock.prepare()
+        return stock
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise _error(network, "is not a class of torch.nn.Module", "give the class, not an instance of it")
     world = config.env.world

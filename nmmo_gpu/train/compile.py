@@ -97,7 +97,7 @@ def compile_ahead(
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
         raise ConfigError("kernels are interpreted, not compiled, under TRITON_INTERPRET=1; unset it.")
     processes = config.processes or os.cpu_count() or 1
-    forms = forms_of(config.train, sword)
+    forms = forms_of(config.train, sword, target[1])
     # Forked processes would inherit the locks that torch's threads hold.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(forms)), context, _use_target, (target,)) as pool:
@@ -126,17 +126,24 @@ def resolve_target(name: str | None) -> tuple[str, int | str, int]:
     raise ConfigError(f"target = {name!r} is unknown; choose one of {', '.join(TARGETS)}.")
 
 
-def forms_of(config: TrainConfig, sword_class: type[Sword] = Sword) -> list[Form]:
+def forms_of(
+    config: TrainConfig, sword_class: type[Sword] = Sword, architecture: int | str = 90
+) -> list[Form]:
     """Returns every distinct launch of a training run, of its environment with actions of any accepted dtype,
     and of its benchmark, whose slots are kept full.
 
     Args:
         config: settings of the run.
         sword_class: the class of its Sword.
+        architecture: CUDA capability or name of the architecture to compile for.
     """
+    # Imported here, because Triton is optional.
+    tiles = importlib.import_module("nmmo_gpu.kernels.train.tiles")
+    target = tiles.nearest_target(architecture)
     found: dict[Form, None] = {}
 
     def note(launch: Any) -> None:
+        launch = tiles.for_target(launch, target)
         arguments = tuple(map(_representative, launch.arguments))
         kernel = launch.kernel.fn
         constants = tuple(sorted(launch.constants.items()))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from nmmo_gpu.train.layers import hidden_layers
 from nmmo_gpu.train.output import AUTO_TARGETS, Output, mask_logits
 from nmmo_gpu.train.policy_base import PolicyBase, sequence_rows
 from nmmo_gpu.train.scales import entity_scale, self_scale
-from nmmo_gpu.train.weights import Weights
+from nmmo_gpu.train.weight_table import MOST, WeightTable
+from nmmo_gpu.train.weights import Weights, joined
 from nmmo_gpu.train.window import window_embedding
 from nmmo_gpu.world import actions
 from nmmo_gpu.world.movement import MOVES
@@ -53,6 +55,7 @@ class Policy(PolicyBase):
         hidden_layers: Callable[..., Tensor] = hidden_layers,
         window_embedding: Callable[..., Tensor] = window_embedding,
         encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features,
+        gather_sum: Callable[..., list[Tensor]] | None = None,
     ) -> None:
         """Initializes the weights from the (CPU) generator.
 
@@ -64,10 +67,13 @@ class Policy(PolicyBase):
                 ``encode_inputs`` is given.
             encode_features: ``nmmo_gpu.train.features.encode_features`` or a twin of it. Not called if
                 ``encode_inputs`` is given.
+            gather_sum: ``nmmo_gpu.train.weight_table.gather_sum`` or a twin of it, to make all matrices at
+                once; None to make each by operations of torch.
         """
         super().__init__(world_config, config)
         self.encode_inputs, self.hidden_layers = encode_inputs, hidden_layers
         self.window_embedding, self.encode_features = window_embedding, encode_features
+        self.gather_sum = gather_sum
         self.columns = InputColumns.of(world_config)
         self.output_alignment = 1 if encode_inputs is None else 8
         """The heads' outputs are padded to a multiple of this, so that tensor cores get rows of 16 bytes."""
@@ -137,13 +143,14 @@ class Policy(PolicyBase):
         constants = {
             "self_scale": self_scale(world_config),
             "entity_scale": entity_scale(world_config),
-            "_self_turns": symmetry.turned_features(
-                SELF_FEATURES, (("row", "col"), ("heading_row", "heading_col"))
-            ),
-            "_row_turns": symmetry.turned_features(DESCRIBED, (("row_offset", "col_offset"),)),
+            **_turns(),
         }
         for name, tensor in constants.items():
             self.register_buffer(name, tensor, persistent=False)
+        self._free = tuple(name for name, _ in self.named_parameters())
+        if sum(parameter[0].numel() for parameter in self.parameters()) > MOST:
+            self.gather_sum = None
+        self._table: tuple[torch.device, WeightTable] | None = None
         self._weights: Weights | None = None
 
     def weights(self) -> Weights:
@@ -169,61 +176,101 @@ class Policy(PolicyBase):
             self._weights = before
 
     def _make_weights(self) -> Weights:
+        free = {name: self.get_parameter(name) for name in self._free}
+        if self.gather_sum is None:
+            turns = {"_self_turns": self._self_turns, "_row_turns": self._row_turns}
+            return self._matrices({**free, **turns}, self.dtype)
+        table = self._table_on(self.value.device)
+        return table.weights(list(free.values()), self.dtype, self.gather_sum)
+
+    def prepare(self) -> None:
+        """Makes the table of ``gather_sum``, if there is one, where the parameters are. Otherwise the first
+        call of ``weights`` does."""
+        if self.gather_sum is not None:
+            self._table_on(self.value.device)
+
+    def _table_on(self, device: torch.device) -> WeightTable:
+        """Returns the table of the matrices."""
+        if self._table is None:
+            shapes = {name: self.get_parameter(name).shape[1:] for name in self._free}
+            turns = _turns()
+            table = WeightTable.of(lambda free: self._matrices({**free, **turns}, torch.float32), shapes)
+            self._table = device, table.to(device)
+        elif self._table[0] != device:
+            self._table = device, self._table[1].to(device)
+        return self._table[1]
+
+    def _matrices(self, free: Mapping[str, Tensor], dtype: torch.dtype) -> Weights:
+        """Returns the matrices [P, ...] of ``dtype`` from the parameters [P, ...] and the constants of
+        ``_turns``, by name.
+
+        Each entry must be zero, or a parameter times 1 or -1 (``nmmo_gpu.train.weight_table``)."""
         recurrent, learned = self.config.recurrent, self.config.targeting == "learned"
         extended = self.world_config.extended
-        rows = self.entities.unflatten(1, (self.world_config.nearest, len(DESCRIBED)))  # type: ignore[no-untyped-call]
-        stay, others = self.invariant_head[..., :1], self.invariant_head[..., 1:]
+        rows = torch.unflatten(free["entities"], 1, (self.world_config.nearest, len(DESCRIBED)))
+        stay, others = free["invariant_head"][..., :1], free["invariant_head"][..., 1:]
         heads = [
             symmetry.pool(stay),
-            symmetry.mix(self.directional_head),
+            symmetry.mix(free["directional_head"]),
             symmetry.pool(others),
-            symmetry.pool(self.value),
+            symmetry.pool(free["value"]),
         ]
         heads_bias = [
-            self.invariant_head_bias[..., :1], symmetry.repeat(self.directional_head_bias),
-            self.invariant_head_bias[..., 1:],
-            self.value_bias,
+            free["invariant_head_bias"][..., :1], symmetry.repeat(free["directional_head_bias"]),
+            free["invariant_head_bias"][..., 1:],
+            free["value_bias"],
         ]  # fmt: skip
         if self.extra_choices:
-            heads.insert(3, symmetry.pool(self.extra_heads))
-            heads_bias.insert(3, self.extra_heads_bias)
+            heads.insert(3, symmetry.pool(free["extra_heads"]))
+            heads_bias.insert(3, free["extra_heads_bias"])
         if learned:
-            query = symmetry.lower(self.query, self._row_turns)
+            query = symmetry.lower(free["query"], free["_row_turns"])
             if extended:
-                query = torch.cat((query, symmetry.pool(self.query_attributes)), -1)
+                query = torch.cat((query, symmetry.pool(free["query_attributes"])), -1)
 
         def gates(free: Tensor) -> Tensor:
             return torch.cat(symmetry.mix(free).unbind(1), -1)
 
         def cast(weight: Tensor) -> Tensor:
-            return weight.to(self.dtype)
+            return weight.to(dtype)
 
         def aligned(outputs: Tensor) -> Tensor:
             unused = -outputs.shape[-1] % self.output_alignment
             return torch.nn.functional.pad(cast(outputs), (0, unused)) if unused else cast(outputs)
 
-        made = Weights(
-            window=cast(symmetry.lift_cells(self.window)),
-            self_in=cast(symmetry.lift(self.self_in, self._self_turns)),
-            entities=cast(symmetry.lift(rows, self._row_turns).flatten(1, 2)),
-            attributes=cast(torch.cat((self.self_attributes, self.entity_attributes), 1))
-            if extended
-            else None,
-            systems=cast(self.system_features) if system_features_width(self.layout) else None,
-            input_bias=cast(symmetry.repeat(self.input_bias)),
-            trunk=cast(symmetry.mix(self.trunk)).unbind(1),
-            trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in self.trunk_bias.unbind(1)),
-            gru_input=cast(gates(self.gru_input)) if recurrent else None,
-            gru_hidden=cast(gates(self.gru_hidden)) if recurrent else None,
-            gru_bias=cast(torch.cat([symmetry.repeat(g) for g in self.gru_bias.chunk(3, -1)], -1))
+        first = self._first_layer(free, rows, cast)
+        return Weights(
+            **first,
+            systems=cast(free["system_features"]) if system_features_width(self.layout) else None,
+            trunk=cast(symmetry.mix(free["trunk"])).unbind(1),
+            trunk_bias=tuple(cast(symmetry.repeat(layer)) for layer in free["trunk_bias"].unbind(1)),
+            gru_input=cast(gates(free["gru_input"])) if recurrent else None,
+            gru_hidden=cast(gates(free["gru_hidden"])) if recurrent else None,
+            gru_bias=cast(torch.cat([symmetry.repeat(g) for g in free["gru_bias"].chunk(3, -1)], -1))
             if recurrent
             else None,
             action_heads=aligned(torch.cat(heads, -1)),
             action_heads_bias=aligned(torch.cat(heads_bias, -1)),
             query=aligned(query) if learned else None,
-            inputs=None,
         )
-        return made if self.encode_inputs is None else made.joined(self.columns)
+
+    def _first_layer(
+        self, free: Mapping[str, Tensor], rows: Tensor, cast: Callable[[Tensor], Tensor]
+    ) -> dict[str, Tensor | None]:
+        """Returns the fields of ``Weights`` for the first layer: as one matrix, or each by itself."""
+        attributes = None
+        if self.world_config.extended:
+            attributes = cast(torch.cat((free["self_attributes"], free["entity_attributes"]), 1))
+        parts: dict[str, Any] = {
+            "window": cast(symmetry.lift_cells(free["window"])),
+            "self_in": cast(symmetry.lift(free["self_in"], free["_self_turns"])),
+            "entities": cast(symmetry.lift(rows, free["_row_turns"]).flatten(1, 2)),
+            "attributes": attributes,
+            "input_bias": cast(symmetry.repeat(free["input_bias"])),
+        }
+        if self.encode_inputs is None:
+            return parts | {"inputs": None}
+        return dict.fromkeys(parts) | {"inputs": joined(**parts, columns=self.columns)}
 
     def forward(self, records: Tensor, index: Tensor, state: Tensor | None = None) -> Output:
         """Computes the outputs for ``records[index]``.
@@ -233,47 +280,58 @@ class Policy(PolicyBase):
             index: [P, B] int64: the rows of each population.
             state: [P, B, hidden] float32, the recurrent state of a recurrent policy.
         """
-        views, hidden, entities, state, weights = self._looked(records, index, state)
+        views = self.header_fields(records, index)
+        hidden, entities, state, weights = self._looked(records, index, state, views)
         return self.decide(views, hidden, entities, state, weights)
 
     def _looked(
-        self, records: Tensor, index: Tensor, state: Tensor | None
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor | None, Weights]:
-        """Returns (views, hidden, entities, new recurrent state, weights) of ``records[index]``: everything
-        before the heads."""
-        views, weights = self.header_fields(records, index), self.weights()
+        self, records: Tensor, index: Tensor, state: Tensor | None, views: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor | None, Weights]:
+        """Returns (hidden, entities, new recurrent state, weights) of ``records[index]``: everything before
+        the heads."""
+        weights = self.weights()
         hidden, entities = self.encode(records, index, views, weights)
         if self.config.recurrent:
             if state is None:
                 raise UsageError("state is missing: pass initial_state(), or the state of the last Output.")
             hidden = state = self.gru_step(hidden, state, weights)
-        return views, hidden, entities, state, weights
+        return hidden, entities, state, weights
+
+    def _fields_for_encode(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """Returns ``header_fields``, or nothing if ``encode`` reads the records itself."""
+        needed = self.encode_inputs is None or system_features_width(self.layout)
+        if needed or type(self).encode is not Policy.encode:
+            return self.header_fields(records, index)
+        return {}
 
     def forward_sequence(self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor) -> Output:
         """See ``PolicyBase.forward_sequence``."""
-        views, hidden, entities, weights = self._looked_along(records, slots, state, survived)
+        rows = sequence_rows(slots, survived.shape[1], records.shape[1]).flatten(1)
+        views = self.header_fields(records.flatten(0, 1), rows)
+        hidden, entities, weights = self._looked_along(records, rows, state, survived, views)
         return self.decide(views, hidden, entities, None, weights)
 
     def unmasked_sequence(self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor) -> Tensor:
         """See ``PolicyBase.unmasked_sequence``."""
-        _, hidden, entities, weights = self._looked_along(records, slots, state, survived)
+        rows = sequence_rows(slots, survived.shape[1], records.shape[1]).flatten(1)
+        views = self._fields_for_encode(records.flatten(0, 1), rows)
+        hidden, entities, weights = self._looked_along(records, rows, state, survived, views)
         return self.logits(hidden, entities, weights)
 
     def _looked_along(
-        self, records: Tensor, slots: Tensor, state: Tensor, survived: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Weights]:
-        """Does what ``_looked`` does for all ticks of a rollout: only the GRU runs tick by tick."""
-        rows = sequence_rows(slots, survived.shape[1], records.shape[1])
-        flat, records = rows.flatten(1), records.flatten(0, 1)
-        views, weights = self.header_fields(records, flat), self.weights()
-        trunk, entities = self.encode(records, flat, views, weights)
-        trunk = trunk.view(*rows.shape, -1)
+        self, records: Tensor, rows: Tensor, state: Tensor, survived: Tensor, views: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Weights]:
+        """Does what ``_looked`` does for all ticks of a rollout: only the GRU runs tick by tick; ``rows`` is
+        [P, T * B]."""
+        weights = self.weights()
+        trunk, entities = self.encode(records.flatten(0, 1), rows, views, weights)
+        trunk = trunk.view(*survived.shape[:3], -1)
         hidden = []
-        for t in range(rows.shape[1]):
+        for t in range(survived.shape[1]):
             state = self.gru_step(trunk[:, t], state, weights)
             hidden.append(state)
             state = state * survived[:, t]
-        return views, torch.stack(hidden, 1).flatten(1, 2), entities, weights
+        return torch.stack(hidden, 1).flatten(1, 2), entities, weights
 
     def encode(
         self, records: Tensor, index: Tensor, views: dict[str, Tensor], weights: Weights
@@ -284,7 +342,7 @@ class Policy(PolicyBase):
         Args:
             records: [rows, bytes] uint8, observation records.
             index: [P, B] int64: the rows of each population.
-            views: ``header_fields`` of these rows.
+            views: ``header_fields`` of these rows; empty if this class needs none of them.
             weights: as returned by ``weights``.
         """
         if self.encode_inputs is None:
@@ -305,11 +363,11 @@ class Policy(PolicyBase):
     ) -> tuple[Tensor, Tensor]:
         """Returns (sums of the first layer [P, B, hidden], entity rows), with one product per part of the
         inputs."""
-        seen = self.window_embedding(records, index, weights.window, self.layout)
-        own = torch.bmm(own_state(views, self.self_scale).to(self.dtype), weights.self_in)
+        seen = self.window_embedding(records, index, _not_none(weights.window), self.layout)
+        own = torch.bmm(own_state(views, self.self_scale).to(self.dtype), _not_none(weights.self_in))
         entities = entity_rows(views, self.entity_scale).to(self.dtype)
-        others = torch.bmm(entities.flatten(2), weights.entities)
-        total = seen + own + others + weights.input_bias
+        others = torch.bmm(entities.flatten(2), _not_none(weights.entities))
+        total = seen + own + others + _not_none(weights.input_bias)
         if weights.attributes is not None:
             attributes, entity_attributes = self.encode_features(
                 records, index, views, self.world_config, self.dtype
@@ -367,7 +425,8 @@ class Policy(PolicyBase):
     def unmasked(self, records: Tensor, index: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Returns (``logits``, new recurrent state) of ``records[index]``, for callers that apply the masks
         themselves."""
-        _, hidden, entities, state, weights = self._looked(records, index, state)
+        views = self._fields_for_encode(records, index)
+        hidden, entities, state, weights = self._looked(records, index, state, views)
         return self.logits(hidden, entities, weights), state
 
     def initial_state(self, agents: int, device: torch.device) -> Tensor | None:
@@ -375,6 +434,16 @@ class Policy(PolicyBase):
         if not self.config.recurrent:
             return None
         return torch.zeros(agents, self.config.hidden, device=device, dtype=torch.float32)
+
+
+def _turns() -> dict[str, Tensor]:
+    """Returns how own features and those of an entity row rotate, by the name of a buffer of ``Policy``."""
+    return {
+        "_self_turns": symmetry.turned_features(
+            SELF_FEATURES, (("row", "col"), ("heading_row", "heading_col"))
+        ),
+        "_row_turns": symmetry.turned_features(DESCRIBED, (("row_offset", "col_offset"),)),
+    }
 
 
 def _not_none(tensor: Tensor | None) -> Tensor:

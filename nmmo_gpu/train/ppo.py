@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -70,6 +70,9 @@ def loss(
     return total.sum(), statistics
 
 
+DEFAULT_LOSS = loss
+
+
 def update(
     policy: PolicyBase,
     optimizer: torch.optim.Optimizer,
@@ -98,6 +101,8 @@ def update(
         Per population ([P] float32): ``STATISTICS`` as means over the minibatches, ``explained_variance`` of
             the values, and ``grad_norm`` before clipping.
     """
+    if loss is DEFAULT_LOSS and training_backend.loss is not None:
+        loss = training_backend.loss
     horizon = rollout.alive.shape[0]
     advantage = training_backend.advantages(
         rollout.reward, rollout.value[:horizon], rollout.died, rollout.value[horizon],
@@ -121,9 +126,8 @@ def update(
     norms = torch.zeros(world_config.populations, device=advantage.device, dtype=torch.float32)
     for epoch in range(config.epochs):
         order = shuffled(batches.columns, rollout, epoch, training_backend)
-        # Samples are assigned to minibatches at random, then sorted, because reading in order is faster.
-        pieces = [piece.sort().values for piece in order.tensor_split(config.minibatches)]
-        counts = torch.stack([batches.valid(piece).sum(1) for piece in pieces])
+        pieces = split(order, config.minibatches)
+        counts = torch.stack([valid.sum(1) for valid in batches.valid_of(pieces)])
         distributed.all_reduce_sum([counts])
         for piece, count in zip(pieces, counts, strict=True):
             evaluation, rows, valid = batches.evaluate_actions(piece)
@@ -187,6 +191,14 @@ def shuffled(columns: int, rollout: Rollout, epoch: int, training_backend: Train
     return ((words[0] << 31) | (words[1] >> 1)).argsort()
 
 
+def split(order: Tensor, minibatches: int) -> tuple[Tensor, ...]:
+    """Splits [columns] into minibatches whose sizes differ by at most 1, and sorts each, because reading in
+    order is faster."""
+    if len(order) % minibatches == 0:
+        return order.view(minibatches, -1).sort(1).values.unbind(0)
+    return tuple(piece.sort().values for piece in order.tensor_split(minibatches))
+
+
 class SampleBatches:
     """Minibatches of single steps, for policies that are not recurrent."""
 
@@ -223,6 +235,10 @@ class SampleBatches:
         """Returns [P, B] bool: which samples of the given columns are real."""
         return self.real[:, columns]
 
+    def valid_of(self, pieces: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Returns ``valid`` of several tensors of columns."""
+        return torch.split(self.valid(torch.cat(tuple(pieces))), [len(piece) for piece in pieces], 1)
+
     def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
         """Returns the evaluation of the given columns, their rows in the rollout, and which are real."""
         rows, policy = self.index[:, columns], self.policy
@@ -256,6 +272,10 @@ class SequenceBatches:
     def valid(self, columns: Tensor) -> Tensor:
         """Returns [P, T * columns] bool: which samples of the given columns are real."""
         return self.rollout.alive.view(-1)[self.all_rows[:, :, columns]].flatten(1)
+
+    def valid_of(self, pieces: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Returns ``valid`` of several tensors of columns."""
+        return tuple(map(self.valid, pieces))
 
     def evaluate_actions(self, columns: Tensor) -> tuple[ActionEvaluation, Tensor, Tensor]:
         """Like ``SampleBatches.evaluate_actions``; the rows are time-major, [P, T * columns]."""
@@ -297,11 +317,26 @@ def clip_per_population(policy: PolicyBase, limit: float) -> Tensor:
         for g in grads:
             g.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
         return norm.expand(policy.world_config.populations)
-    norm = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
+    norm = norms_per_population(grads)
     scale = (limit / (norm + 1e-6)).clamp(max=1.0)
     for g in grads:
         g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
     return norm
+
+
+def norms_per_population(grads: list[Tensor]) -> Tensor:
+    """Returns the norms [P] of each population's part of the gradients [P, ...]."""
+    if grads[0].is_cpu:
+        return torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
+    return fused_norms(grads)
+
+
+def fused_norms(grads: list[Tensor]) -> Tensor:
+    """Does the same as ``norms_per_population`` in few operations."""
+    parts = [part for g in grads for part in g.unbind(0)]
+    norms = torch.stack(list(torch._foreach_norm(parts)))
+    total: Tensor = torch.linalg.vector_norm(norms.view(len(grads), -1), dim=0)
+    return total
 
 
 def _fill_gradients(policy: PolicyBase) -> None:

@@ -33,6 +33,8 @@ class TrainingBackend:
     window_embedding: Callable[..., Tensor] = window_embedding
     """Used if ``encode_inputs`` is None, as is ``encode_features``."""
     encode_features: Callable[..., tuple[Tensor, Tensor]] = encode_features
+    gather_sum: Callable[..., list[Tensor]] | None = None
+    """Gathers the network's matrices from its parameters; None to make them by operations of torch."""
     advantages: Callable[..., Tensor] = advantages
     count: Callable[..., None] = count
     living_first: Callable[..., Tensor] = living_first
@@ -44,6 +46,8 @@ class TrainingBackend:
     returns them with their log probability; None to use torch."""
     evaluate: Callable[..., tuple[Tensor, Tensor]] | None = None
     """Returns log probability and entropy of choices, from the same inputs; None to use torch."""
+    loss: Callable[..., tuple[Tensor, Tensor]] | None = None
+    """Used in place of ``nmmo_gpu.train.ppo.loss``; None to use that."""
 
     @property
     def static_shapes(self) -> bool:

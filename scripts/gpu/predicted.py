@@ -12,7 +12,8 @@ CHIP = "H100"
 
 GROUPS = (
     ("inputs", r"^_encode"),
-    ("element-wise", r"^_bias_relu"),
+    ("element-wise", r"^_bias_relu|^_gather_sum|^_loss"),
+    ("matrix products", r"^_layer"),
     ("environment, choice, tally", r"^_[a-z]"),
     ("matrix products", r"gemm|gemv|cutlass|cublas|nvjet|xmma|sgemm|splitK"),
     ("element-wise", r"elementwise|vectorized|addcmul|multi_tensor|FillFunctor|CatArray"),

@@ -78,6 +78,10 @@ def kernels(found: dict[str, Any]) -> Iterator[str]:
         for name, took in [("whole", whole), *train["groups"].items()]:
             guess = f"{expected[name]:.2f}" if name in expected else ""
             yield f"| {name} | {took:.2f} | {guess} |"
+    if layers := found.get("layers"):
+        yield from ("", "| hidden layers, ns per sample | fused | library |", "|---|---|---|")
+        for title, times in layers["times"].items():
+            yield f"| {title} | {times['fused']:.2f} | {times['library']:.2f} |"
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def test_a_dry_run_of_every_step(check, tmp_path):
     assert found["rates"]["results"][0]["+ training"] > 0
     assert found["kernels-env"]["tables"]["environment"]["whole"] > 0
     assert set(found["kernels-train"]["tables"]) == {"rollout", "update"}
+    assert all(took > 0 for times in found["layers"]["times"].values() for took in times.values())
     page = (folder / "summary.md").read_text()
     assert "| rates | 1 x 16 |" in page and "| matrix products |" in page and page in done.stdout
     assert "tests collected" in (folder / "tests.txt").read_text()

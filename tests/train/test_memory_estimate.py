@@ -67,6 +67,8 @@ def test_a_real_run_takes_the_estimated_memory(recurrent, request):
     def run(launch):
         with _disable_current_modes():
             launch_for_real(launch)
+        del launch
+        gc.collect(1)  # the interpreter leaves the arguments in cycles
 
     with Meter(CPU) as meter, launching.diverted(run):
         sword, _, _ = meter.rise(lambda: Sword(config, CPU))
@@ -81,7 +83,8 @@ def test_a_real_run_takes_the_estimated_memory(recurrent, request):
 
 
 def test_rollout_and_weights():
-    """The rollout's buffers agree to the byte. Weights and moments are three numbers per weight."""
+    """The rollout's buffers agree to the byte. Weights and moments are three numbers per weight; the tables
+    from which the matrices of both populations are made are about eight per weight of one."""
     config = small(**SIZE)
     estimate = parts_of()
     sword = Sword(config, CPU)
@@ -89,7 +92,7 @@ def test_rollout_and_weights():
     buffers = [tensor for tensor in vars(rollout).values() if isinstance(tensor, torch.Tensor)]
     assert estimate["rollout"] == sum(tensor.nbytes for tensor in buffers)
     weights = 4 * sum(parameter.numel() for parameter in sword.policy.parameters())
-    assert 3 * weights <= estimate["weights and Adam's moments"] < 4.5 * weights
+    assert (3 + 3) * weights <= estimate["weights and Adam's moments"] < (4.5 + 4.5) * weights
 
 
 @pytest.mark.parametrize("recurrent", [False, True])

@@ -22,8 +22,10 @@ from nmmo_gpu.train.ppo import (
     clip_per_population,
     enough_columns,
     explained_variance,
+    fused_norms,
     loss,
     shuffled,
+    split,
     update,
 )
 from nmmo_gpu.train.rollout import Rollout, by_population
@@ -252,6 +254,8 @@ def test_each_population_is_clipped_by_its_own_norm():
     policy.value_bias.grad = None
     before = {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
     norms = [math.sqrt(sum(float(g[p].double().square().sum()) for g in before.values())) for p in range(3)]
+    grads = [p.grad for p in policy.parameters() if p.grad is not None]
+    torch.testing.assert_close(fused_norms(grads), torch.tensor(norms), rtol=1e-4, atol=0)
     found = clip_per_population(policy, 0.9)
     torch.testing.assert_close(found, torch.tensor(norms), rtol=1e-4, atol=0)
     assert norms[0] < 0.9 < norms[1]
@@ -500,6 +504,14 @@ def order(columns, seed=1, tick=1, epoch=0, training_backend=PLAIN):
 def test_an_order_has_every_column_once(columns):
     """Also with a single column."""
     assert sorted(order(columns)) == list(range(columns))
+
+
+@pytest.mark.parametrize(("columns", "minibatches"), [(12, 3), (13, 3), (5, 5), (7, 1)])
+def test_minibatches_are_sorted_pieces_of_the_order(columns, minibatches):
+    """Their sizes differ by at most one."""
+    order = torch.randperm(columns, generator=torch.Generator().manual_seed(columns))
+    found = [piece.tolist() for piece in split(order, minibatches)]
+    assert found == [sorted(piece.tolist()) for piece in order.tensor_split(minibatches)]
 
 
 def test_epoch_tick_and_seed_determine_the_order():
