@@ -32,7 +32,7 @@ os.environ["TRITON_INTERPRET"] = "0"
 
 import torch
 import triton
-from counting import model, sectors
+from counting import dense, model, sectors
 from counting.kernels import add_bytes, of_part, of_tick, rows_of
 from counting.table import Table, as_json, compare, show
 from counting.work import REALMS, iteration, settings, ticks
@@ -131,7 +131,8 @@ def counted(chosen: list[str], target: str, bytes_too: bool = True) -> dict[str,
             rows = tables[name].rows
             if what == "train":
                 horizon = settings("chaos", 1).ppo.horizon
-                add_bytes(rows, of_part(counts, name, rows, work.samples, horizon))
+                traffic = of_part(counts, name, rows, work.samples, horizon)
+                add_bytes(rows, traffic | dense.traffic(work.launches, work.samples))
             else:
                 add_bytes(rows, of_tick(counts))
     return tables

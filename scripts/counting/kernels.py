@@ -55,6 +55,8 @@ class Row:
     written: float = 0.0
     moved: float = 0.0
     """Bytes per sample that memory reads or writes; see ``counting.sectors``."""
+    operands: float = 0.0
+    """Bytes per sample of the operands and the result of a matrix product in the kernel."""
     limits: dict[str, dict[str, float]] = field(default_factory=dict)
     """``chip -> limit -> ns per sample``."""
     unknown: list[str] = field(default_factory=list)
@@ -115,13 +117,15 @@ def add_bytes(rows: list[Row], traffic: dict[str, dict[str, float]]) -> None:
 
     Args:
         rows: the rows.
-        traffic: ``kernel -> {"read", "written", "moved"}``, bytes per sample.
+        traffic: ``kernel -> {"read", "written", "moved"}``, bytes per sample, and perhaps "operands".
     """
     for row in rows:
         if row.kernel not in traffic:
             row.unknown.append("bytes")
             continue
-        row.read, row.written, row.moved = (traffic[row.kernel][key] for key in ("read", "written", "moved"))
+        found = traffic[row.kernel]
+        row.read, row.written, row.moved = (found[key] for key in ("read", "written", "moved"))
+        row.operands = found.get("operands", 0.0)
         for name, chip in model.CHIPS.items():
             row.limits[name]["bytes"] = row.moved / chip.bandwidth
 

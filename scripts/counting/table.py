@@ -42,7 +42,7 @@ class Table:
 
     def outside_products(self) -> float:
         """Returns the bytes per sample outside matrix products, those of Triton's kernels included."""
-        of_kernels = sum(row.read + row.written for row in self.rows if not row.products)
+        of_kernels = sum(row.read + row.written - row.operands for row in self.rows)
         return of_kernels + self.work.operations.sums(products=False).bytes / self.work.samples
 
     def groups(self) -> list[Group]:
