@@ -99,8 +99,7 @@ class PolicyBase(nn.Module):
 
     def header_fields(self, records: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Returns the fields before the windows, ``name -> [P, B, ...]``, of ``records[index]``."""
-        # An even number of bytes, so that the copy can be viewed as int16.
-        head = self.layout.header_bytes + self.layout.header_bytes % 2
+        head = self.layout.header_bytes
         picked = records[:, :head].index_select(0, index.reshape(-1))
         return self.layout.views(picked.view(*index.shape, head))
 

@@ -116,7 +116,7 @@ def choose_all(
         layout: layout of the records.
         auto: whether the target is chosen by auto-targeting."""
     slots = world.config.slots
-    views = layout.views(records[:, : layout.header_bytes + layout.header_bytes % 2][index])
+    views = layout.views(records[:, : layout.header_bytes][index])
     output = mask_logits(logits, views, "auto" if auto else "learned")
     heads = list(action_heads(world.config))
     choices, log_probability = sample(output, uniforms(draw, world, heads, index // slots, index % slots))
