@@ -66,7 +66,7 @@ def test_law_and_chaos_row_by_row(case, row_by_row):
 
 @pytest.mark.parametrize(
     ("vision", "nearest", "lanes"),
-    [(1, 8, 64), (3, 5, 256), (4, 80, 1024), (5, 20, None), (15, 9, 8192), (15, 960, None)],
+    [(1, 8, 64), (3, 5, 256), (4, 80, 1024), (5, 20, None), (15, 9, 8192), (15, 130, None)],
 )
 def test_windows_and_tables_of_any_size(twin, vision, nearest, lanes, monkeypatch):
     """Windows narrower than the eight tiles of a word and wider than three words, with fewer cells than the
