@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nmmo_gpu.config import WorldConfig
 from nmmo_gpu.content.tables import tensor
-from nmmo_gpu.kernels.launch import INTERPRETED, fields_of, launch, over_slots
+from nmmo_gpu.kernels.launch import INTERPRETED, WARP, fields_of, launch, over_slots
 from nmmo_gpu.kernels.movement import down, right
 from nmmo_gpu.kernels.random import below, draw
 from nmmo_gpu.kernels.slots import my_slots, position
@@ -40,6 +40,8 @@ PIECE = tl.constexpr(128 if INTERPRETED else 8)
 """Number of tiles that a hunter examines at once."""
 NOWHERE = tl.constexpr(1 << 20)
 """Greater than the index of any tile in sight."""
+SLOTS_PER_PROGRAM = None if INTERPRETED else WARP
+"""One warp per program: in larger ones, ptxas with Triton 3.4 spills registers."""
 
 
 @cache
@@ -223,7 +225,7 @@ def npcs(world: World, move: Tensor, style: Tensor, target: Tensor) -> tuple[Ten
     """See ``nmmo_gpu.world.npcs.npcs``; returns (uint8, uint8, int32), which the next call overwrites."""
     cfg = world.config
     shape = tuple(world.alive.shape)
-    cut = over_slots(*shape)
+    cut = over_slots(*shape, SLOTS_PER_PROGRAM)
     given = _Given(move.contiguous(), style.contiguous(), target.contiguous())
     orders = _Orders(
         world.workspace("moves of all", shape, torch.uint8),
