@@ -10,7 +10,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nmmo_gpu.kernels.bits import first_bytes, high_bits, interleaved, nonzero_bytes, unaligned_words
+from nmmo_gpu.kernels.bits import (
+    HIGH_BITS,
+    first_bytes,
+    high_bits,
+    interleaved,
+    nonzero_bytes,
+    unaligned_words,
+)
 from nmmo_gpu.kernels.launch import agents_per_program, fields_of, launch, over_slots
 from nmmo_gpu.kernels.slots import my_agents, tile_of
 from nmmo_gpu.world import observation_layout
@@ -25,7 +32,7 @@ _Lanes = namedtuple("_Lanes", "words per_row used written padded")
 """Words of a lane, lanes of a row, lanes of a window without and with the padding after it, and the latter as
 a power of two."""
 
-ONES, HIGH_BITS = tl.constexpr(0x01010101), tl.constexpr(0x80808080)
+ONES = tl.constexpr(0x01010101)
 STRANGER, NPC = tl.constexpr(observation_layout.STRANGER), tl.constexpr(observation_layout.NPC)
 LANE_BITS = 16
 """Bits of ``near`` for each lane, and at most as many cells: those of one wide store."""

@@ -92,6 +92,20 @@ def _finish(
 
 
 @triton.jit
+def _my_tile(rows, HIDDEN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Returns what this program computes: population (int64), number of its block of rows among those of all
+    populations (int64), first column, rows from its first one to the population's last, and index of the
+    first element of its rows (int64)."""
+    PARTS: tl.constexpr = (HIDDEN + COLUMNS - 1) // COLUMNS
+    blocks = tl.cdiv(rows, ROWS)
+    program = tl.program_id(0)
+    block = (program // PARTS) % blocks
+    population = (program // PARTS // blocks).to(tl.int64)
+    offset = (population * rows + block * ROWS) * HIDDEN
+    return population, population * blocks + block, (program % PARTS) * COLUMNS, rows - block * ROWS, offset
+
+
+@triton.jit
 def _layer(
     a, b, bias, out, active, kept, rows, FIRST: tl.constexpr, LEARNING: tl.constexpr, HIDDEN: tl.constexpr,
     tile: tl.constexpr, EXACT: tl.constexpr,
@@ -104,14 +118,7 @@ def _layer(
     ROWS: tl.constexpr = tile.rows
     COLUMNS: tl.constexpr = tile.columns
     QUARTER: tl.constexpr = COLUMNS // 4
-    PARTS: tl.constexpr = (HIDDEN + COLUMNS - 1) // COLUMNS
-    blocks = tl.cdiv(rows, ROWS)
-    program = tl.program_id(0)
-    first_column = (program % PARTS) * COLUMNS
-    block = (program // PARTS) % blocks
-    population = (program // PARTS // blocks).to(tl.int64)
-    left = rows - block * ROWS
-    offset = (population * rows + block * ROWS) * HIDDEN
+    population, _, first_column, left, offset = _my_tile(rows, HIDDEN, ROWS, COLUMNS)
     total = _product(
         a + offset, b + population * HIDDEN * HIDDEN, left, first_column, FIRST, False, FIRST and LEARNING,
         kept + offset, HIDDEN, tile, EXACT,
@@ -161,14 +168,7 @@ def _layer_backward(
     ROWS: tl.constexpr = tile.rows
     COLUMNS: tl.constexpr = tile.columns
     QUARTER: tl.constexpr = COLUMNS // 4
-    PARTS: tl.constexpr = (HIDDEN + COLUMNS - 1) // COLUMNS
-    blocks = tl.cdiv(rows, ROWS)
-    program = tl.program_id(0)
-    first_column = (program % PARTS) * COLUMNS
-    block = (program // PARTS) % blocks
-    population = (program // PARTS // blocks).to(tl.int64)
-    left = rows - block * ROWS
-    offset = (population * rows + block * ROWS) * HIDDEN
+    population, share, first_column, left, offset = _my_tile(rows, HIDDEN, ROWS, COLUMNS)
     total = _product(
         a + offset, b + population * HIDDEN * HIDDEN, left, first_column, False, True, False, a, HIDDEN,
         tile, EXACT,
@@ -177,7 +177,7 @@ def _layer_backward(
     one, two = _halves(left_half)
     three, four = _halves(right_half)
     residual, active, grad, slope = residual + offset, active + offset, grad + offset, slope + offset
-    shares += (population * blocks + block) * HIDDEN
+    shares += share * HIDDEN
     column = first_column + tl.arange(0, QUARTER)
     _finish_backward(
         one, residual, active, grad, slope, shares, left, column, RESIDUAL, GRAD, SHARES, HIDDEN, tile
